@@ -1,0 +1,31 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run test check format install
+
+run: $(READY)  ## open the program
+	@$(BIN)/svhn-tui
+
+test: $(READY)  ## every test, slow ones too
+	$(BIN)/pytest -q
+
+check: $(READY)  ## format, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(READY)  ## the set-up alone
+
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): about 3 GB, a minute or more on a fast line; this happens once."
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --progress-bar on --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,517 @@
+"""The contract between screen, host and workers: one JSON object a line, told apart by `kind`.
+
+Commands are imperative and go towards the training; events are past tense and come back. A number that is not finite
+(a diverged loss) travels as null, because JSON has no NaN. Lines may be long: readers must not assume 64 KiB.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from engine.plan import Sweep
+from engine.spec import Configuration, RunSpec
+
+PROTOCOL_VERSION = 1
+MAX_LINE_BYTES = 16 * 2**20
+"""A longer line is refused: no honest message comes near it."""
+
+Number = float | None
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+    """Anything that crosses a process boundary."""
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+class DataSet(msgspec.Struct, frozen=True):
+    """What was found in the two files of a data set. Sizes in images; `input_shape` is (channels, height, width)."""
+
+    fingerprint: str
+    name: str
+    train_path: str
+    test_path: str
+    train_images: int
+    test_images: int
+    input_shape: tuple[int, int, int]
+    train_counts: tuple[int, ...]
+    """Images of each class, in label order."""
+    test_counts: tuple[int, ...]
+    labels: tuple[str, ...]
+    is_demo: bool = False
+
+
+class History(msgspec.Struct, frozen=True):
+    """The metrics of a run, one value an epoch, from epoch 1 on. Losses in nats, accuracies 0..1."""
+
+    loss: tuple[Number, ...] = ()
+    accuracy: tuple[Number, ...] = ()
+    test_loss: tuple[Number, ...] = ()
+    test_accuracy: tuple[Number, ...] = ()
+    seconds: tuple[float, ...] = ()
+    """Wall time of each epoch, its evaluation included."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that are known."""
+        return len(self.loss)
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What `result.json` holds: the outcome of a finished run."""
+
+    run_id: str
+    spec: RunSpec
+    trainable_parameters: int
+    test_correct: int
+    test_images: int
+    test_accuracy: float
+    """`test_correct / test_images` after the last epoch."""
+    test_loss: Number
+    accuracy: Number
+    loss: Number
+    best_test_accuracy: float
+    best_epoch: int
+    slope: Number = None
+    """Test accuracy gained an epoch over the last ten, by least squares."""
+    slope_error: Number = None
+    """Standard error of `slope`."""
+    dead_units: Number = None
+    """Share of hidden ReLU units that no test image activates."""
+    saturated_units: Number = None
+    """Share of hidden tanh activations beyond 0.99 in size, over the test images."""
+    diverged: bool = False
+    seconds: float
+    """Training and evaluation, without start-up and compilation."""
+    started_at: float
+    finished_at: float
+    """Seconds since 1970."""
+    model_sha256: str
+    model_bytes: int
+    device: str
+    versions: dict[str, str]
+    demo_data: bool = False
+    trained_by: str = "fast"
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What the user wrote about a run."""
+
+    run_id: str
+    text: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A run in the queue, and the sweep that it is first wanted by."""
+
+    run_id: str
+    spec: RunSpec
+    sweep_id: str
+    title: str
+    forecast_seconds: Number = None
+    paused: bool = False
+
+
+class DeviceSample(msgspec.Struct, frozen=True):
+    """One look at a device. Utilisation 0..1, memory in bytes, power in watts, temperature in degrees Celsius."""
+
+    name: str
+    utilisation: Number
+    memory_used: int
+    memory_total: int
+    temperature: Number = None
+    power: Number = None
+
+
+class EpochTime(msgspec.Struct, frozen=True):
+    """Measured speed: seconds of the whole machine that one epoch of one run took, evaluation included."""
+
+    configuration: Configuration
+    train_images: int
+    seconds: float
+    device: str = ""
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+class Command(Message, frozen=True, kw_only=True):
+    """A wish. `request` is any text of the sender's; `Refused` and `Submitted` repeat it."""
+
+    request: str = ""
+
+
+class OpenData(Command, frozen=True, kw_only=True):
+    """Make a folder (or two files) the workspace's data; without a source, the last one used, or else demo data."""
+
+    source: tuple[str, ...] = ()
+    demo_train: int = 5_000
+    demo_test: int = 1_000
+
+
+class Submit(Command, frozen=True, kw_only=True):
+    """Train what a sweep still lacks."""
+
+    sweep: Sweep
+
+
+class Pause(Command, frozen=True, kw_only=True):
+    """Checkpoint these runs and hold them; all of them when none is named."""
+
+    runs: tuple[str, ...] = ()
+
+
+class Resume(Command, frozen=True, kw_only=True):
+    """Let paused, interrupted or failed runs go on; all that are paused when none is named."""
+
+    runs: tuple[str, ...] = ()
+
+
+class Cancel(Command, frozen=True, kw_only=True):
+    """Take these runs out of the queue; a running one is checkpointed and stopped."""
+
+    runs: tuple[str, ...] = ()
+
+
+class Reprioritise(Command, frozen=True, kw_only=True):
+    """Put these queued runs at a place in the queue, 0 being the next one."""
+
+    runs: tuple[str, ...]
+    place: int = 0
+
+
+class Annotate(Command, frozen=True, kw_only=True):
+    """Replace a run's note and tags."""
+
+    run_id: str
+    text: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Choose(Command, frozen=True, kw_only=True):
+    """Hand in this run's file for a question; none takes the first seed's again."""
+
+    question: str
+    run_id: str | None = None
+
+
+class Delete(Command, frozen=True, kw_only=True):
+    """Move these runs to the workspace's trash."""
+
+    runs: tuple[str, ...]
+
+
+class Restore(Command, frozen=True, kw_only=True):
+    """Bring these runs back from the trash."""
+
+    runs: tuple[str, ...]
+
+
+class Watch(Command, frozen=True, kw_only=True):
+    """Send the history of these runs."""
+
+    runs: tuple[str, ...]
+
+
+class Shutdown(Command, frozen=True, kw_only=True):
+    """Checkpoint everything and end the host; the queue is kept for the next start."""
+
+
+AnyCommand = (
+    OpenData
+    | Submit
+    | Pause
+    | Resume
+    | Cancel
+    | Reprioritise
+    | Annotate
+    | Choose
+    | Delete
+    | Restore
+    | Watch
+    | Shutdown
+)
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """Something that happened."""
+
+
+class Attached(Event, frozen=True, kw_only=True):
+    """First event on a connection. The state follows as further events and ends with `CaughtUp`."""
+
+    workspace: str
+    host_pid: int
+    versions: dict[str, str]
+    protocol: int = PROTOCOL_VERSION
+    data: DataSet | None = None
+    results: int = 0
+    choices: dict[str, str] = {}
+
+
+class RunsRead(Event, frozen=True, kw_only=True):
+    """Finished runs and notes that were there already, some hundred at a time."""
+
+    results: tuple[RunResult, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+class CaughtUp(Event, frozen=True, kw_only=True):
+    """All that had happened before the connection was made has been told."""
+
+
+class DataOpened(Event, frozen=True, kw_only=True):
+    """The workspace trains on this data from now on."""
+
+    data: DataSet
+    request: str = ""
+
+
+class SweepSubmitted(Event, frozen=True, kw_only=True):
+    """A sweep was accepted; `missing` are its runs that have to be trained at present."""
+
+    sweep: Sweep
+    missing: tuple[str, ...]
+    request: str = ""
+
+
+class QueueChanged(Event, frozen=True, kw_only=True):
+    """The whole queue, next run first; running runs are not in it."""
+
+    places: tuple[Place, ...]
+
+
+class RunQueued(Event, frozen=True, kw_only=True):
+    """A run joined the end of the queue."""
+
+    place: Place
+
+
+class WorkerChanged(Event, frozen=True, kw_only=True):
+    """A worker's state, in a word and a sentence."""
+
+    worker: str
+    state: Literal["starting", "waiting", "ready", "training", "ended"]
+    text: str = ""
+    device: str = ""
+    pid: int = 0
+
+
+class RunStarted(Event, frozen=True, kw_only=True):
+    """A group began to train; `epoch` epochs are done already (above 0 after a resume)."""
+
+    group: str
+    runs: tuple[str, ...]
+    specs: tuple[RunSpec, ...]
+    worker: str
+    device: str
+    epoch: int = 0
+
+
+class EpochEnded(Event, frozen=True, kw_only=True):
+    """An epoch of every lane of a group; one value a lane, in the order of `runs`."""
+
+    group: str
+    runs: tuple[str, ...]
+    epoch: int
+    loss: tuple[Number, ...]
+    accuracy: tuple[Number, ...]
+    test_loss: tuple[Number, ...]
+    test_accuracy: tuple[Number, ...]
+    seconds: float
+    images_per_second: float
+    """Training images of all lanes together."""
+
+
+class CheckpointSaved(Event, frozen=True, kw_only=True):
+    """These runs can go on from the end of this epoch, whatever dies."""
+
+    runs: tuple[str, ...]
+    epoch: int
+
+
+class RunFinished(Event, frozen=True, kw_only=True):
+    """A run's files and its result are on disk."""
+
+    result: RunResult
+
+
+class RunFailed(Event, frozen=True, kw_only=True):
+    """A run ended without a result; it is not tried again until `Resume`."""
+
+    run_id: str
+    reason: str
+
+
+class RunInterrupted(Event, frozen=True, kw_only=True):
+    """A run stopped at `epoch`, to go on from its checkpoint; `reason` says why."""
+
+    run_id: str
+    reason: str
+    epoch: int = 0
+
+
+class RunPaused(Event, frozen=True, kw_only=True):
+    """A run is held at `epoch` until `Resume`."""
+
+    run_id: str
+    epoch: int = 0
+
+
+class RunDeleted(Event, frozen=True, kw_only=True):
+    """A run is in the trash."""
+
+    run_id: str
+
+
+class NoteChanged(Event, frozen=True, kw_only=True):
+    """A run's note and tags were replaced."""
+
+    note: Note
+
+
+class ChoiceChanged(Event, frozen=True, kw_only=True):
+    """The run whose file a question hands in was chosen; none means the first seed's."""
+
+    question: str
+    run_id: str | None
+
+
+class HistoryRead(Event, frozen=True, kw_only=True):
+    """The answer to `Watch`, for one run. `damaged_lines` of its journal could not be read."""
+
+    run_id: str
+    history: History
+    damaged_lines: int = 0
+
+
+class DeviceSampled(Event, frozen=True, kw_only=True):
+    """A look at all devices."""
+
+    samples: tuple[DeviceSample, ...]
+    at: float
+
+
+class Timed(Event, frozen=True, kw_only=True):
+    """The measured epoch times that forecasts are made from."""
+
+    times: tuple[EpochTime, ...]
+
+
+class Noticed(Event, frozen=True, kw_only=True):
+    """Something that the user should know: a damaged file set aside, a full disk."""
+
+    text: str
+    severity: Literal["information", "warning", "error"] = "information"
+
+
+class Refused(Event, frozen=True, kw_only=True):
+    """A command could not be done; `reason` is one sentence: what, where, what to do."""
+
+    command: str
+    reason: str
+    request: str = ""
+
+
+class HostEnded(Event, frozen=True, kw_only=True):
+    """The host leaves in order; nothing more will come."""
+
+    reason: str = ""
+
+
+AnyEvent = (
+    Attached
+    | RunsRead
+    | CaughtUp
+    | DataOpened
+    | SweepSubmitted
+    | QueueChanged
+    | RunQueued
+    | WorkerChanged
+    | RunStarted
+    | EpochEnded
+    | CheckpointSaved
+    | RunFinished
+    | RunFailed
+    | RunInterrupted
+    | RunPaused
+    | RunDeleted
+    | NoteChanged
+    | ChoiceChanged
+    | HistoryRead
+    | DeviceSampled
+    | Timed
+    | Noticed
+    | Refused
+    | HostEnded
+)
+
+
+# --- host and worker -------------------------------------------------------------------------------------------------
+
+
+class Train(Command, frozen=True, kw_only=True):
+    """Host to worker: train these runs of one configuration as one group, each from its checkpoint if it has one."""
+
+    group: str
+    workspace: str
+    specs: tuple[RunSpec, ...]
+    data: DataSet
+
+
+class StopRuns(Command, frozen=True, kw_only=True):
+    """Host to worker: checkpoint these runs and let them go; the other lanes train on."""
+
+    runs: tuple[str, ...]
+    why: Literal["paused", "cancelled", "interrupted"]
+
+
+WorkerCommand = Train | StopRuns
+
+_encoder = msgspec.json.Encoder()
+_event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_command_decoder: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_worker_decoder: msgspec.json.Decoder[WorkerCommand] = msgspec.json.Decoder(WorkerCommand)
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as one line, its newline included."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_event(line: bytes) -> AnyEvent:
+    """Read one event.
+
+    Raises:
+        msgspec.MsgspecError: the line is no event.
+    """
+    return _event_decoder.decode(line)
+
+
+def decode_command(line: bytes) -> AnyCommand:
+    """Read one command of a screen or a command line.
+
+    Raises:
+        msgspec.MsgspecError: the line is no command.
+    """
+    return _command_decoder.decode(line)
+
+
+def decode_worker_command(line: bytes) -> WorkerCommand:
+    """Read one command of the host to a worker.
+
+    Raises:
+        msgspec.MsgspecError: the line is no command.
+    """
+    return _worker_decoder.decode(line)
+
+
+def finite(values: Iterator[float]) -> tuple[Number, ...]:
+    """Replace what JSON cannot carry by None."""
+    return tuple(value if value - value == 0 else None for value in values)

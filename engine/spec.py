@@ -1,0 +1,143 @@
+"""What a run is: its network, its training settings, its seed and its data. Pure; every process imports it.
+
+The identity of a run is a hash of these values, so equal runs are shared between questions and never trained twice.
+Fields at their defaults are left out of the hashed text: a field added later, at its default, renames no old run.
+"""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+NUMERICS_VERSION = 1
+"""Raised when a change alters what is trained from the same seed; old runs then stay valid but are not shared."""
+
+CLASSES = 10
+
+Activation = Literal[
+    "linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu"
+]
+Initializer = Literal[
+    "random_normal", "random_uniform", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
+    "lecun_normal", "lecun_uniform", "truncated_normal", "zeros", "ones",
+]  # fmt: skip
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam"]
+Trainer = Literal["fast", "keras-fit"]
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A frozen value whose text form states only what differs from the defaults."""
+
+
+class Convolution(Value, frozen=True):
+    """A Conv2D layer, with max pooling behind it where `pool` is above 1."""
+
+    filters: int
+    kernel_size: int = 3
+    strides: int = 1
+    padding: Literal["valid", "same"] = "same"
+    pool: int = 1
+
+
+class Network(Value, frozen=True):
+    """A sequential network: convolutions, Flatten, dense hidden layers, a dense softmax output."""
+
+    hidden: tuple[int, ...] = ()
+    activation: Activation = "linear"
+    """Of the hidden layers and the convolutions; a network that has neither keeps `linear`."""
+    kernel_initializer: Initializer = "random_normal"
+    bias_initializer: Initializer = "random_normal"
+    convolutions: tuple[Convolution, ...] = ()
+    dropout: float = 0.0
+    """Share of units dropped after each hidden layer."""
+    batch_normalization: bool = False
+    input_scaling: float = 1.0
+    """Pixels (0..255) are multiplied by this; the assignment trains on raw pixels."""
+
+    @property
+    def label(self) -> str:
+        """`linear`, `relu 256`, `relu (256, 64)`, `relu conv 16 32, 256`."""
+        if not self.hidden and not self.convolutions:
+            return "linear"
+        units = str(self.hidden[0]) if len(self.hidden) == 1 else f"({', '.join(map(str, self.hidden))})"
+        filters = " ".join(str(layer.filters) for layer in self.convolutions)
+        parts = [self.activation, f"conv {filters}," if filters else "", units if self.hidden else ""]
+        return " ".join(part for part in parts if part).rstrip(",")
+
+
+class Training(Value, frozen=True):
+    """How a network is trained. The defaults are the assignment's."""
+
+    epochs: int = 100
+    batch_size: int = 32
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 1e-5
+    validation_split: float = 0.0
+    """Share of the training images, taken from the end, that is held out as Keras does; 0 in the assignment."""
+    trainer: Trainer = "fast"
+
+
+class Configuration(Value, frozen=True):
+    """A network and its training settings."""
+
+    network: Network = Network()
+    training: Training = Training()
+
+    @property
+    def label(self) -> str:
+        """The network, and what of its training is not as the assignment asks."""
+        asked = Training()
+        names = ((field, getattr(self.training, field)) for field in self.training.__struct_fields__)
+        other = [f"{name} {value}" for name, value in names if value != getattr(asked, name)]
+        return " · ".join([self.network.label, *(text.replace("_", " ") for text in other)])
+
+
+class RunSpec(Value, frozen=True):
+    """One seed of one configuration on one data set."""
+
+    configuration: Configuration
+    seed: int
+    data: str
+    """Fingerprint of the data set's content."""
+    numerics: int = NUMERICS_VERSION
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hexadecimal digits, the same on every machine for equal values."""
+        return short_hash(self)
+
+
+def short_hash(value: object) -> str:
+    """Return twelve hexadecimal digits of the SHA-256 of the value's canonical JSON."""
+    text = msgspec.json.encode(value, order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def trainable_parameters(network: Network, input_shape: tuple[int, int, int]) -> int:
+    """Count the weights that training changes.
+
+    Args:
+        network: the network.
+        input_shape: (channels, height, width) of one image, as the assignment's files give it.
+    """
+    channels, height, width = input_shape
+    normalized = 2 if network.batch_normalization else 0  # a scale and an offset a unit
+    total = 0
+    for layer in network.convolutions:
+        total += (channels * layer.kernel_size**2 + 1 + normalized) * layer.filters
+        channels = layer.filters
+        height, width = (_pooled(_convolved(side, layer), layer.pool) for side in (height, width))
+    inputs = channels * height * width
+    for units in network.hidden:
+        total += (inputs + 1 + normalized) * units
+        inputs = units
+    return total + (inputs + 1) * CLASSES
+
+
+def _convolved(side: int, layer: Convolution) -> int:
+    reach = side if layer.padding == "same" else side - layer.kernel_size + 1
+    return -(-reach // layer.strides)
+
+
+def _pooled(side: int, pool: int) -> int:
+    return side // pool if pool > 1 else side

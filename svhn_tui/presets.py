@@ -1,0 +1,270 @@
+"""`experiments.json` as typed values: the questions, their networks and what is handed in.
+
+A file is read as text of bounded size and depth, then checked whole; every message names the file, the place inside
+it, what is allowed, and the nearest name where one was misspelt.
+"""
+
+import difflib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from engine.plan import FinalistRule, Sweep
+from engine.spec import Configuration, Network, Training, Value
+
+MAX_BYTES = 2**20
+MAX_DEPTH = 32
+MAX_RUNS = 100_000
+
+Kind = Literal["code", "training", "answer", "choice"]
+
+
+class Upload(Value, frozen=True):
+    """A file to hand in; `limit_mib` is the grader's limit in MiB."""
+
+    file: str
+    limit_mib: float | None = None
+
+
+class AnswerFormat(Value, frozen=True):
+    """How an answer is written.
+
+    `file`: `number_param, test_acc` of the file of question `of`. `means`: the mean test accuracy of each network.
+    `best`: `config, test_acc, num_params` of the best network, `config` being its 0-based index.
+    """
+
+    format: Literal["file", "means", "best"]
+    of: str | None = None
+    decimals: int = 4
+
+
+class Question(Value, frozen=True):
+    """One question of the assignment."""
+
+    id: str
+    kind: Kind
+    title: str
+    text: str
+    points: int = 0
+    networks: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    training: dict[str, Any] = {}
+    """What differs from the file's `training` for this question."""
+    finalists: FinalistRule | None = None
+    answer: AnswerFormat | None = None
+    upload: Upload | None = None
+    evidence: tuple[str, ...] = ()
+    """Questions whose runs a multiple-choice question is about."""
+
+
+class Presets(Value, frozen=True):
+    """The whole file."""
+
+    format: Literal[1]
+    title: str
+    networks: dict[str, Network]
+    questions: tuple[Question, ...]
+    training: Training = Training()
+
+    def question(self, name: str) -> Question:
+        """Return the question of this id, whatever its case.
+
+        Raises:
+            PresetError: there is none.
+        """
+        for question in self.questions:
+            if question.id.lower() == name.lower():
+                return question
+        ids = [question.id for question in self.questions]
+        raise PresetError(f"There is no question {name!r}: {_choices(name, ids)}.")
+
+    def training_of(self, question: Question) -> Training:
+        """Return the training settings that the question asks for."""
+        return msgspec.convert({**msgspec.to_builtins(self.training), **question.training}, Training)
+
+    def configurations(self, question: Question) -> tuple[Configuration, ...]:
+        """Return the question's configurations in the order of the file."""
+        training = self.training_of(question)
+        return tuple(Configuration(self.networks[name], training) for name in question.networks)
+
+    def sweep(self, question: Question, data: str) -> Sweep | None:
+        """Return what the question needs trained, or None; a question about another's file needs that file's run."""
+        if question.answer is not None and question.answer.of is not None:
+            return self.sweep(self.question(question.answer.of), data)
+        if not question.networks or not question.seeds:
+            return None
+        return Sweep(question.id, data, self.configurations(question), question.seeds, question.finalists)
+
+
+class PresetError(ValueError):
+    """The file cannot be used; the message says where and why."""
+
+
+def find(workspace: Path) -> Path:
+    """Return the presets in force: the workspace's own `experiments.json`, or else the one that came with us."""
+    own = workspace / "experiments.json"
+    if own.is_file():
+        return own
+    here = Path(__file__).parent
+    shipped = here / "experiments.json"  # inside the wheel
+    return shipped if shipped.is_file() else here.parent / "experiments.json"
+
+
+def load(path: Path) -> Presets:
+    """Read and check a presets file.
+
+    Raises:
+        PresetError: it cannot be read or is not valid; one sentence says where and what is allowed.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise PresetError(f"{path}: cannot be read ({error.strerror}).") from error
+    if len(text) > MAX_BYTES:
+        raise PresetError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; presets are a few kB.")
+    return parse(text, str(path))
+
+
+def parse(text: bytes, name: str) -> Presets:
+    """Check the text of a presets file called `name`.
+
+    Raises:
+        PresetError: as `load`.
+    """
+    if _depth(text) > MAX_DEPTH:
+        raise PresetError(f"{name}: nested more than {MAX_DEPTH} levels deep.")
+    try:
+        raw = json.loads(text, object_pairs_hook=_unique(name), parse_constant=_refuse_constant(name))
+    except json.JSONDecodeError as error:
+        raise PresetError(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    except UnicodeDecodeError as error:
+        raise PresetError(f"{name}: not UTF-8 text (byte {error.start}).") from error
+    try:
+        presets = msgspec.convert(raw, Presets)
+    except msgspec.ValidationError as error:
+        raise PresetError(f"{name}: {_explained(error)}") from error
+    _check(presets, name)
+    return presets
+
+
+def _check(presets: Presets, name: str) -> None:
+    for label, network in presets.networks.items():
+        _check_network(network, f"{name}, networks[{label!r}]")
+    ids = [question.id for question in presets.questions]
+    for index, question in enumerate(presets.questions):
+        where = f"{name}, questions[{index}] ({question.id})"
+        if ids.count(question.id) > 1:
+            raise PresetError(f"{where}: the id {question.id!r} stands twice.")
+        if not question.id.isalnum():
+            raise PresetError(f"{where}.id: letters and digits only.")
+        for label in question.networks:
+            if label not in presets.networks:
+                raise PresetError(
+                    f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}."
+                )
+        answered = [question.answer.of] if question.answer and question.answer.of else []
+        for other in [*answered, *question.evidence]:
+            if other not in ids:
+                raise PresetError(f"{where}: no question {other!r}; {_choices(other, ids)}.")
+        _check_question(question, where)
+        try:
+            _check_training(presets.training_of(question), where)
+        except msgspec.ValidationError as error:
+            raise PresetError(f"{where}.training: {_explained(error)}") from error
+
+
+def _check_question(question: Question, where: str) -> None:
+    if question.upload and Path(question.upload.file).name != question.upload.file:
+        raise PresetError(f"{where}.upload.file: a plain file name, without folders.")
+    if question.answer and not 3 <= question.answer.decimals <= 9:
+        raise PresetError(f"{where}.answer.decimals: from 3 to 9.")
+    if question.answer and question.answer.format == "file" and question.answer.of in (None, question.id):
+        raise PresetError(f"{where}.answer.of: name the question whose file this is about.")
+    seeds = question.seeds + (question.finalists.seeds if question.finalists else ())
+    if any(not 0 <= seed < 2**31 for seed in seeds):
+        raise PresetError(f"{where}.seeds: whole numbers from 0 to {2**31 - 1}.")
+    if len(set(question.seeds)) < len(question.seeds):
+        raise PresetError(f"{where}.seeds: a seed stands twice.")
+    if len(question.networks) * len(seeds) > MAX_RUNS:
+        raise PresetError(f"{where}: more than {MAX_RUNS:,} runs.")
+
+
+def _check_network(network: Network, where: str) -> None:
+    if any(not 1 <= units <= 65_536 for units in network.hidden):
+        raise PresetError(f"{where}.hidden: each layer has 1 to 65,536 units.")
+    if len(network.hidden) + len(network.convolutions) > 64:
+        raise PresetError(f"{where}: at most 64 layers.")
+    if not network.hidden and not network.convolutions and network.activation != "linear":
+        raise PresetError(f"{where}.activation: a network without hidden layers has none; leave it out.")
+    if not 0 <= network.dropout < 1:
+        raise PresetError(f"{where}.dropout: from 0 to below 1.")
+    for index, layer in enumerate(network.convolutions):
+        inside = f"{where}.convolutions[{index}]"
+        numbers = (layer.filters, layer.kernel_size, layer.strides, layer.pool)
+        if any(not 1 <= number <= 4_096 for number in numbers):
+            raise PresetError(f"{inside}: filters, kernel_size, strides and pool are 1 to 4,096.")
+
+
+def _check_training(training: Training, where: str) -> None:
+    if not 1 <= training.epochs <= 100_000:
+        raise PresetError(f"{where}.training.epochs: 1 to 100,000.")
+    if not 1 <= training.batch_size <= 65_536:
+        raise PresetError(f"{where}.training.batch_size: 1 to 65,536.")
+    if not 0 < training.learning_rate <= 1e3:
+        raise PresetError(f"{where}.training.learning_rate: above 0, at most 1000.")
+    if not 0 <= training.validation_split < 1:
+        raise PresetError(f"{where}.training.validation_split: from 0 to below 1.")
+
+
+def _explained(error: msgspec.ValidationError) -> str:
+    """Turn msgspec's message into ours: the place first, then what is wrong, then the nearest known name."""
+    problem, _, place = str(error).partition(" - at `")
+    where = place.rstrip("`").removeprefix("$.") or "the file"
+    text = f"{where}: {problem[0].lower()}{problem[1:]}"
+    if "unknown field" in problem:
+        wrong = problem.split("`")[1]
+        known = {field for kind in (Presets, Question, Network, Training, AnswerFormat, Upload, FinalistRule)
+                 for field in kind.__struct_fields__}  # fmt: skip
+        nearest = difflib.get_close_matches(wrong, known, n=1)
+        text += f"; did you mean `{nearest[0]}`?" if nearest else ""
+    return text if text.endswith("?") else text + "."
+
+
+def _choices(wrong: str, known: Any) -> str:
+    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
+
+
+def _unique(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise PresetError(f"{name}: the key {twice!r} stands twice in one object.")
+        return value
+
+    return build
+
+
+def _refuse_constant(name: str) -> Callable[[str], Any]:
+    def refuse(constant: str) -> Any:
+        raise PresetError(f"{name}: {constant} is not a number that JSON knows.")
+
+    return refuse
+
+
+def _depth(text: bytes) -> int:
+    """Return how deep brackets nest, counting those inside strings too: an upper bound, in one pass."""
+    depth = deepest = 0
+    for byte in text:
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest

@@ -51,9 +51,7 @@ def asked(sweep: Sweep, accuracies: Mapping[str, float]) -> tuple[RunSpec, ...]:
         accuracies: test accuracy of each finished run, by run_id; the second stage is known once it has the first's.
     """
     first = tuple(
-        spec
-        for configuration in sweep.configurations
-        for spec in runs_of(configuration, sweep.seeds, sweep.data)
+        spec for configuration in sweep.configurations for spec in runs_of(configuration, sweep.seeds, sweep.data)
     )
     second: tuple[RunSpec, ...] = ()
     if sweep.finalists is not None:
@@ -92,9 +90,7 @@ def finalists(sweep: Sweep, accuracies: Mapping[str, float]) -> tuple[int, ...]:
     return tuple(near[: rule.at_most] + far[: max(0, rule.at_least - len(near))])
 
 
-def _accuracies_of(
-    sweep: Sweep, configuration: Configuration, accuracies: Mapping[str, float]
-) -> list[float]:
+def _accuracies_of(sweep: Sweep, configuration: Configuration, accuracies: Mapping[str, float]) -> list[float]:
     ids = (spec.run_id for spec in runs_of(configuration, sweep.seeds, sweep.data))
     return [accuracies[run_id] for run_id in ids if run_id in accuracies]
 

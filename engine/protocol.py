@@ -221,18 +221,7 @@ class Shutdown(Command, frozen=True, kw_only=True):
 
 
 AnyCommand = (
-    OpenData
-    | Submit
-    | Pause
-    | Resume
-    | Cancel
-    | Reprioritise
-    | Annotate
-    | Choose
-    | Delete
-    | Restore
-    | Watch
-    | Shutdown
+    OpenData | Submit | Pause | Resume | Cancel | Reprioritise | Annotate | Choose | Delete | Restore | Watch | Shutdown
 )
 
 

@@ -163,9 +163,7 @@ def _check(presets: Presets, name: str) -> None:
             raise PresetError(f"{where}.id: letters and digits only.")
         for label in question.networks:
             if label not in presets.networks:
-                raise PresetError(
-                    f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}."
-                )
+                raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}.")
         answered = [question.answer.of] if question.answer and question.answer.of else []
         for other in [*answered, *question.evidence]:
             if other not in ids:

@@ -216,12 +216,30 @@ class Watch(Command, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class CheckFiles(Command, frozen=True, kw_only=True):
+    """Hash the `model.keras` of these finished runs as it lies there now; answered by `FilesChecked`."""
+
+    runs: tuple[str, ...]
+
+
 class Shutdown(Command, frozen=True, kw_only=True):
     """Checkpoint everything and end the host; the queue is kept for the next start."""
 
 
 AnyCommand = (
-    OpenData | Submit | Pause | Resume | Cancel | Reprioritise | Annotate | Choose | Delete | Restore | Watch | Shutdown
+    OpenData
+    | Submit
+    | Pause
+    | Resume
+    | Cancel
+    | Reprioritise
+    | Annotate
+    | Choose
+    | Delete
+    | Restore
+    | Watch
+    | CheckFiles
+    | Shutdown
 )
 
 
@@ -380,6 +398,12 @@ class HistoryRead(Event, frozen=True, kw_only=True):
     damaged_lines: int = 0
 
 
+class FilesChecked(Event, frozen=True, kw_only=True):
+    """SHA-256 of each run's `model.keras`, in hexadecimal; None where there is no such file."""
+
+    found: dict[str, str | None]
+
+
 class DeviceSampled(Event, frozen=True, kw_only=True):
     """A look at all devices."""
 
@@ -434,6 +458,7 @@ AnyEvent = (
     | NoteChanged
     | ChoiceChanged
     | HistoryRead
+    | FilesChecked
     | DeviceSampled
     | Timed
     | Noticed

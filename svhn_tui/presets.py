@@ -79,7 +79,7 @@ class Presets(Value, frozen=True):
             if question.id.lower() == name.lower():
                 return question
         ids = [question.id for question in self.questions]
-        raise PresetError(f"There is no question {name!r}: {_choices(name, ids)}.")
+        raise PresetError(f"There is no question {name!r}: {_choices(name, ids)}")
 
     def training_of(self, question: Question) -> Training:
         """Return the training settings that the question asks for."""
@@ -163,11 +163,11 @@ def _check(presets: Presets, name: str) -> None:
             raise PresetError(f"{where}.id: letters and digits only.")
         for label in question.networks:
             if label not in presets.networks:
-                raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}.")
+                raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}")
         answered = [question.answer.of] if question.answer and question.answer.of else []
         for other in [*answered, *question.evidence]:
             if other not in ids:
-                raise PresetError(f"{where}: no question {other!r}; {_choices(other, ids)}.")
+                raise PresetError(f"{where}: no question {other!r}; {_choices(other, ids)}")
         _check_question(question, where)
         try:
             _check_training(presets.training_of(question), where)
@@ -234,7 +234,7 @@ def _explained(error: msgspec.ValidationError) -> str:
 
 def _choices(wrong: str, known: Any) -> str:
     nearest = difflib.get_close_matches(wrong, list(known), n=1)
-    return f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}"
+    return f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}."
 
 
 def _unique(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:

@@ -4,7 +4,7 @@ Commands are imperative and go towards the training; events are past tense and c
 (a diverged loss) travels as null, because JSON has no NaN. Lines may be long: readers must not assume 64 KiB.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -57,6 +57,18 @@ class History(msgspec.Struct, frozen=True):
     def epochs(self) -> int:
         """Epochs that are known."""
         return len(self.loss)
+
+
+def extended(history: History, values: tuple[Number, Number, Number, Number], seconds: float) -> History:
+    """Return the history with one more epoch: loss, accuracy, test loss and test accuracy."""
+    loss, accuracy, test_loss, test_accuracy = values
+    return History(
+        (*history.loss, loss),
+        (*history.accuracy, accuracy),
+        (*history.test_loss, test_loss),
+        (*history.test_accuracy, test_accuracy),
+        (*history.seconds, seconds),
+    )
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -526,6 +538,6 @@ def decode_worker_command(line: bytes) -> WorkerCommand:
     return _worker_decoder.decode(line)
 
 
-def finite(values: Iterator[float]) -> tuple[Number, ...]:
+def finite(values: Iterable[float]) -> tuple[Number, ...]:
     """Replace what JSON cannot carry by None."""
     return tuple(value if value - value == 0 else None for value in values)

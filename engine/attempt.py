@@ -1,0 +1,332 @@
+"""One attempt at a group of runs: journal, checkpoints, and the files at the end. Knows no backend."""
+
+import contextlib
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import file_digest
+from itertools import groupby
+from os import dup2
+from pathlib import Path
+from typing import Protocol, Self
+
+import msgspec
+
+from engine import checkpoint, data
+from engine import protocol as p
+from engine.checkpoint import Snapshot
+from engine.convergence import slope_of
+from engine.data import Images
+from engine.files import make_folder, write_atomically
+from engine.journal import Journal
+from engine.metrics import Activity, EpochMetrics
+from engine.npz import DataError
+from engine.spec import RunSpec
+from engine.worker import Stop
+
+CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_EPOCHS = 10
+"""A checkpoint is due when both have passed since the last one."""
+RETRY_SECONDS = 5.0
+"""How long a full disk is given before the files of a finished run are tried again."""
+
+
+class FinishedLane(Protocol):
+    """A trained network that is no longer changed."""
+
+    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+        """Write the `.keras` file and return the number of trainable parameters."""
+
+    def activity(self) -> Activity:
+        """Look at what its hidden units do."""
+
+
+class Group(Protocol):
+    """Runs of one configuration in training, side by side."""
+
+    epoch: int
+    training_images: int
+
+    def train_epoch(self) -> EpochMetrics:
+        """Train and evaluate every lane."""
+
+    def snapshot(self, lane: int, history: p.History) -> Snapshot:
+        """Copy all that a lane goes on from."""
+
+    def keep(self, lane: int) -> FinishedLane:
+        """Take a lane out as it is."""
+
+
+class Trainer(Protocol):
+    """A way of training, warm between groups."""
+
+    name: str
+
+    @property
+    def device(self) -> str:
+        """What trains."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the libraries that decide the numbers."""
+
+    def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
+        """Begin or go on with runs that have the same number of epochs behind them."""
+
+
+class Run:
+    """A lane's side on disk: its folder, its journal and its curve."""
+
+    def __init__(self, spec: RunSpec, workspace: Path) -> None:
+        self.spec = spec
+        self.run_id = spec.run_id
+        self.folder = make_folder(workspace / "runs" / self.run_id)
+        self.journal = Journal(self.folder / "journal.jsonl")
+        self.snapshot = checkpoint.load(self.folder)
+        self.history = self.snapshot.history if self.snapshot else p.History()
+        self.let_go: Stop | None = None
+        self.started_at = time.time()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.history.epochs
+
+
+class Attempts:
+    """Trains task after task; the files of finished runs are written while the next group trains."""
+
+    def __init__(
+        self,
+        worker: str,
+        trainer: Trainer,
+        tell: Callable[[p.AnyEvent], None],
+        stop_of: Callable[[str], Stop | None],
+    ) -> None:
+        self._worker = worker
+        self._trainer = trainer
+        self._tell = tell
+        self._stop_of = stop_of
+        self._images: tuple[str, Images] | None = None
+        self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
+        self._pending: list[Future[None]] = []
+        self._leaving = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Write what is finished, then leave."""
+        self._leaving.set()
+        self._finishing.shutdown(wait=True)
+
+    def train(self, task: p.Train) -> None:
+        """Train a task's runs to their end, a failure or a stop."""
+        runs: list[Run] = []
+        try:
+            runs = [Run(spec, Path(task.workspace)) for spec in task.specs]
+            self._log_to(runs[0].folder / "engine.log")
+            images = self._load(task.data)
+            for _, alike in groupby(sorted(runs, key=lambda run: run.epoch), key=lambda run: run.epoch):
+                self._train_alike(task, list(alike), images)
+        except Exception as error:  # noqa: BLE001  a run must end with an outcome, whatever went wrong
+            traceback.print_exc()
+            ended = {run.run_id for run in runs if run.let_go}
+            for run_id in (spec.run_id for spec in task.specs if spec.run_id not in ended):
+                self._tell(p.RunFailed(run_id=run_id, reason=in_words(error)))
+
+    def _train_alike(self, task: p.Train, runs: list[Run], images: Images) -> None:
+        """Train runs that have the same number of epochs behind them, as one group."""
+        runs = [run for run in runs if not self._stopped_before_start(run)]
+        if not runs:
+            return
+        group = self._trainer.group([run.spec for run in runs], images, [run.snapshot for run in runs])
+        started = p.RunStarted(
+            group=task.group,
+            runs=tuple(run.run_id for run in runs),
+            specs=tuple(run.spec for run in runs),
+            worker=self._worker,
+            device=self._trainer.device,
+            epoch=group.epoch,
+        )
+        self._tell(started)
+        for run in runs:
+            self._note(run, msgspec.structs.replace(started, runs=(run.run_id,), specs=(run.spec,)))
+        saved_at, saved_epoch = time.monotonic(), group.epoch
+        while group.epoch < runs[0].spec.configuration.training.epochs:
+            self._record(task, runs, group, group.train_epoch())
+            self._let_go(runs, group)
+            if all(run.let_go for run in runs):
+                return
+            passed, epochs = time.monotonic() - saved_at, group.epoch - saved_epoch
+            is_last = group.epoch == runs[0].spec.configuration.training.epochs
+            if passed >= CHECKPOINT_SECONDS and epochs >= CHECKPOINT_EPOCHS and not is_last:
+                for lane, run in enumerate(runs):
+                    if not run.let_go:
+                        self._save(run, lane, group)
+                saved_at, saved_epoch = time.monotonic(), group.epoch
+        self._finish_all(task, runs, group)
+
+    def _record(self, task: p.Train, runs: Sequence[Run], group: Group, metrics: EpochMetrics) -> None:
+        """Tell an epoch to the host and to each run's journal."""
+        images, tested = group.training_images, task.data.test_images
+        ended = p.EpochEnded(
+            group=task.group,
+            runs=tuple(run.run_id for run in runs),
+            epoch=group.epoch,
+            loss=p.finite(metrics.loss),
+            accuracy=p.finite(metrics.accuracy),
+            test_loss=p.finite(metrics.test_loss),
+            test_accuracy=tuple(correct / tested for correct in metrics.test_correct),
+            seconds=metrics.seconds,
+            images_per_second=images * len(runs) / metrics.seconds,
+        )
+        for lane, run in enumerate(runs):
+            if run.let_go:
+                continue
+            values = (ended.loss[lane], ended.accuracy[lane], ended.test_loss[lane], ended.test_accuracy[lane])
+            run.history = p.extended(run.history, values, ended.seconds)
+            single = ((value,) for value in values)
+            names = ("loss", "accuracy", "test_loss", "test_accuracy")
+            self._note(run, msgspec.structs.replace(ended, runs=(run.run_id,), **dict(zip(names, single, strict=True))))
+        self._tell(ended)
+
+    def _let_go(self, runs: Sequence[Run], group: Group) -> None:
+        """Checkpoint and release the runs that are to stop; the other lanes train on."""
+        for lane, run in enumerate(runs):
+            stop = self._stop_of(run.run_id)
+            if stop is None or run.let_go:
+                continue
+            is_finished = group.epoch == run.spec.configuration.training.epochs
+            if is_finished:
+                continue  # nothing is left to stop
+            run.let_go = stop
+            self._save(run, lane, group)
+            self._release(run, stop)
+
+    def _stopped_before_start(self, run: Run) -> bool:
+        run.let_go = self._stop_of(run.run_id)
+        if run.let_go:
+            self._release(run, run.let_go)
+        return run.let_go is not None
+
+    def _release(self, run: Run, stop: Stop) -> None:
+        event: p.AnyEvent = p.RunInterrupted(run_id=run.run_id, reason=stop.reason, epoch=run.epoch)
+        if stop.why == "paused":
+            event = p.RunPaused(run_id=run.run_id, epoch=run.epoch)
+        self._note(run, event)
+        run.journal.close()
+        self._tell(event)
+
+    def _save(self, run: Run, lane: int, group: Group) -> None:
+        try:
+            checkpoint.save(run.folder, group.snapshot(lane, run.history))
+        except OSError as error:
+            self._tell(p.Noticed(text=f"A checkpoint could not be written: {error.strerror}.", severity="error"))
+            return
+        saved = p.CheckpointSaved(runs=(run.run_id,), epoch=run.epoch)
+        self._note(run, saved, durable=True)
+        self._tell(saved)
+
+    def _note(self, run: Run, event: p.AnyEvent, *, durable: bool = False) -> None:
+        was_waiting = run.journal.is_waiting
+        error = run.journal.append(event, durable=durable)
+        if error and not was_waiting:
+            text = f"The journal of {run.run_id} waits in memory: {error.strerror}. Training goes on."
+            self._tell(p.Noticed(text=text, severity="error"))
+
+    def _finish_all(self, task: p.Train, runs: Sequence[Run], group: Group) -> None:
+        for future in self._pending:
+            future.result()  # at most one group's networks wait in memory
+        self._pending = [
+            self._finishing.submit(self._finish, task.data, run, group.keep(lane))
+            for lane, run in enumerate(runs)
+            if not run.let_go
+        ]
+
+    def _finish(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> None:
+        """Write a run's files, its result last; a full disk is waited for."""
+        try:
+            while True:
+                try:
+                    self._tell(p.RunFinished(result=self._write(data_set, run, lane)))
+                    break
+                except OSError as error:
+                    text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
+                    self._tell(p.Noticed(text=f"{text}: {error.strerror}. It is tried again.", severity="error"))
+                    if self._leaving.wait(RETRY_SECONDS):
+                        raise
+        except Exception as error:  # noqa: BLE001  as in `train`
+            traceback.print_exc()
+            self._tell(p.RunFailed(run_id=run.run_id, reason=in_words(error)))
+        with contextlib.suppress(OSError):
+            run.journal.close()
+
+    def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult:
+        model = run.folder / "model.keras"
+        parameters = lane.save(model, data_set.input_shape)
+        activity = lane.activity()
+        history = run.history
+        accuracies = [value or 0.0 for value in history.test_accuracy]
+        best = max(range(len(accuracies)), key=accuracies.__getitem__)
+        slope = slope_of(history.test_accuracy)
+        with model.open("rb") as file:
+            sha256 = file_digest(file, "sha256").hexdigest()
+        result = p.RunResult(
+            run_id=run.run_id,
+            spec=run.spec,
+            trainable_parameters=parameters,
+            test_correct=round(accuracies[-1] * data_set.test_images),
+            test_images=data_set.test_images,
+            test_accuracy=accuracies[-1],
+            test_loss=history.test_loss[-1],
+            accuracy=history.accuracy[-1],
+            loss=history.loss[-1],
+            best_test_accuracy=accuracies[best],
+            best_epoch=best + 1,
+            slope=slope.value if slope else None,
+            slope_error=slope.error if slope else None,
+            dead_units=activity.dead,
+            saturated_units=activity.saturated,
+            diverged=history.loss[-1] is None or history.test_loss[-1] is None,
+            seconds=sum(history.seconds),
+            started_at=run.started_at,
+            finished_at=time.time(),
+            model_sha256=sha256,
+            model_bytes=model.stat().st_size,
+            device=self._trainer.device,
+            versions=self._trainer.versions,
+            demo_data=data_set.is_demo,
+            trained_by=self._trainer.name,
+        )
+        self._note(run, p.RunFinished(result=result), durable=True)
+        write_atomically(run.folder / "result.json", msgspec.json.encode(result))
+        checkpoint.remove(run.folder)
+        return result
+
+    def _load(self, data_set: p.DataSet) -> Images:
+        if self._images is None or self._images[0] != data_set.fingerprint:
+            self._images = (data_set.fingerprint, data.load(data_set))
+        return self._images[1]
+
+    def _log_to(self, path: Path) -> None:
+        """Send what libraries print, and tracebacks, to the log of the run that trains."""
+        sys.stderr.flush()
+        with path.open("ab") as log:
+            dup2(log.fileno(), 2)
+
+
+def in_words(error: Exception) -> str:
+    """Say what went wrong as a user would want to hear it; the traceback is in the run's `engine.log`."""
+    text = (str(error).splitlines() or [""])[0][:300]
+    if isinstance(error, DataError):
+        return text
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return "Out of memory on the device; free some, or train fewer runs side by side."
+    if isinstance(error, OSError):
+        return f"{error.filename or 'A file'} cannot be written or read: {error.strerror}."
+    return f"{type(error).__name__}: {text}; engine.log in the run's folder says more."

@@ -1,0 +1,109 @@
+"""Checkpoints of a run: the newest two, each whole or not there.
+
+`checkpoint/` holds `epoch-N.npz` files and `latest.json`, which names the newest and the one before with their SHA-256.
+A checkpoint exists once `latest.json` names it; one that does not match its hash is passed over for the one before.
+"""
+
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.files import make_folder, write_atomically
+from engine.protocol import History
+
+FOLDER = "checkpoint"
+POINTER = "latest.json"
+GROUPS = ("parameters", "others", "optimizer")
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All that training goes on from: arrays in the trainer's own layout and order, and the curve so far."""
+
+    epoch: int
+    history: History
+    parameters: list[NDArray[np.generic]]
+    others: list[NDArray[np.generic]]
+    optimizer: list[NDArray[np.generic]]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A checkpoint that `latest.json` names."""
+
+    file: str
+    sha256: str
+    epoch: int
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    """`latest.json`: the newest first."""
+
+    entries: tuple[Entry, ...] = ()
+
+
+def save(run_folder: Path, snapshot: Snapshot) -> None:
+    """Commit a checkpoint and drop all but the one before it.
+
+    Raises:
+        OSError: it could not be written; the checkpoints that were there are as they were.
+    """
+    folder = make_folder(run_folder / FOLDER)
+    content = _packed(snapshot)
+    name = f"epoch-{snapshot.epoch}.npz"
+    write_atomically(folder / name, content)
+    entry = Entry(name, hashlib.sha256(content).hexdigest(), snapshot.epoch)
+    before = tuple(known for known in _pointer(folder).entries if known.file != name)[:1]
+    write_atomically(folder / POINTER, msgspec.json.encode(Pointer((entry, *before))))
+    kept = {POINTER, name, *(known.file for known in before)}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def load(run_folder: Path) -> Snapshot | None:
+    """Return the newest checkpoint that is whole, or None."""
+    folder = run_folder / FOLDER
+    for entry in _pointer(folder).entries:
+        try:
+            content = (folder / Path(entry.file).name).read_bytes()
+        except OSError:
+            continue
+        if hashlib.sha256(content).hexdigest() == entry.sha256:
+            return _unpacked(content)
+    return None
+
+
+def remove(run_folder: Path) -> None:
+    """Drop a finished run's checkpoints."""
+    shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
+
+
+def _pointer(folder: Path) -> Pointer:
+    try:
+        return msgspec.json.decode((folder / POINTER).read_bytes(), type=Pointer)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return Pointer()  # without a readable pointer there is no checkpoint
+
+
+def _packed(snapshot: Snapshot) -> bytes:
+    arrays: dict[str, NDArray[np.generic]] = {
+        f"{group}-{index}": array for group in GROUPS for index, array in enumerate(getattr(snapshot, group))
+    }
+    told = msgspec.json.encode((snapshot.epoch, snapshot.history))
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, told=np.frombuffer(told, dtype=np.uint8), **arrays)
+    return file.getvalue()
+
+
+def _unpacked(content: bytes) -> Snapshot:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        epoch, history = msgspec.json.decode(file["told"].tobytes(), type=tuple[int, History])
+        groups = {
+            group: [file[f"{group}-{index}"] for index in range(sum(name.startswith(f"{group}-") for name in file))]
+            for group in GROUPS
+        }
+    return Snapshot(epoch, history, **groups)

@@ -1,0 +1,120 @@
+"""A run's journal: every event in one append-only file of JSON lines, each with its number and checksum.
+
+A line is `{"seq":7,"crc":"89abcdef","event":{...}}`; the checksum (CRC-32) covers the number and the event's bytes.
+Whatever cut the file short, the lines before the cut are read and the damaged ones counted.
+"""
+
+import os
+import zlib
+from pathlib import Path
+
+import msgspec
+
+from engine import protocol as p
+from engine.files import PRIVATE_FILE
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line; the event stays as text until it is wanted."""
+
+    seq: int
+    crc: str
+    event: msgspec.Raw
+
+
+class JournalText(msgspec.Struct, frozen=True):
+    """What could be read of a journal."""
+
+    events: tuple[p.AnyEvent, ...]
+    last_seq: int
+    damaged_lines: int
+    is_torn: bool
+    """The last line has no end: the next append has to begin a new one."""
+
+
+class Journal:
+    """The appending side. A full disk loses nothing: lines wait in memory and are written when there is room."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on after the last line that is there.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        known = read(path)
+        self._seq = known.last_seq
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        self._unwritten = b"\n" if known.is_torn else b""
+        self.is_waiting = False
+        """Lines wait in memory because the disk did not take them."""
+
+    def append(self, event: p.AnyEvent, *, durable: bool = False) -> OSError | None:
+        """Add an event; return what kept it from the disk for now. `durable` waits until a power cut spares it."""
+        self._seq += 1
+        self._unwritten += _line(self._seq, event)
+        try:
+            written = os.write(self._file, self._unwritten)
+            self._unwritten = self._unwritten[written:]  # a short write goes on where it stopped
+            if durable:
+                os.fsync(self._file)
+        except OSError as error:
+            self.is_waiting = True
+            return error
+        self.is_waiting = False
+        return None
+
+    def close(self) -> None:
+        """Write what is left, as far as there is room."""
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
+            os.fsync(self._file)
+        finally:
+            os.close(self._file)
+
+
+def read(path: Path) -> JournalText:
+    """Read what is whole; a journal that is not there is an empty one."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    events: list[p.AnyEvent] = []
+    last_seq = damaged = 0
+    *lines, tail = content.split(b"\n")
+    for text in lines:
+        if not text:
+            continue  # the newline that closed a torn line
+        try:
+            line = msgspec.json.decode(text, type=Line)
+            if line.crc != _crc(line.seq, bytes(line.event)):
+                raise msgspec.ValidationError("wrong checksum")
+            events.append(p.decode_event(bytes(line.event)))
+            last_seq = max(last_seq, line.seq)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            damaged += 1
+    return JournalText(tuple(events), last_seq, damaged + bool(tail), bool(tail))
+
+
+def history(path: Path) -> tuple[p.History, int]:
+    """Return a run's metrics and the number of damaged lines. An epoch that was trained again replaces the first."""
+    text = read(path)
+    rows: dict[int, tuple[p.Number, p.Number, p.Number, p.Number, float]] = {}
+    for event in text.events:
+        if isinstance(event, p.RunStarted):
+            rows = {epoch: row for epoch, row in rows.items() if epoch <= event.epoch}
+        if isinstance(event, p.EpochEnded):
+            metrics = (event.loss[0], event.accuracy[0], event.test_loss[0], event.test_accuracy[0], event.seconds)
+            rows[event.epoch] = metrics
+    gap = (None, None, None, None, 0.0)
+    columns = zip(*(rows.get(epoch, gap) for epoch in range(1, max(rows, default=0) + 1)), strict=True)
+    return p.History(*columns), text.damaged_lines
+
+
+def _line(seq: int, event: p.AnyEvent) -> bytes:
+    text = p.encode(event)[:-1]
+    return msgspec.json.encode(Line(seq, _crc(seq, text), msgspec.Raw(text))) + b"\n"
+
+
+def _crc(seq: int, text: bytes) -> str:
+    return f"{zlib.crc32(text, seq & 0xFFFFFFFF):08x}"

@@ -1,0 +1,97 @@
+"""Keras models from configurations. Works on whichever backend Keras was started with."""
+
+import random
+import threading
+
+import keras
+from keras import layers
+
+from engine.spec import CLASSES, Network, Optimizer, Training
+
+LOSS = "categorical_crossentropy"
+METRIC = "categorical_accuracy"
+
+_building = threading.Lock()
+"""Keras seeds its initializers from Python's one global generator: only one thread may build at a time."""
+
+
+def build(network: Network, input_shape: tuple[int, int, int], *, softmax: bool, seed: int) -> keras.Sequential:
+    """Return the network with fresh weights that depend on the seed alone.
+
+    Args:
+        network: what to build.
+        input_shape: (channels, height, width) of an image.
+        softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
+        seed: of the initial weights and of dropout.
+    """
+    with _building:
+        random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
+        model = keras.Sequential(
+            [
+                keras.Input(input_shape),
+                *([layers.Rescaling(network.input_scaling)] if network.input_scaling != 1 else []),
+                *_convolutions(network),
+                layers.Flatten(),
+                *_hidden(network),
+                _dense(network, CLASSES, "softmax" if softmax else "linear"),
+            ]
+        )
+        random.seed()  # whoever draws next is not to repeat these numbers
+    return model
+
+
+def compile_as_asked(model: keras.Model, training: Training) -> None:
+    """Compile with the assignment's loss and metric and the configuration's optimizer."""
+    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training))
+
+
+def optimizer_of(training: Training) -> keras.Optimizer:
+    """Return a fresh optimizer of the configuration."""
+    kinds: dict[Optimizer, type[keras.Optimizer]] = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "sgd": keras.optimizers.SGD,
+        "rmsprop": keras.optimizers.RMSprop,
+        "adagrad": keras.optimizers.Adagrad,
+        "nadam": keras.optimizers.Nadam,
+    }
+    return kinds[training.optimizer](learning_rate=training.learning_rate)
+
+
+def _hidden(network: Network) -> list[keras.Layer]:
+    found: list[keras.Layer] = []
+    for units in network.hidden:
+        found.append(_dense(network, units, network.activation))
+        found += [layers.BatchNormalization()] if network.batch_normalization else []
+        found += [layers.Dropout(network.dropout)] if network.dropout else []
+    return found
+
+
+def _convolutions(network: Network) -> list[keras.Layer]:
+    if not network.convolutions:
+        return []
+    found: list[keras.Layer] = [layers.Permute((2, 3, 1))]  # the files give channels first
+    for layer in network.convolutions:
+        found.append(
+            layers.Conv2D(
+                layer.filters,
+                layer.kernel_size,
+                strides=layer.strides,
+                padding=layer.padding,
+                activation=network.activation,
+                kernel_initializer=network.kernel_initializer,
+                bias_initializer=network.bias_initializer,
+            )
+        )
+        found += [layers.BatchNormalization()] if network.batch_normalization else []
+        found += [layers.MaxPooling2D(layer.pool)] if layer.pool > 1 else []
+    return found
+
+
+def _dense(network: Network, units: int, activation: str) -> keras.Layer:
+    return layers.Dense(
+        units,
+        activation=activation,
+        kernel_initializer=network.kernel_initializer,
+        bias_initializer=network.bias_initializer,
+    )

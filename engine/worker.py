@@ -1,0 +1,159 @@
+"""A worker: trains the groups that the host sends over its stdin and tells the events on its stdout.
+
+It owns the folders of the runs it trains. Whatever happens, every run leaves an outcome: a result, a failure in words,
+or a checkpoint. It stops in order when its stdin ends (the host is gone) and on SIGTERM.
+"""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from engine import protocol as p
+
+Why = Literal["paused", "cancelled", "interrupted"]
+
+
+class Stop(NamedTuple):
+    """Why a run is let go."""
+
+    why: Why
+    reason: str
+
+
+HOST_GONE = Stop("interrupted", "The background process ended; the run goes on from its checkpoint.")
+TERMINATED = Stop("interrupted", "The worker was told to end; the run goes on from its checkpoint.")
+WORDS = {"paused": "Paused.", "cancelled": "Stopped by the user.", "interrupted": "Stopped to go on later."}
+
+
+class Telling:
+    """The way out: events as lines, from any thread, whole."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def __call__(self, event: p.AnyEvent) -> None:
+        """Tell an event; when nobody listens any more it is dropped, since the journal has it."""
+        with self._lock:
+            try:
+                self._file.write(p.encode(event))
+                self._file.flush()
+            except (BrokenPipeError, ValueError):
+                return
+
+
+class Inbox:
+    """The way in: tasks wait their turn, stops are seen between two epochs."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._tasks: deque[p.Train] = deque()
+        self._stops: dict[str, Stop] = {}
+        self._ended: Stop | None = None
+
+    def read(self, file: BinaryIO) -> None:
+        """Take commands until the pipe ends."""
+        for line in file:
+            command = p.decode_worker_command(line)
+            with self._changed:
+                if isinstance(command, p.Train):
+                    self._tasks.append(command)
+                else:
+                    stop = Stop(command.why, WORDS[command.why])
+                    self._stops |= dict.fromkeys(command.runs, stop)
+                self._changed.notify()
+        self.end(HOST_GONE)
+
+    def end(self, stop: Stop) -> None:
+        """Let everything go."""
+        with self._changed:
+            self._ended = self._ended or stop
+            self._changed.notify()
+
+    def next(self) -> p.Train | None:
+        """Wait for the next task; None when the worker is to leave."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._tasks or self._ended)
+            return None if self._ended else self._tasks.popleft()
+
+    def stop_of(self, run_id: str) -> Stop | None:
+        """Say whether a run is to be let go, and why."""
+        with self._changed:
+            return self._ended or self._stops.get(run_id)
+
+    def forget(self, runs: Sequence[str]) -> None:
+        """Drop the stops of runs that were let go, so that they can be sent again."""
+        with self._changed:
+            for run_id in runs:
+                self._stops.pop(run_id, None)
+
+
+def serve(name: str, load_trainer: str) -> int:
+    """Claim the pipes, load the trainer `module:class`, and train until the pipe ends.
+
+    Args:
+        name: the worker's, as the host knows it.
+        load_trainer: imported only once stdout is safe from what native libraries print.
+    """
+    tell = Telling(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    tell(p.WorkerChanged(worker=name, state="starting", pid=os.getpid()))
+    inbox = Inbox()
+    signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=inbox.end, args=(TERMINATED,)).start())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the command line's to answer
+    threading.Thread(target=inbox.read, args=(sys.stdin.buffer,), daemon=True).start()
+    from engine.attempt import Attempts
+
+    module, _, kind = load_trainer.partition(":")
+    trainer = getattr(importlib.import_module(module), kind)()
+    tell(p.WorkerChanged(worker=name, state="ready", device=trainer.device, pid=os.getpid()))
+    with Attempts(name, trainer, tell, inbox.stop_of) as attempts:
+        while task := inbox.next():
+            attempts.train(task)
+            inbox.forget([spec.run_id for spec in task.specs])
+    tell(p.WorkerChanged(worker=name, state="ended", pid=os.getpid()))
+    return 0
+
+
+def claim_cores(cores: str) -> None:
+    """Keep to these CPU cores, such as `0,1`; to be called before a native library counts them."""
+    if cores:
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+
+
+def compile_cache() -> Path:
+    """Return the folder in which compiled programs outlive a worker."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svhn-tui" / "jax"
+
+
+def prepare_jax() -> None:
+    """Set up the environment that JAX and Keras read when they are imported."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a shared GPU stays usable for others
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compile_cache()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Keras would import it to save a file: 2 s, 400 MB
+
+
+def arguments(program: str) -> argparse.Namespace:
+    """Read the command line that every kind of worker is started with."""
+    parser = argparse.ArgumentParser(prog=program)
+    parser.add_argument("--name", default="w0")
+    parser.add_argument("--cores", default="", help="CPU cores to keep to, such as 0,1")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    given = arguments("python -m engine.worker")
+    os.umask(0o077)  # a shared machine: what is trained here is the user's alone
+    claim_cores(given.cores)
+    prepare_jax()
+    raise SystemExit(serve(given.name, "engine.train:FastTrainer"))

@@ -1,0 +1,88 @@
+"""Which group trains next, and where. Pure.
+
+On CPUs a small network gains nothing from a second thread, so as many runs as there are cores train side by side, each
+on a core of its own; a large one is bound by memory and takes all cores. On GPUs seeds of one configuration train as
+lanes of one group.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from engine.protocol import Place
+from engine.spec import Configuration, trainable_parameters
+
+LARGE = 400_000
+"""Trainable parameters from which a run takes all cores: between 64 and 256 hidden units (`svhn-tui bench`)."""
+WORKER_BYTES = 1_500_000_000
+"""What a worker may need: JAX, the data, and the largest network of the assignment."""
+
+
+class Slot(NamedTuple):
+    """A place for a worker: a GPU, or CPU cores."""
+
+    name: str
+    cores: tuple[int, ...] = ()
+    gpu: int | None = None
+    trainer: str = "fast"
+
+    @property
+    def is_narrow(self) -> bool:
+        """One core, beside others of the kind."""
+        return self.gpu is None and len(self.cores) == 1
+
+
+class Machine(NamedTuple):
+    """What there is to train on."""
+
+    cores: tuple[int, ...]
+    memory: int
+    """Bytes."""
+    gpus: int = 0
+    lanes: int = 10
+    """Seeds that a GPU trains side by side at most."""
+
+
+def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int], index: int) -> Slot:
+    """Return the `index`-th slot of the kind that suits the configuration."""
+    trainer = configuration.training.trainer
+    if trainer != "fast":
+        return Slot(trainer, machine.cores, trainer=trainer)
+    if machine.gpus:
+        return Slot(f"gpu{index}", gpu=index)
+    if len(machine.cores) > 1 and trainable_parameters(configuration.network, input_shape) < LARGE:
+        return Slot(f"core{machine.cores[index]}", (machine.cores[index],))
+    return Slot("cpu", machine.cores)
+
+
+def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> tuple[Slot, ...]:
+    """Return every slot that may train this configuration at a time."""
+    first = slot_for(configuration, machine, input_shape, 0)
+    if first.gpu is not None:
+        count = machine.gpus
+    elif first.is_narrow:
+        count = max(1, min(len(machine.cores), machine.memory // WORKER_BYTES))
+    else:
+        count = 1
+    return tuple(slot_for(configuration, machine, input_shape, index) for index in range(count))
+
+
+def next_group(
+    queue: Sequence[Place], machine: Machine, input_shape: tuple[int, int, int], busy: Collection[Slot]
+) -> tuple[Slot, tuple[Place, ...]] | None:
+    """Return the group to start now and its slot, or None while the head of the queue has to wait.
+
+    The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
+    """
+    waiting = [place for place in queue if not place.paused]
+    if not waiting:
+        return None
+    head = waiting[0]
+    configuration = head.spec.configuration
+    used = {core for slot in busy for core in slot.cores}
+    for slot in slots(configuration, machine, input_shape):
+        if slot in busy or used & set(slot.cores):
+            continue
+        lanes = machine.lanes if slot.gpu is not None else 1
+        alike = [place for place in waiting if place.spec.configuration == configuration]
+        return slot, tuple(alike[:lanes])
+    return None

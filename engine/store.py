@@ -1,0 +1,115 @@
+"""The index of finished runs, in TinyDB: quick to read at a start, and never the only copy of anything but notes.
+
+TinyDB's own JSONStorage leaves an unreadable file on a full disk (measured); ours writes whole files atomically, and
+only when `flush` is called, so that a burst of finished runs costs one write.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tinydb import TinyDB, where
+from tinydb.storages import Storage
+
+from engine.files import set_aside, write_atomically
+from engine.protocol import Note, RunResult
+
+Tables = dict[str, dict[str, Any]]
+VERSION = 1
+
+
+class AtomicStorage(Storage):  # type: ignore[misc]
+    """All tables in memory; the file is replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tables: Tables | None = None
+        self.is_changed = False
+        self.complaint = ""
+        if path.exists():
+            self._load()
+
+    def read(self) -> Tables | None:
+        """Return the tables, as TinyDB asks for them."""
+        return self._tables
+
+    def write(self, data: Tables) -> None:
+        """Take the tables; they reach the disk with `flush`."""
+        self._tables = data
+        self.is_changed = True
+
+    def flush(self) -> None:
+        """Write the file if anything changed.
+
+        Raises:
+            OSError: it could not be written; the one before is whole and the change is kept for the next time.
+        """
+        if self.is_changed:
+            write_atomically(self._path, msgspec.json.encode(self._tables))
+            self.is_changed = False
+
+    def _load(self) -> None:
+        try:
+            self._tables = msgspec.json.decode(self._path.read_bytes(), type=dict[str, dict[str, dict[str, Any]]])
+            versions = [document.get("version", 0) for document in self._tables.get("about", {}).values()]
+            if any(version > VERSION for version in versions):
+                raise msgspec.ValidationError("written by a newer version")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            self._tables = None
+            aside = set_aside(self._path)
+            self.complaint = f"{self._path} was damaged ({error}); it was set aside as {aside.name} and made anew."
+
+
+class Store:
+    """Summaries of finished runs, notes and tags."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the index; a damaged one is set aside.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        self._storage = AtomicStorage(path)
+        self._base = TinyDB(storage=lambda: self._storage)
+        self._runs = self._base.table("runs")
+        self._notes = self._base.table("notes")
+        if not self._base.table("about").all():
+            self._base.table("about").insert({"version": VERSION})
+        self.complaint = self._storage.complaint
+
+    def results(self) -> dict[str, RunResult]:
+        """Return the summaries; one that cannot be understood is left to be read from its folder again."""
+        found = {}
+        for document in self._runs.all():
+            try:
+                result = msgspec.convert(dict(document), RunResult)
+            except msgspec.ValidationError:
+                continue
+            found[result.run_id] = result
+        return found
+
+    def notes(self) -> dict[str, Note]:
+        """Return the notes by run."""
+        notes = (msgspec.convert(dict(document), Note) for document in self._notes.all())
+        return {note.run_id: note for note in notes}
+
+    def add(self, results: Iterable[RunResult]) -> None:
+        """Add runs that are not there."""
+        self._runs.insert_multiple([msgspec.to_builtins(result) for result in results])
+
+    def remove(self, run_ids: set[str]) -> None:
+        """Drop runs from the index."""
+        self._runs.remove(where("run_id").test(lambda run_id: run_id in run_ids))
+
+    def annotate(self, note: Note) -> None:
+        """Replace a run's note."""
+        self._notes.upsert(msgspec.to_builtins(note), where("run_id") == note.run_id)
+
+    def flush(self) -> None:
+        """Write what changed.
+
+        Raises:
+            OSError: as `AtomicStorage.flush`.
+        """
+        self._storage.flush()

@@ -119,7 +119,7 @@ def _painted(ink: Floats, random: np.random.Generator) -> NDArray[np.uint8]:
     """Give ink (N, 32, 32) colours, uneven light, sometimes a frame, and noise; return uint8 (N, 32, 32, 3)."""
     count = len(ink)
     ground = random.uniform(20, 160, size=(count, 1)) + random.normal(0, 22, size=(count, 3))
-    contrast = random.uniform(40, 150, size=(count, 1)) * random.choice([-1, 1], size=(count, 1), p=[0.12, 0.88])
+    contrast = random.uniform(40, 150, size=(count, 1)) * random.choice([-1, 1], size=(count, 1), p=[0.2, 0.8])
     paint = ground + contrast + random.normal(0, 15, size=(count, 3))
     picture = ground[:, None, None, :] + ink[..., None] * (paint - ground)[:, None, None, :]
     across = np.linspace(-1, 1, SIDE, dtype=np.float32)

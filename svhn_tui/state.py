@@ -174,13 +174,8 @@ def _epoch_ended(state: State, event: p.EpochEnded) -> State:
         if live is None:
             continue  # deleted a moment ago
         known = cut(live.history, event.epoch - 1)
-        history = p.History(
-            (*known.loss, event.loss[lane]),
-            (*known.accuracy, event.accuracy[lane]),
-            (*known.test_loss, event.test_loss[lane]),
-            (*known.test_accuracy, event.test_accuracy[lane]),
-            (*known.seconds, event.seconds),
-        )
+        values = (event.loss[lane], event.accuracy[lane], event.test_loss[lane], event.test_accuracy[lane])
+        history = p.extended(known, values, event.seconds)
         after[run_id] = msgspec.structs.replace(
             live, status="running", history=history, images_per_second=event.images_per_second
         )

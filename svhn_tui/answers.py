@@ -1,0 +1,240 @@
+"""The answers in the exact form that is handed in, each with how far it can be trusted and why. Pure.
+
+An answer is worked out from the runs that the question asks for. While there are none, runs of the same networks with
+other settings give an answer in the same form that says so; runs as asked always win.
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from statistics import fmean, variance
+from typing import Any, Literal
+
+import msgspec
+
+from engine.plan import Sweep, asked
+from engine.protocol import RunResult
+from engine.spec import Configuration, Training, trainable_parameters
+from svhn_tui.presets import Presets, Question
+from svhn_tui.state import State
+
+Trust = Literal["missing", "partial", "demo", "not-as-asked", "ready", "stale", "fragile"]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """The runs behind one number of an answer."""
+
+    configuration: Configuration
+    needed: int
+    results: tuple[RunResult, ...]
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Test accuracy of each run."""
+        return tuple(result.test_accuracy for result in self.results)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What to hand in for a question, if it can be said."""
+
+    question: str
+    text: str | None
+    state: Trust
+    reason: str
+    parts: tuple[Part, ...] = ()
+    demo_data: bool = False
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that the answer was made from."""
+        return tuple(result.run_id for part in self.parts for result in part.results)
+
+
+def answer_of(question: Question, book: Presets, state: State) -> Answer:
+    """Work out a question's answer."""
+    if question.answer is None:
+        return Answer(question.id, None, "missing", "This question asks for no number.")
+    if state.data is None:
+        return Answer(question.id, None, "missing", "No data is open yet.")
+    sweep = book.sweep(question, state.data.fingerprint)
+    if sweep is None:
+        return Answer(question.id, None, "missing", "The question names no runs.")
+    if question.answer.format == "file":
+        source = book.question(question.answer.of or "")
+        parts = _part_of_file(source, sweep, state)
+    else:
+        parts = _parts(sweep, state)
+    if not any(part.results for part in parts):
+        return _from_other_runs(question, sweep, state)
+    return _judged(question, parts, state)
+
+
+def as_json(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
+    """Return what `answers --json` prints."""
+    return {
+        answer.question: {
+            "answer": answer.text,
+            "state": answer.state,
+            "reason": answer.reason,
+            "runs": list(answer.runs),
+            "demo_data": answer.demo_data,
+            "parts": [
+                {
+                    "configuration": part.configuration.label,
+                    "n": len(part.results),
+                    "needed": part.needed,
+                    "mean": fmean(part.accuracies) if part.results else None,
+                    "values": list(part.accuracies),
+                }
+                for part in answer.parts
+            ],
+        }
+        for answer in answers
+    }
+
+
+def all_answers(book: Presets, state: State) -> tuple[Answer, ...]:
+    """Work out every question that asks for numbers."""
+    return tuple(answer_of(question, book, state) for question in book.questions if question.answer)
+
+
+def file_run(source: Question, book: Presets, state: State) -> RunResult | None:
+    """Return the run whose file a training question hands in: the chosen one, or else the first seed's."""
+    if state.data is None or (sweep := book.sweep(source, state.data.fingerprint)) is None:
+        return None
+    results = _part_of_file(source, sweep, state)[0].results
+    return results[0] if results else None
+
+
+def _parts(sweep: Sweep, state: State) -> tuple[Part, ...]:
+    specs = asked(sweep, state.accuracies)
+    parts = []
+    for configuration in sweep.configurations:
+        runs = [spec.run_id for spec in specs if spec.configuration == configuration]
+        done = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
+        parts.append(Part(configuration, len(runs), done))
+    return tuple(parts)
+
+
+def _part_of_file(source: Question, sweep: Sweep, state: State) -> tuple[Part, ...]:
+    chosen = state.results.get(state.choices.get(source.id, ""))
+    if chosen is not None and chosen.spec.configuration == sweep.configurations[0] and chosen.spec.data == sweep.data:
+        return (Part(sweep.configurations[0], 1, (chosen,)),)
+    first = asked(sweep, {})[0].run_id
+    found = state.results.get(first)
+    return (Part(sweep.configurations[0], 1, (found,) if found else ()),)
+
+
+def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other: str = "") -> Answer:
+    """Write the answer and say how far it can be trusted; `other` tells in what the runs are not as asked."""
+    is_demo = any(result.demo_data for part in parts for result in part.results)
+    text = _text(question, parts, state)
+
+    def answer(trust: Trust, reason: str) -> Answer:
+        return Answer(question.id, text, trust, reason, parts, is_demo)
+
+    done, needed = sum(len(part.results) for part in parts), sum(part.needed for part in parts)
+    demo = " They are of demo data, not of the assignment's." if is_demo else ""
+    changed = _changed_file(parts, state) if question.answer and question.answer.format == "file" else ""
+    if changed:
+        return answer("stale", changed)
+    if other:
+        return answer("not-as-asked", f"Runs with {other}; the question asks for others.{demo}")
+    if done < needed:
+        return answer("partial", f"{done} of {needed} runs are done.{demo}")
+    if is_demo:
+        return answer("demo", "Made from demo data: open the assignment's files and run again before handing in.")
+    if fragile := _fragile(question, parts):
+        return answer("fragile", fragile)
+    return answer("ready", "All runs are as asked.")
+
+
+def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer:
+    """Answer from runs of the same networks on the same data with other settings: the fullest, then the newest set."""
+    networks = [configuration.network for configuration in sweep.configurations]
+    alike: dict[Training, list[RunResult]] = {}
+    for result in state.results.values():
+        if result.spec.data == sweep.data and result.spec.configuration.network in networks:
+            alike.setdefault(result.spec.configuration.training, []).append(result)
+    alike.pop(sweep.configurations[0].training, None)
+    if not alike:
+        return Answer(question.id, None, "missing", "None of its runs is done.")
+    training, results = max(alike.items(), key=lambda item: (len(item[1]), max(run.finished_at for run in item[1])))
+    is_file = question.answer is not None and question.answer.format == "file"
+    parts = []
+    for network in networks:
+        runs = sorted(
+            (run for run in results if run.spec.configuration.network == network), key=lambda run: run.spec.seed
+        )
+        chosen = tuple(runs[:1] if is_file else runs)
+        parts.append(Part(Configuration(network, training), max(1, len(chosen)), chosen))
+    return _judged(question, tuple(parts), state, other=_difference(training, sweep.configurations[0].training))
+
+
+def _difference(found: Training, wanted: Training) -> str:
+    names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
+    told = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
+    return ", ".join(told)
+
+
+def _changed_file(parts: Sequence[Part], state: State) -> str:
+    for result in (result for part in parts for result in part.results):
+        if result.run_id not in state.files:
+            continue
+        found = state.files[result.run_id]
+        if found is None:
+            return f"The file of run {result.run_id} is gone: delete the run and train it again."
+        if found != result.model_sha256:
+            return (
+                f"The file of run {result.run_id} changed since it was trained: this answer is not about it any more."
+            )
+    return ""
+
+
+def _text(question: Question, parts: tuple[Part, ...], state: State) -> str | None:
+    """Write the answer; None while a number of it has no run."""
+    if question.answer is None or not all(part.results for part in parts):
+        return None
+    decimals = question.answer.decimals
+    match question.answer.format:
+        case "file":
+            result = parts[0].results[0]
+            return f"{result.trainable_parameters}, {written(result.test_accuracy, decimals)}"
+        case "means":
+            return ", ".join(written(fmean(part.accuracies), decimals) for part in parts)
+        case "best":
+            index = best_of(parts)
+            shape = state.data.input_shape if state.data else (3, 32, 32)
+            parameters = trainable_parameters(parts[index].configuration.network, shape)
+            return f"{index}, {written(fmean(parts[index].accuracies), decimals)}, {parameters}"
+
+
+def best_of(parts: Sequence[Part]) -> int:
+    """Return the 0-based index of the best configuration: the best mean among those with the most runs."""
+    most = max(len(part.results) for part in parts)
+    full = [index for index, part in enumerate(parts) if len(part.results) == most]
+    return max(full, key=lambda index: (fmean(parts[index].accuracies), -index))
+
+
+def _fragile(question: Question, parts: Sequence[Part]) -> str:
+    """Say when one more run could well change who wins: the runner-up is within one standard error."""
+    if question.answer is None or question.answer.format != "best":
+        return ""
+    best = best_of(parts)
+    for index, part in enumerate(parts):
+        if index == best or len(part.results) < 2 or len(parts[best].results) < 2:
+            continue
+        error = _error_of_difference(part.accuracies, parts[best].accuracies)
+        if fmean(parts[best].accuracies) - fmean(part.accuracies) <= error:
+            names = f"{parts[best].configuration.network.label} and {part.configuration.network.label}"
+            return f"{names} are within one standard error of each other: the winner could change with other seeds."
+    return ""
+
+
+def _error_of_difference(first: Sequence[float], second: Sequence[float]) -> float:
+    return math.sqrt(variance(first) / len(first) + variance(second) / len(second))
+
+
+def written(value: float, decimals: int) -> str:
+    """Return a number with this many decimals, never in scientific notation; halves go to the even digit."""
+    return f"{Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN):f}"

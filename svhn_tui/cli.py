@@ -1,0 +1,219 @@
+"""The command line. Everything that the screen can do to training can be done here; see `svhn-tui --help`."""
+
+import asyncio
+import importlib.metadata
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from svhn_tui import presets
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes that scripts may rely on."""
+
+app = typer.Typer(
+    help=(
+        "Run a set of Keras experiments on SVHN house numbers and hand in answers proved right.\n\n"
+        "Without a command the screen opens. Training goes on in the background when it is closed."
+    ),
+    rich_markup_mode=None,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Check a data set, or make a demo one.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True
+    ),
+]
+DataOption = Annotated[
+    list[Path] | None,
+    typer.Option("--data", "-d", help="Folder with the assignment's two .npz files (or each file). Else demo data."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+WORKSPACE = Path("svhn-workspace")
+
+
+def show_version(wanted: bool) -> None:
+    """Print the versions that matter for the files handed in."""
+    if wanted:
+        names = ("svhn-tui", "tensorflow", "keras", "jax", "textual")
+        typer.echo(" · ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def screen(
+    context: typer.Context,
+    workspace: WorkspaceOption = WORKSPACE,
+    data: DataOption = None,
+    host: Annotated[str | None, typer.Option(help="Train on this machine, over your own ssh.")] = None,
+    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
+) -> None:
+    """Open the screen."""
+    if context.invoked_subcommand:
+        return
+    if not sys.stdin.isatty() or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        fail("The screen needs a terminal. Without one: `svhn-tui run Q2`, `svhn-tui status`, `svhn-tui answers`.", 2)
+    from svhn_tui import app as screens
+
+    raise typer.Exit(screens.run(workspace, sources(data), host))
+
+
+@app.command()
+def run(
+    questions: Annotated[list[str], typer.Argument(help="Questions, such as Q2 Q7, or `all`.", metavar="QUESTION...")],
+    workspace: WorkspaceOption = WORKSPACE,
+    data: DataOption = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Other than asked: such runs are runs of their own.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each configuration, from 0.")] = None,
+    on_interrupt: Annotated[
+        str | None, typer.Option(help="What Ctrl-C does: `detach` (training goes on) or `stop`. Else it asks.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train what these questions still lack, and print the answers."""
+    from svhn_tui import headless, reporting
+    from svhn_tui.progress import Overrides
+
+    if on_interrupt not in (None, "detach", "stop"):
+        fail(f"--on-interrupt {on_interrupt}: `detach` or `stop`.", WRONG_USE)
+    book = load_presets(workspace)
+    chosen = [question_of(book, name) for name in names_of(book, questions)]
+    reporter = reporting.reporter(as_json=as_json)
+    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt)
+    raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
+
+
+@app.command()
+def status(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+    """Say how far every question is, and what is training now."""
+    from svhn_tui import headless
+
+    carry_out(headless.print_status(workspace, load_presets(workspace), as_json=as_json))
+
+
+@app.command()
+def answers(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+    """Print the answers, each with how far it can be trusted."""
+    from svhn_tui import headless
+
+    carry_out(headless.print_answers(workspace, load_presets(workspace), as_json=as_json))
+
+
+@app.command()
+def runs(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+    """List the finished runs."""
+    from svhn_tui import headless
+
+    carry_out(headless.print_runs(workspace, as_json=as_json))
+
+
+@app.command()
+def stop(workspace: WorkspaceOption = WORKSPACE) -> None:
+    """Checkpoint what is training and end the workspace's background process; nothing is lost."""
+    from svhn_tui import headless
+
+    carry_out(headless.stop(workspace))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A .keras file.")],
+    data: Annotated[list[Path], typer.Option("--data", "-d", help="Folder with the assignment's two .npz files.")],
+    question: Annotated[str | None, typer.Option(help="Check it as the grader would for this question.")] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Open a file in plain TensorFlow Keras, in a process of its own, and count again."""
+    from svhn_tui import tools
+
+    book = load_presets(workspace)
+    asked = question_of(book, question) if question else None
+    raise typer.Exit(tools.verify(file, sources(data), book, asked, as_json=as_json))
+
+
+@data_app.command("check")
+def data_check(
+    source: Annotated[list[Path], typer.Argument(help="A folder, or the two files.")], as_json: JsonOption = False
+) -> None:
+    """Read a data set's files and say what is in them, or what is wrong."""
+    from svhn_tui import tools
+
+    raise typer.Exit(tools.check_data(sources(source), as_json=as_json))
+
+
+@data_app.command("demo")
+def data_demo(
+    folder: Annotated[Path, typer.Argument(help="Where the two files go.")],
+    train: Annotated[int, typer.Option(min=10, max=50_000)] = 5_000,
+    test: Annotated[int, typer.Option(min=10, max=10_000)] = 1_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a demo data set in the assignment's layout: drawn digits, not SVHN."""
+    from svhn_tui import tools
+
+    raise typer.Exit(tools.make_demo_data(folder, train, test, as_json=as_json))
+
+
+def carry_out(work: Coroutine[object, object, int]) -> NoReturn:
+    """Run it and leave with its exit code; a lost connection is one sentence."""
+    from svhn_tui.link import LinkLost
+
+    try:
+        code = asyncio.run(work)
+    except LinkLost as error:
+        fail(str(error), FAILED)
+    raise typer.Exit(code)
+
+
+def sources(paths: list[Path] | None) -> tuple[str, ...]:
+    """Return the paths as the host, in whatever folder it runs, will find them."""
+    return tuple(str(path.expanduser().absolute()) for path in paths or ())
+
+
+def load_presets(workspace: Path) -> presets.Presets:
+    """Return the presets in force, or end with what is wrong with them."""
+    try:
+        return presets.load(presets.find(workspace))
+    except presets.PresetError as error:
+        fail(str(error), FAILED)
+
+
+def names_of(book: presets.Presets, names: list[str]) -> list[str]:
+    """Return the question names, `all` being every one that needs training."""
+    if [name.lower() for name in names] == ["all"]:
+        return [question.id for question in book.questions if question.networks and question.seeds]
+    return names
+
+
+def question_of(book: presets.Presets, name: str) -> presets.Question:
+    """Return the question, or end as wrong use with the names that there are."""
+    try:
+        return book.question(name)
+    except presets.PresetError as error:
+        fail(str(error), WRONG_USE)
+
+
+def fail(sentence: str, code: int) -> NoReturn:
+    """Say what is wrong on stderr and leave."""
+    typer.echo(f"svhn-tui: {sentence}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

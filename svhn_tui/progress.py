@@ -1,0 +1,143 @@
+"""How far a question is: which of its runs are done, what is missing, and how long that takes. Pure."""
+
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Literal
+
+import msgspec
+
+from engine import plan
+from engine.plan import Sweep
+from engine.spec import Configuration, RunSpec, trainable_parameters
+from svhn_tui.presets import Presets, Question
+from svhn_tui.state import State
+
+Status = Literal["done", "running", "partial", "missing", "code", "evidence"]
+MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "missing": "○", "code": "✓", "evidence": "·"}
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """Settings other than the question asks for: such runs are runs of their own."""
+
+    epochs: int | None = None
+    seeds: int | None = None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One configuration of a question. Accuracies are those of its finished runs."""
+
+    configuration: Configuration
+    runs: tuple[str, ...]
+    done: int
+    accuracies: tuple[float, ...]
+    parameters: int
+    running: int
+    seconds_left: float | None
+
+    @property
+    def needed(self) -> int:
+        """Runs that are asked for as far as it is known."""
+        return len(self.runs)
+
+    @property
+    def mean(self) -> float | None:
+        """Of the test accuracies; None without a run."""
+        return fmean(self.accuracies) if self.accuracies else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the test accuracies; None below two runs."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A question's state, derived from the workspace's."""
+
+    question: Question
+    status: Status
+    rows: tuple[Row, ...]
+    sweep: Sweep | None
+    missing: tuple[RunSpec, ...]
+
+    @property
+    def done(self) -> int:
+        """Runs that are finished."""
+        return sum(row.done for row in self.rows)
+
+    @property
+    def needed(self) -> int:
+        """Runs that are asked for as far as it is known."""
+        return sum(row.needed for row in self.rows)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Forecast for all that is missing; None while nothing is known."""
+        known = [row.seconds_left for row in self.rows if row.seconds_left is not None]
+        return sum(known) if known else None
+
+
+def sweep_for(question: Question, book: Presets, data: str, overrides: Overrides) -> Sweep | None:
+    """Return what a question needs trained, with other settings than asked where there are overrides."""
+    sweep = book.sweep(question, data)
+    if sweep is None or overrides == Overrides():
+        return sweep
+    configurations = sweep.configurations
+    if overrides.epochs is not None:
+        configurations = tuple(
+            Configuration(some.network, msgspec.structs.replace(some.training, epochs=overrides.epochs))
+            for some in configurations
+        )
+    seeds, finalists = sweep.seeds, sweep.finalists
+    if overrides.seeds is not None:
+        if finalists is None:
+            seeds = tuple(range(overrides.seeds))
+        else:  # the second stage is what the number of seeds is about
+            finalists = msgspec.structs.replace(finalists, seeds=tuple(range(overrides.seeds)))
+            seeds = seeds[: overrides.seeds]
+    return msgspec.structs.replace(sweep, configurations=configurations, seeds=seeds, finalists=finalists)
+
+
+def progress_of(question: Question, book: Presets, state: State, overrides: Overrides | None = None) -> Progress:
+    """Say how far a question is on the data in use."""
+    data = state.data
+    sweep = sweep_for(question, book, data.fingerprint if data else "", overrides or Overrides())
+    if sweep is None:
+        status: Status = "code" if question.kind == "code" else "evidence"
+        return Progress(question, status, (), None, ())
+    accuracies = state.accuracies
+    asked = plan.asked(sweep, accuracies)
+    rows = tuple(_row(configuration, asked, state) for configuration in sweep.configurations)
+    missing = tuple(spec for spec in asked if spec.run_id not in accuracies)
+    return Progress(question, _status(rows), rows, sweep, missing)
+
+
+def _row(configuration: Configuration, asked: Sequence[RunSpec], state: State) -> Row:
+    runs = tuple(spec.run_id for spec in asked if spec.configuration == configuration)
+    finished = [state.results[run_id] for run_id in runs if run_id in state.results]
+    shape = state.data.input_shape if state.data else (3, 32, 32)
+    return Row(
+        configuration=configuration,
+        runs=runs,
+        done=len(finished),
+        accuracies=tuple(result.test_accuracy for result in finished),
+        parameters=trainable_parameters(configuration.network, shape),
+        running=sum(run_id in state.running for run_id in runs),
+        seconds_left=_seconds_left(runs, configuration, state),
+    )
+
+
+def _seconds_left(runs: Sequence[str], configuration: Configuration, state: State) -> float | None:
+    """Add up what the running ones still need and what the host forecast for those that wait."""
+    forecasts = {place.run_id: place.forecast_seconds for place in state.queue}
+    known = [live.seconds_left for run_id in runs if (live := state.running.get(run_id))]
+    known += [forecasts[run_id] for run_id in runs if run_id in forecasts]
+    return sum(seconds for seconds in known if seconds is not None) if known else None
+
+
+def _status(rows: Sequence[Row]) -> Status:
+    done, needed = sum(row.done for row in rows), sum(row.needed for row in rows)
+    if needed and done == needed:
+        return "done"
+    if any(row.running for row in rows):
+        return "running"
+    return "partial" if done else "missing"

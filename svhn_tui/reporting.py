@@ -1,0 +1,151 @@
+"""How `svhn-tui run` shows what happens: bars in a terminal, plain lines elsewhere, JSON for scripts."""
+
+import sys
+import time
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from engine import protocol as p
+from svhn_tui import words
+from svhn_tui.state import Live, State
+
+LINE_SECONDS = 10.0
+"""A plain log says how a run goes at most this often."""
+
+
+class Reporter(Protocol):
+    """Where events go as they come."""
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Take one event and the state after it."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+def reporter(*, as_json: bool) -> Reporter:
+    """Return what suits stdout."""
+    if as_json:
+        return JsonLines()
+    return Bars() if sys.stdout.isatty() else PlainLines()
+
+
+class JsonLines:
+    """Every event as it came, but for the long list of what was finished before."""
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Print it."""
+        if not isinstance(event, p.RunsRead | p.DeviceSampled):
+            sys.stdout.buffer.write(p.encode(event))
+            sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class PlainLines:
+    """A line now and then for each run."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[str, float] = {}
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Print what a log should hold."""
+        match event:
+            case p.EpochEnded():
+                for run_id in event.runs:
+                    self._epoch(run_id, state.live.get(run_id))
+            case p.RunStarted():
+                for spec in event.specs:
+                    self._say(f"{spec.configuration.label}, seed {spec.seed}: training on {event.device}")
+            case p.RunFinished():
+                result = event.result
+                name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
+                accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
+                self._say(f"{name}: done in {took}, test accuracy {accuracy}")
+            case _:
+                if sentence := trouble(event):
+                    self._say(sentence)
+
+    def _epoch(self, run_id: str, live: Live | None) -> None:
+        if live is None or time.monotonic() - self._told_at.get(run_id, 0) < LINE_SECONDS:
+            return
+        self._told_at[run_id] = time.monotonic()
+        self._say(f"{live.spec.configuration.label}, seed {live.spec.seed}: {epoch_text(live)}")
+
+    def _say(self, line: str) -> None:
+        print(words.clean(line), flush=True)
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class Bars:
+    """A bar for each run in training."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[name]}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[says]}", markup=False),
+            console=Console(),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._progress.start()
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Move the bars."""
+        match event:
+            case p.EpochEnded() | p.RunStarted():
+                for run_id in event.runs:
+                    if live := state.live.get(run_id):
+                        self._show(run_id, live)
+            case p.RunFinished():
+                if (task := self._tasks.get(event.result.run_id)) is not None:
+                    accuracy = words.accuracy(event.result.test_accuracy)
+                    took = words.duration(event.result.seconds)
+                    self._progress.update(
+                        task, completed=event.result.spec.configuration.training.epochs,
+                        says=f"test {accuracy}, {took}",
+                    )  # fmt: skip
+            case _:
+                if sentence := trouble(event):
+                    self._progress.console.print(Text(words.clean(sentence)))
+
+    def _show(self, run_id: str, live: Live) -> None:
+        epochs = live.spec.configuration.training.epochs
+        if run_id not in self._tasks:
+            name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
+            self._tasks[run_id] = self._progress.add_task("", total=epochs, name=name, says="")
+        says = epoch_text(live)
+        self._progress.update(self._tasks[run_id], completed=live.history.epochs, says=says)
+
+    def close(self) -> None:
+        """Leave the bars as they are."""
+        self._progress.stop()
+
+
+def epoch_text(live: Live) -> str:
+    """`epoch 71 of 100, loss 1.203, test 0.5531, 9 s left`."""
+    history, epochs = live.history, live.spec.configuration.training.epochs
+    if not history.epochs:
+        return f"epoch 0 of {epochs}"
+    loss, accuracy = words.number(history.loss[-1]), words.accuracy(history.test_accuracy[-1])
+    left = words.duration(live.seconds_left)
+    return f"epoch {history.epochs} of {epochs}, loss {loss}, test {accuracy}, {left} left"
+
+
+def trouble(event: p.AnyEvent) -> str:
+    """Say what is not going well, or nothing."""
+    match event:
+        case p.RunFailed():
+            return f"{event.run_id} failed: {event.reason}"
+        case p.RunInterrupted():
+            return f"{event.run_id} stopped at epoch {event.epoch}: {event.reason}"
+        case p.Noticed() if event.severity != "information":
+            return event.text
+        case _:
+            return ""

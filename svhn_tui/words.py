@@ -1,0 +1,80 @@
+"""How numbers, times and texts are written, everywhere the same."""
+
+import math
+import unicodedata
+from decimal import Decimal
+
+MINUS = "−"
+
+
+def clean(text: str, *, newlines: bool = False) -> str:
+    """Return outside text without what a terminal would obey: control characters, escape codes, bidi controls."""
+    kept = "\n\t" if newlines else ""
+    return "".join(
+        character if character in kept or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "�"
+        for character in text
+    )
+
+
+def count(number: int) -> str:
+    """`789,258`."""
+    return f"{number:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 run`, `20 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def accuracy(value: float | None, decimals: int = 4) -> str:
+    """`0.5012`, or a dash for what is not known."""
+    return "–" if value is None or not math.isfinite(value) else f"{Decimal(value):.{decimals}f}"
+
+
+def spread(mean: float | None, deviation: float | None) -> str:
+    """`0.5012 ± 0.0041`; the mean alone where one run says nothing about the spread."""
+    return accuracy(mean) if deviation is None else f"{accuracy(mean)} ± {accuracy(deviation)}"
+
+
+def number(value: float | None) -> str:
+    """A measured number with sensible digits: `35.72`, `0.0041`, `1.2e-07`."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    text = f"{value:.4g}"
+    return text.replace("-", MINUS, 1) if text.startswith("-") else text
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 s`, `12 s`, `1 m 52 s`, `3 h 05 m`, `2 d 4 h`."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours == 0:
+        return f"{minutes} m {rest:02d} s"
+    days, hours = divmod(hours, 24)
+    return f"{hours} h {minutes:02d} m" if days == 0 else f"{days} d {hours} h"
+
+
+def size(bytes_: int) -> str:
+    """`371 kB`, `9.1 MB`, `11.2 GB`."""
+    value = float(bytes_)
+    for unit in ("B", "kB", "MB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit in ("B", "kB") else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def rate(images_per_second: float) -> str:
+    """`420 images/s`, `55.1 k images/s`, `1.42 M images/s`."""
+    if images_per_second >= 999_500:
+        return f"{images_per_second / 1e6:.2f} M images/s"
+    if images_per_second >= 999.5:
+        return f"{images_per_second / 1e3:.1f} k images/s"
+    return f"{images_per_second:.0f} images/s"

@@ -63,9 +63,9 @@ def screen(
         return
     if not sys.stdin.isatty() or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         fail("The screen needs a terminal. Without one: `svhn-tui run Q2`, `svhn-tui status`, `svhn-tui answers`.", 2)
-    from svhn_tui import app as screens
+    from svhn_tui.app import run as open_screen
 
-    raise typer.Exit(screens.run(workspace, sources(data), host))
+    raise typer.Exit(open_screen(workspace, sources(data), host))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """How numbers, times and texts are written, everywhere the same."""
 
 import math
+import time
 import unicodedata
 from decimal import Decimal
 
@@ -78,3 +79,8 @@ def rate(images_per_second: float) -> str:
     if images_per_second >= 999.5:
         return f"{images_per_second / 1e3:.1f} k images/s"
     return f"{images_per_second:.0f} images/s"
+
+
+def moment(seconds: float) -> str:
+    """`Nov 24 10:05`, in local time, of seconds since 1970."""
+    return time.strftime("%b %d %H:%M", time.localtime(seconds))

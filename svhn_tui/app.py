@@ -1,0 +1,139 @@
+"""The screen program: it wires the pipe to the state and the state to the pages, and nothing else."""
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from engine import protocol as p
+from svhn_tui import presets
+from svhn_tui.link import Link, LinkLost
+from svhn_tui.screens.answers import AnswersPage
+from svhn_tui.screens.compare import ComparePage
+from svhn_tui.screens.help import HelpPage
+from svhn_tui.screens.live import LivePage
+from svhn_tui.screens.page import PAGES, Page
+from svhn_tui.screens.questions import QuestionsPage
+from svhn_tui.screens.runs import RunsPage
+from svhn_tui.state import State, fold
+from svhn_tui.themes import DARK, THEMES
+from svhn_tui.words import clean
+
+FRAME_SECONDS = 0.4
+"""Pages are drawn at most this often, however many events come."""
+RETRY_SECONDS = 1.0
+
+
+class SvhnApp(App[None]):
+    """Wires things; owns the only state."""
+
+    TITLE = "svhn-tui"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key, f"open_page('{name}')", name, show=False) for key, name in PAGES),
+        Binding("question_mark", "help", "keys"),
+        Binding("q", "leave", "leave"),
+        Binding("ctrl+c", "leave", "leave", show=False),
+        Binding("ctrl+q", "leave", "leave", show=False),
+    ]
+
+    def __init__(self, workspace: Path, source: tuple[str, ...], host: str | None, book: presets.Presets) -> None:
+        super().__init__()
+        self._workspace, self._source, self._host = workspace, source, host
+        self._link: Link | None = None
+        self._state = State()
+        self._drawn = self._state
+        kinds: tuple[type[Page], ...] = (QuestionsPage, LivePage, RunsPage, ComparePage, AnswersPage)
+        self._pages = {kind.TITLE_IN_BAR: kind(book) for kind in kinds}
+
+    def on_mount(self) -> None:
+        """Show the questions; the engine is reached for once they stand."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = DARK.name
+        self.push_screen(self._pages["Questions"])
+        self.set_interval(FRAME_SECONDS, self._draw)
+        self.call_after_refresh(lambda: self.run_worker(self._follow(), exclusive=True))
+
+    async def _follow(self) -> None:
+        """Keep a link to the engine, and fold what it tells."""
+        while True:
+            try:
+                async with Link(self._workspace, host=self._host) as link:
+                    self._link = link
+                    await link.send(p.OpenData(source=self._source))
+                    async for batch in link.events():
+                        self._take(batch)
+            except LinkLost as error:
+                self._take((p.Noticed(text=str(error), severity="error"), p.HostEnded()))
+            self._link = None
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _take(self, batch: tuple[p.AnyEvent, ...]) -> None:
+        before = self._state
+        self._state = fold(batch, before)
+        for event in batch:
+            match event:
+                case p.Refused():
+                    self.notify(clean(event.reason), title="Not done", severity="error", markup=False)
+                case p.Noticed():
+                    self.notify(clean(event.text), severity=event.severity, markup=False)
+                case p.RunFailed() if before.caught_up:
+                    self.notify(clean(event.reason), title="A run failed", severity="error", markup=False)
+                case _:
+                    pass
+        if self._drawn.caught_up != self._state.caught_up or self._drawn.data != self._state.data:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Hand the state to the page that is seen."""
+        page = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Page)), None)
+        if page is not None and page.state is not self._state:
+            self._drawn = self._state
+            page.state = self._state
+
+    async def on_page_wanted(self, message: Page.Wanted) -> None:
+        """Send a wish to the engine."""
+        if self._link is None:
+            self.notify("The engine is not connected; it is tried again.", severity="error")
+            return
+        await self._link.send(message.command)
+
+    def action_open_page(self, name: str) -> None:
+        """Switch to a page."""
+        page = self._pages[name]
+        if self.screen is not page and isinstance(self.screen, Page):
+            page.state = self._state
+            self.switch_screen(page)
+
+    def action_help(self) -> None:
+        """Show what the keys do."""
+        if isinstance(self.screen, Page):
+            self.push_screen(HelpPage(self.screen.active_bindings))
+
+    def action_leave(self) -> None:
+        """Close the screen; what trains goes on."""
+        self.exit(return_code=0)
+
+    @property
+    def farewell(self) -> str:
+        """What to say when the screen is closed."""
+        running = len(self._state.running)
+        return "Training goes on; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
+
+
+def run(workspace: Path, source: tuple[str, ...], host: str | None) -> int:
+    """Open the screen; return the exit code."""
+    try:
+        book = presets.load(presets.find(workspace))
+    except presets.PresetError as error:
+        print(f"svhn-tui: {clean(str(error))}")
+        return 1
+    app = SvhnApp(workspace, source, host, book)
+    app.run()
+    if app.farewell:
+        print(app.farewell)
+    return app.return_code or 0

@@ -1,0 +1,102 @@
+"""The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
+
+Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, or plain text that is
+looked for in the label, the note and the run's name.
+"""
+
+import difflib
+import operator
+import re
+from collections.abc import Callable
+
+from engine.protocol import Note, RunResult
+
+Value = float | str
+Field = Callable[[RunResult], Value]
+Test = Callable[[RunResult, Note | None], bool]
+
+FIELDS: dict[str, Field] = {
+    "run": lambda run: run.run_id,
+    "activation": lambda run: run.spec.configuration.network.activation,
+    "hidden": lambda run: ",".join(map(str, run.spec.configuration.network.hidden)),
+    "layers": lambda run: float(len(run.spec.configuration.network.hidden)),
+    "seed": lambda run: float(run.spec.seed),
+    "epochs": lambda run: float(run.spec.configuration.training.epochs),
+    "batch_size": lambda run: float(run.spec.configuration.training.batch_size),
+    "learning_rate": lambda run: run.spec.configuration.training.learning_rate,
+    "optimizer": lambda run: run.spec.configuration.training.optimizer,
+    "trainer": lambda run: run.trained_by,
+    "parameters": lambda run: float(run.trainable_parameters),
+    "test_accuracy": lambda run: run.test_accuracy,
+    "test_loss": lambda run: _number(run.test_loss),
+    "accuracy": lambda run: _number(run.accuracy),
+    "loss": lambda run: _number(run.loss),
+    "best_test_accuracy": lambda run: run.best_test_accuracy,
+    "seconds": lambda run: run.seconds,
+    "data": lambda run: run.spec.data,
+}
+OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+TERM = re.compile(r"(\w+)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
+
+
+class FilterError(ValueError):
+    """The filter cannot be understood; the message says which term and what is allowed."""
+
+
+def parse(text: str) -> Test:
+    """Return the test that a filter stands for; an empty one lets everything through.
+
+    Raises:
+        FilterError: a term is wrong.
+    """
+    tests = [_term(term) for term in text.split()]
+    return lambda run, note: all(test(run, note) for test in tests)
+
+
+def completions(text: str) -> tuple[str, ...]:
+    """Return the fields that the last word of a filter may become."""
+    last = text.split(" ")[-1]
+    return tuple(name for name in [*FIELDS, "tag:"] if last and name.startswith(last) and name != last)
+
+
+def _term(term: str) -> Test:
+    if term.startswith("tag:"):
+        tag = term.removeprefix("tag:")
+        return lambda run, note: note is not None and tag in note.tags
+    found = TERM.fullmatch(term)
+    if found is None:
+        return lambda run, note: _contains(run, note, term.lower())
+    name, sign, value = found.groups()
+    if name not in FIELDS:
+        nearest = difflib.get_close_matches(name, FIELDS, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(FIELDS)}."
+        raise FilterError(f"No field {name!r}: {hint}")
+    if not value:
+        raise FilterError(f"{term!r} lacks a value.")
+    field, compare = FIELDS[name], OPERATORS[sign]
+    return lambda run, note: _compared(field(run), value, compare, sign)
+
+
+def _compared(found: Value, wanted: str, compare: Callable[[Value, Value], bool], sign: str) -> bool:
+    if isinstance(found, str):
+        return compare(found, wanted) if sign in ("=", "!=") else False
+    try:
+        return compare(found, float(wanted))
+    except ValueError:
+        return sign == "!="
+
+
+def _contains(run: RunResult, note: Note | None, text: str) -> bool:
+    places = [run.spec.configuration.label, run.run_id, note.text if note else "", *(note.tags if note else ())]
+    return any(text in place.lower() for place in places)
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

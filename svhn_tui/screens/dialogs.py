@@ -1,0 +1,104 @@
+"""Small questions to the user; each returns a value."""
+
+from typing import ClassVar, NamedTuple
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.validation import Integer
+from textual.widgets import Input, Label
+
+from svhn_tui.progress import Overrides
+
+
+class Field(NamedTuple):
+    """One line to fill in."""
+
+    name: str
+    label: str
+    value: str
+
+
+class Confirm(ModalScreen[bool]):
+    """Yes or no, where something would be lost."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("y,enter", "answer(True)", "yes"), ("n,escape", "answer(False)", "no")]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self._sentence = sentence
+
+    def compose(self) -> ComposeResult:
+        """The sentence and the two keys."""
+        with Vertical():
+            yield Label(Text(self._sentence))
+            yield Label(Text("\ny yes   n no", style="bold"))
+
+    def action_answer(self, yes: bool) -> None:
+        """Answer."""
+        self.dismiss(yes)
+
+
+class RunWith(ModalScreen[Overrides | None]):
+    """Other numbers of epochs and seeds than the question asks for."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "back")]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, title: str, epochs: int, seeds: int) -> None:
+        super().__init__()
+        self._title = title
+        self._fields = (Field("epochs", "epochs", str(epochs)), Field("seeds", "seeds", str(seeds)))
+
+    def compose(self) -> ComposeResult:
+        """Two numbers; enter launches."""
+        with Vertical():
+            yield Label(Text(f"{self._title}\n", style="bold"))
+            for field in self._fields:
+                yield Label(field.label)
+                yield Input(
+                    field.value, id=field.name, type="integer", validators=[Integer(minimum=1, maximum=100_000)]
+                )
+            yield Label(Text("enter runs, esc goes back. Such runs are runs of their own."))
+
+    def on_input_submitted(self) -> None:
+        """Launch, if both are numbers."""
+        inputs = {field.name: self.query_one(f"#{field.name}", Input) for field in self._fields}
+        if all(field.is_valid and field.value for field in inputs.values()):
+            self.dismiss(Overrides(int(inputs["epochs"].value), int(inputs["seeds"].value)))
+
+    def action_give_up(self) -> None:
+        """Go back without running."""
+        self.dismiss(None)
+
+
+class Annotation(ModalScreen[tuple[str, tuple[str, ...]] | None]):
+    """A run's note and tags."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "back")]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, text: str, tags: tuple[str, ...]) -> None:
+        super().__init__()
+        self._text, self._tags = text, tags
+
+    def compose(self) -> ComposeResult:
+        """Two lines; enter keeps them."""
+        with Vertical():
+            yield Label("note")
+            yield Input(self._text, id="note", max_length=2_000)
+            yield Label("tags, with spaces between")
+            yield Input(" ".join(self._tags), id="tags", max_length=500)
+            yield Label(Text("enter keeps them, esc goes back."))
+
+    def on_input_submitted(self) -> None:
+        """Keep what was written."""
+        note, tags = (self.query_one(f"#{name}", Input).value for name in ("note", "tags"))
+        self.dismiss((note, tuple(tags.split())))
+
+    def action_give_up(self) -> None:
+        """Leave them as they were."""
+        self.dismiss(None)

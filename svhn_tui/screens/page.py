@@ -1,0 +1,155 @@
+"""What all pages have in common: a bar above, keys below, and a state that flows down to them."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from engine import protocol as p
+from svhn_tui.presets import Presets
+from svhn_tui.state import State
+from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.frame import TopBar
+
+PAGES = (("1", "Questions"), ("2", "Live"), ("3", "Runs"), ("4", "Compare"), ("5", "Answers"))
+
+
+class Page(Screen[None]):
+    """A screen of the program. The app sets `state`; what the user wants goes up as a message."""
+
+    TITLE_IN_BAR: ClassVar[str] = ""
+    state: reactive[State] = reactive(State, init=False)
+
+    class Wanted(Message):
+        """The user wants the engine to do something."""
+
+        def __init__(self, command: p.AnyCommand) -> None:
+            super().__init__()
+            self.command = command
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__()
+        self.book = book
+        self._asked: set[str] = set()
+
+    def compose(self) -> ComposeResult:
+        """Bar, body, keys."""
+        yield TopBar()
+        yield from self.body()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def body(self) -> ComposeResult:
+        """Compose what stands between the bars."""
+        raise NotImplementedError
+
+    def show(self, state: State) -> None:
+        """Draw a state."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Draw as soon as there is something to draw on."""
+        self.call_after_refresh(self.redraw)
+
+    def watch_state(self) -> None:
+        """Draw what changed, while the page is seen."""
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """Fit what is drawn to the new size."""
+        self.call_after_refresh(self.redraw)
+
+    def on_screen_resume(self) -> None:
+        """Draw what happened while another page was open."""
+        self.call_after_refresh(self.redraw)
+
+    def redraw(self) -> None:
+        """Draw the state as it is."""
+        if self.is_current and self.is_mounted:
+            self.query_one(TopBar).show(self.state, PAGES, self.TITLE_IN_BAR)
+            self.show(self.state)
+
+    def want(self, command: p.AnyCommand) -> None:
+        """Ask for something."""
+        self.post_message(self.Wanted(command))
+
+    def watch_histories(self, runs: tuple[str, ...]) -> None:
+        """Ask for curves of finished runs that are not known yet."""
+        state = self.state
+        unknown = tuple(run_id for run_id in runs if run_id in state.results and run_id not in state.histories)
+        new = tuple(run_id for run_id in unknown if run_id not in self._asked)
+        if new:
+            self._asked.update(new)
+            self.want(p.Watch(runs=new))
+
+
+CHART_KEYS: list[BindingType] = [
+    Binding("m", "metric", "metric"),
+    Binding("y", "log", "log", show=False),
+    Binding("e", "smooth", "smooth", show=False),
+    Binding("left", "cross(-1)", "read values", show=False),
+    Binding("right", "cross(1)", "read values", show=False),
+    Binding("plus,equals_sign", "zoom(0.5)", "zoom in", show=False),
+    Binding("minus", "zoom(2.0)", "zoom out", show=False),
+    Binding("shift+left", "pan(-0.25)", "pan", show=False),
+    Binding("shift+right", "pan(0.25)", "pan", show=False),
+    Binding("f", "full", "full", show=False),
+    Binding("escape", "whole", "whole chart", show=False),
+]
+
+
+class ChartPage(Page):
+    """A page with a chart, and the keys that every chart has."""
+
+    METRICS: ClassVar[tuple[str, ...]] = ("test_accuracy", "gap", "loss")
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self.metric = self.METRICS[0]
+
+    @property
+    def chart(self) -> Chart:
+        """The page's chart."""
+        return self.query_one(Chart)
+
+    def action_metric(self) -> None:
+        """Draw the next metric."""
+        self.metric = self.METRICS[(self.METRICS.index(self.metric) + 1) % len(self.METRICS)]
+        self.redraw()
+
+    def action_log(self) -> None:
+        """Logarithmic values."""
+        self.chart.toggle_log()
+
+    def action_smooth(self) -> None:
+        """Smoothing."""
+        self.chart.cycle_smoothing()
+
+    def action_cross(self, steps: int) -> None:
+        """Read values."""
+        self.chart.move_cross(steps)
+
+    def action_zoom(self, factor: float) -> None:
+        """Zoom."""
+        self.chart.zoom(factor)
+
+    def action_pan(self, share: float) -> None:
+        """Pan."""
+        self.chart.pan(share)
+
+    def action_full(self) -> None:
+        """Give the chart the whole page, or take it back."""
+        if self.maximized is None:
+            self.maximize(self.chart, container=False)
+        else:
+            self.minimize()
+
+    def action_whole(self) -> None:
+        """Leave full screen, or show the whole chart again."""
+        if self.maximized is not None:
+            self.minimize()
+        else:
+            self.chart.reset()

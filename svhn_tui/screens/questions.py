@@ -1,0 +1,253 @@
+"""Page 1: the eleven questions; what each asks, how far it is, and what its runs say so far."""
+
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine import protocol as p
+from svhn_tui import words
+from svhn_tui.answers import Answer, answer_of, file_run
+from svhn_tui.curves import METRICS, mean_band
+from svhn_tui.presets import Presets, Question
+from svhn_tui.progress import MARKS, Overrides, Progress, Row, progress_of, sweep_for
+from svhn_tui.screens.dialogs import RunWith
+from svhn_tui.screens.page import CHART_KEYS, ChartPage
+from svhn_tui.snippet import code_for
+from svhn_tui.state import State
+from svhn_tui.statistics import pairwise
+from svhn_tui.themes import dim_of, line_colors
+from svhn_tui.widgets.chart import Chart
+
+NARROW = 100
+"""Columns below which the list is made small."""
+
+
+class QuestionsPage(ChartPage):
+    """The list on the left, the chosen question on the right."""
+
+    TITLE_IN_BAR = "Questions"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "launch", "run what is missing", priority=True),
+        Binding("R", "launch_with", "run with…"),
+        Binding("c", "copy", "copy"),
+        *CHART_KEYS,
+    ]
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self._chosen = book.questions[0]
+
+    def body(self) -> ComposeResult:
+        """List and question."""
+        with Horizontal():
+            with Vertical(id="questions"):
+                yield OptionList(*(Option(question.title, id=question.id) for question in self.book.questions))
+                yield Static(id="summary")
+            with VerticalScroll(id="question", can_focus=False):
+                yield Static(id="about")
+                yield Chart()
+                yield Static(id="below")
+
+    def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
+        """Show another question."""
+        self._chosen = self.book.question(message.option_id or "")
+        self.redraw()
+
+    def action_launch(self) -> None:
+        """Train what the chosen question lacks."""
+        self._launch(Overrides())
+
+    def action_launch_with(self) -> None:
+        """Ask for other epochs and seeds, then train."""
+        if self.state.data is None or (sweep := self.book.sweep(self._chosen, self.state.data.fingerprint)) is None:
+            self.notify("This question needs no training.")
+            return
+        epochs, seeds = sweep.configurations[0].training.epochs, len(sweep.seeds)
+        self.app.push_screen(RunWith(f"{self._chosen.id}  {self._chosen.title}", epochs, seeds), self._launch)
+
+    def action_copy(self) -> None:
+        """Copy the answer or the code through the terminal."""
+        text = answer_of(self._chosen, self.book, self.state).text
+        if self._chosen.kind == "code" and self.state.data is not None:
+            text = code_for(self.book.configurations(self._chosen)[0], self.state.data.input_shape)
+        if text is None:
+            self.notify("There is nothing to copy yet.")
+            return
+        self.app.copy_to_clipboard(text)
+        self.notify("Copied, where the terminal allows it.")
+
+    def _launch(self, overrides: Overrides | None) -> None:
+        if overrides is None:
+            return
+        if self.state.data is None:
+            self.notify("The data is still being opened.", severity="warning")
+            return
+        sweep = sweep_for(self._chosen, self.book, self.state.data.fingerprint, overrides)
+        if sweep is None:
+            self.notify("This question needs no training.")
+            return
+        missing = progress_of(self._chosen, self.book, self.state, overrides).missing
+        if not missing:
+            self.notify("All of its runs are done.")
+            return
+        self.want(p.Submit(sweep=sweep))
+        self.notify(f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they go on.")
+
+    def show(self, state: State) -> None:
+        """Draw the list and the chosen question."""
+        self.set_class(self.size.width < NARROW, "narrow")
+        self._show_list(state)
+        question, progress = self._chosen, progress_of(self._chosen, self.book, state)
+        answer = answer_of(question, self.book, state)
+        self.query_one("#about", Static).update(self._about(question, progress, answer, state))
+        self._show_chart(progress, state)
+        self.query_one("#below", Static).update(self._below(progress, state))
+
+    def _show_list(self, state: State) -> None:
+        listed = self.query_one(OptionList)
+        width = (44 if self.size.width >= NARROW else 31) - 4
+        for index, question in enumerate(self.book.questions):
+            listed.replace_option_prompt_at_index(index, self._line(question, state, width))
+        done = sum(1 for question in self.book.questions if progress_of(question, self.book, state).status == "done")
+        asked = sum(1 for question in self.book.questions if self.book.sweep(question, ""))
+        text = Text(f"\n{done} of {asked} trained\n", dim_of(self.app.current_theme))
+        if state.data is not None:
+            sizes = f"{words.count(state.data.train_images)} / {words.count(state.data.test_images)}"
+            name = "demo data (drawn digits)" if state.data.is_demo else words.clean(state.data.name)
+            text.append(f"{name}  {sizes}\n")
+        self.query_one("#summary", Static).update(text)
+
+    def _line(self, question: Question, state: State, width: int) -> Text:
+        progress, theme = progress_of(question, self.book, state), self.app.current_theme
+        answer = answer_of(question, self.book, state)
+        outcome, style = self._outcome(question, progress, answer, state)
+        room = width - len(outcome) - 7
+        title = question.title if len(question.title) <= room else question.title[: max(0, room - 1)] + "…"
+        mark_style = {"done": theme.success, "code": theme.success, "running": theme.primary, "partial": theme.warning}
+        mark = (f"{MARKS[progress.status]} ", mark_style.get(progress.status, dim_of(theme)) or "")
+        return Text.assemble(
+            f"{question.id:<4}", mark, f"{title:<{max(0, room)}} ", (outcome, style), no_wrap=True, overflow="crop"
+        )
+
+    def _outcome(self, question: Question, progress: Progress, answer: Answer, state: State) -> tuple[str, str]:
+        theme = self.app.current_theme
+        if progress.status == "code":
+            return "code", str(theme.success)
+        if progress.status == "evidence":
+            return "evidence", dim_of(theme)
+        if progress.status != "done":
+            started = progress.done or progress.status == "running"
+            is_narrow = self.size.width < NARROW
+            text = f"{progress.done} of {progress.needed}" if started or is_narrow else "not begun"
+            return text, str(theme.warning) if started else dim_of(theme)
+        if answer.text and question.answer:
+            return answer.text if len(answer.text) <= 15 else "answer", str(theme.success)
+        result = file_run(question, self.book, state)
+        return f"file {words.size(result.model_bytes)}" if result else "done", str(theme.success)
+
+    def _about(self, question: Question, progress: Progress, answer: Answer, state: State) -> Table:
+        theme = self.app.current_theme
+        points = f"test question, {question.points} points" if question.points else ""
+        head = Table.grid(expand=True)
+        head.add_column(ratio=1)
+        title = Text.assemble((f"{question.id}  {question.title}", "bold"), (f"   {points}", dim_of(theme)))
+        head.add_row(title)
+        head.add_row(Text(question.text, dim_of(theme)))
+        if question.kind == "code" and state.data is not None:
+            head.add_row(Text("\n" + code_for(self.book.configurations(question)[0], state.data.input_shape)))
+        if progress.rows:
+            head.add_row(Text(""))
+            head.add_row(self._rows(progress.rows))
+        if question.evidence:
+            head.add_row(self._evidence(question, state))
+        if answer.text is not None:
+            head.add_row(self._answer(answer))
+        for sentence, _ in pairwise([(row.configuration.network.label, row.accuracies) for row in progress.rows]):
+            head.add_row(Text(sentence, "bold"))
+        return head
+
+    def _answer(self, answer: Answer) -> Text:
+        theme = self.app.current_theme
+        colors = {"ready": theme.success, "demo": theme.warning, "partial": theme.warning, "stale": theme.error}
+        style = f"bold {colors.get(answer.state, theme.warning)}"
+        return Text.assemble(
+            "\nanswer  ", (answer.text or "", style), (f"  {answer.state}", style), f"  {words.clean(answer.reason)}"
+        )
+
+    def _rows(self, rows: tuple[Row, ...]) -> Table:
+        theme = self.app.current_theme
+        dim, is_wide = dim_of(theme), self.size.width >= NARROW
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=dim)
+        table.add_column("configuration", no_wrap=True)
+        for name in ("runs", "test accuracy", *(["parameters", "left"] if is_wide else [])):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row, color in zip(rows, line_colors(theme) * 2, strict=False):
+            accuracy = Text(words.accuracy(row.mean), "bold")
+            accuracy.append(f" ± {words.accuracy(row.deviation)}" if row.deviation is not None else "", dim)
+            left = "done" if row.done == row.needed else words.duration(row.seconds_left)
+            table.add_row(
+                Text.assemble(("● ", color), row.configuration.label),
+                f"{row.done}/{row.needed}",
+                accuracy,
+                *([words.count(row.parameters), left] if is_wide else []),
+            )
+        return table
+
+    def _evidence(self, question: Question, state: State) -> Text:
+        """What the runs of the questions before say, in sentences."""
+        text = Text("\n")
+        for name in question.evidence:
+            rows = progress_of(self.book.question(name), self.book, state).rows
+            for row in rows:
+                accuracy = words.spread(row.mean, row.deviation)
+                text.append(f"{name}  {row.configuration.network.label}: {accuracy}, n = {row.done}\n")
+            for sentence, _ in pairwise([(row.configuration.network.label, row.accuracies) for row in rows]):
+                text.append(f"{name}  {sentence}\n", "bold")
+        return text
+
+    def _show_chart(self, progress: Progress, state: State) -> None:
+        chart = self.query_one(Chart)
+        chart.display = bool(progress.rows)
+        if not progress.rows:
+            return
+        runs = tuple(run_id for row in progress.rows for run_id in row.runs)
+        self.watch_histories(runs)
+        colors = line_colors(self.app.current_theme)
+        series = []
+        for row, color in zip(progress.rows, colors * 2, strict=False):
+            histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
+            if histories:
+                series.append(mean_band(row.configuration.network.label, histories, self.metric, color))
+        several = "  mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
+        epochs = progress.rows[0].configuration.training.epochs
+        chart.show(f"{METRICS[self.metric]}{several}", series, length=epochs)
+
+    def _below(self, progress: Progress, state: State) -> Text:
+        theme = self.app.current_theme
+        if not state.caught_up:
+            return Text("Starting the engine…", dim_of(theme))
+        if state.data is None:
+            return Text("Opening the data…", dim_of(theme))
+        running = [state.running[run_id] for row in progress.rows for run_id in row.runs if run_id in state.running]
+        if running:
+            live, epochs = running[0], running[0].spec.configuration.training.epochs
+            others = f" and {len(running) - 1} more" if len(running) > 1 else ""
+            done, left = live.history.epochs, words.duration(live.seconds_left)
+            bar = bar_of(done / epochs, 20)
+            name = f"{live.spec.configuration.network.label} seed {live.spec.seed}{others}"
+            return Text.assemble(f"{name}  ", (bar, str(theme.primary)), f"  epoch {done} of {epochs}, {left} left")
+        if not state.results and not state.queue and progress.rows:
+            return Text("enter trains this question · arrows choose another · ? shows all keys", dim_of(theme))
+        return Text("")
+
+
+def bar_of(share: float, width: int) -> str:
+    """A bar of text."""
+    full = round(max(0.0, min(1.0, share)) * width)
+    return "━" * full + "╌" * (width - full)

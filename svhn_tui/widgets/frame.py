@@ -1,0 +1,60 @@
+"""What stands above every page: the program's name, the pages, and how busy the machine is."""
+
+from rich.style import Style
+from rich.text import Text
+from textual.widgets import Static
+
+from svhn_tui import words
+from svhn_tui.state import State
+from svhn_tui.themes import dim_of
+
+WIDE = 100
+"""Columns from which all pages are named; below, only the one that is open."""
+
+
+class TopBar(Static):
+    """One line."""
+
+    DEFAULT_CSS = "TopBar { dock: top; height: 1; background: $panel; padding: 0 1; }"
+
+    def show(self, state: State, pages: tuple[tuple[str, str], ...], current: str) -> None:
+        """Draw the bar for a state; `pages` are keys and names."""
+        theme = self.app.current_theme
+        dim, width = dim_of(theme), max(0, self.size.width - 2)
+        left = Text.assemble(("svhn-tui", f"bold {theme.primary}"), "  ")
+        for key, name in pages:
+            if name == current:
+                left.append(f" {key} {name} ", f"bold {theme.background} on {theme.primary}")
+            else:
+                click = Style(color=dim, meta={"@click": f"app.open_page('{name}')"})
+                left.append(f" {key} {name} " if width >= WIDE else f" {key} ", click)
+        right = self._right(state)
+        room = width - left.cell_len - 1
+        right.truncate(max(0, room))
+        gap = " " * max(1, width - left.cell_len - right.cell_len)
+        self.update(Text.assemble(left, gap, right, no_wrap=True, overflow="crop"))
+
+    def _right(self, state: State) -> Text:
+        theme = self.app.current_theme
+        parts: list[tuple[str, str]] = []
+        if state.data is not None and state.data.is_demo:
+            parts.append(("demo data", f"bold {theme.warning}"))
+        if not state.connected:
+            parts.append(("connecting…" if not state.workspace else "connection lost", f"bold {theme.error}"))
+        elif state.running:
+            training = words.plural(len(state.running), "run")
+            parts.append((f"training {training}", str(theme.success)))
+            waiting = [place.forecast_seconds for place in state.queue if place.forecast_seconds]
+            left = sum(waiting) + max((live.seconds_left or 0 for live in state.running.values()), default=0)
+            parts.append((f"{words.duration(left)} left", str(theme.success)))
+        else:
+            parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
+        for sample in state.devices[:1]:
+            used = f"{sample.name} {100 * (sample.utilisation or 0):.0f}%"
+            memory = f" {words.size(sample.memory_used)}" if self.size.width >= WIDE else ""
+            parts.append((used + memory, dim_of(theme)))
+        text = Text()
+        for index, (said, style) in enumerate(parts):
+            text.append("  " if index else "")
+            text.append(said, style)
+        return text

@@ -28,6 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine")
     parser.add_argument("--workspace", type=Path, required=True)
     workspace: Path = parser.parse_args().workspace.expanduser()
+    os.umask(0o077)
     try:
         make_folder(workspace)
         address = str(socket_path(workspace))

@@ -1,6 +1,7 @@
 """One attempt at a group of runs: journal, checkpoints, and the files at the end. Knows no backend."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -9,7 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import file_digest
 from itertools import groupby
-from os import dup2
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -27,7 +27,7 @@ from engine.npz import DataError
 from engine.spec import RunSpec
 from engine.worker import Stop
 
-CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS = float(os.environ.get("SVHN_TUI_CHECKPOINT_SECONDS", "30"))
 CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
 RETRY_SECONDS = 5.0
@@ -317,7 +317,7 @@ class Attempts:
         """Send what libraries print, and tracebacks, to the log of the run that trains."""
         sys.stderr.flush()
         with path.open("ab") as log:
-            dup2(log.fileno(), 2)
+            os.dup2(log.fileno(), 2)
 
 
 def in_words(error: Exception) -> str:

@@ -133,6 +133,10 @@ class FinishedLane:
             temporary.unlink(missing_ok=True)
         return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))
 
+    def weights(self) -> list[NDArray[np.generic]]:
+        """Return the trainable weights as Keras lays them out."""
+        return [np.asarray(array) for array in self._program.as_keras(self._lane).parameters]
+
     def activity(self) -> Activity:
         """Look at the hidden dense units over the test images."""
         return activity_of(self._program, self._lane, self._pixels.test)

@@ -41,9 +41,8 @@ class HelpPage(ModalScreen[None]):
         for key, active in self._listed.items():
             if active.enabled and active.binding.description:
                 lines.setdefault(active.binding.description, []).append(SIGNS.get(key, key))
-        text = Text()
+        text = Text("esc closes this\n\n", dim_of(self.app.current_theme))
         for description, keys in sorted(lines.items(), key=lambda line: line[1][0]):
             text.append(f"{' '.join(keys):>14}  ", f"bold {self.app.current_theme.primary}")
             text.append(f"{description}\n")
-        text.append("\nesc closes this", dim_of(self.app.current_theme))
         return text

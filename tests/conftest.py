@@ -1,0 +1,33 @@
+"""What all tests share: JAX as in a worker, private folders, and a way to wait for events."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.worker import prepare_jax
+
+prepare_jax()
+os.environ["JAX_PLATFORMS"] = "cpu"  # the suite's figures are those of CPUs; GPUs are simulated where they matter
+
+
+@pytest.fixture(autouse=True)
+def private_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sockets and workspaces of a test are its own; the compile cache is shared by all of them."""
+    runtime = tmp_path_factory.mktemp("run")
+    runtime.chmod(0o700)
+    if len(str(runtime)) < 70:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    monkeypatch.delenv("SVHN_TUI_WORKSPACE", raising=False)
+    yield
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the assignment's layout."""
+    from engine import demo_data
+
+    folder = tmp_path_factory.mktemp("demo")
+    demo_data.write(folder, train=1_000, test=300)
+    return folder

@@ -1,0 +1,156 @@
+"""The program as its users run it: the command line, and the screen in a pseudo terminal."""
+
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from fcntl import ioctl
+from pathlib import Path
+from typing import Any, Self
+
+import pyte
+import pytest
+
+from engine import protocol as p
+from tests.bridge import Bridge
+
+PROGRAM = [sys.executable, "-c", "from svhn_tui.cli import main; main()"]
+
+
+def svhn_tui(*arguments: str, workspace: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*PROGRAM, *arguments, "--workspace", str(workspace)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def as_json(*arguments: str, workspace: Path) -> Any:
+    return json.loads(svhn_tui(*arguments, "--json", workspace=workspace).stdout)
+
+
+def test_q2_from_an_empty_workspace_to_a_verified_answer(demo_folder: Path, tmp_path: Path):
+    workspace, data = tmp_path / "w", str(demo_folder)
+    told = svhn_tui("run", "Q2", "--data", data, "--epochs", "3", "--json", workspace=workspace).stdout
+    events = [json.loads(line) for line in told.splitlines()]
+    assert [event["epoch"] for event in events if event["kind"] == "EpochEnded"] == [1, 2, 3]
+    (run,) = as_json("runs", workspace=workspace)
+    assert (run["hidden"], run["seed"], run["epochs"], run["trainable_parameters"]) == ([], 0, 3, 30_730)
+
+    answer = as_json("answers", workspace=workspace)["Q3"]
+    assert answer["answer"] == f"30730, {run['test_accuracy']:.4f}"
+    assert (answer["state"], answer["runs"], answer["demo_data"]) == ("not-as-asked", [run["run_id"]], True)
+    assert "epochs 3 instead of 100" in answer["reason"]
+
+    file = Path(run["folder"]) / "model.keras"
+    checked = subprocess.run(
+        [*PROGRAM, "verify", str(file), "--data", data, "--question", "Q2", "--json"], capture_output=True, check=True
+    )
+    found = json.loads(checked.stdout)
+    assert (found["test_accuracy"], found["test_correct"]) == (run["test_accuracy"], run["test_correct"])
+    assert (found["sha256"], found["has_optimizer_state"]) == (run["model_sha256"], True)
+
+    again = svhn_tui("run", "Q2", "--epochs", "3", workspace=workspace).stdout
+    assert "training on" not in again, "a run that is done is not trained again"
+    with file.open("ab") as other:
+        other.write(b"x")
+    assert as_json("answers", workspace=workspace)["Q3"]["state"] == "stale"
+    file.unlink()
+    assert "is gone" in as_json("answers", workspace=workspace)["Q3"]["reason"]
+
+
+def test_runs_as_asked_win_over_others(demo_folder: Path, tmp_path: Path):
+    svhn_tui("run", "Q2", "--data", str(demo_folder), workspace=tmp_path)
+    svhn_tui("run", "Q2", "--epochs", "2", workspace=tmp_path)
+    answer = as_json("answers", workspace=tmp_path)["Q3"]
+    asked = next(run for run in as_json("runs", workspace=tmp_path) if run["epochs"] == 100)
+    assert (answer["state"], answer["runs"]) == ("demo", [asked["run_id"]])
+
+
+def test_wrong_use_gets_one_sentence_and_its_exit_code(tmp_path: Path):
+    assert "did you mean 'Q2'?" in svhn_tui("run", "Q22", workspace=tmp_path, code=2).stderr
+    assert "is not there; give the folder" in svhn_tui("run", "Q2", "-d", "/no", workspace=tmp_path, code=1).stderr
+    assert "Nothing to train" in svhn_tui("run", "Q1", workspace=tmp_path, code=1).stderr
+    (tmp_path / "experiments.json").write_text('{"format": 1, "titel": "x"}')
+    assert "did you mean `title`?" in svhn_tui("run", "Q2", workspace=tmp_path, code=1).stderr
+    dumb = subprocess.run(PROGRAM, capture_output=True, text=True, env={**os.environ, "TERM": "dumb"}, check=False)
+    assert (dumb.returncode, "svhn-tui run Q2" in dumb.stderr) == (2, True)
+
+
+class Terminal:
+    """The screen in a pseudo terminal, read as a person reads it."""
+
+    def __init__(self, workspace: Path, columns: int, lines: int) -> None:
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self._ours, theirs = pty.openpty()
+        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color", "SVHN_TUI_WORKSPACE": str(workspace)}
+        self.process = subprocess.Popen(
+            PROGRAM, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
+        )
+        os.close(theirs)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def press(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    def until(self, met: Callable[[str], bool]) -> str:
+        """Read the screen until it shows what is waited for."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if select.select([self._ours], [], [], 1.0)[0]:
+                self._stream.feed(os.read(self._ours, 1 << 16))
+            if met(text := "\n".join(self._screen.display)):
+                return text
+        raise AssertionError("\n".join(self._screen.display))
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 40)])
+def test_enter_on_q2_trains_with_curves_and_q3_is_answered(tmp_path: Path, columns: int, lines: int):
+    with Terminal(tmp_path, columns, lines) as terminal:
+        terminal.until(lambda text: "demo data" in text and "Q11" in text)
+        terminal.press("\x1b[B")
+        terminal.until(lambda text: "Q2  fit it" in text)
+        terminal.press("\r")
+        shown = terminal.until(lambda text: "file 387 kB" in text)
+        assert any("\u2800" < character <= "\u28ff" for character in shown), "the curve is drawn"
+        terminal.press("5")
+        terminal.until(lambda text: "30730, 0." in text and "demo data" in text)
+        terminal.press("3")
+        terminal.until(lambda text: "1 of 1 run" in text)
+        terminal.press("?")
+        terminal.until(lambda text: "esc closes this" in text)
+        terminal.press("\x1b")
+        terminal.press("q")
+        assert terminal.process.wait(30) == 0
+
+
+def test_killing_the_screen_leaves_the_training_and_the_next_one_shows_it(demo_folder: Path, tmp_path: Path):
+    from tests.test_engine import sweep_of
+
+    with Terminal(tmp_path, 100, 30) as terminal, Bridge(tmp_path) as bridge:
+        terminal.until(lambda text: "demo data" in text)
+        bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=5_000)))
+        bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch > 10)
+        os.kill(terminal.process.pid, signal.SIGKILL)
+        bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch > 50)
+        with Terminal(tmp_path, 100, 30) as again:
+            again.until(lambda text: "training 1 run" in text)
+            again.press("2")
+            again.until(lambda text: "epoch" in text and "of 5000" in text and "\u2880" in text)
+        bridge.end()

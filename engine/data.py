@@ -117,11 +117,11 @@ def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
         raise DataError(
             f"{train_path} and {test_path} have images of different sizes, {sizes}; they do not belong together."
         )
+    if not 2 <= len(train.names) <= CLASSES:
+        raise DataError(f"{train_path} has {len(train.names)} different labels; 2 to {CLASSES} can be learned.")
     unknown = sorted(set(test.names) - set(train.names))
     if unknown:
         raise DataError(f"{test_path} has the label {unknown[0]!r}, which {train_path} has not; are they a pair?")
-    if not 2 <= len(train.names) <= CLASSES:
-        raise DataError(f"{train_path} has {len(train.names)} different labels; 2 to {CLASSES} can be learned.")
     order = np.array([train.names.index(name) for name in test.names], dtype=np.int32)
     images = Images(train.images, train.labels, test.images, order[test.labels])
     channels, height, width = images.input_shape

@@ -8,6 +8,7 @@ however small the space, something sensible comes out.
 import math
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TypeGuard
 
 import msgspec
 from rich.color import Color
@@ -117,7 +118,7 @@ class _Canvas:
         before: tuple[int, int] | None = None
         for index, value in enumerate(values):
             x = index + 1
-            if value is None or not math.isfinite(value) or not self._first <= x <= self._last:
+            if not is_drawable(value) or not self._first <= x <= self._last:
                 before = None
                 continue
             here = (self._dot_column(x), self._dot_row(value))
@@ -133,7 +134,7 @@ class _Canvas:
             if index < 0 or round(x) - 1 > index:
                 continue
             bottom, top = low[index], high[index]
-            if bottom is None or top is None or not (math.isfinite(bottom) and math.isfinite(top)):
+            if not is_drawable(bottom) or not is_drawable(top):
                 continue
             for line in range(self.row(top), self.row(bottom) + 1):
                 self._tints[line][column] = tint
@@ -150,12 +151,12 @@ class _Canvas:
     def _dot_column(self, x: float) -> int:
         reach = self._last - self._first
         share = (x - self._first) / reach if reach else 0.0
-        return min(self.columns * 2 - 1, max(0, round(share * (self.columns * 2 - 1))))
+        return round(min(1.0, max(0.0, share)) * (self.columns * 2 - 1))
 
     def _dot_row(self, value: float) -> int:
         reach = self._high - self._low
         share = (value - self._low) / reach if reach else 0.5
-        return min(self.lines * 4 - 1, max(0, round((1 - share) * (self.lines * 4 - 1))))
+        return round((1 - min(1.0, max(0.0, share))) * (self.lines * 4 - 1))
 
     def rows(self) -> list[Text]:
         """Return the cells as lines of text."""
@@ -204,6 +205,11 @@ def ticks_between(low: float, high: float, most: int, *, log: bool = False) -> l
     return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)] or [low]
 
 
+def is_drawable(value: Value) -> TypeGuard[float]:
+    """Say whether a value has a place on an axis; beyond 1e150 differences would overflow."""
+    return value is not None and abs(value) < 1e150  # false for nan too
+
+
 def blend(color: str, ground: str, share: float) -> str:
     """Mix `share` of the ground into a colour."""
     one, other = (Color.parse(name).get_truecolor() for name in (color, ground))
@@ -222,7 +228,7 @@ def _bounds(series: Sequence[Series], view: View) -> tuple[float, float] | None:
         for line in series
         for column in (line.values, line.low, line.high)
         for index, value in enumerate(_scaled(column, view.log))
-        if value is not None and math.isfinite(value) and first <= index + 1 <= last
+        if is_drawable(value) and first <= index + 1 <= last
     ]
     if not found:
         return None
@@ -268,7 +274,7 @@ def _names(series: Sequence[Series], canvas: _Canvas, view: View, width: int) ->
     if not width:
         return placed
     for line in series:
-        values = [value for value in _scaled(line.values, view.log) if value is not None and math.isfinite(value)]
+        values = [value for value in _scaled(line.values, view.log) if is_drawable(value)]
         if line.faint or not values:
             continue
         wanted = canvas.row(values[-1])

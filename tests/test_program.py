@@ -136,6 +136,7 @@ def test_enter_on_q2_trains_with_curves_and_q3_is_answered(tmp_path: Path, colum
         terminal.press("?")
         terminal.until(lambda text: "esc closes this" in text)
         terminal.press("\x1b")
+        terminal.until(lambda text: "esc closes this" not in text)
         terminal.press("q")
         assert terminal.process.wait(30) == 0
 

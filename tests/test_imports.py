@@ -1,0 +1,33 @@
+"""What each process loads: the screen and the host stay light."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"jax", "tensorflow", "keras", "numpy", "scipy", "matplotlib", "h5py"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys, json\n{statement}\nprint(json.dumps([*sys.modules]))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    return {name.split(".")[0] for name in json.loads(found.stdout)}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import svhn_tui.app", "import svhn_tui.cli, svhn_tui.headless", "import engine.host", "import engine.__main__"],
+)
+def test_nothing_heavy_is_loaded(statement: str):
+    assert loaded_by(statement) & HEAVY == set()
+
+
+def test_the_bridge_loads_no_libraries_at_all():
+    assert loaded_by("import engine.__main__") & {"msgspec", "tinydb", "textual", "asyncio"} == set()
+
+
+def test_the_worker_trains_without_tensorflow():
+    statement = "from engine.worker import prepare_jax; prepare_jax(); import engine.train, engine.attempt"
+    code = f"{statement}\nimport sys; assert sys.modules['tensorflow'] is None"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -143,6 +143,23 @@ def verify(
     raise typer.Exit(tools.verify(file, sources(data), book, asked, as_json=as_json))
 
 
+@app.command()
+def bench(
+    data: DataOption = None,
+    hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
+    train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
+    epochs: Annotated[int, typer.Option(min=1, help="Warm epochs a round; there are three rounds.")] = 3,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the engine beside `model.fit` on this machine, on the same work."""
+    from svhn_tui import benching
+
+    chosen = hidden or ["linear", "64", "256", "1024"]
+    sizes = (train, max(1_000, train // 5))
+    book = load_presets(WORKSPACE)
+    carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json))
+
+
 @data_app.command("check")
 def data_check(
     source: Annotated[list[Path], typer.Argument(help="A folder, or the two files.")], as_json: JsonOption = False

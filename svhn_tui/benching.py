@@ -1,0 +1,123 @@
+"""`svhn-tui bench`: runs the engine's benchmark in a process of its own and makes the table."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from engine import forecast
+from engine import protocol as p
+from engine.plan import Sweep, asked
+from engine.spec import Configuration, Network, Training
+from svhn_tui import words
+from svhn_tui.headless import connected, open_data
+from svhn_tui.presets import Presets
+
+
+async def bench(
+    book: Presets, source: tuple[str, ...], hidden: Sequence[str], sizes: tuple[int, int], epochs: int, *, as_json: bool
+) -> int:
+    """Measure and print; return the exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder)
+        async with connected(workspace) as session:
+            await session.ask(p.OpenData(source=source, request="data", demo_train=sizes[0], demo_test=sizes[1]))
+            event = await session.until(lambda state, event: getattr(event, "request", "") == "data")
+            if isinstance(event, p.Refused) or session.state.data is None:
+                print(f"svhn-tui: {words.clean(getattr(event, 'reason', 'no data'))}", file=sys.stderr)
+                return 1
+            data = session.state.data
+        files = (data.train_path, data.test_path)
+        command = [sys.executable, "-m", "engine.bench", "--data", *files, "--epochs", str(epochs)]
+        command += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+        if done.returncode:
+            return 1
+        found: dict[str, Any] = json.loads(done.stdout)
+        found["first_epoch_seconds"] = {
+            "cold": await first_epoch(workspace / "cold", files),
+            "warm": await first_epoch(workspace / "cold", files, seed=1, keep=True),
+        }
+    found["assignment_hours"] = assignment_hours(book, data, found)
+    print(json.dumps(found)) if as_json else Console().print(table(found))
+    return 0
+
+
+async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0, keep: bool = False) -> float:
+    """Return the seconds from `Submit` to the first `EpochEnded` of the linear network; `keep` trains one before."""
+    configuration = Configuration(Network(), Training(epochs=1))
+    async with connected(workspace) as session:
+        data = await open_data(session, files)
+        if isinstance(data, str):
+            raise RuntimeError(data)
+        seconds = 0.0
+        for each in (seed + 10, seed) if keep else (seed,):
+            sweep = Sweep("bench", data.fingerprint, (configuration,), (each,))
+            began = time.perf_counter()
+            await session.ask(p.Submit(sweep=sweep))
+            await session.until(lambda state, event: isinstance(event, p.EpochEnded))
+            seconds = time.perf_counter() - began
+            await session.until(lambda state, event: isinstance(event, p.RunFinished))
+        await session.ask(p.Shutdown())
+        await session.until(lambda state, event: isinstance(event, p.HostEnded))
+    return seconds
+
+
+def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> dict[str, float]:
+    """Forecast the whole assignment from the measured networks, for plain `fit`, tuned `fit` and the engine."""
+    sweeps = [sweep for question in book.questions if (sweep := book.sweep(question, data.fingerprint))]
+    specs = {spec.run_id: spec for sweep in sweeps for spec in asked(sweep, {})}.values()
+    hours = {}
+    for side in ("fit", "tuned_fit", "engine"):
+        times = [
+            p.EpochTime(
+                Configuration(Network(tuple(network["hidden"]), "relu" if network["hidden"] else "linear")),
+                data.train_images,
+                network[f"{side}_us_per_batch"] * network["batches"] / 1e6,
+            )
+            for network in found["networks"]
+        ]
+        seconds = sum(
+            forecast.run_seconds(spec.configuration, data.train_images, data.input_shape, times) for spec in specs
+        )
+        hours[side] = seconds / 3600
+    return hours
+
+
+def table(found: dict[str, Any]) -> Table:
+    """Lay the figures out."""
+    hours, first = found["assignment_hours"], found["first_epoch_seconds"]
+    caption = (
+        f"Microseconds per batch of 32 of the whole machine, evaluation included: median (least to most). "
+        f"{found['cores']} cores, {found['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s. "
+        f"The assignment: fit {hours['fit']:.1f} h, tuned {hours['tuned_fit']:.1f} h, engine {hours['engine']:.1f} h. "
+        f"Submit to first epoch: cold {first['cold']:.1f} s, warm {first['warm']:.1f} s."
+    )
+    shown = Table("hidden", caption=caption, caption_justify="left", box=None)
+    for name in ("fit", "tuned fit", "engine", "ratio", "to tuned", "images/s", "MB/batch", "of bandwidth", "peak"):
+        shown.add_column(name, justify="right")
+    for network in found["networks"]:
+        shown.add_row(
+            ", ".join(map(str, network["hidden"])) or "linear",
+            _times(network["fit_us_per_batch"], network["fit_range"]),
+            _times(network["tuned_fit_us_per_batch"], network["tuned_range"]),
+            _times(network["engine_us_per_batch"], network["engine_range"]),
+            f"{network['ratio']:.1f}",
+            f"{network['tuned_ratio']:.1f}",
+            words.count(round(network["images_per_second"])),
+            f"{network['bytes_per_batch'] / 1e6:.1f}",
+            f"{network['share_of_bandwidth']:.0%}",
+            words.size(network["engine_peak_bytes"]),
+        )
+    return shown
+
+
+def _times(middle: float, ends: Sequence[float]) -> str:
+    return f"{middle:,.0f} ({ends[0]:,.0f} to {ends[1]:,.0f})"

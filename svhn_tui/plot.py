@@ -183,7 +183,7 @@ class _Canvas:
     def x_axis(self) -> str:
         """Return the labels under the chart."""
         axis = [" "] * self.columns
-        for tick in ticks_between(self._first, self._last, max(1, self.columns // 14)):
+        for tick in ticks_between(self._first, self._last, max(1, self.columns // 12)):
             label = f"{tick:g}"
             start = min(self.columns - len(label), max(0, self._dot_column(tick) // 2 - len(label) // 2))
             if start >= 0 and all(cell == " " for cell in axis[max(0, start - 1) : start + len(label) + 1]):

@@ -15,7 +15,14 @@ _building = threading.Lock()
 """Keras seeds its initializers from Python's one global generator: only one thread may build at a time."""
 
 
-def build(network: Network, input_shape: tuple[int, int, int], *, softmax: bool, seed: int) -> keras.Sequential:
+def build(
+    network: Network,
+    input_shape: tuple[int, int, int],
+    *,
+    softmax: bool,
+    seed: int,
+    dense: type[layers.Dense] = layers.Dense,
+) -> keras.Sequential:
     """Return the network with fresh weights that depend on the seed alone.
 
     Args:
@@ -23,6 +30,7 @@ def build(network: Network, input_shape: tuple[int, int, int], *, softmax: bool,
         input_shape: (channels, height, width) of an image.
         softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
+        dense: the kind of dense layer; one that computes the same in another way.
     """
     with _building:
         random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
@@ -32,8 +40,8 @@ def build(network: Network, input_shape: tuple[int, int, int], *, softmax: bool,
                 *([layers.Rescaling(network.input_scaling)] if network.input_scaling != 1 else []),
                 *_convolutions(network),
                 layers.Flatten(),
-                *_hidden(network),
-                _dense(network, CLASSES, "softmax" if softmax else "linear"),
+                *_hidden(network, dense),
+                _dense(dense, network, CLASSES, "softmax" if softmax else "linear"),
             ]
         )
         random.seed()  # whoever draws next is not to repeat these numbers
@@ -58,10 +66,10 @@ def optimizer_of(training: Training) -> keras.Optimizer:
     return kinds[training.optimizer](learning_rate=training.learning_rate)
 
 
-def _hidden(network: Network) -> list[keras.Layer]:
+def _hidden(network: Network, dense: type[layers.Dense]) -> list[keras.Layer]:
     found: list[keras.Layer] = []
     for units in network.hidden:
-        found.append(_dense(network, units, network.activation))
+        found.append(_dense(dense, network, units, network.activation))
         found += [layers.BatchNormalization()] if network.batch_normalization else []
         found += [layers.Dropout(network.dropout)] if network.dropout else []
     return found
@@ -88,8 +96,8 @@ def _convolutions(network: Network) -> list[keras.Layer]:
     return found
 
 
-def _dense(network: Network, units: int, activation: str) -> keras.Layer:
-    return layers.Dense(
+def _dense(kind: type[layers.Dense], network: Network, units: int, activation: str) -> keras.Layer:
+    return kind(
         units,
         activation=activation,
         kernel_initializer=network.kernel_initializer,

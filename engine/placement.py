@@ -11,8 +11,8 @@ from typing import NamedTuple
 from engine.protocol import Place
 from engine.spec import Configuration, trainable_parameters
 
-LARGE = 400_000
-"""Trainable parameters from which a run takes all cores: between 64 and 256 hidden units (`svhn-tui bench`)."""
+LARGE = 2_000_000
+"""Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
 WORKER_BYTES = 1_500_000_000
 """What a worker may need: JAX, the data, and the largest network of the assignment."""
 

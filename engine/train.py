@@ -74,15 +74,19 @@ class FastGroup:
         self._pixels = pixels
         self._is_single = len(lanes) == 1
         self._lanes = lanes[0] if self._is_single else jax.tree.map(lambda *values: jnp.stack(values), *lanes)
-        self._seeds = jnp.array(seeds[0] if self._is_single else seeds, jnp.uint32)
-        self._epoch = program.compile(self._lanes, pixels, self._seeds)  # so that the first epoch is timed without it
+        self._seeds = seeds
         self.training_images = held_in(pixels.train.shape[0], program.configuration.training.validation_split)
+        self._epoch = program.compile(self._lanes, pixels, self._order())  # so that the first epoch is timed without it
+
+    def _order(self) -> NDArray[np.int32]:
+        """Return the images' order in the next epoch: (images,), or (lanes, images) for several lanes."""
+        orders = [order_of(seed, self.epoch, self.training_images) for seed in self._seeds]
+        return orders[0] if self._is_single else np.stack(orders)
 
     def train_epoch(self) -> EpochMetrics:
         """Train every lane for one epoch and evaluate it; one transfer from the device."""
         began = time.perf_counter()
-        number = jnp.uint32(self.epoch)
-        self._lanes, found = self._epoch(self._lanes, self._pixels, self._seeds, number)
+        self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
         metrics = jax.device_get(found)
         self.epoch += 1
         loss, accuracy, test_loss, test_correct = (np.atleast_1d(values).tolist() for values in metrics)
@@ -101,6 +105,16 @@ class FastGroup:
 
     def _lane(self, lane: int) -> Lane:
         return self._lanes if self._is_single else jax.tree.map(lambda values: values[lane], self._lanes)
+
+
+def order_of(seed: int, epoch: int, images: int) -> NDArray[np.int32]:
+    """Return the order in which a run sees its images (images,): it depends on the seed and the epoch alone.
+
+    Drawn by NumPy's frozen generator, whose stream no version changes: under 1 ms for 50,000 images, where sorting
+    random keys on the device takes 20.
+    """
+    generator = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, epoch))))
+    return generator.permutation(images).astype(np.int32)
 
 
 class FinishedLane:

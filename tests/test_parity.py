@@ -6,16 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from engine import models
 from engine.data import Images
 from engine.demo_data import draw
 from engine.spec import Configuration, Network, RunSpec, Training
-from engine.train import FastTrainer
+from engine.train import FastTrainer, order_of
 
 REFERENCE = Path(__file__).with_name("reference_fit.py")
 IMAGES = 250 * 32 + 16  # twice 251 batches, the last one smaller
@@ -27,11 +25,6 @@ def drawn(train: int, test: int) -> Images:
     images, digits = draw(train + test, np.random.default_rng(7))
     pixels, labels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)), digits.astype(np.int32)
     return Images(pixels[:train], labels[:train], pixels[train:], labels[train:])
-
-
-def order_of(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
-    key = jax.random.fold_in(jax.random.key(np.uint32(seed)), np.uint32(epoch))
-    return np.asarray(jax.random.permutation(key, count), dtype=np.int64)
 
 
 def reference(

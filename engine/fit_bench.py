@@ -74,7 +74,7 @@ def _best_options(network: Network, images: Images) -> tuple[int, bool]:
 def _fit(network: Network, images: Images, options: tuple[int, bool]) -> None:
     import keras
 
-    class Rounds(keras.callbacks.Callback):  # type: ignore[misc]
+    class Rounds(keras.callbacks.Callback):
         """Waits between rounds inside the one `fit` call."""
 
         def __init__(self) -> None:

@@ -19,7 +19,7 @@ Tables = dict[str, dict[str, Any]]
 VERSION = 1
 
 
-class AtomicStorage(Storage):  # type: ignore[misc]
+class AtomicStorage(Storage):
     """All tables in memory; the file is replaced as a whole."""
 
     def __init__(self, path: Path) -> None:

@@ -42,7 +42,8 @@ def epoch_seconds(
     if not times:
         return expected
     nearest = min(times, key=lambda time: abs(cost(time.configuration, train_images, input_shape) - expected))
-    return expected * nearest.seconds / cost(nearest.configuration, nearest.train_images, input_shape)
+    known = epoch_seconds(nearest.configuration, train_images, input_shape, times)
+    return expected * known / cost(nearest.configuration, train_images, input_shape)
 
 
 def run_seconds(

@@ -195,11 +195,6 @@ class Program:
         return sums[0] / images, sums[1]
 
 
-def held_in(images: int, validation_split: float) -> int:
-    """Return how many of the images Keras trains on: the last ones are held out."""
-    return int(images * (1 - validation_split))
-
-
 def _cross_entropy(logits: Array, labels: Array) -> Array:
     """Categorical cross-entropy in nats (B,), from logits (B, C)."""
     return -jnp.sum(jax.nn.one_hot(labels, CLASSES) * jax.nn.log_softmax(logits), axis=-1)

@@ -119,6 +119,26 @@ def test_a_run_survives_kill_9_and_ends_as_if_nothing_had_happened(demo_folder: 
     assert all(one.tobytes() == other.tobytes() for one, other in pairs)
 
 
+@pytest.mark.slow
+def test_keras_fit_trains_in_a_worker_of_its_own_and_resumes(demo_folder: Path, tmp_path: Path):
+    configuration = Configuration(SMALL, Training(epochs=3, trainer="keras-fit"))
+    with Bridge(tmp_path) as bridge:
+        data = bridge.open(demo_folder)
+        bridge.send(p.Submit(sweep=Sweep("test", data.fingerprint, (configuration,), (0,))))
+        ended = bridge.until_kind(p.EpochEnded)
+        bridge.send(p.Pause(runs=ended.runs))
+        paused = bridge.until(lambda state, event: isinstance(event, p.RunPaused | p.RunFinished))
+        bridge.send(p.Resume())
+        bridge.until(lambda state, event: len(state.results) == 1)
+        starts = [event.epoch for event in bridge.events if isinstance(event, p.RunStarted)]
+        assert starts == ([0, paused.epoch] if isinstance(paused, p.RunPaused) else [0])
+        bridge.end()
+    (run,) = bridge.state.results.values()
+    assert (run.trained_by, "tensorflow" in run.versions) == ("keras-fit", True)
+    assert bridge.state.history(run.run_id).epochs == 3
+    assert [array.shape for array in weights_of(tmp_path, run.run_id)] == [(3072, 32), (32,), (32, 10), (10,)]
+
+
 def test_who_attaches_later_sees_the_whole_curve(demo_folder: Path, tmp_path: Path):
     with Bridge(tmp_path) as first:
         first.send(p.Submit(sweep=sweep_of(first.open(demo_folder), epochs=2_000)))

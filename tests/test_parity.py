@@ -12,8 +12,9 @@ import pytest
 from engine import models
 from engine.data import Images
 from engine.demo_data import draw
+from engine.order import order_of
 from engine.spec import Configuration, Network, RunSpec, Training
-from engine.train import FastTrainer, order_of
+from engine.train import FastTrainer
 
 REFERENCE = Path(__file__).with_name("reference_fit.py")
 IMAGES = 250 * 32 + 16  # twice 251 batches, the last one smaller

@@ -144,6 +144,16 @@ def verify(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.")], workspace: WorkspaceOption = WORKSPACE
+) -> None:
+    """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
+    from svhn_tui import headless
+
+    carry_out(headless.export_to(folder, workspace, load_presets(workspace)))
+
+
+@app.command()
 def bench(
     data: DataOption = None,
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,

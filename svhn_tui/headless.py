@@ -18,6 +18,7 @@ from engine import protocol as p
 from engine.plan import Sweep
 from engine.spec import RunSpec
 from svhn_tui import answers as answering
+from svhn_tui import export as exporting
 from svhn_tui import words
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.presets import Presets, Question
@@ -263,6 +264,23 @@ async def check_files(session: Session, book: Presets) -> None:
     if runs:
         await session.ask(p.CheckFiles(runs=runs))
         await session.until(lambda state, event: isinstance(event, p.FilesChecked))
+
+
+async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
+    """Export; the exit code says whether everything that is handed in was there."""
+    async with connected(workspace) as session:
+        await check_files(session, book)
+        state = session.state
+    try:
+        done = exporting.export(folder, book, state)
+    except OSError as error:
+        print(f"svhn-tui: {error.filename or folder}: {error.strerror or error}.", file=sys.stderr)
+        return FAILED
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for thing in done:
+        table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.said)))
+    Console().print(table)
+    return DONE if all(thing.ok for thing in done) else FAILED
 
 
 async def print_runs(workspace: Path, *, as_json: bool) -> int:

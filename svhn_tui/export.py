@@ -1,0 +1,136 @@
+"""Everything that is handed in, in one folder: code, files proved whole, answers, and the runs behind them."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from svhn_tui import answers as answering
+from svhn_tui import words
+from svhn_tui.answers import Answer, file_run
+from svhn_tui.presets import Presets, Question
+from svhn_tui.snippet import code_for
+from svhn_tui.state import State
+
+COLUMNS = ("run_id", "configuration", "hidden", "activation", "seed", "epochs", "batch_size", "learning_rate",
+           "trainable_parameters", "test_correct", "test_images", "test_accuracy", "test_loss", "accuracy", "loss",
+           "seconds", "demo_data", "model_sha256")  # fmt: skip
+MIB = 2**20
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """One thing that was to be exported: where it went, or why it did not."""
+
+    name: str
+    said: str
+    ok: bool = True
+
+
+class ExportError(OSError):
+    """A file of a run is not what was trained."""
+
+
+def export(folder: Path, book: Presets, state: State) -> tuple[Exported, ...]:
+    """Write everything that there is; what is missing is said, never invented.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    done = tuple(thing for question in book.questions for thing in _uploads(question, folder, book, state))
+    answers = answering.all_answers(book, state)
+    (folder / "answers.json").write_text(json.dumps(answering.as_json(answers), indent=2) + "\n")
+    (folder / "answers.md").write_text(answers_page(book, answers))
+    (folder / "runs.csv").write_text(runs_table(state))
+    count = words.plural(len(state.results), "run")
+    given = sum(answer.text is not None for answer in answers)
+    return (
+        *done,
+        Exported("answers.md, answers.json", f"{given} of {len(answers)} answers"),
+        Exported("runs.csv", count),
+    )
+
+
+def _uploads(question: Question, folder: Path, book: Presets, state: State) -> Iterator[Exported]:
+    if question.upload is None:
+        return
+    target = folder / question.upload.file
+    if question.kind == "code":
+        shape = state.data.input_shape if state.data else (3, 32, 32)
+        target.write_text(code_for(book.configurations(question)[0], shape))
+        yield Exported(target.name, "code")
+        return
+    run = file_run(question, book, state)
+    if run is None:
+        yield Exported(target.name, f"{question.id} has no finished run as asked", ok=False)
+        return
+    limit = question.upload.limit_mib
+    if limit is not None and run.model_bytes > limit * MIB:
+        yield Exported(target.name, f"{run.model_bytes / MIB:.1f} MiB, above the limit of {limit} MiB", ok=False)
+        return
+    try:
+        copy_checked(Path(state.workspace) / "runs" / run.run_id / "model.keras", target, run.model_sha256)
+    except ExportError as error:
+        yield Exported(target.name, str(error), ok=False)
+        return
+    demo = ", trained on demo data" if run.demo_data else ""
+    said = (
+        f"{words.size(run.model_bytes)}, seed {run.spec.seed}, test accuracy {words.accuracy(run.test_accuracy)}{demo}"
+    )
+    yield Exported(target.name, said)
+
+
+def copy_checked(source: Path, target: Path, sha256: str) -> None:
+    """Copy a run's file if it is what was trained.
+
+    Raises:
+        ExportError: it is gone or changed.
+    """
+    try:
+        with source.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise ExportError(f"{source} is gone; delete the run and train it again") from None
+    if found != sha256:
+        raise ExportError(f"{source} changed since it was trained; delete the run and train it again")
+    shutil.copyfile(source, target)
+
+
+def answers_page(book: Presets, answers: tuple[Answer, ...]) -> str:
+    """Return the answers as Markdown, each with what stands behind it."""
+    lines = [f"# {book.title}: answers", ""]
+    for answer in answers:
+        question = book.question(answer.question)
+        lines += [f"## {question.id}  {question.title}", "", f"    {answer.text or 'missing'}", ""]
+        lines += [f"{answer.state}: {words.clean(answer.reason)}", ""]
+        for part in answer.parts:
+            values = ", ".join(words.accuracy(value) for value in part.accuracies)
+            lines.append(f"- {part.configuration.label}, {len(part.results)} of {part.needed} runs: {values}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def runs_table(state: State) -> str:
+    """Return all finished runs on the data in use as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    runs = (run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint)
+    for run in sorted(runs, key=lambda run: (run.spec.configuration.label, run.spec.seed)):
+        network, training = run.spec.configuration.network, run.spec.configuration.training
+        known = {
+            "configuration": run.spec.configuration.label,
+            "hidden": " ".join(map(str, network.hidden)),
+            "activation": network.activation,
+            "seed": run.spec.seed,
+            "epochs": training.epochs,
+            "batch_size": training.batch_size,
+            "learning_rate": training.learning_rate,
+        }
+        writer.writerow([known[name] if name in known else getattr(run, name) for name in COLUMNS])
+    return text.getvalue()

@@ -17,7 +17,7 @@ from svhn_tui.screens.page import Page
 from svhn_tui.state import State
 from svhn_tui.themes import dim_of
 
-COLUMNS = ("run", "configuration", "seed", "test accuracy", "train", "parameters", "time", "finished", "tags")
+COLUMNS = ("configuration", "seed", "test accuracy", "train", "parameters", "time", "tags", "finished", "run")
 ROWS = 2_000
 """Rows that are laid out; a filter or another order brings up the others."""
 SORTS = ("finished_at", "test_accuracy", "trainable_parameters", "seconds", "label")
@@ -172,15 +172,15 @@ class RunsPage(Page):
     def _cells(self, run: p.RunResult, note: p.Note | None) -> tuple[Text, ...]:
         flag = " diverged" if run.diverged else ""
         return (
-            Text(run.run_id, dim_of(self.app.current_theme)),
             Text(run.spec.configuration.label + flag),
             Text(str(run.spec.seed), justify="right"),
             Text(words.accuracy(run.test_accuracy), "bold", justify="right"),
             Text(words.accuracy(run.accuracy), justify="right"),
             Text(words.count(run.trainable_parameters), justify="right"),
             Text(words.duration(run.seconds), justify="right"),
-            Text(words.moment(run.finished_at)),
             Text(words.clean(" ".join(note.tags)) if note else ""),
+            Text(words.moment(run.finished_at)),
+            Text(run.run_id, dim_of(self.app.current_theme)),
         )
 
     def _say(self, sentence: str, *, is_wrong: bool = False) -> None:

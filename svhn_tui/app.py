@@ -10,13 +10,9 @@ from textual.binding import Binding, BindingType
 from engine import protocol as p
 from svhn_tui import presets
 from svhn_tui.link import Link, LinkLost
-from svhn_tui.screens.answers import AnswersPage
-from svhn_tui.screens.compare import ComparePage
 from svhn_tui.screens.help import HelpPage
-from svhn_tui.screens.live import LivePage
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.questions import QuestionsPage
-from svhn_tui.screens.runs import RunsPage
 from svhn_tui.state import State, fold
 from svhn_tui.themes import DARK, THEMES
 from svhn_tui.words import clean
@@ -46,8 +42,8 @@ class SvhnApp(App[None]):
         self._link: Link | None = None
         self._state = State()
         self._drawn = self._state
-        kinds: tuple[type[Page], ...] = (QuestionsPage, LivePage, RunsPage, ComparePage, AnswersPage)
-        self._pages = {kind.TITLE_IN_BAR: kind(book) for kind in kinds}
+        self._book = book
+        self._pages: dict[str, Page] = {"Questions": QuestionsPage(book)}
 
     def on_mount(self) -> None:
         """Show the questions; the engine is reached for once they stand."""
@@ -104,7 +100,8 @@ class SvhnApp(App[None]):
 
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""
-        page = self._pages[name]
+        page = self._pages.get(name) or page_of(name, self._book)
+        self._pages[name] = page
         if self.screen is not page and isinstance(self.screen, Page):
             page.state = self._state
             self.switch_screen(page)
@@ -123,6 +120,29 @@ class SvhnApp(App[None]):
         """What to say when the screen is closed."""
         running = len(self._state.running)
         return "Training goes on; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
+
+
+def page_of(name: str, book: presets.Presets) -> Page:
+    """Make a page; its module is loaded when it is first opened, so that the first frame does not wait for it."""
+    match name:
+        case "Live":
+            from svhn_tui.screens.live import LivePage
+
+            return LivePage(book)
+        case "Runs":
+            from svhn_tui.screens.runs import RunsPage
+
+            return RunsPage(book)
+        case "Compare":
+            from svhn_tui.screens.compare import ComparePage
+
+            return ComparePage(book)
+        case "Answers":
+            from svhn_tui.screens.answers import AnswersPage
+
+            return AnswersPage(book)
+        case _:
+            return QuestionsPage(book)
 
 
 def run(workspace: Path, source: tuple[str, ...], host: str | None) -> int:

@@ -1,7 +1,6 @@
 """The command line. Everything that the screen can do to training can be done here; see `svhn-tui --help`."""
 
 import asyncio
-import importlib.metadata
 import os
 import sys
 from collections.abc import Coroutine
@@ -45,6 +44,8 @@ WORKSPACE = Path("svhn-workspace")
 def show_version(wanted: bool) -> None:
     """Print the versions that matter for the files handed in."""
     if wanted:
+        import importlib.metadata
+
         names = ("svhn-tui", "tensorflow", "keras", "jax", "textual")
         typer.echo(" · ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
         raise typer.Exit

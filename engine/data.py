@@ -7,6 +7,7 @@ mapped to integers by their sorted order. Pixels stay uint8, unscaled.
 import argparse
 import hashlib
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,32 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.npz import MAX_LABEL_BYTES, DataError, open_archive, read_array, read_header
+from engine.npz import DataError, open_archive, read_array, read_header
 from engine.protocol import DataSet
 from engine.spec import CLASSES
 
 TRAIN_FILE = "p4_2026_svhn_train.npz"
 TEST_FILE = "p4_2026_svhn_test.npz"
-MEMBERS = ("images.npy", "labels.npy")
+IMAGES, LABELS = MEMBERS = ("images.npy", "labels.npy")
+DIGITS = tuple("0123456789")
+MAX_IMAGES = 400_000
+"""Of a file; more of the assignment's 3,072 pixels would not fit in the largest member."""
+MAX_LABELS_BYTES = 2**24
+"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` take 4.2 MB."""
 DEMO_MARK = "made_by.npy"
 """A member of this name says that the digits are drawn; loaders of the assignment ignore it."""
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One file: images uint8 (N, channels, height, width), labels int32 (N,) indexing `names`."""
+    """One file whose headers and labels were found good; its pixels are still to be read."""
 
-    images: NDArray[np.uint8]
+    path: Path
+    archive: zipfile.ZipFile
+    image_shape: tuple[int, int, int]
+    """(channels, height, width)."""
     labels: NDArray[np.int32]
+    """(N,), indexing `names`."""
     names: tuple[str, ...]
-    is_demo: bool
 
 
 class Images(msgspec.Struct, frozen=True):
@@ -111,20 +120,12 @@ def describe(source: Sequence[str | Path]) -> DataSet:
 
 
 def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
-    train, test = _read_part(train_path), _read_part(test_path)
-    if train.images.shape[1:] != test.images.shape[1:]:
-        sizes = f"{train.images.shape[1:]} and {test.images.shape[1:]}"
-        raise DataError(
-            f"{train_path} and {test_path} have images of different sizes, {sizes}; they do not belong together."
-        )
-    if not 2 <= len(train.names) <= CLASSES:
-        raise DataError(f"{train_path} has {len(train.names)} different labels; 2 to {CLASSES} can be learned.")
-    unknown = sorted(set(test.names) - set(train.names))
-    if unknown:
-        raise DataError(f"{test_path} has the label {unknown[0]!r}, which {train_path} has not; are they a pair?")
-    order = np.array([train.names.index(name) for name in test.names], dtype=np.int32)
-    images = Images(train.images, train.labels, test.images, order[test.labels])
-    channels, height, width = images.input_shape
+    """Read the two files: headers first, then labels, and pixels only once all else is found good."""
+    with open_archive(train_path, MEMBERS) as train_zip, open_archive(test_path, MEMBERS) as test_zip:
+        train, test = _part(train_zip, train_path), _part(test_zip, test_path)
+        test_labels = _labels_as_in(train, test)
+        images = Images(_pixels(train), train.labels, _pixels(test), test_labels)
+        is_demo = any(DEMO_MARK in archive.namelist() for archive in (train_zip, test_zip))
     found = DataSet(
         fingerprint=_fingerprint(images, train.names),
         name=train_path.resolve().parent.name,
@@ -132,42 +133,72 @@ def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
         test_path=str(test_path.absolute()),
         train_images=len(images.train_labels),
         test_images=len(images.test_labels),
-        input_shape=(channels, height, width),
+        input_shape=images.input_shape,
         train_counts=_counts(images.train_labels, len(train.names)),
         test_counts=_counts(images.test_labels, len(train.names)),
         labels=train.names,
-        is_demo=train.is_demo or test.is_demo,
+        is_demo=is_demo,
     )
     return images, found
 
 
-def _read_part(path: Path) -> Part:
-    with open_archive(path, MEMBERS) as archive:
-        images, labels = (read_header(archive, member, path) for member in MEMBERS)
-        if images.dtype != np.uint8:
-            raise DataError(f"{path}: images are {images.dtype}; uint8 is expected, pixels from 0 to 255.")
-        if len(images.shape) != 4 or images.shape[2] not in (1, 3):
-            raise DataError(f"{path}: images have the shape {images.shape}; (height, width, channels, N) is expected.")
-        if labels.dtype.kind not in "USiu" or labels.dtype.itemsize > MAX_LABEL_BYTES:
-            raise DataError(f"{path}: labels are {labels.dtype}; text or whole numbers are expected.")
-        count = images.shape[3]
-        if labels.shape not in ((count,), (count, 1)):
-            raise DataError(f"{path}: {count} images but labels of shape {labels.shape}; ({count}, 1) is expected.")
-        if count == 0 or 0 in images.shape:
-            raise DataError(f"{path} holds no image; is it the right file?")
-        pixels = np.ascontiguousarray(read_array(archive, MEMBERS[0], path).transpose(3, 2, 0, 1))
-        names, indices = _indices(read_array(archive, MEMBERS[1], path), path)
-        return Part(pixels, indices, names, DEMO_MARK in archive.namelist())
+def _part(archive: zipfile.ZipFile, path: Path) -> Part:
+    images, labels = (read_header(archive, member, path) for member in MEMBERS)
+    if images.dtype != np.uint8:
+        raise DataError(f"{path}: images are {images.dtype}; uint8 is expected, pixels from 0 to 255.")
+    if len(images.shape) != 4 or images.shape[2] not in (1, 3):
+        raise DataError(f"{path}: images have the shape {images.shape}; (height, width, channels, N) is expected.")
+    height, width, channels, count = images.shape
+    if 0 in images.shape:
+        raise DataError(f"{path} holds no image; is it the right file?")
+    if count > MAX_IMAGES:
+        raise DataError(f"{path} declares {count:,} images; at most {MAX_IMAGES:,} can be trained on.")
+    if labels.dtype.kind not in "USiu" or labels.dtype.itemsize == 0:
+        raise DataError(f"{path}: labels are {labels.dtype}; text or whole numbers are expected.")
+    if labels.shape not in ((count,), (count, 1)):
+        raise DataError(f"{path}: {count} images but labels of shape {labels.shape}; ({count}, 1) is expected.")
+    if labels.size > MAX_LABELS_BYTES:
+        limit = f"at most {MAX_LABELS_BYTES // 2**20} MiB are read"
+        raise DataError(f"{path}: the labels take {labels.size:,} bytes and {limit}; save each as one character.")
+    names, indices = _indices(read_array(archive, LABELS, path), path)
+    return Part(path, archive, (channels, height, width), indices, names)
 
 
 def _indices(labels: NDArray[Any], path: Path) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     """Return the labels' names in sorted order and each label's place among them."""
     values, indices = np.unique(labels.reshape(-1), return_inverse=True)
+    if len(values) > CLASSES:
+        raise DataError(f"{path} has {len(values):,} different labels; 2 to {CLASSES} can be learned.")
     names = [value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values.tolist()]
     for name in names:
-        if not (name.isascii() and name.isdigit()):
+        if name not in DIGITS:
             raise DataError(f"{path}: the label {name[:20]!r} is no digit; labels are '0' to '9'.")
-    return tuple(names), indices.reshape(-1).astype(np.int32)
+    return tuple(names), indices.astype(np.int32)
+
+
+def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
+    """Return the test labels (N,) as indices into the train file's names.
+
+    Raises:
+        DataError: the two files are no pair.
+    """
+    if train.image_shape != test.image_shape:
+        sizes = f"{train.image_shape} and {test.image_shape}"
+        raise DataError(
+            f"{train.path} and {test.path} have images of different sizes, {sizes}; they do not belong together."
+        )
+    if len(train.names) < 2:
+        raise DataError(f"{train.path} has only the label {train.names[0]!r}; 2 to {CLASSES} can be learned.")
+    unknown = sorted(set(test.names) - set(train.names))
+    if unknown:
+        raise DataError(f"{test.path} has the label {unknown[0]!r}, which {train.path} has not; are they a pair?")
+    places = np.array([train.names.index(name) for name in test.names], dtype=np.int32)
+    return places[test.labels]
+
+
+def _pixels(part: Part) -> NDArray[np.uint8]:
+    """Read images (height, width, channels, N) and return them as (N, channels, height, width)."""
+    return np.ascontiguousarray(read_array(part.archive, IMAGES, part.path).transpose(3, 2, 0, 1))
 
 
 def _counts(labels: NDArray[np.int32], classes: int) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from engine.data import DEMO_MARK, TEST_FILE, TRAIN_FILE, describe
 from engine.files import make_folder, write_atomically_with
-from engine.npz import DataError
+from engine.npz import DataError, open_archive, read_array, read_header
 from engine.protocol import DataSet
 
 SIDE = 32
@@ -32,6 +32,7 @@ FONTS = (
 FREQUENCIES = np.array([0.07, 0.19, 0.145, 0.115, 0.1, 0.094, 0.078, 0.076, 0.069, 0.063])
 """House numbers begin with small digits."""
 LARGEST = (50_000, 10_000)
+MAX_MARK_BYTES = 1_000
 
 Floats = NDArray[np.float32]
 
@@ -57,21 +58,42 @@ def write(folder: Path, *, train: int, test: int, seed: int = 0) -> None:
     """Write the two files into a folder.
 
     Raises:
+        DataError: files of these names are there that are not demo data; they are left as they are.
         OSError: they cannot be written.
     """
+    for name in (TRAIN_FILE, TEST_FILE):
+        if os.path.lexists(folder / name) and _mark_of(folder / name) is None:
+            raise DataError(f"{folder / name} is there and is not demo data; give another folder.")
     make_folder(folder)
     for name, count, stream in ((TRAIN_FILE, train, 0), (TEST_FILE, test, 1)):
         images, digits = draw(count, np.random.default_rng((seed, stream)))
         arrays: dict[str, Any] = {
             "images": np.ascontiguousarray(images.transpose(1, 2, 3, 0)),
             "labels": digits.astype("<U1").reshape(-1, 1),
-            DEMO_MARK.removesuffix(".npy"): np.array("svhn-tui demo data"),
+            DEMO_MARK.removesuffix(".npy"): np.array(_mark(seed)),
         }
         write_atomically_with(folder / name, partial(np.savez, **arrays))
 
 
+def _mark(seed: int) -> str:
+    return f"svhn-tui demo data, seed {seed}"
+
+
+def _mark_of(path: Path) -> str | None:
+    """Return what a file says of how it was drawn; None if it is not demo data."""
+    try:
+        with open_archive(path, (DEMO_MARK,)) as archive:
+            header = read_header(archive, DEMO_MARK, path)
+            if header.dtype.kind != "U" or header.size > MAX_MARK_BYTES:
+                return None
+            return str(read_array(archive, DEMO_MARK, path))
+    except DataError:
+        return None
+
+
 def _masks(count: int, random: np.random.Generator) -> Masks:
     digits = random.choice(10, size=count, p=FREQUENCIES / FREQUENCIES.sum())
+    digits[:10] = np.arange(10)[:count]  # the smallest file has every digit too
     neighbours = random.integers(-6, 10, size=(count, 2))  # below 0: none there
     fonts = random.integers(len(FONTS), size=count)
     sizes = random.integers(80, 120, size=count)
@@ -159,9 +181,12 @@ def main() -> int:
     if not (10 <= given.train <= LARGEST[0] and 10 <= given.test <= LARGEST[1]):
         print(f"Demo data has 10 to {LARGEST[0]:,} training and 10 to {LARGEST[1]:,} test images.", file=sys.stderr)
         return 1
+    if given.seed < 0:
+        print(f"The seed {given.seed} is negative; give 0 or more.", file=sys.stderr)
+        return 1
     try:
-        found = _there(given.folder)
-        if found is None or (found.train_images, found.test_images, found.is_demo) != (given.train, given.test, True):
+        found = _drawn(given.folder, given.seed)
+        if found is None or (found.train_images, found.test_images) != (given.train, given.test):
             write(given.folder, train=given.train, test=given.test, seed=given.seed)
             found = describe([given.folder])
     except (DataError, OSError) as error:
@@ -171,7 +196,10 @@ def main() -> int:
     return 0
 
 
-def _there(folder: Path) -> DataSet | None:
+def _drawn(folder: Path, seed: int) -> DataSet | None:
+    """Describe the demo data of a folder; None where none of this seed is there whole."""
+    if any(_mark_of(folder / name) != _mark(seed) for name in (TRAIN_FILE, TEST_FILE)):
+        return None
     try:
         return describe([folder])
     except DataError:

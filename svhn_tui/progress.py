@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from engine import plan
+from engine import forecast, plan
 from engine.plan import Sweep
 from engine.spec import Configuration, RunSpec, trainable_parameters
 from svhn_tui.presets import Presets, Question
@@ -127,11 +127,14 @@ def _row(configuration: Configuration, asked: Sequence[RunSpec], state: State) -
 
 
 def _seconds_left(runs: Sequence[str], configuration: Configuration, state: State) -> float | None:
-    """Add up what the running ones still need and what the host forecast for those that wait."""
-    forecasts = {place.run_id: place.forecast_seconds for place in state.queue}
-    known = [live.seconds_left for run_id in runs if (live := state.running.get(run_id))]
-    known += [forecasts[run_id] for run_id in runs if run_id in forecasts]
-    return sum(seconds for seconds in known if seconds is not None) if known else None
+    """Add up what the running ones still need and the forecast of those that are yet to start."""
+    data = state.data
+    if data is None:
+        return None
+    running = [live.seconds_left for run_id in runs if (live := state.running.get(run_id))]
+    waiting = sum(run_id not in state.results and run_id not in state.running for run_id in runs)
+    each = forecast.run_seconds(configuration, data.train_images, data.input_shape, state.times) if waiting else 0.0
+    return sum(seconds for seconds in running if seconds is not None) + waiting * each
 
 
 def _status(rows: Sequence[Row]) -> Status:

@@ -109,8 +109,17 @@ class RunSpec(Value, frozen=True):
 
 def short_hash(value: object) -> str:
     """Return twelve hexadecimal digits of the SHA-256 of the value's canonical JSON."""
-    text = msgspec.json.encode(value, order="deterministic")
+    text = msgspec.json.encode(_essence(value), order="deterministic")
     return hashlib.sha256(text).hexdigest()[:12]
+
+
+def _essence(value: object) -> object:
+    """Return what differs from the defaults. (`omit_defaults` tells floats by identity: an equal one that was parsed
+    would stay.)"""
+    if isinstance(value, msgspec.Struct):
+        fields = ((field.name, field.default, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        return {name: _essence(own) for name, default, own in fields if own != default}
+    return [_essence(item) for item in value] if isinstance(value, tuple) else value
 
 
 def trainable_parameters(network: Network, input_shape: tuple[int, int, int]) -> int:

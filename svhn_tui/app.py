@@ -141,6 +141,10 @@ def page_of(name: str, book: presets.Presets) -> Page:
             from svhn_tui.screens.answers import AnswersPage
 
             return AnswersPage(book)
+        case "Data":
+            from svhn_tui.screens.data import DataPage
+
+            return DataPage(book)
         case _:
             return QuestionsPage(book)
 

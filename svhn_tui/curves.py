@@ -1,7 +1,11 @@
 """Series for charts, from the histories of runs. Pure."""
 
+import math
 from collections.abc import Sequence
+from itertools import accumulate
 from statistics import fmean, stdev
+
+import msgspec
 
 from engine.protocol import History
 from svhn_tui.plot import Series, Value
@@ -25,31 +29,60 @@ def metric_of(history: History, metric: str) -> tuple[Value, ...]:
     return tuple(None if train is None or test is None else train - test for train, test in pairs)
 
 
-def mean_band(name: str, histories: Sequence[History], metric: str, color: str) -> Series:
-    """Return the mean over runs with a band of one standard deviation either side, as far as there are values."""
+def mean_band(
+    name: str, histories: Sequence[History], metric: str, color: str, mark: str = "", *, by_seconds: bool = False
+) -> Series:
+    """Return the mean over runs with a band of one standard deviation either side, as far as there are values.
+
+    Only finite values count. `by_seconds` puts each epoch at the time at which the runs had ended it, on average.
+    """
     columns = [metric_of(history, metric) for history in histories]
     means: list[Value] = []
     low: list[Value] = []
     high: list[Value] = []
     for epoch in range(max((len(column) for column in columns), default=0)):
-        values = [value for column in columns if epoch < len(column) and (value := column[epoch]) is not None]
-        mean = fmean(values) if values else None
-        reach = stdev(values) if len(values) > 1 else None
+        values = [value for column in columns if epoch < len(column) and _is_finite(value := column[epoch])]
+        known = [value for value in values if value is not None]
+        mean = fmean(known) if known else None
+        reach = stdev(known) if len(known) > 1 else None
         means.append(mean)
         low.append(None if mean is None or reach is None else mean - reach)
         high.append(None if mean is None or reach is None else mean + reach)
-    return Series(name, tuple(means), color, tuple(low), tuple(high))
+    x = elapsed(histories) if by_seconds else ()
+    return Series(name, tuple(means), color, tuple(low), tuple(high), x=x, mark=mark)
+
+
+def trace(name: str, history: History, metric: str, color: str, mark: str = "", *, by_seconds: bool = False) -> Series:
+    """Return the curve of one run."""
+    x = elapsed([history]) if by_seconds else ()
+    return Series(name, metric_of(history, metric), color, x=x, mark=mark)
+
+
+def elapsed(histories: Sequence[History]) -> tuple[float, ...]:
+    """Return the seconds after which the runs had ended each epoch, on average; an epoch without a time takes none."""
+    epochs = max((history.epochs for history in histories), default=0)
+    seconds = []
+    for epoch in range(epochs):
+        known = [history.seconds[epoch] for history in histories if epoch < len(history.seconds)]
+        known = [value for value in known if math.isfinite(value)]
+        seconds.append(fmean(known) if known else 0.0)
+    return tuple(accumulate(seconds))
 
 
 def smoothed(values: Sequence[Value], weight: float) -> tuple[Value, ...]:
-    """Return the exponential moving average with the bias of its start corrected (Kingma and Ba, 2015, section 3)."""
+    """Return the exponential moving average with the bias of its start corrected (Kingma and Ba, 2015, section 3).
+
+    A value that is missing or not finite leaves a gap and does not count.
+    """
     average, known = 0.0, 0.0
     found: list[Value] = []
     for value in values:
-        if value is not None:
-            average = weight * average + (1 - weight) * value
-            known = weight * known + (1 - weight)
-        found.append(average / known if value is not None and known else None)
+        if value is None or not math.isfinite(value):
+            found.append(None)
+            continue
+        average = weight * average + (1 - weight) * value
+        known = weight * known + (1 - weight)
+        found.append(average / known)
     return tuple(found)
 
 
@@ -57,5 +90,10 @@ def with_smoothing(series: Sequence[Series], weight: float) -> tuple[Series, ...
     """Return each series smoothed, with the raw trace faint behind it."""
     if not weight:
         return tuple(series)
-    lines = [Series(line.name, smoothed(line.values, weight), line.color, line.low, line.high) for line in series]
-    return (*(Series(line.name, line.values, line.color, faint=True) for line in series), *lines)
+    change = msgspec.structs.replace
+    raw = (change(line, low=(), high=(), mark="", faint=True) for line in series)
+    return (*raw, *(change(line, values=smoothed(line.values, weight)) for line in series))
+
+
+def _is_finite(value: Value) -> bool:
+    return value is not None and math.isfinite(value)

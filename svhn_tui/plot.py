@@ -1,29 +1,35 @@
 """Line charts of text cells. Pure: series in, lines of styled text out.
 
 Two by four dots of a Braille character make a cell. The band of a series is a tint of the cells' background under the
-lines, and its name stands at the line's right end. Whatever the values are (none, one, infinite, not a number) and
+lines; its name and its mark stand where the line ends. Whatever the values are (none, one, infinite, not a number) and
 however small the space, something sensible comes out.
 """
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
-from typing import TypeGuard
+from typing import NamedTuple
 
 import msgspec
-from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
+from svhn_tui.axes import labels_of, ticks_between
+from svhn_tui.canvas import Canvas, Palette, blend, is_drawable
+
+__all__ = ["Frame", "Palette", "Series", "Value", "View", "frame_of", "render", "thinned", "ticks_between"]
+
 Value = float | None
-DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""Bit of each dot of a Braille cell, by row and column (Unicode 15, block 2800)."""
 SMALLEST = (12, 4)
 """Columns and rows below which there is room for a line of text only."""
+ROWS_WITH_TITLE = 16
+"""Rows from which the x axis says what it counts in a line of its own."""
+POINTS_A_COLUMN = 2
+TINT, TRACE = 0.75, 0.55
+"""Share of the ground in a band's colour, and in that of a raw trace behind a smoothed line."""
 
 
 class Series(msgspec.Struct, frozen=True):
-    """A line: `values[i]` at x = i + 1, None where there is none; `low` and `high` bound its band, if it has one."""
+    """A line: `values[i]` at `x[i]`, None where there is none; `low` and `high` bound its band, if it has one."""
 
     name: str
     values: tuple[Value, ...]
@@ -32,193 +38,135 @@ class Series(msgspec.Struct, frozen=True):
     high: tuple[Value, ...] = ()
     faint: bool = False
     """A raw trace behind a smoothed one: no name at its end."""
+    x: tuple[float, ...] = ()
+    """Never falling; empty stands for 1, 2, 3, ..., the epochs."""
+    mark: str = ""
+    """A sign that tells the line from the others where colours do not."""
+
+    @property
+    def places(self) -> Sequence[float]:
+        """The x of each value."""
+        return self.x or range(1, len(self.values) + 1)
 
 
 class View(msgspec.Struct, frozen=True):
     """How to look: x from `first` to `last` (None: to the last value), `cross` an x to read values at."""
 
-    first: float = 1
+    first: float = 0
     last: float | None = None
     log: bool = False
-    cross: int | None = None
+    cross: float | None = None
+    x_label: str = ""
 
 
-class Palette(msgspec.Struct, frozen=True):
-    """Colours that the theme decides."""
+class _Name(NamedTuple):
+    """A line's name, in the row and from the column on in which it stands."""
 
-    ground: str
+    row: int
+    column: int
     text: str
-    grid: str
+    style: Style
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """How a chart shares its room out; `span` and `bounds` are the ends of x and of the (scaled) values."""
+
+    left: int
+    columns: int
+    right: int
+    lines: int
+    span: tuple[float, float]
+    bounds: tuple[float, float]
+    ticks: tuple[float, ...]
+    labels: tuple[str, ...]
+    has_title: bool
+
+    def x_at(self, column: int) -> float:
+        """The x under a column of the chart, the labels' columns counted."""
+        share = (column - self.left) / max(1, self.columns - 1)
+        return self.span[0] + (self.span[1] - self.span[0]) * min(1.0, max(0.0, share))
+
+
+def frame_of(series: Sequence[Series], width: int, height: int, view: View) -> Frame | None:
+    """Share the room out; None where there is too little of it, or nothing to draw."""
+    bounds = _bounds(series, view)
+    if bounds is None or width < SMALLEST[0] or height < SMALLEST[1]:
+        return None
+    has_title = bool(view.x_label) and height >= ROWS_WITH_TITLE
+    lines = height - 2 if has_title else height - 1
+    ticks = ticks_between(*bounds, max(2, lines // 3), log=view.log)
+    labels = labels_of(ticks, log=view.log)
+    left = max(len(label) for label in labels) + 1
+    span = _span(series, view)
+    right = _margin(series, width - left, span)
+    columns = max(1, width - left - right)
+    return Frame(left, columns, right, lines, span, bounds, tuple(ticks), tuple(labels), has_title)
 
 
 def render(series: Sequence[Series], width: int, height: int, palette: Palette, view: View | None = None) -> list[Text]:
-    """Draw the series into `height` lines of `width` columns."""
+    """Draw the series into `height` lines of at most `width` columns."""
     view = view or View()
     if width <= 0 or height <= 0:
         return []
-    bounds = _bounds(series, view)
-    if bounds is None or width < SMALLEST[0] or height < SMALLEST[1]:
-        note = "nothing to draw yet" if bounds is None else "too small"
+    frame = frame_of(series, width, height, view)
+    if frame is None:
+        note = "nothing to draw yet" if _bounds(series, view) is None else "too small"
         return [Text(note[:width], style=palette.text), *(Text("") for _ in range(height - 1))]
-    low, high = bounds
-    ticks = ticks_between(low, high, max(2, (height - 1) // 3), log=view.log)
-    labels = [_label(_lifted(tick, view.log), ticks) for tick in ticks]
-    left = max(len(label) for label in labels) + 1
-    right = _name_width(series, width - left)
-    canvas = _Canvas(width - left - right, height - 1, low, high, _span(series, view), palette)
+    canvas = Canvas(frame.columns, frame.lines, frame.span, frame.bounds, palette)
+    _draw(canvas, series, frame.ticks, view)
+    rows = canvas.rows()
+    _write_names(rows, _names(series, canvas, view, frame.right))
+    at = {canvas.row(tick): label for tick, label in zip(frame.ticks, frame.labels, strict=True)}
+    drawn = [
+        Text.assemble((at.get(index, "").rjust(frame.left - 1) + " ", palette.text), row)
+        for index, row in enumerate(rows)
+    ]
+    drawn.append(Text(" " * frame.left + _x_axis(canvas), style=palette.text))
+    if frame.has_title:
+        drawn.append(Text(" " * frame.left + view.x_label.center(canvas.columns).rstrip(), style=palette.text))
+    for row in drawn:
+        row.truncate(width)
+    return drawn
+
+
+def _draw(canvas: Canvas, series: Sequence[Series], ticks: Sequence[float], view: View) -> None:
     for tick in ticks:
         canvas.grid_row(tick)
     for line in series:
-        canvas.band(_scaled(line.low, view.log), _scaled(line.high, view.log), line.color)
+        if line.low and line.high:
+            low, high = _scaled(line.low, log=view.log), _scaled(line.high, log=view.log)
+            canvas.band(line.places, low, high, blend(line.color, canvas.palette.ground, TINT))
     for line in sorted(series, key=lambda line: not line.faint):
-        canvas.line(_scaled(line.values, view.log), line.color, faint=line.faint)
+        color = blend(line.color, canvas.palette.ground, TRACE) if line.faint else line.color
+        points = list(zip(line.places, _scaled(line.values, log=view.log), strict=False))
+        canvas.line(thinned(points, canvas.span, canvas.columns), color)
+    for line in series:
+        if line.mark and (end := _last_point(line, view, canvas.span)):
+            canvas.mark(*end, line.mark, line.color)
     if view.cross is not None:
         canvas.cross(view.cross)
-    rows = canvas.rows()
-    names = _names(series, canvas, view, right)
-    at = {canvas.row(tick): label for tick, label in zip(ticks, labels, strict=True)}
-    drawn = [
-        Text.assemble((at.get(index, "").rjust(left - 1) + " ", palette.text), row, names.get(index, ""))
-        for index, row in enumerate(rows)
-    ]
-    return [*drawn, Text(" " * left + canvas.x_axis(), style=palette.text)]
 
 
-class _Canvas:
-    """Cells of dots; y grows upwards in values and downwards in rows."""
-
-    def __init__(
-        self, columns: int, lines: int, low: float, high: float, span: tuple[float, float], palette: Palette
-    ) -> None:
-        self.columns, self.lines = max(1, columns), max(1, lines)
-        self._low, self._high = low, high
-        self._first, self._last = span
-        self._palette = palette
-        self._bits = [[0] * self.columns for _ in range(self.lines)]
-        self._colors: list[list[str | None]] = [[None] * self.columns for _ in range(self.lines)]
-        self._tints: list[list[str | None]] = [[None] * self.columns for _ in range(self.lines)]
-        self._grid: set[int] = set()
-        self._cross: int | None = None
-
-    def row(self, value: float) -> int:
-        """The line of cells that a value falls into."""
-        return self._dot_row(value) // 4
-
-    def grid_row(self, value: float) -> None:
-        """Draw a dotted line behind everything."""
-        self._grid.add(self.row(value))
-
-    def cross(self, x: int) -> None:
-        """Draw an upright line."""
-        self._cross = min(self.columns - 1, max(0, self._dot_column(x) // 2))
-
-    def line(self, values: Sequence[Value], color: str, *, faint: bool) -> None:
-        """Join the values; a gap stays a gap."""
-        shade = blend(color, self._palette.ground, 0.55) if faint else color
-        before: tuple[int, int] | None = None
-        for index, value in enumerate(values):
-            x = index + 1
-            if not is_drawable(value) or not self._first <= x <= self._last:
-                before = None
-                continue
-            here = (self._dot_column(x), self._dot_row(value))
-            self._join(before or here, here, shade)
-            before = here
-
-    def band(self, low: Sequence[Value], high: Sequence[Value], color: str) -> None:
-        """Tint the cells between two curves."""
-        tint = blend(color, self._palette.ground, 0.75)
-        for column in range(self.columns):
-            x = self._first + (self._last - self._first) * (column + 0.5) / self.columns
-            index = min(len(low), len(high), max(1, round(x))) - 1
-            if index < 0 or round(x) - 1 > index:
-                continue
-            bottom, top = low[index], high[index]
-            if not is_drawable(bottom) or not is_drawable(top):
-                continue
-            for line in range(self.row(top), self.row(bottom) + 1):
-                self._tints[line][column] = tint
-
-    def _join(self, start: tuple[int, int], end: tuple[int, int], color: str) -> None:
-        steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
-        for step in range(steps + 1):
-            x = start[0] + (end[0] - start[0]) * step // steps
-            y = start[1] + (end[1] - start[1]) * step // steps
-            line, column = y // 4, x // 2
-            self._bits[line][column] |= DOTS[y % 4][x % 2]
-            self._colors[line][column] = color
-
-    def _dot_column(self, x: float) -> int:
-        reach = self._last - self._first
-        share = (x - self._first) / reach if reach else 0.0
-        return round(min(1.0, max(0.0, share)) * (self.columns * 2 - 1))
-
-    def _dot_row(self, value: float) -> int:
-        reach = self._high - self._low
-        share = (value - self._low) / reach if reach else 0.5
-        return round((1 - min(1.0, max(0.0, share))) * (self.lines * 4 - 1))
-
-    def rows(self) -> list[Text]:
-        """Return the cells as lines of text."""
-        drawn = []
-        for line in range(self.lines):
-            cells = [self._cell(line, column) for column in range(self.columns)]
-            text = Text()
-            for style, alike in groupby(cells, key=lambda cell: cell[1:]):
-                text.append("".join(character for character, *_ in alike), _style(*style))
-            drawn.append(text)
-        return drawn
-
-    def _cell(self, line: int, column: int) -> tuple[str, str | None, str | None]:
-        """Return a cell's character, colour and tint."""
-        bits, tint = self._bits[line][column], self._tints[line][column]
-        if bits:
-            return chr(0x2800 + bits), self._colors[line][column], tint
-        if column == self._cross:
-            return "│", self._palette.text, tint
-        if line in self._grid and column % 2 == 0:
-            return "·", self._palette.grid, tint
-        return " ", None, tint
-
-    def x_axis(self) -> str:
-        """Return the labels under the chart."""
-        axis = [" "] * self.columns
-        for tick in ticks_between(self._first, self._last, max(1, self.columns // 12)):
-            label = f"{tick:g}"
-            start = min(self.columns - len(label), max(0, self._dot_column(tick) // 2 - len(label) // 2))
-            if start >= 0 and all(cell == " " for cell in axis[max(0, start - 1) : start + len(label) + 1]):
-                axis[start : start + len(label)] = label
-        return "".join(axis)
-
-
-def ticks_between(low: float, high: float, most: int, *, log: bool = False) -> list[float]:
-    """Return round numbers between the bounds, 1, 2 or 5 times a power of ten apart; log bounds are exponents."""
-    reach = high - low
-    if reach <= 0:
-        return [low]
-    rough = reach / max(1, most)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next((factor * power for factor in (1, 2, 5, 10) if factor * power >= rough), 10 * power)
-    if log and step < 1:
-        step = max(step, reach / max(1, most))
-    first = math.ceil(low / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, math.floor(high / step + 1e-9) + 1)] or [low]
-
-
-def is_drawable(value: Value) -> TypeGuard[float]:
-    """Say whether a value has a place on an axis; beyond 1e150 differences would overflow."""
-    return value is not None and abs(value) < 1e150  # false for nan too
-
-
-def blend(color: str, ground: str, share: float) -> str:
-    """Mix `share` of the ground into a colour."""
-    one, other = (Color.parse(name).get_truecolor() for name in (color, ground))
-    mixed = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
-    return "#{:02x}{:02x}{:02x}".format(*mixed)
-
-
-def _style(color: str | None, tint: str | None) -> Style:
-    return Style(color=color, bgcolor=tint)
+def thinned(
+    points: Sequence[tuple[float, Value]], span: tuple[float, float], columns: int
+) -> list[tuple[float, Value]]:
+    """Return at most two points a column, its lowest and its highest, so that no peak is lost; gaps stay gaps."""
+    first, last = span
+    inside = [(x, value) for x, value in points if first <= x <= last]
+    if len(inside) <= POINTS_A_COLUMN * columns:
+        return inside
+    buckets: dict[int, list[tuple[float, Value]]] = {}
+    for x, value in inside:
+        buckets.setdefault(int((x - first) / (last - first) * columns), []).append((x, value))
+    kept: list[tuple[float, Value]] = []
+    for bucket in buckets.values():
+        known = [(x, value) for x, value in bucket if is_drawable(value)]
+        if not known:
+            kept.append((bucket[0][0], None))
+            continue
+        ends = {min(known, key=lambda point: point[1]), max(known, key=lambda point: point[1])}
+        kept.extend(sorted(ends))
+    return kept
 
 
 def _bounds(series: Sequence[Series], view: View) -> tuple[float, float] | None:
@@ -227,8 +175,8 @@ def _bounds(series: Sequence[Series], view: View) -> tuple[float, float] | None:
         value
         for line in series
         for column in (line.values, line.low, line.high)
-        for index, value in enumerate(_scaled(column, view.log))
-        if is_drawable(value) and first <= index + 1 <= last
+        for x, value in zip(line.places, _scaled(column, log=view.log), strict=False)
+        if is_drawable(value) and first <= x <= last
     ]
     if not found:
         return None
@@ -238,48 +186,78 @@ def _bounds(series: Sequence[Series], view: View) -> tuple[float, float] | None:
 
 
 def _span(series: Sequence[Series], view: View) -> tuple[float, float]:
-    longest = max((len(line.values) for line in series), default=1)
-    return view.first, max(view.first + 1, view.last if view.last is not None else longest)
+    longest = max((line.places[-1] for line in series if line.places), default=1.0)
+    last = view.last if view.last is not None else longest
+    return view.first, last if last > view.first else view.first + 1
 
 
-def _scaled(values: Sequence[Value], log: bool) -> list[Value]:
+def _scaled(values: Sequence[Value], *, log: bool) -> Sequence[Value]:
     if not log:
-        return list(values)
-    return [math.log10(value) if value is not None and value > 0 else None for value in values]
+        return values
+    return [math.log10(value) if value is not None and 0 < value < math.inf else None for value in values]
 
 
-def _lifted(tick: float, log: bool) -> float:
-    return 10**tick if log and tick < 300 else tick
+def _x_axis(canvas: Canvas) -> str:
+    axis = [" "] * canvas.columns
+    ticks = ticks_between(*canvas.span, max(1, canvas.columns // 12))
+    for tick, label in zip(ticks, labels_of(ticks), strict=True):
+        start = min(canvas.columns - len(label), max(0, canvas.column(tick) - len(label) // 2))
+        if start >= 0 and all(cell == " " for cell in axis[max(0, start - 1) : start + len(label) + 1]):
+            axis[start : start + len(label)] = label
+    return "".join(axis)
 
 
-def _label(value: float, ticks: Sequence[float]) -> str:
-    reach = abs(ticks[-1] - ticks[0]) if len(ticks) > 1 else abs(value)
-    if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
-        return f"{value:.0e}"
-    decimals = max(0, min(4, 1 - math.floor(math.log10(reach)))) if reach else 2
-    text = f"{value:.{decimals}f}"
-    return (
-        text.rstrip("0").rstrip(".") if "." in text and float(text) == round(float(text), 1) and decimals > 1 else text
-    )
+def _last_point(line: Series, view: View, span: tuple[float, float]) -> tuple[float, float] | None:
+    points = zip(line.places, _scaled(line.values, log=view.log), strict=False)
+    known = [(x, value) for x, value in points if is_drawable(value) and span[0] <= x <= span[1]]
+    return known[-1] if known else None
 
 
-def _name_width(series: Sequence[Series], room: int) -> int:
-    longest = max((len(line.name) + 1 for line in series if not line.faint), default=0)
+def _titled(line: Series) -> str:
+    return f"{line.mark} {line.name}" if line.mark else line.name
+
+
+def _margin(series: Sequence[Series], room: int, span: tuple[float, float]) -> int:
+    """Return the columns that names need beside the canvas: those of lines that end near its right edge."""
+    named = [line for line in series if not line.faint and line.places]
+    longest = max((len(_titled(line)) + 1 for line in named), default=0)
+    reach = span[1] - span[0]
+    ends = max((min(line.places[-1], span[1]) for line in named), default=span[0])
+    if (ends - span[0]) / reach * room + longest + 2 <= room:
+        return 0
     return longest if room - longest >= 20 else 0
 
 
-def _names(series: Sequence[Series], canvas: _Canvas, view: View, width: int) -> dict[int, Text]:
-    """Return each name at the row in which its line ends, moved up or down where another stands there."""
-    placed: dict[int, Text] = {}
-    if not width:
-        return placed
-    for line in series:
-        values = [value for value in _scaled(line.values, view.log) if is_drawable(value)]
-        if line.faint or not values:
-            continue
-        wanted = canvas.row(values[-1])
-        free = [row for row in range(canvas.lines) if row not in placed]
-        if free:
-            row = min(free, key=lambda row: (abs(row - wanted), row))
-            placed[row] = Text(f" {line.name}"[:width], style=Style(color=line.color, bold=True))
+def _names(series: Sequence[Series], canvas: Canvas, view: View, margin: int) -> list[_Name]:
+    """Place each name behind its line's end, or as near as no other name and no line stands in the way."""
+    placed: list[_Name] = []
+    ends = [(line, point) for line in series if not line.faint and (point := _last_point(line, view, canvas.span))]
+    for line, (x, value) in sorted(ends, key=lambda end: -end[1][1]):
+        wanted = canvas.row(value)
+        behind = canvas.column(x) + 2
+        columns = [behind, *([canvas.columns + 1] if margin else [])]
+        spots = [(row, column) for row in range(canvas.lines) for column in columns]
+        for row, column in sorted(spots, key=lambda spot: (abs(spot[0] - wanted), spot[1])):
+            is_marked = (row, column) == (wanted, behind) and canvas.sign_at(row, column - 2) == (line.mark, line.color)
+            text = line.name if is_marked else _titled(line)
+            fits = column + len(text) <= canvas.columns + margin
+            if fits and canvas.is_free(row, column, len(text)) and not _overlaps(placed, row, column, len(text)):
+                placed.append(_Name(row, column, text, Style(color=line.color, bold=True)))
+                break
     return placed
+
+
+def _overlaps(placed: Sequence[_Name], row: int, column: int, length: int) -> bool:
+    return any(
+        name.row == row and column <= name.column + len(name.text) and name.column <= column + length for name in placed
+    )
+
+
+def _write_names(rows: list[Text], names: Sequence[_Name]) -> None:
+    for name in sorted(names, key=lambda name: name.column):
+        row = rows[name.row]
+        if row.cell_len < name.column:
+            row.pad_right(name.column - row.cell_len)
+        end = name.column + len(name.text)
+        before, after = row[: name.column], row[end:]
+        rows[name.row] = Text.assemble(before, (name.text, name.style), after)

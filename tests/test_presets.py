@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.plan import asked
-from engine.spec import trainable_parameters
+from engine.spec import Configuration, RunSpec, trainable_parameters
 from svhn_tui import presets
 
 
@@ -45,6 +46,14 @@ def test_the_whole_assignment_shares_runs():
 )
 def test_parameters_are_counted(network: str, parameters: int):
     assert trainable_parameters(shipped().networks[network], (3, 32, 32)) == parameters
+
+
+def test_equal_runs_have_equal_names_whether_parsed_or_built():
+    parsed = asked(shipped().sweep(shipped().question("Q2"), "data"), {})[0]
+    built = RunSpec(Configuration(), 0, "data")
+    assert built == parsed
+    assert built.run_id == parsed.run_id == msgspec.json.decode(msgspec.json.encode(built), type=RunSpec).run_id
+    assert built.run_id != RunSpec(Configuration(), 1, "data").run_id
 
 
 def test_a_question_about_a_file_needs_that_files_run():

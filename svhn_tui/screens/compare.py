@@ -1,129 +1,265 @@
-"""Page 4: the configurations of a question side by side; what the runs can tell apart stands before the curves."""
+"""Page 4: configurations side by side; what the runs can tell apart stands before the curves."""
 
-from statistics import fmean
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
+from textual.reactive import reactive
+from textual.theme import Theme
 from textual.widgets import Static
+from textual.worker import get_current_worker
 
 from svhn_tui import words
+from svhn_tui.comparison import (
+    MOST,
+    Findings,
+    Side,
+    findings_of,
+    most_complete,
+    names_of,
+    settings_that_differ,
+    sides_of_question,
+    sides_of_runs,
+)
 from svhn_tui.curves import METRICS, mean_band
-from svhn_tui.presets import Presets
-from svhn_tui.progress import Row, progress_of
+from svhn_tui.presets import Presets, Question
 from svhn_tui.screens.page import CHART_KEYS, ChartPage
 from svhn_tui.state import State
-from svhn_tui.statistics import pairwise, summary_of
-from svhn_tui.themes import dim_of, line_colors
+from svhn_tui.statistics import LEVEL, Comparison, Summary
+from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.colors import look_of
 
+NARROW, WIDE = 100, 120
+TALL = 30
 VERDICTS = 3
+SETTINGS = 3
+"""Settings that get a column each; where more differ, the configurations' names say it."""
+Named = tuple[tuple[str, tuple[float, ...]], ...]
 
 
 class ComparePage(ChartPage):
     """A table, a verdict, and curves with their spread."""
 
     TITLE_IN_BAR = "Compare"
+    CSS = "ComparePage #second { margin: 0 0 0 3; } ComparePage #about { padding: 0 0 1 0; }"
+    METRICS: ClassVar[tuple[str, ...]] = ("test_accuracy", "accuracy", "test_loss", "loss", "gap")
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "other(1)", "next question"),
         Binding("up,k", "other(-1)", "question before", show=False),
+        Binding("a", "axis", "epochs or seconds", show=False),
         *CHART_KEYS,
     ]
+    selected: reactive[tuple[str, ...]] = reactive(())
+    """Runs that were chosen to be compared; without any, a question's configurations are."""
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
         self._questions = [question for question in book.questions if len(question.networks) > 1]
-        self._chosen = 0
+        self._chosen: Question | None = None
+        self._by_seconds = False
+        self._asked_for: Named = ()
+        self._findings: tuple[Named, Findings] | None = None
 
     def body(self) -> ComposeResult:
-        """Table and verdict, then the chart."""
+        """Table and verdict, then the charts."""
         with Vertical(id="live"):
             yield Static(id="about")
-            yield Chart()
+            with Horizontal(id="curves"):
+                yield Chart()
+                yield Chart(id="second")
+
+    def watch_selected(self) -> None:
+        """Compare what was chosen."""
+        self.redraw()
 
     def action_other(self, step: int) -> None:
         """Compare another question's configurations."""
         if self._questions:
-            self._chosen = (self._chosen + step) % len(self._questions)
+            question = self._question(self.state)
+            place = self._questions.index(question) + step if question is not None and not self.selected else 0
+            self._chosen = self._questions[place % len(self._questions)]
+            self.selected = ()
             self.redraw()
+
+    def action_axis(self) -> None:
+        """Count epochs or seconds."""
+        self._by_seconds = not self._by_seconds
+        self.redraw()
+
+    def action_log(self) -> None:
+        """Logarithmic values, in both charts."""
+        for chart in self.query(Chart):
+            chart.toggle_log()
+
+    def action_smooth(self) -> None:
+        """Smoothing, in both charts."""
+        for chart in self.query(Chart):
+            chart.cycle_smoothing()
 
     def show(self, state: State) -> None:
         """Draw the comparison."""
-        self.set_class(self.size.width < 100, "narrow")
-        chart = self.query_one(Chart)
-        chart.display = bool(self._questions)
-        if not self._questions:
-            self.query_one("#about", Static).update("No question has several configurations to compare.")
+        self.set_class(self.size.width < NARROW, "narrow")
+        about, curves = self.query_one("#about", Static), self.query_one("#curves")
+        every = sides_of_runs(self.selected, state) if self.selected else self._sides(state)
+        sides, theme = every[:MOST], self.app.current_theme
+        known = [side for side in sides if any(state.history(run_id).epochs for run_id in side.runs)]
+        curves.display = bool(known) or any(side.results for side in sides)
+        self.watch_histories(tuple(run_id for side in sides for run_id in side.runs))
+        if not sides or not curves.display:
+            about.update(self._empty(state, theme))
             return
-        question = self._questions[self._chosen]
-        rows = progress_of(question, self.book, state).rows
-        theme = self.app.current_theme
+        names = names_of([side.configuration for side in sides])
         page = Table.grid(expand=True)
-        done = sum(row.done for row in rows)
-        page.add_row(Text.assemble((f"{question.id}  {question.title}", "bold"), (f"   {done} runs", dim_of(theme))))
-        page.add_row(self._table(rows, state))
-        page.add_row(self._verdicts(rows))
-        self.query_one("#about", Static).update(page)
-        self.watch_histories(tuple(run_id for row in rows for run_id in row.runs))
-        series = []
-        for row, color in zip(rows, line_colors(theme) * 2, strict=False):
-            histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
-            if histories:
-                series.append(mean_band(row.configuration.network.label, histories, self.metric, color))
-        epochs = rows[0].configuration.training.epochs
-        chart.show(f"{METRICS[self.metric]}  mean ± std", series, length=epochs)
+        page.add_row(self._head(sides, len(every), state))
+        page.add_row(Text(""))
+        page.add_row(self._table(sides, names))
+        page.add_row(Text(""))
+        page.add_row(self._verdicts(sides, names))
+        about.update(page)
+        self._show_charts(sides, names, state)
 
-    def _verdicts(self, rows: tuple[Row, ...]) -> Text:
-        found = pairwise([(row.configuration.network.label, row.accuracies) for row in rows])
-        if not found:
-            return Text("\nTwo runs of two configurations are needed to compare.", dim_of(self.app.current_theme))
+    def _question(self, state: State) -> Question | None:
+        return self._chosen or most_complete(self._questions, self.book, state)
+
+    def _sides(self, state: State) -> tuple[Side, ...]:
+        question = self._question(state)
+        return sides_of_question(question, self.book, state) if question else ()
+
+    def _head(self, sides: Sequence[Side], every: int, state: State) -> Text:
+        question = None if self.selected else self._question(state)
+        title = f"{question.id}  {words.clean(question.title)}" if question else "the chosen runs"
+        done, needed = sum(len(side.results) for side in sides), sum(len(side.runs) for side in sides)
+        said = f"{done} of {words.plural(needed, 'run')}"
+        if every > MOST:
+            said += f" · the first {MOST} of {every} configurations"
+        differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
+        if len(differing) == 1:
+            said += f" · they differ only in the {differing[0]}"
+        line = Text.assemble((title, "bold"), (f"   {said}", dim_of(self.app.current_theme)))
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
+
+    def _findings_for(self, sides: Sequence[Side], names: Sequence[str]) -> Findings | None:
+        """Return what is known of these runs; if it is not, have it worked out where no key has to wait for it."""
+        clear = (f"({name})" if ", " in name and "(" not in name else name for name in names)
+        named = tuple((name, side.accuracies) for name, side in zip(clear, sides, strict=True))
+        if self._findings is not None and self._findings[0] == named:
+            return self._findings[1]
+        if named != self._asked_for:
+            self._asked_for = named
+            self._find(named)
+        return None
+
+    @work(thread=True, exclusive=True, group="statistics")
+    def _find(self, named: Named) -> None:
+        findings = findings_of(named)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._found, named, findings)
+
+    def _found(self, named: Named, findings: Findings) -> None:
+        self._findings = (named, findings)
+        self.redraw()
+
+    def _verdicts(self, sides: Sequence[Side], names: Sequence[str]) -> Text:
+        theme = self.app.current_theme
+        findings = self._findings_for(sides, names)
+        if findings is None:
+            return Text("Comparing…", dim_of(theme))
+        if not findings.verdicts:
+            return Text("The verdict needs two finished runs of two configurations.", dim_of(theme))
+        most = VERDICTS if self.size.height >= TALL else 1
+        shown = findings.verdicts[:most]
         lines = [
-            f"{sentence}  difference {comparison.difference:+.4f}, "
-            f"interval {comparison.interval[0]:+.4f} to {comparison.interval[1]:+.4f}"
-            for sentence, comparison in found[:VERDICTS]
+            Text.assemble((sentence, "bold"), (f"  {figures_of(found)}", dim_of(theme)), no_wrap=True)
+            for sentence, found in shown
         ]
-        return Text("\n" + "\n".join(lines), "bold")
+        if len(findings.verdicts) > most:
+            lines[-1].append(f"  and {len(findings.verdicts) - most} more below it", dim_of(theme))
+        text = Text("\n").join(lines)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
-    def _table(self, rows: tuple[Row, ...], state: State) -> Table:
-        theme, is_wide = self.app.current_theme, self.size.width >= 100
+    def _table(self, sides: Sequence[Side], names: Sequence[str]) -> Table:
+        theme, is_wide = self.app.current_theme, self.size.width >= NARROW
+        findings = self._findings_for(sides, names)
+        summaries = findings.summaries if findings else (None,) * len(sides)
+        differing = settings_that_differ([side.configuration for side in sides])
+        if not 1 <= len(differing) <= SETTINGS or (not is_wide and len(differing) > 1):
+            differing = (("configuration", tuple(names)),)
         table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, 2, 0, 0))
-        table.add_column("configuration", no_wrap=True)
-        wide = ("95 % interval", "train − test", "s a run", "last 10 epochs")
-        for name in ("runs", "test accuracy", "parameters", *(wide if is_wide else ())):
+        for name, _ in differing:
+            table.add_column(f"  {name}" if name == differing[0][0] else name, no_wrap=True)
+        wide = ("95 % interval", "train − test", "parameters", "s a run") if is_wide else ("train − test",)
+        for name in ("runs", "test accuracy", *wide):
             table.add_column(name, justify="right", no_wrap=True)
-        for row, color in zip(rows, line_colors(theme) * 2, strict=False):
-            accuracy = Text(words.accuracy(row.mean), "bold")
-            accuracy.append(f" ± {words.accuracy(row.deviation)}" if row.deviation is not None else "", dim_of(theme))
-            table.add_row(
-                Text.assemble(("● ", color), row.configuration.network.label),
-                f"{row.done}/{row.needed}",
-                accuracy,
-                words.count(row.parameters),
-                *(self._wide(row, state) if is_wide else ()),
-            )
+        table.add_column("convergence", no_wrap=True)
+        for index, (side, summary) in enumerate(zip(sides, summaries, strict=True)):
+            color, mark = look_of(index, theme)
+            settings = [column[index] for _, column in differing]
+            first = Text.assemble((f"{mark} ", color), (settings[0], "bold"))
+            table.add_row(first, *settings[1:], *_cells(side, summary, theme, is_wide=is_wide))
         return table
 
-    def _wide(self, row: Row, state: State) -> tuple[str, ...]:
-        runs = [state.results[run_id] for run_id in row.runs if run_id in state.results]
-        if not runs:
-            return ("–", "–", "–", "–")
-        interval = summary_of(row.accuracies).interval
-        gaps = [run.accuracy - run.test_accuracy for run in runs if run.accuracy is not None]
-        slopes = [run.slope for run in runs if run.slope is not None]
-        errors = [run.slope_error for run in runs if run.slope_error is not None]
-        return (
-            f"{words.accuracy(interval[0])} to {words.accuracy(interval[1])}" if interval else "–",
-            words.accuracy(fmean(gaps)) if gaps else "–",
-            f"{fmean(run.seconds for run in runs):.1f}",
-            trend(fmean(slopes), fmean(errors) / len(errors) ** 0.5) if slopes and errors else "–",
+    def _show_charts(self, sides: Sequence[Side], names: Sequence[str], state: State) -> None:
+        first, second = self.query(Chart)
+        second.display = self.size.width >= WIDE
+        other = "gap" if self.metric != "gap" else "test_accuracy"
+        for chart, metric in ((first, self.metric), (second, other)):
+            series = []
+            for index, (side, name) in enumerate(zip(sides, names, strict=True)):
+                histories = [history for run_id in side.runs if (history := state.history(run_id)).epochs]
+                if histories:
+                    look = look_of(index, self.app.current_theme)
+                    series.append(mean_band(name, histories, metric, *look, by_seconds=self._by_seconds))
+            epochs = max(side.configuration.training.epochs for side in sides)
+            chart.show(
+                METRICS[metric],
+                series,
+                length=None if self._by_seconds else epochs,
+                note="mean ± std" if any(len(side.runs) > 1 for side in sides) else "",
+                x_label="seconds" if self._by_seconds else "epoch",
+            )
+
+    def _empty(self, state: State, theme: Theme) -> Text:
+        if not state.caught_up:
+            return Text("Starting the engine…", dim_of(theme))
+        question = self._question(state)
+        title = f"{question.id}  {words.clean(question.title)}\n" if question else ""
+        return Text.assemble(
+            (title, "bold"),
+            "No run to compare yet.\n",
+            ("1 opens the questions; enter there trains what is missing.", dim_of(theme)),
         )
 
 
-def trend(slope: float, error: float) -> str:
-    """Say in a word whether a curve still moves: its slope against two standard errors."""
-    if abs(slope) <= 2 * error:
-        return "flat"
-    return "still rising" if slope > 0 else "falling"
+def figures_of(found: Comparison) -> str:
+    """Write down the interval of a difference, and what the sentence lacks where nothing was told apart."""
+    low, high = (words.accuracy(value).replace("-", words.MINUS) for value in found.interval)
+    interval = f"95 % interval {low} to {high}"
+    if found.p < LEVEL:
+        return interval
+    difference = words.accuracy(found.difference).replace("-", words.MINUS)
+    return f"difference {difference}, {interval}, p = {found.p:.2f}"
+
+
+def _cells(side: Side, summary: Summary | None, theme: Theme, *, is_wide: bool) -> list[Text | str]:
+    dim = dim_of(theme)
+    done = f"{len(side.results)}/{len(side.runs)}" if len(side.results) < len(side.runs) else f"{len(side.results)}"
+    accuracy = Text.assemble((words.accuracy(summary.mean if summary else None), "bold"))
+    if summary is not None and summary.deviation is not None:
+        accuracy.append(f" ± {words.accuracy(summary.deviation)}", dim)
+    cells: list[Text | str] = [done, accuracy]
+    if is_wide:
+        interval = summary.interval if summary else None
+        cells.append(" – ".join(map(words.accuracy, interval)) if interval else "–")
+    cells.append(words.accuracy(side.gap, 3).replace("-", words.MINUS))
+    if is_wide:
+        cells += [words.count(side.parameters), "–" if side.seconds is None else f"{side.seconds:.0f}"]
+    cells.append(Text(side.convergence, str(theme.warning) if side.convergence == "still rising" else dim))
+    return cells

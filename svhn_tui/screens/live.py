@@ -1,93 +1,153 @@
 """Page 2: what trains now, its curves, and what comes next."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from rich.table import Table
 from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.theme import Theme
 from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
 from engine import protocol as p
 from svhn_tui import words
-from svhn_tui.curves import METRICS, mean_band, metric_of
+from svhn_tui.curves import METRICS, mean_band, trace
 from svhn_tui.plot import Series
 from svhn_tui.presets import Presets
 from svhn_tui.screens.dialogs import Confirm
+from svhn_tui.screens.live_text import entry_lines, group_line
 from svhn_tui.screens.page import CHART_KEYS, ChartPage
-from svhn_tui.screens.questions import bar_of
 from svhn_tui.state import Live, State
-from svhn_tui.themes import dim_of, line_colors
+from svhn_tui.themes import dim_of
+from svhn_tui.waiting import Entry, entries_of, groups_of, moved
 from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.devices import DeviceHistory
+from svhn_tui.widgets.lines import Lines
 
 NARROW, WIDE = 100, 120
+TALL = 30
+"""Rows from which there is room for the devices; below, the top bar alone tells of them."""
+PAIRS = {"test_accuracy": ("accuracy", "test_accuracy"), "loss": ("loss", "test_loss")}
+"""Metrics of train and test that are drawn together, by how the page calls them."""
 TITLES = {"test_accuracy": "accuracy", "loss": "loss", "gap": METRICS["gap"]}
-QUEUE_LINES = 5
+TRACES = 16
+"""Single traces that are drawn at once; more could not be told apart."""
 
 
 class LivePage(ChartPage):
-    """Groups above, curves in the middle, the queue below."""
+    """Groups above, curves in the middle, devices and the queue below."""
 
     TITLE_IN_BAR = "Live"
+    CSS = """
+    LivePage #devices { height: auto; max-height: 20%; padding: 1 0 0 0; }
+    LivePage #second { margin: 0 0 0 3; }
+    LivePage #groups.single > .option-list--option-highlighted { background: $background; text-style: none; }
+    LivePage #waiting:blur > .option-list--option-highlighted { background: $background; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "pause", "pause or resume"),
+        Binding("P", "pause_all", "pause or resume all", show=False),
         Binding("S", "stop", "stop"),
-        Binding("K", "hurry", "next one first"),
+        Binding("J", "move(1)", "later"),
+        Binding("K", "move(-1)", "sooner"),
         Binding("t", "traces", "single traces", show=False),
+        Binding("a", "axis", "epochs or seconds", show=False),
         *CHART_KEYS,
     ]
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        self._group = ""
         self._shows_traces = False
+        self._by_seconds = False
+        self._devices = DeviceHistory()
+        self._entries: tuple[Entry, ...] = ()
+        self._possible: tuple[bool, ...] = ()
 
     def body(self) -> ComposeResult:
-        """Groups, curves, queue."""
+        """Groups, curves, devices, queue."""
         with Vertical(id="live"):
-            yield OptionList(id="groups")
-            with Horizontal():
+            yield Lines(id="groups")
+            with Horizontal(id="curves"):
                 yield Chart()
                 yield Chart(id="second")
-            yield Static(id="waiting")
+            yield Static(id="devices")
+            yield Lines(id="waiting")
+            yield Static(id="empty")
 
-    def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
+    @on(OptionList.OptionHighlighted, "#groups")
+    def show_group(self) -> None:
         """Show another group's curves."""
-        self._group = message.option_id or ""
         self.redraw()
 
+    @on(Lines.Left)
+    def leave_list(self, message: Lines.Left) -> None:
+        """Go from the groups down into the queue, and back."""
+        target = self.query_one("#waiting" if message.step > 0 else "#groups", Lines)
+        if target.display and target is not message.lines:
+            target.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what there is something to do it with."""
+        if not self.is_mounted:
+            return True
+        has_lanes, has_entries, can_move = self._what_is_possible()
+        if action in ("pause", "pause_all", "stop"):
+            return has_lanes or has_entries
+        if action == "move":
+            return can_move
+        if action in ("metric", "log", "smooth", "cross", "zoom", "pan", "full", "traces", "axis"):
+            return has_lanes
+        return True
+
+    def _what_is_possible(self) -> tuple[bool, bool, bool]:
+        queued = sum(entry.status in ("waiting", "paused") for entry in self._entries)
+        return bool(self.state.running), bool(self._entries), queued > 1
+
     def action_pause(self) -> None:
-        """Hold the chosen group, or let go on what is held."""
-        lanes = self._lanes(self.state)
-        if lanes:
+        """Hold what the cursor stands on, or let it go on."""
+        entry, lanes = self._entry, self._lanes(self.state)
+        if entry is not None and (self._is_in_queue or not lanes):
+            waits = entry.status == "waiting"
+            self.want(p.Pause(runs=entry.runs) if waits else p.Resume(runs=entry.runs))
+        elif lanes:
             self.want(p.Pause(runs=tuple(lanes)))
-            self.notify("It is checkpointed and held; space lets it go on.")
-        else:
-            self.want(p.Resume())
+            self.notify("It is checkpointed and held; space on it in the queue lets it go on.")
+
+    def action_pause_all(self) -> None:
+        """Hold everything, or let everything go on that is held."""
+        holds = bool(self.state.running) or any(entry.status == "waiting" for entry in self._entries)
+        self.want(p.Pause() if holds else p.Resume())
 
     def action_stop(self) -> None:
-        """Take the chosen group out, after a question."""
-        lanes = self._lanes(self.state)
-        if not lanes:
-            self.notify("Nothing trains.")
-            return
-        sentence = (
-            f"Stop {words.plural(len(lanes), 'run')}? The checkpoint stays; enter on the question goes on from it."
-        )
-        self.app.push_screen(Confirm(sentence), lambda yes: self.want(p.Cancel(runs=tuple(lanes))) if yes else None)
+        """Take what the cursor stands on out; what trains only after a question."""
+        entry, lanes = self._entry, self._lanes(self.state)
+        if entry is not None and (self._is_in_queue or not lanes):
+            self.want(p.Cancel(runs=entry.runs))
+            self.notify(f"{words.plural(len(entry.runs), 'run')} taken out; enter on the question brings them back.")
+        elif lanes:
+            runs = tuple(lanes)
+            sentence = f"Stop {words.plural(len(runs), 'run')}? The checkpoint stays: enter on the question goes on."
+            self.app.push_screen(Confirm(sentence), lambda yes: self.want(p.Cancel(runs=runs)) if yes else None)
 
-    def action_hurry(self) -> None:
-        """Put the last sweep of the queue first."""
-        if self.state.queue:
-            last = self.state.queue[-1].sweep_id
-            runs = tuple(place.run_id for place in self.state.queue if place.sweep_id == last)
-            self.want(p.Reprioritise(runs=runs, place=0))
+    def action_move(self, step: int) -> None:
+        """Let the chosen entry of the queue come later or sooner."""
+        waiting = self.query_one("#waiting", Lines)
+        waiting.focus()  # so that one sees what moves
+        command = moved(self._entries, waiting.highlighted or 0, step)
+        if command is not None:
+            self.want(command)
 
     def action_traces(self) -> None:
         """Draw each lane, or their mean and spread."""
         self._shows_traces = not self._shows_traces
+        self.redraw()
+
+    def action_axis(self) -> None:
+        """Count epochs or seconds."""
+        self._by_seconds = not self._by_seconds
         self.redraw()
 
     def action_log(self) -> None:
@@ -101,99 +161,91 @@ class LivePage(ChartPage):
             chart.cycle_smoothing()
 
     def show(self, state: State) -> None:
-        """Draw groups, curves and queue."""
+        """Draw groups, curves, devices and queue."""
+        theme = self.app.current_theme
         self.set_class(self.size.width < NARROW, "narrow")
-        self._show_groups(state)
-        lanes = self._lanes(state)
-        charts = list(self.query(Chart))
-        charts[1].display = self.size.width >= WIDE and bool(lanes)
-        charts[0].display = bool(lanes)
-        second = "loss" if self.metric != "loss" else "test_accuracy"
-        for chart, metric in zip(charts, (self.metric, second), strict=True):
-            if lanes:
-                epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
-                several = f"  mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self._shows_traces else ""
-                chart.show(f"{TITLES[metric]}{several}", self._series(lanes, metric), length=epochs)
-        self.query_one("#waiting", Static).update(self._queue(state))
+        self._devices.take(state.devices)
+        self._entries = entries_of(state)
+        groups, width = groups_of(state), self.query_one("#live").content_size.width
+        is_short = len(groups) > 2 or self.size.height < 20
+        lines = [(name, group_line(lanes, state, theme, width, is_short=is_short)) for name, lanes in groups.items()]
+        listed = self.query_one("#groups", Lines)
+        listed.show(lines)
+        listed.set_class(len(lines) < 2, "single")
+        self._show_charts(self._lanes(state))
+        self._show_below(state, theme, width)
+        if (possible := self._what_is_possible()) != self._possible:
+            self._possible = possible
+            self.refresh_bindings()
 
-    def _groups(self, state: State) -> dict[str, dict[str, Live]]:
-        groups: dict[str, dict[str, Live]] = {}
-        for run_id, live in state.running.items():
-            groups.setdefault(live.group, {})[run_id] = live
-        return groups
+    def _show_below(self, state: State, theme: Theme, width: int) -> None:
+        devices = self.query_one("#devices", Static)
+        devices.display = self.size.height >= TALL and bool(state.devices)
+        devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
+        waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Static)
+        waiting.show(entry_lines(self._entries, theme, width))
+        empty.display = not state.running and not self._entries
+        if empty.display:
+            empty.update(self._empty(state))
+        elif not state.running and self.focused is not waiting:
+            waiting.focus()
 
-    def _lanes(self, state: State) -> dict[str, Live]:
-        groups = self._groups(state)
-        return groups.get(self._group) or next(iter(groups.values()), {})
+    @property
+    def _is_in_queue(self) -> bool:
+        return self.query_one("#waiting", Lines).has_focus
 
-    def _show_groups(self, state: State) -> None:
-        listed, groups = self.query_one("#groups", OptionList), self._groups(state)
-        listed.display = bool(groups)
-        if [option.id for option in listed.options] != list(groups):
-            listed.clear_options()
-            listed.add_options(Option("", id=group) for group in groups)
-        for group, lanes in groups.items():
-            listed.replace_option_prompt(group, self._group_line(lanes))
+    @property
+    def _entry(self) -> Entry | None:
+        """The entry of the queue under its cursor."""
+        chosen = self.query_one("#waiting", Lines).chosen
+        return next((entry for entry in self._entries if entry.key == chosen), None)
 
-    def _group_line(self, lanes: dict[str, Live]) -> Text:
-        theme, first = self.app.current_theme, next(iter(lanes.values()))
-        epochs, done = first.spec.configuration.training.epochs, first.history.epochs
-        seeds = [str(live.spec.seed) for live in lanes.values()]
-        name = f"{first.spec.configuration.label}  seed {', '.join(seeds)}"
-        said = f"epoch {done} of {epochs} · {words.duration(first.seconds_left)} left"
-        rate = f"  {words.rate(first.images_per_second)}" if first.images_per_second and self.size.width >= 78 else ""
-        room = max(4, self.size.width - len(name) - len(said) - len(rate) - 10)
-        bar = bar_of(done / epochs, min(room, 60))
-        return Text.assemble(
-            (name, "bold"), "  ", (bar, str(theme.primary)), f"  {said}", (rate, dim_of(theme)), no_wrap=True
-        )
+    def _lanes(self, state: State) -> Mapping[str, Live]:
+        groups = groups_of(state)
+        chosen = self.query_one("#groups", Lines).chosen
+        return groups.get(chosen or "") or next(iter(groups.values()), {})
 
-    def _series(self, lanes: dict[str, Live], metric: str) -> list[Series]:
-        colors = line_colors(self.app.current_theme)
+    def _show_charts(self, lanes: Mapping[str, Live]) -> None:
+        self.query_one("#curves").display = bool(lanes)
+        if not lanes:
+            return
+        first, second = self.query(Chart)
+        second.display = self.size.width >= WIDE
+        other = "loss" if self.metric != "loss" else "test_accuracy"
+        epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
+        several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self._shows_traces else ""
+        for chart, metric in ((first, self.metric), (second, other)):
+            chart.show(
+                TITLES[metric],
+                self._series(lanes, metric),
+                length=None if self._by_seconds else epochs,
+                note=several,
+                x_label="seconds" if self._by_seconds else "epoch",
+            )
+
+    def _series(self, lanes: Mapping[str, Live], metric: str) -> list[Series]:
+        theme, seconds = self.app.current_theme, self._by_seconds
         histories = [live.history for live in lanes.values()]
         if self._shows_traces:
-            names = [f"seed {live.spec.seed}" for live in lanes.values()]
+            of = PAIRS.get(metric, (metric, metric))[1]
             return [
-                Series(name, metric_of(history, metric), colors[index % len(colors)])
-                for index, (name, history) in enumerate(zip(names, histories, strict=True))
+                trace(f"seed {live.spec.seed}", live.history, of, *look_of(index, theme), by_seconds=seconds)
+                for index, live in enumerate(list(lanes.values())[:TRACES])
             ]
         if metric == "gap":
-            return [mean_band("gap", histories, "gap", colors[0])]
-        train, test = ("loss", "test_loss") if metric == "loss" else ("accuracy", "test_accuracy")
-        return [mean_band("train", histories, train, colors[2]), mean_band("test", histories, test, colors[0])]
-
-    def _queue(self, state: State) -> Table | Text:
-        theme = self.app.current_theme
-        held = [live for live in state.live.values() if live.status in ("failed", "paused")]
-        if not state.running and not state.queue and not held:
-            return self._empty(state)
-        table = Table.grid(padding=(0, 2, 0, 0), expand=True)
-        table.add_column(style=dim_of(theme))
-        table.add_column()
-        table.add_column(ratio=1)
-        table.add_column(justify="right")
-        groups: dict[tuple[str, str, bool], list[p.Place]] = {}
-        for place in state.queue:
-            key = (place.title, place.spec.configuration.label, place.paused)
-            groups.setdefault(key, []).append(place)
-        for index, ((title, label, paused), places) in enumerate(list(groups.items())[:QUEUE_LINES]):
-            seconds = sum(place.forecast_seconds or 0 for place in places)
-            seeds = words.plural(len(places), "run") + (" paused, space resumes" if paused else "")
-            table.add_row(
-                "next" if index == 0 else "", words.clean(title), f"{label}  {seeds}", words.duration(seconds)
-            )
-        if len(groups) > QUEUE_LINES:
-            table.add_row("", "", f"and {len(groups) - QUEUE_LINES} more configurations", "")
-        for live in [live for live in held if live.status == "failed"][:2]:
-            table.add_row("failed", "", Text(words.clean(f"{live.spec.configuration.label}: {live.reason}")), "")
-        return table
+            return [mean_band("gap", histories, "gap", *look_of(0, theme), by_seconds=seconds)]
+        train, test = PAIRS[metric]
+        return [
+            mean_band("train", histories, train, *look_of(2, theme), by_seconds=seconds),
+            mean_band("test", histories, test, *look_of(0, theme), by_seconds=seconds),
+        ]
 
     def _empty(self, state: State) -> Text:
-        theme = self.app.current_theme
+        dim = dim_of(self.app.current_theme)
         if not state.caught_up:
-            return Text("Starting the engine…", dim_of(theme))
+            return Text("Starting the engine…", dim)
         return Text.assemble(
             ("Nothing trains.\n", "bold"),
-            ("1 opens the questions; enter there trains what is missing.\n", dim_of(theme)),
-            (f"{words.plural(len(state.results), 'run')} finished so far: 3 lists them.", dim_of(theme)),
+            ("1 opens the questions; enter there trains what is missing.\n", dim),
+            (f"{words.plural(len(state.results), 'run')} finished so far: 3 lists them.", dim),
         )

@@ -15,7 +15,7 @@ from svhn_tui.state import State
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.frame import TopBar
 
-PAGES = (("1", "Questions"), ("2", "Live"), ("3", "Runs"), ("4", "Compare"), ("5", "Answers"))
+PAGES = (("1", "Questions"), ("2", "Live"), ("3", "Runs"), ("4", "Compare"), ("5", "Answers"), ("6", "Data"))
 
 
 class Page(Screen[None]):

@@ -1,41 +1,59 @@
-"""The one chart: zoom, pan, log axis, smoothing and a cross-hair by key, redrawn only when something changed."""
+"""The one chart: zoom, pan, log axis, smoothing and a cross-hair by key and mouse, redrawn only when it changed."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
 from rich.console import Group
 from rich.text import Text
+from textual import events
 from textual.widget import Widget
 
 from svhn_tui import words
+from svhn_tui.canvas import Palette
 from svhn_tui.curves import with_smoothing
-from svhn_tui.plot import Palette, Series, View, render
+from svhn_tui.plot import Series, View, frame_of, render
 from svhn_tui.themes import dim_of
 
 WEIGHTS = (0.0, 0.6, 0.9)
 """Weights of the moving average that `e` goes through."""
+SMALLEST_SHARE = 0.02
+"""Of the whole x axis: zooming in ends there."""
 
 
 class Chart(Widget):
-    """Draws series under a title line that also reads their values."""
+    """Draws series under a title line that also reads their values, at the cross-hair or else the last ones."""
 
     ALLOW_MAXIMIZE = True
-    DEFAULT_CSS = "Chart { height: 1fr; min-height: 4; }"
+    DEFAULT_CSS = "Chart { width: 1fr; height: 1fr; min-height: 4; }"
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._title = ""
+        self._title, self._note, self._x_label = "", "", ""
         self._series: tuple[Series, ...] = ()
         self._view = View()
         self._weight = 0.0
-        self._length: int | None = None
+        self._length: float | None = None
 
-    def show(self, title: str, series: Sequence[Series], *, length: int | None = None) -> None:
-        """Draw these series; `length` is the x that the axis goes to before it is zoomed."""
-        found = (title, tuple(series), length)
-        if found != (self._title, self._series, self._length):
-            self._title, self._series, self._length = found
-            self.refresh()
+    def show(
+        self, title: str, series: Sequence[Series], *, length: float | None = None, note: str = "", x_label: str = ""
+    ) -> None:
+        """Draw these series.
+
+        Args:
+            title: what is drawn.
+            series: the lines.
+            length: the x that the axis goes to before it is zoomed, where that is not the longest line's end.
+            note: what else there is to say about all of it, quietly.
+            x_label: what the x axis counts, `epoch` or `seconds`; other units forget the zoom and the cross-hair.
+        """
+        found = (title, tuple(series), length, note, x_label)
+        if found == (self._title, self._series, self._length, self._note, self._x_label):
+            return
+        if x_label != self._x_label:
+            self._view = View(log=self._view.log)
+        self._title, self._series, self._length, self._note, self._x_label = found
+        self.refresh()
 
     def toggle_log(self) -> None:
         """Logarithmic or linear values."""
@@ -47,33 +65,64 @@ class Chart(Widget):
         self.refresh()
 
     def move_cross(self, steps: int) -> None:
-        """Read values `steps` further; from the end to begin with."""
-        last = self._last
-        start = self._view.cross if self._view.cross is not None else last + (1 if steps < 0 else 0)
-        self._change(cross=min(last, max(1, start + steps)))
+        """Read values `steps` points further; from the last one to begin with."""
+        places = sorted({x for line in self._series for x in line.places})
+        if not places:
+            return
+        cross = self._view.cross
+        start = len(places) if cross is None else bisect_left(places, cross)
+        self._change(cross=places[min(len(places) - 1, max(0, start + steps))])
 
     def zoom(self, factor: float) -> None:
-        """Show `factor` times as many epochs, around the cross-hair or at the end."""
-        first, last = self._view.first, self._view.last or self._last
-        reach = max(4.0, (last - first) * factor)
+        """Show `factor` times as much of the x axis, around the cross-hair or else at the end."""
+        first, last = self._view.first, self._view.last or self._end
+        reach = min(self._end, max(self._end * SMALLEST_SHARE, (last - first) * factor))
         centre = self._view.cross if self._view.cross is not None else last
-        end = min(float(self._last), max(centre + reach / 2, reach + 1))
-        self._change(first=max(1.0, end - reach), last=end)
+        end = min(self._end, max(centre + reach / 2, reach))
+        is_whole = reach >= self._end
+        self._change(first=0.0 if is_whole else end - reach, last=None if is_whole else end)
 
     def pan(self, share: float) -> None:
         """Move the view by a share of what it shows."""
-        first, last = self._view.first, self._view.last or self._last
-        shift = (last - first) * share
-        shift = min(max(shift, 1 - first), self._last - last)
-        self._change(first=first + shift, last=last + shift)
+        first, last = self._view.first, self._view.last or self._end
+        shift = min(max((last - first) * share, -first), self._end - last)
+        if shift:
+            self._change(first=first + shift, last=last + shift)
 
     def reset(self) -> None:
         """Show everything again."""
-        self._change(first=1.0, last=None, cross=None)
+        self._change(first=0.0, last=None, cross=None)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zoom in, with ctrl held, so that the wheel alone still scrolls the page."""
+        if event.ctrl:
+            event.stop()
+            self.zoom(0.5)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zoom out, with ctrl held."""
+        if event.ctrl:
+            event.stop()
+            self.zoom(2.0)
+
+    def on_click(self, event: events.Click) -> None:
+        """Read the values where it was clicked."""
+        width, height = self.content_size
+        frame = frame_of(self._series, width, max(0, height - 1), self._seen)
+        places = sorted({x for line in self._series for x in line.places})
+        if frame is not None and places:
+            x = frame.x_at(event.x)
+            self._change(cross=min(places, key=lambda place: abs(place - x)))
 
     @property
-    def _last(self) -> int:
-        return max(self._length or 0, max((len(line.values) for line in self._series), default=1), 2)
+    def _end(self) -> float:
+        return float(self._length or max((line.places[-1] for line in self._series if line.places), default=1))
+
+    @property
+    def _seen(self) -> View:
+        """The view with what follows from the series filled in."""
+        last = self._view.last if self._view.last is not None else self._length
+        return msgspec.structs.replace(self._view, last=last, x_label=self._x_label)
 
     def _change(self, **changes: object) -> None:
         self._view = msgspec.structs.replace(self._view, **changes)
@@ -83,22 +132,47 @@ class Chart(Widget):
         """Draw the title and the chart."""
         width, height = self.content_size
         theme = self.app.current_theme
-        dim = dim_of(theme)
         ground = theme.background or ("#000000" if theme.dark else "#ffffff")
-        palette = Palette(ground, dim, "#3a4553" if theme.dark else "#b9c4d0")
-        view = self._view
-        if view.last is None and self._length:
-            view = msgspec.structs.replace(view, last=float(self._length))
+        palette = Palette(ground, dim_of(theme), "#3a4553" if theme.dark else "#b9c4d0")
         series = with_smoothing(self._series, self._weight)
-        title = Text.assemble((self._title, "bold"), (self._reading(), dim), no_wrap=True, overflow="ellipsis")
-        return Group(title, *render(series, width, max(0, height - 1), palette, view))
+        return Group(self._head(width), *render(series, width, max(0, height - 1), palette, self._seen))
 
-    def _reading(self) -> str:
-        notes = ["log" if self._view.log else "", f"smoothed {self._weight}" if self._weight else ""]
-        text = "".join(f"  {note}" for note in notes if note)
-        if self._view.cross is None:
-            return text
-        index = self._view.cross - 1
-        known = [(line.name, line.values[index]) for line in self._series if index < len(line.values)]
-        values = "".join(f"   {name} {words.number(value)}" for name, value in known)
-        return f"{text}   epoch {self._view.cross}{values}"
+    def _head(self, width: int) -> Text:
+        """The title, and at the right what the lines read; the least needed goes where there is no room."""
+        dim = dim_of(self.app.current_theme)
+        notes = [self._note, "log" if self._view.log else "", f"smoothed {self._weight}" if self._weight else ""]
+        title = Text.assemble((self._title, "bold"), *((f"  {note}", dim) for note in notes if note))
+        short = Text.assemble((self._title, "bold"), *((f"  {note}", dim) for note in notes[1:] if note))
+        for head, has_spread in ((title, True), (title, False), (short, False)):
+            reading = self._reading(has_spread=has_spread)
+            gap = width - head.cell_len - reading.cell_len
+            if gap >= 2:
+                return Text.assemble(head, " " * gap, reading, no_wrap=True)
+        if self._view.cross is not None:
+            title = Text.assemble(short, "  ", reading)
+        title.truncate(max(0, width), overflow="ellipsis")
+        title.no_wrap = True
+        return title
+
+    def _reading(self, *, has_spread: bool) -> Text:
+        dim = dim_of(self.app.current_theme)
+        ends = [line.places[-1] for line in self._series if line.places]
+        if not ends:
+            return Text()
+        x = self._view.cross if self._view.cross is not None else max(ends)
+        at = words.duration(x) if self._x_label == "seconds" else f"{self._x_label or 'epoch'} {x:g}"
+        text = Text.assemble((at, dim))
+        for line in self._series:
+            index = bisect_left(line.places, x)
+            if index < len(line.values) and line.places[index] == x:
+                text.append(f"   {line.name} ", dim)
+                text.append(words.number(line.values[index]), line.color)
+                text.append(_spread_at(line, index) if has_spread else "", dim)
+        return text
+
+
+def _spread_at(line: Series, index: int) -> str:
+    if index >= min(len(line.low), len(line.high)):
+        return ""
+    low, high = line.low[index], line.high[index]
+    return f" ± {(high - low) / 2:.2g}" if low is not None and high is not None else ""

@@ -1,0 +1,69 @@
+"""The lines of the Live page: a group in training, an entry of the queue. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.text import Text
+from textual.theme import Theme
+
+from svhn_tui import words
+from svhn_tui.screens.questions import bar_of
+from svhn_tui.state import Live, State
+from svhn_tui.themes import dim_of
+from svhn_tui.waiting import Entry, seeds_text
+
+SEEDS_LONGEST = 24
+
+
+def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int, *, is_short: bool) -> Text:
+    """Say what a group is and how far it is, in two lines, or in one."""
+    dim, first = dim_of(theme), next(iter(lanes.values()))
+    configuration, done = first.spec.configuration, first.history.epochs
+    epochs = configuration.training.epochs
+    title = next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
+    name = f"{words.clean(title)} {configuration.label}".strip()
+    seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
+    rate = words.rate(first.images_per_second) if first.images_per_second else ""
+    left = f" · {words.duration(first.seconds_left)} left" if first.seconds_left is not None else ""
+    said = f"epoch {done} of {epochs}{left}"
+    if is_short:
+        bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(said) - 6)))
+        line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, str(theme.primary)), f"  {said}")
+    else:
+        gap = " " * max(2, width - len(name) - len(seeds) - len(rate) - 2)
+        head = Text.assemble((name, "bold"), (f"  {seeds}", dim), gap, rate)
+        head.truncate(width)
+        bar = bar_of(done / epochs, max(4, width - len(said) - 2))
+        line = Text.assemble(head, "\n", (bar, str(theme.primary)), f"  {said}")
+    line.no_wrap, line.overflow = True, "ellipsis"
+    return line
+
+
+def entry_lines(entries: Sequence[Entry], theme: Theme, width: int) -> list[tuple[str, Text]]:
+    """Return key and line of each entry of the queue: what is next, paused or failed, and how long it takes."""
+    dim = dim_of(theme)
+    titles = max((len(words.clean(entry.title)) for entry in entries), default=0)
+    names = max((len(entry.configuration.label) for entry in entries), default=0)
+    heads = _heads(entries)
+    lines = []
+    for entry, head in zip(entries, heads, strict=True):
+        style = {"paused": theme.warning, "failed": theme.error, "interrupted": theme.warning}.get(entry.status)
+        time = words.duration(entry.seconds) if entry.seconds is not None else ""
+        what = words.clean(entry.reason) if entry.reason else seeds_text(entry.seeds)
+        left = Text.assemble(
+            (f"{head:<12}" if any(len(some) > 6 for some in heads) else f"{head:<7}", style or dim),
+            f"{words.clean(entry.title):<{titles}}  {entry.configuration.label:<{names}}  ",
+            (what, dim),
+        )
+        left.truncate(max(0, width - len(time) - 2), overflow="ellipsis")
+        gap = " " * max(1, width - left.cell_len - len(time))
+        lines.append((entry.key, Text.assemble(left, gap, (time, dim), no_wrap=True)))
+    return lines
+
+
+def _heads(entries: Sequence[Entry]) -> list[str]:
+    """`next` before the first that waits; what holds the others."""
+    first = next((index for index, entry in enumerate(entries) if entry.status == "waiting"), None)
+    return [
+        "next" if index == first else "" if entry.status == "waiting" else entry.status
+        for index, entry in enumerate(entries)
+    ]

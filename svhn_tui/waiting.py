@@ -1,0 +1,92 @@
+"""What waits to be trained, in lines as the screen shows them, and what to ask for to change their order. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from engine import protocol as p
+from engine.spec import Configuration, RunSpec
+from svhn_tui import words
+from svhn_tui.state import Live, State
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """Runs of one configuration that stand next to each other; `status` is `waiting`, `paused` or `failed`."""
+
+    title: str
+    configuration: Configuration
+    status: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    seconds: float | None = None
+    """Forecast for all of them; None while nothing is known."""
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names the entry as long as its first run stands in it."""
+        return f"{self.status} {self.runs[0]}"
+
+
+def groups_of(state: State) -> dict[str, dict[str, Live]]:
+    """Return the lanes of each group in training, by run_id."""
+    groups: dict[str, dict[str, Live]] = {}
+    for run_id, live in state.running.items():
+        groups.setdefault(live.group, {})[run_id] = live
+    return groups
+
+
+def entries_of(state: State) -> tuple[Entry, ...]:
+    """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
+    entries: list[Entry] = []
+    for place in state.queue:
+        status = "paused" if place.paused else "waiting"
+        last = entries[-1] if entries else None
+        if last and (last.title, last.configuration, last.status) == (place.title, place.spec.configuration, status):
+            entries[-1] = _joined(last, place)
+        else:
+            entries.append(_entry(place, status))
+    queued = {place.run_id for place in state.queue}
+    for run_id, live in state.live.items():
+        if live.status in ("failed", "interrupted") and run_id not in queued:
+            entries.append(
+                Entry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
+            )
+    return tuple(entries)
+
+
+def moved(entries: Sequence[Entry], index: int, step: int) -> p.Reprioritise | None:
+    """Return the command that moves an entry of the queue past its neighbour, or None at the queue's ends."""
+    queue = [entry for entry in entries if entry.status in ("waiting", "paused")]
+    other = index + step
+    if not (0 <= index < len(queue) and 0 <= other < len(queue)):
+        return None
+    ahead = [entry for place, entry in enumerate(queue) if place != index][:other]
+    return p.Reprioritise(runs=queue[index].runs, place=sum(len(entry.runs) for entry in ahead))
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`seed 3`, `seeds 0 to 9`, `seeds 0, 2, 5`, `40 seeds` where they would fill the line."""
+    ordered = sorted(seeds)
+    if len(ordered) == 1:
+        return f"seed {ordered[0]}"
+    if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"seeds {ordered[0]} to {ordered[-1]}"
+    if len(ordered) <= 4:
+        return f"seeds {', '.join(map(str, ordered))}"
+    return words.plural(len(ordered), "seed")
+
+
+def _entry(place: p.Place, status: str) -> Entry:
+    spec: RunSpec = place.spec
+    return Entry(place.title, spec.configuration, status, (place.run_id,), (spec.seed,), place.forecast_seconds)
+
+
+def _joined(entry: Entry, place: p.Place) -> Entry:
+    known = [seconds for seconds in (entry.seconds, place.forecast_seconds) if seconds is not None]
+    return msgspec.structs.replace(
+        entry,
+        runs=(*entry.runs, place.run_id),
+        seeds=(*entry.seeds, place.spec.seed),
+        seconds=sum(known) if known else None,
+    )

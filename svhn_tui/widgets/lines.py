@@ -1,0 +1,61 @@
+"""A list of lines to choose from that may change while one is chosen."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+
+class Lines(OptionList):
+    """Lines with keys; the cursor stays on its line when lines come, go or change, and may leave over the ends."""
+
+    DEFAULT_CSS = "Lines { scrollbar-size-vertical: 0; }"  # a bar that comes and goes would wrap the lines
+
+    class Left(Message):
+        """The cursor went past the first line (`step` -1) or the last one (1)."""
+
+        def __init__(self, lines: "Lines", step: int) -> None:
+            super().__init__()
+            self.lines, self.step = lines, step
+
+        @property
+        def control(self) -> "Lines":
+            """The list that was left."""
+            return self.lines
+
+    def show(self, lines: Sequence[tuple[str, Text]]) -> None:
+        """Show these keys and lines, and no list at all where there are none."""
+        self.display = bool(lines)
+        keys = [key for key, _ in lines]
+        if [option.id for option in self.options] != keys:
+            chosen, place = self.chosen, self.highlighted or 0
+            self.set_options(Option(line, id=key) for key, line in lines)
+            if keys:
+                self.highlighted = keys.index(chosen) if chosen in keys else min(place, len(keys) - 1)
+            return
+        for index, (_, line) in enumerate(lines):
+            if self.get_option_at_index(index).prompt != line:
+                self.replace_option_prompt_at_index(index, line)
+
+    @property
+    def chosen(self) -> str | None:
+        """The key of the line under the cursor."""
+        if self.highlighted is None or self.highlighted >= self.option_count:
+            return None
+        return self.get_option_at_index(self.highlighted).id
+
+    def action_cursor_down(self) -> None:
+        """Go down, or out at the end."""
+        if self.highlighted == self.option_count - 1:
+            self.post_message(self.Left(self, 1))
+        else:
+            super().action_cursor_down()
+
+    def action_cursor_up(self) -> None:
+        """Go up, or out at the start."""
+        if not self.highlighted:
+            self.post_message(self.Left(self, -1))
+        else:
+            super().action_cursor_up()

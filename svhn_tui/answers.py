@@ -17,6 +17,7 @@ from engine.protocol import RunResult
 from engine.spec import Configuration, Training, trainable_parameters
 from svhn_tui.presets import Presets, Question
 from svhn_tui.state import State
+from svhn_tui.statistics import summary_of
 
 Trust = Literal["missing", "partial", "demo", "not-as-asked", "ready", "stale", "fragile"]
 
@@ -81,9 +82,8 @@ def as_json(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
             "parts": [
                 {
                     "configuration": part.configuration.label,
-                    "n": len(part.results),
                     "needed": part.needed,
-                    "mean": fmean(part.accuracies) if part.results else None,
+                    **(msgspec.to_builtins(summary_of(part.accuracies)) if part.results else {"n": 0, "mean": None}),
                     "values": list(part.accuracies),
                 }
                 for part in answer.parts
@@ -156,10 +156,9 @@ def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer:
     for result in state.results.values():
         if result.spec.data == sweep.data and result.spec.configuration.network in networks:
             alike.setdefault(result.spec.configuration.training, []).append(result)
-    alike.pop(sweep.configurations[0].training, None)
     if not alike:
         return Answer(question.id, None, "missing", "None of its runs is done.")
-    training, results = max(alike.items(), key=lambda item: (len(item[1]), max(run.finished_at for run in item[1])))
+    training, results = max(alike.items(), key=lambda item: _fullness(item[1]))
     is_file = question.answer is not None and question.answer.format == "file"
     parts = []
     for network in networks:
@@ -168,7 +167,16 @@ def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer:
         )
         chosen = tuple(runs[:1] if is_file else runs)
         parts.append(Part(Configuration(network, training), max(1, len(chosen)), chosen))
-    return _judged(question, tuple(parts), state, other=_difference(training, sweep.configurations[0].training))
+    other = _difference(training, sweep.configurations[0].training)
+    return _judged(
+        question, tuple(parts), state, other=other or f"seed {results[0].spec.seed} instead of the first one"
+    )
+
+
+def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
+    """Rank a set of runs: by the networks it covers, then by its runs, then by how new it is."""
+    networks = {result.spec.configuration.network for result in results}
+    return len(networks), len(results), max(result.finished_at for result in results)
 
 
 def _difference(found: Training, wanted: Training) -> str:
@@ -210,10 +218,10 @@ def _text(question: Question, parts: tuple[Part, ...], state: State) -> str | No
 
 
 def best_of(parts: Sequence[Part]) -> int:
-    """Return the 0-based index of the best configuration: the best mean among those with the most runs."""
-    most = max(len(part.results) for part in parts)
-    full = [index for index, part in enumerate(parts) if len(part.results) == most]
-    return max(full, key=lambda index: (fmean(parts[index].accuracies), -index))
+    """Return the 0-based index of the best mean among the configurations of which the most runs are asked for."""
+    most = max(part.needed for part in parts if part.results)
+    asked_most = [index for index, part in enumerate(parts) if part.needed == most and part.results]
+    return max(asked_most, key=lambda index: (fmean(parts[index].accuracies), -index))
 
 
 def _fragile(question: Question, parts: Sequence[Part]) -> str:

@@ -19,7 +19,7 @@ from svhn_tui.state import State
 
 COLUMNS = ("run_id", "configuration", "hidden", "activation", "seed", "epochs", "batch_size", "learning_rate",
            "trainable_parameters", "test_correct", "test_images", "test_accuracy", "test_loss", "accuracy", "loss",
-           "seconds", "demo_data", "model_sha256")  # fmt: skip
+           "seconds", "trained_by", "demo_data", "model_sha256")  # fmt: skip
 MIB = 2**20
 
 
@@ -92,13 +92,14 @@ def copy_checked(source: Path, target: Path, sha256: str) -> None:
         ExportError: it is gone or changed.
     """
     try:
-        with source.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        shutil.copyfile(source, target)
     except FileNotFoundError:
         raise ExportError(f"{source} is gone; delete the run and train it again") from None
+    with target.open("rb") as file:  # the copy is what will be handed in
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
+        target.unlink()
         raise ExportError(f"{source} changed since it was trained; delete the run and train it again")
-    shutil.copyfile(source, target)
 
 
 def answers_page(book: Presets, answers: tuple[Answer, ...]) -> str:

@@ -7,6 +7,7 @@ looked for in the label, the note and the run's name.
 import difflib
 import operator
 import re
+import shlex
 from collections.abc import Callable
 
 from engine.protocol import Note, RunResult
@@ -35,6 +36,7 @@ FIELDS: dict[str, Field] = {
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,
 }
+TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data"}
 OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -56,7 +58,11 @@ def parse(text: str) -> Test:
     Raises:
         FilterError: a term is wrong.
     """
-    tests = [_term(term) for term in text.split()]
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = text.replace('"', " ").replace("'", " ").split()  # a quotation that is still being typed
+    tests = [_term(term) for term in words]
     return lambda run, note: all(test(run, note) for test in tests)
 
 
@@ -81,16 +87,15 @@ def _term(term: str) -> Test:
     if not value:
         raise FilterError(f"{term!r} lacks a value.")
     field, compare = FIELDS[name], OPERATORS[sign]
-    return lambda run, note: _compared(field(run), value, compare, sign)
-
-
-def _compared(found: Value, wanted: str, compare: Callable[[Value, Value], bool], sign: str) -> bool:
-    if isinstance(found, str):
-        return compare(found, wanted) if sign in ("=", "!=") else False
+    if name in TEXTS:
+        if sign not in ("=", "!="):
+            raise FilterError(f"{term!r}: {name} is text; = and != compare it.")
+        return lambda run, note: compare(field(run), value)
     try:
-        return compare(found, float(wanted))
+        number = float(value)
     except ValueError:
-        return sign == "!="
+        raise FilterError(f"{term!r}: {name} is a number.") from None
+    return lambda run, note: compare(field(run), number)
 
 
 def _contains(run: RunResult, note: Note | None, text: str) -> bool:

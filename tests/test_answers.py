@@ -110,6 +110,28 @@ def test_runs_with_other_settings_answer_until_there_are_runs_as_asked():
     assert (as_asked.text, as_asked.state) == ("30730, 0.3000", "ready")
 
 
+def test_among_other_settings_the_set_that_covers_the_question_wins():
+    many = [finished(spec, 0.5) for spec in runs("Q9", Overrides(epochs=5, seeds=5))[:5]]
+    full = [finished(spec, 0.4) for spec in runs("Q9", Overrides(epochs=7, seeds=1))]
+    assert answer("Q9", state_of(*many, *full)).text == "0.4000, 0.4000, 0.4000"
+
+
+def test_another_seeds_run_answers_until_the_first_is_there():
+    found = answer("Q6", state_of(finished(runs("Q7")[3], 0.5)))
+    assert (found.text, found.state) == ("789258, 0.5000", "not-as-asked")
+    assert "seed 3 instead of the first one" in found.reason
+
+
+def test_one_more_run_of_the_runner_up_does_not_make_it_the_winner():
+    specs = runs("Q10")
+    first = [finished(spec, 0.6 if index < 6 else 0.3) for index, spec in enumerate(specs)]
+    first[0:3] = [finished(spec, 0.604) for spec in specs[:3]]
+    sweep = BOOK.sweep(BOOK.question("Q10"), "data")
+    more = missing(sweep, {run.run_id: run.test_accuracy for run in first})
+    runner_up = next(spec for spec in more if spec.configuration.network.hidden == (64, 256))
+    assert answer("Q10", state_of(*first, finished(runner_up, 0.6))).text == "0, 0.6040, 201482"
+
+
 def test_answers_from_demo_data_are_marked():
     found = answer("Q3", state_of(finished(runs("Q2")[0], 0.3, demo_data=True)))
     assert (found.state, found.demo_data) == ("demo", True)
@@ -159,12 +181,17 @@ def test_the_filter_language():
     note = p.Note(run.run_id, "odd start", ("final",))
     for text in ("activation=relu hidden=256", "test_accuracy>0.5 seed<=0", "tag:final", "odd relu", "epochs!=5", ""):
         assert parse(text)(run, note), text
-    for text in ("activation=tanh", "test_accuracy>=0.56", "tag:other", "nowhere", "hidden>3"):
+    for text in ("activation=tanh", "test_accuracy>=0.56", "tag:other", "nowhere", 'tag:"two words"'):
         assert not parse(text)(run, note), text
     with pytest.raises(FilterError, match="did you mean activation"):
         parse("activatoin=relu")
     with pytest.raises(FilterError, match="lacks a value"):
         parse("seed=")
+    with pytest.raises(FilterError, match="test_accuracy is a number"):
+        parse("test_accuracy>abc")
+    with pytest.raises(FilterError, match="hidden is text"):
+        parse("hidden>3")
+    assert parse('tag:"two words"')(run, p.Note(run.run_id, "", ("two words",)))
 
 
 def test_words_are_short_and_outside_text_is_harmless():

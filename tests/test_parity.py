@@ -76,11 +76,15 @@ def differences(one: dict, other: dict) -> tuple[float, float]:
 
 
 def test_relu_ends_with_tensorflows_weights(tmp_path: Path):
+    """Rounding may put a unit on the other side of zero for an image (2 of 16 seeds here, plain layouts or ours), and
+    Adam makes a step of it: so five seeds, of which four have to end within rounding and the other close by.
+    """
     images, configuration = drawn(IMAGES, 500), Configuration(Network((64,), "relu"), Training(epochs=EPOCHS))
-    (expected,) = reference(tmp_path, images, configuration, backend="tensorflow", seeds=[3])
-    weights, metrics = differences(fast(images, configuration, 3), expected)
-    assert weights < 1e-6
-    assert metrics < 1e-5
+    seeds = [0, 1, 2, 3, 4]
+    expected = reference(tmp_path, images, configuration, backend="tensorflow", seeds=seeds)
+    found = [differences(fast(images, configuration, seed), of) for seed, of in zip(seeds, expected, strict=True)]
+    assert sum(weights < 1e-6 and metrics < 1e-5 for weights, metrics in found) >= 4
+    assert max(weights for weights, _ in found) < 1e-4
 
 
 def test_the_linear_network_carried_transposed_ends_with_tensorflows_weights(tmp_path: Path):

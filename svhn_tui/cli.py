@@ -81,9 +81,12 @@ def run(
     on_interrupt: Annotated[
         str | None, typer.Option(help="What Ctrl-C does: `detach` (training goes on) or `stop`. Else it asks.")
     ] = None,
+    stop_after: Annotated[
+        str | None, typer.Option(help="Checkpoint everything and leave after this long: 45m, 8h, 1h30m. Exit code 3.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train what these questions still lack, and print the answers."""
+    """Train what these questions still lack, the cheapest first, and print the answers."""
     from svhn_tui import headless, reporting
     from svhn_tui.progress import Overrides
 
@@ -92,7 +95,8 @@ def run(
     book = load_presets(workspace)
     chosen = [question_of(book, name) for name in names_of(book, questions)]
     reporter = reporting.reporter(as_json=as_json)
-    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt)
+    seconds = seconds_of(stop_after) if stop_after else None
+    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds)
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 
 
@@ -118,6 +122,22 @@ def runs(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) ->
     from svhn_tui import headless
 
     carry_out(headless.print_runs(workspace, as_json=as_json))
+
+
+@app.command()
+def choose(
+    question: Annotated[str, typer.Argument(help="A question that hands in a file, such as Q5.")],
+    run: Annotated[str | None, typer.Argument(help="The run whose file it is; without one, the first seed's.")] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Choose the run whose file a question hands in; the answer about that file follows."""
+    from svhn_tui import headless
+
+    book = load_presets(workspace)
+    chosen = question_of(book, question)
+    if chosen.kind != "training":
+        fail(f"{chosen.id} hands in no trained file.", WRONG_USE)
+    carry_out(headless.choose(workspace, book, chosen, run))
 
 
 @app.command()
@@ -216,6 +236,16 @@ def load_presets(workspace: Path) -> presets.Presets:
         return presets.load(presets.find(workspace))
     except presets.PresetError as error:
         fail(str(error), FAILED)
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration, or end as wrong use."""
+    from svhn_tui import words
+
+    try:
+        return words.seconds_of(text)
+    except ValueError as error:
+        fail(str(error), WRONG_USE)
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:

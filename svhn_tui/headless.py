@@ -22,11 +22,11 @@ from svhn_tui import export as exporting
 from svhn_tui import words
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.presets import Presets, Question
-from svhn_tui.progress import MARKS, Overrides, Progress, Row, progress_of, sweep_for
+from svhn_tui.progress import MARKS, Overrides, Progress, Row, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.reporting import JsonLines, Reporter
 from svhn_tui.state import State, apply
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED, TIME_OVER, INTERRUPTED = 0, 1, 3, 130
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -36,6 +36,8 @@ class Wish(msgspec.Struct, frozen=True):
     overrides: Overrides
     source: tuple[str, ...]
     on_interrupt: str | None = None
+    stop_after: float | None = None
+    """Seconds after which everything is checkpointed and left."""
 
 
 class Session:
@@ -98,13 +100,15 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     try:
         async with connected(workspace, reporter.told) as session:
-            training = asyncio.create_task(_train(session, book, wish))
+            training = asyncio.create_task(_train(session, book, wish, reporter))
             waiting = asyncio.create_task(interrupted.wait())
-            await asyncio.wait((training, waiting), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((training, waiting), timeout=wish.stop_after, return_when=asyncio.FIRST_COMPLETED)
             if not training.done():
-                training.cancel()
                 reporter.close()
-                return await _interrupt(session, wish.on_interrupt)
+                if interrupted.is_set():
+                    return await _interrupt(session, training, wish.on_interrupt)
+                await _stop(session, training, "The time is over; the same command goes on from the checkpoints.")
+                return TIME_OVER
             waiting.cancel()
             problem = training.result()
             reporter.close()
@@ -120,15 +124,16 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
         return FAILED
 
 
-async def _train(session: Session, book: Presets, wish: Wish) -> str:
-    """Submit the sweeps and wait for their runs; return what went wrong, or nothing."""
+async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
+    """Submit the sweeps, the cheapest first, and wait for their runs; return what went wrong, or nothing."""
     data = await open_data(session, wish.source)
     if isinstance(data, str):
         return data
     sweeps = [sweep_for(question, book, data.fingerprint, wish.overrides) for question in wish.questions]
-    asked = [sweep for sweep in sweeps if sweep is not None]
+    asked = cheapest_first([sweep for sweep in sweeps if sweep is not None], session.state)
     if not asked:
         return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
+    reporter.say(plan_text(asked, session.state))
     for number, sweep in enumerate(asked):
         request = f"submit {number}"
         await session.ask(p.Submit(sweep=sweep, request=request))
@@ -151,7 +156,7 @@ def _unfinished(state: State, sweeps: Sequence[Sweep]) -> bool:
     return any(spec.run_id not in ended for spec in _missing(state, sweeps))
 
 
-async def _interrupt(session: Session, choice: str | None) -> int:
+async def _interrupt(session: Session, training: asyncio.Task[str], choice: str | None) -> int:
     if choice is None and sys.stdin.isatty():
         print(
             "\nTraining can go on in the background. [d]etach (enter), or [s]top it with a checkpoint? ",
@@ -160,13 +165,19 @@ async def _interrupt(session: Session, choice: str | None) -> int:
         )
         choice = "stop" if (await asyncio.to_thread(sys.stdin.readline)).strip().lower().startswith("s") else "detach"
     if choice == "stop":
-        await session.ask(p.Shutdown())
-        with contextlib.suppress(LinkLost):
-            await session.until(lambda state, event: isinstance(event, p.HostEnded))
-        print("Stopped; the same command goes on from the checkpoints.", file=sys.stderr)
+        await _stop(session, training, "Stopped; the same command goes on from the checkpoints.")
     else:
+        training.cancel()
         print("Detached: training goes on. `svhn-tui status` shows it, `svhn-tui stop` ends it.", file=sys.stderr)
     return INTERRUPTED
+
+
+async def _stop(session: Session, training: asyncio.Task[str], sentence: str) -> None:
+    """Have everything checkpointed and the host ended, which ends the task that follows its events."""
+    await session.ask(p.Shutdown())
+    with contextlib.suppress(LinkLost):
+        await training
+    print(sentence, file=sys.stderr)
 
 
 def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
@@ -180,6 +191,11 @@ def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
         if question.upload and progress.rows:
             folder = Path(state.workspace) / "runs" / progress.rows[0].runs[0]
             console.print(Text(f"  {folder / 'model.keras'}"), soft_wrap=True)
+    data = state.data.fingerprint if state.data else ""
+    sweeps = [sweep_for(question, book, data, wish.overrides) for question in wish.questions]
+    distinct = {spec.run_id for sweep in sweeps if sweep for spec in plan.asked(sweep, state.accuracies)}
+    done = len(distinct & set(state.results))
+    console.print(Text(f"{done} of {words.plural(len(distinct), 'distinct run')} done"))
     named = {question.id for question in wish.questions}
     for answer in answering.all_answers(book, state):
         about = book.question(answer.question).answer
@@ -316,6 +332,29 @@ def _run_json(result: p.RunResult, workspace: Path) -> dict[str, object]:
         "data": result.spec.data,
         "folder": str(workspace / "runs" / result.run_id),
     }
+
+
+async def choose(workspace: Path, book: Presets, question: Question, run_id: str | None) -> int:
+    """Hand in this run's file for a question; None means the first seed's again."""
+    async with connected(workspace) as session:
+        state = session.state
+        run = state.results.get(run_id or "")
+        if run is not None and run.spec.configuration not in book.configurations(question):
+            label = book.configurations(question)[0].label
+            print(
+                f"svhn-tui: {run_id} is {run.spec.configuration.label}; {question.id} asks for {label}.",
+                file=sys.stderr,
+            )
+            return FAILED
+        await session.ask(p.Choose(question=question.id, run_id=run_id, request="choose"))
+        event = await session.until(
+            lambda state, event: isinstance(event, p.ChoiceChanged) or _answers("choose")(state, event)
+        )
+    if isinstance(event, p.Refused):
+        print(f"svhn-tui: {words.clean(event.reason)}", file=sys.stderr)
+        return FAILED
+    print(f"{question.id} hands in {f'the file of run {run_id}' if run_id else 'the file of the first seed'}.")
+    return DONE
 
 
 async def stop(workspace: Path) -> int:

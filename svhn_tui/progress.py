@@ -9,6 +9,7 @@ import msgspec
 from engine import forecast, plan
 from engine.plan import Sweep
 from engine.spec import Configuration, RunSpec, trainable_parameters
+from svhn_tui import words
 from svhn_tui.presets import Presets, Question
 from svhn_tui.state import State
 
@@ -109,6 +110,36 @@ def progress_of(question: Question, book: Presets, state: State, overrides: Over
     rows = tuple(_row(configuration, asked, state) for configuration in sweep.configurations)
     missing = tuple(spec for spec in asked if spec.run_id not in accuracies)
     return Progress(question, _status(rows), rows, sweep, missing)
+
+
+def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
+    """Order sweeps by the forecast of what they lack, so that answers come in early."""
+    return sorted(
+        sweeps, key=lambda sweep: sum(_forecast(spec, state) for spec in plan.missing(sweep, state.accuracies))
+    )
+
+
+def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
+    """`79 runs to train, 4 finished before, about 5 h 10 m; then up to 28 for the finalists`."""
+    accuracies = state.accuracies
+    asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, accuracies)}
+    lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
+    seconds = sum(_forecast(spec, state) for spec in lacking)
+    text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
+    text += f", about {words.duration(seconds)}" if lacking else ""
+    open_places = sum(
+        sweep.finalists.at_most * len(set(sweep.finalists.seeds) - set(sweep.seeds))
+        for sweep in sweeps
+        if sweep.finalists and not plan.finalists(sweep, accuracies)
+    )
+    return f"{text}; then up to {open_places} more for the finalists" if open_places else text
+
+
+def _forecast(spec: RunSpec, state: State) -> float:
+    data = state.data
+    if data is None:
+        return 0.0
+    return forecast.run_seconds(spec.configuration, data.train_images, data.input_shape, state.times)
 
 
 def _row(configuration: Configuration, asked: Sequence[RunSpec], state: State) -> Row:

@@ -22,6 +22,9 @@ class Reporter(Protocol):
     def told(self, event: p.AnyEvent, state: State) -> None:
         """Take one event and the state after it."""
 
+    def say(self, sentence: str) -> None:
+        """Take a sentence for a person."""
+
     def close(self) -> None:
         """Nothing more comes."""
 
@@ -42,6 +45,9 @@ class JsonLines:
             sys.stdout.buffer.write(p.encode(event))
             sys.stdout.buffer.flush()
 
+    def say(self, sentence: str) -> None:
+        """Scripts want no sentences."""
+
     def close(self) -> None:
         """Nothing is left open."""
 
@@ -60,24 +66,25 @@ class PlainLines:
                     self._epoch(run_id, state.live.get(run_id))
             case p.RunStarted():
                 for spec in event.specs:
-                    self._say(f"{spec.configuration.label}, seed {spec.seed}: training on {event.device}")
+                    self.say(f"{spec.configuration.label}, seed {spec.seed}: training on {event.device}")
             case p.RunFinished():
                 result = event.result
                 name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
                 accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
-                self._say(f"{name}: done in {took}, test accuracy {accuracy}")
+                self.say(f"{name}: done in {took}, test accuracy {accuracy}{left_text(state)}")
             case _:
                 if sentence := trouble(event):
-                    self._say(sentence)
+                    self.say(sentence)
 
     def _epoch(self, run_id: str, live: Live | None) -> None:
         if live is None or time.monotonic() - self._told_at.get(run_id, 0) < LINE_SECONDS:
             return
         self._told_at[run_id] = time.monotonic()
-        self._say(f"{live.spec.configuration.label}, seed {live.spec.seed}: {epoch_text(live)}")
+        self.say(f"{live.spec.configuration.label}, seed {live.spec.seed}: {epoch_text(live)}")
 
-    def _say(self, line: str) -> None:
-        print(words.clean(line), flush=True)
+    def say(self, sentence: str) -> None:
+        """Print it."""
+        print(words.clean(sentence), flush=True)
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -113,7 +120,7 @@ class Bars:
                     )  # fmt: skip
             case _:
                 if sentence := trouble(event):
-                    self._progress.console.print(Text(words.clean(sentence)))
+                    self.say(sentence)
 
     def _show(self, run_id: str, live: Live) -> None:
         epochs = live.spec.configuration.training.epochs
@@ -122,6 +129,10 @@ class Bars:
             self._tasks[run_id] = self._progress.add_task("", total=epochs, name=name, says="")
         says = epoch_text(live)
         self._progress.update(self._tasks[run_id], completed=live.history.epochs, says=says)
+
+    def say(self, sentence: str) -> None:
+        """Print it above the bars."""
+        self._progress.console.print(Text(words.clean(sentence)))
 
     def close(self) -> None:
         """Leave the bars as they are."""
@@ -136,6 +147,16 @@ def epoch_text(live: Live) -> str:
     loss, accuracy = words.number(history.loss[-1]), words.accuracy(history.test_accuracy[-1])
     left = words.duration(live.seconds_left)
     return f"epoch {history.epochs} of {epochs}, loss {loss}, test {accuracy}, {left} left"
+
+
+def left_text(state: State) -> str:
+    """`; 12 to go, about 5 m 10 s`, or nothing when all is done."""
+    waiting = [place for place in state.queue if not place.paused]
+    if not waiting and not state.running:
+        return ""
+    seconds = sum(place.forecast_seconds or 0 for place in waiting)
+    seconds += max((live.seconds_left or 0 for live in state.running.values()), default=0)
+    return f"; {len(waiting) + len(state.running)} to go, about {words.duration(seconds)}"
 
 
 def trouble(event: p.AnyEvent) -> str:

@@ -1,6 +1,7 @@
 """How numbers, times and texts are written, everywhere the same."""
 
 import math
+import re
 import time
 import unicodedata
 from decimal import Decimal
@@ -43,6 +44,23 @@ def number(value: float | None) -> str:
         return "–"
     text = f"{value:.4g}"
     return text.replace("-", MINUS, 1) if text.startswith("-") else text
+
+
+DURATION = re.compile(r"(?:(\d+)\s*d)?\s*(?:(\d+)\s*h)?\s*(?:(\d+)\s*m)?\s*(?:(\d+)\s*s)?")
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration as people write it: `90s`, `45m`, `8h`, `1h30m`, `2d`.
+
+    Raises:
+        ValueError: it is none, or nothing at all.
+    """
+    found = DURATION.fullmatch(text.strip())
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
+    whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if not whole:
+        raise ValueError(f"{text!r} is no duration; write 90s, 45m, 8h or 1h30m.")
+    return whole
 
 
 def duration(seconds: float | None) -> str:

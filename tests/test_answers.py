@@ -212,6 +212,28 @@ def test_words_are_short_and_outside_text_is_harmless():
     assert words.accuracy(None) == words.accuracy(float("nan")) == "–"
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("45m", 2_700), ("1h30m", 5_400), ("2d", 172_800)])
+def test_durations_are_read_as_people_write_them(text: str, seconds: int):
+    assert words.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "8", "h", "-3m", "8 hours", "0s"])
+def test_what_is_no_duration_is_refused(text: str):
+    with pytest.raises(ValueError, match="write 90s"):
+        words.seconds_of(text)
+
+
+def test_the_cheapest_question_is_first_and_shared_runs_count_once():
+    from svhn_tui.progress import cheapest_first, plan_text
+
+    state = state_of(*(finished(spec, 0.5) for spec in runs("Q7")[:10]))
+    sweeps = [BOOK.sweep(BOOK.question(name), "data") for name in ("Q9", "Q10", "Q7", "Q2")]
+    assert [sweep.title for sweep in cheapest_first(sweeps, state)] == ["Q2", "Q7", "Q10", "Q9"]
+    told = plan_text(sweeps, state)
+    assert told.startswith("55 runs to train, 10 finished before, about ")
+    assert told.endswith("then up to 28 more for the finalists")
+
+
 def test_the_code_of_q4_compiles_the_network():
     code = code_for(BOOK.configurations(BOOK.question("Q4"))[0], (3, 32, 32))
     compile(code, "Q4.py", "exec")

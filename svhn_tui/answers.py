@@ -99,10 +99,16 @@ def all_answers(book: Presets, state: State) -> tuple[Answer, ...]:
 
 
 def file_run(source: Question, book: Presets, state: State) -> RunResult | None:
-    """Return the run whose file a training question hands in: the chosen one, or else the first seed's."""
+    """Return the run whose file a training question hands in: the chosen one, or else the first seed's.
+
+    While there is none, it is the run with other settings that the answer about the file is made from.
+    """
     if state.data is None or (sweep := book.sweep(source, state.data.fingerprint)) is None:
         return None
     results = _part_of_file(source, sweep, state)[0].results
+    about = next((other for other in book.questions if other.answer and other.answer.of == source.id), None)
+    if not results and about is not None:
+        results = tuple(run for part in answer_of(about, book, state).parts for run in part.results)
     return results[0] if results else None
 
 

@@ -125,6 +125,22 @@ def runs(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) ->
 
 
 @app.command()
+def evidence(
+    question: Annotated[str, typer.Argument(help="A multiple-choice question: Q8 or Q11.")],
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the runs show about a multiple-choice question, each fact with its figures."""
+    from svhn_tui import headless
+
+    book = load_presets(workspace)
+    asked = question_of(book, question)
+    if not asked.evidence:
+        fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
+    carry_out(headless.print_evidence(workspace, book, asked, as_json=as_json))
+
+
+@app.command()
 def choose(
     question: Annotated[str, typer.Argument(help="A question that hands in a file, such as Q5.")],
     run: Annotated[str | None, typer.Argument(help="The run whose file it is; without one, the first seed's.")] = None,

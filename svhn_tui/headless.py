@@ -18,8 +18,8 @@ from engine import protocol as p
 from engine.plan import Sweep
 from engine.spec import RunSpec
 from svhn_tui import answers as answering
+from svhn_tui import evidence, words
 from svhn_tui import export as exporting
-from svhn_tui import words
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.presets import Presets, Question
 from svhn_tui.progress import MARKS, Overrides, Progress, Row, cheapest_first, plan_text, progress_of, sweep_for
@@ -282,13 +282,45 @@ async def check_files(session: Session, book: Presets) -> None:
         await session.until(lambda state, event: isinstance(event, p.FilesChecked))
 
 
+async def read_histories(session: Session, book: Presets) -> None:
+    """Have the curves read of the runs behind the answers."""
+    runs = {run_id for answer in answering.all_answers(book, session.state) for run_id in answer.runs}
+    if runs:
+        await session.ask(p.Watch(runs=tuple(sorted(runs))))
+        await session.until(lambda state, event: runs <= set(state.histories))
+
+
+async def print_evidence(workspace: Path, book: Presets, question: Question, *, as_json: bool) -> int:
+    """Print what the runs say about a multiple-choice question."""
+    async with connected(workspace) as session:
+        facts = evidence.facts_of(question, book, session.state)
+    if as_json:
+        print(msgspec.json.encode(facts).decode())
+        return DONE
+    console = Console()
+    if not facts:
+        console.print(f"None of the runs of {', '.join(question.evidence)} is done yet.")
+    for fact in facts:
+        console.print(Text(fact.title, style="bold"))
+        for sentence in fact.sentences:
+            console.print(Text(f"  {sentence}"))
+        table = Table(box=None, pad_edge=True, show_header=False)
+        for name, figure in fact.figures:
+            table.add_row(Text(name), Text(figure))
+        console.print(table)
+    return DONE
+
+
 async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
     """Export; the exit code says whether everything that is handed in was there."""
     async with connected(workspace) as session:
         await check_files(session, book)
+        await read_histories(session, book)
         state = session.state
     try:
         done = exporting.export(folder, book, state)
+        if state.data is not None:
+            done = tuple(exporting.verified(thing, folder, book, state.data) for thing in done)
     except OSError as error:
         print(f"svhn-tui: {error.filename or folder}: {error.strerror or error}.", file=sys.stderr)
         return FAILED

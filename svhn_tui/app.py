@@ -1,6 +1,9 @@
 """The screen program: it wires the pipe to the state and the state to the pages, and nothing else."""
 
 import asyncio
+import os
+import sys
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,6 +33,7 @@ class SvhnApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"open_page('{name}')", name, show=False) for key, name in PAGES),
+        Binding("x", "export", "export"),
         Binding("question_mark", "help", "keys"),
         Binding("q", "leave", "leave"),
         Binding("ctrl+c", "leave", "leave", show=False),
@@ -106,6 +110,24 @@ class SvhnApp(App[None]):
             page.state = self._state
             self.switch_screen(page)
 
+    def action_export(self) -> None:
+        """Put everything that is handed in into a folder, beside what is going on."""
+        if not self._state.results:
+            self.notify("There is nothing to export yet: train a question first.")
+            return
+        self.notify("Exporting, and verifying the files in TensorFlow…")
+        self.run_worker(self._export(), group="export", exclusive=True)
+
+    async def _export(self) -> None:
+        folder = Path(self._state.workspace) / "exports" / time.strftime("%Y-%m-%d-%H%M%S")
+        said, is_whole = await exported(folder, self._workspace)
+        if is_whole:
+            self.notify(f"Everything is in {clean(str(folder))}, each file verified.", title="Exported", markup=False)
+            return
+        lacking = "\n".join(line for line in said.splitlines() if not line.startswith("✓"))
+        title = f"Not all could be exported to {clean(str(folder))}"
+        self.notify(clean(lacking, newlines=True), title=title, markup=False, severity="warning", timeout=20)
+
     def action_help(self) -> None:
         """Show what the keys do."""
         if isinstance(self.screen, Page):
@@ -120,6 +142,17 @@ class SvhnApp(App[None]):
         """What to say when the screen is closed."""
         running = len(self._state.running)
         return "Training goes on; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
+
+
+async def exported(folder: Path, workspace: Path) -> tuple[str, bool]:
+    """Run `svhn-tui export` in a process of its own; return what it said, and whether everything was there."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from svhn_tui.cli import main; main()", "export", str(folder), "--workspace",
+        str(workspace), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return said.decode(errors="replace").strip(), process.returncode == 0
 
 
 def page_of(name: str, book: presets.Presets) -> Page:

@@ -1,5 +1,6 @@
 """Small questions to the user; each returns a value."""
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from rich.text import Text
@@ -8,8 +9,11 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.validation import Integer
-from textual.widgets import Input, Label
+from textual.widgets import Input, Label, OptionList
+from textual.widgets.option_list import Option
 
+from engine.protocol import RunResult
+from svhn_tui import words
 from svhn_tui.progress import Overrides
 
 
@@ -72,6 +76,41 @@ class RunWith(ModalScreen[Overrides | None]):
 
     def action_give_up(self) -> None:
         """Go back without running."""
+        self.dismiss(None)
+
+
+class HandIn(ModalScreen[str | None]):
+    """Which finished run's file a question hands in; an empty text means the first seed's again."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "back")]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, title: str, runs: Sequence[RunResult], chosen: str) -> None:
+        super().__init__()
+        self._title, self._runs, self._chosen = title, runs, chosen
+
+    def compose(self) -> ComposeResult:
+        """A line a run, the first seed's on top; enter takes it."""
+        with Vertical():
+            yield Label(Text(f"{self._title}\n", style="bold"))
+            yield OptionList(
+                Option("the first seed's, whichever it is", id="first"),
+                *(Option(self._line(run), id=run.run_id) for run in self._runs),
+            )
+            yield Label(Text("enter takes it, esc goes back. The answer about the file follows."))
+
+    def _line(self, run: RunResult) -> Text:
+        mark = "●" if run.run_id == self._chosen else " "
+        accuracy = words.accuracy(run.test_accuracy)
+        return Text(f"{mark} seed {run.spec.seed:<4} test accuracy {accuracy}   {run.run_id}")
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        """Take it."""
+        chosen = message.option_id or "first"
+        self.dismiss("" if chosen == "first" else chosen)
+
+    def action_give_up(self) -> None:
+        """Leave the choice as it was."""
         self.dismiss(None)
 
 

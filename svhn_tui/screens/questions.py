@@ -14,9 +14,10 @@ from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.answers import Answer, answer_of, file_run
 from svhn_tui.curves import METRICS, mean_band
+from svhn_tui.evidence import facts_of
 from svhn_tui.presets import Presets, Question
 from svhn_tui.progress import MARKS, Overrides, Progress, Row, progress_of, sweep_for
-from svhn_tui.screens.dialogs import RunWith
+from svhn_tui.screens.dialogs import HandIn, RunWith
 from svhn_tui.screens.page import CHART_KEYS, ChartPage
 from svhn_tui.snippet import code_for
 from svhn_tui.state import State
@@ -35,7 +36,10 @@ class QuestionsPage(ChartPage):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "launch", "run what is missing", priority=True),
         Binding("R", "launch_with", "run with…"),
+        Binding("h", "hand_in", "hand in…"),
         Binding("c", "copy", "copy"),
+        Binding("pagedown", "turn(1)", "further down", show=False, priority=True),
+        Binding("pageup", "turn(-1)", "further up", show=False, priority=True),
         *CHART_KEYS,
     ]
 
@@ -57,6 +61,7 @@ class QuestionsPage(ChartPage):
     def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
         """Show another question."""
         self._chosen = self.book.question(message.option_id or "")
+        self.refresh_bindings()
         self.redraw()
 
     def action_launch(self) -> None:
@@ -81,6 +86,37 @@ class QuestionsPage(ChartPage):
             return
         self.app.copy_to_clipboard(text)
         self.notify("Copied, where the terminal allows it.")
+
+    def action_turn(self, pages: int) -> None:
+        """Scroll what stands on the right."""
+        pane = self.query_one("#question", VerticalScroll)
+        pane.scroll_relative(y=pages * (pane.size.height - 2), animate=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the choice of a file where one is handed in."""
+        return self._chosen.kind == "training" if action == "hand_in" else super().check_action(action, parameters)
+
+    def action_hand_in(self) -> None:
+        """Choose the run whose file the question hands in."""
+        configurations = self.book.configurations(self._chosen)
+        data = self.state.data.fingerprint if self.state.data else ""
+        runs = [
+            run
+            for run in self.state.results.values()
+            if run.spec.configuration in configurations and run.spec.data == data
+        ]
+        if not runs:
+            self.notify("None of its runs is done yet, as the question asks for them.")
+            return
+        runs.sort(key=lambda run: run.spec.seed)
+        question = self._chosen.id
+        title = f"{question}  The run whose file is handed in"
+
+        def choose(run_id: str | None) -> None:
+            if run_id is not None:
+                self.want(p.Choose(question=question, run_id=run_id or None))
+
+        self.app.push_screen(HandIn(title, runs, self.state.choices.get(question, "")), choose)
 
     def _launch(self, overrides: Overrides | None) -> None:
         if overrides is None:
@@ -199,17 +235,21 @@ class QuestionsPage(ChartPage):
             )
         return table
 
-    def _evidence(self, question: Question, state: State) -> Text:
-        """What the runs of the questions before say, in sentences."""
-        text = Text("\n")
-        for name in question.evidence:
-            rows = progress_of(self.book.question(name), self.book, state).rows
-            for row in rows:
-                accuracy = words.spread(row.mean, row.deviation)
-                text.append(f"{name}  {row.configuration.network.label}: {accuracy}, n = {row.done}\n")
-            for sentence, _ in pairwise([(row.configuration.network.label, row.accuracies) for row in rows]):
-                text.append(f"{name}  {sentence}\n", "bold")
-        return text
+    def _evidence(self, question: Question, state: State) -> Table:
+        """What the runs of the questions before say: a title, sentences, and a line of figures a configuration."""
+        dim, page = dim_of(self.app.current_theme), Table.grid(padding=(0, 2, 0, 0))
+        facts = facts_of(question, self.book, state)
+        if not facts:
+            page.add_row(Text(f"\nNone of the runs of {', '.join(question.evidence)} is done yet.", dim))
+        for fact in facts:
+            page.add_row(Text(f"\n{fact.title}", "bold"))
+            for sentence in fact.sentences:
+                page.add_row(Text(f"  {sentence}"))
+            figures = Table.grid(padding=(0, 2, 0, 0))
+            for name, figure in fact.figures:
+                figures.add_row(Text(f"  {name}", no_wrap=True), Text(figure, dim))
+            page.add_row(figures)
+        return page
 
     def _show_chart(self, progress: Progress, state: State) -> None:
         chart = self.query_one(Chart)

@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import pointer
 from engine.files import make_folder, write_atomically
+from engine.pointer import FOLDER, POINTER, Entry, Pointer
 from engine.protocol import History
 
-FOLDER = "checkpoint"
-POINTER = "latest.json"
 GROUPS = ("parameters", "others", "optimizer")
 
 
@@ -31,20 +31,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     optimizer: list[NDArray[np.generic]]
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A checkpoint that `latest.json` names."""
-
-    file: str
-    sha256: str
-    epoch: int
-
-
-class Pointer(msgspec.Struct, frozen=True):
-    """`latest.json`: the newest first."""
-
-    entries: tuple[Entry, ...] = ()
-
-
 def save(run_folder: Path, snapshot: Snapshot) -> None:
     """Commit a checkpoint and drop all but the one before it.
 
@@ -56,7 +42,7 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
     name = f"epoch-{snapshot.epoch}.npz"
     write_atomically(folder / name, content)
     entry = Entry(name, hashlib.sha256(content).hexdigest(), snapshot.epoch)
-    before = tuple(known for known in _pointer(folder).entries if known.file != name)[:1]
+    before = tuple(known for known in pointer.read(run_folder).entries if known.file != name)[:1]
     write_atomically(folder / POINTER, msgspec.json.encode(Pointer((entry, *before))))
     kept = {POINTER, name, *(known.file for known in before)}
     for path in folder.iterdir():
@@ -67,7 +53,7 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
 def load(run_folder: Path) -> Snapshot | None:
     """Return the newest checkpoint that is whole, or None."""
     folder = run_folder / FOLDER
-    for entry in _pointer(folder).entries:
+    for entry in pointer.read(run_folder).entries:
         try:
             content = (folder / Path(entry.file).name).read_bytes()
         except OSError:
@@ -80,13 +66,6 @@ def load(run_folder: Path) -> Snapshot | None:
 def remove(run_folder: Path) -> None:
     """Drop a finished run's checkpoints."""
     shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
-
-
-def _pointer(folder: Path) -> Pointer:
-    try:
-        return msgspec.json.decode((folder / POINTER).read_bytes(), type=Pointer)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return Pointer()  # without a readable pointer there is no checkpoint
 
 
 def _packed(snapshot: Snapshot) -> bytes:

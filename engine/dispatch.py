@@ -139,6 +139,11 @@ class Dispatch:
         place = max(0, min(place, len(others)))
         self._queue = [*others[:place], *moved, *others[place:]]
 
+    def take_in(self, result: p.RunResult) -> None:
+        """Know a run that was finished elsewhere; it need not be trained here any more."""
+        self._queue = [place for place in self._queue if place.run_id != result.run_id]
+        self._fold(p.RunFinished(result=result))
+
     def forget(self, run_id: str) -> None:
         """Drop a run that was deleted."""
         self.results.pop(run_id, None)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import datasets, devices, journal
+from engine import datasets, devices, journal, pack
 from engine import protocol as p
 from engine.address import socket_path
 from engine.clients import Client, is_from
@@ -197,6 +197,8 @@ class Host:
                 found = await asyncio.to_thread(self._hashes, command.runs)
                 client.tell(p.encode(p.FilesChecked(found=found)))
                 return
+            case p.Import():
+                await self._import(command)
             case p.Shutdown():
                 await self.leave("Asked to end; what was training goes on at the next start.")
                 return
@@ -282,6 +284,34 @@ class Host:
             path = self._workspace.run_folder(run_id) / "journal.jsonl"
             history, damaged = await asyncio.to_thread(journal.history, path)
             client.tell(p.encode(p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)))
+
+    async def _import(self, command: p.Import) -> None:
+        """Take in the runs of a packed file; what is unfinished among them goes on once its data is open."""
+        dispatch, root = self._dispatch, self._workspace.root
+        if self._opening:
+            raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
+        self._opening += 1
+        try:
+            busy = frozenset(dispatch.started)
+            found = await asyncio.to_thread(pack.unpack, root, Path(command.path), busy=busy)
+        finally:
+            self._opening -= 1
+        results = [result for run_id in found.finished if (result := self._workspace.result(run_id))]
+        for result in results:
+            dispatch.take_in(result)
+            self._publish(p.RunFinished(result=result))
+        for note in found.notes:
+            if note.run_id not in self._notes:
+                self._annotate(note)
+        for question, run_id in found.choices.items():
+            if question not in self._choices and run_id in dispatch.results:
+                self._choose(p.Choose(question=question, run_id=run_id))
+        for sweep in found.sweeps:
+            self._workspace.write_sweep(sweep)
+            lacking = tuple(spec.run_id for spec in dispatch.want(sweep))
+            self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking))
+        finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
+        self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
     def _hashes(self, runs: tuple[str, ...]) -> dict[str, str | None]:
         found: dict[str, str | None] = {}

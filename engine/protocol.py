@@ -234,6 +234,12 @@ class CheckFiles(Command, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class Import(Command, frozen=True, kw_only=True):
+    """Take in the runs of a file that `svhn-tui pack` wrote on another machine."""
+
+    path: str
+
+
 class Shutdown(Command, frozen=True, kw_only=True):
     """Checkpoint everything and end the host; the queue is kept for the next start."""
 
@@ -251,6 +257,7 @@ AnyCommand = (
     | Restore
     | Watch
     | CheckFiles
+    | Import
     | Shutdown
 )
 
@@ -416,6 +423,15 @@ class FilesChecked(Event, frozen=True, kw_only=True):
     found: dict[str, str | None]
 
 
+class Imported(Event, frozen=True, kw_only=True):
+    """A packed file was taken in: runs that are new here, unfinished ones that go on, and those that were here."""
+
+    finished: int
+    unfinished: int
+    known: int
+    request: str = ""
+
+
 class DeviceSampled(Event, frozen=True, kw_only=True):
     """A look at all devices."""
 
@@ -471,6 +487,7 @@ AnyEvent = (
     | ChoiceChanged
     | HistoryRead
     | FilesChecked
+    | Imported
     | DeviceSampled
     | Timed
     | Noticed

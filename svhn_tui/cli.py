@@ -191,6 +191,27 @@ def export(
 
 
 @app.command()
+def pack(
+    file: Annotated[Path, typer.Argument(help="The zip file to write.")], workspace: WorkspaceOption = WORKSPACE
+) -> None:
+    """Put all runs, checkpoints included but no data, into one zip file for another machine."""
+    from svhn_tui import headless
+
+    carry_out(headless.pack_to(file, workspace))
+
+
+@app.command("import")
+def import_runs(
+    file: Annotated[Path, typer.Argument(help="A file that `svhn-tui pack` wrote.")],
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Take in the runs of a packed file: each once, checked; unfinished ones go on from their checkpoints."""
+    from svhn_tui import headless
+
+    carry_out(headless.import_from(file, workspace))
+
+
+@app.command()
 def bench(
     data: DataOption = None,
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine import plan
+from engine import pack, plan
 from engine import protocol as p
 from engine.plan import Sweep
 from engine.spec import RunSpec
@@ -364,6 +364,37 @@ def _run_json(result: p.RunResult, workspace: Path) -> dict[str, object]:
         "data": result.spec.data,
         "folder": str(workspace / "runs" / result.run_id),
     }
+
+
+async def pack_to(file: Path, workspace: Path) -> int:
+    """Write all runs, with their checkpoints, to one zip file."""
+    async with connected(workspace) as session:
+        state = session.state
+        notes, root = tuple(state.notes.values()), Path(state.workspace)
+        try:
+            runs = await asyncio.to_thread(pack.pack, root, file.absolute(), notes, dict(state.choices))
+        except OSError as error:
+            print(f"svhn-tui: {error.filename or file}: {error.strerror or error}.", file=sys.stderr)
+            return FAILED
+    print(
+        f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}"
+    )
+    return DONE
+
+
+async def import_from(file: Path, workspace: Path) -> int:
+    """Take in the runs of a packed file."""
+    async with connected(workspace) as session:
+        await session.ask(p.Import(path=str(file.absolute()), request="import"))
+        event = await session.until(_answers("import"))
+    if not isinstance(event, p.Imported):
+        print(f"svhn-tui: {words.clean(getattr(event, 'reason', ''))}", file=sys.stderr)
+        return FAILED
+    print(
+        f"{words.plural(event.finished, 'finished run')} taken in, {event.unfinished} unfinished, "
+        f"{event.known} were here already."
+    )
+    return DONE
 
 
 async def choose(workspace: Path, book: Presets, question: Question, run_id: str | None) -> int:

@@ -142,6 +142,8 @@ def apply(state: State, event: p.AnyEvent) -> State:
             return _history_read(state, event)
         case p.FilesChecked():
             return change(state, files={**state.files, **event.found})
+        case p.Imported():
+            return state  # the runs were told one by one
         case p.DeviceSampled():
             return change(state, devices=event.samples)
         case p.Timed():

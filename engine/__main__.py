@@ -54,10 +54,18 @@ def _connected(address: str, workspace: Path) -> socket.socket | None:
     connection = _connect(address)
     while connection is None and time.monotonic() < deadline:
         _start_host(workspace)  # returns when it listens, or when it left because another one won
-        connection = _connect(address)
+        connection = _connect(address) or _connect(_address_told(workspace))
         if connection is None:
             time.sleep(0.05)  # the winner holds the lock and is about to listen: nothing tells when
     return connection
+
+
+def _address_told(workspace: Path) -> str:
+    """Return where the host says that it listens: it may have been started with another runtime folder."""
+    try:
+        return os.fsdecode((workspace / "host.lock").read_bytes()[:200])
+    except OSError:
+        return ""
 
 
 def _connect(address: str) -> socket.socket | None:

@@ -388,10 +388,12 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return b"a line longer than any message\n"
 
 
-async def serve(workspace: Workspace, ready: int | None) -> None:
-    """Listen until there is nothing left to do."""
+async def serve(workspace: Workspace, ready: int | None, lock: int) -> None:
+    """Listen until there is nothing left to do. The lock's file tells where, for those with another runtime folder."""
     host = Host(workspace)
     address = socket_path(workspace.root)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, os.fsencode(address), 0)
     address.unlink(missing_ok=True)  # of a host that was killed: we hold the lock
     server = await asyncio.start_unix_server(host.attend, str(address), limit=p.MAX_LINE_BYTES)
     loop = asyncio.get_running_loop()
@@ -423,7 +425,7 @@ def main() -> int:
         lock = os.open(workspace.root / "host.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            asyncio.run(serve(workspace, given.ready))
+            asyncio.run(serve(workspace, given.ready, lock))
     except OSError as error:
         print(f"{error.filename or given.workspace}: {error.strerror or error}", file=sys.stderr)
         return 1

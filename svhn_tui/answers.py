@@ -15,6 +15,7 @@ import msgspec
 from engine.plan import Sweep, asked
 from engine.protocol import RunResult
 from engine.spec import Configuration, Training, trainable_parameters
+from svhn_tui import words
 from svhn_tui.presets import Presets, Question
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
@@ -44,6 +45,8 @@ class Answer(msgspec.Struct, frozen=True):
     reason: str
     parts: tuple[Part, ...] = ()
     demo_data: bool = False
+    flags: tuple[str, ...] = ()
+    """Runs that did not learn, and what the mean would be without them; they are in the answer all the same."""
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -79,6 +82,7 @@ def as_json(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
             "reason": answer.reason,
             "runs": list(answer.runs),
             "demo_data": answer.demo_data,
+            "flags": list(answer.flags),
             "parts": [
                 {
                     "configuration": part.configuration.label,
@@ -137,7 +141,7 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     text = _text(question, parts, state)
 
     def answer(trust: Trust, reason: str) -> Answer:
-        return Answer(question.id, text, trust, reason, parts, is_demo)
+        return Answer(question.id, text, trust, reason, parts, is_demo, flags_of(parts, state))
 
     done, needed = sum(len(part.results) for part in parts), sum(part.needed for part in parts)
     demo = " They are of demo data, not of the assignment's." if is_demo else ""
@@ -153,6 +157,34 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     if fragile := _fragile(question, parts):
         return answer("fragile", fragile)
     return answer("ready", "All runs are as asked.")
+
+
+def flags_of(parts: Sequence[Part], state: State) -> tuple[str, ...]:
+    """Name the runs that diverged or are at chance level, with the mean of the others."""
+    chance, flags = chance_level(state), []
+    for part in parts:
+        unlearned = [run for run in part.results if run.diverged or run.test_accuracy <= chance]
+        if not unlearned:
+            continue
+        others = [run.test_accuracy for run in part.results if run not in unlearned]
+        without = f"the mean without is {words.accuracy(fmean(others))}" if others else "there are no others"
+        seeds = ", ".join(str(run.spec.seed) for run in unlearned)
+        name = part.configuration.network.label
+        flags.append(
+            f"{name}: {len(unlearned)} of {len(part.results)} diverged or at chance (seed {seeds}); {without}."
+        )
+    return tuple(flags)
+
+
+def chance_level(state: State) -> float:
+    """Return the accuracy up to which a run may know no more than the most frequent class.
+
+    That is its share in the test set and two standard errors of a proportion; 0 without data.
+    """
+    if state.data is None or not state.data.test_images:
+        return 0.0
+    share = max(state.data.test_counts) / state.data.test_images
+    return share + 2 * math.sqrt(share * (1 - share) / state.data.test_images)
 
 
 def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer:

@@ -160,6 +160,7 @@ def answers_page(book: Presets, answers: tuple[Answer, ...]) -> str:
         question = book.question(answer.question)
         lines += [f"## {question.id}  {question.title}", "", f"    {answer.text or 'missing'}", ""]
         lines += [f"{answer.state}: {words.clean(answer.reason)}", ""]
+        lines += [f"- {words.clean(flag)}" for flag in answer.flags]
         for part in answer.parts:
             values = ", ".join(words.accuracy(value) for value in part.accuracies)
             lines.append(f"- {part.configuration.label}, {len(part.results)} of {part.needed} runs: {values}")

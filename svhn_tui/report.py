@@ -75,6 +75,7 @@ def _section(question: Question, answer: Answer | None, book: Presets, state: St
         )
         compared = pairwise([(part.configuration.network.label, part.accuracies) for part in parts])
         body += "".join(f"<p>{_text(sentence)}</p>" for sentence, _ in compared)
+        body += "".join(f"<p>{_text(flag)}</p>" for flag in answer.flags)
         body += _figure(parts, state)
     return f"<section>{head}{body}</section>\n"
 

@@ -74,6 +74,17 @@ def test_means_are_over_all_runs_and_say_when_some_are_missing():
     assert answer("Q7", state_of(*results[:10])).text is None, "one mean alone is no answer"
 
 
+def test_runs_that_did_not_learn_count_and_are_named_with_the_mean_of_the_others():
+    specs = runs("Q7")
+    results = [finished(spec, 0.5) for spec in specs]
+    assert answer("Q7", state_of(*results)).flags == ()
+    results[3] = finished(specs[3], 0.1)
+    results[4] = finished(specs[4], 0.5, diverged=True)
+    found = answer("Q7", state_of(*results))
+    assert found.text == "0.4600, 0.5000"
+    assert found.flags == ("tanh 256: 2 of 10 diverged or at chance (seed 3, 4); the mean without is 0.5000.",)
+
+
 def test_q10_names_the_best_by_its_zero_based_index():
     specs = runs("Q10")
     accuracy = {index: 0.4 + index / 100 for index in range(8)} | {2: 0.9}

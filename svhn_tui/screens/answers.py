@@ -109,6 +109,8 @@ class AnswersPage(Page):
             for part in answer.parts:
                 table.add_row(Text(part.configuration.label), *self._figures(part.accuracies, part.needed))
             page.add_row(table)
+        for flag in answer.flags:
+            page.add_row(Text(f"\n! {flag}", str(theme.warning)))
         return page
 
     def _figures(self, values: tuple[float, ...], needed: int) -> tuple[str, ...]:

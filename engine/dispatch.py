@@ -94,6 +94,18 @@ class Dispatch:
                 self._queue.append(p.Place(spec.run_id, spec, sweep.sweep_id, sweep.title, paused=paused))
         return lacking
 
+    def supersede(self, sweep: Sweep) -> tuple[Sweep, ...]:
+        """Drop sweeps that this one replaces by another choice of finalists, and what waits for them alone."""
+        old = tuple(some for some in self.sweeps.values() if plan.is_other_choice(some, sweep))
+        for some in old:
+            del self.sweeps[some.sweep_id]
+        if old:
+            accuracies = self.accuracies()
+            others = (*self.sweeps.values(), sweep)
+            asked = {spec.run_id for some in others for spec in plan.asked(some, accuracies)}
+            self._queue = [place for place in self._queue if place.run_id in asked]
+        return old
+
     def let_wait(self, sweep: Sweep) -> None:
         """Forget that runs of this sweep were cancelled or failed: they are asked for again."""
         for spec in plan.asked(sweep, self.accuracies()):

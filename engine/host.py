@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import datasets, devices, journal, pack
+from engine import datasets, devices, journal, pack, plan
 from engine import protocol as p
 from engine.address import socket_path
 from engine.clients import Client, is_from
@@ -53,12 +53,14 @@ class Host:
         self._opening = 0
         kept = workspace.remembered()
         self._known, self._choices = dict(kept.known), dict(kept.choices)
+        self._statements = dict(kept.statements)
         self._data = self._known[kept.data].data if kept.data in self._known else None
         self._notes = self._store.notes()
         self._dispatch.data = {name: known.data for name, known in kept.known.items()}
         self._dispatch.times, self._dispatch.held = kept.times, dict(kept.order.held)
         self._dispatch.results = self._read_results()
         for sweep in workspace.all_sweeps():
+            self._dispatch.supersede(sweep)
             self._dispatch.want(sweep)
         self._dispatch.arrange(kept.order)
         self._complaints = [text for text in (self._store.complaint, *workspace.complaints) if text]
@@ -112,6 +114,7 @@ class Host:
             data=self._data,
             results=len(results),
             choices=self._choices,
+            statements=self._statements,
         )
         for start in range(0, len(results), RESULTS_AT_ONCE):
             yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
@@ -186,6 +189,8 @@ class Host:
                 self._annotate(p.Note(command.run_id, command.text, command.tags))
             case p.Choose():
                 self._choose(command)
+            case p.Judge():
+                self._judge(command)
             case p.Delete():
                 self._delete(command.runs)
             case p.Restore():
@@ -237,6 +242,8 @@ class Host:
         if len(sweep.configurations) * seeds > datasets.MAX_RUNS:
             raise ValueError(f"A sweep of more than {datasets.MAX_RUNS:,} runs; make it smaller.")
         self._workspace.write_sweep(sweep)
+        for old in dispatch.supersede(sweep):
+            self._workspace.remove_sweep(old)
         dispatch.let_wait(sweep)
         lacking = tuple(spec.run_id for spec in dispatch.want(sweep))
         self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking, request=command.request))
@@ -256,6 +263,20 @@ class Host:
             self._choices[command.question] = command.run_id
         self._is_changed = True
         self._publish(p.ChoiceChanged(question=command.question, run_id=command.run_id))
+
+    def _judge(self, command: p.Judge) -> None:
+        known, statement = self._statements.get(command.question, ()), command.statement
+        if statement is not None:
+            size = max(len(statement.text), sum(map(len, statement.facts)))
+            if not statement.text.strip() or size > p.MAX_STATEMENT or len(known) >= p.MAX_STATEMENTS:
+                raise ValueError(
+                    f"A statement has 1 to {p.MAX_STATEMENT:,} characters, a question {p.MAX_STATEMENTS} of them."
+                )
+        new = (statement,) if statement is not None else ()
+        place = next((place for place, some in enumerate(known) if some.text == command.replaces), len(known))
+        self._statements[command.question] = (*known[:place], *new, *known[place + 1 :])
+        self._is_changed = True
+        self._publish(p.Judged(question=command.question, statements=self._statements[command.question]))
 
     def _delete(self, runs: tuple[str, ...]) -> None:
         busy = set(self._dispatch.started) & set(runs)
@@ -300,13 +321,20 @@ class Host:
         for result in results:
             dispatch.take_in(result)
             self._publish(p.RunFinished(result=result))
-        for note in found.notes:
+        for note in found.remarks.notes:
             if note.run_id not in self._notes:
                 self._annotate(note)
-        for question, run_id in found.choices.items():
+        for question, run_id in found.remarks.choices.items():
             if question not in self._choices and run_id in dispatch.results:
                 self._choose(p.Choose(question=question, run_id=run_id))
+        for question, statements in found.remarks.statements.items():
+            known_here = {statement.text for statement in self._statements.get(question, ())}
+            for statement in statements:
+                if statement.text not in known_here:
+                    self._judge(p.Judge(question=question, statement=statement))
         for sweep in found.sweeps:
+            if any(plan.is_other_choice(sweep, here) for here in dispatch.sweeps.values()):
+                continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
             lacking = tuple(spec.run_id for spec in dispatch.want(sweep))
             self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking))
@@ -349,6 +377,7 @@ class Host:
             known=self._known,
             order=self._dispatch.order,
             choices=self._choices,
+            statements=self._statements,
             times=self._dispatch.times,
         )
         try:

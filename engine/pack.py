@@ -20,7 +20,7 @@ import msgspec
 from engine import pointer
 from engine.files import make_folder, publish
 from engine.plan import Sweep
-from engine.protocol import Note, RunResult
+from engine.protocol import Note, RunResult, Statement
 from engine.spec import RunSpec
 
 Kind = TypeVar("Kind")
@@ -50,12 +50,19 @@ class Member(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Remarks(msgspec.Struct, frozen=True):
+    """What the user said about runs and questions."""
+
+    notes: tuple[Note, ...] = ()
+    choices: dict[str, str] = {}
+    statements: dict[str, tuple[Statement, ...]] = {}
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """What was packed."""
 
     members: dict[str, Member]
-    notes: tuple[Note, ...] = ()
-    choices: dict[str, str] = {}
+    remarks: Remarks = Remarks()
     format: int = 1
 
 
@@ -66,11 +73,10 @@ class Unpacked(msgspec.Struct, frozen=True):
     unfinished: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
-    notes: tuple[Note, ...] = ()
-    choices: dict[str, str] = {}
+    remarks: Remarks = Remarks()
 
 
-def pack(root: Path, target: Path, notes: tuple[Note, ...], choices: dict[str, str]) -> int:
+def pack(root: Path, target: Path, remarks: Remarks) -> int:
     """Write the workspace's runs to a zip file and return how many they are. The workspace may be in use.
 
     Raises:
@@ -88,7 +94,7 @@ def pack(root: Path, target: Path, notes: tuple[Note, ...], choices: dict[str, s
                     runs += 1
                     for path in _files_of(folder):
                         _add(archive, root, path, members)
-            archive.writestr(MANIFEST, msgspec.json.encode(Manifest(members, notes, choices)))
+            archive.writestr(MANIFEST, msgspec.json.encode(Manifest(members, remarks)))
         publish(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -136,8 +142,9 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
         raise PackError(f"{path} is damaged ({error}); copy it again.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    notes = tuple(note for note in manifest.notes if note.run_id in runs)
-    return Unpacked(tuple(finished), tuple(unfinished), tuple(known), sweeps, notes, manifest.choices)
+    notes = tuple(note for note in manifest.remarks.notes if note.run_id in runs)
+    remarks = msgspec.structs.replace(manifest.remarks, notes=notes)
+    return Unpacked(tuple(finished), tuple(unfinished), tuple(known), sweeps, remarks)
 
 
 def _files_of(folder: Path) -> Iterator[Path]:

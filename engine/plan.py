@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, variance
 
+import msgspec
+
 from engine.spec import Configuration, RunSpec, Value, short_hash
 
 
@@ -36,6 +38,17 @@ class Sweep(Value, frozen=True):
     def sweep_id(self) -> str:
         """Equal sweeps have equal names, so submitting one twice trains it once."""
         return short_hash(self)
+
+
+def is_other_choice(one: Sweep, other: Sweep) -> bool:
+    """Say whether two different sweeps differ in the finalists chosen by hand alone; the later one counts then."""
+    return one != other and _by_rule(one) == _by_rule(other)
+
+
+def _by_rule(sweep: Sweep) -> Sweep:
+    if sweep.finalists is None or not sweep.finalists.chosen:
+        return sweep
+    return msgspec.structs.replace(sweep, finalists=msgspec.structs.replace(sweep.finalists, chosen=()))
 
 
 def runs_of(configuration: Configuration, seeds: Iterable[int], data: str) -> tuple[RunSpec, ...]:

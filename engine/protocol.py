@@ -116,6 +116,21 @@ class Note(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
 
 
+Verdict = Literal["open", "true", "false"]
+MAX_STATEMENT = 4_000
+"""Characters of a statement, and of the facts behind it together."""
+MAX_STATEMENTS = 100
+"""Of one question."""
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """A statement of a multiple-choice question, what the user thinks of it, and the titles of the facts behind it."""
+
+    text: str
+    verdict: Verdict = "open"
+    facts: tuple[str, ...] = ()
+
+
 class Place(msgspec.Struct, frozen=True):
     """A run in the queue, and the sweep that it is first wanted by."""
 
@@ -210,6 +225,14 @@ class Choose(Command, frozen=True, kw_only=True):
     run_id: str | None = None
 
 
+class Judge(Command, frozen=True, kw_only=True):
+    """Keep a statement of a multiple-choice question in the place of the one that reads `replaces`; none removes it."""
+
+    question: str
+    statement: Statement | None
+    replaces: str = ""
+
+
 class Delete(Command, frozen=True, kw_only=True):
     """Move these runs to the workspace's trash."""
 
@@ -253,6 +276,7 @@ AnyCommand = (
     | Reprioritise
     | Annotate
     | Choose
+    | Judge
     | Delete
     | Restore
     | Watch
@@ -279,6 +303,7 @@ class Attached(Event, frozen=True, kw_only=True):
     data: DataSet | None = None
     results: int = 0
     choices: dict[str, str] = {}
+    statements: dict[str, tuple[Statement, ...]] = {}
 
 
 class RunsRead(Event, frozen=True, kw_only=True):
@@ -409,6 +434,13 @@ class ChoiceChanged(Event, frozen=True, kw_only=True):
     run_id: str | None
 
 
+class Judged(Event, frozen=True, kw_only=True):
+    """The statements of a multiple-choice question, after a change."""
+
+    question: str
+    statements: tuple[Statement, ...]
+
+
 class HistoryRead(Event, frozen=True, kw_only=True):
     """The answer to `Watch`, for one run. `damaged_lines` of its journal could not be read."""
 
@@ -485,6 +517,7 @@ AnyEvent = (
     | RunDeleted
     | NoteChanged
     | ChoiceChanged
+    | Judged
     | HistoryRead
     | FilesChecked
     | Imported

@@ -13,7 +13,7 @@ import msgspec
 
 from engine.files import make_folder, set_aside, write_atomically
 from engine.plan import Sweep
-from engine.protocol import DataSet, EpochTime, RunResult
+from engine.protocol import DataSet, EpochTime, RunResult, Statement
 from engine.spec import RunSpec
 
 Kind = TypeVar("Kind")
@@ -45,6 +45,7 @@ class Remembered(msgspec.Struct, frozen=True):
     known: dict[str, KnownData] = {}
     order: Order = Order()
     choices: dict[str, str] = {}
+    statements: dict[str, tuple[Statement, ...]] = {}
     times: tuple[EpochTime, ...] = ()
 
 
@@ -96,6 +97,10 @@ class Workspace:
     def write_sweep(self, sweep: Sweep) -> None:
         """Keep what was asked for."""
         write_atomically(self.sweeps / f"{sweep.sweep_id}.json", msgspec.json.encode(sweep))
+
+    def remove_sweep(self, sweep: Sweep) -> None:
+        """Forget what was asked for."""
+        (self.sweeps / f"{sweep.sweep_id}.json").unlink(missing_ok=True)
 
     def all_sweeps(self) -> Iterator[Sweep]:
         """Read the sweeps, the oldest first."""

@@ -63,13 +63,14 @@ def answer_of(question: Question, book: Presets, state: State) -> Answer:
     sweep = book.sweep(question, state.data.fingerprint)
     if sweep is None:
         return Answer(question.id, None, "missing", "The question names no runs.")
+    sweep = state.as_chosen(sweep)
     if question.answer.format == "file":
         source = book.question(question.answer.of or "")
         parts = _part_of_file(source, sweep, state)
     else:
         parts = _parts(sweep, state)
     if not any(part.results for part in parts):
-        return _from_other_runs(question, sweep, state)
+        return _from_other_runs(question, sweep, state) or _from_before(question, sweep, state)
     return _judged(question, parts, state)
 
 
@@ -135,8 +136,16 @@ def _part_of_file(source: Question, sweep: Sweep, state: State) -> tuple[Part, .
     return (Part(sweep.configurations[0], 1, (found,) if found else ()),)
 
 
-def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other: str = "") -> Answer:
-    """Write the answer and say how far it can be trusted; `other` tells in what the runs are not as asked."""
+def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other: str = "", stale: str = "") -> Answer:
+    """Write the answer and say how far it can be trusted.
+
+    Args:
+        question: the question.
+        parts: the runs behind it.
+        state: what else is known.
+        other: in what the runs are not as asked, if they are not.
+        stale: why the answer is not about what is asked now, if it is not.
+    """
     is_demo = any(result.demo_data for part in parts for result in part.results)
     text = _text(question, parts, state)
 
@@ -146,15 +155,15 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     done, needed = sum(len(part.results) for part in parts), sum(part.needed for part in parts)
     demo = " They are of demo data, not of the assignment's." if is_demo else ""
     changed = _changed_file(parts, state) if question.answer and question.answer.format == "file" else ""
-    if changed:
-        return answer("stale", changed)
+    if changed or stale:
+        return answer("stale", changed or stale)
     if other:
         return answer("not-as-asked", f"Runs with {other}; the question asks for others.{demo}")
     if done < needed:
         return answer("partial", f"{done} of {needed} runs are done.{demo}")
     if is_demo:
         return answer("demo", "Made from demo data: open the assignment's files and run again before handing in.")
-    if fragile := _fragile(question, parts):
+    if fragile := _fragile_winner(question, parts) or _fragile_digits(question, parts):
         return answer("fragile", fragile)
     return answer("ready", "All runs are as asked.")
 
@@ -187,7 +196,7 @@ def chance_level(state: State) -> float:
     return share + 2 * math.sqrt(share * (1 - share) / state.data.test_images)
 
 
-def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer:
+def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer | None:
     """Answer from runs of the same networks on the same data with other settings: the fullest, then the newest set."""
     networks = [configuration.network for configuration in sweep.configurations]
     alike: dict[Training, list[RunResult]] = {}
@@ -195,7 +204,7 @@ def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer:
         if result.spec.data == sweep.data and result.spec.configuration.network in networks:
             alike.setdefault(result.spec.configuration.training, []).append(result)
     if not alike:
-        return Answer(question.id, None, "missing", "None of its runs is done.")
+        return None
     training, results = max(alike.items(), key=lambda item: _fullness(item[1]))
     is_file = question.answer is not None and question.answer.format == "file"
     parts = []
@@ -208,6 +217,29 @@ def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer:
     other = _difference(training, sweep.configurations[0].training)
     return _judged(
         question, tuple(parts), state, other=other or f"seed {results[0].spec.seed} instead of the first one"
+    )
+
+
+def _from_before(question: Question, sweep: Sweep, state: State) -> Answer:
+    """Answer from what the question asked for when its networks or the data in use were others: a stale answer."""
+    old: list[tuple[float, Sweep]] = []
+    for before in state.sweeps.values():
+        done = [state.results[run.run_id] for run in asked(before, state.accuracies) if run.run_id in state.results]
+        if before.title == sweep.title and done and not any(run.demo_data for run in done):
+            old.append((max(run.finished_at for run in done), before))
+    if not old:
+        return Answer(question.id, None, "missing", "None of its runs is done.")
+    _, before = max(old, key=lambda item: item[0])
+    what = "The data in use" if before.data != sweep.data else f"What {sweep.title} asks for in experiments.json"
+    is_file = question.answer is not None and question.answer.format == "file"
+    parts = _parts(before, state)
+    return _judged(
+        question,
+        tuple(msgspec.structs.replace(part, needed=1, results=part.results[:1]) for part in parts[:1])
+        if is_file
+        else parts,
+        state,
+        stale=f"{what} changed since these runs were trained: train again.",
     )
 
 
@@ -262,7 +294,7 @@ def best_of(parts: Sequence[Part]) -> int:
     return max(asked_most, key=lambda index: (fmean(parts[index].accuracies), -index))
 
 
-def _fragile(question: Question, parts: Sequence[Part]) -> str:
+def _fragile_winner(question: Question, parts: Sequence[Part]) -> str:
     """Say when one more run could well change who wins: the runner-up is within one standard error."""
     if question.answer is None or question.answer.format != "best":
         return ""
@@ -275,6 +307,31 @@ def _fragile(question: Question, parts: Sequence[Part]) -> str:
             names = f"{parts[best].configuration.network.label} and {part.configuration.network.label}"
             return f"{names} are within one standard error of each other: the winner could change with other seeds."
     return ""
+
+
+def _fragile_digits(question: Question, parts: Sequence[Part]) -> str:
+    """Say which digits of a mean would be others within one standard error: those that other seeds may change."""
+    if question.answer is None or question.answer.format == "file":
+        return ""
+    told = parts if question.answer.format == "means" else [parts[best_of(parts)]]
+    unsure = []
+    for part in told:
+        if len(part.accuracies) < 2:
+            continue
+        mean, error = fmean(part.accuracies), math.sqrt(variance(part.accuracies) / len(part.accuracies))
+        if firm_decimals(mean, error, question.answer.decimals) < question.answer.decimals:
+            unsure.append(f"{part.configuration.network.label} {words.accuracy(mean)} ± {words.accuracy(error)}")
+    if not unsure:
+        return ""
+    return f"All runs are as asked. The last digits change within one standard error: {', '.join(unsure)}."
+
+
+def firm_decimals(mean: float, error: float, decimals: int) -> int:
+    """Return how many of the decimals stay as they are within one standard error of a mean."""
+    for count in range(decimals, 0, -1):
+        if written(mean - error, count) == written(mean, count) == written(mean + error, count):
+            return count
+    return 0
 
 
 def _error_of_difference(first: Sequence[float], second: Sequence[float]) -> float:

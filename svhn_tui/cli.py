@@ -157,6 +157,26 @@ def choose(
 
 
 @app.command()
+def finalists(
+    question: Annotated[str, typer.Argument(help="A question with two stages, such as Q10.")],
+    configurations: Annotated[
+        list[int] | None, typer.Argument(help="Their indices, from 0; without any, the rule of experiments.json.")
+    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Choose by hand which configurations go on to the second stage, and train them."""
+    from svhn_tui import headless
+
+    book = load_presets(workspace)
+    asked = question_of(book, question)
+    if asked.finalists is None:
+        fail(f"{asked.id} has no second stage.", WRONG_USE)
+    if wrong := [index for index in configurations or () if not 0 <= index < len(asked.networks)]:
+        fail(f"{asked.id} has no configuration {wrong[0]}: 0 to {len(asked.networks) - 1}.", WRONG_USE)
+    carry_out(headless.choose_finalists(workspace, book, asked, tuple(sorted(set(configurations or ())))))
+
+
+@app.command()
 def stop(workspace: WorkspaceOption = WORKSPACE) -> None:
     """Checkpoint what is training and end the workspace's background process; nothing is lost."""
     from svhn_tui import headless

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -47,19 +47,33 @@ class ExportError(OSError):
     """A file of a run is not what was trained."""
 
 
-def export(folder: Path, book: Presets, state: State) -> tuple[Exported, ...]:
+def export(
+    folder: Path, book: Presets, state: State, check: Callable[[Exported], Exported] = lambda thing: thing
+) -> tuple[Exported, ...]:
     """Write everything that there is; what is missing is said, never invented.
+
+    Args:
+        folder: where it goes.
+        book: the questions.
+        state: the workspace, with the hashes of the files and the curves read.
+        check: looks at a file that was copied and says what came of it.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    done = tuple(thing for question in book.questions for thing in _uploads(question, folder, book, state))
+    done = tuple(check(thing) for question in book.questions for thing in _uploads(question, folder, book, state))
     answers = answering.all_answers(book, state)
-    (folder / "answers.json").write_text(json.dumps(answering.as_json(answers), indent=2) + "\n")
-    (folder / "answers.md").write_text(answers_page(book, answers))
+    told = {
+        **answering.as_json(answers),
+        **_statements_json(state),
+        "files": {thing.name: thing.said for thing in done},
+    }
+    (folder / "answers.json").write_text(json.dumps(told, indent=2) + "\n")
+    (folder / "answers.md").write_text(answers_page(book, answers, state, done))
     (folder / "runs.csv").write_text(runs_table(state))
-    (folder / "report.html").write_text(report.page(book, answers, state))
+    files = [(thing.name, thing.said) for thing in done]
+    (folder / "report.html").write_text(report.page(book, answers, state, files))
     count = words.plural(len(state.results), "run")
     given = sum(answer.text is not None for answer in answers)
     return (
@@ -153,8 +167,14 @@ def copy_checked(source: Path, target: Path, sha256: str) -> None:
         raise ExportError(f"{source} changed since it was trained; delete the run and train it again")
 
 
-def answers_page(book: Presets, answers: tuple[Answer, ...]) -> str:
-    """Return the answers as Markdown, each with what stands behind it."""
+def _statements_json(state: State) -> dict[str, object]:
+    return {
+        question: {"statements": msgspec.to_builtins(statements)} for question, statements in state.statements.items()
+    }
+
+
+def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done: tuple[Exported, ...]) -> str:
+    """Return the answers as Markdown, each with what stands behind it, the statements and what the checks said."""
     lines = [f"# {book.title}: answers", ""]
     for answer in answers:
         question = book.question(answer.question)
@@ -165,6 +185,11 @@ def answers_page(book: Presets, answers: tuple[Answer, ...]) -> str:
             values = ", ".join(words.accuracy(value) for value in part.accuracies)
             lines.append(f"- {part.configuration.label}, {len(part.results)} of {part.needed} runs: {values}")
         lines.append("")
+    for question in book.questions:
+        for statement in state.statements.get(question.id, ()):
+            behind = f" ({', '.join(statement.facts)})" if statement.facts else ""
+            lines += [f"- {question.id}, {statement.verdict}: {words.clean(statement.text + behind)}"]
+    lines += ["", "## Files", "", *(f"- {thing.name}: {words.clean(thing.said)}" for thing in done), ""]
     return "\n".join(lines)
 
 

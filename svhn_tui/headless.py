@@ -22,7 +22,18 @@ from svhn_tui import evidence, words
 from svhn_tui import export as exporting
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.presets import Presets, Question
-from svhn_tui.progress import MARKS, Overrides, Progress, Row, cheapest_first, plan_text, progress_of, sweep_for
+from svhn_tui.progress import (
+    MARKS,
+    Overrides,
+    Progress,
+    Row,
+    cheapest_first,
+    plan_text,
+    progress_of,
+    rule_text,
+    sweep_for,
+    with_finalists,
+)
 from svhn_tui.reporting import JsonLines, Reporter
 from svhn_tui.state import State, apply
 
@@ -129,7 +140,7 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
     data = await open_data(session, wish.source)
     if isinstance(data, str):
         return data
-    sweeps = [sweep_for(question, book, data.fingerprint, wish.overrides) for question in wish.questions]
+    sweeps = [sweep_for(question, book, session.state, wish.overrides) for question in wish.questions]
     asked = cheapest_first([sweep for sweep in sweeps if sweep is not None], session.state)
     if not asked:
         return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
@@ -191,8 +202,7 @@ def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
         if question.upload and progress.rows:
             folder = Path(state.workspace) / "runs" / progress.rows[0].runs[0]
             console.print(Text(f"  {folder / 'model.keras'}"), soft_wrap=True)
-    data = state.data.fingerprint if state.data else ""
-    sweeps = [sweep_for(question, book, data, wish.overrides) for question in wish.questions]
+    sweeps = [sweep_for(question, book, state, wish.overrides) for question in wish.questions]
     distinct = {spec.run_id for sweep in sweeps if sweep for spec in plan.asked(sweep, state.accuracies)}
     done = len(distinct & set(state.results))
     console.print(Text(f"{done} of {words.plural(len(distinct), 'distinct run')} done"))
@@ -298,6 +308,8 @@ async def print_evidence(workspace: Path, book: Presets, question: Question, *, 
         print(msgspec.json.encode(facts).decode())
         return DONE
     console = Console()
+    for statement in session.state.statements.get(question.id, ()):
+        console.print(Text(f"{statement.verdict:<6}{words.clean(statement.text)}"))
     if not facts:
         console.print(f"None of the runs of {', '.join(question.evidence)} is done yet.")
     for fact in facts:
@@ -312,15 +324,17 @@ async def print_evidence(workspace: Path, book: Presets, question: Question, *, 
 
 
 async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
-    """Export; the exit code says whether everything that is handed in was there."""
+    """Export, each file verified in a process of its own; the exit code says whether everything was there."""
     async with connected(workspace) as session:
         await check_files(session, book)
         await read_histories(session, book)
         state = session.state
+
+    def verified(thing: exporting.Exported) -> exporting.Exported:
+        return exporting.verified(thing, folder, book, state.data) if state.data else thing
+
     try:
-        done = exporting.export(folder, book, state)
-        if state.data is not None:
-            done = tuple(exporting.verified(thing, folder, book, state.data) for thing in done)
+        done = exporting.export(folder, book, state, verified)
     except OSError as error:
         print(f"svhn-tui: {error.filename or folder}: {error.strerror or error}.", file=sys.stderr)
         return FAILED
@@ -370,9 +384,10 @@ async def pack_to(file: Path, workspace: Path) -> int:
     """Write all runs, with their checkpoints, to one zip file."""
     async with connected(workspace) as session:
         state = session.state
-        notes, root = tuple(state.notes.values()), Path(state.workspace)
+        root = Path(state.workspace)
+        remarks = pack.Remarks(tuple(state.notes.values()), dict(state.choices), dict(state.statements))
         try:
-            runs = await asyncio.to_thread(pack.pack, root, file.absolute(), notes, dict(state.choices))
+            runs = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
         except OSError as error:
             print(f"svhn-tui: {error.filename or file}: {error.strerror or error}.", file=sys.stderr)
             return FAILED
@@ -417,6 +432,24 @@ async def choose(workspace: Path, book: Presets, question: Question, run_id: str
         print(f"svhn-tui: {words.clean(event.reason)}", file=sys.stderr)
         return FAILED
     print(f"{question.id} hands in {f'the file of run {run_id}' if run_id else 'the file of the first seed'}.")
+    return DONE
+
+
+async def choose_finalists(workspace: Path, book: Presets, question: Question, chosen: tuple[int, ...]) -> int:
+    """Give the second stage to these configurations; none means those that the rule names."""
+    async with connected(workspace) as session:
+        sweep = sweep_for(question, book, session.state, Overrides())
+        if session.state.data is None or sweep is None or sweep.finalists is None:
+            print("svhn-tui: No data is open yet; train the first stage: svhn-tui run Q10 --data DIR.", file=sys.stderr)
+            return FAILED
+        sweep = with_finalists(sweep, chosen)
+        await session.ask(p.Submit(sweep=sweep, request="finalists"))
+        event = await session.until(_answers("finalists"))
+    if isinstance(event, p.Refused):
+        print(f"svhn-tui: {words.clean(event.reason)}", file=sys.stderr)
+        return FAILED
+    assert sweep.finalists is not None
+    print(f"{rule_text(sweep.finalists)} {words.plural(len(_missing(session.state, [sweep])), 'run')} to train.")
     return DONE
 
 

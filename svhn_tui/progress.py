@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from engine import forecast, plan
-from engine.plan import Sweep
+from engine.plan import FinalistRule, Sweep
 from engine.spec import Configuration, RunSpec, trainable_parameters
 from svhn_tui import words
 from svhn_tui.presets import Presets, Question
@@ -77,11 +77,11 @@ class Progress(msgspec.Struct, frozen=True):
         return sum(known) if known else None
 
 
-def sweep_for(question: Question, book: Presets, data: str, overrides: Overrides) -> Sweep | None:
-    """Return what a question needs trained, with other settings than asked where there are overrides."""
-    sweep = book.sweep(question, data)
+def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
+    """Return what a question needs trained on the data in use, with other settings where there are overrides."""
+    sweep = book.sweep(question, state.data.fingerprint if state.data else "")
     if sweep is None or overrides == Overrides():
-        return sweep
+        return sweep and state.as_chosen(sweep)
     configurations = sweep.configurations
     if overrides.epochs is not None:
         configurations = tuple(
@@ -95,13 +95,14 @@ def sweep_for(question: Question, book: Presets, data: str, overrides: Overrides
         else:  # the second stage is what the number of seeds is about
             finalists = msgspec.structs.replace(finalists, seeds=tuple(range(overrides.seeds)))
             seeds = seeds[: overrides.seeds]
-    return msgspec.structs.replace(sweep, configurations=configurations, seeds=seeds, finalists=finalists)
+    return state.as_chosen(
+        msgspec.structs.replace(sweep, configurations=configurations, seeds=seeds, finalists=finalists)
+    )
 
 
 def progress_of(question: Question, book: Presets, state: State, overrides: Overrides | None = None) -> Progress:
     """Say how far a question is on the data in use."""
-    data = state.data
-    sweep = sweep_for(question, book, data.fingerprint if data else "", overrides or Overrides())
+    sweep = sweep_for(question, book, state, overrides or Overrides())
     if sweep is None:
         status: Status = "code" if question.kind == "code" else "evidence"
         return Progress(question, status, (), None, ())
@@ -110,6 +111,24 @@ def progress_of(question: Question, book: Presets, state: State, overrides: Over
     rows = tuple(_row(configuration, asked, state) for configuration in sweep.configurations)
     missing = tuple(spec for spec in asked if spec.run_id not in accuracies)
     return Progress(question, _status(rows), rows, sweep, missing)
+
+
+def rule_text(rule: FinalistRule) -> str:
+    """Say who goes on to the second stage."""
+    runs = f"go on to {len(rule.seeds)} runs"
+    if rule.chosen:
+        return f"{words.plural(len(rule.chosen), 'configuration')} chosen by hand {runs}."
+    return (
+        f"Those whose mean is at most {rule.standard_errors:g} standard errors of the difference below the best "
+        f"{runs}: at least {rule.at_least}, at most {rule.at_most}."
+    )
+
+
+def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
+    """Return the sweep with these finalists; none means those that the rule names."""
+    if sweep.finalists is None:
+        return sweep
+    return msgspec.structs.replace(sweep, finalists=msgspec.structs.replace(sweep.finalists, chosen=chosen))
 
 
 def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:

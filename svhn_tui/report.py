@@ -8,6 +8,7 @@ from svhn_tui import figures, words
 from svhn_tui.answers import Answer, Part
 from svhn_tui.evidence import Fact, facts_of
 from svhn_tui.presets import Presets, Question
+from svhn_tui.progress import rule_text
 from svhn_tui.state import State
 from svhn_tui.statistics import pairwise, summary_of
 
@@ -37,7 +38,7 @@ figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
 """
 
 
-def page(book: Presets, answers: Sequence[Answer], state: State) -> str:
+def page(book: Presets, answers: Sequence[Answer], state: State, files: Sequence[tuple[str, str]] = ()) -> str:
     """Return the whole report as HTML; all text from outside is escaped."""
     by_question = {answer.question: answer for answer in answers}
     sections = "".join(
@@ -49,7 +50,7 @@ def page(book: Presets, answers: Sequence[Answer], state: State) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{_text(book.title)}</title><style>{STYLE}</style></head><body>\n"
-        f"<h1>{_text(book.title)}</h1>{_data(state)}{sections}{_reproduction(state)}</body></html>\n"
+        f"<h1>{_text(book.title)}</h1>{_data(state)}{_files(files)}{sections}{_reproduction(state)}</body></html>\n"
     )
 
 
@@ -62,10 +63,18 @@ def _data(state: State) -> str:
     return f'<p class="dim">{kind}{_text(data.name)}: {sizes}, fingerprint <code>{_text(data.fingerprint)}</code>.</p>'
 
 
+def _files(files: Sequence[tuple[str, str]]) -> str:
+    return f"<section><h2>Files</h2>{_table((), files)}</section>\n" if files else ""
+
+
 def _section(question: Question, answer: Answer | None, book: Presets, state: State) -> str:
     head = f"<h2>{question.id} &nbsp;{_text(question.title)}</h2><p class='dim'>{_text(question.text)}</p>"
     if answer is None:
-        return f"<section>{head}{''.join(map(_fact, facts_of(question, book, state)))}</section>\n"
+        facts = "".join(map(_fact, facts_of(question, book, state)))
+        judged = [(words.clean(some.text), some.verdict, ", ".join(some.facts))
+                  for some in state.statements.get(question.id, ())]  # fmt: skip
+        stated = _table(("statement", "verdict", "because of"), judged) if judged else ""
+        return f"<section>{head}{stated}{facts}</section>\n"
     said = _text(answer.text or "no answer yet")
     body = f'<span class="answer {answer.state}">{said}</span><p>{_text(answer.state)}: {_text(answer.reason)}</p>'
     parts = [part for part in answer.parts if part.results]
@@ -73,6 +82,9 @@ def _section(question: Question, answer: Answer | None, book: Presets, state: St
         body += _table(
             ("configuration", "parameters", "n", "mean", "std", "std error", "95 % interval"), map(_row, parts)
         )
+        if question.finalists is not None:
+            sweep = next((some for some in state.sweeps.values() if some.title == question.id), None)
+            body += f"<p>{_text(rule_text(sweep.finalists if sweep and sweep.finalists else question.finalists))}</p>"
         compared = pairwise([(part.configuration.network.label, part.accuracies) for part in parts])
         body += "".join(f"<p>{_text(sentence)}</p>" for sentence, _ in compared)
         body += "".join(f"<p>{_text(flag)}</p>" for flag in answer.flags)

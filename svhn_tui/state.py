@@ -8,7 +8,7 @@ from typing import TypeVar, assert_never
 import msgspec
 
 from engine import protocol as p
-from engine.plan import Sweep
+from engine.plan import Sweep, is_other_choice
 from engine.spec import RunSpec
 
 
@@ -56,6 +56,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[p.DeviceSample, ...] = ()
     times: tuple[p.EpochTime, ...] = ()
     choices: Mapping[str, str] = {}
+    statements: Mapping[str, tuple[p.Statement, ...]] = {}
     notices: tuple[p.Noticed, ...] = ()
     refusal: p.Refused | None = None
 
@@ -68,6 +69,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def running(self) -> dict[str, Live]:
         """The runs that are being trained."""
         return {run_id: live for run_id, live in self.live.items() if live.status == "running"}
+
+    def as_chosen(self, sweep: Sweep) -> Sweep:
+        """Return the sweep with the finalists that were chosen by hand, where that was done."""
+        return next((some for some in self.sweeps.values() if is_other_choice(some, sweep)), sweep)
 
     def history(self, run_id: str) -> p.History:
         """Return what is known of a run's metrics, live or finished."""
@@ -90,6 +95,7 @@ def apply(state: State, event: p.AnyEvent) -> State:
                 connected=True,
                 data=event.data,
                 choices=event.choices,
+                statements=event.statements,
                 histories=state.histories,
                 notices=state.notices,
             )
@@ -101,7 +107,8 @@ def apply(state: State, event: p.AnyEvent) -> State:
         case p.DataOpened():
             return change(state, data=event.data)
         case p.SweepSubmitted():
-            return change(state, sweeps={**state.sweeps, event.sweep.sweep_id: event.sweep})
+            kept = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
+            return change(state, sweeps={**kept, event.sweep.sweep_id: event.sweep})
         case p.QueueChanged():
             return change(state, queue=event.places)
         case p.RunQueued():
@@ -138,6 +145,8 @@ def apply(state: State, event: p.AnyEvent) -> State:
         case p.ChoiceChanged():
             others = _without(state.choices, event.question)
             return change(state, choices={**others, event.question: event.run_id} if event.run_id else others)
+        case p.Judged():
+            return change(state, statements={**state.statements, event.question: event.statements})
         case p.HistoryRead():
             return _history_read(state, event)
         case p.FilesChecked():

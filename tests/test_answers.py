@@ -10,11 +10,11 @@ from engine import protocol as p
 from engine.plan import FinalistRule, Sweep, asked, finalists, missing
 from engine.spec import Configuration, Network, RunSpec
 from svhn_tui import presets, statistics, words
-from svhn_tui.answers import Answer, answer_of, written
+from svhn_tui.answers import Answer, answer_of, firm_decimals, written
 from svhn_tui.progress import Overrides, progress_of, sweep_for
 from svhn_tui.runfilter import FilterError, parse
 from svhn_tui.snippet import code_for
-from svhn_tui.state import State
+from svhn_tui.state import State, fold
 from tests.test_state import result_of
 
 BOOK = presets.load(presets.find(Path("nowhere")))
@@ -33,7 +33,7 @@ def finished(spec: RunSpec, accuracy: float, **more: object) -> p.RunResult:
 
 
 def runs(question: str, overrides: Overrides | None = None) -> tuple[RunSpec, ...]:
-    sweep = sweep_for(BOOK.question(question), BOOK, "data", overrides or Overrides())
+    sweep = sweep_for(BOOK.question(question), BOOK, state_of(), overrides or Overrides())
     return asked(sweep, {})
 
 
@@ -65,10 +65,14 @@ def test_q6_follows_the_file_that_was_chosen():
 def test_means_are_over_all_runs_and_say_when_some_are_missing():
     specs = runs("Q7")
     results = [finished(spec, 0.5 + spec.seed / 1000 + 0.05 * (index >= 10)) for index, spec in enumerate(specs)]
-    assert (answer("Q7", state_of(*results)).text, answer("Q7", state_of(*results)).state) == (
+    full = state_of(*results)
+    assert (answer("Q7", full).text, answer("Q7", full).state) == (
         "0.5045, 0.5545",
-        "ready",
+        "fragile",
     )
+    assert "last digits change within one standard error: tanh 256 0.5045 ± 0.0010" in answer("Q7", full).reason
+    same = [finished(spec, 0.5 + 0.05 * (index >= 10)) for index, spec in enumerate(specs)]
+    assert answer("Q7", state_of(*same)).state == "ready"
     some = answer("Q7", state_of(*results[:17]))
     assert (some.state, some.reason) == ("partial", "17 of 20 runs are done.")
     assert answer("Q7", state_of(*results[:10])).text is None, "one mean alone is no answer"
@@ -95,11 +99,49 @@ def test_q10_names_the_best_by_its_zero_based_index():
     assert answer("Q10", state_of(*first)).state == "partial"
     found = answer("Q10", state_of(*first, *(finished(spec, 0.9 + spec.seed / 1e4) for spec in second[:7]), *(
         finished(spec, 0.47) for spec in second[7:])))  # fmt: skip
-    assert (found.state, found.text) == ("ready", "2, 0.9004, 803786")
+    assert (found.state, found.text) == ("fragile", "2, 0.9004, 803786")
+    assert "last digits" in found.reason
     close = [finished(spec, 0.9 + spec.seed / 100) for spec in specs]
     more = missing(sweep, {run.run_id: run.test_accuracy for run in close})
     both = state_of(*close, *(finished(spec, 0.9 + (spec.seed % 3) / 100) for spec in more))
     assert answer("Q10", both).state == "fragile"
+    assert "the winner could change" in answer("Q10", both).reason
+
+
+@pytest.mark.parametrize(
+    ("mean", "error", "firm"), [(0.5045, 0.00001, 4), (0.5045, 0.001, 1), (0.5021, 0.002, 2), (0.5, 0.3, 0)]
+)
+def test_digits_are_firm_while_one_standard_error_does_not_change_them(mean: float, error: float, firm: int):
+    assert firm_decimals(mean, error, 4) == firm
+
+
+def test_finalists_chosen_by_hand_are_asked_for_until_the_rule_is_taken_again():
+    question, sweep = BOOK.question("Q10"), BOOK.sweep(BOOK.question("Q10"), "data")
+    chosen = msgspec.structs.replace(sweep, finalists=msgspec.structs.replace(sweep.finalists, chosen=(0, 7)))
+    state = fold((p.SweepSubmitted(sweep=sweep, missing=()), p.SweepSubmitted(sweep=chosen, missing=())), state_of())
+    assert list(state.sweeps.values()) == [chosen]
+    found = progress_of(question, BOOK, state)
+    assert [row.needed for row in found.rows] == [10, 3, 3, 3, 3, 3, 3, 10]
+    done = [finished(spec, 0.5) for spec in asked(chosen, {}) if spec.configuration == chosen.configurations[7]]
+    assert (
+        answer("Q10", msgspec.structs.replace(state, results={run.run_id: run for run in done})).parts[7].needed == 10
+    )
+    assert fold((p.SweepSubmitted(sweep=sweep, missing=()),), state).as_chosen(sweep) == sweep
+
+
+def test_an_answer_is_stale_when_the_data_or_the_networks_are_others_now():
+    sweep = BOOK.sweep(BOOK.question("Q9"), "data")
+    before = {
+        "The data in use changed": msgspec.structs.replace(sweep, data="older"),
+        "What Q9 asks for in experiments.json changed": msgspec.structs.replace(
+            sweep, configurations=tuple(Configuration(Network((units,), "relu")) for units in (32, 128, 512))
+        ),
+    }
+    for reason, old in before.items():
+        done = [finished(spec, 0.5) for spec in asked(old, {})]
+        found = answer("Q9", state_of(*done, sweeps={old.sweep_id: old}))
+        assert (found.state, found.text) == ("stale", "0.5000, 0.5000, 0.5000")
+        assert found.reason.startswith(reason)
 
 
 def test_ties_promote_the_earlier_configuration_and_at_least_two():

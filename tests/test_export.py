@@ -10,8 +10,11 @@ import zipfile
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
+from engine import protocol as p
+from engine.plan import missing
 from engine.protocol import RunResult
 from svhn_tui import presets
 from svhn_tui.export import export
@@ -48,6 +51,48 @@ def test_everything_handed_in_is_there_and_the_answers_follow_from_the_runs(tmp_
     linear = next(run for run in table if run["hidden"] == "")
     assert answers["Q3"]["answer"] == f"{linear['trainable_parameters']}, {float(linear['test_accuracy']):.4f}"
     assert answers["Q7"]["answer"] == f"{mean('tanh'):.4f}, {mean('relu'):.4f}"
+
+
+def test_every_answer_of_the_whole_assignment_follows_from_runs_csv_alone(tmp_path: Path):
+    """What a grader would do with NumPy and the exported table; Q10 in two stages, with a tie among the eight."""
+    first = {spec.run_id: spec for name in ("Q2", "Q5", "Q7", "Q9", "Q10") for spec in runs(name)}
+    skill = {spec.configuration: 0.3 + index / 50 for index, spec in enumerate(runs("Q10")[::3])}
+    networks = list(skill)
+    skill[networks[6]] = skill[networks[7]]
+    results = [finished(spec, skill.get(spec.configuration, 0.4) + spec.seed / 999) for spec in first.values()]
+    sweep = BOOK.sweep(BOOK.question("Q10"), "data")
+    more = missing(sweep, {run.run_id: run.test_accuracy for run in results})
+    assert {spec.configuration for spec in more} == {networks[6], networks[7]}
+    results += [finished(spec, skill[spec.configuration] + spec.seed / 999) for spec in more]
+    placed_runs = [placed(tmp_path / "w", result) for result in results]
+    statement = p.Statement("Deeper *always* wins.", "false", ("Depth",))
+    state = state_of(*placed_runs, workspace=str(tmp_path / "w"), statements={"Q11": (statement,)})
+    export(tmp_path / "out", BOOK, state)
+    answers = json.loads((tmp_path / "out" / "answers.json").read_text())
+    table = list(csv.DictReader((tmp_path / "out" / "runs.csv").open()))
+
+    def accuracies(hidden: str, activation: str) -> np.ndarray:
+        chosen = [run for run in table if (run["hidden"], run["activation"]) == (hidden, activation)]
+        return np.array([float(run["test_accuracy"]) for run in sorted(chosen, key=lambda run: int(run["seed"]))])
+
+    def parameters(hidden: str) -> str:
+        return next(run["trainable_parameters"] for run in table if run["hidden"] == hidden)
+
+    assert answers["Q3"]["answer"] == f"30730, {accuracies('', 'linear')[0]:.4f}"
+    assert answers["Q6"]["answer"] == f"{parameters('256')}, {accuracies('256', 'tanh')[0]:.4f}"
+    assert answers["Q7"]["answer"] == ", ".join(f"{accuracies('256', name).mean():.4f}" for name in ("tanh", "relu"))
+    assert answers["Q9"]["answer"] == ", ".join(
+        f"{accuracies(size, 'relu').mean():.4f}" for size in ["64", "256", "1024"]
+    )
+    deep = ["64 64", "64 256", "256 64", "256 256", "1024 256", "256 1024", "64 64 64", "256 256 256"]
+    counts = np.array([len(accuracies(hidden, "relu")) for hidden in deep])
+    means = np.where(counts == counts.max(), [accuracies(hidden, "relu").mean() for hidden in deep], 0)
+    best = int(np.argmax(means))
+    assert (best, list(counts)) == (6, [3, 3, 3, 3, 3, 3, 10, 10])
+    assert answers["Q10"]["answer"] == f"{best}, {means[best]:.4f}, {parameters(deep[best])}"
+    assert answers["Q11"]["statements"] == [{"text": statement.text, "verdict": "false", "facts": ["Depth"]}]
+    for page in ("answers.md", "report.html"):
+        assert "Deeper *always* wins." in (tmp_path / "out" / page).read_text()
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])

@@ -5,16 +5,18 @@ from typing import ClassVar, NamedTuple
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.validation import Integer
-from textual.widgets import Input, Label, OptionList
+from textual.widgets import Input, Label, OptionList, SelectionList
 from textual.widgets.option_list import Option
+from textual.widgets.selection_list import Selection
 
+from engine.plan import FinalistRule
 from engine.protocol import RunResult
 from svhn_tui import words
-from svhn_tui.progress import Overrides
+from svhn_tui.progress import Overrides, Row, rule_text
 
 
 class Field(NamedTuple):
@@ -112,6 +114,42 @@ class HandIn(ModalScreen[str | None]):
     def action_give_up(self) -> None:
         """Leave the choice as it was."""
         self.dismiss(None)
+
+
+class PickFinalists(ModalScreen[tuple[int, ...] | None]):
+    """Which configurations go on to the second stage; none ticked means those that the rule names."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "keep", "take these", priority=True),
+        Binding("r", "rule", "by the rule", priority=True),
+        ("escape", "dismiss(None)", "back"),
+    ]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, rows: Sequence[Row], rule: FinalistRule, finalists: tuple[int, ...]) -> None:
+        super().__init__()
+        self._rows, self._rule, self._finalists = rows, rule, finalists
+
+    def compose(self) -> ComposeResult:
+        """The rule, and a line a configuration."""
+        with Vertical():
+            yield Label(Text(f"{rule_text(self._rule)}\n"))
+            yield SelectionList(
+                *(Selection(Text(self._line(row)), index, index in self._finalists)
+                  for index, row in enumerate(self._rows))
+            )  # fmt: skip
+            yield Label(Text("space ticks   enter trains these   r by the rule   esc goes back"))
+
+    def _line(self, row: Row) -> str:
+        return f"{row.configuration.network.label:<22} {row.done:>2} runs  {words.spread(row.mean, row.deviation)}"
+
+    def action_keep(self) -> None:
+        """Take what is ticked."""
+        self.dismiss(tuple(sorted(self.query_one(SelectionList).selected)))
+
+    def action_rule(self) -> None:
+        """Take those that the rule names."""
+        self.dismiss(())
 
 
 class Annotation(ModalScreen[tuple[str, tuple[str, ...]] | None]):

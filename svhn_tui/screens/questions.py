@@ -1,30 +1,47 @@
 """Page 1: the eleven questions; what each asks, how far it is, and what its runs say so far."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from engine import plan
 from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.answers import Answer, answer_of, file_run
+from svhn_tui.comparison import sides_of_runs
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.evidence import facts_of
 from svhn_tui.presets import Presets, Question
-from svhn_tui.progress import MARKS, Overrides, Progress, Row, progress_of, sweep_for
-from svhn_tui.screens.dialogs import HandIn, RunWith
+from svhn_tui.progress import (
+    MARKS,
+    Overrides,
+    Progress,
+    Row,
+    cheapest_first,
+    plan_text,
+    progress_of,
+    rule_text,
+    sweep_for,
+    with_finalists,
+)
+from svhn_tui.screens.dialogs import Confirm, HandIn, PickFinalists, RunWith
 from svhn_tui.screens.page import CHART_KEYS, ChartPage
+from svhn_tui.screens.statements import EditStatement, PickStatement, line_of
 from svhn_tui.snippet import code_for
 from svhn_tui.state import State
 from svhn_tui.statistics import pairwise
 from svhn_tui.themes import dim_of, line_colors
 from svhn_tui.widgets.chart import Chart
 
+TRENDS = ("still rising", "flat", "falling")
 NARROW = 100
 """Columns below which the list is made small."""
 
@@ -36,7 +53,10 @@ class QuestionsPage(ChartPage):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "launch", "run what is missing", priority=True),
         Binding("R", "launch_with", "run with…"),
+        Binding("A", "launch_all", "run everything", show=False),
         Binding("h", "hand_in", "hand in…"),
+        Binding("w", "finalists", "finalists…"),
+        Binding("w", "statements", "statements…"),
         Binding("c", "copy", "copy"),
         Binding("pagedown", "turn(1)", "further down", show=False, priority=True),
         Binding("pageup", "turn(-1)", "further up", show=False, priority=True),
@@ -93,8 +113,13 @@ class QuestionsPage(ChartPage):
         pane.scroll_relative(y=pages * (pane.size.height - 2), animate=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the choice of a file where one is handed in."""
-        return self._chosen.kind == "training" if action == "hand_in" else super().check_action(action, parameters)
+        """Offer what the chosen question has: a file to hand in, finalists, statements."""
+        offered = {
+            "hand_in": self._chosen.kind == "training",
+            "finalists": self._chosen.finalists is not None,
+            "statements": bool(self._chosen.evidence),
+        }
+        return offered[action] if action in offered else super().check_action(action, parameters)
 
     def action_hand_in(self) -> None:
         """Choose the run whose file the question hands in."""
@@ -118,13 +143,56 @@ class QuestionsPage(ChartPage):
 
         self.app.push_screen(HandIn(title, runs, self.state.choices.get(question, "")), choose)
 
+    def action_finalists(self) -> None:
+        """Choose by hand who goes on to the second stage."""
+        progress = progress_of(self._chosen, self.book, self.state)
+        sweep = progress.sweep
+        if self.state.data is None or sweep is None or sweep.finalists is None:
+            return
+
+        def choose(chosen: tuple[int, ...] | None) -> None:
+            if chosen is not None:
+                self.want(p.Submit(sweep=with_finalists(sweep, chosen)))
+
+        finalists = plan.finalists(sweep, self.state.accuracies)
+        self.app.push_screen(PickFinalists(progress.rows, sweep.finalists, finalists), choose)
+
+    @work
+    async def action_statements(self) -> None:
+        """Paste a statement of the grader's, or look at one again."""
+        question, known = self._chosen, self.state.statements.get(self._chosen.id, ())
+        place = await self.app.push_screen_wait(PickStatement(known)) if known else -1
+        if place is None:
+            return
+        facts = [fact.title for fact in facts_of(question, self.book, self.state)]
+        edited = EditStatement(question.id, facts, known[place] if place >= 0 else None)
+        judged = await self.app.push_screen_wait(edited)
+        if judged is not None:
+            self.want(judged)
+
+    @work
+    async def action_launch_all(self) -> None:
+        """Train what the whole assignment lacks, the cheapest question first."""
+        if self.state.data is None:
+            self.notify("The data is still being opened.", severity="warning")
+            return
+        found = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.questions)
+        sweeps = cheapest_first([*{sweep.sweep_id: sweep for sweep in found if sweep is not None}.values()], self.state)
+        if not any(plan.missing(sweep, self.state.accuracies) for sweep in sweeps):
+            self.notify("Everything is trained.")
+            return
+        told = f"The whole assignment: {plan_text(sweeps, self.state)}."
+        if await self.app.push_screen_wait(Confirm(told)):
+            for sweep in sweeps:
+                self.want(p.Submit(sweep=sweep))
+
     def _launch(self, overrides: Overrides | None) -> None:
         if overrides is None:
             return
         if self.state.data is None:
             self.notify("The data is still being opened.", severity="warning")
             return
-        sweep = sweep_for(self._chosen, self.book, self.state.data.fingerprint, overrides)
+        sweep = sweep_for(self._chosen, self.book, self.state, overrides)
         if sweep is None:
             self.notify("This question needs no training.")
             return
@@ -200,6 +268,8 @@ class QuestionsPage(ChartPage):
         if progress.rows:
             head.add_row(Text(""))
             head.add_row(self._rows(progress.rows))
+            for sentence in self._beneath_rows(progress):
+                head.add_row(Text(sentence, dim_of(theme)))
         if question.evidence:
             head.add_row(self._evidence(question, state))
         if answer.text is not None:
@@ -207,6 +277,21 @@ class QuestionsPage(ChartPage):
         for sentence, _ in pairwise([(row.configuration.network.label, row.accuracies) for row in progress.rows]):
             head.add_row(Text(sentence, "bold"))
         return head
+
+    def _beneath_rows(self, progress: Progress) -> Iterator[str]:
+        """Say who goes on to a second stage, and whether the curves still move at their end."""
+        sweep = progress.sweep
+        if sweep is not None and sweep.finalists is not None:
+            names = [progress.rows[index].configuration.network.label
+                     for index in plan.finalists(sweep, self.state.accuracies)]  # fmt: skip
+            yield rule_text(sweep.finalists) + (f" Finalists: {', '.join(names)}." if names else "")
+        trends: dict[str, list[str]] = {}
+        for side in sides_of_runs((run_id for row in progress.rows for run_id in row.runs), self.state):
+            if side.convergence in TRENDS:
+                trends.setdefault(side.convergence, []).append(side.configuration.network.label)
+        if trends:
+            told = "; ".join(f"{trend}: {', '.join(names)}" for trend, names in sorted(trends.items()))
+            yield f"Test accuracy over the last 10 epochs: {told}."
 
     def _answer(self, answer: Answer) -> Text:
         theme = self.app.current_theme
@@ -239,6 +324,13 @@ class QuestionsPage(ChartPage):
         """What the runs of the questions before say: a title, sentences, and a line of figures a configuration."""
         dim, page = dim_of(self.app.current_theme), Table.grid(padding=(0, 2, 0, 0))
         facts = facts_of(question, self.book, state)
+        statements = state.statements.get(question.id, ())
+        if not statements:
+            page.add_row(Text("\nw pastes a statement, notes a verdict and ticks the facts behind it.", dim))
+        for statement in statements:
+            page.add_row(Text(f"\n{line_of(statement)}", "bold"))
+            if statement.facts:
+                page.add_row(Text(f"  {words.clean(', '.join(statement.facts))}", dim))
         if not facts:
             page.add_row(Text(f"\nNone of the runs of {', '.join(question.evidence)} is done yet.", dim))
         for fact in facts:

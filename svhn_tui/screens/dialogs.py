@@ -9,14 +9,14 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.validation import Integer
-from textual.widgets import Input, Label, OptionList, SelectionList
+from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
-from textual.widgets.selection_list import Selection
 
 from engine.plan import FinalistRule
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.progress import Overrides, Row, rule_text
+from svhn_tui.widgets.ticks import TickList
 
 
 class Field(NamedTuple):
@@ -134,10 +134,7 @@ class PickFinalists(ModalScreen[tuple[int, ...] | None]):
         """The rule, and a line a configuration."""
         with Vertical():
             yield Label(Text(f"{rule_text(self._rule)}\n"))
-            yield SelectionList(
-                *(Selection(Text(self._line(row)), index, index in self._finalists)
-                  for index, row in enumerate(self._rows))
-            )  # fmt: skip
+            yield TickList([self._line(row) for row in self._rows], self._finalists)
             yield Label(Text("space ticks   enter trains these   r by the rule   esc goes back"))
 
     def _line(self, row: Row) -> str:
@@ -145,7 +142,7 @@ class PickFinalists(ModalScreen[tuple[int, ...] | None]):
 
     def action_keep(self) -> None:
         """Take what is ticked."""
-        self.dismiss(tuple(sorted(self.query_one(SelectionList).selected)))
+        self.dismiss(self.query_one(TickList).ticked)
 
     def action_rule(self) -> None:
         """Take those that the rule names."""

@@ -8,12 +8,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Label, OptionList, SelectionList, TextArea
+from textual.widgets import Label, OptionList, TextArea
 from textual.widgets.option_list import Option
-from textual.widgets.selection_list import Selection
 
 from engine.protocol import MAX_STATEMENT, Judge, Statement, Verdict
 from svhn_tui import words
+from svhn_tui.widgets.ticks import TickList
 
 VERDICTS: dict[Verdict, str] = {"open": "? open", "true": "✓ true", "false": "✗ false"}
 
@@ -67,7 +67,7 @@ class EditStatement(ModalScreen[Judge | None]):
             yield OptionList(*(Option(words_for, id=verdict) for verdict, words_for in VERDICTS.items()), id="verdict")
             yield Label("facts behind it (space ticks)" if self._facts else "no facts yet: no run is done")
             ticked = known.facts if known else ()
-            yield SelectionList(*(Selection(Text(fact), fact, fact in ticked) for fact in self._facts), id="facts")
+            yield TickList(self._facts, (place for place, fact in enumerate(self._facts) if fact in ticked))
             yield Label(Text("tab next   ctrl+s keeps   ctrl+d removes   esc goes back"))
 
     def on_mount(self) -> None:
@@ -85,8 +85,7 @@ class EditStatement(ModalScreen[Judge | None]):
             self.notify(f"{len(text):,} characters; at most {MAX_STATEMENT:,}.", severity="warning")
             return
         verdict = list(VERDICTS)[self.query_one("#verdict", OptionList).highlighted or 0]
-        ticked = self.query_one("#facts", SelectionList).selected
-        facts = tuple(fact for fact in self._facts if fact in ticked)
+        facts = tuple(self._facts[place] for place in self.query_one(TickList).ticked)
         self._leave(Statement(text, verdict, facts))
 
     def action_remove(self) -> None:

@@ -1,0 +1,35 @@
+"""A list of things to tick; a tick is a sign, not a colour."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+
+class TickList(OptionList):
+    """Lines with a box each; space ticks the one under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "tick", "tick")]
+
+    def __init__(self, lines: Sequence[str], ticked: Iterable[int] = (), *, id: str | None = None) -> None:
+        self._labels, self._ticked = tuple(lines), set(ticked)
+        super().__init__(*(Option(self._prompt(place)) for place in range(len(lines))), id=id)
+
+    @property
+    def ticked(self) -> tuple[int, ...]:
+        """The places that are ticked, in order."""
+        return tuple(sorted(self._ticked))
+
+    def action_tick(self) -> None:
+        """Tick, or take the tick away."""
+        if self.highlighted is not None:
+            self._ticked ^= {self.highlighted}
+            self.replace_option_prompt_at_index(self.highlighted, self._prompt(self.highlighted))
+
+    def _prompt(self, place: int) -> Text:
+        return Text(
+            f"{'[x]' if place in self._ticked else '[ ]'} {self._labels[place]}", no_wrap=True, overflow="ellipsis"
+        )

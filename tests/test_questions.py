@@ -1,0 +1,52 @@
+"""The Questions page: what its keys ask of the engine."""
+
+import pytest
+
+from engine import protocol as p
+from svhn_tui.screens.questions import QuestionsPage
+from svhn_tui.state import State, fold
+from tests.scenes import BOOK, Stage, finished, relu, tanh
+
+DONE = finished((tanh(256), 10, 0.5), (relu(256), 10, 0.55))
+
+
+async def pressed(state: State, *keys: str) -> list[p.AnyCommand]:
+    stage = Stage(QuestionsPage(BOOK), state)
+    async with stage.run_test(size=(120, 40)) as pilot:
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+    return [command for command in stage.wanted if not isinstance(command, p.Watch)]
+
+
+@pytest.mark.asyncio
+async def test_a_statement_is_pasted_judged_and_tied_to_facts():
+    text = [*"Wider", "space", *"is", "space", *"better."]
+    (judged,) = await pressed(DONE, *["down"] * 7, "w", *text, "tab", "down", "tab", "space", "ctrl+s")
+    assert (judged.question, judged.replaces) == ("Q8", "")
+    assert judged.statement == p.Statement("Wider is better.", "true", ("Accuracy against parameters",))
+
+    known = fold((p.Judged(question="Q8", statements=(judged.statement,)),), DONE)
+    (again,) = await pressed(known, *["down"] * 7, "w", "down", "enter", "tab", "down", "tab", "space", "ctrl+s")
+    assert again.replaces == "Wider is better."
+    assert again.statement == p.Statement("Wider is better.", "false", ())
+    (gone,) = await pressed(known, *["down"] * 7, "w", "down", "enter", "ctrl+d")
+    assert (gone.statement, gone.replaces) == (None, "Wider is better.")
+    assert await pressed(known, *["down"] * 7, "w", "escape") == []
+
+
+@pytest.mark.asyncio
+async def test_finalists_are_ticked_by_hand_and_the_rule_taken_again():
+    (submitted,) = await pressed(DONE, *["down"] * 9, "w", "space", "down", "down", "space", "enter")
+    assert submitted.sweep.finalists.chosen == (0, 2)
+    chosen = fold((p.SweepSubmitted(sweep=submitted.sweep, missing=()),), DONE)
+    (ruled,) = await pressed(chosen, *["down"] * 9, "w", "r")
+    assert ruled.sweep == BOOK.sweep(BOOK.question("Q10"), DONE.data.fingerprint)
+
+
+@pytest.mark.asyncio
+async def test_everything_is_launched_by_one_key_after_a_forecast():
+    titles = [command.sweep.title for command in await pressed(DONE, "A", "y")]
+    assert sorted(titles) == ["Q10", "Q2", "Q5", "Q7", "Q9"]
+    assert titles[0] in ("Q5", "Q7"), "nothing is missing there: the cheapest"
+    assert await pressed(DONE, "A", "n") == []

@@ -5,6 +5,7 @@ Fields at their defaults are left out of the hashed text: a field added later, a
 """
 
 import hashlib
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -117,9 +118,14 @@ def _essence(value: object) -> object:
     """Return what differs from the defaults. (`omit_defaults` tells floats by identity: an equal one that was parsed
     would stay.)"""
     if isinstance(value, msgspec.Struct):
-        fields = ((field.name, field.default, getattr(value, field.name)) for field in msgspec.structs.fields(value))
-        return {name: _essence(own) for name, default, own in fields if own != default}
+        known = _defaults(type(value))
+        return {name: _essence(own) for name, default in known if (own := getattr(value, name)) != default}
     return [_essence(item) for item in value] if isinstance(value, tuple) else value
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
 
 
 def trainable_parameters(network: Network, input_shape: tuple[int, int, int]) -> int:

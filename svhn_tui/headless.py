@@ -198,7 +198,7 @@ def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
         progress = progress_of(question, book, state, wish.overrides)
         console.print(Text(f"{question.id}  {question.title}", style="bold"))
         for row in progress.rows:
-            console.print(Text(f"  {_row_text(row)}"))
+            console.print(Text(f"  {_row_text(row)}"), soft_wrap=True)
         if question.upload and progress.rows:
             folder = Path(state.workspace) / "runs" / progress.rows[0].runs[0]
             console.print(Text(f"  {folder / 'model.keras'}"), soft_wrap=True)

@@ -33,6 +33,7 @@ table { border-collapse: collapse; width: 100%; margin: .75rem 0; font-size: .9r
   font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); }
 th { color: var(--dim); font-weight: 500; } th:first-child, td:first-child { text-align: left; }
+.words th, .words td { text-align: left; }
 figure { margin: 1rem 0; } figure svg { width: 100%; height: auto; }
 @media print { body { margin: 0; max-width: none; } section { break-inside: avoid; } }
 """
@@ -64,7 +65,7 @@ def _data(state: State) -> str:
 
 
 def _files(files: Sequence[tuple[str, str]]) -> str:
-    return f"<section><h2>Files</h2>{_table((), files)}</section>\n" if files else ""
+    return f"<section><h2>Files</h2>{_table((), files, 'words')}</section>\n" if files else ""
 
 
 def _section(question: Question, answer: Answer | None, book: Presets, state: State) -> str:
@@ -73,7 +74,7 @@ def _section(question: Question, answer: Answer | None, book: Presets, state: St
         facts = "".join(map(_fact, facts_of(question, book, state)))
         judged = [(words.clean(some.text), some.verdict, ", ".join(some.facts))
                   for some in state.statements.get(question.id, ())]  # fmt: skip
-        stated = _table(("statement", "verdict", "because of"), judged) if judged else ""
+        stated = _table(("statement", "verdict", "because of"), judged, "words") if judged else ""
         return f"<section>{head}{stated}{facts}</section>\n"
     said = _text(answer.text or "no answer yet")
     body = f'<span class="answer {answer.state}">{said}</span><p>{_text(answer.state)}: {_text(answer.reason)}</p>'
@@ -118,10 +119,10 @@ def _fact(fact: Fact) -> str:
     return f"<h3>{_text(fact.title)}</h3>{sentences}" + (_table((), fact.figures) if fact.figures else "")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "figures") -> str:
     top = f"<tr>{''.join(f'<th>{_text(name)}</th>' for name in head)}</tr>" if head else ""
     body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{top}{body}</table>"
+    return f"<table class={kind}>{top}{body}</table>"
 
 
 def _reproduction(state: State) -> str:

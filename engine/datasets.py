@@ -1,4 +1,4 @@
-"""Describing data sets from the host, which has no NumPy: a short process of its own reads the files."""
+"""Looking into data sets and files from the host, which has no NumPy: short processes of their own read them."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.protocol import DataSet
+from engine.protocol import DataSet, Inspected
 
 MAX_RUNS = 1_000_000
 """More runs than a sweep can have."""
@@ -21,11 +21,29 @@ async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple
     train, test = demo_sizes
     drawing = ["engine.demo_data", str(demo_folder), "--train", str(train), "--test", str(test)]
     command = ["engine.data", "describe", *source] if source else drawing
+    return msgspec.json.decode(await _told(command), type=DataSet)
+
+
+async def inspect(data: DataSet, run_id: str, file: Path | None) -> bytes:
+    """Look at what a run's file says of the test images, or at training images; return the event as a line.
+
+    Raises:
+        ValueError: the data or the file cannot be used; one sentence says why.
+    """
+    look = {"data": msgspec.to_builtins(data), "run_id": run_id, "file": str(file or "")}
+    line = await _told(["engine.inspection"], msgspec.json.encode(look))
+    msgspec.json.decode(line, type=Inspected)
+    return line
+
+
+async def _told(command: list[str], given: bytes = b"") -> bytes:
+    """Run a module of the engine and return its output, or raise ValueError with its last line of complaint."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    told, problem = await process.communicate()
+        sys.executable, "-m", *command,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    told, problem = await process.communicate(given)
     if process.returncode:
         lines = problem.decode(errors="replace").strip().splitlines() or ["The data cannot be read."]
         raise ValueError(lines[-1])
-    return msgspec.json.decode(told, type=DataSet)
+    return told

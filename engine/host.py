@@ -51,6 +51,7 @@ class Host:
         self._dispatch = Dispatch(workspace, devices.machine(), self._publish)
         self._is_changed = False
         self._opening = 0
+        self._inspecting: set[asyncio.Task[None]] = set()
         kept = workspace.remembered()
         self._known, self._choices = dict(kept.known), dict(kept.choices)
         self._statements = dict(kept.statements)
@@ -202,6 +203,10 @@ class Host:
                 found = await asyncio.to_thread(self._hashes, command.runs)
                 client.tell(p.encode(p.FilesChecked(found=found)))
                 return
+            case p.Inspect():
+                self._inspecting.add(task := asyncio.create_task(self._inspect(command, client)))
+                task.add_done_callback(self._inspecting.discard)
+                return
             case p.Import():
                 await self._import(command)
             case p.Shutdown():
@@ -340,6 +345,18 @@ class Host:
             self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking))
         finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
+
+    async def _inspect(self, command: p.Inspect, client: Client) -> None:
+        """Look beside everything else: it takes seconds, and the client's next commands don't wait for it."""
+        result = self._dispatch.results.get(command.run_id)
+        data = self._dispatch.data.get(result.spec.data) if result else self._data
+        try:
+            if data is None or (command.run_id and result is None):
+                raise ValueError(f"{command.run_id[:40]!r} is no finished run on data that is known here.")
+            file = self._workspace.run_folder(command.run_id) / "model.keras" if command.run_id else None
+            client.tell(await datasets.inspect(data, command.run_id, file))
+        except (ValueError, OSError) as error:
+            client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
 
     def _hashes(self, runs: tuple[str, ...]) -> dict[str, str | None]:
         found: dict[str, str | None] = {}

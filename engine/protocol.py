@@ -142,6 +142,18 @@ class Place(msgspec.Struct, frozen=True):
     paused: bool = False
 
 
+class Picture(msgspec.Struct, frozen=True):
+    """An image of the data set, and what a run said of it."""
+
+    label: int
+    """Index of its class."""
+    pixels: bytes
+    """Red, green and blue, row by row."""
+    said: int | None = None
+    confidence: Number = None
+    """Probability that the run gave to what it said."""
+
+
 class DeviceSample(msgspec.Struct, frozen=True):
     """One look at a device. Utilisation 0..1, memory in bytes, power in watts, temperature in degrees Celsius."""
 
@@ -257,6 +269,12 @@ class CheckFiles(Command, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class Inspect(Command, frozen=True, kw_only=True):
+    """Look at what a finished run says of the test images; without a run, at images of the data in use."""
+
+    run_id: str = ""
+
+
 class Import(Command, frozen=True, kw_only=True):
     """Take in the runs of a file that `svhn-tui pack` wrote on another machine."""
 
@@ -281,6 +299,7 @@ AnyCommand = (
     | Restore
     | Watch
     | CheckFiles
+    | Inspect
     | Import
     | Shutdown
 )
@@ -455,6 +474,17 @@ class FilesChecked(Event, frozen=True, kw_only=True):
     found: dict[str, str | None]
 
 
+class Inspected(Event, frozen=True, kw_only=True):
+    """The answer to `Inspect`: the run's most confident mistakes, or some training images of each class."""
+
+    run_id: str
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Test images by true class (rows) and by what was said (columns)."""
+    pictures: tuple[Picture, ...] = ()
+    templates: tuple[bytes, ...] = ()
+    """For a network without hidden layers, what each class looks for, as pixels like those of `Picture`."""
+
+
 class Imported(Event, frozen=True, kw_only=True):
     """A packed file was taken in: runs that are new here, unfinished ones that go on, and those that were here."""
 
@@ -520,6 +550,7 @@ AnyEvent = (
     | Judged
     | HistoryRead
     | FilesChecked
+    | Inspected
     | Imported
     | DeviceSampled
     | Timed

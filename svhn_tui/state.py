@@ -51,6 +51,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     damaged_lines: Mapping[str, int] = {}
     files: Mapping[str, str | None] = {}
     """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
+    inspected: Mapping[str, p.Inspected] = {}
+    """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}
     workers: Mapping[str, p.WorkerChanged] = {}
     devices: tuple[p.DeviceSample, ...] = ()
@@ -105,7 +107,7 @@ def apply(state: State, event: p.AnyEvent) -> State:
         case p.CaughtUp():
             return change(state, caught_up=True)
         case p.DataOpened():
-            return change(state, data=event.data)
+            return change(state, data=event.data, inspected=_without(state.inspected, ""))
         case p.SweepSubmitted():
             kept = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
             return change(state, sweeps={**kept, event.sweep.sweep_id: event.sweep})
@@ -151,6 +153,8 @@ def apply(state: State, event: p.AnyEvent) -> State:
             return _history_read(state, event)
         case p.FilesChecked():
             return change(state, files={**state.files, **event.found})
+        case p.Inspected():
+            return change(state, inspected={**state.inspected, event.run_id: event})
         case p.Imported():
             return state  # the runs were told one by one
         case p.DeviceSampled():

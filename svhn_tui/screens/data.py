@@ -1,21 +1,26 @@
-"""Page 6: what the runs are trained on: sizes, and how often each digit occurs."""
+"""Page 6: what the runs are trained on, and what a finished run makes of it."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.theme import Theme
 from textual.widgets import Static
 
-from engine.protocol import DataSet
+from engine.protocol import DataSet, Inspect, Inspected, Picture, RunResult
 from svhn_tui import words
+from svhn_tui.pictures import picture
+from svhn_tui.presets import Presets
+from svhn_tui.screens.dialogs import PickRun
 from svhn_tui.screens.page import Page
 from svhn_tui.state import State
 from svhn_tui.themes import dim_of, line_colors
 
-NARROW, TALL = 100, 30
+NARROW, WIDE, TALL = 100, 160, 30
 LONGEST_BAR = 40
 HALF = "╸"
 
@@ -24,7 +29,52 @@ class DataPage(Page):
     """The data set in words and bars."""
 
     TITLE_IN_BAR = "Data"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "pick", "look at a run…"),
+        Binding("b", "back", "back to the data"),
+    ]
     CSS: ClassVar[str] = "DataPage #data { padding: 1 2 0 2; } DataPage.narrow #data { padding: 0 1; }"
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self._run = ""
+        self._wanted: set[tuple[str, str]] = set()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the way back from a run, and runs where there are any."""
+        offered = {"back": bool(self._run), "pick": bool(self.state.results)}
+        return offered.get(action, True)
+
+    def action_pick(self) -> None:
+        """Choose a finished run to look at."""
+
+        def look(run_id: str | None) -> None:
+            if run_id is not None:
+                self._look_at(run_id)
+
+        data = self.state.data.fingerprint if self.state.data else ""
+        runs = [run for run in self.state.results.values() if run.spec.data == data]
+        runs.sort(key=lambda run: (-run.test_accuracy, run.run_id))
+        self.app.push_screen(PickRun(runs), look)
+
+    def action_back(self) -> None:
+        """Show the data again."""
+        self._look_at("")
+
+    def _look_at(self, run_id: str) -> None:
+        self._run = run_id
+        self.refresh_bindings()
+        self.query_one("#data", VerticalScroll).scroll_home(animate=False)
+        self.redraw()
+
+    def _inspected(self, state: State) -> Inspected | None:
+        """Return what is known of what is looked at, and ask for it once when nothing is."""
+        data = state.data.fingerprint if state.data else ""
+        found = state.inspected.get(self._run)
+        if found is None and (data, self._run) not in self._wanted:
+            self._wanted.add((data, self._run))
+            self.want(Inspect(run_id=self._run))
+        return found
 
     def body(self) -> ComposeResult:
         """One page that scrolls where it is too long."""
@@ -39,13 +89,91 @@ class DataPage(Page):
             said = "Opening the data…" if state.connected else "Starting the engine…"
             about.update(Text(said, dim_of(theme)))
             return
+        self.refresh_bindings()
+        found = self._inspected(state)
+        if self._run in state.results:
+            about.update(self._run_page(state.results[self._run], found, state.data))
+            return
         page = Table.grid(expand=True)
         page.add_row(facts_of(state.data, theme))
         page.add_row(Text(""))
         page.add_row(counts_of(state.data, theme, self.size.width - 4))
         if self.size.height >= TALL:
             page.add_row(Text(f"\n{guess_of(state.data)}", dim_of(theme)))
+        page.add_row(Text(""))
+        if found is not None:
+            page.add_row(self._gallery(found.pictures, state.data))
         about.update(page)
+
+    def _run_page(self, run: RunResult, found: Inspected | None, data: DataSet) -> Table:
+        """Confusion matrix, the surest mistakes, and what a linear network looks for."""
+        theme, page = self.app.current_theme, Table.grid(expand=True)
+        dim = dim_of(theme)
+        name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
+        page.add_row(Text.assemble((name, "bold"), (f"   {run.run_id}", dim)))
+        right = f"{words.count(run.test_correct)} of {words.count(run.test_images)} test images right"
+        page.add_row(Text(f"{right}, accuracy {words.accuracy(run.test_accuracy)}\n"))
+        if found is None:
+            page.add_row(Text("Looking at what it says of each test image…", dim))
+            return page
+        page.add_row(confusion_of(found.confusion, data.labels, theme))
+        if found.templates:
+            page.add_row(Text("\nwhat each class looks for (its weights)", "bold"))
+            templates = tuple(Picture(label, pixels) for label, pixels in enumerate(found.templates))
+            page.add_row(self._gallery(templates, data))
+        page.add_row(Text("\nthe surest mistakes: what it said, what is true, and how sure it was", "bold"))
+        page.add_row(self._gallery(found.pictures, data))
+        return page
+
+    def _gallery(self, pictures: Sequence[Picture], data: DataSet) -> Table:
+        """Draw as many pictures side by side as there is room for, a line of words under each."""
+        _, height, width = data.input_shape
+        size = 32 if self.size.width >= WIDE else 16
+        columns = max(1, (self.size.width - 4) // (size + 2))
+        table = Table.grid(padding=(0, 2, 1, 0))
+        for start in range(0, len(pictures), columns):
+            row = []
+            for shown in pictures[start : start + columns]:
+                if len(shown.pixels) != 3 * height * width:
+                    continue
+                drawn = picture(shown.pixels, height, width, size, colored=not self.app.no_color)
+                row.append(Text.assemble(drawn, "\n", caption_of(shown, data.labels)))
+            table.add_row(*row)
+        return table
+
+
+def caption_of(shown: Picture, labels: Sequence[str]) -> str:
+    """`1, not 5  97 %`: what was said, what is true, and how sure the run was."""
+    true = words.clean(labels[shown.label])
+    if shown.said is None or shown.confidence is None:
+        return true
+    return f"{words.clean(labels[shown.said])}, not {true}  {100 * shown.confidence:.0f} %"
+
+
+def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme) -> Table:
+    """Return the matrix: a row a true class, a column for each said one, and the share that is right."""
+    dim = dim_of(theme)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
+    table.add_column("true")
+    for label in labels:
+        table.add_column(words.clean(label), justify="right", min_width=4)
+    table.add_column("right", justify="right")
+    for index, counts in enumerate(confusion):
+        worst = max((count for place, count in enumerate(counts) if place != index), default=0)
+        cells = [
+            Text(f"{count}" if count else "·", "bold" if place == index else _weight(count, worst, theme))
+            for place, count in enumerate(counts)
+        ]
+        share = counts[index] / sum(counts) if sum(counts) else 0.0
+        table.add_row(Text(words.clean(labels[index]), "bold"), *cells, f"{100 * share:.1f} %")
+    return table
+
+
+def _weight(count: int, worst: int, theme: Theme) -> str:
+    """Underline the commonest mistake of a row, dim the rare ones."""
+    if count and count == worst:
+        return f"underline {theme.warning}"
+    return dim_of(theme) if count * 4 < worst or not count else ""
 
 
 def facts_of(data: DataSet, theme: Theme) -> Text:

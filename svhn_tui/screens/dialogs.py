@@ -116,6 +116,33 @@ class HandIn(ModalScreen[str | None]):
         self.dismiss(None)
 
 
+class PickRun(ModalScreen[str | None]):
+    """A finished run, the most accurate on top."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "back")]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, runs: Sequence[RunResult]) -> None:
+        super().__init__()
+        self._runs = runs
+
+    def compose(self) -> ComposeResult:
+        """A line a run."""
+        with Vertical():
+            yield Label(Text("Look at a run\n", style="bold"))
+            yield OptionList(*(Option(Text(self._line(run), no_wrap=True), id=run.run_id) for run in self._runs))
+            yield Label(Text("enter looks, esc goes back."))
+
+    @staticmethod
+    def _line(run: RunResult) -> str:
+        name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
+        return f"{words.accuracy(run.test_accuracy)}  {name}"
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        """Take it."""
+        self.dismiss(message.option_id)
+
+
 class PickFinalists(ModalScreen[tuple[int, ...] | None]):
     """Which configurations go on to the second stage; none ticked means those that the rule names."""
 

@@ -42,7 +42,8 @@ def number(value: float | None) -> str:
     """A measured number with sensible digits: `35.72`, `0.0041`, `1.2e-07`."""
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{value:.4g}"
+    is_plain = 1e-3 <= abs(value) < 1e4
+    text = f"{value:#.4g}".rstrip(".") if is_plain else f"{value:.4g}"
     return text.replace("-", MINUS, 1) if text.startswith("-") else text
 
 

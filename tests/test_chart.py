@@ -41,11 +41,11 @@ async def test_the_title_reads_the_last_values_and_those_at_the_cross_hair():
         chart = app.query_one(Chart)
         chart.show("accuracy", [rising()], note="mean", x_label="epoch")
         await pilot.pause()
-        assert app.rows[0].rstrip().endswith("epoch 100   relu 1")
+        assert app.rows[0].rstrip().endswith("epoch 100   relu 1.000")
         chart.move_cross(-1)
         chart.move_cross(-9)
         await pilot.pause()
-        assert app.rows[0].rstrip().endswith("epoch 91   relu 0.91")
+        assert app.rows[0].rstrip().endswith("epoch 91   relu 0.9100")
         chart.reset()
         await pilot.click(Chart, offset=(4, 10))
         assert "epoch 1 " in app.rows[0]

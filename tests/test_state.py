@@ -147,3 +147,14 @@ def test_what_json_cannot_carry_travels_as_null():
     event = ended(1, *p.finite(iter([float("nan")])))
     assert b'"loss":[null]' in p.encode(event)
     assert cut(p.History(), 2).loss == (None, None)
+
+
+def test_a_recorded_assignment_folds_to_its_finished_runs():
+    from docs.pictures import midway, recorded
+
+    events = recorded()
+    state = fold(events)
+    assert len(state.results) == 53
+    assert not state.running and not state.queue
+    assert all(state.history(run_id).epochs == 20 for run_id in state.results)
+    assert midway(events).running

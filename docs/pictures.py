@@ -1,7 +1,7 @@
 """Draws the README's pictures from recorded events: `make pictures`.
 
-`recorded.jsonl.gz` is what `svhn-tui run all --epochs 20 --seeds 5 --json` printed on demo data, without `Timed`, and three
-looks at the data and at runs.
+`recorded.jsonl.gz` is what `svhn-tui run all --epochs 20 --seeds 5 --json` printed on demo data, without `Timed`, and
+three looks at the data and at runs.
 """
 
 import asyncio

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 
@@ -127,6 +128,23 @@ class SvhnApp(App[None]):
         lacking = "\n".join(line for line in said.splitlines() if not line.startswith("✓"))
         title = f"Not all could be exported to {clean(str(folder))}"
         self.notify(clean(lacking, newlines=True), title=title, markup=False, severity="warning", timeout=20)
+
+    @work
+    async def action_sweep(self) -> None:
+        """Ask for a sweep of one's own, keep it as a preset of the workspace, and train it."""
+        from svhn_tui.screens.sweep import SweepForm
+
+        question = await self.push_screen_wait(SweepForm(self._workspace, self._state))
+        if question is None:
+            return
+        self._book = presets.load(presets.find(self._workspace))
+        page = QuestionsPage(self._book, question.id)
+        page.state = self._state
+        self._pages = {"Questions": page}
+        await self.switch_screen(page)
+        if self._state.data is not None and (sweep := self._book.sweep(question, self._state.data.fingerprint)):
+            page.want(p.Submit(sweep=sweep))
+            self.notify(f"{question.id} is kept in the workspace's experiments.json and trains now.")
 
     def action_help(self) -> None:
         """Show what the keys do."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engine.protocol import RunResult
-from engine.spec import Configuration, trainable_parameters
+from engine.spec import Configuration, Training, trainable_parameters
 from svhn_tui import words
 from svhn_tui.presets import Presets, Question
 from svhn_tui.progress import progress_of
@@ -117,6 +117,17 @@ def findings_of(sides: Sequence[tuple[str, tuple[float, ...]]]) -> Findings:
     """Summarise and compare named accuracies. Imports SciPy: not for the thread that answers keys."""
     summaries = tuple(summary_of(values) if values else None for _, values in sides)
     return Findings(summaries, pairwise(sides))
+
+
+def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Name configurations in few words: their networks, and what of their training they do not share."""
+    trainings = [{name: getattr(some.training, name) for name in some.training.__struct_fields__}
+                 for some in configurations]  # fmt: skip
+    differing = [name for name in Training().__struct_fields__ if len({some[name] for some in trainings}) > 1]
+    return tuple(
+        " ".join([some.network.label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
+        for some, training in zip(configurations, trainings, strict=True)
+    )
 
 
 def trend(slope: float, error: float) -> str:

@@ -6,7 +6,9 @@ it, what is allowed, and the nearest name where one was misspelt.
 
 import difflib
 import json
+import math
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,6 +55,8 @@ class Question(Value, frozen=True):
     seeds: tuple[int, ...] = ()
     training: dict[str, Any] = {}
     """What differs from the file's `training` for this question."""
+    grid: dict[str, tuple[Any, ...]] = {}
+    """Settings of `training` that take several values: every network is trained with every combination."""
     finalists: FinalistRule | None = None
     answer: AnswerFormat | None = None
     upload: Upload | None = None
@@ -87,8 +91,11 @@ class Presets(Value, frozen=True):
 
     def configurations(self, question: Question) -> tuple[Configuration, ...]:
         """Return the question's configurations in the order of the file."""
-        training = self.training_of(question)
-        return tuple(Configuration(self.networks[name], training) for name in question.networks)
+        base = msgspec.to_builtins(self.training_of(question))
+        each = [dict(zip(question.grid, values, strict=True)) for values in product(*question.grid.values())]
+        trainings = [msgspec.convert({**base, **settings}, Training) for settings in each]
+        return tuple(Configuration(self.networks[name], training)
+                     for name in question.networks for training in trainings)  # fmt: skip
 
     def sweep(self, question: Question, data: str) -> Sweep | None:
         """Return what the question needs trained, or None; a question about another's file needs that file's run."""
@@ -170,7 +177,8 @@ def _check(presets: Presets, name: str) -> None:
                 raise PresetError(f"{where}: no question {other!r}; {_choices(other, ids)}")
         _check_question(question, where)
         try:
-            _check_training(presets.training_of(question), where)
+            for configuration in presets.configurations(question):
+                _check_training(configuration.training, where)
         except msgspec.ValidationError as error:
             raise PresetError(f"{where}.training: {_explained(error)}") from error
 
@@ -187,7 +195,8 @@ def _check_question(question: Question, where: str) -> None:
         raise PresetError(f"{where}.seeds: whole numbers from 0 to {2**31 - 1}.")
     if len(set(question.seeds)) < len(question.seeds):
         raise PresetError(f"{where}.seeds: a seed stands twice.")
-    if len(question.networks) * len(seeds) > MAX_RUNS:
+    combinations = math.prod(map(len, question.grid.values()))
+    if len(question.networks) * max(1, len(seeds)) * combinations > MAX_RUNS:
         raise PresetError(f"{where}: more than {MAX_RUNS:,} runs.")
 
 

@@ -1,11 +1,15 @@
 """The Questions page: what its keys ask of the engine."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from engine import protocol as p
+from svhn_tui import presets
 from svhn_tui.screens.questions import QuestionsPage
 from svhn_tui.state import State, fold
-from tests.scenes import BOOK, Stage, finished, relu, tanh
+from tests.scenes import BOOK, Stage, attached, finished, relu, tanh
 
 DONE = finished((tanh(256), 10, 0.5), (relu(256), 10, 0.55))
 
@@ -50,3 +54,23 @@ async def test_everything_is_launched_by_one_key_after_a_forecast():
     assert sorted(titles) == ["Q10", "Q2", "Q5", "Q7", "Q9"]
     assert titles[0] in ("Q5", "Q7"), "nothing is missing there: the cheapest"
     assert await pressed(DONE, "A", "n") == []
+
+
+async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
+    from svhn_tui.app import SvhnApp
+    from svhn_tui.screens.sweep import SweepForm
+
+    app = SvhnApp(tmp_path, (), None, BOOK)
+    app._follow = asyncio.Event().wait  # no engine
+    async with app.run_test(size=(80, 24)) as pilot:
+        app._take((*attached(),))
+        await pilot.pause()
+        await pilot.press("s")
+        await pilot.pause()
+        assert isinstance(app.screen, SweepForm)
+        await pilot.press("down", "end", *["backspace"] * 6, *"8", "enter")
+        await pilot.pause()
+        assert app.screen.query_one("#about")
+        listed = app.screen.query_one("OptionList")
+        assert listed.get_option_at_index(listed.highlighted).id == "S1"
+    assert presets.load(tmp_path / "experiments.json").question("S1").networks == ("relu 8",)

@@ -1,6 +1,7 @@
 """Page 1: the eleven questions; what each asks, how far it is, and what its runs say so far."""
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import ClassVar
 
 from rich.table import Table
@@ -16,7 +17,7 @@ from engine import plan
 from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.answers import Answer, answer_of, file_run
-from svhn_tui.comparison import sides_of_runs
+from svhn_tui.comparison import full_names_of, sides_of_runs
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.evidence import facts_of
 from svhn_tui.presets import Presets, Question
@@ -54,6 +55,7 @@ class QuestionsPage(ChartPage):
         Binding("enter", "launch", "run what is missing", priority=True),
         Binding("R", "launch_with", "run with…"),
         Binding("A", "launch_all", "run everything", show=False),
+        Binding("s", "app.sweep", "new sweep…"),
         Binding("h", "hand_in", "hand in…"),
         Binding("w", "finalists", "finalists…"),
         Binding("w", "statements", "statements…"),
@@ -63,15 +65,17 @@ class QuestionsPage(ChartPage):
         *CHART_KEYS,
     ]
 
-    def __init__(self, book: Presets) -> None:
+    def __init__(self, book: Presets, chosen: str = "") -> None:
         super().__init__(book)
-        self._chosen = book.questions[0]
+        self._chosen = book.question(chosen) if chosen else book.questions[0]
 
     def body(self) -> ComposeResult:
         """List and question."""
         with Horizontal():
             with Vertical(id="questions"):
-                yield OptionList(*(Option(question.title, id=question.id) for question in self.book.questions))
+                listed = OptionList(*(Option(question.title, id=question.id) for question in self.book.questions))
+                listed.highlighted = self.book.questions.index(self._chosen)
+                yield listed
                 yield Static(id="summary")
             with VerticalScroll(id="question", can_focus=False):
                 yield Static(id="about")
@@ -274,7 +278,8 @@ class QuestionsPage(ChartPage):
             head.add_row(self._evidence(question, state))
         if answer.text is not None:
             head.add_row(self._answer(answer))
-        for sentence, _ in pairwise([(row.configuration.network.label, row.accuracies) for row in progress.rows]):
+        names = full_names_of([row.configuration for row in progress.rows])
+        for sentence, _ in pairwise([(name, row.accuracies) for name, row in zip(names, progress.rows, strict=True)]):
             head.add_row(Text(sentence, "bold"))
         return head
 
@@ -308,7 +313,7 @@ class QuestionsPage(ChartPage):
         table.add_column("configuration", no_wrap=True)
         for name in ("runs", "test accuracy", *(["parameters", "left"] if is_wide else [])):
             table.add_column(name, justify="right", no_wrap=True)
-        for row, color in zip(rows, line_colors(theme) * 2, strict=False):
+        for row, color in zip(rows, cycle(line_colors(theme)), strict=False):
             accuracy = Text(words.accuracy(row.mean), "bold")
             accuracy.append(f" ± {words.accuracy(row.deviation)}" if row.deviation is not None else "", dim)
             left = "done" if row.done == row.needed else words.duration(row.seconds_left)
@@ -352,10 +357,11 @@ class QuestionsPage(ChartPage):
         self.watch_histories(runs)
         colors = line_colors(self.app.current_theme)
         series = []
-        for row, color in zip(progress.rows, colors * 2, strict=False):
+        names = full_names_of([row.configuration for row in progress.rows])
+        for name, row, color in zip(names, progress.rows, cycle(colors), strict=False):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
             if histories:
-                series.append(mean_band(row.configuration.network.label, histories, self.metric, color))
+                series.append(mean_band(name, histories, self.metric, color))
         several = "  mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
         chart.show(f"{METRICS[self.metric]}{several}", series, length=epochs)

@@ -196,6 +196,9 @@ class Host:
                 self._delete(command.runs)
             case p.Restore():
                 self._restore(command.runs)
+            case p.ReadTrash():
+                client.tell(p.encode(p.TrashRead(results=tuple(self._workspace.discarded()))))
+                return
             case p.Watch():
                 await self._watch(command.runs, client)
                 return

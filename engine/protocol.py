@@ -257,6 +257,10 @@ class Restore(Command, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class ReadTrash(Command, frozen=True, kw_only=True):
+    """Tell what lies in the trash."""
+
+
 class Watch(Command, frozen=True, kw_only=True):
     """Send the history of these runs."""
 
@@ -297,6 +301,7 @@ AnyCommand = (
     | Judge
     | Delete
     | Restore
+    | ReadTrash
     | Watch
     | CheckFiles
     | Inspect
@@ -440,6 +445,12 @@ class RunDeleted(Event, frozen=True, kw_only=True):
     run_id: str
 
 
+class TrashRead(Event, frozen=True, kw_only=True):
+    """The finished runs in the trash."""
+
+    results: tuple[RunResult, ...]
+
+
 class NoteChanged(Event, frozen=True, kw_only=True):
     """A run's note and tags were replaced."""
 
@@ -545,6 +556,7 @@ AnyEvent = (
     | RunInterrupted
     | RunPaused
     | RunDeleted
+    | TrashRead
     | NoteChanged
     | ChoiceChanged
     | Judged

@@ -3,6 +3,7 @@
 State is derived: a run with `result.json` is finished; one with `spec.json` alone was asked for.
 """
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -133,6 +134,13 @@ class Workspace:
             return False
         discarded.rename(folder)
         return True
+
+    def discarded(self) -> Iterator[RunResult]:
+        """Read the finished runs in the trash, the newest first; damaged ones stay out."""
+        paths = [path for path in self.trash.glob("*/result.json") if RUN_ID.fullmatch(path.parent.name)]
+        for path in sorted(paths, key=lambda path: -path.parent.stat().st_mtime_ns):
+            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, OSError):
+                yield msgspec.json.decode(path.read_bytes(), type=RunResult)
 
     def stamps(self, data: DataSet) -> tuple[tuple[int, int], ...]:
         """Size and modification time of the data's files as they are now; empty when one is gone."""

@@ -12,8 +12,9 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from engine import protocol as p
-from svhn_tui import presets
+from svhn_tui import presets, words
 from svhn_tui.link import Link, LinkLost
+from svhn_tui.screens.dialogs import Tick
 from svhn_tui.screens.help import HelpPage
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.questions import QuestionsPage
@@ -82,6 +83,8 @@ class SvhnApp(App[None]):
                     self.notify(clean(event.reason), title="Not done", severity="error", markup=False)
                 case p.Noticed():
                     self.notify(clean(event.text), severity=event.severity, markup=False)
+                case p.TrashRead():
+                    self._show_trash(event.results)
                 case p.RunFailed() if before.caught_up:
                     self.notify(clean(event.reason), title="A run failed", severity="error", markup=False)
                 case _:
@@ -102,6 +105,24 @@ class SvhnApp(App[None]):
             self.notify("The engine is not connected; it is tried again.", severity="error")
             return
         await self._link.send(message.command)
+
+    def on_page_comparison_wanted(self, message: Page.ComparisonWanted) -> None:
+        """Open the Compare page with these runs."""
+        self.action_open_page("Compare")
+        page = self._pages["Compare"]
+        self.call_after_refresh(lambda: setattr(page, "selected", message.runs))
+
+    @work
+    async def _show_trash(self, results: tuple[p.RunResult, ...]) -> None:
+        """Let runs be brought back from the trash."""
+        if not results:
+            self.notify("The trash is empty.")
+            return
+        lines = [f"{words.accuracy(run.test_accuracy)}  {run.spec.configuration.label}, seed {run.spec.seed}"
+                 for run in results]  # fmt: skip
+        chosen = await self.push_screen_wait(Tick("In the trash: tick what to bring back", lines))
+        if chosen and self._link is not None:
+            await self._link.send(p.Restore(runs=tuple(results[place].run_id for place in chosen)))
 
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""

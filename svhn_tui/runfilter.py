@@ -9,6 +9,7 @@ import operator
 import re
 import shlex
 from collections.abc import Callable
+from itertools import takewhile
 
 from engine.protocol import Note, RunResult
 
@@ -70,6 +71,17 @@ def completions(text: str) -> tuple[str, ...]:
     """Return the fields that the last word of a filter may become."""
     last = text.split(" ")[-1]
     return tuple(name for name in [*FIELDS, "tag:"] if last and name.startswith(last) and name != last)
+
+
+def completed(text: str) -> str:
+    """Return the filter with its last word completed as far as all that it may become agree."""
+    found = completions(text)
+    if not found:
+        return text
+    agreed = takewhile(lambda signs: len(set(signs)) == 1, zip(*found, strict=False))
+    longest = "".join(signs[0] for signs in agreed)
+    kept = text[: len(text) - len(text.split(" ")[-1])]
+    return kept + (longest if len(found) > 1 or longest.endswith(":") else f"{longest}=")
 
 
 def _term(term: str) -> Test:

@@ -155,6 +155,8 @@ def apply(state: State, event: p.AnyEvent) -> State:
             return change(state, files={**state.files, **event.found})
         case p.Inspected():
             return change(state, inspected={**state.inspected, event.run_id: event})
+        case p.TrashRead():
+            return state  # shown at once, not kept
         case p.Imported():
             return state  # the runs were told one by one
         case p.DeviceSampled():

@@ -55,8 +55,7 @@ class AnswersPage(Page):
         if answer.text is None:
             self.notify("There is no answer to copy yet.")
             return
-        self.app.copy_to_clipboard(answer.text)
-        self.notify(f"{answer.question}: {answer.text} was copied, where the terminal allows it.", markup=False)
+        self.copy(answer.text)
 
     def action_check(self) -> None:
         """Have the files hashed again that answers are bound to."""

@@ -1,6 +1,6 @@
 """Small questions to the user; each returns a value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, NamedTuple
 
 from rich.text import Text
@@ -141,6 +141,31 @@ class PickRun(ModalScreen[str | None]):
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
         """Take it."""
         self.dismiss(message.option_id)
+
+
+class Tick(ModalScreen[tuple[int, ...] | None]):
+    """Some of several lines, by their places."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "keep", "take these", priority=True),
+        ("escape", "dismiss(None)", "back"),
+    ]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, title: str, lines: Sequence[str], ticked: Iterable[int] = ()) -> None:
+        super().__init__()
+        self._title, self._lines, self._ticked = title, lines, tuple(ticked)
+
+    def compose(self) -> ComposeResult:
+        """A box a line."""
+        with Vertical():
+            yield Label(Text(f"{self._title}\n", style="bold"))
+            yield TickList(self._lines, self._ticked)
+            yield Label(Text("space ticks   enter takes these   esc goes back"))
+
+    def action_keep(self) -> None:
+        """Take what is ticked."""
+        self.dismiss(self.query_one(TickList).ticked)
 
 
 class PickFinalists(ModalScreen[tuple[int, ...] | None]):

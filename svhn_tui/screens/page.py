@@ -1,5 +1,7 @@
 """What all pages have in common: a bar above, keys below, and a state that flows down to them."""
 
+import contextlib
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from engine import protocol as p
+from svhn_tui import words
 from svhn_tui.presets import Presets
 from svhn_tui.state import State
 from svhn_tui.widgets.chart import Chart
@@ -30,6 +33,13 @@ class Page(Screen[None]):
         def __init__(self, command: p.AnyCommand) -> None:
             super().__init__()
             self.command = command
+
+    class ComparisonWanted(Message):
+        """These runs are to be compared."""
+
+        def __init__(self, runs: tuple[str, ...]) -> None:
+            super().__init__()
+            self.runs = runs
 
     def __init__(self, book: Presets) -> None:
         super().__init__()
@@ -75,6 +85,15 @@ class Page(Screen[None]):
     def want(self, command: p.AnyCommand) -> None:
         """Ask for something."""
         self.post_message(self.Wanted(command))
+
+    def copy(self, text: str) -> None:
+        """Copy through the terminal (OSC 52), and into a file for terminals that don't take it; say where."""
+        self.app.copy_to_clipboard(text)
+        file, said = Path(self.state.workspace) / "copied.txt", "Copied, where the terminal allows it"
+        with contextlib.suppress(OSError):  # the workspace may be on another machine
+            file.write_text(text + "\n")
+            said += f"; it also stands in {words.clean(str(file))}"
+        self.notify(f"{said}.", markup=False)
 
     def watch_histories(self, runs: tuple[str, ...]) -> None:
         """Ask for curves of finished runs that are not known yet."""

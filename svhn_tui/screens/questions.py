@@ -108,8 +108,7 @@ class QuestionsPage(ChartPage):
         if text is None:
             self.notify("There is nothing to copy yet.")
             return
-        self.app.copy_to_clipboard(text)
-        self.notify("Copied, where the terminal allows it.")
+        self.copy(text)
 
     def action_turn(self, pages: int) -> None:
         """Scroll what stands on the right."""

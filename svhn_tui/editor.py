@@ -1,0 +1,30 @@
+"""The user's own editor, for notes."""
+
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+
+class EditorError(OSError):
+    """The editor cannot be run; one sentence says why."""
+
+
+def edited(text: str) -> str:
+    """Let the user change a text in `$VISUAL` or `$EDITOR`, else vi; return what stands there afterwards.
+
+    Raises:
+        EditorError: it cannot be run, or ended with an error; the text is as it was.
+    """
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "note.txt"
+        file.write_text(text)
+        try:
+            done = subprocess.run([*shlex.split(command), str(file)], check=False)
+        except (OSError, ValueError) as error:
+            raise EditorError(f"{command} cannot be run ({error}); set EDITOR.") from error
+        if done.returncode:
+            raise EditorError(f"{command} ended with exit code {done.returncode}; the note is as it was.")
+        return file.read_text(errors="replace").strip()

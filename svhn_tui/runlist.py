@@ -1,0 +1,139 @@
+"""The lines of the Runs page: which runs and groups stand there, in which order, with which cells. Pure."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from statistics import fmean, stdev
+
+import msgspec
+
+from engine.protocol import RunResult
+from engine.spec import Configuration, Training
+from svhn_tui import words
+
+Sortable = float | str
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column: what it is sorted by and what it shows for a run."""
+
+    title: str
+    value: Callable[[RunResult], Sortable]
+    text: Callable[[RunResult], str]
+    is_number: bool = True
+
+
+COLUMNS: dict[str, Column] = {
+    "configuration": Column("configuration", lambda run: run.spec.configuration.label, lambda run: _label(run), False),
+    "seed": Column("seed", lambda run: run.spec.seed, lambda run: str(run.spec.seed)),
+    "test": Column("test acc", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy)),
+    "train": Column("train acc", lambda run: run.accuracy or 0.0, lambda run: words.accuracy(run.accuracy)),
+    "best": Column("best", lambda run: run.best_test_accuracy, lambda run: words.accuracy(run.best_test_accuracy)),
+    "loss": Column("test loss", lambda run: run.test_loss or 0.0, lambda run: words.number(run.test_loss)),
+    "parameters": Column(
+        "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
+    ),
+    "time": Column("time", lambda run: run.seconds, lambda run: words.duration(run.seconds)),
+    "epochs": Column("epochs", lambda run: _training(run).epochs, lambda run: words.count(_training(run).epochs)),
+    "rate": Column("rate", lambda run: _training(run).learning_rate, lambda run: f"{_training(run).learning_rate:g}"),
+    "batch": Column("batch", lambda run: _training(run).batch_size, lambda run: str(_training(run).batch_size)),
+    "finished": Column("finished", lambda run: run.finished_at, lambda run: words.moment(run.finished_at), False),
+    "run": Column("run", lambda run: run.run_id, lambda run: run.run_id, False),
+    "data": Column("data", lambda run: run.spec.data, lambda run: words.clean(run.spec.data), False),
+}
+SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
+
+
+class Order(msgspec.Struct, frozen=True):
+    """How the list is sorted."""
+
+    column: str = "finished"
+    descending: bool = True
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A run, or a configuration with its runs."""
+
+    runs: tuple[RunResult, ...]
+    is_group: bool = False
+    is_inside: bool = False
+    """A run below its configuration."""
+
+    @property
+    def key(self) -> str:
+        """What stays the same when the list changes."""
+        return f"group {self.runs[0].spec.configuration.label}" if self.is_group else self.runs[0].run_id
+
+
+def lines_of(
+    results: Iterable[RunResult],
+    order: Order,
+    *,
+    grouped: bool = False,
+    opened: Collection[str] = (),
+    pinned: Collection[str] = (),
+) -> tuple[Line, ...]:
+    """Return the lines, pinned ones first.
+
+    Args:
+        results: the runs that are listed.
+        order: by what.
+        grouped: a line a configuration; those whose key is in `opened` show their runs below.
+        opened: keys of groups.
+        pinned: keys of lines that stay on top.
+    """
+    value = COLUMNS[order.column].value
+    lines: list[Line] = []
+    if not grouped:
+        ranked = sorted(results, key=value, reverse=order.descending)
+        lines = [Line((run,)) for run in ranked]
+    else:
+        groups: dict[Configuration, list[RunResult]] = {}
+        for run in results:
+            groups.setdefault(run.spec.configuration, []).append(run)
+        found = [Line(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
+        lines = sorted(found, key=lambda line: _group_value(line, value), reverse=order.descending)
+    lines.sort(key=lambda line: line.key not in pinned)
+    if not grouped:
+        return tuple(lines)
+    return tuple(
+        line
+        for group in lines
+        for line in (group, *(Line((run,), is_inside=True) for run in group.runs if group.key in opened))
+    )
+
+
+def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of a line."""
+    if not line.is_group:
+        (run,) = line.runs
+        cells = [COLUMNS[name].text(run) for name in columns]
+        return tuple(f"  {cell}" if line.is_inside and not index else cell for index, cell in enumerate(cells))
+    first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
+    told = {
+        "configuration": _label(first),
+        "seed": f"n {len(line.runs)}",
+        "test": words.spread(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None),
+        "best": f"{words.accuracy(min(accuracies))} to {words.accuracy(max(accuracies))}",
+        "train": words.accuracy(fmean(known))
+        if (known := [run.accuracy for run in line.runs if run.accuracy])
+        else "–",
+        "time": words.duration(fmean(run.seconds for run in line.runs)),
+        "loss": words.number(fmean(known)) if (known := [run.test_loss for run in line.runs if run.test_loss]) else "–",
+        "run": "",
+        "finished": words.moment(max(run.finished_at for run in line.runs)),
+    }
+    return tuple(told[name] if name in told else COLUMNS[name].text(first) for name in columns)
+
+
+def _group_value(line: Line, value: Callable[[RunResult], Sortable]) -> tuple[Sortable, str]:
+    """Sort groups by the mean of numbers, or by the largest text."""
+    values = [value(run) for run in line.runs]
+    numbers = [number for number in values if isinstance(number, int | float)]
+    return (fmean(numbers) if numbers else max(map(str, values))), line.key
+
+
+def _label(run: RunResult) -> str:
+    return run.spec.configuration.label + (" diverged" if run.diverged else "")
+
+
+def _training(run: RunResult) -> Training:
+    return run.spec.configuration.training

@@ -1,0 +1,156 @@
+"""The Runs page: what is listed in which order, and what its keys ask for."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine import protocol as p
+from svhn_tui.editor import EditorError, edited
+from svhn_tui.runfilter import completed
+from svhn_tui.runlist import Order, cells_of, lines_of
+from svhn_tui.screens.page import Page
+from svhn_tui.screens.runs import RunsPage
+from svhn_tui.state import fold
+from tests.bridge import Bridge
+from tests.scenes import BOOK, Stage, attached, finished, relu, result, specs_of, tanh
+from tests.test_stages import worker
+
+STATE = finished((tanh(256), 2, 0.5), (relu(256), 3, 0.55), (relu(64), 1, 0.6))
+RESULTS = tuple(STATE.results.values())
+
+
+def labels(*lines: object) -> list[str]:
+    return [f"{line.runs[0].spec.configuration.label} {len(line.runs)}" for line in lines]
+
+
+def test_runs_are_sorted_by_any_column_either_way():
+    seeds = [line.runs[0].spec.seed for line in lines_of(RESULTS, Order("seed", descending=False))]
+    assert seeds == [0, 0, 0, 1, 1, 2]
+    best = lines_of(RESULTS, Order("test"))
+    assert [line.runs[0].test_accuracy for line in best] == sorted((run.test_accuracy for run in RESULTS), reverse=True)
+
+
+def test_groups_say_n_mean_std_and_range_and_open_to_their_seeds():
+    groups = lines_of(RESULTS, Order("test"), grouped=True)
+    assert labels(*groups) == ["relu 64 1", "relu 256 3", "tanh 256 2"]
+    name, n, mean, span = cells_of(groups[1], ("configuration", "seed", "test", "best"))
+    accuracies = sorted(run.test_accuracy for run in groups[1].runs)
+    assert (name, n) == ("relu 256", "n 3")
+    assert mean.startswith(f"{sum(accuracies) / 3:.4f} ± ")
+    assert span == f"{accuracies[0]:.4f} to {accuracies[-1]:.4f}"
+    opened = lines_of(RESULTS, Order("test"), grouped=True, opened={groups[1].key})
+    assert [line.is_inside for line in opened] == [False, False, True, True, True, False]
+    pinned = lines_of(RESULTS, Order("test"), grouped=True, pinned={groups[2].key})
+    assert labels(*pinned) == ["tanh 256 2", "relu 64 1", "relu 256 3"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [("act", "activation="), ("hidden=64 te", "hidden=64 test_"), ("test_a", "test_accuracy="), ("ta", "tag:"),
+     ("zz", "zz"), ("", "")],
+)  # fmt: skip
+def test_tab_completes_as_far_as_it_is_certain(typed: str, text: str):
+    assert completed(typed) == text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_group_open_select_and_compare(size: tuple[int, int]):
+    wanted: list[tuple[str, ...]] = []
+
+    class Listening(Stage):
+        def on_page_comparison_wanted(self, message: Page.ComparisonWanted) -> None:
+            wanted.append(message.runs)
+
+    stage = Listening(RunsPage(BOOK), STATE)
+    async with stage.run_test(size=size) as pilot:
+        await pilot.pause()
+        assert "6 of 6 runs" in stage.text
+        await pilot.press("g")
+        await pilot.pause()
+        assert "6 of 6 runs in 3 configurations" in stage.text
+        assert "n 3" in stage.text
+        await pilot.press("home", "enter")
+        await pilot.pause()
+        assert "▾" in stage.text
+        await pilot.press("space", "end", "space", "c")
+        await pilot.pause()
+        assert len(wanted) == 1
+        chosen = {STATE.results[run_id].spec.configuration.label for run_id in wanted[0]}
+        assert len(chosen) == 2
+        await pilot.press("slash", *"act", "tab", *"relu", "enter")
+        await pilot.pause()
+        assert "4 of 6 runs" in stage.text
+        await pilot.press("escape", "slash", *"hiden=2")
+        await pilot.pause()
+        assert "did you mean hidden?" in stage.text
+
+
+async def test_selected_runs_are_deleted_together_after_a_question_and_columns_are_chosen():
+    stage = Stage(RunsPage(BOOK), STATE)
+    async with stage.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("space", "space", "d")
+        await pilot.pause()
+        await pilot.press("y")
+        await pilot.pause()
+        (deleted,) = [command for command in stage.wanted if isinstance(command, p.Delete)]
+        assert len(deleted.runs) == 2
+        assert "test loss" not in stage.text
+        await pilot.press("v", *["down"] * 5, "space", "enter")
+        await pilot.pause()
+        assert "test loss" in stage.text
+        await pilot.press("t")
+        await pilot.pause()
+        assert isinstance(stage.wanted[-1], p.ReadTrash)
+
+
+async def test_ten_thousand_runs_are_listed_and_only_what_is_seen_is_made():
+    many = tuple(result(spec, 0.5 + spec.seed / 1e5) for spec in specs_of(relu(256), 10_000))
+    state = msgspec.structs.replace(fold(attached()), results={run.run_id: run for run in many})
+    stage = Stage(RunsPage(BOOK), state)
+    async with stage.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        assert "10,000 of 10,000 runs" in stage.text
+        await pilot.press("o", "end")
+        await pilot.pause()
+        page = stage.screen
+        assert isinstance(page, RunsPage)
+        made: list[int] = []
+        cells = page._cells
+        page.query_one("Grid")._line = lambda place: made.append(place) or cells(place)
+        page.query_one("Grid").refresh()
+        await pilot.pause()
+        assert len(made) <= 2 * 40
+        assert max(made) == 9_999
+
+
+def test_what_was_deleted_lies_in_the_trash_for_every_screen(demo_folder: Path, tmp_path: Path):
+    sweep = msgspec.structs.replace(BOOK.sweep(BOOK.question("Q7"), ""), title="some")
+    with Bridge(tmp_path, **worker()) as bridge:
+        data = bridge.open(demo_folder)
+        bridge.send(p.Submit(sweep=msgspec.structs.replace(sweep, data=data.fingerprint, seeds=(0,))))
+        bridge.until(lambda state, event: len(state.results) == 2)
+        gone = next(iter(bridge.state.results))
+        bridge.send(p.Delete(runs=(gone,)))
+        bridge.until_kind(p.RunDeleted)
+        bridge.end()
+    with Bridge(tmp_path, **worker()) as bridge:
+        bridge.until_kind(p.CaughtUp)
+        bridge.send(p.ReadTrash())
+        assert [run.run_id for run in bridge.until_kind(p.TrashRead).results] == [gone]
+        bridge.send(p.Restore(runs=(gone,)))
+        bridge.until(lambda state, event: gone in state.results)
+        bridge.send(p.ReadTrash())
+        assert bridge.until_kind(p.TrashRead).results == ()
+        bridge.end()
+
+
+def test_the_editor_is_the_users_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "sed -i s/one/two/")
+    assert edited("one") == "two"
+    for command in ("false", "no-such-editor", "'"):
+        monkeypatch.setenv("EDITOR", command)
+        with pytest.raises(EditorError):
+            edited("one")

@@ -76,6 +76,7 @@ class Host:
         found = {run_id: result for run_id, result in read.items() if result is not None}
         if found:
             self._store.add(found.values())
+        self._is_changed = bool(gone or found or self._store.complaint)
         return {run_id: result for run_id, result in indexed.items() if run_id in there} | found
 
     # --- clients -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ TinyDB's own JSONStorage leaves an unreadable file on a full disk (measured); ou
 only when `flush` is called, so that a burst of finished runs costs one write.
 """
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,12 @@ class AtomicStorage(Storage):
 
     def _load(self) -> None:
         try:
-            self._tables = msgspec.json.decode(self._path.read_bytes(), type=dict[str, dict[str, dict[str, Any]]])
-            versions = [document.get("version", 0) for document in self._tables.get("about", {}).values()]
-            if any(version > VERSION for version in versions):
+            content = self._path.read_bytes()
+            found = msgspec.json.decode(content, type=dict[str, dict[int, dict[str, Any]]])
+            versions = [document.get("version", 0) for document in found.get("about", {}).values()]
+            if any(msgspec.convert(version, int) > VERSION for version in versions):
                 raise msgspec.ValidationError("written by a newer version")
+            self._tables = msgspec.json.decode(content)  # TinyDB wants the numbers as text
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._tables = None
             aside = set_aside(self._path)
@@ -90,9 +93,13 @@ class Store:
         return found
 
     def notes(self) -> dict[str, Note]:
-        """Return the notes by run."""
-        notes = (msgspec.convert(dict(document), Note) for document in self._notes.all())
-        return {note.run_id: note for note in notes}
+        """Return the notes by run; what is no note is left where it is."""
+        found = {}
+        for document in self._notes.all():
+            with contextlib.suppress(msgspec.ValidationError):
+                note = msgspec.convert(dict(document), Note)
+                found[note.run_id] = note
+        return found
 
     def add(self, results: Iterable[RunResult]) -> None:
         """Add runs that are not there."""

@@ -233,6 +233,17 @@ def import_runs(
 
 
 @app.command()
+def doctor(
+    workspace: WorkspaceOption = WORKSPACE,
+    repair: Annotated[bool, typer.Option("--repair", help="Put what is damaged aside, into set-aside/.")] = False,
+) -> None:
+    """Look the workspace and this machine over: what is wrong, and what to do."""
+    from svhn_tui import doctoring
+
+    raise typer.Exit(doctoring.look(workspace, repair=repair))
+
+
+@app.command()
 def bench(
     data: DataOption = None,
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,

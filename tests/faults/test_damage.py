@@ -1,0 +1,171 @@
+"""Damaged files: the host starts, serves what is whole, says what it set aside; the doctor finds each and repairs."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine import doctor, journal
+from engine import protocol as p
+from tests.bridge import Bridge
+from tests.scenes import BOOK
+from tests.test_stages import worker
+
+Q7 = BOOK.question("Q7")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
+    """A workspace with twenty finished runs and a note, made by a worker that trains nothing."""
+    root = tmp_path_factory.mktemp("whole")
+    with Bridge(root, **worker()) as bridge:
+        data = bridge.open(demo_folder)
+        bridge.send(p.Submit(sweep=BOOK.sweep(Q7, data.fingerprint)))
+        bridge.until(lambda state, event: len(state.results) == 20)
+        bridge.send(p.Annotate(run_id=next(iter(bridge.state.results)), text="kept", tags=("final",)))
+        bridge.until_kind(p.NoteChanged)
+        bridge.end()
+    return root
+
+
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "w"))
+
+
+def a_run(root: Path) -> Path:
+    return sorted((root / "runs").iterdir())[0]
+
+
+def garbled(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda root: (root / name).write_bytes(content) and None
+
+
+def in_run(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda root: (a_run(root) / name).write_bytes(content) and None
+
+
+INDEX = {
+    "empty": b"",
+    "cut": b'{"runs": {"1": {"run_id": "',
+    "garbage": b"\xff\x00garbage",
+    "a list": b"[]",
+    "names that are no numbers": b'{"runs": {"x": {"run_id": "1"}}, "notes": {"y": {}}}',
+    "documents of another shape": b'{"runs": {"1": {"a": 1}}, "notes": {"1": {"b": []}}}',
+    "documents that are lists": b'{"runs": {"1": []}}',
+    "a newer version": b'{"about": {"1": {"version": 99}}, "runs": {}}',
+    "a version that is no number": b'{"about": {"1": {"version": "x"}}, "runs": {}}',
+}
+
+
+@pytest.mark.parametrize("what", INDEX)
+def test_the_index_is_made_anew_from_the_runs(copied: Path, what: str):
+    (copied / "runs.json").write_bytes(INDEX[what])
+    with Bridge(copied, **worker()) as bridge:
+        bridge.until_kind(p.CaughtUp)
+        assert len(bridge.state.results) == 20
+        bridge.end()
+    kept = [path.read_bytes() for path in copied.iterdir() if path.name.startswith("runs.json.damaged-")]
+    if kept:
+        assert kept == [INDEX[what]], "what was there is set aside as it was"
+        assert any("runs.json was damaged" in notice.text for notice in bridge.state.notices)
+    indexed = json.loads((copied / "runs.json").read_bytes())["runs"].values()
+    assert {path.name for path in (copied / "runs").iterdir()} <= {document.get("run_id") for document in indexed}
+
+
+PIECES: dict[str, tuple[Callable[[Path], None], int]] = {
+    "host.json": (garbled("host.json", b"{"), 20),
+    "host.json of a newer version": (garbled("host.json", b'{"format": 99}'), 20),
+    "a sweep": (garbled("sweeps/0123456789ab.json", b"nonsense"), 20),
+    "a result": (in_run("result.json", b'{"run_id": 1}'), 19),
+    "a specification": (in_run("spec.json", b""), 20),
+    "a journal": (in_run("journal.jsonl", b"\xff\n{}\n"), 20),
+    "an unknown folder": (lambda root: (root / "runs" / "notes of mine").mkdir(), 20),
+    "a half-written file": (in_run(".result.json.abcd.tmp", b"half"), 20),
+}
+
+
+@pytest.mark.parametrize("what", PIECES)
+def test_one_damaged_piece_harms_nothing_else(copied: Path, what: str):
+    damage, left = PIECES[what]
+    damage(copied)
+    with Bridge(copied, **worker()) as bridge:
+        bridge.until_kind(p.CaughtUp)
+        assert len(bridge.state.results) >= left
+        assert bridge.state.notes, "the note is still there"
+        bridge.end()
+
+
+DOCTORED: dict[str, Callable[[Path], None]] = {
+    **{
+        name: damage
+        for name, (damage, _) in PIECES.items()
+        if name not in ("a journal", "host.json of a newer version")
+    },
+    "the index": garbled("runs.json", b"[]"),
+    "a model with a flipped bit": in_run("model.keras", b"flipped"),
+    "a model that is gone": lambda root: (a_run(root) / "model.keras").unlink(),
+    "a run under another's name": lambda root: (a_run(root)).rename(root / "runs" / ("0" * 12)) and None,
+    "an import that was broken off": lambda root: (root / "importing").mkdir(),
+}
+
+
+@pytest.mark.parametrize("what", DOCTORED)
+def test_the_doctor_finds_it_and_a_repair_puts_it_aside_whole(copied: Path, what: str):
+    DOCTORED[what](copied)
+    before = {path.relative_to(copied): path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    found = list(doctor.examine(copied))
+    damaged = [finding for finding in found if finding.level == "damaged"]
+    assert len(damaged) >= 1
+    assert all(finding.advice for finding in damaged)
+    folder = doctor.repair(copied, found)
+    assert folder is not None
+    assert not [finding for finding in doctor.examine(copied) if finding.level == "damaged"]
+    lying = {path.relative_to(copied): path.read_bytes() for path in copied.rglob("*") if path.is_file()}
+    moved = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for path, content in before.items():
+        assert lying.get(path, moved.get(path)) == content, "nothing is lost: it lies in its place or aside"
+
+
+def test_a_whole_workspace_has_nothing_to_repair_and_the_command_says_so(whole: Path):
+    command = [sys.executable, "-c", "from svhn_tui.cli import main; main()", "doctor", "--workspace", str(whole)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "20 finished and 0 unfinished runs" in done.stdout
+    assert "✗" not in done.stdout
+
+
+def test_a_repair_waits_for_the_host_to_end(copied: Path):
+    with Bridge(copied, **worker()) as bridge:
+        bridge.until_kind(p.CaughtUp)
+        (copied / "importing").mkdir(exist_ok=True)
+        with pytest.raises(BlockingIOError):
+            doctor.repair(copied, list(doctor.examine(copied)))
+        bridge.end()
+
+
+def test_a_journal_cut_at_every_byte_keeps_every_whole_line(tmp_path: Path):
+    path = tmp_path / "journal.jsonl"
+    events = [
+        p.RunStarted(group="g", runs=("a",), specs=(), worker="wörker ✓", device="cpu"),
+        *(p.EpochEnded(group="ü", runs=("a",), epoch=epoch, loss=(1.0,), accuracy=(0.5,), test_loss=(None,),
+                       test_accuracy=(0.4,), seconds=1.0, images_per_second=1.0) for epoch in (1, 2)),
+    ]  # fmt: skip
+    writer = journal.Journal(path)
+    for event in events:
+        writer.append(event)
+    writer.close()
+    content = path.read_bytes()
+    ends = [index + 1 for index, byte in enumerate(content) if byte == ord("\n")]
+    for length in range(len(content) + 1):
+        path.write_bytes(content[:length])
+        read = journal.read(path)
+        assert list(read.events) == events[: sum(end <= length for end in ends)]
+        again = journal.Journal(path)
+        again.append(events[0])
+        again.close()
+        assert journal.read(path).events[-1] == events[0], "what is appended to a torn journal is read"

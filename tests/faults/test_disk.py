@@ -1,0 +1,292 @@
+"""The disk fills up, fails, or loses power at any moment: what was there, or what was to come, is there whole."""
+
+import contextlib
+import errno
+import itertools
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from tinydb import TinyDB
+from tinydb.storages import JSONStorage
+
+from engine import checkpoint, journal
+from engine import files as files_module
+from engine import protocol as p
+from engine.plan import Sweep
+from engine.spec import Configuration, RunSpec
+from engine.store import Store
+from engine.workspace import Remembered, Workspace
+from tests.scenes import relu, result, specs_of
+
+SPEC = RunSpec(Configuration(), 0, "data")
+RESULTS = [result(spec, 0.5) for spec in specs_of(relu(256), 6)]
+
+
+class Piece(NamedTuple):
+    """Something that is kept: how its version 1, 2, ... is written, and which version is read (0: none)."""
+
+    write: Callable[[Path, int], None]
+    read: Callable[[Path], int]
+
+
+def write_index(root: Path, version: int) -> None:
+    store = Store(root / "runs.json")
+    store.add(RESULTS[version - 1 : version])
+    store.flush()
+
+
+def read_index(root: Path) -> int:
+    store = Store(root / "runs.json")
+    assert not store.complaint
+    return len(store.results())
+
+
+def snapshot(epoch: int) -> checkpoint.Snapshot:
+    return checkpoint.Snapshot(epoch, p.History(), [np.full(50, epoch, np.float32)], [], [])
+
+
+def write_checkpoint(root: Path, version: int) -> None:
+    (root / "run").mkdir(exist_ok=True)
+    checkpoint.save(root / "run", snapshot(version))
+
+
+def read_checkpoint(root: Path) -> int:
+    found = checkpoint.load(root / "run")
+    assert found is None or (found.parameters[0] == found.epoch).all()
+    return found.epoch if found else 0
+
+
+def write_remembered(root: Path, version: int) -> None:
+    Workspace(root).remember(Remembered(data="x" * version))
+
+
+def read_remembered(root: Path) -> int:
+    workspace = Workspace(root)
+    found = len(workspace.remembered().data)
+    assert not workspace.complaints
+    return found
+
+
+def write_sweep(root: Path, version: int) -> None:
+    Workspace(root).write_sweep(Sweep(f"sweep {version}", "data", (Configuration(),), (0,)))
+
+
+def read_sweeps(root: Path) -> int:
+    workspace = Workspace(root)
+    found = len(list(workspace.all_sweeps()))
+    assert not workspace.complaints
+    return found
+
+
+PIECES = {
+    "index": Piece(write_index, read_index),
+    "checkpoint": Piece(write_checkpoint, read_checkpoint),
+    "host.json": Piece(write_remembered, read_remembered),
+    "sweeps": Piece(write_sweep, read_sweeps),
+}
+
+
+# --- power -----------------------------------------------------------------------------------------------------------
+
+
+class Disk:
+    """Records what a program does to files, and says what a power cut after any of it may leave."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._root = root
+        self._start = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        self.log: list[tuple[str, Path, Path | bytes | None]] = []
+        fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+        def note_fsync(descriptor: int) -> None:
+            fsync(descriptor)
+            path = Path(f"/proc/self/fd/{descriptor}").readlink()
+            self.log.append(("sync", path.relative_to(root), None if path.is_dir() else path.read_bytes()))
+
+        def note_replace(source: Path, target: Path) -> Path:
+            self.log.append(("name", source.relative_to(root), target.relative_to(root)))
+            return replace(source, target)
+
+        def note_unlink(path: Path, missing_ok: bool = False) -> None:
+            self.log.append(("gone", path.relative_to(root), None))
+            unlink(path, missing_ok=missing_ok)
+
+        monkeypatch.setattr(os, "fsync", note_fsync)
+        monkeypatch.setattr(Path, "replace", note_replace)
+        monkeypatch.setattr(Path, "unlink", note_unlink)
+
+    def after_cuts(self) -> Iterator[dict[Path, bytes]]:
+        """Return what may be found after a cut at any point: names in doubt are old or new, unsynced files empty."""
+        for length in range(len(self.log) + 1):
+            synced = dict(self._start)
+            names = dict(self._start)
+            doubtful: list[tuple[str, Path, Path | bytes | None]] = []
+            for kind, path, more in self.log[:length]:
+                if kind == "sync" and isinstance(more, bytes):
+                    synced[path] = more
+                elif kind == "sync":
+                    for change in [some for some in doubtful if _place(some).parent == path]:
+                        names = _changed(names, change, synced)
+                        doubtful.remove(change)
+                else:
+                    doubtful.append((kind, path, more))
+            for done in itertools.product((False, True), repeat=len(doubtful)):
+                found = dict(names)
+                for change, is_done in zip(doubtful, done, strict=True):
+                    found = _changed(found, change, synced) if is_done else found
+                yield found
+
+
+def _place(change: tuple[str, Path, Path | bytes | None]) -> Path:
+    return change[2] if isinstance(change[2], Path) else change[1]
+
+
+def _changed(
+    names: dict[Path, bytes], change: tuple[str, Path, Path | bytes | None], synced: dict[Path, bytes]
+) -> dict[Path, bytes]:
+    kind, path, target = change
+    if kind == "gone":
+        return {name: content for name, content in names.items() if name != path}
+    assert isinstance(target, Path)
+    return {**names, target: synced.get(path, b"")}
+
+
+def survives_power_cuts(piece: Piece, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Write version 2 over version 1 and read what each cut leaves; return the number of cuts that were tried."""
+    root = tmp_path / "w"
+    root.mkdir()
+    piece.write(root, 1)
+    with monkeypatch.context() as patched:
+        disk = Disk(root, patched)
+        piece.write(root, 2)
+    tried = 0
+    for tried, files in enumerate(disk.after_cuts(), 1):
+        after = tmp_path / f"after-{tried}"
+        for path, content in files.items():
+            (after / path).parent.mkdir(parents=True, exist_ok=True)
+            (after / path).write_bytes(content)
+        assert piece.read(after) in (1, 2)
+    assert piece.read(root) == 2
+    return tried
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_power_cut_leaves_the_old_or_the_new(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert survives_power_cuts(PIECES[name], tmp_path, monkeypatch) >= 4
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_control_without_syncing_before_the_name_a_cut_is_seen(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def careless(temporary: Path, path: Path) -> None:
+        temporary.replace(path)
+        files_module.sync_folder(path.parent)
+
+    monkeypatch.setattr(files_module, "publish", careless)
+    with pytest.raises(AssertionError):
+        survives_power_cuts(PIECES[name], tmp_path, monkeypatch)
+
+
+# --- no room ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond this: writes fail in the middle, as on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_full_disk_at_any_byte_leaves_what_was_there_and_no_litter(name: str, tmp_path: Path):
+    piece, refused = PIECES[name], 0
+    piece.write(tmp_path, 1)
+    largest = max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    for size in range(0, 3 * largest, max(1, largest // 40)):
+        try:
+            with room_for(size):
+                piece.write(tmp_path, 2)
+        except OSError as error:
+            assert error.errno == errno.EFBIG
+            refused += 1
+            assert piece.read(tmp_path) == 1
+        else:
+            assert piece.read(tmp_path) == 2
+            break
+        assert not list(tmp_path.rglob("*.tmp"))
+    assert refused >= 10
+    piece.write(tmp_path, 3)
+    assert piece.read(tmp_path) == 3, "and when there is room again all is as if nothing had happened"
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_an_error_at_the_nth_call_leaves_what_was_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    piece = PIECES[name]
+    piece.write(tmp_path, 1)
+    fsync = os.fsync
+    for failing in range(1, 20):
+        calls = itertools.count(1)
+
+        def broken(descriptor: int, calls: Iterator[int] = calls, failing: int = failing) -> None:
+            if next(calls) == failing:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", broken)
+        with contextlib.suppress(OSError):
+            piece.write(tmp_path, 2)
+        monkeypatch.setattr(os, "fsync", fsync)
+        assert piece.read(tmp_path) in (1, 2)
+        assert not list(tmp_path.rglob("*.tmp"))
+        if next(calls) <= failing:
+            return  # all of its calls were tried
+    pytest.fail("it syncs more than twenty times")
+
+
+def test_control_tinydbs_own_storage_loses_its_file_on_a_full_disk(tmp_path: Path):
+    path = tmp_path / "db.json"
+    base = TinyDB(path, storage=JSONStorage)
+    base.insert({"run_id": "a" * 1_000})
+    whole = path.read_bytes()
+    with room_for(len(whole) + 100), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        base.insert({"run_id": "b" * 1_000})
+        base.close()
+    assert path.read_bytes() != whole
+    with pytest.raises(ValueError, match=r"Expecting|Unterminated|Extra"):
+        TinyDB(path, storage=JSONStorage).all()
+
+
+def test_control_two_writers_with_tinydbs_own_storage_lose_a_run(tmp_path: Path):
+    one, other = (TinyDB(tmp_path / "db.json", storage=JSONStorage).storage for _ in range(2))
+    known = [storage.read() or {"runs": {}} for storage in (one, other)]
+    for number, (storage, tables) in enumerate(zip((one, other), known, strict=True)):
+        storage.write({"runs": {**tables["runs"], str(number): {"run_id": str(number)}}})
+    assert len(one.read()["runs"]) == 1, "the first writer's run is gone: hence one host a workspace"
+
+
+def test_a_journal_keeps_in_memory_what_has_no_room_and_writes_it_later(tmp_path: Path):
+    path = tmp_path / "journal.jsonl"
+    writer = journal.Journal(path)
+    events = [p.CheckpointSaved(runs=("a" * 40,), epoch=epoch) for epoch in range(60)]
+    for event in events[:10]:
+        assert writer.append(event) is None
+    with room_for(path.stat().st_size + 77):
+        told = [writer.append(event) for event in events[10:50]]
+        assert all(isinstance(error, OSError) for error in told[1:])
+    assert writer.append(events[50]) is None
+    for event in events[51:]:
+        writer.append(event)
+    writer.close()
+    read = journal.read(path)
+    assert list(read.events) == events
+    assert not read.damaged_lines

@@ -1,0 +1,199 @@
+"""What the commands of screens and command lines do to a workspace."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from engine import datasets, journal, pack, plan
+from engine import protocol as p
+from engine.clients import Client
+from engine.dispatch import Dispatch
+from engine.records import Records
+from engine.workspace import Workspace
+
+
+class Commands:
+    """Carries out commands, one at a time; what follows from them is published."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        records: Records,
+        dispatch: Dispatch,
+        publish: Callable[[p.AnyEvent], None],
+        leave: Callable[[str], Coroutine[object, object, None]],
+    ) -> None:
+        self._workspace, self._records, self._dispatch = workspace, records, dispatch
+        self._publish = publish
+        self._leave = leave
+        self._opening = 0
+        self._inspecting: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Data is being opened or runs are being imported."""
+        return self._opening > 0
+
+    async def do(self, command: p.AnyCommand, client: Client) -> None:
+        """Carry out a command of this client.
+
+        Raises:
+            ValueError: it cannot be done; one sentence says why.
+            OSError: the workspace cannot be read or written.
+        """
+        dispatch = self._dispatch
+        match command:
+            case p.OpenData():
+                await self._open_data(command)
+            case p.Submit():
+                self._submit(command)
+            case p.Pause():
+                dispatch.hold(command.runs or dispatch.order.runs, "paused")
+            case p.Resume():
+                dispatch.resume(command.runs)
+            case p.Cancel():
+                dispatch.hold(command.runs, "cancelled")
+            case p.Reprioritise():
+                dispatch.move(command.runs, command.place)
+            case p.Annotate():
+                self._records.annotate(p.Note(command.run_id, command.text, command.tags))
+            case p.Choose():
+                self._choose(command)
+            case p.Judge():
+                self._records.judge(command)
+            case p.Delete():
+                self._delete(command.runs)
+            case p.Restore():
+                self._restore(command.runs)
+            case p.ReadTrash():
+                client.tell(p.encode(p.TrashRead(results=tuple(self._workspace.discarded()))))
+                return
+            case p.Watch():
+                await self._watch(command.runs, client)
+                return
+            case p.CheckFiles():
+                found = await asyncio.to_thread(self._hashes, command.runs)
+                client.tell(p.encode(p.FilesChecked(found=found)))
+                return
+            case p.Inspect():
+                self._inspecting.add(task := asyncio.create_task(self._inspect(command, client)))
+                task.add_done_callback(self._inspecting.discard)
+                return
+            case p.Import():
+                await self._import(command)
+            case p.Shutdown():
+                await self._leave("Asked to end; what was training goes on at the next start.")
+                return
+        self._publish(p.QueueChanged(places=dispatch.places()))
+        dispatch.advance()
+
+    async def _open_data(self, command: p.OpenData) -> None:
+        """Describe data in a process of its own, and make it the workspace's."""
+        self._dispatch.warm_up()
+        self._opening += 1
+        try:
+            data = self._records.unchanged_data() if not command.source else None
+            if data is None:
+                source = command.source
+                if not source and self._records.data is not None and not self._records.data.is_demo:
+                    source = (self._records.data.train_path, self._records.data.test_path)
+                demo = self._workspace.demo_folder(command.demo_train, command.demo_test)
+                data = await datasets.describe(source, demo, (command.demo_train, command.demo_test))
+        finally:
+            self._opening -= 1
+        self._records.use(data)
+        self._dispatch.data[data.fingerprint] = data
+        self._publish(p.DataOpened(data=data, request=command.request))
+
+    def _submit(self, command: p.Submit) -> None:
+        sweep, dispatch = command.sweep, self._dispatch
+        if sweep.data not in dispatch.data:
+            raise ValueError(f"The data {sweep.data[:20]!r} is not open in this workspace; open it first.")
+        seeds = len(sweep.seeds) + (len(sweep.finalists.seeds) if sweep.finalists else 0)
+        if len(sweep.configurations) * seeds > datasets.MAX_RUNS:
+            raise ValueError(f"A sweep of more than {datasets.MAX_RUNS:,} runs; make it smaller.")
+        self._workspace.write_sweep(sweep)
+        for old in dispatch.supersede(sweep):
+            self._workspace.remove_sweep(old)
+        dispatch.let_wait(sweep)
+        lacking = tuple(spec.run_id for spec in dispatch.want(sweep))
+        self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking, request=command.request))
+
+    def _choose(self, command: p.Choose) -> None:
+        if command.run_id is not None and command.run_id not in self._dispatch.results:
+            raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
+        self._records.choose(command.question, command.run_id)
+
+    def _delete(self, runs: tuple[str, ...]) -> None:
+        busy = set(self._dispatch.started) & set(runs)
+        if busy:
+            raise ValueError("A run in training cannot be deleted; stop it first.")
+        for run_id in runs:
+            self._workspace.discard(run_id)
+            self._dispatch.forget(run_id)
+            self._publish(p.RunDeleted(run_id=run_id))
+        self._records.remove(set(runs))
+
+    def _restore(self, runs: tuple[str, ...]) -> None:
+        for run_id in runs:
+            if not self._workspace.restore(run_id):
+                raise ValueError(f"{run_id[:40]!r} is not in the trash.")
+            self._dispatch.held.pop(run_id, None)
+            result = self._workspace.result(run_id)
+            if result is not None:
+                self._dispatch.results[run_id] = result
+                self._publish(p.RunFinished(result=result))
+
+    async def _watch(self, runs: tuple[str, ...], client: Client) -> None:
+        for run_id in runs:
+            path = self._workspace.run_folder(run_id) / "journal.jsonl"
+            history, damaged = await asyncio.to_thread(journal.history, path)
+            client.tell(p.encode(p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)))
+
+    async def _import(self, command: p.Import) -> None:
+        """Take in the runs of a packed file; what is unfinished among them goes on once its data is open."""
+        dispatch, root = self._dispatch, self._workspace.root
+        if self._opening:
+            raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
+        self._opening += 1
+        try:
+            busy = frozenset(dispatch.started)
+            found = await asyncio.to_thread(pack.unpack, root, Path(command.path), busy=busy)
+        finally:
+            self._opening -= 1
+        results = [result for run_id in found.finished if (result := self._workspace.result(run_id))]
+        for result in results:
+            dispatch.take_in(result)
+            self._publish(p.RunFinished(result=result))
+        self._records.take_in(found.remarks, dispatch.results)
+        for sweep in found.sweeps:
+            if any(plan.is_other_choice(sweep, here) for here in dispatch.sweeps.values()):
+                continue  # the finalists are chosen here already
+            self._workspace.write_sweep(sweep)
+            lacking = tuple(spec.run_id for spec in dispatch.want(sweep))
+            self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking))
+        finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
+        self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
+
+    async def _inspect(self, command: p.Inspect, client: Client) -> None:
+        """Look beside everything else: it takes seconds, and the client's next commands don't wait for it."""
+        result = self._dispatch.results.get(command.run_id)
+        data = self._dispatch.data.get(result.spec.data) if result else self._records.data
+        try:
+            if data is None or (command.run_id and result is None):
+                raise ValueError(f"{command.run_id[:40]!r} is no finished run on data that is known here.")
+            file = self._workspace.run_folder(command.run_id) / "model.keras" if command.run_id else None
+            client.tell(await datasets.inspect(data, command.run_id, file))
+        except (ValueError, OSError) as error:
+            client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
+
+    def _hashes(self, runs: tuple[str, ...]) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        for run_id in runs:
+            try:
+                with (self._workspace.run_folder(run_id) / "model.keras").open("rb") as file:
+                    found[run_id] = hashlib.file_digest(file, "sha256").hexdigest()
+            except FileNotFoundError:
+                found[run_id] = None
+        return found

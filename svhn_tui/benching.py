@@ -17,8 +17,8 @@ from engine import protocol as p
 from engine.plan import Sweep, asked
 from engine.spec import Configuration, Network, Training
 from svhn_tui import words
-from svhn_tui.headless import connected, open_data
 from svhn_tui.presets import Presets
+from svhn_tui.session import connected, open_data
 
 
 async def bench(

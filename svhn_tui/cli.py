@@ -104,25 +104,25 @@ def run(
 @app.command()
 def status(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
     """Say how far every question is, and what is training now."""
-    from svhn_tui import headless
+    from svhn_tui import listing
 
-    carry_out(headless.print_status(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_status(workspace, load_presets(workspace), as_json=as_json))
 
 
 @app.command()
 def answers(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
     """Print the answers, each with how far it can be trusted."""
-    from svhn_tui import headless
+    from svhn_tui import listing
 
-    carry_out(headless.print_answers(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_answers(workspace, load_presets(workspace), as_json=as_json))
 
 
 @app.command()
 def runs(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
     """List the finished runs."""
-    from svhn_tui import headless
+    from svhn_tui import listing
 
-    carry_out(headless.print_runs(workspace, as_json=as_json))
+    carry_out(listing.print_runs(workspace, as_json=as_json))
 
 
 @app.command()
@@ -132,13 +132,13 @@ def evidence(
     as_json: JsonOption = False,
 ) -> None:
     """Say what the runs show about a multiple-choice question, each fact with its figures."""
-    from svhn_tui import headless
+    from svhn_tui import listing
 
     book = load_presets(workspace)
     asked = question_of(book, question)
     if not asked.evidence:
         fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
-    carry_out(headless.print_evidence(workspace, book, asked, as_json=as_json))
+    carry_out(listing.print_evidence(workspace, book, asked, as_json=as_json))
 
 
 @app.command()
@@ -148,13 +148,13 @@ def choose(
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose the run whose file a question hands in; the answer about that file follows."""
-    from svhn_tui import headless
+    from svhn_tui import actions
 
     book = load_presets(workspace)
     chosen = question_of(book, question)
     if chosen.kind != "training":
         fail(f"{chosen.id} hands in no trained file.", WRONG_USE)
-    carry_out(headless.choose(workspace, book, chosen, run))
+    carry_out(actions.choose(workspace, book, chosen, run))
 
 
 @app.command()
@@ -166,7 +166,7 @@ def finalists(
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose by hand which configurations go on to the second stage, and train them."""
-    from svhn_tui import headless
+    from svhn_tui import actions
 
     book = load_presets(workspace)
     asked = question_of(book, question)
@@ -174,15 +174,15 @@ def finalists(
         fail(f"{asked.id} has no second stage.", WRONG_USE)
     if wrong := [index for index in configurations or () if not 0 <= index < len(asked.networks)]:
         fail(f"{asked.id} has no configuration {wrong[0]}: 0 to {len(asked.networks) - 1}.", WRONG_USE)
-    carry_out(headless.choose_finalists(workspace, book, asked, tuple(sorted(set(configurations or ())))))
+    carry_out(actions.choose_finalists(workspace, book, asked, tuple(sorted(set(configurations or ())))))
 
 
 @app.command()
 def stop(workspace: WorkspaceOption = WORKSPACE) -> None:
     """Checkpoint what is training and end the workspace's background process; nothing is lost."""
-    from svhn_tui import headless
+    from svhn_tui import actions
 
-    carry_out(headless.stop(workspace))
+    carry_out(actions.stop(workspace))
 
 
 @app.command()
@@ -206,9 +206,9 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")], workspace: WorkspaceOption = WORKSPACE
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
-    from svhn_tui import headless
+    from svhn_tui import actions
 
-    carry_out(headless.export_to(folder, workspace, load_presets(workspace)))
+    carry_out(actions.export_to(folder, workspace, load_presets(workspace)))
 
 
 @app.command()
@@ -216,9 +216,9 @@ def pack(
     file: Annotated[Path, typer.Argument(help="The zip file to write.")], workspace: WorkspaceOption = WORKSPACE
 ) -> None:
     """Put all runs, checkpoints included but no data, into one zip file for another machine."""
-    from svhn_tui import headless
+    from svhn_tui import actions
 
-    carry_out(headless.pack_to(file, workspace))
+    carry_out(actions.pack_to(file, workspace))
 
 
 @app.command("import")
@@ -227,9 +227,9 @@ def import_runs(
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Take in the runs of a packed file: each once, checked; unfinished ones go on from their checkpoints."""
-    from svhn_tui import headless
+    from svhn_tui import actions
 
-    carry_out(headless.import_from(file, workspace))
+    carry_out(actions.import_from(file, workspace))
 
 
 @app.command()

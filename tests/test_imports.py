@@ -17,7 +17,12 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import svhn_tui.app", "import svhn_tui.cli, svhn_tui.headless", "import engine.host", "import engine.__main__"],
+    [
+        "import svhn_tui.app",
+        "import svhn_tui.cli, svhn_tui.headless, svhn_tui.actions, svhn_tui.listing",
+        "import engine.host",
+        "import engine.__main__",
+    ],
 )
 def test_nothing_heavy_is_loaded(statement: str):
     assert loaded_by(statement) & HEAVY == set()

@@ -126,8 +126,10 @@ class Host:
                 if not (self._workspace.run_folder(event.result.run_id) / "result.json").exists():
                     return  # deleted in this very moment
                 self._records.add([event.result])
-            case p.QueueChanged() | p.RunFailed() | p.RunPaused() | p.RunInterrupted() | p.EpochEnded():
+            case p.QueueChanged() | p.RunFailed() | p.RunPaused() | p.RunInterrupted():
                 self._records.is_changed = True
+            case p.EpochEnded():
+                self._records.has_progressed = True
             case _:
                 pass
         text = line or p.encode(event)
@@ -170,9 +172,9 @@ class Host:
             self._save()
             self.end_if_idle()
 
-    def _save(self) -> None:
+    def _save(self, *, is_last: bool = False) -> None:
         try:
-            self._records.save(self._dispatch.order, self._dispatch.times)
+            self._records.save(lambda: self._dispatch.order, self._dispatch.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
             if text not in self._complaints:
@@ -191,7 +193,7 @@ class Host:
     async def leave(self, reason: str) -> None:
         """Let the workers checkpoint, write everything, tell everybody, end."""
         await self._dispatch.leave()
-        self._save()
+        self._save(is_last=True)
         self._publish(p.HostEnded(reason=reason))
         for client in list(self._clients):
             await client.close()

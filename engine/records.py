@@ -1,11 +1,16 @@
 """What a workspace keeps beside the folders of its runs: the index, the user's words and choices, the data sets."""
 
+import time
 from collections.abc import Callable, Container, Iterable
 
 from engine import protocol as p
 from engine.pack import Remarks
 from engine.store import Store
 from engine.workspace import KnownData, Order, Remembered, Workspace
+
+PATIENCE = 50
+"""What follows from the run folders is written this many times more rarely than writing it takes: with 100,000 runs
+every half a minute instead of every second."""
 
 
 class Records:
@@ -30,6 +35,11 @@ class Records:
         self._store = Store(workspace.root / "runs.json")
         self.notes = self._store.notes()
         self.is_changed = bool(self._store.complaint)
+        """Something that only the user can say was said; it is saved soon."""
+        self.has_progressed = False
+        """Something happened that the run folders tell too; it is saved when its time has come."""
+        self._is_annotated = self.is_changed
+        self._due = 0.0
 
     @property
     def complaints(self) -> list[str]:
@@ -51,12 +61,12 @@ class Records:
     def add(self, results: Iterable[p.RunResult]) -> None:
         """Put finished runs into the index."""
         self._store.add(results)
-        self.is_changed = True
+        self.has_progressed = True
 
     def remove(self, run_ids: set[str]) -> None:
         """Drop runs from the index."""
         self._store.remove(run_ids)
-        self.is_changed = True
+        self.has_progressed = True
 
     def use(self, data: p.DataSet) -> None:
         """Make this the data in use."""
@@ -79,7 +89,7 @@ class Records:
         self._workspace.run_folder(note.run_id)
         self.notes[note.run_id] = note
         self._store.annotate(note)
-        self.is_changed = True
+        self.is_changed = self._is_annotated = True
         self._publish(p.NoteChanged(note=note))
 
     def choose(self, question: str, run_id: str | None) -> None:
@@ -123,22 +133,28 @@ class Records:
                 if statement.text not in known_here:
                     self.judge(p.Judge(question=question, statement=statement))
 
-    def save(self, order: Order, times: tuple[p.EpochTime, ...]) -> None:
-        """Write what changed.
+    def save(self, order: Callable[[], Order], times: tuple[p.EpochTime, ...], *, is_last: bool = False) -> None:
+        """Write what changed; the index, which may be long, when a note is new, its time has come, or never again.
 
         Raises:
             OSError: it could not be written; what was there is whole, and the change is kept for the next time.
         """
-        if not self.is_changed:
+        began = time.monotonic()
+        takes_index = self._is_annotated or (self.has_progressed and (is_last or began >= self._due))
+        if not self.is_changed and not takes_index:
             return
-        self._store.flush()
+        if takes_index:
+            self._store.flush()
         remembered = Remembered(
             data=self.data.fingerprint if self.data else "",
             known=self.known,
-            order=order,
+            order=order(),
             choices=self.choices,
             statements=self.statements,
             times=times,
         )
         self._workspace.remember(remembered)
         self.is_changed = False
+        if takes_index:
+            self._is_annotated = self.has_progressed = False
+            self._due = time.monotonic() + PATIENCE * (time.monotonic() - began)

@@ -5,10 +5,11 @@ import hashlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from engine import datasets, journal, pack, plan
+from engine import datasets, fleets, journal, pack, plan
 from engine import protocol as p
 from engine.clients import Client
 from engine.dispatch import Dispatch
+from engine.queue import Queue
 from engine.records import Records
 from engine.workspace import Workspace
 
@@ -20,11 +21,13 @@ class Commands:
         self,
         workspace: Workspace,
         records: Records,
+        queue: Queue,
         dispatch: Dispatch,
         publish: Callable[[p.AnyEvent], None],
         leave: Callable[[str], Coroutine[object, object, None]],
     ) -> None:
-        self._workspace, self._records, self._dispatch = workspace, records, dispatch
+        self._workspace, self._records = workspace, records
+        self._queue, self._dispatch = queue, dispatch
         self._publish = publish
         self._leave = leave
         self._opening = 0
@@ -42,20 +45,20 @@ class Commands:
             ValueError: it cannot be done; one sentence says why.
             OSError: the workspace cannot be read or written.
         """
-        dispatch = self._dispatch
+        queue, dispatch = self._queue, self._dispatch
         match command:
             case p.OpenData():
                 await self._open_data(command)
             case p.Submit():
                 self._submit(command)
             case p.Pause():
-                dispatch.hold(command.runs or dispatch.order.runs, "paused")
+                dispatch.hold(command.runs or queue.order.runs, "paused")
             case p.Resume():
-                dispatch.resume(command.runs)
+                queue.resume(command.runs)
             case p.Cancel():
                 dispatch.hold(command.runs, "cancelled")
             case p.Reprioritise():
-                dispatch.move(command.runs, command.place)
+                queue.move(command.runs, command.place)
             case p.Annotate():
                 self._records.annotate(p.Note(command.run_id, command.text, command.tags))
             case p.Choose():
@@ -82,10 +85,12 @@ class Commands:
                 return
             case p.Import():
                 await self._import(command)
+            case p.SetFleet():
+                self._set_fleet(command)
             case p.Shutdown():
                 await self._leave("Asked to end; what was training goes on at the next start.")
                 return
-        self._publish(p.QueueChanged(places=dispatch.places()))
+        self._publish(p.QueueChanged(places=queue.places()))
         dispatch.advance()
 
     async def _open_data(self, command: p.OpenData) -> None:
@@ -103,35 +108,41 @@ class Commands:
         finally:
             self._opening -= 1
         self._records.use(data)
-        self._dispatch.data[data.fingerprint] = data
+        self._queue.data[data.fingerprint] = data
         self._publish(p.DataOpened(data=data, request=command.request))
 
     def _submit(self, command: p.Submit) -> None:
-        sweep, dispatch = command.sweep, self._dispatch
-        if sweep.data not in dispatch.data:
+        sweep, queue = command.sweep, self._queue
+        if sweep.data not in queue.data:
             raise ValueError(f"The data {sweep.data[:20]!r} is not open in this workspace; open it first.")
         seeds = len(sweep.seeds) + (len(sweep.finalists.seeds) if sweep.finalists else 0)
         if len(sweep.configurations) * seeds > datasets.MAX_RUNS:
             raise ValueError(f"A sweep of more than {datasets.MAX_RUNS:,} runs; make it smaller.")
         self._workspace.write_sweep(sweep)
-        for old in dispatch.supersede(sweep):
+        for old in queue.supersede(sweep):
             self._workspace.remove_sweep(old)
-        dispatch.let_wait(sweep)
-        lacking = tuple(spec.run_id for spec in dispatch.want(sweep))
+        queue.let_wait(sweep)
+        lacking = tuple(spec.run_id for spec in queue.want(sweep))
         self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking, request=command.request))
 
+    def _set_fleet(self, command: p.SetFleet) -> None:
+        fleets.check(command.fleet)
+        self._records.keep_fleet(command.fleet)
+        self._dispatch.fleet = command.fleet
+        self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
+
     def _choose(self, command: p.Choose) -> None:
-        if command.run_id is not None and command.run_id not in self._dispatch.results:
+        if command.run_id is not None and command.run_id not in self._queue.results:
             raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
         self._records.choose(command.question, command.run_id)
 
     def _delete(self, runs: tuple[str, ...]) -> None:
-        busy = set(self._dispatch.started) & set(runs)
+        busy = set(self._queue.started) & set(runs)
         if busy:
             raise ValueError("A run in training cannot be deleted; stop it first.")
         for run_id in runs:
             self._workspace.discard(run_id)
-            self._dispatch.forget(run_id)
+            self._queue.forget(run_id)
             self._publish(p.RunDeleted(run_id=run_id))
         self._records.remove(set(runs))
 
@@ -139,10 +150,10 @@ class Commands:
         for run_id in runs:
             if not self._workspace.restore(run_id):
                 raise ValueError(f"{run_id[:40]!r} is not in the trash.")
-            self._dispatch.held.pop(run_id, None)
+            self._queue.held.pop(run_id, None)
             result = self._workspace.result(run_id)
             if result is not None:
-                self._dispatch.results[run_id] = result
+                self._queue.results[run_id] = result
                 self._publish(p.RunFinished(result=result))
 
     async def _watch(self, runs: tuple[str, ...], client: Client) -> None:
@@ -153,33 +164,33 @@ class Commands:
 
     async def _import(self, command: p.Import) -> None:
         """Take in the runs of a packed file; what is unfinished among them goes on once its data is open."""
-        dispatch, root = self._dispatch, self._workspace.root
+        queue, root = self._queue, self._workspace.root
         if self._opening:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._opening += 1
         try:
-            busy = frozenset(dispatch.started)
+            busy = frozenset(queue.started)
             found = await asyncio.to_thread(pack.unpack, root, Path(command.path), busy=busy)
         finally:
             self._opening -= 1
         results = [result for run_id in found.finished if (result := self._workspace.result(run_id))]
         for result in results:
-            dispatch.take_in(result)
+            queue.take_in(result)
             self._publish(p.RunFinished(result=result))
-        self._records.take_in(found.remarks, dispatch.results)
+        self._records.take_in(found.remarks, queue.results)
         for sweep in found.sweeps:
-            if any(plan.is_other_choice(sweep, here) for here in dispatch.sweeps.values()):
+            if any(plan.is_other_choice(sweep, here) for here in queue.sweeps.values()):
                 continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
-            lacking = tuple(spec.run_id for spec in dispatch.want(sweep))
+            lacking = tuple(spec.run_id for spec in queue.want(sweep))
             self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking))
         finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
     async def _inspect(self, command: p.Inspect, client: Client) -> None:
         """Look beside everything else: it takes seconds, and the client's next commands don't wait for it."""
-        result = self._dispatch.results.get(command.run_id)
-        data = self._dispatch.data.get(result.spec.data) if result else self._records.data
+        result = self._queue.results.get(command.run_id)
+        data = self._queue.data.get(result.spec.data) if result else self._records.data
         try:
             if data is None or (command.run_id and result is None):
                 raise ValueError(f"{command.run_id[:40]!r} is no finished run on data that is known here.")

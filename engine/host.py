@@ -25,6 +25,7 @@ from engine.clients import Client, is_from
 from engine.commands import Commands
 from engine.dispatch import Dispatch
 from engine.files import PRIVATE_FILE
+from engine.queue import Queue
 from engine.records import Records
 from engine.workspace import Workspace
 
@@ -48,16 +49,18 @@ class Host:
         self._workspace = workspace
         self._clients: set[Client] = set()
         self._records = Records(workspace, self._publish)
-        self._dispatch = Dispatch(workspace, devices.machine(), self._publish)
-        self._commands = Commands(workspace, self._records, self._dispatch, self._publish, self.leave)
+        self._queue = Queue(workspace)
+        self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
+        self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
         kept = self._records.kept
-        self._dispatch.data = {name: known.data for name, known in kept.known.items()}
-        self._dispatch.times, self._dispatch.held = kept.times, dict(kept.order.held)
-        self._dispatch.results = self._records.results()
+        self._queue.data = {name: known.data for name, known in kept.known.items()}
+        self._queue.times, self._queue.held = kept.times, dict(kept.order.held)
+        self._queue.results = self._records.results()
+        self._dispatch.fleet = kept.fleet
         for sweep in workspace.all_sweeps():
-            self._dispatch.supersede(sweep)
-            self._dispatch.want(sweep)
-        self._dispatch.arrange(kept.order)
+            self._queue.supersede(sweep)
+            self._queue.want(sweep)
+        self._queue.arrange(kept.order)
         self._complaints = self._records.complaints
 
     # --- clients -----------------------------------------------------------------------------------------------------
@@ -88,8 +91,8 @@ class Host:
 
     def _fresh(self) -> Iterator[p.AnyEvent]:
         """Tell the whole state."""
-        dispatch = self._dispatch
-        results = tuple(dispatch.results.values())
+        queue = self._queue
+        results = tuple(queue.results.values())
         yield p.Attached(
             workspace=str(self._workspace.root),
             host_pid=os.getpid(),
@@ -102,19 +105,20 @@ class Host:
         for start in range(0, len(results), RESULTS_AT_ONCE):
             yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
         yield p.RunsRead(notes=tuple(self._records.notes.values()))
-        for sweep in dispatch.sweeps.values():
+        for sweep in queue.sweeps.values():
             yield p.SweepSubmitted(sweep=sweep, missing=())
-        yield p.QueueChanged(places=dispatch.places())
-        yield from dispatch.workers()
-        for run_id, started in dispatch.started.items():
+        yield p.QueueChanged(places=queue.places())
+        yield p.FleetChanged(fleet=self._dispatch.fleet)
+        yield from self._dispatch.workers()
+        for run_id, started in queue.started.items():
             yield started
-            known = dispatch.histories.get(run_id, p.History())
+            known = queue.histories.get(run_id, p.History())
             if started.epoch and known.epochs <= started.epoch:
                 known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
             yield p.HistoryRead(run_id=run_id, history=known)
-        for run_id, reason in dispatch.reasons.items():
+        for run_id, reason in queue.reasons.items():
             yield p.RunFailed(run_id=run_id, reason=reason)
-        yield p.Timed(times=dispatch.times)
+        yield p.Timed(times=queue.times)
         for text in self._complaints:
             yield p.Noticed(text=text, severity="warning")
         yield p.CaughtUp()
@@ -163,7 +167,7 @@ class Host:
             if self._clients:
                 samples = await asyncio.to_thread(devices.sample)
                 self._publish(p.DeviceSampled(samples=samples, at=time.time()))
-                self._publish(p.Timed(times=self._dispatch.times))
+                self._publish(p.Timed(times=self._queue.times))
 
     async def save_changes(self) -> None:
         """Write what changed, at most once a second, and end when nothing is left to do."""
@@ -174,7 +178,7 @@ class Host:
 
     def _save(self, *, is_last: bool = False) -> None:
         try:
-            self._records.save(lambda: self._dispatch.order, self._dispatch.times, is_last=is_last)
+            self._records.save(lambda: self._queue.order, self._queue.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
             if text not in self._complaints:
@@ -187,7 +191,7 @@ class Host:
 
     def end_if_idle(self) -> None:
         """End when nobody is attached and nothing is to be trained."""
-        if not self._clients and not self._commands.is_busy and self._dispatch.is_idle:
+        if not self._clients and not self._commands.is_busy and self._queue.is_idle:
             self.ended.set()
 
     async def leave(self, reason: str) -> None:

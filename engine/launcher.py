@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine import fleets
 from engine import protocol as p
 from engine.placement import Slot
 from engine.spec import RunSpec
@@ -77,6 +78,7 @@ async def start(slot: Slot, log: Path) -> Worker:
     replaced = os.environ.get(WORKER_VARIABLE)
     command = shlex.split(replaced) if replaced else [sys.executable, "-m", MODULES[slot.trainer]]
     command += ["--name", slot.name, "--cores", ",".join(map(str, slot.cores))]
+    command = fleets.command_line(slot, command)
     environment = dict(os.environ)
     if slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)

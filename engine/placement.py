@@ -18,12 +18,23 @@ WORKER_BYTES = 1_500_000_000
 
 
 class Slot(NamedTuple):
-    """A place for a worker: a GPU, or CPU cores."""
+    """A place for a worker: a GPU or CPU cores of this machine, Slurm, or another box."""
 
     name: str
     cores: tuple[int, ...] = ()
     gpu: int | None = None
     trainer: str = "fast"
+    slurm: tuple[str, ...] | None = None
+    """Options of `srun` for it; None: it is not in Slurm's queue."""
+    box: str = ""
+    """Reached over ssh."""
+    is_staged: bool = False
+    """It sees another file system than the host: data and files travel over its pipe."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Slurm or another machine gives it its cores and GPUs."""
+        return self.slurm is not None or bool(self.box)
 
     @property
     def is_narrow(self) -> bool:

@@ -174,6 +174,24 @@ class EpochTime(msgspec.Struct, frozen=True):
     device: str = ""
 
 
+class Fleet(msgspec.Struct, frozen=True):
+    """Where workers run: on this machine, unless Slurm or other boxes are to be used."""
+
+    slurm: str | None = None
+    """Options of `srun`, as one would type them; None: Slurm is not used."""
+    ssh: tuple[str, ...] = ()
+    """Boxes, as one would name them to `ssh`: one worker each."""
+    workers: int = 0
+    """Slurm workers at a time; 0 is one."""
+    stage: bool = False
+    """Data and files travel over the workers' pipes: they see another file system than the host."""
+
+    @property
+    def is_local(self) -> bool:
+        """This machine alone trains."""
+        return self.slurm is None and not self.ssh
+
+
 # --- commands --------------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +303,12 @@ class Import(Command, frozen=True, kw_only=True):
     path: str
 
 
+class SetFleet(Command, frozen=True, kw_only=True):
+    """Train with these workers from now on; those that train elsewhere finish what they have."""
+
+    fleet: Fleet
+
+
 class Shutdown(Command, frozen=True, kw_only=True):
     """Checkpoint everything and end the host; the queue is kept for the next start."""
 
@@ -306,6 +330,7 @@ AnyCommand = (
     | CheckFiles
     | Inspect
     | Import
+    | SetFleet
     | Shutdown
 )
 
@@ -368,14 +393,33 @@ class RunQueued(Event, frozen=True, kw_only=True):
     place: Place
 
 
+class FleetChanged(Event, frozen=True, kw_only=True):
+    """Where workers run from now on."""
+
+    fleet: Fleet
+    request: str = ""
+
+
 class WorkerChanged(Event, frozen=True, kw_only=True):
-    """A worker's state, in a word and a sentence."""
+    """A worker's state, in a word and a sentence. `waiting`: in Slurm's queue. Times are seconds since 1970."""
 
     worker: str
     state: Literal["starting", "waiting", "ready", "training", "ended"]
     text: str = ""
+    """Why it waits or ended."""
     device: str = ""
+    """What trains, as JAX calls it."""
     pid: int = 0
+    node: str = ""
+    """The machine, where it is another one than the host's."""
+    gpu: str = ""
+    """The GPU of the node that it was given, as CUDA_VISIBLE_DEVICES names it."""
+    job: str = ""
+    """Slurm's number for it."""
+    expected_at: float | None = None
+    """When Slurm expects to start it."""
+    ends_at: float | None = None
+    """When its time is over."""
 
 
 class RunStarted(Event, frozen=True, kw_only=True):
@@ -547,6 +591,7 @@ AnyEvent = (
     | SweepSubmitted
     | QueueChanged
     | RunQueued
+    | FleetChanged
     | WorkerChanged
     | RunStarted
     | EpochEnded

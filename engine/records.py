@@ -30,6 +30,7 @@ class Records:
         self.statements = dict(self.kept.statements)
         self.data = self.known[self.kept.data].data if self.kept.data in self.known else None
         """The data set in use."""
+        self._fleet = self.kept.fleet
         self._workspace = workspace
         self._publish = publish
         self._store = Store(workspace.root / "runs.json")
@@ -79,6 +80,11 @@ class Records:
         if self.data is None or self.known[self.data.fingerprint].stamps != self._workspace.stamps(self.data):
             return None
         return self.data
+
+    def keep_fleet(self, fleet: p.Fleet) -> None:
+        """Remember where workers run."""
+        self._fleet = fleet
+        self.is_changed = True
 
     def annotate(self, note: p.Note) -> None:
         """Replace a run's note.
@@ -152,6 +158,7 @@ class Records:
             choices=self.choices,
             statements=self.statements,
             times=times,
+            fleet=self._fleet,
         )
         self._workspace.remember(remembered)
         self.is_changed = False

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.files import make_folder, set_aside, write_atomically
 from engine.plan import Sweep
-from engine.protocol import DataSet, EpochTime, RunResult, Statement
+from engine.protocol import DataSet, EpochTime, Fleet, RunResult, Statement
 from engine.spec import RunSpec
 
 Kind = TypeVar("Kind")
@@ -48,6 +48,7 @@ class Remembered(msgspec.Struct, frozen=True):
     choices: dict[str, str] = {}
     statements: dict[str, tuple[Statement, ...]] = {}
     times: tuple[EpochTime, ...] = ()
+    fleet: Fleet = Fleet()
 
 
 class Workspace:

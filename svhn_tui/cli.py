@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from engine.protocol import Fleet
 from svhn_tui import presets
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -85,9 +86,19 @@ def run(
     stop_after: Annotated[
         str | None, typer.Option(help="Checkpoint everything and leave after this long: 45m, 8h, 1h30m. Exit code 3.")
     ] = None,
+    slurm: Annotated[
+        str | None, typer.Option(help="Train through Slurm, with these options of srun: '--gres=gpu:1 --time=4:00:00'.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=1_000, help="Slurm workers at a time.")] = 1,
+    worker_ssh: Annotated[str | None, typer.Option(help="Train on these boxes over your own ssh: boxA,boxB.")] = None,
+    stage: Annotated[bool, typer.Option("--stage", help="Workers share no file system with this machine.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Train on this machine again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train what these questions still lack, the cheapest first, and print the answers."""
+    """Train what these questions still lack, the cheapest first, and print the answers.
+
+    Where it trains is kept in the workspace: --slurm, --worker-ssh or --local changes it for later runs too.
+    """
     from svhn_tui import headless, reporting
     from svhn_tui.progress import Overrides
 
@@ -97,7 +108,8 @@ def run(
     chosen = [question_of(book, name) for name in names_of(book, questions)]
     reporter = reporting.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after else None
-    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds)
+    fleet = fleet_of(slurm, workers, worker_ssh, stage=stage, local=local)
+    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet)
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 
 
@@ -315,6 +327,20 @@ def seconds_of(text: str) -> float:
         return words.seconds_of(text)
     except ValueError as error:
         fail(str(error), WRONG_USE)
+
+
+def fleet_of(slurm: str | None, workers: int, boxes: str | None, *, stage: bool, local: bool) -> Fleet | None:
+    """Return where to train, None where the workspace's own setting stays, or end as wrong use."""
+    if local or (slurm is not None and not slurm.strip()):
+        if boxes or (slurm or "").strip():
+            fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
+        return Fleet()
+    if slurm is None and boxes is None:
+        if stage or workers > 1:
+            fail("--workers and --stage go with --slurm or --worker-ssh.", WRONG_USE)
+        return None
+    named = tuple(box.strip() for box in (boxes or "").split(",") if box.strip())
+    return Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0, stage=stage)
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:

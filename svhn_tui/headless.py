@@ -36,6 +36,8 @@ class Wish(msgspec.Struct, frozen=True):
     on_interrupt: str | None = None
     stop_after: float | None = None
     """Seconds after which everything is checkpointed and left."""
+    fleet: p.Fleet | None = None
+    """Where to train; None: as before."""
 
 
 async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) -> int:
@@ -70,6 +72,11 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
 
 async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
     """Submit the sweeps, the cheapest first, and wait for their runs; return what went wrong, or nothing."""
+    if wish.fleet is not None:
+        await session.ask(p.SetFleet(fleet=wish.fleet, request="fleet"))
+        answer = await session.until(answers_to("fleet"))
+        if isinstance(answer, p.Refused):
+            return answer.reason
     data = await open_data(session, wish.source)
     if isinstance(data, str):
         return data

@@ -54,6 +54,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}
+    fleet: p.Fleet = p.Fleet()
     workers: Mapping[str, p.WorkerChanged] = {}
     devices: tuple[p.DeviceSample, ...] = ()
     times: tuple[p.EpochTime, ...] = ()
@@ -116,6 +117,8 @@ def apply(state: State, event: p.AnyEvent) -> State:
         case p.RunQueued():
             waiting = tuple(place for place in state.queue if place.run_id != event.place.run_id)
             return change(state, queue=(*waiting, event.place))
+        case p.FleetChanged():
+            return change(state, fleet=event.fleet)
         case p.WorkerChanged():
             return change(state, workers={**state.workers, event.worker: event})
         case p.RunStarted():

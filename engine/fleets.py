@@ -1,0 +1,111 @@
+"""Workers on other machines: what a fleet consists of, and the command lines that start it. Pure.
+
+A command line that runs elsewhere is the worker's own with a prefix: `srun ...` puts it into Slurm's queue,
+`python -m engine.relay ...` takes it to a box over ssh, or carries data and files where no file system is shared.
+"""
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+
+from engine.placement import Slot
+from engine.protocol import Fleet
+
+MAX_WORKERS = 1_000
+RELAY = (sys.executable, "-m", "engine.relay")
+BOX = re.compile(r"[\w.@:%\[\]-]{1,255}")
+
+PIPE_OPTIONS = {
+    "output": "o", "input": "i", "pty": "", "label": "l", "ntasks": "n", "ntasks-per-node": "", "ntasks-per-gpu": "",
+    "multi-prog": "", "test-only": "", "help": "h", "usage": "", "version": "V", "job-name": "J",
+}  # fmt: skip
+"""Options of `srun` that would break the worker's pipe, or that the host gives itself; the short form of each."""
+SHORT_FLAGS = "EHkKlOQsuvXZhV"
+"""Short options of `srun` that take no value, so that others may follow in the same word."""
+
+
+def check(fleet: Fleet) -> None:
+    """See that a fleet can be launched.
+
+    Raises:
+        ValueError: it cannot; one sentence says why.
+    """
+    if not 0 <= fleet.workers <= MAX_WORKERS:
+        raise ValueError(f"{fleet.workers} workers: 1 to {MAX_WORKERS:,} can be asked for.")
+    if fleet.workers and fleet.slurm is None:
+        raise ValueError("A number of workers is for Slurm; give --slurm and srun's options too.")
+    for box in fleet.ssh:
+        if not BOX.fullmatch(box) or box.startswith("-"):
+            raise ValueError(f"{box[:40]!r} is no box that ssh could reach; name boxes as you would for ssh.")
+    if len(set(fleet.ssh)) < len(fleet.ssh):
+        raise ValueError("A box is named twice; one worker a box is enough.")
+    if fleet.slurm is not None:
+        srun_options(fleet.slurm)
+
+
+def srun_options(text: str) -> tuple[str, ...]:
+    """Return options of `srun` as words.
+
+    Raises:
+        ValueError: they are no options, or the worker's pipe would not survive them.
+    """
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"srun's options cannot be read: {error}.") from error
+    may_be_value = False
+    for word in words:
+        if not word.startswith("-") or word.strip("-") == "":
+            if not may_be_value:
+                raise ValueError(f"{word[:40]!r} is no option of srun; the program to run is added by itself.")
+            may_be_value = False
+            continue
+        if refused := _pipe_option(word):
+            raise ValueError(f"srun's {refused} is not for a worker: its input and output are the pipe to it.")
+        may_be_value = "=" not in word
+    return words
+
+
+def _pipe_option(word: str) -> str:
+    """Return the option of `PIPE_OPTIONS` that a word is, or may be short for; else an empty text."""
+    if word.startswith("--"):
+        name = word[2:].partition("=")[0]
+        return next((f"--{known}" for known in PIPE_OPTIONS if known.startswith(name)), "")
+    refused = {short: f"--{name} (-{short})" for name, short in PIPE_OPTIONS.items() if short}
+    for letter in word[1:]:
+        if letter in refused:
+            return refused[letter]
+        if letter not in SHORT_FLAGS:
+            return ""  # what follows is its value
+    return ""
+
+
+def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
+    """Return every place of the fleet for a worker of this kind."""
+    found: list[Slot] = []
+    if fleet.slurm is not None:
+        options = srun_options(fleet.slurm)
+        for index in range(fleet.workers or 1):
+            found.append(Slot(f"slurm{index}", trainer=trainer, slurm=options, is_staged=fleet.stage))
+    for box in fleet.ssh:
+        found.append(Slot(box, trainer=trainer, box=box, is_staged=fleet.stage))
+    return tuple(found)
+
+
+def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> list[str]:
+    """Return the command line that runs a worker's own command line in its slot.
+
+    Args:
+        slot: where.
+        worker: the command line as it would be on this machine.
+        job_name: what Slurm calls the job, so that it can be found in Slurm's queue.
+    """
+    command = list(worker)
+    if slot.slurm is not None:
+        named = [f"--job-name={job_name}"] if job_name else []
+        command = ["srun", "-Q", "--unbuffered", "-n1", *slot.slurm, *named, *command]
+    if slot.box or slot.is_staged:
+        to = ["--box", slot.box] if slot.box else []
+        command = [*RELAY, *to, *(["--stage"] if slot.is_staged else []), "--", *command]
+    return command

@@ -1,0 +1,83 @@
+"""Where workers run: what is refused, and the command lines that start workers elsewhere."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import fleets
+from engine import protocol as p
+from engine.placement import Slot
+from engine.protocol import Fleet
+from tests.bridge import Bridge
+
+WORKER = ("python", "-m", "engine.worker", "--name", "slurm0")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("", []),
+        ("--partition=gpu --gres=gpu:1 --time=4:00:00", ["--partition=gpu", "--gres=gpu:1", "--time=4:00:00"]),
+        ("-p gpu -Qt 10 --exclusive", ["-p", "gpu", "-Qt", "10", "--exclusive"]),
+        ("--comment='a b; $(c)'", ["--comment=a b; $(c)"]),
+    ],
+)
+def test_options_of_srun_are_taken_as_they_are_typed(options: str, words: list[str]):
+    (slot,) = fleets.slots(Fleet(slurm=options))
+    line = fleets.command_line(slot, WORKER, job_name="svhn-1")
+    assert line == ["srun", "-Q", "--unbuffered", "-n1", *words, "--job-name=svhn-1", *WORKER]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("--output=x", "--output"), ("-o x", "--output"), ("-uo x", "--output"), ("--out x", "--output"),
+        ("--pty", "--pty"), ("-l", "--label"), ("--label", "--label"), ("-i none", "--input"), ("-n 2", "--ntasks"),
+        ("--ntasks=4", "--ntasks"), ("--job-name=x", "--job-name"), ("--test-only", "--test-only"),
+        ("bash -c evil", "'bash' is no option"), ("--gres=gpu:1 bash", "'bash' is no option"),
+        ("--time 5 bash", "'bash' is no option"), ("-- bash", "'--' is no option"), ("--comment='x", "cannot be read"),
+    ],
+)  # fmt: skip
+def test_options_that_would_break_the_pipe_are_refused_in_a_sentence(options: str, why: str):
+    with pytest.raises(ValueError, match=why):
+        fleets.check(Fleet(slurm=options))
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [Fleet(ssh=("-oProxyCommand=x",)), Fleet(ssh=("a b",)), Fleet(ssh=("",)), Fleet(ssh=("box", "box")),
+     Fleet(slurm="", workers=-1), Fleet(slurm="", workers=10_000), Fleet(workers=3)],
+)  # fmt: skip
+def test_what_is_no_fleet_is_refused(fleet: Fleet):
+    with pytest.raises(ValueError, match=r"\.$"):
+        fleets.check(fleet)
+
+
+def test_boxes_and_staged_workers_are_reached_through_the_relay():
+    staged, box = fleets.slots(Fleet(slurm="--gres=gpu:1", ssh=("me@box",), stage=True))
+    relay = [sys.executable, "-m", "engine.relay"]
+    assert fleets.command_line(staged, WORKER)[:5] == [*relay, "--stage", "--"]
+    assert fleets.command_line(box, WORKER) == [*relay, "--box", "me@box", "--stage", "--", *WORKER]
+    assert fleets.command_line(Slot("core0", (0,)), WORKER) == list(WORKER)
+
+
+def test_a_fleet_has_as_many_slots_as_workers():
+    assert [slot.name for slot in fleets.slots(Fleet(slurm="", workers=3))] == ["slurm0", "slurm1", "slurm2"]
+    assert [slot.name for slot in fleets.slots(Fleet(slurm=""))] == ["slurm0"]
+    assert fleets.slots(Fleet()) == ()
+
+
+def test_the_host_keeps_the_fleet_and_tells_whoever_attaches(tmp_path: Path):
+    fleet = Fleet(slurm="--gres=gpu:1", workers=2)
+    with Bridge(tmp_path) as bridge:
+        bridge.send(p.SetFleet(fleet=Fleet(slurm="--pty"), request="bad"))
+        refused = bridge.until(lambda state, event: getattr(event, "request", "") == "bad")
+        assert "--pty is not for a worker" in refused.reason
+        bridge.send(p.SetFleet(fleet=fleet))
+        bridge.until(lambda state, event: state.fleet == fleet)
+        bridge.end()
+    with Bridge(tmp_path) as later:
+        later.until_kind(p.CaughtUp)
+        assert later.state.fleet == fleet
+        later.end()

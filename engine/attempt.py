@@ -84,6 +84,8 @@ class Run:
         self.spec = spec
         self.run_id = spec.run_id
         self.folder = make_folder(workspace / "runs" / self.run_id)
+        if not (self.folder / "spec.json").exists():  # what a run is to train is said before anything is trained
+            write_atomically(self.folder / "spec.json", msgspec.json.encode(spec))
         self.journal = Journal(self.folder / "journal.jsonl")
         self.snapshot = checkpoint.load(self.folder)
         self.history = self.snapshot.history if self.snapshot else p.History()

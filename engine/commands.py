@@ -153,7 +153,7 @@ class Commands:
             self._queue.held.pop(run_id, None)
             result = self._workspace.result(run_id)
             if result is not None:
-                self._queue.results[run_id] = result
+                self._queue.take_in(result)
                 self._publish(p.RunFinished(result=result))
 
     async def _watch(self, runs: tuple[str, ...], client: Client) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 
-from engine import forecast, launcher
+from engine import launcher
 from engine import protocol as p
 from engine.launcher import Worker
 from engine.placement import Machine, Slot, next_group, slot_for
@@ -150,7 +150,7 @@ class Dispatch:
         if data is not None:
             seconds = event.seconds / len(event.runs) / side_by_side
             measured = p.EpochTime(configuration, data.train_images, seconds, worker.slot.name.rstrip("0123456789"))
-            self._queue.times = forecast.with_time(self._queue.times, measured)
+            self._queue.times.add(measured)
 
     async def leave(self) -> None:
         """Let every worker checkpoint and end."""

@@ -25,6 +25,7 @@ from engine.clients import Client, is_from
 from engine.commands import Commands
 from engine.dispatch import Dispatch
 from engine.files import PRIVATE_FILE
+from engine.forecast import Measured
 from engine.queue import Queue
 from engine.records import Records
 from engine.workspace import Workspace
@@ -49,12 +50,12 @@ class Host:
         self._workspace = workspace
         self._clients: set[Client] = set()
         self._records = Records(workspace, self._publish)
-        self._queue = Queue(workspace)
+        self._queue = Queue()
         self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
         kept = self._records.kept
         self._queue.data = {name: known.data for name, known in kept.known.items()}
-        self._queue.times, self._queue.held = kept.times, dict(kept.order.held)
+        self._queue.times, self._queue.held = Measured(kept.times), dict(kept.order.held)
         self._queue.results = self._records.results()
         self._dispatch.fleet = kept.fleet
         for sweep in workspace.all_sweeps():
@@ -118,7 +119,7 @@ class Host:
             yield p.HistoryRead(run_id=run_id, history=known)
         for run_id, reason in queue.reasons.items():
             yield p.RunFailed(run_id=run_id, reason=reason)
-        yield p.Timed(times=queue.times)
+        yield p.Timed(times=queue.times.medians)
         for text in self._complaints:
             yield p.Noticed(text=text, severity="warning")
         yield p.CaughtUp()
@@ -167,7 +168,7 @@ class Host:
             if self._clients:
                 samples = await asyncio.to_thread(devices.sample)
                 self._publish(p.DeviceSampled(samples=samples, at=time.time()))
-                self._publish(p.Timed(times=self._queue.times))
+                self._publish(p.Timed(times=self._queue.times.medians))
 
     async def save_changes(self) -> None:
         """Write what changed, at most once a second, and end when nothing is left to do."""
@@ -178,7 +179,7 @@ class Host:
 
     def _save(self, *, is_last: bool = False) -> None:
         try:
-            self._records.save(lambda: self._queue.order, self._queue.times, is_last=is_last)
+            self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
             if text not in self._complaints:

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from engine import forecast, plan
+from engine import plan
 from engine import protocol as p
+from engine.forecast import Forecast, Measured
 from engine.plan import Sweep
 from engine.spec import RunSpec
-from engine.workspace import Order, Workspace
+from engine.workspace import Order
 
 ATTEMPTS = 2
 """Times that a run's worker may die without one more epoch done, before the run counts as failed."""
@@ -17,12 +18,12 @@ ATTEMPTS = 2
 class Queue:
     """What waits, and what workers took of it."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self) -> None:
         self.results: dict[str, p.RunResult] = {}
         self.sweeps: dict[str, Sweep] = {}
         self.data: dict[str, p.DataSet] = {}
         """Data sets that can be trained on, by fingerprint."""
-        self.times: tuple[p.EpochTime, ...] = ()
+        self.times = Measured(())
         self.held: dict[str, str] = {}
         """Runs that are wanted but not to be trained now: `paused`, `cancelled` or `failed`."""
         self.active: dict[str, RunSpec] = {}
@@ -31,7 +32,6 @@ class Queue:
         """Of the active runs, for clients that attach meanwhile."""
         self.started: dict[str, p.RunStarted] = {}
         self.reasons: dict[str, str] = {}
-        self._workspace = workspace
         self._places: list[p.Place] = []
         self._deaths: dict[str, int] = {}
 
@@ -49,16 +49,14 @@ class Queue:
 
     def places(self) -> tuple[p.Place, ...]:
         """Return the queue, each run with its forecast."""
-        return tuple(
-            msgspec.structs.replace(place, forecast_seconds=self.forecast(place.spec)) for place in self._places
-        )
+        times = self.times.medians
+        forecasts = {name: Forecast(times, data.train_images, data.input_shape) for name, data in self.data.items()}
 
-    def forecast(self, spec: RunSpec) -> float | None:
-        """Return the seconds of the whole machine that a run will take."""
-        data = self.data.get(spec.data)
-        if data is None:
-            return None
-        return forecast.run_seconds(spec.configuration, data.train_images, data.input_shape, self.times)
+        def seconds(spec: RunSpec) -> float | None:
+            forecast = forecasts.get(spec.data)
+            return forecast.run_seconds(spec.configuration) if forecast else None
+
+        return tuple(msgspec.structs.replace(place, forecast_seconds=seconds(place.spec)) for place in self._places)
 
     def accuracies(self) -> dict[str, float]:
         """Test accuracy of each finished run."""
@@ -74,7 +72,6 @@ class Queue:
         for spec in lacking:
             if spec.run_id not in known and self.held.get(spec.run_id) not in ("cancelled", "failed"):
                 known.add(spec.run_id)
-                self._workspace.write_spec(spec)
                 paused = self.held.get(spec.run_id) == "paused"
                 self._places.append(p.Place(spec.run_id, spec, sweep.sweep_id, sweep.title, paused=paused))
         return lacking

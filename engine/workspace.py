@@ -1,6 +1,7 @@
 """The folder that holds everything: where each thing lies, and reading and writing it. Used by the host alone.
 
-State is derived: a run with `result.json` is finished; one with `spec.json` alone was asked for.
+State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; what only waits has no
+folder, and follows from the sweeps.
 """
 
 import contextlib
@@ -15,7 +16,6 @@ import msgspec
 from engine.files import make_folder, set_aside, write_atomically
 from engine.plan import Sweep
 from engine.protocol import DataSet, EpochTime, Fleet, RunResult, Statement
-from engine.spec import RunSpec
 
 Kind = TypeVar("Kind")
 
@@ -89,12 +89,6 @@ class Workspace:
         """Read a run's result; a damaged one is set aside, so that the run is trained again."""
         path = self.run_folder(run_id) / "result.json"
         return self._read(path, RunResult) if path.exists() else None
-
-    def write_spec(self, spec: RunSpec) -> None:
-        """Say what a run is to train, before anything is trained."""
-        folder = make_folder(self.run_folder(spec.run_id))
-        if not (folder / "spec.json").exists():
-            write_atomically(folder / "spec.json", msgspec.json.encode(spec))
 
     def write_sweep(self, sweep: Sweep) -> None:
         """Keep what was asked for."""

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from engine import forecast
 from engine import protocol as p
+from engine.forecast import Forecast
 from engine.plan import Sweep, asked
 from engine.spec import Configuration, Network, Training
 from svhn_tui import words
@@ -84,10 +84,8 @@ def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> d
             )
             for network in found["networks"]
         ]
-        seconds = sum(
-            forecast.run_seconds(spec.configuration, data.train_images, data.input_shape, times) for spec in specs
-        )
-        hours[side] = seconds / 3600
+        forecast = Forecast(times, data.train_images, data.input_shape)
+        hours[side] = sum(forecast.run_seconds(spec.configuration) for spec in specs) / 3600
     return hours
 
 

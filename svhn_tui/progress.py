@@ -1,18 +1,18 @@
 """How far a question is: which of its runs are done, what is missing, and how long that takes. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Literal
 
 import msgspec
 
-from engine import forecast, plan
+from engine import plan
+from engine.forecast import Forecast
 from engine.plan import FinalistRule, Sweep
 from engine.spec import Configuration, RunSpec, trainable_parameters
 from svhn_tui import words
 from svhn_tui.presets import Presets, Question
-from svhn_tui.state import State
+from svhn_tui.state import Live, State
 
 Status = Literal["done", "running", "partial", "missing", "code", "evidence"]
 MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "missing": "○", "code": "✓", "evidence": "·"}
@@ -78,14 +78,6 @@ class Progress(msgspec.Struct, frozen=True):
         return sum(known) if known else None
 
 
-class Whole(msgspec.Struct, frozen=True):
-    """How far several questions are together; runs that they share count once."""
-
-    done: int
-    needed: int
-    seconds_left: float
-
-
 def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
     """Return what a question needs trained on the data in use, with other settings where there are overrides."""
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
@@ -115,26 +107,16 @@ def progress_of(question: Question, book: Presets, state: State, overrides: Over
     if sweep is None:
         status: Status = "code" if question.kind == "code" else "evidence"
         return Progress(question, status, (), None, ())
-    accuracies = state.accuracies
-    asked = plan.asked(sweep, accuracies)
-    rows = tuple(_row(configuration, asked, state) for configuration in sweep.configurations)
-    missing = tuple(spec for spec in asked if spec.run_id not in accuracies)
-    return Progress(question, _status(rows), rows, sweep, missing)
-
-
-def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
-    """Add questions up; what trains at the same time is waited for once."""
-    asked: set[str] = set()
-    missing: dict[str, RunSpec] = {}
-    for progress in progresses:
-        asked.update(run_id for row in progress.rows for run_id in row.runs)
-        missing.update((spec.run_id, spec) for spec in progress.missing)
-    running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
-    waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
-    many = Counter(spec.configuration for spec in waiting)
-    each = {spec.configuration: spec for spec in waiting}
-    rest = sum(runs * _forecast(each[configuration], state) for configuration, runs in many.items())
-    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + rest)
+    runs: dict[Configuration, list[str]] = {configuration: [] for configuration in sweep.configurations}
+    missing = []
+    for spec in plan.asked(sweep, state.accuracies):
+        run_id = spec.run_id
+        runs[spec.configuration].append(run_id)
+        if run_id not in state.results:
+            missing.append(spec)
+    forecast = state.forecast
+    rows = tuple(_row(configuration, runs[configuration], state, forecast) for configuration in sweep.configurations)
+    return Progress(question, _status(rows), rows, sweep, tuple(missing))
 
 
 def rule_text(rule: FinalistRule) -> str:
@@ -157,9 +139,8 @@ def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
 
 def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
     """Order sweeps by the forecast of what they lack, so that answers come in early."""
-    return sorted(
-        sweeps, key=lambda sweep: sum(_forecast(spec, state) for spec in plan.missing(sweep, state.accuracies))
-    )
+    forecast, accuracies = state.forecast, state.accuracies
+    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, accuracies), forecast))
 
 
 def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
@@ -167,7 +148,7 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     accuracies = state.accuracies
     asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, accuracies)}
     lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
-    seconds = sum(_forecast(spec, state) for spec in lacking)
+    seconds = _seconds(lacking, state.forecast)
     text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
     text += f", about {words.duration(seconds)}" if lacking else ""
     open_places = sum(
@@ -178,37 +159,33 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     return f"{text}; then up to {open_places} more for the finalists" if open_places else text
 
 
-def _forecast(spec: RunSpec, state: State) -> float:
-    data = state.data
-    if data is None:
-        return 0.0
-    return forecast.run_seconds(spec.configuration, data.train_images, data.input_shape, state.times)
+def _seconds(specs: Iterable[RunSpec], forecast: Forecast | None) -> float:
+    return sum(forecast.run_seconds(spec.configuration) for spec in specs) if forecast else 0.0
 
 
-def _row(configuration: Configuration, asked: Sequence[RunSpec], state: State) -> Row:
-    runs = tuple(spec.run_id for spec in asked if spec.configuration == configuration)
+def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
     finished = [state.results[run_id] for run_id in runs if run_id in state.results]
+    running = [live for run_id in runs if (live := state.live.get(run_id)) and live.status == "running"]
     shape = state.data.input_shape if state.data else (3, 32, 32)
     return Row(
         configuration=configuration,
-        runs=runs,
+        runs=tuple(runs),
         done=len(finished),
         accuracies=tuple(result.test_accuracy for result in finished),
         parameters=trainable_parameters(configuration.network, shape),
-        running=sum(run_id in state.running for run_id in runs),
-        seconds_left=_seconds_left(runs, configuration, state),
+        running=len(running),
+        seconds_left=_seconds_left(configuration, running, len(runs) - len(finished) - len(running), forecast),
     )
 
 
-def _seconds_left(runs: Sequence[str], configuration: Configuration, state: State) -> float | None:
+def _seconds_left(
+    configuration: Configuration, running: Sequence[Live], waiting: int, forecast: Forecast | None
+) -> float | None:
     """Add up what the running ones still need and the forecast of those that are yet to start."""
-    data = state.data
-    if data is None:
+    if forecast is None:
         return None
-    running = [live.seconds_left for run_id in runs if (live := state.running.get(run_id))]
-    waiting = sum(run_id not in state.results and run_id not in state.running for run_id in runs)
-    each = forecast.run_seconds(configuration, data.train_images, data.input_shape, state.times) if waiting else 0.0
-    return sum(seconds for seconds in running if seconds is not None) + waiting * each
+    each = forecast.run_seconds(configuration) if waiting else 0.0
+    return sum(live.seconds_left or 0.0 for live in running) + waiting * each
 
 
 def _status(rows: Sequence[Row]) -> Status:

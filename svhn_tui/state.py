@@ -8,6 +8,7 @@ from typing import TypeVar, assert_never
 import msgspec
 
 from engine import protocol as p
+from engine.forecast import Forecast
 from engine.plan import Sweep, is_other_choice
 from engine.spec import RunSpec
 
@@ -72,6 +73,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def running(self) -> dict[str, Live]:
         """The runs that are being trained."""
         return {run_id: live for run_id, live in self.live.items() if live.status == "running"}
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """How long runs on the data in use will take."""
+        data = self.data
+        return Forecast(self.times, data.train_images, data.input_shape) if data else None
 
     def as_chosen(self, sweep: Sweep) -> Sweep:
         """Return the sweep with the finalists that were chosen by hand, where that was done."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from engine import protocol as p
-from engine.files import write_atomically
+from engine.files import make_folder, write_atomically
 from engine.spec import RunSpec, trainable_parameters
 
 
@@ -45,7 +45,8 @@ def main() -> None:
             tell(p.EpochEnded(group=command.group, runs=runs, epoch=epoch, loss=many, accuracy=many, test_loss=many,
                               test_accuracy=many, seconds=0.01, images_per_second=1e6))  # fmt: skip
         for spec in command.specs:
-            folder = Path(command.workspace) / "runs" / spec.run_id
+            folder = make_folder(Path(command.workspace) / "runs" / spec.run_id)
+            write_atomically(folder / "spec.json", msgspec.json.encode(spec))
             accuracy = accuracies.get(spec.configuration.network.label, 0.5)
             result = result_of(spec, command.data, accuracy, folder)
             write_atomically(folder / "result.json", msgspec.json.encode(result))

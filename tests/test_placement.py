@@ -4,6 +4,7 @@ import pytest
 
 from engine import forecast
 from engine import protocol as p
+from engine.forecast import Forecast, Measured
 from engine.placement import Machine, Slot, next_group
 from engine.spec import Configuration, Network, RunSpec, Training
 
@@ -59,14 +60,21 @@ def test_plain_fit_has_a_slot_of_its_own_kind():
 
 def test_forecasts_follow_what_was_measured():
     hidden = Configuration(Network((256,), "relu"), Training(epochs=10))
-    before = forecast.run_seconds(hidden, 50_000, SHAPE, ())
+    before = Forecast((), 50_000, SHAPE).run_seconds(hidden)
     assert 1 < before < 60
-    times: tuple[p.EpochTime, ...] = ()
+    measured = Measured(())
     for seconds in (9.0, 0.5, 0.51, 0.49):  # the first is an outlier
-        times = forecast.with_time(times, p.EpochTime(hidden, 50_000, seconds))
-    assert forecast.run_seconds(hidden, 50_000, SHAPE, times) == pytest.approx(1 + 10 * 0.5, rel=0.2)
-    assert forecast.run_seconds(hidden, 5_000, SHAPE, times) == pytest.approx(1 + 0.5, rel=0.2)
-    larger = forecast.epoch_seconds(WIDE, 50_000, SHAPE, times)
+        measured.add(p.EpochTime(hidden, 50_000, seconds))
+    for times in (measured.times, measured.medians):
+        after = Forecast(times, 50_000, SHAPE)
+        assert after.run_seconds(hidden) == pytest.approx(1 + 10 * 0.5, rel=0.2)
+        assert Forecast(times, 5_000, SHAPE).run_seconds(hidden) == pytest.approx(1 + 0.5, rel=0.2)
+    larger = after.epoch_seconds(WIDE)
     assert 1.5 < larger < 3.0, "an unknown network is scaled from the nearest known one"
-    assert len(times) == 4
-    assert len(forecast.with_time((*times, times[0], times[1]), times[2])) == forecast.RECENT
+    assert (len(measured.times), len(measured.medians)) == (4, 1)
+    for seconds in (0.5, 0.6):
+        measured.add(p.EpochTime(hidden, 50_000, seconds))
+    assert [time.seconds for time in Measured(measured.times).times] == [0.5, 0.51, 0.49, 0.5, 0.6]
+    for units in range(1, 2 * forecast.KINDS):
+        measured.add(p.EpochTime(Configuration(Network((units,), "relu")), 50_000, 0.1))
+    assert len(measured.medians) == forecast.KINDS, "a grid of thousands of networks does not fill every message"

@@ -100,6 +100,7 @@ def test_a_finished_run_leaves_its_files_and_no_checkpoint(demo_folder: Path, tm
         "journal.jsonl",
         "model.keras",
         "result.json",
+        "spec.json",
     ]
 
 

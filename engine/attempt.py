@@ -139,7 +139,7 @@ class Attempts:
             traceback.print_exc()
             ended = {run.run_id for run in runs if run.let_go}
             for run_id in (spec.run_id for spec in task.specs if spec.run_id not in ended):
-                self._tell(p.RunFailed(run_id=run_id, reason=in_words(error)))
+                self._tell(failed(run_id, error))
 
     def _train_alike(self, task: p.Train, runs: list[Run], images: Images) -> None:
         """Train runs that have the same number of epochs behind them, as one group."""
@@ -264,7 +264,7 @@ class Attempts:
                         raise
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
-            self._tell(p.RunFailed(run_id=run.run_id, reason=in_words(error)))
+            self._tell(failed(run.run_id, error))
         with contextlib.suppress(OSError):
             run.journal.close()
 
@@ -322,13 +322,22 @@ class Attempts:
             os.dup2(log.fileno(), 2)
 
 
-def in_words(error: Exception) -> str:
+def failed(run_id: str, error: Exception) -> p.RunFailed:
     """Say what went wrong as a user would want to hear it; the traceback is in the run's `engine.log`."""
     text = (str(error).splitlines() or [""])[0][:300]
-    if isinstance(error, DataError):
-        return text
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
-        return "Out of memory on the device; free some, or train fewer runs side by side."
-    if isinstance(error, OSError):
-        return f"{error.filename or 'A file'} cannot be written or read: {error.strerror}."
-    return f"{type(error).__name__}: {text}; engine.log in the run's folder says more."
+    match error:
+        case DataError():
+            reason = text
+        case OSError():
+            reason = f"{error.filename or 'A file'} cannot be written or read: {error.strerror}."
+        case _ if is_out_of_memory(error):
+            return p.RunFailed(run_id=run_id, reason="The device's memory is full.", out_of_memory=True)
+        case _:
+            reason = f"{type(error).__name__}: {text}; engine.log in the run's folder says more."
+    return p.RunFailed(run_id=run_id, reason=reason)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Recognise Python's error, XLA's and TensorFlow's."""
+    exhausted = "RESOURCE_EXHAUSTED" in str(error) or type(error).__name__ == "ResourceExhaustedError"
+    return isinstance(error, MemoryError) or exhausted

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from engine import launcher
 from engine import protocol as p
-from engine.launcher import Worker
+from engine.launcher import Death, Worker
 from engine.placement import Machine, Slot, next_group, slot_for
 from engine.queue import Queue
 from engine.spec import Configuration, RunSpec
@@ -58,7 +58,7 @@ class Dispatch:
         while not self._is_leaving and (ready := self._queue.ready()):
             busy = {slot for slot, worker in self._workers.items() if worker.training}
             shape = self._queue.data[ready[0].spec.data].input_shape
-            found = next_group(ready, self._machine, shape, busy)
+            found = next_group(ready, self._machine, shape, busy, self._queue.setbacks.lanes)
             if found is None:
                 return
             slot, places = found
@@ -72,6 +72,7 @@ class Dispatch:
         specs = tuple(place.spec for place in places)
         worker.runs |= {spec.run_id: spec for spec in specs}
         worker.training |= {spec.run_id for spec in specs}
+        worker.lanes = len(specs)
         self._queue.take(places)
         group = f"{worker.slot.name}-{specs[0].run_id}"
         data = self._queue.data[specs[0].data]
@@ -96,44 +97,59 @@ class Dispatch:
         self.advance()
 
     async def _follow(self, worker: Worker) -> None:
-        status = await worker.follow(self._told)
+        death = await worker.follow(self._told)
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
         self._publish(p.WorkerChanged(worker=worker.slot.name, state="ended", pid=worker.pid), None)
-        for run_id, spec in worker.runs.items():
-            self._orphaned(run_id, spec, launcher.death(status))
+        blamed = worker.training or set(worker.runs)  # those whose files are being written while others train are not
+        for run_id, spec in reversed(worker.runs.items()):  # each goes to the head of the queue
+            self._queue.let_go(run_id)
+            result = self._workspace.result(run_id)
+            if result is not None:  # the end was reached and only the word of it was lost
+                self._pass_on(p.RunFinished(result=result))
+            elif run_id in blamed:
+                self._pass_on(self._set_back(worker, spec, death))
+            else:
+                self._queue.put_back(spec)
+                self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
         self._publish(p.QueueChanged(places=self._queue.places()), None)
         self.advance()
 
-    def _orphaned(self, run_id: str, spec: RunSpec, reason: str) -> None:
-        """A worker died with this run: it goes back to the head of the queue, or fails when that happens again."""
-        self._queue.let_go(run_id)
-        result = self._workspace.result(run_id)
-        if result is not None:  # the end was reached and only the word of it was lost
-            self._told_end(p.RunFinished(result=result))
-        elif self._queue.has_failed(run_id) and not self._is_leaving:
-            self._told_end(p.RunFailed(run_id=run_id, reason=reason))
-        else:
-            self._told_end(p.RunInterrupted(run_id=run_id, reason=reason))
-            self._queue.put_back(spec)
-
-    def _told_end(self, event: p.AnyEvent) -> None:
-        self._queue.fold(event)
-        self._publish(event, None)
+    def _set_back(self, worker: Worker, spec: RunSpec, death: Death) -> p.RunFailed | p.RunInterrupted:
+        """A run came back without a result: it is tried again, or fails when that happens again and again."""
+        setbacks, reason = self._queue.setbacks, death.reason
+        again = setbacks.is_tried_again(spec.run_id, out_of_memory=death.out_of_memory) or self._is_leaving
+        if death.out_of_memory:
+            fewer = setbacks.ran_out(spec.configuration, worker.lanes)
+            beside = f", {fewer} at a time instead of {worker.lanes}" if worker.lanes > 1 else ""
+            reason += f" It is tried once more{beside}." if again else " It was tried again in vain; free some memory."
+        if not again:
+            return p.RunFailed(run_id=spec.run_id, reason=reason, out_of_memory=death.out_of_memory)
+        self._queue.put_back(spec)
+        return p.RunInterrupted(run_id=spec.run_id, reason=reason)
 
     def _told(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
         self._note_progress(worker, event)
+        if not isinstance(event, p.RunFinished | p.RunFailed | p.RunPaused | p.RunInterrupted):
+            self._pass_on(event, line)
+            self.advance()
+            return
+        run_id = event.result.run_id if isinstance(event, p.RunFinished) else event.run_id
+        spec = worker.runs.pop(run_id, None)
+        self._queue.let_go(run_id)
+        if isinstance(event, p.RunFailed) and event.out_of_memory and spec is not None:
+            event = self._set_back(worker, spec, Death(event.reason, out_of_memory=True))
+            line = p.encode(event)
+        elif isinstance(event, p.RunPaused | p.RunInterrupted) and spec is not None:
+            self._queue.put_back(spec)  # it may have been resumed, or asked for again, before it was let go
+        worker.training.discard(run_id)
+        self._pass_on(event, line)
+        self._publish(p.QueueChanged(places=self._queue.places()), None)
+        self.advance()
+
+    def _pass_on(self, event: p.AnyEvent, line: bytes | None = None) -> None:
         self._queue.fold(event)
         self._publish(event, line)
-        if isinstance(event, p.RunFinished | p.RunFailed | p.RunPaused | p.RunInterrupted):
-            run_id = event.result.run_id if isinstance(event, p.RunFinished) else event.run_id
-            spec = worker.runs.pop(run_id, None)
-            worker.training.discard(run_id)
-            self._queue.let_go(run_id)
-            if spec is not None and isinstance(event, p.RunPaused):
-                self._queue.put_back(spec, paused=True)
-            self._publish(p.QueueChanged(places=self._queue.places()), None)
-        self.advance()
 
     def _note_progress(self, worker: Worker, event: p.AnyEvent) -> None:
         if not isinstance(event, p.EpochEnded):
@@ -141,7 +157,8 @@ class Dispatch:
         specs = [worker.runs[run_id] for run_id in event.runs if run_id in worker.runs]
         if not specs:
             return
-        self._queue.live_on(event.runs)
+        for run_id in event.runs:
+            self._queue.setbacks.got_to(run_id, event.epoch)
         configuration = specs[0].configuration
         if event.epoch == configuration.training.epochs:
             worker.training -= set(event.runs)  # their files are written while the next group trains

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +24,13 @@ LEAVE_SECONDS = 60.0
 """How long a worker may take to write its checkpoint when it is told to leave."""
 
 
+class Death(NamedTuple):
+    """How a worker ended, in words."""
+
+    reason: str
+    out_of_memory: bool = False
+
+
 class Worker:
     """One worker process and the groups that were sent to it."""
 
@@ -32,7 +40,10 @@ class Worker:
         """Sent and not ended yet, those included whose files are being written."""
         self.training: set[str] = set()
         """Of those, the ones whose epochs are not all done."""
+        self.lanes = 1
+        """Runs of the group that was sent last."""
         self.is_leaving = False
+        self._oom_kills = oom_kills()
         self._process = process
 
     @property
@@ -45,8 +56,8 @@ class Worker:
         if self._process.stdin is not None:
             self._process.stdin.write(p.encode(command))
 
-    async def follow(self, told: Callable[["Worker", p.AnyEvent, bytes], None]) -> int:
-        """Hand on its events until its pipe ends; return the exit status, negative for a signal."""
+    async def follow(self, told: Callable[["Worker", p.AnyEvent, bytes], None]) -> "Death":
+        """Hand on its events until its pipe ends; return how it ended."""
         assert self._process.stdout is not None
         while True:
             try:
@@ -54,7 +65,7 @@ class Worker:
             except ValueError:
                 continue  # longer than any message: dropped by asyncio
             if not line:
-                return await self._process.wait()
+                return death(await self._process.wait(), oom_kills() - self._oom_kills)
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
                 told(self, p.decode_event(line), line)
 
@@ -95,10 +106,26 @@ async def start(slot: Slot, log: Path) -> Worker:
     return Worker(slot, process)
 
 
-def death(status: int) -> str:
-    """Say how a worker ended."""
-    if status == -signal.SIGKILL:
-        return "The worker was killed (signal 9), by hand or because the machine ran out of memory."
+def death(status: int, oom_kills: int = 0) -> Death:
+    """Say how a worker ended.
+
+    Args:
+        status: its exit code, negative for a signal.
+        oom_kills: processes of this machine that the kernel killed for memory meanwhile.
+    """
+    if status == -signal.SIGKILL and oom_kills > 0:
+        return Death("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
+    if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
     if status < 0:
-        return f"The worker was ended by {signal.Signals(-status).name}."
-    return f"The worker ended with exit code {status}; engine.log in the run's folder says more."
+        return Death(f"The worker was ended by {signal.Signals(-status).name}.")
+    return Death(f"The worker ended with exit code {status}; engine.log in the run's folder says more.")
+
+
+def oom_kills() -> int:
+    """Count the processes that the kernel killed for memory since the machine started; 0 where it does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

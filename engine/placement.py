@@ -5,7 +5,8 @@ on a core of its own; a large one is bound by memory and takes all cores. On GPU
 lanes of one group.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from engine.protocol import Place
@@ -78,11 +79,16 @@ def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int
 
 
 def next_group(
-    queue: Sequence[Place], machine: Machine, input_shape: tuple[int, int, int], busy: Collection[Slot]
+    queue: Sequence[Place],
+    machine: Machine,
+    input_shape: tuple[int, int, int],
+    busy: Collection[Slot],
+    fitting: Mapping[Configuration, int] = MappingProxyType({}),
 ) -> tuple[Slot, tuple[Place, ...]] | None:
     """Return the group to start now and its slot, or None while the head of the queue has to wait.
 
     The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
+    `fitting` says how many runs of a configuration fit side by side, where that is less than the machine's lanes.
     """
     waiting = [place for place in queue if not place.paused]
     if not waiting:
@@ -93,7 +99,7 @@ def next_group(
     for slot in slots(configuration, machine, input_shape):
         if slot in busy or used & set(slot.cores):
             continue
-        lanes = machine.lanes if slot.gpu is not None else 1
+        lanes = min(machine.lanes, fitting.get(configuration, machine.lanes)) if slot.gpu is not None else 1
         alike = [place for place in waiting if place.spec.configuration == configuration]
         return slot, tuple(alike[:lanes])
     return None

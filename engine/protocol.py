@@ -462,10 +462,12 @@ class RunFinished(Event, frozen=True, kw_only=True):
 
 
 class RunFailed(Event, frozen=True, kw_only=True):
-    """A run ended without a result; it is not tried again until `Resume`."""
+    """A run ended without a result; it is not tried again until `Resume`. The host tries one that ran `out_of_memory`
+    again by itself, with fewer side by side, before it says so."""
 
     run_id: str
     reason: str
+    out_of_memory: bool = False
 
 
 class RunInterrupted(Event, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """The queue: what is to be trained, in which order, what is held, and what is known of each run. Knows no worker."""
 
 from collections.abc import Iterable
+from itertools import takewhile
 
 import msgspec
 
@@ -8,11 +9,9 @@ from engine import plan
 from engine import protocol as p
 from engine.forecast import Forecast, Measured
 from engine.plan import Sweep
+from engine.setbacks import Setbacks
 from engine.spec import RunSpec
 from engine.workspace import Order
-
-ATTEMPTS = 2
-"""Times that a run's worker may die without one more epoch done, before the run counts as failed."""
 
 
 class Queue:
@@ -32,8 +31,8 @@ class Queue:
         """Of the active runs, for clients that attach meanwhile."""
         self.started: dict[str, p.RunStarted] = {}
         self.reasons: dict[str, str] = {}
+        self.setbacks = Setbacks()
         self._places: list[p.Place] = []
-        self._deaths: dict[str, int] = {}
 
     # --- what is known -----------------------------------------------------------------------------------------------
 
@@ -141,7 +140,7 @@ class Queue:
 
     def _release(self, run_id: str) -> None:
         self.held.pop(run_id, None)
-        self._deaths.pop(run_id, None)
+        self.setbacks.forget(run_id)
         self.reasons.pop(run_id, None)
 
     # --- what workers take and give back ------------------------------------------------------------------------------
@@ -160,21 +159,16 @@ class Queue:
         """Take note that no worker has the run any more."""
         self.active.pop(run_id, None)
 
-    def put_back(self, spec: RunSpec, *, paused: bool = False) -> None:
-        """Put a run that was let go at the head, if it is still wanted and held for no other reason than `paused`."""
-        sweep = next((some for some in self.sweeps.values() if spec in plan.asked(some, self.accuracies())), None)
-        if sweep is not None and self.held.get(spec.run_id) == ("paused" if paused else None):
-            self._places.insert(0, p.Place(spec.run_id, spec, sweep.sweep_id, sweep.title, paused=paused))
-
-    def has_failed(self, run_id: str) -> bool:
-        """Count a death of the run's worker; say whether it was one too many."""
-        self._deaths[run_id] = self._deaths.get(run_id, 0) + 1
-        return self._deaths[run_id] >= ATTEMPTS
-
-    def live_on(self, runs: Iterable[str]) -> None:
-        """Forget earlier deaths: an epoch more is done."""
-        for run_id in runs:
-            self._deaths.pop(run_id, None)
+    def put_back(self, spec: RunSpec) -> None:
+        """Put a run that was let go at the head, behind earlier seeds of its kind, if it is still wanted."""
+        why, accuracies = self.held.get(spec.run_id), self.accuracies()
+        sweep = next((some for some in self.sweeps.values() if spec in plan.asked(some, accuracies)), None)
+        if sweep is None or why in ("cancelled", "failed"):
+            return
+        alike = takewhile(lambda place: place.spec.configuration == spec.configuration, self._places)
+        earlier = sum(place.spec.seed < spec.seed for place in alike)
+        place = p.Place(spec.run_id, spec, sweep.sweep_id, sweep.title, paused=why == "paused")
+        self._places.insert(earlier, place)
 
     def fold(self, event: p.AnyEvent) -> None:
         """Keep what clients that attach later have to be told."""

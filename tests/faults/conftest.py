@@ -1,0 +1,69 @@
+"""Counts what the fault suite injects and what it finds broken, and prints the table at the end."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass
+class Fault:
+    """A row of the table: how often a fault was injected, and the runs or files that were not as they should be."""
+
+    name: str
+    injected: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: int = 0
+
+    def found(self, *, lost: int = 0, doubled: int = 0, wrong: int = 0) -> None:
+        """Count what a look at the disk found, and fail the test when it is anything at all."""
+        self.lost, self.doubled, self.wrong = self.lost + lost, self.doubled + doubled, self.wrong + wrong
+        assert (lost, doubled, wrong) == (0, 0, 0), f"{self.name}: {lost} lost, {doubled} doubled, {wrong} wrong"
+
+
+Tally = Callable[[str], Fault]
+TABLE = pytest.StashKey[dict[str, Fault]]()
+TOUCHED = pytest.StashKey[list[tuple[Fault, int]]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TABLE] = {}
+
+
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    """Give the row of a fault; a test that fails without having counted what is wrong counts as one wrong."""
+    table = request.config.stash[TABLE]
+    touched = request.node.stash.setdefault(TOUCHED, [])
+
+    def row(name: str) -> Fault:
+        fault = table.setdefault(name, Fault(name))
+        touched.append((fault, fault.lost + fault.doubled + fault.wrong))
+        return fault
+
+    yield row
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
+    report = yield
+    if report.failed:
+        for fault, before in item.stash.get(TOUCHED, []):
+            if fault.lost + fault.doubled + fault.wrong == before:
+                fault.wrong += 1
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    rows = [(fault.name, fault.injected, fault.lost, fault.doubled, fault.wrong)
+            for fault in config.stash[TABLE].values()]  # fmt: skip
+    if not rows:
+        return
+    rows.append(("in all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
+    terminalreporter.section("faults")
+    width = max(len(row[0]) for row in rows)
+    terminalreporter.write_line(f"| {'fault':{width}} | {'times':>6} | lost | doubled | wrong |")
+    terminalreporter.write_line(f"|{'-' * (width + 2)}|-------:|-----:|--------:|------:|")
+    for name, injected, lost, doubled, wrong in rows:
+        terminalreporter.write_line(f"| {name:{width}} | {injected:>6,} | {lost:>4} | {doubled:>7} | {wrong:>5} |")

@@ -1,0 +1,115 @@
+"""Memory runs out in a worker: the run is tried once more with fewer beside it, and the others are trained anyway."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import data
+from engine import protocol as p
+from engine.dispatch import Dispatch
+from engine.placement import Machine
+from engine.plan import Sweep
+from engine.queue import Queue
+from engine.setbacks import Setbacks
+from engine.spec import Configuration, Network, Training
+from engine.workspace import Workspace
+from tests.faults.conftest import Tally
+from tests.faults.hungry_worker import LIMIT_BYTES
+
+GPU = Machine((0, 1), 24 * 2**30, gpus=1, lanes=4)
+"""Groups of four: what is on it in truth is the CPU."""
+TINY, HUGE, LAST = (Configuration(Network((units,), "relu"), Training(epochs=2)) for units in (8, 48, 16))
+GROUPS = Path("/sys/fs/cgroup")
+
+
+@pytest.fixture
+def limited() -> Iterator[Path]:
+    """A control group whose processes the kernel kills when they take too much."""
+    folder = (GROUPS / "memory" if (GROUPS / "memory").is_dir() else GROUPS) / f"svhn-tui-test-{os.getpid()}"
+    limit = "memory.limit_in_bytes" if (GROUPS / "memory").is_dir() else "memory.max"
+    try:
+        folder.mkdir()
+        (folder / limit).write_text(str(LIMIT_BYTES))
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    yield folder
+    folder.rmdir()
+
+
+async def outcome(workspace: Path, folder: Path) -> list[p.AnyEvent]:
+    """Train four seeds of each configuration on the GPU; return what was told."""
+    told: list[p.AnyEvent] = []
+    ended = asyncio.Event()
+    found = data.describe([folder])
+
+    def publish(event: p.AnyEvent, line: bytes | None = None) -> None:
+        told.append(event)
+        if isinstance(event, p.QueueChanged) and queue.is_idle:
+            ended.set()
+
+    queue = Queue()
+    dispatch = Dispatch(Workspace(workspace), GPU, queue, publish)
+    queue.data[found.fingerprint] = found
+    queue.want(Sweep("hungry", found.fingerprint, (TINY, HUGE, LAST), (0, 1, 2, 3)))
+    dispatch.advance()
+    await asyncio.wait_for(ended.wait(), 90)
+    await dispatch.leave()
+    return told
+
+
+def of(told: list[p.AnyEvent], kind: type) -> list:
+    return [event for event in told if isinstance(event, kind)]
+
+
+def holds(told: list[p.AnyEvent], tally: Tally, fault: str, words: str) -> None:
+    """What must come of it, whoever noticed that the memory is full."""
+    again, failed = of(told, p.RunInterrupted), of(told, p.RunFailed)
+    finished = [event.result.spec for event in of(told, p.RunFinished)]
+    assert f"{words} It is tried once more, 2 at a time instead of 4." in {event.reason for event in again}
+    assert {event.reason for event in failed} == {f"{words} It was tried again in vain; free some memory."}
+    assert all(event.out_of_memory for event in failed)
+    sizes = {(event.specs[0].configuration, len(event.runs)) for event in of(told, p.RunStarted)}
+    assert sizes == {(TINY, 2), (LAST, 2)}, "with half as many it fits"
+    row = tally(fault)
+    row.injected += len(again) + len(failed)  # as seen by the runs: a group's at once
+    wanted = {(some, seed) for some in (TINY, LAST) for seed in range(4)}
+    got = [(spec.configuration, spec.seed) for spec in finished]
+    row.found(lost=len(wanted - set(got)), doubled=len(got) - len(set(got)), wrong=abs(len(failed) - 4))
+
+
+@pytest.fixture
+def hungry(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("SVHN_TUI_WORKER", f"{sys.executable} -m tests.faults.hungry_worker")
+    return monkeypatch
+
+
+async def test_what_xla_cannot_allocate_is_tried_with_fewer(
+    demo_folder: Path, tmp_path: Path, hungry: pytest.MonkeyPatch, tally: Tally
+):
+    hungry.setenv("SVHN_TUI_TEST_HUNGER", "xla")
+    told = await outcome(tmp_path, demo_folder)
+    holds(told, tally, "device memory exhausted (XLA)", "The device's memory is full.")
+
+
+async def test_what_the_kernel_kills_for_memory_is_tried_with_fewer(
+    demo_folder: Path, tmp_path: Path, hungry: pytest.MonkeyPatch, tally: Tally, limited: Path
+):
+    hungry.setenv("SVHN_TUI_TEST_HUNGER", str(limited))
+    told = await outcome(tmp_path, demo_folder)
+    killed = "The machine ran out of memory and its kernel killed the worker."
+    holds(told, tally, "worker killed by the kernel for memory", killed)
+
+
+def test_a_run_that_gets_no_further_is_given_up_and_one_that_does_is_not():
+    setbacks = Setbacks()
+    setbacks.got_to("a", 10)
+    assert [setbacks.is_tried_again("a", out_of_memory=False) for _ in range(3)] == [True, True, False]
+    setbacks.got_to("a", 10)
+    assert not setbacks.is_tried_again("a", out_of_memory=False), "the same ten epochs again are no progress"
+    setbacks.got_to("a", 11)
+    assert [setbacks.is_tried_again("a", out_of_memory=True) for _ in range(2)] == [True, False]
+    assert [setbacks.ran_out(TINY, lanes) for lanes in (10, 5, 1)] == [5, 2, 1]

@@ -1,30 +1,35 @@
 """The screen program: it wires the pipe to the state and the state to the pages, and nothing else."""
 
 import asyncio
-import os
-import sys
 import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
 from textual import work
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
 
 from engine import protocol as p
-from svhn_tui import presets, words
+from svhn_tui import presets, settings, words
+from svhn_tui.exporting import exported
 from svhn_tui.link import Link, LinkLost
+from svhn_tui.palette import commands_of
 from svhn_tui.screens.dialogs import Tick
-from svhn_tui.screens.help import HelpPage
 from svhn_tui.screens.page import PAGES, Page
+from svhn_tui.screens.pages import page_of
 from svhn_tui.screens.questions import QuestionsPage
 from svhn_tui.state import State, fold
-from svhn_tui.themes import DARK, THEMES
+from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.words import clean
 
 FRAME_SECONDS = 0.4
 """Pages are drawn at most this often, however many events come."""
 RETRY_SECONDS = 1.0
+NOTICES_KEPT = 100
 
 
 class SvhnApp(App[None]):
@@ -34,12 +39,13 @@ class SvhnApp(App[None]):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"open_page('{name}')", name, show=False) for key, name in PAGES),
-        Binding("x", "export", "export"),
-        Binding("question_mark", "help", "keys"),
-        Binding("q", "leave", "leave"),
-        Binding("ctrl+c", "leave", "leave", show=False),
-        Binding("ctrl+q", "leave", "leave", show=False),
+        *(Binding(key, f"open_page('{name}')", name, show=False, tooltip=f"open {name}") for key, name in PAGES),
+        Binding("x", "export", "export", tooltip="export everything that is handed in"),
+        Binding("T", "theme", "theme", show=False, tooltip="dark, light or high contrast"),
+        Binding("exclamation_mark", "messages", "messages", show=False, tooltip="what was said so far"),
+        Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
+        Binding("q", "leave", "leave", tooltip="leave; training goes on"),
+        Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),
     ]
 
     def __init__(self, workspace: Path, source: tuple[str, ...], host: str | None, book: presets.Presets) -> None:
@@ -50,12 +56,14 @@ class SvhnApp(App[None]):
         self._drawn = self._state
         self._book = book
         self._pages: dict[str, Page] = {"Questions": QuestionsPage(book)}
+        self._told: deque[tuple[float, SeverityLevel, str]] = deque(maxlen=NOTICES_KEPT)
 
     def on_mount(self) -> None:
         """Show the questions; the engine is reached for once they stand."""
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = DARK.name
+        liked = settings.load().theme
+        self.theme = liked if liked in TITLES else DARK.name
         self.push_screen(self._pages["Questions"])
         self.set_interval(FRAME_SECONDS, self._draw)
         self.call_after_refresh(lambda: self.run_worker(self._follow(), exclusive=True))
@@ -169,8 +177,43 @@ class SvhnApp(App[None]):
 
     def action_help(self) -> None:
         """Show what the keys do."""
+        from svhn_tui.screens.help import HelpPage
+
         if isinstance(self.screen, Page):
-            self.push_screen(HelpPage(self.screen.active_bindings))
+            self.push_screen(HelpPage(self.screen))
+
+    def action_theme(self, name: str = "") -> None:
+        """Take this theme or the next one, and remember it."""
+        names = list(TITLES)
+        self.theme = name or names[(names.index(self.theme) + 1) % len(names)]
+        try:
+            settings.keep(theme=self.theme)
+        except OSError as error:
+            self.notify(f"The theme is not remembered: {clean(str(error))}.", severity="warning", markup=False)
+
+    def action_messages(self) -> None:
+        """Show again what was said."""
+        from svhn_tui.screens.messages import Messages
+
+        if isinstance(self.screen, Page):
+            self.push_screen(Messages(self._told))
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Say something for a while, and keep it for those who looked away."""
+        self._told.append((time.time(), severity, f"{title}: {message}" if title else message))
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Fill the command palette."""
+        return commands_of(self, screen)
 
     def action_leave(self) -> None:
         """Close the screen; what trains goes on."""
@@ -181,44 +224,6 @@ class SvhnApp(App[None]):
         """What to say when the screen is closed."""
         running = len(self._state.running)
         return "Training goes on; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
-
-
-async def exported(folder: Path, workspace: Path) -> tuple[str, bool]:
-    """Run `svhn-tui export` in a process of its own; return what it said, and whether everything was there."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from svhn_tui.cli import main; main()", "export", str(folder), "--workspace",
-        str(workspace), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-    )  # fmt: skip
-    said, _ = await process.communicate()
-    return said.decode(errors="replace").strip(), process.returncode == 0
-
-
-def page_of(name: str, book: presets.Presets) -> Page:
-    """Make a page; its module is loaded when it is first opened, so that the first frame does not wait for it."""
-    match name:
-        case "Live":
-            from svhn_tui.screens.live import LivePage
-
-            return LivePage(book)
-        case "Runs":
-            from svhn_tui.screens.runs import RunsPage
-
-            return RunsPage(book)
-        case "Compare":
-            from svhn_tui.screens.compare import ComparePage
-
-            return ComparePage(book)
-        case "Answers":
-            from svhn_tui.screens.answers import AnswersPage
-
-            return AnswersPage(book)
-        case "Data":
-            from svhn_tui.screens.data import DataPage
-
-            return DataPage(book)
-        case _:
-            return QuestionsPage(book)
 
 
 def run(workspace: Path, source: tuple[str, ...], host: str | None) -> int:

@@ -1,5 +1,6 @@
 """How far a question is: which of its runs are done, what is missing, and how long that takes. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Literal
@@ -78,6 +79,14 @@ class Progress(msgspec.Struct, frozen=True):
         return sum(known) if known else None
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """How far several questions are together; runs that they share count once."""
+
+    done: int
+    needed: int
+    seconds_left: float
+
+
 def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
     """Return what a question needs trained on the data in use, with other settings where there are overrides."""
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
@@ -117,6 +126,20 @@ def progress_of(question: Question, book: Presets, state: State, overrides: Over
     forecast = state.forecast
     rows = tuple(_row(configuration, runs[configuration], state, forecast) for configuration in sweep.configurations)
     return Progress(question, _status(rows), rows, sweep, tuple(missing))
+
+
+def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
+    """Add questions up; what trains at the same time is waited for once."""
+    asked: set[str] = set()
+    missing: dict[str, RunSpec] = {}
+    for progress in progresses:
+        asked.update(run_id for row in progress.rows for run_id in row.runs)
+        missing.update((spec.run_id, spec) for spec in progress.missing)
+    running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
+    waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
+    many, forecast = Counter(spec.configuration for spec in waiting), state.forecast
+    rest = sum(runs * forecast.run_seconds(some) for some, runs in many.items()) if forecast else 0.0
+    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + rest)
 
 
 def rule_text(rule: FinalistRule) -> str:

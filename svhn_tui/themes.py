@@ -48,6 +48,7 @@ CONTRAST = Theme(
     variables={"footer-key-foreground": "#00ffff", "block-cursor-background": "#004060", "border": "#ffffff"},
 )
 THEMES = (DARK, LIGHT, CONTRAST)
+TITLES = {"svhn-dark": "dark", "svhn-light": "light", "svhn-contrast": "high contrast"}
 
 DIM = {"svhn-light": "#5a6572", "svhn-contrast": "#d0d0d0"}
 """What is said quietly; on the dark ground #8794a5."""

@@ -38,6 +38,11 @@ def spread(mean: float | None, deviation: float | None) -> str:
     return accuracy(mean) if deviation is None else f"{accuracy(mean)} ± {accuracy(deviation)}"
 
 
+def aligned_spread(mean: float | None, deviation: float | None) -> str:
+    """Like `spread`, and as wide where there is no deviation, so that in a column the points stand in line."""
+    return spread(mean, deviation) if deviation is not None else accuracy(mean).ljust(6) + " " * 9
+
+
 def number(value: float | None) -> str:
     """A measured number with sensible digits: `35.72`, `0.0041`, `1.2e-07`."""
     if value is None or not math.isfinite(value):

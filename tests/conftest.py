@@ -20,6 +20,7 @@ def private_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     if len(str(runtime)) < 70:
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.delenv("SVHN_TUI_WORKSPACE", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(runtime))
     yield
 
 

@@ -5,21 +5,18 @@ from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.reactive import reactive
 from textual.theme import Theme
 from textual.widgets import Static
-from textual.worker import get_current_worker
 
 from svhn_tui import words
 from svhn_tui.comparison import (
     MOST,
     Findings,
     Side,
-    findings_of,
     most_complete,
     names_of,
     settings_that_differ,
@@ -28,7 +25,7 @@ from svhn_tui.comparison import (
 )
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.presets import Presets, Question
-from svhn_tui.screens.page import CHART_KEYS, ChartPage
+from svhn_tui.screens.page import CHART_KEYS, ComparingPage
 from svhn_tui.state import State
 from svhn_tui.statistics import LEVEL, Comparison, Summary
 from svhn_tui.themes import dim_of
@@ -40,10 +37,9 @@ TALL = 30
 VERDICTS = 3
 SETTINGS = 3
 """Settings that get a column each; where more differ, the configurations' names say it."""
-Named = tuple[tuple[str, tuple[float, ...]], ...]
 
 
-class ComparePage(ChartPage):
+class ComparePage(ComparingPage):
     """A table, a verdict, and curves with their spread."""
 
     TITLE_IN_BAR = "Compare"
@@ -63,8 +59,6 @@ class ComparePage(ChartPage):
         self._questions = [question for question in book.questions if len(question.networks) > 1]
         self._chosen: Question | None = None
         self._by_seconds = False
-        self._asked_for: Named = ()
-        self._findings: tuple[Named, Findings] | None = None
 
     def body(self) -> ComposeResult:
         """Table and verdict, then the charts."""
@@ -145,30 +139,13 @@ class ComparePage(ChartPage):
         line.no_wrap, line.overflow = True, "ellipsis"
         return line
 
-    def _findings_for(self, sides: Sequence[Side], names: Sequence[str]) -> Findings | None:
-        """Return what is known of these runs; if it is not, have it worked out where no key has to wait for it."""
+    def _findings_of(self, sides: Sequence[Side], names: Sequence[str]) -> Findings | None:
         clear = (f"({name})" if ", " in name and "(" not in name else name for name in names)
-        named = tuple((name, side.accuracies) for name, side in zip(clear, sides, strict=True))
-        if self._findings is not None and self._findings[0] == named:
-            return self._findings[1]
-        if named != self._asked_for:
-            self._asked_for = named
-            self._find(named)
-        return None
-
-    @work(thread=True, exclusive=True, group="statistics")
-    def _find(self, named: Named) -> None:
-        findings = findings_of(named)
-        if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._found, named, findings)
-
-    def _found(self, named: Named, findings: Findings) -> None:
-        self._findings = (named, findings)
-        self.redraw()
+        return self.findings_for([(name, side.accuracies) for name, side in zip(clear, sides, strict=True)])
 
     def _verdicts(self, sides: Sequence[Side], names: Sequence[str]) -> Text:
         theme = self.app.current_theme
-        findings = self._findings_for(sides, names)
+        findings = self._findings_of(sides, names)
         if findings is None:
             return Text("Comparing…", dim_of(theme))
         if not findings.verdicts:
@@ -187,7 +164,7 @@ class ComparePage(ChartPage):
 
     def _table(self, sides: Sequence[Side], names: Sequence[str]) -> Table:
         theme, is_wide = self.app.current_theme, self.size.width >= NARROW
-        findings = self._findings_for(sides, names)
+        findings = self._findings_of(sides, names)
         summaries = findings.summaries if findings else (None,) * len(sides)
         differing = settings_that_differ([side.configuration for side in sides])
         if not 1 <= len(differing) <= SETTINGS or (not is_wide and len(differing) > 1):

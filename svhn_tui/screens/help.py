@@ -1,48 +1,89 @@
 """What the keys do, read from the bindings themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import ActiveBinding, BindingType
 from textual.containers import VerticalScroll
+from textual.dom import DOMNode
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from svhn_tui.screens.page import CHART_ACTIONS, Page
 from svhn_tui.themes import dim_of
+from svhn_tui.widgets.keys import sign_of
 
-SIGNS = {
-    "question_mark": "?", "plus": "+", "equals_sign": "=", "minus": "-", "slash": "/", "left": "←", "right": "→",
-    "up": "↑", "down": "↓", "escape": "esc", "shift+left": "shift ←", "shift+right": "shift →",
-}  # fmt: skip
+SECTIONS = ("this page", "its charts", "the list", "everywhere")
+HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous"}
+TWO_COLUMNS = 100
+"""Columns of the window from which the sections stand side by side."""
+Keys = dict[str, list[str]]
+"""What is done, and the keys that do it."""
 
 
 class HelpPage(ModalScreen[None]):
     """Lists the keys of the page that it was opened on."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape", "dismiss", "back"),
-        ("question_mark", "dismiss", "back"),
-        ("q", "dismiss", "back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,question_mark,q,enter", "dismiss", "back")]
+    DEFAULT_CLASSES = "dialog wide"
 
-    def __init__(self, bindings: Mapping[str, ActiveBinding]) -> None:
+    def __init__(self, page: Page) -> None:
         super().__init__()
-        self._listed = bindings
+        self._title = page.TITLE_IN_BAR
+        self._sections = dict(sections_of(page, page.active_bindings.values()))
 
     def compose(self) -> ComposeResult:
         """One scrolling text."""
         with VerticalScroll():
             yield Static(self._text())
 
-    def _text(self) -> Text:
-        lines: dict[str, list[str]] = {}
-        for key, active in self._listed.items():
-            if active.enabled and active.binding.description:
-                lines.setdefault(active.binding.description, []).append(SIGNS.get(key, key))
-        text = Text("esc closes this\n\n", dim_of(self.app.current_theme))
-        for description, keys in sorted(lines.items(), key=lambda line: line[1][0]):
-            text.append(f"{' '.join(keys):>14}  ", f"bold {self.app.current_theme.primary}")
-            text.append(f"{description}\n")
-        return text
+    def _text(self) -> Table:
+        dim, page = dim_of(self.app.current_theme), Table.grid(padding=(0, 3, 0, 0))
+        title = Text.assemble((f"Keys of {self._title}", "bold"), ("   esc goes back\n", dim))
+        listed = [self._section(name, keys) for name, keys in self._sections.items() if keys]
+        page.add_row(title)
+        if self.app.size.width >= TWO_COLUMNS:
+            sides = Table.grid(padding=(0, 4, 0, 0))
+            sides.add_row(listed[0], _below(listed[1:]))
+            page.add_row(sides)
+        else:
+            page.add_row(_below(listed))
+        return page
+
+    def _section(self, name: str, keys: Keys) -> Table:
+        theme = self.app.current_theme
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(justify="right", no_wrap=True, min_width=9)
+        table.add_row("", Text(name, dim_of(theme)))
+        for said, pressed in keys.items():
+            table.add_row(Text(" ".join(pressed), f"bold {theme.primary}"), said)
+        table.add_row("", "")
+        return table
+
+
+def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple[str, Keys]]:
+    """Sort what works now by whose it is; keys that do the same stand together."""
+    sections: dict[str, Keys] = {name: {} for name in SECTIONS}
+    for active in bindings:
+        binding = active.binding
+        if active.enabled and binding.description and binding.action not in HIDDEN:
+            keys = sections[_section_of(binding.action, active.node, page)]
+            said = binding.tooltip or binding.description
+            keys.setdefault(said[0].lower() + said[1:], []).append(sign_of(binding.key))
+    yield from sections.items()
+
+
+def _section_of(action: str, node: DOMNode, page: Page) -> str:
+    if node is page:
+        return "its charts" if action.partition("(")[0] in CHART_ACTIONS else "this page"
+    return "everywhere" if node is page.app else "the list"
+
+
+def _below(tables: Iterable[Table]) -> Table:
+    page = Table.grid()
+    for table in tables:
+        page.add_row(table)
+    return page

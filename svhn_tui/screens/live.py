@@ -33,6 +33,7 @@ TALL = 30
 PAIRS = {"test_accuracy": ("accuracy", "test_accuracy"), "loss": ("loss", "test_loss")}
 """Metrics of train and test that are drawn together, by how the page calls them."""
 TITLES = {"test_accuracy": "accuracy", "loss": "loss", "gap": METRICS["gap"]}
+REORDER = Binding.Group("reorder")
 TRACES = 16
 """Single traces that are drawn at once; more could not be told apart."""
 
@@ -48,14 +49,14 @@ class LivePage(ChartPage):
     LivePage #waiting:blur > .option-list--option-highlighted { background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "pause", "pause or resume"),
-        Binding("P", "pause_all", "pause or resume all", show=False),
-        Binding("S", "stop", "stop"),
-        Binding("J", "move(1)", "later"),
-        Binding("K", "move(-1)", "sooner"),
-        Binding("t", "traces", "single traces", show=False),
-        Binding("a", "axis", "epochs or seconds", show=False),
+        Binding("space", "pause", "pause, resume", tooltip="pause or resume what the cursor is on"),
+        Binding("S", "stop", "stop", tooltip="stop what the cursor is on"),
+        Binding("J", "move(1)", "later in the queue", group=REORDER),
+        Binding("K", "move(-1)", "sooner in the queue", group=REORDER),
+        Binding("t", "traces", "traces", tooltip="single traces, or mean and spread"),
+        Binding("a", "axis", "seconds", tooltip="epochs or seconds"),
         *CHART_KEYS,
+        Binding("P", "pause_all", "all", show=False, tooltip="pause or resume everything"),
     ]
 
     def __init__(self, book: Presets) -> None:

@@ -6,10 +6,10 @@ from rich.text import Text
 from textual.theme import Theme
 
 from svhn_tui import words
-from svhn_tui.screens.questions import bar_of
 from svhn_tui.state import Live, State
 from svhn_tui.themes import dim_of
 from svhn_tui.waiting import Entry, seeds_text
+from svhn_tui.widgets.bars import bar_of
 
 SEEDS_LONGEST = 24
 

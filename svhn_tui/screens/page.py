@@ -1,22 +1,26 @@
 """What all pages have in common: a bar above, keys below, and a state that flows down to them."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import Screen
-from textual.widgets import Footer
+from textual.worker import get_current_worker
 
 from engine import protocol as p
 from svhn_tui import words
+from svhn_tui.comparison import Findings, findings_of
 from svhn_tui.presets import Presets
 from svhn_tui.state import State
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.frame import TopBar
+from svhn_tui.widgets.keys import KeyBar
 
 PAGES = (("1", "Questions"), ("2", "Live"), ("3", "Runs"), ("4", "Compare"), ("5", "Answers"), ("6", "Data"))
 
@@ -50,7 +54,7 @@ class Page(Screen[None]):
         """Bar, body, keys."""
         yield TopBar()
         yield from self.body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyBar()
 
     def body(self) -> ComposeResult:
         """Compose what stands between the bars."""
@@ -62,6 +66,7 @@ class Page(Screen[None]):
 
     def on_mount(self) -> None:
         """Draw as soon as there is something to draw on."""
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.redraw())
         self.call_after_refresh(self.redraw)
 
     def watch_state(self) -> None:
@@ -81,6 +86,7 @@ class Page(Screen[None]):
         if self.is_current and self.is_mounted:
             self.query_one(TopBar).show(self.state, PAGES, self.TITLE_IN_BAR)
             self.show(self.state)
+            self.refresh_bindings()
 
     def want(self, command: p.AnyCommand) -> None:
         """Ask for something."""
@@ -105,19 +111,22 @@ class Page(Screen[None]):
             self.want(p.Watch(runs=new))
 
 
-CHART_KEYS: list[BindingType] = [
-    Binding("m", "metric", "metric"),
-    Binding("y", "log", "log", show=False),
-    Binding("e", "smooth", "smooth", show=False),
-    Binding("left", "cross(-1)", "read values", show=False),
-    Binding("right", "cross(1)", "read values", show=False),
-    Binding("plus,equals_sign", "zoom(0.5)", "zoom in", show=False),
-    Binding("minus", "zoom(2.0)", "zoom out", show=False),
-    Binding("shift+left", "pan(-0.25)", "pan", show=False),
-    Binding("shift+right", "pan(0.25)", "pan", show=False),
-    Binding("f", "full", "full", show=False),
-    Binding("escape", "whole", "whole chart", show=False),
+READ, ZOOM, PAN = (Binding.Group(said) for said in ("read values", "zoom", "pan"))
+CHART_KEYS: list[Binding] = [
+    Binding("m", "metric", "metric", tooltip="the next metric"),
+    Binding("f", "full", "full", tooltip="chart over the whole page"),
+    Binding("y", "log", "log", tooltip="logarithmic values"),
+    Binding("e", "smooth", "smooth", tooltip="smooth the curves"),
+    Binding("left", "cross(-1)", "read the values before", group=READ, priority=True),
+    Binding("right", "cross(1)", "read the values after", group=READ, priority=True),
+    Binding("plus", "zoom(0.5)", "zoom in", group=ZOOM),
+    Binding("minus", "zoom(2.0)", "zoom out", group=ZOOM),
+    Binding("equals_sign", "zoom(0.5)", "zoom in", show=False),
+    Binding("shift+left", "pan(-0.25)", "pan to the left", group=PAN),
+    Binding("shift+right", "pan(0.25)", "pan to the right", group=PAN),
+    Binding("escape", "whole", "whole chart", show=False, tooltip="out of the full chart; show all of it again"),
 ]
+CHART_ACTIONS = {binding.action.partition("(")[0] for binding in CHART_KEYS}
 
 
 class ChartPage(Page):
@@ -133,6 +142,17 @@ class ChartPage(Page):
     def chart(self) -> Chart:
         """The page's chart."""
         return self.query_one(Chart)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what charts do where there is one."""
+        if action in CHART_ACTIONS and self.is_mounted:
+            return self.has_chart
+        return super().check_action(action, parameters)
+
+    @property
+    def has_chart(self) -> bool:
+        """Whether a chart is seen."""
+        return all(widget.display for widget in self.chart.ancestors_with_self if widget is not self)
 
     def action_metric(self) -> None:
         """Draw the next metric."""
@@ -172,3 +192,37 @@ class ChartPage(Page):
             self.minimize()
         else:
             self.chart.reset()
+
+
+Named = tuple[tuple[str, tuple[float, ...]], ...]
+
+
+class ComparingPage(ChartPage):
+    """A page that says what runs can tell apart; SciPy works it out in a thread, so that no key has to wait for it."""
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self._asked_for: Named = ()
+        self._findings: tuple[Named, Findings] = ((), Findings((), ()))
+
+    def findings_for(self, groups: Sequence[tuple[str, tuple[float, ...]]]) -> Findings | None:
+        """Return what named test accuracies say; what is not known yet is drawn as soon as it is.
+
+        Until then the same names' findings from a moment ago stand there, so that nothing jumps.
+        """
+        named = tuple(groups)
+        known, findings = self._findings
+        if named not in (known, self._asked_for):
+            self._asked_for = named
+            self._find(named)
+        return findings if [name for name, _ in known] == [name for name, _ in named] else None
+
+    @work(thread=True, exclusive=True, group="statistics")
+    def _find(self, named: Named) -> None:
+        findings = findings_of(named)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._found, named, findings)
+
+    def _found(self, named: Named, findings: Findings) -> None:
+        self._findings = (named, findings)
+        self.redraw()

@@ -1,7 +1,6 @@
 """Page 1: the eleven questions; what each asks, how far it is, and what its runs say so far."""
 
-from collections.abc import Iterator
-from itertools import cycle
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rich.table import Table
@@ -16,50 +15,53 @@ from textual.widgets.option_list import Option
 from engine import plan
 from engine import protocol as p
 from svhn_tui import words
-from svhn_tui.answers import Answer, answer_of, file_run
-from svhn_tui.comparison import full_names_of, sides_of_runs
+from svhn_tui.answers import Answer, answer_of
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.evidence import facts_of
-from svhn_tui.presets import Presets, Question
-from svhn_tui.progress import (
-    MARKS,
-    Overrides,
-    Progress,
-    Row,
-    cheapest_first,
-    plan_text,
-    progress_of,
-    rule_text,
-    sweep_for,
-    with_finalists,
-)
+from svhn_tui.presets import Presets
+from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, sweep_for, with_finalists
 from svhn_tui.screens.dialogs import Confirm, HandIn, PickFinalists, RunWith
-from svhn_tui.screens.page import CHART_KEYS, ChartPage
-from svhn_tui.screens.statements import EditStatement, PickStatement, line_of
+from svhn_tui.screens.page import CHART_KEYS, ComparingPage
+from svhn_tui.screens.question_list import outcome_of, question_line, summary_of
+from svhn_tui.screens.question_text import (
+    answer_line,
+    beneath_rows,
+    facts_page,
+    head_of,
+    names_in,
+    rows_of,
+    shared_settings,
+)
+from svhn_tui.screens.statements import EditStatement, PickStatement
 from svhn_tui.snippet import code_for
-from svhn_tui.state import State
-from svhn_tui.statistics import pairwise
-from svhn_tui.themes import dim_of, line_colors
+from svhn_tui.state import Live, State
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.bars import bar_of
 from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.colors import look_of
 
-TRENDS = ("still rising", "flat", "falling")
-NARROW = 100
-"""Columns below which the list is made small."""
+NARROW, ROOMY = 100, 160
+"""Columns below which the list is made small, and from which it is made large."""
+TALL = 30
+GREETING = """\
+This trains the assignment's networks, and proves each answer and each file.
+↑ ↓ choose a question, enter trains it, A trains all. Training outlives q.
+1 to 6 open the pages, ? lists a page's keys, ^p finds everything by name."""
 
 
-class QuestionsPage(ChartPage):
+class QuestionsPage(ComparingPage):
     """The list on the left, the chosen question on the right."""
 
     TITLE_IN_BAR = "Questions"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "launch", "run what is missing", priority=True),
-        Binding("R", "launch_with", "run with…"),
-        Binding("A", "launch_all", "run everything", show=False),
-        Binding("s", "app.sweep", "new sweep…"),
-        Binding("h", "hand_in", "hand in…"),
-        Binding("w", "finalists", "finalists…"),
-        Binding("w", "statements", "statements…"),
-        Binding("c", "copy", "copy"),
+        Binding("enter", "launch", "train", priority=True, tooltip="train what is missing"),
+        Binding("R", "launch_with", "run with…", tooltip="run with other epochs and seeds"),
+        Binding("A", "launch_all", "all", tooltip="train the whole assignment"),
+        Binding("h", "hand_in", "hand in…", tooltip="choose the run whose file is handed in"),
+        Binding("w", "finalists", "finalists…", tooltip="choose the finalists by hand"),
+        Binding("w", "statements", "statements…", tooltip="statements of the grader, and a verdict on each"),
+        Binding("c", "copy", "copy", tooltip="copy the answer or the code"),
+        Binding("s", "app.sweep", "sweep…", tooltip="a sweep of one's own"),
         Binding("pagedown", "turn(1)", "further down", show=False, priority=True),
         Binding("pageup", "turn(-1)", "further up", show=False, priority=True),
         *CHART_KEYS,
@@ -71,6 +73,7 @@ class QuestionsPage(ChartPage):
 
     def body(self) -> ComposeResult:
         """List and question."""
+        yield Static(GREETING, id="greeting", markup=False)
         with Horizontal():
             with Vertical(id="questions"):
                 listed = OptionList(*(Option(question.title, id=question.id) for question in self.book.questions))
@@ -117,7 +120,13 @@ class QuestionsPage(ChartPage):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what the chosen question has: a file to hand in, finalists, statements."""
+        if not self.is_mounted:
+            return True
+        is_trained = self.book.sweep(self._chosen, "") is not None
         offered = {
+            "launch": is_trained,
+            "launch_with": is_trained,
+            "copy": self._chosen.kind == "code" or self._chosen.answer is not None,
             "hand_in": self._chosen.kind == "training",
             "finalists": self._chosen.finalists is not None,
             "statements": bool(self._chosen.evidence),
@@ -208,183 +217,98 @@ class QuestionsPage(ChartPage):
 
     def show(self, state: State) -> None:
         """Draw the list and the chosen question."""
-        self.set_class(self.size.width < NARROW, "narrow")
-        self._show_list(state)
-        question, progress = self._chosen, progress_of(self._chosen, self.book, state)
-        answer = answer_of(question, self.book, state)
-        self.query_one("#about", Static).update(self._about(question, progress, answer, state))
+        width = self.size.width
+        self.set_class(width < NARROW, "narrow")
+        self.set_class(width >= ROOMY, "roomy")
+        self.query_one("#greeting", Static).display = is_fresh(state)
+        progresses = {question.id: progress_of(question, self.book, state) for question in self.book.questions}
+        answers = {question.id: answer_of(question, self.book, state) for question in self.book.questions}
+        self._show_list(progresses, answers, state)
+        progress, answer = progresses[self._chosen.id], answers[self._chosen.id]
+        self.query_one("#about", Static).update(self._about(progress, state))
         self._show_chart(progress, state)
-        self.query_one("#below", Static).update(self._below(progress, state))
+        self.query_one("#below", Static).update(self._below(progress, answer, state))
 
-    def _show_list(self, state: State) -> None:
-        listed = self.query_one(OptionList)
-        width = (44 if self.size.width >= NARROW else 31) - 4
+    def _show_list(self, progresses: Mapping[str, Progress], answers: Mapping[str, Answer], state: State) -> None:
+        listed, theme = self.query_one(OptionList), self.app.current_theme
+        width = self.query_one("#questions").content_size.width or 30
         for index, question in enumerate(self.book.questions):
-            listed.replace_option_prompt_at_index(index, self._line(question, state, width))
-        done = sum(1 for question in self.book.questions if progress_of(question, self.book, state).status == "done")
-        asked = sum(1 for question in self.book.questions if self.book.sweep(question, ""))
-        text = Text(f"\n{done} of {asked} trained\n", dim_of(self.app.current_theme))
-        if state.data is not None:
-            sizes = f"{words.count(state.data.train_images)} / {words.count(state.data.test_images)}"
-            name = "demo data (drawn digits)" if state.data.is_demo else words.clean(state.data.name)
-            text.append(f"{name}  {sizes}\n")
-        self.query_one("#summary", Static).update(text)
+            progress, answer = progresses[question.id], answers[question.id]
+            outcome = outcome_of(question, progress, answer, self.book, state, theme)
+            line = question_line(question, progress, outcome, theme, width, is_chosen=question is self._chosen)
+            if listed.get_option_at_index(index).prompt != line:
+                listed.replace_option_prompt_at_index(index, line)
+        self.query_one("#summary", Static).update(summary_of(progresses, state, theme, width))
 
-    def _line(self, question: Question, state: State, width: int) -> Text:
-        progress, theme = progress_of(question, self.book, state), self.app.current_theme
-        answer = answer_of(question, self.book, state)
-        outcome, style = self._outcome(question, progress, answer, state)
-        room = width - len(outcome) - 7
-        title = question.title if len(question.title) <= room else question.title[: max(0, room - 1)] + "…"
-        mark_style = {"done": theme.success, "code": theme.success, "running": theme.primary, "partial": theme.warning}
-        mark = (f"{MARKS[progress.status]} ", mark_style.get(progress.status, dim_of(theme)) or "")
-        return Text.assemble(
-            f"{question.id:<4}", mark, f"{title:<{max(0, room)}} ", (outcome, style), no_wrap=True, overflow="crop"
-        )
-
-    def _outcome(self, question: Question, progress: Progress, answer: Answer, state: State) -> tuple[str, str]:
-        theme = self.app.current_theme
-        if progress.status == "code":
-            return "code", str(theme.success)
-        if progress.status == "evidence":
-            return "evidence", dim_of(theme)
-        if progress.status != "done":
-            started = progress.done or progress.status == "running"
-            is_narrow = self.size.width < NARROW
-            text = f"{progress.done} of {progress.needed}" if started or is_narrow else "not begun"
-            return text, str(theme.warning) if started else dim_of(theme)
-        if answer.text and question.answer:
-            return answer.text if len(answer.text) <= 15 else "answer", str(theme.success)
-        result = file_run(question, self.book, state)
-        return f"file {words.size(result.model_bytes)}" if result else "done", str(theme.success)
-
-    def _about(self, question: Question, progress: Progress, answer: Answer, state: State) -> Table:
-        theme = self.app.current_theme
-        points = f"test question, {question.points} points" if question.points else ""
-        head = Table.grid(expand=True)
-        head.add_column(ratio=1)
-        title = Text.assemble((f"{question.id}  {question.title}", "bold"), (f"   {points}", dim_of(theme)))
-        head.add_row(title)
-        head.add_row(Text(question.text, dim_of(theme)))
+    def _about(self, progress: Progress, state: State) -> Table:
+        question, theme = self._chosen, self.app.current_theme
+        dim, page = dim_of(theme), Table.grid(expand=True)
+        page.add_row(head_of(question, shared_settings(progress), theme, is_wide=self.size.width >= NARROW))
         if question.kind == "code" and state.data is not None:
-            head.add_row(Text("\n" + code_for(self.book.configurations(question)[0], state.data.input_shape)))
+            code = code_for(self.book.configurations(question)[0], state.data.input_shape)
+            page.add_row(Text(f"\n{code}", overflow="fold"))
         if progress.rows:
-            head.add_row(Text(""))
-            head.add_row(self._rows(progress.rows))
-            for sentence in self._beneath_rows(progress):
-                head.add_row(Text(sentence, dim_of(theme)))
+            page.add_row("")
+            page.add_row(rows_of(progress, theme, is_wide=self.size.width >= NARROW))
+            verdicts = self._verdicts(progress)
+            page.add_row(Text("\n".join(["", *verdicts]), "bold") if verdicts else "")
+        is_short = self.size.height < TALL
+        for sentence in beneath_rows(progress, state, is_short=is_short):
+            page.add_row(Text(sentence, dim))
         if question.evidence:
-            head.add_row(self._evidence(question, state))
-        if answer.text is not None:
-            head.add_row(self._answer(answer))
-        names = full_names_of([row.configuration for row in progress.rows])
-        for sentence, _ in pairwise([(name, row.accuracies) for name, row in zip(names, progress.rows, strict=True)]):
-            head.add_row(Text(sentence, "bold"))
-        return head
-
-    def _beneath_rows(self, progress: Progress) -> Iterator[str]:
-        """Say who goes on to a second stage, and whether the curves still move at their end."""
-        sweep = progress.sweep
-        if sweep is not None and sweep.finalists is not None:
-            names = [progress.rows[index].configuration.network.label
-                     for index in plan.finalists(sweep, self.state.accuracies)]  # fmt: skip
-            yield rule_text(sweep.finalists) + (f" Finalists: {', '.join(names)}." if names else "")
-        trends: dict[str, list[str]] = {}
-        for side in sides_of_runs((run_id for row in progress.rows for run_id in row.runs), self.state):
-            if side.convergence in TRENDS:
-                trends.setdefault(side.convergence, []).append(side.configuration.network.label)
-        if trends:
-            told = "; ".join(f"{trend}: {', '.join(names)}" for trend, names in sorted(trends.items()))
-            yield f"Test accuracy over the last 10 epochs: {told}."
-
-    def _answer(self, answer: Answer) -> Text:
-        theme = self.app.current_theme
-        colors = {"ready": theme.success, "demo": theme.warning, "partial": theme.warning, "stale": theme.error}
-        style = f"bold {colors.get(answer.state, theme.warning)}"
-        return Text.assemble(
-            "\nanswer  ", (answer.text or "", style), (f"  {answer.state}", style), f"  {words.clean(answer.reason)}"
-        )
-
-    def _rows(self, rows: tuple[Row, ...]) -> Table:
-        theme = self.app.current_theme
-        dim, is_wide = dim_of(theme), self.size.width >= NARROW
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=dim)
-        table.add_column("configuration", no_wrap=True)
-        for name in ("runs", "test accuracy", *(["parameters", "left"] if is_wide else [])):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row, color in zip(rows, cycle(line_colors(theme)), strict=False):
-            accuracy = Text(words.accuracy(row.mean), "bold")
-            accuracy.append(f" ± {words.accuracy(row.deviation)}" if row.deviation is not None else "", dim)
-            left = "done" if row.done == row.needed else words.duration(row.seconds_left)
-            table.add_row(
-                Text.assemble(("● ", color), row.configuration.label),
-                f"{row.done}/{row.needed}",
-                accuracy,
-                *([words.count(row.parameters), left] if is_wide else []),
-            )
-        return table
-
-    def _evidence(self, question: Question, state: State) -> Table:
-        """What the runs of the questions before say: a title, sentences, and a line of figures a configuration."""
-        dim, page = dim_of(self.app.current_theme), Table.grid(padding=(0, 2, 0, 0))
-        facts = facts_of(question, self.book, state)
-        statements = state.statements.get(question.id, ())
-        if not statements:
-            page.add_row(Text("\nw pastes a statement, notes a verdict and ticks the facts behind it.", dim))
-        for statement in statements:
-            page.add_row(Text(f"\n{line_of(statement)}", "bold"))
-            if statement.facts:
-                page.add_row(Text(f"  {words.clean(', '.join(statement.facts))}", dim))
-        if not facts:
-            page.add_row(Text(f"\nNone of the runs of {', '.join(question.evidence)} is done yet.", dim))
-        for fact in facts:
-            page.add_row(Text(f"\n{fact.title}", "bold"))
-            for sentence in fact.sentences:
-                page.add_row(Text(f"  {sentence}"))
-            figures = Table.grid(padding=(0, 2, 0, 0))
-            for name, figure in fact.figures:
-                figures.add_row(Text(f"  {name}", no_wrap=True), Text(figure, dim))
-            page.add_row(figures)
+            page.add_row(facts_page(question, facts_of(question, self.book, state), state, theme))
         return page
+
+    def _verdicts(self, progress: Progress) -> list[str]:
+        """What the runs can tell apart; short windows have room for the first of it."""
+        named = [(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)]
+        findings = self.findings_for(named)
+        sentences = [sentence for sentence, _ in findings.verdicts] if findings else []
+        return sentences if self.size.height >= TALL else sentences[:1]
 
     def _show_chart(self, progress: Progress, state: State) -> None:
         chart = self.query_one(Chart)
         chart.display = bool(progress.rows)
         if not progress.rows:
             return
-        runs = tuple(run_id for row in progress.rows for run_id in row.runs)
-        self.watch_histories(runs)
-        colors = line_colors(self.app.current_theme)
+        self.watch_histories(tuple(run_id for row in progress.rows for run_id in row.runs))
         series = []
-        names = full_names_of([row.configuration for row in progress.rows])
-        for name, row, color in zip(names, progress.rows, cycle(colors), strict=False):
+        for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
             if histories:
-                series.append(mean_band(name, histories, self.metric, color))
-        several = "  mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
+                series.append(mean_band(name, histories, self.metric, *look_of(index, self.app.current_theme)))
+        several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
-        chart.show(f"{METRICS[self.metric]}{several}", series, length=epochs)
+        chart.show(METRICS[self.metric], series, length=epochs, note=several)
 
-    def _below(self, progress: Progress, state: State) -> Text:
+    def _below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme
         if not state.caught_up:
             return Text("Starting the engine…", dim_of(theme))
         if state.data is None:
             return Text("Opening the data…", dim_of(theme))
+        lines = []
         running = [state.running[run_id] for row in progress.rows for run_id in row.runs if run_id in state.running]
         if running:
-            live, epochs = running[0], running[0].spec.configuration.training.epochs
-            others = f" and {len(running) - 1} more" if len(running) > 1 else ""
-            done, left = live.history.epochs, words.duration(live.seconds_left)
-            bar = bar_of(done / epochs, 20)
-            name = f"{live.spec.configuration.network.label} seed {live.spec.seed}{others}"
-            return Text.assemble(f"{name}  ", (bar, str(theme.primary)), f"  epoch {done} of {epochs}, {left} left")
-        if not state.results and not state.queue and progress.rows:
-            return Text("enter trains this question · arrows choose another · ? shows all keys", dim_of(theme))
-        return Text("")
+            lines.append(self._running_line(running))
+        if answer.text is not None:
+            lines.append(answer_line(answer, theme))
+        if not lines and progress.missing and not is_fresh(state):
+            lines.append(Text("enter trains what is missing", dim_of(theme)))
+        return Text("\n").join(lines)
+
+    def _running_line(self, running: Sequence[Live]) -> Text:
+        theme, live = self.app.current_theme, running[0]
+        epochs, done = live.spec.configuration.training.epochs, live.history.epochs
+        others = f" and {len(running) - 1} more" if len(running) > 1 else ""
+        name = f"{live.spec.configuration.network.label} seed {live.spec.seed}{others}"
+        said = f"  epoch {done} of {epochs}, {words.duration(live.seconds_left)} left"
+        room = self.query_one("#below").content_size.width - len(name) - len(said) - 2
+        line = Text.assemble(f"{name}  ", (bar_of(done / epochs, max(4, min(40, room))), str(theme.primary)), said)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
 
 
-def bar_of(share: float, width: int) -> str:
-    """A bar of text."""
-    full = round(max(0.0, min(1.0, share)) * width)
-    return "━" * full + "╌" * (width - full)
+def is_fresh(state: State) -> bool:
+    """Say whether nothing was ever trained here: time to say what the program is for."""
+    return state.caught_up and not (state.results or state.live or state.queue)

@@ -1,7 +1,7 @@
 """What stands above every page: the program's name, the pages, and how busy the machine is."""
 
-from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.widgets import Static
 
 from svhn_tui import words
@@ -13,26 +13,39 @@ WIDE = 100
 
 
 class TopBar(Static):
-    """One line."""
+    """One line; a click on a page's name opens it."""
 
     DEFAULT_CSS = "TopBar { dock: top; height: 1; background: $panel; padding: 0 1; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[range, str] = {}
 
     def show(self, state: State, pages: tuple[tuple[str, str], ...], current: str) -> None:
         """Draw the bar for a state; `pages` are keys and names."""
         theme = self.app.current_theme
         dim, width = dim_of(theme), max(0, self.size.width - 2)
         left = Text.assemble(("svhn-tui", f"bold {theme.primary}"), "  ")
+        places = {}
         for key, name in pages:
+            begin = left.cell_len
             if name == current:
                 left.append(f" {key} {name} ", f"bold {theme.background} on {theme.primary}")
             else:
-                click = Style(color=dim, meta={"@click": f"app.open_page('{name}')"})
-                left.append(f" {key} {name} " if width >= WIDE else f" {key} ", click)
+                left.append(f" {key} {name} " if width >= WIDE else f" {key} ", dim)
+            places[range(begin, left.cell_len)] = name
+        self._places = places
         right = self._right(state)
         room = width - left.cell_len - 1
         right.truncate(max(0, room))
         gap = " " * max(1, width - left.cell_len - right.cell_len)
         self.update(Text.assemble(left, gap, right, no_wrap=True, overflow="crop"))
+
+    async def on_click(self, event: events.Click) -> None:
+        """Open the page that was clicked."""
+        for place, name in self._places.items():
+            if event.x - 1 in place:
+                await self.app.run_action(f"open_page('{name}')")
 
     def _right(self, state: State) -> Text:
         theme = self.app.current_theme

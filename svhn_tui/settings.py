@@ -1,0 +1,43 @@
+"""What the user likes, kept on the machine that the screen runs on, beside the settings of other programs."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from engine.files import make_folder, write_atomically
+
+
+class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is remembered from one start to the next. Unknown names in the file are left out of account."""
+
+    theme: str = ""
+    """A theme's name; empty for the program's own choice."""
+    columns: tuple[str, ...] = ()
+    """Columns of the Runs page; empty for those that it comes with."""
+
+
+def settings_file() -> Path:
+    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`."""
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    folder = Path(given) if given.startswith("/") else Path.home() / ".config"
+    return folder / "svhn-tui" / "settings.json"
+
+
+def load() -> Settings:
+    """Read them; what cannot be read is as if it had never been set."""
+    try:
+        return msgspec.json.decode(settings_file().read_bytes(), type=Settings)
+    except (OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no home, no sense
+        return Settings()
+
+
+def keep(**changes: object) -> None:
+    """Change some of them.
+
+    Raises:
+        OSError: they cannot be written; the old ones are whole.
+    """
+    file = settings_file()
+    make_folder(file.parent)
+    write_atomically(file, msgspec.json.encode(msgspec.structs.replace(load(), **changes)) + b"\n")

@@ -1,0 +1,113 @@
+"""What stands below every page: the keys that do something now, as many as there is room for."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from rich.text import Text
+from textual import events
+from textual.binding import ActiveBinding, Binding
+from textual.widget import Widget
+
+from svhn_tui.themes import dim_of
+
+SIGNS = {
+    "question_mark": "?", "exclamation_mark": "!", "plus": "+", "equals_sign": "=", "minus": "-", "slash": "/",
+    "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "esc", "shift+left": "shift ←",
+    "shift+right": "shift →", "pageup": "pgup", "pagedown": "pgdn", "ctrl+c": "^c", "ctrl+p": "^p", "ctrl+q": "^q",
+    "ctrl+o": "^o", "shift+tab": "shift tab",
+}  # fmt: skip
+"""How keys are called on the screen, where that is not their name."""
+ALWAYS = 2
+"""The last so many keys stand there however small the window is: how to see all keys, and how to leave."""
+GAP = 2
+
+
+class Hint(NamedTuple):
+    """Keys that belong together, and what they do in a word or two."""
+
+    keys: tuple[str, ...]
+    said: str
+
+    @property
+    def width(self) -> int:
+        """Cells that it takes."""
+        return sum(len(sign_of(key)) + 1 for key in self.keys) + len(self.said)
+
+
+class KeyBar(Widget):
+    """One line, made from the bindings; a click presses the key."""
+
+    DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; background: $panel; padding: 0 1; }"
+
+    def on_mount(self) -> None:
+        """Follow what is possible."""
+        self.screen.bindings_updated_signal.subscribe(self, lambda screen: self.refresh())
+
+    @property
+    def hints(self) -> tuple[Hint, ...]:
+        """What there is room for now."""
+        declared = [binding.key for binding in Binding.make_bindings(type(self.screen).BINDINGS)]
+        rank = {key: place for place, key in enumerate(declared)}
+        bindings = sorted(self.screen.active_bindings.values(), key=lambda some: rank.get(some.binding.key, len(rank)))
+        return fitting(hints_of(bindings), self.content_size.width)
+
+    def render(self) -> Text:
+        """Draw the keys, the most wanted first."""
+        theme, text = self.app.current_theme, Text(no_wrap=True, overflow="crop")
+        for hint in self.hints:
+            text.append(" " * GAP if text else "")
+            text.append("".join(f"{sign_of(key)} " for key in hint.keys), f"bold {theme.primary}")
+            text.append(hint.said, dim_of(theme))
+        return text
+
+    def on_click(self, event: events.Click) -> None:
+        """Press the key that was clicked."""
+        if (key := key_at(self.hints, event.x - 1)) is not None:
+            self.app.simulate_key(key)
+
+
+def sign_of(key: str) -> str:
+    """Return how a key is called on the screen."""
+    return SIGNS.get(key, key)
+
+
+def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:
+    """Return what may be shown: one hint a binding, or a group of them that stand side by side."""
+
+    def found() -> Iterator[Hint]:
+        shown = [active.binding for active in bindings if active.enabled and active.binding.show]
+        for alike, some in groupby(shown, key=lambda binding: binding.group or binding.action):
+            members = list(some)
+            group = members[0].group
+            keys = tuple(binding.key for binding in members) if group is alike else (members[0].key,)
+            yield Hint(keys, group.description if group is not None else members[0].description)
+
+    return tuple(found())
+
+
+def fitting(hints: tuple[Hint, ...], width: int) -> tuple[Hint, ...]:
+    """Return those for which there is room, the last ones in any case."""
+    last = hints[-ALWAYS:]
+    room = width - sum(hint.width + GAP for hint in last)
+    kept = []
+    for hint in hints[:-ALWAYS]:
+        if hint.width > room:
+            break
+        kept.append(hint)
+        room -= hint.width + GAP
+    return (*kept, *last)
+
+
+def key_at(hints: Iterable[Hint], column: int) -> str | None:
+    """Return the key that stands in a column, or whose words do."""
+    left = 0
+    for hint in hints:
+        for key in hint.keys:
+            left += len(sign_of(key)) + 1
+            if 0 <= column < left:
+                return key
+        left += len(hint.said) + GAP
+        if column < left - GAP:
+            return hint.keys[0]
+    return None

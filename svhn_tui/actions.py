@@ -1,10 +1,8 @@
 """What `svhn-tui export`, `pack`, `import`, `choose`, `finalists` and `stop` do."""
 
 import asyncio
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +12,7 @@ from svhn_tui import export as exporting
 from svhn_tui import words
 from svhn_tui.headless import missing
 from svhn_tui.presets import Presets, Question
+from svhn_tui.printing import Plain, complain, say
 from svhn_tui.progress import Overrides, rule_text, sweep_for, with_finalists
 from svhn_tui.session import answers_to, check_files, connected, read_histories
 
@@ -33,12 +32,12 @@ async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
     try:
         done = exporting.export(folder, book, state, verified)
     except OSError as error:
-        print(f"svhn-tui: {error.filename or folder}: {error.strerror or error}.", file=sys.stderr)
+        complain(f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
     table = Table(box=None, pad_edge=False, show_header=False)
     for thing in done:
         table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.said)))
-    Console().print(table)
+    Plain().print(table)
     return DONE if all(thing.ok for thing in done) else FAILED
 
 
@@ -51,11 +50,9 @@ async def pack_to(file: Path, workspace: Path) -> int:
         try:
             runs = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
         except OSError as error:
-            print(f"svhn-tui: {error.filename or file}: {error.strerror or error}.", file=sys.stderr)
+            complain(f"{error.filename or file}: {error.strerror or error}.")
             return FAILED
-    print(
-        f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}"
-    )
+    say(f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}")
     return DONE
 
 
@@ -65,9 +62,9 @@ async def import_from(file: Path, workspace: Path) -> int:
         await session.ask(p.Import(path=str(file.absolute()), request="import"))
         event = await session.until(answers_to("import"))
     if not isinstance(event, p.Imported):
-        print(f"svhn-tui: {words.clean(getattr(event, 'reason', ''))}", file=sys.stderr)
+        complain(getattr(event, "reason", ""))
         return FAILED
-    print(
+    say(
         f"{words.plural(event.finished, 'finished run')} taken in, {event.unfinished} unfinished, "
         f"{event.known} were here already."
     )
@@ -81,19 +78,16 @@ async def choose(workspace: Path, book: Presets, question: Question, run_id: str
         run = state.results.get(run_id or "")
         if run is not None and run.spec.configuration not in book.configurations(question):
             label = book.configurations(question)[0].label
-            print(
-                f"svhn-tui: {run_id} is {run.spec.configuration.label}; {question.id} asks for {label}.",
-                file=sys.stderr,
-            )
+            complain(f"{run_id} is {run.spec.configuration.label}; {question.id} asks for {label}.")
             return FAILED
         await session.ask(p.Choose(question=question.id, run_id=run_id, request="choose"))
         event = await session.until(
             lambda state, event: isinstance(event, p.ChoiceChanged) or answers_to("choose")(state, event)
         )
     if isinstance(event, p.Refused):
-        print(f"svhn-tui: {words.clean(event.reason)}", file=sys.stderr)
+        complain(event.reason)
         return FAILED
-    print(f"{question.id} hands in {f'the file of run {run_id}' if run_id else 'the file of the first seed'}.")
+    say(f"{question.id} hands in {f'the file of run {run_id}' if run_id else 'the file of the first seed'}.")
     return DONE
 
 
@@ -102,16 +96,16 @@ async def choose_finalists(workspace: Path, book: Presets, question: Question, c
     async with connected(workspace) as session:
         sweep = sweep_for(question, book, session.state, Overrides())
         if session.state.data is None or sweep is None or sweep.finalists is None:
-            print("svhn-tui: No data is open yet; train the first stage: svhn-tui run Q10 --data DIR.", file=sys.stderr)
+            complain("No data is open yet; train the first stage: svhn-tui run Q10 --data DIR.")
             return FAILED
         sweep = with_finalists(sweep, chosen)
         await session.ask(p.Submit(sweep=sweep, request="finalists"))
         event = await session.until(answers_to("finalists"))
     if isinstance(event, p.Refused):
-        print(f"svhn-tui: {words.clean(event.reason)}", file=sys.stderr)
+        complain(event.reason)
         return FAILED
     assert sweep.finalists is not None
-    print(f"{rule_text(sweep.finalists)} {words.plural(len(missing(session.state, [sweep])), 'run')} to train.")
+    say(f"{rule_text(sweep.finalists)} {words.plural(len(missing(session.state, [sweep])), 'run')} to train.")
     return DONE
 
 

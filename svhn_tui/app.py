@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
@@ -18,18 +19,22 @@ from svhn_tui import presets, settings, words
 from svhn_tui.exporting import exported
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.palette import commands_of
+from svhn_tui.printing import complain
 from svhn_tui.screens.dialogs import Tick
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.pages import page_of
 from svhn_tui.screens.questions import QuestionsPage
 from svhn_tui.state import State, fold
 from svhn_tui.themes import DARK, THEMES, TITLES
+from svhn_tui.widgets.outlet import Outlet
 from svhn_tui.words import clean
 
 FRAME_SECONDS = 0.4
 """Pages are drawn at most this often, however many events come."""
 RETRY_SECONDS = 1.0
 NOTICES_KEPT = 100
+NOTICE_LONGEST = 400
+"""Characters of a notice that are shown over a page; `!` shows all of it."""
 
 
 class SvhnApp(App[None]):
@@ -57,6 +62,11 @@ class SvhnApp(App[None]):
         self._book = book
         self._pages: dict[str, Page] = {"Questions": QuestionsPage(book)}
         self._told: deque[tuple[float, SeverityLevel, str]] = deque(maxlen=NOTICES_KEPT)
+        self._outlet = Outlet()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Draw nothing that did not pass the outlet."""
+        return [self._outlet, *super().get_line_filters()]
 
     def on_mount(self) -> None:
         """Show the questions; the engine is reached for once they stand."""
@@ -209,7 +219,8 @@ class SvhnApp(App[None]):
     ) -> None:
         """Say something for a while, and keep it for those who looked away."""
         self._told.append((time.time(), severity, f"{title}: {message}" if title else message))
-        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+        shown = message if len(message) <= NOTICE_LONGEST else f"{message[:NOTICE_LONGEST]}…"
+        super().notify(shown, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Fill the command palette."""
@@ -231,7 +242,7 @@ def run(workspace: Path, source: tuple[str, ...], host: str | None) -> int:
     try:
         book = presets.load(presets.find(workspace))
     except presets.PresetError as error:
-        print(f"svhn-tui: {clean(str(error))}")
+        complain(str(error))
         return 1
     app = SvhnApp(workspace, source, host, book)
     app.run()

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from engine import protocol as p
@@ -18,6 +17,7 @@ from engine.plan import Sweep, asked
 from engine.spec import Configuration, Network, Training
 from svhn_tui import words
 from svhn_tui.presets import Presets
+from svhn_tui.printing import Plain, complain, tell
 from svhn_tui.session import connected, open_data
 
 
@@ -31,7 +31,7 @@ async def bench(
             await session.ask(p.OpenData(source=source, request="data", demo_train=sizes[0], demo_test=sizes[1]))
             event = await session.until(lambda state, event: getattr(event, "request", "") == "data")
             if isinstance(event, p.Refused) or session.state.data is None:
-                print(f"svhn-tui: {words.clean(getattr(event, 'reason', 'no data'))}", file=sys.stderr)
+                complain(getattr(event, "reason", "no data"))
                 return 1
             data = session.state.data
         files = (data.train_path, data.test_path)
@@ -46,7 +46,7 @@ async def bench(
             "warm": await first_epoch(workspace / "cold", files, seed=1, keep=True),
         }
     found["assignment_hours"] = assignment_hours(book, data, found)
-    print(json.dumps(found)) if as_json else Console().print(table(found))
+    tell(found) if as_json else Plain().print(table(found))
     return 0
 
 

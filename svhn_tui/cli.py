@@ -360,12 +360,15 @@ def question_of(book: presets.Presets, name: str) -> presets.Question:
 
 def fail(sentence: str, code: int) -> NoReturn:
     """Say what is wrong on stderr and leave."""
-    typer.echo(f"svhn-tui: {sentence}", err=True)
+    from svhn_tui.printing import complain
+
+    complain(sentence)
     raise typer.Exit(code)
 
 
 def main() -> None:
     """Entry point of the installed command."""
+    os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
     try:
         app()
     except KeyboardInterrupt:

@@ -5,12 +5,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from engine import devices, doctor
 from engine.doctor import Finding
 from svhn_tui import presets, words
+from svhn_tui.printing import Plain, complain
 
 SIGNS = {"fine": "✓", "note": "!", "damaged": "✗"}
 WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
@@ -23,7 +23,7 @@ def look(workspace: Path, *, repair: bool) -> int:
         findings += doctor.examine(workspace.resolve())
     else:
         findings.append(Finding("note", f"{workspace} is no workspace yet", "The first `svhn-tui` makes one."))
-    console = Console()
+    console = Plain()
     for finding in findings:
         advice = f"  {finding.advice}" if finding.advice else ""
         console.print(Text(words.clean(f"{SIGNS[finding.level]} {finding.text}{advice}")), soft_wrap=True)
@@ -35,10 +35,10 @@ def look(workspace: Path, *, repair: bool) -> int:
     try:
         folder = doctor.repair(workspace.resolve(), findings)
     except BlockingIOError:
-        print("svhn-tui: A host runs in this workspace: end it first with `svhn-tui stop`.", file=sys.stderr)
+        complain("A host runs in this workspace: end it first with `svhn-tui stop`.")
         return 1
     except OSError as error:
-        print(f"svhn-tui: {error.filename}: {error.strerror}.", file=sys.stderr)
+        complain(f"{error.filename}: {error.strerror}.")
         return 1
     said = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
     console.print(Text(f"\n{said}"), soft_wrap=True)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.text import Text
 
 from engine import plan
@@ -19,6 +18,7 @@ from svhn_tui import answers as answering
 from svhn_tui import words
 from svhn_tui.link import LinkLost
 from svhn_tui.presets import Presets, Question
+from svhn_tui.printing import Plain, complain
 from svhn_tui.progress import Overrides, Row, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.reporting import JsonLines, Reporter
 from svhn_tui.session import Session, answers_to, connected, open_data
@@ -59,14 +59,14 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
             problem = training.result()
             reporter.close()
             if problem:
-                print(f"svhn-tui: {words.clean(problem)}", file=sys.stderr)
+                complain(problem)
                 return FAILED
             if not isinstance(reporter, JsonLines):
                 _print_outcome(session.state, book, wish)
             return DONE
     except LinkLost as error:
         reporter.close()
-        print(f"svhn-tui: {words.clean(str(error))}", file=sys.stderr)
+        complain(str(error))
         return FAILED
 
 
@@ -134,7 +134,7 @@ async def _stop(session: Session, training: asyncio.Task[str], sentence: str) ->
 
 def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
     """Say what was trained and where it lies, and the answers that follow from it."""
-    console = Console()
+    console = Plain()
     for question in wish.questions:
         progress = progress_of(question, book, state, wish.overrides)
         console.print(Text(f"{question.id}  {question.title}", style="bold"))

@@ -1,11 +1,9 @@
 """What `svhn-tui status`, `answers`, `runs` and `evidence` print."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +11,7 @@ from engine import protocol as p
 from svhn_tui import answers as answering
 from svhn_tui import evidence, words
 from svhn_tui.presets import Presets, Question
+from svhn_tui.printing import Plain, tell
 from svhn_tui.progress import MARKS, Progress, progress_of
 from svhn_tui.session import check_files, connected
 from svhn_tui.state import State
@@ -26,9 +25,9 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:
         state = session.state
         found = [progress_of(question, book, state) for question in book.questions]
         if as_json:
-            print(json.dumps(_status_json(state, found)))
+            tell(_status_json(state, found))
             return DONE
-        console = Console()
+        console = Plain()
         console.print(Text(_data_line(state)))
         table = Table("", "question", "", "runs", "left", box=None, pad_edge=False)
         for progress in found:
@@ -73,12 +72,12 @@ async def print_answers(workspace: Path, book: Presets, *, as_json: bool) -> int
         await check_files(session, book)
         found = answering.all_answers(book, session.state)
     if as_json:
-        print(json.dumps(answering.as_json(found)))
+        tell(answering.as_json(found))
         return DONE
     table = Table("question", "answer", "state", "", box=None, pad_edge=False)
     for answer in found:
         table.add_row(answer.question, Text(answer.text or "–", style="bold"), answer.state, Text(answer.reason))
-    Console().print(table)
+    Plain().print(table)
     return DONE
 
 
@@ -87,9 +86,9 @@ async def print_evidence(workspace: Path, book: Presets, question: Question, *, 
     async with connected(workspace) as session:
         facts = evidence.facts_of(question, book, session.state)
     if as_json:
-        print(msgspec.json.encode(facts).decode())
+        tell(facts)
         return DONE
-    console = Console()
+    console = Plain()
     for statement in session.state.statements.get(question.id, ()):
         console.print(Text(f"{statement.verdict:<6}{words.clean(statement.text)}"))
     if not facts:
@@ -111,7 +110,7 @@ async def print_runs(workspace: Path, *, as_json: bool) -> int:
         state = session.state
     results = sorted(state.results.values(), key=lambda result: result.finished_at)
     if as_json:
-        print(json.dumps([_run_json(result, Path(state.workspace)) for result in results]))
+        tell([_run_json(result, Path(state.workspace)) for result in results])
         return DONE
     table = Table("run", "configuration", "seed", "test accuracy", "parameters", "time", box=None, pad_edge=False)
     for result in results:
@@ -123,7 +122,7 @@ async def print_runs(workspace: Path, *, as_json: bool) -> int:
             words.count(result.trainable_parameters),
             words.duration(result.seconds),
         )
-    Console().print(table)
+    Plain().print(table)
     return DONE
 
 

@@ -4,12 +4,12 @@ import sys
 import time
 from typing import Protocol
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from engine import protocol as p
 from svhn_tui import words
+from svhn_tui.printing import Plain, say, tell
 from svhn_tui.state import Live, State
 
 LINE_SECONDS = 10.0
@@ -42,8 +42,7 @@ class JsonLines:
     def told(self, event: p.AnyEvent, state: State) -> None:
         """Print it."""
         if not isinstance(event, p.RunsRead | p.DeviceSampled):
-            sys.stdout.buffer.write(p.encode(event))
-            sys.stdout.buffer.flush()
+            tell(event)
 
     def say(self, sentence: str) -> None:
         """Scripts want no sentences."""
@@ -84,7 +83,7 @@ class PlainLines:
 
     def say(self, sentence: str) -> None:
         """Print it."""
-        print(words.clean(sentence), flush=True)
+        say(words.clean(sentence))
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -98,7 +97,7 @@ class Bars:
             TextColumn("{task.fields[name]}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[says]}", markup=False),
-            console=Console(),
+            console=Plain(),
         )
         self._tasks: dict[str, TaskID] = {}
         self._progress.start()

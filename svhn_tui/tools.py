@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from engine.protocol import DataSet
 from svhn_tui.presets import Presets, Question
+from svhn_tui.printing import Plain, say, tell
 from svhn_tui.words import clean
 
 
@@ -36,7 +36,13 @@ def verify(file: Path, source: Sequence[str], book: Presets, question: Question 
             "limit_mib": question.upload.limit_mib if question.upload else None,
         }
         command += ["--question", json.dumps(asked)]
-    return subprocess.run([*command, *(["--json"] if as_json else [])], check=False).returncode
+    done = subprocess.run([*command, *(["--json"] if as_json else [])], capture_output=True, check=False)
+    print(clean(done.stderr.decode(errors="replace"), newlines=True), end="", file=sys.stderr)
+    if as_json and done.stdout:
+        tell(msgspec.json.decode(done.stdout))
+    elif done.stdout:
+        say(done.stdout.decode(errors="replace").rstrip("\n"))
+    return done.returncode
 
 
 def _describe(command: list[str], *, as_json: bool) -> int:
@@ -45,9 +51,9 @@ def _describe(command: list[str], *, as_json: bool) -> int:
         print(clean(done.stderr.decode(errors="replace").strip()), file=sys.stderr)
         return done.returncode
     if as_json:
-        sys.stdout.buffer.write(done.stdout)
+        tell(msgspec.json.decode(done.stdout))
     else:
-        Console().print(_table(msgspec.json.decode(done.stdout, type=DataSet)))
+        Plain().print(_table(msgspec.json.decode(done.stdout, type=DataSet)))
     return 0
 
 

@@ -6,16 +6,25 @@ import time
 import unicodedata
 from decimal import Decimal
 
+from rich.cells import cell_len, set_cell_size
+
 MINUS = "−"
 
 
 def clean(text: str, *, newlines: bool = False) -> str:
     """Return outside text without what a terminal would obey: control characters, escape codes, bidi controls."""
+    if text.isprintable():
+        return text
     kept = "\n\t" if newlines else ""
     return "".join(
         character if character in kept or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "�"
         for character in text
     )
+
+
+def fitted(text: str) -> str:
+    """Return a line that is laid out already as `clean` does, in as many cells as it had: what showed nothing goes."""
+    return text if text.isprintable() else set_cell_size(clean(text), cell_len(text))
 
 
 def count(number: int) -> str:

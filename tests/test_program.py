@@ -109,6 +109,8 @@ class Terminal:
     def __init__(self, workspace: Path, columns: int, lines: int) -> None:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
+        self.bytes = b""
+        """All that was written to the terminal."""
         self._ours, theirs = pty.openpty()
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "SVHN_TUI_WORKSPACE": str(workspace)}
@@ -133,7 +135,9 @@ class Terminal:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if select.select([self._ours], [], [], 1.0)[0]:
-                self._stream.feed(os.read(self._ours, 1 << 16))
+                told = os.read(self._ours, 1 << 16)
+                self.bytes += told
+                self._stream.feed(told)
             if met(text := "\n".join(self._screen.display)):
                 return text
         raise AssertionError("\n".join(self._screen.display))

@@ -41,7 +41,7 @@ class AnswersPage(Page):
     def body(self) -> ComposeResult:
         """Answers, then evidence."""
         with VerticalScroll(id="table"):
-            yield OptionList(*(Option(question.title, id=question.id) for question in self._asked_for))
+            yield OptionList(*(Option(Text(question.title), id=question.id) for question in self._asked_for))
             yield Static(id="detail")
 
     def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:

@@ -76,7 +76,7 @@ class QuestionsPage(ComparingPage):
         yield Static(GREETING, id="greeting", markup=False)
         with Horizontal():
             with Vertical(id="questions"):
-                listed = OptionList(*(Option(question.title, id=question.id) for question in self.book.questions))
+                listed = OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
                 listed.highlighted = self.book.questions.index(self._chosen)
                 yield listed
                 yield Static(id="summary")

@@ -1,0 +1,73 @@
+"""Whatever stands in labels, notes, names and messages: a terminal, a page and a log get text, and nothing to obey."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hostile_engine import presets_text
+from tests.test_program import PROGRAM, Terminal
+
+FAKE = f"{sys.executable} -m tests.hostile_engine"
+OSC = re.compile(r"\x1b\](.*?)(?:\x07|\x1b\\)", re.DOTALL)
+"""Operating system commands; 22, the shape of the mouse pointer, is Textual's."""
+FORBIDDEN = re.compile("[\x80-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0041]")
+"""C1 codes, bidi controls and what hides."""
+PAGES = {"2": "pause or resume", "3": "filter", "4": "next question", "5": "look at the files", "6": "look at a run",
+         "1": "run what is missing"}  # fmt: skip
+"""Keys, and what stands at the foot of their page."""
+OBEYED = ("\x1b[66;6H", "\x1b[41m")
+"""Codes of the attack that the program itself never writes."""
+
+
+@pytest.fixture
+def attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace whose presets, and whose engine, are attacks."""
+    monkeypatch.setenv("SVHN_TUI_ENGINE", FAKE)
+    workspace = tmp_path / "[b]\x1b]0;name\x07\x9b31m\u202e"
+    workspace.mkdir()
+    (workspace / "experiments.json").write_text(presets_text())
+    return workspace
+
+
+def assert_harmless(written: bytes) -> None:
+    text = written.decode(errors="replace")
+    assert FORBIDDEN.findall(text) == []
+    assert [code for code in OBEYED if code in text] == []
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (140, 45)])
+def test_no_attack_reaches_the_terminal_on_any_page(attacked: Path, columns: int, lines: int):
+    with Terminal(attacked, columns, lines) as terminal:
+        terminal.until(lambda text: "Q11" in text and "Opening" not in text and "[/x]" in text)
+        for key, foot in PAGES.items():
+            terminal.press(key)
+            terminal.until(lambda text, foot=foot: foot in text and "[/x]" in text)
+        for key, said in (("n", "tags, with spaces"), ("t", "In the trash")):
+            terminal.press("3")
+            terminal.until(lambda text: "finished" in text and "[/x]" in text)
+            terminal.press(key)
+            terminal.until(lambda text, said=said: said in text)
+            terminal.press("\x1b")
+            terminal.until(lambda text, said=said: said not in text and "[/x]" in text)
+        terminal.press("q")
+        terminal.process.wait(30)
+    assert_harmless(terminal.bytes)
+    assert {code[:3] for code in OSC.findall(terminal.bytes.decode(errors="replace"))} <= {"22;"}
+
+
+COMMANDS = ["status", "answers", "runs", "run Q2", "evidence Q8", "choose Q2 0123456789ab", "doctor", "import x.zip"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_attack_reaches_the_terminal_from_the_command_line(attacked: Path, command: str):
+    done = subprocess.run(
+        [*PROGRAM, *command.split(), "--workspace", str(attacked)], capture_output=True, check=False, timeout=60,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    written = done.stdout + done.stderr
+    assert b"Traceback" not in written
+    assert_harmless(written)
+    assert b"\x1b" not in written, "no escape code at all, since this is no terminal"

@@ -74,6 +74,7 @@ class SvhnApp(App[None]):
             self.register_theme(theme)
         liked = settings.load().theme
         self.theme = liked if liked in TITLES else DARK.name
+        self._keep(self._pages["Questions"], "Questions")
         self.push_screen(self._pages["Questions"])
         self.set_interval(FRAME_SECONDS, self._draw)
         self.call_after_refresh(lambda: self.run_worker(self._follow(), exclusive=True))
@@ -145,10 +146,16 @@ class SvhnApp(App[None]):
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""
         page = self._pages.get(name) or page_of(name, self._book)
-        self._pages[name] = page
+        self._keep(page, name)
         if self.screen is not page and isinstance(self.screen, Page):
             page.state = self._state
             self.switch_screen(page)
+
+    def _keep(self, page: Page, name: str) -> None:
+        """Let a page live on while another one is seen: Textual removes what was not installed."""
+        self._pages[name] = page
+        if not self.is_screen_installed(page):
+            self.install_screen(page, name)
 
     def action_export(self) -> None:
         """Put everything that is handed in into a folder, beside what is going on."""
@@ -179,8 +186,12 @@ class SvhnApp(App[None]):
         self._book = presets.load(presets.find(self._workspace))
         page = QuestionsPage(self._book, question.id)
         page.state = self._state
-        self._pages = {"Questions": page}
         await self.switch_screen(page)
+        for old in self._pages.values():  # they show the presets as they were
+            self.uninstall_screen(old)
+            await old.remove()
+        self._pages = {}
+        self._keep(page, "Questions")
         if self._state.data is not None and (sweep := self._book.sweep(question, self._state.data.fingerprint)):
             page.want(p.Submit(sweep=sweep))
             self.notify(f"{question.id} is kept in the workspace's experiments.json and trains now.")

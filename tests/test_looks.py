@@ -116,6 +116,17 @@ class Nowhere(SvhnApp):
         """Nothing is exported by a monkey."""
 
 
+async def test_a_page_that_was_left_is_drawn_again_when_it_is_opened_again(tmp_path: Path):
+    app = Nowhere(tmp_path, (), None, BOOK)
+    app._state = STATES["finished"]
+    async with app.run_test(size=(80, 24)) as pilot:
+        for key in "231231":
+            await pilot.press(key)
+            await pilot.pause()
+            shown = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+            assert {"1": "Q11", "2": "Nothing trains", "3": "8 of 8 runs"}[key] in shown
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_monkey_finds_no_way_to_crash_it(seed: int, tmp_path: Path):

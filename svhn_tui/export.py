@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.files import write_atomically
 from engine.protocol import DataSet, RunResult
 from svhn_tui import answers as answering
 from svhn_tui import report, words
@@ -69,11 +70,11 @@ def export(
         **_statements_json(state),
         "files": {thing.name: thing.said for thing in done},
     }
-    (folder / "answers.json").write_text(json.dumps(told, indent=2) + "\n")
-    (folder / "answers.md").write_text(answers_page(book, answers, state, done))
-    (folder / "runs.csv").write_text(runs_table(state))
+    _write(folder / "answers.json", json.dumps(told, indent=2) + "\n")
+    _write(folder / "answers.md", answers_page(book, answers, state, done))
+    _write(folder / "runs.csv", runs_table(state))
     files = [(thing.name, thing.said) for thing in done]
-    (folder / "report.html").write_text(report.page(book, answers, state, files))
+    _write(folder / "report.html", report.page(book, answers, state, files))
     count = words.plural(len(state.results), "run")
     given = sum(answer.text is not None for answer in answers)
     return (
@@ -84,13 +85,18 @@ def export(
     )
 
 
+def _write(path: Path, text: str) -> None:
+    """Write a page, whole and harmless: a pager or an editor may obey what stands in it."""
+    write_atomically(path, words.clean(text, newlines=True).encode())
+
+
 def _uploads(question: Question, folder: Path, book: Presets, state: State) -> Iterator[Exported]:
     if question.upload is None:
         return
     target = folder / question.upload.file
     if question.kind == "code":
         shape = state.data.input_shape if state.data else (3, 32, 32)
-        target.write_text(code_for(book.configurations(question)[0], shape))
+        _write(target, code_for(book.configurations(question)[0], shape))
         yield Exported(target.name, "code")
         return
     run = file_run(question, book, state)
@@ -179,8 +185,8 @@ def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done:
     for answer in answers:
         question = book.question(answer.question)
         lines += [f"## {question.id}  {question.title}", "", f"    {answer.text or 'missing'}", ""]
-        lines += [f"{answer.state}: {words.clean(answer.reason)}", ""]
-        lines += [f"- {words.clean(flag)}" for flag in answer.flags]
+        lines += [f"{answer.state}: {answer.reason}", ""]
+        lines += [f"- {flag}" for flag in answer.flags]
         for part in answer.parts:
             values = ", ".join(words.accuracy(value) for value in part.accuracies)
             lines.append(f"- {part.configuration.label}, {len(part.results)} of {part.needed} runs: {values}")
@@ -189,14 +195,14 @@ def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done:
         for statement in state.statements.get(question.id, ()):
             behind = f" ({', '.join(statement.facts)})" if statement.facts else ""
             lines += [f"- {question.id}, {statement.verdict}: {words.clean(statement.text + behind)}"]
-    lines += ["", "## Files", "", *(f"- {thing.name}: {words.clean(thing.said)}" for thing in done), ""]
+    lines += ["", "## Files", "", *(f"- {thing.name}: {thing.said}" for thing in done), ""]
     return "\n".join(lines)
 
 
 def runs_table(state: State) -> str:
     """Return all finished runs on the data in use as CSV."""
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     runs = (run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint)
     for run in sorted(runs, key=lambda run: (run.spec.configuration.label, run.spec.seed)):

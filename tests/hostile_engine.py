@@ -21,7 +21,7 @@ NAMES = {"run_id", "runs", "group", "data", "fingerprint", "sweep_id", "question
 OSC_COPY, OSC_LINK = "\x1b]52;c;ZXZpbA==\x07", "\x1b]8;;http://evil.example\x1b\\here\x1b]8;;\x1b\\"
 CSI, C1 = "\x1b[66;6H\x1b[41m\x1b[?1049l", "\x9b66;6H\x9d52;c;eA==\x9c\x85\x90evil\x9c"
 BIDI, HIDDEN = "\u202eLTR\u2066\u2067\u2069\u200f\u061c", "\u200b\u200d\ufeff\U000e0041"
-MARKUP = "[/x][b]bold[/b][link=http://evil.example]x[/link]"
+MARKUP = "[/x][b]bold[/b][link=http://evil.example]x[/link]<script>alert(1)</script>"
 EVIL = f"evil{MARKUP}{OSC_COPY}{OSC_LINK}{CSI}{C1}{BIDI}{HIDDEN}\x00\x07\x08\x0e\x7f\nline\r\tend"
 LONG = EVIL * 50
 """About ten kilobytes."""

@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests.hostile_engine import presets_text
+from engine import protocol as p
+from svhn_tui import export, presets
+from svhn_tui.state import fold
+from tests.hostile_engine import events, presets_text
 from tests.test_program import PROGRAM, Terminal
 
 FAKE = f"{sys.executable} -m tests.hostile_engine"
@@ -15,8 +19,8 @@ OSC = re.compile(r"\x1b\](.*?)(?:\x07|\x1b\\)", re.DOTALL)
 """Operating system commands; 22, the shape of the mouse pointer, is Textual's."""
 FORBIDDEN = re.compile("[\x80-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0041]")
 """C1 codes, bidi controls and what hides."""
-PAGES = {"2": "pause or resume", "3": "filter", "4": "next question", "5": "look at the files", "6": "look at a run",
-         "1": "run what is missing"}  # fmt: skip
+PAGES = {"2": "S stop", "3": "filter", "4": "next question", "5": "look at the files", "6": "look at a run",
+         "1": "A all"}  # fmt: skip
 """Keys, and what stands at the foot of their page."""
 OBEYED = ("\x1b[66;6H", "\x1b[41m")
 """Codes of the attack that the program itself never writes."""
@@ -47,13 +51,13 @@ def test_no_attack_reaches_the_terminal_on_any_page(attacked: Path, columns: int
             terminal.until(lambda text, foot=foot: foot in text and "[/x]" in text)
         for key, said in (("n", "tags, with spaces"), ("t", "In the trash")):
             terminal.press("3")
-            terminal.until(lambda text: "finished" in text and "[/x]" in text)
+            terminal.until(lambda text: "g group" in text and "[/x]" in text)
             terminal.press(key)
             terminal.until(lambda text, said=said: said in text)
             terminal.press("\x1b")
             terminal.until(lambda text, said=said: said not in text and "[/x]" in text)
         terminal.press("q")
-        terminal.process.wait(30)
+        assert terminal.ended() == 0
     assert_harmless(terminal.bytes)
     assert {code[:3] for code in OSC.findall(terminal.bytes.decode(errors="replace"))} <= {"22;"}
 
@@ -71,3 +75,17 @@ def test_no_attack_reaches_the_terminal_from_the_command_line(attacked: Path, co
     assert b"Traceback" not in written
     assert_harmless(written)
     assert b"\x1b" not in written, "no escape code at all, since this is no terminal"
+
+
+def test_exported_pages_hold_text_alone(tmp_path: Path):
+    book = presets.parse(presets_text().encode(), "experiments.json")
+    state = msgspec.structs.replace(fold(tuple(map(p.decode_event, events()))), workspace=str(tmp_path))
+    told = export.export(tmp_path / "out", book, state)
+    assert any(not thing.ok for thing in told), "the files are nowhere"
+    pages = [tmp_path / "out" / name for name in ("answers.md", "answers.json", "runs.csv", "report.html")]
+    for page in pages:
+        assert_harmless(page.read_bytes())
+        assert "\x1b" not in page.read_text()
+    report = pages[-1].read_text()
+    assert "[/x]" in report
+    assert "<script" not in report

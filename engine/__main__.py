@@ -4,6 +4,7 @@ It starts the host, in a session of its own, when there is none. It moves bytes 
 """
 
 import argparse
+import contextlib
 import os
 import selectors
 import socket
@@ -12,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.address import socket_path
+from engine.address import READY, socket_path
 from engine.files import make_folder
 
 TRIES = 5
@@ -36,11 +37,12 @@ def main() -> int:
         print(f"{error.filename or workspace}: {error.strerror or error}", file=sys.stderr)
         return 1
     for _ in range(TRIES):
-        connection = _connected(address, workspace)
-        if connection is None:
-            print(f"No host could be started; {workspace / 'host.log'} says why.", file=sys.stderr)
+        try:
+            connection = _connected(address, workspace)
+        except HostRefused as refusal:
+            print(refusal, file=sys.stderr)
             return 1
-        with connection:
+        with connection, contextlib.suppress(ConnectionError):
             first = connection.recv(CHUNK)
             if first:
                 return _join(connection, first)
@@ -48,24 +50,38 @@ def main() -> int:
     return 1
 
 
-def _connected(address: str, workspace: Path) -> socket.socket | None:
-    """Connect, starting a host when nobody listens."""
+class HostRefused(Exception):
+    """No host could be started; the message says why."""
+
+
+def _connected(address: str, workspace: Path) -> socket.socket:
+    """Connect, starting a host when nobody listens.
+
+    Raises:
+        HostRefused: none could be started.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     connection = _connect(address)
-    while connection is None and time.monotonic() < deadline:
+    while connection is None:
+        if time.monotonic() > deadline:
+            raise HostRefused(f"No host could be started; {workspace / 'host.log'} says why.")
         _start_host(workspace)  # returns when it listens, or when it left because another one won
-        connection = _connect(address) or _connect(_address_told(workspace))
+        connection = _connect(address) or _connect(_address_told(workspace, address))
         if connection is None:
             time.sleep(0.05)  # the winner holds the lock and is about to listen: nothing tells when
     return connection
 
 
-def _address_told(workspace: Path) -> str:
-    """Return where the host says that it listens: it may have been started with another runtime folder."""
+def _address_told(workspace: Path, address: str) -> str:
+    """Return where the host says that it listens: it may have been started with another runtime folder.
+
+    What a copied or moved workspace says is about the one that it was: its sockets have another name.
+    """
     try:
-        return os.fsdecode((workspace / "host.lock").read_bytes()[:200])
+        told = os.fsdecode((workspace / "host.lock").read_bytes()[:200])
     except OSError:
         return ""
+    return told if Path(told).name == Path(address).name else ""
 
 
 def _connect(address: str) -> socket.socket | None:
@@ -79,10 +95,14 @@ def _connect(address: str) -> socket.socket | None:
 
 
 def _start_host(workspace: Path) -> None:
-    """Start a host and wait until it listens or has ended: both close its end of a pipe."""
+    """Start a host and wait until it listens or has ended.
+
+    Raises:
+        HostRefused: it cannot serve this workspace.
+    """
     ready, told = os.pipe()
     with (workspace / "host.log").open("ab") as log:
-        subprocess.Popen(
+        host = subprocess.Popen(
             [sys.executable, "-m", "engine.host", "--workspace", str(workspace), "--ready", str(told)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -91,28 +111,32 @@ def _start_host(workspace: Path) -> None:
             start_new_session=True,  # it outlives the terminal
         )
     os.close(told)
-    os.read(ready, 1)
-    os.close(ready)
+    with os.fdopen(ready, "rb") as pipe:
+        said = pipe.read()  # to its end: it is closed when the host listens, and when it has ended
+    if said != READY:
+        host.wait()  # another one won, or it cannot serve
+    if said not in (READY, b""):
+        raise HostRefused(said.decode(errors="replace"))
 
 
 def _join(connection: socket.socket, first: bytes) -> int:
-    """Move bytes both ways until an end is reached."""
-    _write(1, first)
-    with selectors.DefaultSelector() as selector:
-        selector.register(connection, selectors.EVENT_READ)
-        selector.register(0, selectors.EVENT_READ)
-        while True:
-            for key, _ in selector.select():
-                if key.fd == 0:
-                    wish = os.read(0, CHUNK)
-                    if not wish:
-                        return 0
-                    connection.sendall(wish)
-                    continue
-                told = connection.recv(CHUNK)
-                if not told:
-                    return HOST_LOST
-                _write(1, told)
+    """Move bytes both ways until an end is reached; return 0 when the screen left."""
+    try:
+        _write(1, first)
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            selector.register(0, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    content = os.read(0, CHUNK) if key.fd == 0 else connection.recv(CHUNK)
+                    if not content:
+                        return 0 if key.fd == 0 else HOST_LOST
+                    if key.fd == 0:
+                        connection.sendall(content)
+                    else:
+                        _write(1, content)
+    except ConnectionError:
+        return HOST_LOST  # or the screen was killed, and nobody reads this
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from engine.files import PRIVATE_FOLDER
 
+READY = b"ready"
+"""What a host tells the bridge that started it once it listens; anything else is why it does not."""
+
 
 def socket_path(workspace: Path) -> Path:
     """Return the socket of the workspace's host, in a folder that only this user can enter.

@@ -3,99 +3,36 @@
 import contextlib
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from hashlib import file_digest
 from itertools import groupby
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self, TypeVar
 
 import msgspec
 
 from engine import checkpoint, data
 from engine import protocol as p
-from engine.checkpoint import Snapshot
 from engine.convergence import slope_of
 from engine.data import Images
-from engine.files import make_folder, write_atomically
-from engine.journal import Journal
-from engine.metrics import Activity, EpochMetrics
+from engine.files import write_atomically
+from engine.metrics import EpochMetrics
 from engine.npz import DataError
-from engine.spec import RunSpec
+from engine.run import Run
+from engine.trainer import FinishedLane, Group, Trainer
 from engine.worker import Stop
 
 CHECKPOINT_SECONDS = float(os.environ.get("SVHN_TUI_CHECKPOINT_SECONDS", "30"))
 CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
-RETRY_SECONDS = 5.0
-"""How long a full disk is given before the files of a finished run are tried again."""
+RETRY_SECONDS = 1.0
+"""How long a disk that takes nothing is given before it is tried again."""
 
-
-class FinishedLane(Protocol):
-    """A trained network that is no longer changed."""
-
-    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
-        """Write the `.keras` file and return the number of trainable parameters."""
-
-    def activity(self) -> Activity:
-        """Look at what its hidden units do."""
-
-
-class Group(Protocol):
-    """Runs of one configuration in training, side by side."""
-
-    epoch: int
-    training_images: int
-
-    def train_epoch(self) -> EpochMetrics:
-        """Train and evaluate every lane."""
-
-    def snapshot(self, lane: int, history: p.History) -> Snapshot:
-        """Copy all that a lane goes on from."""
-
-    def keep(self, lane: int) -> FinishedLane:
-        """Take a lane out as it is."""
-
-
-class Trainer(Protocol):
-    """A way of training, warm between groups."""
-
-    name: str
-
-    @property
-    def device(self) -> str:
-        """What trains."""
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Of the libraries that decide the numbers."""
-
-    def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
-        """Begin or go on with runs that have the same number of epochs behind them."""
-
-
-class Run:
-    """A lane's side on disk: its folder, its journal and its curve."""
-
-    def __init__(self, spec: RunSpec, workspace: Path) -> None:
-        self.spec = spec
-        self.run_id = spec.run_id
-        self.folder = make_folder(workspace / "runs" / self.run_id)
-        if not (self.folder / "spec.json").exists():  # what a run is to train is said before anything is trained
-            write_atomically(self.folder / "spec.json", msgspec.json.encode(spec))
-        self.journal = Journal(self.folder / "journal.jsonl")
-        self.snapshot = checkpoint.load(self.folder)
-        self.history = self.snapshot.history if self.snapshot else p.History()
-        self.let_go: Stop | None = None
-        self.started_at = time.time()
-
-    @property
-    def epoch(self) -> int:
-        """Epochs that are done."""
-        return self.history.epochs
+Done = TypeVar("Done")
 
 
 class Attempts:
@@ -115,7 +52,6 @@ class Attempts:
         self._images: tuple[str, Images] | None = None
         self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
         self._pending: list[Future[None]] = []
-        self._leaving = threading.Event()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -123,23 +59,61 @@ class Attempts:
 
     def __exit__(self, *exception: object) -> None:
         """Write what is finished, then leave."""
-        self._leaving.set()
         self._finishing.shutdown(wait=True)
 
     def train(self, task: p.Train) -> None:
         """Train a task's runs to their end, a failure or a stop."""
         runs: list[Run] = []
         try:
-            runs = [Run(spec, Path(task.workspace)) for spec in task.specs]
+            for spec in task.specs:
+                begun = partial(Run, spec, Path(task.workspace))
+                runs.append(self._insist("A run cannot be begun", spec.run_id, begun))
             self._log_to(runs[0].folder / "engine.log")
+            for run in runs:
+                if run.result is not None:
+                    self._tell(p.RunFinished(result=run.result))
+                    run.close()
             images = self._load(task.data)
-            for _, alike in groupby(sorted(runs, key=lambda run: run.epoch), key=lambda run: run.epoch):
+            left = sorted((run for run in runs if run.result is None), key=lambda run: run.epoch)
+            for _, alike in groupby(left, key=lambda run: run.epoch):
                 self._train_alike(task, list(alike), images)
         except Exception as error:  # noqa: BLE001  a run must end with an outcome, whatever went wrong
             traceback.print_exc()
-            ended = {run.run_id for run in runs if run.let_go}
-            for run_id in (spec.run_id for spec in task.specs if spec.run_id not in ended):
-                self._tell(failed(run_id, error))
+            over = {run.run_id for run in runs if run.is_over}
+            for run in runs:
+                if not run.is_over:
+                    run.close()
+            for spec in task.specs:
+                if spec.run_id not in over:
+                    self._tell(self._outcome(spec.run_id, error))
+
+    def _insist(self, text: str, run_id: str, do: Callable[[], Done]) -> Done:
+        """Do what needs the disk, as often as it takes; `text` tells the user when the disk does not take it.
+
+        Raises:
+            OSError: it does not, and the run is to be let go; or its folder is gone, which no waiting mends.
+        """
+        is_told = False
+        while True:
+            try:
+                return do()
+            except OSError as error:
+                if self._stop_of(run_id) or isinstance(error, FileNotFoundError | NotADirectoryError):
+                    raise
+                if not is_told:
+                    text = f"{text}: {error.strerror}. It is tried again."
+                    self._tell(p.Noticed(text=text, severity="error"))
+                is_told = True
+            time.sleep(RETRY_SECONDS)
+
+    def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
+        """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
+        stop = self._stop_of(run_id)
+        if stop is None or not isinstance(error, OSError):
+            return failed(run_id, error)
+        if stop.why == "paused":
+            return p.RunPaused(run_id=run_id)
+        return p.RunInterrupted(run_id=run_id, reason=stop.reason)
 
     def _train_alike(self, task: p.Train, runs: list[Run], images: Images) -> None:
         """Train runs that have the same number of epochs behind them, as one group."""
@@ -221,7 +195,7 @@ class Attempts:
         if stop.why == "paused":
             event = p.RunPaused(run_id=run.run_id, epoch=run.epoch)
         self._note(run, event)
-        run.journal.close()
+        run.close()
         self._tell(event)
 
     def _save(self, run: Run, lane: int, group: Group) -> None:
@@ -240,33 +214,27 @@ class Attempts:
         if error and not was_waiting:
             text = f"The journal of {run.run_id} waits in memory: {error.strerror}. Training goes on."
             self._tell(p.Noticed(text=text, severity="error"))
+        if was_waiting and not error:
+            self._tell(p.Noticed(text=f"The journal of {run.run_id} is written again; nothing is missing."))
 
     def _finish_all(self, task: p.Train, runs: Sequence[Run], group: Group) -> None:
         for future in self._pending:
             future.result()  # at most one group's networks wait in memory
-        self._pending = [
-            self._finishing.submit(self._finish, task.data, run, group.keep(lane))
-            for lane, run in enumerate(runs)
-            if not run.let_go
-        ]
+        kept = [(run, group.keep(lane)) for lane, run in enumerate(runs) if not run.let_go]
+        for run, _ in kept:
+            run.is_over = True  # from here on `_finish` tells its outcome
+        self._pending = [self._finishing.submit(self._finish, task.data, run, lane) for run, lane in kept]
 
     def _finish(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> None:
         """Write a run's files, its result last; a full disk is waited for."""
         try:
-            while True:
-                try:
-                    self._tell(p.RunFinished(result=self._write(data_set, run, lane)))
-                    break
-                except OSError as error:
-                    text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
-                    self._tell(p.Noticed(text=f"{text}: {error.strerror}. It is tried again.", severity="error"))
-                    if self._leaving.wait(RETRY_SECONDS):
-                        raise
+            text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
+            result = self._insist(text, run.run_id, lambda: self._write(data_set, run, lane))
+            self._tell(p.RunFinished(result=result))
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
-            self._tell(failed(run.run_id, error))
-        with contextlib.suppress(OSError):
-            run.journal.close()
+            self._tell(self._outcome(run.run_id, error))
+        run.close()
 
     def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult:
         model = run.folder / "model.keras"
@@ -318,7 +286,7 @@ class Attempts:
     def _log_to(self, path: Path) -> None:
         """Send what libraries print, and tracebacks, to the log of the run that trains."""
         sys.stderr.flush()
-        with path.open("ab") as log:
+        with contextlib.suppress(OSError), path.open("ab") as log:
             os.dup2(log.fileno(), 2)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import pointer
-from engine.files import make_folder, write_atomically
+from engine.files import PRIVATE_FOLDER, write_atomically
 from engine.pointer import FOLDER, POINTER, Entry, Pointer
 from engine.protocol import History
 
@@ -37,7 +37,8 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
     Raises:
         OSError: it could not be written; the checkpoints that were there are as they were.
     """
-    folder = make_folder(run_folder / FOLDER)
+    folder = run_folder / FOLDER
+    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)  # not its parents: the workspace may have been moved away
     content = _packed(snapshot)
     name = f"epoch-{snapshot.epoch}.npz"
     write_atomically(folder / name, content)

@@ -169,6 +169,12 @@ class Dispatch:
             measured = p.EpochTime(configuration, data.train_images, seconds, worker.slot.name.rstrip("0123456789"))
             self._queue.times.add(measured)
 
+    def kill(self) -> None:
+        """End every worker at once, without a checkpoint: there is no place to write one."""
+        self._is_leaving = True
+        for worker in self._workers.values():
+            worker.kill()
+
     async def leave(self) -> None:
         """Let every worker checkpoint and end."""
         self._is_leaving = True

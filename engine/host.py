@@ -13,19 +13,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
-from engine import devices, journal
+from engine import devices, formats, journal
 from engine import protocol as p
-from engine.address import socket_path
+from engine.address import READY, socket_path
 from engine.clients import Client, is_from
 from engine.commands import Commands
 from engine.dispatch import Dispatch
 from engine.files import PRIVATE_FILE
 from engine.forecast import Measured
+from engine.formats import NewerFormat
 from engine.queue import Queue
 from engine.records import Records
 from engine.workspace import Workspace
@@ -44,9 +47,13 @@ class Host:
         """Read the workspace, set damaged pieces aside, and put what is missing into the queue.
 
         Raises:
+            NewerFormat: a newer program wrote the workspace.
             OSError: the workspace cannot be read.
         """
+        brought_up = formats.bring_up(workspace.root)
         self.ended = asyncio.Event()
+        self.is_lost = False
+        """The workspace is no longer where it was, so nothing may be written there."""
         self._workspace = workspace
         self._clients: set[Client] = set()
         self._records = Records(workspace, self._publish)
@@ -54,7 +61,7 @@ class Host:
         self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
         kept = self._records.kept
-        self._queue.data = {name: known.data for name, known in kept.known.items()}
+        self._queue.data = self._records.trainable()
         self._queue.times, self._queue.held = Measured(kept.times), dict(kept.order.held)
         self._queue.results = self._records.results()
         self._dispatch.fleet = kept.fleet
@@ -62,13 +69,15 @@ class Host:
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(kept.order)
-        self._complaints = self._records.complaints
+        self._complaints = [text for text in (brought_up, *self._records.complaints) if text]
+        self._trouble = ""
+        """Why the workspace cannot be written at present."""
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
     async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
-        if not is_from(writer, os.getuid()):
+        if not is_from(writer, os.getuid()) or self.ended.is_set():  # who asks at the very end is served by the next
             writer.close()
             return
         client = Client(writer, self._fresh)
@@ -122,6 +131,8 @@ class Host:
         yield p.Timed(times=queue.times.medians)
         for text in self._complaints:
             yield p.Noticed(text=text, severity="warning")
+        if self._trouble:
+            yield p.Noticed(text=self._trouble, severity="error")
         yield p.CaughtUp()
 
     def _publish(self, event: p.AnyEvent, line: bytes | None = None) -> None:
@@ -170,10 +181,13 @@ class Host:
                 self._publish(p.DeviceSampled(samples=samples, at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
 
-    async def save_changes(self) -> None:
-        """Write what changed, at most once a second, and end when nothing is left to do."""
+    async def save_changes(self, lock: int) -> None:
+        """Write what changed, at most once a second; end when nothing is left to do, or the workspace is elsewhere."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
+            if not _is_at(self._workspace.root / "host.lock", lock):
+                self._give_up()
+                return
             self._save()
             self.end_if_idle()
 
@@ -182,9 +196,20 @@ class Host:
             self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
-            if text not in self._complaints:
-                self._complaints.append(text)
+            if text != self._trouble:
                 self._publish(p.Noticed(text=text, severity="error"))
+            self._trouble = text
+        else:
+            if self._trouble:
+                self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
+            self._trouble = ""
+
+    def _give_up(self) -> None:
+        """End without writing: the workspace was moved, or is another's. Its runs go on from their checkpoints."""
+        self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
+        self._dispatch.kill()
+        self.is_lost = True
+        self.ended.set()
 
     def begin(self) -> None:
         """Go on with what was left."""
@@ -205,6 +230,16 @@ class Host:
         self.ended.set()
 
 
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Say whether this is still the file that was opened; a file system that does not answer is believed."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
 async def _line(reader: asyncio.StreamReader) -> bytes:
     """Return the next line; one that is longer than any message comes as garbage instead of ending the connection."""
     try:
@@ -213,26 +248,27 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return b"a line longer than any message\n"
 
 
-async def serve(workspace: Workspace, ready: int | None, lock: int) -> None:
+async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) -> None:
     """Listen until there is nothing left to do. The lock's file tells where, for those with another runtime folder."""
     host = Host(workspace)
     address = socket_path(workspace.root)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, os.fsencode(address), 0)
+    with contextlib.suppress(OSError):  # a full disk: those with the same runtime folder find it all the same
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, os.fsencode(address), 0)
     address.unlink(missing_ok=True)  # of a host that was killed: we hold the lock
     server = await asyncio.start_unix_server(host.attend, str(address), limit=p.MAX_LINE_BYTES)
     loop = asyncio.get_running_loop()
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(host.leave("Told to end."))))
-    if ready is not None:
-        os.close(ready)
-    tasks = [asyncio.create_task(host.sample_devices()), asyncio.create_task(host.save_changes())]
+    tell(READY)
+    tasks = [asyncio.create_task(host.sample_devices()), asyncio.create_task(host.save_changes(lock))]
     host.begin()
     await host.ended.wait()
     server.close()
     address.unlink(missing_ok=True)
-    await host.leave("Nothing is left to do.")
+    if not host.is_lost:
+        await host.leave("Nothing is left to do.")
     for task in tasks:
         task.cancel()
 
@@ -241,20 +277,36 @@ def main() -> int:
     """Hold the workspace's lock for life and serve; leave quietly when another host holds it."""
     parser = argparse.ArgumentParser(prog="python -m engine.host")
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--ready", type=int, help="a file descriptor that is closed once the host listens")
+    parser.add_argument("--ready", type=int, help="a file descriptor that is told when the host listens, or why not")
     given = parser.parse_args()
     os.umask(0o077)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         workspace = Workspace(given.workspace)
         lock = os.open(workspace.root / "host.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            asyncio.run(serve(workspace, given.ready, lock))
+            asyncio.run(serve(workspace, tell, lock))
+    except NewerFormat as error:
+        return _refuse(str(error), tell)
     except OSError as error:
-        print(f"{error.filename or given.workspace}: {error.strerror or error}", file=sys.stderr)
-        return 1
+        return _refuse(f"{error.filename or given.workspace}: {error.strerror or error}", tell)
     return 0
+
+
+def _refuse(text: str, tell: Callable[[bytes], None]) -> int:
+    print(text, file=sys.stderr)
+    tell(text.encode())
+    return 1
+
+
+def _tell(ready: BinaryIO | None, text: bytes) -> None:
+    """Tell who started this process, once; nobody may listen any more."""
+    if ready is not None:
+        with contextlib.suppress(OSError, ValueError):
+            ready.write(text)
+            ready.close()
 
 
 if __name__ == "__main__":

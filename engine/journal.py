@@ -4,6 +4,7 @@ A line is `{"seq":7,"crc":"89abcdef","event":{...}}`; the checksum (CRC-32) cove
 Whatever cut the file short, the lines before the cut are read and the damaged ones counted.
 """
 
+import fcntl
 import os
 import zlib
 from pathlib import Path
@@ -36,14 +37,15 @@ class Journal:
     """The appending side. A full disk loses nothing: lines wait in memory and are written when there is room."""
 
     def __init__(self, path: Path) -> None:
-        """Go on after the last line that is there.
+        """Go on after the last line that is there, once no other process writes here any more.
 
         Raises:
             OSError: the file cannot be opened.
         """
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
         known = read(path)
         self._seq = known.last_seq
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         self._unwritten = b"\n" if known.is_torn else b""
         self.is_waiting = False
         """Lines wait in memory because the disk did not take them."""

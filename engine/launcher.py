@@ -69,6 +69,11 @@ class Worker:
             with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
                 told(self, p.decode_event(line), line)
 
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     async def leave(self) -> None:
         """Let it checkpoint and end; kill it when it does not."""
         self.is_leaving = True

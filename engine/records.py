@@ -75,6 +75,10 @@ class Records:
         self.data = data
         self.is_changed = True
 
+    def trainable(self) -> dict[str, p.DataSet]:
+        """Return the known data sets whose files are where they were; runs on others wait until those are opened."""
+        return {name: known.data for name, known in self.known.items() if self._workspace.stamps(known.data)}
+
     def unchanged_data(self) -> p.DataSet | None:
         """Return the data in use, if its files are still as they were when they were read."""
         if self.data is None or self.known[self.data.fingerprint].stamps != self._workspace.stamps(self.data):

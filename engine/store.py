@@ -15,6 +15,7 @@ from tinydb import TinyDB, where
 from tinydb.storages import Storage
 
 from engine.files import set_aside, write_atomically
+from engine.formats import refuse_newer
 from engine.protocol import Note, RunResult
 
 Tables = dict[str, dict[str, Any]]
@@ -56,8 +57,7 @@ class AtomicStorage(Storage):
             content = self._path.read_bytes()
             found = msgspec.json.decode(content, type=dict[str, dict[int, dict[str, Any]]])
             versions = [document.get("version", 0) for document in found.get("about", {}).values()]
-            if any(msgspec.convert(version, int) > VERSION for version in versions):
-                raise msgspec.ValidationError("written by a newer version")
+            refuse_newer(self._path, max((msgspec.convert(version, int) for version in versions), default=0), VERSION)
             self._tables = msgspec.json.decode(content)  # TinyDB wants the numbers as text
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._tables = None
@@ -72,6 +72,7 @@ class Store:
         """Open the index; a damaged one is set aside.
 
         Raises:
+            NewerFormat: a newer program wrote it.
             OSError: it cannot be read.
         """
         self._storage = AtomicStorage(path)

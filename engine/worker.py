@@ -5,6 +5,7 @@ or a checkpoint. It stops in order when its stdin ends (the host is gone) and on
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -14,6 +15,8 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
+
+import msgspec
 
 from engine import protocol as p
 
@@ -59,17 +62,19 @@ class Inbox:
         self._ended: Stop | None = None
 
     def read(self, file: BinaryIO) -> None:
-        """Take commands until the pipe ends."""
-        for line in file:
-            command = p.decode_worker_command(line)
-            with self._changed:
-                if isinstance(command, p.Train):
-                    self._tasks.append(command)
-                else:
-                    stop = Stop(command.why, WORDS[command.why])
-                    self._stops |= dict.fromkeys(command.runs, stop)
-                self._changed.notify()
+        """Take commands until the pipe ends; the host may have died in the middle of a line."""
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            for line in file:
+                self._take(p.decode_worker_command(line))
         self.end(HOST_GONE)
+
+    def _take(self, command: p.WorkerCommand) -> None:
+        with self._changed:
+            if isinstance(command, p.Train):
+                self._tasks.append(command)
+            else:
+                self._stops |= dict.fromkeys(command.runs, Stop(command.why, WORDS[command.why]))
+            self._changed.notify()
 
     def end(self, stop: Stop) -> None:
         """Let everything go."""

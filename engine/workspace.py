@@ -14,12 +14,12 @@ from typing import TypeVar
 import msgspec
 
 from engine.files import make_folder, set_aside, write_atomically
+from engine.formats import FORMAT
 from engine.plan import Sweep
 from engine.protocol import DataSet, EpochTime, Fleet, RunResult, Statement
 
 Kind = TypeVar("Kind")
 
-FORMAT = 1
 RUN_ID = re.compile(r"[0-9a-f]{12}")
 
 

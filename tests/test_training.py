@@ -42,6 +42,7 @@ class Told:
 
 def train(workspace: Path, folder: Path, configuration: Configuration, seeds: list[int], told: Told) -> FastTrainer:
     found = data.describe([folder])
+    (workspace / "runs").mkdir(parents=True, exist_ok=True)
     specs = tuple(RunSpec(configuration, seed, found.fingerprint) for seed in seeds)
     trainer = FastTrainer()
     with Attempts("w0", trainer, told, told.stop_of) as attempts:

@@ -57,7 +57,6 @@ INDEX = {
     "names that are no numbers": b'{"runs": {"x": {"run_id": "1"}}, "notes": {"y": {}}}',
     "documents of another shape": b'{"runs": {"1": {"a": 1}}, "notes": {"1": {"b": []}}}',
     "documents that are lists": b'{"runs": {"1": []}}',
-    "a newer version": b'{"about": {"1": {"version": 99}}, "runs": {}}',
     "a version that is no number": b'{"about": {"1": {"version": "x"}}, "runs": {}}',
 }
 
@@ -79,7 +78,6 @@ def test_the_index_is_made_anew_from_the_runs(copied: Path, what: str):
 
 PIECES: dict[str, tuple[Callable[[Path], None], int]] = {
     "host.json": (garbled("host.json", b"{"), 20),
-    "host.json of a newer version": (garbled("host.json", b'{"format": 99}'), 20),
     "a sweep": (garbled("sweeps/0123456789ab.json", b"nonsense"), 20),
     "a result": (in_run("result.json", b'{"run_id": 1}'), 19),
     "a specification": (in_run("spec.json", b""), 20),
@@ -101,11 +99,7 @@ def test_one_damaged_piece_harms_nothing_else(copied: Path, what: str):
 
 
 DOCTORED: dict[str, Callable[[Path], None]] = {
-    **{
-        name: damage
-        for name, (damage, _) in PIECES.items()
-        if name not in ("a journal", "host.json of a newer version")
-    },
+    **{name: damage for name, (damage, _) in PIECES.items() if name != "a journal"},
     "the index": garbled("runs.json", b"[]"),
     "a model with a flipped bit": in_run("model.keras", b"flipped"),
     "a model that is gone": lambda root: (a_run(root) / "model.keras").unlink(),

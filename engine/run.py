@@ -1,0 +1,58 @@
+"""A run in training, on disk: its folder, its journal, its curve and where it goes on from."""
+
+import contextlib
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine import checkpoint
+from engine import protocol as p
+from engine.files import PRIVATE_FOLDER, write_atomically
+from engine.journal import Journal
+from engine.spec import RunSpec
+from engine.worker import Stop
+
+
+class Run:
+    """Owned by the worker that trains it: nobody else writes there meanwhile."""
+
+    def __init__(self, spec: RunSpec, workspace: Path) -> None:
+        """Open them, once a worker whose host has died writes them no more.
+
+        Raises:
+            OSError: they cannot be written or read.
+        """
+        self.spec = spec
+        self.run_id = spec.run_id
+        self.folder = workspace / "runs" / self.run_id
+        self.folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        if not (self.folder / "spec.json").exists():  # what a run is to train is said before anything is trained
+            write_atomically(self.folder / "spec.json", msgspec.json.encode(spec))
+        self.journal = Journal(self.folder / "journal.jsonl")
+        self.result = _result_in(self.folder)
+        """Of a worker that came to the end after its host had died."""
+        self.snapshot = checkpoint.load(self.folder)
+        self.history = self.snapshot.history if self.snapshot else p.History()
+        self.let_go: Stop | None = None
+        self.is_over = False
+        """Its outcome is told, or others tell it."""
+        self.started_at = time.time()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.history.epochs
+
+    def close(self) -> None:
+        """Let others write here. What the disk does not take is lost with the worker, and trained again."""
+        self.is_over = True
+        with contextlib.suppress(OSError):
+            self.journal.close()
+
+
+def _result_in(folder: Path) -> p.RunResult | None:
+    try:
+        return msgspec.json.decode((folder / "result.json").read_bytes(), type=p.RunResult)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None

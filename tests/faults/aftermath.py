@@ -1,0 +1,105 @@
+"""What a look at the disk and at the processes says when a fault is over."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import h5py
+import msgspec
+import psutil
+
+from engine import journal
+from engine import protocol as p
+from engine.attempt import CHECKPOINT_EPOCHS
+from engine.spec import RunSpec
+
+
+def weights(model: Path) -> dict[str, bytes]:
+    """Every array of a `.keras` file, the optimizer's too."""
+    found: dict[str, bytes] = {}
+
+    def take(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()].tobytes()
+
+    with zipfile.ZipFile(model) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        file.visititems(take)
+    return found
+
+
+def repeated(run_folder: Path) -> int:
+    """The most epochs that were trained again after any one break."""
+    most = last = 0
+    for event in journal.read(run_folder / "journal.jsonl").events:
+        if isinstance(event, p.RunStarted):
+            most = max(most, last - event.epoch)
+        elif isinstance(event, p.EpochEnded):
+            last = event.epoch
+    return most
+
+
+def is_whole(run_folder: Path, reference: Path) -> bool:
+    """The result, the file it names and the curve are those of a run that nothing disturbed."""
+    try:
+        result, other = (
+            msgspec.json.decode((folder / "result.json").read_bytes(), type=p.RunResult)
+            for folder in (run_folder, reference)
+        )
+        model = run_folder / "model.keras"
+        said = (result.test_correct, result.loss, result.test_loss)
+        curve = journal.history(run_folder / "journal.jsonl")[0]
+        return (
+            hashlib.sha256(model.read_bytes()).hexdigest() == result.model_sha256
+            and said == (other.test_correct, other.loss, other.test_loss)
+            and weights(model) == weights(reference / "model.keras")
+            and curve.loss == journal.history(reference / "journal.jsonl")[0].loss
+        )
+    except (OSError, msgspec.MsgspecError):
+        return False
+
+
+def judge(workspace: Path, wanted: Iterable[RunSpec], reference: Path) -> dict[str, int]:
+    """Count runs that are lost (or more than a checkpoint interval of them), doubled, or not as undisturbed ones."""
+    asked = {spec.run_id for spec in wanted}
+    finished = {path.parent.name for path in (workspace / "runs").glob("*/result.json")}
+    indexed = [document["run_id"] for document in json.loads((workspace / "runs.json").read_text())["runs"].values()]
+    runs = {run_id: workspace / "runs" / run_id for run_id in asked & finished}
+    return {
+        "lost": len(asked - finished)
+        + len(asked - set(indexed))
+        + sum(repeated(folder) > CHECKPOINT_EPOCHS for folder in runs.values()),
+        "doubled": len(indexed) - len(set(indexed)) + len(finished - asked),
+        "wrong": sum(not is_whole(folder, reference / "runs" / run_id) for run_id, folder in runs.items()),
+    }
+
+
+def left_behind(runtime: str, seconds: float = 30) -> list[psutil.Process]:
+    """Processes of this test that do not end by themselves, zombies included; `runtime` is its XDG_RUNTIME_DIR."""
+    _, alive = psutil.wait_procs([process for process in _all_of(runtime) if process.is_running()], timeout=seconds)
+    return alive
+
+
+def _all_of(runtime: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("XDG_RUNTIME_DIR") == runtime and process.pid != psutil.Process().pid:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def zombies(pids: Iterable[int]) -> list[int]:
+    """Those that ended and that nobody waited for."""
+    found = []
+    for pid in pids:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                found.append(pid)
+        except psutil.NoSuchProcess:
+            continue
+    return found

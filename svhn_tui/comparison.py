@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,11 @@ class Side(msgspec.Struct, frozen=True):
         return tuple(result.test_accuracy for result in self.results)
 
     @property
+    def bests(self) -> tuple[float, ...]:
+        """Best test accuracy of each finished run, whatever the epoch."""
+        return tuple(result.best_test_accuracy for result in self.results)
+
+    @property
     def gap(self) -> float | None:
         """Train minus test accuracy, the mean over runs."""
         gaps = [run.accuracy - run.test_accuracy for run in self.results if run.accuracy is not None]
@@ -53,11 +58,20 @@ class Side(msgspec.Struct, frozen=True):
         return trend(fmean(run.slope or 0.0 for run in known), error)
 
 
-class Findings(msgspec.Struct, frozen=True):
-    """What the runs say: a summary of each side (None without a run), and each verdict in words with its figures."""
+class Group(NamedTuple):
+    """The test accuracies of runs that belong together, after the last epoch and at their best."""
 
-    summaries: tuple[Summary | None, ...]
-    verdicts: tuple[tuple[str, Comparison], ...]
+    name: str
+    accuracies: tuple[float, ...]
+    bests: tuple[float, ...] = ()
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What the runs say: a summary of each group (None without a run), and each verdict in words with its figures."""
+
+    summaries: tuple[Summary | None, ...] = ()
+    bests: tuple[Summary | None, ...] = ()
+    verdicts: tuple[tuple[str, Comparison], ...] = ()
 
 
 def sides_of_runs(runs: Iterable[str], state: State) -> tuple[Side, ...]:
@@ -69,6 +83,15 @@ def sides_of_runs(runs: Iterable[str], state: State) -> tuple[Side, ...]:
         if spec is not None:
             groups.setdefault(spec.configuration, []).append(run_id)
     return tuple(_side(configuration, ids, state) for configuration, ids in groups.items())
+
+
+def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
+    """Return what the user chose to compare: configurations, or the seeds of a single one, one against the other."""
+    sides = sides_of_runs(runs, state)
+    if len(sides) != 1:
+        return sides
+    (side,) = sides
+    return tuple(_side(side.configuration, (result.run_id,), state) for result in side.results)
 
 
 def sides_of_question(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
@@ -100,6 +123,13 @@ def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple
     return tuple(found)
 
 
+def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
+    """Return the shortest names that tell sides apart; runs of one configuration are called by their seeds."""
+    if len({side.configuration for side in sides}) == 1 < len(sides):
+        return tuple(f"seed {side.results[0].spec.seed}" for side in sides)
+    return names_of([side.configuration for side in sides])
+
+
 def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     """Return the shortest names that tell configurations apart: the setting in which alone they differ, or labels."""
     differing = settings_that_differ(configurations)
@@ -113,10 +143,13 @@ def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     return tuple(shortest)
 
 
-def findings_of(sides: Sequence[tuple[str, tuple[float, ...]]]) -> Findings:
+def findings_of(groups: Sequence[Group]) -> Findings:
     """Summarise and compare named accuracies. Imports SciPy: not for the thread that answers keys."""
-    summaries = tuple(summary_of(values) if values else None for _, values in sides)
-    return Findings(summaries, pairwise(sides))
+    return Findings(
+        tuple(summary_of(group.accuracies) if group.accuracies else None for group in groups),
+        tuple(summary_of(group.bests) if group.bests else None for group in groups),
+        pairwise([(group.name, group.accuracies) for group in groups]),
+    )
 
 
 def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:

@@ -7,49 +7,55 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.reactive import reactive
 from textual.theme import Theme
 from textual.widgets import Static
 
+from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.comparison import (
     MOST,
     Findings,
+    Group,
     Side,
     most_complete,
-    names_of,
+    names_of_sides,
     settings_that_differ,
+    sides_chosen,
     sides_of_question,
-    sides_of_runs,
 )
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.presets import Presets, Question
-from svhn_tui.screens.page import CHART_KEYS, ComparingPage
+from svhn_tui.screens.charts import AXIS_KEY, CHART_KEYS, ComparingPage
+from svhn_tui.screens.class_text import Seen, class_page
+from svhn_tui.screens.compare_text import NARROW, TALL, figures_of, sides_table
 from svhn_tui.state import State
-from svhn_tui.statistics import LEVEL, Comparison, Summary
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.colors import look_of
 
-NARROW, WIDE = 100, 120
-TALL = 30
+WIDE = 120
 VERDICTS = 3
-SETTINGS = 3
-"""Settings that get a column each; where more differ, the configurations' names say it."""
 
 
 class ComparePage(ComparingPage):
-    """A table, a verdict, and curves with their spread."""
+    """A table, a verdict, and curves with their spread or what is right and wrong class by class."""
 
     TITLE_IN_BAR = "Compare"
-    CSS = "ComparePage #second { margin: 0 0 0 3; } ComparePage #about { padding: 0 0 1 0; }"
+    CSS = """
+    ComparePage #second { margin: 0 0 0 3; }
+    ComparePage #about { padding: 0 0 1 0; }
+    ComparePage #classes { height: 1fr; }
+    """
     METRICS: ClassVar[tuple[str, ...]] = ("test_accuracy", "accuracy", "test_loss", "loss", "gap")
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "other(1)", "next question"),
-        Binding("up,k", "other(-1)", "question before", show=False),
-        Binding("a", "axis", "epochs or seconds", show=False),
+        Binding("down,j", "other(1)", "next question", tooltip="compare within the next question"),
+        Binding("up,k", "other(-1)", "question before", show=False, tooltip="compare within the question before"),
+        Binding("d", "classes", "by class", tooltip="class by class, or curves"),
+        Binding("n", "pair", "next pair", tooltip="the difference of the next pair"),
         *CHART_KEYS,
+        AXIS_KEY,
     ]
     selected: reactive[tuple[str, ...]] = reactive(())
     """Runs that were chosen to be compared; without any, a question's configurations are."""
@@ -58,19 +64,30 @@ class ComparePage(ComparingPage):
         super().__init__(book)
         self._questions = [question for question in book.questions if len(question.networks) > 1]
         self._chosen: Question | None = None
-        self._by_seconds = False
+        self._by_class = False
+        self._pair = 1
+        self._looked_at: set[str] = set()
 
     def body(self) -> ComposeResult:
-        """Table and verdict, then the charts."""
+        """Table and verdict, then the charts or the classes."""
         with Vertical(id="live"):
             yield Static(id="about")
             with Horizontal(id="curves"):
                 yield Chart()
                 yield Chart(id="second")
+            with VerticalScroll(id="classes"):
+                yield Static(id="matrix")
 
     def watch_selected(self) -> None:
         """Compare what was chosen."""
         self.redraw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer pairs where there are several, and classes where runs are done."""
+        if self.is_mounted and action in ("classes", "pair"):
+            done = sum(bool(side.results) for side in self._sides(self.state))
+            return bool(done) if action == "classes" else self._by_class and done > 2
+        return super().check_action(action, parameters)
 
     def action_other(self, step: int) -> None:
         """Compare another question's configurations."""
@@ -81,49 +98,75 @@ class ComparePage(ComparingPage):
             self.selected = ()
             self.redraw()
 
-    def action_axis(self) -> None:
-        """Count epochs or seconds."""
-        self._by_seconds = not self._by_seconds
+    def action_classes(self) -> None:
+        """Show classes, or curves again."""
+        self._by_class = not self._by_class
         self.redraw()
 
-    def action_log(self) -> None:
-        """Logarithmic values, in both charts."""
-        for chart in self.query(Chart):
-            chart.toggle_log()
-
-    def action_smooth(self) -> None:
-        """Smoothing, in both charts."""
-        for chart in self.query(Chart):
-            chart.cycle_smoothing()
+    def action_pair(self) -> None:
+        """Take the difference of the best run to the next of the others."""
+        self._pair += 1
+        self.redraw()
 
     def show(self, state: State) -> None:
         """Draw the comparison."""
         self.set_class(self.size.width < NARROW, "narrow")
         about, curves = self.query_one("#about", Static), self.query_one("#curves")
-        every = sides_of_runs(self.selected, state) if self.selected else self._sides(state)
-        sides, theme = every[:MOST], self.app.current_theme
-        known = [side for side in sides if any(state.history(run_id).epochs for run_id in side.runs)]
-        curves.display = bool(known) or any(side.results for side in sides)
+        every, theme = self._sides(state), self.app.current_theme
+        sides = every[:MOST]
+        is_known = any(side.results or state.history(run_id).epochs for side in sides for run_id in side.runs)
+        self.query_one("#classes").display = is_known and self._by_class
+        curves.display = is_known and not self._by_class
         self.watch_histories(tuple(run_id for side in sides for run_id in side.runs))
-        if not sides or not curves.display:
+        if not is_known:
             about.update(self._empty(state, theme))
             return
-        names = names_of([side.configuration for side in sides])
+        names = names_of_sides(sides)
         page = Table.grid(expand=True)
         page.add_row(self._head(sides, len(every), state))
         page.add_row(Text(""))
-        page.add_row(self._table(sides, names))
+        findings = self._findings_of(sides, names)
+        page.add_row(sides_table(sides, names, findings, theme, width=self.size.width))
         page.add_row(Text(""))
         page.add_row(self._verdicts(sides, names))
         about.update(page)
-        self._show_charts(sides, names, state)
+        if self._by_class:
+            self.query_one("#matrix", Static).update(self._class_page(sides, names, state))
+        else:
+            self._show_charts(sides, names, state)
 
     def _question(self, state: State) -> Question | None:
         return self._chosen or most_complete(self._questions, self.book, state)
 
     def _sides(self, state: State) -> tuple[Side, ...]:
+        if self.selected:
+            return sides_chosen(self.selected, state)
         question = self._question(state)
         return sides_of_question(question, self.book, state) if question else ()
+
+    def _class_page(self, sides: Sequence[Side], names: Sequence[str], state: State) -> Table:
+        """Look at the first run of each side, class by class."""
+        theme, labels = self.app.current_theme, state.data.labels if state.data else ()
+        firsts = [side.results[0] if side.results else None for side in sides]
+        done = [run for run in firsts if run is not None]
+        self._look_at([run.run_id for run in done], state)
+        seen = [
+            Seen(name, look_of(index, theme), found.confusion)
+            for index, (name, run) in enumerate(zip(names, firsts, strict=True))
+            if run is not None and (found := state.inspected.get(run.run_id)) is not None
+            if len(found.confusion) == len(labels)
+        ]
+        seeds = {run.spec.seed for run in done}
+        note = f"Seed {done[0].spec.seed} of each. " if len(seeds) == 1 else ""
+        note = "Looking at more… " if len(seen) < len(done) else note
+        return class_page(seen, labels, theme, pair=self._pair, note=note, width=self.size.width - 4)
+
+    def _look_at(self, runs: Sequence[str], state: State) -> None:
+        """Ask for what runs say of the test images, one after the other: each look is a process with Keras in it."""
+        unknown = [run_id for run_id in runs if run_id not in state.inspected]
+        if unknown and not self._looked_at & set(unknown):
+            self._looked_at.add(unknown[0])
+            self.want(p.Inspect(run_id=unknown[0]))
 
     def _head(self, sides: Sequence[Side], every: int, state: State) -> Text:
         question = None if self.selected else self._question(state)
@@ -133,15 +176,17 @@ class ComparePage(ComparingPage):
         if every > MOST:
             said += f" · the first {MOST} of {every} configurations"
         differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
-        if len(differing) == 1:
-            said += f" · they differ only in the {differing[0]}"
+        if len(differing) <= 1 < len(sides):
+            said += f" · they differ only in the {differing[0] if differing else 'seed'}"
         line = Text.assemble((title, "bold"), (f"   {said}", dim_of(self.app.current_theme)))
         line.no_wrap, line.overflow = True, "ellipsis"
         return line
 
     def _findings_of(self, sides: Sequence[Side], names: Sequence[str]) -> Findings | None:
         clear = (f"({name})" if ", " in name and "(" not in name else name for name in names)
-        return self.findings_for([(name, side.accuracies) for name, side in zip(clear, sides, strict=True)])
+        return self.findings_for(
+            [Group(name, side.accuracies, side.bests) for name, side in zip(clear, sides, strict=True)]
+        )
 
     def _verdicts(self, sides: Sequence[Side], names: Sequence[str]) -> Text:
         theme = self.app.current_theme
@@ -162,45 +207,23 @@ class ComparePage(ComparingPage):
         text.no_wrap, text.overflow = True, "ellipsis"
         return text
 
-    def _table(self, sides: Sequence[Side], names: Sequence[str]) -> Table:
-        theme, is_wide = self.app.current_theme, self.size.width >= NARROW
-        findings = self._findings_of(sides, names)
-        summaries = findings.summaries if findings else (None,) * len(sides)
-        differing = settings_that_differ([side.configuration for side in sides])
-        if not 1 <= len(differing) <= SETTINGS or (not is_wide and len(differing) > 1):
-            differing = (("configuration", tuple(names)),)
-        table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, 2, 0, 0))
-        for name, _ in differing:
-            table.add_column(f"  {name}" if name == differing[0][0] else name, no_wrap=True)
-        wide = ("95 % interval", "train − test", "parameters", "s a run") if is_wide else ("train − test",)
-        for name in ("runs", "test accuracy", *wide):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("convergence", no_wrap=True)
-        for index, (side, summary) in enumerate(zip(sides, summaries, strict=True)):
-            color, mark = look_of(index, theme)
-            settings = [column[index] for _, column in differing]
-            first = Text.assemble((f"{mark} ", color), (settings[0], "bold"))
-            table.add_row(first, *settings[1:], *_cells(side, summary, theme, is_wide=is_wide))
-        return table
-
     def _show_charts(self, sides: Sequence[Side], names: Sequence[str], state: State) -> None:
         first, second = self.query(Chart)
         second.display = self.size.width >= WIDE
-        other = "gap" if self.metric != "gap" else "test_accuracy"
-        for chart, metric in ((first, self.metric), (second, other)):
+        for chart, metric in ((first, self.metric), (second, self.other_metric)):
             series = []
             for index, (side, name) in enumerate(zip(sides, names, strict=True)):
                 histories = [history for run_id in side.runs if (history := state.history(run_id)).epochs]
                 if histories:
                     look = look_of(index, self.app.current_theme)
-                    series.append(mean_band(name, histories, metric, *look, by_seconds=self._by_seconds))
+                    series.append(mean_band(name, histories, metric, *look, by_seconds=self.by_seconds))
             epochs = max(side.configuration.training.epochs for side in sides)
             chart.show(
                 METRICS[metric],
                 series,
-                length=None if self._by_seconds else epochs,
+                length=None if self.by_seconds else epochs,
                 note="mean ± std" if any(len(side.runs) > 1 for side in sides) else "",
-                x_label="seconds" if self._by_seconds else "epoch",
+                x_label="seconds" if self.by_seconds else "epoch",
             )
 
     def _empty(self, state: State, theme: Theme) -> Text:
@@ -213,30 +236,3 @@ class ComparePage(ComparingPage):
             "No run to compare yet.\n",
             ("1 opens the questions; enter there trains what is missing.", dim_of(theme)),
         )
-
-
-def figures_of(found: Comparison) -> str:
-    """Write down the interval of a difference, and what the sentence lacks where nothing was told apart."""
-    low, high = (words.accuracy(value).replace("-", words.MINUS) for value in found.interval)
-    interval = f"95 % interval {low} to {high}"
-    if found.p < LEVEL:
-        return interval
-    difference = words.accuracy(found.difference).replace("-", words.MINUS)
-    return f"difference {difference}, {interval}, p = {found.p:.2f}"
-
-
-def _cells(side: Side, summary: Summary | None, theme: Theme, *, is_wide: bool) -> list[Text | str]:
-    dim = dim_of(theme)
-    done = f"{len(side.results)}/{len(side.runs)}" if len(side.results) < len(side.runs) else f"{len(side.results)}"
-    accuracy = Text.assemble((words.accuracy(summary.mean if summary else None), "bold"))
-    if summary is not None and summary.deviation is not None:
-        accuracy.append(f" ± {words.accuracy(summary.deviation)}", dim)
-    cells: list[Text | str] = [done, accuracy]
-    if is_wide:
-        interval = summary.interval if summary else None
-        cells.append(" – ".join(map(words.accuracy, interval)) if interval else "–")
-    cells.append(words.accuracy(side.gap, 3).replace("-", words.MINUS))
-    if is_wide:
-        cells += [words.count(side.parameters), "–" if side.seconds is None else f"{side.seconds:.0f}"]
-    cells.append(Text(side.convergence, str(theme.warning) if side.convergence == "still rising" else dim))
-    return cells

@@ -12,7 +12,8 @@ from textual.dom import DOMNode
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from svhn_tui.screens.page import CHART_ACTIONS, Page
+from svhn_tui.screens.charts import CHART_ACTIONS
+from svhn_tui.screens.page import Page
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.keys import sign_of
 

@@ -16,9 +16,9 @@ from svhn_tui import words
 from svhn_tui.curves import METRICS, mean_band, trace
 from svhn_tui.plot import Series
 from svhn_tui.presets import Presets
+from svhn_tui.screens.charts import AXIS_KEY, CHART_KEYS, ChartPage
 from svhn_tui.screens.dialogs import Confirm
 from svhn_tui.screens.live_text import entry_lines, group_line
-from svhn_tui.screens.page import CHART_KEYS, ChartPage
 from svhn_tui.state import Live, State
 from svhn_tui.themes import dim_of
 from svhn_tui.waiting import Entry, entries_of, groups_of, moved
@@ -54,15 +54,14 @@ class LivePage(ChartPage):
         Binding("J", "move(1)", "later in the queue", group=REORDER),
         Binding("K", "move(-1)", "sooner in the queue", group=REORDER),
         Binding("t", "traces", "traces", tooltip="single traces, or mean and spread"),
-        Binding("a", "axis", "seconds", tooltip="epochs or seconds"),
         *CHART_KEYS,
+        AXIS_KEY,
         Binding("P", "pause_all", "all", show=False, tooltip="pause or resume everything"),
     ]
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
         self._shows_traces = False
-        self._by_seconds = False
         self._devices = DeviceHistory()
         self._entries: tuple[Entry, ...] = ()
         self._possible: tuple[bool, ...] = ()
@@ -99,9 +98,7 @@ class LivePage(ChartPage):
             return has_lanes or has_entries
         if action == "move":
             return can_move
-        if action in ("metric", "log", "smooth", "cross", "zoom", "pan", "full", "traces", "axis"):
-            return has_lanes
-        return True
+        return super().check_action(action, parameters)
 
     def _what_is_possible(self) -> tuple[bool, bool, bool]:
         queued = sum(entry.status in ("waiting", "paused") for entry in self._entries)
@@ -145,21 +142,6 @@ class LivePage(ChartPage):
         """Draw each lane, or their mean and spread."""
         self._shows_traces = not self._shows_traces
         self.redraw()
-
-    def action_axis(self) -> None:
-        """Count epochs or seconds."""
-        self._by_seconds = not self._by_seconds
-        self.redraw()
-
-    def action_log(self) -> None:
-        """Logarithmic values, in both charts."""
-        for chart in self.query(Chart):
-            chart.toggle_log()
-
-    def action_smooth(self) -> None:
-        """Smoothing, in both charts."""
-        for chart in self.query(Chart):
-            chart.cycle_smoothing()
 
     def show(self, state: State) -> None:
         """Draw groups, curves, devices and queue."""
@@ -212,20 +194,19 @@ class LivePage(ChartPage):
             return
         first, second = self.query(Chart)
         second.display = self.size.width >= WIDE
-        other = "loss" if self.metric != "loss" else "test_accuracy"
         epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
         several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self._shows_traces else ""
-        for chart, metric in ((first, self.metric), (second, other)):
+        for chart, metric in ((first, self.metric), (second, self.other_metric)):
             chart.show(
                 TITLES[metric],
                 self._series(lanes, metric),
-                length=None if self._by_seconds else epochs,
+                length=None if self.by_seconds else epochs,
                 note=several,
-                x_label="seconds" if self._by_seconds else "epoch",
+                x_label="seconds" if self.by_seconds else "epoch",
             )
 
     def _series(self, lanes: Mapping[str, Live], metric: str) -> list[Series]:
-        theme, seconds = self.app.current_theme, self._by_seconds
+        theme, seconds = self.app.current_theme, self.by_seconds
         histories = [live.history for live in lanes.values()]
         if self._shows_traces:
             of = PAIRS.get(metric, (metric, metric))[1]

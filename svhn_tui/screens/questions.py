@@ -16,12 +16,13 @@ from engine import plan
 from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.answers import Answer, answer_of
+from svhn_tui.comparison import Group
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.evidence import facts_of
 from svhn_tui.presets import Presets
 from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, sweep_for, with_finalists
+from svhn_tui.screens.charts import CHART_KEYS, ComparingPage
 from svhn_tui.screens.dialogs import Confirm, HandIn, PickFinalists, RunWith
-from svhn_tui.screens.page import CHART_KEYS, ComparingPage
 from svhn_tui.screens.question_list import outcome_of, question_line, summary_of
 from svhn_tui.screens.question_text import (
     answer_line,
@@ -261,7 +262,7 @@ class QuestionsPage(ComparingPage):
 
     def _verdicts(self, progress: Progress) -> list[str]:
         """What the runs can tell apart; short windows have room for the first of it."""
-        named = [(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)]
+        named = [Group(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)]
         findings = self.findings_for(named)
         sentences = [sentence for sentence, _ in findings.verdicts] if findings else []
         return sentences if self.size.height >= TALL else sentences[:1]

@@ -64,8 +64,9 @@ class TopBar(Static):
             parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
         for sample in state.devices[:1]:
             used = f"{sample.name} {100 * (sample.utilisation or 0):.0f}%"
-            memory = f" {words.size(sample.memory_used)}" if self.size.width >= WIDE else ""
-            parts.append((used + memory, dim_of(theme)))
+            heat = f" {sample.temperature:.0f}°" if sample.temperature is not None else ""
+            more = f" {words.size(sample.memory_used)}{heat}" if self.size.width >= WIDE else ""
+            parts.append((used + more, dim_of(theme)))
         text = Text()
         for index, (said, style) in enumerate(parts):
             text.append("  " if index else "")

@@ -1,0 +1,139 @@
+"""Runs side by side, class by class: how often each is right, and what one confuses that another does not. Pure."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+from textual.theme import Theme
+
+from svhn_tui import words
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.colors import Look
+
+Confusion = Sequence[Sequence[int]]
+"""Test images by true class (rows) and by what was said (columns)."""
+NOTABLE = 0.5
+"""Percentage points below which a difference is not worth a number."""
+
+LEGEND = "What is said more (+) or less (−) often, in % of each true class: + on the diagonal is better."
+
+
+class Seen(NamedTuple):
+    """What a run said of the test images, under the name and look of its side."""
+
+    name: str
+    look: Look
+    confusion: Confusion
+
+
+def right_of(confusion: Confusion) -> list[float | None]:
+    """Return the share of each class that is right; None for a class without images."""
+    return [counts[label] / sum(counts) if sum(counts) else None for label, counts in enumerate(confusion)]
+
+
+def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pair: int, note: str, width: int) -> Table:
+    """Return both tables under their titles, side by side where there is room.
+
+    Args:
+        seen: the runs; the best of them is compared with the others.
+        labels: of the classes.
+        theme: gives the colours.
+        pair: counts through the other runs, the second best being 1.
+        note: what is said before the legend.
+        width: in cells.
+    """
+    dim, page = dim_of(theme), Table.grid(padding=(0, 3, 0, 0))
+    if not seen:
+        page.add_row(Text("Looking at what the runs say of each test image…", dim))
+        return page
+    title = Text("right, by class", "bold")
+    left = accuracies_table(seen, labels, theme)
+    if len(seen) == 1:
+        page.add_row(title)
+        page.add_row(left)
+        return page
+    ranked = sorted(seen, key=lambda some: -_all_right(some.confusion))
+    best, other = ranked[0], ranked[1 + (pair - 1) % (len(seen) - 1)]
+    right, legend = difference_table(other, best, labels, theme), Text(f"{note}{LEGEND}", dim)
+    columns = sum(max(len(some.name) + 2, 6) + 1 for some in seen) + 13 + 3 + 6 + 4 * len(labels)
+    if columns <= width:
+        page.add_row(title, difference_title(other, best, theme))
+        page.add_row(left, right)
+    else:
+        for table in (title, left, "", difference_title(other, best, theme), right):
+            page.add_row(table)
+    whole = Table.grid()
+    whole.add_row(page)
+    whole.add_row("")
+    whole.add_row(legend)
+    return whole
+
+
+def accuracies_table(seen: Sequence[Seen], labels: Sequence[str], theme: Theme) -> Table:
+    """Return a row a class: its images, and the share of them that each run has right, the best in bold."""
+    dim = dim_of(theme)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
+    table.add_column("class", no_wrap=True)
+    table.add_column("images", justify="right", no_wrap=True)
+    for some in seen:
+        head = Text.assemble((f"{some.look.mark} ", some.look.color), (some.name, dim))
+        table.add_column(head, justify="right", no_wrap=True)
+    shares = [right_of(some.confusion) for some in seen]
+    for place, label in enumerate(labels):
+        found = [share[place] for share in shares]
+        top = max((share for share in found if share is not None), default=None)
+        cells = [Text(_percent(share), "bold" if share == top else dim) for share in found]
+        table.add_row(Text(words.clean(label), "bold"), words.count(sum(seen[0].confusion[place])), *cells)
+    images = sum(map(sum, seen[0].confusion))
+    table.add_row(
+        Text("all", dim), Text(words.count(images), dim),
+        *(Text(_percent(_all_right(some.confusion) / images if images else None)) for some in seen),
+    )  # fmt: skip
+    return table
+
+
+def difference_table(first: Seen, other: Seen, labels: Sequence[str], theme: Theme) -> Table:
+    """Return the other run's confusion matrix minus the first one's, in percentage points of each true class."""
+    dim = dim_of(theme)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
+    table.add_column("true", no_wrap=True)
+    for label in labels:
+        table.add_column(words.clean(label), justify="right", min_width=3, no_wrap=True)
+    for true, label in enumerate(labels):
+        points = [
+            100 * (_share(other.confusion, true, said) - _share(first.confusion, true, said))
+            for said in range(len(labels))
+        ]
+        cells = [_cell(value, theme, is_right=said == true) for said, value in enumerate(points)]
+        table.add_row(Text(words.clean(label), "bold"), *cells)
+    return table
+
+
+def difference_title(first: Seen, other: Seen, theme: Theme) -> Text:
+    """Say which run's matrix is taken from which one's."""
+    return Text.assemble(
+        (f"{other.look.mark} ", other.look.color), (other.name, "bold"), (" minus ", dim_of(theme)),
+        (f"{first.look.mark} ", first.look.color), (first.name, "bold"),
+    )  # fmt: skip
+
+
+def _all_right(confusion: Confusion) -> int:
+    return sum(counts[label] for label, counts in enumerate(confusion))
+
+
+def _share(confusion: Confusion, true: int, said: int) -> float:
+    images = sum(confusion[true])
+    return confusion[true][said] / images if images else 0.0
+
+
+def _cell(points: float, theme: Theme, *, is_right: bool) -> Text:
+    if abs(points) < NOTABLE:
+        return Text("·", dim_of(theme))
+    is_better = (points > 0) == is_right
+    color = theme.success if is_better else theme.warning
+    return Text(f"{points:+.0f}".replace("-", words.MINUS), f"{'bold ' if is_right else ''}{color}")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"

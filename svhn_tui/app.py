@@ -131,6 +131,12 @@ class SvhnApp(App[None]):
         page = self._pages["Compare"]
         self.call_after_refresh(lambda: setattr(page, "selected", message.runs))
 
+    def on_page_look_wanted(self, message: Page.LookWanted) -> None:
+        """Open the Data page at this run."""
+        self.action_open_page("Data")
+        page = self._pages["Data"]
+        self.call_after_refresh(lambda: setattr(page, "run", message.run_id))
+
     @work
     async def _show_trash(self, results: tuple[p.RunResult, ...]) -> None:
         """Let runs be brought back from the trash."""

@@ -8,7 +8,7 @@ import difflib
 import operator
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 
 from engine.protocol import Note, RunResult
@@ -67,21 +67,32 @@ def parse(text: str) -> Test:
     return lambda run, note: all(test(run, note) for test in tests)
 
 
-def completions(text: str) -> tuple[str, ...]:
-    """Return the fields that the last word of a filter may become."""
+def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note] = ()) -> tuple[str, ...]:
+    """Return what the last word of a filter may become: a field, a value that runs have there, a tag that is in use."""
     last = text.split(" ")[-1]
-    return tuple(name for name in [*FIELDS, "tag:"] if last and name.startswith(last) and name != last)
+    if last.startswith("tag:"):
+        found = {f"tag:{tag}" for note in notes for tag in note.tags if " " not in tag}
+    elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
+        found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
+    elif last:
+        return tuple(name for name in [*FIELDS, "tag:"] if name.startswith(last) and name != last)
+    else:
+        return ()
+    return tuple(sorted(word for word in found if word.startswith(last) and word != last))
 
 
-def completed(text: str) -> str:
+def without_last(text: str) -> str:
+    """Return the filter without the word that is still being typed."""
+    return text[: len(text) - len(text.split(" ")[-1])]
+
+
+def completed(text: str, found: Sequence[str]) -> str:
     """Return the filter with its last word completed as far as all that it may become agree."""
-    found = completions(text)
     if not found:
         return text
     agreed = takewhile(lambda signs: len(set(signs)) == 1, zip(*found, strict=False))
     longest = "".join(signs[0] for signs in agreed)
-    kept = text[: len(text) - len(text.split(" ")[-1])]
-    return kept + (longest if len(found) > 1 or longest.endswith(":") else f"{longest}=")
+    return without_last(text) + (f"{longest}=" if found == (longest,) and longest in FIELDS else longest)
 
 
 def _term(term: str) -> Test:

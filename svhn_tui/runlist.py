@@ -8,6 +8,7 @@ import msgspec
 from engine.protocol import RunResult
 from engine.spec import Configuration, Training
 from svhn_tui import words
+from svhn_tui.waiting import seeds_text
 
 Sortable = float | str
 
@@ -24,9 +25,12 @@ class Column(msgspec.Struct, frozen=True):
 COLUMNS: dict[str, Column] = {
     "configuration": Column("configuration", lambda run: run.spec.configuration.label, lambda run: _label(run), False),
     "seed": Column("seed", lambda run: run.spec.seed, lambda run: str(run.spec.seed)),
+    "n": Column("runs", lambda run: 1.0, lambda run: "1"),
     "test": Column("test acc", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy)),
     "train": Column("train acc", lambda run: run.accuracy or 0.0, lambda run: words.accuracy(run.accuracy)),
     "best": Column("best", lambda run: run.best_test_accuracy, lambda run: words.accuracy(run.best_test_accuracy)),
+    "least": Column("least", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy)),
+    "most": Column("most", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy)),
     "loss": Column("test loss", lambda run: run.test_loss or 0.0, lambda run: words.number(run.test_loss)),
     "parameters": Column(
         "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
@@ -40,6 +44,10 @@ COLUMNS: dict[str, Column] = {
     "data": Column("data", lambda run: run.spec.data, lambda run: words.clean(run.spec.data), False),
 }
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
+GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
+"""Columns to begin with, of runs and of configurations."""
+OF_GROUPS = {"n", "least", "most"}
+"""Columns that say nothing of a single run."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -90,7 +98,7 @@ def lines_of(
         for run in results:
             groups.setdefault(run.spec.configuration, []).append(run)
         found = [Line(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
-        lines = sorted(found, key=lambda line: _group_value(line, value), reverse=order.descending)
+        lines = sorted(found, key=lambda line: _group_value(line, order.column), reverse=order.descending)
     lines.sort(key=lambda line: line.key not in pinned)
     if not grouped:
         return tuple(lines)
@@ -106,13 +114,20 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
     if not line.is_group:
         (run,) = line.runs
         cells = [COLUMNS[name].text(run) for name in columns]
-        return tuple(f"  {cell}" if line.is_inside and not index else cell for index, cell in enumerate(cells))
+        if line.is_inside:
+            inside = {"configuration": f"  seed {run.spec.seed}", "n": "", "least": "", "most": "",
+                      "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
+            return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
+        return tuple(cells)
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
     told = {
         "configuration": _label(first),
-        "seed": f"n {len(line.runs)}",
-        "test": words.spread(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None),
-        "best": f"{words.accuracy(min(accuracies))} to {words.accuracy(max(accuracies))}",
+        "n": words.count(len(line.runs)),
+        "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
+        "test": words.aligned_spread(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None),
+        "least": words.accuracy(min(accuracies)),
+        "most": words.accuracy(max(accuracies)),
+        "best": words.accuracy(fmean(run.best_test_accuracy for run in line.runs)),
         "train": words.accuracy(fmean(known))
         if (known := [run.accuracy for run in line.runs if run.accuracy])
         else "–",
@@ -124,11 +139,21 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(told[name] if name in told else COLUMNS[name].text(first) for name in columns)
 
 
-def _group_value(line: Line, value: Callable[[RunResult], Sortable]) -> tuple[Sortable, str]:
-    """Sort groups by the mean of numbers, or by the largest text."""
-    values = [value(run) for run in line.runs]
+def _group_value(line: Line, column: str) -> tuple[Sortable, str]:
+    """Sort groups by what their column shows: the mean of numbers, how many there are, or the largest text."""
+    values = [COLUMNS[column].value(run) for run in line.runs]
     numbers = [number for number in values if isinstance(number, int | float)]
-    return (fmean(numbers) if numbers else max(map(str, values))), line.key
+    if not numbers:
+        return max(map(str, values)), line.key
+    match column:
+        case "n":
+            return len(numbers), line.key
+        case "least":
+            return min(numbers), line.key
+        case "most":
+            return max(numbers), line.key
+        case _:
+            return fmean(numbers), line.key
 
 
 def _label(run: RunResult) -> str:

@@ -15,6 +15,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """A theme's name; empty for the program's own choice."""
     columns: tuple[str, ...] = ()
     """Columns of the Runs page; empty for those that it comes with."""
+    group_columns: tuple[str, ...] = ()
+    """The same where a line is a configuration."""
 
 
 def settings_file() -> Path:

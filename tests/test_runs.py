@@ -7,7 +7,7 @@ import pytest
 
 from engine import protocol as p
 from svhn_tui.editor import EditorError, edited
-from svhn_tui.runfilter import completed
+from svhn_tui.runfilter import completed, completions
 from svhn_tui.runlist import Order, cells_of, lines_of
 from svhn_tui.screens.page import Page
 from svhn_tui.screens.runs import RunsPage
@@ -34,13 +34,17 @@ def test_runs_are_sorted_by_any_column_either_way():
 def test_groups_say_n_mean_std_and_range_and_open_to_their_seeds():
     groups = lines_of(RESULTS, Order("test"), grouped=True)
     assert labels(*groups) == ["relu 64 1", "relu 256 3", "tanh 256 2"]
-    name, n, mean, span = cells_of(groups[1], ("configuration", "seed", "test", "best"))
+    shown = cells_of(groups[1], ("configuration", "n", "seed", "test", "least", "most"))
     accuracies = sorted(run.test_accuracy for run in groups[1].runs)
-    assert (name, n) == ("relu 256", "n 3")
-    assert mean.startswith(f"{sum(accuracies) / 3:.4f} ± ")
-    assert span == f"{accuracies[0]:.4f} to {accuracies[-1]:.4f}"
+    assert shown[:3] == ("relu 256", "3", "0 to 2")
+    assert shown[3].startswith(f"{sum(accuracies) / 3:.4f} ± ")
+    assert shown[4:] == (f"{accuracies[0]:.4f}", f"{accuracies[-1]:.4f}")
+    assert cells_of(groups[0], ("test",))[0].index(".") == shown[3].index("."), "the points stand in line"
+    assert len(cells_of(groups[0], ("test",))[0]) == len(shown[3])
     opened = lines_of(RESULTS, Order("test"), grouped=True, opened={groups[1].key})
     assert [line.is_inside for line in opened] == [False, False, True, True, True, False]
+    most = lines_of(RESULTS, Order("n"), grouped=True)
+    assert labels(*most) == ["relu 256 3", "tanh 256 2", "relu 64 1"]
     pinned = lines_of(RESULTS, Order("test"), grouped=True, pinned={groups[2].key})
     assert labels(*pinned) == ["tanh 256 2", "relu 64 1", "relu 256 3"]
 
@@ -48,10 +52,17 @@ def test_groups_say_n_mean_std_and_range_and_open_to_their_seeds():
 @pytest.mark.parametrize(
     ("typed", "text"),
     [("act", "activation="), ("hidden=64 te", "hidden=64 test_"), ("test_a", "test_accuracy="), ("ta", "tag:"),
-     ("zz", "zz"), ("", "")],
+     ("activation=r", "activation=relu"), ("hidden=", "hidden="), ("hidden!=6", "hidden!=64"), ("tag:f", "tag:final"),
+     ("seed=", "seed="), ("zz", "zz"), ("", "")],
 )  # fmt: skip
 def test_tab_completes_as_far_as_it_is_certain(typed: str, text: str):
-    assert completed(typed) == text
+    notes = (p.Note("a", tags=("final",)), p.Note("b", tags=("draft",)))
+    assert completed(typed, completions(typed, RESULTS, notes)) == text
+
+
+def test_what_a_word_may_become_is_what_there_is():
+    assert completions("hidden=", RESULTS) == ("hidden=256", "hidden=64")
+    assert completions("test_acc") == ("test_accuracy",)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])

@@ -13,8 +13,15 @@ from svhn_tui.statistics import LEVEL, Comparison, Summary
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.colors import look_of
 
-NARROW, ROOMY = 100, 150
+NARROW = 100
 TALL = 30
+GAP, MARGIN = 2, 6
+COLUMNS = {"runs": 5, "test accuracy": 15, "interval": 15, "best": 6, "interval of best": 15, "train − test": 12,
+           "parameters": 10, "a run": 8, "convergence": 12}  # fmt: skip
+"""Columns of figures from left to right, and the cells that they take."""
+INTERVALS = {"interval", "interval of best"}
+MATTER = ("test accuracy", "runs", "convergence", "train − test", "interval", "parameters", "best", "a run",
+          "interval of best")  # fmt: skip
 SETTINGS = 3
 """Settings that get a column each; where more differ, the configurations' names say it."""
 
@@ -26,19 +33,22 @@ def sides_table(
     differing = settings_that_differ([side.configuration for side in sides])
     if not 1 <= len(differing) <= SETTINGS or (width < NARROW and len(differing) > 1):
         differing = (("configuration" if differing else "run", tuple(names)),)
-    table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, 2, 0, 0))
-    for name, _ in differing:
+    table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, GAP, 0, 0))
+    for name, values in differing:
         table.add_column(f"  {name}" if name == differing[0][0] else name, no_wrap=True)
-    for name in _columns(width):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("convergence", no_wrap=True)
+        width -= max(len(name), *map(len, values)) + GAP
+    columns = _columns(width - MARGIN)
+    for name in columns:
+        is_number = name != "convergence"
+        title = "95 % interval" if name in INTERVALS else name
+        table.add_column(title, justify="right" if is_number else "left", no_wrap=True)
     nothing = (None,) * len(sides)
     found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
     for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
         color, mark = look_of(index, theme)
         settings = [Text(column[index], "bold") for _, column in differing]
         first = Text.assemble((f"{mark} ", color), settings[0])
-        table.add_row(first, *settings[1:], *_cells(side, summary, best, theme, width=width))
+        table.add_row(first, *settings[1:], *_cells(side, summary, best, columns, theme))
     return table
 
 
@@ -52,30 +62,35 @@ def figures_of(found: Comparison) -> str:
     return f"difference {difference}, {interval}, p = {found.p:.2f}"
 
 
-def _columns(width: int) -> tuple[str, ...]:
-    """Return the columns of figures that there is room for."""
-    if width < NARROW:
-        return ("runs", "test accuracy", "train − test")
-    best = ("best", "95 % interval") if width >= ROOMY else ("best",)
-    return ("runs", "test accuracy", "95 % interval", *best, "train − test", "parameters", "a run")
+def _columns(room: int) -> tuple[str, ...]:
+    """Return the columns of figures that there is room for; those that matter most come first."""
+    kept = set()
+    for name in MATTER:
+        room -= COLUMNS[name] + GAP
+        if room < 0:
+            break
+        kept.add(name)
+    return tuple(name for name in COLUMNS if name in kept)
 
 
-def _cells(side: Side, summary: Summary | None, best: Summary | None, theme: Theme, *, width: int) -> list[Text | str]:
-    dim = dim_of(theme)
+def _cells(
+    side: Side, summary: Summary | None, best: Summary | None, columns: Sequence[str], theme: Theme
+) -> list[Text | str]:
     done = f"{len(side.results)}/{len(side.runs)}" if len(side.results) < len(side.runs) else f"{len(side.results)}"
     mean, deviation = (summary.mean, summary.deviation) if summary else (None, None)
-    gap = words.accuracy(side.gap, 3).replace("-", words.MINUS)
+    moves = str(theme.warning) if side.convergence == "still rising" else dim_of(theme)
     told: dict[str, Text | str] = {
         "runs": done,
         "test accuracy": spread_text(mean, deviation, theme),
+        "interval": _interval(summary),
         "best": words.accuracy(best.mean if best else None),
-        "train − test": gap,
+        "interval of best": _interval(best),
+        "train − test": words.accuracy(side.gap, 3).replace("-", words.MINUS),
         "parameters": words.count(side.parameters),
         "a run": words.duration(side.seconds),
+        "convergence": Text(side.convergence, moves),
     }
-    intervals = iter((summary, best))
-    cells = [told[name] if name in told else _interval(next(intervals)) for name in _columns(width)]
-    return [*cells, Text(side.convergence, str(theme.warning) if side.convergence == "still rising" else dim)]
+    return [told[name] for name in columns]
 
 
 def _interval(summary: Summary | None) -> str:

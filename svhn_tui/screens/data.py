@@ -8,6 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.reactive import reactive
 from textual.theme import Theme
 from textual.widgets import Static
 
@@ -30,19 +31,21 @@ class DataPage(Page):
 
     TITLE_IN_BAR = "Data"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "pick", "look at a run…"),
-        Binding("b", "back", "back to the data"),
+        Binding("r", "pick", "look at a run…", tooltip="what a finished run says of the test images"),
+        Binding("escape,b", "back", "back to the data"),
     ]
     CSS: ClassVar[str] = "DataPage #data { padding: 1 2 0 2; } DataPage.narrow #data { padding: 0 1; }"
 
+    run: reactive[str] = reactive("")
+    """The finished run that is looked at; without one, the data is."""
+
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        self._run = ""
         self._wanted: set[tuple[str, str]] = set()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer the way back from a run, and runs where there are any."""
-        offered = {"back": bool(self._run), "pick": bool(self.state.results)}
+        offered = {"back": bool(self.run), "pick": bool(self.state.results)}
         return offered.get(action, True)
 
     def action_pick(self) -> None:
@@ -50,7 +53,7 @@ class DataPage(Page):
 
         def look(run_id: str | None) -> None:
             if run_id is not None:
-                self._look_at(run_id)
+                self.run = run_id
 
         data = self.state.data.fingerprint if self.state.data else ""
         runs = [run for run in self.state.results.values() if run.spec.data == data]
@@ -59,21 +62,21 @@ class DataPage(Page):
 
     def action_back(self) -> None:
         """Show the data again."""
-        self._look_at("")
+        self.run = ""
 
-    def _look_at(self, run_id: str) -> None:
-        self._run = run_id
-        self.refresh_bindings()
-        self.query_one("#data", VerticalScroll).scroll_home(animate=False)
-        self.redraw()
+    def watch_run(self) -> None:
+        """Look at another run from its top."""
+        if self.is_mounted:
+            self.query_one("#data", VerticalScroll).scroll_home(animate=False)
+            self.redraw()
 
     def _inspected(self, state: State) -> Inspected | None:
         """Return what is known of what is looked at, and ask for it once when nothing is."""
         data = state.data.fingerprint if state.data else ""
-        found = state.inspected.get(self._run)
-        if found is None and (data, self._run) not in self._wanted:
-            self._wanted.add((data, self._run))
-            self.want(Inspect(run_id=self._run))
+        found = state.inspected.get(self.run)
+        if found is None and (data, self.run) not in self._wanted:
+            self._wanted.add((data, self.run))
+            self.want(Inspect(run_id=self.run))
         return found
 
     def body(self) -> ComposeResult:
@@ -89,10 +92,9 @@ class DataPage(Page):
             said = "Opening the data…" if state.connected else "Starting the engine…"
             about.update(Text(said, dim_of(theme)))
             return
-        self.refresh_bindings()
         found = self._inspected(state)
-        if self._run in state.results:
-            about.update(self._run_page(state.results[self._run], found, state.data))
+        if self.run in state.results:
+            about.update(self._run_page(state.results[self.run], found, state.data))
             return
         page = Table.grid(expand=True)
         page.add_row(facts_of(state.data, theme))

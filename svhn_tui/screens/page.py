@@ -39,6 +39,13 @@ class Page(Screen[None]):
             super().__init__()
             self.runs = runs
 
+    class LookWanted(Message):
+        """This run is to be looked at."""
+
+        def __init__(self, run_id: str) -> None:
+            super().__init__()
+            self.run_id = run_id
+
     def __init__(self, book: Presets) -> None:
         super().__init__()
         self.book = book

@@ -8,63 +8,67 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from engine import protocol as p
-from svhn_tui import words
+from svhn_tui import settings, words
 from svhn_tui.presets import Presets
-from svhn_tui.runfilter import FilterError, completed, completions, parse
-from svhn_tui.runlist import COLUMNS, SHOWN, Line, Order, cells_of, lines_of
-from svhn_tui.screens.dialogs import Annotation, Confirm, Tick
-from svhn_tui.screens.page import Page
+from svhn_tui.runfilter import FilterError, completions, parse
+from svhn_tui.runlist import COLUMNS, GROUPED, OF_GROUPS, SHOWN, Line, Order, cells_of, lines_of
+from svhn_tui.screens.dialogs import Confirm, Tick
+from svhn_tui.screens.noting import NotingPage
+from svhn_tui.screens.runs_text import count_of, detail_of, heads_of
 from svhn_tui.state import State
 from svhn_tui.themes import dim_of
+from svhn_tui.widgets.filterline import FilterLine
 from svhn_tui.widgets.grid import Grid
 
-WIDEST = 40
-MEASURED = 200
-"""Lines that the widths of columns are taken from."""
+NARROW, TALL = 100, 30
+HINTS = 6
+"""Completions that are shown."""
+SORT = Binding.Group("sort")
+OF_LINES = {"open", "select", "compare", "delete", "pin", "order", "reverse", "group", "annotate", "edit", "filter"}
+"""What is done in the list, and not while a filter is typed."""
 
 
-class RunsPage(Page):
+class RunsPage(NotingPage):
     """A table with a filter line above and details below."""
 
     TITLE_IN_BAR = "Runs"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "filter"),
-        Binding("tab", "complete", "complete", show=False, priority=True),
-        Binding("o", "order", "order"),
-        Binding("O", "reverse", "reverse order", show=False),
-        Binding("g", "group", "group"),
-        Binding("enter", "open", "open or close", show=False),
-        Binding("space", "select", "select"),
-        Binding("c", "compare", "compare"),
-        Binding("p", "pin", "pin", show=False),
-        Binding("n", "annotate", "note"),
-        Binding("E", "edit", "note in $EDITOR", show=False),
-        Binding("v", "columns", "columns", show=False),
-        Binding("d", "delete", "delete"),
-        Binding("t", "trash", "trash", show=False),
-        Binding("escape", "whole", "clear filter and selection", show=False),
+        Binding("escape", "whole", "clear", tooltip="clear filter and selection"),
+        Binding("enter", "open", "open", tooltip="look at the run; show or hide a configuration's runs"),
+        Binding("slash", "filter", "filter", tooltip="filter: activation=relu test_accuracy>0.5 tag:final"),
+        Binding("space", "select", "select", tooltip="select the run or the configuration"),
+        Binding("c", "compare", "compare", tooltip="compare what is selected"),
+        Binding("g", "group", "group", tooltip="a line a configuration, or a line a run"),
+        Binding("o", "order", "sort by the next column", group=SORT),
+        Binding("O", "reverse", "sort the other way round", group=SORT),
+        Binding("n", "annotate", "note", tooltip="note and tags"),
+        Binding("d", "delete", "delete", tooltip="move to the trash"),
+        Binding("v", "columns", "columns", tooltip="choose the columns"),
+        Binding("p", "pin", "pin", tooltip="keep the line on top, or let it go"),
+        Binding("t", "trash", "trash", tooltip="bring back from the trash"),
+        Binding("E", "edit", "edit", tooltip="the note in $EDITOR"),
     ]
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        self._filter = ""
         self._order = Order()
-        self._columns: tuple[str, ...] = SHOWN
+        self._columns = remembered_columns()
         self._grouped = False
         self._opened: frozenset[str] = frozenset()
         self._pinned: frozenset[str] = frozenset()
         self._selected: dict[str, None] = {}
         self._lines: tuple[Line, ...] = ()
+        self._listed = 0
         self._kept = State()  # keeps alive what `_seen` names
         self._seen: tuple[object, ...] = ()
 
     def body(self) -> ComposeResult:
         """Filter, table, details."""
         with Vertical(id="table"):
-            yield Input(placeholder="activation=relu hidden=256 test_accuracy>0.5 tag:final", id="filter")
+            yield FilterLine(self._candidates, id="filter")
             yield Static(id="said")
             yield Grid()
         yield Static(id="detail")
@@ -74,45 +78,62 @@ class RunsPage(Page):
         self.query_one(Grid).focus()
         super().on_mount()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what can be done with the line under the cursor."""
+        if not self.is_mounted:
+            return True
+        if action == "whole":
+            return bool(self.filter.value or self._selected) or self.filter.is_open
+        if self.filter.has_focus:
+            return action not in OF_LINES and super().check_action(action, parameters)
+        match action:
+            case "annotate" | "edit":
+                return self.run_here is not None
+            case "open" | "select" | "compare" | "delete" | "pin" | "order" | "reverse" | "group":
+                return bool(self._lines)
+        return super().check_action(action, parameters)
+
+    @property
+    def filter(self) -> FilterLine:
+        """The line for the filter."""
+        return self.query_one(FilterLine)
+
+    @property
+    def run_here(self) -> p.RunResult | None:
+        """The run under the cursor, if it is one."""
+        line = self._line()
+        return line.runs[0] if line is not None and not line.is_group else None
+
     # --- what is listed ----------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
         """Type a filter."""
-        line = self.query_one("#filter", Input)
-        line.add_class("shown")
-        line.focus()
+        self.filter.open()
 
-    def action_complete(self) -> None:
-        """Complete the word that is being typed, or go from filter to table."""
-        line = self.query_one("#filter", Input)
-        if line.has_focus and (longer := completed(line.value)) != line.value:
-            line.value = longer
-            line.cursor_position = len(longer)
-        else:
-            self.query_one(Grid).focus()
-
-    def on_input_changed(self, message: Input.Changed) -> None:
+    def on_input_changed(self) -> None:
         """Filter as one types."""
-        self._filter = message.value
         self.redraw()
 
     def on_input_submitted(self) -> None:
         """Go to the table, the filter staying."""
         self.query_one(Grid).focus()
 
+    def on_descendant_focus(self) -> None:
+        """Take what was typed as it stands once the filter is left."""
+        self.redraw()
+
     def action_whole(self) -> None:
         """Show all runs again, none selected."""
-        line = self.query_one("#filter", Input)
-        line.value = ""
-        line.remove_class("shown")
+        self.filter.close()
         self._selected = {}
         self.query_one(Grid).focus()
         self.redraw()
 
     def action_order(self) -> None:
         """Sort by the next column."""
-        place = self._columns.index(self._order.column) + 1 if self._order.column in self._columns else 0
-        self._sort_by(self._columns[place % len(self._columns)])
+        columns = self._shown
+        place = columns.index(self._order.column) + 1 if self._order.column in columns else 0
+        self._sort_by(columns[place % len(columns)])
 
     def action_reverse(self) -> None:
         """Sort the other way round."""
@@ -121,7 +142,7 @@ class RunsPage(Page):
 
     def on_grid_head_clicked(self, message: Grid.HeadClicked) -> None:
         """Sort by a column that was clicked; again, the other way round."""
-        column = self._columns[message.place]
+        column = self._shown[message.place]
         if column == self._order.column:
             self.action_reverse()
         else:
@@ -137,11 +158,15 @@ class RunsPage(Page):
         self.redraw()
 
     def action_open(self) -> None:
-        """Show or hide the runs of a configuration."""
+        """Show or hide the runs of a configuration; look at a run."""
         line = self._line()
-        if line is not None and line.is_group:
+        if line is None:
+            return
+        if line.is_group:
             self._opened ^= {line.key}
             self.redraw()
+        else:
+            self.post_message(self.LookWanted(line.runs[0].run_id))
 
     def action_pin(self) -> None:
         """Keep a line on top, or let it go."""
@@ -152,13 +177,19 @@ class RunsPage(Page):
 
     @work
     async def action_columns(self) -> None:
-        """Choose the columns."""
-        names = list(COLUMNS)
-        ticked = [place for place, name in enumerate(names) if name in self._columns]
+        """Choose the columns, and remember them."""
+        names = [name for name in COLUMNS if self._grouped or name not in OF_GROUPS]
+        ticked = [place for place, name in enumerate(names) if name in self._shown]
         chosen = await self.app.push_screen_wait(Tick("Columns", [COLUMNS[name].title for name in names], ticked))
-        if chosen:
-            self._columns = tuple(names[place] for place in chosen)
-            self.redraw()
+        if not chosen:
+            return
+        found = tuple(names[place] for place in chosen)
+        self._columns = (self._columns[0], found) if self._grouped else (found, self._columns[1])
+        self.redraw()
+        try:
+            settings.keep(columns=self._columns[0], group_columns=self._columns[1])
+        except OSError as error:
+            self.notify(f"The columns are not remembered: {words.clean(str(error))}.", severity="warning", markup=False)
 
     # --- what is done with runs --------------------------------------------------------------------------------------
 
@@ -180,35 +211,6 @@ class RunsPage(Page):
         self.post_message(self.ComparisonWanted(self._meant()))
 
     @work
-    async def action_annotate(self) -> None:
-        """Write a note and tags on the run."""
-        run = self._run()
-        if run is None:
-            return
-        known = self.state.notes.get(run.run_id, p.Note(run.run_id))
-        found = await self.app.push_screen_wait(Annotation(known.text, known.tags))
-        if found is not None:
-            self.want(p.Annotate(run_id=run.run_id, text=found[0], tags=found[1]))
-
-    def action_edit(self) -> None:
-        """Write the note in the user's own editor."""
-        from svhn_tui.editor import EditorError, edited
-
-        run = self._run()
-        if run is None:
-            return
-        known = self.state.notes.get(run.run_id, p.Note(run.run_id))
-        try:
-            with self.app.suspend():
-                text = edited(known.text)
-        except EditorError as error:
-            self.notify(str(error), severity="error", markup=False)
-            return
-        if text != known.text:
-            self.want(p.Annotate(run_id=run.run_id, text=text, tags=known.tags))
-        self.app.refresh()
-
-    @work
     async def action_delete(self) -> None:
         """Move what is selected to the trash, after a question."""
         runs = self._meant()
@@ -227,80 +229,67 @@ class RunsPage(Page):
     # --- drawing -----------------------------------------------------------------------------------------------------
 
     def on_grid_moved(self) -> None:
-        """Show the chosen run's details."""
+        """Show the chosen line's details, and the keys that go with it."""
         self._show_detail(self.state)
+        self._say_what(self.state)
+        self.refresh_bindings()
 
     def show(self, state: State) -> None:
         """Draw the table if what it lists changed."""
-        self.set_class(self.size.width < 100, "narrow")
-        mine = (
-            self._filter,
-            self._order,
-            self._columns,
-            self._grouped,
-            self._opened,
-            self._pinned,
-            tuple(self._selected),
-        )
-        if self._seen == (id(state.results), id(state.notes), mine):
+        self.set_class(self.size.width < NARROW, "narrow")
+        typed, hints = self.filter.settled, self.filter.hints
+        mine = (typed, hints, self._order, self._shown, self._grouped, self._opened, self._pinned)
+        drawn = (id(state.results), id(state.notes), mine, tuple(self._selected), self.app.theme, self.size)
+        if self._seen == drawn:
             return
-        self._kept, self._seen = state, (id(state.results), id(state.notes), mine)
+        self._kept, self._seen = state, drawn
         try:
-            test = parse(self._filter)
+            test = parse(typed)
         except FilterError as error:
-            self._say(str(error), is_wrong=True)
+            self._say(f"✗ {error}", is_wrong=True)
             return
         grid, cursor = self.query_one(Grid), self._line()
         found = [run for run in state.results.values() if test(run, state.notes.get(run.run_id))]
         self._lines = lines_of(found, self._order, grouped=self._grouped, opened=self._opened, pinned=self._pinned)
         keys = [line.key for line in self._lines]
         place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else grid.cursor
-        grid.show(self._heads(), len(self._lines), self._cells, place)
-        self._say_what(len(found), state)
+        grid.show(heads_of(self._lines, self._shown, self._order), len(self._lines), self._cells, place)
+        self._listed = len(found)
+        self._say_what(state)
         self._show_detail(state)
 
-    def _heads(self) -> list[tuple[str, int, bool]]:
-        """Return the columns with the widths that their first lines need."""
-        texts = [cells_of(line, self._columns) for line in self._lines[:MEASURED]]
-        heads = []
-        for place, name in enumerate(self._columns):
-            column = COLUMNS[name]
-            sign = (" ↓" if self._order.descending else " ↑") if name == self._order.column else ""
-            width = max([len(column.title) + 2, *(len(cells[place]) for cells in texts)])
-            heads.append((column.title + sign, min(width, WIDEST), column.is_number))
-        return heads
+    @property
+    def _shown(self) -> tuple[str, ...]:
+        """The columns that were chosen for what is listed."""
+        return self._columns[self._grouped]
 
     def _cells(self, place: int) -> tuple[str, Sequence[str]]:
         line = self._lines[place]
         chosen = "●" if all(run.run_id in self._selected for run in line.runs) else " "
         opened = ("▾" if line.key in self._opened else "▸") if line.is_group else " "
         sign = "◆" if line.key in self._pinned and chosen == " " else chosen
-        return f"{sign}{opened}", cells_of(line, self._columns)
+        return f"{sign}{opened}", cells_of(line, self._shown)
 
-    def _say_what(self, count: int, state: State) -> None:
-        if not state.results:
-            self._say("No run is finished yet: 1 opens the questions, enter there trains.")
-            return
-        told = f"{words.count(count)} of {words.plural(len(state.results), 'run')}"
-        told += (
-            f" in {words.plural(sum(line.is_group for line in self._lines), 'configuration')}" if self._grouped else ""
-        )
-        told += f", {len(self._selected)} selected" if self._selected else ""
-        hints = completions(self._filter)
-        self._say(told + (f"   tab: {'  '.join(hints[:6])}" if hints else ""))
+    def _candidates(self, text: str) -> tuple[str, ...]:
+        return completions(text, self.state.results.values(), self.state.notes.values())
+
+    def _say_what(self, state: State) -> None:
+        told = count_of(self._lines, self._listed, len(self._selected), state, grouped=self._grouped)
+        hidden, hints = self.query_one(Grid).hidden, self.filter.hints
+        if hints:
+            told += f"   tab: {words.clean('  '.join(hints[:HINTS]))}"
+        elif hidden and self._listed:
+            told += f"   → {words.plural(hidden, 'more column')}"
+        self._say(told)
 
     def _say(self, sentence: str, *, is_wrong: bool = False) -> None:
         theme = self.app.current_theme
         style = str(theme.error) if is_wrong else dim_of(theme)
-        self.query_one("#said", Static).update(Text(sentence, style, no_wrap=True, overflow="ellipsis"))
+        self.query_one("#said", Static).update(Text(sentence, style))
 
     def _line(self) -> Line | None:
         place = self.query_one(Grid).cursor
         return self._lines[place] if 0 <= place < len(self._lines) else None
-
-    def _run(self) -> p.RunResult | None:
-        line = self._line()
-        return line.runs[0] if line is not None and not line.is_group else None
 
     def _meant(self) -> tuple[str, ...]:
         """Return the selected runs that are there, or else those under the cursor."""
@@ -309,32 +298,15 @@ class RunsPage(Page):
         return tuple(chosen or ([run.run_id for run in line.runs] if line is not None else []))
 
     def _show_detail(self, state: State) -> None:
-        line, theme = self._line(), self.app.current_theme
-        detail = self.query_one("#detail", Static)
-        if line is None:
-            detail.update("")
-        elif line.is_group:
-            told = f"{words.plural(len(line.runs), 'run')}: seeds {', '.join(str(run.spec.seed) for run in line.runs)}"
-            said = "enter shows them · space selects them · c compares"
-            detail.update(
-                Text.assemble((line.runs[0].spec.configuration.label, "bold"), f"\n{told}\n", (said, dim_of(theme)))
-            )
-        else:
-            detail.update(self._about(line.runs[0], state))
+        line, detail = self._line(), self.query_one("#detail", Static)
+        is_short = self.size.height < TALL
+        detail.display = line is not None
+        if line is not None:
+            detail.update(detail_of(line, state, self.app.current_theme, is_short=is_short))
 
-    def _about(self, run: p.RunResult, state: State) -> Text:
-        dim, note = dim_of(self.app.current_theme), state.notes.get(run.run_id)
-        best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
-        counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} images right"
-        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-        file = f"{state.workspace}/runs/{run.run_id}/model.keras  {words.size(run.model_bytes)}"
-        text = Text.assemble(
-            (run.spec.configuration.label, "bold"),
-            f", seed {run.spec.seed}: {counted}, {best}\n",
-            (f"{words.clean(file)}\nsha256 {run.model_sha256}\n{words.clean(f'{run.device}, {versions}')}", dim),
-        )
-        if note is not None and note.tags:
-            text.append(f"\ntags {words.clean(' '.join(note.tags))}")
-        if note is not None and note.text:
-            text.append(f"\n{words.clean(note.text, newlines=True)}")
-        return text
+
+def remembered_columns() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns of runs and of configurations that the user chose before, as far as there are such."""
+    liked = settings.load()
+    runs, groups = (tuple(name for name in names if name in COLUMNS) for names in (liked.columns, liked.group_columns))
+    return runs or SHOWN, groups or GROUPED

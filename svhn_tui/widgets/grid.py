@@ -15,17 +15,24 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 GAP = 2
+SIGNS = 4
+"""Cells before the first column: the cursor, two signs of the owner's, and a space."""
+CURSOR = "▌"
 Head = tuple[str, int, bool]
 """A column's title, its width in cells, and whether it stands on the right."""
 
 
 class Grid(ScrollView, can_focus=True):
-    """Lines under a head; a cursor on one of them. The owner says what a line reads."""
+    """Lines under a head; a cursor on one of them. The owner says what a line reads.
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--head", "grid--cursor"}
+    The first column always stands there; where not all others have room, left and right go through them, whole ones.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--head", "grid--cursor", "grid--mark"}
     DEFAULT_CSS = """
-    Grid { height: 1fr; overflow-x: auto; overflow-y: auto; }
+    Grid { height: 1fr; overflow-x: hidden; overflow-y: auto; }
     Grid > .grid--head { color: $text-muted; }
+    Grid > .grid--mark { color: $primary; }
     Grid > .grid--cursor { background: $block-cursor-background; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,13 +42,15 @@ class Grid(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "page down", show=False),
         Binding("home", "go(0)", "first", show=False),
         Binding("end", "go(-1)", "last", show=False),
-        Binding("left", "scroll_left", "columns on the left", show=False),
-        Binding("right", "scroll_right", "columns on the right", show=False),
+        Binding("left", "turn(-1)", "columns on the left", show=False),
+        Binding("right", "turn(1)", "columns on the right", show=False),
     ]
     cursor: reactive[int] = reactive(0)
+    passed: reactive[int] = reactive(0)
+    """Columns after the first one that were gone past."""
 
     class Moved(Message):
-        """The cursor is on another line."""
+        """The cursor is on another line, or other columns are seen."""
 
     class HeadClicked(Message):
         """A column's title was clicked; `place` counts the columns."""
@@ -63,9 +72,10 @@ class Grid(ScrollView, can_focus=True):
         line: Callable[[int], tuple[str, Sequence[str]]],
         cursor: int,
     ) -> None:
-        """Show so many lines; `line` returns a sign of two cells and a text a column, for a line that is seen."""
+        """Show so many lines; `line` returns signs in two cells and a text a column, for a line that is seen."""
         self._heads, self._count, self._line = tuple(heads), count, line
-        self.virtual_size = Size(2 + sum(width + GAP for _, width, _ in heads), count + 1)
+        self.virtual_size = Size(0, count + 1)
+        self.passed = min(self.passed, max(0, len(self._heads) - 2))
         self.cursor = max(0, min(cursor, count - 1))
         self._keep_in_view()
         self.refresh()
@@ -73,6 +83,11 @@ class Grid(ScrollView, can_focus=True):
     def watch_cursor(self) -> None:
         """Follow the cursor."""
         self._keep_in_view()
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def watch_passed(self) -> None:
+        """Show the columns that there is room for now."""
         self.refresh()
         self.post_message(self.Moved())
 
@@ -88,6 +103,28 @@ class Grid(ScrollView, can_focus=True):
         """Go to the first or the last line."""
         self._go(place if place >= 0 else self._count - 1)
 
+    def action_turn(self, step: int) -> None:
+        """Go through the columns that have no room."""
+        if step < 0 or self.hidden:
+            self.passed = max(0, self.passed + step)
+
+    @property
+    def hidden(self) -> int:
+        """Columns on the right that have no room."""
+        return len(self._heads) - 1 - self.passed - (len(self._seen) - 1) if self._heads else 0
+
+    @property
+    def _seen(self) -> list[int]:
+        """The places of the columns that have room, the first one in any case."""
+        right = SIGNS - GAP
+        seen: list[int] = []
+        for place in (0, *range(1 + self.passed, len(self._heads))):
+            right += GAP + self._heads[place][1]
+            if seen and right > self.size.width:
+                break
+            seen.append(place)
+        return seen
+
     def _go(self, place: int) -> None:
         self.cursor = max(0, min(place, self._count - 1))
 
@@ -100,9 +137,10 @@ class Grid(ScrollView, can_focus=True):
         if event.y:
             self._go(self.scroll_offset.y + event.y - 1)
             return
-        left = 2
-        for place, (_, width, _) in enumerate(self._heads):
-            if left <= event.x + self.scroll_offset.x < left + width + GAP:
+        left = SIGNS
+        for place in self._seen if self._heads else ():
+            width = self._heads[place][1]
+            if left <= event.x < left + width + GAP:
                 self.post_message(self.HeadClicked(place))
             left += width + GAP
 
@@ -112,18 +150,21 @@ class Grid(ScrollView, can_focus=True):
         if not y:
             text, style = self._joined("", [title for title, _, _ in self._heads]), self._style("grid--head")
         elif place < self._count:
-            sign, cells = self._line(place)
-            text = self._joined(sign, cells)
+            text = self._joined(*self._line(place))
             style = self._style("grid--cursor") if place == self.cursor else self.rich_style
         else:
             text, style = "", self.rich_style
-        left = self.scroll_offset.x
-        seen = set_cell_size(text, max(left + width, cell_len(text)))
-        return Strip([Segment(seen, style)]).crop(left, left + width)
+        rest = Segment(set_cell_size(text, max(0, width - 1)), style)
+        is_cursor = bool(y) and place == self.cursor and place < self._count
+        color = self._style("grid--mark").color
+        mark = Segment(CURSOR if is_cursor else " ", style + Style(color=color) if is_cursor else style)
+        return Strip([mark, rest]).crop(0, width)
 
-    def _joined(self, sign: str, cells: Sequence[str]) -> str:
-        parts = [set_cell_size(sign, 2)]
-        for (_, width, is_right), cell in zip(self._heads, cells, strict=True):
+    def _joined(self, signs: str, cells: Sequence[str]) -> str:
+        parts = [set_cell_size(signs, SIGNS - 1)]
+        for place in self._seen if self._heads else ():
+            _, width, is_right = self._heads[place]
+            cell = cells[place]
             short = cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…"
             parts.append(
                 (" " * (width - cell_len(short)) + short if is_right else set_cell_size(short, width)) + " " * GAP

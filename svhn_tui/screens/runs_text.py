@@ -1,0 +1,69 @@
+"""What the Runs page says besides its lines: heads of columns, counts, the run under the cursor. Pure."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.theme import Theme
+
+from engine.protocol import RunResult
+from svhn_tui import words
+from svhn_tui.runlist import COLUMNS, Line, Order, cells_of
+from svhn_tui.state import State
+from svhn_tui.themes import dim_of
+from svhn_tui.waiting import seeds_text
+from svhn_tui.widgets.grid import Head
+
+WIDEST = 40
+MEASURED = 200
+"""Lines that the widths of columns are taken from."""
+
+
+def heads_of(lines: Sequence[Line], columns: Sequence[str], order: Order) -> list[Head]:
+    """Return the columns with the widths that their first lines need; an arrow shows the order."""
+    texts = [cells_of(line, columns) for line in lines[:MEASURED]]
+    heads = []
+    for place, name in enumerate(columns):
+        column = COLUMNS[name]
+        sign = (" ↓" if order.descending else " ↑") if name == order.column else ""
+        width = max([len(column.title) + len(sign), *(len(cells[place]) for cells in texts)])
+        heads.append((column.title + sign, min(width, WIDEST), column.is_number))
+    return heads
+
+
+def count_of(lines: Sequence[Line], runs: int, selected: int, state: State, *, grouped: bool) -> str:
+    """Say how many runs are listed, of how many, and what is selected."""
+    if not state.results:
+        return "No run is finished yet: 1 opens the questions, enter there trains."
+    told = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
+    told += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
+    if not runs:
+        return f"{told}: esc shows all of them."
+    return told + (f", {words.count(selected)} selected" if selected else "")
+
+
+def detail_of(line: Line, state: State, theme: Theme, *, is_short: bool) -> Text:
+    """Say what is known of the line under the cursor; of a run in a short window no more than its result and note."""
+    if not line.is_group:
+        return _about(line.runs[0], state, theme, is_short=is_short)
+    label = line.runs[0].spec.configuration.label
+    told = f"{words.plural(len(line.runs), 'run')}, {seeds_text([run.spec.seed for run in line.runs])}"
+    return Text.assemble(
+        (label, "bold"), f"   {told}\n", ("enter shows its runs, space selects them, c compares", dim_of(theme))
+    )
+
+
+def _about(run: RunResult, state: State, theme: Theme, *, is_short: bool) -> Text:
+    dim, note = dim_of(theme), state.notes.get(run.run_id)
+    best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
+    counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} right"
+    text = Text.assemble((f"{run.spec.configuration.label}, seed {run.spec.seed}", "bold"), f"   {counted}, {best}")
+    if not is_short:
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        file = f"{state.workspace}/runs/{run.run_id}/model.keras  {words.size(run.model_bytes)}"
+        made = words.clean(f"{run.device}, {versions}")
+        text.append(f"\n{words.clean(file)}\nsha256 {run.model_sha256}\n{made}", dim)
+    if note is not None and note.tags:
+        text.append(f"\ntags {words.clean(' '.join(note.tags))}")
+    if note is not None and note.text:
+        text.append(f"\n{words.clean(note.text, newlines=True)}")
+    return text

@@ -35,8 +35,12 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
         return [low]
     power = 10.0 ** math.floor(math.log10(rough))
     factors = WHOLE_FACTORS if power >= 10 else FACTORS
-    step = next((factor * power for factor in factors if factor * power >= rough), 10 * power)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    large = next((factor for factor in factors if factor * power >= rough), factors[-1])
+    for factor in reversed(factors[: factors.index(large) + 1]):  # smaller steps where large ones pass the bounds by
+        step = factor * power
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last > first or factor == factors[0]:
+            break
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)] or [low]
 
 

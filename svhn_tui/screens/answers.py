@@ -1,5 +1,6 @@
-"""Page 5: the answers as they are handed in, each with how far it can be trusted."""
+"""Page 5: all that is handed in, code, files and answers, each with how far it can be trusted."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.table import Table
@@ -12,36 +13,38 @@ from textual.widgets.option_list import Option
 
 from engine import protocol as p
 from svhn_tui import words
-from svhn_tui.answers import Answer, answer_of
+from svhn_tui.handing import HandedIn, handed_in
 from svhn_tui.presets import Presets
 from svhn_tui.screens.page import Page
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
 from svhn_tui.themes import dim_of
 
-WORDS = {"ready": "✓ ready", "demo": "! demo data", "missing": "○ missing", "partial": "◔ partial",
+NARROW = 100
+TITLE = 22
+LABELS = {"ready": "✓ ready", "demo": "! demo data", "missing": "○ missing", "partial": "◔ partial",
          "not-as-asked": "! not as asked", "stale": "✗ stale", "fragile": "! fragile"}  # fmt: skip
 
 
 class AnswersPage(Page):
-    """A line an answer; below, what stands behind the chosen one."""
+    """A line a question; below, what stands behind the chosen one."""
 
     TITLE_IN_BAR = "Answers"
+    CSS = "AnswersPage #detail { padding: 0 1; max-height: 100%; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c,enter", "copy", "copy", priority=True),
-        Binding("r", "check", "look at the files again"),
+        Binding("c,enter", "copy", "copy", priority=True, tooltip="copy the answer, the code or the file's path"),
+        Binding("r", "check", "look again", tooltip="hash the files again that answers are bound to"),
     ]
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        self._asked_for = [question for question in book.questions if question.answer]
         self._chosen = 0
         self._checked: tuple[str, ...] = ()
 
     def body(self) -> ComposeResult:
         """Answers, then evidence."""
-        with VerticalScroll(id="table"):
-            yield OptionList(*(Option(Text(question.title), id=question.id) for question in self._asked_for))
+        with VerticalScroll(id="table", can_focus=False):
+            yield OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
             yield Static(id="detail")
 
     def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
@@ -50,12 +53,12 @@ class AnswersPage(Page):
         self.redraw()
 
     def action_copy(self) -> None:
-        """Copy the chosen answer through the terminal."""
-        answer = answer_of(self._asked_for[self._chosen], self.book, self.state)
-        if answer.text is None:
-            self.notify("There is no answer to copy yet.")
+        """Copy through the terminal what is handed in."""
+        handed = handed_in(self.book.questions[self._chosen], self.book, self.state)
+        if handed.copied is None:
+            self.notify("There is nothing to copy yet.")
             return
-        self.copy(answer.text)
+        self.copy(handed.copied)
 
     def action_check(self) -> None:
         """Have the files hashed again that answers are bound to."""
@@ -64,42 +67,44 @@ class AnswersPage(Page):
 
     def show(self, state: State) -> None:
         """Draw the answers."""
-        self.set_class(self.size.width < 100, "narrow")
-        answers = [answer_of(question, self.book, state) for question in self._asked_for]
+        self.set_class(self.size.width < NARROW, "narrow")
+        found = [handed_in(question, self.book, state) for question in self.book.questions]
         listed = self.query_one(OptionList)
-        for index, answer in enumerate(answers):
-            listed.replace_option_prompt_at_index(index, self._line(index, answer))
-        self._check_files(answers)
-        self.query_one("#detail", Static).update(self._evidence(answers[self._chosen]))
+        for index, handed in enumerate(found):
+            line = self._line(index, handed)
+            if listed.get_option_at_index(index).prompt != line:
+                listed.replace_option_prompt_at_index(index, line)
+        self._check_files(found)
+        self.query_one("#detail", Static).update(self._evidence(found[self._chosen]))
 
-    def _check_files(self, answers: list[Answer]) -> None:
-        bound = [
-            run_id
-            for question, answer in zip(self._asked_for, answers, strict=True)
-            if question.answer and question.answer.format == "file"
-            for run_id in answer.runs
-        ]
-        if bound and self._checked != tuple(bound):
-            self._checked = tuple(bound)
+    def _check_files(self, found: Sequence[HandedIn]) -> None:
+        bound = tuple(dict.fromkeys(run_id for handed in found if handed.is_bound for run_id in handed.answer.runs))
+        if bound and self._checked != bound:
+            self._checked = bound
             self.want(p.CheckFiles(runs=self._checked))
 
-    def _line(self, index: int, answer: Answer) -> Text:
+    def _line(self, index: int, handed: HandedIn) -> Text:
         theme = self.app.current_theme
-        colors = {"ready": theme.success, "missing": dim_of(theme), "stale": theme.error}
-        title = self._asked_for[index].title
+        question, dim = self.book.questions[index], dim_of(theme)
+        colors = {"ready": str(theme.success), "missing": dim, "stale": str(theme.error)}
+        style = colors.get(handed.state, str(theme.warning))
+        title = words.clean(question.title)
         return Text.assemble(
-            f"{answer.question:<4}",
-            f"{title:<24}",
-            (f"{answer.text or '–':<28}", "bold"),
-            (WORDS[answer.state], colors.get(answer.state) or str(theme.warning)),
+            ("▌" if index == self._chosen else " ", str(theme.primary)),
+            f"{question.id:<4}",
+            f"{title[:TITLE]:<{TITLE + 1}}",
+            (f"{handed.said:<32} ", "bold" if handed.copied else dim),
+            (LABELS[handed.state], style),
             no_wrap=True,
             overflow="ellipsis",
         )
 
-    def _evidence(self, answer: Answer) -> Table:
-        theme = self.app.current_theme
+    def _evidence(self, handed: HandedIn) -> Table:
+        theme, answer = self.app.current_theme, handed.answer
         page = Table.grid(expand=True)
-        page.add_row(Text(f"\n{answer.question}: {words.clean(answer.reason)}\n"))
+        page.add_row(Text.assemble((f"\n{answer.question}  ", "bold"), f"{words.clean(handed.reason)}\n"))
+        if self.book.questions[self._chosen].kind == "code" and handed.copied:
+            page.add_row(Text(handed.copied, overflow="fold"))
         if answer.parts:
             table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, 2, 0, 0))
             table.add_column("configuration")

@@ -163,7 +163,7 @@ def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], them
     for index, counts in enumerate(confusion):
         worst = max((count for place, count in enumerate(counts) if place != index), default=0)
         cells = [
-            Text(f"{count}" if count else "·", "bold" if place == index else _weight(count, worst, theme))
+            Text.assemble((f"{count}" if count else "·", "bold" if place == index else _weight(count, worst, theme)))
             for place, count in enumerate(counts)
         ]
         share = counts[index] / sum(counts) if sum(counts) else 0.0

@@ -38,7 +38,6 @@ class AnswersPage(Page):
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        self._chosen = 0
         self._checked: tuple[str, ...] = ()
 
     def body(self) -> ComposeResult:
@@ -47,9 +46,13 @@ class AnswersPage(Page):
             yield OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
             yield Static(id="detail")
 
-    def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
+    @property
+    def _chosen(self) -> int:
+        """The place of the question under the cursor."""
+        return self.query_one(OptionList).highlighted or 0
+
+    def on_option_list_option_highlighted(self) -> None:
         """Show another answer's evidence."""
-        self._chosen = message.option_index
         self.redraw()
 
     def action_copy(self) -> None:

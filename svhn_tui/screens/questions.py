@@ -19,7 +19,7 @@ from svhn_tui.answers import Answer, answer_of
 from svhn_tui.comparison import Group
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.evidence import facts_of
-from svhn_tui.presets import Presets
+from svhn_tui.presets import Presets, Question
 from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, sweep_for, with_finalists
 from svhn_tui.screens.charts import CHART_KEYS, ComparingPage
 from svhn_tui.screens.dialogs import Confirm, HandIn, PickFinalists, RunWith
@@ -70,7 +70,7 @@ class QuestionsPage(ComparingPage):
 
     def __init__(self, book: Presets, chosen: str = "") -> None:
         super().__init__(book)
-        self._chosen = book.question(chosen) if chosen else book.questions[0]
+        self._first = book.question(chosen) if chosen else book.questions[0]
 
     def body(self) -> ComposeResult:
         """List and question."""
@@ -78,7 +78,7 @@ class QuestionsPage(ComparingPage):
         with Horizontal():
             with Vertical(id="questions"):
                 listed = OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
-                listed.highlighted = self.book.questions.index(self._chosen)
+                listed.highlighted = self.book.questions.index(self._first)
                 yield listed
                 yield Static(id="summary")
             with VerticalScroll(id="question", can_focus=False):
@@ -86,10 +86,14 @@ class QuestionsPage(ComparingPage):
                 yield Chart()
                 yield Static(id="below")
 
-    def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
+    @property
+    def _chosen(self) -> Question:
+        """The question under the cursor: read from the list, which may be ahead of the messages that it sends."""
+        place = self.query_one(OptionList).highlighted if self.is_mounted else None
+        return self._first if place is None else self.book.questions[place]
+
+    def on_option_list_option_highlighted(self) -> None:
         """Show another question."""
-        self._chosen = self.book.question(message.option_id or "")
-        self.refresh_bindings()
         self.redraw()
 
     def action_launch(self) -> None:

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format install pictures
+.PHONY: run test check format install pictures measure
 
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
@@ -17,6 +17,9 @@ check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+measure: $(READY)  ## how fast the screen is, as a table
+	$(BIN)/python -m tests.measure
 
 pictures: $(READY)  ## the README's pictures, from recorded events
 	$(BIN)/python -m docs.pictures

@@ -1,29 +1,18 @@
 """The program as its users run it: the command line, and the screen in a pseudo terminal."""
 
-import contextlib
 import json
 import os
-import pty
-import select
 import signal
-import struct
 import subprocess
-import sys
-import termios
-import time
-from collections.abc import Callable
-from fcntl import ioctl
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import pyte
 import pytest
 
 from engine import journal
 from engine import protocol as p
 from tests.bridge import Bridge
-
-PROGRAM = [sys.executable, "-c", "from svhn_tui.cli import main; main()"]
+from tests.terminal import PROGRAM, Terminal
 
 
 def svhn_tui(*arguments: str, workspace: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -102,53 +91,6 @@ def test_wrong_use_gets_one_sentence_and_its_exit_code(tmp_path: Path):
     assert "did you mean `title`?" in svhn_tui("run", "Q2", workspace=tmp_path, code=1).stderr
     dumb = subprocess.run(PROGRAM, capture_output=True, text=True, env={**os.environ, "TERM": "dumb"}, check=False)
     assert (dumb.returncode, "svhn-tui run Q2" in dumb.stderr) == (2, True)
-
-
-class Terminal:
-    """The screen in a pseudo terminal, read as a person reads it."""
-
-    def __init__(self, workspace: Path, columns: int, lines: int) -> None:
-        self._screen = pyte.Screen(columns, lines)
-        self._stream = pyte.ByteStream(self._screen)
-        self.bytes = b""
-        """All that was written to the terminal."""
-        self._ours, theirs = pty.openpty()
-        ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color", "SVHN_TUI_WORKSPACE": str(workspace)}
-        self.process = subprocess.Popen(
-            PROGRAM, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
-        )
-        os.close(theirs)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-
-    def press(self, keys: str) -> None:
-        os.write(self._ours, keys.encode())
-
-    def until(self, met: Callable[[str], bool]) -> str:
-        """Read the screen until it shows what is waited for."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if select.select([self._ours], [], [], 1.0)[0]:
-                told = os.read(self._ours, 1 << 16)
-                self.bytes += told
-                self._stream.feed(told)
-            if met(text := "\n".join(self._screen.display)):
-                return text
-        raise AssertionError("\n".join(self._screen.display))
-
-    def ended(self) -> int:
-        """Read until the program has ended, which it cannot while nobody reads; return its exit code."""
-        with contextlib.suppress(OSError):  # how a terminal without a program says so
-            while select.select([self._ours], [], [], 30.0)[0]:
-                self.bytes += os.read(self._ours, 1 << 16)
-        return self.process.wait(30)
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 40)])

@@ -1,0 +1,187 @@
+"""How fast the screen is: `make measure` runs the program in a pseudo terminal and prints a table.
+
+A fake engine tells of 10,000 finished runs and then of 150 events a second: epochs of four groups, runs that finish,
+checkpoints, devices. Times are wall times as a person would take them, from the byte typed until the bytes have come
+that complete what this key changes on the screen. CPU is the user and system time of the program's process.
+"""
+
+import argparse
+import os
+import platform
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import count, cycle, islice
+from pathlib import Path
+from statistics import median, quantiles
+
+import msgspec
+import psutil
+
+from svhn_tui import words
+from tests import busy_host
+from tests.terminal import Terminal
+
+Met = Callable[[str], bool]
+SIZES = ((120, 40), (80, 24))
+DOWN, UP, END, BACK, ESCAPE = "\x1b[B", "\x1b[A", "\x1b[F", "\x7f", "\x1b"
+LISTED = re.compile(r"([\d,]+) of [\d,]+ runs")
+"""How the Runs page says how many runs a filter lets through."""
+OPENED = {"Live": "checkpoint|images/s", "Runs": LISTED.pattern}
+"""What stands on a page once it is open."""
+PAGES = {"Questions": "1", "Live": "2", "Runs": "3"}
+STARTS, FILTERS = 5, 10
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What a page cost while nobody typed (share of a core, bytes a second), and the seconds that its keys took."""
+
+    page: str
+    cpu: float
+    output: float
+    keys: tuple[float, ...]
+
+
+def start(events: Path, rate: float, size: tuple[int, int]) -> Terminal:
+    """Open the program on a fake engine."""
+    engine = f"{sys.executable} -m tests.fake_engine {events} --rate {rate}"
+    return Terminal(events.parent / "w", *size, keep=False, SVHN_TUI_ENGINE=engine)
+
+
+def first_frame(events: Path, size: tuple[int, int], runs: int) -> tuple[float, float, float]:
+    """Return seconds until the first question stands, and until all runs are counted; and the CPU seconds of that."""
+    began = time.perf_counter()
+    with start(events, 1e-3, size) as terminal:
+        terminal.until(lambda text: "Q11" in text and "Q1  " in text)
+        stands = terminal.seen_at - began
+        terminal.until(lambda text: f"{words.count(runs)} runs" in text)
+        used = psutil.Process(terminal.process.pid).cpu_times()
+        return stands, terminal.seen_at - began, used.user + used.system
+
+
+def wait(terminal: Terminal, seconds: float) -> None:
+    """Read what comes, for so long."""
+    end = time.perf_counter() + seconds
+    while (left := end - time.perf_counter()) > 0:
+        terminal.read(left)
+
+
+def seconds_until(terminal: Terminal, keys: str, met: Met) -> float:
+    """Type, and return how long it takes until the screen shows what is waited for."""
+    began = time.perf_counter()
+    terminal.press(keys)
+    terminal.until(met)
+    return terminal.seen_at - began
+
+
+def keys_of(page: str) -> Iterator[tuple[str, Met]]:
+    """Keys of a page without end, each with what stands there once it was obeyed."""
+    match page:
+        case "Questions":  # down to Q10, and up again
+            for step in cycle(range(18)):
+                yield (DOWN if step < 9 else UP), _says(f"Q{step + 2 if step < 9 else 18 - step}  ", after="│")
+        case "Live":
+            for title in cycle(("train − test accuracy", "loss", "accuracy")):
+                yield "m", _says(title, after="\n")
+        case _:  # from the oldest run upwards; the hash of a file is its run's number
+            yield END, _says(f"{0:064x}")
+            for place in count(1):
+                yield UP, _says(f"{place:064x}")
+
+
+def _says(words_: str, after: str = "") -> Met:
+    pattern = re.compile(rf"{after} *{re.escape(words_)}")
+    return lambda text: pattern.search(text) is not None
+
+
+def load_of(terminal: Terminal, page: str, seconds: float, keys: int) -> Load:
+    """Open a page, watch it, then type on it."""
+    terminal.press(PAGES[page])
+    terminal.until(lambda text: re.search(OPENED.get(page, "Q11"), text) is not None)
+    wait(terminal, 2.0)  # what opening it costs is over then
+    process = psutil.Process(terminal.process.pid)
+    before, bytes_before, began = process.cpu_times(), terminal.count, time.perf_counter()
+    wait(terminal, seconds)
+    after, took = process.cpu_times(), time.perf_counter() - began
+    cpu = (after.user + after.system - before.user - before.system) / took
+    output = (terminal.count - bytes_before) / took
+    chance, found = random.Random(0), []
+    for key, met in islice(keys_of(page), keys):
+        wait(terminal, chance.uniform(0.05, 0.25))  # anywhere between two frames
+        found.append(seconds_until(terminal, key, met))
+    return Load(page, cpu, output, tuple(found))
+
+
+def filter_times(terminal: Terminal) -> list[float]:
+    """On the Runs page, return how long it takes from a letter of a filter until its count stands."""
+    found = []
+    for text in ("activation=sigmoid", "relu rate 0.0003"):
+        terminal.press("/" + text[:-1])
+        before = _listed(terminal.until(_listing(lambda number: number >= 0)))
+        wait(terminal, 0.5)
+        for key in islice(cycle((text[-1], BACK)), FILTERS):
+            before = _listed(terminal.text)
+            found.append(seconds_until(terminal, key, _listing(lambda number, before=before: number != before)))
+            wait(terminal, 0.1)
+        terminal.press(ESCAPE)
+        wait(terminal, 0.5)
+    return found
+
+
+def _listed(text: str) -> int:
+    return int(found[1].replace(",", "")) if (found := LISTED.search(text)) else -1
+
+
+def _listing(met: Callable[[int], bool]) -> Met:
+    return lambda text: met(_listed(text))
+
+
+def rows_of(folder: Path, wish: argparse.Namespace, size: tuple[int, int]) -> Iterator[tuple[str, str, str]]:
+    """Measure at one size: what, its figure, and its target."""
+    few, many = folder / "few.jsonl", folder / "many.jsonl"
+    for events, runs in ((few, 20), (many, wish.runs)):
+        starts = [first_frame(events, size, runs) for _ in range(STARTS)]
+        stands, counted, cpu = (median(column) for column in zip(*starts, strict=True))
+        yield f"first frame, {runs:,} runs", f"{stands:.2f} s", "0.8 s"
+        yield f"all {runs:,} runs counted", f"{counted:.2f} s, {cpu:.2f} s of CPU", ""
+    with start(many, wish.rate, size) as terminal:
+        terminal.until(lambda text: "training" in text)
+        for page in PAGES:
+            load = load_of(terminal, page, wish.seconds, wish.keys)
+            yield f"{page}: key, median and p95", _times(load.keys), "50 ms"
+            yield f"{page}: CPU of one core", f"{100 * load.cpu:.1f} %", "10 %"
+            yield f"{page}: terminal output", f"{load.output / 1000:.1f} KB/s", "15 KB/s"
+        yield "filter, median and p95", _times(filter_times(terminal)), "100 ms"
+
+
+def _times(seconds: Iterable[float]) -> str:
+    found = sorted(seconds)
+    return f"{1000 * median(found):.0f} ms, {1000 * quantiles(found, n=20)[-1]:.0f} ms"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--rate", type=float, default=150.0, help="events a second")
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long a page is watched")
+    parser.add_argument("--keys", type=int, default=40, help="typed on a page")
+    wish = parser.parse_args()
+    print(f"{wish.runs:,} runs, {wish.rate:g} events a second; Python {platform.python_version()}, "
+          f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start")  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        events = int(wish.rate * (60 + len(PAGES) * (wish.seconds + wish.keys)))
+        busy_host.write(folder / "few.jsonl", 20, events)
+        busy_host.write(folder / "many.jsonl", wish.runs, events)
+        for size in SIZES:
+            print(f"\n{size[0]}x{size[1]:<28}{'measured':<24}target")
+            for what, figure, target in rows_of(folder, wish, size):
+                print(f"{what:<32}{figure:<24}{target}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 """The screen program: it wires the pipe to the state and the state to the pages, and nothing else."""
 
 import asyncio
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from textual.screen import Screen
 
 from engine import protocol as p
 from svhn_tui import presets, settings, words
+from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import exported
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.palette import commands_of
@@ -49,12 +51,13 @@ class SvhnApp(App[None]):
         Binding("T", "theme", "theme", show=False, tooltip="dark, light or high contrast"),
         Binding("exclamation_mark", "messages", "messages", show=False, tooltip="what was said so far"),
         Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
+        Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
         Binding("q", "leave", "leave", tooltip="leave; training goes on"),
         Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),
     ]
 
     def __init__(self, workspace: Path, source: tuple[str, ...], host: str | None, book: presets.Presets) -> None:
-        super().__init__()
+        super().__init__(driver_class=ThriftyDriver)
         self._workspace, self._source, self._host = workspace, source, host
         self._link: Link | None = None
         self._state = State()
@@ -201,6 +204,14 @@ class SvhnApp(App[None]):
         if self._state.data is not None and (sweep := self._book.sweep(question, self._state.data.fingerprint)):
             page.want(p.Submit(sweep=sweep))
             self.notify(f"{question.id} is kept in the workspace's experiments.json and trains now.")
+
+    def action_repaint(self) -> None:
+        """Draw everything anew, as after a change of size: others may have written to the terminal."""
+        signal.raise_signal(signal.SIGWINCH)
+
+    def on_resize(self) -> None:
+        """Draw everything, also when the size is what it was before: the terminal may have cut what it showed."""
+        self.screen.refresh()
 
     def action_help(self) -> None:
         """Show what the keys do."""

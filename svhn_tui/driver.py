@@ -1,0 +1,40 @@
+"""Between Textual and the terminal: what leaves is the least that makes the terminal show what Textual drew."""
+
+import signal
+from types import FrameType
+
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+
+from svhn_tui.cells import Cells
+
+
+class ThriftyDriver(LinuxDriver):
+    """Textual's driver, sparing with bytes; and with `NO_COLOR` no colour leaves at all, not even a grey."""
+
+    def __init__(
+        self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._cells = Cells(has_colors=not app.no_color)
+        self._is_stale = False
+
+    def start_application_mode(self) -> None:
+        """Notice changes of size: a terminal then shows who knows what."""
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        resized = signal.getsignal(signal.SIGWINCH)
+
+        def forget_first(number: int, frame: FrameType | None) -> None:
+            self._is_stale = True
+            if callable(resized):
+                resized(number, frame)
+
+        signal.signal(signal.SIGWINCH, forget_first)
+
+    def write(self, data: str) -> None:
+        """Write what differs from what the terminal shows."""
+        if self._is_stale:
+            self._is_stale = False
+            self._cells.forget()
+        if least := self._cells.take(data):
+            super().write(least)

@@ -19,14 +19,14 @@ MAX_LINE_BYTES = 16 * 2**20
 Number = float | None
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind"):
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
     """Anything that crosses a process boundary."""
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-class DataSet(msgspec.Struct, frozen=True):
+class DataSet(msgspec.Struct, frozen=True, gc=False):
     """What was found in the two files of a data set. Sizes in images; `input_shape` is (channels, height, width)."""
 
     fingerprint: str
@@ -43,7 +43,7 @@ class DataSet(msgspec.Struct, frozen=True):
     is_demo: bool = False
 
 
-class History(msgspec.Struct, frozen=True):
+class History(msgspec.Struct, frozen=True, gc=False):
     """The metrics of a run, one value an epoch, from epoch 1 on. Losses in nats, accuracies 0..1."""
 
     loss: tuple[Number, ...] = ()
@@ -71,7 +71,7 @@ def extended(history: History, values: tuple[Number, Number, Number, Number], se
     )
 
 
-class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What `result.json` holds: the outcome of a finished run."""
 
     run_id: str
@@ -108,7 +108,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     trained_by: str = "fast"
 
 
-class Note(msgspec.Struct, frozen=True):
+class Note(msgspec.Struct, frozen=True, gc=False):
     """What the user wrote about a run."""
 
     run_id: str
@@ -123,7 +123,7 @@ MAX_STATEMENTS = 100
 """Of one question."""
 
 
-class Statement(msgspec.Struct, frozen=True):
+class Statement(msgspec.Struct, frozen=True, gc=False):
     """A statement of a multiple-choice question, what the user thinks of it, and the titles of the facts behind it."""
 
     text: str
@@ -131,7 +131,7 @@ class Statement(msgspec.Struct, frozen=True):
     facts: tuple[str, ...] = ()
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """A run in the queue, and the sweep that it is first wanted by."""
 
     run_id: str
@@ -142,7 +142,7 @@ class Place(msgspec.Struct, frozen=True):
     paused: bool = False
 
 
-class Picture(msgspec.Struct, frozen=True):
+class Picture(msgspec.Struct, frozen=True, gc=False):
     """An image of the data set, and what a run said of it."""
 
     label: int
@@ -154,7 +154,7 @@ class Picture(msgspec.Struct, frozen=True):
     """Probability that the run gave to what it said."""
 
 
-class DeviceSample(msgspec.Struct, frozen=True):
+class DeviceSample(msgspec.Struct, frozen=True, gc=False):
     """One look at a device. Utilisation 0..1, memory in bytes, power in watts, temperature in degrees Celsius."""
 
     name: str
@@ -165,7 +165,7 @@ class DeviceSample(msgspec.Struct, frozen=True):
     power: Number = None
 
 
-class EpochTime(msgspec.Struct, frozen=True):
+class EpochTime(msgspec.Struct, frozen=True, gc=False):
     """Measured speed: seconds of the whole machine that one epoch of one run took, evaluation included."""
 
     configuration: Configuration
@@ -174,7 +174,7 @@ class EpochTime(msgspec.Struct, frozen=True):
     device: str = ""
 
 
-class Fleet(msgspec.Struct, frozen=True):
+class Fleet(msgspec.Struct, frozen=True, gc=False):
     """Where workers run: on this machine, unless Slurm or other boxes are to be used."""
 
     slurm: str | None = None

@@ -26,8 +26,11 @@ Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam"]
 Trainer = Literal["fast", "keras-fit"]
 
 
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A frozen value whose text form states only what differs from the defaults."""
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A frozen value whose text form states only what differs from the defaults.
+
+    Values hold no cycles, so the garbage collector need not walk through the ten thousands that a workspace has.
+    """
 
 
 class Convolution(Value, frozen=True):

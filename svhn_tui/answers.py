@@ -200,7 +200,9 @@ def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer |
     """Answer from runs of the same networks on the same data with other settings: the fullest, then the newest set."""
     networks = [configuration.network for configuration in sweep.configurations]
     alike: dict[Training, list[RunResult]] = {}
-    for result in state.results.values():
+    found = state.results.by_layers
+    near = (run for layers in dict.fromkeys(some.hidden for some in networks) for run in found.get(layers, ()))
+    for result in near:
         if result.spec.data == sweep.data and result.spec.configuration.network in networks:
             alike.setdefault(result.spec.configuration.training, []).append(result)
     if not alike:

@@ -57,7 +57,7 @@ class Order(msgspec.Struct, frozen=True):
     descending: bool = True
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """A run, or a configuration with its runs."""
 
     runs: tuple[RunResult, ...]
@@ -99,7 +99,8 @@ def lines_of(
             groups.setdefault(run.spec.configuration, []).append(run)
         found = [Line(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
         lines = sorted(found, key=lambda line: _group_value(line, order.column), reverse=order.descending)
-    lines.sort(key=lambda line: line.key not in pinned)
+    if pinned:
+        lines.sort(key=lambda line: line.key not in pinned)
     if not grouped:
         return tuple(lines)
     return tuple(

@@ -30,7 +30,7 @@ SIZES = ((120, 40), (80, 24))
 DOWN, UP, END, BACK, ESCAPE = "\x1b[B", "\x1b[A", "\x1b[F", "\x7f", "\x1b"
 LISTED = re.compile(r"([\d,]+) of [\d,]+ runs")
 """How the Runs page says how many runs a filter lets through."""
-OPENED = {"Live": "checkpoint|images/s", "Runs": LISTED.pattern}
+OPENED = {"Live": r"epoch \d+ of", "Runs": LISTED.pattern}
 """What stands on a page once it is open."""
 PAGES = {"Questions": "1", "Live": "2", "Runs": "3"}
 STARTS, FILTERS = 5, 10

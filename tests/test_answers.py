@@ -14,7 +14,7 @@ from svhn_tui.answers import Answer, answer_of, firm_decimals, written
 from svhn_tui.progress import Overrides, progress_of, sweep_for
 from svhn_tui.runfilter import FilterError, parse
 from svhn_tui.snippet import code_for
-from svhn_tui.state import State, fold
+from svhn_tui.state import Results, State, fold
 from tests.test_state import result_of
 
 BOOK = presets.load(presets.find(Path("nowhere")))
@@ -38,7 +38,7 @@ def runs(question: str, overrides: Overrides | None = None) -> tuple[RunSpec, ..
 
 
 def state_of(*results: p.RunResult, **more: object) -> State:
-    return State(data=DATA, results={result.run_id: result for result in results}, caught_up=True, **more)
+    return State(data=DATA, results=Results({result.run_id: result for result in results}), caught_up=True, **more)
 
 
 def answer(question: str, state: State) -> Answer:
@@ -124,7 +124,10 @@ def test_finalists_chosen_by_hand_are_asked_for_until_the_rule_is_taken_again():
     assert [row.needed for row in found.rows] == [10, 3, 3, 3, 3, 3, 3, 10]
     done = [finished(spec, 0.5) for spec in asked(chosen, {}) if spec.configuration == chosen.configurations[7]]
     assert (
-        answer("Q10", msgspec.structs.replace(state, results={run.run_id: run for run in done})).parts[7].needed == 10
+        answer("Q10", msgspec.structs.replace(state, results=Results({run.run_id: run for run in done})))
+        .parts[7]
+        .needed
+        == 10
     )
     assert fold((p.SweepSubmitted(sweep=sweep, missing=()),), state).as_chosen(sweep) == sweep
 

@@ -13,9 +13,13 @@ WIDTH, PLACES, LINES = 7, 2, 4
 LOOKS = ["", "1", "1;4", "7", "31", "38;5;9;48;5;4", "38;2;1;2;3;48;2;9;9;9", "1;38;2;1;2;3", "48;2;9;9;9", "94;101"]
 TEXTS = ["a", "b", " ", "ab cd", "ab  cd", "│⣿·", "你", "x你好y", "e\u0301", "░" * 5]
 
+
+def piece(line: int, place: int, look: str, text: str, rest: str) -> str:
+    return f"\x1b[{line};{place * WIDTH + 1}H\x1b[{look}m{set_cell_size(text, WIDTH)}\x1b[0m{rest}"
+
+
 pieces = st.builds(
-    lambda line, place, look, text, rest: f"\x1b[{line};{place * WIDTH + 1}H\x1b[{look}m{set_cell_size(text, WIDTH)}\x1b[0m{rest}",
-    st.integers(1, LINES - 1), st.integers(0, PLACES - 1), st.sampled_from(LOOKS), st.sampled_from(TEXTS),
+    piece, st.integers(1, LINES - 1), st.integers(0, PLACES - 1), st.sampled_from(LOOKS), st.sampled_from(TEXTS),
     st.sampled_from(["", "\n"]),
 )  # fmt: skip
 modes = st.sampled_from([SYNC_BEGAN, SYNC_ENDED, "\x1b[?25l", "\x1b[2J", "\x1b]2;title\x07", "\x07"])

@@ -11,7 +11,7 @@ from svhn_tui.runfilter import completed, completions
 from svhn_tui.runlist import Order, cells_of, lines_of
 from svhn_tui.screens.page import Page
 from svhn_tui.screens.runs import RunsPage
-from svhn_tui.state import fold
+from svhn_tui.state import Results, fold
 from tests.bridge import Bridge
 from tests.scenes import BOOK, Stage, attached, finished, relu, result, specs_of, tanh
 from tests.test_stages import worker
@@ -118,7 +118,7 @@ async def test_selected_runs_are_deleted_together_after_a_question_and_columns_a
 
 async def test_ten_thousand_runs_are_listed_and_only_what_is_seen_is_made():
     many = tuple(result(spec, 0.5 + spec.seed / 1e5) for spec in specs_of(relu(256), 10_000))
-    state = msgspec.structs.replace(fold(attached()), results={run.run_id: run for run in many})
+    state = msgspec.structs.replace(fold(attached()), results=Results({run.run_id: run for run in many}))
     stage = Stage(RunsPage(BOOK), state)
     async with stage.run_test(size=(120, 40)) as pilot:
         await pilot.pause()

@@ -23,7 +23,7 @@ class Page(Screen[None]):
     """A screen of the program. The app sets `state`; what the user wants goes up as a message."""
 
     TITLE_IN_BAR: ClassVar[str] = ""
-    state: reactive[State] = reactive(State, init=False)
+    state: reactive[State] = reactive(State, init=False, repaint=False)
 
     class Wanted(Message):
         """The user wants the engine to do something."""

@@ -39,7 +39,7 @@ class TopBar(Static):
         room = width - left.cell_len - 1
         right.truncate(max(0, room))
         gap = " " * max(1, width - left.cell_len - right.cell_len)
-        self.update(Text.assemble(left, gap, right, no_wrap=True, overflow="crop"))
+        self.update(Text.assemble(left, gap, right, no_wrap=True, overflow="crop"), layout=False)
 
     async def on_click(self, event: events.Click) -> None:
         """Open the page that was clicked."""

@@ -3,7 +3,6 @@
 import os
 import pty
 import re
-import select
 import struct
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import time
 from collections.abc import Callable
 from fcntl import ioctl
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import Self
 
 import pyte
@@ -52,6 +53,9 @@ class Terminal:
             env={name: value for name, value in given.items() if value is not None},
         )  # fmt: skip
         os.close(theirs)
+        self._arrived: Queue[tuple[float, bytes]] = Queue()
+        self._reader = Thread(target=self._listen, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +63,19 @@ class Terminal:
     def __exit__(self, *exception: object) -> None:
         self.process.kill()
         self.process.wait()
+        self._reader.join()
         os.close(self._ours)
+
+    def _listen(self) -> None:
+        """Take bytes from the pseudo terminal the moment they come."""
+        while True:
+            try:
+                content = os.read(self._ours, 1 << 16)
+            except OSError:  # the program ended
+                content = b""
+            self._arrived.put((time.perf_counter(), content))
+            if not content:
+                return
 
     @property
     def text(self) -> str:
@@ -75,27 +91,24 @@ class Terminal:
         self._screen.resize(lines, columns)
         ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    def read(self, seconds: float) -> None:
-        """Take in what comes within this time, or less once something came."""
-        if not select.select([self._ours], [], [], max(0.0, seconds))[0]:
-            return
-        content = os.read(self._ours, 1 << 16)
-        self.seen_at = time.perf_counter()
+    def read(self, seconds: float) -> bool:
+        """Take in what has come, or else what comes first within this time; say whether the program still runs."""
+        try:
+            self.seen_at, content = self._arrived.get(timeout=max(0.0, seconds))
+        except Empty:
+            return True
         self.count += len(content)
         if self._keep:
             self.sent += content
         self._stream.feed(MODE_WITH_SIGN.sub(b"", content))
+        return bool(content)
 
     def until(self, met: Callable[[str], bool]) -> str:
         """Read the screen until it shows what is waited for."""
         deadline = time.monotonic() + PATIENCE
         while not met(text := self.text):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or not self.read(1.0):
                 raise AssertionError(text)
-            try:
-                self.read(1.0)
-            except OSError:  # the program ended
-                raise AssertionError(text) from None
         return text
 
     def ended(self) -> int:

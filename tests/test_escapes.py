@@ -12,7 +12,7 @@ from engine import protocol as p
 from svhn_tui import export, presets
 from svhn_tui.state import fold
 from tests.hostile_engine import events, presets_text
-from tests.test_program import PROGRAM, Terminal
+from tests.terminal import PROGRAM, Terminal
 
 FAKE = f"{sys.executable} -m tests.hostile_engine"
 OSC = re.compile(r"\x1b\](.*?)(?:\x07|\x1b\\)", re.DOTALL)
@@ -58,8 +58,8 @@ def test_no_attack_reaches_the_terminal_on_any_page(attacked: Path, columns: int
             terminal.until(lambda text, said=said: said not in text and "[/x]" in text)
         terminal.press("q")
         assert terminal.ended() == 0
-    assert_harmless(terminal.bytes)
-    assert {code[:3] for code in OSC.findall(terminal.bytes.decode(errors="replace"))} <= {"22;"}
+    assert_harmless(bytes(terminal.sent))
+    assert {code[:3] for code in OSC.findall(bytes(terminal.sent).decode(errors="replace"))} <= {"22;"}
 
 
 COMMANDS = ["status", "answers", "runs", "run Q2", "evidence Q8", "choose Q2 0123456789ab", "doctor", "import x.zip"]

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from engine import protocol as p
@@ -19,6 +19,7 @@ from svhn_tui.screens.page import Page
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
 from svhn_tui.themes import dim_of
+from svhn_tui.widgets.sheet import Sheet
 
 NARROW = 100
 TITLE = 22
@@ -44,7 +45,7 @@ class AnswersPage(Page):
         """Answers, then evidence."""
         with VerticalScroll(id="table", can_focus=False):
             yield OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
-            yield Static(id="detail")
+            yield Sheet(id="detail")
 
     @property
     def _chosen(self) -> int:
@@ -78,7 +79,7 @@ class AnswersPage(Page):
             if listed.get_option_at_index(index).prompt != line:
                 listed.replace_option_prompt_at_index(index, line)
         self._check_files(found)
-        self.query_one("#detail", Static).update(self._evidence(found[self._chosen]))
+        self.query_one("#detail", Sheet).update(self._evidence(found[self._chosen]))
 
     def _check_files(self, found: Sequence[HandedIn]) -> None:
         bound = tuple(dict.fromkeys(run_id for handed in found if handed.is_bound for run_id in handed.answer.runs))

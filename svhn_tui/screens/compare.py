@@ -34,6 +34,7 @@ from svhn_tui.state import State
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.sheet import Sheet
 
 WIDE = 120
 VERDICTS = 3
@@ -71,7 +72,7 @@ class ComparePage(ComparingPage):
     def body(self) -> ComposeResult:
         """Table and verdict, then the charts or the classes."""
         with Vertical(id="live"):
-            yield Static(id="about")
+            yield Sheet(id="about")
             with Horizontal(id="curves"):
                 yield Chart()
                 yield Chart(id="second")
@@ -111,7 +112,7 @@ class ComparePage(ComparingPage):
     def show(self, state: State) -> None:
         """Draw the comparison."""
         self.set_class(self.size.width < NARROW, "narrow")
-        about, curves = self.query_one("#about", Static), self.query_one("#curves")
+        about, curves = self.query_one("#about", Sheet), self.query_one("#curves")
         every, theme = self._sides(state), self.app.current_theme
         sides = every[:MOST]
         is_known = any(side.results or state.history(run_id).epochs for side in sides for run_id in side.runs)

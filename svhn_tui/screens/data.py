@@ -10,7 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.reactive import reactive
 from textual.theme import Theme
-from textual.widgets import Static
 
 from engine.protocol import DataSet, Inspect, Inspected, Picture, RunResult
 from svhn_tui import words
@@ -20,6 +19,7 @@ from svhn_tui.screens.dialogs import PickRun
 from svhn_tui.screens.page import Page
 from svhn_tui.state import State
 from svhn_tui.themes import dim_of, line_colors
+from svhn_tui.widgets.sheet import Sheet
 
 NARROW, WIDE, TALL = 100, 160, 30
 LONGEST_BAR = 40
@@ -82,12 +82,12 @@ class DataPage(Page):
     def body(self) -> ComposeResult:
         """One page that scrolls where it is too long."""
         with VerticalScroll(id="data"):
-            yield Static(id="about")
+            yield Sheet(id="about")
 
     def show(self, state: State) -> None:
         """Draw the data set."""
         self.set_class(self.size.width < NARROW, "narrow")
-        about, theme = self.query_one("#about", Static), self.app.current_theme
+        about, theme = self.query_one("#about", Sheet), self.app.current_theme
         if state.data is None:
             said = "Opening the data…" if state.connected else "Starting the engine…"
             about.update(Text(said, dim_of(theme)))

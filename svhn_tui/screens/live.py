@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.theme import Theme
-from textual.widgets import OptionList, Static
+from textual.widgets import OptionList
 
 from engine import protocol as p
 from svhn_tui import words
@@ -26,6 +26,7 @@ from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.colors import look_of
 from svhn_tui.widgets.devices import DeviceHistory
 from svhn_tui.widgets.lines import Lines
+from svhn_tui.widgets.sheet import Sheet
 
 NARROW, WIDE = 100, 120
 TALL = 30
@@ -73,9 +74,9 @@ class LivePage(ChartPage):
             with Horizontal(id="curves"):
                 yield Chart()
                 yield Chart(id="second")
-            yield Static(id="devices")
+            yield Sheet(id="devices")
             yield Lines(id="waiting")
-            yield Static(id="empty")
+            yield Sheet(id="empty")
 
     @on(OptionList.OptionHighlighted, "#groups")
     def show_group(self) -> None:
@@ -162,10 +163,10 @@ class LivePage(ChartPage):
             self.refresh_bindings()
 
     def _show_below(self, state: State, theme: Theme, width: int) -> None:
-        devices = self.query_one("#devices", Static)
+        devices = self.query_one("#devices", Sheet)
         devices.display = self.size.height >= TALL and bool(state.devices)
         devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
-        waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Static)
+        waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)
         waiting.show(entry_lines(self._entries, theme, width))
         empty.display = not state.running and not self._entries
         if empty.display:

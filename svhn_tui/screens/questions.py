@@ -40,6 +40,7 @@ from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.sheet import Sheet
 
 NARROW, ROOMY = 100, 160
 """Columns below which the list is made small, and from which it is made large."""
@@ -80,11 +81,11 @@ class QuestionsPage(ComparingPage):
                 listed = OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
                 listed.highlighted = self.book.questions.index(self._first)
                 yield listed
-                yield Static(id="summary")
+                yield Sheet(id="summary")
             with VerticalScroll(id="question", can_focus=False):
-                yield Static(id="about")
+                yield Sheet(id="about")
                 yield Chart()
-                yield Static(id="below")
+                yield Sheet(id="below")
 
     @property
     def _chosen(self) -> Question:
@@ -230,9 +231,9 @@ class QuestionsPage(ComparingPage):
         answers = {question.id: answer_of(question, self.book, state) for question in self.book.questions}
         self._show_list(progresses, answers, state)
         progress, answer = progresses[self._chosen.id], answers[self._chosen.id]
-        self.query_one("#about", Static).update(self._about(progress, state))
+        self.query_one("#about", Sheet).update(self._about(progress, state))
         self._show_chart(progress, state)
-        self.query_one("#below", Static).update(self._below(progress, answer, state))
+        self.query_one("#below", Sheet).update(self._below(progress, answer, state))
 
     def _show_list(self, progresses: Mapping[str, Progress], answers: Mapping[str, Answer], state: State) -> None:
         listed, theme = self.query_one(OptionList), self.app.current_theme
@@ -243,7 +244,7 @@ class QuestionsPage(ComparingPage):
             line = question_line(question, progress, outcome, theme, width, is_chosen=question is self._chosen)
             if listed.get_option_at_index(index).prompt != line:
                 listed.replace_option_prompt_at_index(index, line)
-        self.query_one("#summary", Static).update(summary_of(progresses, state, theme, width))
+        self.query_one("#summary", Sheet).update(summary_of(progresses, state, theme, width))
 
     def _about(self, progress: Progress, state: State) -> Table:
         question, theme = self._chosen, self.app.current_theme

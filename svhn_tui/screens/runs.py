@@ -8,7 +8,6 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Static
 
 from engine import protocol as p
 from svhn_tui import settings, words
@@ -22,6 +21,7 @@ from svhn_tui.state import State
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.filterline import FilterLine
 from svhn_tui.widgets.grid import Grid
+from svhn_tui.widgets.sheet import Sheet
 
 NARROW, TALL = 100, 30
 HINTS = 6
@@ -69,9 +69,9 @@ class RunsPage(NotingPage):
         """Filter, table, details."""
         with Vertical(id="table"):
             yield FilterLine(self._candidates, id="filter")
-            yield Static(id="said")
+            yield Sheet(id="said")
             yield Grid()
-        yield Static(id="detail")
+        yield Sheet(id="detail")
 
     def on_mount(self) -> None:
         """Begin in the table."""
@@ -285,7 +285,7 @@ class RunsPage(NotingPage):
     def _say(self, sentence: str, *, is_wrong: bool = False) -> None:
         theme = self.app.current_theme
         style = str(theme.error) if is_wrong else dim_of(theme)
-        self.query_one("#said", Static).update(Text(sentence, style))
+        self.query_one("#said", Sheet).update(Text(sentence, style))
 
     def _line(self) -> Line | None:
         place = self.query_one(Grid).cursor
@@ -298,7 +298,7 @@ class RunsPage(NotingPage):
         return tuple(chosen or ([run.run_id for run in line.runs] if line is not None else []))
 
     def _show_detail(self, state: State) -> None:
-        line, detail = self._line(), self.query_one("#detail", Static)
+        line, detail = self._line(), self.query_one("#detail", Sheet)
         is_short = self.size.height < TALL
         detail.display = line is not None
         if line is not None:

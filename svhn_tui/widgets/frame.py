@@ -2,17 +2,17 @@
 
 from rich.text import Text
 from textual import events
-from textual.widgets import Static
 
 from svhn_tui import words
 from svhn_tui.state import State
 from svhn_tui.themes import dim_of
+from svhn_tui.widgets.sheet import Sheet
 
 WIDE = 100
 """Columns from which all pages are named; below, only the one that is open."""
 
 
-class TopBar(Static):
+class TopBar(Sheet):
     """One line; a click on a page's name opens it."""
 
     DEFAULT_CSS = "TopBar { dock: top; height: 1; background: $panel; padding: 0 1; }"

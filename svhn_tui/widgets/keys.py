@@ -40,9 +40,17 @@ class KeyBar(Widget):
 
     DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; background: $panel; padding: 0 1; }"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: tuple[Hint, ...] = ()
+
     def on_mount(self) -> None:
         """Follow what is possible."""
-        self.screen.bindings_updated_signal.subscribe(self, lambda screen: self.refresh())
+        self.screen.bindings_updated_signal.subscribe(self, lambda screen: self._follow())
+
+    def _follow(self) -> None:
+        if self.hints != self._drawn:
+            self.refresh()
 
     @property
     def hints(self) -> tuple[Hint, ...]:
@@ -55,7 +63,8 @@ class KeyBar(Widget):
     def render(self) -> Text:
         """Draw the keys, the most wanted first."""
         theme, text = self.app.current_theme, Text(no_wrap=True, overflow="crop")
-        for hint in self.hints:
+        self._drawn = self.hints
+        for hint in self._drawn:
             text.append(" " * GAP if text else "")
             text.append("".join(f"{sign_of(key)} " for key in hint.keys), f"bold {theme.primary}")
             text.append(hint.said, dim_of(theme))

@@ -1,0 +1,71 @@
+"""Words and tables that are laid out once, and of which only the lines that changed are drawn again."""
+
+from collections.abc import Iterable
+
+from rich.console import ConsoleRenderable, RenderableType, RichCast
+from rich.segment import Segment
+from rich.text import Text
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.visual import VisualType
+from textual.widgets import Static
+
+RENDERABLE = (str, ConsoleRenderable, RichCast)
+
+
+class Sheet(Static):
+    """A `Static` for what is updated several times a second, most of it the same as before.
+
+    Static lays its content out for its height and again for its lines, draws all of it at each update, and has the
+    whole page arranged anew each time. This lays it out once, and has the page arranged when its height changes.
+    """
+
+    def __init__(self, content: RenderableType = "", *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._sheet: RenderableType = content
+        self._laid: list[Strip] = []
+        self._width = 0
+        """That it was laid out for."""
+
+    def update(self, content: VisualType = "", *, layout: bool = True) -> None:
+        """Show something else: one of Rich's renderables."""
+        if not isinstance(content, RENDERABLE):
+            raise TypeError(f"{type(content).__name__} is none of Rich's renderables.")
+        before, width = self._laid, self._width
+        self._sheet, self._width = content, 0
+        if not width:
+            self.refresh(layout=layout)
+            return
+        now = self._lines(width)
+        if layout and len(now) != len(before):
+            self.refresh(layout=True)
+        elif changed := _changed(before, now):
+            self.refresh(*(Region(0, line, width, 1) for line in changed))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as there are."""
+        return len(self._lines(width))
+
+    def render_line(self, y: int) -> Strip:
+        """One of the lines."""
+        width = self.content_size.width
+        lines = self._lines(width)
+        return lines[y].apply_style(self.rich_style) if y < len(lines) else Strip.blank(width, self.rich_style)
+
+    def _lines(self, width: int) -> list[Strip]:
+        """Return the content's lines at a width, laid out once."""
+        if width != self._width:
+            options = self.app.console_options.update(width=max(1, width), height=None)
+            text = Text(self._sheet) if isinstance(self._sheet, str) else self._sheet
+            laid = self.app.console.render_lines(text, options)
+            self._laid, self._width = [Strip(_plain(line), width) for line in laid], width
+        return self._laid
+
+
+def _plain(segments: Iterable[Segment]) -> list[Segment]:
+    return [segment for segment in segments if segment.text and not segment.control]
+
+
+def _changed(before: list[Strip], now: list[Strip]) -> list[int]:
+    """Return which lines of equally many are others."""
+    return [line for line, (one, other) in enumerate(zip(before, now, strict=False)) if one != other]

@@ -108,13 +108,7 @@ class RunSpec(Value, frozen=True):
     @property
     def run_id(self) -> str:
         """Twelve hexadecimal digits, the same on every machine for equal values."""
-        return _run_id(self)
-
-
-@lru_cache(maxsize=1 << 16)
-def _run_id(spec: RunSpec) -> str:
-    """Screens ask for the same hundreds of names several times a second."""
-    return short_hash(spec)
+        return short_hash(self)
 
 
 def short_hash(value: object) -> str:

@@ -107,9 +107,9 @@ def test_enter_on_q2_trains_with_curves_and_q3_is_answered(tmp_path: Path, colum
         terminal.press("3")
         terminal.until(lambda text: "1 of 1 run" in text)
         terminal.press("?")
-        terminal.until(lambda text: "esc closes this" in text)
+        terminal.until(lambda text: "esc goes back" in text)
         terminal.press("\x1b")
-        terminal.until(lambda text: "esc closes this" not in text)
+        terminal.until(lambda text: "esc goes back" not in text)
         terminal.press("q")
         assert terminal.ended() == 0
 

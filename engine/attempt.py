@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from engine import checkpoint, data
+from engine import checkpoint, data, pointer
 from engine import protocol as p
 from engine.convergence import slope_of
 from engine.data import Images
@@ -130,8 +130,8 @@ class Attempts:
             epoch=group.epoch,
         )
         self._tell(started)
-        for run in runs:
-            self._note(run, msgspec.structs.replace(started, runs=(run.run_id,), specs=(run.spec,)))
+        for lane, run in enumerate(runs):
+            self._note(run, p.of_lane(started, lane))
         saved_at, saved_epoch = time.monotonic(), group.epoch
         while group.epoch < runs[0].spec.configuration.training.epochs:
             self._record(task, runs, group, group.train_epoch())
@@ -166,9 +166,7 @@ class Attempts:
                 continue
             values = (ended.loss[lane], ended.accuracy[lane], ended.test_loss[lane], ended.test_accuracy[lane])
             run.history = p.extended(run.history, values, ended.seconds)
-            single = ((value,) for value in values)
-            names = ("loss", "accuracy", "test_loss", "test_accuracy")
-            self._note(run, msgspec.structs.replace(ended, runs=(run.run_id,), **dict(zip(names, single, strict=True))))
+            self._note(run, p.of_lane(ended, lane))
         self._tell(ended)
 
     def _let_go(self, runs: Sequence[Run], group: Group) -> None:
@@ -275,7 +273,7 @@ class Attempts:
         )
         self._note(run, p.RunFinished(result=result), durable=True)
         write_atomically(run.folder / "result.json", msgspec.json.encode(result))
-        checkpoint.remove(run.folder)
+        pointer.remove(run.folder)
         return result
 
     def _load(self, data_set: p.DataSet) -> Images:

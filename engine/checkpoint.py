@@ -6,7 +6,6 @@ A checkpoint exists once `latest.json` names it; one that does not match its has
 
 import hashlib
 import io
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine import pointer
 from engine.files import PRIVATE_FOLDER, write_atomically
-from engine.pointer import FOLDER, POINTER, Entry, Pointer
+from engine.pointer import FOLDER
 from engine.protocol import History
 
 GROUPS = ("parameters", "others", "optimizer")
@@ -40,15 +39,8 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
     folder = run_folder / FOLDER
     folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)  # not its parents: the workspace may have been moved away
     content = _packed(snapshot)
-    name = f"epoch-{snapshot.epoch}.npz"
-    write_atomically(folder / name, content)
-    entry = Entry(name, hashlib.sha256(content).hexdigest(), snapshot.epoch)
-    before = tuple(known for known in pointer.read(run_folder).entries if known.file != name)[:1]
-    write_atomically(folder / POINTER, msgspec.json.encode(Pointer((entry, *before))))
-    kept = {POINTER, name, *(known.file for known in before)}
-    for path in folder.iterdir():
-        if path.name not in kept:
-            path.unlink(missing_ok=True)
+    write_atomically(folder / pointer.file_of(snapshot.epoch), content)
+    pointer.commit(run_folder, snapshot.epoch, hashlib.sha256(content).hexdigest())
 
 
 def load(run_folder: Path) -> Snapshot | None:
@@ -62,11 +54,6 @@ def load(run_folder: Path) -> Snapshot | None:
         if hashlib.sha256(content).hexdigest() == entry.sha256:
             return _unpacked(content)
     return None
-
-
-def remove(run_folder: Path) -> None:
-    """Drop a finished run's checkpoints."""
-    shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
 
 
 def _packed(snapshot: Snapshot) -> bytes:

@@ -1,8 +1,11 @@
-"""What names a run's checkpoints: `checkpoint/latest.json`. Light, so that the host can read it too."""
+"""What names a run's checkpoints: `checkpoint/latest.json`. Light, so that the host and relays can use it too."""
 
+import shutil
 from pathlib import Path
 
 import msgspec
+
+from engine.files import write_atomically
 
 FOLDER = "checkpoint"
 POINTER = "latest.json"
@@ -33,3 +36,28 @@ def read(run_folder: Path) -> Pointer:
         return msgspec.json.decode((run_folder / FOLDER / POINTER).read_bytes(), type=Pointer)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return Pointer()
+
+
+def file_of(epoch: int) -> str:
+    """Return the name of the checkpoint after this epoch."""
+    return f"epoch-{epoch}.npz"
+
+
+def commit(run_folder: Path, epoch: int, sha256: str) -> None:
+    """Name a checkpoint, whose file lies there whole, as the newest, and drop all but the one before it.
+
+    Raises:
+        OSError: it could not be written; the checkpoints that were named are as they were.
+    """
+    folder, name = run_folder / FOLDER, file_of(epoch)
+    before = tuple(known for known in read(run_folder).entries if known.file != name)[:1]
+    write_atomically(folder / POINTER, msgspec.json.encode(Pointer((Entry(name, sha256, epoch), *before))))
+    kept = {POINTER, name, *(known.file for known in before)}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink(missing_ok=True)
+
+
+def remove(run_folder: Path) -> None:
+    """Drop a finished run's checkpoints."""
+    shutil.rmtree(run_folder / FOLDER, ignore_errors=True)

@@ -5,7 +5,7 @@ Commands are imperative and go towards the training; events are past tense and c
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ MAX_LINE_BYTES = 16 * 2**20
 """A longer line is refused: no honest message comes near it."""
 
 Number = float | None
+METRICS = ("loss", "accuracy", "test_loss", "test_accuracy")
+"""What an epoch measures, by field."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
@@ -681,3 +683,12 @@ def decode_worker_command(line: bytes) -> WorkerCommand:
 def finite(values: Iterable[float]) -> tuple[Number, ...]:
     """Replace what JSON cannot carry by None."""
     return tuple(value if value - value == 0 else None for value in values)
+
+
+Grouped = TypeVar("Grouped", RunStarted, EpochEnded)
+
+
+def of_lane(event: Grouped, lane: int) -> Grouped:
+    """Return what an event of a group says about one of its runs, as that run's journal keeps it."""
+    columns = ("runs", "specs") if isinstance(event, RunStarted) else ("runs", *METRICS)
+    return msgspec.structs.replace(event, **{name: (getattr(event, name)[lane],) for name in columns})

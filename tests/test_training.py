@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine import checkpoint, data
+from engine import checkpoint, data, pointer
 from engine import protocol as p
 from engine.attempt import Attempts
 from engine.checkpoint import Snapshot
@@ -154,7 +154,7 @@ def snapshot(epoch: int) -> Snapshot:
 def test_the_newest_two_checkpoints_are_kept(tmp_path: Path):
     for epoch in (10, 20, 30):
         checkpoint.save(tmp_path, snapshot(epoch))
-    names = sorted(path.name for path in (tmp_path / checkpoint.FOLDER).iterdir())
+    names = sorted(path.name for path in (tmp_path / pointer.FOLDER).iterdir())
     assert names == ["epoch-20.npz", "epoch-30.npz", "latest.json"]
     found = checkpoint.load(tmp_path)
     assert found is not None
@@ -166,7 +166,7 @@ def test_the_newest_two_checkpoints_are_kept(tmp_path: Path):
 def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, damage: str):
     for epoch in (10, 20):
         checkpoint.save(tmp_path, snapshot(epoch))
-    newest = tmp_path / checkpoint.FOLDER / "epoch-20.npz"
+    newest = tmp_path / pointer.FOLDER / "epoch-20.npz"
     content = bytearray(newest.read_bytes())
     if damage == "gone":
         newest.unlink()
@@ -176,5 +176,5 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, damage: 
     found = checkpoint.load(tmp_path)
     assert found is not None
     assert found.epoch == 10
-    (tmp_path / checkpoint.FOLDER / checkpoint.POINTER).write_text("{")
+    (tmp_path / pointer.FOLDER / pointer.POINTER).write_text("{")
     assert checkpoint.load(tmp_path) is None

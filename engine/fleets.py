@@ -1,20 +1,20 @@
 """Workers on other machines: what a fleet consists of, and the command lines that start it. Pure.
 
-A command line that runs elsewhere is the worker's own with a prefix: `srun ...` puts it into Slurm's queue,
-`python -m engine.relay ...` takes it to a box over ssh, or carries data and files where no file system is shared.
+`srun ...` before a worker's own command line puts it into Slurm's queue. Where no file system is shared, an outpost
+takes the worker's place, and `python -m engine.relay ...` before its command line carries data and files.
 """
 
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 
+from engine import boxes
 from engine.placement import Slot
 from engine.protocol import Fleet
 
 MAX_WORKERS = 1_000
-RELAY = (sys.executable, "-m", "engine.relay")
-BOX = re.compile(r"[\w.@:%\[\]-]{1,255}")
+RELAY = (sys.executable, "-P", "-m", "engine.relay")
+OUTPOST = ("-P", "-m", "engine.outpost")
 
 PIPE_OPTIONS = {
     "output": "o", "input": "i", "pty": "", "label": "l", "ntasks": "n", "ntasks-per-node": "", "ntasks-per-gpu": "",
@@ -36,10 +36,7 @@ def check(fleet: Fleet) -> None:
     if fleet.workers and fleet.slurm is None:
         raise ValueError("A number of workers is for Slurm; give --slurm and srun's options too.")
     for box in fleet.ssh:
-        if not BOX.fullmatch(box) or box.startswith("-"):
-            raise ValueError(f"{box[:40]!r} is no box that ssh could reach; name boxes as you would for ssh.")
-    if len(set(fleet.ssh)) < len(fleet.ssh):
-        raise ValueError("A box is named twice; one worker a box is enough.")
+        boxes.parse(box)
     if fleet.slurm is not None:
         srun_options(fleet.slurm)
 
@@ -88,13 +85,17 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
         options = srun_options(fleet.slurm)
         for index in range(fleet.workers or 1):
             found.append(Slot(f"slurm{index}", trainer=trainer, slurm=options, is_staged=fleet.stage))
-    for box in fleet.ssh:
-        found.append(Slot(box, trainer=trainer, box=box, is_staged=fleet.stage))
+    named = [boxes.parse(box) for box in fleet.ssh]
+    for place, (box, python) in enumerate(named):
+        before = sum(other == box for other, _ in named[:place])
+        count = sum(other == box for other, _ in named)
+        name = f"{box}#{before + 1}" if before else box
+        found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count), is_staged=True))
     return tuple(found)
 
 
 def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> list[str]:
-    """Return the command line that runs a worker's own command line in its slot.
+    """Return the command line that runs a worker in its slot.
 
     Args:
         slot: where.
@@ -102,10 +103,15 @@ def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> li
         job_name: what Slurm calls the job, so that it can be found in Slurm's queue.
     """
     command = list(worker)
+    common = ["--name", slot.name, "--trainer", slot.trainer]
+    if slot.is_staged:
+        index, count = slot.share
+        command = [slot.python or sys.executable, *OUTPOST, *common, "--share", f"{index}/{count}"]
     if slot.slurm is not None:
         named = [f"--job-name={job_name}"] if job_name else []
         command = ["srun", "-Q", "--unbuffered", "-n1", *slot.slurm, *named, *command]
-    if slot.box or slot.is_staged:
-        to = ["--box", slot.box] if slot.box else []
-        command = [*RELAY, *to, *(["--stage"] if slot.is_staged else []), "--", *command]
+    if slot.box:
+        command = boxes.over_ssh(slot.box, command)
+    if slot.is_staged:
+        command = [*RELAY, *common, *(["--node", slot.box] if slot.box else ["--once"]), "--", *command]
     return command

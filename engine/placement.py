@@ -29,6 +29,10 @@ class Slot(NamedTuple):
     """Options of `srun` for it; None: it is not in Slurm's queue."""
     box: str = ""
     """Reached over ssh."""
+    python: str = ""
+    """The Python of the box that has svhn-tui; else the one that runs here."""
+    share: tuple[int, int] = (0, 1)
+    """The how-manieth of how many workers of the box it is: they divide its GPUs or cores."""
     is_staged: bool = False
     """It sees another file system than the host: data and files travel over its pipe."""
 

@@ -5,7 +5,7 @@ Commands are imperative and go towards the training; events are past tense and c
 """
 
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
@@ -182,7 +182,8 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
     slurm: str | None = None
     """Options of `srun`, as one would type them; None: Slurm is not used."""
     ssh: tuple[str, ...] = ()
-    """Boxes, as one would name them to `ssh`: one worker each."""
+    """Boxes, as one would name them to `ssh`, each with its Python behind a colon if that is not `python3`. One worker
+    each: a box is named once for each of its GPUs."""
     workers: int = 0
     """Slurm workers at a time; 0 is one."""
     stage: bool = False
@@ -402,11 +403,17 @@ class FleetChanged(Event, frozen=True, kw_only=True):
     request: str = ""
 
 
+WorkerState = Literal["starting", "waiting", "ready", "training", "ended"]
+
+
 class WorkerChanged(Event, frozen=True, kw_only=True):
-    """A worker's state, in a word and a sentence. `waiting`: in Slurm's queue. Times are seconds since 1970."""
+    """A worker's state, in a word and a sentence. `waiting`: in Slurm's queue, or for a connection.
+
+    Times are seconds since 1970.
+    """
 
     worker: str
-    state: Literal["starting", "waiting", "ready", "training", "ended"]
+    state: WorkerState
     text: str = ""
     """Why it waits or ended."""
     device: str = ""
@@ -485,6 +492,10 @@ class RunPaused(Event, frozen=True, kw_only=True):
 
     run_id: str
     epoch: int = 0
+
+
+Ended = RunFinished | RunFailed | RunInterrupted | RunPaused
+"""A worker has the run no longer."""
 
 
 class RunDeleted(Event, frozen=True, kw_only=True):
@@ -685,10 +696,7 @@ def finite(values: Iterable[float]) -> tuple[Number, ...]:
     return tuple(value if value - value == 0 else None for value in values)
 
 
-Grouped = TypeVar("Grouped", RunStarted, EpochEnded)
-
-
-def of_lane(event: Grouped, lane: int) -> Grouped:
+def of_lane(event: RunStarted | EpochEnded, lane: int) -> RunStarted | EpochEnded:
     """Return what an event of a group says about one of its runs, as that run's journal keeps it."""
     columns = ("runs", "specs") if isinstance(event, RunStarted) else ("runs", *METRICS)
     return msgspec.structs.replace(event, **{name: (getattr(event, name)[lane],) for name in columns})

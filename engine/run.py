@@ -4,12 +4,8 @@ import contextlib
 import time
 from pathlib import Path
 
-import msgspec
-
-from engine import checkpoint
+from engine import checkpoint, run_folder
 from engine import protocol as p
-from engine.files import PRIVATE_FOLDER, write_atomically
-from engine.journal import Journal
 from engine.spec import RunSpec
 from engine.worker import Stop
 
@@ -25,13 +21,8 @@ class Run:
         """
         self.spec = spec
         self.run_id = spec.run_id
-        self.folder = workspace / "runs" / self.run_id
-        self.folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-        if not (self.folder / "spec.json").exists():  # what a run is to train is said before anything is trained
-            write_atomically(self.folder / "spec.json", msgspec.json.encode(spec))
-        self.journal = Journal(self.folder / "journal.jsonl")
-        self.result = _result_in(self.folder)
-        """Of a worker that came to the end after its host had died."""
+        self.folder, self.journal = run_folder.begin(workspace, spec)
+        self.result = run_folder.result_in(self.folder)
         self.snapshot = checkpoint.load(self.folder)
         self.history = self.snapshot.history if self.snapshot else p.History()
         self.let_go: Stop | None = None
@@ -49,10 +40,3 @@ class Run:
         self.is_over = True
         with contextlib.suppress(OSError):
             self.journal.close()
-
-
-def _result_in(folder: Path) -> p.RunResult | None:
-    try:
-        return msgspec.json.decode((folder / "result.json").read_bytes(), type=p.RunResult)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None

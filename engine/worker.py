@@ -12,9 +12,9 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import msgspec
 
@@ -36,20 +36,26 @@ WORDS = {"paused": "Paused.", "cancelled": "Stopped by the user.", "interrupted"
 
 
 class Telling:
-    """The way out: events as lines, from any thread, whole."""
+    """The way out: messages as lines, from any thread, whole."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes], encode: Callable[[p.Message], bytes] = p.encode) -> None:
         self._file = file
+        self._encode = encode
         self._lock = threading.Lock()
 
-    def __call__(self, event: p.AnyEvent) -> None:
-        """Tell an event; when nobody listens any more it is dropped, since the journal has it."""
+    def __call__(self, message: p.Message) -> None:
+        """Tell a message; when nobody listens any more it is dropped, since the journal has what matters."""
         with self._lock:
             try:
-                self._file.write(p.encode(event))
+                self._file.write(self._encode(message))
                 self._file.flush()
             except (BrokenPipeError, ValueError):
                 return
+
+    def end(self) -> None:
+        """Say that nothing more will come."""
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._file.close()
 
 
 class Inbox:
@@ -61,7 +67,7 @@ class Inbox:
         self._stops: dict[str, Stop] = {}
         self._ended: Stop | None = None
 
-    def read(self, file: BinaryIO) -> None:
+    def read(self, file: IO[bytes]) -> None:
         """Take commands until the pipe ends; the host may have died in the middle of a line."""
         with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
             for line in file:

@@ -46,7 +46,8 @@ def test_options_that_would_break_the_pipe_are_refused_in_a_sentence(options: st
 
 @pytest.mark.parametrize(
     "fleet",
-    [Fleet(ssh=("-oProxyCommand=x",)), Fleet(ssh=("a b",)), Fleet(ssh=("",)), Fleet(ssh=("box", "box")),
+    [Fleet(ssh=("-oProxyCommand=x",)), Fleet(ssh=("a b",)), Fleet(ssh=("",)), Fleet(ssh=("box:22",)),
+     Fleet(ssh=("box:-c/x",)), Fleet(ssh=("box:python3;x",)), Fleet(ssh=("box:/x y/python",)), Fleet(ssh=("@box",)),
      Fleet(slurm="", workers=-1), Fleet(slurm="", workers=10_000), Fleet(workers=3)],
 )  # fmt: skip
 def test_what_is_no_fleet_is_refused(fleet: Fleet):
@@ -55,10 +56,20 @@ def test_what_is_no_fleet_is_refused(fleet: Fleet):
 
 
 def test_boxes_and_staged_workers_are_reached_through_the_relay():
-    staged, box = fleets.slots(Fleet(slurm="--gres=gpu:1", ssh=("me@box",), stage=True))
-    relay = [sys.executable, "-m", "engine.relay"]
-    assert fleets.command_line(staged, WORKER)[:5] == [*relay, "--stage", "--"]
-    assert fleets.command_line(box, WORKER) == [*relay, "--box", "me@box", "--stage", "--", *WORKER]
+    fleet = Fleet(slurm="--gres=gpu:1", ssh=("me@box:~/a/python", "other", "other"), stage=True)
+    staged, box, other, again = fleets.slots(fleet)
+    relay, outpost = [sys.executable, "-P", "-m", "engine.relay"], ["-P", "-m", "engine.outpost"]
+    fast = ["--trainer", "fast"]
+    assert fleets.command_line(staged, WORKER) == [
+        *relay, "--name", "slurm0", *fast, "--once", "--", "srun", "-Q", "--unbuffered", "-n1", "--gres=gpu:1",
+        sys.executable, *outpost, "--name", "slurm0", *fast, "--share", "0/1",
+    ]  # fmt: skip
+    line = fleets.command_line(box, WORKER)
+    assert line[: len(relay) + 6] == [*relay, "--name", "me@box", *fast, "--node", "me@box"]
+    assert line[-2:] == ["me@box", "~/a/python -P -m engine.outpost --name me@box --trainer fast --share 0/1"]
+    assert "BatchMode=yes" in line
+    assert [other.name, again.name] == ["other", "other#2"]
+    assert fleets.command_line(again, WORKER)[-1].endswith("--name 'other#2' --trainer fast --share 1/2")
     assert fleets.command_line(Slot("core0", (0,)), WORKER) == list(WORKER)
 
 

@@ -66,7 +66,7 @@ class Attempts:
         runs: list[Run] = []
         try:
             for spec in task.specs:
-                begun = partial(Run, spec, Path(task.workspace))
+                begun = partial(Run, spec, Path(task.workspace), self._warn)
                 runs.append(self._insist("A run cannot be begun", spec.run_id, begun))
             self._log_to(runs[0].folder / "engine.log")
             for run in runs:
@@ -86,6 +86,9 @@ class Attempts:
             for spec in task.specs:
                 if spec.run_id not in over:
                     self._tell(self._outcome(spec.run_id, error))
+
+    def _warn(self, sentence: str) -> None:
+        self._tell(p.Noticed(text=sentence, severity="warning"))
 
     def _insist(self, text: str, run_id: str, do: Callable[[], Done]) -> Done:
         """Do what needs the disk, as often as it takes; `text` tells the user when the disk does not take it.

@@ -4,20 +4,24 @@
 A checkpoint exists once `latest.json` names it; one that does not match its hash is passed over for the one before.
 """
 
+import contextlib
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import pointer
-from engine.files import PRIVATE_FOLDER, write_atomically
+from engine import archives, pointer
+from engine.files import PRIVATE_FOLDER, set_aside, write_atomically
 from engine.pointer import FOLDER
-from engine.protocol import History
+from engine.protocol import UNREADABLE, History
 
 GROUPS = ("parameters", "others", "optimizer")
+DAMAGES = (*archives.UNREADABLE, *UNREADABLE, KeyError, MemoryError)
+"""What reading one raises that came damaged from elsewhere, its hash being right."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -43,16 +47,17 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
     pointer.commit(run_folder, snapshot.epoch, hashlib.sha256(content).hexdigest())
 
 
-def load(run_folder: Path) -> Snapshot | None:
-    """Return the newest checkpoint that is whole, or None."""
-    folder = run_folder / FOLDER
+def load(run_folder: Path, told: Callable[[str], object] = lambda sentence: None) -> Snapshot | None:
+    """Return the newest checkpoint that is whole, or None; a damaged one is set aside, and `told` hears of it."""
     for entry in pointer.read(run_folder).entries:
-        try:
-            content = (folder / Path(entry.file).name).read_bytes()
-        except OSError:
-            continue
-        if hashlib.sha256(content).hexdigest() == entry.sha256:
-            return _unpacked(content)
+        path = run_folder / FOLDER / Path(entry.file).name
+        with contextlib.suppress(OSError):
+            content = path.read_bytes()
+            with contextlib.suppress(*DAMAGES):
+                if hashlib.sha256(content).hexdigest() == entry.sha256:
+                    return _unpacked(content)
+            aside = set_aside(path)
+            told(f"The checkpoint {path} was damaged; it was set aside as {aside.name}, and the one before is tried.")
     return None
 
 

@@ -5,13 +5,16 @@ import hashlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from engine import datasets, fleets, journal, pack, plan
+from engine import datasets, fleets, journal, limits, pack, plan
 from engine import protocol as p
 from engine.clients import Client
 from engine.dispatch import Dispatch
 from engine.queue import Queue
 from engine.records import Records
 from engine.workspace import Workspace
+
+MAX_LOOKS = 4
+"""At a time: each is a process with its own libraries and data."""
 
 
 class Commands:
@@ -80,6 +83,8 @@ class Commands:
                 client.tell(p.encode(p.FilesChecked(found=found)))
                 return
             case p.Inspect():
+                if len(self._inspecting) >= MAX_LOOKS:
+                    raise ValueError("Many runs are being looked at already; wait until they are done.")
                 self._inspecting.add(task := asyncio.create_task(self._inspect(command, client)))
                 task.add_done_callback(self._inspecting.discard)
                 return
@@ -115,9 +120,8 @@ class Commands:
         sweep, queue = command.sweep, self._queue
         if sweep.data not in queue.data:
             raise ValueError(f"The data {sweep.data[:20]!r} is not open in this workspace; open it first.")
-        seeds = len(sweep.seeds) + (len(sweep.finalists.seeds) if sweep.finalists else 0)
-        if len(sweep.configurations) * seeds > datasets.MAX_RUNS:
-            raise ValueError(f"A sweep of more than {datasets.MAX_RUNS:,} runs; make it smaller.")
+        if problem := limits.sweep_problem(sweep):
+            raise ValueError(f"The sweep cannot be trained: {problem}")
         self._workspace.write_sweep(sweep)
         for old in queue.supersede(sweep):
             self._workspace.remove_sweep(old)

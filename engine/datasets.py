@@ -8,8 +8,7 @@ import msgspec
 
 from engine.protocol import DataSet, Inspected
 
-MAX_RUNS = 1_000_000
-"""More runs than a sweep can have."""
+MAX_PATH = 4_096
 
 
 async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple[int, int]) -> DataSet:
@@ -18,9 +17,11 @@ async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple
     Raises:
         ValueError: the data cannot be used; one sentence says why.
     """
+    if any("\0" in path or len(path) > MAX_PATH for path in source):
+        raise ValueError(f"The name of a data folder has at most {MAX_PATH:,} characters, and no NUL.")
     train, test = demo_sizes
     drawing = ["engine.demo_data", str(demo_folder), "--train", str(train), "--test", str(test)]
-    command = ["engine.data", "describe", *source] if source else drawing
+    command = ["engine.data", "describe", "--", *source] if source else drawing
     return msgspec.json.decode(await _told(command), type=DataSet)
 
 

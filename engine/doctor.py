@@ -18,8 +18,9 @@ import msgspec
 
 from engine import journal, pack, pointer
 from engine.files import make_folder
+from engine.limits import sweep_problem
 from engine.plan import Sweep
-from engine.protocol import RunResult
+from engine.protocol import UNREADABLE, RunResult
 from engine.spec import RunSpec
 from engine.workspace import RUN_ID, Remembered
 
@@ -52,7 +53,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield _file(root, "host.json", Remembered)
     yield _file(root, "runs.json", Tables)
     for path in sorted((root / "sweeps").glob("*.json")):
-        finding = _file(root, f"sweeps/{path.name}", Sweep)
+        finding = _sweep(root, f"sweeps/{path.name}")
         if finding.level != "fine":
             yield finding
     yield from _data(root)
@@ -124,7 +125,7 @@ def _file(root: Path, name: str, kind: object) -> Finding:
         return Finding("fine", f"{name} is not there yet")
     try:
         msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         again = (
             "It is made anew." if name != "runs.json" else "It is made anew from the runs; notes and tags were in it."
         )
@@ -132,8 +133,18 @@ def _file(root: Path, name: str, kind: object) -> Finding:
     return Finding("fine", f"{name} is whole")
 
 
+def _sweep(root: Path, name: str) -> Finding:
+    found = _file(root, name, Sweep)
+    if found.level != "fine":
+        return found
+    problem = sweep_problem(msgspec.json.decode((root / name).read_bytes(), type=Sweep))
+    return (
+        Finding("damaged", f"{name} cannot be trained: {problem}", "Ask for it again.", (name,)) if problem else found
+    )
+
+
 def _data(root: Path) -> Iterator[Finding]:
-    with contextlib.suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    with contextlib.suppress(OSError, *UNREADABLE):
         kept = msgspec.json.decode((root / "host.json").read_bytes(), type=Remembered)
         known = kept.known.get(kept.data)
         if known is None:

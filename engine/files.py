@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+DAMAGED = ".damaged-"
+"""Follows the name of what was set aside."""
 
 
 def make_folder(path: Path) -> Path:
@@ -62,7 +64,7 @@ def sync_folder(folder: Path) -> None:
 def set_aside(path: Path) -> Path:
     """Rename a damaged file so that nothing overwrites it; return its new name, `NAME.damaged-N`."""
     for number in range(1, 10_000):
-        aside = path.with_name(f"{path.name}.damaged-{number}")
+        aside = path.with_name(f"{path.name}{DAMAGED}{number}")
         if not aside.exists():
             path.rename(aside)
             return aside

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from engine.files import make_folder
+from engine.protocol import UNREADABLE
 
 FORMAT = 1
 """Of the workspace as a whole, as `host.json` says it."""
@@ -33,7 +34,7 @@ def bring_up(root: Path) -> str:
     """
     try:
         stated = msgspec.json.decode((root / "host.json").read_bytes(), type=_Stated).format
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (FileNotFoundError, *UNREADABLE):
         return ""  # new, or damaged: who reads it says so
     refuse_newer(root / "host.json", stated, FORMAT)
     if stated == FORMAT:

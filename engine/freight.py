@@ -143,7 +143,7 @@ def _decoded(line: bytes, decoder: msgspec.json.Decoder[Kind]) -> Kind:
         raise FreightError("A line was garbled on the way.")
     try:
         return decoder.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except p.UNREADABLE as error:
         raise FreightError(f"Not a message: {str(error)[:200]}.") from error
 
 

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from engine import devices, formats, journal
 from engine import protocol as p
 from engine.address import READY, socket_path
@@ -158,7 +156,7 @@ class Host:
         """Do what a line asks; whatever it holds, the connection lives on."""
         try:
             command = p.decode_command(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except p.UNREADABLE as error:
             client.tell(p.encode(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}.")))
             return
         name = type(command).__name__

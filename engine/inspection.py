@@ -11,6 +11,8 @@ import numpy as np
 
 from engine import data as datasets
 from engine import protocol as p
+from engine.archives import first_line
+from engine.keras_file import KerasFileError, check
 from engine.npz import DataError
 
 SAMPLES = 3
@@ -32,7 +34,7 @@ def inspect(look: Look) -> p.Inspected:
 
     Raises:
         DataError: the data cannot be used.
-        OSError: the run's file cannot be read.
+        KerasFileError: the run's file is none, or not safe to load.
     """
     images = datasets.load(look.data)
     if not look.file:
@@ -68,6 +70,7 @@ def _said(file: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
     from engine.worker import prepare_jax
 
+    check(file)  # it may have come with an import
     prepare_jax()
     import keras
 
@@ -96,8 +99,11 @@ def main() -> int:
     look = msgspec.json.decode(sys.stdin.buffer.read(), type=Look)
     try:
         found = inspect(look)
-    except (DataError, OSError, ValueError) as error:
-        print(str(error).splitlines()[0], file=sys.stderr)
+    except (DataError, KerasFileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001  an imported file may make Keras raise anything
+        print(f"{look.file or look.data.train_path}: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
         return 1
     sys.stdout.buffer.write(p.encode(found))
     return 0

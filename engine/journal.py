@@ -7,12 +7,17 @@ Whatever cut the file short, the lines before the cut are read and the damaged o
 import fcntl
 import os
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from engine import protocol as p
 from engine.files import PRIVATE_FILE
+
+MAX_LINE_BYTES = 2**20
+"""The longest event of a single run takes some thousand."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -77,40 +82,68 @@ class Journal:
 
 def read(path: Path) -> JournalText:
     """Read what is whole; a journal that is not there is an empty one."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
     events: list[p.AnyEvent] = []
     last_seq = damaged = 0
-    *lines, tail = content.split(b"\n")
-    for text in lines:
-        if not text:
-            continue  # the newline that closed a torn line
-        try:
-            line = msgspec.json.decode(text, type=Line)
-            if line.crc != _crc(line.seq, bytes(line.event)):
-                raise msgspec.ValidationError("wrong checksum")
-            events.append(p.decode_event(bytes(line.event)))
-            last_seq = max(last_seq, line.seq)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+    is_torn = False
+    for line in _lines(path):
+        is_torn = line.is_torn
+        if line.event is None:
             damaged += 1
-    return JournalText(tuple(events), last_seq, damaged + bool(tail), bool(tail))
+        else:
+            events.append(line.event)
+            last_seq = max(last_seq, line.seq)
+    return JournalText(tuple(events), last_seq, damaged, is_torn)
 
 
 def history(path: Path) -> tuple[p.History, int]:
     """Return a run's metrics and the number of damaged lines. An epoch that was trained again replaces the first."""
-    text = read(path)
     rows: dict[int, tuple[p.Number, p.Number, p.Number, p.Number, float]] = {}
-    for event in text.events:
-        if isinstance(event, p.RunStarted):
-            rows = {epoch: row for epoch, row in rows.items() if epoch <= event.epoch}
-        if isinstance(event, p.EpochEnded):
-            metrics = (event.loss[0], event.accuracy[0], event.test_loss[0], event.test_accuracy[0], event.seconds)
-            rows[event.epoch] = metrics
+    damaged = 0
+    for line in _lines(path):
+        match line.event:
+            case None:
+                damaged += 1
+            case p.RunStarted(epoch=start):
+                rows = {epoch: row for epoch, row in rows.items() if epoch <= start}
+            case p.EpochEnded() as event:
+                metrics = (event.loss[0], event.accuracy[0], event.test_loss[0], event.test_accuracy[0], event.seconds)
+                rows[event.epoch] = metrics
+            case _:
+                pass
     gap = (None, None, None, None, 0.0)
     columns = zip(*(rows.get(epoch, gap) for epoch in range(1, max(rows, default=0) + 1)), strict=True)
-    return p.History(*columns), text.damaged_lines
+    return p.History(*columns), damaged
+
+
+class _Read(NamedTuple):
+    """A line that was read; without an event it is damaged."""
+
+    seq: int = 0
+    event: p.AnyEvent | None = None
+    is_torn: bool = False
+    """It has no end: the next append has to begin a new one."""
+
+
+def _lines(path: Path) -> Iterator[_Read]:
+    """Read line by line: a journal from elsewhere may be long, and a line of it as long as the file."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        while text := file.readline(MAX_LINE_BYTES):
+            if text == b"\n":
+                continue  # what closed a torn line
+            if not text.endswith(b"\n"):
+                yield _Read(is_torn=True)
+                continue
+            try:
+                line = msgspec.json.decode(text, type=Line)
+                if line.crc != _crc(line.seq, bytes(line.event)):
+                    raise msgspec.ValidationError("wrong checksum")
+                yield _Read(line.seq, p.decode_event(bytes(line.event)))
+            except p.UNREADABLE:
+                yield _Read()
 
 
 def _line(seq: int, event: p.AnyEvent) -> bytes:

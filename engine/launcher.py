@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from engine import fleets
 from engine import protocol as p
 from engine.placement import Slot
@@ -66,7 +64,7 @@ class Worker:
                 continue  # longer than any message: dropped by asyncio
             if not line:
                 return death(await self._process.wait(), oom_kills() - self._oom_kills)
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            with contextlib.suppress(*p.UNREADABLE):
                 told(self, p.decode_event(line), line)
 
     def kill(self) -> None:

@@ -1,42 +1,34 @@
 """Reading the members of an `.npz` file that we did not write, checked before anything is read whole."""
 
 import io
-import lzma
 import math
-import os
 import re
-import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from engine.archives import UNREADABLE, ArchiveError, first_line, open_zip
+
 MAX_MEMBER_BYTES = 2**30
 """The assignment's largest member has 154 MB."""
+MODEST_BYTES = 2**24
+MAX_RATIO = 100
+"""What unpacks to more than this, and is not small, holds no photographs: they shrink to a half."""
 MAX_HEADER_BYTES = 4096
 MAX_DIRECTORY_BYTES = 2**18
 """Of the zip's table of contents, which is read whole; an entry takes about 60 bytes."""
 
-END_RECORD = struct.Struct("<4s4H2LH")
-"""The zip's last 22 bytes: signature, four counts, size and place of the table of contents, length of a comment."""
-ZIP64_LOCATOR_BYTES = 20
 HEADER = re.compile(
     r"\{ *'descr': *'([|<>=][biufcOSUVMm][0-9]{1,7}|[|<>=]O)', *'fortran_order': *(?:True|False), *"
     r"'shape': *\(([-0-9, ]{0,80})\),? *\}[ \n]*"
 )
 """What `np.save` writes for a plain array. NumPy itself would evaluate any Python literal that stands there."""
-UNREADABLE = (
-    ValueError, OSError, EOFError, RuntimeError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
-)  # fmt: skip
-"""What zipfile and the decompressors raise on damaged or encrypted members, or ones packed in a way not known here."""
 
 
 class DataError(ValueError):
@@ -61,14 +53,13 @@ def open_archive(path: Path, members: Sequence[str]) -> zipfile.ZipFile:
     Raises:
         DataError: it is no regular file, no zip, or a member is missing or doubled.
     """
-    file = _open_regular(path)
     try:
-        _check_directory(file)
-        archive = zipfile.ZipFile(file)
-        names = archive.namelist()
-    except UNREADABLE as error:
-        file.close()
-        raise DataError(f"{path} is no .npz file ({_first_line(error)}); download it again.") from error
+        archive = open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES)
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there; give the folder that holds the assignment's two .npz files.") from None
+    except ArchiveError as error:
+        raise DataError(f"{path!s:.500} {error}; give the assignment's own .npz file, or download it again.") from error
+    names = archive.namelist()
     for member in members:
         count = names.count(member)
         if count != 1:
@@ -89,7 +80,7 @@ def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
             start = file.read(MAX_HEADER_BYTES)
         header, offset = _parsed(start)
     except (*UNREADABLE, TypeError) as error:  # TypeError: no such dtype
-        raise DataError(f"{where} has no readable NumPy header ({_first_line(error)}); download it again.") from error
+        raise DataError(f"{where} has no readable NumPy header ({first_line(error)}); download it again.") from error
     if header.dtype.hasobject:
         raise DataError(f"{where} holds pickled Python objects, which could run code; save it as plain arrays.")
     if any(side < 0 for side in header.shape):
@@ -97,8 +88,11 @@ def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
     if header.size > MAX_MEMBER_BYTES:
         limit = f"at most {MAX_MEMBER_BYTES // 2**20:,} MiB are read"
         raise DataError(f"{where} declares {header.size:,} bytes and {limit}; give the assignment's own file.")
-    if archive.getinfo(member).file_size != offset + header.size:
+    packed = archive.getinfo(member)
+    if packed.file_size != offset + header.size:
         raise DataError(f"{where} does not have the size that it declares; download it again.")
+    if packed.file_size > MODEST_BYTES and packed.file_size > MAX_RATIO * packed.compress_size:
+        raise DataError(f"{where} unpacks to more than {MAX_RATIO} times its size, as no pictures do; is it the file?")
     return header
 
 
@@ -113,38 +107,7 @@ def read_array(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any
             array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
             return array
     except UNREADABLE as error:
-        raise DataError(f"{path}: {member} is damaged ({_first_line(error)}); download it again.") from error
-
-
-def _open_regular(path: Path) -> BinaryIO:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # opening a FIFO would wait for its writer
-    except FileNotFoundError:
-        raise DataError(f"{path} is not there; give the folder that holds the assignment's two .npz files.") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise DataError(f"{path!s:.200} cannot be opened ({error}); check its name and permissions.") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DataError(f"{path} is not a regular file; give the assignment's .npz file itself.")
-    return os.fdopen(descriptor, "rb")
-
-
-def _check_directory(file: BinaryIO) -> None:
-    """Bound the table of contents, which zipfile reads whole: a million empty members would cost a gigabyte.
-
-    Raises:
-        ValueError: the file does not end as `np.savez` ends it, or the table is too large.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - END_RECORD.size - ZIP64_LOCATOR_BYTES))
-    tail = file.read()
-    end = tail[-END_RECORD.size :]
-    if len(end) < END_RECORD.size or not end.startswith(b"PK\5\6") or not end.endswith(b"\0\0"):
-        raise ValueError("it does not end like a zip")
-    if tail[: -END_RECORD.size].startswith(b"PK\6\7"):
-        raise ValueError("it has thousands of members, or more than 4 GiB")
-    if END_RECORD.unpack(end)[5] > MAX_DIRECTORY_BYTES:
-        raise ValueError("it has thousands of members where two are expected")
+        raise DataError(f"{path}: {member} is damaged ({first_line(error)}); download it again.") from error
 
 
 def _parsed(start: bytes) -> tuple[Header, int]:
@@ -171,7 +134,3 @@ def _parsed(start: bytes) -> tuple[Header, int]:
 def _refuse(archive: zipfile.ZipFile, sentence: str) -> NoReturn:
     archive.close()
     raise DataError(sentence)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -5,6 +5,7 @@ The file holds `manifest.json` (each member's size and SHA-256, notes and choice
 into the workspace whole, by one renaming.
 """
 
+import errno
 import hashlib
 import re
 import secrets
@@ -12,15 +13,17 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, TypeVar
 
 import msgspec
 
-from engine import pointer
+from engine import limits, pointer
+from engine.archives import ArchiveError, open_zip
 from engine.files import make_folder, publish
 from engine.plan import Sweep
-from engine.protocol import Note, RunResult, Statement
+from engine.plausible import name_problem, note_problem, result_problem, statement_problem
+from engine.protocol import UNREADABLE, Note, RunResult, Statement
 from engine.spec import RunSpec
 
 Kind = TypeVar("Kind")
@@ -32,10 +35,13 @@ MEMBER = re.compile(
     r"sweeps/[0-9a-f]{12}\.json"
     r"|runs/[0-9a-f]{12}/(spec\.json|journal\.jsonl|result\.json|model\.keras|checkpoint/(latest\.json|epoch-\d{1,9}\.npz))"
 )
-MAX_MEMBERS = 500_000
+MAX_DIRECTORY_BYTES = 2**22
+MAX_MEMBERS = 40_000
+"""Ten thousand finished runs; zipfile's table of contents takes 30 MB then, on the way in and out."""
 MAX_MEMBER_BYTES = 2**31
-MAX_JSON_BYTES = 2**26
-MAX_BYTES = 2**38
+MAX_JOURNAL_BYTES = 2**26
+"""A hundred thousand epochs take half of it."""
+MAX_JSON_BYTES = 2**23
 CHUNK = 2**20
 
 
@@ -94,6 +100,8 @@ def pack(root: Path, target: Path, remarks: Remarks) -> int:
                     runs += 1
                     for path in _files_of(folder):
                         _add(archive, root, path, members)
+            if len(members) > MAX_MEMBERS:
+                raise OSError(errno.EFBIG, f"more than {MAX_MEMBERS:,} files; delete runs first", str(target))
             archive.writestr(MANIFEST, msgspec.json.encode(Manifest(members, remarks)))
         publish(temporary, target)
     except BaseException:
@@ -115,7 +123,7 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
     staging = root / STAGING
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, "packed", most=MAX_DIRECTORY_BYTES) as archive:
             manifest = _checked(archive, path)
             runs = _by_run(manifest)
             sweeps = tuple(_sweep(archive, name, manifest, path) for name in manifest.members if name[:7] == "sweeps/")
@@ -138,6 +146,10 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
                     here.rename(make_folder(root / "trash") / f"{run_id}.before-import-{secrets.token_hex(4)}")
                 folder.rename(here)
                 (finished if is_finished else unfinished).append(run_id)
+    except FileNotFoundError as error:
+        raise PackError(f"{error.filename} is not there.") from error
+    except ArchiveError as error:
+        raise PackError(f"{path} {error}; give the file that `svhn-tui pack` wrote.") from error
     except zipfile.BadZipFile as error:
         raise PackError(f"{path} is damaged ({error}); copy it again.") from error
     finally:
@@ -183,16 +195,38 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> Manifest:
     for name, member in found.items():
         if name != MANIFEST and not MEMBER.fullmatch(name):
             raise PackError(f"{path} holds {name[:80]!r}, which `svhn-tui pack` does not write.")
-        if stat.S_ISLNK(member.external_attr >> 16) or member.file_size > MAX_MEMBER_BYTES:
-            raise PackError(f"{path}: {name} is a link or too large.")
-    if sum(member.file_size for member in found.values()) > MAX_BYTES:
-        raise PackError(f"{path} unpacks to more than {MAX_BYTES // 2**30} GiB.")
+        if stat.S_ISLNK(member.external_attr >> 16) or member.compress_type != zipfile.ZIP_STORED:
+            raise PackError(f"{path}: {name} is a link or compressed, as `svhn-tui pack` writes none.")
+        if member.file_size > _most_bytes(name):
+            raise PackError(f"{path}: {name} has {member.file_size:,} bytes, more than such a file has.")
+    if sum(member.file_size for member in found.values()) > path.stat().st_size:
+        raise PackError(f"{path} unpacks to more than it holds; copy it again.")
     manifest = _decoded(_text(archive, MANIFEST, path), Manifest, f"{path}: {MANIFEST}")
     if manifest.format != 1:
         raise PackError(f"{path} was written by a newer svhn-tui; update this one.")
     if set(manifest.members) != set(found) - {MANIFEST}:
         raise PackError(f"{path}: its members are not those of its manifest; copy it again.")
+    if problem := remarks_problem(manifest.remarks):
+        raise PackError(f"{path}: {problem}")
     return manifest
+
+
+def remarks_problem(remarks: Remarks) -> str:
+    """Return what of the user's words no workspace would keep; empty when all is as it should be."""
+    problems = [
+        *map(note_problem, remarks.notes),
+        *map(name_problem, (*remarks.choices, *remarks.statements)),
+        *(statement_problem(some, len(many)) for many in remarks.statements.values() for some in many),
+    ]
+    return next(filter(None, problems), "")
+
+
+def _most_bytes(name: str) -> int:
+    """Return the largest size that a member of this name may have."""
+    kind = PurePosixPath(name).suffix
+    return {".json": MAX_JSON_BYTES, ".jsonl": MAX_JOURNAL_BYTES, ".keras": limits.MAX_MODEL_BYTES}.get(
+        kind, MAX_MEMBER_BYTES
+    )
 
 
 def _by_run(manifest: Manifest) -> dict[str, list[str]]:
@@ -207,12 +241,13 @@ def _sweep(archive: zipfile.ZipFile, name: str, manifest: Manifest, path: Path) 
     text = _text(archive, name, path)
     if hashlib.sha256(text).hexdigest() != manifest.members[name].sha256:
         raise PackError(f"{path}: {name} does not match its SHA-256; copy the file again.")
-    return _decoded(text, Sweep, f"{path}: {name}")
+    sweep = _decoded(text, Sweep, f"{path}: {name}")
+    if problem := limits.sweep_problem(sweep):
+        raise PackError(f"{path}: {name} cannot be trained: {problem}")
+    return sweep
 
 
 def _text(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    if archive.getinfo(name).file_size > MAX_JSON_BYTES:
-        raise PackError(f"{path}: {name} is too large.")
     with archive.open(name) as file:
         return file.read(MAX_JSON_BYTES)
 
@@ -220,7 +255,7 @@ def _text(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 def _decoded(text: bytes, kind: type[Kind], where: str) -> Kind:
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise PackError(f"{where} cannot be understood: {error}.") from error
 
 
@@ -254,11 +289,16 @@ def _check_run(folder: Path, run_id: str, path: Path) -> bool:
     spec = _decoded((folder / "spec.json").read_bytes(), RunSpec, where)
     if spec.run_id != run_id:
         raise PackError(f"{where} is another run, {spec.run_id}.")
+    problem = limits.configuration_problem(spec.configuration) or limits.seeds_problem((spec.seed,))
+    if problem:
+        raise PackError(f"{where} cannot have been trained: {problem}")
     if not (folder / "result.json").exists():
         return False
     result = _decoded((folder / "result.json").read_bytes(), RunResult, where)
     if result.run_id != run_id or result.spec != spec or not (folder / "model.keras").exists():
         raise PackError(f"{where} has the result of another run, or no model.keras.")
+    if problem := result_problem(result):
+        raise PackError(f"{where} has a result that cannot be: {problem}.")
     with (folder / "model.keras").open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != result.model_sha256:
             raise PackError(f"{where}: its model.keras is not the one that was trained.")

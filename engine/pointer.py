@@ -5,7 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.files import write_atomically
+from engine.files import DAMAGED, write_atomically
+from engine.protocol import UNREADABLE
 
 FOLDER = "checkpoint"
 POINTER = "latest.json"
@@ -34,7 +35,7 @@ def read(run_folder: Path) -> Pointer:
     """Read a run's pointer; without a readable one there is no checkpoint."""
     try:
         return msgspec.json.decode((run_folder / FOLDER / POINTER).read_bytes(), type=Pointer)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return Pointer()
 
 
@@ -54,7 +55,7 @@ def commit(run_folder: Path, epoch: int, sha256: str) -> None:
     write_atomically(folder / POINTER, msgspec.json.encode(Pointer((Entry(name, sha256, epoch), *before))))
     kept = {POINTER, name, *(known.file for known in before)}
     for path in folder.iterdir():
-        if path.name not in kept:
+        if path.name not in kept and DAMAGED not in path.name:
             path.unlink(missing_ok=True)
 
 

@@ -9,12 +9,16 @@ from typing import Literal
 
 import msgspec
 
+from engine.limits import MAX_EPOCHS
 from engine.plan import Sweep
 from engine.spec import Configuration, RunSpec
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 16 * 2**20
 """A longer line is refused: no honest message comes near it."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises on text that is no message, or JSON nested without end."""
 
 Number = float | None
 METRICS = ("loss", "accuracy", "test_loss", "test_accuracy")
@@ -441,6 +445,11 @@ class RunStarted(Event, frozen=True, kw_only=True):
     device: str
     epoch: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse what no group could have told: readers count on a specification a run."""
+        if len(self.runs) != len(self.specs) or not 0 <= self.epoch <= MAX_EPOCHS:
+            raise ValueError("a group has one specification for each of its runs")
+
 
 class EpochEnded(Event, frozen=True, kw_only=True):
     """An epoch of every lane of a group; one value a lane, in the order of `runs`."""
@@ -455,6 +464,13 @@ class EpochEnded(Event, frozen=True, kw_only=True):
     seconds: float
     images_per_second: float
     """Training images of all lanes together."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no group could have told: readers count on a value a lane."""
+        columns = (self.loss, self.accuracy, self.test_loss, self.test_accuracy)
+        is_even = self.runs and all(len(column) == len(self.runs) for column in columns)
+        if not is_even or not 1 <= self.epoch <= MAX_EPOCHS:
+            raise ValueError(f"an epoch from 1 to {MAX_EPOCHS:,} has one value for each of its runs")
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True):

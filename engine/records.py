@@ -1,16 +1,19 @@
 """What a workspace keeps beside the folders of its runs: the index, the user's words and choices, the data sets."""
 
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 
 from engine import protocol as p
 from engine.pack import Remarks
+from engine.plausible import name_problem, note_problem, statement_problem
 from engine.store import Store
 from engine.workspace import KnownData, Order, Remembered, Workspace
 
 PATIENCE = 50
 """What follows from the run folders is written this many times more rarely than writing it takes: with 100,000 runs
 every half a minute instead of every second."""
+MAX_QUESTIONS = 1_000
+"""That something was said about."""
 
 
 class Records:
@@ -94,16 +97,22 @@ class Records:
         """Replace a run's note.
 
         Raises:
-            ValueError: its run_id is none.
+            ValueError: its run_id is none, or it is too long.
         """
-        self._workspace.run_folder(note.run_id)
+        is_here = self._workspace.run_folder(note.run_id).exists()
+        _refuse(note_problem(note) if is_here else f"{note.run_id} is no run of this workspace.")
         self.notes[note.run_id] = note
         self._store.annotate(note)
         self.is_changed = self._is_annotated = True
         self._publish(p.NoteChanged(note=note))
 
     def choose(self, question: str, run_id: str | None) -> None:
-        """Keep the run whose file a question hands in."""
+        """Keep the run whose file a question hands in.
+
+        Raises:
+            ValueError: that is no question.
+        """
+        _refuse(name_problem(question) or _crowd_problem(self.choices, question))
         self.choices.pop(question, None)
         if run_id is not None:
             self.choices[question] = run_id
@@ -117,12 +126,9 @@ class Records:
             ValueError: the statement is empty or too long, or there are too many.
         """
         known, statement = self.statements.get(command.question, ()), command.statement
+        _refuse(name_problem(command.question) or _crowd_problem(self.statements, command.question))
         if statement is not None:
-            size = max(len(statement.text), sum(map(len, statement.facts)))
-            if not statement.text.strip() or size > p.MAX_STATEMENT or len(known) >= p.MAX_STATEMENTS:
-                raise ValueError(
-                    f"A statement has 1 to {p.MAX_STATEMENT:,} characters, a question {p.MAX_STATEMENTS} of them."
-                )
+            _refuse(statement_problem(statement, len(known) + 1))
         new = (statement,) if statement is not None else ()
         place = next((place for place, some in enumerate(known) if some.text == command.replaces), len(known))
         self.statements[command.question] = (*known[:place], *new, *known[place + 1 :])
@@ -169,3 +175,12 @@ class Records:
         if takes_index:
             self._is_annotated = self.has_progressed = False
             self._due = time.monotonic() + PATIENCE * (time.monotonic() - began)
+
+
+def _crowd_problem(known: Collection[str], question: str) -> str:
+    return f"There are {MAX_QUESTIONS:,} questions already." if len({*known, question}) > MAX_QUESTIONS else ""
+
+
+def _refuse(problem: str) -> None:
+    if problem:
+        raise ValueError(problem)

@@ -12,8 +12,6 @@ import signal
 import sys
 import threading
 
-import msgspec
-
 from engine import protocol as p
 from engine.connection import Connection, Ending
 from engine.freight import LIBRARIES
@@ -38,7 +36,7 @@ class Relay:
 
     def obey(self) -> None:
         """Hand on the host's commands until it is gone or wants the worker to leave."""
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):  # the host died in the middle of a line
+        with contextlib.suppress(*p.UNREADABLE):  # the host died in the middle of a line
             for line in sys.stdin.buffer:
                 self._do(p.decode_worker_command(line))
         self.leave()

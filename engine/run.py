@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine import checkpoint, run_folder
@@ -13,8 +14,8 @@ from engine.worker import Stop
 class Run:
     """Owned by the worker that trains it: nobody else writes there meanwhile."""
 
-    def __init__(self, spec: RunSpec, workspace: Path) -> None:
-        """Open them, once a worker whose host has died writes them no more.
+    def __init__(self, spec: RunSpec, workspace: Path, told: Callable[[str], object]) -> None:
+        """Open them, once a worker whose host has died writes them no more; `told` hears what is damaged.
 
         Raises:
             OSError: they cannot be written or read.
@@ -23,7 +24,7 @@ class Run:
         self.run_id = spec.run_id
         self.folder, self.journal = run_folder.begin(workspace, spec)
         self.result = run_folder.result_in(self.folder)
-        self.snapshot = checkpoint.load(self.folder)
+        self.snapshot = checkpoint.load(self.folder, told)
         self.history = self.snapshot.history if self.snapshot else p.History()
         self.let_go: Stop | None = None
         self.is_over = False

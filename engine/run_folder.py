@@ -6,7 +6,7 @@ import msgspec
 
 from engine.files import PRIVATE_FOLDER, write_atomically
 from engine.journal import Journal
-from engine.protocol import RunResult
+from engine.protocol import UNREADABLE, RunResult
 from engine.spec import RunSpec
 
 
@@ -27,5 +27,5 @@ def result_in(folder: Path) -> RunResult | None:
     """Return the result that is there: of a worker that came to the end after its host had died."""
     try:
         return msgspec.json.decode((folder / "result.json").read_bytes(), type=RunResult)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return None

@@ -16,7 +16,7 @@ from tinydb.storages import Storage
 
 from engine.files import set_aside, write_atomically
 from engine.formats import refuse_newer
-from engine.protocol import Note, RunResult
+from engine.protocol import UNREADABLE, Note, RunResult
 
 Tables = dict[str, dict[str, Any]]
 VERSION = 1
@@ -59,7 +59,7 @@ class AtomicStorage(Storage):
             versions = [document.get("version", 0) for document in found.get("about", {}).values()]
             refuse_newer(self._path, max((msgspec.convert(version, int) for version in versions), default=0), VERSION)
             self._tables = msgspec.json.decode(content)  # TinyDB wants the numbers as text
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             self._tables = None
             aside = set_aside(self._path)
             self.complaint = f"{self._path} was damaged ({error}); it was set aside as {aside.name} and made anew."

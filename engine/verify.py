@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from engine.archives import first_line
 from engine.keras_file import KerasFileError, check
 from engine.npz import DataError
 from engine.spec import Configuration, trainable_parameters
@@ -154,6 +155,9 @@ def main() -> int:
         found = verify(given.file, given.data, asked)
     except (KerasFileError, DataError) as error:
         print(f"svhn-tui: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001  a file from outside may make Keras raise anything
+        print(f"svhn-tui: {given.file} cannot be used: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
         return 1
     print(msgspec.json.encode(found).decode() if given.json else _page(found))
     return 0 if found.ok else 1

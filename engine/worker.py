@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
-import msgspec
-
 from engine import protocol as p
 
 Why = Literal["paused", "cancelled", "interrupted"]
@@ -68,10 +66,12 @@ class Inbox:
         self._ended: Stop | None = None
 
     def read(self, file: IO[bytes]) -> None:
-        """Take commands until the pipe ends; the host may have died in the middle of a line."""
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
-            for line in file:
+        """Take commands until the pipe ends; what is none is passed over."""
+        while line := file.readline(p.MAX_LINE_BYTES):
+            try:
                 self._take(p.decode_worker_command(line))
+            except p.UNREADABLE as error:
+                print(f"Not a command: {str(error)[:200]}", file=sys.stderr)
         self.end(HOST_GONE)
 
     def _take(self, command: p.WorkerCommand) -> None:

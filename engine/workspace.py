@@ -15,8 +15,9 @@ import msgspec
 
 from engine.files import make_folder, set_aside, write_atomically
 from engine.formats import FORMAT
+from engine.limits import sweep_problem
 from engine.plan import Sweep
-from engine.protocol import DataSet, EpochTime, Fleet, RunResult, Statement
+from engine.protocol import UNREADABLE, DataSet, EpochTime, Fleet, RunResult, Statement
 
 Kind = TypeVar("Kind")
 
@@ -103,7 +104,9 @@ class Workspace:
         paths = sorted(self.sweeps.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         for path in paths:
             sweep = self._read(path, Sweep)
-            if sweep is not None:
+            if sweep is not None and (problem := sweep_problem(sweep)):
+                self._set_aside(path, problem)
+            elif sweep is not None:
                 yield sweep
 
     def remembered(self) -> Remembered:
@@ -134,7 +137,7 @@ class Workspace:
         """Read the finished runs in the trash, the newest first; damaged ones stay out."""
         paths = [path for path in self.trash.glob("*/result.json") if RUN_ID.fullmatch(path.parent.name)]
         for path in sorted(paths, key=lambda path: -path.parent.stat().st_mtime_ns):
-            with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, OSError):
+            with contextlib.suppress(OSError, *UNREADABLE):
                 yield msgspec.json.decode(path.read_bytes(), type=RunResult)
 
     def stamps(self, data: DataSet) -> tuple[tuple[int, int], ...]:
@@ -148,7 +151,10 @@ class Workspace:
     def _read(self, path: Path, kind: type[Kind]) -> Kind | None:
         try:
             return msgspec.json.decode(path.read_bytes(), type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            aside = set_aside(path)
-            self.complaints.append(f"{path} was damaged ({error}); it was set aside as {aside.name}.")
+        except UNREADABLE as error:
+            self._set_aside(path, str(error))
             return None
+
+    def _set_aside(self, path: Path, problem: str) -> None:
+        aside = set_aside(path)
+        self.complaints.append(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside.name}.")

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
 from engine import protocol as p
 
 ENGINE_VARIABLE = "SVHN_TUI_ENGINE"
 """A command line that replaces `python -m engine`, so that tests can speak for the engine."""
 CHUNK = 1 << 18
+MAX_EVENT_BYTES = 40 * 2**20
+"""The longest event tells a queue of a hundred thousand runs."""
 
 
 class LinkLost(ConnectionError):
@@ -75,11 +75,10 @@ class Link:
             LinkLost: the engine ended without saying so.
         """
         assert self._process is not None and self._process.stdout is not None
-        rest = b""
+        lines = Lines()
         has_ended = False
         while content := await self._process.stdout.read(CHUNK):
-            *lines, rest = (rest + content).split(b"\n")
-            batch = tuple(event for event in map(self._decoded, lines) if event is not None)
+            batch = tuple(event for event in map(self._decoded, lines.of(content)) if event is not None)
             has_ended = has_ended or any(isinstance(event, p.HostEnded) for event in batch)
             if batch:
                 yield batch
@@ -89,7 +88,7 @@ class Link:
     def _decoded(self, line: bytes) -> p.AnyEvent | None:
         try:
             return p.decode_event(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except p.UNREADABLE:
             self.unreadable_lines += 1
             return None
 
@@ -97,6 +96,27 @@ class Link:
         assert self._process is not None and self._process.stderr is not None
         said = (await self._process.stderr.read(1 << 16)).decode(errors="replace").strip()
         return said.splitlines()[-1] if said else "The background process ended without a word."
+
+
+class Lines:
+    """Puts lines together from pieces; one longer than any event is dropped for a word that is none."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def of(self, content: bytes) -> list[bytes]:
+        """Take the next piece and return the lines that end in it."""
+        first, *others = content.split(b"\n")
+        self._pieces.append(first)
+        self._size += len(first)
+        if self._size > MAX_EVENT_BYTES:
+            self._pieces = [b"longer than any event"]
+        if not others:
+            return []
+        line = b"".join(self._pieces)
+        self._pieces, self._size = [others[-1]], len(others[-1])
+        return [line, *others[:-1]]
 
 
 def command_for(workspace: Path, host: str | None) -> list[str]:

@@ -7,6 +7,8 @@ it, what is allowed, and the nearest name where one was misspelt.
 import difflib
 import json
 import math
+import re
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -14,12 +16,16 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine import limits
+from engine.limits import MAX_RUNS
 from engine.plan import FinalistRule, Sweep
 from engine.spec import Configuration, Network, Training, Value
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
-MAX_RUNS = 100_000
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}")
+MAX_POINTS = 1_000
+MAX_QUESTIONS = 1_000
 
 Kind = Literal["code", "training", "answer", "choice"]
 
@@ -150,6 +156,10 @@ def parse(text: bytes, name: str) -> Presets:
         raise PresetError(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
     except UnicodeDecodeError as error:
         raise PresetError(f"{name}: not UTF-8 text (byte {error.start}).") from error
+    except ValueError as error:
+        if isinstance(error, PresetError):
+            raise
+        raise PresetError(f"{name}: a number of thousands of digits.") from error
     try:
         presets = msgspec.convert(raw, Presets)
     except msgspec.ValidationError as error:
@@ -159,72 +169,74 @@ def parse(text: bytes, name: str) -> Presets:
 
 
 def _check(presets: Presets, name: str) -> None:
+    if len(presets.questions) > MAX_QUESTIONS:
+        raise PresetError(f"{name}, questions: at most {MAX_QUESTIONS:,}.")
     for label, network in presets.networks.items():
-        _check_network(network, f"{name}, networks[{label!r}]")
-    ids = [question.id for question in presets.questions]
+        if problem := limits.network_problem(network):
+            raise PresetError(f"{name}, networks[{label!r}].{problem}")
+    ids = Counter(question.id for question in presets.questions)
+    files = Counter(question.upload.file for question in presets.questions if question.upload)
+    runs = 0
     for index, question in enumerate(presets.questions):
         where = f"{name}, questions[{index}] ({question.id})"
-        if ids.count(question.id) > 1:
+        if ids[question.id] > 1:
             raise PresetError(f"{where}: the id {question.id!r} stands twice.")
         if not question.id.isalnum():
             raise PresetError(f"{where}.id: letters and digits only.")
-        for label in question.networks:
-            if label not in presets.networks:
-                raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}")
-        answered = [question.answer.of] if question.answer and question.answer.of else []
-        for other in [*answered, *question.evidence]:
-            if other not in ids:
-                raise PresetError(f"{where}: no question {other!r}; {_choices(other, ids)}")
+        if question.upload and files[question.upload.file] > 1:
+            raise PresetError(f"{where}.upload.file: two questions hand in {question.upload.file!r}.")
+        _check_names(presets, question, where)
         _check_question(question, where)
+        runs += _runs_of(question)
+        if runs > MAX_RUNS:
+            raise PresetError(f"{where}: more than {MAX_RUNS:,} runs.")
         try:
             for configuration in presets.configurations(question):
-                _check_training(configuration.training, where)
+                if problem := limits.training_problem(configuration.training):
+                    raise PresetError(f"{where}.training.{problem}")
         except msgspec.ValidationError as error:
             raise PresetError(f"{where}.training: {_explained(error)}") from error
 
 
+def _check_names(presets: Presets, question: Question, where: str) -> None:
+    """See that the networks and questions that a question names are there."""
+    for label in question.networks:
+        if label not in presets.networks:
+            raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}")
+    ids = {other.id: other for other in presets.questions}
+    answered = [question.answer.of] if question.answer and question.answer.of else []
+    for name in [*answered, *question.evidence]:
+        if name not in ids:
+            raise PresetError(f"{where}: no question {name!r}; {_choices(name, ids)}")
+    for name in answered:
+        other = ids[name].answer
+        if other is not None and other.of is not None:
+            raise PresetError(f"{where}.answer.of: {name} is itself about another question; name that one.")
+
+
 def _check_question(question: Question, where: str) -> None:
-    if question.upload and Path(question.upload.file).name != question.upload.file:
+    if question.upload and not FILE_NAME.fullmatch(question.upload.file):
         raise PresetError(f"{where}.upload.file: a plain file name, without folders.")
+    if question.upload and question.upload.limit_mib is not None and not 0 < question.upload.limit_mib <= 1e6:
+        raise PresetError(f"{where}.upload.limit_mib: above 0, at most a million.")
     if question.answer and not 3 <= question.answer.decimals <= 9:
         raise PresetError(f"{where}.answer.decimals: from 3 to 9.")
     if question.answer and question.answer.format == "file" and question.answer.of in (None, question.id):
         raise PresetError(f"{where}.answer.of: name the question whose file this is about.")
-    seeds = question.seeds + (question.finalists.seeds if question.finalists else ())
-    if any(not 0 <= seed < 2**31 for seed in seeds):
-        raise PresetError(f"{where}.seeds: whole numbers from 0 to {2**31 - 1}.")
+    if not 0 <= question.points <= MAX_POINTS:
+        raise PresetError(f"{where}.points: from 0 to {MAX_POINTS:,}.")
+    if problem := limits.seeds_problem(question.seeds):
+        raise PresetError(f"{where}.{problem}")
     if len(set(question.seeds)) < len(question.seeds):
         raise PresetError(f"{where}.seeds: a seed stands twice.")
-    combinations = math.prod(map(len, question.grid.values()))
-    if len(question.networks) * max(1, len(seeds)) * combinations > MAX_RUNS:
-        raise PresetError(f"{where}: more than {MAX_RUNS:,} runs.")
+    combinations = len(question.networks) * math.prod(map(len, question.grid.values()))
+    if question.finalists and (problem := limits.rule_problem(question.finalists, combinations)):
+        raise PresetError(f"{where}.finalists.{problem}")
 
 
-def _check_network(network: Network, where: str) -> None:
-    if any(not 1 <= units <= 65_536 for units in network.hidden):
-        raise PresetError(f"{where}.hidden: each layer has 1 to 65,536 units.")
-    if len(network.hidden) + len(network.convolutions) > 64:
-        raise PresetError(f"{where}: at most 64 layers.")
-    if not network.hidden and not network.convolutions and network.activation != "linear":
-        raise PresetError(f"{where}.activation: a network without hidden layers has none; leave it out.")
-    if not 0 <= network.dropout < 1:
-        raise PresetError(f"{where}.dropout: from 0 to below 1.")
-    for index, layer in enumerate(network.convolutions):
-        inside = f"{where}.convolutions[{index}]"
-        numbers = (layer.filters, layer.kernel_size, layer.strides, layer.pool)
-        if any(not 1 <= number <= 4_096 for number in numbers):
-            raise PresetError(f"{inside}: filters, kernel_size, strides and pool are 1 to 4,096.")
-
-
-def _check_training(training: Training, where: str) -> None:
-    if not 1 <= training.epochs <= 100_000:
-        raise PresetError(f"{where}.training.epochs: 1 to 100,000.")
-    if not 1 <= training.batch_size <= 65_536:
-        raise PresetError(f"{where}.training.batch_size: 1 to 65,536.")
-    if not 0 < training.learning_rate <= 1e3:
-        raise PresetError(f"{where}.training.learning_rate: above 0, at most 1000.")
-    if not 0 <= training.validation_split < 1:
-        raise PresetError(f"{where}.training.validation_split: from 0 to below 1.")
+def _runs_of(question: Question) -> int:
+    seeds = len(question.seeds) + (len(question.finalists.seeds) if question.finalists else 0)
+    return len(question.networks) * max(1, seeds) * math.prod(map(len, question.grid.values()))
 
 
 def _explained(error: msgspec.ValidationError) -> str:

@@ -209,8 +209,12 @@ HOSTILE: dict[str, Callable[[], dict[str, Any]]] = {
     "it is cut off or too long": lambda: {"images": b"\x93NUMPY\x02\x00\x00\x00\x00\x06" + b" " * 10**8},
     "declares 1,000,000 images": lambda: {"images": member((1, 1, 1, 10**6), bytes(10**6))},
     "images of different sizes": lambda: {
-        "images": member((90, 90, 3, 4_000), bytes(97_200_000)),
-        "labels": member((4_000,), bytes(range(10)) * 400),
+        "images": member((90, 90, 3, 600), bytes(14_580_000)),
+        "labels": member((600,), bytes(range(10)) * 60),
+    },
+    "unpacks to more than 100 times its size": lambda: {
+        "images": member((32, 32, 3, 30_000), bytes(92_160_000)),
+        "labels": member((30_000,), bytes(range(10)) * 3_000),
     },
     "thousands of members": lambda: {"images": member((32, 32, 3, 20)), "extra": 60_000},
 }

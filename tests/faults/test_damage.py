@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import doctor, journal
+from engine import doctor
 from engine import protocol as p
 from tests.bridge import Bridge
 from tests.scenes import BOOK
@@ -140,26 +140,3 @@ def test_a_repair_waits_for_the_host_to_end(copied: Path):
         with pytest.raises(BlockingIOError):
             doctor.repair(copied, list(doctor.examine(copied)))
         bridge.end()
-
-
-def test_a_journal_cut_at_every_byte_keeps_every_whole_line(tmp_path: Path):
-    path = tmp_path / "journal.jsonl"
-    events = [
-        p.RunStarted(group="g", runs=("a",), specs=(), worker="wörker ✓", device="cpu"),
-        *(p.EpochEnded(group="ü", runs=("a",), epoch=epoch, loss=(1.0,), accuracy=(0.5,), test_loss=(None,),
-                       test_accuracy=(0.4,), seconds=1.0, images_per_second=1.0) for epoch in (1, 2)),
-    ]  # fmt: skip
-    writer = journal.Journal(path)
-    for event in events:
-        writer.append(event)
-    writer.close()
-    content = path.read_bytes()
-    ends = [index + 1 for index, byte in enumerate(content) if byte == ord("\n")]
-    for length in range(len(content) + 1):
-        path.write_bytes(content[:length])
-        read = journal.read(path)
-        assert list(read.events) == events[: sum(end <= length for end in ends)]
-        again = journal.Journal(path)
-        again.append(events[0])
-        again.close()
-        assert journal.read(path).events[-1] == events[0], "what is appended to a torn journal is read"

@@ -1,6 +1,6 @@
 """Draws the README's pictures from recorded events: `make pictures`.
 
-`recorded.jsonl.gz` is what `svhn-tui run all --epochs 20 --seeds 5 --json` printed on demo data, without `Timed`, and
+`recorded.jsonl.gz` is what `svhn-tui run all --epochs 20 --seeds 5 --json` printed on demo data, with one `Timed`, and
 three looks at the data and at runs.
 """
 

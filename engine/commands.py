@@ -95,7 +95,7 @@ class Commands:
             case p.Shutdown():
                 await self._leave("Asked to end; what was training goes on at the next start.")
                 return
-        self._publish(p.QueueChanged(places=queue.places()))
+        self._records.is_changed = True
         dispatch.advance()
 
     async def _open_data(self, command: p.OpenData) -> None:
@@ -113,7 +113,7 @@ class Commands:
         finally:
             self._opening -= 1
         self._records.use(data)
-        self._queue.data[data.fingerprint] = data
+        self._queue.open(data)
         self._publish(p.DataOpened(data=data, request=command.request))
 
     def _submit(self, command: p.Submit) -> None:
@@ -126,8 +126,7 @@ class Commands:
         for old in queue.supersede(sweep):
             self._workspace.remove_sweep(old)
         queue.let_wait(sweep)
-        lacking = tuple(spec.run_id for spec in queue.want(sweep))
-        self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking, request=command.request))
+        self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep), request=command.request))
 
     def _set_fleet(self, command: p.SetFleet) -> None:
         fleets.check(command.fleet)
@@ -186,8 +185,7 @@ class Commands:
             if any(plan.is_other_choice(sweep, here) for here in queue.sweeps.values()):
                 continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
-            lacking = tuple(spec.run_id for spec in queue.want(sweep))
-            self._publish(p.SweepSubmitted(sweep=sweep, missing=lacking))
+            self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep)))
         finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 

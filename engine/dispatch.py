@@ -55,10 +55,10 @@ class Dispatch:
 
     def advance(self) -> None:
         """Give free workers what is next."""
-        while not self._is_leaving and (ready := self._queue.ready()):
+        while not self._is_leaving and (head := self._queue.places.head):
             busy = {slot for slot, worker in self._workers.items() if worker.training}
-            shape = self._queue.data[ready[0].spec.data].input_shape
-            found = next_group(ready, self._machine, shape, busy, self._queue.setbacks.lanes)
+            shape = self._queue.data[head.spec.data].input_shape
+            found = next_group(self._queue.places, self._machine, shape, busy, self._queue.setbacks.lanes)
             if found is None:
                 return
             slot, places = found
@@ -112,7 +112,6 @@ class Dispatch:
             else:
                 self._queue.put_back(spec)
                 self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
-        self._publish(p.QueueChanged(places=self._queue.places()), None)
         self.advance()
 
     def _set_back(self, worker: Worker, spec: RunSpec, death: Death) -> p.RunFailed | p.RunInterrupted:
@@ -144,7 +143,6 @@ class Dispatch:
             self._queue.put_back(spec)  # it may have been resumed, or asked for again, before it was let go
         worker.training.discard(run_id)
         self._pass_on(event, line)
-        self._publish(p.QueueChanged(places=self._queue.places()), None)
         self.advance()
 
     def _pass_on(self, event: p.AnyEvent, line: bytes | None = None) -> None:

@@ -55,13 +55,12 @@ class Host:
         self._workspace = workspace
         self._clients: set[Client] = set()
         self._records = Records(workspace, self._publish)
-        self._queue = Queue()
+        kept = self._records.kept
+        results, data = self._records.results(), self._records.trainable()
+        self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held)
+        self._queue.times = Measured(kept.times)
         self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        kept = self._records.kept
-        self._queue.data = self._records.trainable()
-        self._queue.times, self._queue.held = Measured(kept.times), dict(kept.order.held)
-        self._queue.results = self._records.results()
         self._dispatch.fleet = kept.fleet
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
@@ -115,7 +114,7 @@ class Host:
         yield p.RunsRead(notes=tuple(self._records.notes.values()))
         for sweep in queue.sweeps.values():
             yield p.SweepSubmitted(sweep=sweep, missing=())
-        yield p.QueueChanged(places=queue.places())
+        yield from queue.told()
         yield p.FleetChanged(fleet=self._dispatch.fleet)
         yield from self._dispatch.workers()
         for run_id, started in queue.started.items():
@@ -140,15 +139,16 @@ class Host:
                 if not (self._workspace.run_folder(event.result.run_id) / "result.json").exists():
                     return  # deleted in this very moment
                 self._records.add([event.result])
-            case p.QueueChanged() | p.RunFailed() | p.RunPaused() | p.RunInterrupted():
+            case p.RunFailed() | p.RunPaused() | p.RunInterrupted():
                 self._records.is_changed = True
-            case p.EpochEnded():
+            case p.EpochEnded() | p.RunsUnqueued():
                 self._records.has_progressed = True
             case _:
                 pass
-        text = line or p.encode(event)
-        for client in self._clients:
-            client.tell(text)
+        if self._clients:
+            text = line or p.encode(event)
+            for client in self._clients:
+                client.tell(text)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 

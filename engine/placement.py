@@ -5,10 +5,11 @@ on a core of its own; a large one is bound by memory and takes all cores. On GPU
 lanes of one group.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from engine.places import Places
 from engine.protocol import Place
 from engine.spec import Configuration, trainable_parameters
 
@@ -83,7 +84,7 @@ def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int
 
 
 def next_group(
-    queue: Sequence[Place],
+    queue: Places,
     machine: Machine,
     input_shape: tuple[int, int, int],
     busy: Collection[Slot],
@@ -94,16 +95,14 @@ def next_group(
     The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
     `fitting` says how many runs of a configuration fit side by side, where that is less than the machine's lanes.
     """
-    waiting = [place for place in queue if not place.paused]
-    if not waiting:
+    head = queue.head
+    if head is None:
         return None
-    head = waiting[0]
     configuration = head.spec.configuration
     used = {core for slot in busy for core in slot.cores}
     for slot in slots(configuration, machine, input_shape):
         if slot in busy or used & set(slot.cores):
             continue
         lanes = min(machine.lanes, fitting.get(configuration, machine.lanes)) if slot.gpu is not None else 1
-        alike = [place for place in waiting if place.spec.configuration == configuration]
-        return slot, tuple(alike[:lanes])
+        return slot, queue.alike(head, lanes)
     return None

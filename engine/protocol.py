@@ -144,7 +144,6 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     spec: RunSpec
     sweep_id: str
     title: str
-    forecast_seconds: Number = None
     paused: bool = False
 
 
@@ -388,16 +387,27 @@ class SweepSubmitted(Event, frozen=True, kw_only=True):
     request: str = ""
 
 
-class QueueChanged(Event, frozen=True, kw_only=True):
-    """The whole queue, next run first; running runs are not in it."""
+class RunsQueued(Event, frozen=True, kw_only=True):
+    """These runs joined the queue, some hundred at a time: at its end, or so that the first of them has this place.
+
+    The queue is told by what changes in it, and never as a whole: with 100,000 runs it is 25 MB long.
+    """
 
     places: tuple[Place, ...]
+    place: int | None = None
 
 
-class RunQueued(Event, frozen=True, kw_only=True):
-    """A run joined the end of the queue."""
+class RunsUnqueued(Event, frozen=True, kw_only=True):
+    """These runs left the queue: a worker was given them, they are to move, or they are not wanted any more."""
 
-    place: Place
+    runs: tuple[str, ...]
+
+
+class RunsHeld(Event, frozen=True, kw_only=True):
+    """These runs keep their place in the queue, and are held there, or no longer."""
+
+    runs: tuple[str, ...]
+    paused: bool
 
 
 class FleetChanged(Event, frozen=True, kw_only=True):
@@ -620,8 +630,9 @@ AnyEvent = (
     | CaughtUp
     | DataOpened
     | SweepSubmitted
-    | QueueChanged
-    | RunQueued
+    | RunsQueued
+    | RunsUnqueued
+    | RunsHeld
     | FleetChanged
     | WorkerChanged
     | RunStarted

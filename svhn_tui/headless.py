@@ -91,8 +91,7 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         answer = await session.until(answers_to(request))
         if isinstance(answer, p.Refused):
             return answer.reason
-    if _unfinished(session.state, asked):
-        await session.until(lambda state, event: not _unfinished(state, asked))
+    await _until_trained(session, asked)
     failed = [(spec, session.state.live[spec.run_id]) for spec in missing(session.state, asked)]
     return "; ".join(f"{spec.configuration.label}, seed {spec.seed}: {live.reason}" for spec, live in failed)
 
@@ -102,10 +101,31 @@ def missing(state: State, sweeps: Sequence[Sweep]) -> list[RunSpec]:
     return [spec for sweep in sweeps for spec in plan.missing(sweep, state.accuracies)]
 
 
-def _unfinished(state: State, sweeps: Sequence[Sweep]) -> bool:
-    """Say whether a run is still to come; one that failed is not waited for."""
+async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> None:
+    """Wait until no run of these sweeps is still to come. The sweeps are gone through again only when that seems so:
+    a next stage may be known then, or a run that failed be resumed."""
+    waited = _unfinished(session.state, sweeps)
+
+    def are_trained(state: State, event: p.AnyEvent) -> bool:
+        match event:
+            case p.RunFinished():
+                waited.discard(event.result.run_id)
+            case p.RunFailed():
+                waited.discard(event.run_id)
+            case _:
+                pass
+        if not waited:
+            waited.update(_unfinished(state, sweeps))
+        return not waited
+
+    if waited:
+        await session.until(are_trained)
+
+
+def _unfinished(state: State, sweeps: Sequence[Sweep]) -> set[str]:
+    """Return the runs that are still to come; one that failed is not waited for."""
     ended = {run_id for run_id, live in state.live.items() if live.status == "failed"}
-    return any(spec.run_id not in ended for spec in missing(state, sweeps))
+    return {run_id for spec in missing(state, sweeps) if (run_id := spec.run_id) not in ended}
 
 
 async def _interrupt(session: Session, training: asyncio.Task[str], choice: str | None) -> int:

@@ -14,6 +14,8 @@ from svhn_tui.state import Live, State
 
 LINE_SECONDS = 10.0
 """A plain log says how a run goes at most this often."""
+LEFT_SECONDS = 0.5
+"""And how much is left."""
 
 
 class Reporter(Protocol):
@@ -56,6 +58,7 @@ class PlainLines:
 
     def __init__(self) -> None:
         self._told_at: dict[str, float] = {}
+        self._left_at = 0.0
 
     def told(self, event: p.AnyEvent, state: State) -> None:
         """Print what a log should hold."""
@@ -70,10 +73,17 @@ class PlainLines:
                 result = event.result
                 name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
                 accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
-                self.say(f"{name}: done in {took}, test accuracy {accuracy}{left_text(state)}")
+                self.say(f"{name}: done in {took}, test accuracy {accuracy}{self._left(state)}")
             case _:
                 if sentence := trouble(event):
                     self.say(sentence)
+
+    def _left(self, state: State) -> str:
+        """Say what is left; the whole queue is gone through for that, so not for every run of a fast sweep."""
+        if time.monotonic() - self._left_at < LEFT_SECONDS:
+            return ""
+        self._left_at = time.monotonic()
+        return left_text(state)
 
     def _epoch(self, run_id: str, live: Live | None) -> None:
         if live is None or time.monotonic() - self._told_at.get(run_id, 0) < LINE_SECONDS:
@@ -153,7 +163,7 @@ def left_text(state: State) -> str:
     waiting = [place for place in state.queue if not place.paused]
     if not waiting and not state.running:
         return ""
-    seconds = sum(place.forecast_seconds or 0 for place in waiting)
+    seconds = state.seconds_waiting
     seconds += max((live.seconds_left or 0 for live in state.running.values()), default=0)
     return f"; {len(waiting) + len(state.running)} to go, about {words.duration(seconds)}"
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from engine import protocol as p
 from svhn_tui import answers as answering
+from svhn_tui.edits import Edits
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.presets import Presets
 from svhn_tui.state import State, apply
 
 
 class Session:
-    """A connection to the workspace's host, and the state folded from its events."""
+    """A connection to the workspace's host, and the state folded from its events. A state that is kept may change."""
 
     def __init__(self, link: Link, told: Callable[[p.AnyEvent, State], None] = lambda event, state: None) -> None:
         self.state = State()
@@ -37,8 +38,9 @@ class Session:
 
     async def _each(self) -> AsyncIterator[p.AnyEvent]:
         async for batch in self._link.events():
+            edits = Edits()
             for event in batch:
-                self.state = apply(self.state, event)
+                self.state = apply(self.state, event, edits)
                 self._told(event, self.state)
                 yield event
 

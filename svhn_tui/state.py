@@ -1,9 +1,11 @@
 """What the screen and the command line know: a pure fold of the engine's events into frozen values."""
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cached_property, reduce
-from typing import TypeVar, assert_never
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from typing import assert_never
 
 import msgspec
 
@@ -11,6 +13,7 @@ from engine import protocol as p
 from engine.forecast import Forecast
 from engine.plan import Sweep, is_other_choice
 from engine.spec import RunSpec
+from svhn_tui.edits import Edits
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -66,7 +69,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     results: Results = msgspec.field(default_factory=Results)
     notes: Mapping[str, p.Note] = {}
     live: Mapping[str, Live] = {}
-    queue: tuple[p.Place, ...] = ()
+    places: Mapping[str, p.Place] = {}
+    """The queue by run_id, next run first."""
     histories: Mapping[str, p.History] = {}
     """Of finished runs, as far as they were asked for."""
     damaged_lines: Mapping[str, int] = {}
@@ -95,10 +99,22 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return {run_id: live for run_id, live in self.live.items() if live.status == "running"}
 
     @property
+    def queue(self) -> tuple[p.Place, ...]:
+        """What waits, next run first."""
+        return tuple(self.places.values())
+
+    @property
     def forecast(self) -> Forecast | None:
         """How long runs on the data in use will take."""
         data = self.data
         return Forecast(self.times, data.train_images, data.input_shape) if data else None
+
+    @property
+    def seconds_waiting(self) -> float:
+        """Forecast for all that waits and is not paused; 0 while no data is open."""
+        forecast = self.forecast
+        counts = Counter(place.spec.configuration for place in self.places.values() if not place.paused)
+        return sum(count * forecast.run_seconds(some) for some, count in counts.items()) if forecast else 0.0
 
     def as_chosen(self, sweep: Sweep) -> Sweep:
         """Return the sweep with the finalists that were chosen by hand, where that was done."""
@@ -110,13 +126,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return live.history if live else self.histories.get(run_id, p.History())
 
 
-V = TypeVar("V")
 NOTICES_KEPT = 50
+HISTORIES_KEPT = 2_000
+"""Curves of runs that finished while we looked on; those of others are asked for when they are wanted."""
 
 
-def apply(state: State, event: p.AnyEvent) -> State:
-    """Return the state after the event."""
-    change = msgspec.structs.replace
+def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
+    """Return the state after the event. With the `edits` of a batch, only the last state of it stays what it is."""
+    change, edits = msgspec.structs.replace, edits or Edits()
+    more, less = edits.more, edits.less
     match event:
         case p.Attached():  # everything is told anew; histories of finished runs stay true
             return State(
@@ -130,62 +148,67 @@ def apply(state: State, event: p.AnyEvent) -> State:
                 notices=state.notices,
             )
         case p.RunsRead():
-            results = Results(state.results) if event.results else state.results
-            results.update((result.run_id, result) for result in event.results)
-            return change(state, results=results, notes={**state.notes, **{note.run_id: note for note in event.notes}})
+            return change(
+                state,
+                results=more(state.results, {result.run_id: result for result in event.results}),
+                notes=more(state.notes, {note.run_id: note for note in event.notes}),
+            )
         case p.CaughtUp():
             return change(state, caught_up=True)
         case p.DataOpened():
-            return change(state, data=event.data, inspected=_without(state.inspected, ""))
+            return change(state, data=event.data, inspected=less(state.inspected, ""))
         case p.SweepSubmitted():
             kept = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
             return change(state, sweeps={**kept, event.sweep.sweep_id: event.sweep})
-        case p.QueueChanged():
-            return change(state, queue=event.places)
-        case p.RunQueued():
-            waiting = tuple(place for place in state.queue if place.run_id != event.place.run_id)
-            return change(state, queue=(*waiting, event.place))
+        case p.RunsQueued():
+            return change(state, places=_queued(state.places, event, edits))
+        case p.RunsUnqueued():
+            return change(state, places=less(state.places, *event.runs))
+        case p.RunsHeld():
+            held = {run_id: change(place, paused=event.paused)
+                    for run_id in event.runs if (place := state.places.get(run_id))}  # fmt: skip
+            return change(state, places=more(state.places, held))
         case p.FleetChanged():
             return change(state, fleet=event.fleet)
         case p.WorkerChanged():
-            return change(state, workers={**state.workers, event.worker: event})
+            return change(state, workers=more(state.workers, {event.worker: event}))
         case p.RunStarted():
-            return _started(state, event)
+            return _started(state, event, edits)
         case p.EpochEnded():
-            return _epoch_ended(state, event)
+            return _epoch_ended(state, event, edits)
         case p.CheckpointSaved():
             return state
         case p.HostEnded():
             return change(state, connected=False)
         case p.RunFinished():
-            return _finished(state, event.result)
+            return _finished(state, event.result, edits)
         case p.RunFailed():
-            return _stopped(state, event.run_id, "failed", event.reason)
+            return _stopped(state, event.run_id, edits, "failed", event.reason)
         case p.RunInterrupted():
-            return _stopped(state, event.run_id, "interrupted", event.reason)
+            return _stopped(state, event.run_id, edits, "interrupted", event.reason)
         case p.RunPaused():
-            return _stopped(state, event.run_id, "paused")
+            return _stopped(state, event.run_id, edits, "paused")
         case p.RunDeleted():
             return change(
                 state,
-                results=Results(_without(state.results, event.run_id)),
-                live=_without(state.live, event.run_id),
-                notes=_without(state.notes, event.run_id),
-                queue=tuple(place for place in state.queue if place.run_id != event.run_id),
+                results=less(state.results, event.run_id),
+                live=less(state.live, event.run_id),
+                notes=less(state.notes, event.run_id),
+                places=less(state.places, event.run_id),
             )
         case p.NoteChanged():
-            return change(state, notes={**state.notes, event.note.run_id: event.note})
+            return change(state, notes=more(state.notes, {event.note.run_id: event.note}))
         case p.ChoiceChanged():
-            others = _without(state.choices, event.question)
-            return change(state, choices={**others, event.question: event.run_id} if event.run_id else others)
+            others = less(state.choices, event.question)
+            return change(state, choices=more(others, {event.question: event.run_id} if event.run_id else {}))
         case p.Judged():
-            return change(state, statements={**state.statements, event.question: event.statements})
+            return change(state, statements=more(state.statements, {event.question: event.statements}))
         case p.HistoryRead():
-            return _history_read(state, event)
+            return _history_read(state, event, edits)
         case p.FilesChecked():
-            return change(state, files={**state.files, **event.found})
+            return change(state, files=more(state.files, event.found))
         case p.Inspected():
-            return change(state, inspected={**state.inspected, event.run_id: event})
+            return change(state, inspected=more(state.inspected, {event.run_id: event}))
         case p.TrashRead():
             return state  # shown at once, not kept
         case p.Imported():
@@ -201,21 +224,33 @@ def apply(state: State, event: p.AnyEvent) -> State:
     assert_never(event)
 
 
-def fold(events: tuple[p.AnyEvent, ...], state: State | None = None) -> State:
+def fold(events: Iterable[p.AnyEvent], state: State | None = None) -> State:
     """Return the state after all of the events."""
-    return reduce(apply, events, state or State())
+    state, edits = state or State(), Edits()
+    for event in events:
+        state = apply(state, event, edits)
+    return state
 
 
-def _started(state: State, event: p.RunStarted) -> State:
+def _queued(places: Mapping[str, p.Place], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.Place]:
+    new = {place.run_id: place for place in event.places}
+    others = edits.less(places, *new)
+    if event.place is None or event.place >= len(others):
+        return edits.more(others, new)
+    behind = dict(islice(others.items(), event.place, None))
+    return edits.more(edits.more(edits.less(others, *behind), new), behind)
+
+
+def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
     begun = {}
     for run_id, spec in zip(event.runs, event.specs, strict=True):
         known = cut(state.history(run_id), event.epoch)
         begun[run_id] = Live(spec, "running", event.group, event.worker, event.device, known)
-    queue = tuple(place for place in state.queue if place.run_id not in begun)
-    return msgspec.structs.replace(state, live={**state.live, **begun}, queue=queue)
+    live, places = edits.more(state.live, begun), edits.less(state.places, *begun)
+    return msgspec.structs.replace(state, live=live, places=places)
 
 
-def _epoch_ended(state: State, event: p.EpochEnded) -> State:
+def _epoch_ended(state: State, event: p.EpochEnded, edits: Edits) -> State:
     after = {}
     for lane, run_id in enumerate(event.runs):
         live = state.live.get(run_id)
@@ -227,40 +262,43 @@ def _epoch_ended(state: State, event: p.EpochEnded) -> State:
         after[run_id] = msgspec.structs.replace(
             live, status="running", history=history, images_per_second=event.images_per_second
         )
-    return msgspec.structs.replace(state, live={**state.live, **after})
+    return msgspec.structs.replace(state, live=edits.more(state.live, after))
 
 
-def _finished(state: State, result: p.RunResult) -> State:
-    history = state.history(result.run_id)
-    histories = {**state.histories, result.run_id: history} if history.epochs else state.histories
+def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
+    run_id = result.run_id
+    history, histories = state.history(run_id), state.histories
+    if history.epochs:
+        histories = edits.more(histories, {run_id: history})
+        histories = edits.less(histories, *islice(histories, max(0, len(histories) - HISTORIES_KEPT)))
     return msgspec.structs.replace(
         state,
-        results=Results({**state.results, result.run_id: result}),
+        results=edits.more(state.results, {run_id: result}),
         histories=histories,
-        live=_without(state.live, result.run_id),
-        queue=tuple(place for place in state.queue if place.run_id != result.run_id),
+        live=edits.less(state.live, run_id),
+        places=edits.less(state.places, run_id),
     )
 
 
-def _stopped(state: State, run_id: str, status: str, reason: str = "") -> State:
+def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str = "") -> State:
     live = state.live.get(run_id)
     if live is None:
-        place = next((place for place in state.queue if place.run_id == run_id), None)
+        place = state.places.get(run_id)
         if place is None:
             return state
         live = Live(place.spec)
     stopped = msgspec.structs.replace(live, status=status, reason=reason)
-    return msgspec.structs.replace(state, live={**state.live, run_id: stopped})
+    return msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
 
 
-def _history_read(state: State, event: p.HistoryRead) -> State:
-    damaged = {**state.damaged_lines, event.run_id: event.damaged_lines} if event.damaged_lines else state.damaged_lines
-    live = state.live.get(event.run_id)
+def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
+    lines, live = {event.run_id: event.damaged_lines}, state.live.get(event.run_id)
+    damaged = edits.more(state.damaged_lines, lines if event.damaged_lines else {})
     if live is None:
-        histories = {**state.histories, event.run_id: event.history}
+        histories = edits.more(state.histories, {event.run_id: event.history})
         return msgspec.structs.replace(state, histories=histories, damaged_lines=damaged)
-    read = msgspec.structs.replace(live, history=event.history)
-    return msgspec.structs.replace(state, live={**state.live, event.run_id: read}, damaged_lines=damaged)
+    read = {event.run_id: msgspec.structs.replace(live, history=event.history)}
+    return msgspec.structs.replace(state, live=edits.more(state.live, read), damaged_lines=damaged)
 
 
 def cut(history: p.History, epochs: int) -> p.History:
@@ -275,7 +313,3 @@ def cut(history: p.History, epochs: int) -> p.History:
         history.test_accuracy[:epochs] + gap,
         history.seconds[:epochs] + (math.nan,) * len(gap),
     )
-
-
-def _without(mapping: Mapping[str, V], key: str) -> dict[str, V]:
-    return {name: value for name, value in mapping.items() if name != key}

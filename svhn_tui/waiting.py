@@ -1,11 +1,13 @@
 """What waits to be trained, in lines as the screen shows them, and what to ask for to change their order. Pure."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import msgspec
 
 from engine import protocol as p
-from engine.spec import Configuration, RunSpec
+from engine.forecast import Forecast
+from engine.spec import Configuration
 from svhn_tui import words
 from svhn_tui.state import Live, State
 
@@ -38,17 +40,11 @@ def groups_of(state: State) -> dict[str, dict[str, Live]]:
 
 def entries_of(state: State) -> tuple[Entry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
-    entries: list[Entry] = []
-    for place in state.queue:
-        status = "paused" if place.paused else "waiting"
-        last = entries[-1] if entries else None
-        if last and (last.title, last.configuration, last.status) == (place.title, place.spec.configuration, status):
-            entries[-1] = _joined(last, place)
-        else:
-            entries.append(_entry(place, status))
-    queued = {place.run_id for place in state.queue}
+    forecast = state.forecast
+    alike = groupby(state.queue, key=lambda place: (place.title, place.spec.configuration, place.paused))
+    entries = [_entry(tuple(places), forecast) for _, places in alike]
     for run_id, live in state.live.items():
-        if live.status in ("failed", "interrupted") and run_id not in queued:
+        if live.status in ("failed", "interrupted") and run_id not in state.places:
             entries.append(
                 Entry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
             )
@@ -77,16 +73,13 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return words.plural(len(ordered), "seed")
 
 
-def _entry(place: p.Place, status: str) -> Entry:
-    spec: RunSpec = place.spec
-    return Entry(place.title, spec.configuration, status, (place.run_id,), (spec.seed,), place.forecast_seconds)
-
-
-def _joined(entry: Entry, place: p.Place) -> Entry:
-    known = [seconds for seconds in (entry.seconds, place.forecast_seconds) if seconds is not None]
-    return msgspec.structs.replace(
-        entry,
-        runs=(*entry.runs, place.run_id),
-        seeds=(*entry.seeds, place.spec.seed),
-        seconds=sum(known) if known else None,
+def _entry(places: Sequence[p.Place], forecast: Forecast | None) -> Entry:
+    first = places[0]
+    return Entry(
+        title=first.title,
+        configuration=first.spec.configuration,
+        status="paused" if first.paused else "waiting",
+        runs=tuple(place.run_id for place in places),
+        seeds=tuple(place.spec.seed for place in places),
+        seconds=len(places) * forecast.run_seconds(first.spec.configuration) if forecast else None,
     )

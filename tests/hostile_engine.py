@@ -51,7 +51,7 @@ def events() -> list[bytes]:
     configurations = BOOK.configurations(BOOK.question("Q7"))
     finished = [result(spec, 0.5) for some in configurations for spec in specs_of(some, 3)]
     finished[0] = msgspec.structs.replace(finished[0], versions={"keras": "3"})
-    training, queue = specs_of(relu(64), 2), waiting("Q9", specs_of(relu(1024), 3), 2.0)
+    training, queue = specs_of(relu(64), 2), waiting("Q9", specs_of(relu(1024), 3))
     runs = tuple(spec.run_id for spec in training)
     lanes = (0.5, 0.4)
     ended = p.EpochEnded(group="g", runs=runs, epoch=1, loss=lanes, accuracy=lanes, test_loss=lanes,
@@ -64,7 +64,7 @@ def events() -> list[bytes]:
         p.Attached(workspace="w", host_pid=1, versions={"a": "b"}, data=DATA, statements=names),
         p.RunsRead(results=tuple(finished), notes=tuple(p.Note(run.run_id, "a note", ("tag",)) for run in finished)),
         p.SweepSubmitted(sweep=sweep, missing=()),
-        p.QueueChanged(places=(*queue, *waiting("Q7", (failed,), 1.0))),
+        p.RunsQueued(places=(*queue, *waiting("Q7", (failed,)))),
         p.WorkerChanged(worker="w0", state="training", device="gpu0", text="trains"),
         p.RunStarted(group="g", runs=runs, specs=training, worker="w0", device="gpu0"),
         ended,

@@ -109,8 +109,8 @@ def group_of(name: str, specs: tuple[RunSpec, ...], epochs: int, top: float) -> 
     return (began, *read, ended)
 
 
-def waiting(title: str, specs: tuple[RunSpec, ...], seconds: float, *, paused: bool = False) -> tuple[p.Place, ...]:
-    return tuple(p.Place(spec.run_id, spec, f"sweep {title}", title, seconds, paused) for spec in specs)
+def waiting(title: str, specs: tuple[RunSpec, ...], *, paused: bool = False) -> tuple[p.Place, ...]:
+    return tuple(p.Place(spec.run_id, spec, f"sweep {title}", title, paused) for spec in specs)
 
 
 GPU = p.DeviceSample("gpu0", 0.93, 11_200_000_000, 80_000_000_000, 64, 310)
@@ -118,12 +118,13 @@ GPU = p.DeviceSample("gpu0", 0.93, 11_200_000_000, 80_000_000_000, 64, 310)
 
 def training() -> State:
     """Ten seeds of one configuration in training, two more configurations waiting."""
-    places = waiting("Q9", specs_of(relu(64), 10), 2.2) + waiting("Q9", specs_of(relu(1024), 10), 6.5)
+    places = waiting("Q9", specs_of(relu(64), 10)) + waiting("Q9", specs_of(relu(1024), 10))
     return fold(
         (
             *attached(),
             *group_of("g0", specs_of(relu(256), 10), 70, 0.57),
-            p.QueueChanged(places=places),
+            p.RunsQueued(places=places),
+            p.Timed(times=(p.EpochTime(relu(64), 50_000, 0.012), p.EpochTime(relu(1024), 50_000, 0.055))),
             p.DeviceSampled(samples=(GPU,), at=1.0),
         )
     )

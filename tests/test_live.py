@@ -138,12 +138,15 @@ async def test_any_size_and_any_key_leaves_it_standing():
 
 def test_neighbours_in_the_queue_are_one_line_and_move_as_one():
     a, b = specs_of(relu(64), 3), specs_of(relu(1024), 2)
-    places = waiting("Q9", a, 2.0) + waiting("Q9", b, 6.0, paused=True)
-    entries = entries_of(fold((p.QueueChanged(places=places),)))
+    places = waiting("Q9", a) + waiting("Q9", b, paused=True)
+    times = (p.EpochTime(relu(64), 50_000, 0.01), p.EpochTime(relu(1024), 50_000, 0.05))
+    state = fold((*attached(), p.RunsQueued(places=places), p.Timed(times=times)))
+    entries = entries_of(state)
     assert [(entry.status, entry.seeds, entry.seconds) for entry in entries] == [
-        ("waiting", (0, 1, 2), 6.0),
-        ("paused", (0, 1), 12.0),
+        ("waiting", (0, 1, 2), 3 * (1 + 100 * 0.01)),
+        ("paused", (0, 1), 2 * (1 + 100 * 0.05)),
     ]
+    assert state.seconds_waiting == entries[0].seconds, "what is paused is not waited for"
     assert moved(entries, 0, 1) == p.Reprioritise(runs=entries[0].runs, place=2)
     assert moved(entries, 1, -1) == p.Reprioritise(runs=entries[1].runs, place=0)
     assert moved(entries, 0, -1) is None and moved(entries, 1, 1) is None and moved((), 0, 1) is None

@@ -6,6 +6,7 @@ from engine import forecast
 from engine import protocol as p
 from engine.forecast import Forecast, Measured
 from engine.placement import Machine, Slot, next_group
+from engine.places import Places
 from engine.spec import Configuration, Network, RunSpec, Training
 
 SHAPE = (3, 32, 32)
@@ -23,7 +24,7 @@ def spread(queue: list[p.Place], machine: Machine) -> list[tuple[str, int]]:
     """Start groups until the head of the queue has to wait; return each slot's name and number of lanes."""
     busy: list[Slot] = []
     found = []
-    while group := next_group(queue, machine, SHAPE, busy):
+    while group := next_group(Places(queue), machine, SHAPE, busy):
         slot, chosen = group
         busy.append(slot)
         found.append((slot.name, len(chosen)))

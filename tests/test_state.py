@@ -1,8 +1,11 @@
 """The fold of events: what the screen knows is what was told, in whatever order things die and come back."""
 
+import msgspec
+
 from engine import protocol as p
 from engine.plan import Sweep
 from engine.spec import Configuration, Network, RunSpec
+from svhn_tui.edits import Edits
 from svhn_tui.state import State, apply, cut, fold
 
 SPEC = RunSpec(Configuration(Network((256,), "relu")), 0, "data")
@@ -76,7 +79,7 @@ def test_epochs_that_were_missed_are_gaps():
 
 
 def test_a_run_moves_from_the_queue_through_training_to_the_results():
-    state = fold((p.RunQueued(place=place(SPEC)), p.RunQueued(place=place(OTHER))))
+    state = fold((p.RunsQueued(places=(place(SPEC), place(OTHER))),))
     assert [waiting.run_id for waiting in state.queue] == [SPEC.run_id, OTHER.run_id]
     state = fold((started(SPEC), ended(1, 3.0)), state)
     assert [waiting.run_id for waiting in state.queue] == [OTHER.run_id]
@@ -120,7 +123,9 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
     sweep = Sweep("Q7", "data", (SPEC.configuration,), (0, 1))
     events: tuple[p.AnyEvent, ...] = (
         p.SweepSubmitted(sweep=sweep, missing=(SPEC.run_id,)),
-        p.QueueChanged(places=(place(SPEC),)),
+        p.RunsQueued(places=(place(SPEC), place(OTHER)), place=0),
+        p.RunsHeld(runs=(SPEC.run_id,), paused=True),
+        p.RunsUnqueued(runs=(OTHER.run_id,)),
         p.WorkerChanged(worker="w0", state="ready"),
         p.CheckpointSaved(runs=(SPEC.run_id,), epoch=10),
         p.RunPaused(run_id=SPEC.run_id, epoch=3),
@@ -139,6 +144,7 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
     assert state.live[SPEC.run_id].status == "paused"
     assert state.choices == {"Q2": SPEC.run_id}
     assert state.damaged_lines == {OTHER.run_id: 2}
+    assert state.queue == (msgspec.structs.replace(place(SPEC), paused=True),)
     assert state.caught_up
     assert not state.connected
 
@@ -158,3 +164,14 @@ def test_a_recorded_assignment_folds_to_its_finished_runs():
     assert not state.running and not state.queue
     assert all(state.history(run_id).epochs == 20 for run_id in state.results)
     assert midway(events).running
+
+
+def test_what_is_worked_out_in_the_middle_of_a_batch_follows_what_comes_next():
+    edits = Edits()
+    state = apply(State(), p.RunFinished(result=result_of(SPEC)), edits)
+    assert set(state.accuracies) == {SPEC.run_id}
+    state = apply(state, p.RunFinished(result=result_of(OTHER)), edits)
+    assert set(state.accuracies) == {SPEC.run_id, OTHER.run_id}
+    kept, known = state, dict(state.results)
+    assert not fold((p.RunDeleted(run_id=SPEC.run_id), p.RunDeleted(run_id=OTHER.run_id)), kept).results
+    assert kept.results == known, "a state that was handed out stays what it is"

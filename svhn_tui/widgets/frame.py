@@ -57,8 +57,7 @@ class TopBar(Sheet):
         elif state.running:
             training = words.plural(len(state.running), "run")
             parts.append((f"training {training}", str(theme.success)))
-            waiting = [place.forecast_seconds for place in state.queue if place.forecast_seconds]
-            left = sum(waiting) + max((live.seconds_left or 0 for live in state.running.values()), default=0)
+            left = state.seconds_waiting + max((live.seconds_left or 0 for live in state.running.values()), default=0)
             parts.append((f"{words.duration(left)} left", str(theme.success)))
         else:
             parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))

@@ -48,12 +48,12 @@ async def outcome(workspace: Path, folder: Path) -> list[p.AnyEvent]:
 
     def publish(event: p.AnyEvent, line: bytes | None = None) -> None:
         told.append(event)
-        if isinstance(event, p.QueueChanged) and queue.is_idle:
+        if isinstance(event, p.RunFinished | p.RunFailed) and queue.is_idle:
             ended.set()
 
-    queue = Queue()
+    queue = Queue(publish)
     dispatch = Dispatch(Workspace(workspace), GPU, queue, publish)
-    queue.data[found.fingerprint] = found
+    queue.open(found)
     queue.want(Sweep("hungry", found.fingerprint, (TINY, HUGE, LAST), (0, 1, 2, 3)))
     dispatch.advance()
     await asyncio.wait_for(ended.wait(), 90)

@@ -1,0 +1,42 @@
+"""Changes to long mappings while many events are folded at once."""
+
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+M = TypeVar("M", bound=Mapping[str, object])
+
+
+class Edits:
+    """Made for one fold. A mapping that was made since it began has been seen by nobody and is changed in place: a
+    thousand events cost one copy of a long mapping instead of a thousand."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, object] = {}
+
+    def more(self, mapping: M, new: Mapping[str, object]) -> M:
+        """Return the mapping with these entries; new names come last."""
+        if not new:
+            return mapping
+        own = self._own(mapping)
+        own.update(new)
+        return cast(M, own)
+
+    def less(self, mapping: M, *keys: str) -> M:
+        """Return the mapping without these entries."""
+        gone = [key for key in keys if key in mapping]
+        if not gone:
+            return mapping
+        own = self._own(mapping)
+        for key in gone:
+            del own[key]
+        return cast(M, own)
+
+    def _own(self, mapping: Mapping[str, object]) -> dict[str, object]:
+        kind = cast(type[dict[str, object]], type(mapping))
+        own = cast(dict[str, object], mapping)
+        if id(mapping) not in self._made:
+            own = kind(mapping)
+            self._made[id(own)] = own  # kept, so that its id stays its own
+        elif kind is not dict:
+            vars(own).clear()  # what was worked out from it is no longer true
+        return own

@@ -275,14 +275,13 @@ class Connection:
                 self._end(event)
 
     def _note_lanes(self, event: p.RunStarted | p.EpochEnded) -> None:
-        columns = [event.specs] if isinstance(event, p.RunStarted) else [getattr(event, name) for name in p.METRICS]
-        if not self._known.issuperset(event.runs) or any(len(column) != len(event.runs) for column in columns):
+        if not self._known.issuperset(event.runs):
             raise FreightError("It tells of runs that it was not sent.")
         for lane, run_id in enumerate(event.runs):
             landing = self._runs.get(run_id)
             if landing is None:
                 continue  # stopped; the other lanes of its group train on
-            if event.epoch > landing.spec.configuration.training.epochs or event.epoch < 0:
+            if event.epoch > landing.spec.configuration.training.epochs:
                 raise FreightError("It tells of epochs that were not asked for.")
             landing.note(p.of_lane(event, lane))
 

@@ -12,6 +12,7 @@ from engine import pointer, run_folder
 from engine import protocol as p
 from engine.files import PRIVATE_FOLDER, write_atomically
 from engine.freight import Arrival, Cargo, FreightError, Part, sha256_of
+from engine.plausible import result_problem
 from engine.spec import RunSpec
 
 Kind = TypeVar("Kind")
@@ -89,6 +90,8 @@ class Landing:
             raise FreightError("A result came without its model.")
         if result.spec != self.spec or result.run_id != self.run_id:
             raise FreightError("A result is another run's.")
+        if problem := result_problem(result):
+            raise FreightError(f"A result is none: {problem}.")
         self._insist(arrival.publish)
         self._arrival = None
         self.note(p.RunFinished(result=result), durable=True)

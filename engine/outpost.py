@@ -29,7 +29,7 @@ from engine.files import make_folder
 from engine.freight import Arrival, Cargo, FreightError
 from engine.launcher import MODULES
 from engine.spec import NUMERICS_VERSION
-from engine.worker import Telling
+from engine.worker import Telling, way_in
 
 LOG_BYTES = 16 * 1024
 
@@ -113,7 +113,7 @@ class Outpost:
     def _obey(self) -> None:
         """Do what the relay says until it is gone."""
         try:
-            for line in sys.stdin.buffer:
+            for line in way_in():
                 signal.alarm(freight.SILENCE_SECONDS)
                 match freight.decode_out(line):
                     case freight.Task() as task:

@@ -9,13 +9,12 @@ import argparse
 import contextlib
 import os
 import signal
-import sys
 import threading
 
 from engine import protocol as p
 from engine.connection import Connection, Ending
 from engine.freight import LIBRARIES
-from engine.worker import Telling
+from engine.worker import Telling, way_in
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0
 """Patience before a lost connection is tried again; it doubles until something useful came."""
@@ -37,7 +36,7 @@ class Relay:
     def obey(self) -> None:
         """Hand on the host's commands until it is gone or wants the worker to leave."""
         with contextlib.suppress(*p.UNREADABLE):  # the host died in the middle of a line
-            for line in sys.stdin.buffer:
+            for line in way_in():
                 self._do(p.decode_worker_command(line))
         self.leave()
 

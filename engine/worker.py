@@ -106,6 +106,11 @@ class Inbox:
                 self._stops.pop(run_id, None)
 
 
+def way_in() -> IO[bytes]:
+    """Return stdin for a thread that reads on to the end; with `sys.stdin` Python would abort when it leaves before."""
+    return open(0, "rb", closefd=False)
+
+
 def serve(name: str, load_trainer: str) -> int:
     """Claim the pipes, load the trainer `module:class`, and train until the pipe ends.
 
@@ -119,7 +124,7 @@ def serve(name: str, load_trainer: str) -> int:
     inbox = Inbox()
     signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=inbox.end, args=(TERMINATED,)).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the command line's to answer
-    threading.Thread(target=inbox.read, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=inbox.read, args=(way_in(),), daemon=True).start()
     from engine.attempt import Attempts
 
     module, _, kind = load_trainer.partition(":")

@@ -1,5 +1,7 @@
 """A worker on another machine: the same files, bit for bit, whatever happens to the connection."""
 
+import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import io
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, Queue
@@ -19,10 +22,14 @@ import psutil
 import pytest
 
 from engine import boxes, data, freight, pointer
+from engine import landing as landing_module
 from engine import protocol as p
 from engine.connection import Connection, Ending
-from engine.freight import Cargo
+from engine.data_cache import DataCache
+from engine.freight import Arrival, Cargo
 from engine.journal import history
+from engine.landing import Landing
+from engine.outpost import Shipments
 from engine.spec import NUMERICS_VERSION, Configuration, Network, RunSpec, Training
 from engine.worker import Telling
 from tests.scenes import DATA, result
@@ -34,11 +41,14 @@ FINISHED = ["journal.jsonl", "model.keras", "result.json", "spec.json"]
 replaced = msgspec.structs.replace
 
 
+OUTPOST = [sys.executable, "-P", "-m", "engine.outpost", "--name", "box"]
+
+
 class Relay:
     """A relay as the host starts it, with the other machine's home in a folder."""
 
     def __init__(self, home: Path, command: list[str] | None = None, *options: str, **environment: str) -> None:
-        there = command or [sys.executable, "-P", "-m", "engine.outpost", "--name", "box"]
+        there = command or OUTPOST
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "engine.relay", "--name", "box", "--node", "boxA", *options, "--", *there],
             stdin=subprocess.PIPE,
@@ -89,7 +99,8 @@ class Relay:
         return [event for event in self.events if isinstance(event, kind)]
 
     def end(self) -> int:
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         return self.process.wait(PATIENCE)
 
 
@@ -171,6 +182,65 @@ def test_a_connection_that_is_cut_costs_what_came_after_the_last_checkpoint(demo
     assert (trained.loss, trained.test_accuracy) == (twin.loss, twin.test_accuracy)
 
 
+FLIP = """
+import pathlib, subprocess, sys, zlib
+done = pathlib.Path(sys.argv[1])
+child = subprocess.Popen(sys.argv[2:], stdout=subprocess.PIPE)
+for line in child.stdout:
+    if b'"kind":"model"' in line and not done.exists():
+        done.touch()
+        text = line[9:-1]
+        at = text.index(b'"content":"') + 100
+        text = text[:at] + (b"A" if text[at:at + 1] != b"A" else b"B") + text[at + 1:]
+        line = b"%08x " % zlib.crc32(text) + text + b"\\n"
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+"""
+"""Changes a byte of the first model that goes through, in a line whose checksum is right."""
+
+
+@pytest.mark.slow
+def test_a_model_that_changed_on_the_way_is_refused_and_fetched_again(demo_folder: Path, tmp_path: Path):
+    there, flip = tmp_path / "there", tmp_path / "flip.py"
+    flip.write_text(FLIP)
+    configuration = Configuration(SMALL.network, Training(epochs=15))
+    wanted = task(there, demo_folder, configuration, [0])
+    folder = there / "runs" / wanted.specs[0].run_id
+    command = [sys.executable, str(flip), str(tmp_path / "done"), *OUTPOST]
+    with Relay(tmp_path / "home", command, SVHN_TUI_CHECKPOINT_SECONDS="0") as relay:
+        relay.until_ready()
+        relay.send(wanted)
+        refused = relay.until_kind(p.RunInterrupted)
+        assert refused.reason == "boxA: A model file does not match its SHA-256."
+        assert not (folder / "result.json").exists()
+        assert not (folder / "model.keras").exists()
+        relay.until_ready()
+        relay.send(wanted)
+        assert relay.until_kind(p.RunStarted).epoch == 10
+        run = relay.until_kind(p.RunFinished).result
+        assert freight.sha256_of(folder / "model.keras") == run.model_sha256
+        worker = next(some for some in psutil.Process(relay.process.pid).children(recursive=True)
+                      if "engine.worker" in some.cmdline())  # fmt: skip
+        worker.kill()
+        assert relay.process.wait(PATIENCE) == 128 + signal.SIGKILL, "a dead worker is the host's to judge"
+
+
+@pytest.mark.slow
+def test_who_is_told_to_leave_sends_the_checkpoint_home_first(demo_folder: Path, tmp_path: Path):
+    wanted = task(tmp_path, demo_folder, Configuration(SMALL.network, Training(epochs=10_000)), [0])
+    folder = tmp_path / "runs" / wanted.specs[0].run_id
+    with Relay(tmp_path / "home") as relay:
+        relay.until_ready()
+        relay.send(wanted)
+        relay.until_kind(p.EpochEnded)
+        relay.process.terminate()
+        let_go = relay.until_kind(p.RunInterrupted)
+        assert relay.until_kind(p.WorkerChanged).state == "ended"
+        assert relay.process.wait(PATIENCE) == 0
+    assert pointer.read(folder).epoch == let_go.epoch > 0
+    assert not list((tmp_path / "home").rglob("runs")), "the outpost took its folder away"
+
+
 def inodes(home: Path) -> list[int]:
     return sorted(path.stat().st_ino for path in home.rglob("data/*.npz"))
 
@@ -234,6 +304,10 @@ def finished(**other: object) -> bytes:
     return freight.encode(p.RunFinished(result=replaced(honest, **other)))
 
 
+def summed(text: bytes) -> bytes:
+    return b"%08x " % zlib.crc32(text[:-1]) + text
+
+
 def flipped(line: bytes) -> bytes:
     return line[:90] + bytes([line[90] ^ 1]) + line[91:]
 
@@ -272,11 +346,13 @@ def test_what_a_login_prints_is_passed_over_and_an_honest_box_is_believed(tmp_pa
         ((*MODEL, finished(model_sha256=hashlib.sha256(b"").hexdigest())), "without its model"),
         ((*MODEL[:-1], finished()), "without its model"),
         ((*MODEL, finished(spec=OTHER)), "another run's"),
+        ((*MODEL, finished(test_accuracy=0.75)), "A result is none"),
         ((finished(run_id="../../../x"),), "a run that it does not have"),
         ((freight.encode(p.RunFailed(run_id=OTHER.run_id, reason="")),), "a run that it does not have"),
-        ((freight.encode(replaced(EPOCH, epoch=10**9)),), "epochs that were not asked for"),
+        ((freight.encode(replaced(EPOCH, epoch=4)),), "epochs that were not asked for"),
         ((freight.encode(replaced(EPOCH, runs=(OTHER.run_id,))),), "runs that it was not sent"),
-        ((freight.encode(replaced(EPOCH, loss=())),), "runs that it was not sent"),
+        ((summed(p.encode(EPOCH).replace(b"[1.0]", b"[]", 1)),), "Not a message"),
+        ((summed(b"[" * 100_000 + b"\n"),), "Not a message"),
         ((freight.encode(freight.DataWanted(sha256=SHA256)),), "a file that it was not to have"),
     ],
 )  # fmt: skip
@@ -328,3 +404,77 @@ def test_what_keeps_a_box_from_training_is_said_in_a_sentence(status: int, said:
     assert told.startswith("boxA: ")
     assert told.endswith(".")
     assert told.isprintable()
+
+
+def test_a_data_file_is_fetched_once_by_all_who_need_it_and_again_when_it_is_damaged(tmp_path: Path):
+    fetched: list[str] = []
+    began = threading.Barrier(4)
+
+    def need() -> None:
+        cache = DataCache(tmp_path)
+        began.wait()
+        with cache.fetching(SHA256):
+            if not cache.has(SHA256):
+                fetched.append(SHA256)
+                cache.path(SHA256).write_bytes(CONTENT)
+
+    threads = [threading.Thread(target=need) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fetched == [SHA256]
+    assert DataCache(tmp_path).has(SHA256)
+    DataCache(tmp_path).path(SHA256).write_bytes(CONTENT[:-1])
+    assert not DataCache(tmp_path).has(SHA256)
+
+
+def test_what_was_not_used_for_a_month_is_dropped(tmp_path: Path):
+    old, new = DataCache(tmp_path).path("a" * 64), DataCache(tmp_path).path("b" * 64)
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    DataCache(tmp_path)
+    assert list(tmp_path.iterdir()) == [new]
+
+
+def test_only_the_newest_of_the_checkpoints_that_wait_is_sent():
+    saved = [p.CheckpointSaved(runs=(run_id,), epoch=epoch) for epoch in (10, 20) for run_id in (RUN, OTHER.run_id)]
+    paused = p.RunPaused(run_id=RUN, epoch=20)
+    shipments = Shipments()
+    for event in (*saved, paused, None):
+        shipments.put(event)
+    assert list(shipments) == [*saved[2:], paused]
+
+
+def test_what_a_full_disk_does_not_take_waits_in_the_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "runs").mkdir()
+    notices: list[str] = []
+    landing = Landing(SPEC, tmp_path, notices.append, threading.Event())
+    monkeypatch.setattr(landing_module, "RETRY_SECONDS", 0.0)
+    whole, full = Arrival.take, iter([True, True, False, True, *[False] * 9])
+
+    def take(arrival: Arrival, part: freight.Part) -> bool:
+        if next(full):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(arrival, part)
+
+    monkeypatch.setattr(Arrival, "take", take)
+    for part in freight.parts(Cargo("model", SHA256, RUN), io.BytesIO(CONTENT)):
+        landing.take(part)
+    landing.finish(freight.decode_home(finished()).result)
+    assert (tmp_path / "runs" / RUN / "model.keras").read_bytes() == CONTENT
+    told = "What came of relu 32 · epochs 3, seed 0 cannot be written: No space left on device. It is tried again."
+    assert notices == [told, told]
+
+
+def test_an_outpost_whose_relay_is_silent_ends_by_itself(tmp_path: Path):
+    impatient = "from engine import freight, outpost; freight.SILENCE_SECONDS = 1; outpost.main()"
+    outpost = subprocess.Popen(
+        [sys.executable, "-P", "-c", impatient, "--name", "box"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)},
+    )  # fmt: skip
+    outpost.stdin.write(freight.encode(freight.Beat()))
+    outpost.stdin.flush()
+    assert outpost.wait(PATIENCE) == 1
+    assert [path.name for path in (tmp_path / "svhn-tui" / "outpost").iterdir()] == ["data"]

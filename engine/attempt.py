@@ -8,20 +8,18 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from hashlib import file_digest
 from itertools import groupby
 from pathlib import Path
 from typing import Self, TypeVar
 
 import msgspec
 
-from engine import checkpoint, data, pointer
+from engine import checkpoint, data, outcome, pointer
 from engine import protocol as p
-from engine.convergence import slope_of
 from engine.data import Images
 from engine.files import write_atomically
 from engine.metrics import EpochMetrics
-from engine.npz import DataError
+from engine.outcome import failed, result_of, superseded
 from engine.run import Run
 from engine.trainer import FinishedLane, Group, Trainer
 from engine.worker import Stop
@@ -29,6 +27,7 @@ from engine.worker import Stop
 CHECKPOINT_SECONDS = float(os.environ.get("SVHN_TUI_CHECKPOINT_SECONDS", "30"))
 CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
+SUPERSEDED = Stop("interrupted", outcome.SUPERSEDED)
 RETRY_SECONDS = 1.0
 """How long a disk that takes nothing is given before it is tried again."""
 
@@ -66,7 +65,7 @@ class Attempts:
         runs: list[Run] = []
         try:
             for spec in task.specs:
-                begun = partial(Run, spec, Path(task.workspace), self._warn)
+                begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt)
                 runs.append(self._insist("A run cannot be begun", spec.run_id, begun))
             self._log_to(runs[0].folder / "engine.log")
             for run in runs:
@@ -175,7 +174,7 @@ class Attempts:
     def _let_go(self, runs: Sequence[Run], group: Group) -> None:
         """Checkpoint and release the runs that are to stop; the other lanes train on."""
         for lane, run in enumerate(runs):
-            stop = self._stop_of(run.run_id)
+            stop = self._stop_of(run.run_id) or (SUPERSEDED if run.is_seen_superseded else None)
             if stop is None or run.let_go:
                 continue
             is_finished = group.epoch == run.spec.configuration.training.epochs
@@ -200,6 +199,8 @@ class Attempts:
         self._tell(event)
 
     def _save(self, run: Run, lane: int, group: Group) -> None:
+        if run.is_superseded:
+            return
         try:
             checkpoint.save(run.folder, group.snapshot(lane, run.history))
         except OSError as error:
@@ -231,49 +232,22 @@ class Attempts:
         try:
             text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
             result = self._insist(text, run.run_id, lambda: self._write(data_set, run, lane))
-            self._tell(p.RunFinished(result=result))
+            self._tell(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
             self._tell(self._outcome(run.run_id, error))
         run.close()
 
-    def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult:
-        model = run.folder / "model.keras"
+    def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult | None:
+        """Write the file, then the result; those of an attempt that was superseded are set aside."""
+        aside = f".superseded-{run.attempt}" if run.is_superseded else ""
+        model = run.folder / f"model{aside}.keras"
         parameters = lane.save(model, data_set.input_shape)
-        activity = lane.activity()
-        history = run.history
-        accuracies = [value or 0.0 for value in history.test_accuracy]
-        best = max(range(len(accuracies)), key=accuracies.__getitem__)
-        slope = slope_of(history.test_accuracy)
-        with model.open("rb") as file:
-            sha256 = file_digest(file, "sha256").hexdigest()
-        result = p.RunResult(
-            run_id=run.run_id,
-            spec=run.spec,
-            trainable_parameters=parameters,
-            test_correct=round(accuracies[-1] * data_set.test_images),
-            test_images=data_set.test_images,
-            test_accuracy=accuracies[-1],
-            test_loss=history.test_loss[-1],
-            accuracy=history.accuracy[-1],
-            loss=history.loss[-1],
-            best_test_accuracy=accuracies[best],
-            best_epoch=best + 1,
-            slope=slope.value if slope else None,
-            slope_error=slope.error if slope else None,
-            dead_units=activity.dead,
-            saturated_units=activity.saturated,
-            diverged=history.loss[-1] is None or history.test_loss[-1] is None,
-            seconds=sum(history.seconds),
-            started_at=run.started_at,
-            finished_at=time.time(),
-            model_sha256=sha256,
-            model_bytes=model.stat().st_size,
-            device=self._trainer.device,
-            versions=self._trainer.versions,
-            demo_data=data_set.is_demo,
-            trained_by=self._trainer.name,
-        )
+        result = result_of(run.spec, run.history, data_set, lane.activity(), self._trainer, model, parameters,
+                           run.started_at)  # fmt: skip
+        if aside or run.is_superseded:
+            write_atomically(run.folder / f"result.superseded-{run.attempt}.json", msgspec.json.encode(result))
+            return None
         self._note(run, p.RunFinished(result=result), durable=True)
         write_atomically(run.folder / "result.json", msgspec.json.encode(result))
         pointer.remove(run.folder)
@@ -289,24 +263,3 @@ class Attempts:
         sys.stderr.flush()
         with contextlib.suppress(OSError), path.open("ab") as log:
             os.dup2(log.fileno(), 2)
-
-
-def failed(run_id: str, error: Exception) -> p.RunFailed:
-    """Say what went wrong as a user would want to hear it; the traceback is in the run's `engine.log`."""
-    text = (str(error).splitlines() or [""])[0][:300]
-    match error:
-        case DataError():
-            reason = text
-        case OSError():
-            reason = f"{error.filename or 'A file'} cannot be written or read: {error.strerror}."
-        case _ if is_out_of_memory(error):
-            return p.RunFailed(run_id=run_id, reason="The device's memory is full.", out_of_memory=True)
-        case _:
-            reason = f"{type(error).__name__}: {text}; engine.log in the run's folder says more."
-    return p.RunFailed(run_id=run_id, reason=reason)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Recognise Python's error, XLA's and TensorFlow's."""
-    exhausted = "RESOURCE_EXHAUSTED" in str(error) or type(error).__name__ == "ResourceExhaustedError"
-    return isinstance(error, MemoryError) or exhausted

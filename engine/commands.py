@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -130,8 +131,10 @@ class Commands:
 
     def _set_fleet(self, command: p.SetFleet) -> None:
         fleets.check(command.fleet)
+        if command.fleet.slurm is not None and shutil.which("srun") is None:
+            raise ValueError("There is no srun on the host's machine; Slurm is used from a login node of its cluster.")
         self._records.keep_fleet(command.fleet)
-        self._dispatch.fleet = command.fleet
+        self._dispatch.use(command.fleet)
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:

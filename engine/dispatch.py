@@ -2,15 +2,24 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable
 
-from engine import launcher
+import msgspec
+
+from engine import claims, fleets, launcher, slurm
 from engine import protocol as p
+from engine.allocations import Allocations
 from engine.launcher import Death, Worker
 from engine.placement import Machine, Slot, next_group, slot_for
 from engine.queue import Queue
 from engine.spec import Configuration, RunSpec
 from engine.workspace import Workspace
+
+RETRY_SECONDS, RETRY_MAX_SECONDS = 5.0, 300.0
+"""How long a cluster or a box that took no worker is left alone; twice as long each time."""
+
+NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --time."
 
 
 class Dispatch:
@@ -32,12 +41,22 @@ class Dispatch:
         self._workers: dict[Slot, Worker] = {}
         self._starting: dict[Slot, asyncio.Task[None]] = {}
         self._following: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._allocations = Allocations(workspace.root, self._workers.values, self._change, self._retire)
+        self._refusals = 0
+        """Workers in a row that ended elsewhere without a word."""
+        self._not_before = 0.0
         self._is_leaving = False
 
     def workers(self) -> Iterable[p.WorkerChanged]:
         """Tell the state of each worker."""
-        for slot, worker in self._workers.items():
-            yield p.WorkerChanged(worker=slot.name, state="training" if worker.training else "ready", pid=worker.pid)
+        for worker in self._workers.values():
+            yield worker.changed
+
+    def use(self, fleet: p.Fleet) -> None:
+        """Train with this fleet from now on; workers that are no part of it end what they have."""
+        self.fleet = fleet
+        self._refusals, self._not_before = 0, 0.0
 
     def hold(self, runs: Iterable[str], why: str) -> None:
         """Pause or cancel runs, whether they wait or train."""
@@ -50,12 +69,23 @@ class Dispatch:
 
     def warm_up(self, configuration: Configuration | None = None) -> None:
         """Start a worker before it is needed, so that its imports run beside everything else."""
-        if not self._workers and not self._starting and not self._is_leaving:
+        if self.fleet.is_local and not self._workers and not self._starting and not self._is_leaving:
             self._start(slot_for(configuration or Configuration(), self._machine, (3, 32, 32), 0))
 
     def advance(self) -> None:
-        """Give free workers what is next."""
-        while not self._is_leaving and (head := self._queue.places.head):
+        """Give free workers what is next, start those that are lacking, and end those that are not needed."""
+        if self._is_leaving:
+            return
+        if self.fleet.is_local:
+            self._advance_here()
+        else:
+            self._advance_elsewhere()
+        for worker in list(self._workers.values()):
+            if not worker.runs and not worker.is_leaving and not self._is_needed(worker):
+                self._let_leave(worker)
+
+    def _advance_here(self) -> None:
+        while head := self._queue.places.head:
             busy = {slot for slot, worker in self._workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].input_shape
             found = next_group(self._queue.places, self._machine, shape, busy, self._queue.setbacks.lanes)
@@ -68,6 +98,54 @@ class Dispatch:
                 return  # goes on when it has started
             self._send(worker, places)
 
+    def _advance_elsewhere(self) -> None:
+        """Workers elsewhere may come late: each is given something only once it says that it is ready."""
+        places = self._queue.places
+        for worker in self._workers.values():
+            has_time = worker.is_free and slurm.has_time(worker.job, worker.epoch_seconds)
+            if has_time and (first := places.first_for(worker.slot.trainer)):
+                self._send(worker, places.alike(first, self._lanes(worker, first)))
+        taken = {slot.name for slot in (*self._workers, *self._starting)}
+        if time.monotonic() < self._not_before or len(taken) >= fleets.size(self.fleet):
+            return
+        coming = [slot for slot, worker in self._workers.items() if not worker.was_ready] + list(self._starting)
+        lanes = self._machine.lanes if fleets.asks_for_gpu(self.fleet) else 1
+        for trainer, groups in places.groups(lanes).items():
+            lacking = groups - sum(slot.trainer == trainer for slot in coming)
+            free = [slot for slot in fleets.slots(self.fleet, trainer) if slot.name not in taken]
+            for slot in free[: max(0, lacking)]:
+                taken.add(slot.name)
+                self._start(slot)
+
+    def _lanes(self, worker: Worker, place: p.Place) -> int:
+        """Return how many runs a worker elsewhere trains side by side: on a GPU as many as on one here."""
+        if not worker.has_gpu or worker.slot.trainer != "fast":
+            return 1
+        return min(self._machine.lanes, self._queue.setbacks.lanes.get(place.spec.configuration, self._machine.lanes))
+
+    def _is_needed(self, worker: Worker) -> bool:
+        """Say whether a worker that has nothing is to stay: here and on boxes it is warm, in Slurm it costs others."""
+        slot = worker.slot
+        if not slot.is_elsewhere:
+            return self.fleet.is_local
+        if slot not in fleets.slots(self.fleet, slot.trainer):
+            return False
+        if slot.slurm is None:
+            return True
+        return not worker.was_ready and self._queue.places.first_for(slot.trainer) is not None
+
+    def _let_leave(self, worker: Worker) -> None:
+        worker.is_leaving = True
+        worker.farewell = worker.farewell or "Nothing is left for it."
+        self._leaving.add(task := asyncio.create_task(worker.leave()))
+        task.add_done_callback(self._leaving.discard)
+
+    def _retire(self, worker: Worker) -> None:
+        """Its time is nearly over: what it has goes back to the queue, then it leaves."""
+        worker.retire("Its time was nearly over.")
+        if not worker.runs:
+            self._let_leave(worker)
+
     def _send(self, worker: Worker, places: tuple[p.Place, ...]) -> None:
         specs = tuple(place.spec for place in places)
         worker.runs |= {spec.run_id: spec for spec in specs}
@@ -76,15 +154,17 @@ class Dispatch:
         self._queue.take(places)
         group = f"{worker.slot.name}-{specs[0].run_id}"
         data = self._queue.data[specs[0].data]
-        worker.send(p.Train(group=group, workspace=str(self._workspace.root), specs=specs, data=data))
+        root, attempt = str(self._workspace.root), claims.new_attempt()
+        worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt))
 
     def _start(self, slot: Slot) -> None:
         if slot not in self._starting:
             self._starting[slot] = asyncio.create_task(self._started(slot))
 
     async def _started(self, slot: Slot) -> None:
+        name = self._allocations.new_name() if slot.slurm is not None else ""
         try:
-            worker = await launcher.start(slot, self._workspace.root / "host.log")
+            worker = await launcher.start(slot, self._workspace.root / "host.log", job_name=name)
         except OSError as error:
             self._publish(p.Noticed(text=f"No worker can be started: {error}.", severity="error"), None)
             return
@@ -94,25 +174,47 @@ class Dispatch:
         task = asyncio.create_task(self._follow(worker))
         self._following.add(task)
         task.add_done_callback(self._following.discard)
+        if slot.is_elsewhere:
+            self._publish(worker.changed, None)
+        if worker.job_name:
+            self._allocations.wake()
         self.advance()
 
     async def _follow(self, worker: Worker) -> None:
         death = await worker.follow(self._told)
+        if worker.job_name:
+            death = _as_slurm_tells(death, slurm.ending(await self._allocations.ended(worker)), worker)
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
-        self._publish(p.WorkerChanged(worker=worker.slot.name, state="ended", pid=worker.pid), None)
+        if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
+            self._note_refusal(worker)
+        ended = msgspec.structs.replace(worker.changed, state="ended", text=worker.farewell or death.reason,
+                                        expected_at=None)  # fmt: skip
+        self._change(worker, ended)
         blamed = worker.training or set(worker.runs)  # those whose files are being written while others train are not
         for run_id, spec in reversed(worker.runs.items()):  # each goes to the head of the queue
             self._queue.let_go(run_id)
             result = self._workspace.result(run_id)
             if result is not None:  # the end was reached and only the word of it was lost
                 self._pass_on(p.RunFinished(result=result))
-            elif run_id in blamed:
+            elif run_id in blamed and death.is_own_fault:
                 self._pass_on(self._set_back(worker, spec, death))
             else:
                 self._queue.put_back(spec)
                 self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
         self.advance()
+
+    def _note_refusal(self, worker: Worker) -> None:
+        """Slurm or a box took no worker: say why, once, and try again, more and more rarely."""
+        self._refusals += 1
+        pause = min(RETRY_SECONDS * 2 ** (self._refusals - 1), RETRY_MAX_SECONDS)
+        self._not_before = time.monotonic() + pause
+        asyncio.get_running_loop().call_later(pause, self.advance)
+        if self._refusals == 1:
+            who = "Slurm" if worker.job_name else worker.slot.box
+            said = worker.last_words.removeprefix("srun: error: ").rstrip(".") or "no reason was given"
+            text = f"{who} took no worker: {said}. It is tried again in {pause:.0f} s, then more rarely."
+            self._publish(p.Noticed(text=text, severity="error"), None)
 
     def _set_back(self, worker: Worker, spec: RunSpec, death: Death) -> p.RunFailed | p.RunInterrupted:
         """A run came back without a result: it is tried again, or fails when that happens again and again."""
@@ -128,6 +230,9 @@ class Dispatch:
         return p.RunInterrupted(run_id=spec.run_id, reason=reason)
 
     def _told(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
+        if isinstance(event, p.WorkerChanged):
+            self._hear(worker, event)
+            return
         self._note_progress(worker, event)
         if not isinstance(event, p.RunFinished | p.RunFailed | p.RunPaused | p.RunInterrupted):
             self._pass_on(event, line)
@@ -139,11 +244,35 @@ class Dispatch:
         if isinstance(event, p.RunFailed) and event.out_of_memory and spec is not None:
             event = self._set_back(worker, spec, Death(event.reason, out_of_memory=True))
             line = p.encode(event)
+        elif (
+            isinstance(event, p.RunInterrupted) and spec is not None and worker.is_retired and not worker.epoch_seconds
+        ):
+            event = self._set_back(worker, spec, Death(NO_EPOCH))
+            line = p.encode(event)
         elif isinstance(event, p.RunPaused | p.RunInterrupted) and spec is not None:
             self._queue.put_back(spec)  # it may have been resumed, or asked for again, before it was let go
         worker.training.discard(run_id)
         self._pass_on(event, line)
+        if worker.is_retired and not worker.runs:
+            self._let_leave(worker)
         self.advance()
+
+    def _hear(self, worker: Worker, event: p.WorkerChanged) -> None:
+        """A worker tells its own state; what Slurm told of it is kept."""
+        if event.state == "ended":
+            return  # `_follow` tells it, with the reason
+        known = worker.changed
+        merged = msgspec.structs.replace(event, worker=worker.slot.name, where=known.where,
+                                         job=event.job or known.job, ends_at=known.ends_at)  # fmt: skip
+        self._change(worker, merged)
+        self._refusals = 0
+        if worker.job_name:
+            self._allocations.wake()
+        self.advance()
+
+    def _change(self, worker: Worker, changed: p.WorkerChanged) -> None:
+        worker.changed = changed
+        self._publish(changed, None)
 
     def _pass_on(self, event: p.AnyEvent, line: bytes | None = None) -> None:
         self._queue.fold(event)
@@ -157,6 +286,7 @@ class Dispatch:
             return
         for run_id in event.runs:
             self._queue.setbacks.got_to(run_id, event.epoch)
+        worker.epoch_seconds = max(worker.epoch_seconds, event.seconds)
         configuration = specs[0].configuration
         if event.epoch == configuration.training.epochs:
             worker.training -= set(event.runs)  # their files are written while the next group trains
@@ -176,9 +306,18 @@ class Dispatch:
     async def leave(self) -> None:
         """Let every worker checkpoint and end."""
         self._is_leaving = True
+        self._allocations.close()
         for task in list(self._starting.values()):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await asyncio.gather(*(worker.leave() for worker in list(self._workers.values())))
-        await asyncio.gather(*self._following)
+        await asyncio.gather(*self._following, *self._leaving)
+
+
+def _as_slurm_tells(death: Death, ending: slurm.Ending, worker: Worker) -> Death:
+    """Return how a worker in Slurm ended: what became of its job says more than the end of the pipe to it."""
+    if ending.is_time_over and not worker.epoch_seconds:
+        return Death(NO_EPOCH)
+    complaint = worker.last_words.removeprefix("srun: error: ") if worker.last_words.startswith("srun:") else ""
+    return Death(ending.text or complaint or death.reason, ending.out_of_memory, ending.is_own_fault)

@@ -4,6 +4,7 @@
 takes the worker's place, and `python -m engine.relay ...` before its command line carries data and files.
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -92,6 +93,16 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
         name = f"{box}#{before + 1}" if before else box
         found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count), is_staged=True))
     return tuple(found)
+
+
+def size(fleet: Fleet) -> int:
+    """Count the workers that there are at most."""
+    return (max(1, fleet.workers) if fleet.slurm is not None else 0) + len(fleet.ssh)
+
+
+def asks_for_gpu(fleet: Fleet) -> bool:
+    """Say whether Slurm's workers will have a GPU, as far as srun's options tell."""
+    return any(re.match(r"-G|--gpus|--gres=gpu|gpu", word) for word in srun_options(fleet.slurm or ""))
 
 
 def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> list[str]:

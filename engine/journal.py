@@ -6,6 +6,7 @@ Whatever cut the file short, the lines before the cut are read and the damaged o
 
 import fcntl
 import os
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from engine.files import PRIVATE_FILE
 
 MAX_LINE_BYTES = 2**20
 """The longest event of a single run takes some thousand."""
+PATIENCE_SECONDS = 120.0
+"""How long a worker whose host has died may take to let a run go."""
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -42,13 +45,13 @@ class Journal:
     """The appending side. A full disk loses nothing: lines wait in memory and are written when there is room."""
 
     def __init__(self, path: Path) -> None:
-        """Go on after the last line that is there, once no other process writes here any more.
+        """Go on after the last line that is there, once no other process of this machine writes here any more.
 
         Raises:
             OSError: the file cannot be opened.
         """
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        _wait_for_others(self._file)
         known = read(path)
         self._seq = known.last_seq
         self._unwritten = b"\n" if known.is_torn else b""
@@ -144,6 +147,21 @@ def _lines(path: Path) -> Iterator[_Read]:
                 yield _Read(line.seq, p.decode_event(bytes(line.event)))
             except p.UNREADABLE:
                 yield _Read()
+
+
+def _wait_for_others(descriptor: int) -> None:
+    """Hold the file's lock for life. File systems without locks, and locks that nobody gives back, are passed over:
+    an attempt that was superseded writes nothing more (`claims`)."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)  # a lock that is waited for cannot be given up
+        except OSError:
+            return
+        else:
+            return
 
 
 def _line(seq: int, event: p.AnyEvent) -> bytes:

@@ -4,7 +4,7 @@ What happens for every run of a sweep (join, come next, be taken, return to the 
 the row is; what only a user asks for (move, hold) goes through all of it once.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import islice, takewhile
 
@@ -51,6 +51,20 @@ class Places:
     def alike(self, head: Place, most: int) -> tuple[Place, ...]:
         """Return the first places that may train together with this one, itself included."""
         return tuple(islice(self._alike[_kind(head)].values(), most))
+
+    def first_for(self, trainer: str) -> Place | None:
+        """Return what a worker of this kind is to take next."""
+        return next(
+            (place for place in self._ready.values() if place.spec.configuration.training.trainer == trainer), None
+        )
+
+    def groups(self, lanes: int) -> dict[str, int]:
+        """Count the groups that are left for each kind of worker, if so many of its runs train together."""
+        found: Counter[str] = Counter()
+        for (configuration, _), alike in self._alike.items():
+            trainer = configuration.training.trainer
+            found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
+        return found
 
     def join(self, place: Place) -> None:
         """Put a place at the end."""

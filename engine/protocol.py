@@ -433,8 +433,11 @@ class WorkerChanged(Event, frozen=True, kw_only=True):
     device: str = ""
     """What trains, as JAX calls it."""
     pid: int = 0
+    """On the machine that it runs on."""
+    where: str = ""
+    """`Slurm`, or the box that is reached over ssh; empty for the host's own machine."""
     node: str = ""
-    """The machine, where it is another one than the host's."""
+    """The machine that it runs on, once it runs."""
     gpu: str = ""
     """The GPU of the node that it was given, as CUDA_VISIBLE_DEVICES names it."""
     job: str = ""
@@ -669,6 +672,8 @@ class Train(Command, frozen=True, kw_only=True):
     workspace: str
     specs: tuple[RunSpec, ...]
     data: DataSet
+    attempt: str = ""
+    """Its name, later than that of any attempt before; the runs' folders say whose they are."""
 
 
 class StopRuns(Command, frozen=True, kw_only=True):

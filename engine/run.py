@@ -5,16 +5,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import checkpoint, run_folder
+from engine import checkpoint, claims, run_folder
 from engine import protocol as p
 from engine.spec import RunSpec
 from engine.worker import Stop
+
+LOOK_SECONDS = 1.0
+"""How often an attempt looks whether it is still the one."""
 
 
 class Run:
     """Owned by the worker that trains it: nobody else writes there meanwhile."""
 
-    def __init__(self, spec: RunSpec, workspace: Path, told: Callable[[str], object]) -> None:
+    def __init__(self, spec: RunSpec, workspace: Path, told: Callable[[str], object], attempt: str = "") -> None:
         """Open them, once a worker whose host has died writes them no more; `told` hears what is damaged.
 
         Raises:
@@ -23,6 +26,9 @@ class Run:
         self.spec = spec
         self.run_id = spec.run_id
         self.folder, self.journal = run_folder.begin(workspace, spec)
+        self.attempt = attempt
+        claims.take(self.folder, attempt)
+        self._looked_at = time.monotonic()
         self.result = run_folder.result_in(self.folder)
         self.snapshot = checkpoint.load(self.folder, told)
         self.history = self.snapshot.history if self.snapshot else p.History()
@@ -35,6 +41,17 @@ class Run:
     def epoch(self) -> int:
         """Epochs that are done."""
         return self.history.epochs
+
+    @property
+    def is_superseded(self) -> bool:
+        """A newer attempt has it: this one must write nothing more."""
+        self._looked_at = time.monotonic()
+        return claims.is_superseded(self.folder, self.attempt)
+
+    @property
+    def is_seen_superseded(self) -> bool:
+        """The same, looked at now and then: for what would do no harm."""
+        return time.monotonic() - self._looked_at > LOOK_SECONDS and self.is_superseded
 
     def close(self) -> None:
         """Let others write here. What the disk does not take is lost with the worker, and trained again."""

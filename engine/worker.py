@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import platform
 import signal
 import sys
 import threading
@@ -15,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
+
+import msgspec
 
 from engine import protocol as p
 
@@ -120,7 +123,11 @@ def serve(name: str, load_trainer: str) -> int:
     """
     tell = Telling(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    tell(p.WorkerChanged(worker=name, state="starting", pid=os.getpid()))
+    here = p.WorkerChanged(
+        worker=name, state="starting", pid=os.getpid(), node=platform.node().partition(".")[0],
+        gpu=os.environ.get("CUDA_VISIBLE_DEVICES", ""), job=os.environ.get("SLURM_JOB_ID", ""),
+    )  # fmt: skip
+    tell(here)
     inbox = Inbox()
     signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=inbox.end, args=(TERMINATED,)).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the command line's to answer
@@ -129,12 +136,12 @@ def serve(name: str, load_trainer: str) -> int:
 
     module, _, kind = load_trainer.partition(":")
     trainer = getattr(importlib.import_module(module), kind)()
-    tell(p.WorkerChanged(worker=name, state="ready", device=trainer.device, pid=os.getpid()))
+    tell(msgspec.structs.replace(here, state="ready", device=trainer.device))
     with Attempts(name, trainer, tell, inbox.stop_of) as attempts:
         while task := inbox.next():
             attempts.train(task)
             inbox.forget([spec.run_id for spec in task.specs])
-    tell(p.WorkerChanged(worker=name, state="ended", pid=os.getpid()))
+    tell(msgspec.structs.replace(here, state="ended"))
     return 0
 
 

@@ -17,12 +17,13 @@ from textual.screen import Screen
 
 from engine import protocol as p
 from svhn_tui import presets, settings, words
+from svhn_tui.crew import fleet_text
 from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import exported
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.palette import commands_of
 from svhn_tui.printing import complain
-from svhn_tui.screens.dialogs import Tick
+from svhn_tui.screens.dialogs import Tick, WhereToTrain
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.pages import page_of
 from svhn_tui.screens.questions import QuestionsPage
@@ -48,6 +49,7 @@ class SvhnApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"open_page('{name}')", name, show=False, tooltip=f"open {name}") for key, name in PAGES),
         Binding("x", "export", "export", tooltip="export everything that is handed in"),
+        Binding("W", "fleet", "where", show=False, tooltip="where it trains: here, in Slurm, on other boxes"),
         Binding("T", "theme", "theme", show=False, tooltip="dark, light or high contrast"),
         Binding("exclamation_mark", "messages", "messages", show=False, tooltip="what was said so far"),
         Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
@@ -105,6 +107,8 @@ class SvhnApp(App[None]):
                     self.notify(clean(event.reason), title="Not done", severity="error", markup=False)
                 case p.Noticed():
                     self.notify(clean(event.text), severity=event.severity, markup=False)
+                case p.FleetChanged() if before.caught_up:
+                    self.notify(f"It trains {fleet_text(event.fleet)} from now on.", markup=False)
                 case p.TrashRead():
                     self._show_trash(event.results)
                 case p.RunFailed() if before.caught_up:
@@ -228,6 +232,13 @@ class SvhnApp(App[None]):
             settings.keep(theme=self.theme)
         except OSError as error:
             self.notify(f"The theme is not remembered: {clean(str(error))}.", severity="warning", markup=False)
+
+    @work
+    async def action_fleet(self) -> None:
+        """Ask where to train."""
+        fleet = await self.push_screen_wait(WhereToTrain(self._state.fleet))
+        if fleet is not None and fleet != self._state.fleet and self._link is not None:
+            await self._link.send(p.SetFleet(fleet=fleet))
 
     def action_messages(self) -> None:
         """Show again what was said."""

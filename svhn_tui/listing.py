@@ -9,7 +9,7 @@ from rich.text import Text
 
 from engine import protocol as p
 from svhn_tui import answers as answering
-from svhn_tui import evidence, words
+from svhn_tui import crew, evidence, words
 from svhn_tui.presets import Presets, Question
 from svhn_tui.printing import Plain, tell
 from svhn_tui.progress import MARKS, Progress, progress_of
@@ -36,6 +36,10 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:
             question = progress.question
             table.add_row(MARKS[progress.status], question.id, Text(question.title), runs, left)
         console.print(table)
+        if not state.fleet.is_local:
+            console.print(Text(f"trains {crew.fleet_text(state.fleet)}"))
+        for member in crew.crew_of(state):
+            console.print(Text(member.sentence))
         for run_id, live in state.running.items():
             done, epochs = live.history.epochs, live.spec.configuration.training.epochs
             left = words.duration(live.seconds_left)
@@ -52,6 +56,8 @@ def _status_json(state: State, found: Sequence[Progress]) -> dict[str, object]:
         "training": sorted(state.running),
         "waiting": [place.run_id for place in state.queue],
         "finished": len(state.results),
+        "fleet": msgspec.to_builtins(state.fleet),
+        "workers": [msgspec.to_builtins(worker) for worker in state.workers.values() if worker.where],
         "questions": {
             progress.question.id: {"status": progress.status, "done": progress.done, "needed": progress.needed}
             for progress in found

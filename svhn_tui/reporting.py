@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from engine import protocol as p
-from svhn_tui import words
+from svhn_tui import crew, words
 from svhn_tui.printing import Plain, say, tell
 from svhn_tui.state import Live, State
 
@@ -59,6 +59,7 @@ class PlainLines:
     def __init__(self) -> None:
         self._told_at: dict[str, float] = {}
         self._left_at = 0.0
+        self._crew = CrewNews()
 
     def told(self, event: p.AnyEvent, state: State) -> None:
         """Print what a log should hold."""
@@ -67,15 +68,16 @@ class PlainLines:
                 for run_id in event.runs:
                     self._epoch(run_id, state.live.get(run_id))
             case p.RunStarted():
+                where = place_of(event, state)
                 for spec in event.specs:
-                    self.say(f"{spec.configuration.label}, seed {spec.seed}: training on {event.device}")
+                    self.say(f"{spec.configuration.label}, seed {spec.seed}: training on {where}")
             case p.RunFinished():
                 result = event.result
                 name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
                 accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
                 self.say(f"{name}: done in {took}, test accuracy {accuracy}{self._left(state)}")
             case _:
-                if sentence := trouble(event):
+                if sentence := self._crew.news(event, state) or trouble(event):
                     self.say(sentence)
 
     def _left(self, state: State) -> str:
@@ -110,6 +112,7 @@ class Bars:
             console=Plain(),
         )
         self._tasks: dict[str, TaskID] = {}
+        self._crew = CrewNews()
         self._progress.start()
 
     def told(self, event: p.AnyEvent, state: State) -> None:
@@ -128,7 +131,7 @@ class Bars:
                         says=f"test {accuracy}, {took}",
                     )  # fmt: skip
             case _:
-                if sentence := trouble(event):
+                if sentence := self._crew.news(event, state) or trouble(event):
                     self.say(sentence)
 
     def _show(self, run_id: str, live: Live) -> None:
@@ -146,6 +149,30 @@ class Bars:
     def close(self) -> None:
         """Leave the bars as they are."""
         self._progress.stop()
+
+
+class CrewNews:
+    """What workers elsewhere do, each thing told once."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def news(self, event: p.AnyEvent, state: State) -> str:
+        """Return the sentence about a worker, if it is a new one."""
+        if not isinstance(event, p.WorkerChanged) or not event.where or not state.caught_up:
+            return ""
+        sentence = crew.member_of(event).sentence
+        is_new = self._told.get(event.worker) != sentence
+        self._told[event.worker] = sentence
+        return sentence if is_new else ""
+
+
+def place_of(event: p.RunStarted, state: State) -> str:
+    """Say where a group trains: the device, and the node and its GPU where that is another machine."""
+    worker = state.workers.get(event.worker)
+    if worker is None or not worker.where:
+        return event.device
+    return f"{worker.node}, GPU {worker.gpu}" if worker.gpu else f"{worker.node}, {event.device}"
 
 
 def epoch_text(live: Live) -> str:

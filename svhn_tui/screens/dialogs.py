@@ -13,7 +13,7 @@ from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from engine.plan import FinalistRule
-from engine.protocol import RunResult
+from engine.protocol import Fleet, RunResult
 from svhn_tui import words
 from svhn_tui.progress import Overrides, Row, rule_text
 from svhn_tui.widgets.ticks import TickList
@@ -228,3 +228,41 @@ class Annotation(ModalScreen[tuple[str, tuple[str, ...]] | None]):
     def action_give_up(self) -> None:
         """Leave them as they were."""
         self.dismiss(None)
+
+
+class WhereToTrain(ModalScreen[Fleet | None]):
+    """This machine, Slurm or other boxes; the host says what is wrong with it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "back")]
+    DEFAULT_CLASSES = "dialog"
+
+    def __init__(self, fleet: Fleet) -> None:
+        super().__init__()
+        self._fleet = fleet
+
+    def compose(self) -> ComposeResult:
+        """Four lines; all of them empty means this machine."""
+        fleet = self._fleet
+        slurm = "" if fleet.slurm is None else fleet.slurm or " "
+        with Vertical():
+            yield Label(Text("Where it trains\n", style="bold"))
+            yield Label("Slurm: options of srun, or empty")
+            yield Input(slurm, id="slurm", max_length=500, placeholder="--gres=gpu:1 --time=4:00:00")
+            yield Label("Slurm workers at a time")
+            yield Input(str(max(1, fleet.workers)), id="workers", type="integer", validators=[Integer(1, 1_000)])
+            yield Label("Other boxes, as you name them to ssh, with spaces between")
+            yield Input(" ".join(fleet.ssh), id="boxes", max_length=1_000)
+            yield Label("They share this machine's file system: yes or no")
+            yield Input("no" if fleet.stage else "yes", id="shared", max_length=3)
+            yield Label(Text("enter keeps it, esc goes back. All empty: this machine."))
+
+    def on_input_submitted(self) -> None:
+        """Keep it, if the number is one."""
+        typed = {field.id: field.value for field in self.query(Input)}
+        if not self.query_one("#workers", Input).is_valid:
+            return
+        slurm = typed["slurm"].strip() if typed["slurm"] else None
+        boxes = tuple(typed["boxes"].replace(",", " ").split())
+        stage = typed["shared"].strip().lower().startswith("n") and (slurm is not None or bool(boxes))
+        workers = int(typed["workers"] or 1) if slurm is not None else 0
+        self.dismiss(Fleet(slurm=slurm, ssh=boxes, workers=workers, stage=stage))

@@ -18,7 +18,7 @@ from svhn_tui.plot import Series
 from svhn_tui.presets import Presets
 from svhn_tui.screens.charts import AXIS_KEY, CHART_KEYS, ChartPage
 from svhn_tui.screens.dialogs import Confirm
-from svhn_tui.screens.live_text import entry_lines, group_line
+from svhn_tui.screens.live_text import crew_lines, entry_lines, group_line
 from svhn_tui.state import Live, State
 from svhn_tui.themes import dim_of
 from svhn_tui.waiting import Entry, entries_of, groups_of, moved
@@ -35,6 +35,8 @@ PAIRS = {"test_accuracy": ("accuracy", "test_accuracy"), "loss": ("loss", "test_
 """Metrics of train and test that are drawn together, by how the page calls them."""
 TITLES = {"test_accuracy": "accuracy", "loss": "loss", "gap": METRICS["gap"]}
 REORDER = Binding.Group("reorder")
+MEMBERS = 6
+"""Workers elsewhere that have a line of their own where there is room."""
 TRACES = 16
 """Single traces that are drawn at once; more could not be told apart."""
 
@@ -45,6 +47,8 @@ class LivePage(ChartPage):
     TITLE_IN_BAR = "Live"
     CSS = """
     LivePage #devices { height: auto; max-height: 20%; padding: 1 0 0 0; }
+    LivePage #crew { height: auto; padding: 1 0 0 0; text-wrap: nowrap; text-overflow: ellipsis; }
+    LivePage.narrow #crew { padding: 0; }
     LivePage #second { margin: 0 0 0 3; }
     LivePage #groups.single > .option-list--option-highlighted { background: $background; text-style: none; }
     LivePage #waiting:blur > .option-list--option-highlighted { background: $background; }
@@ -75,6 +79,7 @@ class LivePage(ChartPage):
                 yield Chart()
                 yield Chart(id="second")
             yield Sheet(id="devices")
+            yield Sheet(id="crew")
             yield Lines(id="waiting")
             yield Sheet(id="empty")
 
@@ -163,8 +168,10 @@ class LivePage(ChartPage):
             self.refresh_bindings()
 
     def _show_below(self, state: State, theme: Theme, width: int) -> None:
-        devices = self.query_one("#devices", Sheet)
-        devices.display = self.size.height >= TALL and bool(state.devices)
+        devices, members = self.query_one("#devices", Sheet), self.query_one("#crew", Sheet)
+        members.display = any(worker.where for worker in state.workers.values()) or not state.fleet.is_local
+        members.update(crew_lines(state, theme, most=MEMBERS if self.size.height >= TALL else 0))
+        devices.display = self.size.height >= TALL and bool(state.devices) and not members.display
         devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
         waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)
         waiting.show(entry_lines(self._entries, theme, width))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 from textual.theme import Theme
 
-from svhn_tui import words
+from svhn_tui import crew, words
 from svhn_tui.state import Live, State
 from svhn_tui.themes import dim_of
 from svhn_tui.waiting import Entry, seeds_text
@@ -67,3 +67,24 @@ def _heads(entries: Sequence[Entry]) -> list[str]:
         "next" if index == first else "" if entry.status == "waiting" else entry.status
         for index, entry in enumerate(entries)
     ]
+
+
+def crew_lines(state: State, theme: Theme, most: int) -> Text:
+    """Say where it trains and what the workers there do: a line for each of `most` workers, and one for all."""
+    dim = dim_of(theme)
+    styles = {"waits": str(theme.warning), "trains": str(theme.success)}
+    members = crew.crew_of(state)
+    width = max((len(member.name) for member in members), default=0)
+    state_width = max((len(member.state) for member in members[:most]), default=0)
+    head = crew.summary_of(state) or ("no worker is needed now" if not state.queue else "no worker yet")
+    where = f"trains {crew.fleet_text(state.fleet)}" if most else ""
+    lines = [Text.assemble(head, (f"   {where}" if where else "", dim))]
+    for member in members[:most]:
+        style = next((style for word, style in styles.items() if member.state.startswith(word)), dim)
+        lines.append(
+            Text.assemble((f"{member.name:<{width}}  ", dim), (f"{member.state:<{state_width}}  ", style),
+                          (member.text, dim))
+        )  # fmt: skip
+    if most and len(members) > most:
+        lines.append(Text(f"and {len(members) - most} more", dim))
+    return Text("\n").join(lines)

@@ -1,6 +1,5 @@
 """The screen program: it wires the pipe to the state and the state to the pages, and nothing else."""
 
-import asyncio
 import signal
 import time
 from collections import deque
@@ -16,13 +15,14 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from engine import protocol as p
-from svhn_tui import presets, settings, words
+from svhn_tui import clipboard, presets, settings, words
 from svhn_tui.crew import fleet_text
 from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import exported
-from svhn_tui.link import Link, LinkLost
+from svhn_tui.link import Link, LinkLost, Patience
 from svhn_tui.palette import commands_of
 from svhn_tui.printing import complain
+from svhn_tui.remote import Remote
 from svhn_tui.screens.dialogs import Tick, WhereToTrain
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.pages import page_of
@@ -34,7 +34,6 @@ from svhn_tui.words import clean
 
 FRAME_SECONDS = 0.4
 """Pages are drawn at most this often, however many events come."""
-RETRY_SECONDS = 1.0
 NOTICES_KEPT = 100
 NOTICE_LONGEST = 400
 """Characters of a notice that are shown over a page; `!` shows all of it."""
@@ -58,10 +57,13 @@ class SvhnApp(App[None]):
         Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),
     ]
 
-    def __init__(self, workspace: Path, source: tuple[str, ...], host: str | None, book: presets.Presets) -> None:
+    def __init__(self, workspace: Path, source: tuple[str, ...], remote: Remote | None, book: presets.Presets) -> None:
         super().__init__(driver_class=ThriftyDriver)
-        self._workspace, self._source, self._host = workspace, source, host
+        self._workspace, self._source, self._remote = workspace, source, remote
+        self._desk = remote.desk if remote is not None else workspace
+        """Where the screen itself writes: presets of one's own, what was copied."""
         self._link: Link | None = None
+        self._patience = Patience()
         self._state = State()
         self._drawn = self._state
         self._book = book
@@ -85,18 +87,21 @@ class SvhnApp(App[None]):
         self.call_after_refresh(lambda: self.run_worker(self._follow(), exclusive=True))
 
     async def _follow(self) -> None:
-        """Keep a link to the engine, and fold what it tells."""
+        """Keep a link to the engine, and fold what it tells; what is seen stays when it is lost."""
         while True:
             try:
-                async with Link(self._workspace, host=self._host) as link:
+                async with Link(self._workspace, remote=self._remote) as link:
                     self._link = link
                     await link.send(p.OpenData(source=self._source))
                     async for batch in link.events():
+                        self._patience.renew()
                         self._take(batch)
             except LinkLost as error:
-                self._take((p.Noticed(text=str(error), severity="error"), p.HostEnded()))
+                is_new = self._patience.is_news(str(error))
+                told = p.Noticed(text=f"{error} It is tried again; keys still work.", severity="error")
+                self._take((*((told,) if is_new else ()), p.HostEnded()))
             self._link = None
-            await asyncio.sleep(RETRY_SECONDS)
+            await self._patience.wait()
 
     def _take(self, batch: tuple[p.AnyEvent, ...]) -> None:
         before = self._state
@@ -120,6 +125,8 @@ class SvhnApp(App[None]):
 
     def _draw(self) -> None:
         """Hand the state to the page that is seen."""
+        if self._drawn.caught_up and self._state.connected and not self._state.caught_up:
+            return  # all is told anew after a lost connection: what was seen before is better than half of it
         page = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Page)), None)
         if page is not None and page.state is not self._state:
             self._drawn = self._state
@@ -128,9 +135,18 @@ class SvhnApp(App[None]):
     async def on_page_wanted(self, message: Page.Wanted) -> None:
         """Send a wish to the engine."""
         if self._link is None:
-            self.notify("The engine is not connected; it is tried again.", severity="error")
+            self._patience.end()
+            self.notify(
+                "There is no connection; it is tried again now. Press the key once more then.", severity="error"
+            )
             return
         await self._link.send(message.command)
+
+    def on_page_copied(self, message: Page.Copied) -> None:
+        """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
+        self.copy_to_clipboard(message.text)
+        folder = self._desk if self._remote is not None else Path(self._state.workspace)
+        self.notify(clipboard.keep(message.text, folder), markup=False)
 
     def on_page_comparison_wanted(self, message: Page.ComparisonWanted) -> None:
         """Open the Compare page with these runs."""
@@ -180,9 +196,11 @@ class SvhnApp(App[None]):
 
     async def _export(self) -> None:
         folder = Path(self._state.workspace) / "exports" / time.strftime("%Y-%m-%d-%H%M%S")
-        said, is_whole = await exported(folder, self._workspace)
+        said, is_whole = await exported(folder, self._workspace, self._remote)
         if is_whole:
-            self.notify(f"Everything is in {clean(str(folder))}, each file verified.", title="Exported", markup=False)
+            away = f" It is over there: scp -r {self._remote.name}:{folder} ." if self._remote else ""
+            told = f"Everything is in {folder}, each file verified.{away}"
+            self.notify(clean(told), title="Exported", markup=False)
             return
         lacking = "\n".join(line for line in said.splitlines() if not line.startswith("✓"))
         title = f"Not all could be exported to {clean(str(folder))}"
@@ -193,10 +211,10 @@ class SvhnApp(App[None]):
         """Ask for a sweep of one's own, keep it as a preset of the workspace, and train it."""
         from svhn_tui.screens.sweep import SweepForm
 
-        question = await self.push_screen_wait(SweepForm(self._workspace, self._state))
+        question = await self.push_screen_wait(SweepForm(self._desk, self._state))
         if question is None:
             return
-        self._book = presets.load(presets.find(self._workspace))
+        self._book = presets.load(presets.find(self._desk))
         page = QuestionsPage(self._book, question.id)
         page.state = self._state
         await self.switch_screen(page)
@@ -207,7 +225,8 @@ class SvhnApp(App[None]):
         self._keep(page, "Questions")
         if self._state.data is not None and (sweep := self._book.sweep(question, self._state.data.fingerprint)):
             page.want(p.Submit(sweep=sweep))
-            self.notify(f"{question.id} is kept in the workspace's experiments.json and trains now.")
+            told = f"{question.id} is kept in {self._desk / 'experiments.json'} and trains now."
+            self.notify(clean(told), markup=False)
 
     def action_repaint(self) -> None:
         """Draw everything anew, as after a change of size: others may have written to the terminal."""
@@ -276,14 +295,14 @@ class SvhnApp(App[None]):
         return "Training goes on; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
 
 
-def run(workspace: Path, source: tuple[str, ...], host: str | None) -> int:
-    """Open the screen; return the exit code."""
+def run(workspace: Path, source: tuple[str, ...], remote: Remote | None) -> int:
+    """Open the screen; return the exit code. For another machine the presets are those of this one."""
     try:
-        book = presets.load(presets.find(workspace))
+        book = presets.load(presets.find(remote.desk if remote is not None else workspace))
     except presets.PresetError as error:
         complain(str(error))
         return 1
-    app = SvhnApp(workspace, source, host, book)
+    app = SvhnApp(workspace, source, remote, book)
     app.run()
     if app.farewell:
         print(app.farewell)

@@ -5,12 +5,15 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from engine.protocol import Fleet
 from svhn_tui import presets
+
+if TYPE_CHECKING:
+    from svhn_tui.remote import Remote
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes that scripts may rely on."""
@@ -57,18 +60,27 @@ def screen(
     context: typer.Context,
     workspace: WorkspaceOption = WORKSPACE,
     data: DataOption = None,
-    host: Annotated[str | None, typer.Option(help="Train on this machine, over your own ssh.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Work on another machine over your own ssh: HOST, or HOST:PATH of its Python.")
+    ] = None,
     version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
 ) -> None:
     """Open the screen."""
+    remote = remote_of(host) if host is not None else None
     if context.invoked_subcommand:
+        if remote is not None:
+            from svhn_tui.remote import run_there
+
+            place = sys.argv.index(context.invoked_subcommand)
+            fail(f"ssh cannot be started; {remote.name} is not reached.", run_there(remote, sys.argv[place:]))
         return
     streams = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on stderr
     if not all(stream.isatty() for stream in streams) or os.environ.get("TERM", "dumb") == "dumb":
         fail("The screen needs a terminal. Without one: `svhn-tui run Q2`, `svhn-tui status`, `svhn-tui answers`.", 2)
     from svhn_tui.app import run as open_screen
 
-    raise typer.Exit(open_screen(workspace, sources(data), host))
+    there = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
+    raise typer.Exit(open_screen(workspace, there, remote))
 
 
 @app.command()
@@ -309,6 +321,16 @@ def carry_out(work: Coroutine[object, object, int]) -> NoReturn:
 def sources(paths: list[Path] | None) -> tuple[str, ...]:
     """Return the paths as the host, in whatever folder it runs, will find them."""
     return tuple(str(path.expanduser().absolute()) for path in paths or ())
+
+
+def remote_of(host: str) -> "Remote":
+    """Return the machine, or end as wrong use."""
+    from svhn_tui import remote
+
+    try:
+        return remote.parse(host)
+    except ValueError as error:
+        fail(str(error), WRONG_USE)
 
 
 def load_presets(workspace: Path) -> presets.Presets:

@@ -5,13 +5,16 @@ import os
 import sys
 from pathlib import Path
 
+from svhn_tui.remote import Remote
 
-async def exported(folder: Path, workspace: Path) -> tuple[str, bool]:
-    """Run `svhn-tui export` in a process of its own; return what it said, and whether everything was there."""
+
+async def exported(folder: Path, workspace: Path, remote: Remote | None = None) -> tuple[str, bool]:
+    """Run `svhn-tui export` where the workspace is; return what it said, and whether everything was there."""
+    program = ["-c", "from svhn_tui.cli import main; main()", "export", str(folder), "--workspace", str(workspace)]
+    command = [sys.executable, *program] if remote is None else remote.command(program)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from svhn_tui.cli import main; main()", "export", str(folder), "--workspace",
-        str(workspace), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT, env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
     )  # fmt: skip
     said, _ = await process.communicate()
     return said.decode(errors="replace").strip(), process.returncode == 0

@@ -1,6 +1,7 @@
 """The pipe to the engine: a bridge process whose stdin takes commands and whose stdout tells events."""
 
 import asyncio
+import contextlib
 import os
 import shlex
 import sys
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Self
 
 from engine import protocol as p
+from svhn_tui.remote import Remote
 
 ENGINE_VARIABLE = "SVHN_TUI_ENGINE"
 """A command line that replaces `python -m engine`, so that tests can speak for the engine."""
 CHUNK = 1 << 18
 MAX_EVENT_BYTES = 40 * 2**20
 """The longest event tells a queue of a hundred thousand runs."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
 class LinkLost(ConnectionError):
@@ -24,8 +27,9 @@ class LinkLost(ConnectionError):
 class Link:
     """A connection to a workspace's host, on this machine or over the user's own ssh."""
 
-    def __init__(self, workspace: Path, *, host: str | None = None) -> None:
-        self._command = command_for(workspace, host)
+    def __init__(self, workspace: Path, *, remote: Remote | None = None) -> None:
+        self._command = command_for(workspace, remote)
+        self._remote = remote
         self._process: asyncio.subprocess.Process | None = None
         self.unreadable_lines = 0
 
@@ -77,8 +81,13 @@ class Link:
         assert self._process is not None and self._process.stdout is not None
         lines = Lines()
         has_ended = False
+        has_begun = False
         while content := await self._process.stdout.read(CHUNK):
-            batch = tuple(event for event in map(self._decoded, lines.of(content)) if event is not None)
+            found = lines.of(content)
+            if not has_begun and (first := next((line for line in found if line.startswith(b"{")), None)) is not None:
+                has_begun = True
+                self._check_version(first)
+            batch = tuple(event for event in map(self._decoded, found) if event is not None)
             has_ended = has_ended or any(isinstance(event, p.HostEnded) for event in batch)
             if batch:
                 yield batch
@@ -92,9 +101,25 @@ class Link:
             self.unreadable_lines += 1
             return None
 
+    def _check_version(self, line: bytes) -> None:
+        """Take the first event apart: one that we cannot read comes from another version.
+
+        Raises:
+            LinkLost: the two would misunderstand each other.
+        """
+        first = self._decoded(line)
+        if first is None or (isinstance(first, p.Attached) and first.protocol != p.PROTOCOL_VERSION):
+            where = self._remote.name if self._remote else "The background process"
+            raise LinkLost(
+                f"{where}: another version of svhn-tui. Install the same one on both sides, and end what runs there "
+                "with `svhn-tui stop` of the old one."
+            )
+
     async def _last_words(self) -> str:
         assert self._process is not None and self._process.stderr is not None
         said = (await self._process.stderr.read(1 << 16)).decode(errors="replace").strip()
+        if self._remote is not None:
+            return self._remote.explained(said)
         return said.splitlines()[-1] if said else "The background process ended without a word."
 
 
@@ -119,11 +144,39 @@ class Lines:
         return [line, *others[:-1]]
 
 
-def command_for(workspace: Path, host: str | None) -> list[str]:
+class Patience:
+    """How long to wait before a lost connection is tried again: ever longer, until it holds."""
+
+    def __init__(self) -> None:
+        self.seconds = FIRST_WAIT
+        self._said = ""
+        self._ended = asyncio.Event()
+
+    def renew(self) -> None:
+        """Begin anew: it holds."""
+        self.seconds, self._said = FIRST_WAIT, ""
+
+    def is_news(self, complaint: str) -> bool:
+        """Say whether this was not said already since it last held."""
+        before, self._said = self._said, complaint
+        return complaint != before
+
+    def end(self) -> None:
+        """Wait no longer: somebody wants something."""
+        self._ended.set()
+
+    async def wait(self) -> None:
+        """Wait, twice as long as before."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), self.seconds)
+        self._ended.clear()
+        self.seconds = min(LONGEST_WAIT, 2 * self.seconds)
+
+
+def command_for(workspace: Path, remote: Remote | None) -> list[str]:
     """Return the command line of the bridge."""
     replaced = os.environ.get(ENGINE_VARIABLE)
     if replaced:
         return [*shlex.split(replaced), "--workspace", str(workspace)]
-    if host is None:
-        return [sys.executable, "-m", "engine", "--workspace", str(workspace)]
-    return ["ssh", host, shlex.join(["python3", "-m", "engine", "--workspace", str(workspace)])]
+    bridge = ["-m", "engine", "--workspace", str(workspace)]
+    return [sys.executable, *bridge] if remote is None else remote.command(bridge)

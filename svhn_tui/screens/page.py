@@ -1,7 +1,5 @@
 """What all pages have in common: a bar above, keys below, and a state that flows down to them."""
 
-import contextlib
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,7 +8,6 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from engine import protocol as p
-from svhn_tui import words
 from svhn_tui.presets import Presets
 from svhn_tui.state import State
 from svhn_tui.widgets.frame import TopBar
@@ -45,6 +42,13 @@ class Page(Screen[None]):
         def __init__(self, run_id: str) -> None:
             super().__init__()
             self.run_id = run_id
+
+    class Copied(Message):
+        """This text is to be copied."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     def __init__(self, book: Presets) -> None:
         super().__init__()
@@ -94,13 +98,8 @@ class Page(Screen[None]):
         self.post_message(self.Wanted(command))
 
     def copy(self, text: str) -> None:
-        """Copy through the terminal (OSC 52), and into a file for terminals that don't take it; say where."""
-        self.app.copy_to_clipboard(text)
-        file, said = Path(self.state.workspace) / "copied.txt", "Copied, where the terminal allows it"
-        with contextlib.suppress(OSError):  # the workspace may be on another machine
-            file.write_text(text + "\n")
-            said += f"; it also stands in {words.clean(str(file))}"
-        self.notify(f"{said}.", markup=False)
+        """Copy a text."""
+        self.post_message(self.Copied(text))
 
     def watch_histories(self, runs: tuple[str, ...]) -> None:
         """Ask for curves of finished runs that are not known yet."""

@@ -4,13 +4,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test check format install pictures measure
+.PHONY: run test faults soak check format install pictures measure
 
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
 
 test: $(READY)  ## every test, slow ones too
 	$(BIN)/pytest -q
+
+faults: $(READY)  ## kill, fill, cut and damage everything; prints what was lost
+	$(BIN)/pytest -q tests/faults
+
+soak: $(READY)  ## 300 runs through one host with kills and pauses: SOAK_MINUTES=20
+	SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/pytest -q tests/faults/test_soak.py
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

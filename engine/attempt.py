@@ -103,7 +103,7 @@ class Attempts:
                 if self._stop_of(run_id) or isinstance(error, FileNotFoundError | NotADirectoryError):
                     raise
                 if not is_told:
-                    text = f"{text}: {error.strerror}. It is tried again."
+                    text = f"{text}: {error.strerror or error}. It is tried again."
                     self._tell(p.Noticed(text=text, severity="error"))
                 is_told = True
             time.sleep(RETRY_SECONDS)
@@ -244,7 +244,7 @@ class Attempts:
         model = run.folder / f"model{aside}.keras"
         parameters = lane.save(model, data_set.input_shape)
         result = result_of(run.spec, run.history, data_set, lane.activity(), self._trainer, model, parameters,
-                           run.started_at)  # fmt: skip
+                           run.started_at, run.now)  # fmt: skip
         if aside or run.is_superseded:
             write_atomically(run.folder / f"result.superseded-{run.attempt}.json", msgspec.json.encode(result))
             return None

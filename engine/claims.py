@@ -14,11 +14,13 @@ from pathlib import Path
 from engine.files import PRIVATE_FILE
 
 FILE = "attempt"
+LENGTH = 16
+"""Hexadecimal digits of a name."""
 
 
-def new_attempt() -> str:
-    """Return a name that sorts after all earlier ones."""
-    return f"{time.time_ns():016x}"
+def new_attempt(*run_folders: Path) -> str:
+    """Return a name that sorts after all earlier ones, and after those that the folders name: clocks are put back."""
+    return f"{max(time.time_ns(), *(_named(folder) + 1 for folder in run_folders), 0):016x}"
 
 
 def take(run_folder: Path, attempt: str) -> None:
@@ -40,8 +42,12 @@ def take(run_folder: Path, attempt: str) -> None:
 
 def is_superseded(run_folder: Path, attempt: str) -> bool:
     """Say whether a newer attempt has the run; one without a name is never asked."""
-    named = b""
-    if attempt:
-        with suppress(OSError):
-            named = (run_folder / FILE).read_bytes()
-    return len(named) == len(attempt) and named > attempt.encode()
+    return bool(attempt) and _named(run_folder) > int(attempt, 16)
+
+
+def _named(run_folder: Path) -> int:
+    """Return the attempt that the folder names; 0 for none, and for what is no attempt's name."""
+    with suppress(OSError, ValueError):
+        named = (run_folder / FILE).read_bytes()
+        return int(named, 16) if len(named) == LENGTH else 0
+    return 0

@@ -154,7 +154,10 @@ class Dispatch:
         self._queue.take(places)
         group = f"{worker.slot.name}-{specs[0].run_id}"
         data = self._queue.data[specs[0].data]
-        root, attempt = str(self._workspace.root), claims.new_attempt()
+        root, attempt = (
+            str(self._workspace.root),
+            claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs)),
+        )
         worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt))
 
     def _start(self, slot: Slot) -> None:

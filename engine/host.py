@@ -162,6 +162,8 @@ class Host:
         name = type(command).__name__
         try:
             await self._commands.do(command, client)
+            if isinstance(command, p.OpenData):
+                self._save()  # a sweep may follow, and is trained after a crash only where its data is known
         except ValueError as error:
             client.tell(p.encode(p.Refused(command=name, reason=str(error), request=command.request)))
         except OSError as error:

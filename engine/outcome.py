@@ -1,6 +1,5 @@
 """How a run ended, in the words of the protocol: its result, or why there is none."""
 
-import time
 from hashlib import file_digest
 from pathlib import Path
 
@@ -23,6 +22,7 @@ def result_of(
     model: Path,
     parameters: int,
     started_at: float,
+    finished_at: float,
 ) -> p.RunResult:
     """Put together what is known of a run whose epochs are done and whose file is written."""
     accuracies = [value or 0.0 for value in history.test_accuracy]
@@ -49,7 +49,7 @@ def result_of(
         diverged=history.loss[-1] is None or history.test_loss[-1] is None,
         seconds=sum(history.seconds),
         started_at=started_at,
-        finished_at=time.time(),
+        finished_at=finished_at,
         model_sha256=sha256,
         model_bytes=model.stat().st_size,
         device=trainer.device,

@@ -36,6 +36,7 @@ class Run:
         self.is_over = False
         """Its outcome is told, or others tell it."""
         self.started_at = time.time()
+        self._began = time.monotonic()
 
     @property
     def epoch(self) -> int:
@@ -52,6 +53,11 @@ class Run:
     def is_seen_superseded(self) -> bool:
         """The same, looked at now and then: for what would do no harm."""
         return time.monotonic() - self._looked_at > LOOK_SECONDS and self.is_superseded
+
+    @property
+    def now(self) -> float:
+        """Seconds since 1970, never before `started_at`, however the clock is put back meanwhile."""
+        return self.started_at + time.monotonic() - self._began
 
     def close(self) -> None:
         """Let others write here. What the disk does not take is lost with the worker, and trained again."""

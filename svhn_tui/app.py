@@ -19,6 +19,7 @@ from svhn_tui import clipboard, presets, settings, words
 from svhn_tui.crew import fleet_text
 from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import exported
+from svhn_tui.hangup import leave_with_terminal
 from svhn_tui.link import Link, LinkLost, Patience
 from svhn_tui.palette import commands_of
 from svhn_tui.printing import complain
@@ -303,6 +304,7 @@ def run(workspace: Path, source: tuple[str, ...], remote: Remote | None) -> int:
         complain(str(error))
         return 1
     app = SvhnApp(workspace, source, remote, book)
+    leave_with_terminal()
     app.run()
     if app.farewell:
         print(app.farewell)

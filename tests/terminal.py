@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -27,7 +28,14 @@ class Terminal:
     """A pseudo terminal of some size with the program in it; `sent` is every byte that the program wrote."""
 
     def __init__(
-        self, workspace: Path, columns: int, lines: int, *arguments: str, keep: bool = True, **environment: str | None
+        self,
+        workspace: Path,
+        columns: int,
+        lines: int,
+        *arguments: str,
+        keep: bool = True,
+        before: Callable[[], None] | None = None,
+        **environment: str | None,
     ) -> None:
         """Start the program.
 
@@ -37,6 +45,7 @@ class Terminal:
             lines: height of the terminal.
             arguments: of the command line.
             keep: remember every byte; else only how many there were.
+            before: done in the new process before the program starts.
             environment: variables to set, or to take away where the value is None.
         """
         self._screen = pyte.Screen(columns, lines)
@@ -50,9 +59,10 @@ class Terminal:
         given = {**os.environ, "TERM": "xterm-256color", "SVHN_TUI_WORKSPACE": str(workspace), **environment}
         self.process = subprocess.Popen(
             [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            env={name: value for name, value in given.items() if value is not None},
+            env={name: value for name, value in given.items() if value is not None}, preexec_fn=before,
         )  # fmt: skip
         os.close(theirs)
+        self._closing, self._close = os.pipe()
         self._arrived: Queue[tuple[float, bytes]] = Queue()
         self._reader = Thread(target=self._listen, daemon=True)
         self._reader.start()
@@ -63,14 +73,23 @@ class Terminal:
     def __exit__(self, *exception: object) -> None:
         self.process.kill()
         self.process.wait()
-        self._reader.join()
-        os.close(self._ours)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the terminal, as sshd does when the connection is gone."""
+        if self._close >= 0:
+            os.close(self._close)
+            self._reader.join()
+            os.close(self._ours)
+            os.close(self._closing)
+        self._close = -1
 
     def _listen(self) -> None:
         """Take bytes from the pseudo terminal the moment they come."""
         while True:
             try:
-                content = os.read(self._ours, 1 << 16)
+                ready, _, _ = select.select([self._ours, self._closing], [], [])
+                content = os.read(self._ours, 1 << 16) if self._ours in ready else b""
             except OSError:  # the program ended
                 content = b""
             self._arrived.put((time.perf_counter(), content))
@@ -102,6 +121,11 @@ class Terminal:
             self.sent += content
         self._stream.feed(MODE_WITH_SIGN.sub(b"", content))
         return bool(content)
+
+    def drain(self) -> None:
+        """Take in all that has come."""
+        while not self._arrived.empty():
+            self.read(0)
 
     def until(self, met: Callable[[str], bool]) -> str:
         """Read the screen until it shows what is waited for."""

@@ -61,8 +61,10 @@ def is_whole(run_folder: Path, reference: Path) -> bool:
         return False
 
 
-def judge(workspace: Path, wanted: Iterable[RunSpec], reference: Path) -> dict[str, int]:
-    """Count runs that are lost (or more than a checkpoint interval of them), doubled, or not as undisturbed ones."""
+def judge(
+    workspace: Path, wanted: Iterable[RunSpec], reference: Path, *, interval: int = CHECKPOINT_EPOCHS
+) -> dict[str, int]:
+    """Count runs that are lost (or more than a checkpoint `interval` of them), doubled, or not as undisturbed ones."""
     asked = {spec.run_id for spec in wanted}
     finished = {path.parent.name for path in (workspace / "runs").glob("*/result.json")}
     indexed = [document["run_id"] for document in json.loads((workspace / "runs.json").read_text())["runs"].values()]
@@ -70,7 +72,7 @@ def judge(workspace: Path, wanted: Iterable[RunSpec], reference: Path) -> dict[s
     return {
         "lost": len(asked - finished)
         + len(asked - set(indexed))
-        + sum(repeated(folder) > CHECKPOINT_EPOCHS for folder in runs.values()),
+        + sum(repeated(folder) > interval for folder in runs.values()),
         "doubled": len(indexed) - len(set(indexed)) + len(finished - asked),
         "wrong": sum(not is_whole(folder, reference / "runs" / run_id) for run_id, folder in runs.items()),
     }

@@ -2,8 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+
+from engine import protocol as p
+from tests.bridge import Bridge
+from tests.faults.scene import sweep_on
 
 
 @dataclass
@@ -24,11 +29,12 @@ class Fault:
 
 Tally = Callable[[str], Fault]
 TABLE = pytest.StashKey[dict[str, Fault]]()
+MEASURES = pytest.StashKey[list[str]]()
 TOUCHED = pytest.StashKey[list[tuple[Fault, int]]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[TABLE] = {}
+    config.stash[TABLE], config.stash[MEASURES] = {}, []
 
 
 @pytest.fixture
@@ -43,6 +49,32 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
         return fault
 
     yield row
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
+    """The workspace of the scene's sweep when nothing is done to it."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    with Bridge(root) as bridge:
+        sweep = sweep_on(bridge.open(demo_folder))
+        bridge.send(p.Submit(sweep=sweep))
+        bridge.until(lambda state, event: len(state.results) == 6)
+        bridge.end()
+    return root
+
+
+@pytest.fixture
+def measures(request: pytest.FixtureRequest) -> list[str]:
+    """Lines of the table of what processes hold early and late in a soak."""
+    return request.config.stash[MEASURES]
+
+
+@pytest.fixture(autouse=True)
+def counted_by_module(request: pytest.FixtureRequest) -> None:
+    """Where a module names its row, each of its tests that counts nothing itself is one injection."""
+    name = getattr(request.module, "ROW", None)
+    if name and "tally" not in request.fixturenames and "control" not in request.node.name:
+        request.getfixturevalue("tally")(name).injected += 1
 
 
 @pytest.hookimpl(wrapper=True)
@@ -67,3 +99,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(f"|{'-' * (width + 2)}|-------:|-----:|--------:|------:|")
     for name, injected, lost, doubled, wrong in rows:
         terminalreporter.write_line(f"| {name:{width}} | {injected:>6,} | {lost:>4} | {doubled:>7} | {wrong:>5} |")
+    if lines := config.stash[MEASURES]:
+        terminalreporter.write_line("\n| process  | MB early on | MB at last | fds early | fds last |")
+        terminalreporter.write_line("|----------|------------:|-----------:|----------:|---------:|")
+        for line in lines:
+            terminalreporter.write_line(line)

@@ -16,6 +16,8 @@ from tests.scenes import BOOK
 from tests.test_stages import worker
 
 Q7 = BOOK.question("Q7")
+ROW = "damaged files"
+"""In the table of faults."""
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from engine.plan import Sweep
 from engine.spec import Configuration, RunSpec
 from engine.store import Store
 from engine.workspace import Remembered, Workspace
+from tests.faults.conftest import Tally
 from tests.scenes import relu, result, specs_of
 
 SPEC = RunSpec(Configuration(), 0, "data")
@@ -176,8 +177,13 @@ def survives_power_cuts(piece: Piece, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_a_power_cut_leaves_the_old_or_the_new(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    assert survives_power_cuts(PIECES[name], tmp_path, monkeypatch) >= 4
+def test_a_power_cut_leaves_the_old_or_the_new(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+):
+    row = tally("power cut after any step, unsynced writes dropped")
+    tried = survives_power_cuts(PIECES[name], tmp_path, monkeypatch)
+    assert tried >= 4
+    row.injected += tried
 
 
 @pytest.mark.parametrize("name", PIECES)
@@ -208,7 +214,8 @@ def room_for(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_a_full_disk_at_any_byte_leaves_what_was_there_and_no_litter(name: str, tmp_path: Path):
+def test_a_full_disk_at_any_byte_leaves_what_was_there_and_no_litter(name: str, tmp_path: Path, tally: Tally):
+    row = tally("disk full in the middle of a write")
     piece, refused = PIECES[name], 0
     piece.write(tmp_path, 1)
     largest = max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
@@ -225,12 +232,16 @@ def test_a_full_disk_at_any_byte_leaves_what_was_there_and_no_litter(name: str, 
             break
         assert not list(tmp_path.rglob("*.tmp"))
     assert refused >= 10
+    row.injected += refused
     piece.write(tmp_path, 3)
     assert piece.read(tmp_path) == 3, "and when there is room again all is as if nothing had happened"
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_an_error_at_the_nth_call_leaves_what_was_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_error_at_the_nth_call_leaves_what_was_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally
+):
+    row = tally("I/O error at the n-th sync")
     piece = PIECES[name]
     piece.write(tmp_path, 1)
     fsync = os.fsync
@@ -250,6 +261,7 @@ def test_an_error_at_the_nth_call_leaves_what_was_there(name: str, tmp_path: Pat
         assert not list(tmp_path.rglob("*.tmp"))
         if next(calls) <= failing:
             return  # all of its calls were tried
+        row.injected += 1
     pytest.fail("it syncs more than twenty times")
 
 
@@ -274,7 +286,8 @@ def test_control_two_writers_with_tinydbs_own_storage_lose_a_run(tmp_path: Path)
     assert len(one.read()["runs"]) == 1, "the first writer's run is gone: hence one host a workspace"
 
 
-def test_a_journal_keeps_in_memory_what_has_no_room_and_writes_it_later(tmp_path: Path):
+def test_a_journal_keeps_in_memory_what_has_no_room_and_writes_it_later(tmp_path: Path, tally: Tally):
+    row = tally("disk full while a journal is written")
     path = tmp_path / "journal.jsonl"
     writer = journal.Journal(path)
     events = [p.CheckpointSaved(runs=("a" * 40,), epoch=epoch) for epoch in range(60)]
@@ -288,5 +301,5 @@ def test_a_journal_keeps_in_memory_what_has_no_room_and_writes_it_later(tmp_path
         writer.append(event)
     writer.close()
     read = journal.read(path)
-    assert list(read.events) == events
-    assert not read.damaged_lines
+    row.injected += sum(isinstance(error, OSError) for error in told)
+    row.found(lost=len(events) - len(read.events), wrong=(list(read.events) != events) + read.damaged_lines)

@@ -1,27 +1,20 @@
 """Training through a real Slurm, one node with two fake GPUs: the same results, whatever happens to the cluster."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine import protocol as p
+from engine.plan import Sweep
+from engine.spec import Configuration, Network, Training
 from svhn_tui import presets
 from svhn_tui.progress import Overrides, sweep_for
 from svhn_tui.state import State
 from tests.bridge import Bridge
-from tests.slurm import cluster as slurm
 from tests.slurm.cluster import Cluster
 
-pytestmark = pytest.mark.skipif(bool(slurm.lacking()), reason=slurm.lacking() or "-")
 BOOK = presets.load(presets.find(Path("no workspace")))
 ONE_GPU = "--gres=gpu:1"
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with slurm.started(tmp_path_factory.mktemp("slurm")) as started:
-        yield started
 
 
 @pytest.mark.slow
@@ -36,3 +29,34 @@ def test_the_whole_of_q9_trains_on_two_gpus_at_once(cluster: Cluster, demo_folde
     heard = [event for event in bridge.events if isinstance(event, p.WorkerChanged)]
     for event in heard:
         print(event)
+
+
+def test_what_slurm_refuses_is_said_once_and_tried_again(cluster: Cluster, demo_folder: Path, tmp_path: Path):
+    with Bridge(tmp_path, **cluster.environment) as bridge:
+        bridge.send(p.SetFleet(fleet=p.Fleet(slurm="--partition=nowhere")))
+        data = bridge.open(demo_folder)
+        bridge.send(p.Submit(sweep=Sweep("refused", data.fingerprint, (Configuration(),), (0,))))
+        noticed = bridge.until_kind(p.Noticed)
+        assert noticed.text.startswith("Slurm took no worker: Unable to allocate resources: Invalid partition name")
+        assert "tried again" in noticed.text
+        bridge.send(p.SetFleet(fleet=p.Fleet()))
+        bridge.until(lambda state, event: len(state.results) == 1)
+        assert {event.worker for event in bridge.events if isinstance(event, p.RunStarted)} == {"core0"}
+        bridge.end()
+
+
+def test_who_waits_in_slurms_queue_is_shown_with_the_reason_and_leaves_it_when_nothing_is_left(
+    cluster: Cluster, demo_folder: Path, tmp_path: Path
+):
+    with Bridge(tmp_path, **cluster.environment) as bridge:
+        bridge.send(p.SetFleet(fleet=p.Fleet(slurm="--gres=gpu:2 --time=5", workers=2)))
+        data = bridge.open(demo_folder)
+        networks = (Configuration(), Configuration(Network((16,), "relu"), Training(epochs=3000)))
+        bridge.send(p.Submit(sweep=Sweep("waits", data.fingerprint, networks, (0,))))
+        waits = bridge.until(lambda state, event: getattr(event, "text", "") == "the resources are in use")
+        assert (waits.state, waits.job.isdigit()) == ("waiting", True)
+        bridge.send(p.Cancel(runs=tuple(place.run_id for place in bridge.state.queue)))
+        bridge.until(lambda state, event: state.workers[waits.worker].state == "ended")
+        assert waits.job not in cluster.ask("squeue", "-h", "-o", "%i").split()
+        bridge.end()
+    assert not cluster.ask("squeue", "-h").strip(), "every allocation was given back"

@@ -21,7 +21,7 @@ from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import exported
 from svhn_tui.hangup import leave_with_terminal
 from svhn_tui.link import Link, LinkLost, Patience
-from svhn_tui.palette import commands_of
+from svhn_tui.palette import Palette, commands_of
 from svhn_tui.printing import complain
 from svhn_tui.remote import Remote
 from svhn_tui.screens.dialogs import Tick, WhereToTrain
@@ -193,7 +193,7 @@ class SvhnApp(App[None]):
             self.notify("There is nothing to export yet: train a question first.")
             return
         self.notify("Exporting, and verifying the files in TensorFlow…")
-        self.run_worker(self._export(), group="export", exclusive=True)
+        self.run_worker(self._export, group="export", exclusive=True)
 
     async def _export(self) -> None:
         folder = Path(self._state.workspace) / "exports" / time.strftime("%Y-%m-%d-%H%M%S")
@@ -280,6 +280,11 @@ class SvhnApp(App[None]):
         self._told.append((time.time(), severity, f"{title}: {message}" if title else message))
         shown = message if len(message) <= NOTICE_LONGEST else f"{message[:NOTICE_LONGEST]}…"
         super().notify(shown, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def action_command_palette(self) -> None:
+        """Find what can be done by its name."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Fill the command palette."""

@@ -167,6 +167,9 @@ class Stage(App[None]):
     @property
     def text(self) -> str:
         """The cells of the screen as lines of text."""
-        return "\n".join(
-            "".join(segment.text for segment in strip) for strip in self.screen._compositor.render_strips()
-        )
+        return screen_text(self)
+
+
+def screen_text(app: App[None]) -> str:
+    """The cells of a program's screen as lines of text."""
+    return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())

@@ -19,7 +19,7 @@ OSC = re.compile(r"\x1b\](.*?)(?:\x07|\x1b\\)", re.DOTALL)
 """Operating system commands; 22, the shape of the mouse pointer, is Textual's."""
 FORBIDDEN = re.compile("[\x80-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff\U000e0041]")
 """C1 codes, bidi controls and what hides."""
-PAGES = {"2": "S stop", "3": "filter", "4": "next question", "5": "look at the files", "6": "look at a run",
+PAGES = {"2": "S stop", "3": "filter", "4": "next question", "5": "look again", "6": "look at a run",
          "1": "A all"}  # fmt: skip
 """Keys, and what stands at the foot of their page."""
 OBEYED = ("\x1b[66;6H", "\x1b[41m")

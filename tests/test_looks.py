@@ -1,15 +1,10 @@
 """What holds on every page: contrast, small windows, every key, and nonsense typed at random."""
 
-import random
-from pathlib import Path
-
 import pytest
 from rich.color import Color
-from textual.app import App
 
-from engine import protocol as p
-from svhn_tui.app import SvhnApp, page_of
-from svhn_tui.screens.page import PAGES, Page
+from svhn_tui.app import page_of
+from svhn_tui.screens.page import PAGES
 from svhn_tui.state import State, fold
 from svhn_tui.themes import THEMES, dim_of, line_colors
 from tests.scenes import BOOK, Stage, attached, finished, relu, tanh, training
@@ -63,88 +58,3 @@ async def test_every_page_lives_through_every_size(name: str):
                 await pilot.resize_terminal(*size)
                 await pilot.pause()
                 assert stage.text.strip(), (told, size)
-
-
-@pytest.mark.parametrize("name", NAMES)
-async def test_every_key_of_a_page_does_something_and_none_ends_in_an_error(name: str):
-    for state in (STATES["attached"], STATES["training"], STATES["finished"]):
-        stage = Stage(page_of(name, BOOK), state)
-        async with stage.run_test(size=(80, 24)) as pilot:
-            await pilot.pause()
-            page = stage.screen
-            assert isinstance(page, Page)
-            keys = [key for key, active in page.active_bindings.items() if active.node is page and active.enabled]
-            for key in keys:
-                if key not in ("E", "s"):  # the editor wants the terminal, the form the program
-                    await pilot.press(key, "escape")
-                    await pilot.pause()
-                    assert stage.text.strip(), key
-
-
-KEYS = [
-    *"123456rRAhwcmyefoOgpnvdtbkjaxs/?",
-    "space",
-    "enter",
-    "escape",
-    "tab",
-    "up",
-    "down",
-    "left",
-    "right",
-    "pageup",
-    "pagedown",
-    "home",
-    "end",
-    "plus",
-    "minus",
-    "backspace",
-    "shift+left",
-    "shift+right",
-    "ctrl+p",
-]
-
-
-class Nowhere(SvhnApp):
-    """The program, without an engine and without an export."""
-
-    CSS_PATH = "../svhn_tui/app.tcss"
-
-    async def _follow(self) -> None:
-        self._link = None
-
-    def action_export(self) -> None:
-        """Nothing is exported by a monkey."""
-
-
-async def test_a_page_that_was_left_is_drawn_again_when_it_is_opened_again(tmp_path: Path):
-    app = Nowhere(tmp_path, (), None, BOOK)
-    app._state = STATES["finished"]
-    async with app.run_test(size=(80, 24)) as pilot:
-        for key in "231231":
-            await pilot.press(key)
-            await pilot.pause()
-            shown = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-            assert {"1": "Q11", "2": "Nothing trains", "3": "8 of 8 runs"}[key] in shown
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-async def test_a_monkey_finds_no_way_to_crash_it(seed: int, tmp_path: Path):
-    chance = random.Random(seed)
-    app: App[None] = Nowhere(tmp_path, (), None, BOOK)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause()
-        pressed: list[str] = []
-        for _ in range(150):
-            if chance.random() < 0.06:
-                app._state = chance.choice(list(STATES.values()))
-                app._draw()
-            if chance.random() < 0.06:
-                await pilot.resize_terminal(chance.randint(20, 200), chance.randint(6, 60))
-            if chance.random() < 0.05:
-                app._take((p.Noticed(text="[b]\x1b[31m a notice [/x]", severity="warning"),))
-            pressed.append(chance.choice(KEYS))
-            await pilot.press(pressed[-1])
-            await pilot.pause()
-            assert app.is_running, pressed
-        assert app.return_code in (None, 0), pressed

@@ -19,6 +19,7 @@ from svhn_tui.screens.page import Page
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
 from svhn_tui.themes import dim_of
+from svhn_tui.widgets.options import Options
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW = 100
@@ -44,7 +45,7 @@ class AnswersPage(Page):
     def body(self) -> ComposeResult:
         """Answers, then evidence."""
         with VerticalScroll(id="table", can_focus=False):
-            yield OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
+            yield Options(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
             yield Sheet(id="detail")
 
     @property
@@ -56,6 +57,10 @@ class AnswersPage(Page):
         """Show another answer's evidence."""
         self.redraw()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer a second look where files were looked at."""
+        return bool(self._checked) if action == "check" else super().check_action(action, parameters)
+
     def action_copy(self) -> None:
         """Copy through the terminal what is handed in."""
         handed = handed_in(self.book.questions[self._chosen], self.book, self.state)
@@ -66,8 +71,8 @@ class AnswersPage(Page):
 
     def action_check(self) -> None:
         """Have the files hashed again that answers are bound to."""
-        self._checked = ()
-        self.redraw()
+        self.want(p.CheckFiles(runs=self._checked))
+        self.notify("The files are hashed again.")
 
     def show(self, state: State) -> None:
         """Draw the answers."""

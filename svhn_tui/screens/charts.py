@@ -49,8 +49,10 @@ class ChartPage(Page):
 
     @property
     def has_chart(self) -> bool:
-        """Whether a chart is seen."""
-        return all(widget.display for widget in self.chart.ancestors_with_self if widget is not self)
+        """Whether a chart is seen that something is drawn in."""
+        return not self.chart.is_empty and all(
+            widget.display for widget in self.chart.ancestors_with_self if widget is not self
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what charts do where there is one."""

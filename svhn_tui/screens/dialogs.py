@@ -7,7 +7,6 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.validation import Integer
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
@@ -16,6 +15,8 @@ from engine.plan import FinalistRule
 from engine.protocol import Fleet, RunResult
 from svhn_tui import words
 from svhn_tui.progress import Overrides, Row, rule_text
+from svhn_tui.screens.dialog import Dialog
+from svhn_tui.widgets.options import Options
 from svhn_tui.widgets.ticks import TickList
 
 
@@ -27,11 +28,10 @@ class Field(NamedTuple):
     value: str
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Dialog[bool]):
     """Yes or no, where something would be lost."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y,enter", "answer(True)", "yes"), ("n,escape", "answer(False)", "no")]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, sentence: str) -> None:
         super().__init__()
@@ -48,11 +48,10 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class RunWith(ModalScreen[Overrides | None]):
+class RunWith(Dialog[Overrides | None]):
     """Other numbers of epochs and seeds than the question asks for."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "back")]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, title: str, epochs: int, seeds: int) -> None:
         super().__init__()
@@ -81,11 +80,10 @@ class RunWith(ModalScreen[Overrides | None]):
         self.dismiss(None)
 
 
-class HandIn(ModalScreen[str | None]):
+class HandIn(Dialog[str | None]):
     """Which finished run's file a question hands in; an empty text means the first seed's again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "back")]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, title: str, runs: Sequence[RunResult], chosen: str) -> None:
         super().__init__()
@@ -95,7 +93,7 @@ class HandIn(ModalScreen[str | None]):
         """A line a run, the first seed's on top; enter takes it."""
         with Vertical():
             yield Label(Text(f"{self._title}\n", style="bold"))
-            yield OptionList(
+            yield Options(
                 Option("the first seed's, whichever it is", id="first"),
                 *(Option(self._line(run), id=run.run_id) for run in self._runs),
             )
@@ -116,11 +114,10 @@ class HandIn(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class PickRun(ModalScreen[str | None]):
+class PickRun(Dialog[str | None]):
     """A finished run, the most accurate on top."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "back")]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, runs: Sequence[RunResult]) -> None:
         super().__init__()
@@ -130,7 +127,7 @@ class PickRun(ModalScreen[str | None]):
         """A line a run."""
         with Vertical():
             yield Label(Text("Look at a run\n", style="bold"))
-            yield OptionList(*(Option(Text(self._line(run), no_wrap=True), id=run.run_id) for run in self._runs))
+            yield Options(*(Option(Text(self._line(run), no_wrap=True), id=run.run_id) for run in self._runs))
             yield Label(Text("enter looks, esc goes back."))
 
     @staticmethod
@@ -143,14 +140,13 @@ class PickRun(ModalScreen[str | None]):
         self.dismiss(message.option_id)
 
 
-class Tick(ModalScreen[tuple[int, ...] | None]):
+class Tick(Dialog[tuple[int, ...] | None]):
     """Some of several lines, by their places."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "keep", "take these", priority=True),
         ("escape", "dismiss(None)", "back"),
     ]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, title: str, lines: Sequence[str], ticked: Iterable[int] = ()) -> None:
         super().__init__()
@@ -168,7 +164,7 @@ class Tick(ModalScreen[tuple[int, ...] | None]):
         self.dismiss(self.query_one(TickList).ticked)
 
 
-class PickFinalists(ModalScreen[tuple[int, ...] | None]):
+class PickFinalists(Dialog[tuple[int, ...] | None]):
     """Which configurations go on to the second stage; none ticked means those that the rule names."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -176,7 +172,6 @@ class PickFinalists(ModalScreen[tuple[int, ...] | None]):
         Binding("r", "rule", "by the rule", priority=True),
         ("escape", "dismiss(None)", "back"),
     ]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, rows: Sequence[Row], rule: FinalistRule, finalists: tuple[int, ...]) -> None:
         super().__init__()
@@ -201,11 +196,10 @@ class PickFinalists(ModalScreen[tuple[int, ...] | None]):
         self.dismiss(())
 
 
-class Annotation(ModalScreen[tuple[str, tuple[str, ...]] | None]):
+class Annotation(Dialog[tuple[str, tuple[str, ...]] | None]):
     """A run's note and tags."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "give_up", "back")]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, text: str, tags: tuple[str, ...]) -> None:
         super().__init__()

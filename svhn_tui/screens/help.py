@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import ActiveBinding, BindingType
 from textual.containers import VerticalScroll
 from textual.dom import DOMNode
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from svhn_tui.screens.charts import CHART_ACTIONS
+from svhn_tui.screens.dialog import Dialog
 from svhn_tui.screens.page import Page
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.keys import sign_of
@@ -25,7 +25,7 @@ Keys = dict[str, list[str]]
 """What is done, and the keys that do it."""
 
 
-class HelpPage(ModalScreen[None]):
+class HelpPage(Dialog[None]):
     """Lists the keys of the page that it was opened on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,question_mark,q,enter", "dismiss", "back")]

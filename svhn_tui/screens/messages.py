@@ -8,16 +8,16 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from svhn_tui import words
+from svhn_tui.screens.dialog import Dialog
 from svhn_tui.themes import dim_of
 
 SIGNS = {"information": "·", "warning": "!", "error": "✗"}
 
 
-class Messages(ModalScreen[None]):
+class Messages(Dialog[None]):
     """A line a notice, the newest on top."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,exclamation_mark,q,enter", "dismiss", "back")]

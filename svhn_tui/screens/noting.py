@@ -1,6 +1,7 @@
 """A page with a finished run under its cursor, on which a note and tags can be written."""
 
 from textual import work
+from textual.app import SuspendNotSupported
 
 from engine import protocol as p
 from svhn_tui.screens.dialogs import Annotation
@@ -40,6 +41,9 @@ class NotingPage(Page):
                 text = edited(known.text)
         except EditorError as error:
             self.notify(str(error), severity="error", markup=False)
+            return
+        except SuspendNotSupported:
+            self.notify("This terminal cannot be handed to an editor; n writes the note in a box.", severity="error")
             return
         if text != known.text:
             self.want(p.Annotate(run_id=run.run_id, text=text, tags=known.tags))

@@ -40,6 +40,7 @@ from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.options import Options
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW, ROOMY = 100, 160
@@ -78,7 +79,7 @@ class QuestionsPage(ComparingPage):
         yield Static(GREETING, id="greeting", markup=False)
         with Horizontal():
             with Vertical(id="questions"):
-                listed = OptionList(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
+                listed = Options(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
                 listed.highlighted = self.book.questions.index(self._first)
                 yield listed
                 yield Sheet(id="summary")

@@ -7,22 +7,22 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList, TextArea
 from textual.widgets.option_list import Option
 
 from engine.protocol import MAX_STATEMENT, Judge, Statement, Verdict
 from svhn_tui import words
+from svhn_tui.screens.dialog import Dialog
+from svhn_tui.widgets.options import Options
 from svhn_tui.widgets.ticks import TickList
 
 VERDICTS: dict[Verdict, str] = {"open": "? open", "true": "✓ true", "false": "✗ false"}
 
 
-class PickStatement(ModalScreen[int | None]):
+class PickStatement(Dialog[int | None]):
     """Which statement to look at again: its place, or -1 for a new one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "back")]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, statements: Sequence[Statement]) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class PickStatement(ModalScreen[int | None]):
         """A line a statement, the new one on top."""
         with Vertical():
             yield Label(Text("Statements\n", style="bold"))
-            yield OptionList(
+            yield Options(
                 Option("a new statement"), *(Option(Text(line_of(statement))) for statement in self._statements)
             )
             yield Label(Text("enter opens it, esc goes back."))
@@ -42,7 +42,7 @@ class PickStatement(ModalScreen[int | None]):
         self.dismiss(message.option_index - 1)
 
 
-class EditStatement(ModalScreen[Judge | None]):
+class EditStatement(Dialog[Judge | None]):
     """A statement's text, the verdict on it and the facts behind that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,7 +50,6 @@ class EditStatement(ModalScreen[Judge | None]):
         Binding("ctrl+d", "remove", "remove", priority=True),
         Binding("escape", "dismiss(None)", "back", priority=True),
     ]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, question: str, facts: Sequence[str], known: Statement | None) -> None:
         super().__init__()
@@ -64,7 +63,7 @@ class EditStatement(ModalScreen[Judge | None]):
             yield Label("the statement, as the grader shows it")
             yield TextArea(known.text if known else "", id="text", tab_behavior="focus")
             yield Label("verdict")
-            yield OptionList(*(Option(words_for, id=verdict) for verdict, words_for in VERDICTS.items()), id="verdict")
+            yield Options(*(Option(words_for, id=verdict) for verdict, words_for in VERDICTS.items()), id="verdict")
             yield Label("facts behind it (space ticks)" if self._facts else "no facts yet: no run is done")
             ticked = known.facts if known else ()
             yield TickList(self._facts, (place for place, fact in enumerate(self._facts) if fact in ticked))

@@ -7,11 +7,11 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from svhn_tui import presets
 from svhn_tui.presets import PresetError, Question
+from svhn_tui.screens.dialog import Dialog
 from svhn_tui.state import State
 from svhn_tui.sweeps import Draft, DraftError, forecast, save
 
@@ -27,7 +27,7 @@ HINTS = {
 }
 
 
-class SweepForm(ModalScreen[Question | None]):
+class SweepForm(Dialog[Question | None]):
     """Lists and ranges; enter keeps the sweep in the workspace's presets and hands it back."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,7 +35,6 @@ class SweepForm(ModalScreen[Question | None]):
         Binding("down", "app.focus_next", "next", priority=True),
         Binding("up", "app.focus_previous", "before", priority=True),
     ]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, workspace: Path, state: State) -> None:
         super().__init__()

@@ -55,6 +55,11 @@ class Chart(Widget):
         self._title, self._series, self._length, self._note, self._x_label = found
         self.refresh()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no point to draw."""
+        return not any(line.values for line in self._series)
+
     def toggle_log(self) -> None:
         """Logarithmic or linear values."""
         self._change(log=not self._view.log)

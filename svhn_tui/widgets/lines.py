@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from rich.text import Text
 from textual.message import Message
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from svhn_tui.widgets.options import Options
 
-class Lines(OptionList):
+
+class Lines(Options):
     """Lines with keys; the cursor stays on its line when lines come, go or change, and may leave over the ends."""
 
     DEFAULT_CSS = "Lines { scrollbar-size-vertical: 0; }"  # a bar that comes and goes would wrap the lines

@@ -5,11 +5,12 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from svhn_tui.widgets.options import Options
 
-class TickList(OptionList):
+
+class TickList(Options):
     """Lines with a box each; space ticks the one under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "tick", "tick")]

@@ -193,8 +193,9 @@ class SvhnApp(App[None]):
             self.notify("There is nothing to export yet: train a question first.")
             return
         self.notify("Exporting, and verifying the files in TensorFlow…")
-        self.run_worker(self._export, group="export", exclusive=True)
+        self._export()
 
+    @work(group="export", exclusive=True)
     async def _export(self) -> None:
         folder = Path(self._state.workspace) / "exports" / time.strftime("%Y-%m-%d-%H%M%S")
         said, is_whole = await exported(folder, self._workspace, self._remote)

@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from engine import plan
 from engine import protocol as p
 from engine.spec import RunSpec
@@ -39,10 +37,10 @@ class Engine:
         """Tell all that there is."""
         if not is_fresh:
             self.results = dict(finished(*SIDES).results)
-            self.queue = waiting("Q9", specs_of(relu(64), 4), 2.2) + waiting("Q9", specs_of(relu(1024), 3), 6.5)
+            self.queue = waiting("Q9", specs_of(relu(64), 4)) + waiting("Q9", specs_of(relu(1024), 3))
         yield p.Attached(workspace=workspace, host_pid=os.getpid(), versions={}, data=DATA)
         yield p.RunsRead(results=tuple(self.results.values()))
-        yield p.QueueChanged(places=self.queue)
+        yield p.RunsQueued(places=self.queue)
         if not is_fresh:
             yield from group_of("g0", specs_of(relu(256, 64), 3), 70, 0.57)
         yield p.CaughtUp()
@@ -56,21 +54,15 @@ class Engine:
                 yield from self._train(command)
             case p.Pause() | p.Resume():
                 named = command.runs or tuple(place.run_id for place in self.queue)
-                self.queue = tuple(
-                    msgspec.structs.replace(place, paused=isinstance(command, p.Pause))
-                    if place.run_id in named
-                    else place
-                    for place in self.queue
-                )
-                yield p.QueueChanged(places=self.queue)
+                yield p.RunsHeld(runs=named, paused=isinstance(command, p.Pause))
             case p.Cancel():
                 yield from (p.RunInterrupted(run_id=run_id, reason="stopped") for run_id in command.runs)
-                yield from self._without(command.runs)
+                yield p.RunsUnqueued(runs=command.runs)
+                self.queue = tuple(place for place in self.queue if place.run_id not in command.runs)
             case p.Reprioritise():
-                moved = [place for place in self.queue if place.run_id in command.runs]
-                others = [place for place in self.queue if place.run_id not in command.runs]
-                self.queue = (*others[: command.place], *moved, *others[command.place :])
-                yield p.QueueChanged(places=self.queue)
+                moved = tuple(place for place in self.queue if place.run_id in command.runs)
+                yield p.RunsUnqueued(runs=command.runs)
+                yield p.RunsQueued(places=moved, place=command.place)
             case p.Delete():
                 for run_id in command.runs:
                     if run_id in self.results:
@@ -114,10 +106,6 @@ class Engine:
     def _finished(self, spec: RunSpec) -> p.RunFinished:
         self.results[spec.run_id] = result(spec, 0.4 + spec.seed / 100)
         return p.RunFinished(result=self.results[spec.run_id])
-
-    def _without(self, runs: tuple[str, ...]) -> Iterator[p.AnyEvent]:
-        self.queue = tuple(place for place in self.queue if place.run_id not in runs)
-        yield p.QueueChanged(places=self.queue)
 
 
 def main() -> None:

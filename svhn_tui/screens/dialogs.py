@@ -224,11 +224,10 @@ class Annotation(Dialog[tuple[str, tuple[str, ...]] | None]):
         self.dismiss(None)
 
 
-class WhereToTrain(ModalScreen[Fleet | None]):
+class WhereToTrain(Dialog[Fleet | None]):
     """This machine, Slurm or other boxes; the host says what is wrong with it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "back")]
-    DEFAULT_CLASSES = "dialog"
 
     def __init__(self, fleet: Fleet) -> None:
         super().__init__()

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test faults soak check format install pictures measure
+.PHONY: run test faults soak simulate check format install pictures measure
 
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
@@ -26,6 +26,9 @@ check: $(READY)  ## format, lint, types, import rules
 
 measure: $(READY)  ## how fast the screen is, as a table
 	$(BIN)/python -m tests.measure
+
+simulate: $(READY)  ## the host under a thousand workers and a hundred thousand runs: minutes, and 10 GB of memory
+	@$(BIN)/python -m tests.simulation
 
 pictures: $(READY)  ## the README's pictures, from recorded events
 	$(BIN)/python -m docs.pictures

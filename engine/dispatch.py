@@ -39,6 +39,8 @@ class Dispatch:
         self._queue = queue
         self._publish = publish
         self._workers: dict[Slot, Worker] = {}
+        self._unoccupied: dict[Worker, None] = {}
+        """Those of them that train nothing at present: after an event these few are looked at, and not a thousand."""
         self._starting: dict[Slot, asyncio.Task[None]] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -80,7 +82,7 @@ class Dispatch:
             self._advance_here()
         else:
             self._advance_elsewhere()
-        for worker in list(self._workers.values()):
+        for worker in tuple(self._unoccupied):
             if not worker.runs and not worker.is_leaving and not self._is_needed(worker):
                 self._let_leave(worker)
 
@@ -101,16 +103,18 @@ class Dispatch:
     def _advance_elsewhere(self) -> None:
         """Workers elsewhere may come late: each is given something only once it says that it is ready."""
         places = self._queue.places
-        for worker in self._workers.values():
+        for worker in tuple(self._unoccupied):
             has_time = worker.is_free and slurm.has_time(worker.job, worker.epoch_seconds)
             if has_time and (first := places.first_for(worker.slot.trainer)):
                 self._send(worker, places.alike(first, self._lanes(worker, first)))
-        taken = {slot.name for slot in (*self._workers, *self._starting)}
-        if time.monotonic() < self._not_before or len(taken) >= fleets.size(self.fleet):
+        size = fleets.size(self.fleet)
+        is_full = len(self._workers) + len(self._starting) >= size
+        if is_full or places.head is None or time.monotonic() < self._not_before:
             return
+        taken = {slot.name for slot in (*self._workers, *self._starting)}
         coming = [slot for slot, worker in self._workers.items() if not worker.was_ready] + list(self._starting)
         lanes = self._machine.lanes if fleets.asks_for_gpu(self.fleet) else 1
-        for trainer, groups in places.groups(lanes).items():
+        for trainer, groups in places.groups(lanes, size).items():
             lacking = groups - sum(slot.trainer == trainer for slot in coming)
             free = [slot for slot in fleets.slots(self.fleet, trainer) if slot.name not in taken]
             for slot in free[: max(0, lacking)]:
@@ -128,7 +132,7 @@ class Dispatch:
         slot = worker.slot
         if not slot.is_elsewhere:
             return self.fleet.is_local
-        if slot not in fleets.slots(self.fleet, slot.trainer):
+        if not fleets.has(self.fleet, slot):
             return False
         if slot.slurm is None:
             return True
@@ -148,11 +152,12 @@ class Dispatch:
 
     def _send(self, worker: Worker, places: tuple[p.Place, ...]) -> None:
         specs = tuple(place.spec for place in places)
-        worker.runs |= {spec.run_id: spec for spec in specs}
-        worker.training |= {spec.run_id for spec in specs}
+        worker.runs |= {place.run_id: place.spec for place in places}
+        worker.training |= {place.run_id for place in places}
+        self._unoccupied.pop(worker, None)
         worker.lanes = len(specs)
         self._queue.take(places)
-        group = f"{worker.slot.name}-{specs[0].run_id}"
+        group = f"{worker.slot.name}-{places[0].run_id}"
         data = self._queue.data[specs[0].data]
         root, attempt = (
             str(self._workspace.root),
@@ -174,6 +179,7 @@ class Dispatch:
         finally:
             self._starting.pop(slot, None)
         self._workers[slot] = worker
+        self._unoccupied[worker] = None
         task = asyncio.create_task(self._follow(worker))
         self._following.add(task)
         task.add_done_callback(self._following.discard)
@@ -185,6 +191,7 @@ class Dispatch:
 
     async def _follow(self, worker: Worker) -> None:
         death = await worker.follow(self._told)
+        self._unoccupied.pop(worker, None)
         if worker.job_name:
             death = _as_slurm_tells(death, slurm.ending(await self._allocations.ended(worker)), worker)
         if self._workers.get(worker.slot) is worker:
@@ -236,10 +243,12 @@ class Dispatch:
         if isinstance(event, p.WorkerChanged):
             self._hear(worker, event)
             return
+        was_occupied = bool(worker.training)
         self._note_progress(worker, event)
         if not isinstance(event, p.RunFinished | p.RunFailed | p.RunPaused | p.RunInterrupted):
             self._pass_on(event, line)
-            self.advance()
+            if was_occupied and not worker.training:
+                self.advance()
             return
         run_id = event.result.run_id if isinstance(event, p.RunFinished) else event.run_id
         spec = worker.runs.pop(run_id, None)
@@ -254,7 +263,7 @@ class Dispatch:
             line = p.encode(event)
         elif isinstance(event, p.RunPaused | p.RunInterrupted) and spec is not None:
             self._queue.put_back(spec)  # it may have been resumed, or asked for again, before it was let go
-        worker.training.discard(run_id)
+        self._let_go(worker, {run_id})
         self._pass_on(event, line)
         if worker.is_retired and not worker.runs:
             self._let_leave(worker)
@@ -271,7 +280,8 @@ class Dispatch:
         self._refusals = 0
         if worker.job_name:
             self._allocations.wake()
-        self.advance()
+        if worker.is_free:
+            self.advance()
 
     def _change(self, worker: Worker, changed: p.WorkerChanged) -> None:
         worker.changed = changed
@@ -291,14 +301,19 @@ class Dispatch:
             self._queue.setbacks.got_to(run_id, event.epoch)
         worker.epoch_seconds = max(worker.epoch_seconds, event.seconds)
         configuration = specs[0].configuration
+        side_by_side = max(1, len(self._workers) - len(self._unoccupied))
         if event.epoch == configuration.training.epochs:
-            worker.training -= set(event.runs)  # their files are written while the next group trains
-        side_by_side = sum(bool(other.training) for other in self._workers.values()) or 1
+            self._let_go(worker, set(event.runs))  # their files are written while the next group trains
         data = self._queue.data.get(specs[0].data)
         if data is not None:
             seconds = event.seconds / len(event.runs) / side_by_side
             measured = p.EpochTime(configuration, data.train_images, seconds, worker.slot.name.rstrip("0123456789"))
             self._queue.times.add(measured)
+
+    def _let_go(self, worker: Worker, runs: set[str]) -> None:
+        worker.training -= runs
+        if not worker.training:
+            self._unoccupied[worker] = None
 
     def kill(self) -> None:
         """End every worker at once, without a checkpoint: there is no place to write one."""

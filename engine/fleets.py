@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 
 from engine import boxes
 from engine.placement import Slot
@@ -79,6 +80,7 @@ def _pipe_option(word: str) -> str:
     return ""
 
 
+@lru_cache(16)
 def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
     """Return every place of the fleet for a worker of this kind."""
     found: list[Slot] = []
@@ -93,6 +95,16 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
         name = f"{box}#{before + 1}" if before else box
         found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count), is_staged=True))
     return tuple(found)
+
+
+def has(fleet: Fleet, slot: Slot) -> bool:
+    """Say whether a worker's place is one of the fleet's."""
+    return slot in _slot_set(fleet, slot.trainer)
+
+
+@lru_cache(16)
+def _slot_set(fleet: Fleet, trainer: str) -> frozenset[Slot]:
+    return frozenset(slots(fleet, trainer))
 
 
 def size(fleet: Fleet) -> int:

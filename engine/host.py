@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import importlib.metadata
 import os
+import resource
 import signal
 import sys
 import time
@@ -281,6 +282,8 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a thousand workers are three thousand pipes
     tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         workspace = Workspace(given.workspace)

@@ -58,10 +58,15 @@ class Places:
             (place for place in self._ready.values() if place.spec.configuration.training.trainer == trainer), None
         )
 
-    def groups(self, lanes: int) -> dict[str, int]:
-        """Count the groups that are left for each kind of worker, if so many of its runs train together."""
+    def groups(self, lanes: int, enough: int) -> dict[str, int]:
+        """Count the groups that are left for each kind of worker, if so many of its runs train together.
+
+        There may be as many groups as runs: beyond `enough` of them in all it is not counted further.
+        """
         found: Counter[str] = Counter()
         for (configuration, _), alike in self._alike.items():
+            if found.total() >= enough:
+                break
             trainer = configuration.training.trainer
             found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
         return found

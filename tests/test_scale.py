@@ -11,9 +11,11 @@ from engine import clients, records
 from engine import protocol as p
 from engine.clients import Client
 from engine.records import Records
-from engine.store import AtomicStorage
+from engine.store import AtomicStorage, Store
 from engine.workspace import Order, Workspace
 from tests.scenes import relu, result, specs_of
+from tests.simulation.__main__ import stand_ins, table
+from tests.simulation.measure import measure
 
 
 def results(count: int) -> list[p.RunResult]:
@@ -77,8 +79,9 @@ def test_the_index_is_written_more_rarely_the_longer_that_takes_but_a_note_at_on
         kept.save(Order, ())
         now += 1.0
     assert 2 <= writes <= 1_000 // 100 + 1, "two seconds of writing are followed by a hundred without"
-    before = writes
-    kept.annotate(p.Note(results(1)[0].run_id, "good"))
+    before, (run,) = writes, results(1)
+    (tmp_path / "runs" / run.run_id).mkdir()
+    kept.annotate(p.Note(run.run_id, "good"))
     kept.save(Order, ())
     assert writes == before + 1
     kept.add(results(1_001)[-1:])
@@ -96,3 +99,15 @@ def test_a_thousand_finished_runs_go_through_tinydb_once(tmp_path: Path, monkeyp
         kept.add([run])
     kept.save(Order, ())
     assert len(handed) == 1
+
+
+def test_hundreds_of_runs_go_through_a_real_host_as_the_simulation_drives_it(tmp_path: Path):
+    """The tiny form of `make simulate`: nothing is lost or doubled, and a run costs the same bytes in both sizes."""
+    environment = stand_ins(tmp_path)
+    few = measure(tmp_path / "few", environment, workers=4, runs=50, epochs=3)
+    many = measure(tmp_path / "many", environment, workers=4, runs=500, epochs=3)
+    for found in (few, many):
+        results = Store(tmp_path / ("few" if found is few else "many") / "runs.json").results()
+        assert len(results) == found.runs
+    assert many.bytes_a_run < 1.2 * few.bytes_a_run
+    assert "| events a second |" in table([few, many])

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.address import READY, socket_path
+from engine.address import READY, peer_of, socket_path
 from engine.files import make_folder
 
 TRIES = 5
@@ -88,10 +88,12 @@ def _connect(address: str) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(address)
+        if peer_of(connection) == os.getuid():  # where to connect may stand in a folder that others write to
+            return connection
     except OSError:
-        connection.close()
-        return None
-    return connection
+        pass
+    connection.close()
+    return None
 
 
 def _start_host(workspace: Path) -> None:

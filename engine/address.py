@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import socket
 import stat
+import struct
 from pathlib import Path
 
 from engine.files import PRIVATE_FOLDER
@@ -21,6 +23,13 @@ def socket_path(workspace: Path) -> Path:
     """
     name = hashlib.sha256(os.fsencode(workspace.resolve())).hexdigest()[:16]
     return _runtime_folder() / f"{name}.sock"
+
+
+def peer_of(connection: socket.socket) -> int:
+    """Return the user id of the process at the other end of a unix socket."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    user: int = struct.unpack("3i", credentials)[1]
+    return user
 
 
 def _runtime_folder() -> Path:

@@ -1,11 +1,10 @@
 """The host's side of its connections: who is attached, and telling them what happened without ever waiting."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable, Iterable
 
 from engine import protocol as p
+from engine.address import peer_of
 
 LIMIT_BYTES = 32 * 2**20
 """What is kept for a client that does not read. Beyond it events are dropped, and it gets a fresh state later."""
@@ -91,7 +90,4 @@ class Client:
 
 def is_from(writer: asyncio.StreamWriter, user: int) -> bool:
     """Say whether the other end of a unix socket is this user's process."""
-    connection: socket.socket = writer.get_extra_info("socket")
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, peer, _ = struct.unpack("3i", credentials)
-    return bool(peer == user)
+    return peer_of(writer.get_extra_info("socket")) == user

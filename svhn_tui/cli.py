@@ -388,9 +388,24 @@ def fail(sentence: str, code: int) -> NoReturn:
     raise typer.Exit(code)
 
 
+def is_text(name: str) -> bool:
+    """Say whether a name from the system is text, as messages and files of ours are."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def main() -> None:
     """Entry point of the installed command."""
     os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
+    names = (*sys.argv[1:], str(Path.cwd()), os.environ.get("SVHN_TUI_WORKSPACE", ""))
+    if unreadable := next((name for name in names if not is_text(name)), None):
+        from svhn_tui.printing import complain
+
+        complain(f"{unreadable} is not UTF-8 text; rename it, or reach it by another name.")
+        raise SystemExit(WRONG_USE)
     try:
         app()
     except KeyboardInterrupt:

@@ -208,13 +208,3 @@ def test_a_damaged_index_is_set_aside_and_rebuilt(demo_folder: Path, tmp_path: P
             assert again.state.results == bridge.state.results
             assert f"set aside as runs.json.damaged-{number}" in again.state.notices[0].text
             again.end()
-
-
-def test_everything_is_the_users_alone(demo_folder: Path, tmp_path: Path):
-    workspace = tmp_path / "private"
-    with Bridge(workspace) as bridge:
-        bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=1)))
-        bridge.until(lambda state, event: len(state.results) == 1)
-        bridge.end()
-    open_to_others = [path for path in [workspace, *workspace.rglob("*")] if path.stat().st_mode & 0o077]
-    assert open_to_others == []

@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test faults soak simulate check format install pictures measure
+.PHONY: run test faults soak simulate fuzz check format install pictures measure
 
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
@@ -17,6 +17,9 @@ faults: $(READY)  ## kill, fill, cut and damage everything; prints what was lost
 
 soak: $(READY)  ## 300 runs through one host with kills and pauses: SOAK_MINUTES=20
 	SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/pytest -q tests/faults/test_soak.py
+
+fuzz: $(READY)  ## the parsers of what comes from outside, 50,000 examples each
+	SVHN_TUI_FUZZ=50000 $(BIN)/pytest -q tests/test_fuzz.py --durations=0
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

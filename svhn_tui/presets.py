@@ -174,12 +174,12 @@ def _check(presets: Presets, name: str) -> None:
     for label, network in presets.networks.items():
         if problem := limits.network_problem(network):
             raise PresetError(f"{name}, networks[{label!r}].{problem}")
-    ids = Counter(question.id for question in presets.questions)
+    ids = Counter(question.id.lower() for question in presets.questions)
     files = Counter(question.upload.file for question in presets.questions if question.upload)
     runs = 0
     for index, question in enumerate(presets.questions):
         where = f"{name}, questions[{index}] ({question.id})"
-        if ids[question.id] > 1:
+        if ids[question.id.lower()] > 1:
             raise PresetError(f"{where}: the id {question.id!r} stands twice.")
         if not question.id.isalnum():
             raise PresetError(f"{where}.id: letters and digits only.")
@@ -204,7 +204,7 @@ def _check_names(presets: Presets, question: Question, where: str) -> None:
         if label not in presets.networks:
             raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}")
     ids = {other.id: other for other in presets.questions}
-    answered = [question.answer.of] if question.answer and question.answer.of else []
+    answered = [question.answer.of] if question.answer and question.answer.of is not None else []
     for name in [*answered, *question.evidence]:
         if name not in ids:
             raise PresetError(f"{where}: no question {name!r}; {_choices(name, ids)}")

@@ -41,13 +41,17 @@ def spoilt(value: Any, *, all_names: bool = False, name: str = "") -> Any:
 
 
 def evil(event: p.AnyEvent, *, all_names: bool = False) -> bytes:
+    """Return the event's line with attacks in it."""
     line = msgspec.json.encode(spoilt(msgspec.to_builtins(event), all_names=all_names)) + b"\n"
     p.decode_event(line)  # it is an event like any other
     return line
 
 
-def events() -> list[bytes]:
-    """A workspace in which everything is going on."""
+SWEEP = BOOK.sweep(BOOK.question("Q9"), DATA.fingerprint)
+
+
+def events(*, honest: bool = False) -> list[bytes]:
+    """A workspace in which everything is going on; an honest one has no attacks in it."""
     configurations = BOOK.configurations(BOOK.question("Q7"))
     finished = [result(spec, 0.5) for some in configurations for spec in specs_of(some, 3)]
     finished[0] = msgspec.structs.replace(finished[0], versions={"keras": "3"})
@@ -56,14 +60,13 @@ def events() -> list[bytes]:
     lanes = (0.5, 0.4)
     ended = p.EpochEnded(group="g", runs=runs, epoch=1, loss=lanes, accuracy=lanes, test_loss=lanes,
                          test_accuracy=lanes, seconds=1.0, images_per_second=1e6)  # fmt: skip
-    sweep = BOOK.sweep(BOOK.question("Q9"), DATA.fingerprint)
     failed = specs_of(tanh(256), 9)[-1]
     statement = p.Statement("Wider is better.", "true", ("Width",))
     names = {"Q8": (statement,)}
     told = [
         p.Attached(workspace="w", host_pid=1, versions={"a": "b"}, data=DATA, statements=names),
         p.RunsRead(results=tuple(finished), notes=tuple(p.Note(run.run_id, "a note", ("tag",)) for run in finished)),
-        p.SweepSubmitted(sweep=sweep, missing=()),
+        p.SweepSubmitted(sweep=SWEEP, missing=()),
         p.RunsQueued(places=(*queue, *waiting("Q7", (failed,)))),
         p.WorkerChanged(worker="w0", state="training", device="gpu0", text="trains"),
         p.RunStarted(group="g", runs=runs, specs=training, worker="w0", device="gpu0"),
@@ -79,6 +82,8 @@ def events() -> list[bytes]:
         p.RunFailed(run_id="someone", reason="broken"),
         p.Refused(command="Fly", reason="no wings"),
     ]
+    if honest:
+        return [p.encode(event) for event in (*told, *nameless)]
     return [*(evil(event) for event in told), *(evil(event, all_names=True) for event in nameless)]
 
 

@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from engine import checkpoint, data, outcome, pointer
+from engine import checkpoint, claims, data, pointer
 from engine import protocol as p
 from engine.data import Images
 from engine.files import write_atomically
@@ -27,7 +27,7 @@ from engine.worker import Stop
 CHECKPOINT_SECONDS = float(os.environ.get("SVHN_TUI_CHECKPOINT_SECONDS", "30"))
 CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
-SUPERSEDED = Stop("interrupted", outcome.SUPERSEDED)
+SUPERSEDED = Stop("interrupted", claims.SUPERSEDED)
 RETRY_SECONDS = 1.0
 """How long a disk that takes nothing is given before it is tried again."""
 

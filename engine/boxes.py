@@ -1,80 +1,81 @@
-"""Other machines as a user names them to ssh, and what keeps them from training, in a sentence. Starts nothing."""
+"""Other machines, reached over the user's own ssh: how one is named, started on, and what keeps one from it. Pure."""
 
-import importlib.metadata
 import re
 import shlex
 from collections.abc import Sequence
 
-from engine import freight
-from engine.protocol import PROTOCOL_VERSION
-from engine.spec import NUMERICS_VERSION
-
 SSH = (
-    "ssh", "-T", "-x",
-    "-o", "BatchMode=yes",  # a question would wait for an answer for ever: there is no terminal
     "-o", "ConnectTimeout=20",
     "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3",  # a line that is cut is noticed within a minute
-    "-o", "ClearAllForwardings=yes",
 )  # fmt: skip
-"""The user's own client, which reads the user's own settings."""
+SILENT = ("-T", "-x", "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes")
+"""Where nobody sits before it ssh must not ask: it would wait for ever, or ask on a screen's own terminal."""
 BOX = re.compile(r"(\w[\w.@%-]{0,254})(?::((?:[~.]?|\w[\w.+-]*)/[\w./+@%,=-]+|python[\d.]*))?", re.ASCII)
-PYTHON = "python3"
-
-NOT_FOUND = 127
-"""Exit status of shells for a command that is not there."""
-NAME_IT = "name it: --worker-ssh BOX:svhn-tui/.venv/bin/python"
+PLACES = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
+"""Where a Python with svhn-tui is looked for, from the user's home there, when none was named."""
+SCRIPT = (
+    'for python in {places}; do "$python" -P -c "import svhn_tui, engine.protocol" 2>/dev/null && exec "$python" "$@"; '
+    "done; echo {sentence} >&2; exit 127"
+)
+NOT_FOUND, SSH_FAILED = 127, 255
+"""Exit codes: of the script and every shell when there is no such command, and of ssh when it failed itself."""
+MISSING = (
+    "svhn-tui is not installed there, or not where it was looked for: {places}. `make install` in a clone of it in "
+    "your home there does that; if it is elsewhere, name its Python: {option} {name}:PATH/bin/python"
+)
 CLUES = {
-    "Host key verification failed": "its key is not known to ssh; run `ssh BOX` once and look at it",
-    "Permission denied": "ssh needs a password; set up a key, so that `ssh -o BatchMode=yes BOX` works",
-    "No module named": f"svhn-tui is not installed for the Python that was started; if another one has it, {NAME_IT}",
-    "nknown option -P": f"the Python that was started is older than 3.11; if there is a newer one, {NAME_IT}",
-    "ommand not found": f"there is no such Python; {NAME_IT}",
+    "Permission denied": "ssh was refused. If it needs a password, set up a key: `ssh -o BatchMode=yes {name}` has to "
+    "work",
+    "Host key verification failed": "its key is not known to ssh. Run `ssh {name}` once and look at it",
+    "Could not resolve hostname": "there is no machine of this name. Name it as for ssh",
 }
-"""What the complaints of ssh, shells and Python mean, and what to do about it."""
+"""What ssh complains of, and what to do about it."""
 
 
 def parse(text: str) -> tuple[str, str]:
-    """Return the name of a box for ssh and the Python that is to be started there.
+    """Read `gpubox`, `me@gpubox` or `gpubox:svhn-tui/.venv/bin/python`: a name for ssh, and a Python there if one is.
 
     Raises:
-        ValueError: it is no name that ssh would take, or no Python; one sentence says so.
+        ValueError: it is neither; one sentence says what is allowed.
     """
     found = BOX.fullmatch(text)
     if found is None:
         raise ValueError(
-            f"{text[:80]!r} is no box: name it as for ssh (ports and the like belong into ~/.ssh/config), and behind a "
-            f"colon its Python if that is not `{PYTHON}`, as in gpubox:svhn-tui/.venv/bin/python."
+            f"{text[:80]!r} is no machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
+            "behind a colon its Python if that is not found, as in gpubox:svhn-tui/.venv/bin/python."
         )
-    return found[1], found[2] or PYTHON
+    return found[1], found[2] or ""
 
 
-def over_ssh(box: str, command: Sequence[str]) -> list[str]:
-    """Return the command line that runs a command on a box; `~/` at its beginning stays for the shell there."""
-    home, program = ("~/", command[0][2:]) if command[0].startswith("~/") else ("", command[0])
-    return [*SSH, "--", box, home + shlex.join([program, *command[1:]])]
+def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, has_terminal: bool = False) -> list[str]:
+    """Return the command line that starts a Python on a box.
+
+    Args:
+        name: of the box, for ssh.
+        python: to start there; empty looks for one that has svhn-tui.
+        arguments: of that Python.
+        option: of ours that names boxes, for what is said when none is found.
+        has_terminal: a person sits before it: ssh may ask, and Ctrl-C goes there.
+    """
+    places = [python.removeprefix("~/")] if python else PLACES
+    missing = shlex.quote(MISSING.format(places=", ".join(places), option=option, name=name))
+    script = SCRIPT.format(places=shlex.join(places), sentence=missing)
+    there = f"exec sh -c {shlex.join([script, 'svhn-tui', *arguments])}"  # whatever the user's shell is there
+    return ["ssh", *SSH, *(("-t",) if has_terminal else SILENT), "--", name, there]
 
 
-def complaint(node: str, status: int, said: Sequence[str]) -> str:
-    """Say why a command ended that should have gone on, by what it printed last."""
+def meaning(name: str, said: str) -> str:
+    """Say what a complaint of ssh means and what to do, or nothing where it speaks for itself."""
+    return next((told.format(name=name) for clue, told in CLUES.items() if clue in said), "")
+
+
+def complaint(name: str, status: int, said: Sequence[str], *, was_reached: bool) -> str:
+    """Say in a sentence why a command over there ended that should have gone on, by what it printed last."""
     lines = [printable for line in said if (printable := _printable(line))]
-    meaning = next((CLUES[words] for words in CLUES if any(words in line for line in lines)), "")
-    if not meaning and status == NOT_FOUND:
-        meaning = CLUES["ommand not found"]
-    if not meaning:
-        meaning = f"the connection was lost ({lines[-1] if lines else f'exit code {status}'})"
-    return f"{node or 'The node'}: {meaning.replace('BOX', node)}."
-
-
-def difference(reached: freight.Reached, trainer: str) -> str:
-    """Say what has to be the same there and here and is not, or nothing."""
-    here = {name: importlib.metadata.version(name) for name in freight.LIBRARIES[trainer]}
-    here |= {"svhn-tui's numerics": str(NUMERICS_VERSION), "its protocol": str(PROTOCOL_VERSION)}
-    there = reached.versions | {"svhn-tui's numerics": str(reached.numerics), "its protocol": str(reached.protocol)}
-    others = [
-        f"{name} {there.get(name, 'none')} instead of {here[name]}" for name in here if there.get(name) != here[name]
-    ]
-    return f"It has {', '.join(others)}; install the same svhn-tui there as here." if others else ""
+    last = lines[-1] if lines else f"exit code {status}"
+    clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last if status == NOT_FOUND else ""
+    return f"{clue}." if clue else f"{'the connection was lost' if was_reached else 'no connection'} ({last})."
 
 
 def _printable(line: str) -> str:
-    return "".join(character for character in line.strip() if character.isprintable())[:200]
+    return "".join(character for character in line.strip() if character.isprintable())[:400]

@@ -16,6 +16,7 @@ from engine.files import PRIVATE_FILE
 FILE = "attempt"
 LENGTH = 16
 """Hexadecimal digits of a name."""
+SUPERSEDED = "Another attempt has this run now; what this one did is set aside."
 
 
 def new_attempt(*run_folders: Path) -> str:

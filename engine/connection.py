@@ -14,6 +14,7 @@ import msgspec
 
 from engine import boxes, freight
 from engine import protocol as p
+from engine.claims import SUPERSEDED
 from engine.freight import Cargo, FreightError
 from engine.landing import Landing
 from engine.spec import RunSpec
@@ -30,7 +31,7 @@ class Ending(NamedTuple):
     """How a connection ended."""
 
     reason: str
-    """One sentence."""
+    """One sentence, which leaves unsaid where that was."""
     status: int
     """Exit status of the command."""
     worker_status: int | None
@@ -82,7 +83,7 @@ class Connection:
             self._process.terminate()
 
     def _send_task(self, train: p.Train) -> None:
-        specs = tuple(spec for spec in train.specs if self._begin(spec, Path(train.workspace)))
+        specs = tuple(spec for spec in train.specs if self._begin(spec, train))
         if not specs:
             return
         try:
@@ -97,10 +98,10 @@ class Connection:
         train = msgspec.structs.replace(train, specs=specs)
         self._out(freight.Task(train=train, train_sha256=hashes[0], test_sha256=hashes[1]))
 
-    def _begin(self, spec: RunSpec, workspace: Path) -> bool:
+    def _begin(self, spec: RunSpec, train: p.Train) -> bool:
         """Open a run's folder; say whether the run is to be trained."""
         try:
-            landing = Landing(spec, workspace, self._notice, self._leaving)
+            landing = Landing(spec, Path(train.workspace), train.attempt, self._notice, self._leaving)
         except OSError as error:
             self._tell(p.RunFailed(run_id=spec.run_id, reason=_in_words(error)))
             return False
@@ -151,7 +152,7 @@ class Connection:
         try:
             self._read(process.stdout)
         except FreightError as error:
-            reason = f"{self._node or 'The node'}: {error}"
+            reason = str(error)
             process.kill()  # nothing more that it says is believed
         except OSError as error:
             reason = _in_words(error)
@@ -161,7 +162,8 @@ class Connection:
         status = self._ended(process)
         listening.join(END_SECONDS)
         self._sending.shutdown()  # runs that were about to be sent are among those that are given back
-        reason = reason or boxes.complaint(self._node, status, tuple(self._complaints))
+        said = tuple(self._complaints)
+        reason = reason or boxes.complaint(self._node, status, said, was_reached=self._is_reached)
         return Ending(reason, status, self._worker_status, self._was_useful)
 
     def close(self) -> tuple[Landing, ...]:
@@ -242,8 +244,11 @@ class Connection:
                 self._record(message)
 
     def _reached(self, reached: freight.Reached) -> None:
-        if difference := boxes.difference(reached, self._trainer):
+        if difference := freight.difference(reached, self._trainer):
             raise FreightError(difference)
+        if self._node and reached.gpus > reached.workers:  # of a box; Slurm gives what was asked for
+            text = f"{self._node} has {reached.gpus} GPUs and {reached.workers} of them train"
+            self._tell(p.Noticed(text=f"{text}; name it once for each GPU to use them all."))
         self._node = self._node or reached.host
         with self._lock:
             self._is_reached = True
@@ -261,15 +266,20 @@ class Connection:
                 self._note_lanes(event)
                 self._tell(event)
             case p.CheckpointSaved(runs=runs):
-                for run_id in runs:
-                    self._landing(run_id).note(event, durable=True)
+                for landing in map(self._landing, runs):
+                    if landing.is_superseded:
+                        self.stop(p.StopRuns(runs=(landing.run_id,), why="interrupted"))
+                        return
+                    landing.note(event, durable=True)
                 self._was_useful = True
                 self._tell(event)
             case p.RunFinished(result=result):
                 result = msgspec.structs.replace(result, device=self._placed(result.device))
-                self._landing(result.run_id).finish(result)
+                landing = self._landing(result.run_id)
+                is_the_runs = landing.finish(result)
                 self._was_useful = True
-                self._end(p.RunFinished(result=result))
+                superseded = p.RunInterrupted(run_id=landing.run_id, reason=SUPERSEDED, epoch=landing.epoch)
+                self._end(p.RunFinished(result=result) if is_the_runs else superseded)
             case p.RunFailed() | p.RunInterrupted() | p.RunPaused():
                 self._landing(event.run_id).note(event)
                 self._end(event)

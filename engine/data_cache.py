@@ -22,16 +22,16 @@ class DataCache:
         Raises:
             OSError: the folder cannot be used.
         """
-        self._folder = make_folder(folder)
+        self.folder = make_folder(folder)
         self._found_right: set[str] = set()
-        for path in self._folder.iterdir():
+        for path in self.folder.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another outpost may do the same
                 if time.time() - path.stat().st_mtime > KEPT_SECONDS:
                     path.unlink()
 
     def path(self, sha256: str) -> Path:
         """Where a file lies or will lie."""
-        return self._folder / f"{sha256}.npz"
+        return self.folder / f"{sha256}.npz"
 
     def has(self, sha256: str) -> bool:
         """Say whether a file is there and still what its name says."""
@@ -48,7 +48,7 @@ class DataCache:
 
         On a network file system the lock may do nothing; then each fetches the file, and the last one's copy stays.
         """
-        with (self._folder / f"{sha256}.lock").open("wb") as file:
+        with (self.folder / f"{sha256}.lock").open("wb") as file:
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -129,12 +129,12 @@ def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> li
     common = ["--name", slot.name, "--trainer", slot.trainer]
     if slot.is_staged:
         index, count = slot.share
-        command = [slot.python or sys.executable, *OUTPOST, *common, "--share", f"{index}/{count}"]
+        command = [sys.executable, *OUTPOST, *common, "--share", f"{index}/{count}"]
     if slot.slurm is not None:
         named = [f"--job-name={job_name}"] if job_name else []
         command = ["srun", "-Q", "--unbuffered", "-n1", *slot.slurm, *named, *command]
     if slot.box:
-        command = boxes.over_ssh(slot.box, command)
+        command = boxes.over_ssh(slot.box, slot.python, command[1:], option="--worker-ssh")
     if slot.is_staged:
         command = [*RELAY, *common, *(["--node", slot.box] if slot.box else ["--once"]), "--", *command]
     return command

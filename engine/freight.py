@@ -5,6 +5,7 @@ tells messages from what a login prints and shows what was garbled; a file is ta
 """
 
 import hashlib
+import importlib.metadata
 import secrets
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.files import PRIVATE_FILE, publish
+from engine.spec import NUMERICS_VERSION
 
 Kind = TypeVar("Kind")
 
@@ -62,8 +64,9 @@ class Reached(p.Message, frozen=True, kw_only=True):
     """An outpost's first word: where it is, and with what it would train."""
 
     host: str
-    cores: int
     gpus: int
+    workers: int
+    """Of the user on this machine, this one included."""
     versions: dict[str, str]
     numerics: int
     protocol: int = p.PROTOCOL_VERSION
@@ -153,6 +156,17 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def difference(reached: Reached, trainer: str) -> str:
+    """Say what has to be the same there and here and is not, or nothing."""
+    here = {name: importlib.metadata.version(name) for name in LIBRARIES[trainer]}
+    here |= {"svhn-tui's numerics": str(NUMERICS_VERSION), "its protocol": str(p.PROTOCOL_VERSION)}
+    there = reached.versions | {"svhn-tui's numerics": str(reached.numerics), "its protocol": str(reached.protocol)}
+    others = [
+        f"{name} {there.get(name, 'none')} instead of {here[name]}" for name in here if there.get(name) != here[name]
+    ]
+    return f"It has {', '.join(others)}; install the same svhn-tui there as here." if others else ""
+
+
 def parts(cargo: Cargo, file: BinaryIO) -> Iterator[Part]:
     """Cut a file into parts."""
     offset, content = 0, file.read(PART_BYTES)
@@ -165,9 +179,9 @@ def parts(cargo: Cargo, file: BinaryIO) -> Iterator[Part]:
 
 
 class Arrival:
-    """A file that arrives in parts. It lies beside its place until it is whole and found right."""
+    """A file that arrives in parts. It lies in its folder without a name until it is whole and found right."""
 
-    def __init__(self, cargo: Cargo, target: Path) -> None:
+    def __init__(self, cargo: Cargo, folder: Path) -> None:
         """Begin.
 
         Raises:
@@ -176,8 +190,7 @@ class Arrival:
         self.cargo = cargo
         self.is_whole = False
         self._size = 0
-        self._target = target
-        self._temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+        self._temporary = folder / f".{cargo.kind}.{secrets.token_hex(4)}.tmp"
         self._temporary.touch(PRIVATE_FILE)
         self._digest = hashlib.sha256()
 
@@ -202,13 +215,13 @@ class Arrival:
         self.is_whole = part.is_last
         return self.is_whole
 
-    def publish(self) -> None:
-        """Move the whole file into its place.
+    def publish(self, path: Path) -> None:
+        """Give the whole file its name in the folder.
 
         Raises:
             OSError: it could not be moved.
         """
-        publish(self._temporary, self._target)
+        publish(self._temporary, path)
 
     def drop(self) -> None:
         """Forget what arrived."""

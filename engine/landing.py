@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from engine import pointer, run_folder
+from engine import claims, pointer, run_folder
 from engine import protocol as p
 from engine.files import PRIVATE_FOLDER, write_atomically
 from engine.freight import Arrival, Cargo, FreightError, Part, sha256_of
@@ -24,8 +24,10 @@ RETRY_SECONDS = 1.0
 class Landing:
     """Journal, checkpoints and the files at the end, each checked and then written as a worker here would."""
 
-    def __init__(self, spec: RunSpec, workspace: Path, notice: Callable[[str], None], leaving: threading.Event) -> None:
-        """Open the run's journal.
+    def __init__(
+        self, spec: RunSpec, workspace: Path, attempt: str, notice: Callable[[str], None], leaving: threading.Event
+    ) -> None:
+        """Open the run's folder and claim it for the attempt.
 
         Raises:
             OSError: it cannot be written.
@@ -36,12 +38,19 @@ class Landing:
         self._leaving = leaving
         self._arrival: Arrival | None = None
         self._folder, self._journal = self._insist(lambda: run_folder.begin(workspace, spec))
+        self._attempt = attempt
+        claims.take(self._folder, attempt)
         self.result = run_folder.result_in(self._folder)
 
     @property
     def epoch(self) -> int:
         """Epochs that it goes on from."""
         return pointer.read(self._folder).epoch
+
+    @property
+    def is_superseded(self) -> bool:
+        """A newer attempt has the run."""
+        return claims.is_superseded(self._folder, self._attempt)
 
     def checkpoint(self) -> tuple[Cargo, Path] | None:
         """Return the newest checkpoint here that is whole, to be sent along."""
@@ -59,27 +68,29 @@ class Landing:
         if error and not was_waiting:
             self._notice(f"The journal of {self.run_id} waits in memory: {error.strerror}. Training goes on.")
 
-    def take(self, part: Part) -> bool:
-        """Take a part of a checkpoint or of the model; say whether that was the last one.
+    def take(self, part: Part) -> None:
+        """Take a part of a checkpoint or of the model; a model waits for its result.
 
         Raises:
             FreightError: it is not what was sent, or nothing that is waited for.
-            OSError: the disk is full and the relay is leaving.
+            OSError: the disk is full and the relay is leaving, or the folder is gone.
         """
         cargo = part.cargo
         if self._arrival is None or self._arrival.is_whole:
             self.drop()
-            self._arrival = self._insist(lambda: Arrival(cargo, self._place_of(cargo)))
+            self._arrival = self._insist(lambda: Arrival(cargo, self._folder_of(cargo)))
         arrival = self._arrival
         is_whole = self._insist(lambda: arrival.take(part))
-        if is_whole and cargo.kind == "checkpoint":  # a model waits for its result
-            self._insist(arrival.publish)
+        if is_whole and cargo.kind == "checkpoint" and not self.is_superseded:
+            path = self._folder / pointer.FOLDER / pointer.file_of(cargo.epoch)
+            self._insist(lambda: arrival.publish(path))
             self._insist(lambda: pointer.commit(self._folder, cargo.epoch, cargo.sha256))
             self._arrival = None
-        return is_whole
 
-    def finish(self, result: p.RunResult) -> None:
-        """Put the model that came in its place and write the result, last.
+    def finish(self, result: p.RunResult) -> bool:
+        """Put the model that came in its place and write the result, last; say whether that is the run's.
+
+        What an attempt did that was superseded is set aside.
 
         Raises:
             FreightError: the result is not that of this run and of the file that came.
@@ -92,11 +103,16 @@ class Landing:
             raise FreightError("A result is another run's.")
         if problem := result_problem(result):
             raise FreightError(f"A result is none: {problem}.")
-        self._insist(arrival.publish)
+        aside = f".superseded-{self._attempt}" if self.is_superseded else ""
+        self._insist(lambda: arrival.publish(self._folder / f"model{aside}.keras"))
         self._arrival = None
-        self.note(p.RunFinished(result=result), durable=True)
-        self._insist(lambda: write_atomically(self._folder / "result.json", msgspec.json.encode(result)))
-        pointer.remove(self._folder)
+        if not aside:
+            self.note(p.RunFinished(result=result), durable=True)
+        path = self._folder / f"result{aside}.json"
+        self._insist(lambda: write_atomically(path, msgspec.json.encode(result)))
+        if not aside:
+            pointer.remove(self._folder)
+        return not aside
 
     def add_log(self, text: str) -> None:
         """Keep what the worker there printed."""
@@ -115,13 +131,13 @@ class Landing:
         with contextlib.suppress(OSError):
             self._journal.close()
 
-    def _place_of(self, cargo: Cargo) -> Path:
+    def _folder_of(self, cargo: Cargo) -> Path:
         if cargo.kind == "checkpoint" and cargo.epoch <= self.spec.configuration.training.epochs:
             folder = self._folder / pointer.FOLDER
             folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-            return folder / pointer.file_of(cargo.epoch)
+            return folder
         if cargo.kind == "model":
-            return self._folder / "model.keras"
+            return self._folder
         raise FreightError("A file came that nobody waits for.")
 
     def _insist(self, action: Callable[[], Kind]) -> Kind:

@@ -4,13 +4,12 @@ from hashlib import file_digest
 from pathlib import Path
 
 from engine import protocol as p
+from engine.claims import SUPERSEDED
 from engine.convergence import slope_of
 from engine.metrics import Activity
 from engine.npz import DataError
 from engine.spec import RunSpec
 from engine.trainer import Trainer
-
-SUPERSEDED = "Another attempt has this run now; what this one did is set aside."
 
 
 def result_of(

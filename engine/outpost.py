@@ -27,7 +27,8 @@ from engine import protocol as p
 from engine.data_cache import DataCache
 from engine.files import make_folder
 from engine.freight import Arrival, Cargo, FreightError
-from engine.launcher import MODULES
+from engine.launcher import MODULES, death, oom_kills
+from engine.placement import Machine
 from engine.spec import NUMERICS_VERSION
 from engine.worker import Telling, way_in
 
@@ -84,6 +85,7 @@ class Outpost:
         Raises:
             OSError: the worker cannot be started.
         """
+        before = oom_kills()
         worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert worker.stdin is not None
         assert worker.stdout is not None
@@ -104,9 +106,7 @@ class Outpost:
         self._shipments.put(None)
         shipping.join()
         if not self._is_leaving:
-            for run_id in self._active:
-                self._send_log(run_id)
-            self._tell(freight.WorkerEnded(status=status))
+            self._tell_death(status, oom_kills() - before)
 
     # --- from the relay ----------------------------------------------------------------------------------------------
 
@@ -133,19 +133,19 @@ class Outpost:
     def _take(self, part: freight.Part) -> None:
         """Add a part of a data file or of a checkpoint."""
         cargo = part.cargo
-        folder = self._run_folder(cargo.run_id)
-        if self._arrival is None and cargo.kind == "data":
-            self._arrival = Arrival(cargo, self._cache.path(cargo.sha256))
-        elif self._arrival is None:
-            self._arrival = Arrival(cargo, make_folder(folder / pointer.FOLDER) / pointer.file_of(cargo.epoch))
+        is_data, run_folder = cargo.kind == "data", self._run_folder(cargo.run_id)
+        folder = self._cache.folder if is_data else run_folder / pointer.FOLDER
+        if self._arrival is None:
+            self._arrival = Arrival(cargo, make_folder(folder))
         if not self._arrival.take(part):
             return
-        self._arrival.publish()
-        self._arrival = None
-        if cargo.kind == "data":
+        if is_data:
+            self._arrival.publish(self._cache.path(cargo.sha256))
             self._fetched.put(cargo.sha256)
         else:
-            pointer.commit(folder, cargo.epoch, cargo.sha256)
+            self._arrival.publish(folder / pointer.file_of(cargo.epoch))
+            pointer.commit(run_folder, cargo.epoch, cargo.sha256)
+        self._arrival = None
 
     def _prepare(self) -> None:
         """Hand tasks to the worker, each once its data is there."""
@@ -214,6 +214,15 @@ class Outpost:
             file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_BYTES))
             self._tell(freight.LogRead(run_id=run_id, text=file.read().decode(errors="replace")))
 
+    def _tell_death(self, status: int, oom_kills: int) -> None:
+        """The worker is dead: here it is known whether that was for memory."""
+        found = death(status, oom_kills)
+        for run_id in self._active:
+            self._send_log(run_id)
+            if found.out_of_memory:
+                self._tell(p.RunFailed(run_id=run_id, reason=found.reason, out_of_memory=True))
+        self._tell(freight.WorkerEnded(status=status))
+
     def _forget(self, run_id: str) -> None:
         """Drop a run that ended; should it come again, its checkpoint comes with it."""
         self._active.discard(run_id)
@@ -242,21 +251,18 @@ def main() -> None:
     home = make_folder(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svhn-tui" / "outpost")
     drop_leftovers(home)
     machine = devices.machine()
+    index, count = map(int, given.share.split("/"))
     tell(
         freight.Reached(
             host=socket.gethostname(),
-            cores=len(machine.cores),
             gpus=machine.gpus,
+            workers=count,
             versions={name: importlib.metadata.version(name) for name in freight.LIBRARIES[given.trainer]},
             numerics=NUMERICS_VERSION,
         )
     )
-    cores, environment = machine.cores, dict(os.environ)
-    index, count = map(int, given.share.split("/"))
-    if machine.gpus and count > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = str(index % machine.gpus)
-    else:
-        cores = cores[index * len(cores) // count : (index + 1) * len(cores) // count] or cores
+    cores, gpu = portion(machine, index, count)
+    environment = dict(os.environ) if gpu is None else os.environ | {"CUDA_VISIBLE_DEVICES": str(gpu)}
     command = [sys.executable, "-P", "-m", MODULES[given.trainer]]
     command += ["--name", given.name, "--cores", ",".join(map(str, cores))]
     scratch = Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}.{os.getpid()}.", dir=home))
@@ -265,6 +271,17 @@ def main() -> None:
         Outpost(scratch, DataCache(home / "data"), tell).serve(command, environment)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def portion(machine: Machine, index: int, count: int) -> tuple[tuple[int, ...], int | None]:
+    """Return the cores and the GPU of one of `count` outposts: they divide the GPUs, or else the cores.
+
+    A single outpost keeps to no GPU: JAX takes the first of those that it may see.
+    """
+    cores = machine.cores
+    if count == 1 or machine.gpus:
+        return cores, index % machine.gpus if count > 1 else None
+    return cores[index * len(cores) // count : (index + 1) * len(cores) // count] or cores, None
 
 
 def drop_leftovers(home: Path) -> None:
@@ -276,4 +293,7 @@ def drop_leftovers(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        raise SystemExit(f"{error.filename or 'svhn-tui'}: {error.strerror}") from None

@@ -31,7 +31,7 @@ class Slot(NamedTuple):
     box: str = ""
     """Reached over ssh."""
     python: str = ""
-    """The Python of the box that has svhn-tui; else the one that runs here."""
+    """The Python of the box that has svhn-tui; else it is looked for."""
     share: tuple[int, int] = (0, 1)
     """The how-manieth of how many workers of the box it is: they divide its GPUs or cores."""
     is_staged: bool = False

@@ -185,7 +185,7 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
     slurm: str | None = None
     """Options of `srun`, as one would type them; None: Slurm is not used."""
     ssh: tuple[str, ...] = ()
-    """Boxes, as one would name them to `ssh`, each with its Python behind a colon if that is not `python3`. One worker
+    """Boxes, as one would name them to `ssh`, each with its Python behind a colon if that is not found. One worker
     each: a box is named once for each of its GPUs."""
     workers: int = 0
     """Slurm workers at a time; 0 is one."""

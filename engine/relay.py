@@ -63,6 +63,7 @@ class Relay:
         """Keep a connection until the host or the worker there ends."""
         patience = FIRST_SECONDS
         while not self._leaving.is_set():
+            self._say("starting", f"Connecting to {self._node}.")
             ending = self._follow()
             if ending.worker_status is not None:
                 return _exit_code(ending)
@@ -70,24 +71,24 @@ class Relay:
                 break
             patience = FIRST_SECONDS if ending.was_useful else min(2 * patience, LONGEST_SECONDS)
             self._say("waiting", f"{ending.reason} It is tried again in {patience:.0f} s.")
-            if ending.reason != self._complaint:
-                self._complaint = ending.reason
-                self._tell(p.Noticed(text=ending.reason, severity="warning"))
+            reason = f"{self._node}: {ending.reason}"
+            if reason != self._complaint:
+                self._complaint = reason
+                self._tell(p.Noticed(text=reason, severity="warning"))
             assert self._connection is not None
-            self._connection.release(ending.reason)
+            self._connection.release(reason)
             self._leaving.wait(patience)
         self._say("ended")
         return 0
 
     def _follow(self) -> Ending:
-        self._say("starting", f"Connecting to {self._node}." if self._node else "")
         self._connection = Connection(self._name, self._node, self._trainer, self._tell, self._leaving)
         if self._leaving.is_set():  # told while there was none to tell it to
             return Ending("", 0, None, False)
         return self._connection.follow(self._command)
 
     def _say(self, state: p.WorkerState, text: str = "") -> None:
-        self._tell(p.WorkerChanged(worker=self._name, state=state, text=text, node=self._node, pid=os.getpid()))
+        self._tell(p.WorkerChanged(worker=self._name, state=state, text=text, pid=os.getpid()))
 
 
 def _exit_code(ending: Ending) -> int:

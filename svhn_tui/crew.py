@@ -9,6 +9,8 @@ from engine.protocol import Fleet, WorkerChanged
 from svhn_tui import words
 from svhn_tui.state import State
 
+SLURM = "Slurm"
+"""Where a worker is that is no box's."""
 LIVELY = ("training", "ready", "starting", "waiting")
 """States of workers that are there, those first that do most."""
 
@@ -57,7 +59,7 @@ def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
     place = f" on {worker.node}{gpu}" if worker.node else ""
     match worker.state:
         case "waiting":
-            said = "waits in Slurm's queue"
+            said = "waits in Slurm's queue" if worker.where == SLURM else "is not reached"
             known += [worker.text] if worker.text else []
             known += [f"expected {_clock(worker.expected_at)}"] if worker.expected_at else []
         case "ended":
@@ -76,11 +78,14 @@ def summary_of(state: State) -> str:
     there = [some for some in state.workers.values() if some.where and some.state != "ended"]
     if not there:
         return ""
-    waiting = [some for some in there if some.state == "waiting"]
+    waiting = [some for some in there if some.state == "waiting" and some.where == SLURM]
+    unreached = sum(some.state == "waiting" and some.where != SLURM for some in there)
     training = sum(some.worker in busy for some in there)
     parts = [f"{training} of {words.plural(len(there), 'worker')} train" + ("s" if training == 1 else "")]
     if waiting:
         parts.append(f"{len(waiting)} in Slurm's queue{_soonest(waiting)}")
+    if unreached:
+        parts.append(f"{unreached} not reached")
     return words.clean(" · ".join(parts))
 
 

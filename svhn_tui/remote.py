@@ -1,39 +1,13 @@
 """Another machine, reached over the user's own ssh: what is started there, with which Python, and what went wrong."""
 
 import os
-import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from engine import boxes
 from svhn_tui import settings, words
-
-SSH = (
-    "-o", "ConnectTimeout=20",
-    "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3",  # a line that is cut is noticed within a minute
-)  # fmt: skip
-SILENT = ("-T", "-x", "-o", "BatchMode=yes")
-"""Behind a screen ssh must not ask for a password: it would ask on the same terminal."""
-NAME = re.compile(r"(\w[\w.@%-]{0,254})(?::([\w.~/+@%,=-]+))?", re.ASCII)
-PLACES = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
-"""Where a Python with svhn-tui is looked for, from the user's home there, when none was named."""
-SCRIPT = (
-    'for python in {places}; do "$python" -c "import svhn_tui, engine.protocol" 2>/dev/null && exec "$python" "$@"; '
-    "done; echo {sentence} >&2; exit 127"
-)
-MISSING = (
-    "svhn-tui is not installed there, or not where it was looked for: {places}. `make install` in a clone of it in "
-    "your home there does that; if it is elsewhere, name its Python: --host {name}:PATH/bin/python"
-)
-CLUES = {
-    "Permission denied": "ssh was refused. If it needs a password, set up a key: `ssh -o BatchMode=yes {name}` has to "
-    "work",
-    "Host key verification failed": "its key is not known to ssh. Run `ssh {name}` once and look at it",
-    "Could not resolve hostname": "there is no machine of this name. Name it as for ssh",
-}
-"""What ssh complains of, and what to do about it."""
 
 
 class Remote(msgspec.Struct, frozen=True):
@@ -54,17 +28,12 @@ class Remote(msgspec.Struct, frozen=True):
             arguments: of that Python.
             has_terminal: a person sits before it: ssh may ask, and Ctrl-C goes there.
         """
-        places = [self.python.removeprefix("~/")] if self.python else PLACES
-        missing = shlex.quote(MISSING.format(places=", ".join(places), name=self.name))
-        script = SCRIPT.format(places=shlex.join(places), sentence=missing)
-        there = f"exec sh -c {shlex.join([script, 'svhn-tui', *arguments])}"  # whatever the user's shell is there
-        return ["ssh", *SSH, *(("-t",) if has_terminal else SILENT), "--", self.name, there]
+        return boxes.over_ssh(self.name, self.python, arguments, option="--host", has_terminal=has_terminal)
 
     def explained(self, said: str) -> str:
         """Say what a complaint from there means, and what to do; our own are sentences already."""
-        for clue, meaning in CLUES.items():
-            if clue in said:
-                return f"{self.name}: {meaning.format(name=self.name)}."
+        if meaning := boxes.meaning(self.name, said):
+            return f"{self.name}: {meaning}."
         last = words.clean(said.strip().splitlines()[-1]) if said.strip() else "the connection was lost"
         return f"{self.name}: {last}"
 
@@ -75,13 +44,7 @@ def parse(text: str) -> Remote:
     Raises:
         ValueError: it is neither; one sentence says what is allowed.
     """
-    found = NAME.fullmatch(text)
-    if found is None:
-        raise ValueError(
-            f"{text[:80]!r} is no machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
-            "behind a colon its Python if that is not found, as in gpubox:svhn-tui/.venv/bin/python."
-        )
-    return Remote(found[1], found[2] or "")
+    return Remote(*boxes.parse(text))
 
 
 def run_there(remote: Remote, arguments: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ import msgspec
 import psutil
 import pytest
 
-from engine import boxes, data, freight, pointer
+from engine import boxes, claims, data, freight, pointer
 from engine import landing as landing_module
 from engine import protocol as p
 from engine.connection import Connection, Ending
@@ -29,7 +29,8 @@ from engine.data_cache import DataCache
 from engine.freight import Arrival, Cargo
 from engine.journal import history
 from engine.landing import Landing
-from engine.outpost import Shipments
+from engine.outpost import Shipments, portion
+from engine.placement import Machine
 from engine.spec import NUMERICS_VERSION, Configuration, Network, RunSpec, Training
 from engine.worker import Telling
 from tests.scenes import DATA, result
@@ -162,7 +163,7 @@ def test_a_connection_that_is_cut_costs_what_came_after_the_last_checkpoint(demo
         interrupted = relay.until_kind(p.RunInterrupted)
         assert pointer.read(there / "runs" / run_id).epoch == interrupted.epoch > 0
         waiting = next(event for event in relay.of(p.WorkerChanged) if event.state == "waiting")
-        assert waiting.text == "boxA: the connection was lost (exit code -9). It is tried again in 1 s."
+        assert waiting.text == "the connection was lost (exit code -9). It is tried again in 1 s."
         relay.send(wanted)  # the host would wait until it is ready
         assert relay.until_kind(p.RunInterrupted).reason == "boxA is not connected."
         relay.until_ready()
@@ -247,7 +248,7 @@ def inodes(home: Path) -> list[int]:
 
 def reached(**other: object) -> bytes:
     versions = {name: importlib.metadata.version(name) for name in freight.LIBRARIES["fast"]}
-    told = freight.Reached(host="boxA", cores=2, gpus=0, versions=versions, numerics=NUMERICS_VERSION)
+    told = freight.Reached(host="boxA", gpus=0, workers=1, versions=versions, numerics=NUMERICS_VERSION)
     return freight.encode(replaced(told, **other))
 
 
@@ -329,6 +330,11 @@ def test_what_a_login_prints_is_passed_over_and_an_honest_box_is_believed(tmp_pa
     assert met.ending.was_useful
 
 
+def test_who_names_a_box_with_four_gpus_once_is_told_so(tmp_path: Path):
+    met = meet(tmp_path, *MODEL, finished(), first=reached(gpus=4))
+    assert "boxA has 4 GPUs and 1 of them train; name it once for each GPU" in met.told[0].text
+
+
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
@@ -359,7 +365,6 @@ def test_what_a_login_prints_is_passed_over_and_an_honest_box_is_believed(tmp_pa
 def test_what_a_confused_box_says_is_neither_believed_nor_written(tmp_path: Path, lines: tuple[bytes, ...], why: str):
     met = meet(tmp_path, *lines)
     assert why in met.ending.reason
-    assert met.ending.reason.startswith("boxA: ")
     assert [event for event in met.told if isinstance(event, p.Ended)] == [
         p.RunInterrupted(run_id=RUN, reason=met.ending.reason)
     ]
@@ -387,23 +392,21 @@ def test_a_box_with_other_versions_is_not_trained_on(tmp_path: Path, other: dict
 @pytest.mark.parametrize(
     ("status", "said", "words"),
     [
-        (255, ["boxA: Permission denied (publickey)."], "`ssh -o BatchMode=yes boxA` works."),
-        (255, ["Host key verification failed."], "run `ssh boxA` once"),
+        (255, ["boxA: Permission denied (publickey)."], "`ssh -o BatchMode=yes boxA` has to work."),
+        (255, ["Host key verification failed."], "Run `ssh boxA` once"),
         (255, ["ssh: connect to host boxA port 22: Connection refused\n"], "lost (ssh: connect to host boxA port 22"),
-        (1, ["/usr/bin/python3: No module named engine.outpost"], "svhn-tui is not installed"),
-        (127, ["fish: Unknown command: python9"], "there is no such Python; name it: --worker-ssh boxA:"),
-        (1, ["python9: Command not found."], "there is no such Python"),
-        (2, ["unknown option -P", "usage: python3"], "older than 3.11"),
-        (3, [], "lost (exit code 3)"),
-        (1, ["\x1b]0;evil\x07\n", "\n"], "lost (]0;evil)"),
+        (127, ["svhn-tui is not installed there, or not where it was looked for"], "svhn-tui is not installed there"),
+        (1, ["/home/me/.cache: Permission denied"], "lost (/home/me/.cache: Permission denied)."),
+        (3, [], "lost (exit code 3)."),
+        (1, ["\x1b]0;evil\x07\n", "\n"], "lost (]0;evil)."),
     ],
 )
 def test_what_keeps_a_box_from_training_is_said_in_a_sentence(status: int, said: list[str], words: str):
-    told = boxes.complaint("boxA", status, said)
+    told = boxes.complaint("boxA", status, said, was_reached=True)
     assert words in told
-    assert told.startswith("boxA: ")
     assert told.endswith(".")
     assert told.isprintable()
+    assert boxes.complaint("boxA", 1, [], was_reached=False) == "no connection (exit code 1)."
 
 
 def test_a_data_file_is_fetched_once_by_all_who_need_it_and_again_when_it_is_damaged(tmp_path: Path):
@@ -450,7 +453,7 @@ def test_only_the_newest_of_the_checkpoints_that_wait_is_sent():
 def test_what_a_full_disk_does_not_take_waits_in_the_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "runs").mkdir()
     notices: list[str] = []
-    landing = Landing(SPEC, tmp_path, notices.append, threading.Event())
+    landing = Landing(SPEC, tmp_path, "", notices.append, threading.Event())
     monkeypatch.setattr(landing_module, "RETRY_SECONDS", 0.0)
     whole, full = Arrival.take, iter([True, True, False, True, *[False] * 9])
 
@@ -466,6 +469,38 @@ def test_what_a_full_disk_does_not_take_waits_in_the_pipe(tmp_path: Path, monkey
     assert (tmp_path / "runs" / RUN / "model.keras").read_bytes() == CONTENT
     told = "What came of relu 32 · epochs 3, seed 0 cannot be written: No space left on device. It is tried again."
     assert notices == [told, told]
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "count", "portions"),
+    [
+        (4, 0, 1, [((0, 1, 2, 3), None)]),
+        (4, 0, 2, [((0, 1), None), ((2, 3), None)]),
+        (3, 0, 2, [((0,), None), ((1, 2), None)]),
+        (1, 0, 2, [((0,), None), ((0,), None)]),
+        (2, 4, 1, [((0, 1), None)]),
+        (2, 2, 3, [((0, 1), 0), ((0, 1), 1), ((0, 1), 0)]),
+    ],
+)
+def test_outposts_of_one_box_divide_its_gpus_or_its_cores(cores: int, gpus: int, count: int, portions: list[object]):
+    machine = Machine(tuple(range(cores)), 2**34, gpus)
+    assert [portion(machine, index, count) for index in range(count)] == portions
+
+
+def test_what_a_superseded_attempt_sends_is_set_aside(tmp_path: Path):
+    (tmp_path / "runs").mkdir()
+    old, new = claims.new_attempt(), claims.new_attempt()
+    landing = Landing(SPEC, tmp_path, old, print, threading.Event())
+    folder = tmp_path / "runs" / RUN
+    claims.take(folder, new)
+    for kind, epoch in (("checkpoint", 2), ("model", 0)):
+        for part in freight.parts(Cargo(kind, SHA256, RUN, epoch), io.BytesIO(CONTENT)):
+            landing.take(part)
+    assert not landing.finish(freight.decode_home(finished()).result)
+    landing.close()
+    names = {path.name for path in folder.iterdir()} - {"attempt", "checkpoint"}
+    assert names == {"spec.json", "journal.jsonl", f"model.superseded-{old}.keras", f"result.superseded-{old}.json"}
+    assert not list((folder / "checkpoint").iterdir())
 
 
 def test_an_outpost_whose_relay_is_silent_ends_by_itself(tmp_path: Path):

@@ -75,7 +75,8 @@ def screen(
             fail(f"ssh cannot be started; {remote.name} is not reached.", run_there(remote, sys.argv[place:]))
         return
     streams = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on stderr
-    if not all(stream.isatty() for stream in streams) or os.environ.get("TERM", "dumb") == "dumb":
+    kind = os.environ.get("TERM", "")
+    if not all(stream.isatty() for stream in streams) or kind in ("", "dumb", "unknown"):
         fail("The screen needs a terminal. Without one: `svhn-tui run Q2`, `svhn-tui status`, `svhn-tui answers`.", 2)
     from svhn_tui.app import run as open_screen
 

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -109,6 +110,11 @@ class Terminal:
         """Change the terminal's size, as a window manager does."""
         self._screen.resize(lines, columns)
         ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        self.process.send_signal(signal.SIGWINCH)  # as the kernel does for the terminal that controls a session
+
+    def scribble(self, content: str) -> None:
+        """Let another program clear the terminal and write to it."""
+        self._stream.feed(f"\x1b[2J\x1b[1;1H\x1b[0m{content}".encode())
 
     def read(self, seconds: float) -> bool:
         """Take in what has come, or else what comes first within this time; say whether the program still runs."""
@@ -137,6 +143,7 @@ class Terminal:
 
     def ended(self) -> int:
         """Read until the program has ended, which it cannot while nobody reads; return its exit code."""
-        while self.read(PATIENCE):
+        deadline = time.monotonic() + PATIENCE
+        while self.read(PATIENCE) and time.monotonic() < deadline:
             pass
         return self.process.wait(PATIENCE)

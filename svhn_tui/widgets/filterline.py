@@ -20,6 +20,7 @@ class FilterLine(Input):
     def __init__(self, candidates: Callable[[str], tuple[str, ...]], *, id: str) -> None:
         super().__init__(placeholder="activation=relu hidden=256 test_accuracy>0.5 tag:final", id=id)
         self._candidates = candidates
+        self.can_focus = False  # a line that is not seen takes no keys
 
     @property
     def is_open(self) -> bool:
@@ -37,14 +38,16 @@ class FilterLine(Input):
         return without_last(self.value) if self.hints else self.value
 
     def open(self) -> None:
-        """Show it, and type into it."""
+        """Show it, and type into it: at once, for what is typed next may be here already."""
         self.add_class("shown")
-        self.focus()
+        self.display = self.can_focus = True
+        self.screen.set_focus(self)
 
     def close(self) -> None:
         """Empty it and take it away."""
         self.value = ""
         self.remove_class("shown")
+        self.display = self.can_focus = False
 
     def action_complete(self) -> None:
         """Complete the word as far as it is certain, or leave the line where nothing is."""

@@ -1,0 +1,96 @@
+"""What leaves the program for terminals of every kind, and what stands there when their size changes at any moment."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import busy_host
+from tests.terminal import Terminal
+
+SGR = re.compile(rb"\x1b\[([\d;]*)m")
+TRUE_COLOUR, EIGHT_BIT = re.compile(r"[34]8;2;"), re.compile(r"[34]8;5;")
+ANY_COLOUR = re.compile(r"(^|;)([34][0-8]|9[0-7]|10[0-7])(;|$)")
+CTRL_L = "\x0c"
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return busy_host.write(tmp_path_factory.mktemp("busy") / "events.jsonl", 20, 3_000)
+
+
+def opened(events: Path, columns: int = 80, lines: int = 24, **environment: str | None) -> Terminal:
+    """The program on a fake engine, in a terminal that says nothing of colours but by its name."""
+    engine = f"{sys.executable} -m tests.fake_engine {events} --rate 60"
+    kind = {"COLORTERM": None, "NO_COLOR": None, **environment}
+    return Terminal(events.parent / "w", columns, lines, SVHN_TUI_ENGINE=engine, **kind)
+
+
+def looks_sent(terminal: Terminal) -> list[str]:
+    """Every look that was asked for, once questions, curves and pictures were on the screen."""
+    terminal.until(lambda text: "Q11" in text and "training" in text)
+    terminal.press("2")
+    terminal.until(lambda text: re.search(r"epoch \d+ of", text) is not None)
+    terminal.press("6")
+    terminal.until(lambda text: "fingerprint" in text)
+    terminal.press("q")
+    assert terminal.ended() == 0
+    assert b"\x1b[?1049l" in terminal.sent[-200:], "it gives the terminal back"
+    return [look.decode() for look in SGR.findall(bytes(terminal.sent))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_true_colour", "has_256"),
+    [
+        ({"TERM": "xterm-256color", "COLORTERM": "truecolor"}, True, False),
+        ({"TERM": "tmux-256color"}, False, True),
+        ({"TERM": "screen"}, False, False),
+        ({"TERM": "xterm-16color"}, False, False),
+    ],
+    ids=lambda value: value.get("TERM", "") if isinstance(value, dict) else "",
+)
+def test_a_terminal_gets_the_colours_that_it_has(
+    events: Path, kind: dict[str, str], has_true_colour: bool, has_256: bool
+):
+    with opened(events, **kind) as terminal:
+        looks = looks_sent(terminal)
+    assert any(map(TRUE_COLOUR.search, looks)) == has_true_colour
+    assert any(map(EIGHT_BIT.search, looks)) == has_256
+    assert any(map(ANY_COLOUR.search, looks))
+
+
+def test_without_colours_only_bold_and_reversed_leave(events: Path):
+    with opened(events, NO_COLOR="1") as terminal:
+        looks = looks_sent(terminal)
+    assert not any(map(ANY_COLOUR.search, looks))
+    assert any("7" in look.split(";") for look in looks), "the line under the cursor is seen all the same"
+
+
+def test_any_size_at_any_moment_and_what_others_wrote_over_it(events: Path):
+    with opened(events, 120, 40) as terminal:
+        terminal.until(lambda text: "Q11" in text and "training" in text)
+        for page, name in (("2", "2 Live"), ("3", "3 Runs"), ("6", "6 Data"), ("1", "1 Questions")):
+            terminal.press(page)
+            terminal.until(lambda text, name=name: name in text.splitlines()[0])
+            for size in ((20, 6), (200, 60), (33, 9), (120, 40)):
+                terminal.resize(*size)
+        terminal.resize(80, 24)
+        terminal.until(lambda text: re.search(r"Q11 .*│", text) is not None and "? keys" in text.splitlines()[-1])
+        terminal.scribble("somebody wrote over it")
+        terminal.press(CTRL_L)
+        shown = terminal.until(lambda text: "svhn-tui" in text.splitlines()[0])
+        assert "somebody" not in shown and "Q11" in shown
+        terminal.resize(100, 30)
+        terminal.resize(80, 24)  # back before the program could have looked
+        terminal.scribble("")
+        terminal.until(lambda text: "Q11" in text and "? keys" in text.splitlines()[-1])
+        assert terminal.process.poll() is None
+
+
+@pytest.mark.parametrize("kind", ["dumb", "unknown", None])
+def test_a_terminal_that_cannot_show_it_is_told_what_to_use_instead(events: Path, kind: str | None):
+    with opened(events, TERM=kind) as terminal:
+        assert terminal.ended() == 2
+        assert "svhn-tui run Q2" in terminal.text.replace("\n", " ")
+        assert not SGR.findall(bytes(terminal.sent))

@@ -9,6 +9,7 @@ import pytest
 from engine.worker import prepare_jax
 
 prepare_jax()
+os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # pages without a terminal are drawn as in a good one
 os.environ["JAX_PLATFORMS"] = "cpu"  # the suite's figures are those of CPUs; GPUs are simulated where they matter
 
 

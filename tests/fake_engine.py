@@ -15,6 +15,7 @@ from pathlib import Path
 from engine import protocol as p
 
 HISTORY = p.History(*((tuple(0.1 + 0.004 * epoch for epoch in range(100)),) * 4), seconds=(0.3,) * 100)
+PICTURE = p.Picture(label=1, pixels=bytes(range(256)) * 12)
 CAUGHT_UP = p.encode(p.CaughtUp())
 
 
@@ -28,7 +29,7 @@ def answers_to(command: p.AnyCommand, data: p.DataSet | None) -> Iterator[p.AnyE
         case p.CheckFiles():
             yield p.FilesChecked(found=dict.fromkeys(command.runs))
         case p.Inspect():
-            yield p.Inspected(run_id=command.run_id)
+            yield p.Inspected(run_id=command.run_id, pictures=(PICTURE,))
         case p.ReadTrash():
             yield p.TrashRead(results=())
         case p.Annotate():

@@ -57,7 +57,13 @@ class Terminal:
         self.seen_at = time.perf_counter()
         """When the last bytes came."""
         ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        given = {**os.environ, "TERM": "xterm-256color", "SVHN_TUI_WORKSPACE": str(workspace), **environment}
+        given = {
+            **os.environ,
+            "TERM": "xterm-256color",
+            "TEXTUAL_COLOR_SYSTEM": None,
+            "SVHN_TUI_WORKSPACE": str(workspace),
+            **environment,
+        }
         self.process = subprocess.Popen(
             [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             env={name: value for name, value in given.items() if value is not None}, preexec_fn=before,

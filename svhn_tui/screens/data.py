@@ -127,6 +127,11 @@ class DataPage(Page):
         page.add_row(self._gallery(found.pictures, data))
         return page
 
+    @property
+    def _has_colors(self) -> bool:
+        """Whether the terminal has colours enough for pictures; sixteen are too few."""
+        return not self.app.no_color and self.app.console.color_system in ("256", "truecolor")
+
     def _gallery(self, pictures: Sequence[Picture], data: DataSet) -> Table:
         """Draw as many pictures side by side as there is room for, a line of words under each."""
         _, height, width = data.input_shape
@@ -138,7 +143,7 @@ class DataPage(Page):
             for shown in pictures[start : start + columns]:
                 if len(shown.pixels) != 3 * height * width:
                     continue
-                drawn = picture(shown.pixels, height, width, size, colored=not self.app.no_color)
+                drawn = picture(shown.pixels, height, width, size, colored=self._has_colors)
                 row.append(Text.assemble(drawn, "\n", caption_of(shown, data.labels)))
             table.add_row(*row)
         return table

@@ -207,7 +207,7 @@ KEYS = [
     "pageup", "pagedown", "home", "end", "plus", "minus", "backspace", "shift+left", "shift+right", "ctrl+p", "ctrl+s",
     "E", "shift+tab",
 ]  # fmt: skip
-AT_ONCE = 20
+AT_ONCE = 50
 """Keys between two looks at the screen; nobody sees more, and drawing is what takes the time."""
 
 

@@ -15,10 +15,14 @@ from svhn_tui.screens.charts import CHART_ACTIONS
 from svhn_tui.screens.dialog import Dialog
 from svhn_tui.screens.page import Page
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.keys import sign_of
+from svhn_tui.widgets.keys import ranked_bindings, sign_of
 
 SECTIONS = ("this page", "its charts", "the list", "everywhere")
-HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous"}
+SIDES = (("this page", "everywhere"), ("its charts", "the list"))
+HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous", "scroll_left", "scroll_right", "page_left",
+          "page_right", "select"}  # fmt: skip
+"""What Textual binds in every program, and what is no news to anybody."""
+PAGES_TOGETHER = "open the pages"
 TWO_COLUMNS = 100
 """Columns of the window from which the sections stand side by side."""
 Keys = dict[str, list[str]]
@@ -34,7 +38,7 @@ class HelpPage(Dialog[None]):
     def __init__(self, page: Page) -> None:
         super().__init__()
         self._title = page.TITLE_IN_BAR
-        self._sections = dict(sections_of(page, page.active_bindings.values()))
+        self._sections = dict(sections_of(page, ranked_bindings(page)))
 
     def compose(self) -> ComposeResult:
         """One scrolling text."""
@@ -44,14 +48,14 @@ class HelpPage(Dialog[None]):
     def _text(self) -> Table:
         dim, page = dim_of(self.app.current_theme), Table.grid(padding=(0, 3, 0, 0))
         title = Text.assemble((f"Keys of {self._title}", "bold"), ("   esc goes back\n", dim))
-        listed = [self._section(name, keys) for name, keys in self._sections.items() if keys]
+        listed = {name: self._section(name, keys) for name, keys in self._sections.items() if keys}
         page.add_row(title)
         if self.app.size.width >= TWO_COLUMNS:
             sides = Table.grid(padding=(0, 4, 0, 0))
-            sides.add_row(listed[0], _below(listed[1:]))
+            sides.add_row(*(_below(table for name, table in listed.items() if name in side) for side in SIDES))
             page.add_row(sides)
         else:
-            page.add_row(_below(listed))
+            page.add_row(_below(listed.values()))
         return page
 
     def _section(self, name: str, keys: Keys) -> Table:
@@ -73,6 +77,7 @@ def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple
         if active.enabled and binding.description and binding.action not in HIDDEN:
             keys = sections[_section_of(binding.action, active.node, page)]
             said = binding.tooltip or binding.description
+            said = PAGES_TOGETHER if binding.action.startswith("open_page(") else said
             keys.setdefault(said[0].lower() + said[1:], []).append(sign_of(binding.key))
     yield from sections.items()
 

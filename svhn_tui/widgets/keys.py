@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.text import Text
 from textual import events
 from textual.binding import ActiveBinding, Binding
+from textual.screen import Screen
 from textual.widget import Widget
 
 from svhn_tui.themes import dim_of
@@ -15,7 +16,7 @@ SIGNS = {
     "question_mark": "?", "exclamation_mark": "!", "plus": "+", "equals_sign": "=", "minus": "-", "slash": "/",
     "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "esc", "shift+left": "shift ←",
     "shift+right": "shift →", "pageup": "pgup", "pagedown": "pgdn", "ctrl+c": "^c", "ctrl+p": "^p", "ctrl+q": "^q",
-    "ctrl+o": "^o", "shift+tab": "shift tab",
+    "ctrl+l": "^l", "shift+tab": "shift tab",
 }  # fmt: skip
 """How keys are called on the screen, where that is not their name."""
 ALWAYS = 2
@@ -55,10 +56,7 @@ class KeyBar(Widget):
     @property
     def hints(self) -> tuple[Hint, ...]:
         """What there is room for now."""
-        declared = [binding.key for binding in Binding.make_bindings(type(self.screen).BINDINGS)]
-        rank = {key: place for place, key in enumerate(declared)}
-        bindings = sorted(self.screen.active_bindings.values(), key=lambda some: rank.get(some.binding.key, len(rank)))
-        return fitting(hints_of(bindings), self.content_size.width)
+        return fitting(hints_of(ranked_bindings(self.screen)), self.content_size.width)
 
     def render(self) -> Text:
         """Draw the keys, the most wanted first."""
@@ -79,6 +77,13 @@ class KeyBar(Widget):
 def sign_of(key: str) -> str:
     """Return how a key is called on the screen."""
     return SIGNS.get(key, key)
+
+
+def ranked_bindings(screen: Screen[Any]) -> list[ActiveBinding]:
+    """Return what works now, the screen's own keys first, in the order in which it declares them."""
+    declared = [binding.key for binding in Binding.make_bindings(type(screen).BINDINGS)]
+    rank = {key: place for place, key in enumerate(declared)}
+    return sorted(screen.active_bindings.values(), key=lambda some: rank.get(some.binding.key, len(rank)))
 
 
 def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:

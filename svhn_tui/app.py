@@ -71,6 +71,8 @@ class SvhnApp(App[None]):
         self._pages: dict[str, Page] = {"Questions": QuestionsPage(book)}
         self._told: deque[tuple[float, SeverityLevel, str]] = deque(maxlen=NOTICES_KEPT)
         self._outlet = Outlet()
+        self._is_asking = False
+        """For a sweep of one's own, after which the pages are made anew."""
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Draw nothing that did not pass the outlet."""
@@ -208,17 +210,26 @@ class SvhnApp(App[None]):
         title = f"Not all could be exported to {clean(str(folder))}"
         self.notify(clean(lacking, newlines=True), title=title, markup=False, severity="warning", timeout=20)
 
+    def action_sweep(self) -> None:
+        """Ask for a sweep of one's own, once however often a burst of keys does."""
+        if not self._is_asking:
+            self._is_asking = True
+            self._sweep()
+
     @work
-    async def action_sweep(self) -> None:
-        """Ask for a sweep of one's own, keep it as a preset of the workspace, and train it."""
+    async def _sweep(self) -> None:
+        """Keep a sweep of one's own as a preset of the workspace, and train it."""
         from svhn_tui.screens.sweep import SweepForm
 
         question = await self.push_screen_wait(SweepForm(self._desk, self._state))
+        self._is_asking = False
         if question is None:
             return
         self._book = presets.load(presets.find(self._desk))
         page = QuestionsPage(self._book, question.id)
         page.state = self._state
+        while not isinstance(self.screen, Page):  # a dialog that the same burst of keys had opened
+            await self.pop_screen()
         await self.switch_screen(page)
         for old in self._pages.values():  # they show the presets as they were
             self.uninstall_screen(old)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of each dot of a Braille cell, by row and column (Unicode 15, block 2800)."""
+GRID = "·"
 GRID_EVERY = 2
 """Columns between the dots of a grid line."""
 LARGEST = 1e150
@@ -142,7 +143,7 @@ class Canvas:
         if column == self._cross:
             return "│", self.palette.text, tint
         if line in self._grid and column % GRID_EVERY == 0:
-            return "·", self.palette.grid, tint
+            return GRID, self.palette.grid, tint
         return " ", "", tint
 
 

@@ -14,7 +14,7 @@ from rich.style import Style
 from rich.text import Text
 
 from svhn_tui.axes import labels_of, ticks_between
-from svhn_tui.canvas import Canvas, Palette, blend, is_drawable
+from svhn_tui.canvas import GRID, Canvas, Palette, blend, is_drawable
 
 __all__ = ["Frame", "Palette", "Series", "Value", "View", "frame_of", "render", "thinned", "ticks_between"]
 
@@ -259,5 +259,6 @@ def _write_names(rows: list[Text], names: Sequence[_Name]) -> None:
         if row.cell_len < name.column:
             row.pad_right(name.column - row.cell_len)
         end = name.column + len(name.text)
-        before, after = row[: name.column], row[end:]
-        rows[name.row] = Text.assemble(before, (name.text, name.style), after)
+        before, after = row[: name.column - 1], row[end:]
+        gap = row[name.column - 1 : name.column]
+        rows[name.row] = Text.assemble(before, " " if gap.plain == GRID else gap, (name.text, name.style), after)

@@ -43,11 +43,15 @@ class Allocations:
         self._is_late = is_late
         self._woken = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._names: set[str] = set()
+        """Of this host's own jobs."""
         self._has_cleaned = False
 
     def new_name(self) -> str:
         """Return a name for a job."""
-        return self._prefix + secrets.token_hex(4)
+        name = self._prefix + secrets.token_hex(4)
+        self._names.add(name)
+        return name
 
     def wake(self) -> None:
         """Ask soon: a job was submitted or began."""
@@ -79,7 +83,7 @@ class Allocations:
             self._woken.clear()
             found = await slurm.jobs()
             if found is not None:
-                await self._clean(found, {worker.job_name for worker in followed})
+                await self._clean(found)
             changes = sum(self._update(worker, (found or {}).get(worker.job_name)) for worker in followed)
             pause = SOONEST_SECONDS if changes else min(2 * pause, RAREST_SECONDS)
             for worker in followed:
@@ -109,12 +113,12 @@ class Allocations:
             self._told(worker, after)
         return True
 
-    async def _clean(self, found: slurm.Jobs, own: set[str]) -> None:
+    async def _clean(self, found: slurm.Jobs) -> None:
         """Give back, once, what a host of this workspace that was killed left waiting in the queue."""
         if self._has_cleaned:
             return
         self._has_cleaned = True
         left = [job.number for name, job in found.items()
-                if name.startswith(self._prefix) and name not in own and job.is_waiting]  # fmt: skip
+                if name.startswith(self._prefix) and name not in self._names and job.is_waiting]  # fmt: skip
         if left:
             await slurm.cancel(left)

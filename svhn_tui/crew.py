@@ -55,8 +55,7 @@ def crew_of(state: State) -> list[Member]:
 def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
     """Say what a worker does and where."""
     known = [f"job {worker.job}"] if worker.job else []
-    gpu = f", GPU {worker.gpu}" if worker.gpu and worker.node else ""
-    place = f" on {worker.node}{gpu}" if worker.node else ""
+    place = f" on {place_of(worker)}" if worker.node else ""
     match worker.state:
         case "waiting":
             said = "waits in Slurm's queue" if worker.where == SLURM else "is not reached"
@@ -70,6 +69,12 @@ def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
             said = ("trains" if is_busy or worker.state == "training" else f"is {worker.state}") + place
             known += [f"until {_clock(worker.ends_at)}"] if worker.ends_at else []
     return Member(words.clean(worker.worker), words.clean(said), words.clean(" · ".join(known)))
+
+
+def place_of(worker: WorkerChanged) -> str:
+    """`node17, GPU 1`."""
+    several = "s" if "," in worker.gpu else ""
+    return f"{worker.node}, GPU{several} {worker.gpu}" if worker.gpu else worker.node
 
 
 def summary_of(state: State) -> str:

@@ -68,7 +68,7 @@ class PlainLines:
                 for run_id in event.runs:
                     self._epoch(run_id, state.live.get(run_id))
             case p.RunStarted():
-                where = place_of(event, state)
+                where = device_of(event, state)
                 for spec in event.specs:
                     self.say(f"{spec.configuration.label}, seed {spec.seed}: training on {where}")
             case p.RunFinished():
@@ -167,12 +167,10 @@ class CrewNews:
         return sentence if is_new else ""
 
 
-def place_of(event: p.RunStarted, state: State) -> str:
-    """Say where a group trains: the device, and the node and its GPU where that is another machine."""
+def device_of(event: p.RunStarted, state: State) -> str:
+    """Say where a group trains: the device, or the node and its GPU where that is another machine."""
     worker = state.workers.get(event.worker)
-    if worker is None or not worker.where:
-        return event.device
-    return f"{worker.node}, GPU {worker.gpu}" if worker.gpu else f"{worker.node}, {event.device}"
+    return event.device if worker is None or not worker.where else crew.place_of(worker) or event.device
 
 
 def epoch_text(live: Live) -> str:

@@ -1,5 +1,6 @@
 """Where workers run: what is refused, and the command lines that start workers elsewhere."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import pytest
 from engine import fleets
 from engine import protocol as p
 from engine.placement import Slot
+from engine.places import Places
+from engine.plan import Sweep
 from engine.protocol import Fleet
+from engine.spec import Configuration, Network, RunSpec, Training
 from tests.bridge import Bridge
 
 WORKER = ("python", "-m", "engine.worker", "--name", "slurm0")
@@ -81,16 +85,68 @@ def test_a_fleet_has_as_many_slots_as_workers():
     assert fleets.slots(Fleet()) == ()
 
 
+SRUN = """#!/bin/sh
+while [ "${1#-}" != "$1" ]; do case "$1" in --job-name=*) name=${1#--job-name=};; esac; shift; done
+echo "$name $(date +%s)" >> "$(dirname "$0")/jobs"
+exec "$@"
+"""
+SQUEUE = """#!/bin/sh
+number=0 state=RUNNING
+case "$*" in *--states=all*) state=COMPLETED;; esac
+while read name start; do
+  number=$((number + 1)); echo "$number|$name|$state|$start|$((start + 20))|fake|None"
+done < "$(dirname "$0")/jobs"
+"""
+"""A cluster of this very machine, where every job has twenty seconds."""
+
+
+def cluster_here(folder: Path) -> dict[str, str]:
+    """Put the two programs into a folder; return the environment in which they are found."""
+    for name, script in (("srun", SRUN), ("squeue", SQUEUE)):
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    return {"PATH": os.pathsep.join([str(folder), os.environ["PATH"]])}
+
+
+@pytest.mark.slow
+def test_a_worker_leaves_before_its_time_is_over_and_the_next_one_goes_on(demo_folder: Path, tmp_path: Path):
+    with Bridge(tmp_path / "workspace", **cluster_here(tmp_path)) as bridge:
+        bridge.send(p.SetFleet(fleet=p.Fleet(slurm="--gres=gpu:1")))
+        data = bridge.open(demo_folder)
+        configuration = Configuration(Network((32,), "relu"), Training(epochs=100_000))
+        bridge.send(p.Submit(sweep=Sweep("long", data.fingerprint, (configuration,), (0,))))
+        interrupted = bridge.until_kind(p.RunInterrupted)
+        ended = bridge.until(lambda state, event: isinstance(event, p.WorkerChanged) and event.state == "ended")
+        again = bridge.until_kind(p.RunStarted)
+        assert (ended.text, ended.job) == ("Its time was nearly over.", "1")
+        assert again.epoch == interrupted.epoch > 0
+        bridge.end()
+
+
 def test_the_host_keeps_the_fleet_and_tells_whoever_attaches(tmp_path: Path):
     fleet = Fleet(slurm="--gres=gpu:1", workers=2)
-    with Bridge(tmp_path) as bridge:
+    workspace, environment = tmp_path / "workspace", cluster_here(tmp_path)
+    with Bridge(workspace, **environment) as bridge:
         bridge.send(p.SetFleet(fleet=Fleet(slurm="--pty"), request="bad"))
         refused = bridge.until(lambda state, event: getattr(event, "request", "") == "bad")
         assert "--pty is not for a worker" in refused.reason
         bridge.send(p.SetFleet(fleet=fleet))
         bridge.until(lambda state, event: state.fleet == fleet)
         bridge.end()
-    with Bridge(tmp_path) as later:
+    with Bridge(workspace, **environment) as later:
         later.until_kind(p.CaughtUp)
         assert later.state.fleet == fleet
         later.end()
+
+
+def test_a_free_worker_takes_what_its_kind_trains_and_groups_are_counted_by_kind():
+    plain = Configuration(training=Training(trainer="keras-fit"))
+    wanted = [(plain, 0), (plain, 1), *((Configuration(), seed) for seed in range(5))]
+    specs = [RunSpec(configuration, seed, "data") for configuration, seed in wanted]
+    places = Places(p.Place(spec.run_id, spec, "sweep", "title") for spec in specs)
+    assert places.groups(lanes=4) == {"keras-fit": 2, "fast": 2}
+    assert places.groups(lanes=1) == {"keras-fit": 2, "fast": 5}
+    first = places.first_for("fast")
+    assert first.spec == specs[2]
+    places.leave([spec.run_id for spec in specs[2:]])
+    assert places.first_for("fast") is None

@@ -245,7 +245,7 @@ class WhereToTrain(Dialog[Fleet | None]):
             yield Input(str(max(1, fleet.workers)), id="workers", type="integer", validators=[Integer(1, 1_000)])
             yield Label("Other boxes, as you name them to ssh, with spaces between")
             yield Input(" ".join(fleet.ssh), id="boxes", max_length=1_000)
-            yield Label("They share this machine's file system: yes or no")
+            yield Label("Slurm's nodes see the files of the machine that submits: yes or no")
             yield Input("no" if fleet.stage else "yes", id="shared", max_length=3)
             yield Label(Text("enter keeps it, esc goes back. All empty: this machine."))
 

@@ -87,4 +87,6 @@ def crew_lines(state: State, theme: Theme, most: int) -> Text:
         )  # fmt: skip
     if most and len(members) > most:
         lines.append(Text(f"and {len(members) - most} more", dim))
-    return Text("\n").join(lines)
+    text = Text("\n").join(lines)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text

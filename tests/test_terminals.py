@@ -68,25 +68,29 @@ def test_without_colours_only_bold_and_reversed_leave(events: Path):
     assert any("7" in look.split(";") for look in looks), "the line under the cursor is seen all the same"
 
 
+def is_whole(text: str) -> bool:
+    """Whether the Questions page stands there from its first line to its last."""
+    lines = text.splitlines()
+    return "svhn-tui" in lines[0] and re.search(r"Q11 .*│", text) is not None and "? keys" in lines[-1]
+
+
 def test_any_size_at_any_moment_and_what_others_wrote_over_it(events: Path):
     with opened(events, 120, 40) as terminal:
-        terminal.until(lambda text: "Q11" in text and "training" in text)
+        terminal.until(is_whole)
         for page, name in (("2", "2 Live"), ("3", "3 Runs"), ("6", "6 Data"), ("1", "1 Questions")):
             terminal.press(page)
             terminal.until(lambda text, name=name: name in text.splitlines()[0])
             for size in ((20, 6), (200, 60), (33, 9), (120, 40)):
                 terminal.resize(*size)
         terminal.resize(80, 24)
-        terminal.until(lambda text: re.search(r"Q11 .*│", text) is not None and "? keys" in text.splitlines()[-1])
+        terminal.until(is_whole)
         terminal.scribble("somebody wrote over it")
         terminal.press(CTRL_L)
-        shown = terminal.until(lambda text: "svhn-tui" in text.splitlines()[0])
-        assert "somebody" not in shown and "Q11" in shown
+        terminal.until(lambda text: is_whole(text) and "somebody" not in text)
+        terminal.scribble("what a terminal leaves of it")
         terminal.resize(100, 30)
         terminal.resize(80, 24)  # back before the program could have looked
-        terminal.scribble("")
-        terminal.until(lambda text: "Q11" in text and "? keys" in text.splitlines()[-1])
-        assert terminal.process.poll() is None
+        terminal.until(lambda text: is_whole(text) and "what a terminal" not in text)
 
 
 @pytest.mark.parametrize("kind", ["dumb", "unknown", None])

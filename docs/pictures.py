@@ -6,28 +6,32 @@ three looks at the data and at runs.
 
 import asyncio
 import gzip
-import re
+import os
 import shutil
 import subprocess
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from docs.drawing import Rows, moving, rows_of, still
 from engine import protocol as p
 from svhn_tui import presets, report
 from svhn_tui.answers import all_answers
 from svhn_tui.presets import Presets
-from svhn_tui.screens.compare import ComparePage
-from svhn_tui.screens.data import DataPage
-from svhn_tui.screens.live import LivePage
 from svhn_tui.screens.page import Page
-from svhn_tui.screens.questions import QuestionsPage
+from svhn_tui.screens.pages import page_of
 from svhn_tui.state import State, fold
+from svhn_tui.themes import DARK
 from tests.scenes import Stage
 
 HERE = Path(__file__).parent
-FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)
+SIZES = ((120, 40), (80, 24))
+FRAMES, PACE, FRAME_SECONDS = 20, 2, 0.5
+"""Of the moving picture: how many, epochs that end from one to the next, and how long each is seen."""
 
 
 def shortened(book: Presets) -> Presets:
@@ -53,16 +57,70 @@ def midway(events: tuple[p.AnyEvent, ...]) -> State:
     return fold(events[: last + 1])
 
 
-async def draw(name: str, page: Page, state: State, *keys: str) -> None:
-    """Draw a page as an SVG file, without the fonts that it would fetch."""
-    stage = Stage(page, state)
-    async with stage.run_test(size=(120, 36)) as pilot:
+class Scene(NamedTuple):
+    """A page in a state, and the keys that bring it to what is drawn."""
+
+    page: str
+    state: State
+    keys: tuple[str, ...] = ()
+
+
+def scenes(events: tuple[p.AnyEvent, ...]) -> dict[str, Scene]:
+    """Return what is drawn, by the name of its file."""
+    whole = fold(events)
+    return {
+        "questions": Scene("Questions", whole, ("down",) * 6),
+        "live": Scene("Live", midway(events)),
+        "runs": Scene("Runs", whole, ("g",)),
+        "compare": Scene("Compare", whole),
+        "answers": Scene("Answers", whole, ("down",) * 6),
+        "data": Scene("Data", whole),
+    }
+
+
+async def frames_of(scene: Scene, book: Presets, size: tuple[int, int], states: Sequence[State]) -> list[Rows]:
+    """Show a page, and take down what stands there: in its own state, then in each of the others."""
+    stage = Stage(page_of(scene.page, book), scene.state)
+    async with stage.run_test(size=size) as pilot:
         await pilot.pause()
-        await pilot.press(*keys)
+        await pilot.press(*scene.keys)
+        await stage.workers.wait_for_complete()
         await pilot.pause()
-        drawn = stage.export_screenshot(title=f"svhn-tui: {name}")
-    (HERE / f"{name}.svg").write_text(FONT.sub("", drawn))
-    print(f"docs/{name}.svg")
+        frames = [rows_of(stage)]
+        for state in states:
+            page = stage.screen
+            assert isinstance(page, Page)
+            page.state = state
+            await pilot.pause()
+            frames.append(rows_of(stage))
+    return frames
+
+
+def keep(name: str, drawn: str) -> None:
+    """Write a picture."""
+    (HERE / name).write_text(drawn)
+    print(f"docs/{name}  {len(drawn.encode()) / 1000:.0f} kB")
+
+
+async def draw_pages(events: tuple[p.AnyEvent, ...], book: Presets) -> None:
+    """Draw each page at two sizes, and Live as it moves."""
+    for name, scene in scenes(events).items():
+        for size in SIZES:
+            (rows,) = await frames_of(scene, book, size, ())
+            keep(file_of(name, size), still(rows, str(DARK.background)))
+    states = [fold(events[: last + 1]) for last in ends_of_epochs(events)[-FRAMES * PACE :: PACE]]
+    frames = await frames_of(Scene("Live", states[0]), book, SIZES[1], states[1:])
+    keep("live-moving.svg", moving(frames, str(DARK.background), FRAME_SECONDS))
+
+
+def file_of(name: str, size: tuple[int, int]) -> str:
+    """`live-80x24.svg`."""
+    return f"{name}-{size[0]}x{size[1]}.svg"
+
+
+def ends_of_epochs(events: tuple[p.AnyEvent, ...]) -> list[int]:
+    """Return the places of epochs that ended."""
+    return [index for index, event in enumerate(events) if isinstance(event, p.EpochEnded)]
 
 
 def draw_report(book: Presets, state: State) -> None:
@@ -82,13 +140,11 @@ def draw_report(book: Presets, state: State) -> None:
 
 async def main() -> None:
     """Draw them all."""
+    os.environ["TZ"] = "UTC"  # the times of a picture are the same wherever it is drawn
+    time.tzset()
     events, book = recorded(), shortened(presets.load(presets.find(Path("no workspace"))))
-    whole = fold(events)
-    await draw("questions", QuestionsPage(book), whole, *["down"] * 6)
-    await draw("live", LivePage(book), midway(events))
-    await draw("compare", ComparePage(book), whole)
-    await draw("data", DataPage(book), whole)
-    draw_report(book, whole)
+    await draw_pages(events, book)
+    draw_report(book, fold(events))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ simulate: $(READY)  ## the host under a thousand workers and a hundred thousand 
 	@$(BIN)/python -m tests.simulation
 
 pictures: $(READY)  ## the README's pictures, from recorded events
-	$(BIN)/python -m docs.pictures
+	TZ=UTC TEXTUAL_COLOR_SYSTEM=truecolor XDG_CONFIG_HOME=/nowhere $(BIN)/python -m docs.pictures
 
 format: $(READY)
 	$(BIN)/ruff format .

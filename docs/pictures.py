@@ -6,11 +6,9 @@ three looks at the data and at runs.
 
 import asyncio
 import gzip
-import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,12 +19,10 @@ from docs.drawing import Rows, moving, rows_of, still
 from engine import protocol as p
 from svhn_tui import presets, report
 from svhn_tui.answers import all_answers
+from svhn_tui.app import SvhnApp
 from svhn_tui.presets import Presets
-from svhn_tui.screens.page import Page
-from svhn_tui.screens.pages import page_of
 from svhn_tui.state import State, fold
 from svhn_tui.themes import DARK
-from tests.scenes import Stage
 
 HERE = Path(__file__).parent
 SIZES = ((120, 40), (80, 24))
@@ -78,21 +74,37 @@ def scenes(events: tuple[p.AnyEvent, ...]) -> dict[str, Scene]:
     }
 
 
+class Offline(SvhnApp):
+    """The program without an engine."""
+
+    CSS_PATH = "../svhn_tui/app.tcss"
+
+    async def _follow(self) -> None:
+        """Follow nobody."""
+
+    def tell(self, state: State) -> None:
+        """Be in this state."""
+        self._state = state
+        self._draw()
+
+
 async def frames_of(scene: Scene, book: Presets, size: tuple[int, int], states: Sequence[State]) -> list[Rows]:
     """Show a page, and take down what stands there: in its own state, then in each of the others."""
-    stage = Stage(page_of(scene.page, book), scene.state)
-    async with stage.run_test(size=size) as pilot:
+    app = Offline(Path("svhn-workspace"), (), None, book)
+    async with app.run_test(size=size) as pilot:
+        app.theme = DARK.name
+        app.tell(scene.state)
+        await pilot.pause()
+        app.action_open_page(scene.page)
         await pilot.pause()
         await pilot.press(*scene.keys)
-        await stage.workers.wait_for_complete()
+        await app.workers.wait_for_complete()
         await pilot.pause()
-        frames = [rows_of(stage)]
+        frames = [rows_of(app)]
         for state in states:
-            page = stage.screen
-            assert isinstance(page, Page)
-            page.state = state
+            app.tell(state)
             await pilot.pause()
-            frames.append(rows_of(stage))
+            frames.append(rows_of(app))
     return frames
 
 
@@ -140,8 +152,6 @@ def draw_report(book: Presets, state: State) -> None:
 
 async def main() -> None:
     """Draw them all."""
-    os.environ["TZ"] = "UTC"  # the times of a picture are the same wherever it is drawn
-    time.tzset()
     events, book = recorded(), shortened(presets.load(presets.find(Path("no workspace"))))
     await draw_pages(events, book)
     draw_report(book, fold(events))

@@ -57,6 +57,7 @@ def main() -> None:
             print(f"{runs:,} runs of {EPOCHS} epochs, {EPOCH_SECONDS:g} s each …", file=sys.stderr, flush=True)
             workspace = Path(folder) / f"workspace-{runs}"
             found.append(measure(workspace, environment, workers=WORKERS, runs=runs, epochs=EPOCHS))
+            print(table(found), file=sys.stderr, flush=True)
     print(table(found))
 
 

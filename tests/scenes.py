@@ -9,6 +9,7 @@ from textual.app import App
 from engine import protocol as p
 from engine.spec import Configuration, Network, RunSpec
 from svhn_tui import presets
+from svhn_tui.app import SvhnApp
 from svhn_tui.screens.page import Page
 from svhn_tui.state import State, fold
 from svhn_tui.themes import DARK, THEMES
@@ -147,6 +148,7 @@ def finished(*groups: tuple[Configuration, int, float]) -> State:
 class Stage(App[None]):
     """One page, as in the program, without an engine; `wanted` holds what it asked for."""
 
+    BINDINGS = SvhnApp.BINDINGS
     CSS_PATH = "../svhn_tui/app.tcss"
 
     def __init__(self, page: Page, state: State, theme: str = DARK.name) -> None:

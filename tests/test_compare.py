@@ -52,6 +52,28 @@ async def test_chosen_runs_are_compared_by_configuration():
     assert "tanh 256 beats relu 64" in text
 
 
+async def test_seeds_of_one_configuration_are_compared_with_each_other():
+    state = finished((relu(64), 3, 0.4))
+    text = await shown(Stage(ComparePage(BOOK), state), (120, 40), selected=tuple(state.results))
+    assert "3 of 3 runs · they differ only in the seed" in text
+    assert "● seed 0" in text and "■ seed 2" in text
+
+
+async def test_runs_are_looked_at_one_after_the_other_however_often_it_is_drawn():
+    stage = Stage(ComparePage(BOOK), finished((tanh(256), 2, 0.4), (relu(256), 2, 0.6)))
+    async with stage.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("d", "d", "d")
+        await pilot.pause()
+        looks = [wish.run_id for wish in stage.wanted if isinstance(wish, p.Inspect)]
+        assert len(looks) == 1
+        page = stage.screen
+        page.state = fold((p.Inspected(run_id=looks[0], confusion=((1,) * 10,) * 10),), page.state)
+        await pilot.pause()
+        looks = [wish.run_id for wish in stage.wanted if isinstance(wish, p.Inspect)]
+        assert len(looks) == len(set(looks)) == 2
+
+
 async def test_one_run_each_gets_no_verdict():
     text = await shown(Stage(ComparePage(BOOK), finished((tanh(256), 1, 0.4), (relu(256), 1, 0.6))), (80, 24))
     assert "The verdict needs two finished runs of two configurations." in text

@@ -77,6 +77,7 @@ async def test_keys_below_are_those_that_work_now(size: tuple[int, int]):
     trained = (await lines_of("Questions", whole(), size, *["down"] * 6))[-1]
     assert trained.startswith(" enter train  R run with…")
     assert ("e smooth" in trained) == (size != SMALL)
+    assert trained.rstrip().endswith("? keys  q leave"), "there is always a way to see more, and out"
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -10,7 +10,7 @@ from svhn_tui.editor import EditorError, edited
 from svhn_tui.runfilter import completed, completions
 from svhn_tui.runlist import Order, cells_of, lines_of
 from svhn_tui.screens.page import Page
-from svhn_tui.screens.runs import RunsPage
+from svhn_tui.screens.runs import RunsPage, remembered_columns
 from svhn_tui.state import Results, fold
 from tests.bridge import Bridge
 from tests.scenes import BOOK, Stage, attached, finished, relu, result, specs_of, tanh
@@ -111,6 +111,7 @@ async def test_selected_runs_are_deleted_together_after_a_question_and_columns_a
         await pilot.press("v", *["down"] * 5, "space", "enter")
         await pilot.pause()
         assert "test loss" in stage.text
+        assert "loss" in remembered_columns()[0], "the next start shows it too"
         await pilot.press("t")
         await pilot.pause()
         assert isinstance(stage.wanted[-1], p.ReadTrash)

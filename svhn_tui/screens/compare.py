@@ -232,8 +232,9 @@ class ComparePage(ComparingPage):
             return Text("Starting the engine…", dim_of(theme))
         question = self._question(state)
         title = f"{question.id}  {words.clean(question.title)}\n" if question else ""
+        others = "\n3 lists the runs that there are: space selects some, c compares them." if state.results else ""
         return Text.assemble(
             (title, "bold"),
             "No run to compare yet.\n",
-            ("1 opens the questions; enter there trains what is missing.", dim_of(theme)),
+            (f"1 opens the questions; enter there trains what is missing.{others}", dim_of(theme)),
         )

@@ -12,17 +12,21 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
-from engine import journal, pack, pointer
+from engine import journal, pack, plan, pointer
 from engine.files import make_folder
+from engine.formats import FORMAT
 from engine.limits import sweep_problem
 from engine.plan import Sweep
 from engine.protocol import UNREADABLE, RunResult
 from engine.spec import RunSpec
+from engine.store import VERSION
 from engine.workspace import RUN_ID, Remembered
+
+Kind = TypeVar("Kind")
 
 LOW_BYTES = 2 * 2**30
 """Less free space than this is told; a sweep's files and checkpoints take some hundred MB."""
@@ -49,16 +53,18 @@ def examine(root: Path) -> Iterator[Finding]:
     """
     yield _place(root)
     yield _space(root)
-    yield _lock(root)
+    lock = _lock(root)
+    yield lock
     yield _file(root, "host.json", Remembered)
     yield _file(root, "runs.json", Tables)
+    yield from _newer(root)
     for path in sorted((root / "sweeps").glob("*.json")):
         finding = _sweep(root, f"sweeps/{path.name}")
         if finding.level != "fine":
             yield finding
     yield from _data(root)
     yield from _runs(root)
-    yield from _left_over(root)
+    yield from _left_over(root, is_busy=lock.level != "fine")
 
 
 def repair(root: Path, findings: list[Finding]) -> Path | None:
@@ -74,7 +80,7 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
     with locked(root):
         folder = make_folder(root / "set-aside" / time.strftime("%Y-%m-%d-%H%M%S"))
         for path in dict.fromkeys(paths):
-            if (root / path).exists():
+            if os.path.lexists(root / path):
                 make_folder((folder / path).parent)
                 shutil.move(root / path, folder / path)
     return folder
@@ -119,25 +125,51 @@ def _lock(root: Path) -> Finding:
         return Finding("note", f"host.lock cannot be held ({error.strerror})")
 
 
-def _file(root: Path, name: str, kind: object) -> Finding:
+def _file(root: Path, name: str, kind: type[object]) -> Finding:
     path = root / name
-    if not path.exists():
+    again = "It is made anew." if name != "runs.json" else "It is made anew from the runs; notes and tags were in it."
+    if not os.path.lexists(path):
         return Finding("fine", f"{name} is not there yet")
+    if not path.is_file():
+        return Finding("damaged", f"{name} is no file", again, (name,))
     try:
-        msgspec.json.decode(path.read_bytes(), type=kind)
+        _decoded(path, kind)
     except UNREADABLE as error:
-        again = (
-            "It is made anew." if name != "runs.json" else "It is made anew from the runs; notes and tags were in it."
-        )
-        return Finding("damaged", f"{name} cannot be read: {str(error)[:200]}", again, (name,))
+        return Finding("damaged", f"{name} cannot be understood: {str(error)[:200]}", again, (name,))
+    except OSError as error:
+        return Finding("damaged", f"{name} cannot be read: {error.strerror}", "Give yourself the right to read it.")
     return Finding("fine", f"{name} is whole")
+
+
+def _newer(root: Path) -> Iterator[Finding]:
+    """Find what a later version wrote: that is no damage, and nothing of it is moved."""
+    advice = "Update svhn-tui, or use another --workspace."
+    with contextlib.suppress(OSError, *UNREADABLE):
+        if _decoded(root / "host.json", Remembered).format > FORMAT:
+            yield Finding("damaged", "host.json was written by a newer svhn-tui", advice)
+    with contextlib.suppress(OSError, *UNREADABLE):
+        about = _decoded(root / "runs.json", Tables).get("about", {})
+        if any(msgspec.convert(document.get("version", 0), int) > VERSION for document in about.values()):
+            yield Finding("damaged", "runs.json was written by a newer svhn-tui", advice)
+
+
+def _decoded(path: Path, kind: type[Kind]) -> Kind:
+    """Read a file, and not what only looks like one: a pipe would be waited for.
+
+    Raises:
+        OSError: it cannot be read.
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it cannot be understood.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    return msgspec.json.decode(path.read_bytes(), type=kind)
 
 
 def _sweep(root: Path, name: str) -> Finding:
     found = _file(root, name, Sweep)
     if found.level != "fine":
         return found
-    problem = sweep_problem(msgspec.json.decode((root / name).read_bytes(), type=Sweep))
+    problem = sweep_problem(_decoded(root / name, Sweep))
     return (
         Finding("damaged", f"{name} cannot be trained: {problem}", "Ask for it again.", (name,)) if problem else found
     )
@@ -145,7 +177,7 @@ def _sweep(root: Path, name: str) -> Finding:
 
 def _data(root: Path) -> Iterator[Finding]:
     with contextlib.suppress(OSError, *UNREADABLE):
-        kept = msgspec.json.decode((root / "host.json").read_bytes(), type=Remembered)
+        kept = _decoded(root / "host.json", Remembered)
         known = kept.known.get(kept.data)
         if known is None:
             return
@@ -160,7 +192,8 @@ def _data(root: Path) -> Iterator[Finding]:
 
 
 def _runs(root: Path) -> Iterator[Finding]:
-    finished = unfinished = 0
+    accuracies: dict[str, float] = {}
+    unfinished: set[str] = set()
     for folder in sorted((root / "runs").glob("*")):
         name = f"runs/{folder.name}"
         if not RUN_ID.fullmatch(folder.name) or not (folder / "spec.json").exists():
@@ -170,65 +203,94 @@ def _runs(root: Path) -> Iterator[Finding]:
             continue
         problems = [_spec(root, folder), *_result(root, folder)]
         yield from (found for found in problems if found.level != "fine")
-        torn = journal.read(folder / "journal.jsonl").damaged_lines
-        if torn:
-            yield Finding(
-                "note", f"{name}/journal.jsonl has {torn} torn lines", "The curve has gaps; nothing else has."
-            )
-        is_finished = (folder / "result.json").exists()
-        finished, unfinished = finished + is_finished, unfinished + (not is_finished)
-        if not is_finished and (found := _checkpoint(folder, name)) is not None:
-            yield found
-    yield Finding("fine", f"{finished} finished and {unfinished} unfinished runs")
+        yield from _journal(folder, name)
+        with contextlib.suppress(OSError, *UNREADABLE):
+            result = _decoded(folder / "result.json", RunResult)
+            accuracies[folder.name] = result.test_accuracy
+        if folder.name not in accuracies:
+            unfinished.add(folder.name)
+            yield from _checkpoint(folder, name)
+    yield Finding("fine", f"{len(accuracies)} finished and {len(unfinished)} unfinished runs")
+    yield from _unasked(root, unfinished, accuracies)
+
+
+def _unasked(root: Path, unfinished: set[str], accuracies: dict[str, float]) -> Iterator[Finding]:
+    """Find runs that were begun and that no sweep asks for any more: they are never gone on with."""
+    for path in (root / "sweeps").glob("*.json") if unfinished else ():
+        with contextlib.suppress(OSError, *UNREADABLE):
+            sweep = _decoded(path, Sweep)
+            unfinished -= {spec.run_id for spec in plan.asked(sweep, accuracies)}
+    if unfinished:
+        advice = "Ask for them again, or delete their folders."
+        yield Finding("note", f"{len(unfinished)} unfinished runs that nothing asks for: {min(unfinished)}", advice)
 
 
 def _spec(root: Path, folder: Path) -> Finding:
     name = f"runs/{folder.name}/spec.json"
     found = _file(root, name, RunSpec)
-    if found.level == "fine" and msgspec.json.decode((root / name).read_bytes(), type=RunSpec).run_id != folder.name:
+    if found.level == "fine" and _decoded(root / name, RunSpec).run_id != folder.name:
         return Finding("damaged", f"{name} is another run's", "The folder is put aside.", (f"runs/{folder.name}",))
-    if found.level == "fine":
+    if not found.moved:
         return found
     return msgspec.structs.replace(found, advice="The folder is put aside.", moved=(f"runs/{folder.name}",))
 
 
+def _journal(folder: Path, name: str) -> Iterator[Finding]:
+    path = folder / "journal.jsonl"
+    if os.path.lexists(path) and not path.is_file():
+        yield Finding("damaged", f"{name}/journal.jsonl is no file", "A new one is begun.", (f"{name}/journal.jsonl",))
+        return
+    try:
+        torn = journal.read(path).damaged_lines
+    except OSError as error:
+        yield Finding(
+            "damaged", f"{name}/journal.jsonl cannot be read: {error.strerror}", "Give yourself the right to read it."
+        )
+        return
+    if torn:
+        yield Finding("note", f"{name}/journal.jsonl has {torn} torn lines", "The curve has gaps; nothing else has.")
+
+
 def _result(root: Path, folder: Path) -> Iterator[Finding]:
     name = f"runs/{folder.name}"
-    if not (folder / "result.json").exists():
+    if not os.path.lexists(folder / "result.json"):
         return
     found = _file(root, f"{name}/result.json", RunResult)
     if found.level != "fine":
-        yield msgspec.structs.replace(found, advice="The run is trained again.")
+        yield msgspec.structs.replace(found, advice="The run is trained again.") if found.moved else found
         return
-    result = msgspec.json.decode((folder / "result.json").read_bytes(), type=RunResult)
+    result = _decoded(folder / "result.json", RunResult)
     both, again = (f"{name}/result.json", f"{name}/model.keras"), "Both files are put aside, the run is trained again."
     try:
         with (folder / "model.keras").open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != result.model_sha256:
                 yield Finding("damaged", f"{name}/model.keras is not what was trained", again, both)
-    except FileNotFoundError:
-        yield Finding("damaged", f"{name}/model.keras is gone", again, both)
+    except OSError as error:
+        gone = "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        yield Finding("damaged", f"{name}/model.keras {gone}", again, both)
 
 
-def _checkpoint(folder: Path, name: str) -> Finding | None:
+def _checkpoint(folder: Path, name: str) -> Iterator[Finding]:
     for entry in pointer.read(folder).entries[:1]:
         path = folder / pointer.FOLDER / Path(entry.file).name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
-            return Finding("note", f"{name}: its newest checkpoint is damaged", "It goes on from the one before.")
-    return None
+            yield Finding("note", f"{name}: its newest checkpoint is damaged", "It goes on from the one before.")
 
 
-def _left_over(root: Path) -> Iterator[Finding]:
-    """Find what crashes leave: half-written files, damaged ones set aside before, an import that was broken off."""
+def _left_over(root: Path, *, is_busy: bool) -> Iterator[Finding]:
+    """Find what crashes leave: half-written files, damaged ones set aside before, an import that was broken off.
+
+    While a host works there, files are half written because they are being written.
+    """
     half = [path for path in root.rglob(".*.tmp") if "set-aside" not in path.parts]
-    if half:
+    if half and not is_busy:
         names = tuple(str(path.relative_to(root)) for path in half)
         yield Finding("damaged", f"{len(half)} half-written files, such as {names[0]}", "They are put aside.", names)
     aside = [path for path in root.rglob("*.damaged-*") if "set-aside" not in path.parts]
     if aside:
         names = tuple(str(path.relative_to(root)) for path in aside)
         yield Finding("note", f"{len(aside)} files were set aside as damaged, such as {names[0]}", "", names)
-    if (root / pack.STAGING).exists():
+    if (root / pack.STAGING).exists() and not is_busy:
         yield Finding(
             "damaged", "an import was broken off", "Import the file again; what is half is put aside.", (pack.STAGING,)
         )

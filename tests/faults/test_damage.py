@@ -1,6 +1,7 @@
 """Damaged files: the host starts, serves what is whole, says what it set aside; the doctor finds each and repairs."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,12 @@ def garbled(name: str, content: bytes) -> Callable[[Path], None]:
 
 def in_run(name: str, content: bytes) -> Callable[[Path], None]:
     return lambda root: (a_run(root) / name).write_bytes(content) and None
+
+
+def instead(path: Path, make: Callable[[Path], object]) -> None:
+    """Put something else in a file's place."""
+    path.unlink(missing_ok=True)
+    make(path)
 
 
 INDEX = {
@@ -103,6 +110,16 @@ def test_one_damaged_piece_harms_nothing_else(copied: Path, what: str):
 DOCTORED: dict[str, Callable[[Path], None]] = {
     **{name: damage for name, (damage, _) in PIECES.items() if name != "a journal"},
     "the index": garbled("runs.json", b"[]"),
+    "an index that is a folder": lambda root: instead(root / "runs.json", Path.mkdir),
+    "an index that is a pipe": lambda root: instead(root / "runs.json", os.mkfifo),
+    "a journal that is a folder": lambda root: instead(a_run(root) / "journal.jsonl", Path.mkdir),
+    "a model that is a folder": lambda root: instead(a_run(root) / "model.keras", Path.mkdir),
+    "a result that leads nowhere": lambda root: instead(
+        a_run(root) / "result.json", lambda path: path.symlink_to("nowhere")
+    ),
+    "a sweep that asks too much": garbled(
+        "sweeps/0123456789ab.json", b'{"title":"x","data":"d","configurations":[{}],"seeds":[-1]}'
+    ),
     "a model with a flipped bit": in_run("model.keras", b"flipped"),
     "a model that is gone": lambda root: (a_run(root) / "model.keras").unlink(),
     "a run under another's name": lambda root: (a_run(root)).rename(root / "runs" / ("0" * 12)) and None,
@@ -138,7 +155,17 @@ def test_a_whole_workspace_has_nothing_to_repair_and_the_command_says_so(whole: 
 def test_a_repair_waits_for_the_host_to_end(copied: Path):
     with Bridge(copied, **worker()) as bridge:
         bridge.until_kind(p.CaughtUp)
-        (copied / "importing").mkdir(exist_ok=True)
+        (copied / "sweeps" / "0123456789ab.json").write_bytes(b"x")
         with pytest.raises(BlockingIOError):
             doctor.repair(copied, list(doctor.examine(copied)))
         bridge.end()
+
+
+def test_what_a_newer_program_wrote_is_left_alone_and_an_unasked_run_is_named(copied: Path):
+    (copied / "host.json").write_bytes(b'{"format": 99}')
+    shutil.rmtree(copied / "sweeps")
+    (a_run(copied) / "result.json").unlink()
+    found = {finding.text: finding for finding in doctor.examine(copied)}
+    assert found["host.json was written by a newer svhn-tui"].moved == ()
+    assert any("that nothing asks for" in text for text in found)
+    assert doctor.repair(copied, list(found.values())) is None

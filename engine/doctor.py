@@ -168,7 +168,7 @@ def _decoded(path: Path, kind: type[Kind]) -> Kind:
 def _sweep(root: Path, name: str) -> Finding:
     found = _file(root, name, Sweep)
     if found.level != "fine":
-        return found
+        return msgspec.structs.replace(found, advice="Ask for it again.") if found.moved else found
     problem = sweep_problem(_decoded(root / name, Sweep))
     return (
         Finding("damaged", f"{name} cannot be trained: {problem}", "Ask for it again.", (name,)) if problem else found
@@ -222,7 +222,7 @@ def _unasked(root: Path, unfinished: set[str], accuracies: dict[str, float]) -> 
             unfinished -= {spec.run_id for spec in plan.asked(sweep, accuracies)}
     if unfinished:
         advice = "Ask for them again, or delete their folders."
-        yield Finding("note", f"{len(unfinished)} unfinished runs that nothing asks for: {min(unfinished)}", advice)
+        yield Finding("note", f"unfinished runs that nothing asks for: {_some(tuple(sorted(unfinished)))}", advice)
 
 
 def _spec(root: Path, folder: Path) -> Finding:
@@ -248,7 +248,8 @@ def _journal(folder: Path, name: str) -> Iterator[Finding]:
         )
         return
     if torn:
-        yield Finding("note", f"{name}/journal.jsonl has {torn} torn lines", "The curve has gaps; nothing else has.")
+        count = f"{torn} torn line{'s' if torn > 1 else ''}"
+        yield Finding("note", f"{name}/journal.jsonl has {count}", "The curve has gaps; nothing else has.")
 
 
 def _result(root: Path, folder: Path) -> Iterator[Finding]:
@@ -285,12 +286,17 @@ def _left_over(root: Path, *, is_busy: bool) -> Iterator[Finding]:
     half = [path for path in root.rglob(".*.tmp") if "set-aside" not in path.parts]
     if half and not is_busy:
         names = tuple(str(path.relative_to(root)) for path in half)
-        yield Finding("damaged", f"{len(half)} half-written files, such as {names[0]}", "They are put aside.", names)
+        yield Finding("damaged", f"half-written files: {_some(names)}", "They are put aside.", names)
     aside = [path for path in root.rglob("*.damaged-*") if "set-aside" not in path.parts]
     if aside:
         names = tuple(str(path.relative_to(root)) for path in aside)
-        yield Finding("note", f"{len(aside)} files were set aside as damaged, such as {names[0]}", "", names)
+        yield Finding("note", f"set aside as damaged before: {_some(names)}", "", names)
     if (root / pack.STAGING).exists() and not is_busy:
         yield Finding(
             "damaged", "an import was broken off", "Import the file again; what is half is put aside.", (pack.STAGING,)
         )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    """`a`, `a and 3 more`."""
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

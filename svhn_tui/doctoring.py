@@ -25,12 +25,12 @@ def look(workspace: Path, *, repair: bool) -> int:
         findings.append(Finding("note", f"{workspace} is no workspace yet", "The first `svhn-tui` makes one."))
     console = Plain()
     for finding in findings:
-        advice = f"  {finding.advice}" if finding.advice else ""
-        console.print(Text(words.clean(f"{SIGNS[finding.level]} {finding.text}{advice}")), soft_wrap=True)
-    damaged = sum(finding.level == "damaged" for finding in findings)
+        told = f"{finding.text.rstrip('.')}. {finding.advice}" if finding.advice else finding.text
+        console.print(Text(words.clean(f"{SIGNS[finding.level]} {told}")), soft_wrap=True)
+    damaged = [finding for finding in findings if finding.level == "damaged"]
     if not repair:
-        if damaged:
-            console.print(f"\n{words.plural(damaged, 'thing')} to repair: svhn-tui doctor --repair")
+        if movable := sum(bool(finding.moved) for finding in damaged):
+            console.print(f"\n{words.plural(movable, 'thing')} to put aside: svhn-tui doctor --repair")
         return 1 if damaged else 0
     try:
         folder = doctor.repair(workspace.resolve(), findings)
@@ -42,8 +42,7 @@ def look(workspace: Path, *, repair: bool) -> int:
         return 1
     said = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
     console.print(Text(f"\n{said}"), soft_wrap=True)
-    left = [finding for finding in findings if finding.level == "damaged" and not finding.moved]
-    return 1 if left else 0
+    return 1 if any(not finding.moved for finding in damaged) else 0
 
 
 def _versions() -> Finding:

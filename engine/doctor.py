@@ -18,12 +18,11 @@ import msgspec
 
 from engine import journal, pack, plan, pointer
 from engine.files import make_folder
-from engine.formats import FORMAT
+from engine.formats import FORMAT, INDEX_FORMAT
 from engine.limits import sweep_problem
 from engine.plan import Sweep
 from engine.protocol import UNREADABLE, RunResult
 from engine.spec import RunSpec
-from engine.store import VERSION
 from engine.workspace import RUN_ID, Remembered
 
 Kind = TypeVar("Kind")
@@ -149,7 +148,7 @@ def _newer(root: Path) -> Iterator[Finding]:
             yield Finding("damaged", "host.json was written by a newer svhn-tui", advice)
     with contextlib.suppress(OSError, *UNREADABLE):
         about = _decoded(root / "runs.json", Tables).get("about", {})
-        if any(msgspec.convert(document.get("version", 0), int) > VERSION for document in about.values()):
+        if any(msgspec.convert(document.get("version", 0), int) > INDEX_FORMAT for document in about.values()):
             yield Finding("damaged", "runs.json was written by a newer svhn-tui", advice)
 
 

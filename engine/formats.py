@@ -11,6 +11,8 @@ from engine.protocol import UNREADABLE
 
 FORMAT = 1
 """Of the workspace as a whole, as `host.json` says it."""
+INDEX_FORMAT = 1
+"""Of the index, as `runs.json` says it."""
 STEPS: dict[int, Callable[[Path], None]] = {}
 """What brings a workspace of a format to the next one; there is none older yet. A step may be cut off and repeated."""
 KEPT = ("host.json", "runs.json", "sweeps")

@@ -396,6 +396,11 @@ class RunsQueued(Event, frozen=True, kw_only=True):
     places: tuple[Place, ...]
     place: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is no place."""
+        if self.place is not None and self.place < 0:
+            raise ValueError("a place in the queue is 0 or more")
+
 
 class RunsUnqueued(Event, frozen=True, kw_only=True):
     """These runs left the queue: a worker was given them, they are to move, or they are not wanted any more."""

@@ -15,11 +15,10 @@ from tinydb import TinyDB, where
 from tinydb.storages import Storage
 
 from engine.files import set_aside, write_atomically
-from engine.formats import refuse_newer
+from engine.formats import INDEX_FORMAT, refuse_newer
 from engine.protocol import UNREADABLE, Note, RunResult
 
 Tables = dict[str, dict[str, Any]]
-VERSION = 1
 
 
 class AtomicStorage(Storage):
@@ -57,7 +56,9 @@ class AtomicStorage(Storage):
             content = self._path.read_bytes()
             found = msgspec.json.decode(content, type=dict[str, dict[int, dict[str, Any]]])
             versions = [document.get("version", 0) for document in found.get("about", {}).values()]
-            refuse_newer(self._path, max((msgspec.convert(version, int) for version in versions), default=0), VERSION)
+            refuse_newer(
+                self._path, max((msgspec.convert(version, int) for version in versions), default=0), INDEX_FORMAT
+            )
             self._tables = msgspec.json.decode(content)  # TinyDB wants the numbers as text
         except UNREADABLE as error:
             self._tables = None
@@ -82,7 +83,7 @@ class Store:
         self._new: dict[str, RunResult] = {}
         """Not handed to TinyDB yet."""
         if not self._base.table("about").all():
-            self._base.table("about").insert({"version": VERSION})
+            self._base.table("about").insert({"version": INDEX_FORMAT})
         self.complaint = self._storage.complaint
 
     def results(self) -> dict[str, RunResult]:

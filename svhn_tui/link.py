@@ -15,8 +15,6 @@ from svhn_tui.remote import Remote
 ENGINE_VARIABLE = "SVHN_TUI_ENGINE"
 """A command line that replaces `python -m engine`, so that tests can speak for the engine."""
 CHUNK = 1 << 18
-MAX_EVENT_BYTES = 40 * 2**20
-"""The longest event tells a queue of a hundred thousand runs."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
@@ -135,7 +133,7 @@ class Lines:
         first, *others = content.split(b"\n")
         self._pieces.append(first)
         self._size += len(first)
-        if self._size > MAX_EVENT_BYTES:
+        if self._size > p.MAX_LINE_BYTES:
             self._pieces = [b"longer than any event"]
         if not others:
             return []

@@ -1,7 +1,8 @@
 """A real worker on a device whose memory is too small: groups of more than ROOM runs, and any of 48 units, exhaust it.
 
 How is said by SVHN_TUI_TEST_HUNGER: `xla` asks XLA for more than there is; a folder is a control group with a memory
-limit, which the worker enters before it takes more than that, so that the kernel kills it.
+limit, which the worker enters before it takes more than that, so that the kernel kills it. Each time is noted by one
+byte in the file that SVHN_TUI_TEST_MEALS names.
 """
 
 import os
@@ -16,6 +17,8 @@ LIMIT_BYTES = 600 * 2**20
 
 def exhaust() -> None:
     hunger = os.environ["SVHN_TUI_TEST_HUNGER"]
+    with Path(os.environ["SVHN_TUI_TEST_MEALS"]).open("ab") as meals:
+        meals.write(b"x")
     if hunger == "xla":
         import jax.numpy as jnp
 

@@ -16,6 +16,9 @@ from engine.queue import Queue
 from engine.spec import Configuration, RunSpec
 from engine.workspace import Workspace
 
+STARTS_AT_ONCE = 10
+"""Workers elsewhere that are started side by side: a thousand at once would keep the host from all else for seconds,
+and Slurm's controller busy for longer."""
 RETRY_SECONDS, RETRY_MAX_SECONDS = 5.0, 300.0
 """How long a cluster or a box that took no worker is left alone; twice as long each time."""
 
@@ -109,7 +112,8 @@ class Dispatch:
                 self._send(worker, places.alike(first, self._lanes(worker, first)))
         size = fleets.size(self.fleet)
         is_full = len(self._workers) + len(self._starting) >= size
-        if is_full or places.head is None or time.monotonic() < self._not_before:
+        room = STARTS_AT_ONCE - len(self._starting)
+        if is_full or room <= 0 or places.head is None or time.monotonic() < self._not_before:
             return
         taken = {slot.name for slot in (*self._workers, *self._starting)}
         coming = [slot for slot, worker in self._workers.items() if not worker.was_ready] + list(self._starting)
@@ -117,8 +121,9 @@ class Dispatch:
         for trainer, groups in places.groups(lanes, size).items():
             lacking = groups - sum(slot.trainer == trainer for slot in coming)
             free = [slot for slot in fleets.slots(self.fleet, trainer) if slot.name not in taken]
-            for slot in free[: max(0, lacking)]:
+            for slot in free[: max(0, min(lacking, room))]:
                 taken.add(slot.name)
+                room -= 1
                 self._start(slot)
 
     def _lanes(self, worker: Worker, place: p.Place) -> int:

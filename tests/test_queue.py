@@ -1,14 +1,20 @@
 """The queue is told by what changes in it: whoever folds the changes has the very queue, and pays for changes alone."""
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from engine import protocol as p
+from engine.dispatch import Dispatch
+from engine.launcher import Worker
+from engine.placement import Machine, Slot
 from engine.places import Places
 from engine.plan import FinalistRule, Sweep
 from engine.queue import Queue
 from engine.spec import RunSpec
+from engine.workspace import Workspace
 from svhn_tui.state import State, apply
 from tests.scenes import DATA, relu, result
 
@@ -130,3 +136,20 @@ def test_the_second_stage_is_worked_out_when_the_first_is_complete_and_not_befor
         follower.train(group)
     seeds = sorted((run.spec.configuration.network.hidden, run.spec.seed) for run in follower.state.results.values())
     assert seeds == [((16,), 0), ((16,), 1), ((16,), 2), ((64,), 0), ((64,), 1), ((256,), 0), ((256,), 1)]
+
+
+def test_an_epoch_in_the_middle_looks_at_no_other_worker_and_not_at_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    follower, looked = Follower(), []
+    follower.queue.want(sweep(2))
+    dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), follower.queue, lambda event, line: None)
+    monkeypatch.setattr(dispatch, "advance", lambda: looked.append(worker.training))
+    worker = Worker(Slot("slurm0", slurm=()), SimpleNamespace(pid=1, stdin=None), tmp_path / "log", "a job")
+    (place,) = follower.next_group(1)
+    dispatch._send(worker, (place,))
+    for epoch in range(1, 101):
+        ended = p.EpochEnded(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,),
+                             test_loss=(1.0,), test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0)  # fmt: skip
+        dispatch._told(worker, ended, p.encode(ended))
+    assert looked == [set()], "only when its last epoch is done is there something to give out"

@@ -117,8 +117,9 @@ class Screen:
 
     def close(self) -> None:
         self._has_ended.set()
-        assert self.process.stdin is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
+        self.process.stdout.close()  # else the bridge waits until somebody reads the rest
         self.process.wait(60)
 
 

@@ -305,6 +305,14 @@ def test_a_checkpoint_from_elsewhere_that_cannot_be_is_passed_over_and_set_aside
     assert "set aside as epoch-2.npz.damaged-1" in said[0]
     checkpoint.save(tmp_path, msgspec.structs.replace(whole, epoch=3))
     assert (tmp_path / "checkpoint" / "epoch-2.npz.damaged-1").read_bytes() == content
+    newest = tmp_path / "checkpoint" / "epoch-3.npz"
+    flipped = bytearray(newest.read_bytes())
+    flipped[100] ^= 1
+    newest.write_bytes(flipped)
+    found = checkpoint.load(tmp_path, said.append)
+    assert "set aside as epoch-3.npz.damaged-1" in said[-1]
+    assert (newest.parent / "epoch-3.npz.damaged-1").read_bytes() == flipped
+    assert found is None, "the one before it was set aside too"
 
 
 # --- journals, pipes and the socket ----------------------------------------------------------------------------------

@@ -93,6 +93,14 @@ PIECES: dict[str, tuple[Callable[[Path], None], int]] = {
     "a journal": (in_run("journal.jsonl", b"\xff\n{}\n"), 20),
     "an unknown folder": (lambda root: (root / "runs" / "notes of mine").mkdir(), 20),
     "a half-written file": (in_run(".result.json.abcd.tmp", b"half"), 20),
+    "no folder of sweeps": (lambda root: shutil.rmtree(root / "sweeps"), 20),
+    "no folder of the trash": (lambda root: shutil.rmtree(root / "trash"), 20),
+    "an index that may only be read": (lambda root: (root / "runs.json").chmod(0o400), 20),
+    "a sweep that asks too much": (
+        garbled("sweeps/0123456789ab.json", b'{"title":"x","data":"d","configurations":[{}],"seeds":[-1]}'),
+        20,
+    ),
+    "small things nested without end": (garbled("host.json", b'{"x":' + b"[" * 100_000), 20),
 }
 
 
@@ -107,8 +115,10 @@ def test_one_damaged_piece_harms_nothing_else(copied: Path, what: str):
         bridge.end()
 
 
+HARMLESS = {"a journal", "no folder of sweeps", "no folder of the trash", "an index that may only be read"}
+"""The doctor has nothing to put aside there."""
 DOCTORED: dict[str, Callable[[Path], None]] = {
-    **{name: damage for name, (damage, _) in PIECES.items() if name != "a journal"},
+    **{name: damage for name, (damage, _) in PIECES.items() if name not in HARMLESS},
     "the index": garbled("runs.json", b"[]"),
     "an index that is a folder": lambda root: instead(root / "runs.json", Path.mkdir),
     "an index that is a pipe": lambda root: instead(root / "runs.json", os.mkfifo),
@@ -116,9 +126,6 @@ DOCTORED: dict[str, Callable[[Path], None]] = {
     "a model that is a folder": lambda root: instead(a_run(root) / "model.keras", Path.mkdir),
     "a result that leads nowhere": lambda root: instead(
         a_run(root) / "result.json", lambda path: path.symlink_to("nowhere")
-    ),
-    "a sweep that asks too much": garbled(
-        "sweeps/0123456789ab.json", b'{"title":"x","data":"d","configurations":[{}],"seeds":[-1]}'
     ),
     "a model with a flipped bit": in_run("model.keras", b"flipped"),
     "a model that is gone": lambda root: (a_run(root) / "model.keras").unlink(),

@@ -37,6 +37,8 @@ RESULTS_AT_ONCE = 500
 SAMPLE_SECONDS = 2.0
 SAVE_SECONDS = 1.0
 COMMANDS_A_SECOND = 200
+FILES = 16_384
+"""Open at a time. Not as many as the system allows: some programs close every number up to the limit that they get."""
 
 
 class Host:
@@ -274,6 +276,14 @@ async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) 
         task.cancel()
 
 
+def _allow_files() -> None:
+    """Raise the limit of open files as far as needed: a thousand workers are three thousand pipes."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def main() -> int:
     """Hold the workspace's lock for life and serve; leave quietly when another host holds it."""
     parser = argparse.ArgumentParser(prog="python -m engine.host")
@@ -282,8 +292,7 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a thousand workers are three thousand pipes
+    _allow_files()
     tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         workspace = Workspace(given.workspace)

@@ -86,7 +86,9 @@ def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterato
     for side in sides_of_runs((run_id for row in progress.rows for run_id in row.runs), state):
         if side.convergence in TRENDS:
             trends.setdefault(side.convergence, []).append(side.configuration.network.label)
-    if trends:
+    if len(trends) == 1:
+        yield f"Test accuracy over the last 10 epochs: {next(iter(trends))}."
+    elif trends:
         moves = "; ".join(f"{trend}: {', '.join(names)}" for trend, names in sorted(trends.items()))
         yield f"Test accuracy over the last 10 epochs: {moves}."
 

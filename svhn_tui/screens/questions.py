@@ -46,6 +46,8 @@ from svhn_tui.widgets.sheet import Sheet
 NARROW, ROOMY = 100, 160
 """Columns below which the list is made small, and from which it is made large."""
 TALL = 30
+VERDICTS = 3
+"""Sentences that there is room for; all of them are on the Compare page."""
 GREETING = """\
 This trains the assignment's networks, and proves each answer and each file.
 ↑ ↓ choose a question, enter trains it, A trains all. Training outlives q.
@@ -271,7 +273,9 @@ class QuestionsPage(ComparingPage):
         named = [Group(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)]
         findings = self.findings_for(named)
         sentences = [sentence for sentence, _ in findings.verdicts] if findings else []
-        return sentences if self.size.height >= TALL else sentences[:1]
+        most = VERDICTS if self.size.height >= TALL else 1
+        more = len(sentences) - most
+        return [*sentences[:most], *([f"and {more} more: 4 compares them"] if more > 0 and most > 1 else [])]
 
     def _show_chart(self, progress: Progress, state: State) -> None:
         chart = self.query_one(Chart)
@@ -302,6 +306,9 @@ class QuestionsPage(ComparingPage):
             lines.append(answer_line(answer, theme))
         if not lines and progress.missing and not is_fresh(state):
             lines.append(Text("enter trains what is missing", dim_of(theme)))
+        if self.size.width < NARROW:
+            for line in lines:
+                line.truncate(self.query_one("#below").content_size.width, overflow="ellipsis")
         return Text("\n").join(lines)
 
     def _running_line(self, running: Sequence[Live]) -> Text:

@@ -26,6 +26,8 @@ class Sheet(Static):
         self._laid: list[Strip] = []
         self._width = 0
         """That it was laid out for."""
+        self._height = 0
+        """That the page was arranged for."""
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """Show something else: one of Rich's renderables."""
@@ -37,14 +39,15 @@ class Sheet(Static):
             self.refresh(layout=layout)
             return
         now = self._lines(width)
-        if layout and len(now) != len(before):
+        if layout and len(now) != self._height:
             self.refresh(layout=True)
         elif changed := _changed(before, now):
             self.refresh(*(Region(0, line, width, 1) for line in changed))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many lines as there are."""
-        return len(self._lines(width))
+        self._height = len(self._lines(width))
+        return self._height
 
     def render_line(self, y: int) -> Strip:
         """One of the lines."""

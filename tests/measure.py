@@ -37,12 +37,14 @@ STARTS, FILTERS = 5, 10
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What a page cost while nobody typed (share of a core, bytes a second), and the seconds that its keys took."""
+    """What a page cost while nobody typed (share of a core, bytes a second), and what its keys took, in seconds."""
 
     page: str
     cpu: float
     output: float
     keys: tuple[float, ...]
+    cpu_of_key: float
+    """Seconds of CPU from one key to the next, less what the events cost meanwhile."""
 
 
 def start(events: Path, rate: float, size: tuple[int, int]) -> Terminal:
@@ -84,9 +86,9 @@ def keys_of(page: str) -> Iterator[tuple[str, Met]]:
         case "Questions":  # down to Q10, and up again
             for step in cycle(range(18)):
                 yield (DOWN if step < 9 else UP), _says(f"Q{step + 2 if step < 9 else 18 - step}  ", after="│")
-        case "Live":
-            for title in cycle(("train − test accuracy", "loss", "accuracy")):
-                yield "m", _says(title, after="\n")
+        case "Live":  # smoothing
+            for weight in cycle(("0.6", "0.9", "")):
+                yield "e", _says(f"smoothed {weight}") if weight else lambda text: "smoothed" not in text
         case _:  # from the oldest run upwards; the hash of a file is its run's number
             yield END, _says(f"{0:064x}")
             for place in count(1):
@@ -109,11 +111,13 @@ def load_of(terminal: Terminal, page: str, seconds: float, keys: int) -> Load:
     after, took = process.cpu_times(), time.perf_counter() - began
     cpu = (after.user + after.system - before.user - before.system) / took
     output = (terminal.count - bytes_before) / took
-    chance, found = random.Random(0), []
+    chance, found, began = random.Random(0), [], time.perf_counter()
     for key, met in islice(keys_of(page), keys):
         wait(terminal, chance.uniform(0.05, 0.25))  # anywhere between two frames
         found.append(seconds_until(terminal, key, met))
-    return Load(page, cpu, output, tuple(found))
+    last, typed = process.cpu_times(), time.perf_counter() - began
+    cpu_of_keys = last.user + last.system - after.user - after.system - cpu * typed
+    return Load(page, cpu, output, tuple(found), max(0.0, cpu_of_keys) / keys)
 
 
 def filter_times(terminal: Terminal) -> list[float]:
@@ -153,6 +157,7 @@ def rows_of(folder: Path, wish: argparse.Namespace, size: tuple[int, int]) -> It
         for page in PAGES:
             load = load_of(terminal, page, wish.seconds, wish.keys)
             yield f"{page}: key, median and p95", _times(load.keys), "50 ms"
+            yield f"{page}: CPU of a key", f"{1000 * load.cpu_of_key:.0f} ms", ""
             yield f"{page}: CPU of one core", f"{100 * load.cpu:.1f} %", "10 %"
             yield f"{page}: terminal output", f"{load.output / 1000:.1f} KB/s", "15 KB/s"
         yield "filter, median and p95", _times(filter_times(terminal)), "100 ms"

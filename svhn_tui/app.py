@@ -33,7 +33,7 @@ from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.widgets.outlet import Outlet
 from svhn_tui.words import clean
 
-FRAME_SECONDS = 0.4
+FRAME_SECONDS = 0.5
 """Pages are drawn at most this often, however many events come."""
 NOTICES_KEPT = 100
 NOTICE_LONGEST = 400

@@ -41,11 +41,19 @@ class ChartPage(Page):
         super().__init__(book)
         self.metric, self.other_metric = self.METRICS[0], self.METRICS[-1]
         self.by_seconds = False
+        self._charts: tuple[Chart, ...] = ()
 
     @property
     def chart(self) -> Chart:
         """The first of the charts."""
-        return self.query(Chart).first()
+        return self.charts[0]
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """All charts of the page; asked for once, since every key's hint asks for them."""
+        if not self._charts:
+            self._charts = tuple(self.query(Chart))
+        return self._charts
 
     @property
     def has_chart(self) -> bool:
@@ -57,7 +65,7 @@ class ChartPage(Page):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what charts do where there is one."""
         if action in CHART_ACTIONS and self.is_mounted:
-            seen = sum(chart.display for chart in self.query(Chart)) if self.maximized is None else 1
+            seen = sum(chart.display for chart in self.charts) if self.maximized is None else 1
             return self.has_chart and seen > (action == "other_metric")
         return super().check_action(action, parameters)
 

@@ -4,9 +4,9 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
-from rich.console import Group
 from rich.text import Text
 from textual import events
+from textual.strip import Strip
 from textual.widget import Widget
 
 from svhn_tui import words
@@ -34,6 +34,8 @@ class Chart(Widget):
         self._view = View()
         self._weight = 0.0
         self._length: float | None = None
+        self._drawn: tuple[object, ...] = ()
+        self._strips: list[Strip] = []
 
     def show(
         self, title: str, series: Sequence[Series], *, length: float | None = None, note: str = "", x_label: str = ""
@@ -133,14 +135,30 @@ class Chart(Widget):
         self._view = msgspec.structs.replace(self._view, **changes)
         self.refresh()
 
-    def render(self) -> Group:
+    def render_line(self, y: int) -> Strip:
+        """One of the lines. All are drawn when the first is asked for, and kept until something else is to be seen."""
+        what = (self.content_size, self.app.current_theme.name, self._series, self._view, self._weight, self._words)
+        if what != self._drawn:
+            self._drawn, console = what, self.app.console
+            self._strips = [Strip(text.render(console), text.cell_len) for text in self._lines()]
+        strip = self._strips[y] if y < len(self._strips) else Strip([])
+        return strip.apply_style(self.rich_style)
+
+    @property
+    def _words(self) -> tuple[object, ...]:
+        return self._title, self._note, self._x_label, self._length
+
+    def _lines(self) -> list[Text]:
         """Draw the title and the chart."""
         width, height = self.content_size
         theme = self.app.current_theme
         ground = theme.background or ("#000000" if theme.dark else "#ffffff")
         palette = Palette(ground, dim_of(theme), "#3a4553" if theme.dark else "#b9c4d0")
         series = with_smoothing(self._series, self._weight)
-        return Group(self._head(width), *render(series, width, max(0, height - 1), palette, self._seen))
+        lines = [self._head(width), *render(series, width, max(0, height - 1), palette, self._seen)]
+        for line in lines:
+            line.end = ""
+        return lines
 
     def _head(self, width: int) -> Text:
         """The title, and at the right what the lines read; the least needed goes where there is no room."""

@@ -20,9 +20,10 @@ from svhn_tui.comparison import Group
 from svhn_tui.curves import METRICS, mean_band
 from svhn_tui.evidence import facts_of
 from svhn_tui.presets import Presets, Question
-from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, sweep_for, with_finalists
-from svhn_tui.screens.charts import CHART_KEYS, ComparingPage
-from svhn_tui.screens.dialogs import Confirm, HandIn, PickFinalists, RunWith
+from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, sweep_for
+from svhn_tui.screens.charts import CHART_KEYS
+from svhn_tui.screens.choosing import ChoosingPage
+from svhn_tui.screens.dialogs import Confirm, RunWith
 from svhn_tui.screens.question_list import outcome_of, question_line, summary_of
 from svhn_tui.screens.question_text import (
     answer_line,
@@ -33,7 +34,6 @@ from svhn_tui.screens.question_text import (
     rows_of,
     shared_settings,
 )
-from svhn_tui.screens.statements import EditStatement, PickStatement
 from svhn_tui.snippet import code_for
 from svhn_tui.state import Live, State
 from svhn_tui.themes import dim_of
@@ -54,7 +54,7 @@ This trains the assignment's networks, and proves each answer and each file.
 1 to 6 open the pages, ? lists a page's keys, ^p finds everything by name."""
 
 
-class QuestionsPage(ComparingPage):
+class QuestionsPage(ChoosingPage):
     """The list on the left, the chosen question on the right."""
 
     TITLE_IN_BAR = "Questions"
@@ -91,7 +91,7 @@ class QuestionsPage(ComparingPage):
                 yield Sheet(id="below")
 
     @property
-    def _chosen(self) -> Question:
+    def chosen(self) -> Question:
         """The question under the cursor: read from the list, which may be ahead of the messages that it sends."""
         place = self.query_one(OptionList).highlighted if self.is_mounted else None
         return self._first if place is None else self.book.questions[place]
@@ -106,17 +106,17 @@ class QuestionsPage(ComparingPage):
 
     def action_launch_with(self) -> None:
         """Ask for other epochs and seeds, then train."""
-        if self.state.data is None or (sweep := self.book.sweep(self._chosen, self.state.data.fingerprint)) is None:
+        if self.state.data is None or (sweep := self.book.sweep(self.chosen, self.state.data.fingerprint)) is None:
             self.notify("This question needs no training.")
             return
         epochs, seeds = sweep.configurations[0].training.epochs, len(sweep.seeds)
-        self.app.push_screen(RunWith(f"{self._chosen.id}  {self._chosen.title}", epochs, seeds), self._launch)
+        self.app.push_screen(RunWith(f"{self.chosen.id}  {self.chosen.title}", epochs, seeds), self._launch)
 
     def action_copy(self) -> None:
         """Copy the answer or the code through the terminal."""
-        text = answer_of(self._chosen, self.book, self.state).text
-        if self._chosen.kind == "code" and self.state.data is not None:
-            text = code_for(self.book.configurations(self._chosen)[0], self.state.data.input_shape)
+        text = answer_of(self.chosen, self.book, self.state).text
+        if self.chosen.kind == "code" and self.state.data is not None:
+            text = code_for(self.book.configurations(self.chosen)[0], self.state.data.input_shape)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return
@@ -131,65 +131,16 @@ class QuestionsPage(ComparingPage):
         """Offer what the chosen question has: a file to hand in, finalists, statements."""
         if not self.is_mounted:
             return True
-        is_trained = self.book.sweep(self._chosen, "") is not None
+        is_trained = self.book.sweep(self.chosen, "") is not None
         offered = {
             "launch": is_trained,
             "launch_with": is_trained,
-            "copy": self._chosen.kind == "code" or self._chosen.answer is not None,
-            "hand_in": self._chosen.kind == "training",
-            "finalists": self._chosen.finalists is not None,
-            "statements": bool(self._chosen.evidence),
+            "copy": self.chosen.kind == "code" or self.chosen.answer is not None,
+            "hand_in": self.chosen.kind == "training",
+            "finalists": self.chosen.finalists is not None,
+            "statements": bool(self.chosen.evidence),
         }
         return offered[action] if action in offered else super().check_action(action, parameters)
-
-    def action_hand_in(self) -> None:
-        """Choose the run whose file the question hands in."""
-        configurations = self.book.configurations(self._chosen)
-        data = self.state.data.fingerprint if self.state.data else ""
-        runs = [
-            run
-            for run in self.state.results.values()
-            if run.spec.configuration in configurations and run.spec.data == data
-        ]
-        if not runs:
-            self.notify("None of its runs is done yet, as the question asks for them.")
-            return
-        runs.sort(key=lambda run: run.spec.seed)
-        question = self._chosen.id
-        title = f"{question}  The run whose file is handed in"
-
-        def choose(run_id: str | None) -> None:
-            if run_id is not None:
-                self.want(p.Choose(question=question, run_id=run_id or None))
-
-        self.app.push_screen(HandIn(title, runs, self.state.choices.get(question, "")), choose)
-
-    def action_finalists(self) -> None:
-        """Choose by hand who goes on to the second stage."""
-        progress = progress_of(self._chosen, self.book, self.state)
-        sweep = progress.sweep
-        if self.state.data is None or sweep is None or sweep.finalists is None:
-            return
-
-        def choose(chosen: tuple[int, ...] | None) -> None:
-            if chosen is not None:
-                self.want(p.Submit(sweep=with_finalists(sweep, chosen)))
-
-        finalists = plan.finalists(sweep, self.state.accuracies)
-        self.app.push_screen(PickFinalists(progress.rows, sweep.finalists, finalists), choose)
-
-    @work
-    async def action_statements(self) -> None:
-        """Paste a statement of the grader's, or look at one again."""
-        question, known = self._chosen, self.state.statements.get(self._chosen.id, ())
-        place = await self.app.push_screen_wait(PickStatement(known)) if known else -1
-        if place is None:
-            return
-        facts = [fact.title for fact in facts_of(question, self.book, self.state)]
-        edited = EditStatement(question.id, facts, known[place] if place >= 0 else None)
-        judged = await self.app.push_screen_wait(edited)
-        if judged is not None:
-            self.want(judged)
 
     @work
     async def action_launch_all(self) -> None:
@@ -213,11 +164,11 @@ class QuestionsPage(ComparingPage):
         if self.state.data is None:
             self.notify("The data is still being opened.", severity="warning")
             return
-        sweep = sweep_for(self._chosen, self.book, self.state, overrides)
+        sweep = sweep_for(self.chosen, self.book, self.state, overrides)
         if sweep is None:
             self.notify("This question needs no training.")
             return
-        missing = progress_of(self._chosen, self.book, self.state, overrides).missing
+        missing = progress_of(self.chosen, self.book, self.state, overrides).missing
         if not missing:
             self.notify("All of its runs are done.")
             return
@@ -233,7 +184,7 @@ class QuestionsPage(ComparingPage):
         progresses = {question.id: progress_of(question, self.book, state) for question in self.book.questions}
         answers = {question.id: answer_of(question, self.book, state) for question in self.book.questions}
         self._show_list(progresses, answers, state)
-        progress, answer = progresses[self._chosen.id], answers[self._chosen.id]
+        progress, answer = progresses[self.chosen.id], answers[self.chosen.id]
         self.query_one("#about", Sheet).update(self._about(progress, state))
         self._show_chart(progress, state)
         self.query_one("#below", Sheet).update(self._below(progress, answer, state))
@@ -244,13 +195,13 @@ class QuestionsPage(ComparingPage):
         for index, question in enumerate(self.book.questions):
             progress, answer = progresses[question.id], answers[question.id]
             outcome = outcome_of(question, progress, answer, self.book, state, theme)
-            line = question_line(question, progress, outcome, theme, width, is_chosen=question is self._chosen)
+            line = question_line(question, progress, outcome, theme, width, is_chosen=question is self.chosen)
             if listed.get_option_at_index(index).prompt != line:
                 listed.replace_option_prompt_at_index(index, line)
         self.query_one("#summary", Sheet).update(summary_of(progresses, state, theme, width))
 
     def _about(self, progress: Progress, state: State) -> Table:
-        question, theme = self._chosen, self.app.current_theme
+        question, theme = self.chosen, self.app.current_theme
         dim, page = dim_of(theme), Table.grid(expand=True)
         page.add_row(head_of(question, shared_settings(progress), theme, is_wide=self.size.width >= NARROW))
         if question.kind == "code" and state.data is not None:

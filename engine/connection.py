@@ -34,9 +34,11 @@ class Ending(NamedTuple):
     """One sentence, which leaves unsaid where that was."""
     status: int
     """Exit status of the command."""
-    worker_status: int | None
+    worker_status: int | None = None
     """Of the worker there, where that ended by itself."""
-    was_useful: bool
+    was_reached: bool = False
+    """There was an outpost, and it was the right one."""
+    was_useful: bool = False
     """A checkpoint or more came."""
 
 
@@ -138,7 +140,7 @@ class Connection:
             self._process = process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
         except OSError as error:
             self._over.set()
-            return Ending(f"{command[0]} cannot be run here: {error.strerror}.", boxes.NOT_FOUND, None, False)
+            return Ending(f"{command[0]} cannot be run here: {error.strerror}.", boxes.NOT_FOUND)
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -164,7 +166,7 @@ class Connection:
         self._sending.shutdown()  # runs that were about to be sent are among those that are given back
         said = tuple(self._complaints)
         reason = reason or boxes.complaint(self._node, status, said, was_reached=self._is_reached)
-        return Ending(reason, status, self._worker_status, self._was_useful)
+        return Ending(reason, status, self._worker_status, self._is_reached, self._was_useful)
 
     def close(self) -> tuple[Landing, ...]:
         """Let go of the runs that did not end; return them."""
@@ -259,7 +261,7 @@ class Connection:
         """Write what became of runs, then tell the host."""
         match event:
             case p.RunStarted():
-                event = msgspec.structs.replace(event, worker=self._name, device=self._placed(event.device))
+                event = msgspec.structs.replace(event, worker=self._name)
                 self._note_lanes(event)
                 self._tell(event)
             case p.EpochEnded():
@@ -274,7 +276,7 @@ class Connection:
                 self._was_useful = True
                 self._tell(event)
             case p.RunFinished(result=result):
-                result = msgspec.structs.replace(result, device=self._placed(result.device))
+                result = msgspec.structs.replace(result, device=f"{result.device} on {self._node}")
                 landing = self._landing(result.run_id)
                 is_the_runs = landing.finish(result)
                 self._was_useful = True
@@ -307,9 +309,6 @@ class Connection:
             return self._runs[run_id]
         except KeyError:
             raise FreightError("It tells of a run that it does not have.") from None
-
-    def _placed(self, device: str) -> str:
-        return f"{device} on {self._node}"
 
     def _notice(self, text: str) -> None:
         self._tell(p.Noticed(text=text, severity="error"))

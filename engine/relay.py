@@ -17,7 +17,7 @@ from engine.freight import LIBRARIES
 from engine.worker import Telling, way_in
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 60.0
-"""Patience before a lost connection is tried again; it doubles until something useful came."""
+"""Patience before a connection is tried again; it doubles until something useful came."""
 
 
 class Relay:
@@ -62,29 +62,34 @@ class Relay:
     def last(self) -> int:
         """Keep a connection until the host or the worker there ends."""
         patience = FIRST_SECONDS
+        self._say("starting", f"Connecting to {self._node}.")
         while not self._leaving.is_set():
-            self._say("starting", f"Connecting to {self._node}.")
             ending = self._follow()
             if ending.worker_status is not None:
                 return _exit_code(ending)
             if self._leaving.is_set():
                 break
-            patience = FIRST_SECONDS if ending.was_useful else min(2 * patience, LONGEST_SECONDS)
-            self._say("waiting", f"{ending.reason} It is tried again in {patience:.0f} s.")
-            reason = f"{self._node}: {ending.reason}"
-            if reason != self._complaint:
-                self._complaint = reason
-                self._tell(p.Noticed(text=reason, severity="warning"))
-            assert self._connection is not None
-            self._connection.release(reason)
+            self._complain(ending)
             self._leaving.wait(patience)
+            patience = FIRST_SECONDS if ending.was_useful else min(2 * patience, LONGEST_SECONDS)
         self._say("ended")
         return 0
+
+    def _complain(self, ending: Ending) -> None:
+        """Say why there is no connection, once, and give back what was trained over the last one."""
+        if ending.was_reached or ending.reason != self._complaint:
+            self._say("waiting", f"{ending.reason} It is tried again, more and more rarely.")
+        self._complaint = ending.reason
+        reason = f"{self._node}: {ending.reason}"
+        if ending.was_reached:
+            self._tell(p.Noticed(text=reason, severity="warning"))
+        assert self._connection is not None
+        self._connection.release(reason)
 
     def _follow(self) -> Ending:
         self._connection = Connection(self._name, self._node, self._trainer, self._tell, self._leaving)
         if self._leaving.is_set():  # told while there was none to tell it to
-            return Ending("", 0, None, False)
+            return Ending("", 0)
         return self._connection.follow(self._command)
 
     def _say(self, state: p.WorkerState, text: str = "") -> None:

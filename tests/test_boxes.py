@@ -224,17 +224,27 @@ def test_staged_slurm_workers_see_neither_data_nor_workspace_and_train_the_same(
     assert len(list((tmp_path / "there").rglob("data/*.npz"))) == 2, "two workers of a node share the data"
 
 
-def test_a_box_that_is_not_reached_is_said_to_be_so_and_tried_again(demo_folder: Path, tmp_path: Path):
-    refused = "#!/bin/sh\necho 'ssh: connect to host boxA port 22: Connection refused' >&2; exit 255\n"
-    there = machines(tmp_path, "boxA", ssh=refused, hidden=(tmp_path / "workspace",))
+REFUSED = """#!/bin/sh
+# Is refused twice, and then finds no way.
+echo . >> {there}/tries
+[ $(wc -l < {there}/tries) -lt 3 ] && why='Connection refused' || why='No route to host'
+echo "ssh: connect to host boxA port 22: $why" >&2
+exit 255
+"""
+
+
+def test_a_box_that_is_not_reached_is_tried_again_and_each_reason_told_once(demo_folder: Path, tmp_path: Path):
+    there = machines(tmp_path, "boxA", ssh=REFUSED, hidden=(tmp_path / "workspace",))
     with Bridge(tmp_path / "workspace", **there.environment) as bridge:
         bridge.send(p.SetFleet(fleet=there.fleet))
         data = bridge.open(demo_folder)
         bridge.send(p.Submit(sweep=Sweep("ssh", data.fingerprint, (CONFIGURATION,), (0,))))
-        waits = [bridge.until(lambda state, event: getattr(event, "state", "") == "waiting") for _ in range(2)]
+        bridge.until(lambda state, event: "No route" in getattr(event, "text", ""))
         assert len(bridge.state.queue) == 1, "what waits is not lost"
         bridge.end()
-    assert [member_of(event).sentence for event in waits] == [
-        "boxA is not reached: no connection (ssh: connect to host boxA port 22: Connection refused). "
-        f"It is tried again in {seconds} s." for seconds in (2, 4)
+    told = [event for event in bridge.events if isinstance(event, p.WorkerChanged) and event.state == "waiting"]
+    assert [member_of(event).sentence for event in told] == [
+        f"boxA is not reached: no connection (ssh: connect to host boxA port 22: {why}). "
+        "It is tried again, more and more rarely." for why in ("Connection refused", "No route to host")
     ]  # fmt: skip
+    assert not bridge.state.notices

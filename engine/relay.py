@@ -84,7 +84,7 @@ class Relay:
         if ending.was_reached:
             self._tell(p.Noticed(text=reason, severity="warning"))
         assert self._connection is not None
-        self._connection.release(reason)
+        self._connection.returns.release(reason)
 
     def _follow(self) -> Ending:
         self._connection = Connection(self._name, self._node, self._trainer, self._tell, self._leaving)

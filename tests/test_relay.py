@@ -37,7 +37,7 @@ from tests.scenes import DATA, result
 from tests.test_training import Told, train, weights_of
 
 SMALL = Configuration(Network((32,), "relu"), Training(epochs=3))
-PATIENCE = 60.0
+PATIENCE = 120.0
 FINISHED = ["journal.jsonl", "model.keras", "result.json", "spec.json"]
 replaced = msgspec.structs.replace
 
@@ -88,7 +88,7 @@ class Relay:
             if met(event):
                 return event
             assert not isinstance(event, p.RunFailed), event.reason
-        raise AssertionError(f"waited for a minute; last: {self.events[-3:]}")
+        raise AssertionError(f"waited in vain; last: {self.events[-3:]}")
 
     def until_kind(self, kind: type) -> p.AnyEvent:
         return self.until(lambda event: isinstance(event, kind))
@@ -290,7 +290,7 @@ def meet(folder: Path, *lines: bytes, first: bytes | None = None) -> Met:
 
     connection = Connection("box", "boxA", "fast", Telling(Pipe()), threading.Event())
     ending = connection.follow(["sh", "-c", f"cd {folder}; cat first; head -c1 >/dev/null; cat then; cat >/dev/null"])
-    connection.release(ending.reason)
+    connection.returns.release(ending.reason)
     left = sorted(path.name for path in (folder / "runs" / RUN).rglob("*")) if (folder / "runs" / RUN).exists() else []
     return Met(ending, told, left)
 

@@ -67,13 +67,15 @@ class RunWith(Dialog[Overrides | None]):
                 yield Input(
                     field.value, id=field.name, type="integer", validators=[Integer(minimum=1, maximum=100_000)]
                 )
-            yield Label(Text("enter runs, esc goes back. Such runs are runs of their own."))
+            yield Label(Text("tab goes on, enter runs, esc goes back. Such runs are runs of their own."))
 
     def on_input_submitted(self) -> None:
         """Launch, if both are numbers."""
         inputs = {field.name: self.query_one(f"#{field.name}", Input) for field in self._fields}
         if all(field.is_valid and field.value for field in inputs.values()):
             self.dismiss(Overrides(int(inputs["epochs"].value), int(inputs["seeds"].value)))
+            return
+        self.notify("Epochs and seeds are whole numbers, from 1 to 100,000.", severity="warning")
 
     def action_give_up(self) -> None:
         """Go back without running."""

@@ -12,11 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "squeue", "scancel", "scontrol")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "srun", "squeue", "scancel", "scontrol")
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
+"""However this process ends, the daemons end with it."""
 PATIENCE = 30.0
 CPUS = 4
 CONFIGURATION = """
@@ -143,11 +145,15 @@ class Cluster:
         program = shutil.which(command[0], path=search_path()) or command[0]
         with (self.folder / f"{command[0]}.out").open("ab") as out:
             self._daemons[command[0]] = subprocess.Popen(
-                [program, *command[1:]], env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL,
-                stdout=out, stderr=out, start_new_session=True,
-            )  # fmt: skip
+                [*DIE_WITH_PARENT, program, *command[1:]],
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
 
-    def _wait(self, met) -> None:
+    def _wait(self, met: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
         while not met():
             dead = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
@@ -155,13 +161,6 @@ class Cluster:
                 said = "".join((self.folder / f"{name}.out").read_text()[-2000:] for name in self._daemons)
                 raise RuntimeError(f"Slurm does not start; ended: {dead}\n{said}")
             time.sleep(0.05)  # daemons that tell nobody when they listen
-
-
-@contextlib.contextmanager
-def started(folder: Path) -> Iterator[Cluster]:
-    """Start a cluster; end it and every job that is left."""
-    with Cluster(folder) as cluster:
-        yield cluster
 
 
 def main() -> None:

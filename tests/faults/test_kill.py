@@ -55,8 +55,9 @@ def test_kill_9_at_random_moments(
 
 def test_control_without_checkpoints_the_kill_test_fails(demo_folder: Path, tmp_path: Path, undisturbed: Path):
     scene = Scene(tmp_path, demo_folder, "control", SVHN_TUI_CHECKPOINT_SECONDS="1000000")
-    scene.bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch >= 20)
-    kill(scene.wait())
+    ended = scene.bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch >= 20)
+    state = scene.bridge.state
+    kill(state.workers[state.live[ended.runs[0]].worker].pid)
     scene.finish()
     found = judge(tmp_path, asked(scene.sweep, {}), undisturbed)
     assert found["lost"] >= 1, "more than a checkpoint's interval was trained again"

@@ -110,4 +110,4 @@ def test_hundreds_of_runs_go_through_a_real_host_as_the_simulation_drives_it(tmp
         results = Store(tmp_path / ("few" if found is few else "many") / "runs.json").results()
         assert len(results) == found.runs
     assert many.bytes_a_run < 1.2 * few.bytes_a_run
-    assert "| events a second |" in table([few, many])
+    assert "| workers' events a second |" in table([few, many])

@@ -164,6 +164,13 @@ def ssh_of(bridge: Bridge, box: str) -> psutil.Process:
                 and box in child.cmdline())  # fmt: skip
 
 
+def until_begun(bridge: Bridge) -> None:
+    """Wait step by step: on a busy machine each may take the better part of a minute."""
+    bridge.until(lambda state, event: isinstance(event, p.WorkerChanged) and event.state == "ready")
+    bridge.until_kind(p.RunStarted)
+    bridge.until_kind(p.EpochEnded)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stand_in", "sshd"])
 def test_a_sweep_over_ssh_equals_the_local_one_though_a_connection_is_cut(
@@ -175,6 +182,7 @@ def test_a_sweep_over_ssh_equals_the_local_one_though_a_connection_is_cut(
         bridge.send(p.SetFleet(fleet=there.fleet))
         data = bridge.open(demo_folder)
         bridge.send(p.Submit(sweep=Sweep("ssh", data.fingerprint, (CONFIGURATION,), (0, 1, 2))))
+        until_begun(bridge)
         saved = bridge.until_kind(p.CheckpointSaved)
         box = bridge.state.running[saved.runs[0]].worker
         ssh_of(bridge, box).kill()
@@ -216,6 +224,7 @@ def test_staged_slurm_workers_see_neither_data_nor_workspace_and_train_the_same(
         bridge.send(p.SetFleet(fleet=Fleet(slurm="--partition=none", workers=2, stage=True)))
         data = bridge.open(demo_folder)
         bridge.send(p.Submit(sweep=Sweep("staged", data.fingerprint, (CONFIGURATION,), (0, 1))))
+        until_begun(bridge)
         bridge.until(lambda state, event: len(state.results) == 2)
         bridge.end()
     are_as_here(workspace, bridge.state.results, here)

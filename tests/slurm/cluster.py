@@ -117,6 +117,10 @@ class Cluster:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.ask("scancel", f"--user={os.getuid()}")
+        deadline = time.monotonic() + PATIENCE / 3
+        while self.ask("squeue", "-h").strip() and time.monotonic() < deadline:
+            time.sleep(0.1)  # a job that outlives slurmd would never end
         for name in ("slurmd", "slurmctld", "munged"):
             if daemon := self._daemons.pop(name, None):
                 daemon.terminate()

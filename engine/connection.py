@@ -186,9 +186,10 @@ class Connection:
             try:
                 message = freight.decode_home(line)
             except FreightError:
-                if self._is_reached:
+                is_cut = not line.endswith(b"\n") and len(line) < freight.MAX_LINE_BYTES
+                if self._is_reached and not is_cut:
                     raise
-                continue  # what a login prints
+                continue  # what a login prints, or the last that came through a line that was cut
             if not self._is_reached and not isinstance(message, freight.Reached):
                 raise FreightError("It does not say what it is.")
             self._take(message)

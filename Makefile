@@ -9,8 +9,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
 
-test: $(READY)  ## every test, slow ones too
-	$(BIN)/pytest -q
+test: $(READY)  ## every test, slow ones too, two files at a time
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 faults: $(READY)  ## kill, fill, cut and damage everything; prints what was lost
 	$(BIN)/pytest -q tests/faults

@@ -86,15 +86,15 @@ class Allocations:
                 await self._clean(found)
             changes = sum(self._update(worker, (found or {}).get(worker.job_name)) for worker in followed)
             pause = SOONEST_SECONDS if changes else min(2 * pause, RAREST_SECONDS)
-            for worker in followed:
-                if not worker.is_leaving and not slurm.has_time(worker.job, worker.epoch_seconds):
+            for worker in filter(_stays, followed):
+                if not slurm.has_time(worker.job, worker.epoch_seconds):
                     self._is_late(worker)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), min(pause, self._next_late(followed)))
 
     def _next_late(self, followed: Iterable[Worker]) -> float:
         """Return the seconds until a worker is to leave."""
-        ends = [slurm.leaves_at(some.job, some.epoch_seconds) for some in followed if some.job and not some.is_leaving]
+        ends = [slurm.leaves_at(some.job, some.epoch_seconds) for some in filter(_stays, followed) if some.job]
         return max(0.1, min((end for end in ends if end is not None), default=float("inf")) - time.time())
 
     def _update(self, worker: Worker, job: slurm.Job | None) -> bool:
@@ -122,3 +122,8 @@ class Allocations:
                 if name.startswith(self._prefix) and name not in self._names and job.is_waiting]  # fmt: skip
         if left:
             await slurm.cancel(left)
+
+
+def _stays(worker: Worker) -> bool:
+    """Say whether a worker's end has yet to come: of a job that was cancelled Slurm says that it ends now."""
+    return not worker.is_leaving and not (worker.job and worker.job.has_ended)

@@ -146,17 +146,16 @@ def test_a_socket_of_another_user_is_not_spoken_to(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_runtime_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    open_one = tmp_path / "open"
-    open_one.mkdir()
-    open_one.chmod(0o755)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(open_one))
-    assert not socket_path(tmp_path / "w").is_relative_to(open_one)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    tmp_path.chmod(0o700)
-    (tmp_path / "svhn-tui").mkdir()
-    (tmp_path / "svhn-tui").chmod(0o777)
-    with pytest.raises(PermissionError, match="not yours alone"):
-        socket_path(tmp_path / "w")
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # a longer path would not do for a socket
+        folder = Path(name)
+        folder.chmod(0o755)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", name)
+        assert not socket_path(tmp_path / "w").is_relative_to(folder)
+        folder.chmod(0o700)
+        assert socket_path(tmp_path / "w").is_relative_to(folder)
+        (folder / "svhn-tui").chmod(0o777)
+        with pytest.raises(PermissionError, match="not yours alone"):
+            socket_path(tmp_path / "w")
 
 
 def test_names_that_are_no_text_get_one_sentence(tmp_path: Path):

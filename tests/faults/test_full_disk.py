@@ -36,9 +36,15 @@ def limited(scene: Scene, root: Path) -> Callable[[], None]:
 def filled(scene: Scene, root: Path) -> Callable[[], None]:
     """Fill the file system to the last byte; return what makes room again."""
     filler = root / "filler"
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4_096))
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(4_096))
+
+    fill()
+    scene.bridge.until(lambda state, event: isinstance(event, p.Noticed) and "A checkpoint" in event.text)
+    fill()  # what the checkpoint that was half written had taken
     return filler.unlink
 
 
@@ -55,7 +61,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def train_through(root: Path, folder: Path, undisturbed: Path, fill: Callable[[Scene, Path], Callable[[], None]]):
     scene = Scene(root / "w", folder, "full", **FREQUENT)
-    scene.bridge.until(lambda state, event: isinstance(event, p.CheckpointSaved) and event.epoch >= 20)
+    scene.bridge.until(lambda state, event: isinstance(event, p.CheckpointSaved))
     make_room = fill(scene, root)
     scene.bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch == EPOCHS)
     scene.bridge.until(lambda state, event: isinstance(event, p.Noticed) and "is trained but cannot" in event.text)

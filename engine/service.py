@@ -1,0 +1,234 @@
+"""What a host does for those attached to it: it obeys, tells everybody, keeps what changed, ends when it is idle."""
+
+import asyncio
+import importlib.metadata
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine import devices, formats, journal
+from engine import protocol as p
+from engine.clients import Client, is_from
+from engine.commands import Commands
+from engine.dispatch import Dispatch
+from engine.forecast import Measured
+from engine.queue import Queue
+from engine.records import Records
+from engine.workspace import Workspace
+
+RESULTS_AT_ONCE = 500
+"""Finished runs in one event, so that a screen stays responsive while it catches up."""
+SAMPLE_SECONDS = 2.0
+SAVE_SECONDS = 1.0
+COMMANDS_A_SECOND = 200
+
+
+class Service:
+    """The state of a workspace, and what commands do to it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Read the workspace, set damaged pieces aside, and put what is missing into the queue.
+
+        Raises:
+            NewerFormat: a newer program wrote the workspace.
+            OSError: the workspace cannot be read.
+        """
+        brought_up = formats.bring_up(workspace.root)
+        self.ended = asyncio.Event()
+        self.is_lost = False
+        """The workspace is no longer where it was, so nothing may be written there."""
+        self._workspace = workspace
+        self._clients: set[Client] = set()
+        self._records = Records(workspace, self._publish)
+        kept = self._records.kept
+        results, data = self._records.results(), self._records.trainable()
+        self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held)
+        self._queue.times = Measured(kept.times)
+        self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
+        self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
+        self._dispatch.fleet = kept.fleet
+        for sweep in workspace.all_sweeps():
+            self._queue.supersede(sweep)
+            self._queue.want(sweep)
+        self._queue.arrange(kept.order)
+        self._complaints = [text for text in (brought_up, *self._records.complaints) if text]
+        self._trouble = ""
+        """Why the workspace cannot be written at present."""
+
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until it ends."""
+        if not is_from(writer, os.getuid()) or self.ended.is_set():  # who asks at the very end is served by the next
+            writer.close()
+            return
+        client = Client(writer, self._fresh)
+        client.greet()
+        self._clients.add(client)
+        budget, since = COMMANDS_A_SECOND, time.monotonic()
+        try:
+            while line := await _line(reader):
+                if time.monotonic() - since > 1:
+                    budget, since = COMMANDS_A_SECOND, time.monotonic()
+                budget -= 1
+                if budget < 0:
+                    await asyncio.sleep(1)  # a client that floods waits; the others don't
+                await self._obey(line, client)
+        except ConnectionError:
+            pass  # it left without a word
+        finally:
+            self._clients.discard(client)
+            await client.close()
+            self.end_if_idle()
+
+    def _fresh(self) -> Iterator[p.AnyEvent]:
+        """Tell the whole state."""
+        queue = self._queue
+        results = tuple(queue.results.values())
+        yield p.Attached(
+            workspace=str(self._workspace.root),
+            host_pid=os.getpid(),
+            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            data=self._records.data,
+            results=len(results),
+            choices=self._records.choices,
+            statements=self._records.statements,
+        )
+        for start in range(0, len(results), RESULTS_AT_ONCE):
+            yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
+        yield p.RunsRead(notes=tuple(self._records.notes.values()))
+        for sweep in queue.sweeps.values():
+            yield p.SweepSubmitted(sweep=sweep, missing=())
+        yield from queue.told()
+        yield p.FleetChanged(fleet=self._dispatch.fleet)
+        yield from self._dispatch.workers()
+        for run_id, started in queue.started.items():
+            yield started
+            known = queue.histories.get(run_id, p.History())
+            if started.epoch and known.epochs <= started.epoch:
+                known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
+            yield p.HistoryRead(run_id=run_id, history=known)
+        for run_id, reason in queue.reasons.items():
+            yield p.RunFailed(run_id=run_id, reason=reason)
+        yield p.Timed(times=queue.times.medians)
+        for text in self._complaints:
+            yield p.Noticed(text=text, severity="warning")
+        if self._trouble:
+            yield p.Noticed(text=self._trouble, severity="error")
+        yield p.CaughtUp()
+
+    def _publish(self, event: p.AnyEvent, line: bytes | None = None) -> None:
+        """Tell everybody, and keep what has to be kept."""
+        match event:
+            case p.RunFinished():
+                if not (self._workspace.run_folder(event.result.run_id) / "result.json").exists():
+                    return  # deleted in this very moment
+                self._records.add([event.result])
+            case p.RunFailed() | p.RunPaused() | p.RunInterrupted():
+                self._records.is_changed = True
+            case p.EpochEnded() | p.RunsUnqueued():
+                self._records.has_progressed = True
+            case _:
+                pass
+        if self._clients:
+            text = line or p.encode(event)
+            for client in self._clients:
+                client.tell(text)
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    async def _obey(self, line: bytes, client: Client) -> None:
+        """Do what a line asks; whatever it holds, the connection lives on."""
+        try:
+            command = p.decode_command(line)
+        except p.UNREADABLE as error:
+            client.tell(p.encode(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}.")))
+            return
+        name = type(command).__name__
+        try:
+            await self._commands.do(command, client)
+            if isinstance(command, p.OpenData):
+                self._save()  # a sweep may follow, and is trained after a crash only where its data is known
+        except ValueError as error:
+            client.tell(p.encode(p.Refused(command=name, reason=str(error), request=command.request)))
+        except OSError as error:
+            reason = f"{error.filename or self._workspace.root}: {error.strerror}."
+            client.tell(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def sample_devices(self) -> None:
+        """Tell how busy the machine is while somebody looks."""
+        while True:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            if self._clients:
+                samples = await asyncio.to_thread(devices.sample)
+                self._publish(p.DeviceSampled(samples=samples, at=time.time()))
+                self._publish(p.Timed(times=self._queue.times.medians))
+
+    async def save_changes(self, lock: int) -> None:
+        """Write what changed, at most once a second; end when nothing is left to do, or the workspace is elsewhere."""
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            if not _is_at(self._workspace.root / "host.lock", lock):
+                self._give_up()
+                return
+            self._save()
+            self.end_if_idle()
+
+    def _save(self, *, is_last: bool = False) -> None:
+        try:
+            self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
+        except OSError as error:
+            text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
+            if text != self._trouble:
+                self._publish(p.Noticed(text=text, severity="error"))
+            self._trouble = text
+        else:
+            if self._trouble:
+                self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
+            self._trouble = ""
+
+    def _give_up(self) -> None:
+        """End without writing: the workspace was moved, or is another's. Its runs go on from their checkpoints."""
+        self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
+        self._dispatch.kill()
+        self.is_lost = True
+        self.ended.set()
+
+    def begin(self) -> None:
+        """Go on with what was left."""
+        self._dispatch.advance()
+
+    def end_if_idle(self) -> None:
+        """End when nobody is attached and nothing is to be trained."""
+        if not self._clients and not self._commands.is_busy and self._queue.is_idle:
+            self.ended.set()
+
+    async def leave(self, reason: str) -> None:
+        """Let the workers checkpoint, write everything, tell everybody, end."""
+        await self._dispatch.leave()
+        self._save(is_last=True)
+        self._publish(p.HostEnded(reason=reason))
+        for client in list(self._clients):
+            await client.close()
+        self.ended.set()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Say whether this is still the file that was opened; a file system that does not answer is believed."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return the next line; one that is longer than any message comes as garbage instead of ending the connection."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return b"a line longer than any message\n"

@@ -10,13 +10,12 @@ from engine import pack
 from engine import protocol as p
 from svhn_tui import export as exporting
 from svhn_tui import words
+from svhn_tui.exit_codes import DONE, FAILED
 from svhn_tui.headless import missing
 from svhn_tui.presets import Presets, Question
 from svhn_tui.printing import Plain, complain, say
 from svhn_tui.progress import Overrides, rule_text, sweep_for, with_finalists
 from svhn_tui.session import answers_to, check_files, connected, read_histories
-
-DONE, FAILED = 0, 1
 
 
 async def export_to(folder: Path, workspace: Path, book: Presets) -> int:

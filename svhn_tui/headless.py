@@ -16,6 +16,7 @@ from engine.plan import Sweep
 from engine.spec import RunSpec
 from svhn_tui import answers as answering
 from svhn_tui import words
+from svhn_tui.exit_codes import DONE, FAILED, INTERRUPTED, TIME_OVER
 from svhn_tui.link import LinkLost
 from svhn_tui.presets import Presets, Question
 from svhn_tui.printing import Plain, complain
@@ -23,8 +24,6 @@ from svhn_tui.progress import Overrides, Row, cheapest_first, plan_text, progres
 from svhn_tui.reporting import JsonLines, Reporter
 from svhn_tui.session import Session, answers_to, connected, open_data
 from svhn_tui.state import State
-
-DONE, FAILED, TIME_OVER, INTERRUPTED = 0, 1, 3, 130
 
 
 class Wish(msgspec.Struct, frozen=True):

@@ -10,13 +10,12 @@ from rich.text import Text
 from engine import protocol as p
 from svhn_tui import answers as answering
 from svhn_tui import crew, evidence, words
+from svhn_tui.exit_codes import DONE
 from svhn_tui.presets import Presets, Question
 from svhn_tui.printing import Plain, tell
 from svhn_tui.progress import MARKS, Progress, progress_of
 from svhn_tui.session import check_files, connected
 from svhn_tui.state import State
-
-DONE = 0
 
 
 async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:

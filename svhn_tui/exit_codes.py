@@ -1,0 +1,9 @@
+"""Exit codes that scripts may rely on."""
+
+DONE = 0
+FAILED = 1
+WRONG_USE = 2
+TIME_OVER = 3
+"""Checkpointed and left, as `--stop-after` said."""
+INTERRUPTED = 130
+"""By Ctrl-C: 128 + SIGINT."""

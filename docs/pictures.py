@@ -20,6 +20,7 @@ from engine import protocol as p
 from svhn_tui import presets, report
 from svhn_tui.answers import all_answers
 from svhn_tui.app import SvhnApp
+from svhn_tui.connection import Connection
 from svhn_tui.presets import Presets
 from svhn_tui.state import State, fold
 from svhn_tui.themes import DARK
@@ -74,13 +75,21 @@ def scenes(events: tuple[p.AnyEvent, ...]) -> dict[str, Scene]:
     }
 
 
+class Nobody(Connection):
+    """A connection to no engine."""
+
+    async def keep(self) -> None:
+        """Reach nobody."""
+
+
 class Offline(SvhnApp):
     """The program without an engine."""
 
     CSS_PATH = "../svhn_tui/app.tcss"
 
-    async def _follow(self) -> None:
-        """Follow nobody."""
+    def __init__(self, book: Presets) -> None:
+        super().__init__(Path("svhn-workspace"), (), None, book)
+        self._connection = Nobody(Path("svhn-workspace"), (), None, self._take)
 
     def tell(self, state: State) -> None:
         """Be in this state."""
@@ -90,7 +99,7 @@ class Offline(SvhnApp):
 
 async def frames_of(scene: Scene, book: Presets, size: tuple[int, int], states: Sequence[State]) -> list[Rows]:
     """Show a page, and take down what stands there: in its own state, then in each of the others."""
-    app = Offline(Path("svhn-workspace"), (), None, book)
+    app = Offline(book)
     async with app.run_test(size=size) as pilot:
         app.theme = DARK.name
         app.tell(scene.state)

@@ -15,18 +15,18 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from engine import protocol as p
-from svhn_tui import clipboard, presets, settings, words
-from svhn_tui.crew import fleet_text
+from svhn_tui import clipboard, presets, settings
+from svhn_tui.connection import Connection
 from svhn_tui.driver import ThriftyDriver
-from svhn_tui.exporting import exported
+from svhn_tui.exporting import export_beside
 from svhn_tui.hangup import leave_with_terminal
-from svhn_tui.link import Link, LinkLost, Patience
+from svhn_tui.notices import Notice, notice_of
 from svhn_tui.palette import Palette, commands_of
 from svhn_tui.printing import complain
 from svhn_tui.remote import Remote
-from svhn_tui.screens.dialogs import Tick, WhereToTrain
+from svhn_tui.screens.dialogs import Trash, WhereToTrain
 from svhn_tui.screens.page import PAGES, Page
-from svhn_tui.screens.pages import page_of
+from svhn_tui.screens.pages import Pages
 from svhn_tui.screens.questions import QuestionsPage
 from svhn_tui.state import State, fold
 from svhn_tui.themes import DARK, THEMES, TITLES
@@ -45,7 +45,6 @@ class SvhnApp(App[None]):
 
     TITLE = "svhn-tui"
     CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"open_page('{name}')", name, show=False, tooltip=f"open {name}") for key, name in PAGES),
         Binding("x", "export", "export", tooltip="export everything that is handed in"),
@@ -60,15 +59,14 @@ class SvhnApp(App[None]):
 
     def __init__(self, workspace: Path, source: tuple[str, ...], remote: Remote | None, book: presets.Presets) -> None:
         super().__init__(driver_class=ThriftyDriver)
-        self._workspace, self._source, self._remote = workspace, source, remote
+        self._workspace, self._remote = workspace, remote
         self._desk = remote.desk if remote is not None else workspace
         """Where the screen itself writes: presets of one's own, what was copied."""
-        self._link: Link | None = None
-        self._patience = Patience()
+        self._connection = Connection(workspace, source, remote, self._take)
         self._state = State()
         self._drawn = self._state
         self._book = book
-        self._pages: dict[str, Page] = {"Questions": QuestionsPage(book)}
+        self._pages = Pages(self, book)
         self._told: deque[tuple[float, SeverityLevel, str]] = deque(maxlen=NOTICES_KEPT)
         self._outlet = Outlet()
         self._is_asking = False
@@ -84,45 +82,18 @@ class SvhnApp(App[None]):
             self.register_theme(theme)
         liked = settings.load().theme
         self.theme = liked if liked in TITLES else DARK.name
-        self._keep(self._pages["Questions"], "Questions")
-        self.push_screen(self._pages["Questions"])
+        self.push_screen(self._pages.named("Questions"))
         self.set_interval(FRAME_SECONDS, self._draw)
-        self.call_after_refresh(lambda: self.run_worker(self._follow(), exclusive=True))
-
-    async def _follow(self) -> None:
-        """Keep a link to the engine, and fold what it tells; what is seen stays when it is lost."""
-        while True:
-            try:
-                async with Link(self._workspace, remote=self._remote) as link:
-                    self._link = link
-                    await link.send(p.OpenData(source=self._source))
-                    async for batch in link.events():
-                        self._patience.renew()
-                        self._take(batch)
-            except LinkLost as error:
-                is_new = self._patience.is_news(str(error))
-                told = p.Noticed(text=f"{error} It is tried again; keys still work.", severity="error")
-                self._take((*((told,) if is_new else ()), p.HostEnded()))
-            self._link = None
-            await self._patience.wait()
+        self.call_after_refresh(lambda: self.run_worker(self._connection.keep(), exclusive=True))
 
     def _take(self, batch: tuple[p.AnyEvent, ...]) -> None:
         before = self._state
         self._state = fold(batch, before)
         for event in batch:
-            match event:
-                case p.Refused():
-                    self.notify(clean(event.reason), title="Not done", severity="error", markup=False)
-                case p.Noticed():
-                    self.notify(clean(event.text), severity=event.severity, markup=False)
-                case p.FleetChanged() if before.caught_up:
-                    self.notify(f"It trains {fleet_text(event.fleet)} from now on.", markup=False)
-                case p.TrashRead():
-                    self._show_trash(event.results)
-                case p.RunFailed() if before.caught_up:
-                    self.notify(clean(event.reason), title="A run failed", severity="error", markup=False)
-                case _:
-                    pass
+            if (notice := notice_of(event, is_news=before.caught_up)) is not None:
+                self._tell(notice)
+            if isinstance(event, p.TrashRead):
+                self._show_trash(event.results)
         if self._drawn.caught_up != self._state.caught_up or self._drawn.data != self._state.data:
             self._draw()
 
@@ -137,13 +108,9 @@ class SvhnApp(App[None]):
 
     async def on_page_wanted(self, message: Page.Wanted) -> None:
         """Send a wish to the engine."""
-        if self._link is None:
-            self._patience.end()
-            self.notify(
-                "There is no connection; it is tried again now. Press the key once more then.", severity="error"
-            )
-            return
-        await self._link.send(message.command)
+        if not await self._connection.send(message.command):
+            told = "There is no connection; it is tried again now. Press the key once more then."
+            self.notify(told, severity="error")
 
     def on_page_copied(self, message: Page.Copied) -> None:
         """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
@@ -154,13 +121,13 @@ class SvhnApp(App[None]):
     def on_page_comparison_wanted(self, message: Page.ComparisonWanted) -> None:
         """Open the Compare page with these runs."""
         self.action_open_page("Compare")
-        page = self._pages["Compare"]
+        page = self._pages.named("Compare")
         self.call_after_refresh(lambda: setattr(page, "selected", message.runs))
 
     def on_page_look_wanted(self, message: Page.LookWanted) -> None:
         """Open the Data page at this run."""
         self.action_open_page("Data")
-        page = self._pages["Data"]
+        page = self._pages.named("Data")
         self.call_after_refresh(lambda: setattr(page, "run", message.run_id))
 
     @work
@@ -169,25 +136,16 @@ class SvhnApp(App[None]):
         if not results:
             self.notify("The trash is empty.")
             return
-        lines = [f"{words.accuracy(run.test_accuracy)}  {run.spec.configuration.label}, seed {run.spec.seed}"
-                 for run in results]  # fmt: skip
-        chosen = await self.push_screen_wait(Tick("In the trash: tick what to bring back", lines))
-        if chosen and self._link is not None:
-            await self._link.send(p.Restore(runs=tuple(results[place].run_id for place in chosen)))
+        chosen = await self.push_screen_wait(Trash(results))
+        if chosen:
+            await self._connection.send(p.Restore(runs=tuple(results[place].run_id for place in chosen)))
 
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""
-        page = self._pages.get(name) or page_of(name, self._book)
-        self._keep(page, name)
+        page = self._pages.named(name)
         if self.screen is not page and isinstance(self.screen, Page):
             page.state = self._state
             self.switch_screen(page)
-
-    def _keep(self, page: Page, name: str) -> None:
-        """Let a page live on while another one is seen: Textual removes what was not installed."""
-        self._pages[name] = page
-        if not self.is_screen_installed(page):
-            self.install_screen(page, name)
 
     def action_export(self) -> None:
         """Put everything that is handed in into a folder, beside what is going on."""
@@ -199,16 +157,8 @@ class SvhnApp(App[None]):
 
     @work(group="export", exclusive=True)
     async def _export(self) -> None:
-        folder = Path(self._state.workspace) / "exports" / time.strftime("%Y-%m-%d-%H%M%S")
-        said, is_whole = await exported(folder, self._workspace, self._remote)
-        if is_whole:
-            away = f" It is over there: scp -r {self._remote.name}:{folder} ." if self._remote else ""
-            told = f"Everything is in {folder}, each file verified.{away}"
-            self.notify(clean(told), title="Exported", markup=False)
-            return
-        lacking = "\n".join(line for line in said.splitlines() if not line.startswith("✓"))
-        title = f"Not all could be exported to {clean(str(folder))}"
-        self.notify(clean(lacking, newlines=True), title=title, markup=False, severity="warning", timeout=20)
+        exports = Path(self._state.workspace) / "exports"
+        self._tell(await export_beside(exports, self._workspace, self._remote))
 
     def action_sweep(self) -> None:
         """Ask for a sweep of one's own, once however often a burst of keys does."""
@@ -231,11 +181,7 @@ class SvhnApp(App[None]):
         while not isinstance(self.screen, Page):  # a dialog that the same burst of keys had opened
             await self.pop_screen()
         await self.switch_screen(page)
-        for old in self._pages.values():  # they show the presets as they were
-            self.uninstall_screen(old)
-            await old.remove()
-        self._pages = {}
-        self._keep(page, "Questions")
+        await self._pages.renew(self._book, page, "Questions")
         if self._state.data is not None and (sweep := self._book.sweep(question, self._state.data.fingerprint)):
             page.want(p.Submit(sweep=sweep))
             told = f"{question.id} is kept in {self._desk / 'experiments.json'} and trains now."
@@ -269,8 +215,8 @@ class SvhnApp(App[None]):
     async def action_fleet(self) -> None:
         """Ask where to train."""
         fleet = await self.push_screen_wait(WhereToTrain(self._state.fleet))
-        if fleet is not None and fleet != self._state.fleet and self._link is not None:
-            await self._link.send(p.SetFleet(fleet=fleet))
+        if fleet is not None and fleet != self._state.fleet:
+            await self._connection.send(p.SetFleet(fleet=fleet))
 
     def action_messages(self) -> None:
         """Show again what was said."""
@@ -278,6 +224,11 @@ class SvhnApp(App[None]):
 
         if isinstance(self.screen, Page):
             self.push_screen(Messages(self._told))
+
+    def _tell(self, notice: Notice) -> None:
+        """Show a notice."""
+        title, severity, timeout = notice.title, notice.severity, notice.timeout
+        self.notify(notice.text, title=title, severity=severity, timeout=timeout, markup=False)
 
     def notify(
         self,

@@ -3,9 +3,24 @@
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 
+from svhn_tui.notices import Notice
 from svhn_tui.remote import Remote
+from svhn_tui.words import clean
+
+
+async def export_beside(exports: Path, workspace: Path, remote: Remote | None) -> Notice:
+    """Export into a new folder in `exports`, which like the workspace is there, where it trains; say how it went."""
+    folder = exports / time.strftime("%Y-%m-%d-%H%M%S")
+    said, is_whole = await exported(folder, workspace, remote)
+    if is_whole:
+        away = f" It is over there: scp -r {remote.name}:{folder} ." if remote else ""
+        return Notice(text=clean(f"Everything is in {folder}, each file verified.{away}"), title="Exported")
+    lacking = "\n".join(line for line in said.splitlines() if not line.startswith("✓"))
+    title = f"Not all could be exported to {clean(str(folder))}"
+    return Notice(text=clean(lacking, newlines=True), title=title, severity="warning", timeout=20)
 
 
 async def exported(folder: Path, workspace: Path, remote: Remote | None = None) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from textual.worker import WorkerCancelled
 
-import svhn_tui.app
+import svhn_tui.exporting
 from svhn_tui.app import SvhnApp
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.widgets.keys import KeyBar, key_at
@@ -64,7 +64,7 @@ async def program(
 ) -> AsyncIterator[tuple[Watched, Pilot[None]]]:
     """The real program with a lively engine at the other end of its pipe, once all has been told."""
     monkeypatch.setenv("SVHN_TUI_ENGINE", " ".join([ENGINE, *options]))
-    monkeypatch.setattr(svhn_tui.app, "exported", exported)
+    monkeypatch.setattr(svhn_tui.exporting, "exported", exported)
     monkeypatch.setenv("EDITOR", "true")
     app = Watched(workspace, (), None, BOOK)
     async with app.run_test(size=size) as pilot:

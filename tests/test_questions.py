@@ -61,7 +61,7 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
     from svhn_tui.screens.sweep import SweepForm
 
     app = SvhnApp(tmp_path, (), None, BOOK)
-    app._follow = asyncio.Event().wait  # no engine
+    app._connection.keep = asyncio.Event().wait  # no engine
     async with app.run_test(size=(80, 24)) as pilot:
         app._take((*attached(),))
         await pilot.pause()

@@ -129,11 +129,12 @@ class PickRun(Dialog[str | None]):
         """A line a run."""
         with Vertical():
             yield Label(Text("Look at a run\n", style="bold"))
-            yield Options(*(Option(Text(self._line(run), no_wrap=True), id=run.run_id) for run in self._runs))
+            yield Options(*(Option(Text(self.line(run), no_wrap=True), id=run.run_id) for run in self._runs))
             yield Label(Text("enter looks, esc goes back."))
 
     @staticmethod
-    def _line(run: RunResult) -> str:
+    def line(run: RunResult) -> str:
+        """`0.5012  relu 256, seed 3`."""
         name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
         return f"{words.accuracy(run.test_accuracy)}  {name}"
 
@@ -164,6 +165,13 @@ class Tick(Dialog[tuple[int, ...] | None]):
     def action_keep(self) -> None:
         """Take what is ticked."""
         self.dismiss(self.query_one(TickList).ticked)
+
+
+class Trash(Tick):
+    """Deleted runs, to be brought back."""
+
+    def __init__(self, runs: Sequence[RunResult]) -> None:
+        super().__init__("In the trash: tick what to bring back", [PickRun.line(run) for run in runs])
 
 
 class PickFinalists(Dialog[tuple[int, ...] | None]):

@@ -201,7 +201,7 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> Manifest:
             raise PackError(f"{path}: {name} has {member.file_size:,} bytes, more than such a file has.")
     if sum(member.file_size for member in found.values()) > path.stat().st_size:
         raise PackError(f"{path} unpacks to more than it holds; copy it again.")
-    manifest = _decoded(_text(archive, MANIFEST, path), Manifest, f"{path}: {MANIFEST}")
+    manifest = _decoded(_text(archive, MANIFEST), Manifest, f"{path}: {MANIFEST}")
     if manifest.format != 1:
         raise PackError(f"{path} was written by a newer svhn-tui; update this one.")
     if set(manifest.members) != set(found) - {MANIFEST}:
@@ -238,7 +238,7 @@ def _by_run(manifest: Manifest) -> dict[str, list[str]]:
 
 
 def _sweep(archive: zipfile.ZipFile, name: str, manifest: Manifest, path: Path) -> Sweep:
-    text = _text(archive, name, path)
+    text = _text(archive, name)
     if hashlib.sha256(text).hexdigest() != manifest.members[name].sha256:
         raise PackError(f"{path}: {name} does not match its SHA-256; copy the file again.")
     sweep = _decoded(text, Sweep, f"{path}: {name}")
@@ -247,7 +247,7 @@ def _sweep(archive: zipfile.ZipFile, name: str, manifest: Manifest, path: Path) 
     return sweep
 
 
-def _text(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+def _text(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as file:
         return file.read(MAX_JSON_BYTES)
 

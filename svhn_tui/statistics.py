@@ -32,8 +32,6 @@ class Comparison(msgspec.Struct, frozen=True):
     """95 % confidence interval of the difference."""
     p: float
     """Two-sided; Holm-corrected where several pairs are compared."""
-    effect: float
-    """Hedges' g: the difference in standard deviations, corrected for small samples."""
 
 
 def summary_of(values: Sequence[float]) -> Summary:
@@ -56,15 +54,13 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison | Non
     error = math.sqrt(sum(spreads))
     if error == 0:
         equal = difference == 0
-        return Comparison(difference, 0.0, (difference, difference), 1.0 if equal else 0.0, 0.0 if equal else math.inf)
+        return Comparison(difference, 0.0, (difference, difference), 1.0 if equal else 0.0)
     freedom = sum(spreads) ** 2 / sum(
         spread**2 / (len(values) - 1) for spread, values in zip(spreads, (first, second), strict=True)
     )
     reach = _t_quantile(freedom) * error
-    return Comparison(
-        difference, error, (difference - reach, difference + reach), _p_value(difference / error, freedom),
-        _hedges(first, second),
-    )  # fmt: skip
+    interval = (difference - reach, difference + reach)
+    return Comparison(difference, error, interval, _p_value(difference / error, freedom))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -99,15 +95,6 @@ def pairwise(groups: Sequence[tuple[str, Sequence[float]]]) -> tuple[tuple[str, 
     return tuple(
         (verdict((name, other), (best, values), some), some) for (other, values), some in zip(others, fair, strict=True)
     )
-
-
-def _hedges(first: Sequence[float], second: Sequence[float]) -> float:
-    """Hedges' g (L. V. Hedges, Journal of Educational Statistics 6, 1981), with the usual correction."""
-    freedom = len(first) + len(second) - 2
-    pooled = ((len(first) - 1) * stdev(first) ** 2 + (len(second) - 1) * stdev(second) ** 2) / freedom
-    if pooled == 0:
-        return 0.0
-    return (1 - 3 / (4 * freedom - 1)) * (fmean(first) - fmean(second)) / math.sqrt(pooled)
 
 
 def _t_quantile(freedom: float) -> float:

@@ -11,8 +11,6 @@ from svhn_tui.themes import dim_of
 from svhn_tui.waiting import Entry, seeds_text
 from svhn_tui.widgets.bars import bar_of
 
-SEEDS_LONGEST = 24
-
 
 def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int, *, is_short: bool) -> Text:
     """Say what a group is and how far it is, in two lines, or in one."""

@@ -21,8 +21,9 @@ from svhn_tui import presets, report
 from svhn_tui.answers import all_answers
 from svhn_tui.app import SvhnApp
 from svhn_tui.connection import Connection
+from svhn_tui.fold import fold
 from svhn_tui.presets import Presets
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from svhn_tui.themes import DARK
 
 HERE = Path(__file__).parent

@@ -19,6 +19,7 @@ from svhn_tui import clipboard, presets, settings
 from svhn_tui.connection import Connection
 from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import export_beside
+from svhn_tui.fold import fold
 from svhn_tui.hangup import leave_with_terminal
 from svhn_tui.notices import Notice, notice_of
 from svhn_tui.palette import Palette, commands_of
@@ -28,7 +29,7 @@ from svhn_tui.screens.dialogs import Trash, WhereToTrain
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.pages import Pages
 from svhn_tui.screens.questions import QuestionsPage
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.widgets.outlet import Outlet
 from svhn_tui.words import clean

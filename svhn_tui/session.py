@@ -7,9 +7,10 @@ from pathlib import Path
 from engine import protocol as p
 from svhn_tui import answers as answering
 from svhn_tui.edits import Edits
+from svhn_tui.fold import apply
 from svhn_tui.link import Link, LinkLost
 from svhn_tui.presets import Presets
-from svhn_tui.state import State, apply
+from svhn_tui.state import State
 
 
 class Session:

@@ -11,7 +11,8 @@ from queue import Empty, Queue
 from typing import Self
 
 from engine import protocol as p
-from svhn_tui.state import State, apply
+from svhn_tui.fold import apply
+from svhn_tui.state import State
 
 PATIENCE = 60.0
 

@@ -10,8 +10,9 @@ from engine import protocol as p
 from engine.spec import Configuration, Network, RunSpec
 from svhn_tui import presets
 from svhn_tui.app import SvhnApp
+from svhn_tui.fold import fold
 from svhn_tui.screens.page import Page
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from svhn_tui.themes import DARK, THEMES
 
 BOOK = presets.load(presets.find(Path("no workspace")))

@@ -11,10 +11,11 @@ from engine.plan import FinalistRule, Sweep, asked, finalists, missing
 from engine.spec import Configuration, Network, RunSpec
 from svhn_tui import presets, statistics, words
 from svhn_tui.answers import Answer, answer_of, firm_decimals, written
+from svhn_tui.fold import fold
 from svhn_tui.progress import Overrides, progress_of, sweep_for
 from svhn_tui.runfilter import FilterError, parse
 from svhn_tui.snippet import code_for
-from svhn_tui.state import Results, State, fold
+from svhn_tui.state import Results, State
 from tests.test_state import result_of
 
 BOOK = presets.load(presets.find(Path("nowhere")))

@@ -6,9 +6,10 @@ import pytest
 from engine import protocol as p
 from engine.spec import Configuration
 from svhn_tui.comparison import names_of, settings_that_differ, sides_of_runs
+from svhn_tui.fold import fold
 from svhn_tui.screens.compare import ComparePage
 from svhn_tui.screens.data import DataPage
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from tests.scenes import BOOK, DATA, TRAINING, Stage, attached, finished, relu, specs_of, tanh
 
 SIZES = [(80, 24), (120, 40), (200, 60)]

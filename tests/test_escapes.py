@@ -10,9 +10,9 @@ import pytest
 
 from engine import protocol as p
 from svhn_tui import export, presets
+from svhn_tui.fold import fold
 from svhn_tui.screens.page import PAGES
 from svhn_tui.screens.pages import page_of
-from svhn_tui.state import fold
 from tests.hostile_engine import events, presets_text
 from tests.scenes import BOOK
 from tests.terminal import PROGRAM, Terminal

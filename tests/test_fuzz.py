@@ -17,7 +17,8 @@ from engine import journal
 from engine import protocol as p
 from engine.spec import RunSpec
 from svhn_tui import presets, runfilter, words
-from svhn_tui.state import State, apply, fold
+from svhn_tui.fold import apply, fold
+from svhn_tui.state import State
 from tests import hostile_engine
 from tests.scenes import relu, result, specs_of, tanh, training
 

@@ -9,9 +9,10 @@ from engine import data as datasets
 from engine import protocol as p
 from engine.plan import Sweep
 from engine.spec import Configuration, Network, Training
+from svhn_tui.fold import fold
 from svhn_tui.pictures import SHADES, picture
 from svhn_tui.screens.data import DataPage
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from tests.bridge import Bridge
 from tests.scenes import BOOK, DATA, Stage, finished, relu
 

@@ -5,9 +5,10 @@ import pytest
 from textual.widgets import OptionList
 
 from engine import protocol as p
+from svhn_tui.fold import fold
 from svhn_tui.screens.dialogs import Confirm
 from svhn_tui.screens.live import LivePage
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from svhn_tui.waiting import entries_of, moved, seeds_text
 from svhn_tui.widgets.devices import DeviceHistory
 from tests.scenes import BOOK, GPU, Stage, attached, group_of, relu, specs_of, tanh, training, waiting

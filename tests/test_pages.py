@@ -8,10 +8,11 @@ import pytest
 from docs.pictures import midway, recorded, shortened
 from engine import protocol as p
 from svhn_tui import presets
+from svhn_tui.fold import fold
 from svhn_tui.presets import Presets
 from svhn_tui.screens.page import PAGES
 from svhn_tui.screens.pages import page_of
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from tests.lively_engine import CONFUSION
 from tests.scenes import Stage, attached
 

@@ -7,8 +7,9 @@ import pytest
 
 from engine import protocol as p
 from svhn_tui import presets
+from svhn_tui.fold import fold
 from svhn_tui.screens.questions import QuestionsPage
-from svhn_tui.state import State, fold
+from svhn_tui.state import State
 from tests.scenes import BOOK, Stage, attached, finished, relu, tanh
 
 DONE = finished((tanh(256), 10, 0.5), (relu(256), 10, 0.55))

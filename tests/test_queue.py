@@ -15,7 +15,8 @@ from engine.plan import FinalistRule, Sweep
 from engine.queue import Queue
 from engine.spec import RunSpec
 from engine.workspace import Workspace
-from svhn_tui.state import State, apply
+from svhn_tui.fold import apply
+from svhn_tui.state import State
 from tests.scenes import DATA, relu, result
 
 CONFIGURATIONS = (relu(16), relu(64), relu(256))

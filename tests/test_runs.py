@@ -7,11 +7,12 @@ import pytest
 
 from engine import protocol as p
 from svhn_tui.editor import EditorError, edited
+from svhn_tui.fold import fold
 from svhn_tui.runfilter import completed, completions
 from svhn_tui.runlist import Order, cells_of, lines_of
 from svhn_tui.screens.page import Page
 from svhn_tui.screens.runs import RunsPage, remembered_columns
-from svhn_tui.state import Results, fold
+from svhn_tui.state import Results
 from tests.bridge import Bridge
 from tests.scenes import BOOK, Stage, attached, finished, relu, result, specs_of, tanh
 from tests.test_stages import worker

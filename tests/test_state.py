@@ -6,7 +6,8 @@ from engine import protocol as p
 from engine.plan import Sweep
 from engine.spec import Configuration, Network, RunSpec
 from svhn_tui.edits import Edits
-from svhn_tui.state import State, apply, cut, fold
+from svhn_tui.fold import apply, cut, fold
+from svhn_tui.state import State
 
 SPEC = RunSpec(Configuration(Network((256,), "relu")), 0, "data")
 OTHER = RunSpec(Configuration(Network((256,), "relu")), 1, "data")

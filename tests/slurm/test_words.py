@@ -8,7 +8,8 @@ from engine import protocol as p
 from engine import slurm
 from engine.slurm import Job
 from svhn_tui.crew import crew_of, fleet_text, summary_of
-from svhn_tui.state import State, fold
+from svhn_tui.fold import fold
+from svhn_tui.state import State
 
 QUEUE = """
 7|svhn-a|PENDING|1795634645|N/A||Resources

@@ -3,9 +3,9 @@
 import pytest
 from rich.color import Color
 
-from svhn_tui.app import page_of
 from svhn_tui.fold import fold
 from svhn_tui.screens.page import PAGES
+from svhn_tui.screens.pages import page_of
 from svhn_tui.state import State
 from svhn_tui.themes import THEMES, dim_of, line_colors
 from tests.scenes import BOOK, Stage, attached, finished, relu, tanh, training

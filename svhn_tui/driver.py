@@ -1,5 +1,6 @@
 """Between Textual and the terminal: what leaves is the least that makes the terminal show what Textual drew."""
 
+import os
 import signal
 from types import FrameType
 
@@ -21,6 +22,8 @@ class ThriftyDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Notice changes of size: a terminal then shows who knows what."""
+        for name in ("COLUMNS", "LINES"):  # Textual would believe them, as they were when our parent began
+            os.environ.pop(name, None)
         super().start_application_mode()  # type: ignore[no-untyped-call]
         resized = signal.getsignal(signal.SIGWINCH)
 

@@ -71,6 +71,15 @@ class Line(msgspec.Struct, frozen=True, gc=False):
         return f"group {self.runs[0].spec.configuration.label}" if self.is_group else self.runs[0].run_id
 
 
+class Table(msgspec.Struct, frozen=True, gc=False):
+    """What stands in the list until it is drawn anew, whatever was chosen since."""
+
+    lines: tuple[Line, ...] = ()
+    columns: tuple[str, ...] = ()
+    runs: int = 0
+    """How many are listed, those of groups counted."""
+
+
 def lines_of(
     results: Iterable[RunResult],
     order: Order,

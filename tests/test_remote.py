@@ -59,7 +59,7 @@ def test_the_screen_trains_over_there_and_survives_a_cut_line(gpubox: Path, tmp_
         shown = terminal.until(lambda text: "connection lost" in text)
         assert "Q11" in shown, "what was known stays"
         terminal.press("3")
-        terminal.until(lambda text: run.name in text)
+        terminal.until(lambda text: "1 of 1 run" in text and "linear, seed 0" in text)
         terminal.until(lambda text: "connection lost" not in text)
         terminal.press("1" + UP)
         terminal.until(lambda text: "Q1  linear network" in text)

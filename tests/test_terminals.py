@@ -75,7 +75,7 @@ def is_whole(text: str) -> bool:
 
 
 def test_any_size_at_any_moment_and_what_others_wrote_over_it(events: Path):
-    with opened(events, 120, 40) as terminal:
+    with opened(events, 120, 40, COLUMNS="80", LINES="24") as terminal:  # as a parent may leave them, long since wrong
         terminal.until(is_whole)
         for page, name in (("2", "2 Live"), ("3", "3 Runs"), ("6", "6 Data"), ("1", "1 Questions")):
             terminal.press(page)

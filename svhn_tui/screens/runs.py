@@ -13,7 +13,7 @@ from engine import protocol as p
 from svhn_tui import settings, words
 from svhn_tui.presets import Presets
 from svhn_tui.runfilter import FilterError, completions, parse
-from svhn_tui.runlist import COLUMNS, GROUPED, OF_GROUPS, SHOWN, Line, Order, cells_of, lines_of
+from svhn_tui.runlist import COLUMNS, GROUPED, OF_GROUPS, SHOWN, Line, Order, Table, cells_of, lines_of
 from svhn_tui.screens.dialogs import Confirm, Tick
 from svhn_tui.screens.noting import NotingPage
 from svhn_tui.screens.runs_text import count_of, detail_of, heads_of
@@ -60,8 +60,9 @@ class RunsPage(NotingPage):
         self._opened: frozenset[str] = frozenset()
         self._pinned: frozenset[str] = frozenset()
         self._selected: dict[str, None] = {}
-        self._lines: tuple[Line, ...] = ()
-        self._listed = 0
+        self._table = Table()
+        self._wrong = ""
+        """What is wrong with the filter; the list stays as it was until it is right."""
         self._kept = State()  # keeps alive what `_seen` names
         self._seen: tuple[object, ...] = ()
 
@@ -90,7 +91,7 @@ class RunsPage(NotingPage):
             case "annotate" | "edit":
                 return self.run_here is not None
             case "open" | "select" | "compare" | "delete" | "pin" | "order" | "reverse" | "group":
-                return bool(self._lines)
+                return bool(self._table.lines)
         return super().check_action(action, parameters)
 
     @property
@@ -142,7 +143,7 @@ class RunsPage(NotingPage):
 
     def on_grid_head_clicked(self, message: Grid.HeadClicked) -> None:
         """Sort by a column that was clicked; again, the other way round."""
-        column = self._shown[message.place]
+        column = self._table.columns[message.place]
         if column == self._order.column:
             self.action_reverse()
         else:
@@ -246,15 +247,17 @@ class RunsPage(NotingPage):
         try:
             test = parse(typed)
         except FilterError as error:
-            self._say(f"✗ {error}", is_wrong=True)
+            self._wrong = f"✗ {error}"
+            self._say_what(state)
             return
+        self._wrong = ""
         grid, cursor = self.query_one(Grid), self._line()
         found = [run for run in state.results.values() if test(run, state.notes.get(run.run_id))]
-        self._lines = lines_of(found, self._order, grouped=self._grouped, opened=self._opened, pinned=self._pinned)
-        keys = [line.key for line in self._lines]
+        lines = lines_of(found, self._order, grouped=self._grouped, opened=self._opened, pinned=self._pinned)
+        keys = [line.key for line in lines]
         place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else grid.cursor
-        grid.show(heads_of(self._lines, self._shown, self._order), len(self._lines), self._cells, place)
-        self._listed = len(found)
+        self._table = Table(lines, self._shown, len(found))
+        grid.show(heads_of(lines, self._shown, self._order), len(lines), self._cells, place)
         self._say_what(state)
         self._show_detail(state)
 
@@ -264,32 +267,28 @@ class RunsPage(NotingPage):
         return self._columns[self._grouped]
 
     def _cells(self, place: int) -> tuple[str, Sequence[str]]:
-        line = self._lines[place]
+        line = self._table.lines[place]
         chosen = "●" if all(run.run_id in self._selected for run in line.runs) else " "
         opened = ("▾" if line.key in self._opened else "▸") if line.is_group else " "
         sign = "◆" if line.key in self._pinned and chosen == " " else chosen
-        return f"{sign}{opened}", cells_of(line, self._shown)
+        return f"{sign}{opened}", cells_of(line, self._table.columns)
 
     def _candidates(self, text: str) -> tuple[str, ...]:
         return completions(text, self.state.results.values(), self.state.notes.values())
 
     def _say_what(self, state: State) -> None:
-        told = count_of(self._lines, self._listed, len(self._selected), state, grouped=self._grouped)
+        theme, table = self.app.current_theme, self._table
+        told = self._wrong or count_of(table.lines, table.runs, len(self._selected), state, grouped=self._grouped)
         hidden, hints = self.query_one(Grid).hidden, self.filter.hints
         if hints:
             told += f"   tab: {words.clean('  '.join(hints[:HINTS]))}"
-        elif hidden and self._listed:
+        elif hidden and table.runs and not self._wrong:
             told += f"   → {words.plural(hidden, 'more column')}"
-        self._say(told)
-
-    def _say(self, sentence: str, *, is_wrong: bool = False) -> None:
-        theme = self.app.current_theme
-        style = str(theme.error) if is_wrong else dim_of(theme)
-        self.query_one("#said", Sheet).update(Text(sentence, style))
+        self.query_one("#said", Sheet).update(Text(told, str(theme.error) if self._wrong else dim_of(theme)))
 
     def _line(self) -> Line | None:
         place = self.query_one(Grid).cursor
-        return self._lines[place] if 0 <= place < len(self._lines) else None
+        return self._table.lines[place] if 0 <= place < len(self._table.lines) else None
 
     def _meant(self) -> tuple[str, ...]:
         """Return the selected runs that are there, or else those under the cursor."""

@@ -9,9 +9,11 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import takewhile
 
 from engine.protocol import Note, RunResult
+from engine.spec import Configuration
 
 Value = float | str
 Field = Callable[[RunResult], Value]
@@ -122,8 +124,15 @@ def _term(term: str) -> Test:
 
 
 def _contains(run: RunResult, note: Note | None, text: str) -> bool:
-    places = [run.spec.configuration.label, run.run_id, note.text if note else "", *(note.tags if note else ())]
-    return any(text in place.lower() for place in places)
+    if text in _label(run.spec.configuration) or text in run.run_id:
+        return True
+    return note is not None and any(text in place.lower() for place in (note.text, *note.tags))
+
+
+@lru_cache(maxsize=4096)
+def _label(configuration: Configuration) -> str:
+    """Return a configuration's label as it is searched; thousands of runs share few of them."""
+    return configuration.label.lower()
 
 
 def _number(value: float | None) -> float:

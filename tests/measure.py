@@ -33,7 +33,7 @@ LISTED = re.compile(r"([\d,]+) of [\d,]+ runs")
 OPENED = {"Live": r"epoch \d+ of", "Runs": LISTED.pattern}
 """What stands on a page once it is open."""
 PAGES = {"Questions": "1", "Live": "2", "Runs": "3"}
-STARTS, FILTERS = 5, 10
+STARTS, FILTERS = 3, 8
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -89,10 +89,9 @@ def keys_of(page: str) -> Iterator[tuple[str, Met]]:
         case "Live":  # smoothing
             for weight in cycle(("0.6", "0.9", "")):
                 yield "e", _says(f"smoothed {weight}") if weight else lambda text: "smoothed" not in text
-        case _:  # from the oldest run upwards; the hash of a file is its run's number
-            yield END, _says(f"{0:064x}")
-            for place in count(1):
-                yield UP, _says(f"{place:064x}")
+        case _:  # from the oldest run upwards; they finished a minute apart
+            for place in count():
+                yield UP if place else END, _says(words.moment(busy_host.BEGAN + 60 * place), after="▌.*")
 
 
 def _says(words_: str, after: str = "") -> Met:
@@ -173,8 +172,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=150.0, help="events a second")
-    parser.add_argument("--seconds", type=float, default=8.0, help="how long a page is watched")
-    parser.add_argument("--keys", type=int, default=40, help="typed on a page")
+    parser.add_argument("--seconds", type=float, default=6.0, help="how long a page is watched")
+    parser.add_argument("--keys", type=int, default=30, help="typed on a page")
     wish = parser.parse_args()
     sys.setswitchinterval(1e-4)  # the thread that notes when bytes come does not wait for the one that reads them
     print(f"{wish.runs:,} runs, {wish.rate:g} events a second; Python {platform.python_version()}, "

@@ -75,6 +75,7 @@ class QuestionsPage(ChoosingPage):
     def __init__(self, book: Presets, chosen: str = "") -> None:
         super().__init__(book)
         self._first = book.question(chosen) if chosen else book.questions[0]
+        self._known: tuple[State, Mapping[str, Progress], Mapping[str, Answer]] | None = None
 
     def body(self) -> ComposeResult:
         """List and question."""
@@ -181,8 +182,7 @@ class QuestionsPage(ChoosingPage):
         self.set_class(width < NARROW, "narrow")
         self.set_class(width >= ROOMY, "roomy")
         self.query_one("#greeting", Static).display = is_fresh(state)
-        progresses = {question.id: progress_of(question, self.book, state) for question in self.book.questions}
-        answers = {question.id: answer_of(question, self.book, state) for question in self.book.questions}
+        progresses, answers = self._worked_out(state)
         self._show_list(progresses, answers, state)
         progress, answer = progresses[self.chosen.id], answers[self.chosen.id]
         self.query_one("#about", Sheet).update(self._about(progress, state))
@@ -199,6 +199,14 @@ class QuestionsPage(ChoosingPage):
             if listed.get_option_at_index(index).prompt != line:
                 listed.replace_option_prompt_at_index(index, line)
         self.query_one("#summary", Sheet).update(summary_of(progresses, state, theme, width))
+
+    def _worked_out(self, state: State) -> tuple[Mapping[str, Progress], Mapping[str, Answer]]:
+        """How far all questions are, and their answers: once a state, however often the cursor moves meanwhile."""
+        if self._known is None or self._known[0] is not state:
+            progresses = {question.id: progress_of(question, self.book, state) for question in self.book.questions}
+            answers = {question.id: answer_of(question, self.book, state) for question in self.book.questions}
+            self._known = (state, progresses, answers)
+        return self._known[1:]
 
     def _about(self, progress: Progress, state: State) -> Table:
         question, theme = self.chosen, self.app.current_theme

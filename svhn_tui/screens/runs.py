@@ -61,6 +61,7 @@ class RunsPage(NotingPage):
         self._pinned: frozenset[str] = frozenset()
         self._selected: dict[str, None] = {}
         self._table = Table()
+        self._hints: tuple[str, ...] = ()
         self._wrong = ""
         """What is wrong with the filter; the list stays as it was until it is right."""
         self._kept = State()  # keeps alive what `_seen` names
@@ -238,7 +239,8 @@ class RunsPage(NotingPage):
     def show(self, state: State) -> None:
         """Draw the table if what it lists changed."""
         self.set_class(self.size.width < NARROW, "narrow")
-        typed, hints = self.filter.settled, self.filter.hints
+        hints = self._hints = self.filter.hints
+        typed = self.filter.settled(hints)
         mine = (typed, hints, self._order, self._shown, self._grouped, self._opened, self._pinned)
         drawn = (id(state.results), id(state.notes), mine, tuple(self._selected), self.app.theme, self.size)
         if self._seen == drawn:
@@ -252,7 +254,7 @@ class RunsPage(NotingPage):
             return
         self._wrong = ""
         grid, cursor = self.query_one(Grid), self._line()
-        found = [run for run in state.results.values() if test(run, state.notes.get(run.run_id))]
+        found = [run for run_id, run in state.results.items() if test(run, state.notes.get(run_id))]
         lines = lines_of(found, self._order, grouped=self._grouped, opened=self._opened, pinned=self._pinned)
         keys = [line.key for line in lines]
         place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else grid.cursor
@@ -279,9 +281,9 @@ class RunsPage(NotingPage):
     def _say_what(self, state: State) -> None:
         theme, table = self.app.current_theme, self._table
         told = self._wrong or count_of(table.lines, table.runs, len(self._selected), state, grouped=self._grouped)
-        hidden, hints = self.query_one(Grid).hidden, self.filter.hints
-        if hints:
-            told += f"   tab: {words.clean('  '.join(hints[:HINTS]))}"
+        hidden = self.query_one(Grid).hidden
+        if self._hints:
+            told += f"   tab: {words.clean('  '.join(self._hints[:HINTS]))}"
         elif hidden and table.runs and not self._wrong:
             told += f"   → {words.plural(hidden, 'more column')}"
         self.query_one("#said", Sheet).update(Text(told, str(theme.error) if self._wrong else dim_of(theme)))

@@ -140,9 +140,9 @@ class Chart(Widget):
         what = (self.content_size, self.app.current_theme.name, self._series, self._view, self._weight, self._words)
         if what != self._drawn:
             self._drawn, console = what, self.app.console
-            self._strips = [Strip(text.render(console), text.cell_len) for text in self._lines()]
-        strip = self._strips[y] if y < len(self._strips) else Strip([])
-        return strip.apply_style(self.rich_style)
+            style = self.rich_style
+            self._strips = [Strip(text.render(console), text.cell_len).apply_style(style) for text in self._lines()]
+        return self._strips[y] if y < len(self._strips) else Strip([])
 
     @property
     def _words(self) -> tuple[object, ...]:

@@ -32,10 +32,9 @@ class FilterLine(Input):
         """What the word that is being typed may become."""
         return self._candidates(self.value) if self.has_focus else ()
 
-    @property
-    def settled(self) -> str:
-        """The filter without a word that is still being typed and may become another one."""
-        return without_last(self.value) if self.hints else self.value
+    def settled(self, hints: tuple[str, ...]) -> str:
+        """Return the filter without a word that is still being typed and may become another one, one of the hints."""
+        return without_last(self.value) if hints else self.value
 
     def open(self) -> None:
         """Show it, and type into it: at once, for what is typed next may be here already."""

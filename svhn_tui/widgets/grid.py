@@ -80,10 +80,11 @@ class Grid(ScrollView, can_focus=True):
         self._keep_in_view()
         self.refresh()
 
-    def watch_cursor(self) -> None:
-        """Follow the cursor."""
+    def watch_cursor(self, before: int, now: int) -> None:
+        """Follow the cursor; where nothing has to scroll, two lines are drawn anew."""
         self._keep_in_view()
-        self.refresh()
+        for place in (before, now):
+            self.refresh_line(place + 1)
         self.post_message(self.Moved())
 
     def watch_passed(self) -> None:

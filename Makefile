@@ -13,7 +13,7 @@ test: $(READY)  ## every test, slow ones too, two files at a time
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
 faults: $(READY)  ## kill, fill, cut and damage everything; prints what was lost
-	$(BIN)/pytest -q tests/faults
+	$(BIN)/pytest -q -n 2 --dist loadfile tests/faults
 
 soak: $(READY)  ## 300 runs through one host with kills and pauses: SOAK_MINUTES=20
 	SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/pytest -q tests/faults/test_soak.py

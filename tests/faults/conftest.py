@@ -1,8 +1,9 @@
 """Counts what the fault suite injects and what it finds broken, and prints the table at the end."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,26 @@ TOUCHED = pytest.StashKey[list[tuple[Fault, int]]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TABLE], config.stash[MEASURES] = {}, []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what was counted to the process that prints, where tests run in several (pytest-xdist)."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["faults"] = [asdict(fault) for fault in session.config.stash[TABLE].values()]
+        output["measures"] = session.config.stash[MEASURES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take in what one of several processes counted."""
+    output = getattr(node, "workeroutput", {})
+    table = node.config.stash[TABLE]
+    for counted in output.get("faults", []):
+        row = table.setdefault(counted["name"], Fault(counted["name"]))
+        for figure in ("injected", "lost", "doubled", "wrong"):
+            setattr(row, figure, getattr(row, figure) + counted[figure])
+    node.config.stash[MEASURES] += output.get("measures", [])
 
 
 @pytest.fixture

@@ -63,8 +63,12 @@ def summary_of(progresses: Mapping[str, Progress], state: State, theme: Theme, w
     name = "whole assignment" if width >= LARGE else "all"
     text = Text.assemble((f" {name}", dim), f"{runs:>{max(0, width - len(name) - 2)}}", "\n ")
     text.append(bar_of(whole.done / max(1, whole.needed), max(4, width - 2)), str(theme.primary))
-    left = words.duration(whole.seconds_left) if whole.needed > whole.done else ""
-    text.append(f"\n {left} for what is missing" if left else "\n everything is trained", dim)
+    if state.data is None:
+        text.append("\n the data is being opened", dim)
+    elif whole.needed > whole.done:
+        text.append(f"\n {words.duration(whole.seconds_left)} for what is missing", dim)
+    else:
+        text.append("\n everything is trained", dim)
     if state.data is not None:
         sizes = f"{words.count(state.data.train_images)} / {words.count(state.data.test_images)}"
         kind = "demo, drawn" if state.data.is_demo else words.clean(state.data.name)

@@ -12,12 +12,13 @@ import msgspec
 
 from engine import protocol as p
 from engine import slurm
-from engine.launcher import Worker
+from engine.launcher import Death, Worker
 
 SOONEST_SECONDS, RAREST_SECONDS = 1.0, 30.0
 """Between two questions to Slurm: its controller serves a whole cluster."""
 END_TRIES = 10
 """Half seconds that a job is given to be said to have ended once its pipe has."""
+NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --time."
 
 
 class Allocations:
@@ -64,7 +65,15 @@ class Allocations:
         if self._watching is not None:
             self._watching.cancel()
 
-    async def ended(self, worker: Worker) -> slurm.Job | None:
+    async def death_of(self, worker: Worker, death: Death) -> Death:
+        """Return how a worker ended: what became of its job says more than `death`, the end of the pipe to it."""
+        ending = slurm.ending(await self._ended(worker))
+        if ending.is_time_over and not worker.epoch_seconds:
+            return Death(NO_EPOCH)
+        complaint = worker.last_words.removeprefix("srun: error: ") if worker.last_words.startswith("srun:") else ""
+        return Death(ending.text or complaint or death.reason, ending.out_of_memory, ending.is_own_fault)
+
+    async def _ended(self, worker: Worker) -> slurm.Job | None:
         """Return how a worker's job ended; one that goes on without its pipe is given back. None: Slurm cannot say."""
         job = None
         for _ in range(END_TRIES):

@@ -9,7 +9,7 @@ import msgspec
 
 from engine import claims, fleets, launcher, slurm
 from engine import protocol as p
-from engine.allocations import Allocations
+from engine.allocations import NO_EPOCH, Allocations
 from engine.launcher import Death, Worker
 from engine.placement import Machine, Slot, next_group, slot_for
 from engine.queue import Queue
@@ -21,8 +21,6 @@ STARTS_AT_ONCE = 10
 and Slurm's controller busy for longer."""
 RETRY_SECONDS, RETRY_MAX_SECONDS = 5.0, 300.0
 """How long a cluster or a box that took no worker is left alone; twice as long each time."""
-
-NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --time."
 
 
 class Dispatch:
@@ -118,13 +116,8 @@ class Dispatch:
         taken = {slot.name for slot in (*self._workers, *self._starting)}
         coming = [slot for slot, worker in self._workers.items() if not worker.was_ready] + list(self._starting)
         lanes = self._machine.lanes if fleets.asks_for_gpu(self.fleet) else 1
-        for trainer, groups in places.groups(lanes, size).items():
-            lacking = groups - sum(slot.trainer == trainer for slot in coming)
-            free = [slot for slot in fleets.slots(self.fleet, trainer) if slot.name not in taken]
-            for slot in free[: max(0, min(lacking, room))]:
-                taken.add(slot.name)
-                room -= 1
-                self._start(slot)
+        for slot in fleets.lacking(self.fleet, places.groups(lanes, size), coming, taken, room):
+            self._start(slot)
 
     def _lanes(self, worker: Worker, place: p.Place) -> int:
         """Return how many runs a worker elsewhere trains side by side: on a GPU as many as on one here."""
@@ -164,10 +157,8 @@ class Dispatch:
         self._queue.take(places)
         group = f"{worker.slot.name}-{places[0].run_id}"
         data = self._queue.data[specs[0].data]
-        root, attempt = (
-            str(self._workspace.root),
-            claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs)),
-        )
+        root = str(self._workspace.root)
+        attempt = claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs))
         worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt))
 
     def _start(self, slot: Slot) -> None:
@@ -198,7 +189,7 @@ class Dispatch:
         death = await worker.follow(self._told)
         self._unoccupied.pop(worker, None)
         if worker.job_name:
-            death = _as_slurm_tells(death, slurm.ending(await self._allocations.ended(worker)), worker)
+            death = await self._allocations.death_of(worker, death)
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
         if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
@@ -232,17 +223,8 @@ class Dispatch:
             self._publish(p.Noticed(text=text, severity="error"), None)
 
     def _set_back(self, worker: Worker, spec: RunSpec, death: Death) -> p.RunFailed | p.RunInterrupted:
-        """A run came back without a result: it is tried again, or fails when that happens again and again."""
-        setbacks, reason = self._queue.setbacks, death.reason
-        again = setbacks.is_tried_again(spec.run_id, out_of_memory=death.out_of_memory) or self._is_leaving
-        if death.out_of_memory:
-            fewer = setbacks.ran_out(spec.configuration, worker.lanes)
-            beside = f", {fewer} at a time instead of {worker.lanes}" if worker.lanes > 1 else ""
-            reason += f" It is tried once more{beside}." if again else " It was tried again in vain; free some memory."
-        if not again:
-            return p.RunFailed(run_id=spec.run_id, reason=reason, out_of_memory=death.out_of_memory)
-        self._queue.put_back(spec)
-        return p.RunInterrupted(run_id=spec.run_id, reason=reason)
+        lanes, out_of_memory = worker.lanes, death.out_of_memory
+        return self._queue.set_back(spec, death.reason, lanes, out_of_memory=out_of_memory, is_leaving=self._is_leaving)
 
     def _told(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
         if isinstance(event, p.WorkerChanged):
@@ -336,11 +318,3 @@ class Dispatch:
                 await task
         await asyncio.gather(*(worker.leave() for worker in list(self._workers.values())))
         await asyncio.gather(*self._following, *self._leaving)
-
-
-def _as_slurm_tells(death: Death, ending: slurm.Ending, worker: Worker) -> Death:
-    """Return how a worker in Slurm ended: what became of its job says more than the end of the pipe to it."""
-    if ending.is_time_over and not worker.epoch_seconds:
-        return Death(NO_EPOCH)
-    complaint = worker.last_words.removeprefix("srun: error: ") if worker.last_words.startswith("srun:") else ""
-    return Death(ending.text or complaint or death.reason, ending.out_of_memory, ending.is_own_fault)

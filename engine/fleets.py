@@ -7,7 +7,7 @@ takes the worker's place, and `python -m engine.relay ...` before its command li
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from engine import boxes
@@ -95,6 +95,28 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
         name = f"{box}#{before + 1}" if before else box
         found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count), is_staged=True))
     return tuple(found)
+
+
+def lacking(
+    fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], taken: Iterable[str], room: int
+) -> list[Slot]:
+    """Return the places in which workers are to be started: one for each group that waits and has none on its way.
+
+    Args:
+        groups: how many wait, for each kind of worker.
+        coming: places whose workers are not ready yet.
+        taken: names of places that have a worker, or are about to.
+        room: workers that may be started now.
+    """
+    held = set(taken)
+    found: list[Slot] = []
+    for trainer, count in groups.items():
+        wanted = count - sum(slot.trainer == trainer for slot in coming)
+        free = [slot for slot in slots(fleet, trainer) if slot.name not in held]
+        new = free[: max(0, min(wanted, room - len(found)))]
+        held.update(slot.name for slot in new)
+        found += new
+    return found
 
 
 def has(fleet: Fleet, slot: Slot) -> bool:

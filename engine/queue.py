@@ -192,6 +192,25 @@ class Queue:
             place = p.Place(run_id, spec, sweep.sweep_id, sweep.title, paused=why == "paused")
             self._tell(_queued([place], self.places.put_back(place)))
 
+    def set_back(
+        self, spec: RunSpec, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
+    ) -> p.RunFailed | p.RunInterrupted:
+        """Put a run back that was let go without a result, or let it fail when that happens again and again.
+
+        Args:
+            lanes: runs that trained side by side.
+            is_leaving: the host ends, which fails nothing.
+        """
+        again = self.setbacks.is_tried_again(spec.run_id, out_of_memory=out_of_memory) or is_leaving
+        if out_of_memory:
+            fewer = self.setbacks.ran_out(spec.configuration, lanes)
+            beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
+            reason += f" It is tried once more{beside}." if again else " It was tried again in vain; free some memory."
+        if not again:
+            return p.RunFailed(run_id=spec.run_id, reason=reason, out_of_memory=out_of_memory)
+        self.put_back(spec)
+        return p.RunInterrupted(run_id=spec.run_id, reason=reason)
+
     def fold(self, event: p.AnyEvent) -> None:
         """Keep what clients that attach later have to be told."""
         match event:

@@ -28,7 +28,6 @@ from svhn_tui.remote import Remote
 from svhn_tui.screens.dialogs import Trash, WhereToTrain
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.pages import Pages
-from svhn_tui.screens.questions import QuestionsPage
 from svhn_tui.state import State
 from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.widgets.outlet import Outlet
@@ -143,10 +142,7 @@ class SvhnApp(App[None]):
 
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""
-        page = self._pages.named(name)
-        if self.screen is not page and isinstance(self.screen, Page):
-            page.state = self._state
-            self.switch_screen(page)
+        self._pages.show(name, self._state)
 
     def action_export(self) -> None:
         """Put everything that is handed in into a folder, beside what is going on."""
@@ -177,12 +173,7 @@ class SvhnApp(App[None]):
         if question is None:
             return
         self._book = presets.load(presets.find(self._desk))
-        page = QuestionsPage(self._book, question.id)
-        page.state = self._state
-        while not isinstance(self.screen, Page):  # a dialog that the same burst of keys had opened
-            await self.pop_screen()
-        await self.switch_screen(page)
-        await self._pages.renew(self._book, page, "Questions")
+        page = await self._pages.renew(self._book, self._state, question.id)
         if self._state.data is not None and (sweep := self._book.sweep(question, self._state.data.fingerprint)):
             page.want(p.Submit(sweep=sweep))
             told = f"{question.id} is kept in {self._desk / 'experiments.json'} and trains now."

@@ -6,6 +6,8 @@ from textual.app import App
 
 from svhn_tui.presets import Presets
 from svhn_tui.screens.page import Page
+from svhn_tui.screens.questions import QuestionsPage
+from svhn_tui.state import State
 
 
 class Pages:
@@ -19,14 +21,26 @@ class Pages:
         """Return the page of this name."""
         return self._made.get(name) or self._keep(name, page_of(name, self._book))
 
-    async def renew(self, book: Presets, page: Page, name: str) -> None:
-        """Take other presets: `page` was made with them and is seen, all others are made anew when they are opened."""
+    def show(self, name: str, state: State) -> None:
+        """Switch to the page of this name, unless a dialog is open."""
+        page = self.named(name)
+        if self._app.screen is not page and isinstance(self._app.screen, Page):
+            page.state = state
+            self._app.switch_screen(page)
+
+    async def renew(self, book: Presets, state: State, chosen: str) -> Page:
+        """Take other presets and show this question of theirs; all other pages are made anew when they are opened."""
         self._book = book
+        page = QuestionsPage(book, chosen)
+        page.state = state
+        while not isinstance(self._app.screen, Page):  # a dialog that the same burst of keys had opened
+            await self._app.pop_screen()
+        await self._app.switch_screen(page)
         for old in self._made.values():
             self._app.uninstall_screen(old)
             await old.remove()
         self._made = {}
-        self._keep(name, page)
+        return self._keep("Questions", page)
 
     def _keep(self, name: str, page: Page) -> Page:
         """Install it: Textual removes a screen that is not when another one is seen."""
@@ -59,6 +73,4 @@ def page_of(name: str, book: Presets) -> Page:
 
             return DataPage(book)
         case _:
-            from svhn_tui.screens.questions import QuestionsPage
-
             return QuestionsPage(book)

@@ -16,8 +16,6 @@ from rich.text import Text
 from svhn_tui.axes import labels_of, ticks_between
 from svhn_tui.canvas import GRID, Canvas, Palette, blend, is_drawable
 
-__all__ = ["Frame", "Palette", "Series", "Value", "View", "frame_of", "render", "thinned", "ticks_between"]
-
 Value = float | None
 SMALLEST = (12, 4)
 """Columns and rows below which there is room for a line of text only."""

@@ -5,8 +5,10 @@ import math
 import pytest
 
 from engine.protocol import History
+from svhn_tui.axes import ticks_between
+from svhn_tui.canvas import Palette
 from svhn_tui.curves import mean_band, metric_of, smoothed, with_smoothing
-from svhn_tui.plot import Palette, Series, View, render, ticks_between
+from svhn_tui.plot import Series, View, render
 
 PALETTE = Palette("#101418", "#8a95a5", "#3a4250")
 BAD = [(), (math.inf,), (-math.inf, math.nan), (None,) * 5, (1.0,), (2.0,) * 9, (0.0, -1.0), (1e308, -1e308, 1e-308)]

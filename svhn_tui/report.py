@@ -5,8 +5,9 @@ import importlib.metadata
 from collections.abc import Iterable, Sequence
 
 from svhn_tui import figures, words
-from svhn_tui.answers import Answer, Part
+from svhn_tui.answers import Answer
 from svhn_tui.evidence import Fact, facts_of
+from svhn_tui.firmness import Part
 from svhn_tui.presets import Presets, Question
 from svhn_tui.progress import rule_text
 from svhn_tui.state import State

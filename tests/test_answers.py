@@ -10,7 +10,8 @@ from engine import protocol as p
 from engine.plan import FinalistRule, Sweep, asked, finalists, missing
 from engine.spec import Configuration, Network, RunSpec
 from svhn_tui import presets, statistics, words
-from svhn_tui.answers import Answer, answer_of, firm_decimals, written
+from svhn_tui.answers import Answer, answer_of
+from svhn_tui.firmness import firm_decimals, written
 from svhn_tui.fold import fold
 from svhn_tui.progress import Overrides, progress_of, sweep_for
 from svhn_tui.runfilter import FilterError, parse

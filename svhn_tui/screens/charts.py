@@ -31,6 +31,9 @@ CHART_KEYS: list[Binding] = [
 AXIS_KEY = Binding("a", "axis", "seconds", tooltip="epochs or seconds")
 CHART_ACTIONS = {binding.action.partition("(")[0] for binding in (*CHART_KEYS, AXIS_KEY)} | {"traces"}
 
+FINDINGS_KEPT = 32
+"""So that going to a question and back works nothing out again."""
+
 
 class ChartPage(Page):
     """A page with a chart, or two side by side; what is done to one is done to both, but for what they draw."""
@@ -138,7 +141,8 @@ class ComparingPage(ChartPage):
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
         self._asked_for: tuple[Group, ...] = ()
-        self._findings: tuple[tuple[Group, ...], Findings] = ((), Findings())
+        self._findings: dict[tuple[Group, ...], Findings] = {(): Findings()}
+        """The latest last."""
 
     def findings_for(self, groups: Sequence[Group]) -> Findings | None:
         """Return what named test accuracies say; what is not known yet is drawn as soon as it is.
@@ -146,11 +150,14 @@ class ComparingPage(ChartPage):
         Until then the same names' findings from a moment ago stand there, so that nothing jumps.
         """
         asked = tuple(groups)
-        known, findings = self._findings
-        if asked not in (known, self._asked_for):
+        if asked in self._findings:
+            return self._findings[asked]
+        if asked != self._asked_for:
             self._asked_for = asked
             self._find(asked)
-        return findings if [group.name for group in known] == [group.name for group in asked] else None
+        names = [group.name for group in asked]
+        before = (known for known in reversed(self._findings) if [group.name for group in known] == names)
+        return self._findings.get(next(before, asked))
 
     @work(thread=True, exclusive=True, group="statistics")
     def _find(self, groups: tuple[Group, ...]) -> None:
@@ -159,5 +166,7 @@ class ComparingPage(ChartPage):
             self.app.call_from_thread(self._found, groups, findings)
 
     def _found(self, groups: tuple[Group, ...], findings: Findings) -> None:
-        self._findings = (groups, findings)
+        self._findings[groups] = findings
+        if len(self._findings) > FINDINGS_KEPT:
+            del self._findings[next(iter(self._findings))]
         self.redraw()

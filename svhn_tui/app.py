@@ -107,8 +107,12 @@ class SvhnApp(App[None]):
             page.state = self._state
 
     async def on_page_wanted(self, message: Page.Wanted) -> None:
-        """Send a wish to the engine."""
-        if not await self._connection.send(message.command):
+        """Send what a page wants to the engine."""
+        await self._send(message.command)
+
+    async def _send(self, command: p.AnyCommand) -> None:
+        """Send a wish, or say that it could not be sent."""
+        if not await self._connection.send(command):
             told = "There is no connection; it is tried again now. Press the key once more then."
             self.notify(told, severity="error")
 
@@ -138,7 +142,7 @@ class SvhnApp(App[None]):
             return
         chosen = await self.push_screen_wait(Trash(results))
         if chosen:
-            await self._connection.send(p.Restore(runs=tuple(results[place].run_id for place in chosen)))
+            await self._send(p.Restore(runs=tuple(results[place].run_id for place in chosen)))
 
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""
@@ -208,7 +212,7 @@ class SvhnApp(App[None]):
         """Ask where to train."""
         fleet = await self.push_screen_wait(WhereToTrain(self._state.fleet))
         if fleet is not None and fleet != self._state.fleet:
-            await self._connection.send(p.SetFleet(fleet=fleet))
+            await self._send(p.SetFleet(fleet=fleet))
 
     def action_messages(self) -> None:
         """Show again what was said."""

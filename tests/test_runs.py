@@ -186,3 +186,11 @@ def test_the_editor_is_the_users_own(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("EDITOR", command)
         with pytest.raises(EditorError):
             edited("one")
+
+
+async def test_a_damaged_journal_is_told_of_the_run_under_the_cursor():
+    history = p.HistoryRead(run_id=RESULTS[0].run_id, history=p.History(), damaged_lines=2)
+    stage = Stage(RunsPage(BOOK), fold((*attached(), p.RunFinished(result=RESULTS[0]), history)))
+    async with stage.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "2 lines of its journal cannot be read" in stage.text

@@ -62,6 +62,8 @@ def _about(run: RunResult, state: State, theme: Theme, *, is_short: bool) -> Tex
         file = f"{state.workspace}/runs/{run.run_id}/model.keras  {words.size(run.model_bytes)}"
         made = words.clean(f"{run.device}, {versions}")
         text.append(f"\n{words.clean(file)}\nsha256 {run.model_sha256}\n{made}", dim)
+    if damaged := state.damaged_lines.get(run.run_id):
+        text.append(f"\n{words.plural(damaged, 'line')} of its journal cannot be read", str(theme.warning))
     if note is not None and note.tags:
         text.append(f"\ntags {words.clean(' '.join(note.tags))}")
     if note is not None and note.text:

@@ -34,6 +34,8 @@ OPENED = {"Live": r"epoch \d+ of", "Runs": LISTED.pattern}
 """What stands on a page once it is open."""
 PAGES = {"Questions": "1", "Live": "2", "Runs": "3"}
 STARTS, FILTERS = 3, 8
+NOTABLE = 0.05
+"""Share of the runs that a letter takes away or brings back at least; those that finish meanwhile are fewer."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -124,11 +126,11 @@ def filter_times(terminal: Terminal) -> list[float]:
     found = []
     for text in ("activation=sigmoid", "relu rate 0.0003"):
         terminal.press("/" + text[:-1])
-        before = _listed(terminal.until(_listing(lambda number: number >= 0)))
+        terminal.until(lambda shown, typed=text[:-1]: typed in shown)
         wait(terminal, 0.5)
         for key in islice(cycle((text[-1], BACK)), FILTERS):
-            before = _listed(terminal.text)
-            found.append(seconds_until(terminal, key, _listing(lambda number, before=before: number != before)))
+            before, sign = _listed(terminal.text), 1 if key == BACK else -1
+            found.append(seconds_until(terminal, key, _listing(before * (1 + sign * NOTABLE), sign)))
             wait(terminal, 0.1)
         terminal.press(ESCAPE)
         wait(terminal, 0.5)
@@ -139,8 +141,8 @@ def _listed(text: str) -> int:
     return int(found[1].replace(",", "")) if (found := LISTED.search(text)) else -1
 
 
-def _listing(met: Callable[[int], bool]) -> Met:
-    return lambda text: met(_listed(text))
+def _listing(bound: float, sign: int) -> Met:
+    return lambda text: sign * _listed(text) > sign * bound
 
 
 def rows_of(folder: Path, wish: argparse.Namespace, size: tuple[int, int]) -> Iterator[tuple[str, str, str]]:

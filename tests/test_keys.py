@@ -156,6 +156,14 @@ async def test_keys_that_come_in_a_burst_mean_the_line_that_they_lead_to(tmp_pat
         await until(lambda: not isinstance(app.screen, Page) and "Q5  fit it" in screen_text(app), pilot)
 
 
+async def test_a_filter_that_is_typed_in_a_burst_is_typed_whole(tmp_path, monkeypatch):
+    async with program(tmp_path, monkeypatch) as (app, pilot):
+        await press(app, pilot, "3")
+        await until(lambda: "runs" in screen_text(app) and app.screen.query("FilterLine"), pilot)
+        await press(app, pilot, "slash", *"tanh")
+        await until(lambda: app.screen.query_one("FilterLine").value == "tanh", pilot)
+
+
 async def test_a_dialog_is_left_once_however_often_a_burst_asks_for_it(tmp_path, monkeypatch):
     async with program(tmp_path, monkeypatch) as (app, pilot):
         for opened, left in (("A", "enter"), ("ctrl+p", "escape"), ("question_mark", "enter"), ("s", "escape")):

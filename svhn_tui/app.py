@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
@@ -101,6 +101,8 @@ class SvhnApp(App[None]):
         """Hand the state to the page that is seen."""
         if self._drawn.caught_up and self._state.connected and not self._state.caught_up:
             return  # all is told anew after a lost connection: what was seen before is better than half of it
+        if self.screen.outer_size != self.size:  # it was opened while the terminal's size changed, and did not hear
+            self.screen.post_message(events.Resize(self.size, self.size))
         page = next((screen for screen in reversed(self.screen_stack) if isinstance(screen, Page)), None)
         if page is not None and page.state is not self._state:
             self._drawn = self._state

@@ -1,5 +1,6 @@
 """The screen program: it wires the pipe to the state and the state to the pages, and nothing else."""
 
+import gc
 import signal
 import time
 from collections import deque
@@ -94,6 +95,8 @@ class SvhnApp(App[None]):
                 self._tell(notice)
             if isinstance(event, p.TrashRead):
                 self._show_trash(event.results)
+        if self._state.caught_up and not before.caught_up:
+            gc.freeze()  # thousands of runs that stay: looking through them for garbage would hold up a key
         if self._drawn.caught_up != self._state.caught_up or self._drawn.data != self._state.data:
             self._draw()
 

@@ -4,12 +4,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
-from typing import TypeGuard
+from operator import itemgetter
+from typing import NamedTuple, TypeGuard
 
 import msgspec
 from rich.color import Color
+from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bit of each dot of a Braille cell, by row and column (Unicode 15, block 2800)."""
@@ -28,11 +29,29 @@ class Palette(msgspec.Struct, frozen=True):
     grid: str
 
 
+class Cell(NamedTuple):
+    """A character, and what it looks like; an empty colour is the terminal's own."""
+
+    character: str
+    color: str = ""
+    tint: str = ""
+    bold: bool = False
+
+
+EMPTY = Cell(" ")
+_look = itemgetter(slice(1, None))
+
+
 class Canvas:
     """Cells over a span of x and bounds of y; y grows upwards in values and downwards in rows."""
 
     def __init__(
-        self, columns: int, lines: int, span: tuple[float, float], bounds: tuple[float, float], palette: Palette
+        self,
+        columns: int,
+        lines: int,
+        span: tuple[float, float],
+        bounds: tuple[float, float],
+        palette: Palette,
     ) -> None:
         self.columns, self.lines = max(1, columns), max(1, lines)
         self.span, self._bounds = span, bounds
@@ -41,7 +60,7 @@ class Canvas:
         self._colors = [[""] * self.columns for _ in range(self.lines)]
         self._tints = [[""] * self.columns for _ in range(self.lines)]
         self._grid: set[int] = set()
-        self._marks: dict[tuple[int, int], tuple[str, str]] = {}
+        self._words: dict[tuple[int, int], Cell] = {}
         self._cross: int | None = None
 
     def row(self, value: float) -> int:
@@ -66,11 +85,20 @@ class Canvas:
 
     def mark(self, x: float, value: float, sign: str, color: str) -> None:
         """Put a sign over the cell of a point."""
-        self._marks[self.row(value), self.column(x)] = (sign, color)
+        row, column = self.row(value), self.column(x)
+        self._words[row, column] = Cell(sign, color, self._tints[row][column])
 
-    def sign_at(self, row: int, column: int) -> tuple[str, str] | None:
-        """Return the sign of a cell and its colour."""
-        return self._marks.get((row, column))
+    def has_mark(self, row: int, column: int, sign: str, color: str) -> bool:
+        """Say whether this sign stands in a cell."""
+        cell = self._words.get((row, column))
+        return cell is not None and cell[:2] == (sign, color)
+
+    def write(self, row: int, column: int, text: str, color: str) -> None:
+        """Put words over what is drawn, apart from a grid line's dot before them."""
+        if column and self._cell(row, column - 1).character == GRID:
+            self._words[row, column - 1] = Cell(" ")
+        for place, character in enumerate(text, column):
+            self._words[row, place] = Cell(character, color, bold=True)
 
     def line(self, points: Sequence[tuple[float, float | None]], color: str) -> None:
         """Join the points; where there is no value, the line is broken."""
@@ -122,29 +150,33 @@ class Canvas:
         share = (value - low) / (high - low) if high > low else 0.5
         return round((1 - min(1.0, max(0.0, share))) * (self.lines * 4 - 1))
 
-    def rows(self) -> list[Text]:
-        """Return the cells as lines of text."""
-        drawn = []
-        for line in range(self.lines):
-            cells = [self._cell(line, column) for column in range(self.columns)]
-            text = Text(end="")
-            for style, alike in groupby(cells, key=lambda cell: cell[1:]):
-                text.append("".join(character for character, *_ in alike), style_of(*style))
-            drawn.append(text)
-        return drawn
+    def rows(self) -> list[list[Segment]]:
+        """Return the cells as lines of text, as wide as the canvas or as the words that reach beyond it."""
+        wide = [self.columns] * self.lines
+        for row, column in self._words:
+            wide[row] = max(wide[row], column + 1)
+        return [
+            [
+                Segment("".join(cell.character for cell in alike), style_of(*look))
+                for look, alike in groupby((self._cell(line, column) for column in range(wide[line])), key=_look)
+            ]
+            for line in range(self.lines)
+        ]
 
-    def _cell(self, line: int, column: int) -> tuple[str, str, str]:
-        """Return a cell's character, colour and tint."""
+    def _cell(self, line: int, column: int) -> Cell:
+        """Return what stands in a cell."""
+        if (line, column) in self._words:
+            return self._words[line, column]
+        if column >= self.columns:
+            return EMPTY
         bits, tint = self._bits[line][column], self._tints[line][column]
-        if (line, column) in self._marks:
-            return *self._marks[line, column], tint
         if bits:
-            return chr(0x2800 + bits), self._colors[line][column], tint
+            return Cell(chr(0x2800 + bits), self._colors[line][column], tint)
         if column == self._cross:
-            return "│", self.palette.text, tint
+            return Cell("│", self.palette.text, tint)
         if line in self._grid and column % GRID_EVERY == 0:
-            return GRID, self.palette.grid, tint
-        return " ", "", tint
+            return Cell(GRID, self.palette.grid, tint)
+        return Cell(" ", "", tint) if tint else EMPTY
 
 
 def is_drawable(value: float | None) -> TypeGuard[float]:
@@ -175,6 +207,6 @@ def blend(color: str, ground: str, share: float) -> str:
 
 
 @lru_cache(maxsize=512)
-def style_of(color: str, tint: str) -> Style:
+def style_of(color: str, tint: str = "", bold: bool = False) -> Style:
     """Return the style of cells."""
-    return Style(color=color or None, bgcolor=tint or None)
+    return Style(color=color or None, bgcolor=tint or None, bold=bold or None)

@@ -75,6 +75,7 @@ def screen(
             "The screen needs a terminal. Without one: `svhn-tui run Q2`, `svhn-tui status`, `svhn-tui answers`.",
             WRONG_USE,
         )
+    os.environ.setdefault("TEXTUAL_FPS", "120")  # how soon a key is seen; what is drawn unasked comes far more rarely
     from svhn_tui.app import run as open_screen
 
     there = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there

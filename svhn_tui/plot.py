@@ -1,4 +1,4 @@
-"""Line charts of text cells. Pure: series in, lines of styled text out.
+"""Line charts of text cells. Pure: series in, lines of styled cells out.
 
 Two by four dots of a Braille character make a cell. The band of a series is a tint of the cells' background under the
 lines; its name and its mark stand where the line ends. Whatever the values are (none, one, infinite, not a number) and
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
-from rich.style import Style
-from rich.text import Text
+from rich.segment import Segment
+from textual.strip import Strip
 
 from svhn_tui.axes import labels_of, ticks_between
-from svhn_tui.canvas import GRID, Canvas, Palette, blend, is_drawable
+from svhn_tui.canvas import Canvas, Palette, blend, is_drawable, style_of
 
 Value = float | None
 SMALLEST = (12, 4)
@@ -63,7 +63,7 @@ class _Name(NamedTuple):
     row: int
     column: int
     text: str
-    style: Style
+    color: str
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -101,30 +101,29 @@ def frame_of(series: Sequence[Series], width: int, height: int, view: View) -> F
     return Frame(left, columns, right, lines, span, bounds, tuple(ticks), tuple(labels), has_title)
 
 
-def render(series: Sequence[Series], width: int, height: int, palette: Palette, view: View | None = None) -> list[Text]:
+def render(
+    series: Sequence[Series], width: int, height: int, palette: Palette, view: View | None = None
+) -> list[Strip]:
     """Draw the series into `height` lines of at most `width` columns."""
     view = view or View()
     if width <= 0 or height <= 0:
         return []
+    style = style_of(palette.text)
     frame = frame_of(series, width, height, view)
     if frame is None:
         note = "nothing to draw yet" if _bounds(series, view) is None else "too small"
-        return [Text(note[:width], style=palette.text), *(Text("") for _ in range(height - 1))]
+        return [Strip([Segment(note[:width], style)]), *(Strip([]) for _ in range(height - 1))]
     canvas = Canvas(frame.columns, frame.lines, frame.span, frame.bounds, palette)
     _draw(canvas, series, frame.ticks, view)
-    rows = canvas.rows()
-    _write_names(rows, _names(series, canvas, view, frame.right))
+    for name in _names(series, canvas, view, frame.right):
+        canvas.write(*name)
     at = {canvas.row(tick): label for tick, label in zip(frame.ticks, frame.labels, strict=True)}
-    drawn = [
-        Text.assemble((at.get(index, "").rjust(frame.left - 1) + " ", palette.text), row)
-        for index, row in enumerate(rows)
-    ]
-    drawn.append(Text(" " * frame.left + _x_axis(canvas), style=palette.text))
+    labels = (at.get(index, "").rjust(frame.left - 1) + " " for index in range(frame.lines))
+    rows = [[Segment(label, style), *row] for label, row in zip(labels, canvas.rows(), strict=True)]
+    rows.append([Segment(" " * frame.left + _x_axis(canvas), style)])
     if frame.has_title:
-        drawn.append(Text(" " * frame.left + view.x_label.center(canvas.columns).rstrip(), style=palette.text))
-    for row in drawn:
-        row.truncate(width)
-    return drawn
+        rows.append([Segment(" " * frame.left + view.x_label.center(canvas.columns).rstrip(), style)])
+    return [Strip(row).crop(0, width) for row in rows]
 
 
 def _draw(canvas: Canvas, series: Sequence[Series], ticks: Sequence[float], view: View) -> None:
@@ -236,11 +235,11 @@ def _names(series: Sequence[Series], canvas: Canvas, view: View, margin: int) ->
         columns = [behind, *([canvas.columns + 1] if margin else [])]
         spots = [(row, column) for row in range(canvas.lines) for column in columns]
         for row, column in sorted(spots, key=lambda spot: (abs(spot[0] - wanted), spot[1])):
-            is_marked = (row, column) == (wanted, behind) and canvas.sign_at(row, column - 2) == (line.mark, line.color)
+            is_marked = (row, column) == (wanted, behind) and canvas.has_mark(row, column - 2, line.mark, line.color)
             text = line.name if is_marked else _titled(line)
             fits = column + len(text) <= canvas.columns + margin
             if fits and canvas.is_free(row, column, len(text)) and not _overlaps(placed, row, column, len(text)):
-                placed.append(_Name(row, column, text, Style(color=line.color, bold=True)))
+                placed.append(_Name(row, column, text, line.color))
                 break
     return placed
 
@@ -249,14 +248,3 @@ def _overlaps(placed: Sequence[_Name], row: int, column: int, length: int) -> bo
     return any(
         name.row == row and column <= name.column + len(name.text) and name.column <= column + length for name in placed
     )
-
-
-def _write_names(rows: list[Text], names: Sequence[_Name]) -> None:
-    for name in sorted(names, key=lambda name: name.column):
-        row = rows[name.row]
-        if row.cell_len < name.column:
-            row.pad_right(name.column - row.cell_len)
-        end = name.column + len(name.text)
-        before, after = row[: name.column - 1], row[end:]
-        gap = row[name.column - 1 : name.column]
-        rows[name.row] = Text.assemble(before, " " if gap.plain == GRID else gap, (name.text, name.style), after)

@@ -106,17 +106,17 @@ def test_ten_lines_of_a_hundred_points_are_drawn_in_time():
 
 
 def test_a_mark_stands_at_the_end_and_the_name_behind_it():
-    rows = [row.plain for row in render([rising(mark="▲")], 60, 12, PALETTE, View(last=200))]
+    rows = [row.text for row in render([rising(mark="▲")], 60, 12, PALETTE, View(last=200))]
     assert any("▲ relu" in row for row in rows)
     together = [Series(f"line {index}", (0.1, 0.5), BLUE, mark="●▲"[index]) for index in range(2)]
-    text = "\n".join(row.plain for row in render(together, 60, 12, PALETTE))
+    text = "\n".join(row.text for row in render(together, 60, 12, PALETTE))
     assert "● line 0" in text and "line 1" in text
 
 
 def test_a_name_stands_over_no_line():
     early = Series("early", (0.5,) * 20, BLUE, x=tuple(range(1, 21)))
     late = Series("late", (0.5,) * 100, ORANGE)
-    rows = [row.plain for row in render([early, late], 80, 12, PALETTE)]
+    rows = [row.text for row in render([early, late], 80, 12, PALETTE)]
     assert all(any(name in row for row in rows) for name in ("early", "late"))
     for row in rows:
         end = max(row.find(name) for name in ("early", "late"))
@@ -128,9 +128,8 @@ def test_overlapping_bands_mix_their_tints():
     canvas = Canvas(10, 5, (0, 10), (0, 1), PALETTE)
     canvas.band(range(1, 11), *ends, "#400000")
     canvas.band(range(1, 11), *ends, "#000040")
-    assert {str(span.style.bgcolor.name) for row in canvas.rows() for span in row.spans if span.style.bgcolor} == {
-        "#200020"
-    }
+    styles = [segment.style for row in canvas.rows() for segment in row]
+    assert {style.bgcolor.name for style in styles if style and style.bgcolor} == {"#200020"}
 
 
 def test_thinning_keeps_peaks_and_gaps():

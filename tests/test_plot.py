@@ -23,11 +23,11 @@ def test_bad_series_in_any_room_are_drawn_within_it(values: tuple[float | None, 
     for view in (View(log=log), View(first=3, last=4, log=log, cross=2)):
         lines = render(series, width, height, PALETTE, view)
         assert len(lines) == height
-        assert all(line.cell_len <= width for line in lines)
+        assert all(line.cell_length <= width for line in lines)
 
 
 def test_a_rising_line_rises_and_is_named_at_its_end():
-    lines = [line.plain for line in render([Series("relu", tuple(map(float, range(50))), "#ffffff")], 60, 12, PALETTE)]
+    lines = [line.text for line in render([Series("relu", tuple(map(float, range(50))), "#ffffff")], 60, 12, PALETTE)]
     assert "relu" in lines[0]
     columns = [min(index for index, cell in enumerate(line) if "\u2800" < cell <= "\u28ff") for line in lines[:-1]]
     assert columns == sorted(columns, reverse=True)
@@ -35,7 +35,7 @@ def test_a_rising_line_rises_and_is_named_at_its_end():
 
 def test_names_of_lines_that_end_together_do_not_overlap():
     series = [Series(f"line {index}", (0.1, 0.5), "#ffffff") for index in range(4)]
-    text = [line.plain for line in render(series, 60, 12, PALETTE)]
+    text = [line.text for line in render(series, 60, 12, PALETTE)]
     assert sum("line" in line for line in text) == 4
 
 

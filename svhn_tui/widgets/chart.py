@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import msgspec
 from rich.text import Text
 from textual import events
+from textual.geometry import Region, Size
+from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -14,6 +16,7 @@ from svhn_tui.canvas import Palette
 from svhn_tui.curves import with_smoothing
 from svhn_tui.plot import Series, View, frame_of, render
 from svhn_tui.themes import dim_of
+from svhn_tui.widgets.sheet import changed_lines
 
 WEIGHTS = (0.0, 0.6, 0.9)
 """Weights of the moving average that `e` goes through."""
@@ -26,6 +29,8 @@ class Chart(Widget):
 
     ALLOW_MAXIMIZE = True
     DEFAULT_CSS = "Chart { width: 1fr; height: 1fr; min-height: 4; }"
+    virtual_size = Reactive(Size(0, 0))
+    """A change of it comes from an arrangement of the page, and is no reason for another one."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -54,8 +59,23 @@ class Chart(Widget):
             return
         if x_label != self._x_label:
             self._view = View(log=self._view.log)
+        grows = self._names == (title, *(line.name for line in series))
         self._title, self._series, self._length, self._note, self._x_label = found
-        self.refresh()
+        if grows and self._strips:
+            self._refresh_changed()
+        else:
+            self.refresh()
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self._title, *(line.name for line in self._series)
+
+    def _refresh_changed(self) -> None:
+        """Have only those lines drawn again that are not what they were: of curves that grow, most are."""
+        before, now = self._strips, self._strips_now
+        changed = changed_lines(before, now) if len(before) == len(now) else range(len(now))
+        if changed:
+            self.refresh(*(Region(0, line, self.content_size.width, 1) for line in changed))
 
     @property
     def is_empty(self) -> bool:
@@ -136,29 +156,33 @@ class Chart(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One of the lines. All are drawn when the first is asked for, and kept until something else is to be seen."""
+        """One of the lines."""
+        strips = self._strips_now
+        return strips[y] if y < len(strips) else Strip([])
+
+    @property
+    def _strips_now(self) -> list[Strip]:
+        """All lines, drawn when they are first asked for, and kept until something else is to be seen."""
         what = (self.content_size, self.app.current_theme.name, self._series, self._view, self._weight, self._words)
         if what != self._drawn:
-            self._drawn, console = what, self.app.console
-            style = self.rich_style
-            self._strips = [Strip(text.render(console), text.cell_len).apply_style(style) for text in self._lines()]
-        return self._strips[y] if y < len(self._strips) else Strip([])
+            self._drawn, style = what, self.rich_style
+            self._strips = [strip.apply_style(style) for strip in self._lines()]
+        return self._strips
 
     @property
     def _words(self) -> tuple[object, ...]:
         return self._title, self._note, self._x_label, self._length
 
-    def _lines(self) -> list[Text]:
+    def _lines(self) -> list[Strip]:
         """Draw the title and the chart."""
         width, height = self.content_size
         theme = self.app.current_theme
         ground = theme.background or ("#000000" if theme.dark else "#ffffff")
         palette = Palette(ground, dim_of(theme), "#3a4553" if theme.dark else "#b9c4d0")
-        series = with_smoothing(self._series, self._weight)
-        lines = [self._head(width), *render(series, width, max(0, height - 1), palette, self._seen)]
-        for line in lines:
-            line.end = ""
-        return lines
+        series, head = with_smoothing(self._series, self._weight), self._head(width)
+        head.end = ""
+        title = Strip(head.render(self.app.console), head.cell_len)
+        return [title, *render(series, width, max(0, height - 1), palette, self._seen)]
 
     def _head(self, width: int) -> Text:
         """The title, and at the right what the lines read; the least needed goes where there is no room."""

@@ -1,11 +1,12 @@
 """Words and tables that are laid out once, and of which only the lines that changed are drawn again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import ConsoleRenderable, RenderableType, RichCast
 from rich.segment import Segment
 from rich.text import Text
 from textual.geometry import Region, Size
+from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.visual import VisualType
 from textual.widgets import Static
@@ -19,6 +20,9 @@ class Sheet(Static):
     Static lays its content out for its height and again for its lines, draws all of it at each update, and has the
     whole page arranged anew each time. This lays it out once, and has the page arranged when its height changes.
     """
+
+    virtual_size = Reactive(Size(0, 0))
+    """A change of it comes from an arrangement of the page, and is no reason for another one."""
 
     def __init__(self, content: RenderableType = "", *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -41,7 +45,7 @@ class Sheet(Static):
         now = self._lines(width)
         if layout and len(now) != self._height:
             self.refresh(layout=True)
-        elif changed := _changed(before, now):
+        elif changed := changed_lines(before, now):
             self.refresh(*(Region(0, line, width, 1) for line in changed))
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -69,6 +73,6 @@ def _plain(segments: Iterable[Segment]) -> list[Segment]:
     return [segment for segment in segments if segment.text and not segment.control]
 
 
-def _changed(before: list[Strip], now: list[Strip]) -> list[int]:
+def changed_lines(before: Sequence[Strip], now: Sequence[Strip]) -> list[int]:
     """Return which lines of equally many are others."""
     return [line for line, (one, other) in enumerate(zip(before, now, strict=False)) if one != other]

@@ -91,9 +91,10 @@ def keys_of(page: str) -> Iterator[tuple[str, Met]]:
         case "Live":  # smoothing
             for weight in cycle(("0.6", "0.9", "")):
                 yield "e", _says(f"smoothed {weight}") if weight else lambda text: "smoothed" not in text
-        case _:  # from the oldest run upwards; they finished a minute apart
+        case _:  # from the oldest run upwards
             for place in count():
-                yield UP if place else END, _says(words.moment(busy_host.BEGAN + 60 * place), after="▌.*")
+                accuracy = words.accuracy(busy_host.finished_run(place).test_accuracy)
+                yield UP if place else END, _says(accuracy, after="▌.*")
 
 
 def _says(words_: str, after: str = "") -> Met:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.console import Group as Stack
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -19,7 +21,7 @@ from svhn_tui.screens.page import Page
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.options import Options
+from svhn_tui.widgets.options import MarkedOptions
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW = 100
@@ -45,7 +47,7 @@ class AnswersPage(Page):
     def body(self) -> ComposeResult:
         """Answers, then evidence."""
         with VerticalScroll(id="table", can_focus=False):
-            yield Options(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
+            yield MarkedOptions(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
             yield Sheet(id="detail")
 
     @property
@@ -99,8 +101,7 @@ class AnswersPage(Page):
         style = colors.get(handed.state, str(theme.warning))
         title = words.clean(question.title)
         return Text.assemble(
-            ("▌" if index == self._chosen else " ", str(theme.primary)),
-            f"{question.id:<4}",
+            f" {question.id:<4}",
             f"{title[:TITLE]:<{TITLE + 1}}",
             (f"{handed.said:<32} ", "bold" if handed.copied else dim),
             (LABELS[handed.state], style),
@@ -108,12 +109,12 @@ class AnswersPage(Page):
             overflow="ellipsis",
         )
 
-    def _evidence(self, handed: HandedIn) -> Table:
+    def _evidence(self, handed: HandedIn) -> Stack:
         theme, answer = self.app.current_theme, handed.answer
-        page = Table.grid(expand=True)
-        page.add_row(Text.assemble((f"\n{answer.question}  ", "bold"), f"{words.clean(handed.reason)}\n"))
+        said = Text.assemble((f"\n{answer.question}  ", "bold"), f"{words.clean(handed.reason)}\n")
+        parts: list[RenderableType] = [said]
         if self.book.questions[self._chosen].kind == "code" and handed.copied:
-            page.add_row(Text(handed.copied, overflow="fold"))
+            parts.append(Text(handed.copied, overflow="fold"))
         if answer.parts:
             table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, 2, 0, 0))
             table.add_column("configuration")
@@ -121,10 +122,9 @@ class AnswersPage(Page):
                 table.add_column(name, justify="right")
             for part in answer.parts:
                 table.add_row(Text(part.configuration.label), *self._figures(part.accuracies, part.needed))
-            page.add_row(table)
-        for flag in answer.flags:
-            page.add_row(Text(f"\n! {flag}", str(theme.warning)))
-        return page
+            parts.append(table)
+        parts.extend(Text(f"\n! {flag}", str(theme.warning)) for flag in answer.flags)
+        return Stack(*parts)
 
     def _figures(self, values: tuple[float, ...], needed: int) -> tuple[str, ...]:
         if not values:

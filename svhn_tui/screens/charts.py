@@ -169,4 +169,9 @@ class ComparingPage(ChartPage):
         self._findings[groups] = findings
         if len(self._findings) > FINDINGS_KEPT:
             del self._findings[next(iter(self._findings))]
+        if self.is_current:
+            self.show_findings()
+
+    def show_findings(self) -> None:
+        """Draw what runs can tell apart, which is known now."""
         self.redraw()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -123,14 +124,9 @@ class ComparePage(ComparingPage):
             about.update(self._empty(state, theme))
             return
         names = names_of_sides(sides)
-        page = Table.grid(expand=True)
-        page.add_row(self._head(sides, len(every), state))
-        page.add_row(Text(""))
         findings = self._findings_of(sides, names)
-        page.add_row(sides_table(sides, names, findings, theme, width=self.size.width))
-        page.add_row(Text(""))
-        page.add_row(self._verdicts(sides, names))
-        about.update(page)
+        table = sides_table(sides, names, findings, theme, width=self.size.width)
+        about.update(Stack(self._head(sides, len(every), state), "", table, "", self._verdicts(sides, names)))
         if self._by_class:
             self.query_one("#matrix", Static).update(self._class_page(sides, names, state))
         else:

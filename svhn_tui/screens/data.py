@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.console import Group as Stack
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -96,36 +98,29 @@ class DataPage(Page):
         if self.run in state.results:
             about.update(self._run_page(state.results[self.run], found, state.data))
             return
-        page = Table.grid(expand=True)
-        page.add_row(facts_of(state.data, theme))
-        page.add_row(Text(""))
-        page.add_row(counts_of(state.data, theme, self.size.width - 4))
-        if self.size.height >= TALL:
-            page.add_row(Text(f"\n{guess_of(state.data)}", dim_of(theme)))
-        page.add_row(Text(""))
-        if found is not None:
-            page.add_row(self._gallery(found.pictures, state.data))
-        about.update(page)
+        guess = [Text(f"\n{guess_of(state.data)}", dim_of(theme))] if self.size.height >= TALL else []
+        counts = counts_of(state.data, theme, self.size.width - 4)
+        pictures = [self._gallery(found.pictures, state.data)] if found is not None else []
+        about.update(Stack(facts_of(state.data, theme), "", counts, *guess, "", *pictures))
 
-    def _run_page(self, run: RunResult, found: Inspected | None, data: DataSet) -> Table:
+    def _run_page(self, run: RunResult, found: Inspected | None, data: DataSet) -> Stack:
         """Confusion matrix, the surest mistakes, and what a linear network looks for."""
-        theme, page = self.app.current_theme, Table.grid(expand=True)
+        theme = self.app.current_theme
         dim = dim_of(theme)
         name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
-        page.add_row(Text.assemble((name, "bold"), (f"   {run.run_id}", dim)))
+        head = Text.assemble((name, "bold"), (f"   {run.run_id}", dim))
         right = f"{words.count(run.test_correct)} of {words.count(run.test_images)} test images right"
-        page.add_row(Text(f"{right}, accuracy {words.accuracy(run.test_accuracy)}\n"))
+        parts: list[RenderableType] = [head, Text(f"{right}, accuracy {words.accuracy(run.test_accuracy)}\n")]
         if found is None:
-            page.add_row(Text("Looking at what it says of each test image…", dim))
-            return page
-        page.add_row(confusion_of(found.confusion, data.labels, theme))
+            return Stack(*parts, Text("Looking at what it says of each test image…", dim))
+        parts.append(confusion_of(found.confusion, data.labels, theme))
         if found.templates:
-            page.add_row(Text("\nwhat each class looks for (its weights)", "bold"))
+            parts.append(Text("\nwhat each class looks for (its weights)", "bold"))
             templates = tuple(Picture(label, pixels) for label, pixels in enumerate(found.templates))
-            page.add_row(self._gallery(templates, data))
-        page.add_row(Text("\nthe surest mistakes: what it said, what is true, and how sure it was", "bold"))
-        page.add_row(self._gallery(found.pictures, data))
-        return page
+            parts.append(self._gallery(templates, data))
+        parts.append(Text("\nthe surest mistakes: what it said, what is true, and how sure it was", "bold"))
+        parts.append(self._gallery(found.pictures, data))
+        return Stack(*parts)
 
     @property
     def _has_colors(self) -> bool:

@@ -13,24 +13,20 @@ from svhn_tui.state import State
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 
-CURSOR = "▌"
 LONGEST_ANSWER = 15
 LARGE = 40
 """Columns from which the list has room for more words."""
 
 
-def question_line(
-    question: Question, progress: Progress, outcome: tuple[str, str], theme: Theme, width: int, *, is_chosen: bool
-) -> Text:
-    """Return a question's line: cursor, name, how far it is, title, and what came out at the right."""
+def question_line(question: Question, progress: Progress, outcome: tuple[str, str], theme: Theme, width: int) -> Text:
+    """Return a question's line: a cell for the cursor, name, how far it is, title, and what came out at the right."""
     colors = {"done": theme.success, "code": theme.success, "running": theme.primary, "partial": theme.warning}
     said, style = outcome
     room = max(0, width - len(said) - 9)
     title = words.clean(question.title)
     title = title if len(title) <= room else title[: max(0, room - 1)] + "…"
     return Text.assemble(
-        (CURSOR if is_chosen else " ", str(theme.primary)),
-        f"{question.id:<4}",
+        f" {question.id:<4}",
         (f"{MARKS[progress.status]} ", str(colors.get(progress.status) or dim_of(theme))),
         f"{title:<{room}} ",
         (said, style),

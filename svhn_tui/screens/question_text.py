@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from rich.console import Group as Stack
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 from textual.theme import Theme
@@ -21,17 +23,14 @@ from svhn_tui.widgets.colors import look_of
 TRENDS = ("still rising", "flat", "falling")
 
 
-def head_of(question: Question, shared: str, theme: Theme, *, is_wide: bool) -> Table:
+def head_of(question: Question, shared: str, theme: Theme, *, is_wide: bool) -> Stack:
     """Return the question's title, its points at the right, and what it asks; `shared` is what is done otherwise."""
     dim, head = dim_of(theme), Table.grid(expand=True)
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
     points = f"{'test question, ' if is_wide else 'T '}{question.points} points" if question.points else ""
     head.add_row(Text(f"{question.id}  {words.clean(question.title)}", "bold"), Text(points, dim))
-    page = Table.grid(expand=True)
-    page.add_row(head)
-    page.add_row(Text.assemble((words.clean(question.text), dim), (f" Here: {shared}." if shared else "", "")))
-    return page
+    return Stack(head, Text.assemble((words.clean(question.text), dim), (f" Here: {shared}." if shared else "", "")))
 
 
 def names_in(progress: Progress) -> tuple[str, ...]:
@@ -103,24 +102,25 @@ def answer_line(answer: Answer, theme: Theme) -> Text:
     )
 
 
-def facts_page(question: Question, facts: Sequence[Fact], state: State, theme: Theme) -> Table:
+def facts_page(question: Question, facts: Sequence[Fact], state: State, theme: Theme) -> Stack:
     """What the runs of the questions before say: a title, sentences, and a line of figures a configuration."""
-    dim, page = dim_of(theme), Table.grid(padding=(0, 2, 0, 0))
+    dim = dim_of(theme)
+    parts: list[RenderableType] = []
     statements = state.statements.get(question.id, ())
     if not statements:
-        page.add_row(Text("\nw pastes a statement, notes a verdict and ticks the facts behind it.", dim))
+        parts.append(Text("\nw pastes a statement, notes a verdict and ticks the facts behind it.", dim))
     for statement in statements:
-        page.add_row(Text(f"\n{line_of(statement)}", "bold"))
+        parts.append(Text(f"\n{line_of(statement)}", "bold"))
         if statement.facts:
-            page.add_row(Text(f"  {words.clean(', '.join(statement.facts))}", dim))
+            parts.append(Text(f"  {words.clean(', '.join(statement.facts))}", dim))
     if not facts:
-        page.add_row(Text(f"\nNone of the runs of {', '.join(question.evidence)} is done yet.", dim))
+        parts.append(Text(f"\nNone of the runs of {', '.join(question.evidence)} is done yet.", dim))
     for fact in facts:
-        page.add_row(Text(f"\n{fact.title}", "bold"))
+        parts.append(Text(f"\n{fact.title}", "bold"))
         for sentence in fact.sentences:
-            page.add_row(Text(f"  {sentence}"))
+            parts.append(Text(f"  {sentence}"))
         figures = Table.grid(padding=(0, 2, 0, 0))
         for name, figure in fact.figures:
             figures.add_row(Text(f"  {name}", no_wrap=True), Text(figure, dim))
-        page.add_row(figures)
-    return page
+        parts.append(figures)
+    return Stack(*parts)

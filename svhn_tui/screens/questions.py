@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from rich.table import Table
+from rich.console import Group as Stack
+from rich.console import RenderableType
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -40,7 +41,7 @@ from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.colors import look_of
-from svhn_tui.widgets.options import Options
+from svhn_tui.widgets.options import MarkedOptions
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW, ROOMY = 100, 160
@@ -82,7 +83,9 @@ class QuestionsPage(ChoosingPage):
         yield Static(GREETING, id="greeting", markup=False)
         with Horizontal():
             with Vertical(id="questions"):
-                listed = Options(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
+                listed = MarkedOptions(
+                    *(Option(Text(question.title), id=question.id) for question in self.book.questions)
+                )
                 listed.highlighted = self.book.questions.index(self._first)
                 yield listed
                 yield Sheet(id="summary")
@@ -98,8 +101,14 @@ class QuestionsPage(ChoosingPage):
         return self._first if place is None else self.book.questions[place]
 
     def on_option_list_option_highlighted(self) -> None:
-        """Show another question."""
-        self.redraw()
+        """Show another question, and the keys that go with it."""
+        if self.is_current and self.size:
+            self._show_chosen(self.state)
+            self.refresh_bindings()
+
+    def show_findings(self) -> None:
+        """Draw what is known now of the question that is seen."""
+        self._show_about(self.state)
 
     def action_launch(self) -> None:
         """Train what the chosen question lacks."""
@@ -182,12 +191,19 @@ class QuestionsPage(ChoosingPage):
         self.set_class(width < NARROW, "narrow")
         self.set_class(width >= ROOMY, "roomy")
         self.query_one("#greeting", Static).display = is_fresh(state)
+        self._show_list(*self._worked_out(state), state)
+        self._show_chosen(state)
+
+    def _show_chosen(self, state: State) -> None:
         progresses, answers = self._worked_out(state)
-        self._show_list(progresses, answers, state)
         progress, answer = progresses[self.chosen.id], answers[self.chosen.id]
-        self.query_one("#about", Sheet).update(self._about(progress, state))
+        self._show_about(state)
         self._show_chart(progress, state)
         self.query_one("#below", Sheet).update(self._below(progress, answer, state))
+
+    def _show_about(self, state: State) -> None:
+        progresses, _ = self._worked_out(state)
+        self.query_one("#about", Sheet).update(self._about(progresses[self.chosen.id], state))
 
     def _show_list(self, progresses: Mapping[str, Progress], answers: Mapping[str, Answer], state: State) -> None:
         listed, theme = self.query_one(OptionList), self.app.current_theme
@@ -195,7 +211,7 @@ class QuestionsPage(ChoosingPage):
         for index, question in enumerate(self.book.questions):
             progress, answer = progresses[question.id], answers[question.id]
             outcome = outcome_of(question, progress, answer, self.book, state, theme)
-            line = question_line(question, progress, outcome, theme, width, is_chosen=question is self.chosen)
+            line = question_line(question, progress, outcome, theme, width)
             if listed.get_option_at_index(index).prompt != line:
                 listed.replace_option_prompt_at_index(index, line)
         self.query_one("#summary", Sheet).update(summary_of(progresses, state, theme, width))
@@ -208,24 +224,21 @@ class QuestionsPage(ChoosingPage):
             self._known = (state, progresses, answers)
         return self._known[1:]
 
-    def _about(self, progress: Progress, state: State) -> Table:
-        question, theme = self.chosen, self.app.current_theme
-        dim, page = dim_of(theme), Table.grid(expand=True)
-        page.add_row(head_of(question, shared_settings(progress), theme, is_wide=self.size.width >= NARROW))
+    def _about(self, progress: Progress, state: State) -> Stack:
+        question, theme, is_wide = self.chosen, self.app.current_theme, self.size.width >= NARROW
+        parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
             code = code_for(self.book.configurations(question)[0], state.data.input_shape)
-            page.add_row(Text(f"\n{code}", overflow="fold"))
+            parts.append(Text(f"\n{code}", overflow="fold"))
         if progress.rows:
-            page.add_row("")
-            page.add_row(rows_of(progress, theme, is_wide=self.size.width >= NARROW))
+            parts += ["", rows_of(progress, theme, is_wide=is_wide)]
             verdicts = self._verdicts(progress)
-            page.add_row(Text("\n".join(["", *verdicts]), "bold") if verdicts else "")
+            parts.append(Text("\n".join(["", *verdicts]), "bold") if verdicts else "")
         is_short = self.size.height < TALL
-        for sentence in beneath_rows(progress, state, is_short=is_short):
-            page.add_row(Text(sentence, dim))
+        parts.extend(Text(said, dim_of(theme)) for said in beneath_rows(progress, state, is_short=is_short))
         if question.evidence:
-            page.add_row(facts_page(question, facts_of(question, self.book, state), state, theme))
-        return page
+            parts.append(facts_page(question, facts_of(question, self.book, state), state, theme))
+        return Stack(*parts)
 
     def _verdicts(self, progress: Progress) -> list[str]:
         """What the runs can tell apart; short windows have room for the first of it."""

@@ -14,13 +14,14 @@ from svhn_tui.waiting import seeds_text
 from svhn_tui.widgets.grid import Head
 
 WIDEST = 40
-MEASURED = 200
-"""Lines that the widths of columns are taken from."""
+MEASURED = 100
+"""Lines that the widths of columns are taken from: so many at the beginning, and so many from all over."""
 
 
 def heads_of(lines: Sequence[Line], columns: Sequence[str], order: Order) -> list[Head]:
-    """Return the columns with the widths that their first lines need; an arrow shows the order."""
-    texts = [cells_of(line, columns) for line in lines[:MEASURED]]
+    """Return the columns with the widths that their lines need; an arrow shows the order."""
+    step = max(1, len(lines) // MEASURED)
+    texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
     heads = []
     for place, name in enumerate(columns):
         column = COLUMNS[name]

@@ -29,8 +29,8 @@ class Chart(Widget):
 
     ALLOW_MAXIMIZE = True
     DEFAULT_CSS = "Chart { width: 1fr; height: 1fr; min-height: 4; }"
-    virtual_size = Reactive(Size(0, 0))
-    """A change of it comes from an arrangement of the page, and is no reason for another one."""
+    virtual_size = Reactive(Size(0, 0), repaint=False)
+    """It follows from an arrangement of the page, which draws what it moved: no reason to do either again."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -21,8 +21,8 @@ class Sheet(Static):
     whole page arranged anew each time. This lays it out once, and has the page arranged when its height changes.
     """
 
-    virtual_size = Reactive(Size(0, 0))
-    """A change of it comes from an arrangement of the page, and is no reason for another one."""
+    virtual_size = Reactive(Size(0, 0), repaint=False)
+    """It follows from an arrangement of the page, which draws what it moved: no reason to do either again."""
 
     def __init__(self, content: RenderableType = "", *, id: str | None = None) -> None:
         super().__init__(id=id)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text
 from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -16,7 +17,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from engine import protocol as p
-from svhn_tui import clipboard, presets, settings
+from svhn_tui import clipboard, defect, presets, settings
 from svhn_tui.connection import Connection
 from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import export_beside
@@ -253,6 +254,11 @@ class SvhnApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Fill the command palette."""
         return commands_of(self, screen)
+
+    def _fatal_error(self) -> None:
+        """Say in a sentence that a defect ended the screen, in place of Textual's traceback."""
+        if self._exception is not None and not self._exit_renderables:
+            self.panic(Text(defect.told(self._exception)))
 
     def action_leave(self) -> None:
         """Close the screen; what trains goes on."""

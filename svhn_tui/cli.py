@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, NoReturn
 
 import typer
@@ -326,8 +327,17 @@ def is_text(name: str) -> bool:
     return True
 
 
+def tell_of_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say what ended the program unforeseen; its exit code is 1."""
+    from svhn_tui import defect
+    from svhn_tui.printing import complain
+
+    complain(defect.told(error))
+
+
 def main() -> None:
     """Entry point of the installed command."""
+    sys.excepthook = tell_of_defect
     os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
     names = (*sys.argv[1:], str(Path.cwd()), os.environ.get("SVHN_TUI_WORKSPACE", ""))
     if unreadable := next((name for name in names if not is_text(name)), None):
@@ -336,6 +346,6 @@ def main() -> None:
         complain(f"{unreadable} is not UTF-8 text; rename it, or reach it by another name.")
         raise SystemExit(WRONG_USE)
     try:
-        app()
+        typer.main.get_command(app)()  # `app()` would print tracebacks of its own
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

@@ -1,12 +1,14 @@
 """What leaves the program for terminals of every kind, and what stands there when their size changes at any moment."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests import busy_host
+from tests import busy_host, terminal
 from tests.terminal import Terminal
 
 SGR = re.compile(rb"\x1b\[([\d;]*)m")
@@ -99,3 +101,36 @@ def test_a_terminal_that_cannot_show_it_is_told_what_to_use_instead(events: Path
         assert terminal.ended() == 2
         assert "svhn-tui run Q2" in terminal.text.replace("\n", " ")
         assert not SGR.findall(bytes(terminal.sent))
+
+
+BROKEN = "from {0} import {1}; {1}.{2} = lambda *given, **named: 1 / 0; from svhn_tui.cli import main; main()"
+
+
+def test_a_defect_is_a_sentence_and_gives_the_terminal_back(
+    events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    broken = BROKEN.format("svhn_tui.screens.runs", "RunsPage", "show")
+    monkeypatch.setattr(terminal, "PROGRAM", [sys.executable, "-c", broken])
+    with opened(events, XDG_CONFIG_HOME=str(tmp_path)) as shown:
+        shown.until(lambda text: "training" in text)
+        shown.press("3")
+        assert shown.ended() == 1
+        said = shown.text
+        assert "\x1b[?1049l" in shown.sent.decode(errors="replace")
+    log = tmp_path / "svhn-tui" / "defects.log"
+    assert "ZeroDivisionError" in said and "defects.log" in said.replace("\n", "")
+    assert "Traceback" not in said and "Traceback" in log.read_text()
+
+
+def test_a_defect_of_a_command_is_a_sentence(tmp_path: Path):
+    broken = BROKEN.format("svhn_tui", "listing", "print_status")
+    home = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
+    for environment in (home, {**home, "XDG_CONFIG_HOME": "/proc"}):
+        done = subprocess.run(
+            [sys.executable, "-c", broken, "status", "--workspace", str(tmp_path)], env=environment,
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.startswith("svhn-tui: A defect of svhn-tui ended it: ZeroDivisionError")
+        assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    assert "Traceback" in (tmp_path / "svhn-tui" / "defects.log").read_text()

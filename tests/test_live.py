@@ -127,6 +127,24 @@ async def test_traces_seconds_and_the_gap_are_a_key_away():
         assert "train − test accuracy" in app.text
 
 
+async def test_two_charts_follow_in_turn_and_a_key_draws_both():
+    app, state = staged(training()), training()
+    epoch = p.EpochEnded(
+        group="g0", runs=tuple(state.running), epoch=72, loss=(0.5,) * 10, accuracy=(0.8,) * 10,
+        test_loss=(0.6,) * 10, test_accuracy=(0.7,) * 10, seconds=0.3, images_per_second=1e6,
+    )  # fmt: skip
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        app.screen.state = fold((epoch,), state)
+        await pilot.pause()
+        assert (app.text.count("epoch 71   train"), app.text.count("epoch 72   train")) == (1, 1)
+        while app.text.count("epoch 72   train") < 2:  # nothing else happens, and yet both stand there in the end
+            await pilot.pause(0.05)
+        app.screen.state = fold((msgspec.structs.replace(epoch, epoch=73),), app.screen.state)
+        await pilot.press("m")
+        assert (app.text.count("epoch 73   gap"), app.text.count("epoch 73   train")) == (1, 1)
+
+
 async def test_any_size_and_any_key_leaves_it_standing():
     app = staged(training())
     async with app.run_test(size=(80, 24)) as pilot:

@@ -37,6 +37,8 @@ TITLES = {"test_accuracy": "accuracy", "loss": "loss", "gap": METRICS["gap"]}
 REORDER = Binding.Group("reorder")
 MEMBERS = 6
 """Workers elsewhere that have a line of their own where there is room."""
+FOLLOWS_SECONDS = 1.0
+"""Within which the second of two charts shows what the first one does."""
 TRACES = 16
 """Single traces that are drawn at once; more could not be told apart."""
 
@@ -70,6 +72,10 @@ class LivePage(ChartPage):
         self._devices = DeviceHistory()
         self._entries: tuple[Entry, ...] = ()
         self._possible: tuple[bool, ...] = ()
+        self._charted = State()
+        """That curves were drawn of."""
+        self._turn = 0
+        """Which of the two charts followed it."""
 
     def body(self) -> ComposeResult:
         """Groups, curves, devices, queue."""
@@ -204,7 +210,8 @@ class LivePage(ChartPage):
         second.display = self.size.width >= WIDE
         epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
         several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self._shows_traces else ""
-        for chart, metric in ((first, self.metric), (second, self.other_metric)):
+        charts = ((first, self.metric), (second, self.other_metric))
+        for chart, metric in (charts[self._turn],) if self._only_grew(second) else charts:
             chart.show(
                 TITLES[metric],
                 self._series(lanes, metric),
@@ -212,6 +219,21 @@ class LivePage(ChartPage):
                 note=several,
                 x_label="seconds" if self.by_seconds else "epoch",
             )
+
+    def _only_grew(self, second: Chart) -> bool:
+        """Say whether the same runs went on since curves were drawn: two charts then follow in turn."""
+        before, now = self._charted, self.state
+        self._charted = now
+        if not second.display or now is before or groups_of(now).keys() != groups_of(before).keys():
+            return False
+        self._turn = 1 - self._turn
+        self.set_timer(FOLLOWS_SECONDS, self._follow)
+        return True
+
+    def _follow(self) -> None:
+        """Draw the chart whose turn it was not, if nothing has happened since."""
+        if self.is_current and self.state is self._charted:
+            self._show_charts(self._lanes(self.state))
 
     def _series(self, lanes: Mapping[str, Live], metric: str) -> list[Series]:
         theme, seconds = self.app.current_theme, self.by_seconds

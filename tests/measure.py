@@ -22,6 +22,8 @@ import msgspec
 import psutil
 
 from svhn_tui import words
+from svhn_tui.canvas import Palette
+from svhn_tui.plot import Series, render
 from tests import busy_host
 from tests.terminal import PATIENCE, Terminal
 
@@ -33,7 +35,7 @@ LISTED = re.compile(r"([\d,]+) of [\d,]+ runs")
 OPENED = {"Live": r"epoch \d+ of", "Runs": LISTED.pattern}
 """What stands on a page once it is open."""
 PAGES = {"Questions": "1", "Live": "2", "Runs": "3"}
-STARTS, FILTERS = 3, 8
+STARTS, FILTERS, CHARTS = 3, 8, 20
 NOTABLE = 0.05
 """Share of the runs that a letter takes away or brings back at least; those that finish meanwhile are fewer."""
 
@@ -146,6 +148,21 @@ def _listing(bound: float, sign: int) -> Met:
     return lambda text: sign * _listed(text) > sign * bound
 
 
+def chart_time() -> float:
+    """Return the seconds in which ten lines of a hundred points and their bands are drawn at 120x36."""
+    palette = Palette("#101418", "#8a95a5", "#3a4250")
+    curves = [tuple((epoch + 5 * place) / 100 for epoch in range(100)) for place in range(12)]
+    series = [
+        Series(str(place), curves[place], "#7cc7ff", curves[place - 1], curves[place + 1]) for place in range(1, 11)
+    ]
+    took = []
+    for _ in range(CHARTS):
+        began = time.perf_counter()
+        render(series, 120, 36, palette)
+        took.append(time.perf_counter() - began)
+    return median(took)
+
+
 def rows_of(folder: Path, wish: argparse.Namespace, size: tuple[int, int]) -> Iterator[tuple[str, str, str]]:
     """Measure at one size: what, its figure, and its target."""
     few, many = folder / "few.jsonl", folder / "many.jsonl"
@@ -181,6 +198,7 @@ def main() -> None:
     sys.setswitchinterval(1e-4)  # the thread that notes when bytes come does not wait for the one that reads them
     print(f"{wish.runs:,} runs, {wish.rate:g} events a second; Python {platform.python_version()}, "
           f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start")  # fmt: skip
+    print(f"{'a chart of ten lines, 120x36':<32}{1000 * chart_time():.0f} ms")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         events = int(wish.rate * (60 + len(PAGES) * (wish.seconds + wish.keys)))

@@ -1,7 +1,6 @@
 """The chart widget: keys and mouse change what is seen, and nothing it is given brings it down."""
 
 import math
-import time
 
 import pytest
 from textual.app import App, ComposeResult
@@ -92,17 +91,6 @@ async def test_no_series_and_no_size_brings_it_down(values: tuple[float | None, 
                 chart.pan(0.25)
                 await pilot.pause()
             assert len(app.rows) == size[1]
-
-
-def test_ten_lines_of_a_hundred_points_are_drawn_in_time():
-    band = tuple(value / 100 for value in range(100))
-    series = [Series(str(index), band, BLUE, band, band) for index in range(10)]
-    took = []
-    for _ in range(5):
-        began = time.process_time()
-        render(series, 120, 36, PALETTE)
-        took.append(time.process_time() - began)
-    assert min(took) < 0.045
 
 
 def test_a_mark_stands_at_the_end_and_the_name_behind_it():

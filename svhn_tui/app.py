@@ -23,6 +23,7 @@ from svhn_tui.driver import ThriftyDriver
 from svhn_tui.exporting import export_beside
 from svhn_tui.fold import fold
 from svhn_tui.hangup import leave_with_terminal
+from svhn_tui.keyboard import Keyboard, Typed
 from svhn_tui.notices import Notice, notice_of
 from svhn_tui.palette import Palette, commands_of
 from svhn_tui.printing import complain
@@ -30,6 +31,7 @@ from svhn_tui.remote import Remote
 from svhn_tui.screens.dialogs import Trash, WhereToTrain
 from svhn_tui.screens.page import PAGES, Page
 from svhn_tui.screens.pages import Pages
+from svhn_tui.screens.questions import QuestionsPage
 from svhn_tui.state import State
 from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.widgets.outlet import Outlet
@@ -71,12 +73,20 @@ class SvhnApp(App[None]):
         self._pages = Pages(self, book)
         self._told: deque[tuple[float, SeverityLevel, str]] = deque(maxlen=NOTICES_KEPT)
         self._outlet = Outlet()
-        self._is_asking = False
-        """For a sweep of one's own, after which the pages are made anew."""
+        self._keyboard = Keyboard(self, super().on_event)
+        self._put_off: dict[str, QuestionsPage.PutOff] = {}
+        """By question: what is trained as soon as the data is open."""
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Draw nothing that did not pass the outlet."""
         return [self._outlet, *super().get_line_filters()]
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys one at a time."""
+        if isinstance(event, Typed) and not event.is_forwarded:
+            await self._keyboard.take(event)
+        else:
+            await super().on_event(event)
 
     def on_mount(self) -> None:
         """Show the questions; the engine is reached for once they stand."""
@@ -96,6 +106,8 @@ class SvhnApp(App[None]):
                 self._tell(notice)
             if isinstance(event, p.TrashRead):
                 self._show_trash(event.results)
+        if self._state.data is not None:
+            self._train_what_was_put_off()
         if self._state.caught_up and not before.caught_up:
             gc.freeze()  # thousands of runs that stay: looking through them for garbage would hold up a key
         if self._drawn.caught_up != self._state.caught_up or self._drawn.data != self._state.data:
@@ -121,6 +133,18 @@ class SvhnApp(App[None]):
         if not await self._connection.send(command):
             told = "There is no connection; it is tried again now. Press the key once more then."
             self.notify(told, severity="error")
+
+    def on_questions_page_put_off(self, message: QuestionsPage.PutOff) -> None:
+        """Keep a wish until there is data to train on."""
+        self._put_off[message.question.id] = message
+        if self._state.data is not None:  # it was opened meanwhile
+            self._train_what_was_put_off()
+
+    def _train_what_was_put_off(self) -> None:
+        wishes, self._put_off = self._put_off, {}
+        for wish in wishes.values():
+            wish.page.state = self._state
+            wish.page.train(wish.question, wish.overrides)
 
     def on_page_copied(self, message: Page.Copied) -> None:
         """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
@@ -167,19 +191,12 @@ class SvhnApp(App[None]):
         exports = Path(self._state.workspace) / "exports"
         self._tell(await export_beside(exports, self._workspace, self._remote))
 
-    def action_sweep(self) -> None:
-        """Ask for a sweep of one's own, once however often a burst of keys does."""
-        if not self._is_asking:
-            self._is_asking = True
-            self._sweep()
-
     @work
-    async def _sweep(self) -> None:
-        """Keep a sweep of one's own as a preset of the workspace, and train it."""
+    async def action_sweep(self) -> None:
+        """Ask for a sweep of one's own, keep it as a preset of the workspace, and train it."""
         from svhn_tui.screens.sweep import SweepForm
 
         question = await self.push_screen_wait(SweepForm(self._desk, self._state))
-        self._is_asking = False
         if question is None:
             return
         self._book = presets.load(presets.find(self._desk))

@@ -84,6 +84,8 @@ async def press(app: Watched, pilot: Pilot[None], *keys: str) -> None:
     for key in keys:
         app.post_message(events.Key(key, key if len(key) == 1 else None))
     await pilot.pause()
+    while app._keyboard.is_busy:
+        await pilot.pause()
 
 
 async def until(met: Callable[[], bool], pilot: Pilot[None]) -> None:

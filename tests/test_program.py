@@ -114,6 +114,18 @@ def test_enter_on_q2_trains_with_curves_and_q3_is_answered(tmp_path: Path, colum
         assert terminal.ended() == 0
 
 
+def test_who_is_in_a_hurry_presses_enter_before_the_data_is_open(tmp_path: Path):
+    with Terminal(tmp_path, 80, 24) as terminal:
+        terminal.until(lambda text: "Q11" in text)
+        terminal.press("\x1b[B\r6")
+        terminal.until(lambda text: "Drawn digits" in text)
+        terminal.press("1")
+        terminal.until(lambda text: "file 387 kB" in text)
+        terminal.press("!")
+        told = terminal.until(lambda text: "Q2 trains as soon as the data is open." in text)
+        assert "1 run to train" in told
+
+
 def test_killing_the_screen_leaves_the_training_and_the_next_one_shows_it(demo_folder: Path, tmp_path: Path):
     from tests.test_engine import sweep_of
 

@@ -103,6 +103,17 @@ def test_a_terminal_that_cannot_show_it_is_told_what_to_use_instead(events: Path
         assert not SGR.findall(bytes(terminal.sent))
 
 
+def test_what_comes_in_one_burst_is_obeyed_in_its_order(events: Path):
+    with opened(events, 120, 40) as shown:
+        shown.until(lambda text: "training" in text)
+        shown.press("\x1b[B" * 6 + "R5\t3\r" + "\x1b[A" * 5 + "\r" + "3/activation=relu\rc")
+        shown.until(lambda text: "d by class" in text)
+        shown.press("!")
+        told = shown.until(lambda text: "esc goes back" in text)
+        assert "6 runs to train" in told, "Q7 with 5 epochs and 3 seeds"
+        assert "1 run to train" in told, "Q2"
+
+
 BROKEN = "from {0} import {1}; {1}.{2} = lambda *given, **named: 1 / 0; from svhn_tui.cli import main; main()"
 
 

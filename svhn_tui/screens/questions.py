@@ -10,6 +10,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -72,6 +73,13 @@ class QuestionsPage(ChoosingPage):
         Binding("pageup", "turn(-1)", "further up", show=False, priority=True),
         *CHART_KEYS,
     ]
+
+    class PutOff(Message):
+        """A question is to be trained as soon as the data is open."""
+
+        def __init__(self, page: "QuestionsPage", question: Question, overrides: Overrides) -> None:
+            super().__init__()
+            self.page, self.question, self.overrides = page, question, overrides
 
     def __init__(self, book: Presets, chosen: str = "") -> None:
         super().__init__(book)
@@ -171,14 +179,19 @@ class QuestionsPage(ChoosingPage):
     def _launch(self, overrides: Overrides | None) -> None:
         if overrides is None:
             return
-        if self.state.data is None:
-            self.notify("The data is still being opened.", severity="warning")
+        if self.state.data is None and self.book.sweep(self.chosen, "") is not None:
+            self.post_message(self.PutOff(self, self.chosen, overrides))
+            self.notify(f"{self.chosen.id} trains as soon as the data is open.")
             return
-        sweep = sweep_for(self.chosen, self.book, self.state, overrides)
+        self.train(self.chosen, overrides)
+
+    def train(self, question: Question, overrides: Overrides) -> None:
+        """Train what a question lacks, and say so."""
+        sweep = sweep_for(question, self.book, self.state, overrides)
         if sweep is None:
             self.notify("This question needs no training.")
             return
-        missing = progress_of(self.chosen, self.book, self.state, overrides).missing
+        missing = progress_of(question, self.book, self.state, overrides).missing
         if not missing:
             self.notify("All of its runs are done.")
             return

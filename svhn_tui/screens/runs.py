@@ -38,9 +38,7 @@ class RunsPage(NotingPage):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "whole", "clear", tooltip="clear filter and selection"),
         Binding("enter", "open", "open", tooltip="look at the run; show or hide a configuration's runs"),
-        Binding(
-            "slash", "filter", "filter", tooltip="filter: activation=relu test_accuracy>0.5 tag:final", priority=True
-        ),  # before the list gets what is typed right after it
+        Binding("slash", "filter", "filter", tooltip="filter: activation=relu test_accuracy>0.5 tag:final"),
         Binding("space", "select", "select", tooltip="select the run or the configuration"),
         Binding("c", "compare", "compare", tooltip="compare what is selected"),
         Binding("g", "group", "group", tooltip="a line a configuration, or a line a run"),

@@ -37,7 +37,7 @@ class FilterLine(Input):
         return without_last(self.value) if hints else self.value
 
     def open(self) -> None:
-        """Show it, and type into it: at once, for what is typed next may be here already."""
+        """Show it, and type into it."""
         self.add_class("shown")
         self.display = self.can_focus = True
         self.screen.set_focus(self)

@@ -1,0 +1,64 @@
+"""What is typed, one key at a time: over a slow line many come at once, and none may overtake another."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+Typed = events.Key | events.Paste
+PASSES = 3
+"""Through all queues from the focused widget up to the app: behind the key, what it did, and what that did."""
+LONGEST = 1.0
+"""Seconds that a key waits for the one before at most, should that one's end never be told."""
+
+
+class Keyboard:
+    """Holds keys back until all that the key before them did is done.
+
+    Textual obeys some keys at once and sends others through the focused widget first, and a dialog is opened a moment
+    after its key. So `down` `enter` would act on the line above, and the `5` of `R` `5` would open another page.
+    """
+
+    def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[None]]) -> None:
+        self._app, self._deliver = app, deliver
+        self._waiting: deque[Typed] = deque()
+        self._number = 0
+        """Of the key that was delivered last."""
+        self.is_busy = False
+        """Whether what a key did is still going on."""
+
+    async def take(self, typed: Typed) -> None:
+        """Deliver it, now or when those before it are done with."""
+        self._waiting.append(typed)
+        if not self.is_busy:
+            await self._next()
+
+    async def _next(self) -> None:
+        self.is_busy = bool(self._waiting)
+        if not self._waiting:
+            return
+        app, self._number = self._app, self._number + 1
+        screen = app.screen
+        receiver = app.focused or screen
+        await self._deliver(self._waiting.popleft())
+        app.set_timer(LONGEST, lambda number=self._number: self._settled(number))
+        self._pass([*receiver.ancestors_with_self] * PASSES, screen, self._number)
+
+    def _pass(self, way: list[DOMNode], screen: Screen[Any], number: int) -> None:
+        """Go the way of the key, behind it, from one queue of messages to the next."""
+        while way:
+            node, *way = way
+            if node.call_later(self._pass, way, screen, number):
+                return
+        now = self._app.screen
+        if now is screen or not now.call_after_refresh(self._app.call_later, self._settled, number):
+            self._app.call_later(self._settled, number)
+
+    async def _settled(self, number: int) -> None:
+        """Deliver the next one."""
+        if self.is_busy and number == self._number:
+            await self._next()

@@ -15,6 +15,9 @@ from svhn_tui.remote import Remote
 ENGINE_VARIABLE = "SVHN_TUI_ENGINE"
 """A command line that replaces `python -m engine`, so that tests can speak for the engine."""
 CHUNK = 1 << 18
+PACE_SECONDS, LITTLE = 0.05, 1 << 14
+"""Where no more bytes than `LITTLE` came, what comes within this time is read together: a turn of the event loop costs
+more than an event."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
@@ -43,6 +46,7 @@ class Link:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                limit=1,  # nothing is read ahead: it waits in the pipe until it is asked for
                 start_new_session=True,  # Ctrl-C is for us alone
             )
         except OSError as error:
@@ -89,6 +93,8 @@ class Link:
             has_ended = has_ended or any(isinstance(event, p.HostEnded) for event in batch)
             if batch:
                 yield batch
+            if len(content) <= LITTLE:
+                await asyncio.sleep(PACE_SECONDS)
         if not has_ended:
             raise LinkLost(await self._last_words())
 

@@ -1,6 +1,7 @@
 """Page 2: what trains now, its curves, and what comes next."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -227,13 +228,13 @@ class LivePage(ChartPage):
         if not second.display or now is before or groups_of(now).keys() != groups_of(before).keys():
             return False
         self._turn = 1 - self._turn
-        self.set_timer(FOLLOWS_SECONDS, self._follow)
+        self.set_timer(FOLLOWS_SECONDS, partial(self._follow, now))
         return True
 
-    def _follow(self) -> None:
+    def _follow(self, state: State) -> None:
         """Draw the chart whose turn it was not, if nothing has happened since."""
-        if self.is_current and self.state is self._charted:
-            self._show_charts(self._lanes(self.state))
+        if self.is_current and self.state is state:
+            self._show_charts(self._lanes(state))
 
     def _series(self, lanes: Mapping[str, Live], metric: str) -> list[Series]:
         theme, seconds = self.app.current_theme, self.by_seconds

@@ -98,10 +98,15 @@ def file_run(source: Question, book: Presets, state: State) -> RunResult | None:
     if state.data is None or (sweep := book.sweep(source, state.data.fingerprint)) is None:
         return None
     results = _part_of_file(source, sweep, state)[0].results
-    about = next((other for other in book.questions if other.answer and other.answer.of == source.id), None)
-    if not results and about is not None:
-        results = tuple(run for part in answer_of(about, book, state).parts for run in part.results)
+    if not results and (about := answer_about(source, book, state)) is not None:
+        results = tuple(run for part in about.parts for run in part.results)
     return results[0] if results else None
+
+
+def answer_about(source: Question, book: Presets, state: State) -> Answer | None:
+    """Return the answer to the question that asks about this one's file, where there is such a question."""
+    about = next((other for other in book.questions if other.answer and other.answer.of == source.id), None)
+    return answer_of(about, book, state) if about is not None else None
 
 
 def _parts(sweep: Sweep, state: State) -> tuple[Part, ...]:

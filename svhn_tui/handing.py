@@ -3,7 +3,7 @@
 import msgspec
 
 from svhn_tui import words
-from svhn_tui.answers import Answer, Trust, answer_of, file_run
+from svhn_tui.answers import Answer, Trust, answer_about, answer_of, file_run
 from svhn_tui.presets import Presets, Question
 from svhn_tui.snippet import code_for
 from svhn_tui.state import State
@@ -58,6 +58,9 @@ def _file(question: Question, answer: Answer, book: Presets, state: State) -> Ha
     told += f", at most {limit:g} MiB may be uploaded" if limit else ""
     told += f". x exports it as {name}, verified."
     trust: Trust = "demo" if run.demo_data else "ready"
+    about = answer_about(question, book, state)
+    if about is not None and about.state in ("not-as-asked", "stale"):  # what is wrong with the file is wrong with both
+        trust, told = about.state, f"{about.reason} {told}"
     return HandedIn(answer, f"file {words.size(run.model_bytes)}", trust, told, path)
 
 

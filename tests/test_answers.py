@@ -13,6 +13,7 @@ from svhn_tui import presets, statistics, words
 from svhn_tui.answers import Answer, answer_of
 from svhn_tui.firmness import firm_decimals, written
 from svhn_tui.fold import fold
+from svhn_tui.handing import handed_in
 from svhn_tui.progress import Overrides, progress_of, sweep_for
 from svhn_tui.runfilter import FilterError, parse
 from svhn_tui.snippet import code_for
@@ -166,6 +167,16 @@ def test_runs_with_other_settings_answer_until_there_are_runs_as_asked():
     assert "epochs 5 instead of 100" in found.reason
     as_asked = answer("Q3", state_of(finished(short, 0.2), finished(runs("Q2")[0], 0.3)))
     assert (as_asked.text, as_asked.state) == ("30730, 0.3000", "ready")
+
+
+def test_a_file_is_trusted_no_more_than_the_answer_about_it():
+    def state_of_file(state: State) -> str:
+        return handed_in(BOOK.question("Q2"), BOOK, state).state
+
+    short, whole = finished(runs("Q2", Overrides(epochs=5))[0], 0.2), finished(runs("Q2")[0], 0.3)
+    assert state_of_file(state_of(short)) == "not-as-asked"
+    assert state_of_file(state_of(short, whole)) == "ready"
+    assert state_of_file(state_of(whole, files={whole.run_id: "bb"})) == "stale"
 
 
 def test_among_other_settings_the_set_that_covers_the_question_wins():

@@ -8,6 +8,7 @@ from svhn_tui.state import State
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.sheet import Sheet
 
+GAP = 2
 WIDE = 100
 """Columns from which all pages are named; below, only the one that is open."""
 
@@ -35,9 +36,11 @@ class TopBar(Sheet):
                 left.append(f" {key} {name} " if width >= WIDE else f" {key} ", dim)
             places[range(begin, left.cell_len)] = name
         self._places = places
-        right = self._right(state)
-        room = width - left.cell_len - 1
-        right.truncate(max(0, room))
+        room = max(0, width - left.cell_len - 1)
+        parts = self._right(state)
+        while parts and sum(part.cell_len + GAP for part in parts) - GAP > room:
+            del parts[-1]  # all of it or nothing
+        right = Text(" " * GAP).join(parts)
         gap = " " * max(1, width - left.cell_len - right.cell_len)
         self.update(Text.assemble(left, gap, right, no_wrap=True, overflow="crop"), layout=False)
 
@@ -47,27 +50,24 @@ class TopBar(Sheet):
             if event.x - 1 in place:
                 await self.app.run_action(f"open_page('{name}')")
 
-    def _right(self, state: State) -> Text:
+    def _right(self, state: State) -> list[Text]:
+        """What there is to say, the most important first."""
         theme = self.app.current_theme
         parts: list[tuple[str, str]] = []
-        if state.data is not None and state.data.is_demo:
-            parts.append(("demo data", f"bold {theme.warning}"))
         if not state.connected:
             parts.append(("connecting…" if not state.workspace else "connection lost", f"bold {theme.error}"))
-        elif state.running:
+        if state.data is not None and state.data.is_demo:
+            parts.append(("demo data", f"bold {theme.warning}"))
+        if state.connected and state.running:
             training = words.plural(len(state.running), "run")
             parts.append((f"training {training}", str(theme.success)))
             left = state.seconds_waiting + max((live.seconds_left or 0 for live in state.running.values()), default=0)
             parts.append((f"{words.duration(left)} left", str(theme.success)))
-        else:
+        elif state.connected:
             parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
         for sample in state.devices[:1]:
             used = f"{sample.name} {100 * (sample.utilisation or 0):.0f}%"
             heat = f" {sample.temperature:.0f}°" if sample.temperature is not None else ""
             more = f" {words.size(sample.memory_used)}{heat}" if self.size.width >= WIDE else ""
             parts.append((used + more, dim_of(theme)))
-        text = Text()
-        for index, (said, style) in enumerate(parts):
-            text.append("  " if index else "")
-            text.append(said, style)
-        return text
+        return [Text(said, style) for said, style in parts]

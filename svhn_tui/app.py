@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from engine import protocol as p
 from svhn_tui import clipboard, defect, presets, settings
@@ -27,6 +28,7 @@ from svhn_tui.keyboard import Keyboard, Typed
 from svhn_tui.notices import Notice, notice_of
 from svhn_tui.palette import Palette, commands_of
 from svhn_tui.printing import complain
+from svhn_tui.progress import Overrides
 from svhn_tui.remote import Remote
 from svhn_tui.screens.dialogs import Trash, WhereToTrain
 from svhn_tui.screens.page import PAGES, Page
@@ -106,7 +108,7 @@ class SvhnApp(App[None]):
                 self._tell(notice)
             if isinstance(event, p.TrashRead):
                 self._show_trash(event.results)
-        if self._state.data is not None:
+        if self._state.data_is_open:
             self._train_what_was_put_off()
         if self._state.caught_up and not before.caught_up:
             gc.freeze()  # thousands of runs that stay: looking through them for garbage would hold up a key
@@ -137,14 +139,16 @@ class SvhnApp(App[None]):
     def on_questions_page_put_off(self, message: QuestionsPage.PutOff) -> None:
         """Keep a wish until there is data to train on."""
         self._put_off[message.question.id] = message
-        if self._state.data is not None:  # it was opened meanwhile
+        if self._state.data_is_open:  # it was opened meanwhile
             self._train_what_was_put_off()
 
     def _train_what_was_put_off(self) -> None:
         wishes, self._put_off = self._put_off, {}
-        for wish in wishes.values():
-            wish.page.state = self._state
-            wish.page.train(wish.question, wish.overrides)
+        page = self._pages.named("Questions")
+        if wishes and isinstance(page, QuestionsPage):
+            page.state = self._state
+            for wish in wishes.values():
+                page.train(wish.question, wish.overrides)
 
     def on_page_copied(self, message: Page.Copied) -> None:
         """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
@@ -201,10 +205,8 @@ class SvhnApp(App[None]):
             return
         self._book = presets.load(presets.find(self._desk))
         page = await self._pages.renew(self._book, self._state, question.id)
-        if self._state.data is not None and (sweep := self._book.sweep(question, self._state.data.fingerprint)):
-            page.want(p.Submit(sweep=sweep))
-            told = f"{question.id} is kept in {self._desk / 'experiments.json'} and trains now."
-            self.notify(clean(told), markup=False)
+        self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
+        page.train(question, Overrides())
 
     def action_repaint(self) -> None:
         """Draw everything anew, as after a change of size: others may have written to the terminal."""
@@ -274,8 +276,11 @@ class SvhnApp(App[None]):
 
     def _fatal_error(self) -> None:
         """Say in a sentence that a defect ended the screen, in place of Textual's traceback."""
-        if self._exception is not None and not self._exit_renderables:
-            self.panic(Text(defect.told(self._exception)))
+        error: BaseException | None = self._exception
+        if isinstance(error, WorkerFailed):
+            error = error.error
+        if error is not None and not self._exit_renderables:
+            self.panic(Text(defect.told(error)))
 
     def action_leave(self) -> None:
         """Close the screen; what trains goes on."""

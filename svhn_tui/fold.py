@@ -42,7 +42,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.CaughtUp():
             return change(state, caught_up=True)
         case p.DataOpened():
-            return change(state, data=event.data, inspected=less(state.inspected, ""))
+            return change(state, data=event.data, data_is_open=True, inspected=less(state.inspected, ""))
         case p.SweepSubmitted():
             kept = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
             return change(state, sweeps={**kept, event.sweep.sweep_id: event.sweep})

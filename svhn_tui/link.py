@@ -18,6 +18,8 @@ CHUNK = 1 << 18
 PACE_SECONDS, LITTLE = 0.05, 1 << 14
 """Where no more bytes than `LITTLE` came, what comes within this time is read together: a turn of the event loop costs
 more than an event."""
+LAST_WORDS_SECONDS = 2.0
+"""An ssh that others share keeps stderr open."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
@@ -46,7 +48,6 @@ class Link:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                limit=1,  # nothing is read ahead: it waits in the pipe until it is asked for
                 start_new_session=True,  # Ctrl-C is for us alone
             )
         except OSError as error:
@@ -121,7 +122,12 @@ class Link:
 
     async def _last_words(self) -> str:
         assert self._process is not None and self._process.stderr is not None
-        said = (await self._process.stderr.read(1 << 16)).decode(errors="replace").strip()
+        pieces = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                while piece := await self._process.stderr.read(CHUNK):
+                    pieces.append(piece)
+        said = b"".join(pieces).decode(errors="replace").strip()
         if self._remote is not None:
             return self._remote.explained(said)
         return said.splitlines()[-1] if said else "The background process ended without a word."

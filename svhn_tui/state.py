@@ -63,6 +63,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool = False
     caught_up: bool = False
     data: p.DataSet | None = None
+    data_is_open: bool = False
+    """It is what this screen asked for, and not just what was in use here before."""
     results: Results = msgspec.field(default_factory=Results)
     notes: Mapping[str, p.Note] = {}
     live: Mapping[str, Live] = {}

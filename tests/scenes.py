@@ -88,7 +88,8 @@ def result(spec: RunSpec, accuracy: float, *, slope: float | None = 0.001) -> p.
 
 
 def attached(data: p.DataSet | None = DATA) -> tuple[p.AnyEvent, ...]:
-    return (p.Attached(workspace="w", host_pid=1, versions={}, data=data), p.CaughtUp())
+    opened = (p.DataOpened(data=data),) if data is not None else ()
+    return (p.Attached(workspace="w", host_pid=1, versions={}, data=data), p.CaughtUp(), *opened)
 
 
 def group_of(name: str, specs: tuple[RunSpec, ...], epochs: int, top: float) -> tuple[p.AnyEvent, ...]:

@@ -1,5 +1,7 @@
 """The Live page: what trains, what is next, and what its keys ask for."""
 
+import asyncio
+
 import msgspec
 import pytest
 from textual.widgets import OptionList
@@ -138,8 +140,9 @@ async def test_two_charts_follow_in_turn_and_a_key_draws_both():
         app.screen.state = fold((epoch,), state)
         await pilot.pause()
         assert (app.text.count("epoch 71   train"), app.text.count("epoch 72   train")) == (1, 1)
-        while app.text.count("epoch 72   train") < 2:  # nothing else happens, and yet both stand there in the end
-            await pilot.pause(0.05)
+        async with asyncio.timeout(10):  # nothing else happens, and yet both stand there in the end
+            while app.text.count("epoch 72   train") < 2:
+                await pilot.pause(0.05)
         app.screen.state = fold((msgspec.structs.replace(epoch, epoch=73),), app.screen.state)
         await pilot.press("m")
         assert (app.text.count("epoch 73   gap"), app.text.count("epoch 73   train")) == (1, 1)

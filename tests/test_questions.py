@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine import protocol as p
@@ -10,7 +11,7 @@ from svhn_tui import presets
 from svhn_tui.fold import fold
 from svhn_tui.screens.questions import QuestionsPage
 from svhn_tui.state import State
-from tests.scenes import BOOK, Stage, attached, finished, relu, tanh
+from tests.scenes import BOOK, DATA, Stage, attached, finished, relu, tanh
 
 DONE = finished((tanh(256), 10, 0.5), (relu(256), 10, 0.55))
 
@@ -75,3 +76,28 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
         listed = app.screen.query_one("OptionList")
         assert listed.get_option_at_index(listed.highlighted).id == "S1"
     assert presets.load(tmp_path / "experiments.json").question("S1").networks == ("relu 8",)
+
+
+async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_that_was_asked_for(tmp_path: Path):
+    from svhn_tui.app import SvhnApp
+
+    sent: list[p.AnyCommand] = []
+
+    async def send(command: p.AnyCommand) -> bool:
+        sent.append(command)
+        return True
+
+    app = SvhnApp(tmp_path, ("new.npz",), None, BOOK)
+    app._connection.keep, app._connection.send = asyncio.Event().wait, send  # no engine
+    told, caught_up, opened = attached()
+    before = msgspec.structs.replace(DATA, fingerprint="before")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("down", "enter")
+        app._take((msgspec.structs.replace(told, data=before), caught_up))
+        await pilot.press("down", "down", "down", "enter", "3")
+        await pilot.pause()
+        assert not any(isinstance(command, p.Submit) for command in sent), "that data was in use before"
+        app._take((opened,))
+        await pilot.pause()
+    submitted = [command.sweep for command in sent if isinstance(command, p.Submit)]
+    assert [(sweep.title, sweep.data) for sweep in submitted] == [("Q2", DATA.fingerprint), ("Q5", DATA.fingerprint)]

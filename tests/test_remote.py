@@ -99,6 +99,12 @@ async def test_what_keeps_the_screen_from_it_is_said_in_a_sentence(gpubox: Path)
     assert "another version of svhn-tui" in await complaint("gpubox")
 
 
+async def test_a_banner_hides_no_reason(gpubox: Path):
+    said = "echo 'Authorised use only' >&2; sleep 0.2; echo 'me@gpubox: Permission denied (publickey).' >&2; exit 255"
+    (gpubox.parent / "tools" / "ssh").write_text(f"#!/bin/sh\n{said}\n")
+    assert "set up a key" in await complaint("gpubox")
+
+
 def test_a_password_and_a_lost_line_are_explained():
     machine = remote.parse("me@gpubox")
     assert "set up a key: `ssh -o BatchMode=yes me@gpubox`" in machine.explained("x\nPermission denied (publickey).\n")

@@ -117,20 +117,24 @@ def test_what_comes_in_one_burst_is_obeyed_in_its_order(events: Path):
 BROKEN = "from {0} import {1}; {1}.{2} = lambda *given, **named: 1 / 0; from svhn_tui.cli import main; main()"
 
 
+@pytest.mark.parametrize(
+    ("place", "keys"), [(("svhn_tui.screens.runs", "RunsPage", "show"), "3"), (("svhn_tui", "app", "notice_of"), "")]
+)
 def test_a_defect_is_a_sentence_and_gives_the_terminal_back(
-    events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: tuple[str, str, str], keys: str, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    broken = BROKEN.format("svhn_tui.screens.runs", "RunsPage", "show")
-    monkeypatch.setattr(terminal, "PROGRAM", [sys.executable, "-c", broken])
+    monkeypatch.setattr(terminal, "PROGRAM", [sys.executable, "-c", BROKEN.format(*place)])
     with opened(events, XDG_CONFIG_HOME=str(tmp_path)) as shown:
-        shown.until(lambda text: "training" in text)
-        shown.press("3")
+        if keys:
+            shown.until(lambda text: "training" in text)
+            shown.press(keys)
         assert shown.ended() == 1
         said = shown.text
         assert "\x1b[?1049l" in shown.sent.decode(errors="replace")
     log = tmp_path / "svhn-tui" / "defects.log"
     assert "ZeroDivisionError" in said and "defects.log" in said.replace("\n", "")
-    assert "Traceback" not in said and "Traceback" in log.read_text()
+    assert "Traceback" not in said and "1 / 0" not in said
+    assert "in <lambda>" in log.read_text(), "where it happened"
 
 
 def test_a_defect_of_a_command_is_a_sentence(tmp_path: Path):

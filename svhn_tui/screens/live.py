@@ -221,6 +221,10 @@ class LivePage(ChartPage):
                 x_label="seconds" if self.by_seconds else "epoch",
             )
 
+    def on_screen_suspend(self) -> None:
+        """Draw both when it is seen again."""
+        self._charted = State()
+
     def _only_grew(self, second: Chart) -> bool:
         """Say whether the same runs went on since curves were drawn: two charts then follow in turn."""
         before, now = self._charted, self.state

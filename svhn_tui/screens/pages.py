@@ -28,7 +28,7 @@ class Pages:
             page.state = state
             self._app.switch_screen(page)
 
-    async def renew(self, book: Presets, state: State, chosen: str) -> Page:
+    async def renew(self, book: Presets, state: State, chosen: str) -> QuestionsPage:
         """Take other presets and show this question of theirs; all other pages are made anew when they are opened."""
         self._book = book
         page = QuestionsPage(book, chosen)
@@ -40,7 +40,8 @@ class Pages:
             self._app.uninstall_screen(old)
             await old.remove()
         self._made = {}
-        return self._keep("Questions", page)
+        self._keep("Questions", page)
+        return page
 
     def _keep(self, name: str, page: Page) -> Page:
         """Install it: Textual removes a screen that is not when another one is seen."""

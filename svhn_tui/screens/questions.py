@@ -77,9 +77,9 @@ class QuestionsPage(ChoosingPage):
     class PutOff(Message):
         """A question is to be trained as soon as the data is open."""
 
-        def __init__(self, page: "QuestionsPage", question: Question, overrides: Overrides) -> None:
+        def __init__(self, question: Question, overrides: Overrides) -> None:
             super().__init__()
-            self.page, self.question, self.overrides = page, question, overrides
+            self.question, self.overrides = question, overrides
 
     def __init__(self, book: Presets, chosen: str = "") -> None:
         super().__init__(book)
@@ -124,7 +124,7 @@ class QuestionsPage(ChoosingPage):
 
     def action_launch_with(self) -> None:
         """Ask for other epochs and seeds, then train."""
-        if self.state.data is None or (sweep := self.book.sweep(self.chosen, self.state.data.fingerprint)) is None:
+        if (sweep := self.book.sweep(self.chosen, "")) is None:
             self.notify("This question needs no training.")
             return
         epochs, seeds = sweep.configurations[0].training.epochs, len(sweep.seeds)
@@ -163,7 +163,7 @@ class QuestionsPage(ChoosingPage):
     @work
     async def action_launch_all(self) -> None:
         """Train what the whole assignment lacks, the cheapest question first."""
-        if self.state.data is None:
+        if not self.state.data_is_open:
             self.notify("The data is still being opened.", severity="warning")
             return
         found = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.questions)
@@ -177,16 +177,15 @@ class QuestionsPage(ChoosingPage):
                 self.want(p.Submit(sweep=sweep))
 
     def _launch(self, overrides: Overrides | None) -> None:
-        if overrides is None:
-            return
-        if self.state.data is None and self.book.sweep(self.chosen, "") is not None:
-            self.post_message(self.PutOff(self, self.chosen, overrides))
-            self.notify(f"{self.chosen.id} trains as soon as the data is open.")
-            return
-        self.train(self.chosen, overrides)
+        if overrides is not None:
+            self.train(self.chosen, overrides)
 
     def train(self, question: Question, overrides: Overrides) -> None:
-        """Train what a question lacks, and say so."""
+        """Train what a question lacks, now or as soon as the data is open, and say so."""
+        if not self.state.data_is_open and self.book.sweep(question, "") is not None:
+            self.post_message(self.PutOff(question, overrides))
+            self.notify(f"{question.id} trains as soon as the data is open.")
+            return
         sweep = sweep_for(question, self.book, self.state, overrides)
         if sweep is None:
             self.notify("This question needs no training.")

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,9 +24,9 @@ import numpy as np
 
 from engine import data, devices
 from engine import protocol as p
-from engine.files import make_folder
 from engine.placement import Slot, slots
 from engine.spec import Configuration, Network, RunSpec, Training, trainable_parameters
+from engine.workspace import Workspace
 
 ROUNDS = 3
 PASSES = 9
@@ -112,15 +113,8 @@ class Engine:
         """Train one run a worker, side by side; return the seconds of each warm epoch, divided by the workers."""
         specs = [RunSpec(configuration, self._seed + index, self._data.fingerprint) for index in range(self.workers)]
         self._seed += self.workers
-        found: list[list[float]] = [[] for _ in specs]
-        threads = [
-            threading.Thread(target=self._train, args=(process, spec, seconds))
-            for process, spec, seconds in zip(self._processes, specs, found, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(self.workers) as pool:
+            found = list(pool.map(self._train, self._processes, specs))
         return [second / self.workers for seconds in found for second in seconds[1:]]
 
     @property
@@ -128,11 +122,17 @@ class Engine:
         """Processes that train side by side."""
         return len(self._processes)
 
-    def _train(self, process: subprocess.Popen[bytes], spec: RunSpec, seconds: list[float]) -> None:
+    def _train(self, process: subprocess.Popen[bytes], spec: RunSpec) -> list[float]:
+        """Return the seconds of each epoch.
+
+        Raises:
+            RuntimeError: the worker could not train; the message says why.
+        """
         assert process.stdin is not None and process.stdout is not None
         task = p.Train(group=spec.run_id, workspace=str(self._workspace), specs=(spec,), data=self._data)
         process.stdin.write(p.encode(task))
         process.stdin.flush()
+        seconds = []
         before = time.perf_counter()
         for line in process.stdout:
             event = p.decode_event(line)
@@ -141,9 +141,10 @@ class Engine:
                 seconds.append(now - before)  # by the clock of who waits, so that nothing between epochs is left out
                 before = now
             if isinstance(event, p.RunFinished):
-                return
+                return seconds
             if isinstance(event, p.RunFailed):
                 raise RuntimeError(event.reason)
+        raise RuntimeError("A worker ended in the middle of a run.")
 
     def close(self) -> int:
         """End them; return the most memory that one of them had, in bytes."""
@@ -186,9 +187,8 @@ def measure(source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], ep
     batches = -(-found.train_images // 32)
     text = ",".join(map(str, hidden)) or "0"
     with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(
-            slots(configuration, devices.machine(), found.input_shape), found, make_folder(Path(folder) / "w")
-        )
+        workspace = Workspace(Path(folder) / "w").root
+        engine = Engine(slots(configuration, devices.machine(), found.input_shape), found, workspace)
         plain, tuned = (Fit(source, text, tuned=is_tuned) for is_tuned in (False, True))
         engine.epochs(configuration)
         seconds: tuple[list[float], ...] = ([], [], [])
@@ -236,7 +236,11 @@ def main() -> int:
     found = data.describe(given.data)
     speed = bandwidth()
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
-    measured = [measure(given.data, found, hidden, given.epochs, speed) for hidden in chosen or [(), (64,), (256,)]]
+    try:
+        measured = [measure(given.data, found, hidden, given.epochs, speed) for hidden in chosen or [(), (64,), (256,)]]
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
     machine = devices.machine()
     told = {
         "data": msgspec.to_builtins(found),

@@ -140,3 +140,14 @@ def test_killing_the_screen_leaves_the_training_and_the_next_one_shows_it(demo_f
             again.press("2")
             again.until(lambda text: "epoch" in text and "of 5000" in text and "\u2880" in text)
         bridge.end()
+
+
+@pytest.mark.slow
+def test_the_benchmark_trains_the_same_three_ways(tmp_path: Path):
+    command = [*PROGRAM, "bench", "--hidden", "linear", "--train", "1000", "--epochs", "1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    (linear,) = json.loads(done.stdout)["networks"]
+    sides = [linear[f"{side}_us_per_batch"] for side in ("fit", "tuned_fit", "engine")]
+    assert (linear["parameters"], linear["batches"]) == (30_730, 32)
+    assert all(side > 0 for side in sides)
+    assert linear["ratio"] == pytest.approx(sides[0] / sides[2])

@@ -2,7 +2,7 @@
 
 All three train the same network on the same images and evaluate the test images every epoch, warmed up, each in
 processes of its own. Figures are of the whole machine: where the engine trains two runs side by side, an epoch of one
-run counts half. Prints JSON; `svhn-tui bench` makes the table.
+run counts half. Prints JSON; `svhn-tui bench` makes the tables.
 """
 
 import argparse

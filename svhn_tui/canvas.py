@@ -46,12 +46,7 @@ class Canvas:
     """Cells over a span of x and bounds of y; y grows upwards in values and downwards in rows."""
 
     def __init__(
-        self,
-        columns: int,
-        lines: int,
-        span: tuple[float, float],
-        bounds: tuple[float, float],
-        palette: Palette,
+        self, columns: int, lines: int, span: tuple[float, float], bounds: tuple[float, float], palette: Palette
     ) -> None:
         self.columns, self.lines = max(1, columns), max(1, lines)
         self.span, self._bounds = span, bounds

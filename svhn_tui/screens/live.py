@@ -1,6 +1,6 @@
 """Page 2: what trains now, its curves, and what comes next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -211,8 +211,7 @@ class LivePage(ChartPage):
         second.display = self.size.width >= WIDE
         epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
         several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self._shows_traces else ""
-        charts = ((first, self.metric), (second, self.other_metric))
-        for chart, metric in (charts[self._turn],) if self._only_grew(second) else charts:
+        for chart, metric in self._due((first, self.metric), (second, self.other_metric)):
             chart.show(
                 TITLES[metric],
                 self._series(lanes, metric),
@@ -225,15 +224,16 @@ class LivePage(ChartPage):
         """Draw both when it is seen again."""
         self._charted = State()
 
-    def _only_grew(self, second: Chart) -> bool:
-        """Say whether the same runs went on since curves were drawn: two charts then follow in turn."""
+    def _due(self, *charts: tuple[Chart, str]) -> Sequence[tuple[Chart, str]]:
+        """Return the charts to draw now: where two are seen, one in turn as long as the same runs only go on."""
         before, now = self._charted, self.state
         self._charted = now
-        if not second.display or now is before or groups_of(now).keys() != groups_of(before).keys():
-            return False
+        only_grew = now is not before and groups_of(now).keys() == groups_of(before).keys()
+        if not only_grew or not all(chart.display for chart, _ in charts):
+            return charts
         self._turn = 1 - self._turn
         self.set_timer(FOLLOWS_SECONDS, partial(self._follow, now))
-        return True
+        return (charts[self._turn],)
 
     def _follow(self, state: State) -> None:
         """Draw the chart whose turn it was not, if nothing has happened since."""

@@ -110,7 +110,7 @@ class QuestionsPage(ChoosingPage):
 
     def on_option_list_option_highlighted(self) -> None:
         """Show another question, and the keys that go with it."""
-        if self.is_current and self.size:
+        if self.is_current:
             self._show_chosen(self.state)
             self.refresh_bindings()
 

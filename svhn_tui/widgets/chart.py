@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 from rich.text import Text
 from textual import events
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
@@ -16,7 +16,7 @@ from svhn_tui.canvas import Palette
 from svhn_tui.curves import with_smoothing
 from svhn_tui.plot import Series, View, frame_of, render
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.sheet import changed_lines
+from svhn_tui.widgets.sheet import changed_regions
 
 WEIGHTS = (0.0, 0.6, 0.9)
 """Weights of the moving average that `e` goes through."""
@@ -73,9 +73,8 @@ class Chart(Widget):
     def _refresh_changed(self) -> None:
         """Have only those lines drawn again that are not what they were: of curves that grow, most are."""
         before, now = self._strips, self._strips_now
-        changed = changed_lines(before, now) if len(before) == len(now) else range(len(now))
-        if changed:
-            self.refresh(*(Region(0, line, self.content_size.width, 1) for line in changed))
+        if changed := changed_regions(before, now, self.content_size.width):
+            self.refresh(*changed)
 
     @property
     def is_empty(self) -> bool:

@@ -1,6 +1,7 @@
 """Words and tables that are laid out once, and of which only the lines that changed are drawn again."""
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
 from rich.console import ConsoleRenderable, RenderableType, RichCast
 from rich.segment import Segment
@@ -45,8 +46,8 @@ class Sheet(Static):
         now = self._lines(width)
         if layout and len(now) != self._height:
             self.refresh(layout=True)
-        elif changed := changed_lines(before, now):
-            self.refresh(*(Region(0, line, width, 1) for line in changed))
+        elif changed := changed_regions(before, now, width):
+            self.refresh(*changed)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """As many lines as there are."""
@@ -73,6 +74,7 @@ def _plain(segments: Iterable[Segment]) -> list[Segment]:
     return [segment for segment in segments if segment.text and not segment.control]
 
 
-def changed_lines(before: Sequence[Strip], now: Sequence[Strip]) -> list[int]:
-    """Return which lines of equally many are others."""
-    return [line for line, (one, other) in enumerate(zip(before, now, strict=False)) if one != other]
+def changed_regions(before: Sequence[Strip], now: Sequence[Strip], width: int) -> list[Region]:
+    """Return where lines of this width are not what they were."""
+    pairs = enumerate(zip_longest(before, now))
+    return [Region(0, line, width, 1) for line, (one, other) in pairs if one != other]

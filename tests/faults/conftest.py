@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine import protocol as p
+from engine.plan import asked
 from tests.bridge import Bridge
 from tests.faults.scene import sweep_on
 
@@ -79,7 +80,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> 
     with Bridge(root) as bridge:
         sweep = sweep_on(bridge.open(demo_folder))
         bridge.send(p.Submit(sweep=sweep))
-        bridge.until(lambda state, event: len(state.results) == 6)
+        bridge.until(lambda state, event: len(state.results) == len(asked(sweep, {})))
         bridge.end()
     return root
 

@@ -44,7 +44,7 @@ def test_a_copy_on_another_file_system_is_a_workspace_of_its_own(
         copy.open(demo_folder)
         assert copy.events[0].host_pid != scene.host
         assert copy.state.workspace == str(elsewhere)
-        copy.until(lambda state, event: len(state.results) == 6)
+        copy.until(lambda state, event: len(state.results) == len(asked(scene.sweep, {})))
         copy.end()
     scene.finish()
     for root in (tmp_path / "w", elsewhere):
@@ -70,7 +70,7 @@ def test_a_moved_workspace_goes_on_where_it_is_and_nothing_is_written_where_it_w
     row.found(wrong=len(alive) + (tmp_path / "w").exists())
     with Bridge(tmp_path / "elsewhere", **FREQUENT) as bridge:
         bridge.open(demo_folder)
-        bridge.until(lambda state, event: len(state.results) == 6)
+        bridge.until(lambda state, event: len(state.results) == len(asked(scene.sweep, {})))
         bridge.end()
     until_noticed = 300  # what is trained in the second until the host looks has no checkpoint any more
     row.found(**judge(tmp_path / "elsewhere", asked(scene.sweep, {}), undisturbed, interval=until_noticed))

@@ -27,9 +27,10 @@ from engine import protocol as p
 from engine.data_cache import DataCache
 from engine.files import make_folder
 from engine.freight import Arrival, Cargo, FreightError
-from engine.launcher import MODULES, death, oom_kills
+from engine.launcher import MODULES, death
 from engine.placement import Machine
 from engine.spec import NUMERICS_VERSION
+from engine.system import oom_kills
 from engine.worker import Telling, way_in
 
 LOG_BYTES = 16 * 1024

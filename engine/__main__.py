@@ -26,6 +26,8 @@ PATIENCE_SECONDS = 20.0
 """How long a host that lives may be out of reach: it reads a long workspace, or is about to listen anew."""
 START_SECONDS = 300.0
 """How long a host that was started here may take to listen: a hundred thousand runs are read in some seconds."""
+FIRST_WORDS_SECONDS = 120.0
+"""How long a host that took the connection may say nothing."""
 LOOK_SECONDS, LOOKS = 0.05, 40
 HOST_LOST = 3
 """Exit code: the connection to the host ended without a word."""
@@ -51,8 +53,7 @@ def main() -> int:
             return _read(workspace, reason)
         for _ in range(TRIES):
             with _connected(workspace) as connection, contextlib.suppress(ConnectionError):
-                first = connection.recv(CHUNK)
-                if first:
+                if first := _first_words(connection, workspace):
                     return _join(connection, first)
         raise HostRefused(f"The host ended again and again: {_last_line(workspace / 'host.log')}")
     except HostRefused as refusal:
@@ -114,6 +115,21 @@ def _connected(workspace: Path) -> socket.socket:
             connection = next(filter(None, _looks(workspace)), None)
         if connection is not None:
             return connection
+
+
+def _first_words(connection: socket.socket, workspace: Path) -> bytes:
+    """Return the first that a host tells; nothing when it is about to leave.
+
+    Raises:
+        HostRefused: it is stopped or stuck.
+    """
+    connection.settimeout(FIRST_WORDS_SECONDS)
+    try:
+        first = connection.recv(CHUNK)
+    except TimeoutError:
+        raise HostRefused(_out_of_reach(lock_file.read(workspace))) from None
+    connection.settimeout(None)
+    return first
 
 
 def _looks(workspace: Path) -> Iterator[socket.socket | None]:

@@ -19,6 +19,7 @@ import msgspec
 
 from engine import journal
 from engine import protocol as p
+from engine.forecast import Measured
 from engine.limits import sweep_problem
 from engine.plan import Sweep
 from engine.workspace import RUN_ID, Remembered
@@ -115,6 +116,7 @@ class Shelf:
         yield p.RunsRead(notes=tuple(self._notes()))
         for sweep in self._sweeps():
             yield p.SweepSubmitted(sweep=sweep, missing=())
+        yield p.Timed(times=Measured(self.kept.times).medians)
         if self._passed_over:
             yield p.Noticed(text=f"Files that cannot be read or understood: {self._passed_over}.", severity="warning")
 

@@ -184,7 +184,7 @@ def take_place(given: argparse.Namespace, trainer: str) -> None:
     if wanted.count > 1:  # one alone has what Slurm, or the machine's own settings, let it have
         machine = devices.machine()
         cores, gpu = preflight.portion(machine.cores, machine.gpus, wanted.index, wanted.count)
-        os.sched_setaffinity(0, cores)
+        system.claim_cores(tuple(cores))
         if gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
 

@@ -43,7 +43,6 @@ async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) 
         loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Told to end."))))
     tell(READY)
     tasks = [asyncio.create_task(service.sample_devices()), asyncio.create_task(service.save_changes(lock))]
-    service.begin()
     await service.ended.wait()
     server.close()
     address.unlink(missing_ok=True)

@@ -215,6 +215,10 @@ class OpenData(Command, frozen=True, kw_only=True):
     demo_test: int = 1_000
 
 
+class Begin(Command, frozen=True, kw_only=True):
+    """Train what waits, as a screen does that is opened again: until somebody wants training, a host only tells."""
+
+
 class Submit(Command, frozen=True, kw_only=True):
     """Train what a sweep still lacks."""
 
@@ -321,6 +325,7 @@ class Shutdown(Command, frozen=True, kw_only=True):
 
 AnyCommand = (
     OpenData
+    | Begin
     | Submit
     | Pause
     | Resume
@@ -356,6 +361,8 @@ class Attached(Event, frozen=True, kw_only=True):
     versions: dict[str, str]
     protocol: int = PROTOCOL_VERSION
     data: DataSet | None = None
+    has_begun: bool = True
+    """What waits is being trained; else it waits until somebody asks for it."""
     results: int = 0
     choices: dict[str, str] = {}
     statements: dict[str, tuple[Statement, ...]] = {}

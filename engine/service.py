@@ -15,6 +15,7 @@ from engine.dispatch import Dispatch
 from engine.forecast import Measured
 from engine.queue import Queue
 from engine.records import Records
+from engine.run_states import Held
 from engine.workspace import Workspace
 
 RESULTS_AT_ONCE = 500
@@ -85,12 +86,13 @@ class Service:
     def _fresh(self) -> Iterator[p.AnyEvent]:
         """Tell the whole state."""
         queue = self._queue
-        results = tuple(queue.results.values())
+        results = queue.runs.results
         yield p.Attached(
             workspace=str(self._workspace.root),
             host_pid=os.getpid(),
             versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
             data=self._records.data,
+            has_begun=self._dispatch.has_begun,
             results=len(results),
             choices=self._records.choices,
             statements=self._records.statements,
@@ -103,14 +105,16 @@ class Service:
         yield from queue.told()
         yield p.FleetChanged(fleet=self._dispatch.fleet)
         yield from self._dispatch.workers()
-        for run_id, started in queue.started.items():
-            yield started
-            known = queue.histories.get(run_id, p.History())
-            if started.epoch and known.epochs <= started.epoch:
-                known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
-            yield p.HistoryRead(run_id=run_id, history=known)
-        for run_id, reason in queue.reasons.items():
-            yield p.RunFailed(run_id=run_id, reason=reason)
+        for run_id, training in queue.runs.training.items():
+            if training.started is not None:
+                yield training.started
+                known = training.curve.history
+                if training.started.epoch and known.epochs <= training.started.epoch:
+                    known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
+                yield p.HistoryRead(run_id=run_id, history=known)
+        for run_id, record in queue.runs.items():
+            if isinstance(record, Held) and record.reason:
+                yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
         for text in self._complaints:
             yield p.Noticed(text=text, severity="warning")
@@ -122,8 +126,6 @@ class Service:
         """Tell everybody, and keep what has to be kept."""
         match event:
             case p.RunFinished():
-                if not (self._workspace.run_folder(event.result.run_id) / "result.json").exists():
-                    return  # deleted in this very moment
                 self._records.add([event.result])
             case p.RunFailed() | p.RunPaused() | p.RunInterrupted():
                 self._records.is_changed = True
@@ -197,13 +199,11 @@ class Service:
         self.is_lost = True
         self.ended.set()
 
-    def begin(self) -> None:
-        """Go on with what was left."""
-        self._dispatch.advance()
-
     def end_if_idle(self) -> None:
         """End when nobody is attached and nothing is to be trained."""
-        if not self._clients and not self._commands.is_busy and self._queue.is_idle:
+        if self._clients or self._commands.is_busy:
+            return
+        if self._queue.is_idle or not self._dispatch.has_begun:
             self.ended.set()
 
     async def leave(self, reason: str) -> None:

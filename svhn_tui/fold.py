@@ -27,6 +27,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 workspace=event.workspace,
                 versions=event.versions,
                 connected=True,
+                has_begun=event.has_begun,
                 data=event.data,
                 choices=event.choices,
                 statements=event.statements,

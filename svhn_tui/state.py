@@ -62,6 +62,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     connected: bool = False
     caught_up: bool = False
+    has_begun: bool = True
+    """The host trained what waits when this screen attached, and did not just tell of it."""
     data: p.DataSet | None = None
     data_is_open: bool = False
     """It is what this screen asked for, and not just what was in use here before."""

@@ -1,12 +1,12 @@
 """What the commands of screens and command lines do to a workspace."""
 
 import asyncio
-import hashlib
 import shutil
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from engine import datasets, fleets, journal, limits, pack, plan
+from engine import datasets, file_hashes, fleets, journal, limits, pack, plan
 from engine import protocol as p
 from engine.clients import Client
 from engine.dispatch import Dispatch
@@ -16,6 +16,7 @@ from engine.workspace import Workspace
 
 MAX_LOOKS = 4
 """At a time: each is a process with its own libraries and data."""
+DEFECT = "It failed for a reason that svhn-tui does not know; host.log in the workspace says more."
 
 
 class Commands:
@@ -85,8 +86,8 @@ class Commands:
                 await self._watch(command.runs, client)
                 return
             case p.CheckFiles():
-                found = await asyncio.to_thread(self._hashes, command.runs)
-                client.tell(p.encode(p.FilesChecked(found=found)))
+                files = {run_id: self._workspace.run_folder(run_id) / "model.keras" for run_id in command.runs}
+                client.tell(p.encode(await asyncio.to_thread(file_hashes.checked, files)))
                 return
             case p.Inspect():
                 if len(self._inspecting) >= MAX_LOOKS:
@@ -181,10 +182,17 @@ class Commands:
             self._publish(p.RunFinished(result=result))
 
     async def _watch(self, runs: tuple[str, ...], client: Client) -> None:
-        for run_id in runs:
-            path = self._workspace.run_folder(run_id) / "journal.jsonl"
-            history, damaged = await asyncio.to_thread(journal.history, path)
-            client.tell(p.encode(p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)))
+        paths = {run_id: self._workspace.run_folder(run_id) / "journal.jsonl" for run_id in runs}
+        for run_id, path in paths.items():
+            try:
+                file_hashes.refuse_no_file(path)
+                history, damaged = await asyncio.to_thread(journal.history, path)
+                read = p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
+            except FileNotFoundError:
+                read = p.HistoryRead(run_id=run_id, history=p.History())
+            except OSError as error:
+                read = p.HistoryRead(run_id=run_id, history=p.History(), problem=error.strerror or str(error))
+            client.tell(p.encode(read))
 
     async def _import(self, command: p.Import) -> None:
         """Take in the runs of a packed file; what its sweeps lack waits, paused, until the user asks for it."""
@@ -224,13 +232,6 @@ class Commands:
             client.tell(await datasets.inspect(data, command.run_id, file))
         except (ValueError, OSError) as error:
             client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
-
-    def _hashes(self, runs: tuple[str, ...]) -> dict[str, str | None]:
-        found: dict[str, str | None] = {}
-        for run_id in runs:
-            try:
-                with (self._workspace.run_folder(run_id) / "model.keras").open("rb") as file:
-                    found[run_id] = hashlib.file_digest(file, "sha256").hexdigest()
-            except FileNotFoundError:
-                found[run_id] = None
-        return found
+        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+            traceback.print_exc()
+            client.tell(p.encode(p.Refused(command="Inspect", reason=DEFECT, request=command.request)))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -115,7 +116,8 @@ class Dispatch:
             slot, places = found
             worker = self._workers.get(slot)
             if worker is None or worker.is_leaving:
-                self._start(slot)
+                if time.monotonic() >= self._not_before:
+                    self._start(slot)
                 return  # goes on when it has started
             self._send(worker, places)
 
@@ -187,8 +189,10 @@ class Dispatch:
         name = self._allocations.new_name() if slot.slurm is not None else ""
         try:
             worker = await launcher.start(slot, self._workspace.root / "host.log", job_name=name)
-        except OSError as error:
-            self._publish(p.Noticed(text=f"No worker can be started: {error}.", severity="error"), None)
+        except Exception as error:  # noqa: BLE001  whatever keeps it from starting is told, and it is tried again
+            if not isinstance(error, OSError):
+                traceback.print_exc()
+            self._note_refusal(f"No worker can be started: {str(error).rstrip('.')}")
             return
         finally:
             self._starting.pop(slot, None)
@@ -204,28 +208,38 @@ class Dispatch:
         self.advance()
 
     async def _follow(self, worker: Worker) -> None:
-        death = await worker.follow(self._told)
+        """Hear a worker until it ends, and see to it that its runs go on elsewhere, whatever goes wrong here."""
+        death = await worker.follow(self._hear_out)
         self._unoccupied.pop(worker, None)
         if worker.job_name:
-            death = await self._allocations.death_of(worker, death)
+            with _logged():
+                death = await self._allocations.death_of(worker, death)
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
         if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
-            self._note_refusal(worker)
+            who = "Slurm" if worker.job_name else worker.slot.box
+            said = worker.last_words.removeprefix("srun: error: ").rstrip(".") or "no reason was given"
+            self._note_refusal(f"{who} took no worker: {said}")
         ended = msgspec.structs.replace(worker.changed, state="ended", text=worker.farewell or death.reason,
                                         expected_at=None)  # fmt: skip
         self._change(worker, ended)
         blamed = worker.training or set(worker.runs)  # those whose files are being written while others train are not
         for run_id in reversed(worker.runs):  # each goes to the head of the queue
-            result = self._result(run_id)
-            if result is not None:  # the end was reached and only the word of it was lost
-                self._pass_on(p.RunFinished(result=result))
-            elif run_id in blamed and death.is_own_fault:
-                self._pass_on(self._set_back(worker, run_id, death))
-            else:
-                self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
+            with _logged():
+                result = self._result(run_id)
+                if result is not None:  # the end was reached and only the word of it was lost
+                    self._pass_on(p.RunFinished(result=result))
+                elif run_id in blamed and death.is_own_fault:
+                    self._pass_on(self._set_back(worker, run_id, death))
+                else:
+                    self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
         worker.runs.clear()
         self.advance()
+
+    def _hear_out(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
+        """Take what a worker tells; what goes wrong with one event does not keep the next ones from being heard."""
+        with _logged():
+            self._told(worker, event, line)
 
     def _result(self, run_id: str) -> p.RunResult | None:
         """Read the result of a run whose worker is gone; a disk that does not answer has none to tell."""
@@ -234,16 +248,14 @@ class Dispatch:
         except OSError:
             return None
 
-    def _note_refusal(self, worker: Worker) -> None:
-        """Slurm or a box took no worker: say why, once, and try again, more and more rarely."""
+    def _note_refusal(self, why: str) -> None:
+        """No worker came of it: say why, once, and try again, more and more rarely."""
         self._refusals += 1
         pause = min(RETRY_SECONDS * 2 ** (self._refusals - 1), RETRY_MAX_SECONDS)
         self._not_before = time.monotonic() + pause
         asyncio.get_running_loop().call_later(pause, self.advance)
         if self._refusals == 1:
-            who = "Slurm" if worker.job_name else worker.slot.box
-            said = worker.last_words.removeprefix("srun: error: ").rstrip(".") or "no reason was given"
-            text = f"{who} took no worker: {said}. It is tried again in {pause:.0f} s, then more rarely."
+            text = f"{why}. It is tried again in {pause:.0f} s, then more rarely."
             self._publish(p.Noticed(text=text, severity="error"), None)
 
     def _set_back(self, worker: Worker, run_id: str, death: Death) -> p.RunFailed | p.RunInterrupted:
@@ -335,5 +347,19 @@ class Dispatch:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await asyncio.gather(*(worker.leave() for worker in list(self._workers.values())))
-        await asyncio.gather(*self._following, *self._leaving)
+        leaving = [worker.leave() for worker in list(self._workers.values())]
+        for outcome in (
+            *await asyncio.gather(*leaving, return_exceptions=True),
+            *await asyncio.gather(*self._following, *self._leaving, return_exceptions=True),
+        ):
+            if isinstance(outcome, Exception):
+                traceback.print_exception(outcome)
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """Put what goes wrong inside into host.log, and go on."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001  a defect in one thing must not take all others along
+        traceback.print_exc()

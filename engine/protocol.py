@@ -64,6 +64,22 @@ class History(msgspec.Struct, frozen=True, gc=False):
         """Epochs that are known."""
         return len(self.loss)
 
+    @property
+    def diverged_at(self) -> int | None:
+        """The epoch from which on the loss is no number; None while it is one, or nothing is known.
+
+        An epoch that was missed has no accuracy either; a network that diverged still has one.
+        """
+        first = self.epochs
+        while first and _has_no_loss(self, first - 1):
+            first -= 1
+        return first + 1 if first < self.epochs else None
+
+
+def _has_no_loss(history: History, index: int) -> bool:
+    is_known = history.test_accuracy[index] is not None
+    return is_known and (history.loss[index] is None or history.test_loss[index] is None)
+
 
 def extended(history: History, values: tuple[Number, Number, Number, Number], seconds: float) -> History:
     """Return the history with one more epoch: loss, accuracy, test loss and test accuracy."""
@@ -577,12 +593,19 @@ class HistoryRead(Event, frozen=True, kw_only=True):
     run_id: str
     history: History
     damaged_lines: int = 0
+    problem: str = ""
+    """Why its journal cannot be read at all."""
 
 
 class FilesChecked(Event, frozen=True, kw_only=True):
-    """SHA-256 of each run's `model.keras`, in hexadecimal; None where there is no such file."""
+    """SHA-256 of each run's `model.keras`, in hexadecimal; None where there is no such file.
+
+    Each run that was asked about is in one of the two.
+    """
 
     found: dict[str, str | None]
+    unreadable: dict[str, str] = {}
+    """Why the file of a run cannot be read."""
 
 
 class Inspected(Event, frozen=True, kw_only=True):
@@ -633,6 +656,12 @@ class Refused(Event, frozen=True, kw_only=True):
     request: str = ""
 
 
+class Done(Event, frozen=True, kw_only=True):
+    """A command was carried out. Whoever sent it with a `request` is told, also where another event repeats that."""
+
+    request: str
+
+
 class HostEnded(Event, frozen=True, kw_only=True):
     """The host leaves in order; nothing more will come."""
 
@@ -670,6 +699,7 @@ AnyEvent = (
     | Timed
     | Noticed
     | Refused
+    | Done
     | HostEnded
 )
 

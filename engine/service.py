@@ -4,13 +4,14 @@ import asyncio
 import importlib.metadata
 import os
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 from engine import devices, formats, journal
 from engine import protocol as p
 from engine.clients import Client, is_from
-from engine.commands import Commands
+from engine.commands import DEFECT, Commands
 from engine.dispatch import Dispatch
 from engine.forecast import Measured
 from engine.queue import Queue
@@ -56,6 +57,7 @@ class Service:
         self._complaints = [text for text in (brought_up, *self._records.complaints) if text]
         self._trouble = ""
         """Why the workspace cannot be written at present."""
+        self._has_blind_devices = False
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
@@ -65,7 +67,13 @@ class Service:
             writer.close()
             return
         client = Client(writer, self._fresh)
-        client.greet()
+        try:
+            client.greet()
+        except Exception:  # noqa: BLE001  a state that cannot be told must not leave the client waiting for it
+            traceback.print_exc()
+            client.tell(p.encode(p.Refused(command="", reason=DEFECT)))
+            await client.close()
+            return
         self._clients.add(client)
         budget, since = COMMANDS_A_SECOND, time.monotonic()
         try:
@@ -152,22 +160,36 @@ class Service:
             await self._commands.do(command, client)
             if isinstance(command, p.OpenData):
                 self._save()  # a sweep may follow, and is trained after a crash only where its data is known
+            if command.request and not isinstance(command, p.Inspect):  # that one is only begun
+                client.tell(p.encode(p.Done(request=command.request)))
+            return
         except ValueError as error:
-            client.tell(p.encode(p.Refused(command=name, reason=str(error), request=command.request)))
+            reason = str(error)
         except OSError as error:
-            reason = f"{error.filename or self._workspace.root}: {error.strerror}."
-            client.tell(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
+            reason = f"{error.filename or self._workspace.root}: {error.strerror or error}."
+        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+            traceback.print_exc()
+            reason = DEFECT
+        client.tell(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def sample_devices(self) -> None:
-        """Tell how busy the machine is while somebody looks."""
+        """Tell how busy the machine is while somebody looks; by that clients know, too, that the host still answers."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             if self._clients:
-                samples = await asyncio.to_thread(devices.sample)
-                self._publish(p.DeviceSampled(samples=samples, at=time.time()))
+                self._publish(p.DeviceSampled(samples=await self._sample(), at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
+
+    async def _sample(self) -> tuple[p.DeviceSample, ...]:
+        try:
+            return await asyncio.to_thread(devices.sample)
+        except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
+            if not self._has_blind_devices:
+                traceback.print_exc()
+            self._has_blind_devices = True
+            return ()
 
     async def save_changes(self, lock: int) -> None:
         """Write what changed, at most once a second; end when nothing is left to do, or the workspace is elsewhere."""
@@ -184,13 +206,21 @@ class Service:
             self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
-            if text != self._trouble:
-                self._publish(p.Noticed(text=text, severity="error"))
-            self._trouble = text
+            self._complain(text)
+        except Exception:  # noqa: BLE001  the loop that saves has to go on; what was not written is tried again
+            if not self._trouble:
+                traceback.print_exc()
+            self._complain(f"The workspace cannot be saved. {DEFECT} Training goes on; it is tried again.")
         else:
             if self._trouble:
                 self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
             self._trouble = ""
+
+    def _complain(self, text: str) -> None:
+        """Tell of a trouble with saving, once as long as it is the same."""
+        if text != self._trouble:
+            self._publish(p.Noticed(text=text, severity="error"))
+        self._trouble = text
 
     def _give_up(self) -> None:
         """End without writing: the workspace was moved, or is another's. Its runs go on from their checkpoints."""
@@ -208,12 +238,14 @@ class Service:
 
     async def leave(self, reason: str) -> None:
         """Let the workers checkpoint, write everything, tell everybody, end."""
-        await self._dispatch.leave()
-        self._save(is_last=True)
-        self._publish(p.HostEnded(reason=reason))
-        for client in list(self._clients):
-            await client.close()
-        self.ended.set()
+        try:
+            await self._dispatch.leave()
+        finally:
+            self._save(is_last=True)
+            self._publish(p.HostEnded(reason=reason))
+            for client in list(self._clients):
+                await client.close()
+            self.ended.set()
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

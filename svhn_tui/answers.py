@@ -19,8 +19,9 @@ from svhn_tui.firmness import Part, fragile_digits, fragile_winner, text_of
 from svhn_tui.presets import Presets, Question
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
+from svhn_tui.waiting import seeds_text
 
-Trust = Literal["missing", "partial", "demo", "not-as-asked", "ready", "stale", "fragile"]
+Trust = Literal["missing", "partial", "demo", "not-as-asked", "ready", "stale", "fragile", "diverged"]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -149,6 +150,8 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     changed = _changed_file(parts, state) if question.answer and question.answer.format == "file" else ""
     if changed or stale:
         return answer("stale", changed or stale)
+    if diverged := diverged_text(parts):
+        return answer("diverged", f"{diverged}{f' They have {other}.' if other else ''}{demo}")
     if other:
         return answer("not-as-asked", f"Runs with {other}; the question asks for others.{demo}")
     if done < needed:
@@ -158,6 +161,23 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     if fragile := fragile_winner(question, parts) or fragile_digits(question, parts):
         return answer("fragile", fragile)
     return answer("ready", "All runs are as asked.")
+
+
+def diverged_text(parts: Sequence[Part]) -> str:
+    """Say which of the runs diverged, or nothing: `2 of 10 runs diverged (tanh 256: seeds 3, 4); ...`."""
+    runs = [run for part in parts for run in part.results]
+    bad = {part.configuration: seeds_text(seeds) for part in parts
+           if (seeds := [run.spec.seed for run in part.results if run.diverged])}  # fmt: skip
+    if not bad:
+        return ""
+    named = "; ".join(f"{configuration.network.label}: {seeds}" for configuration, seeds in bad.items())
+    count = f"{sum(run.diverged for run in runs)} of {words.plural(len(runs), 'run')} diverged ({named})"
+    return f"{count}: the weights are no numbers, so the network has learnt nothing."
+
+
+def is_unfit(run: RunResult, source: Question, state: State) -> bool:
+    """Say whether a question's file is not handed in: the run diverged, and no choice names it."""
+    return run.diverged and state.choices.get(source.id) != run.run_id
 
 
 def flags_of(parts: Sequence[Part], state: State) -> tuple[str, ...]:
@@ -251,6 +271,8 @@ def _difference(found: Training, wanted: Training) -> str:
 
 def _changed_file(parts: Sequence[Part], state: State) -> str:
     for result in (result for part in parts for result in part.results):
+        if why := state.unreadable.get(result.run_id):
+            return f"The file of run {result.run_id} cannot be read ({why}): it cannot be handed in as it is."
         if result.run_id not in state.files:
             continue
         found = state.files[result.run_id]

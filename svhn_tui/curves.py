@@ -1,7 +1,7 @@
 """Series for charts, from the histories of runs. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from statistics import fmean
 
@@ -50,6 +50,17 @@ def mean_band(
         high.append(None if mean is None or reach is None else mean + reach)
     x = elapsed(histories) if by_seconds else ()
     return Series(name, tuple(means), color, tuple(low), tuple(high), x=x, mark=mark)
+
+
+def divergence_of(named: Iterable[tuple[str, History]]) -> str:
+    """Say which curves end in a loss that is no number, and since when: `diverged at epoch 3`; nothing where none."""
+    since: dict[str, int] = {}
+    for name, history in named:
+        if epoch := history.diverged_at:
+            since[name] = min(epoch, since.get(name, epoch))
+    if len(since) == 1:
+        return f"diverged at epoch {next(iter(since.values()))}"
+    return f"diverged: {', '.join(f'{name} at epoch {epoch}' for name, epoch in since.items())}" if since else ""
 
 
 def _deviation(values: Sequence[float], mean: float) -> float:

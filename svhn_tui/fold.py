@@ -93,7 +93,12 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.HistoryRead():
             return _history_read(state, event, edits)
         case p.FilesChecked():
-            return change(state, files=more(state.files, event.found))
+            unreadable = less(state.unreadable, *event.found)
+            return change(
+                state,
+                files=more(less(state.files, *event.unreadable), event.found),
+                unreadable=more(unreadable, event.unreadable),
+            )
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id: event}))
         case p.TrashRead():
@@ -108,6 +113,8 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             return change(state, notices=(*state.notices, event)[-NOTICES_KEPT:])
         case p.Refused():
             return state  # shown at once, not kept
+        case p.Done():
+            return state  # who asked knows by it that no more comes
     assert_never(event)
 
 

@@ -15,8 +15,9 @@ from svhn_tui import words
 from svhn_tui.presets import Presets, Question
 from svhn_tui.state import Live, State
 
-Status = Literal["done", "running", "partial", "missing", "code", "evidence"]
-MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "missing": "○", "code": "✓", "evidence": "·"}
+Status = Literal["done", "running", "partial", "missing", "diverged", "code", "evidence"]
+MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "missing": "○", "diverged": "✗", "code": "✓",
+                            "evidence": "·"}  # fmt: skip
 
 
 class Overrides(msgspec.Struct, frozen=True):
@@ -35,6 +36,8 @@ class Row(msgspec.Struct, frozen=True):
     accuracies: tuple[float, ...]
     parameters: int
     running: int
+    diverged: tuple[int, ...]
+    """Seeds of the finished runs that diverged, and of those in training that have."""
     seconds_left: float | None
 
     @property
@@ -197,6 +200,10 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
         accuracies=tuple(result.test_accuracy for result in finished),
         parameters=trainable_parameters(configuration.network, shape),
         running=len(running),
+        diverged=(
+            *(result.spec.seed for result in finished if result.diverged),
+            *(live.spec.seed for live in running if live.history.diverged_at),
+        ),
         seconds_left=_seconds_left(configuration, running, len(runs) - len(finished) - len(running), forecast),
     )
 
@@ -214,7 +221,7 @@ def _seconds_left(
 def _status(rows: Sequence[Row]) -> Status:
     done, needed = sum(row.done for row in rows), sum(row.needed for row in rows)
     if needed and done == needed:
-        return "done"
+        return "diverged" if any(row.diverged for row in rows) else "done"
     if any(row.running for row in rows):
         return "running"
     return "partial" if done else "missing"

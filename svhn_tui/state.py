@@ -77,6 +77,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     damaged_lines: Mapping[str, int] = {}
     files: Mapping[str, str | None] = {}
     """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
+    unreadable: Mapping[str, str] = {}
+    """Why the `model.keras` of a finished run could not be read when it was last looked at."""
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}

@@ -12,6 +12,7 @@ from engine import protocol as p
 from engine.pack import Remarks
 from engine.plan import Sweep
 from engine.spec import Configuration, Network, RunSpec, Training
+from svhn_tui.waiting import idle_text
 from tests.bridge import Bridge
 from tests.fake_worker import result_of
 from tests.gated_worker import TOLD_TO_STOP
@@ -133,7 +134,7 @@ def test_a_shutdown_leaves_it_to_the_next_host(scene: Scene):
     with Bridge(scene.workspace, begins=False) as looks:
         looks.until_kind(p.CaughtUp)
         assert [place.run_id for place in looks.state.queue] == [scene.run_id]
-        assert not looks.state.has_begun
+        assert idle_text(looks.state) == "1 run waiting: open the screen or `svhn-tui run all` to go on."
     scene.bridge = Bridge(scene.workspace)
     with scene.bridge:
         scene.ends_well()

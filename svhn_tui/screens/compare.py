@@ -14,6 +14,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from engine import protocol as p
+from engine.protocol import History
 from svhn_tui import words
 from svhn_tui.comparison import (
     MOST,
@@ -26,7 +27,8 @@ from svhn_tui.comparison import (
     sides_chosen,
     sides_of_question,
 )
-from svhn_tui.curves import METRICS, mean_band
+from svhn_tui.curves import METRICS, divergence_of, mean_band
+from svhn_tui.plot import Series
 from svhn_tui.presets import Presets, Question
 from svhn_tui.screens.charts import AXIS_KEY, CHART_KEYS, ComparingPage
 from svhn_tui.screens.class_text import Seen, class_page
@@ -208,19 +210,23 @@ class ComparePage(ComparingPage):
         first, second = self.query(Chart)
         second.display = self.size.width >= WIDE
         for chart, metric in ((first, self.metric), (second, self.other_metric)):
-            series = []
+            series: list[Series] = []
+            named: list[tuple[str, History]] = []
             for index, (side, name) in enumerate(zip(sides, names, strict=True)):
                 histories = [history for run_id in side.runs if (history := state.history(run_id)).epochs]
+                named += [(name, history) for history in histories]
                 if histories:
                     look = look_of(index, self.app.current_theme)
                     series.append(mean_band(name, histories, metric, *look, by_seconds=self.by_seconds))
+            diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
             epochs = max(side.configuration.training.epochs for side in sides)
             chart.show(
                 METRICS[metric],
                 series,
                 length=None if self.by_seconds else epochs,
-                note="mean ± std" if any(len(side.runs) > 1 for side in sides) else "",
+                note=diverged or ("mean ± std" if several else ""),
                 x_label="seconds" if self.by_seconds else "epoch",
+                empty=diverged,
             )
 
     def _empty(self, state: State, theme: Theme) -> Text:

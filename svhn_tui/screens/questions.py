@@ -16,11 +16,13 @@ from textual.widgets.option_list import Option
 
 from engine import plan
 from engine import protocol as p
+from engine.protocol import History
 from svhn_tui import words
 from svhn_tui.answers import Answer, answer_of
 from svhn_tui.comparison import Group
-from svhn_tui.curves import METRICS, mean_band
+from svhn_tui.curves import METRICS, divergence_of, mean_band
 from svhn_tui.evidence import facts_of
+from svhn_tui.plot import Series
 from svhn_tui.presets import Presets, Question
 from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.screens.charts import CHART_KEYS
@@ -267,14 +269,17 @@ class QuestionsPage(ChoosingPage):
         if not progress.rows:
             return
         self.watch_histories(tuple(run_id for row in progress.rows for run_id in row.runs))
-        series = []
+        series: list[Series] = []
+        named: list[tuple[str, History]] = []
         for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
+            named += [(name, history) for history in histories]
             if histories:
                 series.append(mean_band(name, histories, self.metric, *look_of(index, self.app.current_theme)))
         several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
-        chart.show(METRICS[self.metric], series, length=epochs, note=several)
+        diverged = divergence_of(named)
+        chart.show(METRICS[self.metric], series, length=epochs, note=diverged or several, empty=diverged)
 
     def _below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme

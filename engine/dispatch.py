@@ -11,8 +11,10 @@ import msgspec
 from engine import claims, fleets, launcher, slurm
 from engine import protocol as p
 from engine.allocations import NO_EPOCH, Allocations
+from engine.backoff import Backoff
 from engine.launcher import Death, Worker
 from engine.placement import Machine, Slot, next_group, slot_for
+from engine.preflight import Preflight, issue_token, versions
 from engine.queue import Queue
 from engine.run_states import Hold
 from engine.spec import Configuration
@@ -21,8 +23,6 @@ from engine.workspace import Workspace
 STARTS_AT_ONCE = 10
 """Workers elsewhere that are started side by side: a thousand at once would keep the host from all else for seconds,
 and Slurm's controller busy for longer."""
-RETRY_SECONDS, RETRY_MAX_SECONDS = 5.0, 300.0
-"""How long a cluster or a box that took no worker is left alone; twice as long each time."""
 
 
 class Dispatch:
@@ -50,9 +50,9 @@ class Dispatch:
         self._following: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._allocations = Allocations(workspace.root, self._workers.values, self._change, self._retire)
-        self._refusals = 0
-        """Workers in a row that ended elsewhere without a word."""
-        self._not_before = 0.0
+        self._backoff = Backoff()
+        self._token = ""
+        """By which workers elsewhere know the workspace."""
         self._is_leaving = self._is_closed = False
 
     def begin(self) -> None:
@@ -78,7 +78,7 @@ class Dispatch:
     def use(self, fleet: p.Fleet) -> None:
         """Train with this fleet from now on; workers that are no part of it end what they have."""
         self.fleet = fleet
-        self._refusals, self._not_before = 0, 0.0
+        self._backoff = Backoff()
 
     def hold(self, runs: Iterable[str], why: Hold) -> None:
         """Pause or cancel runs, whether they wait or train."""
@@ -116,7 +116,7 @@ class Dispatch:
             slot, places = found
             worker = self._workers.get(slot)
             if worker is None or worker.is_leaving:
-                if time.monotonic() >= self._not_before:
+                if slot.where not in self._backoff.resting(time.monotonic()):
                     self._start(slot)
                 return  # goes on when it has started
             self._send(worker, places)
@@ -131,9 +131,11 @@ class Dispatch:
         size = fleets.size(self.fleet)
         is_full = len(self._workers) + len(self._starting) >= size
         room = STARTS_AT_ONCE - len(self._starting)
-        if is_full or room <= 0 or places.head is None or time.monotonic() < self._not_before:
+        if is_full or room <= 0 or places.head is None:
             return
         taken = {slot.name for slot in (*self._workers, *self._starting)}
+        if resting := self._backoff.resting(time.monotonic()):
+            taken |= {slot.name for slot in fleets.slots(self.fleet) if slot.where in resting}
         coming = [slot for slot, worker in self._workers.items() if not worker.was_ready] + list(self._starting)
         lanes = self._machine.lanes if fleets.asks_for_gpu(self.fleet) else 1
         for slot in fleets.lacking(self.fleet, places.groups(lanes, size), coming, taken, room):
@@ -188,11 +190,14 @@ class Dispatch:
     async def _started(self, slot: Slot) -> None:
         name = self._allocations.new_name() if slot.slurm is not None else ""
         try:
-            worker = await launcher.start(slot, self._workspace.root / "host.log", job_name=name)
+            preflight = self._preflight(slot) if slot.is_elsewhere else None
+            log = self._workspace.root / "host.log"
+            worker = await launcher.start(slot, log, preflight=preflight, job_name=name)
         except Exception as error:  # noqa: BLE001  whatever keeps it from starting is told, and it is tried again
+            reason = str(error).rstrip(".") if isinstance(error, OSError) else "host.log says why"
             if not isinstance(error, OSError):
                 traceback.print_exc()
-            self._note_refusal(f"No worker can be started: {str(error).rstrip('.')}")
+            self._rest(slot, f"No worker can be started: {reason}")
             return
         finally:
             self._starting.pop(slot, None)
@@ -207,6 +212,19 @@ class Dispatch:
             self._allocations.wake()
         self.advance()
 
+    def _preflight(self, slot: Slot) -> Preflight:
+        """Return what a worker elsewhere is to find on its machine.
+
+        Raises:
+            OSError: the workspace cannot be written.
+        """
+        self._token = self._token or issue_token(self._workspace.root)
+        head = self._queue.places.head
+        data = self._queue.data.get(head.spec.data) if head else None
+        files = (data.train_path, data.test_path) if data else ()
+        index, count = slot.share
+        return Preflight(str(self._workspace.root), self._token, files, versions(slot.trainer), index, count)
+
     async def _follow(self, worker: Worker) -> None:
         """Hear a worker until it ends, and see to it that its runs go on elsewhere, whatever goes wrong here."""
         death = await worker.follow(self._hear_out)
@@ -217,9 +235,9 @@ class Dispatch:
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
         if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
-            who = "Slurm" if worker.job_name else worker.slot.box
-            said = worker.last_words.removeprefix("srun: error: ").rstrip(".") or "no reason was given"
-            self._note_refusal(f"{who} took no worker: {said}")
+            said = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
+            reason = death.reason if worker.slot.box else said
+            self._rest(worker.slot, f"{worker.slot.where} took no worker: {reason.rstrip('.')}")
         ended = msgspec.structs.replace(worker.changed, state="ended", text=worker.farewell or death.reason,
                                         expected_at=None)  # fmt: skip
         self._change(worker, ended)
@@ -248,13 +266,11 @@ class Dispatch:
         except OSError:
             return None
 
-    def _note_refusal(self, why: str) -> None:
-        """No worker came of it: say why, once, and try again, more and more rarely."""
-        self._refusals += 1
-        pause = min(RETRY_SECONDS * 2 ** (self._refusals - 1), RETRY_MAX_SECONDS)
-        self._not_before = time.monotonic() + pause
+    def _rest(self, slot: Slot, why: str) -> None:
+        """No worker came of it: say why, once, and try again there, more and more rarely."""
+        pause, is_news = self._backoff.refuse(slot.where, why, time.monotonic())
         asyncio.get_running_loop().call_later(pause, self.advance)
-        if self._refusals == 1:
+        if is_news:
             text = f"{why}. It is tried again in {pause:.0f} s, then more rarely."
             self._publish(p.Noticed(text=text, severity="error"), None)
 
@@ -295,7 +311,7 @@ class Dispatch:
         merged = msgspec.structs.replace(event, worker=worker.slot.name, where=known.where,
                                          job=event.job or known.job, ends_at=known.ends_at)  # fmt: skip
         self._change(worker, merged)
-        self._refusals = 0
+        self._backoff.accept(worker.slot.where)
         if worker.job_name:
             self._allocations.wake()
         if worker.is_free:

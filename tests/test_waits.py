@@ -223,8 +223,8 @@ async def test_a_worker_that_cannot_be_started_is_told_of_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_folder: Path
 ):
     told: list[p.AnyEvent] = []
-    monkeypatch.setattr("engine.dispatch.RETRY_SECONDS", 0.05)
-    monkeypatch.setattr("engine.dispatch.RETRY_MAX_SECONDS", 0.05)
+    monkeypatch.setattr("engine.backoff.FIRST_SECONDS", 0.05)
+    monkeypatch.setattr("engine.backoff.LONGEST_SECONDS", 0.05)
     queue = Queue(told.append, data={DATA.fingerprint: DATA})
     dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: told.append(event))
     tries = 0
@@ -243,7 +243,8 @@ async def test_a_worker_that_cannot_be_started_is_told_of_once_and_tried_again(
         while tries < 4:
             await asyncio.sleep(0.01)
     assert [event.text for event in told if isinstance(event, p.Noticed)] == [
-        "No worker can be started: no more processes. It is tried again in 0 s, then more rarely."
+        f"No worker can be started: {why}. It is tried again in 0 s, then more rarely."
+        for why in ("no more processes", "host.log says why")
     ]
     await dispatch.leave()
 

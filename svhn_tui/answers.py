@@ -13,10 +13,11 @@ import msgspec
 
 from engine.plan import Sweep, asked
 from engine.protocol import RunResult
-from engine.spec import Configuration, Training
+from engine.spec import Configuration
 from svhn_tui import words
 from svhn_tui.firmness import Part, fragile_digits, fragile_winner, text_of
 from svhn_tui.presets import Presets, Question
+from svhn_tui.progress import other_runs
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
 from svhn_tui.waiting import seeds_text
@@ -209,29 +210,19 @@ def chance_level(state: State) -> float:
 
 
 def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer | None:
-    """Answer from runs of the same networks on the same data with other settings: the fullest, then the newest set."""
-    networks = [configuration.network for configuration in sweep.configurations]
-    alike: dict[Training, list[RunResult]] = {}
-    found = state.results.by_layers
-    near = (run for layers in dict.fromkeys(some.hidden for some in networks) for run in found.get(layers, ()))
-    for result in near:
-        if result.spec.data == sweep.data and result.spec.configuration.network in networks:
-            alike.setdefault(result.spec.configuration.training, []).append(result)
-    if not alike:
+    """Answer from runs of the same networks on the same data with other settings."""
+    others = other_runs(sweep, state)
+    if others is None:
         return None
-    training, results = max(alike.items(), key=lambda item: _fullness(item[1]))
     is_file = question.answer is not None and question.answer.format == "file"
     parts = []
-    for network in networks:
-        runs = sorted(
-            (run for run in results if run.spec.configuration.network == network), key=lambda run: run.spec.seed
-        )
-        chosen = tuple(runs[:1] if is_file else runs)
-        parts.append(Part(Configuration(network, training), max(1, len(chosen)), chosen))
-    other = _difference(training, sweep.configurations[0].training)
-    return _judged(
-        question, tuple(parts), state, other=other or f"seed {results[0].spec.seed} instead of the first one"
-    )
+    for configuration, runs in zip(sweep.configurations, others.runs, strict=True):
+        done = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
+        chosen = done[:1] if is_file else done
+        parts.append(Part(Configuration(configuration.network, others.training), max(1, len(chosen)), chosen))
+    if not any(part.results for part in parts):
+        return None
+    return _judged(question, tuple(parts), state, other=others.other)
 
 
 def _from_before(question: Question, sweep: Sweep, state: State) -> Answer:
@@ -255,18 +246,6 @@ def _from_before(question: Question, sweep: Sweep, state: State) -> Answer:
         state,
         stale=f"{what} changed since these runs were trained: train again.",
     )
-
-
-def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
-    """Rank a set of runs: by the networks it covers, then by its runs, then by how new it is."""
-    networks = {result.spec.configuration.network for result in results}
-    return len(networks), len(results), max(result.finished_at for result in results)
-
-
-def _difference(found: Training, wanted: Training) -> str:
-    names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
-    told = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
-    return ", ".join(told)
 
 
 def _changed_file(parts: Sequence[Part], state: State) -> str:

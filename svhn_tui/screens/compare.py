@@ -30,6 +30,7 @@ from svhn_tui.comparison import (
 from svhn_tui.curves import METRICS, divergence_of, mean_band
 from svhn_tui.plot import Series
 from svhn_tui.presets import Presets, Question
+from svhn_tui.progress import progress_of, shown_of
 from svhn_tui.screens.charts import AXIS_KEY, CHART_KEYS, ComparingPage
 from svhn_tui.screens.class_text import Seen, class_page
 from svhn_tui.screens.compare_text import NARROW, TALL, figures_of, sides_table
@@ -174,6 +175,8 @@ class ComparePage(ComparingPage):
         said = f"{done} of {words.plural(needed, 'run')}"
         if every > MOST:
             said += f" · the first {MOST} of {every} configurations"
+        if question and (other := shown_of(progress_of(question, self.book, state), state).other):
+            said += f" · not as asked: {other}"
         differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
         if len(differing) <= 1 < len(sides):
             said += f" · they differ only in the {differing[0] if differing else 'seed'}"

@@ -55,7 +55,11 @@ def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
     for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
         color, mark = look_of(index, theme)
         is_done = row.done == row.needed
-        left = Text("done", str(theme.success)) if is_done else Text(words.duration(row.seconds_left))
+        left = (
+            Text("–" if not row.runs else "done", str(theme.success))
+            if is_done
+            else Text(words.duration(row.seconds_left))
+        )
         table.add_row(
             Text.assemble((f"{mark} ", color), name),
             f"{row.done}/{row.needed}",
@@ -74,6 +78,8 @@ def spread_text(mean: float | None, deviation: float | None, theme: Theme) -> Te
 
 def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterator[str]:
     """Say who goes on to a second stage, and whether the curves still move at their end; the least of it if short."""
+    if progress.other and not is_short:
+        yield f"Not as asked: {progress.other}. They stand here until there is a run as asked."
     names = zip(names_in(progress), progress.rows, strict=True)
     if bad := [f"{name} {seeds_text(row.diverged)}" for name, row in names if row.diverged]:
         yield f"Diverged, the loss is no number any more: {'; '.join(bad)}."

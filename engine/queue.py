@@ -250,7 +250,7 @@ class Queue:
             case p.EpochEnded():
                 for lane, run_id in enumerate(event.runs):
                     if training := self.runs.training.get(run_id):
-                        training.curve.append(event, lane)
+                        training.end_epoch(event, lane)
             case p.RunFinished():
                 if event.result.run_id not in self.runs.training:
                     return False

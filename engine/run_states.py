@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from engine import protocol as p
+from engine.curve import EMPTY
 
 Hold = Literal["paused", "cancelled"]
 """What the user may want of a run that is not to be trained now."""
@@ -36,34 +37,6 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     result: p.RunResult
 
 
-class Curve:
-    """The metrics of a run in training, one epoch longer in the same time however long it is."""
-
-    def __init__(self) -> None:
-        self._columns: tuple[list[p.Number], ...] = ([], [], [], [])
-        """As `METRICS` names them."""
-        self._seconds: list[float] = []
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that are known."""
-        return len(self._seconds)
-
-    def append(self, event: p.EpochEnded, lane: int) -> None:
-        """Add what an event says about one of its runs, unless epochs before it are missing or it is known."""
-        if self.epochs != event.epoch - 1:
-            return  # a client is told the journal's
-        for column, name in zip(self._columns, p.METRICS, strict=True):
-            column.append(getattr(event, name)[lane])
-        self._seconds.append(event.seconds)
-
-    @property
-    def history(self) -> p.History:
-        """A copy, as clients are told."""
-        loss, accuracy, test_loss, test_accuracy = map(tuple, self._columns)
-        return p.History(loss, accuracy, test_loss, test_accuracy, tuple(self._seconds))
-
-
 class Training:
     """A worker has it. The one record that changes in place, once an epoch."""
 
@@ -75,12 +48,18 @@ class Training:
         """What is to become of it when the worker lets it go without a result; None: it goes on."""
         self.started: p.RunStarted | None = None
         """The worker's word that it has begun."""
-        self.curve = Curve()
+        self.curve = EMPTY
+        """From where it was begun; what an epoch that was missed leaves out is read from the journal."""
 
     def begin(self, started: p.RunStarted) -> None:
         """Take note that the worker has begun it; its curve is the journal's up to there."""
         self.started = started
-        self.curve = Curve()
+        self.curve = EMPTY
+
+    def end_epoch(self, event: p.EpochEnded, lane: int) -> None:
+        """Add what an event says about it, unless epochs before it are missing: a client is told the journal's then."""
+        if self.curve.epochs == event.epoch - 1:
+            self.curve = self.curve.and_then(event, lane)
 
 
 Record = Waiting | Training | Held | Finished

@@ -14,7 +14,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from engine import protocol as p
-from engine.protocol import History
+from engine.curve import Curve
 from svhn_tui import words
 from svhn_tui.comparison import (
     MOST,
@@ -214,7 +214,7 @@ class ComparePage(ComparingPage):
         second.display = self.size.width >= WIDE
         for chart, metric in ((first, self.metric), (second, self.other_metric)):
             series: list[Series] = []
-            named: list[tuple[str, History]] = []
+            named: list[tuple[str, Curve]] = []
             for index, (side, name) in enumerate(zip(sides, names, strict=True)):
                 histories = [history for run_id in side.runs if (history := state.history(run_id)).epochs]
                 named += [(name, history) for history in histories]

@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 
 from engine import plan
 from engine import protocol as p
-from engine.protocol import History
+from engine.curve import Curve
 from svhn_tui import words
 from svhn_tui.answers import Answer, answer_of
 from svhn_tui.comparison import Group
@@ -270,7 +270,7 @@ class QuestionsPage(ChoosingPage):
             return
         self.watch_histories(tuple(run_id for row in progress.rows for run_id in row.runs))
         series: list[Series] = []
-        named: list[tuple[str, History]] = []
+        named: list[tuple[str, Curve]] = []
         for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
             named += [(name, history) for history in histories]

@@ -13,7 +13,7 @@ from engine.limits import MAX_EPOCHS
 from engine.plan import Sweep
 from engine.spec import Configuration, RunSpec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 16 * 2**20
 """A longer line is refused: no honest message comes near it."""
 
@@ -216,7 +216,7 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """A wish. `request` is any text of the sender's; `Refused` and `Submitted` repeat it."""
+    """A wish. `request` is any text of the sender's; `Done`, `Refused` and what answers it repeat it."""
 
     request: str = ""
 

@@ -51,15 +51,26 @@ class Session:
         """Send a command."""
         await self._link.send(command)
 
-    async def answer(self, command: p.AnyCommand, *, within: float = ANSWER_SECONDS) -> p.AnyEvent:
+    async def answer(
+        self,
+        command: p.AnyCommand,
+        *,
+        within: float = ANSWER_SECONDS,
+        or_when: Callable[[State], bool] = lambda state: False,
+    ) -> p.AnyEvent:
         """Send a command and return the event that answers it: its own, `Done`, or `Refused`.
+
+        Args:
+            command: what is wanted.
+            within: seconds after which no answer is waited for any more.
+            or_when: what is to be known answers it too.
 
         Raises:
             LinkLost: the connection ended, or there was no answer in time.
         """
-        request = next(self._requests)
+        answers = answers_to(request := next(self._requests))
         await self.ask(msgspec.structs.replace(command, request=request))
-        return await self.until(answers_to(request), within=within)
+        return await self.until(lambda state, event: answers(state, event) or or_when(state), within=within)
 
     async def until(self, met: Callable[[State, p.AnyEvent], bool], *, within: float | None = None) -> p.AnyEvent:
         """Fold events until one meets the condition, and return it.
@@ -143,17 +154,22 @@ async def check_files(session: Session, book: Presets) -> None:
     bound = [answer for answer in found if (form := book.question(answer.question).answer) and form.format == "file"]
     runs = tuple(run_id for answer in bound for run_id in answer.runs)
     if runs:
-        await _insist(session, p.CheckFiles(runs=runs))
+        await _insist(session, p.CheckFiles(runs=runs), lambda state: set(runs) <= {*state.files, *state.unreadable})
 
 
 async def read_histories(session: Session, book: Presets) -> None:
     """Have the curves read of the runs behind the answers; those that cannot be read stay empty."""
     runs = {run_id for answer in answering.all_answers(book, session.state) for run_id in answer.runs}
     if runs:
-        await _insist(session, p.Watch(runs=tuple(sorted(runs))))
+        await _insist(session, p.Watch(runs=tuple(sorted(runs))), lambda state: runs <= set(state.histories))
 
 
-async def _insist(session: Session, command: p.AnyCommand) -> None:
-    event = await session.answer(command)
+async def _insist(session: Session, command: p.AnyCommand, is_known: Callable[[State], bool]) -> None:
+    """Have something told: until it is known, or the host says that this was all.
+
+    Raises:
+        NoAnswer: it was refused, or takes too long.
+    """
+    event = await session.answer(command, or_when=is_known)
     if isinstance(event, p.Refused):
         raise NoAnswer(event.reason)

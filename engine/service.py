@@ -6,9 +6,8 @@ import os
 import time
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
-from engine import devices, formats, journal
+from engine import devices, formats, journal, lock_file, ownership
 from engine import protocol as p
 from engine.clients import Client, is_from
 from engine.commands import DEFECT, Commands
@@ -54,7 +53,8 @@ class Service:
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(kept.order)
-        self._complaints = [text for text in (brought_up, *self._records.complaints) if text]
+        exposed = ownership.exposure(workspace.root)
+        self._complaints = [text for text in (brought_up, exposed, *self._records.complaints) if text]
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -195,7 +195,7 @@ class Service:
         """Write what changed, at most once a second; end when nothing is left to do, or the workspace is elsewhere."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            if not _is_at(self._workspace.root / "host.lock", lock):
+            if not lock_file.is_there(self._workspace.root, lock):
                 self._give_up()
                 return
             self._save()
@@ -246,16 +246,6 @@ class Service:
             for client in list(self._clients):
                 await client.close()
             self.ended.set()
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Say whether this is still the file that was opened; a file system that does not answer is believed."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

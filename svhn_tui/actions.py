@@ -18,9 +18,9 @@ from svhn_tui.progress import Overrides, rule_text, sweep_for, with_finalists
 from svhn_tui.session import ANSWER_SECONDS, IMPORT_SECONDS, check_files, connected, read_histories
 
 
-async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
+async def export_to(folder: Path, workspace: Path, book: Presets, *, is_read_only: bool = False) -> int:
     """Export, each file verified in a process of its own; the exit code says whether everything was there."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         await read_histories(session, book)
         state = session.state

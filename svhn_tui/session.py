@@ -123,10 +123,19 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def connected(
-    workspace: Path, told: Callable[[p.AnyEvent, State], None] = lambda event, state: None
+    workspace: Path,
+    told: Callable[[p.AnyEvent, State], None] = lambda event, state: None,
+    *,
+    is_read_only: bool = False,
 ) -> AsyncIterator[Session]:
-    """Attach to the workspace's host, starting one if there is none, and catch up with it."""
-    async with Link(workspace) as link:
+    """Attach to the workspace's host, starting one if there is none, and catch up with it.
+
+    Args:
+        workspace: its folder.
+        told: gets every event, and the state after it.
+        is_read_only: start no host and trust nothing there; what only reads is done all the same.
+    """
+    async with Link(workspace, is_read_only=is_read_only) as link:
         session = Session(link, told)
         try:
             event = await session.until(lambda state, event: state.caught_up or isinstance(event, p.Refused))

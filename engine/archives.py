@@ -267,9 +267,8 @@ def _entries(text: bytes, expected: int, methods: tuple[int, ...]) -> Iterator[_
     while at < len(text):
         if len(text) - at < ENTRY.size:
             raise ValueError("its table of contents is cut off")
-        signature, _, _, flags, method, _, _, _, packed, unpacked, *lengths, _, _, _, place = ENTRY.unpack_from(
-            text, at
-        )
+        entry = ENTRY.unpack_from(text, at)
+        signature, flags, method, lengths = entry[0], entry[3], entry[4], entry[10:13]
         name_at = at + ENTRY.size
         extra_at = name_at + lengths[0]
         name, extra = text[name_at:extra_at], text[extra_at : extra_at + lengths[1]]

@@ -20,6 +20,8 @@ FREE: Mapping[str, str] = {
 """Settings that may differ from what is asked, and why; every other one has to be equal."""
 
 
+MAX_TEXT = 60
+"""Characters of a setting's value in a message."""
 FLOAT32 = 1e-7
 """Half the distance of two neighbouring float32 numbers, in which Keras computes, is less."""
 
@@ -49,7 +51,7 @@ def fit_check(iterations: int | None, expected: int, epochs: int, *, fitted: boo
     if iterations == expected:
         return Check("fitted", f"{iterations:,} batches, {epochs} epochs")
     found = f"{iterations:,} batches" if iterations else "never"
-    return Check("fitted", f"{found}; {epochs} epochs have {expected:,}", ok=False)
+    return Check("fitted", f"{found}; {epochs} epochs have {expected:,} batches", ok=False)
 
 
 def differences(found: Any, wanted: Any, where: str = "") -> Iterator[str]:
@@ -89,5 +91,5 @@ def text_of(value: Any) -> str:
     """Return a setting as people write it."""
     if isinstance(value, dict):
         inner = ", ".join(f"{key}={text_of(item)}" for key, item in value.items() if key != "class")
-        return f"{value.get('class', '')}({inner})"[:80]
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)[:80]
+        return f"{value.get('class', '')}({inner if len(inner) < MAX_TEXT else '...'})"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)[:MAX_TEXT]

@@ -110,7 +110,7 @@ def _check_class(node: Mapping[str, object]) -> None:
     if not isinstance(name, str) or not isinstance(module, str) or module not in CLASSES:
         raise ConfigError(f"names {name!r:.60} of {module!r:.60}, which is not plain Keras; it is not loaded")
     if name not in CLASSES[module]:
-        raise ConfigError(_unknown(name, module))
+        raise ConfigError(_unknown(str(inner) if name == "function" else name, module))
     if registered not in (None, name):
         raise ConfigError(f"registers {name} by another name, as code of its own does; it is not loaded")
     if module == "keras.layers" and "shared_object_id" in node:

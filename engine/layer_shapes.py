@@ -163,7 +163,7 @@ def _agree(kind: str, again: Any, shape: Shape) -> None:
         return
     batch = len(again) - len(shape)
     if batch not in (0, 1) or _numbers(again[batch:]) != shape:
-        raise ConfigError(f"builds a {kind} layer for {tuple(again)}, where it gets {shape}; it is not loaded")
+        raise ConfigError(f"builds its {kind} for {tuple(again)}, where it gets {shape}; it is not loaded")
 
 
 def _numbers(sides: Any, low: int = 1) -> Shape:

@@ -130,7 +130,9 @@ def _compile_checks(model: Any, asked: Any) -> Iterator[Check]:
     if not said:
         yield Check("compiled", "no: the file names no loss, metric or optimizer", ok=False)
         return
-    wrong = list(differences(_loss(said.get("loss")), _loss(LOSS)))
+    loss, wanted = _loss(said.get("loss")), _loss(LOSS)
+    is_kind = isinstance(loss, dict) and loss.get("class") == wanted["class"]
+    wrong = list(differences(loss, wanted)) if is_kind else [f"{_name(said.get('loss'))} instead of {LOSS}"]
     if said.get("loss_weights") is not None:
         wrong.append(f"loss weights {text_of(said['loss_weights'])} instead of none")
     yield Check("loss", ", ".join(wrong) or LOSS, not wrong)

@@ -14,7 +14,6 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from engine.archives import (
-    ALL_METHODS,
     UNREADABLE,
     ArchiveError,
     MachineError,
@@ -24,6 +23,7 @@ from engine.archives import (
     reason,
     zip_of,
 )
+from engine.zip_structure import ALL_METHODS
 
 MAX_MEMBER_BYTES = 2**30
 """The assignment's largest member has 154 MB."""

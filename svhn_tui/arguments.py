@@ -61,15 +61,15 @@ def seconds_of(text: str) -> float:
         fail(str(error), WRONG_USE)
 
 
-def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, local: bool) -> Fleet | None:
+def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -> Fleet | None:
     """Return where to train, None where the workspace's own setting stays, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
         return Fleet()
     if slurm is None and ssh is None:
-        if stage or workers > 1:
-            fail("--workers and --stage go with --slurm or --worker-ssh.", WRONG_USE)
+        if workers > 1:
+            fail("--workers goes with --slurm.", WRONG_USE)
         return None
     named = tuple(box.strip() for box in (ssh or "").split(",") if box.strip())
     try:
@@ -77,7 +77,7 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, l
             boxes.parse(box)
     except ValueError as error:
         fail(str(error), WRONG_USE)
-    return Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0, stage=stage)
+    return Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0)
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:

@@ -18,8 +18,6 @@ FREE: Mapping[str, str] = {
     "shared_object_id": "a number that is drawn when the file is written",
 }
 """Settings that may differ from what is asked, and why; every other one has to be equal."""
-
-
 MAX_TEXT = 60
 """Characters of a setting's value in a message."""
 FLOAT32 = 1e-7
@@ -47,11 +45,11 @@ def fit_check(iterations: int | None, expected: int, epochs: int, *, fitted: boo
         said = "not known, the file holds no optimizer state"
         return Check("fitted", said if fitted else f"{said}; the question asks for none", None)
     if not fitted:
-        return Check("fitted", "no" if not iterations else f"{iterations:,} batches; none are asked", not iterations)
+        return Check("fitted", "no" if not iterations else f"batches: {iterations:,}; none are asked", not iterations)
     if iterations == expected:
-        return Check("fitted", f"{iterations:,} batches, {epochs} epochs")
-    found = f"{iterations:,} batches" if iterations else "never"
-    return Check("fitted", f"{found}; {epochs} epochs have {expected:,} batches", ok=False)
+        return Check("fitted", f"batches: {iterations:,}, as many as {epochs} x {expected // epochs:,}")
+    found = f"batches: {iterations:,}" if iterations else "never"
+    return Check("fitted", f"{found}; asked are {epochs} x {expected // epochs:,} = {expected:,}", ok=False)
 
 
 def differences(found: Any, wanted: Any, where: str = "") -> Iterator[str]:

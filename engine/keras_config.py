@@ -15,6 +15,8 @@ LAYERS = frozenset({
     "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "GaussianNoise", "GaussianDropout", "SpatialDropout2D",
 })  # fmt: skip
 """Each has a rule in `engine.layer_shapes`."""
+ACTIVATIONS = frozenset({"ReLU", "LeakyReLU", "ELU", "Softmax"})
+"""Layers that may stand in for an activation: they have no weights."""
 MODELS = frozenset({"Sequential", "Functional"})
 RUNNERS = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "FlaxLayer", "JaxLayer", "KerasExport"}
 """Layers that are programs."""
@@ -66,6 +68,7 @@ CLASSES: Mapping[str, frozenset[str]] = {
     "keras.activations": frozenset(),
     "builtins": frozenset(),
 }  # fmt: skip
+LAYER_MODULES = {module for module, names in CLASSES.items() if names & (LAYERS | MODELS) - INITIALIZERS}
 TENSOR = {"shape", "dtype", "keras_history"}
 """What a Functional model's configuration says of the tensor that a layer is called on."""
 
@@ -74,8 +77,13 @@ class ConfigError(ValueError):
     """A configuration is not loaded; the message says why, after the file's name."""
 
 
-def check_config(node: object, depth: int = 0) -> None:
+def check_config(node: object, depth: int = 0, *, is_layer: bool = False) -> None:
     """Refuse every class, function, key and size that plain dense and convolutional networks do not need.
+
+    Args:
+        node: the configuration, or a part of it.
+        depth: how deep in it the part stands.
+        is_layer: whether a model or a layer may stand here; one in a setting would be built without being measured.
 
     Raises:
         ConfigError: there is one.
@@ -92,13 +100,19 @@ def check_config(node: object, depth: int = 0) -> None:
     if newer := NEWER_KEYS & node.keys():
         raise ConfigError(f"has {min(newer)!r}: it was saved by a newer Keras; the grader's 3.11 cannot load it")
     if node.get("class_name") is not None:
-        _check_class(node)
+        _check_class(node, is_layer=is_layer)
+    inner = node.get("config")
+    layers = inner.get("layers") if isinstance(inner, dict) and node.get("class_name") in MODELS else None
+    for layer in layers if isinstance(layers, list) else ():
+        check_config(layer, depth + 3, is_layer=True)
     for key, value in node.items():
-        if key not in UNBOUNDED or not isinstance(value, int):
+        if value is inner and isinstance(layers, list):
+            check_config({name: item for name, item in inner.items() if name != "layers"}, depth + 1)
+        elif key not in UNBOUNDED or not isinstance(value, int):
             check_config(value, depth + 1)
 
 
-def _check_class(node: Mapping[str, object]) -> None:
+def _check_class(node: Mapping[str, object], *, is_layer: bool) -> None:
     name, module, registered = node["class_name"], node.get("module"), node.get("registered_name")
     inner = node.get("config")
     if name == "__keras_tensor__" and module is None and isinstance(inner, dict) and set(inner) <= TENSOR:
@@ -111,6 +125,8 @@ def _check_class(node: Mapping[str, object]) -> None:
         raise ConfigError(f"names {name!r:.60} of {module!r:.60}, which is not plain Keras; it is not loaded")
     if name not in CLASSES[module]:
         raise ConfigError(_unknown(str(inner) if name == "function" else name, module))
+    if name in LAYERS | MODELS and module in LAYER_MODULES and not is_layer and name not in ACTIVATIONS:
+        raise ConfigError(f"has a {name} layer inside a setting, which no network of this assignment has")
     if registered not in (None, name):
         raise ConfigError(f"registers {name} by another name, as code of its own does; it is not loaded")
     if module == "keras.layers" and "shared_object_id" in node:
@@ -120,7 +136,7 @@ def _check_class(node: Mapping[str, object]) -> None:
 def _unknown(name: str, module: str) -> str:
     if module == "builtins":
         return f"names the builtin {name[:60]!r}; it is not loaded"
-    if module in ("keras", "keras.models", "keras.layers"):
+    if module in LAYER_MODULES:
         why = "could run code" if name in RUNNERS else "no network of this assignment has"
         return f"has a {name[:60]} layer, which {why}; it is not loaded"
     return f"names {name[:60]} of {module}, which is not known here; save the model without it"

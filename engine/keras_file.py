@@ -97,7 +97,7 @@ def _looked_through(archive: zipfile.ZipFile, copy: Path, content: archives.Cont
     _check_members(archive, content.bytes)
     config = _json(archive, "config.json")
     _json(archive, "metadata.json")
-    keras_config.check_config(config)
+    keras_config.check_config(config, is_layer=True)
     if config.get("class_name") not in keras_config.MODELS:
         raise ConfigError("holds no network; save the model with model.save")
     size = layer_shapes.size_of(config)

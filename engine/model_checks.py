@@ -55,8 +55,8 @@ def model_checks(model: Any, configuration: Configuration, shape: tuple[int, int
 
 def weights_check(model: Any) -> Check:
     """See that every weight is a number: a network that diverged is not handed in."""
-    arrays = (np.asarray(weight) for weight in model.weights)
-    broken = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays if array.dtype.kind == "f")
+    arrays = (np.asarray(weight).astype(np.float32) for weight in model.weights)  # bfloat16 is no float to NumPy
+    broken = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
     return Check("weights", f"{broken:,} are not finite numbers" if broken else "all finite", not broken)
 
 
@@ -97,7 +97,10 @@ def _layers(model: Any, *, inside: bool = False) -> Iterator[_Layer]:
         if hasattr(layer, "layers"):
             yield from _layers(layer, inside=True)
         elif type(layer).__name__ != "InputLayer":
-            yield _Layer(type(layer).__name__, plain(layer.get_config()))
+            settings = plain(layer.get_config())
+            if isinstance(own := settings.get("activation"), dict):  # a layer stands for it
+                settings["activation"] = _activation_of(_Layer(own["class"], own)) or own
+            yield _Layer(type(layer).__name__, settings)
 
 
 def _merged(layers: list[_Layer]) -> list[_Layer]:
@@ -116,7 +119,7 @@ def _merged(layers: list[_Layer]) -> list[_Layer]:
 
 def _activation_of(layer: _Layer) -> str | None:
     """Return the activation that a layer is and nothing else, or None."""
-    settings = {key: value for key, value in layer.settings.items() if key not in ("dtype", "trainable")}
+    settings = {key: value for key, value in layer.settings.items() if key not in ("class", "dtype", "trainable")}
     if layer.kind == "Activation" and list(settings) == ["activation"] and isinstance(settings["activation"], str):
         return str(settings["activation"])
     known = ACTIVATIONS.get(layer.kind, {})

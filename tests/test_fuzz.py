@@ -197,7 +197,7 @@ KERAS = {
 def test_a_keras_configuration_is_measured_or_one_sentence_says_why_not(seed: int):
     config = changed(KERAS, seed)
     try:
-        keras_config.check_config(config)
+        keras_config.check_config(config, is_layer=True)
         size = layer_shapes.size_of(config)
     except keras_config.ConfigError as error:
         assert "\n" not in str(error)

@@ -129,6 +129,18 @@ def more_layers(*added: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def in_a_setting(config: dict[str, Any]) -> None:
+    """Keras builds whatever object stands for an activation."""
+    hidden = {"module": "keras.layers", "class_name": "Dense", "registered_name": None,
+              "config": {"units": 10**6}, "build_config": {"input_shape": [None, 10**6]}}  # fmt: skip
+    config["config"]["layers"][-1]["config"]["activation"] = hidden
+
+
+def as_loss(config: dict[str, Any]) -> None:
+    layer = {**config["config"]["layers"][-1], "build_config": {"input_shape": [None, HUGE]}}
+    config["compile_config"]["loss"] = layer
+
+
 def metric(**said: Any) -> Callable[[dict[str, Any]], None]:
     def change(config: dict[str, Any]) -> None:
         config["compile_config"]["metrics"] = [{"module": "keras.metrics", "registered_name": None, **said}]
@@ -162,6 +174,8 @@ CONFIGS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
                               {"class_name": "Conv2D", "config": {"filters": 10**6, "kernel_size": 1}})),
     ),
     "a metric's table": ("names MeanIoU", metric(class_name="MeanIoU", config={"num_classes": 10**6})),
+    "a layer as an activation": ("has a Dense layer inside a setting", in_a_setting),
+    "a layer as loss": ("has a Dense layer inside a setting", as_loss),
     "a builtin as loss": ("names the builtin 'eval'", eval_as_loss),
     "a layer used twice": (
         "uses a Flatten layer twice", more_layers({"class_name": "Flatten", "config": {}, "shared_object_id": 1})

@@ -115,6 +115,9 @@ RIGHT: dict[str, Callable[[Path], Model]] = {
     "activations as functions": lambda tmp: compiled(
         chain(layers.Flatten(), dense(8, keras.activations.relu), output=dense(10, keras.activations.softmax))
     ),
+    "an activation as an object": lambda tmp: compiled(
+        chain(layers.Flatten(), dense(8, keras.activations.get("relu")), output=dense(10, keras.layers.Softmax()))
+    ),
     "custom names": lambda tmp: compiled(
         chain(layers.Flatten(name="flat"), dense(8, "relu", name="my-own_layer"), output=dense(10, "softmax", name="o"))
     ),
@@ -266,8 +269,8 @@ WRONG: dict[str, tuple[Callable[[], Model], list[str]]] = {
     "not compiled": (
         lambda: chain(), ["compiled: no: the file names no loss, metric or optimizer"],
     ),
-    "never fitted": (lambda: compiled(chain(), batches=0), ["fitted: never; 2 epochs have 4 batches"]),
-    "fitted half as long": (lambda: compiled(chain(), batches=2), ["fitted: 2 batches; 2 epochs have 4 batches"]),
+    "never fitted": (lambda: compiled(chain(), batches=0), ["fitted: never; asked are 2 x 2 = 4"]),
+    "fitted half as long": (lambda: compiled(chain(), batches=2), ["fitted: batches: 2; asked are 2 x 2 = 4"]),
     "a Functional one with dropout": (
         lambda: compiled(functional(layers.Flatten(), dense(8, "relu"), layers.Dropout(0.1), dense(10, "softmax"))),
         [listed("Flatten, Dense(8, relu), Dropout(0.1), Dense(10, softmax)")],
@@ -363,7 +366,7 @@ def test_without_the_optimizers_state_nothing_is_said_of_fitting(tmp_path: Path)
 def test_a_question_that_asks_for_no_fitting_refuses_a_fitted_network(tmp_path: Path):
     asked = msgspec.structs.replace(ASKED, fitted=False)
     assert complaints(saved(tmp_path, compiled(chain(), batches=0)), asked) == []
-    assert complaints(saved(tmp_path, compiled(chain())), asked) == ["fitted: 4 batches; none are asked"]
+    assert complaints(saved(tmp_path, compiled(chain())), asked) == ["fitted: batches: 4; none are asked"]
 
 
 def test_a_network_that_diverged_is_never_right(tmp_path: Path):

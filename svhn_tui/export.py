@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.comparison import Check
 from engine.files import write_atomically
 from engine.protocol import DataSet, RunResult
 from svhn_tui import answers as answering
@@ -42,6 +43,7 @@ class Verified(msgspec.Struct, frozen=True):
 
     test_correct: int
     test_images: int
+    checks: tuple[Check, ...] = ()
 
 
 class ExportError(OSError):
@@ -142,9 +144,12 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exp
     count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
     if thing.run.diverged:
         return msgspec.structs.replace(thing, said=f"{thing.said}; diverged, handed in by your choice; {count}")
-    is_same = found.test_correct == thing.run.test_correct and done.returncode == 0
-    said = f"{thing.said}; verified, {count}" if is_same else f"{thing.said}; NOT as recorded, {count}"
-    return msgspec.structs.replace(thing, said=said, ok=thing.ok and is_same)
+    wrong = [f"{check.name}: {check.found}" for check in found.checks if check.ok is False]
+    if found.test_correct != thing.run.test_correct:
+        wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
+    is_same = not wrong and done.returncode == 0
+    outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
+    return msgspec.structs.replace(thing, said=f"{thing.said}; {outcome}", ok=thing.ok and is_same)
 
 
 def strip(file: Path, limit_mib: float) -> None:

@@ -1,6 +1,7 @@
 """The host's side of its connections: who is attached, and telling them what happened without ever waiting."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterable
 
 from engine import protocol as p
@@ -67,6 +68,10 @@ class Client:
                 await self._send(tuple(self._fresh()))
         except ConnectionError:
             return  # it left; whoever reads its commands notices
+        except Exception:  # noqa: BLE001  what cannot be told whole is not told in part: it attaches anew, or is told so
+            traceback.print_exc()
+            self._writer.transport.abort()
+            return
         self._catching_up = None
         self._hand_over()
 

@@ -37,13 +37,11 @@ async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) 
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Told to end."))))
-    service.begin()
     tell(READY)
-    kept = (service.sample_devices(), service.save_changes(lock), listener.keep_open())
-    tasks = [asyncio.create_task(work) for work in kept]
+    listening = asyncio.create_task(listener.keep_open())
+    tasks = [asyncio.create_task(service.sample_devices()), asyncio.create_task(service.save_changes(lock))]
     await service.ended.wait()
-    for task in tasks[2:]:
-        task.cancel()
+    listening.cancel()
     listener.close()
     if not service.is_lost:
         await service.leave("Nothing is left to do.")

@@ -65,6 +65,7 @@ class Link:
             await asyncio.wait_for(process.wait(), 2.0)
         except TimeoutError:
             process.kill()
+            await process.wait()
 
     async def send(self, command: p.AnyCommand) -> None:
         """Send a command; a lost connection is noticed where events are read."""

@@ -16,6 +16,7 @@ from svhn_tui.printing import Plain, tell
 from svhn_tui.progress import MARKS, Progress, progress_of
 from svhn_tui.session import check_files, connected
 from svhn_tui.state import State
+from svhn_tui.waiting import idle_text
 
 
 async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
@@ -45,6 +46,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
             console.print(Text(f"training {name}: epoch {done} of {epochs}, {left} left ({run_id})"))
         console.print(Text(f"{len(state.running)} training, {len(state.queue)} waiting, {len(state.results)} finished"))
+        if hint := idle_text(state):
+            console.print(Text(hint))
     return DONE
 
 

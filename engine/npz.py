@@ -1,4 +1,7 @@
-"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole."""
+"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole.
+
+A folder that holds the members as files is as good: Kaggle and some browsers unpack what they are given.
+"""
 
 import io
 import math
@@ -6,14 +9,15 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn, Self
 
 import msgspec
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from engine.archives import UNREADABLE, ArchiveError, first_line, open_zip
+from engine import os_errors
+from engine.archives import UNREADABLE, ArchiveError, first_line, open_regular, open_zip
 
 MAX_MEMBER_BYTES = 2**30
 """The assignment's largest member has 154 MB."""
@@ -47,17 +51,58 @@ class Header(msgspec.Struct, frozen=True):
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-def open_archive(path: Path, members: Sequence[str]) -> zipfile.ZipFile:
-    """Open a zip that holds each of the members once; others in it are ignored.
+class Stored(NamedTuple):
+    """Sizes of a member that is a file of its own."""
+
+    file_size: int
+    compress_size: int
+
+
+class Unpacked:
+    """The members of an `.npz` file as files in a folder: what is asked of a `ZipFile`, it answers too."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        """Nothing is open."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is open."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def namelist(self) -> list[str]:
+        """Return the names of the folder's arrays."""
+        return [path.name for path in self._folder.glob("*.npy")]
+
+    def getinfo(self, name: str, /) -> Stored:
+        """Return a file's size."""
+        size = (self._folder / name).stat().st_size
+        return Stored(size, size)
+
+    def open(self, name: str, /) -> IO[bytes]:
+        """Open a file, and nothing that only looks like one."""
+        return open_regular(self._folder / name)
+
+
+Archive = zipfile.ZipFile | Unpacked
+
+
+def open_archive(path: Path, members: Sequence[str]) -> Archive:
+    """Open a zip, or a folder that it was unpacked into, that holds each member once; others in it are ignored.
 
     Raises:
-        DataError: it is no regular file, no zip, or a member is missing or doubled.
+        DataError: it is neither, or a member is missing or doubled.
     """
     try:
-        archive = open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES)
+        archive: Archive = Unpacked(path) if _holds(path, members) else open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES)
     except FileNotFoundError:
         raise DataError(f"{path} is not there; give the folder that holds the assignment's two .npz files.") from None
-    except ArchiveError as error:
+    except (ArchiveError, OSError) as error:
+        _blame_machine(error, path)
         raise DataError(f"{path!s:.500} {error}; give the assignment's own .npz file, or download it again.") from error
     names = archive.namelist()
     for member in members:
@@ -68,7 +113,22 @@ def open_archive(path: Path, members: Sequence[str]) -> zipfile.ZipFile:
     return archive
 
 
-def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
+def _holds(path: Path, members: Sequence[str]) -> bool:
+    """Say whether this is a folder with one of the members in it."""
+    return any((path / member).exists() for member in members)
+
+
+def _blame_machine(error: Exception, path: Path) -> None:
+    """Raise what the machine lacks, where that is why a file could not be read: downloading it again would not help.
+
+    Raises:
+        DataError: a full table of files, a failing disk, missing permissions.
+    """
+    if sentence := os_errors.sentence_of(error, path):
+        raise DataError(sentence) from error
+
+
+def read_header(archive: Archive, member: str, path: Path) -> Header:
     """Read what a member declares, and check it against its size in the zip.
 
     Raises:
@@ -80,6 +140,7 @@ def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
             start = file.read(MAX_HEADER_BYTES)
         header, offset = _parsed(start)
     except (*UNREADABLE, TypeError) as error:  # TypeError: no such dtype
+        _blame_machine(error, path)
         raise DataError(f"{where} has no readable NumPy header ({first_line(error)}); download it again.") from error
     if header.dtype.hasobject:
         raise DataError(f"{where} holds pickled Python objects, which could run code; save it as plain arrays.")
@@ -96,7 +157,7 @@ def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
     return header
 
 
-def read_array(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
+def read_array(archive: Archive, member: str, path: Path) -> NDArray[Any]:
     """Read a member whose header was found good.
 
     Raises:
@@ -107,6 +168,7 @@ def read_array(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any
             array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
             return array
     except UNREADABLE as error:
+        _blame_machine(error, path)
         raise DataError(f"{path}: {member} is damaged ({first_line(error)}); download it again.") from error
 
 
@@ -131,6 +193,6 @@ def _parsed(start: bytes) -> tuple[Header, int]:
     return Header(shape, np.dtype(descr)), end
 
 
-def _refuse(archive: zipfile.ZipFile, sentence: str) -> NoReturn:
+def _refuse(archive: Archive, sentence: str) -> NoReturn:
     archive.close()
     raise DataError(sentence)

@@ -1,4 +1,4 @@
-"""Zip files from outside, looked at before zipfile reads their table of contents whole."""
+"""Zip files from outside, looked at before zipfile reads their table of contents whole; or what they unpacked into."""
 
 import lzma
 import os
@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Self
 
 END_RECORD = struct.Struct("<4s4H2LH")
 """The zip's last 22 bytes: signature, four counts, size and place of the table of contents, length of a comment."""
@@ -24,6 +24,46 @@ UNREADABLE = (
 
 class ArchiveError(ValueError):
     """A file is no zip that can be opened; the message says why, after the file's name."""
+
+
+class OpenFolder:
+    """A folder that an archive was unpacked into, as Kaggle and some browsers do: what a `ZipFile` answers, it does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        """Nothing is open."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is open."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def namelist(self) -> list[str]:
+        """Return the names of the files in it, but for hidden ones."""
+        paths = (path.relative_to(self._folder) for path in self._folder.rglob("*") if not path.is_dir())
+        return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+
+    def infolist(self) -> list[zipfile.ZipInfo]:
+        """Return the files as members."""
+        return [self.getinfo(name) for name in self.namelist()]
+
+    def getinfo(self, name: str) -> zipfile.ZipInfo:
+        """Return a file as a member that is stored as it is; a link to another file has that one's size."""
+        path, member = self._folder / name, zipfile.ZipInfo(name)
+        member.file_size = member.compress_size = path.stat().st_size
+        member.external_attr = path.lstat().st_mode << 16
+        return member
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file, and nothing that only looks like one."""
+        return open_regular(self._folder / name)
+
+
+Archive = zipfile.ZipFile | OpenFolder
 
 
 def open_zip(path: Path, kind: str, *, most: int) -> zipfile.ZipFile:

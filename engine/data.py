@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import os_errors
-from engine.npz import Archive, DataError, open_archive, read_array, read_header
+from engine.archives import Archive
+from engine.npz import DataError, open_archive, read_array, read_header
 from engine.pairing import IMAGES, LABELS, MEMBERS, locate
 from engine.protocol import DataSet
 from engine.spec import CLASSES

@@ -6,10 +6,9 @@ A folder that holds the members as files is as good: Kaggle and some browsers un
 import io
 import math
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from engine import os_errors
-from engine.archives import UNREADABLE, ArchiveError, first_line, open_regular, open_zip
+from engine.archives import UNREADABLE, Archive, ArchiveError, OpenFolder, first_line, open_zip
 
 MAX_MEMBER_BYTES = 2**30
 """The assignment's largest member has 154 MB."""
@@ -51,46 +50,6 @@ class Header(msgspec.Struct, frozen=True):
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-class Stored(NamedTuple):
-    """Sizes of a member that is a file of its own."""
-
-    file_size: int
-    compress_size: int
-
-
-class Unpacked:
-    """The members of an `.npz` file as files in a folder: what is asked of a `ZipFile`, it answers too."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __enter__(self) -> Self:
-        """Nothing is open."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Nothing is open."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def namelist(self) -> list[str]:
-        """Return the names of the folder's arrays."""
-        return [path.name for path in self._folder.glob("*.npy")]
-
-    def getinfo(self, name: str, /) -> Stored:
-        """Return a file's size."""
-        size = (self._folder / name).stat().st_size
-        return Stored(size, size)
-
-    def open(self, name: str, /) -> IO[bytes]:
-        """Open a file, and nothing that only looks like one."""
-        return open_regular(self._folder / name)
-
-
-Archive = zipfile.ZipFile | Unpacked
-
-
 def open_archive(path: Path, members: Sequence[str]) -> Archive:
     """Open a zip, or a folder that it was unpacked into, that holds each member once; others in it are ignored.
 
@@ -98,7 +57,9 @@ def open_archive(path: Path, members: Sequence[str]) -> Archive:
         DataError: it is neither, or a member is missing or doubled.
     """
     try:
-        archive: Archive = Unpacked(path) if _holds(path, members) else open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES)
+        archive: Archive = (
+            OpenFolder(path) if _holds(path, members) else open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES)
+        )
     except FileNotFoundError:
         raise DataError(f"{path} is not there; give the folder that holds the assignment's two .npz files.") from None
     except (ArchiveError, OSError) as error:

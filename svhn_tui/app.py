@@ -17,6 +17,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
+from engine import os_errors
 from engine import protocol as p
 from svhn_tui import clipboard, defect, presets, settings
 from svhn_tui.connection import Connection
@@ -96,6 +97,8 @@ class SvhnApp(App[None]):
             self.register_theme(theme)
         liked = settings.load().theme
         self.theme = liked if liked in TITLES else DARK.name
+        if said := settings.homeless():
+            self.notify(said, severity="warning", markup=False)
         self.push_screen(self._pages.named("Questions"))
         self.set_interval(FRAME_SECONDS, self._draw)
         self.call_after_refresh(lambda: self.run_worker(self._connection.keep(), exclusive=True))
@@ -230,7 +233,8 @@ class SvhnApp(App[None]):
         try:
             settings.keep(theme=self.theme)
         except OSError as error:
-            self.notify(f"The theme is not remembered: {clean(str(error))}.", severity="warning", markup=False)
+            why = os_errors.sentence_of(error) or f"{error}."
+            self.notify(f"The theme is not remembered: {clean(why)}", severity="warning", markup=False)
 
     @work
     async def action_fleet(self) -> None:

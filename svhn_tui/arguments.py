@@ -1,11 +1,17 @@
-"""What is typed after `svhn-tui`: the options that several commands share, and their values, read or refused."""
+"""What is typed after `svhn-tui`: the options that several commands share, and their values, read or refused.
 
+A value that can never be right ends the program as wrong use, one that names what is not there as a failure; either
+way with a sentence, and before anything is started.
+"""
+
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from engine import boxes
+from engine import fleets, os_errors
+from engine.limits import MAX_LAYERS, MAX_UNITS
 from engine.protocol import Fleet
 from svhn_tui import presets
 from svhn_tui.exit_codes import FAILED, WRONG_USE
@@ -14,23 +20,102 @@ if TYPE_CHECKING:
     from svhn_tui.remote import Remote
 
 
-WorkspaceOption = Annotated[
-    Path,
-    typer.Option(
-        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True
-    ),
-]
+RUN_ID = re.compile(r"[0-9a-f]{12}")
+
+
+def path_of(given: str | Path) -> Path:
+    """Read a path, which may be one of another machine; a default is one already."""
+    text = str(given)
+    if not text.strip():
+        raise typer.BadParameter("it is empty; name a file or folder.")
+    try:
+        path = Path(text)
+        path.expanduser().lstat()
+    except RuntimeError:
+        raise typer.BadParameter(f"{text[:40]!r} names a home folder that is not known here.") from None
+    except (FileNotFoundError, PermissionError):
+        pass  # it may be about to be made, or be read by others
+    except OSError as error:
+        raise typer.BadParameter(f"{text[:40]!r}: {os_errors.cause_of(error) or error.strerror}.") from error
+    return path
+
+
+def folder_of(given: str | Path) -> Path:
+    """Read the path of a folder on this machine that is there or will be made."""
+    path = path_of(given)
+    if path.expanduser().exists() and not path.expanduser().is_dir():
+        raise typer.BadParameter(f"{path} is no folder.")
+    return path
+
+
+def new_file_of(text: str) -> Path:
+    """Read the path of a file that is to be written."""
+    path = path_of(text).expanduser()
+    if path.exists() and not path.is_file():
+        raise typer.BadParameter(f"{path} is a folder or a device, and a file is to be written.")
+    if not path.absolute().parent.is_dir():
+        fail(f"{path.absolute().parent} is no folder; name a file in one that is there.", FAILED)
+    return path
+
+
+def existing_of(text: str) -> Path:
+    """Read the path of a file or folder that is to be read."""
+    path = path_of(text).expanduser()
+    try:
+        path.stat()
+    except OSError as error:
+        fail(os_errors.sentence_of(error) or f"{path} is not there.", FAILED)
+    if not path.is_file() and not path.is_dir():
+        raise typer.BadParameter(f"{path} is neither a file nor a folder.")
+    return path
+
+
+def file_of(text: str) -> Path:
+    """Read the path of a file that is to be read."""
+    path = existing_of(text)
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} is a folder; name a file.")
+    return path
+
+
+WORKSPACE = Path("svhn-workspace")
+_WORKSPACE = typer.Option(
+    "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
+    parser=folder_of, metavar="PATH",
+)  # fmt: skip
+WorkspaceOption = Annotated[Path, _WORKSPACE]
+WorkspaceThereOption = Annotated[Path, typer.Option(
+    "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
+    parser=path_of, metavar="PATH",
+)]  # fmt: skip
+"""One that may be on another machine."""
 DataOption = Annotated[
     list[Path] | None,
-    typer.Option("--data", "-d", help="Folder with the assignment's two .npz files (or each file). Else demo data."),
-]
+    typer.Option(
+        "--data", "-d", help="Folder with the assignment's two .npz files (or each file). Else demo data.",
+        parser=path_of, metavar="PATH",
+    ),
+]  # fmt: skip
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-WORKSPACE = Path("svhn-workspace")
 
 
 def sources(paths: list[Path] | None) -> tuple[str, ...]:
-    """Return the paths as the host, in whatever folder it runs, will find them."""
-    return tuple(str(path.expanduser().absolute()) for path in paths or ())
+    """Return data's paths as the host, in whatever folder it runs, will find them, or end with what is wrong."""
+    found = [path.expanduser().absolute() for path in paths or ()]
+    for path in found:
+        try:
+            path.stat()
+        except OSError as error:
+            told = f"{path} is not there; give the folder that holds the assignment's two .npz files."
+            fail(os_errors.sentence_of(error) or told, FAILED)
+        if not path.is_file() and not path.is_dir():
+            fail(f"{path} is neither a file nor a folder.", WRONG_USE)
+    if len(found) == 1 and found[0].is_file():
+        advice = "unpack it, and" if found[0].suffix.lower() == ".zip" else "so"
+        fail(f"{found[0]} is a single file; {advice} give the folder that holds both files, or both.", WRONG_USE)
+    if len(found) > 2:
+        fail("Give one folder with the data, or the train file and the test file.", WRONG_USE)
+    return tuple(map(str, found))
 
 
 def remote_of(host: str) -> "Remote":
@@ -71,13 +156,32 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, l
         if stage or workers > 1:
             fail("--workers and --stage go with --slurm or --worker-ssh.", WRONG_USE)
         return None
-    named = tuple(box.strip() for box in (ssh or "").split(",") if box.strip())
+    named = tuple(box.strip() for box in (ssh or "").split(","))
+    fleet = Fleet(
+        slurm=slurm, ssh=named if ssh is not None else (), workers=workers if slurm is not None else 0, stage=stage
+    )
     try:
-        for box in named:
-            boxes.parse(box)
+        fleets.check(fleet)
     except ValueError as error:
         fail(str(error), WRONG_USE)
-    return Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0, stage=stage)
+    return fleet
+
+
+def run_of(text: str) -> str:
+    """Return a run's name, or end as wrong use."""
+    if not RUN_ID.fullmatch(text):
+        fail(f"{text[:40]!r} is no run: twelve hexadecimal digits name one; `svhn-tui runs` lists them.", WRONG_USE)
+    return text
+
+
+def hidden_of(text: str) -> str:
+    """Return the hidden layers of a network to time, or end as wrong use."""
+    layers = text.split(",") if text != "linear" else []
+    if len(layers) > MAX_LAYERS or not all(re.fullmatch(r"\d{1,5}", units) for units in layers):
+        fail(f"--hidden {text[:40]!r}: `linear`, or units of each layer such as 256 or 1024,256.", WRONG_USE)
+    if not all(1 <= int(units) <= MAX_UNITS for units in layers):
+        fail(f"--hidden {text[:40]!r}: each layer has 1 to {MAX_UNITS:,} units.", WRONG_USE)
+    return text
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:

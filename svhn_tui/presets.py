@@ -89,7 +89,7 @@ class Presets(Value, frozen=True):
             if question.id.lower() == name.lower():
                 return question
         ids = [question.id for question in self.questions]
-        raise PresetError(f"There is no question {name!r}: {_choices(name, ids)}")
+        raise PresetError(f"There is no question {name[:40]!r}: {_choices(name[:40], ids)}")
 
     def training_of(self, question: Question) -> Training:
         """Return the training settings that the question asks for."""

@@ -205,7 +205,7 @@ def main() -> int:
     except (OSError, MemoryError) as error:
         print(os_errors.sentence_of(error) or error, file=sys.stderr)
         return 1
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     return 0
 
 

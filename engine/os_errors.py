@@ -4,14 +4,14 @@ import errno
 import os
 
 MEANINGS = {
-    errno.ENOSPC: "no room is left on its disk; make some and try again",
-    errno.EDQUOT: "your quota of its disk is used up; make room and try again",
-    errno.EROFS: "its file system is read-only; name another place",
-    errno.EACCES: "you may not do that there; look at its permissions, or name another place",
-    errno.EPERM: "you may not do that there; look at its permissions, or name another place",
-    errno.EIO: "its disk, or the network drive that it is on, fails (input/output error); see the system's log",
-    errno.ESTALE: "the network drive that it is on was lost; mount it again",
-    errno.ENOTCONN: "the network drive that it is on was lost; mount it again",
+    errno.ENOSPC: "no room is left on the disk; make some and try again",
+    errno.EDQUOT: "your quota of the disk is used up; make room and try again",
+    errno.EROFS: "the file system is read-only; name another place",
+    errno.EACCES: "permission denied; look at its permissions, or name another place",
+    errno.EPERM: "permission denied; look at its permissions, or name another place",
+    errno.EIO: "the disk, or the network drive, fails (input/output error); see the system's log",
+    errno.ESTALE: "the network drive was lost; mount it again",
+    errno.ENOTCONN: "the network drive was lost; mount it again",
     errno.EMFILE: "too many files are open in one process; raise the limit with `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine; end other programs",
     errno.ENOMEM: "this machine has no memory left; end other programs",

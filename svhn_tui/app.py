@@ -60,6 +60,9 @@ class SvhnApp(App[None]):
         Binding("exclamation_mark", "messages", "messages", show=False, tooltip="what was said so far"),
         Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
         Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
+        Binding(
+            "ctrl+z", "suspend_process", "suspend", show=False, tooltip="to the shell; training goes on, fg returns"
+        ),
         Binding("q", "leave", "leave", tooltip="leave; training goes on"),
         Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),
     ]
@@ -285,6 +288,13 @@ class SvhnApp(App[None]):
             error = error.error
         if error is not None and not self._exit_renderables:
             self.panic(Text(defect.told(error)))
+
+    def action_suspend_process(self) -> None:
+        """Go back to the shell, as every terminal program does; what trains goes on, and `fg` returns."""
+        if self._driver is not None and not self._driver.can_suspend:
+            self.notify("There is no shell below this screen to go back to. q leaves; training goes on.")
+            return
+        super().action_suspend_process()
 
     def action_leave(self) -> None:
         """Close the screen; what trains goes on."""

@@ -187,7 +187,7 @@ def hidden_of(text: str) -> str:
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:
     """Return the question names, `all` being every one that needs training."""
     if [name.lower() for name in names] == ["all"]:
-        return [question.id for question in book.questions if question.networks and question.seeds]
+        return [question.id for question in book.assignment if question.networks and question.seeds]
     return names
 
 

@@ -402,12 +402,10 @@ def carried_out() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (OSError, MemoryError) as error:
-        if isinstance(error, BrokenPipeError) and not streams.is_read():
-            code = streams.CLOSED_PIPE
-        else:
+        if streams.is_read():  # whoever closed stdout wants no more of it
             complain(defect.told(error))
-            code = FAILED
         streams.discard()
+        code = FAILED
     return code if isinstance(code, int) else DONE
 
 

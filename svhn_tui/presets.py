@@ -68,6 +68,8 @@ class Question(Value, frozen=True):
     upload: Upload | None = None
     evidence: tuple[str, ...] = ()
     """Questions whose runs a multiple-choice question is about."""
+    own: bool = False
+    """A sweep of the user's own, which is no part of the assignment."""
 
 
 class Presets(Value, frozen=True):
@@ -90,6 +92,11 @@ class Presets(Value, frozen=True):
                 return question
         ids = [question.id for question in self.questions]
         raise PresetError(f"There is no question {name[:40]!r}: {_choices(name[:40], ids)}")
+
+    @property
+    def assignment(self) -> tuple[Question, ...]:
+        """The questions without sweeps of the user's own."""
+        return tuple(question for question in self.questions if not question.own)
 
     def training_of(self, question: Question) -> Training:
         """Return the training settings that the question asks for."""

@@ -6,9 +6,6 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-CLOSED_PIPE = 141
-"""Exit code of a program whose output nobody reads any more: 128 + SIGPIPE."""
-
 
 def prepare() -> None:
     """See that all three are open, so that no file takes their place, and that any text can be written."""

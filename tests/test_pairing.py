@@ -186,7 +186,7 @@ def test_a_change_inside_an_unpacked_folder_is_noticed(tmp_path: Path):
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path):
     train, _ = both(tmp_path, TRAIN_FILE, TEST_FILE)
     train.chmod(0)
-    assert complaint(tmp_path) == f"{train}: you may not do that there; look at its permissions, or name another place."
+    assert complaint(tmp_path) == f"{train}: permission denied; look at its permissions, or name another place."
 
 
 def test_the_machine_is_blamed_for_what_it_lacks(tmp_path: Path):

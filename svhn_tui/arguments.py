@@ -146,20 +146,18 @@ def seconds_of(text: str) -> float:
         fail(str(error), WRONG_USE)
 
 
-def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, local: bool) -> Fleet | None:
+def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -> Fleet | None:
     """Return where to train, None where the workspace's own setting stays, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
         return Fleet()
     if slurm is None and ssh is None:
-        if stage or workers > 1:
-            fail("--workers and --stage go with --slurm or --worker-ssh.", WRONG_USE)
+        if workers > 1:
+            fail("--workers goes with --slurm.", WRONG_USE)
         return None
-    named = tuple(box.strip() for box in (ssh or "").split(","))
-    fleet = Fleet(
-        slurm=slurm, ssh=named if ssh is not None else (), workers=workers if slurm is not None else 0, stage=stage
-    )
+    named = tuple(box.strip() for box in ssh.split(",")) if ssh is not None else ()
+    fleet = Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0)
     try:
         fleets.check(fleet)
     except ValueError as error:

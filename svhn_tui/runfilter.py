@@ -91,6 +91,8 @@ OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
+FAILED = "is:failed"
+"""The whole filter for runs that have no results."""
 TERM = re.compile(r"(\w+)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from engine.protocol import RunResult
 from engine.spec import Configuration, Training
 from svhn_tui import words
+from svhn_tui.state import Live, State
 from svhn_tui.waiting import seeds_text
 
 Sortable = float | str
@@ -82,16 +83,20 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A run, or a configuration with its runs."""
+    """A finished run, a configuration with its finished runs, or one run that failed."""
 
     runs: tuple[RunResult, ...]
     is_group: bool = False
     is_inside: bool = False
     """A run below its configuration."""
+    failed: Live | None = None
+    """What failed; it has no results."""
 
     @property
     def key(self) -> str:
         """What stays the same when the list changes."""
+        if self.failed is not None:
+            return f"failed {self.failed.spec.run_id}"
         return f"group {self.runs[0].spec.configuration.label}" if self.is_group else self.runs[0].run_id
 
 
@@ -143,8 +148,19 @@ def lines_of(
     )
 
 
+def failed_of(state: State) -> tuple[Line, ...]:
+    """Return the runs that failed, by their configurations."""
+    failed = [live for live in state.live.values() if live.status == "failed"]
+    failed.sort(key=lambda live: (live.spec.configuration.label, live.spec.seed))
+    return tuple(Line((), failed=live) for live in failed)
+
+
 def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
     """Return the texts of a line."""
+    if line.failed is not None:
+        spec = line.failed.spec
+        texts = {"configuration": spec.configuration.label, "seed": str(spec.seed), "test": "failed"}
+        return tuple({**texts, "run": spec.run_id}.get(name, "") for name in columns)
     if not line.is_group:
         (run,) = line.runs
         cells = [COLUMNS[name].text(run) for name in columns]

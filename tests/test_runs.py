@@ -216,3 +216,32 @@ def test_the_heads_of_columns_are_words_for_the_filter():
     assert runfilter.parse("finished>=2001 finished<2001-09-10")(run, None)
     with pytest.raises(runfilter.FilterError, match="is a date"):
         runfilter.parse("finished>yesterday")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_failed_runs_stand_beside_finished_ones_with_their_reason_and_are_tried_again(size: tuple[int, int]):
+    (spec,) = specs_of(tanh(8), 1)
+    began = p.RunStarted(group="g", runs=(spec.run_id,), specs=(spec,), worker="w", device="cpu")
+    failed = p.RunFailed(run_id=spec.run_id, reason="The worker ran out of memory.")
+    state = fold((began, failed), STATE)
+    stage = Stage(page := RunsPage(BOOK), state)
+    async with stage.run_test(size=size) as pilot:
+        await pilot.pause()
+        shown = stage.text
+        assert "tanh 8" in shown and "failed" in shown and "6 of 6 runs, 1 failed" in shown
+        await pilot.press("home")
+        await pilot.pause()
+        assert "ran out of memory" in stage.text
+        await pilot.press("space", "d", "enter", "g", "g", "p", "n", "R")
+        await pilot.pause()
+        assert stage.wanted == [p.Resume(runs=(spec.run_id,))]
+        await pilot.press("slash", *"is:failed", "enter")
+        await pilot.pause()
+        assert "tanh 8" in stage.text and "relu 64" not in stage.text
+        page.filter.value = "seed=0"
+        await pilot.pause()
+        assert "tanh 8" not in stage.text
+        page.state = msgspec.structs.replace(state, live={})
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "failed" not in stage.text

@@ -61,7 +61,12 @@ class SvhnApp(App[None]):
         Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
         Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
         Binding(
-            "ctrl+z", "suspend_process", "suspend", show=False, tooltip="to the shell; training goes on, fg returns"
+            "ctrl+z",
+            "suspend_process",
+            "suspend",
+            show=False,
+            priority=True,
+            tooltip="to the shell; training goes on, fg returns",
         ),
         Binding("q", "leave", "leave", tooltip="leave; training goes on"),
         Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),

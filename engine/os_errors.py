@@ -15,7 +15,7 @@ MEANINGS = {
     errno.EMFILE: "too many files are open in one process; raise the limit with `ulimit -n`",
     errno.ENFILE: "too many files are open on this machine; end other programs",
     errno.ENOMEM: "this machine has no memory left; end other programs",
-    errno.EAGAIN: "no more processes may be started; end other programs, or raise `ulimit -u`",
+    errno.EAGAIN: "the machine is too busy for that (too many processes, or a reader that is too slow); try again",
 }
 NO_TEMPORARY = "No usable temporary directory"
 """What `tempfile` says where none can be written to."""

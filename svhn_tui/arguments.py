@@ -5,8 +5,9 @@ way with a sentence, and before anything is started.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -79,15 +80,18 @@ def file_of(text: str) -> Path:
 
 
 WORKSPACE = Path("svhn-workspace")
-_WORKSPACE = typer.Option(
-    "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
-    parser=folder_of, metavar="PATH",
-)  # fmt: skip
-WorkspaceOption = Annotated[Path, _WORKSPACE]
-WorkspaceThereOption = Annotated[Path, typer.Option(
-    "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
-    parser=path_of, metavar="PATH",
-)]  # fmt: skip
+
+
+def _workspace(parser: Callable[[str], Path]) -> Any:
+    """Return the option that names a workspace, read by this parser."""
+    return typer.Option(
+        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
+        parser=parser, metavar="PATH",
+    )  # fmt: skip
+
+
+WorkspaceOption = Annotated[Path, _workspace(folder_of)]
+WorkspaceThereOption = Annotated[Path, _workspace(path_of)]
 """One that may be on another machine."""
 DataOption = Annotated[
     list[Path] | None,
@@ -111,8 +115,8 @@ def sources(paths: list[Path] | None) -> tuple[str, ...]:
         if not path.is_file() and not path.is_dir():
             fail(f"{path} is neither a file nor a folder.", WRONG_USE)
     if len(found) == 1 and found[0].is_file():
-        advice = "unpack it, and" if found[0].suffix.lower() == ".zip" else "so"
-        fail(f"{found[0]} is a single file; {advice} give the folder that holds both files, or both.", WRONG_USE)
+        first = "unpack it and " if found[0].suffix.lower() == ".zip" else ""
+        fail(f"{found[0]} is a single file; {first}give the folder that holds both files, or both.", WRONG_USE)
     if len(found) > 2:
         fail("Give one folder with the data, or the train file and the test file.", WRONG_USE)
     return tuple(map(str, found))

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine import limits
+from engine import limits, os_errors
 from engine.limits import MAX_RUNS
 from engine.plan import FinalistRule, Sweep
 from engine.spec import Configuration, Network, Training, Value
@@ -143,7 +143,9 @@ def load(path: Path) -> Presets:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise PresetError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise PresetError(
+            os_errors.sentence_of(error, path) or f"{path}: cannot be read ({error.strerror})."
+        ) from error
     if len(text) > MAX_BYTES:
         raise PresetError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; presets are a few kB.")
     return parse(text, str(path))

@@ -292,7 +292,8 @@ class RunsPage(NotingPage):
         listed = lines_of(found, self._order, grouped=self._grouped, opened=self._opened, pinned=self._pinned)
         lines = failed + listed
         keys = [line.key for line in lines]
-        place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else grid.cursor
+        first = grid.cursor if cursor is not None or not listed else len(failed)
+        place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else first
         self._table = Table(lines, self._shown, len(found))
         grid.show(heads_of(lines, self._shown, self._order), len(lines), self._cells, place)
         self._say_what(state)

@@ -17,6 +17,7 @@ from engine import protocol as p
 from engine.placement import Slot
 from engine.preflight import Preflight
 from engine.spec import RunSpec
+from engine.system import oom_kills
 
 WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.worker`, so that tests can train with a stand-in."""
@@ -202,12 +203,3 @@ def death(status: int, oom_kills: int = 0) -> Death:
     if status < 0:
         return Death(f"The worker was ended by {signal.Signals(-status).name}.")
     return Death(f"The worker ended with exit code {status}; engine.log in the run's folder says more.")
-
-
-def oom_kills() -> int:
-    """Count the processes that the kernel killed for memory since the machine started; 0 where it does not tell."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0

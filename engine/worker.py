@@ -18,7 +18,7 @@ from typing import IO, Literal, NamedTuple
 
 import msgspec
 
-from engine import devices, preflight
+from engine import devices, preflight, system
 from engine import protocol as p
 from engine.preflight import Preflight
 
@@ -142,8 +142,7 @@ def serve(name: str, load_trainer: str) -> int:
 
 def claim_cores(cores: str) -> None:
     """Keep to these CPU cores, such as `0,1`; to be called before a native library counts them."""
-    if cores:
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    system.claim_cores(tuple(map(int, cores.split(","))) if cores else ())
 
 
 def compile_cache() -> Path:

@@ -7,9 +7,10 @@ way with a sentence, and before anything is started.
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer.models import OptionInfo
 
 from engine import fleets, os_errors
 from engine.limits import MAX_LAYERS, MAX_UNITS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
+Check = Callable[[typer.Context, typer.CallbackParam, Path], Path]
 
 
 def path_of(given: str | Path) -> Path:
@@ -79,20 +81,42 @@ def file_of(text: str) -> Path:
     return path
 
 
+def _is_there(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
+    """Let a workspace pass, or end: what only looks makes none."""
+    if not workspace.expanduser().is_dir():
+        fail(f"{workspace} is no workspace: there is no such folder. `svhn-tui run` and the screen make one.", FAILED)
+    return workspace
+
+
+def _is_there_if_named(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
+    """Let a workspace pass, and the usual one even before it is there, or end."""
+    source = context.get_parameter_source(option.name or "")
+    is_named = source is not None and source.name != "DEFAULT"
+    return _is_there(context, option, workspace) if is_named else workspace
+
+
+def _workspace_option(parser: Callable[[str], Path], callback: Check | None = None) -> OptionInfo:
+    """Return the option that names a workspace, read by this parser and then checked."""
+    option: OptionInfo = typer.Option(
+        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
+        parser=parser, metavar="PATH", callback=callback,
+    )  # fmt: skip
+    return option
+
+
+WorkspaceOption = Annotated[Path, _workspace_option(folder_of)]
+"""Of what trains: made where it is missing."""
+KnownWorkspaceOption = Annotated[Path, _workspace_option(folder_of, _is_there)]
+"""Of what looks at a workspace."""
+AnyWorkspaceOption = Annotated[Path, _workspace_option(folder_of, _is_there_if_named)]
+"""Of what does not need one."""
+WorkspaceThereOption = Annotated[Path, _workspace_option(path_of)]
+"""One that may be on another machine."""
+ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", help="Start nothing and change nothing: for a workspace that others can write.")
+]
 WORKSPACE = Path("svhn-workspace")
 
-
-def _workspace(parser: Callable[[str], Path]) -> Any:
-    """Return the option that names a workspace, read by this parser."""
-    return typer.Option(
-        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
-        parser=parser, metavar="PATH",
-    )  # fmt: skip
-
-
-WorkspaceOption = Annotated[Path, _workspace(folder_of)]
-WorkspaceThereOption = Annotated[Path, _workspace(path_of)]
-"""One that may be on another machine."""
 DataOption = Annotated[
     list[Path] | None,
     typer.Option(

@@ -10,12 +10,16 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from engine import system
 from engine.limits import MAX_EPOCHS
 from svhn_tui import streams
 from svhn_tui.arguments import (
     WORKSPACE,
+    AnyWorkspaceOption,
     DataOption,
     JsonOption,
+    KnownWorkspaceOption,
+    ReadOnlyOption,
     WorkspaceOption,
     WorkspaceThereOption,
     existing_of,
@@ -144,33 +148,40 @@ def run(
 
 
 @app.command()
-def status(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def status(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """Say how far every question is, and what is training now."""
     from svhn_tui import listing
 
-    carry_out(listing.print_status(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_status(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
-def answers(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def answers(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """Print the answers, each with how far it can be trusted."""
     from svhn_tui import listing
 
-    carry_out(listing.print_answers(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_answers(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
-def runs(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def runs(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """List the finished runs."""
     from svhn_tui import listing
 
-    carry_out(listing.print_runs(workspace, as_json=as_json))
+    carry_out(listing.print_runs(workspace, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
 def evidence(
     question: Annotated[str, typer.Argument(help="A multiple-choice question: Q8 or Q11.")],
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what the runs show about a multiple-choice question, each fact with its figures."""
@@ -180,14 +191,14 @@ def evidence(
     asked = question_of(book, question)
     if not asked.evidence:
         fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
-    carry_out(listing.print_evidence(workspace, book, asked, as_json=as_json))
+    carry_out(listing.print_evidence(workspace, book, asked, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
 def choose(
     question: Annotated[str, typer.Argument(help="A question that hands in a file, such as Q5.")],
     run: Annotated[str | None, typer.Argument(help="The run whose file it is; without one, the first seed's.")] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose the run whose file a question hands in; the answer about that file follows."""
     from svhn_tui import actions
@@ -205,7 +216,7 @@ def finalists(
     configurations: Annotated[
         list[int] | None, typer.Argument(help="Their indices, from 0; without any, the rule of experiments.json.")
     ] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose by hand which configurations go on to the second stage, and train them."""
     from svhn_tui import actions
@@ -220,7 +231,7 @@ def finalists(
 
 
 @app.command()
-def stop(workspace: WorkspaceOption = WORKSPACE) -> None:
+def stop(workspace: KnownWorkspaceOption = WORKSPACE) -> None:
     """Checkpoint what is training and end the workspace's background process; nothing is lost."""
     from svhn_tui import actions
 
@@ -237,7 +248,7 @@ def verify(
         ),
     ],
     question: Annotated[str | None, typer.Option(help="Check it as the grader would for this question.")] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: AnyWorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Open a file in plain TensorFlow Keras, in a process of its own, and count again."""
@@ -253,18 +264,19 @@ def verify(
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")],
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    read_only: ReadOnlyOption = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
     from svhn_tui import actions
 
-    carry_out(actions.export_to(folder, workspace, load_presets(workspace)))
+    carry_out(actions.export_to(folder, workspace, load_presets(workspace), is_read_only=read_only))
 
 
 @app.command()
 def pack(
     file: Annotated[Path, typer.Argument(help="The zip file to write.", parser=new_file_of, metavar="FILE")],
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Put all runs, checkpoints included but no data, into one zip file for another machine."""
     from svhn_tui import actions
@@ -292,7 +304,7 @@ def import_runs(
 
 @app.command()
 def doctor(
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: AnyWorkspaceOption = WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Put what is damaged aside, into set-aside/.")] = False,
 ) -> None:
     """Look the workspace and this machine over: what is wrong, and what to do."""
@@ -410,6 +422,8 @@ def carried_out() -> int:
 
 def main() -> NoReturn:
     """Entry point of the installed command."""
+    if sentence := system.unsupported():
+        raise SystemExit(sentence)
     sys.excepthook = tell_of_defect
     os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
     streams.prepare()

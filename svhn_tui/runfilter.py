@@ -1,7 +1,7 @@
 """The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
 
-Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, or plain text that is
-looked for in the label, the note and the run's name.
+Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, `is:diverged`, or plain
+text that is looked for in the label, the note and the run's name.
 """
 
 import difflib
@@ -47,6 +47,9 @@ FIELDS: dict[str, Field] = {
     "finished": run_row.finished,
 }
 TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data", "configuration"}
+FAILED = "is:failed"
+STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False}
+"""What is so of a finished run or not; one that failed is none, and stands beside them."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
 
@@ -91,8 +94,6 @@ OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-FAILED = "is:failed"
-"""The whole filter for runs that have no results."""
 TERM = re.compile(r"(\w+)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
 
 
@@ -123,7 +124,7 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
         found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
     elif last:
-        return tuple(name for name in [*FIELDS, "tag:"] if name.startswith(last) and name != last)
+        return tuple(name for name in [*FIELDS, *STATES, "tag:"] if name.startswith(last) and name != last)
     else:
         return ()
     return tuple(sorted(word for word in found if word.startswith(last) and word != last))
@@ -144,6 +145,10 @@ def completed(text: str, found: Sequence[str]) -> str:
 
 
 def _term(term: str) -> Test:
+    if term.startswith("is:"):
+        if term not in STATES:
+            raise FilterError(f"{term!r}: there is {', '.join(STATES)}.")
+        return STATES[term]
     if term.startswith("tag:"):
         tag = term.removeprefix("tag:")
         return lambda run, note: note is not None and tag in note.tags

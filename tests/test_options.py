@@ -86,6 +86,7 @@ def nothing_is_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         raise Started(str(arguments))
 
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "svhn-workspace").mkdir()
     for module, name in (
         (asyncio, "create_subprocess_exec"),
         (subprocess, "run"),

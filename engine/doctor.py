@@ -23,7 +23,7 @@ from engine.limits import sweep_problem
 from engine.plan import Sweep
 from engine.protocol import UNREADABLE, RunResult
 from engine.spec import RunSpec
-from engine.workspace import RUN_ID, Remembered
+from engine.workspace import RUN_ID, Remembered, stamps_of
 
 Kind = TypeVar("Kind")
 
@@ -180,14 +180,13 @@ def _data(root: Path) -> Iterator[Finding]:
         known = kept.known.get(kept.data)
         if known is None:
             return
-        for path, stamp in zip((known.data.train_path, known.data.test_path), known.stamps, strict=False):
-            file = Path(path)
-            if not file.is_file():
-                yield Finding(
-                    "note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR."
-                )
-            elif (file.stat().st_size, file.stat().st_mtime_ns) != stamp:
-                yield Finding("note", f"{path}, of the data in use, changed", "It is read anew at the next start.")
+        paths = (known.data.train_path, known.data.test_path)
+        gone = [path for path in paths if not Path(path).exists()]
+        for path in gone:
+            yield Finding("note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR.")
+        if not gone and stamps_of(paths) != known.stamps:
+            files = " or ".join(paths)
+            yield Finding("note", f"{files}, of the data in use, changed", "It is read anew at the next start.")
 
 
 def _runs(root: Path) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from engine import pack
+from engine import os_errors, pack
 from engine import protocol as p
 from svhn_tui import export as exporting
 from svhn_tui import words
@@ -31,7 +31,7 @@ async def export_to(folder: Path, workspace: Path, book: Presets, *, is_read_onl
     try:
         done = exporting.export(folder, book, state, verified)
     except OSError as error:
-        complain(f"{error.filename or folder}: {error.strerror or error}.")
+        complain(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
     table = Table(box=None, pad_edge=False, show_header=False)
     for thing in done:
@@ -49,7 +49,7 @@ async def pack_to(file: Path, workspace: Path) -> int:
         try:
             runs = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
         except OSError as error:
-            complain(f"{error.filename or file}: {error.strerror or error}.")
+            complain(os_errors.sentence_of(error, file) or f"{error.filename or file}: {error.strerror or error}.")
             return FAILED
     say(f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}")
     return DONE

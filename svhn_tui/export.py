@@ -2,8 +2,10 @@
 
 import csv
 import hashlib
+import html
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,15 +18,14 @@ from engine.comparison import Check
 from engine.files import write_atomically
 from engine.protocol import DataSet, RunResult
 from svhn_tui import answers as answering
-from svhn_tui import report, words
+from svhn_tui import report, run_row, words
 from svhn_tui.answers import Answer, file_run
 from svhn_tui.presets import Presets, Question
 from svhn_tui.snippet import code_for
 from svhn_tui.state import State
 
-COLUMNS = ("run_id", "configuration", "hidden", "activation", "seed", "epochs", "batch_size", "learning_rate",
-           "trainable_parameters", "test_correct", "test_images", "test_accuracy", "test_loss", "accuracy", "loss",
-           "seconds", "trained_by", "demo_data", "model_sha256", "diverged")  # fmt: skip
+MARKUP = re.compile(r"[\\`\[\]<>&|]")
+"""What Markdown takes for code, a link, HTML or a table; emphasis is left to who wrote it."""
 MIB = 2**20
 
 
@@ -135,7 +136,7 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exp
     asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
     command = [sys.executable, "-m", "engine.verify", str(folder / thing.name), "--json", "--data"]
     command += [data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     try:
         found = msgspec.json.decode(done.stdout, type=Verified)
     except msgspec.DecodeError:
@@ -192,40 +193,37 @@ def _statements_json(state: State) -> dict[str, object]:
 
 def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done: tuple[Exported, ...]) -> str:
     """Return the answers as Markdown, each with what stands behind it, the statements and what the checks said."""
-    lines = [f"# {book.title}: answers", ""]
+    lines = [f"# {_markdown(book.title)}: answers", ""]
     for answer in answers:
         question = book.question(answer.question)
-        lines += [f"## {question.id}  {question.title}", "", f"    {answer.text or 'missing'}", ""]
-        lines += [f"{answer.state}: {answer.reason}", ""]
-        lines += [f"- {flag}" for flag in answer.flags]
+        lines += [f"## {question.id}  {_markdown(question.title)}", "", f"    {answer.text or 'missing'}", ""]
+        lines += [f"{answer.state}: {_markdown(answer.reason)}", ""]
+        lines += [f"- {_markdown(flag)}" for flag in answer.flags]
         for part in answer.parts:
             values = ", ".join(words.accuracy(value) for value in part.accuracies)
-            lines.append(f"- {part.configuration.label}, {len(part.results)} of {part.needed} runs: {values}")
+            lines.append(
+                f"- {_markdown(part.configuration.label)}, {len(part.results)} of {part.needed} runs: {values}"
+            )
         lines.append("")
     for question in book.questions:
         for statement in state.statements.get(question.id, ()):
             behind = f" ({', '.join(statement.facts)})" if statement.facts else ""
-            lines += [f"- {question.id}, {statement.verdict}: {words.clean(statement.text + behind)}"]
-    lines += ["", "## Files", "", *(f"- {thing.name}: {thing.said}" for thing in done), ""]
+            lines += [f"- {question.id}, {statement.verdict}: {_markdown(statement.text + behind)}"]
+    lines += ["", "## Files", "", *(f"- {_markdown(f'{thing.name}: {thing.said}')}" for thing in done), ""]
     return "\n".join(lines)
+
+
+def _markdown(text: str) -> str:
+    """Return outside text as Markdown that says just that, on one line."""
+    return MARKUP.sub(lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}", words.clean(text))
 
 
 def runs_table(state: State) -> str:
     """Return all finished runs on the data in use as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    runs = (run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint)
-    for run in sorted(runs, key=lambda run: (run.spec.configuration.label, run.spec.seed)):
-        network, training = run.spec.configuration.network, run.spec.configuration.training
-        known = {
-            "configuration": run.spec.configuration.label,
-            "hidden": " ".join(map(str, network.hidden)),
-            "activation": network.activation,
-            "seed": run.spec.seed,
-            "epochs": training.epochs,
-            "batch_size": training.batch_size,
-            "learning_rate": training.learning_rate,
-        }
-        writer.writerow([known[name] if name in known else getattr(run, name) for name in COLUMNS])
+    runs = [run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint]
+    runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
+    writer.writerow(run_row.COLUMNS)
+    writer.writerows(run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs)
     return text.getvalue()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
+from engine import os_errors
 from engine import protocol as p
 from svhn_tui.remote import Remote
 
@@ -51,7 +52,8 @@ class Link:
                 start_new_session=True,  # Ctrl-C is for us alone
             )
         except OSError as error:
-            raise LinkLost(f"{self._command[0]} cannot be started: {error.strerror}.") from error
+            why = os_errors.cause_of(error) or error.strerror
+            raise LinkLost(f"{self._command[0]} cannot be started: {why}.") from error
         return self
 
     async def __aexit__(self, *exception: object) -> None:

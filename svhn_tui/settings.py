@@ -1,6 +1,10 @@
 """What the user likes, kept on the machine that the screen runs on, beside the settings of other programs."""
 
+import contextlib
+import errno
 import os
+import pwd
+import stat
 from pathlib import Path
 
 import msgspec
@@ -20,17 +24,44 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def settings_file() -> Path:
-    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`."""
+    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`.
+
+    Who has no home keeps them in a temporary folder.
+    """
     given = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(given) if given.startswith("/") else Path.home() / ".config"
-    return folder / "svhn-tui" / "settings.json"
+    if given.startswith("/"):
+        return Path(given) / "svhn-tui" / "settings.json"
+    folder = home()
+    return (temporary_home() if folder is None else folder / ".config" / "svhn-tui") / "settings.json"
+
+
+def home() -> Path | None:
+    """Return the user's home; None where neither HOME nor the system's list of users names one."""
+    with contextlib.suppress(KeyError):
+        given = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+        return Path(given) if given.startswith("/") else None
+    return None
+
+
+def temporary_home() -> Path:
+    """Return a folder for who has no home; others may have made one of this name."""
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"svhn-tui-settings-{os.getuid()}"
+
+
+def homeless() -> str:
+    """Say in a sentence where settings are kept without a home; empty where there is one."""
+    if os.environ.get("XDG_CONFIG_HOME", "").startswith("/") or home() is not None:
+        return ""
+    return f"There is no home folder (set HOME): settings are kept in {temporary_home()}, as long as that is there."
 
 
 def load() -> Settings:
     """Read them; what cannot be read is as if it had never been set."""
     try:
-        return msgspec.json.decode(settings_file().read_bytes(), type=Settings)
-    except (OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no home, no sense
+        file = settings_file()
+        _check_owner(file.parent)
+        return msgspec.json.decode(file.read_bytes(), type=Settings)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no sense
         return Settings()
 
 
@@ -41,5 +72,27 @@ def keep(**changes: object) -> None:
         OSError: they cannot be written; the old ones are whole.
     """
     file = settings_file()
-    make_folder(file.parent)
+    own_folder()
     write_atomically(file, msgspec.json.encode(msgspec.structs.replace(load(), **changes)) + b"\n")
+
+
+def own_folder() -> Path:
+    """Make the folder that settings are kept in, and return it.
+
+    Raises:
+        OSError: it cannot be made, or is somebody else's.
+    """
+    folder = make_folder(settings_file().parent)
+    _check_owner(folder)
+    return folder
+
+
+def _check_owner(folder: Path) -> None:
+    """See that a folder is the user's own: a temporary one may be somebody else's.
+
+    Raises:
+        PermissionError: it is another user's, or a link.
+    """
+    status = folder.lstat()
+    if folder == temporary_home() and (status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode)):
+        raise PermissionError(errno.EACCES, "another user's", str(folder))

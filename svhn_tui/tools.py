@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -64,15 +65,19 @@ def _describe(command: list[str], *, as_json: bool) -> int:
     if as_json:
         tell(msgspec.json.decode(done.stdout))
     else:
-        Plain().print(_table(msgspec.json.decode(done.stdout, type=DataSet)))
+        Plain().print(_described(msgspec.json.decode(done.stdout, type=DataSet)))
     return 0
 
 
-def _table(data: DataSet) -> Table:
+def _described(data: DataSet) -> Group:
     mark = "  demo data: drawn digits, not SVHN" if data.is_demo else ""
-    title = Text(f"{clean(data.name)}{mark}")
-    caption = Text(f"images {data.input_shape}, uint8 · fingerprint {data.fingerprint}")
-    table = Table("digit", title=title, caption=caption, title_justify="left", caption_justify="left", box=None)
+    paths = (Text(clean(path), overflow="fold") for path in (data.train_path, data.test_path))
+    about = Text(f"images {data.input_shape}, uint8 · fingerprint {data.fingerprint}")
+    return Group(Text(f"{clean(data.name)}{mark}"), *paths, _table(data), about)
+
+
+def _table(data: DataSet) -> Table:
+    table = Table("digit", box=None, pad_edge=False)
     for side in ("train", "test"):
         table.add_column(side, justify="right")
     for label, train, test in zip(data.labels, data.train_counts, data.test_counts, strict=True):

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from engine import child_process
 from engine.address import READY, peer_of, socket_path
 from engine.files import make_folder
 
@@ -103,9 +104,12 @@ def _start_host(workspace: Path) -> None:
         HostRefused: it cannot serve this workspace.
     """
     ready, told = os.pipe()
+    command = child_process.program("engine.host", "--workspace", str(workspace.absolute()), "--ready", str(told))
     with (workspace / "host.log").open("ab") as log:
         host = subprocess.Popen(
-            [sys.executable, "-m", "engine.host", "--workspace", str(workspace), "--ready", str(told)],
+            command.argv,
+            env=command.environment,
+            cwd=child_process.FOLDER,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

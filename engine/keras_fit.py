@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import files, models
+from engine import backends, files, models
 from engine.checkpoint import Snapshot
 from engine.data import Images
 from engine.metrics import Activity, EpochMetrics
@@ -33,6 +33,7 @@ class KerasFitTrainer:
     name = "keras-fit"
 
     def __init__(self) -> None:
+        backends.settle_keras()
         self._data: tuple[str, tuple[NDArray[np.float32], ...]] = ("", ())
 
     @property
@@ -152,7 +153,7 @@ def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
 if __name__ == "__main__":
     given = arguments("python -m engine.keras_fit")
     os.umask(0o077)
+    backends.clear_environment()
     claim_cores(given.cores)
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    backends.prepare_tensorflow(2)
     raise SystemExit(serve(given.name, "engine.keras_fit:KerasFitTrainer"))

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import os
+import re
 import shlex
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from engine import fleets, slurm
+from engine import child_process, fleets, slurm
 from engine import protocol as p
+from engine.backends import PLATFORM_VARIABLE
+from engine.child_process import ChildCommand
 from engine.placement import Slot
 from engine.spec import RunSpec
 
@@ -20,6 +22,12 @@ WORKER_VARIABLE = "SVHN_TUI_WORKER"
 MODULES = {"fast": "engine.worker", "keras-fit": "engine.keras_fit"}
 LEAVE_SECONDS = 60.0
 """How long a worker may take to write its checkpoint when it is told to leave."""
+TAIL_BYTES = 20_000
+"""Of a log, what is searched for a worker's last words."""
+ERROR_LINE = re.compile(
+    r"[\w.]*(Error|Exception|Interrupt|Exit)\b.*|.*\b(error|fatal|abort|cannot|failed)\b.*", re.IGNORECASE
+)
+"""A line that names what went wrong; what libraries print beside it is no reason."""
 
 
 class Death(NamedTuple):
@@ -63,6 +71,8 @@ class Worker:
         self._oom_kills = oom_kills()
         self._process = process
         self._log = log
+        self._logs = {log: size_of(log)}
+        """Where its words may stand, the latest log last, and how long each was before it wrote there."""
 
     @property
     def pid(self) -> int:
@@ -91,6 +101,9 @@ class Worker:
 
     def send(self, command: p.WorkerCommand) -> None:
         """Send a command; a worker that is gone is noticed by `follow`."""
+        if isinstance(command, p.Train):
+            log = Path(command.workspace) / "runs" / command.specs[0].run_id / "engine.log"
+            self._logs[log] = size_of(log)
         if self._process.stdin is not None:
             self._process.stdin.write(p.encode(command))
 
@@ -105,9 +118,17 @@ class Worker:
                 continue  # longer than any message: dropped by asyncio
             if not line:
                 await complaints
-                return death(await self._process.wait(), oom_kills() - self._oom_kills)
+                status, kills = await self._process.wait(), oom_kills() - self._oom_kills
+                return death(status, kills, self._said() if status else "")
             with contextlib.suppress(*p.UNREADABLE):
                 told(self, p.decode_event(line), line)
+
+    def _said(self) -> str:
+        """Return its last words and the log in which they stand."""
+        for log, start in reversed(self._logs.items()):
+            if words := last_words(log, start):
+                return f"{words} ({log} says more)"
+        return ""
 
     def kill(self) -> None:
         """End it at once."""
@@ -150,39 +171,75 @@ async def start(slot: Slot, log: Path, *, job_name: str = "") -> Worker:
     Raises:
         OSError: the command cannot be run.
     """
-    replaced = os.environ.get(WORKER_VARIABLE)
-    command = shlex.split(replaced) if replaced else [sys.executable, "-m", MODULES[slot.trainer]]
-    command += ["--name", slot.name, "--cores", ",".join(map(str, slot.cores))]
-    environment = dict(os.environ)
-    if slot.gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+    command = command_of(slot, job_name=job_name)
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *fleets.command_line(slot, command, job_name=job_name),
+            *command.argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE if slot.is_elsewhere else errors,
             limit=p.MAX_LINE_BYTES,
-            env=environment,
+            env=command.environment,
+            cwd=child_process.FOLDER,
             start_new_session=True,  # Ctrl-C in a terminal is not for it
         )
     return Worker(slot, process, log, job_name)
 
 
-def death(status: int, oom_kills: int = 0) -> Death:
+def command_of(slot: Slot, *, job_name: str = "") -> ChildCommand:
+    """Return what starts a slot's worker, whatever the host's own surroundings are."""
+    arguments = ("--name", slot.name, "--cores", ",".join(map(str, slot.cores)))
+    command = child_process.tool(MODULES[slot.trainer], *arguments)
+    if replaced := os.environ.get(WORKER_VARIABLE):
+        command = command._replace(argv=(*shlex.split(replaced), *arguments))
+    environment = command.environment
+    if slot.box:
+        environment = child_process.outside_allocation(child_process.program_environment(os.environ))  # ssh's
+    elif slot.slurm is not None:
+        environment = child_process.srun_environment(os.environ)
+    elif slot.gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+    else:
+        environment[PLATFORM_VARIABLE] = "cpu"
+    return ChildCommand(tuple(fleets.command_line(slot, command.argv, job_name=job_name)), environment)
+
+
+def death(status: int, oom_kills: int = 0, said: str = "") -> Death:
     """Say how a worker ended.
 
     Args:
         status: its exit code, negative for a signal.
         oom_kills: processes of this machine that the kernel killed for memory meanwhile.
+        said: its last words, if it left any.
     """
+    words = f": {said}" if said else ""
     if status == -signal.SIGKILL and oom_kills > 0:
         return Death("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
     if status < 0:
-        return Death(f"The worker was ended by {signal.Signals(-status).name}.")
-    return Death(f"The worker ended with exit code {status}; engine.log in the run's folder says more.")
+        return Death(f"The worker was ended by {signal.Signals(-status).name}{words}.")
+    return Death(f"The worker ended with exit code {status}{words}.")
+
+
+def last_words(log: Path, start: int) -> str:
+    """Return the last line of a log that names an error, else its last line; only what was written from `start` on."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - TAIL_BYTES))
+            lines = file.read(TAIL_BYTES).decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    told = [line.strip()[:300].rstrip(".") for line in lines if line.strip()]
+    return next(filter(ERROR_LINE.fullmatch, reversed(told)), told[-1] if told else "")
+
+
+def size_of(log: Path) -> int:
+    """Return the length of a log in bytes; one that is not there has none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
 
 
 def oom_kills() -> int:

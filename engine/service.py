@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine import devices, formats, journal
+from engine import devices, formats, journal, user_config
 from engine import protocol as p
 from engine.clients import Client, is_from
 from engine.commands import Commands
@@ -47,12 +47,14 @@ class Service:
         self._queue.times = Measured(kept.times)
         self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        self._dispatch.fleet = kept.fleet
+        self._dispatch.fleet, complaint = user_config.read_fleet(workspace.root)
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(kept.order)
-        self._complaints = [text for text in (brought_up, *self._records.complaints) if text]
+        if not complaint and kept.fleet not in (self._dispatch.fleet, p.Fleet()):
+            complaint = user_config.is_not_used(kept.fleet)
+        self._complaints = [text for text in (brought_up, complaint, *self._records.complaints) if text]
         self._trouble = ""
         """Why the workspace cannot be written at present."""
 

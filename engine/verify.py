@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from engine import backends
 from engine.archives import first_line
 from engine.keras_file import KerasFileError, check
 from engine.npz import DataError
@@ -64,12 +65,12 @@ def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
     from engine import data
 
     images, found = data.load_from(source)
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backends.prepare_tensorflow(3)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the grader has none, and training may need it
     import keras
     import numpy as np
 
+    backends.settle_keras()
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
@@ -150,6 +151,7 @@ def main() -> int:
     parser.add_argument("--question", default="", help="what is asked, as JSON")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    backends.clear_environment()
     try:
         asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
         found = verify(given.file, given.data, asked)

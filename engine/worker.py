@@ -14,12 +14,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
 import msgspec
 
 from engine import protocol as p
+from engine.backends import clear_environment, prepare_jax
 
 Why = Literal["paused", "cancelled", "interrupted"]
 
@@ -151,21 +151,6 @@ def claim_cores(cores: str) -> None:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
 
 
-def compile_cache() -> Path:
-    """Return the folder in which compiled programs outlive a worker."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svhn-tui" / "jax"
-
-
-def prepare_jax() -> None:
-    """Set up the environment that JAX and Keras read when they are imported."""
-    os.environ["KERAS_BACKEND"] = "jax"
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a shared GPU stays usable for others
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compile_cache()))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Keras would import it to save a file: 2 s, 400 MB
-
-
 def arguments(program: str) -> argparse.Namespace:
     """Read the command line that every kind of worker is started with."""
     parser = argparse.ArgumentParser(prog=program)
@@ -177,6 +162,7 @@ def arguments(program: str) -> argparse.Namespace:
 if __name__ == "__main__":
     given = arguments("python -m engine.worker")
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
+    clear_environment()
     claim_cores(given.cores)
     prepare_jax()
     raise SystemExit(serve(given.name, "engine.train:FastTrainer"))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from engine import boxes
+from engine import fleets
 from engine.protocol import Fleet
 from svhn_tui import presets
 from svhn_tui.exit_codes import FAILED, WRONG_USE
@@ -62,7 +62,7 @@ def seconds_of(text: str) -> float:
 
 
 def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, local: bool) -> Fleet | None:
-    """Return where to train, None where the workspace's own setting stays, or end as wrong use."""
+    """Return where to train, None where it stays as it was chosen before, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
@@ -71,13 +71,10 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, l
         if stage or workers > 1:
             fail("--workers and --stage go with --slurm or --worker-ssh.", WRONG_USE)
         return None
-    named = tuple(box.strip() for box in (ssh or "").split(",") if box.strip())
     try:
-        for box in named:
-            boxes.parse(box)
+        return fleets.parse(slurm, workers, ssh or "", stage=stage, on_command_line=True)
     except ValueError as error:
         fail(str(error), WRONG_USE)
-    return Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0, stage=stage)
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:

@@ -109,7 +109,8 @@ def run(
 ) -> None:
     """Train what these questions still lack, the cheapest first, and print the answers.
 
-    Where it trains is kept in the workspace: --slurm, --worker-ssh or --local changes it for later runs too.
+    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh or --local changes it for
+    later runs too.
     """
     from svhn_tui import headless, reporting
     from svhn_tui.progress import Overrides
@@ -227,12 +228,14 @@ def verify(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where everything goes.")], workspace: WorkspaceOption = WORKSPACE
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.")],
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
     from svhn_tui import actions
 
-    carry_out(actions.export_to(folder, workspace, load_presets(workspace)))
+    carry_out(actions.export_to(folder, workspace, load_presets(workspace), as_json=as_json))
 
 
 @app.command()

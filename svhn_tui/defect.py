@@ -25,7 +25,7 @@ def told(error: BaseException) -> str:
         is_large = file.exists() and file.stat().st_size > LARGEST
         with file.open("w" if is_large else "a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"{head}, {sys.argv}\n{details}\n")
-    except (OSError, RuntimeError):  # no home, no room
+    except OSError:  # no home, no room
         frame = traceback.extract_tb(error.__traceback__)[-1:]
         place = "".join(f" in {clean(at.name)}, line {at.lineno} of {clean(at.filename)}" for at in frame)
         return f"A defect of svhn-tui ended it: {said}{place}. What trains goes on; start it again."

@@ -1,11 +1,11 @@
 """What the user likes, kept on the machine that the screen runs on, beside the settings of other programs."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from engine.files import make_folder, write_atomically
+from engine.user_folders import config_folder
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -20,17 +20,19 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def settings_file() -> Path:
-    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`."""
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(given) if given.startswith("/") else Path.home() / ".config"
-    return folder / "svhn-tui" / "settings.json"
+    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`.
+
+    Raises:
+        FileNotFoundError: there is no home.
+    """
+    return config_folder() / "settings.json"
 
 
 def load() -> Settings:
     """Read them; what cannot be read is as if it had never been set."""
     try:
         return msgspec.json.decode(settings_file().read_bytes(), type=Settings)
-    except (OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no home, no sense
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no home, no sense
         return Settings()
 
 

@@ -46,11 +46,11 @@ def prepare_jax() -> None:
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Keras would import it to save a file: 2 s, 400 MB
 
 
-def prepare_tensorflow(log_level: int) -> None:
+def prepare_tensorflow(log_level: int = 2) -> None:
     """Set up the environment that TensorFlow and Keras read when they are imported.
 
     Args:
-        log_level: 2 keeps TensorFlow's errors in the log, 3 only what ends it.
+        log_level: of TensorFlow: 2 logs its errors, 3 only what ends it.
     """
     _prepare_keras("tensorflow")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = str(log_level)

@@ -10,8 +10,10 @@ import msgspec
 from engine import claims, fleets, launcher, slurm
 from engine import protocol as p
 from engine.allocations import NO_EPOCH, Allocations
+from engine.backoff import Backoff
 from engine.launcher import Death, Worker
 from engine.placement import Machine, Slot, next_group, slot_for
+from engine.preflight import Preflight, issue_token, versions
 from engine.queue import Queue
 from engine.spec import Configuration, RunSpec
 from engine.workspace import Workspace
@@ -19,8 +21,6 @@ from engine.workspace import Workspace
 STARTS_AT_ONCE = 10
 """Workers elsewhere that are started side by side: a thousand at once would keep the host from all else for seconds,
 and Slurm's controller busy for longer."""
-RETRY_SECONDS, RETRY_MAX_SECONDS = 5.0, 300.0
-"""How long a cluster or a box that took no worker is left alone; twice as long each time."""
 
 
 class Dispatch:
@@ -46,9 +46,9 @@ class Dispatch:
         self._following: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._allocations = Allocations(workspace.root, self._workers.values, self._change, self._retire)
-        self._refusals = 0
-        """Workers in a row that ended elsewhere without a word."""
-        self._not_before = 0.0
+        self._backoff = Backoff()
+        self._token = ""
+        """By which workers elsewhere know the workspace."""
         self._is_leaving = False
 
     def workers(self) -> Iterable[p.WorkerChanged]:
@@ -59,7 +59,7 @@ class Dispatch:
     def use(self, fleet: p.Fleet) -> None:
         """Train with this fleet from now on; workers that are no part of it end what they have."""
         self.fleet = fleet
-        self._refusals, self._not_before = 0, 0.0
+        self._backoff = Backoff()
 
     def hold(self, runs: Iterable[str], why: str) -> None:
         """Pause or cancel runs, whether they wait or train."""
@@ -111,9 +111,11 @@ class Dispatch:
         size = fleets.size(self.fleet)
         is_full = len(self._workers) + len(self._starting) >= size
         room = STARTS_AT_ONCE - len(self._starting)
-        if is_full or room <= 0 or places.head is None or time.monotonic() < self._not_before:
+        if is_full or room <= 0 or places.head is None:
             return
         taken = {slot.name for slot in (*self._workers, *self._starting)}
+        if resting := self._backoff.resting(time.monotonic()):
+            taken |= {slot.name for slot in fleets.slots(self.fleet) if slot.where in resting}
         coming = [slot for slot, worker in self._workers.items() if not worker.was_ready] + list(self._starting)
         lanes = self._machine.lanes if fleets.asks_for_gpu(self.fleet) else 1
         for slot in fleets.lacking(self.fleet, places.groups(lanes, size), coming, taken, room):
@@ -168,7 +170,9 @@ class Dispatch:
     async def _started(self, slot: Slot) -> None:
         name = self._allocations.new_name() if slot.slurm is not None else ""
         try:
-            worker = await launcher.start(slot, self._workspace.root / "host.log", job_name=name)
+            preflight = self._preflight(slot) if slot.is_elsewhere else None
+            log = self._workspace.root / "host.log"
+            worker = await launcher.start(slot, log, preflight=preflight, job_name=name)
         except OSError as error:
             self._publish(p.Noticed(text=f"No worker can be started: {error}.", severity="error"), None)
             return
@@ -185,6 +189,19 @@ class Dispatch:
             self._allocations.wake()
         self.advance()
 
+    def _preflight(self, slot: Slot) -> Preflight:
+        """Return what a worker elsewhere is to find on its machine.
+
+        Raises:
+            OSError: the workspace cannot be written.
+        """
+        self._token = self._token or issue_token(self._workspace.root)
+        head = self._queue.places.head
+        data = self._queue.data.get(head.spec.data) if head else None
+        files = (data.train_path, data.test_path) if data else ()
+        index, count = slot.share
+        return Preflight(str(self._workspace.root), self._token, files, versions(slot.trainer), index, count)
+
     async def _follow(self, worker: Worker) -> None:
         death = await worker.follow(self._told)
         self._unoccupied.pop(worker, None)
@@ -193,7 +210,7 @@ class Dispatch:
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
         if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
-            self._note_refusal(worker)
+            self._note_refusal(worker, death)
         ended = msgspec.structs.replace(worker.changed, state="ended", text=worker.farewell or death.reason,
                                         expected_at=None)  # fmt: skip
         self._change(worker, ended)
@@ -210,16 +227,15 @@ class Dispatch:
                 self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
         self.advance()
 
-    def _note_refusal(self, worker: Worker) -> None:
+    def _note_refusal(self, worker: Worker, death: Death) -> None:
         """Slurm or a box took no worker: say why, once, and try again, more and more rarely."""
-        self._refusals += 1
-        pause = min(RETRY_SECONDS * 2 ** (self._refusals - 1), RETRY_MAX_SECONDS)
-        self._not_before = time.monotonic() + pause
+        where = worker.slot.where
+        said = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
+        reason = (death.reason if worker.slot.box else said).rstrip(".")
+        pause, is_news = self._backoff.refuse(where, reason, time.monotonic())
         asyncio.get_running_loop().call_later(pause, self.advance)
-        if self._refusals == 1:
-            who = "Slurm" if worker.job_name else worker.slot.box
-            said = worker.last_words.removeprefix("srun: error: ").rstrip(".") or "no reason was given"
-            text = f"{who} took no worker: {said}. It is tried again in {pause:.0f} s, then more rarely."
+        if is_news:
+            text = f"{where} took no worker: {reason}. It is tried again in {pause:.0f} s, then more rarely."
             self._publish(p.Noticed(text=text, severity="error"), None)
 
     def _set_back(self, worker: Worker, spec: RunSpec, death: Death) -> p.RunFailed | p.RunInterrupted:
@@ -264,7 +280,7 @@ class Dispatch:
         merged = msgspec.structs.replace(event, worker=worker.slot.name, where=known.where,
                                          job=event.job or known.job, ends_at=known.ends_at)  # fmt: skip
         self._change(worker, merged)
-        self._refusals = 0
+        self._backoff.accept(worker.slot.where)
         if worker.job_name:
             self._allocations.wake()
         if worker.is_free:

@@ -5,7 +5,6 @@ time. The order of the images follows from the seed and the epoch, so a resumed 
 """
 
 import importlib.metadata
-import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -22,7 +21,6 @@ from engine.metrics import Activity, EpochMetrics
 from engine.order import held_in, order_of
 from engine.protocol import History
 from engine.spec import CLASSES, RunSpec
-from engine.worker import arguments, claim_cores, serve
 
 EVALUATION_BATCH = 500
 
@@ -148,12 +146,3 @@ def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
     hot = np.eye(CLASSES, dtype=np.float32)
     train, test = images.train_images.astype(np.float32), images.test_images.astype(np.float32)
     return train, hot[images.train_labels], test, hot[images.test_labels]
-
-
-if __name__ == "__main__":
-    given = arguments("python -m engine.keras_fit")
-    os.umask(0o077)
-    backends.clear_environment()
-    claim_cores(given.cores)
-    backends.prepare_tensorflow(2)
-    raise SystemExit(serve(given.name, "engine.keras_fit:KerasFitTrainer"))

@@ -10,16 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from engine import child_process, fleets, slurm
+import msgspec
+
+from engine import boxes, child_process, fleets, slurm
 from engine import protocol as p
 from engine.backends import PLATFORM_VARIABLE
 from engine.child_process import ChildCommand
 from engine.placement import Slot
+from engine.preflight import Preflight
 from engine.spec import RunSpec
 
 WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.worker`, so that tests can train with a stand-in."""
-MODULES = {"fast": "engine.worker", "keras-fit": "engine.keras_fit"}
 LEAVE_SECONDS = 60.0
 """How long a worker may take to write its checkpoint when it is told to leave."""
 TAIL_BYTES = 20_000
@@ -50,7 +52,7 @@ class Worker:
         """What Slurm told of it last."""
         self.changed = p.WorkerChanged(
             worker=slot.name, state="waiting" if job_name else "starting", pid=process.pid,
-            where="Slurm" if slot.slurm is not None else slot.box,
+            where=slot.where,
         )  # fmt: skip
         """What is known of it, as clients are told."""
         self.runs: dict[str, RunSpec] = {}
@@ -118,10 +120,18 @@ class Worker:
                 continue  # longer than any message: dropped by asyncio
             if not line:
                 await complaints
-                status, kills = await self._process.wait(), oom_kills() - self._oom_kills
-                return death(status, kills, self._said() if status else "")
+                return self._death(await self._process.wait())
             with contextlib.suppress(*p.UNREADABLE):
                 told(self, p.decode_event(line), line)
+
+    def _death(self, status: int) -> "Death":
+        said = self._said() if status else ""
+        if not self.slot.box:
+            return death(status, oom_kills() - self._oom_kills, said)
+        if self.was_heard and 0 <= status != boxes.SSH_FAILED:
+            return death(128 - status if status > 128 else status, said=said)
+        reason = boxes.complaint(self.slot.box, status, [self.last_words], was_reached=self.was_heard)
+        return Death(f"{self.slot.box}: {reason}" if self.was_heard else reason, is_own_fault=False)
 
     def _said(self) -> str:
         """Return its last words and the log in which they stand."""
@@ -165,13 +175,19 @@ class Worker:
             self._process.kill()
 
 
-async def start(slot: Slot, log: Path, *, job_name: str = "") -> Worker:
-    """Start a worker for a slot; Slurm, if it goes there, knows it by the job's name.
+async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, job_name: str = "") -> Worker:
+    """Start a worker for a slot.
+
+    Args:
+        slot: where.
+        log: takes what it complains of.
+        preflight: what it is to find on another machine.
+        job_name: by which Slurm knows it.
 
     Raises:
         OSError: the command cannot be run.
     """
-    command = command_of(slot, job_name=job_name)
+    command = command_of(slot, preflight=preflight, job_name=job_name)
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
             *command.argv,
@@ -186,10 +202,12 @@ async def start(slot: Slot, log: Path, *, job_name: str = "") -> Worker:
     return Worker(slot, process, log, job_name)
 
 
-def command_of(slot: Slot, *, job_name: str = "") -> ChildCommand:
+def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "") -> ChildCommand:
     """Return what starts a slot's worker, whatever the host's own surroundings are."""
-    arguments = ("--name", slot.name, "--cores", ",".join(map(str, slot.cores)))
-    command = child_process.tool(MODULES[slot.trainer], *arguments)
+    arguments = ["--name", slot.name, "--trainer", slot.trainer, "--cores", ",".join(map(str, slot.cores))]
+    if preflight is not None:
+        arguments += ["--preflight", msgspec.json.encode(preflight).decode()]
+    command = child_process.tool("engine.worker", *arguments)
     if replaced := os.environ.get(WORKER_VARIABLE):
         command = command._replace(argv=(*shlex.split(replaced), *arguments))
     environment = command.environment

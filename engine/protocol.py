@@ -189,8 +189,6 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
     each: a box is named once for each of its GPUs."""
     workers: int = 0
     """Slurm workers at a time; 0 is one."""
-    stage: bool = False
-    """Data and files travel over the workers' pipes: they see another file system than the host."""
 
     @property
     def is_local(self) -> bool:

@@ -103,7 +103,6 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=1_000, help="Slurm workers at a time.")] = 1,
     worker_ssh: Annotated[str | None, typer.Option(help="Train on these boxes over your own ssh: boxA,boxB.")] = None,
-    stage: Annotated[bool, typer.Option("--stage", help="Workers share no file system with this machine.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Train on this machine again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -121,7 +120,7 @@ def run(
     chosen = [question_of(book, name) for name in names_of(book, questions)]
     reporter = reporting.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after else None
-    fleet = fleet_of(slurm, workers, worker_ssh, stage=stage, local=local)
+    fleet = fleet_of(slurm, workers, worker_ssh, local=local)
     wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet)
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 

@@ -245,7 +245,7 @@ class WhereToTrain(Dialog[Fleet | None]):
         self._fleet = fleet
 
     def compose(self) -> ComposeResult:
-        """Four lines; all of them empty means this machine."""
+        """Three lines; all of them empty means this machine."""
         fleet = self._fleet
         slurm = "" if fleet.slurm is None else fleet.slurm or " "
         with Vertical():
@@ -256,8 +256,6 @@ class WhereToTrain(Dialog[Fleet | None]):
             yield Input(str(max(1, fleet.workers)), id="workers", type="integer", validators=[Integer(1, 1_000)])
             yield Label("Other boxes, as you name them to ssh, with spaces between")
             yield Input(" ".join(fleet.ssh), id="boxes", max_length=1_000)
-            yield Label("Slurm's nodes see the files of the machine that submits: yes or no")
-            yield Input("no" if fleet.stage else "yes", id="shared", max_length=3)
             yield Label(Text("enter keeps it, esc goes back. All empty: this machine."))
 
     def on_input_submitted(self) -> None:
@@ -266,8 +264,7 @@ class WhereToTrain(Dialog[Fleet | None]):
         if not self.query_one("#workers", Input).is_valid:
             return
         slurm = typed["slurm"].strip() if typed["slurm"] else None
-        stage = typed["shared"].strip().lower().startswith("n")
         try:
-            self.dismiss(fleets.parse(slurm, int(typed["workers"] or 1), typed["boxes"], stage=stage))
+            self.dismiss(fleets.parse(slurm, int(typed["workers"] or 1), typed["boxes"]))
         except ValueError as error:
             self.notify(str(error), severity="error", markup=False)

@@ -126,7 +126,7 @@ def _pipe_option(word: str) -> str:
 
 def _harmful_option(words: Sequence[str]) -> str:
     """Return the first option that is not known to be harmless, or an empty text."""
-    for word, following in zip(words, (*words[1:], ""), strict=True):
+    for word, following in zip(words, (*words[1:], ""), strict=False):
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
             if not _is_harmless(name):

@@ -217,6 +217,30 @@ def test_without_a_home_the_cache_is_a_temporary_folder(tmp_path: Path, monkeypa
     assert cache_folder("jax").is_relative_to(tmp_path)
 
 
+CAPABILITIES = "+dac_read_search,+dac_override"
+NAMELESS = (
+    "setpriv", "--reuid=4343", "--regid=4343", "--clear-groups", f"--inh-caps={CAPABILITIES}",
+    f"--ambient-caps={CAPABILITIES}", "env", "-u", "HOME", "-u", "XDG_CONFIG_HOME", "-u", "XDG_CACHE_HOME",
+    "-u", "XDG_RUNTIME_DIR",
+)  # fmt: skip
+"""A user id without an entry anywhere, as in many containers; it may read the Python that runs these tests."""
+
+
+@pytest.mark.slow
+def test_a_user_without_a_home_or_a_name_trains(tmp_path: Path):
+    look = [*NAMELESS, sys.executable, "-c", "import pathlib; pathlib.Path.home()"]
+    if os.getuid() or b"RuntimeError" not in subprocess.run(look, capture_output=True, check=False).stderr:
+        pytest.skip("needs root, and setpriv")
+    os.chown(tmp_path, 4343, 4343)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    for wish in (["run", "Q2", "--epochs", "1"], ["stop"]):  # on demo data
+        done = subprocess.run([*NAMELESS, *PROGRAM, *wish, "--workspace", "w"], cwd=tmp_path, env=environment,
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "w" / "runs").glob("*/result.json"))) == 1
+    assert (tmp_path / "svhn-tui-cache-4343" / "jax").is_dir()
+
+
 def test_a_worker_that_dies_at_its_start_tells_its_own_last_words(demo_folder: Path, tmp_path: Path):
     broken = tmp_path / "broken.py"
     broken.write_text("print('harmless', flush=True)\nimport sys\nsys.stderr.write('a library\\'s noise\\n')\n"

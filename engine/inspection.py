@@ -13,7 +13,7 @@ from engine import backends
 from engine import data as datasets
 from engine import protocol as p
 from engine.archives import first_line
-from engine.keras_file import KerasFileError, check
+from engine.keras_file import KerasFileError, checked
 from engine.npz import DataError
 
 SAMPLES = 3
@@ -69,12 +69,12 @@ def _samples(images: datasets.Images) -> tuple[p.Picture, ...]:
 
 def _said(file: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
-    check(file)  # it may have come with an import
     backends.prepare_jax()
     import keras
 
     backends.settle_jax()
-    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    with checked(file) as safe:  # it may have come with an import
+        model = keras.saving.load_model(safe.path, compile=False, safe_mode=True)
     parts = [np.asarray(model(images[start : start + CHUNK].astype(np.float32), training=False))
              for start in range(0, len(images), CHUNK)]  # fmt: skip
     weights = model.get_weights()

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from engine import boxes, child_process, fleets, slurm
+from engine import boxes, child_process, fleets, ownership, slurm
 from engine import protocol as p
 from engine.backends import PLATFORM_VARIABLE
 from engine.child_process import ChildCommand
 from engine.placement import Slot
 from engine.preflight import Preflight
 from engine.spec import RunSpec
+from engine.system import oom_kills
 
 WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.worker`, so that tests can train with a stand-in."""
@@ -74,7 +75,7 @@ class Worker:
         self._process = process
         self._log = log
         self._logs = {log: size_of(log)}
-        """Where its words may stand, the latest log last, and how long each was before it wrote there."""
+        """Where its words stand, that of its latest runs last, and how long each log was before it wrote there."""
 
     @property
     def pid(self) -> int:
@@ -105,7 +106,7 @@ class Worker:
         """Send a command; a worker that is gone is noticed by `follow`."""
         if isinstance(command, p.Train):
             log = Path(command.workspace) / "runs" / command.specs[0].run_id / "engine.log"
-            self._logs[log] = size_of(log)
+            self._logs = {self._log: self._logs[self._log], log: size_of(log)}
         if self._process.stdin is not None:
             self._process.stdin.write(p.encode(command))
 
@@ -243,8 +244,8 @@ def death(status: int, oom_kills: int = 0, said: str = "") -> Death:
 def last_words(log: Path, start: int) -> str:
     """Return the last line of a log that names an error, else its last line; only what was written from `start` on."""
     try:
-        with log.open("rb") as file:
-            file.seek(max(start, log.stat().st_size - TAIL_BYTES))
+        with os.fdopen(ownership.open_ours(log, os.O_RDONLY), "rb") as file:
+            file.seek(max(start, size_of(log) - TAIL_BYTES))
             lines = file.read(TAIL_BYTES).decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
@@ -258,12 +259,3 @@ def size_of(log: Path) -> int:
         return log.stat().st_size
     except OSError:
         return 0
-
-
-def oom_kills() -> int:
-    """Count the processes that the kernel killed for memory since the machine started; 0 where it does not tell."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from engine import fleets
+from engine import fleets, ownership
 from engine.files import make_folder, write_atomically
 from engine.protocol import UNREADABLE, Fleet
-from engine.user_folders import config_folder, is_ours_alone
+from engine.user_folders import config_folder
+
+AGAIN = "it trains on this machine. Give --slurm or --worker-ssh again, or press W on the screen."
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -26,16 +28,21 @@ def read_fleet(workspace: Path) -> tuple[Fleet, str]:
     """Return where the user lets this workspace train, and what is wrong with what is kept about it, or nothing."""
     try:
         file = _file(workspace)
-        if not os.path.lexists(file):
-            return Fleet(), ""
-        if not is_ours_alone(file):
-            return Fleet(), f"{file} is not yours alone (a file of mode 0600), so it is not used: {AGAIN}"
-        chosen = msgspec.json.decode(file.read_bytes(), type=Chosen)
+    except OSError:
+        return Fleet(), ""  # nothing can be kept without a home
+    try:
+        with os.fdopen(ownership.open_ours(file, os.O_RDONLY), "rb") as opened:
+            status = os.fstat(opened.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+                return Fleet(), f"{file} is not yours alone (a file of mode 0600), so it is not used: {AGAIN}"
+            chosen = msgspec.json.decode(opened.read(), type=Chosen)
         if chosen.workspace == str(workspace.resolve()):
             fleets.check(chosen.fleet, on_command_line=True)
             return chosen.fleet, ""
-    except OSError:
+    except FileNotFoundError:
         return Fleet(), ""
+    except OSError as error:
+        return Fleet(), f"{file} is not used ({error.strerror}): {AGAIN}"
     except (ValueError, *UNREADABLE) as error:
         return Fleet(), f"{file} is not used ({str(error).rstrip('.')}): {AGAIN}"
     return Fleet(), ""
@@ -53,9 +60,6 @@ def keep_fleet(workspace: Path, fleet: Fleet) -> None:
         return
     make_folder(file.parent)
     write_atomically(file, msgspec.json.encode(Chosen(str(workspace.resolve()), fleet)) + b"\n")
-
-
-AGAIN = "it trains on this machine. Give --slurm or --worker-ssh again, or press W on the screen."
 
 
 def is_not_used(fleet: Fleet) -> str:

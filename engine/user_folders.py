@@ -1,12 +1,14 @@
 """The user's own folders: where settings and caches lie, also where there is no home."""
 
 import contextlib
+import errno
 import os
-import stat
+import pwd
 import tempfile
 from pathlib import Path
 
 from engine.files import PRIVATE_FOLDER
+from engine.ownership import is_ours_alone
 
 NAMES = 10
 """Caches that are not ours alone, or cannot be made, before a new temporary one is taken."""
@@ -35,17 +37,22 @@ def cache_folder(name: str) -> Path:
         return _private(_private(Path(tempfile.gettempdir()), f"svhn-tui-cache-{os.getuid()}"), name)
 
 
+def home() -> Path | None:
+    """Return the user's home; None where neither HOME nor the system's list of users names one."""
+    with contextlib.suppress(KeyError):
+        given = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
+        return Path(given) if given.startswith("/") else None
+    return None
+
+
 def _base(variable: str, default: str) -> Path:
     given = os.environ.get(variable, "")
     if given.startswith("/"):  # any other is invalid, says the XDG specification
         return Path(given)
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = Path()
-    if not home.is_absolute():
-        raise FileNotFoundError(2, f"There is no home folder, and {variable} is not set", variable)
-    return home / default
+    folder = home()
+    if folder is None:
+        raise FileNotFoundError(errno.ENOENT, f"there is no home folder, and {variable} is not set", variable)
+    return folder / default
 
 
 def _private(parent: Path, name: str) -> Path:
@@ -61,13 +68,3 @@ def _private(parent: Path, name: str) -> Path:
         if is_ours_alone(folder):
             return folder
     return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
-
-
-def is_ours_alone(path: Path) -> bool:
-    """Say whether a folder or file is the user's and nobody else's; a link is not."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return False
-    is_kind = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
-    return is_kind and status.st_uid == os.getuid() and not status.st_mode & 0o077

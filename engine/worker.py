@@ -17,7 +17,7 @@ from typing import IO, Literal, NamedTuple
 
 import msgspec
 
-from engine import devices, preflight
+from engine import devices, preflight, system
 from engine import protocol as p
 from engine.backends import clear_environment, prepare_jax, prepare_tensorflow
 from engine.preflight import Preflight
@@ -147,8 +147,7 @@ def serve(name: str, load_trainer: str) -> int:
 
 def claim_cores(cores: str) -> None:
     """Keep to these CPU cores, such as `0,1`; to be called before a native library counts them."""
-    if cores:
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    system.claim_cores(tuple(map(int, cores.split(","))) if cores else ())
 
 
 def arguments(program: str) -> argparse.Namespace:
@@ -176,7 +175,7 @@ def take_place(given: argparse.Namespace, trainer: str) -> None:
     if wanted.count > 1:  # one alone has what Slurm, or the machine's own settings, let it have
         machine = devices.machine()
         cores, gpu = preflight.portion(machine.cores, machine.gpus, wanted.index, wanted.count)
-        os.sched_setaffinity(0, cores)
+        system.claim_cores(tuple(cores))
         if gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
 

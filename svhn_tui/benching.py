@@ -17,6 +17,7 @@ from engine.forecast import Forecast
 from engine.plan import Sweep, asked
 from engine.spec import Configuration, Network, Training
 from svhn_tui import words
+from svhn_tui.link import LinkLost
 from svhn_tui.presets import Presets
 from svhn_tui.printing import Plain, complain, tell
 from svhn_tui.session import connected, open_data
@@ -57,7 +58,7 @@ async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0,
     async with connected(workspace) as session:
         data = await open_data(session, files)
         if isinstance(data, str):
-            raise RuntimeError(data)
+            raise LinkLost(data)
         seconds = 0.0
         for each in (seed + 10, seed) if keep else (seed,):
             sweep = Sweep("bench", data.fingerprint, (configuration,), (each,))
@@ -73,7 +74,7 @@ async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0,
 
 def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> dict[str, float]:
     """Forecast the whole assignment from the measured networks, for plain `fit`, tuned `fit` and the engine."""
-    sweeps = [sweep for question in book.questions if (sweep := book.sweep(question, data.fingerprint))]
+    sweeps = [sweep for question in book.assignment if (sweep := book.sweep(question, data.fingerprint))]
     specs = {spec.run_id: spec for sweep in sweeps for spec in asked(sweep, {})}.values()
     hours = {}
     for side in ("fit", "tuned_fit", "engine"):

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from engine import child_process, tool_process
 from engine.child_process import ChildCommand
 from engine.protocol import DataSet
+from svhn_tui.exit_codes import WRONG_USE
 from svhn_tui.presets import Presets, Question
 from svhn_tui.printing import Plain, say, tell
 from svhn_tui.words import clean
@@ -31,10 +33,20 @@ def make_demo_data(folder: Path, train: int, test: int, *, as_json: bool) -> int
 def verify(file: Path, source: Sequence[str], book: Presets, question: Question | None, *, as_json: bool) -> int:
     """Open a file in plain TensorFlow Keras and print what it is; return the exit code."""
     options = ["--data", *source]
+    if question is not None and question.answer is not None and question.answer.of is not None:
+        question = book.question(question.answer.of)  # it is about that one's file
     if question is not None:
+        configurations = book.configurations(question)
+        if len(configurations) != 1:
+            print(
+                f"svhn-tui: {question.id} is not about one network's file; verify it without --question.",
+                file=sys.stderr,
+            )
+            return WRONG_USE
         asked = {
-            "configuration": msgspec.to_builtins(book.configurations(question)[0]),
+            "configuration": msgspec.to_builtins(configurations[0]),
             "limit_mib": question.upload.limit_mib if question.upload else None,
+            "fitted": question.kind != "code",
         }
         options += ["--question", json.dumps(asked)]
     options += ["--json"] if as_json else []
@@ -55,15 +67,19 @@ def _describe(command: ChildCommand, *, as_json: bool) -> int:
     if as_json:
         tell(msgspec.json.decode(done.answer))
     else:
-        Plain().print(_table(msgspec.json.decode(done.answer, type=DataSet)))
+        Plain().print(_described(msgspec.json.decode(done.answer, type=DataSet)))
     return 0
 
 
-def _table(data: DataSet) -> Table:
+def _described(data: DataSet) -> Group:
     mark = "  demo data: drawn digits, not SVHN" if data.is_demo else ""
-    title = Text(f"{clean(data.name)}{mark}")
-    caption = Text(f"images {data.input_shape}, uint8 · fingerprint {data.fingerprint}")
-    table = Table("digit", title=title, caption=caption, title_justify="left", caption_justify="left", box=None)
+    paths = (Text(clean(path), overflow="fold") for path in (data.train_path, data.test_path))
+    about = Text(f"images {data.input_shape}, uint8 · fingerprint {data.fingerprint}")
+    return Group(Text(f"{clean(data.name)}{mark}"), *paths, _table(data), about)
+
+
+def _table(data: DataSet) -> Table:
+    table = Table("digit", box=None, pad_edge=False)
     for side in ("train", "test"):
         table.add_column(side, justify="right")
     for label, train, test in zip(data.labels, data.train_counts, data.test_counts, strict=True):

@@ -50,6 +50,7 @@ class Remembered(msgspec.Struct, frozen=True):
     statements: dict[str, tuple[Statement, ...]] = {}
     times: tuple[EpochTime, ...] = ()
     fleet: Fleet = Fleet()
+    """Where to train, as an earlier version kept it; not used, and not written: that is the user's choice."""
 
 
 def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:

@@ -1,6 +1,7 @@
 """What `svhn-tui export`, `pack`, `import`, `choose`, `finalists` and `stop` do."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.table import Table
@@ -13,12 +14,14 @@ from svhn_tui import words
 from svhn_tui.exit_codes import DONE, FAILED
 from svhn_tui.headless import missing
 from svhn_tui.presets import Presets, Question
-from svhn_tui.printing import Plain, complain, say
+from svhn_tui.printing import Plain, complain, say, tell
 from svhn_tui.progress import Overrides, rule_text, sweep_for, with_finalists
 from svhn_tui.session import ANSWER_SECONDS, IMPORT_SECONDS, check_files, connected, read_histories
 
 
-async def export_to(folder: Path, workspace: Path, book: Presets, *, is_read_only: bool = False) -> int:
+async def export_to(
+    folder: Path, workspace: Path, book: Presets, *, as_json: bool = False, is_read_only: bool = False
+) -> int:
     """Export, each file verified in a process of its own; the exit code says whether everything was there."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
@@ -33,11 +36,18 @@ async def export_to(folder: Path, workspace: Path, book: Presets, *, is_read_onl
     except OSError as error:
         complain(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
+    if as_json:
+        tell([{"name": thing.name, "said": thing.said, "ok": thing.ok} for thing in done])
+    else:
+        Plain().print(_table(done))
+    return DONE if all(thing.ok for thing in done) else FAILED
+
+
+def _table(done: Iterable[exporting.Exported]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for thing in done:
         table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.said)))
-    Plain().print(table)
-    return DONE if all(thing.ok for thing in done) else FAILED
+    return table
 
 
 async def pack_to(file: Path, workspace: Path) -> int:

@@ -175,7 +175,7 @@ def seconds_of(text: str) -> float:
 
 
 def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -> Fleet | None:
-    """Return where to train, None where the workspace's own setting stays, or end as wrong use."""
+    """Return where to train, None where it stays as it was chosen before, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
@@ -184,13 +184,10 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -
         if workers > 1:
             fail("--workers goes with --slurm.", WRONG_USE)
         return None
-    named = tuple(box.strip() for box in ssh.split(",")) if ssh is not None else ()
-    fleet = Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0)
     try:
-        fleets.check(fleet)
+        return fleets.parse(slurm, workers, ssh or "", on_command_line=True)
     except ValueError as error:
         fail(str(error), WRONG_USE)
-    return fleet
 
 
 def run_of(text: str) -> str:

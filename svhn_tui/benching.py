@@ -1,8 +1,6 @@
 """`svhn-tui bench`: runs the engine's benchmark in a process of its own and makes the tables."""
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine import child_process, tool_process
 from engine import protocol as p
 from engine.forecast import Forecast
 from engine.plan import Sweep, asked
@@ -38,12 +37,12 @@ async def bench(
                 return 1
             data = session.state.data
         files = (data.train_path, data.test_path)
-        command = [sys.executable, "-m", "engine.bench", "--data", *files, "--epochs", str(epochs)]
-        command += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-        if done.returncode:
+        options = ["--data", *files, "--epochs", str(epochs)]
+        options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
+        done = tool_process.run(child_process.tool("engine.bench", *options), shows_complaints=True)
+        if done.status:
             return 1
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(done.answer)
         found["first_epoch_seconds"] = {
             "cold": await first_epoch(workspace / "cold", files),
             "warm": await first_epoch(workspace / "cold", files, seed=1, keep=True),

@@ -131,7 +131,8 @@ def run(
 ) -> None:
     """Train what these questions still lack, the cheapest first, and print the answers.
 
-    Where it trains is kept in the workspace: --slurm, --worker-ssh or --local changes it for later runs too.
+    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh or --local changes it for
+    later runs too.
     """
     from svhn_tui import headless, reporting
     from svhn_tui.progress import Overrides
@@ -266,11 +267,13 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")],
     workspace: KnownWorkspaceOption = WORKSPACE,
     read_only: ReadOnlyOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
     from svhn_tui import actions
 
-    carry_out(actions.export_to(folder, workspace, load_presets(workspace), is_read_only=read_only))
+    book = load_presets(workspace)
+    carry_out(actions.export_to(folder, workspace, book, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()

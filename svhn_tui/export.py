@@ -7,13 +7,12 @@ import io
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from engine import child_process, tool_process
 from engine.comparison import Check
 from engine.files import write_atomically
 from engine.protocol import DataSet, RunResult
@@ -134,13 +133,13 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exp
         return thing
     limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
     asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
-    command = [sys.executable, "-m", "engine.verify", str(folder / thing.name), "--json", "--data"]
-    command += [data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    options = ["--json", "--data", data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
+    file = str((folder / thing.name).absolute())
+    done = tool_process.run(child_process.tool("engine.verify", *options, "--", file))
     try:
-        found = msgspec.json.decode(done.stdout, type=Verified)
+        found = msgspec.json.decode(done.answer, type=Verified)
     except msgspec.DecodeError:
-        said = (done.stderr.strip().splitlines() or ["it could not be verified"])[-1]
+        said = done.last_words or "it could not be verified"
         return msgspec.structs.replace(thing, said=f"{thing.said}; {said}", ok=False)
     count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
     if thing.run.diverged:
@@ -148,7 +147,7 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exp
     wrong = [f"{check.name}: {check.found}" for check in found.checks if check.ok is False]
     if found.test_correct != thing.run.test_correct:
         wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
-    is_same = not wrong and done.returncode == 0
+    is_same = not wrong and done.status == 0
     outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
     return msgspec.structs.replace(thing, said=f"{thing.said}; {outcome}", ok=thing.ok and is_same)
 
@@ -159,13 +158,12 @@ def strip(file: Path, limit_mib: float) -> None:
     Raises:
         ExportError: that cannot be done, or is not enough; the file is gone then.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "engine.strip", str(file), str(file)], capture_output=True, text=True, check=False
-    )
+    there = str(file.absolute())
+    done = tool_process.run(child_process.tool("engine.strip", there, there))
     size = file.stat().st_size / MIB
-    if done.returncode or size > limit_mib:
+    if done.status or size > limit_mib:
         file.unlink()
-        raise ExportError(done.stderr.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
+        raise ExportError(done.complaint.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
 
 
 def copy_checked(source: Path, target: Path, sha256: str) -> None:

@@ -1,15 +1,14 @@
 """What the user likes, kept on the machine that the screen runs on, beside the settings of other programs."""
 
-import contextlib
 import errno
 import os
-import pwd
 import stat
 from pathlib import Path
 
 import msgspec
 
 from engine.files import make_folder, write_atomically
+from engine.user_folders import config_folder, home
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,19 +27,10 @@ def settings_file() -> Path:
 
     Who has no home keeps them in a temporary folder.
     """
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    if given.startswith("/"):
-        return Path(given) / "svhn-tui" / "settings.json"
-    folder = home()
-    return (temporary_home() if folder is None else folder / ".config" / "svhn-tui") / "settings.json"
-
-
-def home() -> Path | None:
-    """Return the user's home; None where neither HOME nor the system's list of users names one."""
-    with contextlib.suppress(KeyError):
-        given = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
-        return Path(given) if given.startswith("/") else None
-    return None
+    try:
+        return config_folder() / "settings.json"
+    except FileNotFoundError:
+        return temporary_home() / "settings.json"
 
 
 def temporary_home() -> Path:

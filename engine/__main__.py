@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from engine.address import READY, peer_of, socket_path
-from engine.files import make_folder
+from engine.files import Folder, make_folder
 
 TRIES = 5
 """A host may be about to leave when it is found; then another is started."""
@@ -103,7 +103,7 @@ def _start_host(workspace: Path) -> None:
         HostRefused: it cannot serve this workspace.
     """
     ready, told = os.pipe()
-    with (workspace / "host.log").open("ab") as log:
+    with Folder.at(workspace) as folder, os.fdopen(folder.open_own("host.log", os.O_WRONLY | os.O_APPEND), "ab") as log:
         host = subprocess.Popen(
             [sys.executable, "-m", "engine.host", "--workspace", str(workspace), "--ready", str(told)],
             stdin=subprocess.DEVNULL,

@@ -1,12 +1,11 @@
 """What the commands of screens and command lines do to a workspace."""
 
 import asyncio
-import hashlib
 import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from engine import datasets, fleets, journal, limits, pack, plan
+from engine import datasets, fleets, limits, pack, plan
 from engine import protocol as p
 from engine.clients import Client
 from engine.dispatch import Dispatch
@@ -164,8 +163,7 @@ class Commands:
 
     async def _watch(self, runs: tuple[str, ...], client: Client) -> None:
         for run_id in runs:
-            path = self._workspace.run_folder(run_id) / "journal.jsonl"
-            history, damaged = await asyncio.to_thread(journal.history, path)
+            history, damaged = await asyncio.to_thread(self._workspace.run(run_id).history)
             client.tell(p.encode(p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)))
 
     async def _import(self, command: p.Import) -> None:
@@ -174,9 +172,12 @@ class Commands:
         if self._opening:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._opening += 1
+        problem = ""
         try:
             busy = frozenset(queue.started)
             found = await asyncio.to_thread(pack.unpack, root, Path(command.path), busy=busy)
+        except pack.PackError as error:
+            found, problem = error.taken, str(error)  # what came in before is registered like the rest
         finally:
             self._opening -= 1
         results = [result for run_id in found.finished if (result := self._workspace.result(run_id))]
@@ -189,6 +190,9 @@ class Commands:
                 continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
             self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep)))
+        if problem:
+            before = f" {len(found.finished)} finished runs were taken in before that." if found.finished else ""
+            raise ValueError(f"{problem}{before}")
         finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
@@ -205,11 +209,4 @@ class Commands:
             client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
 
     def _hashes(self, runs: tuple[str, ...]) -> dict[str, str | None]:
-        found: dict[str, str | None] = {}
-        for run_id in runs:
-            try:
-                with (self._workspace.run_folder(run_id) / "model.keras").open("rb") as file:
-                    found[run_id] = hashlib.file_digest(file, "sha256").hexdigest()
-            except FileNotFoundError:
-                found[run_id] = None
-        return found
+        return {run_id: self._workspace.run(run_id).model_sha256() for run_id in runs}

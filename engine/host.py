@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 from engine import protocol as p
 from engine.address import READY, socket_path
-from engine.files import PRIVATE_FILE
+from engine.files import Folder
 from engine.formats import NewerFormat
 from engine.service import Service
 from engine.workspace import Workspace
@@ -73,7 +73,8 @@ def main() -> int:
     tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         workspace = Workspace(given.workspace)
-        lock = os.open(workspace.root / "host.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        with Folder.at(workspace.root) as folder:
+            lock = folder.open_in_place("host.lock", os.O_RDWR)
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             asyncio.run(serve(workspace, tell, lock))

@@ -8,10 +8,11 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from engine import fleets, slurm
 from engine import protocol as p
+from engine.files import Folder, without_controls
 from engine.placement import Slot
 from engine.spec import RunSpec
 
@@ -119,8 +120,8 @@ class Worker:
         if self._process.stderr is None:
             return
         while content := await self._process.stderr.read(1 << 16):
-            with contextlib.suppress(OSError), self._log.open("ab") as log:
-                log.write(content)
+            with contextlib.suppress(OSError), _opened(self._log) as log:
+                log.write(without_controls(content))
             lines = content.decode(errors="replace").strip().splitlines()
             self.last_words = lines[-1][:300] if lines else self.last_words
 
@@ -156,7 +157,7 @@ async def start(slot: Slot, log: Path, *, job_name: str = "") -> Worker:
     environment = dict(os.environ)
     if slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
-    with log.open("ab") as errors:
+    with _opened(log) as errors:
         process = await asyncio.create_subprocess_exec(
             *fleets.command_line(slot, command, job_name=job_name),
             stdin=asyncio.subprocess.PIPE,
@@ -167,6 +168,12 @@ async def start(slot: Slot, log: Path, *, job_name: str = "") -> Worker:
             start_new_session=True,  # Ctrl-C in a terminal is not for it
         )
     return Worker(slot, process, log, job_name)
+
+
+def _opened(log: Path) -> BinaryIO:
+    """Open a log to append to, and no file of the user's that it is a link to."""
+    with Folder.at(log.parent) as folder:
+        return os.fdopen(folder.open_own(log.name, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def death(status: int, oom_kills: int = 0) -> Death:

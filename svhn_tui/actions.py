@@ -47,11 +47,14 @@ async def pack_to(file: Path, workspace: Path) -> int:
         root = Path(state.workspace)
         remarks = pack.Remarks(tuple(state.notes.values()), dict(state.choices), dict(state.statements))
         try:
-            runs = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
+            packed = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
         except OSError as error:
             complain(f"{error.filename or file}: {error.strerror or error}.")
             return FAILED
-    say(f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}")
+    for sentence in packed.left_out:
+        complain(f"Left out: {words.clean(sentence)}")
+    size = words.size(file.stat().st_size)
+    say(f"{words.plural(packed.runs, 'run')} in {file}, {size}. Take it in: svhn-tui import {file}")
     return DONE
 
 

@@ -15,8 +15,8 @@ from tinydb import TinyDB
 from tinydb.storages import JSONStorage
 
 from engine import checkpoint, journal
-from engine import files as files_module
 from engine import protocol as p
+from engine.files import Folder
 from engine.plan import Sweep
 from engine.spec import Configuration, RunSpec
 from engine.store import Store
@@ -95,38 +95,52 @@ PIECES = {
 # --- power -----------------------------------------------------------------------------------------------------------
 
 
+Change = tuple[str, Path, Path | bytes | None]
+Names = dict[Path, bytes | None]
+"""What a name stands for after a cut: a file's content, or None for a folder."""
+
+
 class Disk:
     """Records what a program does to files, and says what a power cut after any of it may leave."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._root = root
-        self._start = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-        self.log: list[tuple[str, Path, Path | bytes | None]] = []
-        fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+        self._start: Names = {path.relative_to(root): path.read_bytes() if path.is_file() else None
+                              for path in root.rglob("*")}  # fmt: skip
+        self.log: list[Change] = []
+        fsync, move = os.fsync, os.rename
+
+        def at(name: str | Path, folder: int | None) -> Path:
+            return (Path(f"/proc/self/fd/{folder}").readlink() / name if folder else Path(name)).relative_to(root)
 
         def note_fsync(descriptor: int) -> None:
             fsync(descriptor)
             path = Path(f"/proc/self/fd/{descriptor}").readlink()
             self.log.append(("sync", path.relative_to(root), None if path.is_dir() else path.read_bytes()))
 
-        def note_replace(source: Path, target: Path) -> Path:
-            self.log.append(("name", source.relative_to(root), target.relative_to(root)))
-            return replace(source, target)
+        def note_move(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+            places = at(source, src_dir_fd), at(target, dst_dir_fd)
+            move(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+            self.log.append(("moved" if (root / places[1]).is_dir() else "name", *places))
 
-        def note_unlink(path: Path, missing_ok: bool = False) -> None:
-            self.log.append(("gone", path.relative_to(root), None))
-            unlink(path, missing_ok=missing_ok)
+        def noting(kind: str, call: Callable[..., None]) -> Callable[..., None]:
+            def note(name: str, *rest: int, dir_fd: int | None = None) -> None:
+                call(name, *rest, dir_fd=dir_fd)
+                self.log.append((kind, at(name, dir_fd), None))
+
+            return note
 
         monkeypatch.setattr(os, "fsync", note_fsync)
-        monkeypatch.setattr(Path, "replace", note_replace)
-        monkeypatch.setattr(Path, "unlink", note_unlink)
+        monkeypatch.setattr(os, "rename", note_move)
+        monkeypatch.setattr(os, "replace", note_move)
+        for kind, call in (("gone", os.unlink), ("gone", os.rmdir), ("made", os.mkdir)):
+            monkeypatch.setattr(os, call.__name__, noting(kind, call))
 
-    def after_cuts(self) -> Iterator[dict[Path, bytes]]:
+    def after_cuts(self) -> Iterator[Names]:
         """Return what may be found after a cut at any point: names in doubt are old or new, unsynced files empty."""
         for length in range(len(self.log) + 1):
-            synced = dict(self._start)
+            synced: dict[Path, bytes] = {}
             names = dict(self._start)
-            doubtful: list[tuple[str, Path, Path | bytes | None]] = []
+            doubtful: list[Change] = []
             for kind, path, more in self.log[:length]:
                 if kind == "sync" and isinstance(more, bytes):
                     synced[path] = more
@@ -140,21 +154,26 @@ class Disk:
                 found = dict(names)
                 for change, is_done in zip(doubtful, done, strict=True):
                     found = _changed(found, change, synced) if is_done else found
-                yield found
+                yield {path: content for path, content in found.items() if set(path.parents) - {Path()} <= set(found)}
 
 
-def _place(change: tuple[str, Path, Path | bytes | None]) -> Path:
+def _place(change: Change) -> Path:
     return change[2] if isinstance(change[2], Path) else change[1]
 
 
-def _changed(
-    names: dict[Path, bytes], change: tuple[str, Path, Path | bytes | None], synced: dict[Path, bytes]
-) -> dict[Path, bytes]:
+def _changed(names: Names, change: Change, synced: dict[Path, bytes]) -> Names:
     kind, path, target = change
+    if kind == "made":
+        return {**names, path: None}
     if kind == "gone":
         return {name: content for name, content in names.items() if name != path}
     assert isinstance(target, Path)
-    return {**names, target: synced.get(path, b"")}
+    if kind == "name":
+        rest = {name: content for name, content in names.items() if name != path}
+        return {**rest, target: synced.get(path, names.get(path) or b"")}
+    inside = {name: content for name, content in names.items() if name == path or path in name.parents}
+    rest = {name: content for name, content in names.items() if name not in inside}
+    return {**rest, **{target / name.relative_to(path): content for name, content in inside.items()}}
 
 
 def survives_power_cuts(piece: Piece, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -169,8 +188,9 @@ def survives_power_cuts(piece: Piece, tmp_path: Path, monkeypatch: pytest.Monkey
     for tried, files in enumerate(disk.after_cuts(), 1):
         after = tmp_path / f"after-{tried}"
         for path, content in files.items():
-            (after / path).parent.mkdir(parents=True, exist_ok=True)
-            (after / path).write_bytes(content)
+            (after / path if content is None else (after / path).parent).mkdir(parents=True, exist_ok=True)
+            if content is not None:
+                (after / path).write_bytes(content)
         assert piece.read(after) in (1, 2)
     assert piece.read(root) == 2
     return tried
@@ -190,11 +210,11 @@ def test_a_power_cut_leaves_the_old_or_the_new(
 def test_control_without_syncing_before_the_name_a_cut_is_seen(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def careless(temporary: Path, path: Path) -> None:
-        temporary.replace(path)
-        files_module.sync_folder(path.parent)
+    def careless(folder: Folder, temporary: str, name: str) -> None:
+        os.replace(temporary, name, src_dir_fd=folder._descriptor, dst_dir_fd=folder._descriptor)
+        folder.sync()
 
-    monkeypatch.setattr(files_module, "publish", careless)
+    monkeypatch.setattr(Folder, "publish", careless)
     with pytest.raises(AssertionError):
         survives_power_cuts(PIECES[name], tmp_path, monkeypatch)
 

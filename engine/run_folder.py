@@ -193,6 +193,15 @@ class RunFolder:
         except OSError:
             return None
 
+    def open_model(self) -> BinaryIO:
+        """Open its model.
+
+        Raises:
+            OSError: there is none that can be read.
+        """
+        with self._open() as folder:
+            return folder.open_to_read(MODEL)
+
     def contents(self) -> Iterator[tuple[str, BinaryIO]]:
         """Open what belongs to it, file by file: its outcome when it has one, else what it goes on from.
 

@@ -18,7 +18,7 @@ from svhn_tui.progress import Overrides, rule_text, sweep_for, with_finalists
 from svhn_tui.session import answers_to, check_files, connected, read_histories
 
 
-async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
+async def export_to(folder: Path, workspace: Path, book: Presets, *, force: bool = False) -> int:
     """Export, each file verified in a process of its own; the exit code says whether everything was there."""
     async with connected(workspace) as session:
         await check_files(session, book)
@@ -29,7 +29,7 @@ async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
         return exporting.verified(thing, folder, book, state.data) if state.data else thing
 
     try:
-        done = exporting.export(folder, book, state, verified)
+        done = exporting.export(folder, book, state, verified, force=force)
     except OSError as error:
         complain(f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED

@@ -227,12 +227,16 @@ def verify(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where everything goes.")], workspace: WorkspaceOption = WORKSPACE
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.")],
+    workspace: WorkspaceOption = WORKSPACE,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace files that are there and were not exported.")
+    ] = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
     from svhn_tui import actions
 
-    carry_out(actions.export_to(folder, workspace, load_presets(workspace)))
+    carry_out(actions.export_to(folder, workspace, load_presets(workspace), force=force))
 
 
 @app.command()

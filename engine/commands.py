@@ -172,12 +172,9 @@ class Commands:
         if self._opening:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._opening += 1
-        problem = ""
         try:
             busy = frozenset(queue.started)
             found = await asyncio.to_thread(pack.unpack, root, Path(command.path), busy=busy)
-        except pack.PackError as error:
-            found, problem = error.taken, str(error)  # what came in before is registered like the rest
         finally:
             self._opening -= 1
         results = [result for run_id in found.finished if (result := self._workspace.result(run_id))]
@@ -190,9 +187,6 @@ class Commands:
                 continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
             self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep)))
-        if problem:
-            before = f" {len(found.finished)} finished runs were taken in before that." if found.finished else ""
-            raise ValueError(f"{problem}{before}")
         finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
@@ -209,4 +203,7 @@ class Commands:
             client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
 
     def _hashes(self, runs: tuple[str, ...]) -> dict[str, str | None]:
-        return {run_id: self._workspace.run(run_id).model_sha256() for run_id in runs}
+        found: dict[str, str | None] = {}
+        for run_id in runs:
+            found[run_id] = self._workspace.run(run_id).model_sha256()
+        return found

@@ -77,17 +77,7 @@ class Unpacked(msgspec.Struct, frozen=True):
 
 
 class PackError(ValueError):
-    """The file cannot be used; one sentence says what is wrong, where, and what to do.
-
-    `taken` is what was taken in before that was seen: it is in the workspace, whole.
-    """
-
-    taken = Unpacked()
-
-    def with_taken(self, taken: Unpacked) -> "PackError":
-        """Say what was taken in before."""
-        self.taken = taken
-        return self
+    """The file cannot be used, or not be taken in; one sentence says what is wrong, where, and what to do."""
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -153,7 +143,8 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
     completes what is missing. What is returned is on the disk.
 
     Raises:
-        PackError: the file is damaged or no such file, or the workspace cannot be written; it says what was taken in.
+        PackError: the file is damaged or no such file, or the workspace cannot be written. What was taken in before
+            that is there, whole: `runs/` says which.
     """
     taken = Unpacked()
     try:
@@ -165,16 +156,14 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
             for run_id, names in runs.items():
                 outcome = _take_in(archive, manifest, path, RunFolder(root, run_id), names, is_busy=run_id in busy)
                 taken = msgspec.structs.replace(taken, **{outcome: (*getattr(taken, outcome), run_id)})
-    except PackError as error:
-        raise error.with_taken(taken) from error.__cause__
     except FileNotFoundError as error:
-        raise PackError(f"{error.filename} is not there.").with_taken(taken) from error
+        raise PackError(f"{error.filename} is not there.") from error
     except ArchiveError as error:
-        raise PackError(f"{path} {error}; give the file that `svhn-tui pack` wrote.").with_taken(taken) from error
+        raise PackError(f"{path} {error}; give the file that `svhn-tui pack` wrote.") from error
     except zipfile.BadZipFile as error:
-        raise PackError(f"{path} is damaged ({error}); copy it again.").with_taken(taken) from error
+        raise PackError(f"{path} is damaged ({error}); copy it again.") from error
     except OSError as error:
-        raise PackError(f"{error.filename or path}: {error.strerror or error}.").with_taken(taken) from error
+        raise PackError(f"{error.filename or path}: {error.strerror or error}.") from error
     finally:
         with contextlib.suppress(OSError):
             _clear_staging(root)

@@ -229,9 +229,7 @@ def verify(
 def export(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")],
     workspace: WorkspaceOption = WORKSPACE,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that are there and were not exported.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there and were not exported.")] = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
     from svhn_tui import actions

@@ -77,7 +77,10 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
         return None
     now = time.strftime("%Y-%m-%d-%H%M%S")
     with locked(root):
-        for path in dict.fromkeys(paths):
+        with Folder.at(root) as folder:
+            if folder.kind(ASIDE) not in ("folder", "nothing"):
+                folder.set_aside(ASIDE)
+        for path in dict.fromkeys(path for path in paths if path != ASIDE):
             *above, name = path.split("/")
             with contextlib.suppress(FileNotFoundError), Folder.at(root, *above) as folder:
                 if folder.kind(name) != "nothing":

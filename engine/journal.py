@@ -53,6 +53,8 @@ class Journal:
             OSError: the file cannot be opened.
         """
         with Folder.at(path.parent) as folder:
+            if folder.kind(path.name) == "file" and folder.status(path.name).st_nlink > 1 and not has_lines(path):
+                folder.set_aside(path.name)  # another name of something else
             self._file = folder.open_own(path.name, os.O_WRONLY | os.O_APPEND)
         self._seq = 0
         self._unwritten = b""
@@ -129,6 +131,15 @@ def history(path: Path) -> tuple[p.History, int]:
     loss, accuracy, test_loss, test_accuracy = map(_numbers, columns[:-1])
     seconds = tuple(0.0 if isnan(value) else value for value in columns[-1])
     return p.History(loss, accuracy, test_loss, test_accuracy, seconds), damaged
+
+
+def has_lines(path: Path) -> bool:
+    """Say whether any line can be understood: what has none may be anything.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return any(line.event is not None for line in _lines(path))
 
 
 def damaged_lines(path: Path) -> int:

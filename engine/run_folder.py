@@ -213,6 +213,8 @@ class RunFolder:
         for name in (SPEC, JOURNAL, *((MODEL, RESULT) if self.is_finished else unfinished)):
             *above, last = name.split("/")
             try:
+                if name == JOURNAL and not journal.has_lines(self.path / name):
+                    continue  # it may be another name of something that is nobody else's business
                 with Folder.at(self.workspace, self._place, self.run_id, *above) as folder:
                     file = folder.open_to_read(last)
             except OSError:

@@ -86,7 +86,7 @@ def finish(root: Path) -> None:
         path.write_bytes(BEGUN.run_id.encode())
         return 1
 
-    run.finish(claims.new_attempt(run.path), save, lambda model, parameters: outcome_of(BEGUN, model.parent), len)
+    run.finish(claims.new_attempt(run.path), save, lambda model, parameters: outcome_of(BEGUN, model.parent), repr)
 
 
 def outcome_of(spec: RunSpec, folder: Path) -> p.RunResult:
@@ -147,7 +147,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = RunFolder(root, DONE.run_id)
     done.begin(DONE, claims.new_attempt()).close()
     result = outcome_of(DONE, done.path)
-    done.finish("", lambda path: path.write_bytes(DONE.run_id.encode()), lambda path, parameters: result, len)
+    done.finish("", lambda path: path.write_bytes(DONE.run_id.encode()), lambda path, parameters: result, repr)
     for epoch in (1, 2, 20):
         if epoch == 20:
             shutil.copytree(root, folder / "ahead")

@@ -266,7 +266,7 @@ class Folder:
             yield
         except OSError as error:
             if error.filename is None or os.sep not in str(error.filename):
-                error.filename, error.filename2 = str(self.path / name), None
+                error.filename = str(self.path / name)
             raise
 
 

@@ -81,11 +81,13 @@ def _export(
         **_statements_json(state),
         "files": {thing.name: thing.said for thing in done},
     }
-    target.write("answers.md", _clean(answers_page(book, answers, state, done)))
-    target.write("runs.csv", _clean(runs_table(state)))
     files = [(thing.name, thing.said) for thing in done]
-    target.write("report.html", _clean(report.page(book, answers, state, files)))
-    target.write_manifest(told)
+    pages = {
+        "answers.md": answers_page(book, answers, state, done),
+        "runs.csv": runs_table(state),
+        "report.html": report.page(book, answers, state, files),
+    }
+    target.write_pages({name: _clean(text) for name, text in pages.items()}, told)
     count = words.plural(len(state.results), "run")
     given = sum(answer.text is not None for answer in answers)
     return (

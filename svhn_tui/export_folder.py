@@ -31,8 +31,10 @@ class ExportFolder:
     def __init__(self, folder: Folder) -> None:
         self.path = folder.path
         self._folder = folder
-        self._known = _hashes(folder)
+        self._known = _hashes(folder, "sha256")
         """SHA-256 of what an export wrote here, by name."""
+        self._replaced = _hashes(folder, "replaced")
+        """Of what the last export was about to replace when it was cut off."""
 
     def refuse_foreign(self, expected: Mapping[str, str]) -> None:
         """Look at what is to be replaced, before anything is.
@@ -47,7 +49,7 @@ class ExportFolder:
             if self._folder.kind(name) == "nothing":
                 continue
             found = _sha256(self._folder, name)
-            if not found or found not in (sha256, self._known.get(name)):
+            if not found or found not in (sha256, self._known.get(name), self._replaced.get(name)):
                 why = "it is not what svhn-tui exported; --force replaces it, another folder leaves it as it is"
                 raise FileExistsError(errno.EEXIST, why, str(self.path / name))
 
@@ -60,15 +62,23 @@ class ExportFolder:
         self._folder.write_atomically(name, content)
         self._known[name] = hashlib.sha256(content).hexdigest()
 
-    def write_manifest(self, content: Mapping[str, object]) -> None:
-        """Write `answers.json`, last of all.
+    def write_pages(self, pages: Mapping[str, bytes], manifest: Mapping[str, object]) -> None:
+        """Write what is said about the files. Cut off, it is known which were still to be replaced.
 
         Raises:
             OSError: as `write`.
         """
         there = {name: sha256 for name, sha256 in self._known.items() if self._folder.kind(name) == "file"}
-        hashes = {**there, MANIFEST: hashlib.sha256(_text(content)).hexdigest()}
-        self._folder.write_atomically(MANIFEST, _text({**content, "sha256": dict(sorted(hashes.items()))}))
+        hashes = there | {name: hashlib.sha256(content).hexdigest() for name, content in pages.items()}
+        replaced = {name: _sha256(self._folder, name) for name in pages if self._folder.kind(name) == "file"}
+        self._write_manifest({**manifest, "replaced": replaced}, hashes)
+        for name, content in pages.items():
+            self._folder.write_atomically(name, content)
+        self._write_manifest(manifest, hashes)
+
+    def _write_manifest(self, content: Mapping[str, object], hashes: dict[str, str]) -> None:
+        own = {MANIFEST: hashlib.sha256(_text(content)).hexdigest()}
+        self._folder.write_atomically(MANIFEST, _text({**content, "sha256": dict(sorted((hashes | own).items()))}))
 
     def copy_model(self, run: RunFolder, name: str, sha256: str, finish: Callable[[Path], object]) -> int:
         """Copy a run's file if it is what was trained; return its size.
@@ -130,14 +140,16 @@ def _checked(run: RunFolder, sha256: str) -> Iterator[bytes]:
         raise ExportError(f"{source} changed since it was trained; {again}")
 
 
-def _hashes(folder: Folder) -> dict[str, str]:
+def _hashes(folder: Folder, field: str) -> dict[str, str]:
     """Return what the manifest says; nothing where there is none, or it was changed itself."""
     try:
-        found = json.loads(folder.read(MANIFEST, MAX_MANIFEST_BYTES))
-        hashes = {str(name): str(sha256) for name, sha256 in found.pop("sha256").items()}
-        is_whole = hashes.pop(MANIFEST) == hashlib.sha256(_text(found)).hexdigest()
-        return {**hashes, MANIFEST: _sha256(folder, MANIFEST)} if is_whole else {}
-    except (OSError, ValueError, RecursionError, KeyError, AttributeError):
+        content = folder.read(MANIFEST, MAX_MANIFEST_BYTES)
+        found = json.loads(content)
+        hashes = {str(name): str(sha256) for name, sha256 in found.get(field, {}).items()}
+        own = found.pop("sha256")[MANIFEST]
+        is_whole = own == hashlib.sha256(_text(found)).hexdigest()
+        return {**hashes, MANIFEST: hashlib.sha256(content).hexdigest()} if is_whole else {}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return {}
 
 

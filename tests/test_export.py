@@ -22,9 +22,9 @@ from svhn_tui.snippet import code_for
 from tests.test_answers import BOOK, finished, runs, state_of
 
 
-def placed(workspace: Path, result: RunResult) -> RunResult:
+def placed(workspace: Path, result: RunResult, text: str = "") -> RunResult:
     """Put a file into the run's folder, so that it can be copied."""
-    content = result.run_id.encode()
+    content = (text or result.run_id).encode()
     folder = workspace / "runs" / result.run_id
     folder.mkdir(parents=True)
     (folder / "model.keras").write_bytes(content)

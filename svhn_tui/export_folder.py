@@ -145,10 +145,11 @@ def _hashes(folder: Folder, field: str) -> dict[str, str]:
     try:
         content = folder.read(MANIFEST, MAX_MANIFEST_BYTES)
         found = json.loads(content)
+        is_ours = content == _text(found)
         hashes = {str(name): str(sha256) for name, sha256 in found.get(field, {}).items()}
         own = found.pop("sha256")[MANIFEST]
-        is_whole = own == hashlib.sha256(_text(found)).hexdigest()
-        return {**hashes, MANIFEST: hashlib.sha256(content).hexdigest()} if is_whole else {}
+        is_ours = is_ours and own == hashlib.sha256(_text(found)).hexdigest()
+        return {**hashes, MANIFEST: hashlib.sha256(content).hexdigest()} if is_ours else {}
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return {}
 

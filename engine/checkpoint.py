@@ -7,7 +7,6 @@ A checkpoint exists once `latest.json` names it; one that does not match its has
 import contextlib
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,8 +23,6 @@ from engine.protocol import UNREADABLE, History
 GROUPS = ("parameters", "others", "optimizer")
 DAMAGES = (*archives.UNREADABLE, *UNREADABLE, KeyError, MemoryError)
 """What reading one raises that came damaged from elsewhere, its hash being right."""
-MAX_ARRAYS = 2_000
-"""Of a checkpoint; a network has at most 64 layers."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -79,15 +76,11 @@ def _unpacked(content: bytes) -> Snapshot:
     Raises:
         DAMAGES: it is none.
     """
-    where = Path("checkpoint")
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        members = archive.infolist()
-        names = {member.filename for member in members}
-        if not len(names) == len(members) <= MAX_ARRAYS or sum(some.file_size for some in members) > len(content):
-            raise ValueError("it holds other members than a checkpoint does")
-        for name in names:
-            npz.read_header(archive, name, where)
-        arrays = {name.removesuffix(".npy"): npz.read_array(archive, name, where) for name in names}
+    headers = npz.check_arrays(io.BytesIO(content), "checkpoint")
+    if sum(header.size for header in headers.values()) > len(content):
+        raise ValueError("it unpacks to more than it holds")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file}
     epoch, history = msgspec.json.decode(arrays["told"].tobytes(), type=tuple[int, History])
     if not 0 <= epoch <= MAX_EPOCHS or {len(column) for column in msgspec.structs.astuple(history)} - {0, epoch}:
         raise ValueError("its curve has another length than its epochs")

@@ -188,7 +188,7 @@ class Folder:
             self.sync()
 
     def open_in_place(self, name: str, flags: int) -> int:
-        """Open a file that is changed where it is, made if it is missing; return its descriptor.
+        """Open a file that is changed where it is; return its descriptor.
 
         Raises:
             NotOurs: it is no regular file, or has a second name by which something of the user's would change too.
@@ -196,7 +196,7 @@ class Folder:
         """
         if (found := self.kind(name)) not in ("file", "nothing"):
             raise self._not_ours(name, _WORDS[found])
-        flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with self._naming(name):
             descriptor = os.open(name, flags, PRIVATE_FILE, dir_fd=self._descriptor)
         status = os.fstat(descriptor)
@@ -206,7 +206,8 @@ class Folder:
         return descriptor
 
     def open_own(self, name: str, flags: int) -> int:
-        """Open a file as `open_in_place`, after what is not ours there was set aside or, being linked, copied."""
+        """Open a file, made if it is missing; what is not ours there is set aside, and one with two names copied."""
+        flags |= os.O_CREAT
         try:
             return self.open_in_place(name, flags)
         except NotOurs:
@@ -296,12 +297,6 @@ def temporary_name(name: str) -> str:
 def is_temporary(name: str) -> bool:
     """Say whether `temporary_name` made a name: of a file that was half written in a crash."""
     return bool(re.fullmatch(r"\..+\.[0-9a-f]+\.(tmp|keras)", name))
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Move a finished file of the same folder into its place; as `Folder.publish`."""
-    with Folder.at(path.parent) as folder:
-        folder.publish(temporary.name, path.name)
 
 
 def shown(path: Path) -> str:

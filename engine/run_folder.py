@@ -185,14 +185,6 @@ class RunFolder:
         except OSError:
             return History(), 1
 
-    def model_sha256(self) -> str | None:
-        """Return the SHA-256 of its model, in hexadecimal; None where there is none that can be read."""
-        try:
-            with self._open() as folder:
-                return _sha256(folder, MODEL)
-        except OSError:
-            return None
-
     def open_model(self) -> BinaryIO:
         """Open its model.
 
@@ -424,17 +416,3 @@ def _journal_problems(folder: Folder) -> Iterator[Problem]:
 def _sha256(folder: Folder, name: str) -> str:
     with folder.open_to_read(name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# until landing, outpost and relay are gone
-
-
-def begin(workspace: Path, spec: RunSpec) -> tuple[Path, Journal]:
-    """Open a run's folder and journal."""
-    folder = RunFolder(workspace, spec.run_id)
-    return folder.path, folder.begin(spec)
-
-
-def result_in(folder: Path) -> RunResult | None:
-    """Return the result that is there."""
-    return RunFolder(folder.parent.parent, folder.name).result()

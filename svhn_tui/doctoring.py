@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from engine import devices, doctor
+from engine import devices, doctor, sessions
 from engine.doctor import Finding
 from svhn_tui import presets, words
 from svhn_tui.printing import Plain, complain
@@ -18,7 +18,7 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 def look(workspace: Path, *, repair: bool) -> int:
     """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
-    findings = [_versions(), _devices(), _presets(workspace)]
+    findings = [_versions(), _devices(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += doctor.examine(workspace.resolve())
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import checkpoint, claims, doctor, launcher, pack, pointer
+from engine import checkpoint, claims, doctor, file_hashes, launcher, pack, pointer
 from engine import protocol as p
 from engine.files import Folder, NotOurs
 from engine.plan import Sweep
@@ -96,7 +96,7 @@ def outcome_of(spec: RunSpec, folder: Path) -> p.RunResult:
 def serve(root: Path) -> None:
     """Do what a host does."""
     with Folder.at(root) as folder:
-        os.close(folder.open_in_place("host.lock", os.O_RDWR))
+        os.close(folder.open_in_place("host.lock", os.O_RDWR | os.O_CREAT))
     workspace = Workspace(root)
     records = Records(workspace, lambda event: None)
     records.results()
@@ -109,7 +109,7 @@ def serve(root: Path) -> None:
     workspace.discard(DONE.run_id)
     list(workspace.discarded())
     workspace.restore(DONE.run_id)
-    workspace.run(DONE.run_id).model_sha256()
+    file_hashes.checked({DONE.run_id: workspace.run_folder(DONE.run_id) / "model.keras"})
     workspace.run(DONE.run_id).history()
 
 

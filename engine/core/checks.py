@@ -1,6 +1,7 @@
 """What the user's words and a run's result can be, wherever they come from. Pure."""
 
-from engine.protocol import MAX_STATEMENT, MAX_STATEMENTS, Note, RunResult, Statement
+from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement
+from engine.core.results import RunResult
 
 MAX_NOTE = 20_000
 """Characters."""

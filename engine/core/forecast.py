@@ -6,8 +6,8 @@ from statistics import median
 
 import msgspec
 
+from engine.core.epoch_time import EpochTime
 from engine.core.spec import Configuration, trainable_parameters
-from engine.protocol import EpochTime
 
 RECENT = 5
 """Epochs of a configuration that its figure is the median of."""

@@ -151,7 +151,7 @@ class Stage(App[None]):
     """One page, as in the program, without an engine; `wanted` holds what it asked for."""
 
     BINDINGS = SvhnApp.BINDINGS
-    CSS_PATH = "../svhn_tui/app.tcss"
+    CSS_PATH = "../../svhn_tui/app.tcss"
 
     def __init__(self, page: Page, state: State, theme: str = DARK.name) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ UNSEEN = {"pageup", "pagedown", "ctrl+l"}
 class Watched(SvhnApp):
     """The program, which also notes what it asks of the engine."""
 
-    CSS_PATH = "../svhn_tui/app.tcss"
+    CSS_PATH = "../../svhn_tui/app.tcss"
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Protocol
 
 from engine import protocol as p
+from engine.core.results import EpochRow
 from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.storage.checkpoint import Snapshot
-from engine.training.metrics import Activity, EpochMetrics
+from engine.training.metrics import Activity
 
 
 class FinishedLane(Protocol):
@@ -27,8 +28,8 @@ class Group(Protocol):
     epoch: int
     training_images: int
 
-    def train_epoch(self) -> EpochMetrics:
-        """Train and evaluate every lane."""
+    def train_epoch(self) -> tuple[EpochRow, ...]:
+        """Train and evaluate every lane; return a row a lane."""
 
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
         """Copy all that a lane goes on from."""

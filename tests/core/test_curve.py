@@ -4,11 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import protocol as p
-from engine.protocol.curve import EMPTY, Column, Curve
+from engine.core.curve import EMPTY, Column, Curve
 from engine.scheduling.queue import Queue
 from svhn_tui.client.reducer import apply, fold
 from svhn_tui.client.state import State
 from tests.client.test_state import SPEC, ended, started
+from tests.support.epochs import losses, row_of
 from tests.support.scenes import DATA
 
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False))
@@ -29,9 +30,7 @@ class Counting(list):
 
 
 def counting(curve: Curve) -> Curve:
-    for name in (*p.METRICS, "seconds"):
-        column = getattr(curve, name)
-        column._values = Counting(column._values)
+    curve.rows._values = Counting(curve.rows._values)
     return curve
 
 
@@ -67,7 +66,7 @@ def test_an_epoch_costs_the_host_the_same_late_as_early():
         if epoch in (10, 10_001):
             found.append(Counting.read)
     assert found[0] == found[1] < 20
-    assert queue.runs.training[SPEC.run_id].curve.history.epochs == 10_001
+    assert queue.runs.training[SPEC.run_id].curve.epochs == 10_001
 
 
 @given(st.lists(NUMBERS, max_size=8), st.lists(NUMBERS, min_size=1, max_size=8), st.lists(NUMBERS, max_size=8))
@@ -86,18 +85,21 @@ def test_a_column_is_a_value_whatever_is_added_to_whom(first: list, second: list
     assert branches[0][0] == branches[2][0]
 
 
-@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=12))
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, st.none() | st.floats(0, 1)), max_size=12))
 def test_a_curve_that_grew_is_the_one_that_was_read(rows: list):
     grown = EMPTY
-    for epoch, (loss, test_loss, accuracy) in enumerate(rows, start=1):
-        ended = p.EpochEnded(group="g", runs=("r",), epoch=epoch, loss=(loss,), accuracy=(0.5,), test_loss=(test_loss,),
-                             test_accuracy=(accuracy,), seconds=1.0, images_per_second=1.0)  # fmt: skip
-        grown = grown.and_then(ended, 0)
-    assert Curve.of(grown.history) == grown
-    assert grown.diverged_at == grown.history.diverged_at
+    for loss, test_loss, accuracy in rows:
+        grown = grown.and_then(row_of(loss, 0.5, test_loss, accuracy, 1.0))
+    history = p.History.of(grown.rows)
+    assert history.rows == tuple(grown.rows)
+    assert Curve.of(history.rows) == grown
 
 
 def test_a_state_that_was_kept_keeps_its_curve():
     kept = fold((started(SPEC), ended(1, 3.0)), State())
     one, other = apply(kept, ended(2, 2.0)), apply(kept, ended(2, 9.0))
-    assert [state.history(SPEC.run_id).loss for state in (kept, one, other)] == [(3.0,), (3.0, 2.0), (3.0, 9.0)]
+    assert [losses(state.history(SPEC.run_id)) for state in (kept, one, other)] == [
+        (3.0,),
+        (3.0, 2.0),
+        (3.0, 9.0),
+    ]

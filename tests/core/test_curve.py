@@ -1,16 +1,16 @@
 """A curve grows by what is new: an epoch costs the same at epoch 10,000 as at epoch 1, and no older state changes."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import protocol as p
 from engine.core.curve import EMPTY, Column, Curve
-from engine.scheduling.queue import Queue
 from svhn_tui.client.reducer import apply, fold
 from svhn_tui.client.state import State
 from tests.client.test_state import SPEC, ended, started
+from tests.curve_cost import PARTS
 from tests.support.epochs import losses, row_of
-from tests.support.scenes import DATA
 
 NUMBERS = st.one_of(st.none(), st.floats(allow_nan=False))
 
@@ -34,39 +34,20 @@ def counting(curve: Curve) -> Curve:
     return curve
 
 
-def looks(epochs: int) -> int:
-    """Count the values that the screen's state looks at for one epoch more, and for what is left."""
-    state = fold((started(SPEC), ended(1, 1.0)))
-    for epoch in range(2, epochs + 1):
-        state = apply(state, ended(epoch, 1.0))
-    counting(state.history(SPEC.run_id))
-    Counting.read = 0
-    state = apply(state, ended(epochs + 1, 0.5))
-    assert state.live[SPEC.run_id].seconds_left is not None
-    return Counting.read
-
-
-def test_an_epoch_costs_the_screen_the_same_late_as_early():
-    assert looks(10) == looks(10_000) < 20
-
-
-def test_an_epoch_costs_the_host_the_same_late_as_early():
-    spec = p.RunStarted(group="g", runs=(SPEC.run_id,), specs=(SPEC,), worker="w", device="d")
-    queue = Queue(lambda event: None, data={DATA.fingerprint: DATA})
-    place = p.Place(SPEC.run_id, SPEC, "s", "t")
-    queue.places.join(place)
-    queue.take([place])
-    queue.fold(spec)
-    found = []
+@pytest.mark.parametrize("part", PARTS)
+def test_an_epoch_costs_the_same_late_as_early(part: str):
+    """Counted in values that the worker, the host and the screen look at for one epoch more."""
+    found, epochs, curve = {}, PARTS[part](), EMPTY
     for epoch in range(1, 10_002):
-        if epoch in (10, 10_001):
-            counting(queue.runs.training[SPEC.run_id].curve)
+        if epoch in (11, 10_001):
+            counting(curve)
             Counting.read = 0
-        queue.fold(ended(epoch, 1.0))
-        if epoch in (10, 10_001):
-            found.append(Counting.read)
-    assert found[0] == found[1] < 20
-    assert queue.runs.training[SPEC.run_id].curve.epochs == 10_001
+        curve = next(epochs)
+        if epoch in (11, 10_001):
+            found[epoch] = Counting.read
+    epochs.close()
+    assert curve.epochs == 10_001
+    assert found[11] == found[10_001] < 20
 
 
 @given(st.lists(NUMBERS, max_size=8), st.lists(NUMBERS, min_size=1, max_size=8), st.lists(NUMBERS, max_size=8))

@@ -130,6 +130,24 @@ def test_pause_and_resume_end_byte_for_byte_where_an_undisturbed_run_does(
     assert history(tmp_path / "cut" / "runs" / run_id / "journal.jsonl")[0].epochs == 4
 
 
+def test_a_run_that_an_earlier_version_began_goes_on_and_ends_with_a_count(demo_folder: Path, tmp_path: Path):
+    """Its checkpoint holds the shares of test images that were right, and not how many those were."""
+    run_id = run_id_of(demo_folder, RELU, 1)
+    train(tmp_path, demo_folder, RELU, [1], Told(stop_at=2))
+    found = checkpoint.load(tmp_path / "runs" / run_id)
+    assert found is not None
+    shares = tuple(row.test_accuracy for row in found.history.rows)
+    kept = found.history
+    old = p.History(kept.loss, kept.accuracy, kept.test_loss, test_accuracy=shares, seconds=kept.seconds)
+    checkpoint.save(tmp_path / "runs" / run_id, msgspec.structs.replace(found, history=old))
+    told = Told()
+    train(tmp_path, demo_folder, RELU, [1], told)
+    result, (*_, last) = told.of(p.RunFinished)[0].result, told.of(p.EpochEnded)
+    assert (result.test_correct, result.test_images) == (last.rows[0].test_correct, 300)
+    assert result.test_accuracy == result.test_correct / 300
+    assert result.best_test_accuracy == max(*shares, *(event.rows[0].test_accuracy for event in told.of(p.EpochEnded)))
+
+
 def test_stopping_one_lane_leaves_the_other_whole(demo_folder: Path, tmp_path: Path):
     gone = run_id_of(demo_folder, RELU, 0)
     told = Told(stop_at=2, why="cancelled")

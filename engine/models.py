@@ -1,12 +1,18 @@
 """Keras models from configurations. Works on whichever backend Keras was started with."""
 
 import random
+import secrets
 import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
-from engine.spec import CLASSES, Network, Optimizer, Training
+from engine import files
+from engine.spec import CLASSES, Configuration, Network, Optimizer, Training
 
 LOSS = "categorical_crossentropy"
 METRIC = "categorical_accuracy"
@@ -64,6 +70,43 @@ def optimizer_of(training: Training) -> keras.Optimizer:
         "nadam": keras.optimizers.Nadam,
     }
     return kinds[training.optimizer](learning_rate=training.learning_rate)
+
+
+def save(
+    configuration: Configuration,
+    input_shape: tuple[int, int, int],
+    path: Path,
+    parameters: Sequence[Any],
+    others: Sequence[Any],
+    optimizer: Sequence[Any],
+) -> int:
+    """Write the `.keras` file: softmax head, compiled, with its optimizer; return the trainable parameters.
+
+    Args:
+        configuration: what was trained.
+        input_shape: (channels, height, width) of an image.
+        path: of the file.
+        parameters: the trainable variables' arrays, in Keras's layout and order.
+        others: those of the variables that are not trained.
+        optimizer: those of the optimizer.
+
+    Raises:
+        OSError: it could not be written; nothing is left behind.
+    """
+    model = build(configuration.network, input_shape, softmax=True, seed=0)
+    compile_as_asked(model, configuration.training)
+    model.optimizer.build(model.trainable_variables)
+    held = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    for variables, values in zip(held, (parameters, others, optimizer), strict=True):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
+    try:
+        model.save(temporary)
+        files.publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))
 
 
 def _hidden(network: Network, dense: type[layers.Dense]) -> list[keras.Layer]:

@@ -61,7 +61,7 @@ class Machine(NamedTuple):
 
 def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int], index: int) -> Slot:
     """Return the `index`-th slot of the kind that suits the configuration."""
-    trainer = configuration.training.trainer
+    trainer = configuration.training.worker
     if trainer != "fast":
         return Slot(trainer, machine.cores, trainer=trainer)
     if machine.gpus:

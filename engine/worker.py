@@ -179,4 +179,4 @@ if __name__ == "__main__":
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
     claim_cores(given.cores)
     prepare_jax()
-    raise SystemExit(serve(given.name, "engine.train:FastTrainer"))
+    raise SystemExit(serve(given.name, "engine.auto_trainer:AutoTrainer"))

@@ -15,15 +15,17 @@ def main() -> int:
     prepare_jax()
     from engine.attempt import Attempts
     from engine.run import Run
-    from engine.trainer import FinishedLane
+    from engine.trainer import FinishedLane, Trainer
 
     write = Attempts._write
 
-    def write_result_first(self: Attempts, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult:
+    def write_result_first(
+        self: Attempts, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer
+    ) -> p.RunResult:
         place = run.folder
         with tempfile.TemporaryDirectory(dir=place.parent.parent) as beside:
             run.folder = Path(beside)
-            result = write(self, data_set, run, lane)
+            result = write(self, data_set, run, lane, trainer)
             (run.folder / "result.json").rename(place / "result.json")
             if not list(place.parent.glob("*/was-killed")):
                 (place / "was-killed").touch()
@@ -33,7 +35,7 @@ def main() -> int:
         return result
 
     Attempts._write = write_result_first  # type: ignore[method-assign]
-    return serve(given.name, "engine.train:FastTrainer")
+    return serve(given.name, "engine.auto_trainer:AutoTrainer")
 
 
 if __name__ == "__main__":

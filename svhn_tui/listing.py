@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import protocol as p
+from engine.native import build
 from svhn_tui import answers as answering
 from svhn_tui import crew, evidence, words
 from svhn_tui.exit_codes import DONE
@@ -39,6 +40,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:
             console.print(Text(f"trains {crew.fleet_text(state.fleet)}"))
         for member in crew.crew_of(state):
             console.print(Text(member.sentence))
+        if state.fleet.is_local and (absent := build.absence()):
+            console.print(Text(f"{absent.problem}: JAX trains dense networks. {absent.advice}".rstrip()))
         for run_id, live in state.running.items():
             done, epochs = live.history.epochs, live.spec.configuration.training.epochs
             left = words.duration(live.seconds_left)

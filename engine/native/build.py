@@ -59,20 +59,20 @@ NO_COMPILER = Built(
 @cache
 def library() -> Built:
     """Return the library for this processor; build and try it first if that was not done."""
-    if not is_wanted():
-        return Built(None, f"The native trainer is switched off ({SWITCH}=off)")
     compiler = find_compiler()
-    if compiler is None:
-        return NO_COMPILER
+    if compiler is None or absence():
+        return absence() or NO_COMPILER
     try:
         return build(compiler, (*FLAGS, _tuned_for_this()), compile_cache().with_name("native"))
     except OSError as error:
         return Built(None, f"The native trainer cannot be built: {error.filename or 'a file'}: {error.strerror}")
 
 
-def is_wanted() -> bool:
-    """Say whether the user lets it be built."""
-    return os.environ.get(SWITCH, "") != "off"
+def absence() -> Built | None:
+    """Return why there can be no library here, as far as that is known without building one."""
+    if os.environ.get(SWITCH, "") == "off":
+        return Built(None, f"The native trainer is switched off ({SWITCH}=off)")
+    return None if find_compiler() else NO_COMPILER
 
 
 def find_compiler() -> str | None:

@@ -20,6 +20,11 @@
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(from, size)
+#endif
 
 // L lanes of a vector; a tile is R rows of C vectors of sums; TQ rows in the last layer's update; M images x Q units in
 // its logits. As many sums as hide the latency of a multiply-add and leave registers for the operands: 32 registers
@@ -330,7 +335,7 @@ static void meet(Worker *w) {  // a barrier that spins: between two of them pass
 #elif defined(__aarch64__)
         __asm__ volatile("yield");
 #endif
-        if (spins > 20000) sched_yield();
+        if (spins > 4000) sched_yield();
     }
 }
 INLINE I share(I n, int number, int threads) { return n * number / threads; }
@@ -688,9 +693,11 @@ static void *work(void *argument) {
 }
 
 static float *take(char *base, size_t *at, size_t floats) {
-    float *p = (float *)(base + *at);
-    *at += (4 * floats + 127) & ~(size_t)63;  // a line between
-    return base ? p : NULL;
+    const size_t used = 4 * floats, taken = (used + 127) & ~(size_t)63;  // a line between
+    float *p = base ? (float *)(base + *at) : NULL;
+    if (base) { ASAN_POISON_MEMORY_REGION((char *)p + used, taken - used); }
+    *at += taken;
+    return p;
 }
 
 // Hand out memory from `base` on; return how much it is. With NULL only that.

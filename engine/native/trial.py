@@ -37,8 +37,9 @@ def difference(library: Library, case: Case, threads: int = 1) -> float:
     """Return how far the weights end from NumPy's, as a share of what an epoch changes; NaN when they are none."""
     generator = np.random.default_rng(5)
     layers = reference.drawn_layers(case.sizes, generator)
-    for kernel, *_ in layers:
-        kernel /= 100  # pixels are up to 255: nothing is to saturate, or rounding alone would decide
+    layers[0][0][...] /= 100  # pixels are up to 255: nothing is to saturate, or rounding alone would decide
+    for kernel, *_ in layers[1:]:
+        kernel *= 20 / np.sqrt(len(kernel))  # so that deep ones say something too
     train = reference.drawn_images(case.images, case.sizes[0], case.sizes[-1], generator)
     test = reference.drawn_images(case.tests, case.sizes[0], case.sizes[-1], generator)
     order = generator.permutation(case.images).astype(np.int32)
@@ -55,7 +56,7 @@ def difference(library: Library, case: Case, threads: int = 1) -> float:
     for ours, theirs, before in zip(trained, expected, layers, strict=True):
         for index in range(6):
             moved = np.abs(theirs[index] - before[index]).max()
-            apart.append(float(np.abs(ours[index] - theirs[index]).max() / moved))
+            apart.append(float(np.abs(ours[index] - theirs[index]).max() / (moved or 1)))
     return max(apart) if np.isfinite(apart).all() else float("nan")
 
 

@@ -10,6 +10,7 @@ import msgspec
 from engine import claims, fleets, launcher, slurm
 from engine import protocol as p
 from engine.allocations import NO_EPOCH, Allocations
+from engine.arrangement import Arrangement
 from engine.launcher import Death, Worker
 from engine.placement import Machine, Slot, next_group, slot_for
 from engine.queue import Queue
@@ -36,7 +37,7 @@ class Dispatch:
         self.fleet = p.Fleet()
         """Where workers run."""
         self._workspace = workspace
-        self._machine = machine
+        self._arrangement = Arrangement(machine, self.advance)
         self._queue = queue
         self._publish = publish
         self._workers: dict[Slot, Worker] = {}
@@ -50,6 +51,10 @@ class Dispatch:
         """Workers in a row that ended elsewhere without a word."""
         self._not_before = 0.0
         self._is_leaving = False
+
+    @property
+    def _machine(self) -> Machine:
+        return self._arrangement.machine
 
     def workers(self) -> Iterable[p.WorkerChanged]:
         """Tell the state of each worker."""
@@ -91,6 +96,8 @@ class Dispatch:
         while head := self._queue.places.head:
             busy = {slot for slot, worker in self._workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].input_shape
+            if not busy and self._arrangement.is_open(head.spec.configuration, shape):
+                return  # goes on when it is measured
             found = next_group(self._queue.places, self._machine, shape, busy, self._queue.setbacks.lanes)
             if found is None:
                 return
@@ -311,6 +318,7 @@ class Dispatch:
     async def leave(self) -> None:
         """Let every worker checkpoint and end."""
         self._is_leaving = True
+        await self._arrangement.close()
         self._allocations.close()
         for task in list(self._starting.values()):
             task.cancel()

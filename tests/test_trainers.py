@@ -6,15 +6,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine import checkpoint, data, journal
+from engine import checkpoint, journal
 from engine import protocol as p
-from engine.attempt import Attempts
-from engine.auto_trainer import AutoTrainer
 from engine.native import build
 from engine.spec import Configuration, Convolution, Network, RunSpec, Training
 from engine.trainer_choice import Choice, Circumstances, choose
 from engine.worker import Stop
-from tests.test_training import Told, run_id_of, weights_of
+from tests.test_training import Told, run_id_of, train, weights_of
 
 needs_compiler = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")
 RELU = Network((32,), "relu")
@@ -89,14 +87,6 @@ class StopsInside(Told):
         return Stop("paused", "Paused.") if self._asked > (1 if self._after else 0) else None
 
 
-def train(workspace: Path, folder: Path, configuration: Configuration, told: Told) -> None:
-    found = data.describe([folder])
-    (workspace / "runs").mkdir(parents=True, exist_ok=True)
-    specs = (RunSpec(configuration, 1, found.fingerprint),)
-    with Attempts("w0", AutoTrainer(), told, told.stop_of) as attempts:
-        attempts.train(p.Train(group="g", workspace=str(workspace), specs=specs, data=found))
-
-
 @needs_compiler
 @pytest.mark.parametrize("after", [0, 2])
 def test_a_pause_in_the_middle_of_an_epoch_trains_it_again_and_ends_with_the_same_bits(
@@ -104,16 +94,16 @@ def test_a_pause_in_the_middle_of_an_epoch_trains_it_again_and_ends_with_the_sam
 ):
     """A thousand batches of one image: an epoch is asked several times whether it is to stop."""
     configuration = Configuration(Network((128, 64), "relu"), Training(epochs=4, batch_size=1))
-    train(tmp_path / "whole", demo_folder, configuration, Told())
+    train(tmp_path / "whole", demo_folder, configuration, [1], Told())
     paused = StopsInside(after)
-    train(tmp_path / "cut", demo_folder, configuration, paused)
+    train(tmp_path / "cut", demo_folder, configuration, [1], paused)
     assert [event.epoch for event in paused.of(p.RunPaused)] == [after]
     assert [event.epoch for event in paused.of(p.EpochEnded)] == list(range(1, after + 1))
     run_id = run_id_of(demo_folder, configuration, 1)
     snapshot = checkpoint.load(tmp_path / "cut" / "runs" / run_id)
     assert (snapshot.epoch, snapshot.trainer) == (after, "native") if snapshot else after == 0
     resumed = Told()
-    train(tmp_path / "cut", demo_folder, configuration, resumed)
+    train(tmp_path / "cut", demo_folder, configuration, [1], resumed)
     (finished,) = resumed.of(p.RunFinished)
     assert finished.result.trained_by == "native"
     assert "thread" in finished.result.versions["native"]
@@ -128,11 +118,11 @@ def test_each_trainer_goes_on_from_the_others_checkpoint_and_the_journal_says_so
 ):
     configuration = Configuration(network, Training(epochs=4))
     run_id = run_id_of(demo_folder, configuration, 1)
-    train(tmp_path / "whole", demo_folder, configuration, Told())
-    train(tmp_path / "cut", demo_folder, configuration, Told(stop_at=2))
+    train(tmp_path / "whole", demo_folder, configuration, [1], Told())
+    train(tmp_path / "cut", demo_folder, configuration, [1], Told(stop_at=2))
     monkeypatch.setattr(build, "library", lambda: build.NO_COMPILER)
     told = Told()
-    train(tmp_path / "cut", demo_folder, configuration, told)
+    train(tmp_path / "cut", demo_folder, configuration, [1], told)
     (finished,) = told.of(p.RunFinished)
     assert finished.result.trained_by == "jax"
     noticed = [
@@ -141,9 +131,9 @@ def test_each_trainer_goes_on_from_the_others_checkpoint_and_the_journal_says_so
     assert ["JAX goes on" in event.text for event in noticed] == [True]
     for one, other in zip(weights_of(tmp_path / "whole", run_id), weights_of(tmp_path / "cut", run_id), strict=True):
         assert np.abs(one - other).max() < 1e-6
-    train(tmp_path / "old", demo_folder, configuration, Told(stop_at=2))
+    train(tmp_path / "old", demo_folder, configuration, [1], Told(stop_at=2))
     monkeypatch.undo()
     told = Told()
-    train(tmp_path / "old", demo_folder, configuration, told)
+    train(tmp_path / "old", demo_folder, configuration, [1], told)
     (finished,) = told.of(p.RunFinished)
     assert finished.result.trained_by == "jax", "what wrote the checkpoint can go on"

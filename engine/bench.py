@@ -26,6 +26,7 @@ from engine import data, devices
 from engine import protocol as p
 from engine.placement import Slot, slots
 from engine.spec import Configuration, Network, RunSpec, Training, trainable_parameters
+from engine.system import peak_bytes, usable_cores
 from engine.workspace import Workspace
 
 ROUNDS = 3
@@ -157,15 +158,9 @@ class Engine:
         return peak
 
 
-def peak_bytes(pid: int) -> int:
-    """Return the most resident memory that a process ever had."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
-
-
 def bandwidth() -> float:
     """Return bytes a second that all cores together copy, what is read and what is written counted."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(usable_cores())
     arrays = [(np.ones(32 * 2**20, np.uint64), np.ones(32 * 2**20, np.uint64)) for _ in range(cores)]
     best = float("inf")
     for _ in range(5):

@@ -14,9 +14,10 @@ BOX = re.compile(r"(\w[\w.@%-]{0,254})(?::((?:[~.]?|\w[\w.+-]*)/[\w./+@%,=-]+|py
 PLACES = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
 """Where a Python with svhn-tui is looked for, from the user's home there, when none was named."""
 SCRIPT = (
-    'for python in {places}; do "$python" -P -c "import svhn_tui, engine.protocol" 2>/dev/null && exec "$python" "$@"; '
-    "done; echo {sentence} >&2; exit 127"
+    'for python in {places}; do if "$python" -P -c "import svhn_tui, engine.protocol" 2>/dev/null; '
+    'then "$python" "$@"; exit $?; fi; done; echo {sentence} >&2; exit 127'
 )
+"""The shell stays: its exit code tells a Python that was killed (128 + signal) from a lost connection (255)."""
 NOT_FOUND, SSH_FAILED = 127, 255
 """Exit codes: of the script and every shell when there is no such command, and of ssh when it failed itself."""
 MISSING = (
@@ -73,7 +74,8 @@ def complaint(name: str, status: int, said: Sequence[str], *, was_reached: bool)
     """Say in a sentence why a command over there ended that should have gone on, by what it printed last."""
     lines = [printable for line in said if (printable := _printable(line))]
     last = lines[-1] if lines else f"exit code {status}"
-    clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last if status == NOT_FOUND else ""
+    is_own_word = status == NOT_FOUND or (lines and not was_reached)  # of the script or of our program over there
+    clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last.rstrip(".") if is_own_word else ""
     return f"{clue}." if clue else f"{'the connection was lost' if was_reached else 'no connection'} ({last})."
 
 

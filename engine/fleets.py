@@ -1,12 +1,11 @@
 """Workers on other machines: what a fleet consists of, and the command lines that start it. Pure.
 
-`srun ...` before a worker's own command line puts it into Slurm's queue. Where no file system is shared, an outpost
-takes the worker's place, and `python -m engine.relay ...` before its command line carries data and files.
+A launch prefix before a worker's own command line, `srun ...` or `ssh ... BOX`, starts it on a machine that sees the
+same folders.
 """
 
 import re
 import shlex
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -15,8 +14,6 @@ from engine.placement import Slot
 from engine.protocol import Fleet
 
 MAX_WORKERS = 1_000
-RELAY = (sys.executable, "-P", "-m", "engine.relay")
-OUTPOST = ("-P", "-m", "engine.outpost")
 
 PIPE_OPTIONS = {
     "output": "o", "input": "i", "pty": "", "label": "l", "ntasks": "n", "ntasks-per-node": "", "ntasks-per-gpu": "",
@@ -87,13 +84,13 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
     if fleet.slurm is not None:
         options = srun_options(fleet.slurm)
         for index in range(fleet.workers or 1):
-            found.append(Slot(f"slurm{index}", trainer=trainer, slurm=options, is_staged=fleet.stage))
+            found.append(Slot(f"slurm{index}", trainer=trainer, slurm=options))
     named = [boxes.parse(box) for box in fleet.ssh]
     for place, (box, python) in enumerate(named):
         before = sum(other == box for other, _ in named[:place])
         count = sum(other == box for other, _ in named)
         name = f"{box}#{before + 1}" if before else box
-        found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count), is_staged=True))
+        found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count)))
     return tuple(found)
 
 
@@ -144,19 +141,12 @@ def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> li
 
     Args:
         slot: where.
-        worker: the command line as it would be on this machine.
+        worker: the command line as it would be on this machine, its Python first.
         job_name: what Slurm calls the job, so that it can be found in Slurm's queue.
     """
-    command = list(worker)
-    common = ["--name", slot.name, "--trainer", slot.trainer]
-    if slot.is_staged:
-        index, count = slot.share
-        command = [sys.executable, *OUTPOST, *common, "--share", f"{index}/{count}"]
+    if slot.box:
+        return boxes.over_ssh(slot.box, slot.python or worker[0], worker[1:], option="--worker-ssh")
     if slot.slurm is not None:
         named = [f"--job-name={job_name}"] if job_name else []
-        command = ["srun", "-Q", "--unbuffered", "-n1", *slot.slurm, *named, *command]
-    if slot.box:
-        command = boxes.over_ssh(slot.box, slot.python, command[1:], option="--worker-ssh")
-    if slot.is_staged:
-        command = [*RELAY, *common, *(["--node", slot.box] if slot.box else ["--once"]), "--", *command]
-    return command
+        return ["srun", "-Q", "--unbuffered", "-n1", *slot.slurm, *named, *worker]
+    return list(worker)

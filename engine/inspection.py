@@ -12,7 +12,7 @@ import numpy as np
 from engine import data as datasets
 from engine import protocol as p
 from engine.archives import first_line
-from engine.keras_file import KerasFileError, check
+from engine.keras_file import KerasFileError, checked
 from engine.npz import DataError
 
 SAMPLES = 3
@@ -70,11 +70,11 @@ def _said(file: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
     from engine.worker import prepare_jax
 
-    check(file)  # it may have come with an import
     prepare_jax()
     import keras
 
-    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    with checked(file) as safe:  # it may have come with an import
+        model = keras.saving.load_model(safe.path, compile=False, safe_mode=True)
     parts = [np.asarray(model(images[start : start + CHUNK].astype(np.float32), training=False))
              for start in range(0, len(images), CHUNK)]  # fmt: skip
     weights = model.get_weights()

@@ -23,7 +23,7 @@ from engine.order import held_in, order_of
 from engine.protocol import History
 from engine.spec import CLASSES, RunSpec
 from engine.trainer import never
-from engine.worker import arguments, claim_cores, serve
+from engine.worker import arguments, serve, take_place
 
 EVALUATION_BATCH = 500
 
@@ -160,7 +160,7 @@ def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
 if __name__ == "__main__":
     given = arguments("python -m engine.keras_fit")
     os.umask(0o077)
-    claim_cores(given.cores)
+    take_place(given, "keras-fit")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     raise SystemExit(serve(given.name, "engine.keras_fit:KerasFitTrainer"))

@@ -10,10 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from engine import fleets, slurm
+import msgspec
+
+from engine import boxes, fleets, slurm
 from engine import protocol as p
 from engine.placement import Slot
+from engine.preflight import Preflight
 from engine.spec import RunSpec
+from engine.system import oom_kills
 
 WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.worker`, so that tests can train with a stand-in."""
@@ -42,7 +46,7 @@ class Worker:
         """What Slurm told of it last."""
         self.changed = p.WorkerChanged(
             worker=slot.name, state="waiting" if job_name else "starting", pid=process.pid,
-            where="Slurm" if slot.slurm is not None else slot.box,
+            where=slot.where,
         )  # fmt: skip
         """What is known of it, as clients are told."""
         self.runs: dict[str, RunSpec] = {}
@@ -105,9 +109,17 @@ class Worker:
                 continue  # longer than any message: dropped by asyncio
             if not line:
                 await complaints
-                return death(await self._process.wait(), oom_kills() - self._oom_kills)
+                return self._death(await self._process.wait())
             with contextlib.suppress(*p.UNREADABLE):
                 told(self, p.decode_event(line), line)
+
+    def _death(self, status: int) -> "Death":
+        if not self.slot.box:
+            return death(status, oom_kills() - self._oom_kills)
+        if self.was_heard and 0 <= status != boxes.SSH_FAILED:
+            return death(128 - status if status > 128 else status)
+        reason = boxes.complaint(self.slot.box, status, [self.last_words], was_reached=self.was_heard)
+        return Death(f"{self.slot.box}: {reason}" if self.was_heard else reason, is_own_fault=False)
 
     def kill(self) -> None:
         """End it at once."""
@@ -144,8 +156,14 @@ class Worker:
             self._process.kill()
 
 
-async def start(slot: Slot, log: Path, *, job_name: str = "") -> Worker:
-    """Start a worker for a slot; Slurm, if it goes there, knows it by the job's name.
+async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, job_name: str = "") -> Worker:
+    """Start a worker for a slot.
+
+    Args:
+        slot: where.
+        log: takes what it complains of.
+        preflight: what it is to find on another machine.
+        job_name: by which Slurm knows it.
 
     Raises:
         OSError: the command cannot be run.
@@ -153,6 +171,8 @@ async def start(slot: Slot, log: Path, *, job_name: str = "") -> Worker:
     replaced = os.environ.get(WORKER_VARIABLE)
     command = shlex.split(replaced) if replaced else [sys.executable, "-m", MODULES[slot.trainer]]
     command += ["--name", slot.name, "--cores", ",".join(map(str, slot.cores))]
+    if preflight is not None:
+        command += ["--preflight", msgspec.json.encode(preflight).decode()]
     environment = dict(os.environ)
     if slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
@@ -183,12 +203,3 @@ def death(status: int, oom_kills: int = 0) -> Death:
     if status < 0:
         return Death(f"The worker was ended by {signal.Signals(-status).name}.")
     return Death(f"The worker ended with exit code {status}; engine.log in the run's folder says more.")
-
-
-def oom_kills() -> int:
-    """Count the processes that the kernel killed for memory since the machine started; 0 where it does not tell."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0

@@ -35,16 +35,19 @@ class Slot(NamedTuple):
     box: str = ""
     """Reached over ssh."""
     python: str = ""
-    """The Python of the box that has svhn-tui; else it is looked for."""
+    """The Python of the box that has svhn-tui; else the host's own path is tried there."""
     share: tuple[int, int] = (0, 1)
-    """The how-manieth of how many workers of the box it is: they divide its GPUs or cores."""
-    is_staged: bool = False
-    """It sees another file system than the host: data and files travel over its pipe."""
+    """(index, count) of this worker among those on the same box: they divide its GPUs or cores."""
 
     @property
     def is_elsewhere(self) -> bool:
         """Slurm or another machine gives it its cores and GPUs."""
         return self.slurm is not None or bool(self.box)
+
+    @property
+    def where(self) -> str:
+        """`Slurm`, or the box that is reached over ssh; empty for the host's own machine."""
+        return "Slurm" if self.slurm is not None else self.box
 
 
 class Machine(NamedTuple):

@@ -1,4 +1,4 @@
-"""What names a run's checkpoints: `checkpoint/latest.json`. Light, so that the host and relays can use it too."""
+"""What names a run's checkpoints: `checkpoint/latest.json`. Light, so that the host can use it too."""
 
 import shutil
 from pathlib import Path

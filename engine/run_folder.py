@@ -1,4 +1,4 @@
-"""A run's folder, as whoever is to write there opens it: a worker here, or a relay for one elsewhere."""
+"""A run's folder, as the worker that is to write there opens it."""
 
 from pathlib import Path
 

@@ -5,7 +5,6 @@ or a checkpoint. It stops in order when its stdin ends (the host is gone) and on
 """
 
 import argparse
-import contextlib
 import importlib
 import os
 import platform
@@ -13,13 +12,15 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
 import msgspec
 
+from engine import devices, preflight, system
 from engine import protocol as p
+from engine.preflight import Preflight
 
 Why = Literal["paused", "cancelled", "interrupted"]
 
@@ -39,24 +40,18 @@ WORDS = {"paused": "Paused.", "cancelled": "Stopped by the user.", "interrupted"
 class Telling:
     """The way out: messages as lines, from any thread, whole."""
 
-    def __init__(self, file: IO[bytes], encode: Callable[[p.Message], bytes] = p.encode) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._encode = encode
         self._lock = threading.Lock()
 
     def __call__(self, message: p.Message) -> None:
         """Tell a message; when nobody listens any more it is dropped, since the journal has what matters."""
         with self._lock:
             try:
-                self._file.write(self._encode(message))
+                self._file.write(p.encode(message))
                 self._file.flush()
             except (BrokenPipeError, ValueError):
                 return
-
-    def end(self) -> None:
-        """Say that nothing more will come."""
-        with self._lock, contextlib.suppress(BrokenPipeError):
-            self._file.close()
 
 
 class Inbox:
@@ -147,8 +142,7 @@ def serve(name: str, load_trainer: str) -> int:
 
 def claim_cores(cores: str) -> None:
     """Keep to these CPU cores, such as `0,1`; to be called before a native library counts them."""
-    if cores:
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    system.claim_cores(tuple(map(int, cores.split(","))) if cores else ())
 
 
 def compile_cache() -> Path:
@@ -171,12 +165,33 @@ def arguments(program: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program)
     parser.add_argument("--name", default="w0")
     parser.add_argument("--cores", default="", help="CPU cores to keep to, such as 0,1")
+    parser.add_argument("--preflight", default="", help="what to find on another machine than the host's, as JSON")
     return parser.parse_args()
+
+
+def take_place(given: argparse.Namespace, trainer: str) -> None:
+    """Keep to the cores, and on another machine to the GPU, that this worker was given.
+
+    Raises:
+        SystemExit: another machine is not fit to train for this host; the message is one sentence.
+    """
+    if not given.preflight:
+        claim_cores(given.cores)
+        return
+    wanted = msgspec.json.decode(given.preflight, type=Preflight)
+    if problem := preflight.problem(wanted, preflight.versions(trainer)):
+        raise SystemExit(problem)
+    if wanted.count > 1:  # one alone has what Slurm, or the machine's own settings, let it have
+        machine = devices.machine()
+        cores, gpu = preflight.portion(machine.cores, machine.gpus, wanted.index, wanted.count)
+        os.sched_setaffinity(0, cores)
+        if gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
 
 
 if __name__ == "__main__":
     given = arguments("python -m engine.worker")
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
-    claim_cores(given.cores)
+    take_place(given, "fast")
     prepare_jax()
     raise SystemExit(serve(given.name, "engine.auto_trainer:AutoTrainer"))

@@ -25,7 +25,7 @@ from svhn_tui.exporting import export_beside
 from svhn_tui.fold import fold
 from svhn_tui.hangup import leave_with_terminal
 from svhn_tui.keyboard import Keyboard, Typed
-from svhn_tui.notices import Notice, notice_of
+from svhn_tui.notices import Notice, divergences, notice_of
 from svhn_tui.palette import Palette, commands_of
 from svhn_tui.printing import complain
 from svhn_tui.progress import Overrides
@@ -108,6 +108,8 @@ class SvhnApp(App[None]):
                 self._tell(notice)
             if isinstance(event, p.TrashRead):
                 self._show_trash(event.results)
+        for notice in divergences(before, self._state, batch) if before.caught_up else ():
+            self._tell(notice)
         if self._state.data_is_open:
             self._train_what_was_put_off()
         if self._state.caught_up and not before.caught_up:

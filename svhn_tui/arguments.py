@@ -1,9 +1,11 @@
 """What is typed after `svhn-tui`: the options that several commands share, and their values, read or refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+from typer.models import OptionInfo
 
 from engine import boxes
 from engine.protocol import Fleet
@@ -14,11 +16,35 @@ if TYPE_CHECKING:
     from svhn_tui.remote import Remote
 
 
-WorkspaceOption = Annotated[
-    Path,
-    typer.Option(
-        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True
-    ),
+def _is_there(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
+    """Let a workspace pass, or end: what only looks makes none."""
+    if not workspace.expanduser().is_dir():
+        fail(f"{workspace} is no workspace: there is no such folder. `svhn-tui run` and the screen make one.", FAILED)
+    return workspace
+
+
+def _is_there_if_named(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
+    """Let a workspace pass, and the usual one even before it is there, or end."""
+    source = context.get_parameter_source(option.name or "")
+    is_named = source is not None and source.name != "DEFAULT"
+    return _is_there(context, option, workspace) if is_named else workspace
+
+
+def _workspace_option(callback: Callable[[typer.Context, typer.CallbackParam, Path], Path] | None = None) -> OptionInfo:
+    option: OptionInfo = typer.Option(
+        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", callback=callback
+    )
+    return option
+
+
+WorkspaceOption = Annotated[Path, _workspace_option()]
+"""Of what trains: made where it is missing."""
+KnownWorkspaceOption = Annotated[Path, _workspace_option(_is_there)]
+"""Of what looks at a workspace."""
+AnyWorkspaceOption = Annotated[Path, _workspace_option(_is_there_if_named)]
+"""Of what does not need one."""
+ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", help="Start nothing and change nothing: for a workspace that others can write.")
 ]
 DataOption = Annotated[
     list[Path] | None,
@@ -61,15 +87,15 @@ def seconds_of(text: str) -> float:
         fail(str(error), WRONG_USE)
 
 
-def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, local: bool) -> Fleet | None:
+def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -> Fleet | None:
     """Return where to train, None where the workspace's own setting stays, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
         return Fleet()
     if slurm is None and ssh is None:
-        if stage or workers > 1:
-            fail("--workers and --stage go with --slurm or --worker-ssh.", WRONG_USE)
+        if workers > 1:
+            fail("--workers goes with --slurm.", WRONG_USE)
         return None
     named = tuple(box.strip() for box in (ssh or "").split(",") if box.strip())
     try:
@@ -77,7 +103,7 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, stage: bool, l
             boxes.parse(box)
     except ValueError as error:
         fail(str(error), WRONG_USE)
-    return Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0, stage=stage)
+    return Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0)
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:

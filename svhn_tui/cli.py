@@ -10,10 +10,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from engine import system
 from svhn_tui.arguments import (
     WORKSPACE,
+    AnyWorkspaceOption,
     DataOption,
     JsonOption,
+    KnownWorkspaceOption,
+    ReadOnlyOption,
     WorkspaceOption,
     fail,
     fleet_of,
@@ -103,7 +107,6 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=1_000, help="Slurm workers at a time.")] = 1,
     worker_ssh: Annotated[str | None, typer.Option(help="Train on these boxes over your own ssh: boxA,boxB.")] = None,
-    stage: Annotated[bool, typer.Option("--stage", help="Workers share no file system with this machine.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Train on this machine again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,39 +123,46 @@ def run(
     chosen = [question_of(book, name) for name in names_of(book, questions)]
     reporter = reporting.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after else None
-    fleet = fleet_of(slurm, workers, worker_ssh, stage=stage, local=local)
+    fleet = fleet_of(slurm, workers, worker_ssh, local=local)
     wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet)
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 
 
 @app.command()
-def status(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def status(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """Say how far every question is, and what is training now."""
     from svhn_tui import listing
 
-    carry_out(listing.print_status(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_status(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
-def answers(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def answers(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """Print the answers, each with how far it can be trusted."""
     from svhn_tui import listing
 
-    carry_out(listing.print_answers(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_answers(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
-def runs(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def runs(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """List the finished runs."""
     from svhn_tui import listing
 
-    carry_out(listing.print_runs(workspace, as_json=as_json))
+    carry_out(listing.print_runs(workspace, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
 def evidence(
     question: Annotated[str, typer.Argument(help="A multiple-choice question: Q8 or Q11.")],
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what the runs show about a multiple-choice question, each fact with its figures."""
@@ -162,14 +172,14 @@ def evidence(
     asked = question_of(book, question)
     if not asked.evidence:
         fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
-    carry_out(listing.print_evidence(workspace, book, asked, as_json=as_json))
+    carry_out(listing.print_evidence(workspace, book, asked, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
 def choose(
     question: Annotated[str, typer.Argument(help="A question that hands in a file, such as Q5.")],
     run: Annotated[str | None, typer.Argument(help="The run whose file it is; without one, the first seed's.")] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose the run whose file a question hands in; the answer about that file follows."""
     from svhn_tui import actions
@@ -187,7 +197,7 @@ def finalists(
     configurations: Annotated[
         list[int] | None, typer.Argument(help="Their indices, from 0; without any, the rule of experiments.json.")
     ] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose by hand which configurations go on to the second stage, and train them."""
     from svhn_tui import actions
@@ -202,7 +212,7 @@ def finalists(
 
 
 @app.command()
-def stop(workspace: WorkspaceOption = WORKSPACE) -> None:
+def stop(workspace: KnownWorkspaceOption = WORKSPACE) -> None:
     """Checkpoint what is training and end the workspace's background process; nothing is lost."""
     from svhn_tui import actions
 
@@ -214,7 +224,7 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A .keras file.")],
     data: Annotated[list[Path], typer.Option("--data", "-d", help="Folder with the assignment's two .npz files.")],
     question: Annotated[str | None, typer.Option(help="Check it as the grader would for this question.")] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: AnyWorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Open a file in plain TensorFlow Keras, in a process of its own, and count again."""
@@ -227,17 +237,19 @@ def verify(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where everything goes.")], workspace: WorkspaceOption = WORKSPACE
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.")],
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    read_only: ReadOnlyOption = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
     from svhn_tui import actions
 
-    carry_out(actions.export_to(folder, workspace, load_presets(workspace)))
+    carry_out(actions.export_to(folder, workspace, load_presets(workspace), is_read_only=read_only))
 
 
 @app.command()
 def pack(
-    file: Annotated[Path, typer.Argument(help="The zip file to write.")], workspace: WorkspaceOption = WORKSPACE
+    file: Annotated[Path, typer.Argument(help="The zip file to write.")], workspace: KnownWorkspaceOption = WORKSPACE
 ) -> None:
     """Put all runs, checkpoints included but no data, into one zip file for another machine."""
     from svhn_tui import actions
@@ -258,7 +270,7 @@ def import_runs(
 
 @app.command()
 def doctor(
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: AnyWorkspaceOption = WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Put what is damaged aside, into set-aside/.")] = False,
 ) -> None:
     """Look the workspace and this machine over: what is wrong, and what to do."""
@@ -337,6 +349,8 @@ def tell_of_defect(kind: type[BaseException], error: BaseException, trace: Trace
 
 def main() -> None:
     """Entry point of the installed command."""
+    if sentence := system.unsupported():
+        raise SystemExit(sentence)
     sys.excepthook = tell_of_defect
     os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
     names = (*sys.argv[1:], str(Path.cwd()), os.environ.get("SVHN_TUI_WORKSPACE", ""))

@@ -9,8 +9,6 @@ from engine.protocol import Fleet, WorkerChanged
 from svhn_tui import words
 from svhn_tui.state import State
 
-SLURM = "Slurm"
-"""Where a worker is that is no box's."""
 LIVELY = ("training", "ready", "starting", "waiting")
 """States of workers that are there, those first that do most."""
 
@@ -38,8 +36,7 @@ def fleet_text(fleet: Fleet) -> str:
         parts.append(f"through Slurm, {words.plural(max(1, fleet.workers), 'worker')} at a time{options}")
     if fleet.ssh:
         parts.append("on " + ", ".join(fleet.ssh))
-    staged = "; data and files travel over the pipe" if fleet.stage else ""
-    return words.clean(" and ".join(parts) + staged)
+    return words.clean(" and ".join(parts))
 
 
 def crew_of(state: State) -> list[Member]:
@@ -58,7 +55,7 @@ def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
     place = f" on {place_of(worker)}" if worker.node else ""
     match worker.state:
         case "waiting":
-            said = "waits in Slurm's queue" if worker.where == SLURM else "is not reached"
+            said = "waits in Slurm's queue"
             known += [worker.text] if worker.text else []
             known += [f"expected {_clock(worker.expected_at)}"] if worker.expected_at else []
         case "ended":
@@ -83,14 +80,11 @@ def summary_of(state: State) -> str:
     there = [some for some in state.workers.values() if some.where and some.state != "ended"]
     if not there:
         return ""
-    waiting = [some for some in there if some.state == "waiting" and some.where == SLURM]
-    unreached = sum(some.state == "waiting" and some.where != SLURM for some in there)
+    waiting = [some for some in there if some.state == "waiting"]
     training = sum(some.worker in busy for some in there)
     parts = [f"{training} of {words.plural(len(there), 'worker')} train" + ("s" if training == 1 else "")]
     if waiting:
         parts.append(f"{len(waiting)} in Slurm's queue{_soonest(waiting)}")
-    if unreached:
-        parts.append(f"{unreached} not reached")
     return words.clean(" · ".join(parts))
 
 

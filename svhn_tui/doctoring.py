@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from engine import devices, doctor
+from engine import devices, doctor, sessions
 from engine.doctor import Finding
 from engine.native import build
 from svhn_tui import presets, words
@@ -19,7 +19,7 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 def look(workspace: Path, *, repair: bool) -> int:
     """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
-    findings = [_versions(), _devices(), _native(), _presets(workspace)]
+    findings = [_versions(), _devices(), _native(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += doctor.examine(workspace.resolve())
     else:

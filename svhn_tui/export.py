@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.comparison import Check
 from engine.files import write_atomically
 from engine.protocol import DataSet, RunResult
 from svhn_tui import answers as answering
@@ -23,7 +24,7 @@ from svhn_tui.state import State
 
 COLUMNS = ("run_id", "configuration", "hidden", "activation", "seed", "epochs", "batch_size", "learning_rate",
            "trainable_parameters", "test_correct", "test_images", "test_accuracy", "test_loss", "accuracy", "loss",
-           "seconds", "trained_by", "demo_data", "model_sha256")  # fmt: skip
+           "seconds", "trained_by", "demo_data", "model_sha256", "diverged")  # fmt: skip
 MIB = 2**20
 
 
@@ -42,6 +43,7 @@ class Verified(msgspec.Struct, frozen=True):
 
     test_correct: int
     test_images: int
+    checks: tuple[Check, ...] = ()
 
 
 class ExportError(OSError):
@@ -103,6 +105,10 @@ def _uploads(question: Question, folder: Path, book: Presets, state: State) -> I
     if run is None:
         yield Exported(target.name, f"{question.id} has no finished run", ok=False)
         return
+    if answering.is_unfit(run, question, state):
+        said = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
+        yield Exported(target.name, f"{said}; choose another run, or name this one: choose {question.id} RUN", ok=False)
+        return
     limit = question.upload.limit_mib
     try:
         copy_checked(Path(state.workspace) / "runs" / run.run_id / "model.keras", target, run.model_sha256)
@@ -136,9 +142,14 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exp
         said = (done.stderr.strip().splitlines() or ["it could not be verified"])[-1]
         return msgspec.structs.replace(thing, said=f"{thing.said}; {said}", ok=False)
     count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
-    is_same = found.test_correct == thing.run.test_correct and done.returncode == 0
-    said = f"{thing.said}; verified, {count}" if is_same else f"{thing.said}; NOT as recorded, {count}"
-    return msgspec.structs.replace(thing, said=said, ok=thing.ok and is_same)
+    if thing.run.diverged:
+        return msgspec.structs.replace(thing, said=f"{thing.said}; diverged, handed in by your choice; {count}")
+    wrong = [f"{check.name}: {check.found}" for check in found.checks if check.ok is False]
+    if found.test_correct != thing.run.test_correct:
+        wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
+    is_same = not wrong and done.returncode == 0
+    outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
+    return msgspec.structs.replace(thing, said=f"{thing.said}; {outcome}", ok=thing.ok and is_same)
 
 
 def strip(file: Path, limit_mib: float) -> None:

@@ -3,15 +3,14 @@
 import io
 from collections.abc import Sequence
 
-from engine.protocol import History
-from svhn_tui.curves import mean_band
+from svhn_tui.curves import Known, mean_band
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555")
 """After M. Okabe and K. Ito, Color Universal Design, 2008: told apart by most eyes."""
 DASHES = ("-", "--", "-.", ":")
 
 
-def curves(groups: Sequence[tuple[str, Sequence[History]]], metric: str, label: str) -> str:
+def curves(groups: Sequence[tuple[str, Sequence[Known]]], metric: str, label: str) -> str:
     """Return one `<svg>` element: a line of means a group, with a band of one standard deviation."""
     import matplotlib
     from matplotlib.figure import Figure

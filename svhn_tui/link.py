@@ -30,8 +30,8 @@ class LinkLost(ConnectionError):
 class Link:
     """A connection to a workspace's host, on this machine or over the user's own ssh."""
 
-    def __init__(self, workspace: Path, *, remote: Remote | None = None) -> None:
-        self._command = command_for(workspace, remote)
+    def __init__(self, workspace: Path, *, remote: Remote | None = None, is_read_only: bool = False) -> None:
+        self._command = command_for(workspace, remote, is_read_only=is_read_only)
         self._remote = remote
         self._process: asyncio.subprocess.Process | None = None
         self.unreadable_lines = 0
@@ -65,6 +65,7 @@ class Link:
             await asyncio.wait_for(process.wait(), 2.0)
         except TimeoutError:
             process.kill()
+            await process.wait()
 
     async def send(self, command: p.AnyCommand) -> None:
         """Send a command; a lost connection is noticed where events are read."""
@@ -183,10 +184,11 @@ class Patience:
         self.seconds = min(LONGEST_WAIT, 2 * self.seconds)
 
 
-def command_for(workspace: Path, remote: Remote | None) -> list[str]:
+def command_for(workspace: Path, remote: Remote | None, *, is_read_only: bool = False) -> list[str]:
     """Return the command line of the bridge."""
+    options = ["--workspace", str(workspace), *(["--read-only"] if is_read_only else [])]
     replaced = os.environ.get(ENGINE_VARIABLE)
     if replaced:
-        return [*shlex.split(replaced), "--workspace", str(workspace)]
-    bridge = ["-m", "engine", "--workspace", str(workspace)]
+        return [*shlex.split(replaced), *options]
+    bridge = ["-m", "engine", *options]
     return [sys.executable, *bridge] if remote is None else remote.command(bridge)

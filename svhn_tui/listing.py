@@ -17,11 +17,12 @@ from svhn_tui.printing import Plain, tell
 from svhn_tui.progress import MARKS, Progress, progress_of
 from svhn_tui.session import check_files, connected
 from svhn_tui.state import State
+from svhn_tui.waiting import idle_text
 
 
-async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:
+async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
     """Print how far every question is and what trains now."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         state = session.state
         found = [progress_of(question, book, state) for question in book.questions]
         if as_json:
@@ -48,6 +49,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
             console.print(Text(f"training {name}: epoch {done} of {epochs}, {left} left ({run_id})"))
         console.print(Text(f"{len(state.running)} training, {len(state.queue)} waiting, {len(state.results)} finished"))
+        if hint := idle_text(state):
+            console.print(Text(hint))
     return DONE
 
 
@@ -74,9 +77,9 @@ def _data_line(state: State) -> str:
     return f"{mark} {state.data.name}, {state.data.train_images:,} / {state.data.test_images:,} images"
 
 
-async def print_answers(workspace: Path, book: Presets, *, as_json: bool) -> int:
+async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
     """Print the answers, after a look at the files that they are about."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         found = answering.all_answers(book, session.state)
     if as_json:
@@ -89,9 +92,11 @@ async def print_answers(workspace: Path, book: Presets, *, as_json: bool) -> int
     return DONE
 
 
-async def print_evidence(workspace: Path, book: Presets, question: Question, *, as_json: bool) -> int:
+async def print_evidence(
+    workspace: Path, book: Presets, question: Question, *, as_json: bool, is_read_only: bool = False
+) -> int:
     """Print what the runs say about a multiple-choice question."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         facts = evidence.facts_of(question, book, session.state)
     if as_json:
         tell(facts)
@@ -112,9 +117,9 @@ async def print_evidence(workspace: Path, book: Presets, question: Question, *, 
     return DONE
 
 
-async def print_runs(workspace: Path, *, as_json: bool) -> int:
+async def print_runs(workspace: Path, *, as_json: bool, is_read_only: bool = False) -> int:
     """List the finished runs, the newest last."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         state = session.state
     results = sorted(state.results.values(), key=lambda result: result.finished_at)
     if as_json:

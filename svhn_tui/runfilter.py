@@ -1,7 +1,7 @@
 """The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
 
-Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, or plain text that is
-looked for in the label, the note and the run's name.
+Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, `is:diverged`, or plain
+text that is looked for in the label, the note and the run's name.
 """
 
 import difflib
@@ -40,6 +40,7 @@ FIELDS: dict[str, Field] = {
     "data": lambda run: run.spec.data,
 }
 TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data"}
+STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged}
 OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -77,7 +78,7 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
         found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
     elif last:
-        return tuple(name for name in [*FIELDS, "tag:"] if name.startswith(last) and name != last)
+        return tuple(name for name in [*FIELDS, *STATES, "tag:"] if name.startswith(last) and name != last)
     else:
         return ()
     return tuple(sorted(word for word in found if word.startswith(last) and word != last))
@@ -98,6 +99,10 @@ def completed(text: str, found: Sequence[str]) -> str:
 
 
 def _term(term: str) -> Test:
+    if term.startswith("is:"):
+        if term not in STATES:
+            raise FilterError(f"{term!r}: there is {', '.join(STATES)}.")
+        return STATES[term]
     if term.startswith("tag:"):
         tag = term.removeprefix("tag:")
         return lambda run, note: note is not None and tag in note.tags

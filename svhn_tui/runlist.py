@@ -125,13 +125,14 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
         (run,) = line.runs
         cells = [COLUMNS[name].text(run) for name in columns]
         if line.is_inside:
-            inside = {"configuration": f"  seed {run.spec.seed}", "n": "", "least": "", "most": "",
+            mark = "✗ diverged  " if run.diverged else ""
+            inside = {"configuration": f"  {mark}seed {run.spec.seed}", "n": "", "least": "", "most": "",
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
     told = {
-        "configuration": _label(first),
+        "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
         "test": words.aligned_spread(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None),
@@ -167,7 +168,12 @@ def _group_value(line: Line, column: str) -> tuple[Sortable, str]:
 
 
 def _label(run: RunResult) -> str:
-    return run.spec.configuration.label + (" diverged" if run.diverged else "")
+    return ("✗ diverged  " if run.diverged else "") + run.spec.configuration.label
+
+
+def _group_label(runs: Sequence[RunResult]) -> str:
+    bad = sum(run.diverged for run in runs)
+    return (f"✗ {bad} diverged  " if bad else "") + runs[0].spec.configuration.label
 
 
 def _training(run: RunResult) -> Training:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.protocol import DataSet
+from svhn_tui.exit_codes import WRONG_USE
 from svhn_tui.presets import Presets, Question
 from svhn_tui.printing import Plain, say, tell
 from svhn_tui.words import clean
@@ -30,10 +31,20 @@ def make_demo_data(folder: Path, train: int, test: int, *, as_json: bool) -> int
 def verify(file: Path, source: Sequence[str], book: Presets, question: Question | None, *, as_json: bool) -> int:
     """Open a file in plain TensorFlow Keras and print what it is; return the exit code."""
     command = [sys.executable, "-m", "engine.verify", str(file), "--data", *source]
+    if question is not None and question.answer is not None and question.answer.of is not None:
+        question = book.question(question.answer.of)  # it is about that one's file
     if question is not None:
+        configurations = book.configurations(question)
+        if len(configurations) != 1:
+            print(
+                f"svhn-tui: {question.id} is not about one network's file; verify it without --question.",
+                file=sys.stderr,
+            )
+            return WRONG_USE
         asked = {
-            "configuration": msgspec.to_builtins(book.configurations(question)[0]),
+            "configuration": msgspec.to_builtins(configurations[0]),
             "limit_mib": question.upload.limit_mib if question.upload else None,
+            "fitted": question.kind != "code",
         }
         command += ["--question", json.dumps(asked)]
     done = subprocess.run([*command, *(["--json"] if as_json else [])], capture_output=True, check=False)

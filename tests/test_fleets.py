@@ -1,7 +1,6 @@
 """Where workers run: what is refused, and the command lines that start workers elsewhere."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -59,23 +58,18 @@ def test_what_is_no_fleet_is_refused(fleet: Fleet):
         fleets.check(fleet)
 
 
-def test_boxes_and_staged_workers_are_reached_through_the_relay():
-    fleet = Fleet(slurm="--gres=gpu:1", ssh=("me@box:~/a/python", "other", "other"), stage=True)
-    staged, box, other, again = fleets.slots(fleet)
-    relay, outpost = [sys.executable, "-P", "-m", "engine.relay"], ["-P", "-m", "engine.outpost"]
-    fast = ["--trainer", "fast"]
-    assert fleets.command_line(staged, WORKER) == [
-        *relay, "--name", "slurm0", *fast, "--once", "--", "srun", "-Q", "--unbuffered", "-n1", "--gres=gpu:1",
-        sys.executable, *outpost, "--name", "slurm0", *fast, "--share", "0/1",
-    ]  # fmt: skip
+def test_boxes_are_reached_over_ssh_with_the_worker_s_own_command_line():
+    fleet = Fleet(slurm="--gres=gpu:1", ssh=("me@box:~/a/python", "other", "other"))
+    slurm, box, other, again = fleets.slots(fleet)
+    assert fleets.command_line(slurm, WORKER) == ["srun", "-Q", "--unbuffered", "-n1", "--gres=gpu:1", *WORKER]
     line = fleets.command_line(box, WORKER)
-    assert line[: len(relay) + 6] == [*relay, "--name", "me@box", *fast, "--node", "me@box"]
+    assert line[0] == "ssh"
     assert line[-2] == "me@box"
     assert "for python in a/python; do" in line[-1]
-    assert line[-1].endswith("-P -m engine.outpost --name me@box --trainer fast --share 0/1")
+    assert line[-1].endswith("-m engine.worker --name slurm0")
     assert "BatchMode=yes" in line
-    assert [other.name, again.name] == ["other", "other#2"]
-    assert fleets.command_line(again, WORKER)[-1].endswith("--name 'other#2' --trainer fast --share 1/2")
+    assert [(some.name, some.share) for some in (other, again)] == [("other", (0, 2)), ("other#2", (1, 2))]
+    assert f"for python in {WORKER[0]}; do" in fleets.command_line(other, WORKER)[-1]
     assert fleets.command_line(Slot("core0", (0,)), WORKER) == list(WORKER)
 
 

@@ -22,8 +22,6 @@ def loaded_by(statement: str) -> set[str]:
         "import svhn_tui.cli, svhn_tui.headless, svhn_tui.actions, svhn_tui.listing",
         "import engine.host",
         "import engine.__main__",
-        "import engine.relay",
-        "import engine.outpost",
     ],
 )
 def test_nothing_heavy_is_loaded(statement: str):

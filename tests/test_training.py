@@ -56,6 +56,11 @@ def weights_of(workspace: Path, run_id: str) -> list[NDArray[np.generic]]:
     return keras.saving.load_model(workspace / "runs" / run_id / "model.keras").get_weights()
 
 
+def same_weights(one: Path, other: Path, run_id: str) -> bool:
+    pairs = zip(weights_of(one, run_id), weights_of(other, run_id), strict=True)
+    return all(here.tobytes() == there.tobytes() for here, there in pairs)
+
+
 def run_id_of(folder: Path, configuration: Configuration, seed: int) -> str:
     return RunSpec(configuration, seed, data.describe([folder]).fingerprint).run_id
 

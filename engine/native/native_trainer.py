@@ -5,7 +5,6 @@ one's by rounding, and not at all with the number of threads.
 """
 
 import importlib.metadata
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import models
+from engine import models, system
 from engine.checkpoint import Snapshot
 from engine.data import Images
 from engine.metrics import Activity, EpochMetrics
@@ -46,7 +45,7 @@ class NativeTrainer:
     def __init__(self, library: Library, threads: int = 0) -> None:
         """Train with this library; 0 threads are as many as this process has cores."""
         self.library = library
-        self.threads = threads or cores()
+        self.threads = threads or len(system.usable_cores())
         self.waiting = ThreadPoolExecutor(1, thread_name_prefix="epoch")
 
     @property
@@ -184,11 +183,6 @@ class NativeLane:
         if network.activation == "relu":
             return Activity(dead=1 - sum(int(units.sum()) for units in alive) / total)
         return Activity(saturated=saturated / (total * len(self._test_pixels)))
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fresh(spec: RunSpec, input_shape: tuple[int, int, int]) -> Lane:

@@ -244,7 +244,7 @@ class WhereToTrain(Dialog[Fleet | None]):
         self._fleet = fleet
 
     def compose(self) -> ComposeResult:
-        """Four lines; all of them empty means this machine."""
+        """Three lines; all of them empty means this machine."""
         fleet = self._fleet
         slurm = "" if fleet.slurm is None else fleet.slurm or " "
         with Vertical():
@@ -255,8 +255,6 @@ class WhereToTrain(Dialog[Fleet | None]):
             yield Input(str(max(1, fleet.workers)), id="workers", type="integer", validators=[Integer(1, 1_000)])
             yield Label("Other boxes, as you name them to ssh, with spaces between")
             yield Input(" ".join(fleet.ssh), id="boxes", max_length=1_000)
-            yield Label("Slurm's nodes see the files of the machine that submits: yes or no")
-            yield Input("no" if fleet.stage else "yes", id="shared", max_length=3)
             yield Label(Text("enter keeps it, esc goes back. All empty: this machine."))
 
     def on_input_submitted(self) -> None:
@@ -266,6 +264,5 @@ class WhereToTrain(Dialog[Fleet | None]):
             return
         slurm = typed["slurm"].strip() if typed["slurm"] else None
         boxes = tuple(typed["boxes"].replace(",", " ").split())
-        stage = typed["shared"].strip().lower().startswith("n") and (slurm is not None or bool(boxes))
         workers = int(typed["workers"] or 1) if slurm is not None else 0
-        self.dismiss(Fleet(slurm=slurm, ssh=boxes, workers=workers, stage=stage))
+        self.dismiss(Fleet(slurm=slurm, ssh=boxes, workers=workers))

@@ -20,7 +20,13 @@ LARGE = 40
 
 def question_line(question: Question, progress: Progress, outcome: tuple[str, str], theme: Theme, width: int) -> Text:
     """Return a question's line: a cell for the cursor, name, how far it is, title, and what came out at the right."""
-    colors = {"done": theme.success, "code": theme.success, "running": theme.primary, "partial": theme.warning}
+    colors = {
+        "done": theme.success,
+        "code": theme.success,
+        "running": theme.primary,
+        "partial": theme.warning,
+        "diverged": theme.error,
+    }
     said, style = outcome
     room = max(0, width - len(said) - 9)
     title = words.clean(question.title)
@@ -43,6 +49,8 @@ def outcome_of(
         return "code", str(theme.success)
     if progress.status == "evidence":
         return "evidence", dim_of(theme)
+    if bad := sum(len(row.diverged) for row in progress.rows):
+        return f"{bad} diverged" if progress.needed > 1 else "diverged", str(theme.error)
     if progress.status != "done":
         has_begun = bool(progress.done) or progress.status == "running"
         return f"{progress.done} of {progress.needed}", str(theme.warning) if has_begun else dim_of(theme)

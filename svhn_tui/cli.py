@@ -285,15 +285,16 @@ def bench(
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
     train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
     epochs: Annotated[int, typer.Option(min=1, help="Warm epochs a round; there are three rounds.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Draw the times into this PNG file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the engine beside `model.fit` on this machine, on the same work."""
+    """Time JAX and the native trainer beside `model.fit` on this machine, on the same work."""
     from svhn_tui import benching
 
     chosen = hidden or ["linear", "64", "256", "1024"]
     sizes = (train, max(1_000, train // 5))
     book = load_presets(WORKSPACE)
-    carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json))
+    carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json, plot=plot))
 
 
 @data_app.command("check")

@@ -34,7 +34,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib.figure import Figure
 
     networks = found["networks"]
-    figure = Figure(figsize=(1.5 + 1.6 * len(networks), 4), layout="constrained")
+    figure = Figure(figsize=(max(7, 1.5 + 1.6 * len(networks)), 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for index, (side, name) in enumerate(_sides(networks[0]).items()):
@@ -53,7 +53,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("microseconds a batch of 32, of the whole machine")
     axes.set_xticks(range(len(networks)), [_name(network) for network in networks])
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=5)
     figure.savefig(path, format="png", dpi=150)
 
 

@@ -111,8 +111,9 @@ def tables(found: dict[str, Any]) -> Group:
         f"engine ({found['networks'][0]['trainer']}) {hours['engine']:.1f} h. "
         f"Submit to first epoch: cold {first['cold']:.1f} s, warm {first['warm']:.1f} s."
     )
-    times = _table("fit", "tuned fit", "JAX", "engine", "ratio", "to tuned")
-    costs = _table("side by side", "images/s", "of limit", "of bandwidth", "peak of fit", "peak")
+    times = _table("fit", "tuned fit", "JAX", "engine")
+    speeds = _table("ratio", "to tuned fit", "side by side", "images/s")
+    costs = _table("of limit", "of bandwidth", "peak of fit", "peak")
     for network in found["networks"]:
         name = ", ".join(map(str, network["hidden"])) or "linear"
         times.add_row(
@@ -121,19 +122,22 @@ def tables(found: dict[str, Any]) -> Group:
             _times(network["tuned_fit_us_per_batch"], network["tuned_range"]),
             _times(network["jax_us_per_batch"], network["jax_range"]),
             _times(network["engine_us_per_batch"], network["engine_range"]),
+        )
+        speeds.add_row(
+            name,
             f"{network['ratio']:.1f}",
             f"{network['tuned_ratio']:.1f}",
+            words.plural(network["engine_workers"], "run"),
+            words.count(round(network["images_per_second"])),
         )
         costs.add_row(
             name,
-            words.plural(network["engine_workers"], "run"),
-            words.count(round(network["images_per_second"])),
             "" if network["share_of_multiply_adds"] is None else f"{network['share_of_multiply_adds']:.0%}",
             f"{network['share_of_bandwidth']:.0%}",
             words.size(network["fit_peak_bytes"]),
             words.size(network["engine_peak_bytes"]),
         )
-    return Group(times, "", costs, "", bench_figure.bars(found), "", Text(caption))
+    return Group(times, "", speeds, "", costs, "", bench_figure.bars(found), "", Text(caption))
 
 
 def _machine(found: dict[str, Any]) -> str:

@@ -52,6 +52,7 @@ enum {
     PAD = 32,         // batches and columns are padded to it: a multiple of every C * L and R
     WIDTH = 256,      // columns of a panel, at most
     CHUNK = 192,      // rows that are updated before the next batch goes through them; half of them from 256 columns on
+    BLOCK = 32, SPAN = 2,  // images and panels of the last layer's forward pass at a time
     EVAL = 64,        // test images at a time
     DEPTH = 256,      // of their pixels at a time
     MAX_LAYERS = 16,
@@ -247,28 +248,38 @@ INLINE I panel_width(const Layer *l, I p) {
 }
 INLINE I bias_size(const Layer *l) { return l->is_last ? l->stride : l->cols; }
 
-// Logits O (n, stride) of X (n, cols) through the last layer.
+// Logits O (n, stride) of X (n, cols) through the last layer. SPAN panels at a time for all images: so many weights stay
+// in the first cache (linear: 4 % of an epoch, a tenth of its evaluation).
 INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O) {
-    for (I b = 0; b < n; b += M)
+    V sums[BLOCK / M][M][Q];
+    for (I b0 = 0; b0 < n; b0 += BLOCK)
         for (I j = 0; j < l->rows; j += Q) {
-            V o[M][Q] = {0};
-            for (I p = 0; p < panels(l); p++) {
-                const I width = panel_width(l, p), x = b * xs + p * l->width;
-                const float *w = panel(l, p) + j * 3 * width;
-                for (I c = 0; c < width; c += L) {
-                    V d[Q];
-                    UNROLL for (int i = 0; i < Q; i++) {
-                        d[i] = get(w + i * 3 * width + c);
-                        HOLD(d[i]);
+            const I images = n - b0 < BLOCK ? n - b0 : BLOCK;
+            memset(sums, 0, sizeof sums);
+            for (I p0 = 0; p0 < panels(l); p0 += SPAN)
+                for (I b = 0; b < images; b += M) {
+                    V o[M][Q];
+                    UNROLL for (int r = 0; r < M; r++) UNROLL for (int i = 0; i < Q; i++) o[r][i] = sums[b / M][r][i];
+                    for (I p = p0; p < panels(l) && p < p0 + SPAN; p++) {
+                        const I width = panel_width(l, p), x = (b0 + b) * xs + p * l->width;
+                        const float *w = panel(l, p) + j * 3 * width;
+                        for (I c = 0; c < width; c += L) {
+                            V d[Q];
+                            UNROLL for (int i = 0; i < Q; i++) {
+                                d[i] = get(w + i * 3 * width + c);
+                                HOLD(d[i]);
+                            }
+                            UNROLL for (int r = 0; r < M; r++) {
+                                V s = fetch(bytes, X, x + r * xs + c);
+                                UNROLL for (int i = 0; i < Q; i++) o[r][i] += s * d[i];
+                            }
+                        }
                     }
-                    UNROLL for (int r = 0; r < M; r++) {
-                        V s = fetch(bytes, X, x + r * xs + c);
-                        UNROLL for (int i = 0; i < Q; i++) o[r][i] += s * d[i];
-                    }
+                    UNROLL for (int r = 0; r < M; r++) UNROLL for (int i = 0; i < Q; i++) sums[b / M][r][i] = o[r][i];
                 }
-            }
-            for (int r = 0; r < M; r++)
-                for (int i = 0; i < Q; i++) O[(b + r) * l->stride + j + i] = total(o[r][i]) + l->bias[j + i];
+            for (I b = 0; b < images; b++)
+                for (int i = 0; i < Q; i++)
+                    O[(b0 + b) * l->stride + j + i] = total(sums[b / M][b % M][i]) + l->bias[j + i];
         }
 }
 static void logits_of(const Layer *l, I n, const float *X, I xs, float *O) { logits(0, l, n, X, xs, O); }

@@ -2,10 +2,10 @@
 // arrays in Keras's layout. Stateless: nothing outlives a call, so two threads may train two networks.
 //
 // Bits: every element is summed in one fixed order whatever thread does it, so the number of threads changes none.
-// Layout: an epoch works on packed copies. A kernel (rows, cols) is cut into panels of columns, each [row][w, m, v][width]:
-// a pass over weights and moments is one stream through memory (1,024 units: 5.4 to 2.6 ms a batch). The last layer is
-// held transposed, its few units as rows. Everything is padded with zeros, so no loop has a remainder. Figures in these
-// comments are microseconds a batch of 32 on two cores with AVX-512.
+// Layout: an epoch works on packed copies. A kernel (rows, cols) is cut into panels of columns, each [row][w, m, v]
+// [width]: a pass over weights and moments is one stream through memory (1,024 units: 5.4 to 2.6 ms a batch). The last
+// layer is held transposed, its few units as rows. Everything is padded with zeros, so no loop has a remainder. Copying
+// in and out takes 0.8 % of an epoch. Figures in these comments are microseconds a batch of 32 on cores with AVX-512.
 //
 // Letters: B images of a batch, padded (depth); n images of any block; X inputs; D gradients of the loss before an
 // activation; xs, ds, ... strides in elements; r a row, c a column of a kernel; T threads.
@@ -147,8 +147,8 @@ typedef struct {  // a tile whose gradient is known and whose weights are still 
     const char *ahead;  // what will be needed later, to be fetched meanwhile
 } Pending;
 
-// A tile's gradient, A^T D over the batch, while the divider works on the update of the tile before: Adam's division and
-// square root cost nothing between multiplications. A (depth, rows), D (depth, cols vectors), float or bytes.
+// A tile's gradient, A^T D over the batch, while the divider works on the update of the tile before: Adam's division
+// and square root cost 3 % between multiplications. A (depth, rows), D (depth, cols vectors), float or bytes.
 INLINE void tile(const int rows, const int cols, const int bytes, const int lines, I depth, const float *A, I as,
                  const void *D, I ds, float *at, I width, Pending *p, const Adam *given) {
     V g[10][2] = {0};
@@ -248,8 +248,9 @@ INLINE I panel_width(const Layer *l, I p) {
 }
 INLINE I bias_size(const Layer *l) { return l->is_last ? l->stride : l->cols; }
 
-// Logits O (n, stride) of X (n, cols) through the last layer. SPAN panels at a time for all images: so many weights stay
-// in the first cache (linear: 4 % of an epoch, a tenth of its evaluation).
+// Logits O (n, stride) of X (n, cols) through the last layer. SPAN panels at a time for all images: so many weights
+// stay in the first cache (linear: 4 % of an epoch, a tenth of its evaluation). Pixels converted once to float32
+// instead of each time are slower (41 to 32 us): four times as much then comes from the second cache.
 INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O) {
     V sums[BLOCK / M][M][Q];
     for (I b0 = 0; b0 < n; b0 += BLOCK)
@@ -386,6 +387,14 @@ static void activate(int activation, const Layer *l, I rows, float *h, I from, I
             put(h + b * l->stride + j, activation == TANH ? hyperbolic(o) : o);
         }
 }
+// O = activation(X W + b) for panels p0..p1; X (n, rows), O (n, cols).
+static void forwards(int activation, const Layer *l, I n, const float *X, I xs, float *O, I p0, I p1) {
+    for (I p = p0; p < p1; p++) {
+        const I width = panel_width(l, p), c = p * l->width;
+        product(n, X, xs, panel(l, p), 3 * width, l->rows, width, O + c, l->stride, 1);
+        activate(activation, l, n, O, c, c + width);
+    }
+}
 INLINE V slope(int activation, V h) {
     const V zero = {0}, one = zero + 1.f;
     return activation == LINEAR ? one : activation == RELU ? choose(h > zero, one, zero) : one - h * h;
@@ -461,16 +470,12 @@ static void evaluate(Worker *me) {  // this thread's blocks of test images
                         first->stride, k == 0);
             }
         }
+        if (last) activate(n->activation, first, EVAL, a, 0, first->cols);
         float *h = a, *to = b;
-        for (int l = 0; l < last; l++) {
-            const Layer *y = &n->layer[l];
-            for (I p = 0; l && p < panels(y); p++) {
-                const I width = panel_width(y, p);
-                product(EVAL, h, n->layer[l - 1].stride, panel(y, p), 3 * width, y->rows, width, to + p * y->width,
-                        y->stride, 1);
-            }
-            if (l) { float *past = h; h = to, to = past; }
-            activate(n->activation, y, EVAL, h, 0, y->cols);
+        for (int l = 1; l < last; l++) {
+            forwards(n->activation, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
+            float *past = h;
+            h = to, to = past;
         }
         if (last) logits_of(out, EVAL, h, n->layer[last - 1].stride, o);
         else logits_of_pixels(out, EVAL, s, n->xs, o);
@@ -500,18 +505,8 @@ static void enter(Worker *me) {
     }
 }
 
-static void forwards(Worker *me, int l) {  // through a layer between
-    Net *n = me->net;
-    Layer *y = &n->layer[l];
-    for (I p = first_of(me, panels(y)); p < end_of(me, panels(y)); p++) {
-        const I width = panel_width(y, p), c = p * y->width;
-        product(n->depth, n->h[l - 1], n->layer[l - 1].stride, panel(y, p), 3 * width, y->rows, width, n->h[l] + c,
-                y->stride, 1);
-        activate(n->activation, y, n->depth, n->h[l], c, c + width);
-    }
-}
-
-static void compare(Worker *me, I at, I count, const uint8_t *x) {  // its images' losses, and the gradient of the logits
+// The losses of this thread's images, and the gradient of their logits.
+static void compare(Worker *me, I at, I count, const uint8_t *x) {
     Net *n = me->net;
     const int last = n->layers - 1;
     const Layer *out = &n->layer[last];
@@ -663,7 +658,12 @@ static void train(Worker *me) {
         const I at = t * n->batch, count = n->images - at < n->batch ? n->images - at : n->batch;
         const Adam a = adam_at(n, t);
         uint8_t *x = n->x[t & 1], *next = t + 1 < steps ? n->x[(t + 1) & 1] : NULL;
-        for (int l = 1; l < last; l++) forwards(me, l), meet(me);
+        for (int l = 1; l < last; l++) {
+            Layer *y = &n->layer[l];
+            forwards(n->activation, y, n->depth, n->h[l - 1], y[-1].stride, n->h[l], first_of(me, panels(y)),
+                     end_of(me, panels(y)));
+            meet(me);
+        }
         compare(me, at, count, x);
         if (next) gather(n, at + n->batch, next, me->b0, me->b1);
         if (me->number == 0 && *n->stop) n->is_stopped = 1;
@@ -753,8 +753,8 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
 }
 
 // Train one epoch in place and evaluate it. `sizes`: inputs and the units of each layer; `parameters`: for each layer
-// kernel (in, out), bias, first moments of both, second moments of both; `step`: updates that were made before; `order`:
-// indices of `images` images; `stop`: anything but 0 ends it early. `found`: mean loss, accuracy, mean test loss, right
+// kernel (in, out), bias, first moments of both, second moments of both; `step`: updates that were made before;
+// `order`: indices of `images` images; `stop`: anything but 0 ends it early. `found`: mean loss, accuracy, mean test loss, right
 // test images. Return DONE; whatever else is returned, the parameters are as they were.
 int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, int64_t images, const uint8_t *pixels,
                const int32_t *labels, const int32_t *order, int64_t tests, const uint8_t *test_pixels,
@@ -769,7 +769,7 @@ int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, 
              .tests = tests, .inputs = sizes[0], .pixels = pixels, .test_pixels = test_pixels, .labels = labels,
              .test_labels = test_labels, .order = order, .stop = stop, .step = step, .rate = rate, .b1 = b1, .b2 = b2,
              .eps = eps, .depth = (batch + PAD - 1) / PAD * PAD, .gate = PTHREAD_MUTEX_INITIALIZER, .is_open = 1};
-    const size_t page = 2u << 20;  // huge ones: the packed weights are more than the processor's table of small ones holds
+    const size_t page = 2u << 20;  // huge: the packed weights take more small ones than the processor's table holds
     Worker *workers = aligned_alloc(128, (sizeof(Worker) * threads + 127) & ~(size_t)127);
     char *base = NULL;
     if (workers) {

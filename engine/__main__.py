@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine import lock_file, ownership, system
+from engine import child_process, lock_file, ownership, system
 from engine.address import HELD, READY, is_ours, socket_name, socket_path
 from engine.files import PRIVATE_FOLDER
 
@@ -180,10 +180,13 @@ def _start_host(workspace: Path) -> bytes:
         HostRefused: it cannot serve this workspace.
     """
     ready, told = os.pipe()
+    command = child_process.program("engine.host", "--workspace", str(workspace.absolute()), "--ready", str(told))
     log = ownership.open_ours(workspace / "host.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     begins = os.fstat(log).st_size
     host = subprocess.Popen(
-        [sys.executable, "-m", "engine.host", "--workspace", str(workspace), "--ready", str(told)],
+        command.argv,
+        env=command.environment,
+        cwd=child_process.FOLDER,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -1,7 +1,9 @@
-"""Files from outside: only true files are opened, copies are private, and a zip is checked before zipfile reads it."""
+"""Files from outside: only true files are opened, copies are private, and a zip is checked before zipfile reads it.
+
+A folder that a zip was unpacked into can take its place.
+"""
 
 import contextlib
-import errno
 import hashlib
 import lzma
 import os
@@ -11,11 +13,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Self
 
 import msgspec
 
-from engine import zip_structure
+from engine import os_errors, zip_structure
 from engine.zip_structure import PLAIN_METHODS
 
 CHUNK = 2**20
@@ -24,10 +26,6 @@ UNREADABLE = (
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 """What zipfile and the decompressors raise on damaged or encrypted members, or ones packed in a way not known here."""
-MACHINE_ERRORS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE,
-    errno.ENOMEM,
-}  # fmt: skip
 
 
 class ArchiveError(ValueError):
@@ -43,6 +41,46 @@ class Content(msgspec.Struct, frozen=True):
 
     bytes: int
     sha256: str
+
+
+class OpenFolder:
+    """A folder that an archive was unpacked into, as Kaggle and some browsers do: what a `ZipFile` answers, it does."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> Self:
+        """Nothing is open."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing is open."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def namelist(self) -> list[str]:
+        """Return the names of the files in it, but for hidden ones."""
+        paths = (path.relative_to(self._folder) for path in self._folder.rglob("*") if not path.is_dir())
+        return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+
+    def infolist(self) -> list[zipfile.ZipInfo]:
+        """Return the files as members."""
+        return [self.getinfo(name) for name in self.namelist()]
+
+    def getinfo(self, name: str) -> zipfile.ZipInfo:
+        """Return a file as a member that is stored as it is; a link to another file has that one's size."""
+        path, member = self._folder / name, zipfile.ZipInfo(name)
+        member.file_size = member.compress_size = path.stat().st_size
+        member.external_attr = path.lstat().st_mode << 16
+        return member
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file, and nothing that only looks like one."""
+        return open_regular(self._folder / name)
+
+
+Archive = zipfile.ZipFile | OpenFolder
 
 
 def open_zip(path: Path, kind: str, *, most: int, methods: tuple[int, ...] = PLAIN_METHODS) -> zipfile.ZipFile:
@@ -142,7 +180,7 @@ def machine_errors(what: str) -> Iterator[None]:
 
 def is_machine_error(error: BaseException) -> bool:
     """Return whether an error is the machine's and says nothing about the file that was being read."""
-    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRORS)
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in os_errors.MEANINGS)
 
 
 def reason(error: BaseException) -> str:

@@ -8,20 +8,20 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
-from engine.files import make_folder, write_atomically
+from engine import child_process, tool_process
+from engine.files import write_atomically
 from engine.launcher import WORKER_VARIABLE
 from engine.native import build
 from engine.placement import HUGE, SMALL, Machine, size_class, usual_cores
 from engine.spec import CLASSES, Configuration, trainable_parameters
 from engine.trainer_choice import Circumstances, unsuited
-from engine.worker import compile_cache
+from engine.user_folders import cache_folder
 
 MEASURE_SECONDS = 60.0
 """Beyond that it is given up; on a quiet machine it takes two, and a few more where C is compiled first."""
@@ -82,17 +82,9 @@ async def _told(words: list[str]) -> int:
         TimeoutError: it took too long.
         msgspec.MsgspecError: it found nothing.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "engine.native.measure", *words, stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        told, _ = await asyncio.wait_for(process.communicate(), MEASURE_SECONDS)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    found: int = msgspec.json.decode(told, type=Annotated[int, msgspec.Meta(ge=1)])
+    command = child_process.tool("engine.native.measure", *words)
+    outcome = await asyncio.wait_for(tool_process.run_beside(command), MEASURE_SECONDS)
+    found: int = msgspec.json.decode(outcome.answer, type=Annotated[int, msgspec.Meta(ge=1)])
     return found
 
 
@@ -104,7 +96,7 @@ def _is_worthwhile(machine: Machine) -> bool:
 
 def _path(machine: Machine) -> Path:
     about = f"{build.processor()} {machine.cores} {hashlib.sha256(build.SOURCE.read_bytes()).hexdigest()}"
-    return compile_cache().with_name("native") / f"cores-{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
+    return cache_folder("native") / f"cores-{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
 
 
 def _read(machine: Machine) -> dict[int, int]:
@@ -118,5 +110,4 @@ def _write(machine: Machine) -> None:
     """Remember what was measured; without it, the next host measures again."""
     with contextlib.suppress(OSError, RuntimeError):
         path = _path(machine)
-        make_folder(path.parent)
         write_atomically(path, msgspec.json.encode(dict(machine.measured)))

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine import data, devices
+from engine import child_process, data, devices, launcher
 from engine import protocol as p
 from engine.arrangement import Arrangement
 from engine.native import build
@@ -76,11 +76,12 @@ class Fit:
     """A `model.fit` process."""
 
     def __init__(self, source: Sequence[str], hidden: str, *, tuned: bool) -> None:
-        command = [sys.executable, "-m", "engine.fit_bench", "--data", *source, "--hidden", hidden]
-        command += ["--tuned"] if tuned else []
+        options = ("--data", *source, "--hidden", hidden, *(["--tuned"] if tuned else []))
+        command = child_process.tool("engine.fit_bench", *options)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+            command.argv, env=command.environment, cwd=child_process.FOLDER, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         self.options = ""
         self._answer()
 
@@ -116,13 +117,11 @@ class Engine:
         self._seed = 0
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "engine.worker", "--name", slot.name, "--cores", ",".join(map(str, slot.cores))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                command.argv, env=command.environment, cwd=child_process.FOLDER,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )
-            for slot in chosen
-        ]
+            for command in map(launcher.command_of, chosen)
+        ]  # fmt: skip
 
     def epochs(self, configuration: Configuration) -> list[float]:
         """Train one run a worker, side by side; return the seconds of each warm epoch, divided by the workers."""

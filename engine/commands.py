@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from engine import datasets, file_hashes, fleets, journal, limits, pack, plan
+from engine import datasets, file_hashes, fleets, journal, limits, pack, plan, user_config
 from engine import protocol as p
 from engine.clients import Client
 from engine.dispatch import Dispatch
@@ -136,10 +136,14 @@ class Commands:
         self._publish(p.SweepSubmitted(sweep=sweep, missing=missing, request=command.request))
 
     def _set_fleet(self, command: p.SetFleet) -> None:
-        fleets.check(command.fleet)
+        fleets.check(command.fleet, on_command_line=command.on_command_line)
         if command.fleet.slurm is not None and shutil.which("srun") is None:
             raise ValueError("There is no srun on the host's machine; Slurm is used from a login node of its cluster.")
-        self._records.keep_fleet(command.fleet)
+        try:
+            user_config.keep_fleet(self._workspace.root, command.fleet)
+        except OSError as error:
+            text = f"Where to train is not remembered: {error.filename}: {error.strerror}."
+            self._publish(p.Noticed(text=text, severity="warning"))
         self._dispatch.use(command.fleet)
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 

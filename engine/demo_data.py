@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from engine.data import DEMO_MARK, TEST_FILE, TRAIN_FILE, describe
+from engine import os_errors
+from engine.data import DEMO_MARK, describe
 from engine.files import make_folder, write_atomically_with
 from engine.npz import DataError, open_archive, read_array, read_header
+from engine.pairing import TEST_FILE, TRAIN_FILE
 from engine.protocol import DataSet
 
 SIDE = 32
@@ -58,9 +60,11 @@ def write(folder: Path, *, train: int, test: int, seed: int = 0) -> None:
     """Write the two files into a folder.
 
     Raises:
-        DataError: files of these names are there that are not demo data; they are left as they are.
+        DataError: the folder is a link, or files of these names are there that are not demo data; they are left.
         OSError: they cannot be written.
     """
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a link, which may lead to files of yours; give the folder itself, or remove it.")
     for name in (TRAIN_FILE, TEST_FILE):
         if os.path.lexists(folder / name) and _mark_of(folder / name) is None:
             raise DataError(f"{folder / name} is there and is not demo data; give another folder.")
@@ -189,10 +193,13 @@ def main() -> int:
         if found is None or (found.train_images, found.test_images) != (given.train, given.test):
             write(given.folder, train=given.train, test=given.test, seed=given.seed)
             found = describe([given.folder])
-    except (DataError, OSError) as error:
+    except DataError as error:
         print(error, file=sys.stderr)
         return 1
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    except (OSError, MemoryError) as error:
+        print(os_errors.sentence_of(error, given.folder) or error, file=sys.stderr)
+        return 1
+    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     return 0
 
 

@@ -5,8 +5,6 @@ time. The order of the images follows from the seed and the epoch, so a resumed 
 """
 
 import importlib.metadata
-import os
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import files, models
+from engine import backends, models
 from engine.checkpoint import Snapshot
 from engine.data import Images
 from engine.metrics import Activity, EpochMetrics
@@ -23,7 +21,6 @@ from engine.order import held_in, order_of
 from engine.protocol import History
 from engine.spec import CLASSES, RunSpec
 from engine.trainer import never
-from engine.worker import arguments, serve, take_place
 
 EVALUATION_BATCH = 500
 
@@ -34,6 +31,7 @@ class KerasFitTrainer:
     name = "keras-fit"
 
     def __init__(self) -> None:
+        backends.settle_keras()
         self._data: tuple[str, tuple[NDArray[np.float32], ...]] = ("", ())
 
     @property
@@ -132,14 +130,9 @@ class KerasFitLane:
         """Write the `.keras` file; return the trainable parameters.
 
         Raises:
-            OSError: it could not be written; nothing is left behind.
+            OSError: it could not be written; what is half there is the caller's to drop.
         """
-        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
-        try:
-            self._model.save(temporary)
-            files.publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        self._model.save(path)
         return sum(int(np.prod(variable.shape)) for variable in self._model.trainable_variables)
 
     def activity(self) -> Activity:
@@ -155,12 +148,3 @@ def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
     hot = np.eye(CLASSES, dtype=np.float32)
     train, test = images.train_images.astype(np.float32), images.test_images.astype(np.float32)
     return train, hot[images.train_labels], test, hot[images.test_labels]
-
-
-if __name__ == "__main__":
-    given = arguments("python -m engine.keras_fit")
-    os.umask(0o077)
-    take_place(given, "keras-fit")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    raise SystemExit(serve(given.name, "engine.keras_fit:KerasFitTrainer"))

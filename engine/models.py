@@ -1,7 +1,6 @@
 """Keras models from configurations. Works on whichever backend Keras was started with."""
 
 import random
-import secrets
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from engine import files
 from engine.layers import LOSS, METRIC, OPTIMIZERS, layers_of
 from engine.spec import CLASSES, Configuration, Network, Training
 
@@ -82,7 +80,7 @@ def save(
         optimizer: those of the optimizer.
 
     Raises:
-        OSError: it could not be written; nothing is left behind.
+        OSError: it could not be written; what is half there is the caller's to drop.
     """
     model = build(configuration.network, input_shape, softmax=True, seed=0)
     compile_as_asked(model, configuration.training)
@@ -91,10 +89,5 @@ def save(
     for variables, values in zip(held, (parameters, others, optimizer), strict=True):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
-    try:
-        model.save(temporary)
-        files.publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    model.save(path)
     return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))

@@ -1,9 +1,11 @@
-"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole."""
+"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole.
+
+A folder that holds the members as files is as good: Kaggle and some browsers unpack what they are given.
+"""
 
 import io
 import math
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 
 from engine.archives import (
     UNREADABLE,
+    Archive,
     ArchiveError,
     MachineError,
+    OpenFolder,
     first_line,
     is_machine_error,
     open_zip,
@@ -57,14 +61,18 @@ class Header(msgspec.Struct, frozen=True):
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-def open_archive(path: Path, members: Sequence[str]) -> zipfile.ZipFile:
-    """Open a zip that holds each of the members once; others in it are ignored.
+def open_archive(path: Path, members: Sequence[str]) -> Archive:
+    """Open a zip, or a folder that it was unpacked into, that holds each member once; others in it are ignored.
 
     Raises:
-        DataError: it is no regular file, no zip, or a member is missing or doubled.
+        DataError: it is neither, or a member is missing or doubled.
     """
     try:
-        archive = open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES, methods=ALL_METHODS)
+        archive: Archive = (
+            OpenFolder(path)
+            if _holds(path, members)
+            else open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES, methods=ALL_METHODS)
+        )
     except FileNotFoundError:
         raise DataError(f"{path} is not there; give the folder that holds the assignment's two .npz files.") from None
     except MachineError as error:
@@ -80,7 +88,12 @@ def open_archive(path: Path, members: Sequence[str]) -> zipfile.ZipFile:
     return archive
 
 
-def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
+def _holds(path: Path, members: Sequence[str]) -> bool:
+    """Say whether this is a folder with one of the members in it."""
+    return any((path / member).exists() for member in members)
+
+
+def read_header(archive: Archive, member: str, path: Path) -> Header:
     """Read what a member declares, and check it against its size in the zip.
 
     Raises:
@@ -124,7 +137,7 @@ def check_arrays(file: BinaryIO, kind: str, *, most: int = MAX_DIRECTORY_BYTES) 
     return found
 
 
-def _header_of(archive: zipfile.ZipFile, member: str) -> Header:
+def _header_of(archive: Archive, member: str) -> Header:
     """Read what a member declares, and check it against its size in the zip.
 
     Raises:
@@ -156,7 +169,7 @@ def _header_of(archive: zipfile.ZipFile, member: str) -> Header:
     return header
 
 
-def read_array(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
+def read_array(archive: Archive, member: str, path: Path) -> NDArray[Any]:
     """Read a member whose header was found good.
 
     Raises:
@@ -193,6 +206,6 @@ def _parsed(start: bytes) -> tuple[Header, int]:
     return Header(shape, np.dtype(descr)), end
 
 
-def _refuse(archive: zipfile.ZipFile, sentence: str) -> NoReturn:
+def _refuse(archive: Archive, sentence: str) -> NoReturn:
     archive.close()
     raise DataError(sentence)

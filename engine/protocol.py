@@ -331,6 +331,8 @@ class SetFleet(Command, frozen=True, kw_only=True):
     """Train with these workers from now on; those that train elsewhere finish what they have."""
 
     fleet: Fleet
+    on_command_line: bool = False
+    """The user typed it there, where options of `srun` that run programs are allowed."""
 
 
 class Shutdown(Command, frozen=True, kw_only=True):

@@ -22,7 +22,8 @@ from engine import protocol as p
 from engine.forecast import Measured
 from engine.limits import sweep_problem
 from engine.plan import Sweep
-from engine.workspace import RUN_ID, Remembered
+from engine.run_folder import RUN_ID
+from engine.workspace import Remembered
 
 Kind = TypeVar("Kind")
 

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterator
 
-from engine import devices, formats, journal, lock_file, ownership
+from engine import devices, formats, lock_file, ownership, user_config
 from engine import protocol as p
 from engine.clients import Client, is_from
 from engine.commands import DEFECT, Commands
@@ -48,13 +48,15 @@ class Service:
         self._queue.times = Measured(kept.times)
         self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        self._dispatch.fleet = kept.fleet
+        self._dispatch.fleet, complaint = user_config.read_fleet(workspace.root)
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(kept.order)
+        if not complaint and kept.fleet not in (self._dispatch.fleet, p.Fleet()):
+            complaint = user_config.is_not_used(kept.fleet)
         exposed = ownership.exposure(workspace.root)
-        self._complaints = [text for text in (brought_up, exposed, *self._records.complaints) if text]
+        self._complaints = [text for text in (brought_up, exposed, complaint, *self._records.complaints) if text]
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -118,7 +120,7 @@ class Service:
                 yield training.started
                 known = training.curve.history
                 if training.started.epoch and known.epochs <= training.started.epoch:
-                    known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
+                    known, _ = self._workspace.run(run_id).history()
                 yield p.HistoryRead(run_id=run_id, history=known)
         for run_id, record in queue.runs.items():
             if isinstance(record, Held) and record.reason:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import models
+from engine import backends, models
 from engine.activity import activity_of
 from engine.checkpoint import Snapshot
 from engine.data import Images
@@ -29,6 +29,7 @@ class FastTrainer:
     name = "jax"
 
     def __init__(self) -> None:
+        backends.settle_jax()
         self._programs: dict[tuple[Configuration, tuple[int, ...], int], Program] = {}
         self._pixels: dict[str, Pixels] = {}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine import backends
 from engine.archives import first_line, is_machine_error, reason
 from engine.comparison import Check, fit_check
 from engine.keras_file import Checked, KerasFileError, checked
@@ -98,11 +99,11 @@ def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
 
 def _loaded(file: Checked, path: Path) -> Any:
     """Load the copy that was checked; messages name the file that was given."""
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backends.prepare_tensorflow(3)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the grader has none, and training may need it
     import keras
 
+    backends.settle_keras()
     warnings.simplefilter("ignore")  # a file without an optimizer's state is told in our own words
     try:
         return keras.saving.load_model(file.path, safe_mode=True)
@@ -146,6 +147,7 @@ def main() -> int:
     parser.add_argument("--question", default="", help="what is asked, as JSON")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    backends.clear_environment()
     try:
         asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
         found = verify(given.file, given.data, asked)

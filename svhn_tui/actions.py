@@ -1,24 +1,33 @@
 """What `svhn-tui export`, `pack`, `import`, `choose`, `finalists` and `stop` do."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from engine import pack
+from engine import os_errors, pack
 from engine import protocol as p
 from svhn_tui import export as exporting
 from svhn_tui import words
 from svhn_tui.exit_codes import DONE, FAILED
 from svhn_tui.headless import missing
 from svhn_tui.presets import Presets, Question
-from svhn_tui.printing import Plain, complain, say
+from svhn_tui.printing import Plain, complain, say, tell
 from svhn_tui.progress import Overrides, rule_text, sweep_for, with_finalists
 from svhn_tui.session import ANSWER_SECONDS, IMPORT_SECONDS, check_files, connected, read_histories
 
 
-async def export_to(folder: Path, workspace: Path, book: Presets, *, is_read_only: bool = False) -> int:
+async def export_to(
+    folder: Path,
+    workspace: Path,
+    book: Presets,
+    *,
+    force: bool = False,
+    as_json: bool = False,
+    is_read_only: bool = False,
+) -> int:
     """Export, each file verified in a process of its own; the exit code says whether everything was there."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
@@ -29,15 +38,22 @@ async def export_to(folder: Path, workspace: Path, book: Presets, *, is_read_onl
         return exporting.verified(thing, folder, book, state.data) if state.data else thing
 
     try:
-        done = exporting.export(folder, book, state, verified)
+        done = exporting.export(folder, book, state, verified, force=force)
     except OSError as error:
-        complain(f"{error.filename or folder}: {error.strerror or error}.")
+        complain(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
+    if as_json:
+        tell([{"name": thing.name, "said": thing.said, "ok": thing.ok} for thing in done])
+    else:
+        Plain().print(_table(done))
+    return DONE if all(thing.ok for thing in done) else FAILED
+
+
+def _table(done: Iterable[exporting.Exported]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for thing in done:
         table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.said)))
-    Plain().print(table)
-    return DONE if all(thing.ok for thing in done) else FAILED
+    return table
 
 
 async def pack_to(file: Path, workspace: Path) -> int:
@@ -47,11 +63,14 @@ async def pack_to(file: Path, workspace: Path) -> int:
         root = Path(state.workspace)
         remarks = pack.Remarks(tuple(state.notes.values()), dict(state.choices), dict(state.statements))
         try:
-            runs = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
+            packed = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
         except OSError as error:
-            complain(f"{error.filename or file}: {error.strerror or error}.")
+            complain(os_errors.sentence_of(error, file) or f"{error.filename or file}: {error.strerror or error}.")
             return FAILED
-    say(f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}")
+    for sentence in packed.left_out:
+        complain(f"Left out: {words.clean(sentence)}")
+    size = words.size(file.stat().st_size)
+    say(f"{words.plural(packed.runs, 'run')} in {file}, {size}. Take it in: svhn-tui import {file}")
     return DONE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from engine import devices, doctor, sessions
+from engine import devices, doctor, os_errors, sessions
 from engine.doctor import Finding
 from engine.native import build
 from svhn_tui import presets, words
@@ -39,7 +39,7 @@ def look(workspace: Path, *, repair: bool) -> int:
         complain("A host runs in this workspace: end it first with `svhn-tui stop`.")
         return 1
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}.")
+        complain(os_errors.sentence_of(error) or f"{error.filename}: {error.strerror}.")
         return 1
     said = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
     console.print(Text(f"\n{said}"), soft_wrap=True)

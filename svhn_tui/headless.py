@@ -72,7 +72,7 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
 async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
     """Submit the sweeps, the cheapest first, and wait for their runs; return what went wrong, or nothing."""
     if wish.fleet is not None:
-        answer = await session.answer(p.SetFleet(fleet=wish.fleet))
+        answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
             return answer.reason
     data = await open_data(session, wish.source)

@@ -1,5 +1,6 @@
 """What `svhn-tui status`, `answers`, `runs` and `evidence` print."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from rich.text import Text
 from engine import protocol as p
 from engine.native import build
 from svhn_tui import answers as answering
-from svhn_tui import crew, evidence, words
+from svhn_tui import crew, evidence, run_row, words
 from svhn_tui.exit_codes import DONE
 from svhn_tui.presets import Presets, Question
-from svhn_tui.printing import Plain, tell
+from svhn_tui.printing import Plain, say, tell
 from svhn_tui.progress import MARKS, Progress, progress_of
 from svhn_tui.session import check_files, connected
 from svhn_tui.state import State
@@ -123,30 +124,41 @@ async def print_runs(workspace: Path, *, as_json: bool, is_read_only: bool = Fal
         state = session.state
     results = sorted(state.results.values(), key=lambda result: result.finished_at)
     if as_json:
-        tell([_run_json(result, Path(state.workspace)) for result in results])
+        tell([_run_json(result, state) for result in results])
         return DONE
-    table = Table("run", "configuration", "seed", "test accuracy", "parameters", "time", box=None, pad_edge=False)
+    head = ("run", "configuration", "seed", "test accuracy", "parameters", "time")
+    if not sys.stdout.isatty():  # for other programs: a run a line, however long
+        for row in (head, *map(_run_cells, results)):
+            say("\t".join(map(words.clean, row)))
+        return DONE
+    table = Table(*head, box=None, pad_edge=False)
     for result in results:
-        table.add_row(
-            result.run_id,
-            Text(result.spec.configuration.label),
-            str(result.spec.seed),
-            words.accuracy(result.test_accuracy),
-            words.count(result.trainable_parameters),
-            words.duration(result.seconds),
-        )
+        table.add_row(*map(Text, _run_cells(result)))
     Plain().print(table)
     return DONE
 
 
-def _run_json(result: p.RunResult, workspace: Path) -> dict[str, object]:
-    configuration = result.spec.configuration
+def _run_cells(result: p.RunResult) -> tuple[str, ...]:
+    return (
+        result.run_id,
+        result.spec.configuration.label,
+        str(result.spec.seed),
+        words.accuracy(result.test_accuracy),
+        words.count(result.trainable_parameters),
+        words.duration(result.seconds),
+    )
+
+
+def _run_json(result: p.RunResult, state: State) -> dict[str, object]:
+    note = state.notes.get(result.run_id)
     return {
         **msgspec.to_builtins(result),
-        "hidden": list(configuration.network.hidden),
-        "activation": configuration.network.activation,
+        **run_row.settings_of(result),
+        "configuration": result.spec.configuration.label,
         "seed": result.spec.seed,
-        "epochs": configuration.training.epochs,
         "data": result.spec.data,
-        "folder": str(workspace / "runs" / result.run_id),
+        "finished": run_row.finished(result),
+        "note": note.text if note else "",
+        "tags": list(note.tags) if note else [],
+        "folder": str(Path(state.workspace) / "runs" / result.run_id),
     }

@@ -22,9 +22,9 @@ from svhn_tui.snippet import code_for
 from tests.test_answers import BOOK, finished, runs, state_of
 
 
-def placed(workspace: Path, result: RunResult) -> RunResult:
+def placed(workspace: Path, result: RunResult, text: str = "") -> RunResult:
     """Put a file into the run's folder, so that it can be copied."""
-    content = result.run_id.encode()
+    content = (text or result.run_id).encode()
     folder = workspace / "runs" / result.run_id
     folder.mkdir(parents=True)
     (folder / "model.keras").write_bytes(content)
@@ -93,6 +93,41 @@ def test_every_answer_of_the_whole_assignment_follows_from_runs_csv_alone(tmp_pa
     assert answers["Q11"]["statements"] == [{"text": statement.text, "verdict": "false", "facts": ["Depth"]}]
     for page in ("answers.md", "report.html"):
         assert "Deeper *always* wins." in (tmp_path / "out" / page).read_text()
+
+
+HOSTILE = ("=HYPERLINK(1)", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1")
+
+
+def test_no_cell_of_the_table_is_calculated_and_numbers_stay_numbers(tmp_path: Path):
+    """With every setting, the date, the note and the tags of each run."""
+    results = [finished(spec, 0.4) for spec in runs("Q7")[: len(HOSTILE)]]
+    results[0] = msgspec.structs.replace(results[0], test_loss=-1.5)
+    notes = {run.run_id: p.Note(run.run_id, text, (text, "b")) for run, text in zip(results, HOSTILE, strict=True)}
+    export(tmp_path, BOOK, state_of(*results, workspace=str(tmp_path / "w"), notes=notes))
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        table = {row["run_id"]: row for row in csv.DictReader(file)}
+    for run, text in zip(results, HOSTILE, strict=True):
+        row = table[run.run_id]
+        shown = text.replace("\r", "�")
+        assert (row["note"], row["tags"]) == (f"'{shown}", f"'{shown} b")
+        assert not any(cell.startswith(("=", "+", "@", "\t", "\r")) for cell in row.values())
+        assert (row["optimizer"], row["kernel_initializer"], row["dropout"]) == ("adam", "random_normal", "0.0")
+        assert row["finished"].endswith("Z")
+    assert float(table[results[0].run_id]["test_loss"]) == -1.5
+
+
+def test_outside_text_is_neither_html_nor_a_link_in_markdown_and_html(tmp_path: Path):
+    text = "<script>x()</script> [a](javascript:b) ![c](http://d) `e` | f \x1b[31m\nnext"
+    statement = p.Statement(text, "true", (text,))
+    state = state_of(finished(runs("Q2")[0], 0.4), workspace=str(tmp_path / "w"), statements={"Q11": (statement,)})
+    hostile = msgspec.structs.replace(BOOK, title=text)
+    export(tmp_path, hostile, state)
+    markdown, page = ((tmp_path / name).read_text() for name in ("answers.md", "report.html"))
+    for written in (markdown, page):
+        assert "<script>" not in written
+        assert "\x1b" not in written
+    assert "](" not in markdown.replace("\\](", "")
+    assert "\nnext" not in markdown
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
@@ -167,3 +202,34 @@ def described(path: Path) -> dict:
         "metrics": compiled["metrics"],
         "optimizer": (compiled["optimizer"]["class_name"], optimizer["learning_rate"]),
     }
+
+
+def test_what_the_user_wrote_is_not_replaced_unless_asked(tmp_path: Path):
+    state = state_of(placed(tmp_path / "w", finished(runs("Q2")[0], 0.3)), workspace=str(tmp_path / "w"))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "answers.md").write_text("my own words")
+    with pytest.raises(FileExistsError, match="--force replaces it"):
+        export(out, BOOK, state)
+    assert [path.name for path in out.iterdir()] == ["answers.md"], "nothing was written"
+    export(out, BOOK, state, force=True)
+    export(out, BOOK, state)  # its own, as it left it
+    for name in ("answers.md", "answers.json", "Q2.keras", "runs.csv"):
+        before = (out / name).read_bytes()
+        (out / name).write_bytes(before + b" ")
+        with pytest.raises(FileExistsError) as refused:
+            export(out, BOOK, state)
+        assert refused.value.filename == str(out / name)
+        (out / name).write_bytes(before)
+
+
+def test_an_export_leads_through_no_link_of_the_workspace(tmp_path: Path):
+    state = state_of(placed(tmp_path / "w", finished(runs("Q2")[0], 0.3)), workspace=str(tmp_path / "w"))
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "w" / "exports").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="links are not followed"):
+        export(tmp_path / "w" / "exports" / "now", BOOK, state)
+    assert not list((tmp_path / "victim").iterdir())
+    (tmp_path / "desk").symlink_to(tmp_path / "victim")
+    export(tmp_path / "desk", BOOK, state)  # a folder that the user named is theirs to link
+    assert (tmp_path / "victim" / "Q2.keras").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.native import build
+from engine.user_folders import cache_folder
 
 ROOT = Path(__file__).parents[1]
 REAL = build.find_compiler()
@@ -38,6 +39,11 @@ class Compiler:
         return build.build(str(self.path), FLAGS, folder)
 
 
+def private(folder: Path) -> Path:
+    folder.mkdir(mode=0o700)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> Iterator[None]:
     build.library.cache_clear()
@@ -46,8 +52,9 @@ def nothing_is_remembered() -> Iterator[None]:
 
 
 @needs_compiler
-def test_it_is_built_once_and_lies_in_a_folder_of_the_users_own(tmp_path: Path):
-    compiler, folder = Compiler(tmp_path), tmp_path / "cache" / "native"
+def test_it_is_built_once_and_lies_in_a_folder_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiler, folder = Compiler(tmp_path), cache_folder("native")
     first, second = compiler.build(folder), compiler.build(folder)
     assert first == second
     assert first.path is not None and first.path.parent == folder
@@ -58,7 +65,7 @@ def test_it_is_built_once_and_lies_in_a_folder_of_the_users_own(tmp_path: Path):
 
 @needs_compiler
 def test_processes_that_want_it_at_once_build_it_once(tmp_path: Path):
-    compiler, folder = Compiler(tmp_path), tmp_path / "native"
+    compiler, folder = Compiler(tmp_path), private(tmp_path / "native")
     code = f"from engine.native import build; from pathlib import Path; print(build.build({str(compiler.path)!r}, "
     code += f"{FLAGS!r}, Path({str(folder)!r})).path)"
 
@@ -72,7 +79,7 @@ def test_processes_that_want_it_at_once_build_it_once(tmp_path: Path):
 
 @needs_compiler
 def test_another_processor_compiler_or_flag_is_another_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    compiler, folder = Compiler(tmp_path), tmp_path / "native"
+    compiler, folder = Compiler(tmp_path), private(tmp_path / "native")
     paths = {compiler.build(folder).path, build.build(str(compiler.path), (*FLAGS, "-g"), folder).path}
     monkeypatch.setattr(build, "processor", lambda: "another one")
     paths.add(compiler.build(folder).path)
@@ -83,7 +90,7 @@ def test_another_processor_compiler_or_flag_is_another_library(tmp_path: Path, m
 
 @needs_compiler
 def test_a_library_that_computes_something_else_is_not_trusted_and_not_built_again(tmp_path: Path):
-    compiler, folder = Compiler(tmp_path, "-Dsqrtf=cbrtf"), tmp_path / "native"
+    compiler, folder = Compiler(tmp_path, "-Dsqrtf=cbrtf"), private(tmp_path / "native")
     for _ in range(2):
         built = compiler.build(folder)
         assert built.path is None
@@ -95,7 +102,7 @@ def test_a_library_that_computes_something_else_is_not_trusted_and_not_built_aga
 def test_an_illegal_instruction_costs_nothing_but_speed(tmp_path: Path):
     trap = tmp_path / "trap.h"
     trap.write_text("__attribute__((constructor)) static void trap(void) { __builtin_trap(); }\n")
-    compiler, folder = Compiler(tmp_path, f"-include {trap}"), tmp_path / "native"
+    compiler, folder = Compiler(tmp_path, f"-include {trap}"), private(tmp_path / "native")
     for _ in range(2):
         assert "signal" in compiler.build(folder).problem
     assert compiler.uses == 1
@@ -103,7 +110,7 @@ def test_an_illegal_instruction_costs_nothing_but_speed(tmp_path: Path):
 
 def test_a_compiler_that_fails_is_told_in_a_sentence_and_tried_again(tmp_path: Path):
     body = "echo 'epoch.c:10:10: fatal error: math.h: No such file or directory' >&2; exit 1"
-    compiler, folder = Compiler(tmp_path, body=body), tmp_path / "native"
+    compiler, folder = Compiler(tmp_path, body=body), private(tmp_path / "native")
     for _ in range(2):
         assert "math.h: No such file or directory" in compiler.build(folder).problem
     assert compiler.uses == 2, "headers may have been installed meanwhile"
@@ -112,7 +119,7 @@ def test_a_compiler_that_fails_is_told_in_a_sentence_and_tried_again(tmp_path: P
 
 @needs_compiler
 def test_a_damaged_library_is_built_again(tmp_path: Path):
-    compiler, folder = Compiler(tmp_path), tmp_path / "native"
+    compiler, folder = Compiler(tmp_path), private(tmp_path / "native")
     first = compiler.build(folder)
     assert first.path is not None
     content = first.path.read_bytes()
@@ -123,12 +130,13 @@ def test_a_damaged_library_is_built_again(tmp_path: Path):
 
 
 @needs_compiler
-def test_a_folder_that_others_can_write_is_closed_and_one_of_others_refused(tmp_path: Path):
-    compiler, folder = Compiler(tmp_path), tmp_path / "native"
-    folder.mkdir()
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path):
+    compiler, folder = Compiler(tmp_path), private(tmp_path / "native")
     folder.chmod(0o777)
+    with pytest.raises(PermissionError):
+        compiler.build(folder)
+    folder.chmod(0o700)
     assert compiler.build(folder).path is not None
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     link = tmp_path / "link"
     link.symlink_to(folder)
     with pytest.raises(OSError):

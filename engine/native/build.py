@@ -6,12 +6,12 @@ illegal instruction costs speed and nothing else.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import platform
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +20,11 @@ from pathlib import Path
 
 import msgspec
 
-from engine.files import PRIVATE_FOLDER, write_atomically
-from engine.worker import compile_cache
+from engine import child_process
+from engine.child_process import ChildCommand
+from engine.files import write_atomically
+from engine.ownership import is_ours_alone
+from engine.user_folders import cache_folder
 
 SOURCE = Path(__file__).with_name("epoch.c")
 COMPILERS = ("cc", "gcc", "clang")
@@ -63,7 +66,7 @@ def library() -> Built:
     if compiler is None or absence():
         return absence() or NO_COMPILER
     try:
-        return build(compiler, (*FLAGS, _tuned_for_this()), compile_cache().with_name("native"))
+        return build(compiler, (*FLAGS, _tuned_for_this()), cache_folder("native"))
     except OSError as error:
         return Built(None, f"The native trainer cannot be built: {error.filename or 'a file'}: {error.strerror}")
 
@@ -86,8 +89,9 @@ def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
     Raises:
         OSError: the folder cannot be written, or somebody else can write there.
     """
-    _make_private(folder)
-    version = _run((compiler, "--version"), COMPILE_SECONDS).stdout
+    if not is_ours_alone(folder):
+        raise PermissionError(errno.EPERM, "others can write there", str(folder))
+    version = _run(_native_tool(compiler, "--version"), COMPILE_SECONDS).stdout
     parts = (SOURCE.read_bytes(), version.encode(), repr(flags).encode(), processor().encode())
     key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:20]
     path, verdict_path = folder / f"epoch-{key}.so", folder / f"epoch-{key}.json"
@@ -108,7 +112,7 @@ def processor() -> str:
     """Describe the processor: what differs between two must not share a library."""
     if sys.platform == "darwin":
         names = ("machdep.cpu.brand_string", "hw.optional")
-        return platform.machine() + _run(("sysctl", *names), COMPILE_SECONDS).stdout
+        return platform.machine() + _run(_native_tool("sysctl", *names), COMPILE_SECONDS).stdout
     told = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
     lines = set()
     with contextlib.suppress(OSError):
@@ -120,20 +124,6 @@ def processor() -> str:
 
 def _tuned_for_this() -> str:
     return "-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"
-
-
-def _make_private(folder: Path) -> None:
-    """Make the folder the user's alone: what lies there is run.
-
-    Raises:
-        OSError: it cannot be, or it is somebody else's.
-    """
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(1, "it belongs to somebody else", str(folder))
-    if found.st_mode & 0o077:
-        folder.chmod(PRIVATE_FOLDER)
 
 
 @contextlib.contextmanager
@@ -158,7 +148,7 @@ def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
     """Write the library; return what kept it from being written."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.so")
     try:
-        done = _run((compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"), COMPILE_SECONDS)
+        done = _run(_native_tool(compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"), COMPILE_SECONDS)
         if done.returncode or not temporary.exists():
             said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:]).strip()
             return f"{compiler} could not compile the native trainer: {said or f'exit code {done.returncode}'}"
@@ -170,7 +160,7 @@ def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
 
 def _tried(path: Path) -> tuple[str, bool]:
     """Try the library in a process of its own; return what is wrong with it, and whether that would be so again."""
-    done = _run((sys.executable, "-P", "-m", "engine.native.trial", str(path)), TRIAL_SECONDS)
+    done = _run(child_process.tool("engine.native.trial", str(path)), TRIAL_SECONDS)
     if done.returncode == 0:
         return "", True
     if done.returncode < 0:
@@ -180,17 +170,20 @@ def _tried(path: Path) -> tuple[str, bool]:
     return f"The native trainer did not pass its trial: {said}", done.returncode == 3
 
 
-def _run(command: tuple[str, ...], seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, with this package on its path; what it is too slow for has exit code 124."""
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONPATH": root}
+def _native_tool(*argv: str) -> ChildCommand:
+    """Describe a program of the system, which is to speak English."""
+    return ChildCommand(argv, {**child_process.program_environment(os.environ), "LC_ALL": "C"})
+
+
+def _run(command: ChildCommand, seconds: float) -> subprocess.CompletedProcess[str]:
+    """Run a process to its end; what it is too slow for has exit code 124."""
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, env=environment,
-            stdin=subprocess.DEVNULL,
+            command.argv, env=command.environment, cwd=child_process.FOLDER, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, errors="replace", timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 124, "", f"it took more than {seconds:.0f} s")
+        return subprocess.CompletedProcess(command.argv, 124, "", f"it took more than {seconds:.0f} s")
 
 
 def _hash(path: Path) -> str:

@@ -196,7 +196,7 @@ class ComparePage(ComparingPage):
         if findings is None:
             return Text("Comparing…", dim_of(theme))
         if not findings.verdicts:
-            return Text("The verdict needs two finished runs of two configurations.", dim_of(theme))
+            return Text("The verdict needs two configurations with at least two finished runs each.", dim_of(theme))
         most = VERDICTS if self.size.height >= TALL else 1
         shown = findings.verdicts[:most]
         lines = [

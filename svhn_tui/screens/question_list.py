@@ -62,7 +62,8 @@ def outcome_of(
 
 def summary_of(progresses: Mapping[str, Progress], state: State, theme: Theme, width: int) -> Text:
     """Say how far the whole assignment is, how long the rest takes, on what data, and where it is kept."""
-    dim, whole = dim_of(theme), whole_of(progresses.values(), state)
+    asked = [progress for progress in progresses.values() if not progress.question.own]
+    dim, whole = dim_of(theme), whole_of(asked, state)
     runs = f"{words.count(whole.done)} of {words.plural(whole.needed, 'run')}"
     name = "whole assignment" if width >= LARGE else "all"
     text = Text.assemble((f" {name}", dim), f"{runs:>{max(0, width - len(name) - 2)}}", "\n ")

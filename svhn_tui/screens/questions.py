@@ -168,7 +168,7 @@ class QuestionsPage(ChoosingPage):
         if not self.state.data_is_open:
             self.notify("The data is still being opened.", severity="warning")
             return
-        found = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.questions)
+        found = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.assignment)
         sweeps = cheapest_first([*{sweep.sweep_id: sweep for sweep in found if sweep is not None}.values()], self.state)
         if not any(plan.missing(sweep, self.state.accuracies) for sweep in sweeps):
             self.notify("Everything is trained.")

@@ -16,7 +16,7 @@ from engine.training.native.library import Library, Measured
 from engine.training.native.trial import TOLERANCE, Case, difference
 
 pytestmark = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

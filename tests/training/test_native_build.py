@@ -13,7 +13,7 @@ import pytest
 from engine.machine.user_folders import cache_folder
 from engine.training.native import build
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REAL = build.find_compiler()
 needs_compiler = pytest.mark.skipif(REAL is None, reason="no C compiler is on the path")
 FLAGS = (*build.FLAGS, "-march=native" if os.uname().machine == "x86_64" else "-mcpu=native")
@@ -66,8 +66,8 @@ def test_it_is_built_once_and_lies_in_a_folder_of_the_users_own(tmp_path: Path, 
 @needs_compiler
 def test_processes_that_want_it_at_once_build_it_once(tmp_path: Path):
     compiler, folder = Compiler(tmp_path), private(tmp_path / "native")
-    code = f"from engine.training.native import build; from pathlib import Path; print(build.build({str(compiler.path)!r}, "
-    code += f"{FLAGS!r}, Path({str(folder)!r})).path)"
+    code = "from engine.training.native import build; from pathlib import Path; "
+    code += f"print(build.build({str(compiler.path)!r}, {FLAGS!r}, Path({str(folder)!r})).path)"
 
     def other(_: int) -> str:
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
@@ -153,9 +153,8 @@ def test_without_a_compiler_a_sentence_says_what_would_help(monkeypatch: pytest.
     assert built.path is None
     assert built == build.absence()
     assert "No C compiler" in built.problem and "apt install gcc" in built.advice
-    done = subprocess.run(
-        [sys.executable, "-m", "engine.training.native.build"], capture_output=True, text=True, cwd=ROOT
-    )
+    command = [sys.executable, "-m", "engine.training.native.build"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0
     assert "No C compiler" in done.stdout
 

@@ -143,7 +143,7 @@ class Attempts:
             metrics = group.train_epoch(lambda: self._is_all_stopped(runs))
             if metrics is not None:
                 self._record(task, runs, group, metrics)
-            self._let_go(runs, group, saved_epoch)
+            self._let_go(runs, group)
             if all(run.let_go for run in runs):
                 return
             passed, epochs = time.monotonic() - saved_at, group.epoch - saved_epoch
@@ -180,7 +180,7 @@ class Attempts:
     def _is_all_stopped(self, runs: Sequence[Run]) -> bool:
         return all(run.let_go or self._stop_of(run.run_id) for run in runs)
 
-    def _let_go(self, runs: Sequence[Run], group: Group, saved_epoch: int) -> None:
+    def _let_go(self, runs: Sequence[Run], group: Group) -> None:
         """Checkpoint and release the runs that are to stop; the other lanes train on."""
         for lane, run in enumerate(runs):
             stop = self._stop_of(run.run_id) or (SUPERSEDED if run.is_seen_superseded else None)
@@ -190,7 +190,7 @@ class Attempts:
             if is_finished:
                 continue  # nothing is left to stop
             run.let_go = stop
-            if group.epoch > saved_epoch:
+            if group.epoch:
                 self._save(run, lane, group)
             self._release(run, stop)
 

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from engine.core.limits import MAX_EPOCHS
-from engine.machine import ownership, system
+from engine.machine import system
 from svhn_tui.cli.arguments import (
     WORKSPACE,
     AnyWorkspaceOption,
@@ -98,6 +98,8 @@ def screen(
         )
     if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
         fail(f"{workspace} is no folder.", WRONG_USE)
+    from engine.machine import ownership
+
     there = workspace.expanduser().resolve()
     if remote is None and there.exists() and (problem := ownership.problem(there)):
         fail(problem, FAILED)

@@ -37,7 +37,7 @@ def is_count(correct: int | None, images: int) -> bool:
     return correct is None or (0 <= correct <= images and 0 < images < MAX_COUNT)
 
 
-class EpochRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """What one epoch of one run measured. Losses are means in nats, `accuracy` is a share of the training images.
 
     How many test images are right stays a count, of which `test_accuracy` is worked out where it is shown.
@@ -107,7 +107,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
         """The rows again."""
         nothing = [repeat(getattr(MISSED, field), self.epochs) for field in ROW_FIELDS.values()]
         columns = [getattr(self, name) or none for name, none in zip(ROW_FIELDS, nothing, strict=True)]
-        return tuple(EpochRow(**dict(zip(ROW_FIELDS.values(), row, strict=True))) for row in zip(*columns, strict=True))
+        return tuple(map(EpochRow, *columns))
 
     @property
     def epochs(self) -> int:
@@ -116,7 +116,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 
 ROW_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(EpochRow)}
-"""The fields of a row by their columns' names."""
+"""The fields of a row, in their order, by their columns' names."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,7 +1,7 @@
 """The metrics of an epoch: one table, from which charts, comparison, columns, filter and export are made. Pure.
 
-A new one is a line here, a field of `EpochRow` and one of `RunResult` (engine/core/results.py), and what the trainer
-measures (engine/training/compiled_epoch.py).
+A new one is a line here; what is to be measured for it is a field of `EpochRow`, `History` and `RunResult`
+(engine/core/results.py) and of what trainers measure (engine/training/compiled_epoch.py, native/library.py).
 """
 
 from collections.abc import Callable, Iterable

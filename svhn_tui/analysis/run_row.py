@@ -11,8 +11,8 @@ from svhn_tui.analysis.metrics import METRICS
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
             "trained_by", "device", "demo_data", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
-COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *METRICS,
-           *MEASURED, "finished", "note", "tags")  # fmt: skip
+COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *MEASURED[:3],
+           *METRICS, *MEASURED[3:], "finished", "note", "tags")  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from engine import protocol as p
 from engine.core.curve import EMPTY, Column, Curve
+from engine.core.results import ROW_FIELDS
 from svhn_tui.client.reducer import apply, fold
 from svhn_tui.client.state import State
 from tests.client.test_state import SPEC, ended, started
@@ -74,6 +75,10 @@ def test_a_curve_that_grew_is_the_one_that_was_read(rows: list):
     history = p.History.of(grown.rows)
     assert history.rows == tuple(grown.rows)
     assert Curve.of(history.rows) == grown
+
+
+def test_a_row_has_a_column_for_each_of_its_fields():
+    assert set(ROW_FIELDS) == set(p.History.__struct_fields__)
 
 
 def test_a_state_that_was_kept_keeps_its_curve():

@@ -76,7 +76,7 @@ MISSED = EpochRow(loss=None, accuracy=None, test_loss=None, test_correct=None, t
 class History(msgspec.Struct, frozen=True, gc=False):
     """The rows of a run's epochs, from epoch 1 on, as they cross a pipe or stand in a checkpoint: a column a field.
 
-    A column may be left out; `test_accuracy` is, unless version 2 of the protocol recorded some of the rows.
+    A column may be left out, as version 2 of the protocol did with counts.
     """
 
     loss: tuple[Number, ...] = ()
@@ -97,10 +97,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, rows: Sequence[EpochRow]) -> Self:
         """Lay rows out in columns."""
-        columns = {name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()}
-        if all(value is None for value in columns["test_accuracy"]):
-            del columns["test_accuracy"]
-        return cls(**columns)
+        return cls(**{name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()})
 
     @property
     def rows(self) -> tuple[EpochRow, ...]:

@@ -1,4 +1,4 @@
-"""What the user's words and a run's result can be, wherever they come from. Pure."""
+"""Checks of notes, statements and results, wherever they come from. Pure."""
 
 from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement
 from engine.core.results import RunResult

@@ -1,4 +1,4 @@
-"""One look at a device."""
+"""How busy one device is at one moment."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What a sweep asks for, and what of it is missing. Pure; the host and the screen work out the same plan."""
+"""Sweeps: which runs they ask for, and which of these are missing. Pure; host and screen use the same code."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a client asks of the host. Commands are imperative and go towards the training."""
+"""Commands that a client sends to the host, named in the imperative."""
 
 from engine.core.fleet import Fleet
 from engine.core.remarks import Statement

@@ -1,4 +1,4 @@
-"""What happened. Events are past tense and come back."""
+"""Events that host and workers report, named in the past tense."""
 
 from typing import Literal
 

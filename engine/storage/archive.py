@@ -1,4 +1,4 @@
-"""A workspace's runs in one zip file, and back: from a box whose disk is lost tonight to the machine at home.
+"""Packs a workspace's runs into one zip file, and imports them on another machine.
 
 The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/` and
 `sweeps/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, and a run comes

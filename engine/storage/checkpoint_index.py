@@ -1,4 +1,4 @@
-"""What names a run's checkpoints: `checkpoint/latest.json`. Light, so that the host can use it too."""
+"""The index of a run's checkpoints, `checkpoint/latest.json`; imports no NumPy, so that the host can use it."""
 
 import contextlib
 import re

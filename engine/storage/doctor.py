@@ -1,4 +1,4 @@
-"""Looks a workspace over without changing it, and puts damaged pieces aside on request.
+"""Examines a workspace without changing it, and moves damaged files aside on request.
 
 Every piece can be made anew from the others or is trained again, so a repair only moves files: into
 `set-aside/TIME/`, where they keep their names. The host, which owns the workspace, must not run meanwhile. No link is

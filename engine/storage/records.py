@@ -1,4 +1,4 @@
-"""What a workspace keeps beside the folders of its runs: the index, the user's words and choices, the data sets."""
+"""What a workspace stores beside its run folders: the index, notes, verdicts, choices and data sets."""
 
 import time
 from collections.abc import Callable, Collection, Container, Iterable

@@ -1,4 +1,4 @@
-"""What is wrong with the files of a run, and what to do about it. Nothing is changed."""
+"""Checks the files of a run: what is wrong, and what to do about it. Nothing is changed."""
 
 import hashlib
 from collections.abc import Iterator

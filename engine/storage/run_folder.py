@@ -1,4 +1,4 @@
-"""A run's folder: the only code that writes or judges what is in one.
+"""A run's folder; the only module that writes or checks its contents.
 
     spec.json       what is trained, written before anything is
     attempt         which attempt has the run (`claims`)

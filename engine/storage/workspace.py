@@ -1,4 +1,4 @@
-"""The folder that holds everything: where each thing lies, and reading and writing it. Used by the host alone.
+"""The layout of a workspace, and reading and writing its files. Used by the host alone.
 
 State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; what only waits has no
 folder, and follows from the sweeps.

@@ -1,4 +1,4 @@
-"""The queue: what is to be trained, in which order, and where each run stands. Knows no worker."""
+"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 

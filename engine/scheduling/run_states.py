@@ -1,4 +1,4 @@
-"""Where each run of a workspace stands: one record a run. Pure.
+"""The state of each run of a workspace, one record a run. Pure.
 
 A run is in one state at a time, and what may be done to it follows from that state alone: a run that a worker has,
 begun or not, is the worker's until it is let go, so it is neither deleted nor replaced nor given out a second time.

@@ -1,4 +1,4 @@
-"""The row in which runs wait. Pure.
+"""The ordered list of runs that wait. Pure.
 
 What happens for every run of a sweep (join, come next, be taken, return to the head) takes the same time however long
 the row is; what only a user asks for (move, hold) goes through all of it once.

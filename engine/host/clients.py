@@ -1,4 +1,4 @@
-"""The host's side of its connections: who is attached, and telling them what happened without ever waiting."""
+"""The host's connections to its clients: events are sent without waiting for a slow one."""
 
 import asyncio
 import traceback

@@ -1,4 +1,4 @@
-"""What the commands of screens and command lines do to a workspace."""
+"""Carries out the commands of clients on a workspace."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""The workers: who trains what is next, and what becomes of a run whose worker dies."""
+"""Gives groups of runs to workers, and decides what happens to the runs of a worker that dies."""
 
 import asyncio
 import contextlib

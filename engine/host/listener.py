@@ -1,4 +1,4 @@
-"""The host's socket. It outlives logging out, when systemd takes `/run/user/UID` away, to make it anew at the login."""
+"""The host's socket, made anew at login after systemd removed `/run/user/UID` at logout."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The host: one process for a workspace, alive as long as something trains or somebody looks.
+"""The host: one process for a workspace, alive while a run trains or a client is attached.
 
 It holds the workspace's lock and, by its service, owns the queue, the index and everything on disk but the folders of
 runs in training. It loads no NumPy, JAX or TensorFlow: what needs them runs in processes of its own.

@@ -1,4 +1,4 @@
-"""A workspace that is only read: of somebody else, on a read-only disk, or as asked. The bridge is its own host then.
+"""Read-only access to a workspace (somebody else's, or on a read-only disk): the bridge serves it without a host.
 
 It tells what lies on the disk and answers what only needs reading. Nothing is started, no file or folder is made,
 moved or set aside, and links are not followed: what stands here may be another user's.

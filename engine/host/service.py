@@ -1,4 +1,4 @@
-"""What a host does for those attached to it: it obeys, tells everybody, keeps what changed, ends when it is idle."""
+"""The host's service: carries out commands, publishes events, saves changes, and ends when it is idle."""
 
 import asyncio
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""Where a workspace's host listens.
+"""The path of the socket of a workspace's host.
 
 A unix socket's path is limited to about a hundred bytes and does not work on network file systems, hence not in the
 workspace. Everybody looks first in the place that follows from the workspace's path; where that one is taken, or was

@@ -1,4 +1,4 @@
-"""Looking into data sets and files from the host, which has no NumPy: short processes of their own read them."""
+"""Short processes that read data sets and model files for the host, which imports no NumPy."""
 
 from pathlib import Path
 

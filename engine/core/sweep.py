@@ -10,7 +10,7 @@ from engine.core.spec import Configuration, RunSpec, Value, short_hash
 
 
 class FinalistRule(Value, frozen=True):
-    """Who goes on to the second stage: all whose mean is not clearly below the best one.
+    """Which configurations enter the second stage: all whose mean is not clearly below the best one.
 
     Clearly below means by more than `standard_errors` standard errors of the difference of the two means. The best
     `at_least` always go on and never more than `at_most`; `chosen` (indices of configurations) overrides the rule.

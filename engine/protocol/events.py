@@ -40,7 +40,7 @@ class RunsRead(Event, frozen=True, kw_only=True):
 
 
 class CaughtUp(Event, frozen=True, kw_only=True):
-    """All that had happened before the connection was made has been told."""
+    """The state from before the connection has been sent completely."""
 
 
 class DataOpened(Event, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ class RunStarted(Event, frozen=True, kw_only=True):
     epoch: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no group could have told: readers count on a specification a run."""
+        """Reject an event without exactly one specification a run."""
         if len(self.runs) != len(self.specs) or not 0 <= self.epoch <= MAX_EPOCHS:
             raise ValueError("a group has one specification for each of its runs")
 
@@ -155,7 +155,7 @@ class EpochEnded(Event, frozen=True, kw_only=True):
     """Training images of all lanes together."""
 
     def __post_init__(self) -> None:
-        """Refuse what no group could have told: readers count on a value a lane."""
+        """Reject an event whose columns differ in length from its runs."""
         columns = (self.loss, self.accuracy, self.test_loss, self.test_accuracy)
         is_even = self.runs and all(len(column) == len(self.runs) for column in columns)
         if not is_even or not 1 <= self.epoch <= MAX_EPOCHS:
@@ -277,7 +277,7 @@ class Imported(Event, frozen=True, kw_only=True):
 
 
 class DeviceSampled(Event, frozen=True, kw_only=True):
-    """A look at all devices."""
+    """The load of all devices."""
 
     samples: tuple[DeviceSample, ...]
     at: float

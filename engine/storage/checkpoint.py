@@ -26,7 +26,7 @@ DAMAGES = (*zip_check.UNREADABLE, *UNREADABLE, KeyError, MemoryError)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """All that training goes on from: arrays in the trainer's own layout and order, and the curve so far."""
+    """Everything that training continues from: arrays in the trainer's layout and order, and the curve so far."""
 
     epoch: int
     history: History

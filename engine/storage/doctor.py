@@ -38,7 +38,7 @@ Tables = dict[str, dict[int, dict[str, object]]]
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Look at everything in a workspace, one finding after the other.
+    """Examine everything in a workspace, one finding after the other.
 
     Raises:
         OSError: the folder cannot be read.
@@ -164,7 +164,7 @@ def _data(folder: Folder) -> Iterator[Finding]:
 
 
 def _folders(folder: Folder) -> Iterator[Finding]:
-    """Find what stands where a folder of ours belongs."""
+    """Report anything in the place of a folder of ours."""
     for name in (RUNS, SWEEPS, TRASH, "exports", BACKUPS, ASIDE):
         if folder.kind(name) not in ("folder", "nothing"):
             yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))

@@ -79,7 +79,7 @@ def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
 
 
 class Workspace:
-    """A workspace's folders. What stands there and is not ours is passed over, and told once."""
+    """A workspace's folders. Anything that svhn-tui did not write is skipped and reported once."""
 
     def __init__(self, root: Path) -> None:
         """Make what is missing. The folder itself may be reached through a link, none in it is.
@@ -176,7 +176,7 @@ class Workspace:
         write_atomically(self.root / "host.json", msgspec.json.encode(remembered))
 
     def discard(self, run_id: str) -> None:
-        """Move a run to the trash; older ones of its name stay beside it."""
+        """Move a run to the trash; older ones of its name are kept."""
         self.run(run_id).discard()
 
     def restore(self, run_id: str) -> bool:
@@ -217,7 +217,7 @@ class Workspace:
         self._complain(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
 
     def _pass_over(self, paths: list[Path]) -> None:
-        """Tell of what has no business where it is; it stays there."""
+        """Report a file that does not belong where it is, and leave it there."""
         for path in paths[:MAX_TOLD]:
             self._complain(f"{shown(path)} is not svhn-tui's and is passed over; `svhn-tui doctor` says more.")
         if len(paths) > MAX_TOLD:

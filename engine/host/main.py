@@ -110,7 +110,7 @@ def _refuse(text: str, tell: Callable[[bytes], None]) -> int:
 
 
 def _tell(ready: BinaryIO | None, text: bytes) -> None:
-    """Tell who started this process, once; nobody may listen any more."""
+    """Report to the process that started this one, once; it may have ended."""
     if ready is not None:
         with contextlib.suppress(OSError, ValueError):
             ready.write(text)

@@ -43,7 +43,7 @@ def socket_path(workspace: Path) -> Path:
 
 
 def new_socket_path(workspace: Path, last: str) -> Path:
-    """Return where to listen: in the usual place, or where others took it, in a folder that nobody could foresee.
+    """Return where to listen: the usual path, or, where another user occupies it, one in a folder with a random name.
 
     Args:
         workspace: whose host is to listen.

@@ -37,7 +37,7 @@ async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) 
     loop = asyncio.get_running_loop()
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Told to end."))))
+        loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Ended by a signal."))))
     tell(READY)
     listening = asyncio.create_task(listener.keep_open())
     tasks = [asyncio.create_task(service.sample_devices()), asyncio.create_task(service.save_changes(lock))]

@@ -235,7 +235,7 @@ class Queue:
         if out_of_memory:
             fewer = self.setbacks.ran_out(training.place.spec.configuration, lanes)
             beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
-            reason += f" It is tried once more{beside}." if again else " It was tried again in vain; free some memory."
+            reason += f" It is tried once more{beside}." if again else " Another try failed too; free some memory."
         if again:
             return p.RunInterrupted(run_id=run_id, reason=reason)
         return p.RunFailed(run_id=run_id, reason=reason, out_of_memory=out_of_memory)

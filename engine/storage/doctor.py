@@ -176,7 +176,7 @@ def _sweeps(folder: Folder) -> Iterator[Finding]:
         if is_temporary(name) or DAMAGED in name:
             continue
         if not SWEEP_FILE.fullmatch(name) and kind == "file":
-            yield Finding("note", f"{_shown(path)} is not svhn-tui's and is passed over", "", (path,))
+            yield Finding("note", f"{_shown(path)} was not written by svhn-tui and is ignored", "", (path,))
             continue
         with folder.folder(SWEEPS) as sweeps:
             found = look(sweeps, name, Sweep, "Ask for it again.", (name,))

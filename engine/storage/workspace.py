@@ -135,11 +135,11 @@ class Workspace:
         except FileNotFoundError:
             return None
         except WrongRun as error:
-            self._complain(f"{shown(run.path)} is passed over: {error}; `svhn-tui doctor --repair` puts it aside.")
+            self._complain(f"{shown(run.path)} is ignored: {error}; `svhn-tui doctor --repair` puts it aside.")
         except (NotOurs, *UNREADABLE) as error:
             self._set_aside(run.path / RESULT, error)
         except OSError as error:
-            self._complain(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is passed over.")
+            self._complain(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is ignored.")
         return None
 
     def write_sweep(self, sweep: Sweep) -> None:
@@ -219,9 +219,9 @@ class Workspace:
     def _pass_over(self, paths: list[Path]) -> None:
         """Report a file that does not belong where it is, and leave it there."""
         for path in paths[:MAX_TOLD]:
-            self._complain(f"{shown(path)} is not svhn-tui's and is passed over; `svhn-tui doctor` says more.")
+            self._complain(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
         if len(paths) > MAX_TOLD:
-            self._complain(f"{len(paths) - MAX_TOLD:,} more things in {paths[0].parent} are passed over.")
+            self._complain(f"{len(paths) - MAX_TOLD:,} more things in {paths[0].parent} are ignored.")
 
     def _complain(self, sentence: str) -> None:
         if sentence not in self.complaints:

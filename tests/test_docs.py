@@ -4,7 +4,7 @@ import ast
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ FLOORS = [
     contract["layers"] for contract in PROJECT["tool"]["importlinter"]["contracts"] if contract["type"] == "layers"
 ]
 HOP = re.compile(r"^\d+\. `([\w/]+\.py)`: `([\w.]+)`", re.MULTILINE)
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-FOLDERS = ("engine/", "svhn_tui/", "tests/", "docs/", ".ci/")
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+FOLDERS = ("engine/", "svhn_tui/", "tests/", "docs/", "scripts/", ".ci/")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -45,7 +45,7 @@ def command_lines(lines: Iterator[str]) -> Iterator[list[str]]:
     """What follows `svhn-tui`, as a shell would read it."""
     for line in lines:
         for part in line.split("&&"):
-            found = re.fullmatch(r"(?:!|systemd-run [a-z -]+ )?(?:\.venv/bin/)?svhn-tui((?: \S.*)?)", part.strip())
+            found = re.fullmatch(r"(?:!|systemd-run [a-z -]+ )?(?:\S*/bin/)?svhn-tui((?: \S.*)?)", part.strip())
             if found and "──" not in line:
                 yield shlex.split(found[1])
 
@@ -67,28 +67,31 @@ def read(command: Any, words: list[str]) -> None:
 
 
 @pytest.fixture
-def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Files and folders that are there, for the names that the documents give."""
-    file = tmp_path / "file"
-    file.touch()
-    (tmp_path / "w").mkdir()
-    monkeypatch.setenv("SVHN_TUI_WORKSPACE", str(tmp_path / "w"))
-    monkeypatch.chdir(tmp_path)
-    return {
-        "FILE": str(file), "runs.zip": str(file), "DIR": str(tmp_path), "OUT": str(tmp_path), "RUN": "0123456789ab",
-        "/kaggle/input/svhn": str(tmp_path), "/kaggle/working/w": str(tmp_path / "w"),
-        "/kaggle/working/runs.zip": str(file),
-    }  # fmt: skip
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Put a file or folder that is there in the place of one that a document names."""
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setenv("SVHN_TUI_WORKSPACE", str(tmp_path / "folder"))
+    names = {"FILE": "file", "DIR": "folder", "OUT": "folder", "FILE.png": "new.png"}
+
+    def named(word: str) -> str:
+        if word.endswith(".zip"):
+            return str(tmp_path / "file")
+        if word.startswith("/"):
+            return str(tmp_path / "folder")
+        return str(tmp_path / names[word]) if word in names else word.replace("RUN", "0123456789ab")
+
+    return named
 
 
 @each_page
-def test_every_command_is_one_of_the_program(page: Path, names: dict[str, str]):
+def test_every_command_is_one_of_the_program(page: Path, there: Callable[[str], str]):
     """In running text a command may stand without what it needs."""
     program = typer.main.get_command(app)
     for lines, is_whole in ((code_lines(page), True), (code_words(page), False)):
         for words in command_lines(lines):
             try:
-                read(program, [names.get(word, word) for word in words if word not in ("COMMAND", "--help")])
+                read(program, [there(word) for word in words if word not in ("COMMAND", "--help")])
             except typer.TyperException as error:
                 if is_whole or not error.format_message().startswith("Missing argument"):
                     pytest.fail(f"svhn-tui {shlex.join(words)}: {error.format_message()}")
@@ -97,7 +100,7 @@ def test_every_command_is_one_of_the_program(page: Path, names: dict[str, str]):
 @each_page
 def test_every_make_target_is_in_the_makefile(page: Path):
     lines = [*code_lines(page), *code_words(page)]
-    named = {target for line in lines for target in re.findall(r"(?:^|\s)make ([a-z]+)", line)}
+    named = {target for line in lines for target in re.findall(r"(?:^|\s)make ([a-z-]+)", line)}
     assert named <= TARGETS
 
 

@@ -155,7 +155,7 @@ class EpochEnded(Event, frozen=True, kw_only=True):
     """Training images of all lanes together."""
 
     def __post_init__(self) -> None:
-        """Reject an event whose columns differ in length from its runs."""
+        """Refuse what no group could have told: readers count on a value a lane."""
         columns = (self.loss, self.accuracy, self.test_loss, self.test_accuracy)
         is_even = self.runs and all(len(column) == len(self.runs) for column in columns)
         if not is_even or not 1 <= self.epoch <= MAX_EPOCHS:

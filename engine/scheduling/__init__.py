@@ -1,1 +1,1 @@
-"""Which runs train next, and where; pure."""
+"""Which runs train next, and where."""

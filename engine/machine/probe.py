@@ -1,0 +1,266 @@
+"""What JAX really sees of one GPU: a short process asks, and is gone before a worker starts.
+
+NVML may list a card that CUDA cannot use, and the reverse; JAX falls back to the CPU without a word. So the driver is
+asked by its own first call (cuInit), then JAX, which has to compute something. A card that is exclusive to one process
+is free again when the probe has ended.
+
+    python -m engine.machine.probe        one line of JSON on stdout; CUDA_VISIBLE_DEVICES says which card
+"""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from engine.machine import xla_flags
+
+SECONDS = 120.0
+"""A card that does not answer by then has hung: the first start after an installation compiles nothing, but reads 1 GB."""
+
+CUDA_ERRORS = {
+    2: "The card's memory is full: see with nvidia-smi who uses it.",
+    3: "NVIDIA's driver could not be initialised: see whether nvidia-smi works.",
+    34: "The libcuda.so.1 that is found is a stub for compiling: take the folder with `stubs` out of LD_LIBRARY_PATH.",
+    35: "NVIDIA's driver is older than this CUDA: update it, or `make install SVHN_TUI_CUDA=cuda12`.",
+    46: "The card is in use by a process that has it for itself, or is set to take none: see nvidia-smi.",
+    100: "The driver gives this process no GPU. In a container, start it with `--gpus all`; in a Slurm job, ask for one "
+    "with `--gres=gpu:1`.",
+    101: "CUDA_VISIBLE_DEVICES names a GPU that this process cannot use.",
+    802: "The cards are not ready: the fabric manager does not run. `sudo systemctl start nvidia-fabricmanager`.",
+    803: "NVIDIA's driver and its libraries have different versions, as after an update: reboot.",
+    804: "A library for forward compatibility (cuda-compat) is found that this card does not support: take its folder "
+    "out of LD_LIBRARY_PATH, or remove the package.",
+    999: "The driver reports an unknown error, as after a suspend or a crash of the card: reload its module "
+    "(`sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`), or reboot.",
+}
+"""A sentence for what cuInit returns: what is wrong, and what mends it."""
+NO_LIBRARY = (
+    "There is no libcuda.so.1: NVIDIA's driver is not installed here. In a container, start it with `--gpus all`."
+)
+NO_PLUGIN = "JAX is installed for the CPU alone: `make install SVHN_TUI_CUDA=cuda12` in the project's folder."
+OTHER_CUDA = "LD_LIBRARY_PATH names another CUDA than JAX's own, and JAX cannot use it: take it out of the variable."
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What a probe saw: the GPU, or why there is none."""
+
+    platform: str = ""
+    """`gpu` where JAX computes on it."""
+    kind: str = ""
+    uuid: str = ""
+    pci: str = ""
+    memory: int | None = None
+    """Bytes that JAX may take."""
+    cuda: int | None = None
+    """Newest CUDA that the driver supports, 12080 for 12.8."""
+    reason: str = ""
+    """Why JAX does not use the GPU, and what mends it."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that have to be so for it to be used."""
+    remarks: tuple[str, ...] = ()
+    """What was changed of the user's environment, in sentences."""
+
+    @property
+    def is_usable(self) -> bool:
+        """JAX computes on the card."""
+        return self.platform == "gpu" and not self.reason
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """How a probing process ended: its status and what it printed."""
+
+    status: int
+    said: bytes
+    complaint: str
+
+
+def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer] | None = None) -> Sight:
+    """Ask what JAX sees in an environment; tried as it is, then without another CUDA's libraries.
+
+    Flags that this XLA does not know, which would end a worker, are left out, and that is said.
+
+    Args:
+        environment: CUDA_VISIBLE_DEVICES in it says which card.
+        ask: runs a probing process; the real one where none is given.
+    """
+    ask = ask or _asked
+    seen = _with_known_flags(environment, ask)
+    path = environment.get("LD_LIBRARY_PATH", "")
+    filtered = xla_flags.without_other_cuda(path, _names_in)
+    if seen.is_usable or filtered == path:
+        return seen
+    again = _with_known_flags({**environment, "LD_LIBRARY_PATH": filtered}, ask)
+    if not again.is_usable:
+        return seen
+    remark = f"LD_LIBRARY_PATH names another CUDA; JAX's workers run with {filtered or 'nothing'} in it."
+    return msgspec.structs.replace(
+        again, environment=(*again.environment, ("LD_LIBRARY_PATH", filtered)), remarks=(*again.remarks, remark)
+    )
+
+
+def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the UUIDs of all cards as CUDA numbers them; empty where it cannot be asked."""
+    everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
+    try:
+        answer = _asked(everything, "--cards")
+        return msgspec.json.decode(answer.said, type=tuple[str, ...])
+    except msgspec.MsgspecError:
+        return ()
+
+
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer]) -> Sight:
+    answer = ask(environment)
+    refused = xla_flags.unknown_flags(answer.complaint)
+    if not refused:
+        return _seen(answer)
+    flags = xla_flags.combined(environment.get("XLA_FLAGS", ""), (), refused)
+    seen = _seen(ask({**environment, "XLA_FLAGS": flags.value}))
+    remark = f"XLA_FLAGS holds what this XLA does not know, left out: {' '.join(flags.dropped)}."
+    return msgspec.structs.replace(
+        seen, environment=(*seen.environment, ("XLA_FLAGS", flags.value)), remarks=(*seen.remarks, remark)
+    )
+
+
+def _seen(answer: Answer) -> Sight:
+    try:
+        return msgspec.json.decode(answer.said, type=Sight)
+    except msgspec.MsgspecError:
+        lines = answer.complaint.strip().splitlines()
+        said = f": {lines[-1][:200]}" if lines else ""
+        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{said}.")
+
+
+def _asked(environment: Mapping[str, str], *options: str) -> Answer:
+    command = [sys.executable, "-m", "engine.machine.probe", *options]
+    try:
+        done = subprocess.run(
+            command, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
+    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+# --- in the probing process ------------------------------------------------------------------------------------------
+
+
+def see() -> Sight:
+    """Ask the driver, then JAX, for the first GPU that this process may use."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Sight(reason=NO_LIBRARY)
+    if code := driver.cuInit(0):
+        return Sight(reason=cuda_reason(code), cuda=_version(driver))
+    if not _uuids(driver)[:1]:
+        return Sight(reason=CUDA_ERRORS[100], cuda=_version(driver))
+    sight = Sight(uuid=_uuids(driver)[0], pci=_pci(driver), cuda=_version(driver))
+    if not any(_has_plugin(kind) for kind in ("cuda12", "cuda13")):
+        return msgspec.structs.replace(sight, reason=NO_PLUGIN)
+    return _seen_by_jax(sight)
+
+
+def cuda_reason(code: int) -> str:
+    """Return a sentence for an error of the driver."""
+    return CUDA_ERRORS.get(code, f"NVIDIA's driver reports error {code} at its start: see whether nvidia-smi works.")
+
+
+def jax_reason(message: str) -> str:
+    """Return a sentence for JAX's reason not to use a GPU that the driver gives."""
+    line = next((line for line in message.strip().splitlines() if line.strip()), "it does not say why").strip()[:300]
+    words = message.lower()
+    if any(name in words for name in ("cusparse", "cudnn", "cublas", "cusolver", "cufft", "cupti", "nvjitlink")) and (
+        "not found" in words or "unable to load" in words or "version" in words
+    ):
+        return f"{OTHER_CUDA} JAX says: {line}"
+    if "out_of_memory" in words or "resource_exhausted" in words or "out of memory" in words:
+        return CUDA_ERRORS[2]
+    if "blas support" in words or "cublas_status" in words:
+        return f"cuBLAS cannot be used on this card, or its memory is full: {line}"
+    return f"JAX cannot use the GPU: {line}"
+
+
+def _seen_by_jax(sight: Sight) -> Sight:
+    os.environ["JAX_PLATFORMS"] = "cuda"  # with `cuda,cpu` it would fall back
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        import jax
+        import jax.numpy as jnp
+
+        device = jax.devices()[0]
+        with jax.default_matmul_precision("float32"):
+            jax.block_until_ready(jnp.ones((64, 64)) @ jnp.ones((64, 64)))
+        stats = device.memory_stats() or {}
+    except Exception as error:  # noqa: BLE001 - whatever JAX raises is the answer
+        return msgspec.structs.replace(sight, reason=jax_reason(str(error) or type(error).__name__))
+    return msgspec.structs.replace(
+        sight, platform=device.platform, kind=device.device_kind, memory=stats.get("bytes_limit"),
+        reason="" if device.platform == "gpu" else f"JAX computes on {device.platform} instead of the GPU.",
+    )  # fmt: skip
+
+
+def _has_plugin(kind: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(f"jax_{kind}_plugin") is not None
+
+
+def _version(driver: ctypes.CDLL) -> int | None:
+    version = ctypes.c_int()
+    return None if driver.cuDriverGetVersion(ctypes.byref(version)) else version.value
+
+
+def _uuids(driver: ctypes.CDLL) -> list[str]:
+    count, uuids = ctypes.c_int(), []
+    if driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    for device in range(count.value):
+        raw = (ctypes.c_ubyte * 16)()
+        get = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid
+        if not get(ctypes.byref(raw), ctypes.c_int(device)):
+            uuids.append(uuid_text(bytes(raw)))
+    return uuids
+
+
+def uuid_text(raw: bytes) -> str:
+    """Write 16 bytes as nvidia-smi does. Of a MIG slice the driver tells the slice's own, without saying so."""
+    text = raw.hex()
+    return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _pci(driver: ctypes.CDLL) -> str:
+    text = ctypes.create_string_buffer(64)
+    return "" if driver.cuDeviceGetPCIBusId(text, 64, ctypes.c_int(0)) else text.value.decode()
+
+
+def main() -> None:
+    """Print what is seen; stdout is claimed before a native library prints on it."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    if "--cards" in sys.argv[1:]:
+        os.write(out, msgspec.json.encode(_cards()))
+    else:
+        os.write(out, msgspec.json.encode(see()))
+    os._exit(0)  # nothing is to hold the card while Python tidies up
+
+
+def _cards() -> list[str]:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    return [] if driver.cuInit(0) else _uuids(driver)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,6 @@ laptop's GPU awake.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -149,7 +148,7 @@ def owner(pid: int) -> str:
 def pids_are_real() -> bool:
     """Say whether process ids mean here what they mean to the driver: not in containers, nor on WSL."""
     try:
-        return os.readlink("/proc/self/ns/pid") == FIRST_PID_NAMESPACE
+        return str(Path("/proc/self/ns/pid").readlink()) == FIRST_PID_NAMESPACE
     except OSError:
         return False
 

@@ -12,13 +12,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
 from engine.machine import xla_flags
 
 SECONDS = 120.0
-"""A card that does not answer by then has hung: the first start after an installation compiles nothing, but reads 1 GB."""
+"""A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""
 
 CUDA_ERRORS = {
     2: "The card's memory is full: see with nvidia-smi who uses it.",
@@ -146,7 +147,7 @@ def _asked(environment: Mapping[str, str], *options: str) -> Answer:
 
 def _names_in(folder: str) -> list[str]:
     try:
-        return os.listdir(folder)
+        return [path.name for path in Path(folder).iterdir()]
     except OSError:
         return []
 
@@ -199,7 +200,7 @@ def _seen_by_jax(sight: Sight) -> Sight:
 
         device = jax.devices()[0]
         with jax.default_matmul_precision("float32"):
-            jax.block_until_ready(jnp.ones((64, 64)) @ jnp.ones((64, 64)))
+            (jnp.ones((64, 64)) @ jnp.ones((64, 64))).block_until_ready()
         stats = device.memory_stats() or {}
     except Exception as error:  # noqa: BLE001 - whatever JAX raises is the answer
         return msgspec.structs.replace(sight, reason=jax_reason(str(error) or type(error).__name__))

@@ -9,7 +9,13 @@ import pytest
 
 from engine.machine import card_lock
 
-HOLD = "from engine.machine import card_lock; import sys; print(card_lock.take('GPU-a') is not None, flush=True); sys.stdin.read()"
+HOLD = """
+import sys
+from engine.machine import card_lock
+
+print(card_lock.take("GPU-a") is not None, flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture(autouse=True)

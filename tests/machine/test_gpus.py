@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_what_a_card_cannot_tell_of_its_use_is_left_empty(cards: Cards):
 
 
 def test_a_card_on_which_another_process_computes_is_busy(cards: Cards, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gpus, "FIRST_PID_NAMESPACE", os.readlink("/proc/self/ns/pid"))
+    monkeypatch.setattr(gpus, "FIRST_PID_NAMESPACE", str(Path("/proc/self/ns/pid").readlink()))
     other = subprocess.Popen(["sleep", "60"])
     try:
         cards({"pids": [other.pid]}, {"pids": [os.getpid()]}, {"pids": [other.pid], "drawing": [other.pid]})

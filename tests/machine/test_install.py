@@ -154,7 +154,8 @@ def installer(box: Box, tmp_path: Path):
 
     def install(*options: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], str]:
         log.write_text("")
-        told = box.run("install.sh", *options, PYTHON="fake-python", VENV=str(tmp_path / "venv"), LOG=str(log), **environment)  # fmt: skip
+        fixed = {"PYTHON": "fake-python", "VENV": str(tmp_path / "venv"), "LOG": str(log)}
+        told = box.run("install.sh", *options, **fixed, **environment)
         return told, log.read_text()
 
     return install

@@ -18,7 +18,10 @@ DRIVER = """
 int cuInit(unsigned flags) { return CODE; }
 int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
 int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
-int cuDeviceGetUuid_v2(unsigned char *uuid, int device) { for (int i = 0; i < 16; i++) uuid[i] = 16 * device + i; return 0; }
+int cuDeviceGetUuid_v2(unsigned char *uuid, int device) {
+    for (int i = 0; i < 16; i++) uuid[i] = 16 * device + i;
+    return 0;
+}
 int cuDeviceGetPCIBusId(char *text, int length, int device) { text[0] = '1'; text[1] = 0; return 0; }
 """
 

@@ -1,9 +1,9 @@
 """A made-up NVML: the machine is described by the JSON in FAKE_NVML, or in the file that it names.
 
-    {"driver": "580.82.07", "cuda": 13000, "cards": [{"uuid": "GPU-a", "total": 80, ...}], "fails": "LibRmVersionMismatch"}
+    {"driver": "580.82.07", "cuda": 13000, "cards": [{"uuid": "GPU-a", "total": 80, ...}], "fails": "DriverNotLoaded"}
 
-Of a card: uuid, name, total and free in GiB, pids, drawing, capability, mode, power, temperature, use, slices (a list of
-the like), lost. A query named in `lacks` is not supported by it. CALLS counts what was asked.
+Of a card: uuid, name, total and free in GiB, pids, drawing, capability, mode, power, temperature, use, slices (a list
+of the like), lost. A query named in `lacks` is not supported by it. CALLS counts what was asked.
 """
 
 import json

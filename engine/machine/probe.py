@@ -27,8 +27,8 @@ CUDA_ERRORS = {
     34: "The libcuda.so.1 that is found is a stub for compiling: take the folder with `stubs` out of LD_LIBRARY_PATH.",
     35: "NVIDIA's driver is older than this CUDA: update it, or `make install SVHN_TUI_CUDA=cuda12`.",
     46: "The card is in use by a process that has it for itself, or is set to take none: see nvidia-smi.",
-    100: "The driver gives this process no GPU. In a container, start it with `--gpus all`; in a Slurm job, ask for one "
-    "with `--gres=gpu:1`.",
+    100: "The driver gives this process no GPU. In a container, start it with `--gpus all`; in a Slurm job, ask for "
+    "one with `--gres=gpu:1`.",
     101: "CUDA_VISIBLE_DEVICES names a GPU that this process cannot use.",
     802: "The cards are not ready: the fabric manager does not run. `sudo systemctl start nvidia-fabricmanager`.",
     803: "NVIDIA's driver and its libraries have different versions, as after an update: reboot.",

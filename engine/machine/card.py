@@ -1,0 +1,105 @@
+"""How a worker comes to its GPU: locked, looked at again under the lock, probed, and only then JAX is loaded.
+
+A worker without a GPU sees none. One with a GPU asks JAX for CUDA alone, which has no way back to the CPU.
+"""
+
+import os
+import sys
+from collections.abc import MutableMapping
+
+import msgspec
+
+from engine.machine import card_lock, gpus, probe, xla_flags
+from engine.machine.probe import Sight
+
+BUSY, UNUSABLE = 75, 69
+"""Exit codes of a worker, as in sysexits.h: others have its card, try later; its card cannot be had."""
+NONE, GIVEN = "none", "given"
+"""Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
+TAKEN_VARIABLE = "SVHN_TUI_CARD"
+"""What was seen of the card, for the worker that goes on under another LD_LIBRARY_PATH."""
+NO_GRAPHS_VARIABLE = "SVHN_TUI_NO_GRAPHS"
+"""Set by the host once an epoch as one CUDA graph hung on this machine."""
+OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
+
+
+class Refused(Exception):
+    """The card cannot be had: `status` is the worker's exit code, the message one sentence."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
+    """Get the card that this process is to compute on, and change the environment so that it does.
+
+    Where libraries have to be found elsewhere the process begins anew, with the card still locked.
+
+    Args:
+        wanted: the card's or slice's UUID, `none`, or `given`.
+        environment: of this process.
+
+    Returns:
+        What JAX sees; None without a GPU.
+
+    Raises:
+        Refused: somebody else computes on it, or nobody can.
+    """
+    if wanted == NONE:
+        hide(environment)
+        return None
+    if before := environment.pop(TAKEN_VARIABLE, ""):
+        return msgspec.json.decode(before, type=Sight)
+    if wanted != GIVEN:
+        environment["CUDA_VISIBLE_DEVICES"] = wanted
+    lock = _locked(wanted) if wanted != GIVEN else None
+    inventory = gpus.read()
+    if lock is not None:
+        _look_again(wanted, inventory)
+    own = () if NO_GRAPHS_VARIABLE in environment else xla_flags.loop_flags(inventory.cuda)
+    environment["JAX_PLATFORMS"] = "cuda"
+    tried = {**environment, "XLA_FLAGS": xla_flags.combined(environment.get("XLA_FLAGS", ""), own).value}
+    seen = probe.look(tried)
+    if not seen.is_usable:
+        raise Refused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
+    environment["XLA_FLAGS"] = tried["XLA_FLAGS"]
+    environment.update(seen.environment)
+    if "LD_LIBRARY_PATH" in dict(seen.environment):
+        _begin_anew(seen, environment, lock)
+    return seen
+
+
+def hide(environment: MutableMapping[str, str]) -> None:
+    """Let a process see no GPU."""
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    environment["JAX_PLATFORMS"] = "cpu"
+
+
+def _locked(uuid: str) -> int:
+    """Lock a card until this process ends."""
+    try:
+        lock = card_lock.take(uuid)
+    except OSError as error:
+        raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
+    if lock is None:
+        holder = card_lock.holder(uuid)
+        raise Refused(BUSY, f"Another svhn-tui trains on this GPU (process {holder}).")
+    return lock
+
+
+def _look_again(uuid: str, inventory: gpus.Inventory) -> None:
+    """See that nobody else came before the lock was ours."""
+    gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
+    if gpu is not None and gpu.problem:
+        raise Refused(UNUSABLE, gpu.problem)
+    if gpu is not None and (reason := gpus.busy(gpu, gpus.users(gpu, own=(os.getpid(),)))):
+        raise Refused(BUSY, f"{gpu.label} is left to others: {reason}.")
+
+
+def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:
+    """The loader reads LD_LIBRARY_PATH only at the start of a program."""
+    if lock is not None:
+        os.set_inheritable(lock, True)
+    changed = {**environment, TAKEN_VARIABLE: msgspec.json.encode(seen).decode()}
+    os.execve(sys.executable, sys.orig_argv, changed)

@@ -29,6 +29,12 @@ check: $(DEV)  ## format, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+gpu: $(DEV)  ## what this machine's GPU computes and how fast: a table and one JSON, nine minutes
+	$(BIN)/python -m tests.gpu
+
+gpu-compile: $(DEV)  ## what an H100 would launch, without one: 1 GB is installed once
+	$(BIN)/python -m tests.gpu.compiled
+
 measure: $(DEV)  ## how fast the screen is, as a table
 	$(BIN)/python -m tests.measure
 

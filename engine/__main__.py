@@ -1,124 +1,239 @@
 """The bridge: `python -m engine --workspace W` joins its stdin and stdout to the workspace's host.
 
-It starts the host, in a session of its own, when there is none. It moves bytes and knows no message.
+It starts the host, in a session of its own, when there is none. It moves bytes and knows no message. A workspace that
+cannot be written, or is to be left alone, is read instead (`engine.reader`).
 """
 
 import argparse
 import contextlib
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from engine.address import READY, peer_of, socket_path
-from engine.files import make_folder
+from engine import child_process, lock_file, ownership, system
+from engine.address import HELD, READY, is_ours, socket_name, socket_path
+from engine.files import PRIVATE_FOLDER
 
 TRIES = 5
 """A host may be about to leave when it is found; then another is started."""
 PATIENCE_SECONDS = 20.0
+"""How long a host that lives may be out of reach: it reads a long workspace, or is about to listen anew."""
+START_SECONDS = 300.0
+"""How long a host that was started here may take to listen: a hundred thousand runs are read in some seconds."""
+FIRST_WORDS_SECONDS = 120.0
+"""How long a host that took the connection may say nothing."""
+LOOK_SECONDS, LOOKS = 0.05, 40
 HOST_LOST = 3
 """Exit code: the connection to the host ended without a word."""
 CHUNK = 1 << 16
+
+
+class HostRefused(Exception):
+    """No host serves here; the message says why."""
 
 
 def main() -> int:
     """Join the pipes until one side ends; return 0, or what is wrong in the exit code and on stderr."""
     parser = argparse.ArgumentParser(prog="python -m engine")
     parser.add_argument("--workspace", type=Path, required=True)
-    workspace: Path = parser.parse_args().workspace.expanduser()
+    parser.add_argument("--read-only", action="store_true", help="start no host, change nothing")
+    given = parser.parse_args()
     os.umask(0o077)
     try:
-        make_folder(workspace)
-        address = str(socket_path(workspace))
+        if sentence := system.unsupported():
+            raise HostRefused(sentence)
+        workspace = _opened(given.workspace.expanduser(), is_read_only=given.read_only)
+        if reason := _why_read_only(workspace, is_asked=given.read_only):
+            return _read(workspace, reason)
+        for _ in range(TRIES):
+            with _connected(workspace) as connection, contextlib.suppress(ConnectionError):
+                if first := _first_words(connection, workspace):
+                    return _join(connection, first)
+        raise HostRefused(f"The host ended again and again: {_last_line(workspace / 'host.log')}")
+    except HostRefused as refusal:
+        print(refusal, file=sys.stderr)
     except OSError as error:
-        print(f"{error.filename or workspace}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    for _ in range(TRIES):
-        try:
-            connection = _connected(address, workspace)
-        except HostRefused as refusal:
-            print(refusal, file=sys.stderr)
-            return 1
-        with connection, contextlib.suppress(ConnectionError):
-            first = connection.recv(CHUNK)
-            if first:
-                return _join(connection, first)
-    print("The host ended again and again; its host.log says why.", file=sys.stderr)
+        print(f"{error.filename or given.workspace}: {error.strerror or error}", file=sys.stderr)
     return 1
 
 
-class HostRefused(Exception):
-    """No host could be started; the message says why."""
+def _opened(given: Path, *, is_read_only: bool) -> Path:
+    """Return the workspace's folder, links resolved; the last folder of its path is made where it is missing.
+
+    Raises:
+        HostRefused: it is not the user's alone, or there is no folder to make it in.
+        OSError: it cannot be made or read.
+    """
+    if not is_read_only and not given.is_dir():
+        if not given.parent.is_dir():
+            raise HostRefused(f"{given}: there is no {given.parent}; check the spelling, or make that folder first.")
+        given.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    workspace = given.resolve(strict=True)
+    if not is_read_only and (problem := ownership.problem(workspace)):
+        raise HostRefused(problem)
+    return workspace
 
 
-def _connected(address: str, workspace: Path) -> socket.socket:
+def _why_read_only(workspace: Path, *, is_asked: bool) -> str:
+    """Return why the workspace is only read, or nothing. One that a host of ours serves is left to that host."""
+    if is_asked:
+        return "as asked"
+    if os.access(workspace, os.W_OK | os.X_OK):
+        return ""
+    connection = _found(workspace)
+    if connection is not None:
+        connection.close()
+        return ""
+    return "it cannot be written"
+
+
+def _read(workspace: Path, reason: str) -> int:
+    from engine import reader
+
+    return reader.serve(workspace, reason)
+
+
+def _connected(workspace: Path) -> socket.socket:
     """Connect, starting a host when nobody listens.
 
     Raises:
-        HostRefused: none could be started.
+        HostRefused: none could be started, or the one that runs is out of reach.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    connection = _connect(address)
-    while connection is None:
-        if time.monotonic() > deadline:
-            raise HostRefused(f"No host could be started; {workspace / 'host.log'} says why.")
-        _start_host(workspace)  # returns when it listens, or when it left because another one won
-        connection = _connect(address) or _connect(_address_told(workspace, address))
-        if connection is None:
-            time.sleep(0.05)  # the winner holds the lock and is about to listen: nothing tells when
-    return connection
+    while True:
+        connection = _found(workspace)
+        if connection is None and _start_host(workspace) == HELD:
+            holder = lock_file.read(workspace)
+            if holder.is_elsewhere or time.monotonic() > deadline:
+                raise HostRefused(_out_of_reach(holder))
+            connection = next(filter(None, _looks(workspace)), None)
+        if connection is not None:
+            return connection
 
 
-def _address_told(workspace: Path, address: str) -> str:
-    """Return where the host says that it listens: it may have been started with another runtime folder.
+def _first_words(connection: socket.socket, workspace: Path) -> bytes:
+    """Return the first that a host tells; nothing when it is about to leave.
+
+    Raises:
+        HostRefused: it is stopped or stuck.
+    """
+    connection.settimeout(FIRST_WORDS_SECONDS)
+    try:
+        first = connection.recv(CHUNK)
+    except TimeoutError:
+        raise HostRefused(_out_of_reach(lock_file.read(workspace))) from None
+    connection.settimeout(None)
+    return first
+
+
+def _looks(workspace: Path) -> Iterator[socket.socket | None]:
+    """Look for the host for a while: it is about to listen, anew or for the first time, and nothing tells when."""
+    for _ in range(LOOKS):
+        time.sleep(LOOK_SECONDS)
+        yield _found(workspace)
+
+
+def _found(workspace: Path) -> socket.socket | None:
+    """Connect to the host that runs, in the usual place or where its lock's file says.
 
     What a copied or moved workspace says is about the one that it was: its sockets have another name.
     """
-    try:
-        told = os.fsdecode((workspace / "host.lock").read_bytes()[:200])
-    except OSError:
-        return ""
-    return told if Path(told).name == Path(address).name else ""
+    with contextlib.suppress(OSError):
+        if connection := _connect(str(socket_path(workspace))):
+            return connection
+    told = lock_file.read(workspace).address
+    return _connect(told) if Path(told).name == socket_name(workspace) else None
 
 
 def _connect(address: str) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX)
-    try:
+    with contextlib.suppress(OSError, ValueError):  # nobody listens, or that is no address
         connection.connect(address)
-        if peer_of(connection) == os.getuid():  # where to connect may stand in a folder that others write to
+        if is_ours(connection, address):  # where to connect may stand in a folder that others write to
             return connection
-    except OSError:
-        pass
     connection.close()
     return None
 
 
-def _start_host(workspace: Path) -> None:
-    """Start a host and wait until it listens or has ended.
+def _out_of_reach(holder: lock_file.Holder) -> str:
+    """Say who holds the workspace, and how to get there."""
+    if holder.is_elsewhere:
+        return (
+            f"The host of this workspace runs on {holder.hostname} as process {holder.pid}; use --host "
+            f"{holder.hostname}, or `svhn-tui stop` there."
+        )
+    who = f"process {holder.pid} on {holder.hostname}" if holder.pid else "another process"
+    where = f" at {holder.address}" if holder.address else ""
+    return f"The host of this workspace, {who}, does not answer{where}; try again, or end that process."
+
+
+def _start_host(workspace: Path) -> bytes:
+    """Start a host and wait until it listens or has ended; return `READY`, or `HELD` when another one runs.
 
     Raises:
         HostRefused: it cannot serve this workspace.
     """
     ready, told = os.pipe()
-    with (workspace / "host.log").open("ab") as log:
-        host = subprocess.Popen(
-            [sys.executable, "-m", "engine.host", "--workspace", str(workspace), "--ready", str(told)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=(told,),
-            start_new_session=True,  # it outlives the terminal
-        )
+    command = child_process.program("engine.host", "--workspace", str(workspace.absolute()), "--ready", str(told))
+    log = ownership.open_ours(workspace / "host.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    begins = os.fstat(log).st_size
+    host = subprocess.Popen(
+        command.argv,
+        env=command.environment,
+        cwd=child_process.FOLDER,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=(told,),
+        start_new_session=True,  # it outlives the terminal
+    )
+    os.close(log)
     os.close(told)
-    with os.fdopen(ready, "rb") as pipe:
-        said = pipe.read()  # to its end: it is closed when the host listens, and when it has ended
+    said = _said(ready, host.pid)
     if said != READY:
-        host.wait()  # another one won, or it cannot serve
-    if said not in (READY, b""):
+        status = host.wait()  # another one won, or it cannot serve
+    if said == b"":
+        raise HostRefused(_death(status, workspace / "host.log", begins))
+    if said not in (READY, HELD):
         raise HostRefused(said.decode(errors="replace"))
+    return said
+
+
+def _said(ready: int, host: int) -> bytes:
+    """Return what a host says when it listens, or why it does not; nothing when it died.
+
+    Raises:
+        HostRefused: it says nothing for very long.
+    """
+    with os.fdopen(ready, "rb") as pipe, selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        if not selector.select(START_SECONDS):
+            raise HostRefused(f"The host (process {host}) does not listen after {START_SECONDS:.0f} s.")
+        return pipe.read()  # to its end: it is closed when the host listens, and when it has ended
+
+
+def _death(status: int, log: Path, begins: int) -> str:
+    if status < 0:
+        return f"The host was ended by signal {-status} ({signal.strsignal(-status)}) before it listened."
+    return f"The host ended before it listened: {_last_line(log, begins)}"
+
+
+def _last_line(log: Path, begins: int = 0) -> str:
+    """Return the last thing that the host's log says beyond its first bytes, and where more stands."""
+    with contextlib.suppress(OSError):
+        descriptor = ownership.open_ours(log, os.O_RDONLY)
+        with os.fdopen(descriptor, "rb") as file:
+            file.seek(max(begins, os.fstat(descriptor).st_size - CHUNK))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        if lines:
+            return f"{lines[-1].strip()[:500]} ({log})"
+    return f"{log} says nothing."
 
 
 def _join(connection: socket.socket, first: bytes) -> int:

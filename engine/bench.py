@@ -22,10 +22,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from engine import data, devices
+from engine import child_process, data, devices, launcher
 from engine import protocol as p
 from engine.placement import Slot, slots
 from engine.spec import Configuration, Network, RunSpec, Training, trainable_parameters
+from engine.system import peak_bytes, usable_cores
 from engine.workspace import Workspace
 
 ROUNDS = 3
@@ -61,11 +62,12 @@ class Fit:
     """A `model.fit` process."""
 
     def __init__(self, source: Sequence[str], hidden: str, *, tuned: bool) -> None:
-        command = [sys.executable, "-m", "engine.fit_bench", "--data", *source, "--hidden", hidden]
-        command += ["--tuned"] if tuned else []
+        options = ("--data", *source, "--hidden", hidden, *(["--tuned"] if tuned else []))
+        command = child_process.tool("engine.fit_bench", *options)
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+            command.argv, env=command.environment, cwd=child_process.FOLDER, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         self.options = ""
         self._answer()
 
@@ -101,13 +103,11 @@ class Engine:
         self._seed = 0
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "engine.worker", "--name", slot.name, "--cores", ",".join(map(str, slot.cores))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+                command.argv, env=command.environment, cwd=child_process.FOLDER,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )
-            for slot in chosen
-        ]
+            for command in map(launcher.command_of, chosen)
+        ]  # fmt: skip
 
     def epochs(self, configuration: Configuration) -> list[float]:
         """Train one run a worker, side by side; return the seconds of each warm epoch, divided by the workers."""
@@ -157,15 +157,9 @@ class Engine:
         return peak
 
 
-def peak_bytes(pid: int) -> int:
-    """Return the most resident memory that a process ever had."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
-
-
 def bandwidth() -> float:
     """Return bytes a second that all cores together copy, what is read and what is written counted."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(usable_cores())
     arrays = [(np.ones(32 * 2**20, np.uint64), np.ones(32 * 2**20, np.uint64)) for _ in range(cores)]
     best = float("inf")
     for _ in range(5):

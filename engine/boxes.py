@@ -8,16 +8,21 @@ SSH = (
     "-o", "ConnectTimeout=20",
     "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3",  # a line that is cut is noticed within a minute
 )  # fmt: skip
-SILENT = ("-T", "-x", "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes")
+NO_FORWARDING = ("-a", "-x", "-o", "ClearAllForwardings=yes")
+"""Whoever rules the other machine gets neither the user's keys nor a screen, whatever ~/.ssh/config says."""
+SILENT = ("-T", "-o", "BatchMode=yes")
 """Where nobody sits before it ssh must not ask: it would wait for ever, or ask on a screen's own terminal."""
 BOX = re.compile(r"(\w[\w.@%-]{0,254})(?::((?:[~.]?|\w[\w.+-]*)/[\w./+@%,=-]+|python[\d.]*))?", re.ASCII)
 PLACES = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
 """Where a Python with svhn-tui is looked for, from the user's home there, when none was named."""
 SCRIPT = (
-    'for python in {places}; do if "$python" -P -c "import svhn_tui, engine.protocol" 2>/dev/null; '
-    'then "$python" "$@"; exit $?; fi; done; echo {sentence} >&2; exit 127'
+    "unset PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONWARNINGS PYTHONBREAKPOINT PYTHONPYCACHEPREFIX; "
+    'given=$PYTHONPATH; export PYTHONPATH; for PYTHONPATH in "" ${{given:+"$given"}}; do for python in {places}; do '
+    'if "$python" -P -c "import svhn_tui, engine.protocol" 2>/dev/null; then "$python" "$@"; exit $?; fi; '
+    "done; done; echo {sentence} >&2; exit 127"
 )
-"""The shell stays: its exit code tells a Python that was killed (128 + signal) from a lost connection (255)."""
+"""PYTHONPATH over there counts only where svhn-tui is not found without it. The shell stays: its exit code tells a
+Python that was killed (128 + signal) from a lost connection (255)."""
 NOT_FOUND, SSH_FAILED = 127, 255
 """Exit codes: of the script and every shell when there is no such command, and of ssh when it failed itself."""
 MISSING = (
@@ -62,7 +67,7 @@ def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, h
     missing = shlex.quote(MISSING.format(places=", ".join(places), option=option, name=name))
     script = SCRIPT.format(places=shlex.join(places), sentence=missing)
     there = f"exec sh -c {shlex.join([script, 'svhn-tui', *arguments])}"  # whatever the user's shell is there
-    return ["ssh", *SSH, *(("-t",) if has_terminal else SILENT), "--", name, there]
+    return ["ssh", *SSH, *NO_FORWARDING, *(("-t",) if has_terminal else SILENT), "--", name, there]
 
 
 def meaning(name: str, said: str) -> str:

@@ -1,10 +1,11 @@
 """The host's side of its connections: who is attached, and telling them what happened without ever waiting."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Iterable
 
 from engine import protocol as p
-from engine.address import peer_of
+from engine.system import peer_user
 
 LIMIT_BYTES = 32 * 2**20
 """What is kept for a client that does not read. Beyond it events are dropped, and it gets a fresh state later."""
@@ -67,6 +68,10 @@ class Client:
                 await self._send(tuple(self._fresh()))
         except ConnectionError:
             return  # it left; whoever reads its commands notices
+        except Exception:  # noqa: BLE001  what cannot be told whole is not told in part: it attaches anew, or is told so
+            traceback.print_exc()
+            self._writer.transport.abort()
+            return
         self._catching_up = None
         self._hand_over()
 
@@ -89,5 +94,5 @@ class Client:
 
 
 def is_from(writer: asyncio.StreamWriter, user: int) -> bool:
-    """Say whether the other end of a unix socket is this user's process."""
-    return peer_of(writer.get_extra_info("socket")) == user
+    """Say whether the other end of a unix socket is this user's process, as far as the system tells."""
+    return peer_user(writer.get_extra_info("socket")) in (None, user)  # nobody else enters the socket's folder

@@ -1,12 +1,12 @@
 """What the commands of screens and command lines do to a workspace."""
 
 import asyncio
-import hashlib
 import shutil
+import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from engine import datasets, fleets, journal, limits, pack, plan
+from engine import datasets, file_hashes, fleets, journal, limits, pack, plan, user_config
 from engine import protocol as p
 from engine.clients import Client
 from engine.dispatch import Dispatch
@@ -16,6 +16,7 @@ from engine.workspace import Workspace
 
 MAX_LOOKS = 4
 """At a time: each is a process with its own libraries and data."""
+DEFECT = "It failed for a reason that svhn-tui does not know; host.log in the workspace says more."
 
 
 class Commands:
@@ -35,12 +36,13 @@ class Commands:
         self._publish = publish
         self._leave = leave
         self._opening = 0
+        self._is_importing = False
         self._inspecting: set[asyncio.Task[None]] = set()
 
     @property
     def is_busy(self) -> bool:
         """Data is being opened or runs are being imported."""
-        return self._opening > 0
+        return self._opening > 0 or self._is_importing
 
     async def do(self, command: p.AnyCommand, client: Client) -> None:
         """Carry out a command of this client.
@@ -53,12 +55,16 @@ class Commands:
         match command:
             case p.OpenData():
                 await self._open_data(command)
+            case p.Begin():
+                dispatch.begin()
             case p.Submit():
                 self._submit(command)
+                dispatch.begin()
             case p.Pause():
                 dispatch.hold(command.runs or queue.order.runs, "paused")
             case p.Resume():
                 queue.resume(command.runs)
+                dispatch.begin()
             case p.Cancel():
                 dispatch.hold(command.runs, "cancelled")
             case p.Reprioritise():
@@ -80,8 +86,8 @@ class Commands:
                 await self._watch(command.runs, client)
                 return
             case p.CheckFiles():
-                found = await asyncio.to_thread(self._hashes, command.runs)
-                client.tell(p.encode(p.FilesChecked(found=found)))
+                files = {run_id: self._workspace.run_folder(run_id) / "model.keras" for run_id in command.runs}
+                client.tell(p.encode(await asyncio.to_thread(file_hashes.checked, files)))
                 return
             case p.Inspect():
                 if len(self._inspecting) >= MAX_LOOKS:
@@ -126,75 +132,102 @@ class Commands:
         self._workspace.write_sweep(sweep)
         for old in queue.supersede(sweep):
             self._workspace.remove_sweep(old)
-        queue.let_wait(sweep)
-        self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep), request=command.request))
+        missing = queue.want(sweep, again=True)
+        self._publish(p.SweepSubmitted(sweep=sweep, missing=missing, request=command.request))
 
     def _set_fleet(self, command: p.SetFleet) -> None:
-        fleets.check(command.fleet)
+        fleets.check(command.fleet, on_command_line=command.on_command_line)
         if command.fleet.slurm is not None and shutil.which("srun") is None:
             raise ValueError("There is no srun on the host's machine; Slurm is used from a login node of its cluster.")
-        self._records.keep_fleet(command.fleet)
+        try:
+            user_config.keep_fleet(self._workspace.root, command.fleet)
+        except OSError as error:
+            text = f"Where to train is not remembered: {error.filename}: {error.strerror}."
+            self._publish(p.Noticed(text=text, severity="warning"))
         self._dispatch.use(command.fleet)
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:
-        if command.run_id is not None and command.run_id not in self._queue.results:
+        if command.run_id is not None and self._queue.result(command.run_id) is None:
             raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
         self._records.choose(command.question, command.run_id)
 
     def _delete(self, runs: tuple[str, ...]) -> None:
-        busy = set(self._queue.started) & set(runs)
-        if busy:
-            raise ValueError("A run in training cannot be deleted; stop it first.")
-        for run_id in runs:
-            self._workspace.discard(run_id)
-            self._queue.forget(run_id)
-            self._publish(p.RunDeleted(run_id=run_id))
-        self._records.remove(set(runs))
+        self._refuse_busy(runs, "deleted")
+        gone: set[str] = set()
+        try:
+            for run_id in runs:
+                self._workspace.discard(run_id)
+                self._queue.forget(run_id)
+                gone.add(run_id)
+                self._publish(p.RunDeleted(run_id=run_id))
+        finally:
+            self._records.remove(gone)
 
     def _restore(self, runs: tuple[str, ...]) -> None:
+        self._refuse_busy(runs, "brought back")
         for run_id in runs:
             if not self._workspace.restore(run_id):
                 raise ValueError(f"{run_id[:40]!r} is not in the trash.")
-            self._queue.held.pop(run_id, None)
-            result = self._workspace.result(run_id)
-            if result is not None:
-                self._queue.take_in(result)
-                self._publish(p.RunFinished(result=result))
+            self._queue.let_on(run_id)
+            self._take_in(self._workspace.result(run_id))
+
+    def _refuse_busy(self, runs: tuple[str, ...], what: str) -> None:
+        """See to it that nobody else writes the folders of these runs."""
+        for run_id in runs:
+            self._workspace.run_folder(run_id)
+        if self._is_importing:
+            raise ValueError(f"Runs are being imported; none can be {what} until that is done.")
+        self._queue.runs.refuse_training(runs, what)
+
+    def _take_in(self, result: p.RunResult | None) -> None:
+        """Know a finished run that came into the workspace."""
+        if result is not None and self._queue.take_in(result):
+            self._publish(p.RunFinished(result=result))
 
     async def _watch(self, runs: tuple[str, ...], client: Client) -> None:
-        for run_id in runs:
-            path = self._workspace.run_folder(run_id) / "journal.jsonl"
-            history, damaged = await asyncio.to_thread(journal.history, path)
-            client.tell(p.encode(p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)))
+        paths = {run_id: self._workspace.run_folder(run_id) / "journal.jsonl" for run_id in runs}
+        for run_id, path in paths.items():
+            try:
+                file_hashes.refuse_no_file(path)
+                history, damaged = await asyncio.to_thread(journal.history, path)
+                read = p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
+            except FileNotFoundError:
+                read = p.HistoryRead(run_id=run_id, history=p.History())
+            except OSError as error:
+                read = p.HistoryRead(run_id=run_id, history=p.History(), problem=error.strerror or str(error))
+            client.tell(p.encode(read))
 
     async def _import(self, command: p.Import) -> None:
-        """Take in the runs of a packed file; what is unfinished among them goes on once its data is open."""
+        """Take in the runs of a packed file; what its sweeps lack waits, paused, until the user asks for it."""
         queue, root = self._queue, self._workspace.root
-        if self._opening:
+        if self.is_busy:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
-        self._opening += 1
+        self._is_importing = True
         try:
-            busy = frozenset(queue.started)
-            found = await asyncio.to_thread(pack.unpack, root, Path(command.path), busy=busy)
+            with self._dispatch.giving_out_nothing():  # what waits may be replaced by what comes
+                busy = frozenset(queue.runs.training)
+                try:
+                    found = await asyncio.to_thread(pack.unpack, root, Path(command.path), busy=busy)
+                finally:  # some may be there, whatever became of the others
+                    there = await asyncio.to_thread(self._workspace.finished)
+                    for run_id in sorted(there - set(queue.runs.accuracies)):
+                        self._take_in(self._workspace.result(run_id))
         finally:
-            self._opening -= 1
-        results = [result for run_id in found.finished if (result := self._workspace.result(run_id))]
-        for result in results:
-            queue.take_in(result)
-            self._publish(p.RunFinished(result=result))
-        self._records.take_in(found.remarks, queue.results)
+            self._is_importing = False
+        self._records.take_in(found.remarks, queue.runs.accuracies)
         for sweep in found.sweeps:
             if any(plan.is_other_choice(sweep, here) for here in queue.sweeps.values()):
                 continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
-            self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep)))
+            is_new = sweep.sweep_id not in queue.sweeps
+            self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep, paused=is_new)))
         finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
     async def _inspect(self, command: p.Inspect, client: Client) -> None:
         """Look beside everything else: it takes seconds, and the client's next commands don't wait for it."""
-        result = self._queue.results.get(command.run_id)
+        result = self._queue.result(command.run_id)
         data = self._queue.data.get(result.spec.data) if result else self._records.data
         try:
             if data is None or (command.run_id and result is None):
@@ -203,13 +236,6 @@ class Commands:
             client.tell(await datasets.inspect(data, command.run_id, file))
         except (ValueError, OSError) as error:
             client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
-
-    def _hashes(self, runs: tuple[str, ...]) -> dict[str, str | None]:
-        found: dict[str, str | None] = {}
-        for run_id in runs:
-            try:
-                with (self._workspace.run_folder(run_id) / "model.keras").open("rb") as file:
-                    found[run_id] = hashlib.file_digest(file, "sha256").hexdigest()
-            except FileNotFoundError:
-                found[run_id] = None
-        return found
+        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+            traceback.print_exc()
+            client.tell(p.encode(p.Refused(command="Inspect", reason=DEFECT, request=command.request)))

@@ -6,8 +6,8 @@ mapped to integers by their sorted order. Pixels stay uint8, unscaled.
 
 import argparse
 import hashlib
+import os
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import os_errors
+from engine.archives import Archive
 from engine.npz import DataError, open_archive, read_array, read_header
+from engine.pairing import IMAGES, LABELS, MEMBERS, locate
 from engine.protocol import DataSet
 from engine.spec import CLASSES
 
-TRAIN_FILE = "p4_2026_svhn_train.npz"
-TEST_FILE = "p4_2026_svhn_test.npz"
-IMAGES, LABELS = MEMBERS = ("images.npy", "labels.npy")
 DIGITS = tuple("0123456789")
 MAX_IMAGES = 400_000
 """Of a file; more of the assignment's 3,072 pixels would not fit in the largest member."""
@@ -36,7 +36,7 @@ class Part(msgspec.Struct, frozen=True):
     """One file whose headers and labels were found good; its pixels are still to be read."""
 
     path: Path
-    archive: zipfile.ZipFile
+    archive: Archive
     image_shape: tuple[int, int, int]
     """(channels, height, width)."""
     labels: NDArray[np.int32]
@@ -57,36 +57,6 @@ class Images(msgspec.Struct, frozen=True):
         """(channels, height, width)."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
-
-
-def locate(source: Sequence[str | Path]) -> tuple[Path, Path]:
-    """Return the train and the test file of a folder, or of two files given in any order.
-
-    Raises:
-        DataError: they cannot be told.
-    """
-    paths = [Path(path) for path in source]
-    if len(paths) == 2:
-        swapped = "test" in paths[0].name.lower() and "train" in paths[1].name.lower()
-        return (paths[1], paths[0]) if swapped else (paths[0], paths[1])
-    if len(paths) != 1:
-        raise DataError("Give one folder, or the train file and the test file.")
-    folder = paths[0]
-    if not folder.exists():
-        raise DataError(f"{folder} is not there; give the folder that holds {TRAIN_FILE} and {TEST_FILE}.")
-    if not folder.is_dir():
-        raise DataError(f"{folder} is a single file; give the folder that holds {TRAIN_FILE} and {TEST_FILE}, or both.")
-    return _one_of(folder, TRAIN_FILE, "train"), _one_of(folder, TEST_FILE, "test")
-
-
-def _one_of(folder: Path, name: str, word: str) -> Path:
-    if (folder / name).exists():
-        return folder / name
-    found = sorted(folder.glob(f"*{word}*.npz"))
-    if len(found) != 1:
-        problem = f"has no {name}" if not found else f"has {len(found)} files *{word}*.npz and none is {name}"
-        raise DataError(f"{folder} {problem}; give the folder with the assignment's files, or the two files.")
-    return found[0]
 
 
 def load(data: DataSet) -> Images:
@@ -124,11 +94,16 @@ def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
     with open_archive(train_path, MEMBERS) as train_zip, open_archive(test_path, MEMBERS) as test_zip:
         train, test = _part(train_zip, train_path), _part(test_zip, test_path)
         test_labels = _labels_as_in(train, test)
-        images = Images(_pixels(train), train.labels, _pixels(test), test_labels)
         is_demo = any(DEMO_MARK in archive.namelist() for archive in (train_zip, test_zip))
+        if not is_demo and len(train.labels) < len(test.labels):
+            counts = f"{len(train.labels):,} images to train on and {test_path} {len(test.labels):,} to test with"
+            raise DataError(f"{train_path} has {counts}: they seem exchanged; name the larger one the train file.")
+        images = Images(_pixels(train), train.labels, _pixels(test), test_labels)
+    if np.array_equal(images.train_images, images.test_images):
+        raise DataError(f"{train_path} and {test_path} hold the same images; give the train file and the test file.")
     found = DataSet(
         fingerprint=_fingerprint(images, train.names),
-        name=train_path.resolve().parent.name,
+        name=Path(os.path.commonpath([train_path.resolve().parent, test_path.resolve().parent])).name,
         train_path=str(train_path.absolute()),
         test_path=str(test_path.absolute()),
         train_images=len(images.train_labels),
@@ -142,7 +117,7 @@ def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
     return images, found
 
 
-def _part(archive: zipfile.ZipFile, path: Path) -> Part:
+def _part(archive: Archive, path: Path) -> Part:
     images, labels = (read_header(archive, member, path) for member in MEMBERS)
     if images.dtype != np.uint8:
         raise DataError(f"{path}: images are {images.dtype}; uint8 is expected, pixels from 0 to 255.")
@@ -171,6 +146,9 @@ def _indices(labels: NDArray[Any], path: Path) -> tuple[tuple[str, ...], NDArray
         raise DataError(f"{path} has {len(values):,} different labels; 2 to {CLASSES} can be learned.")
     names = [value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values.tolist()]
     for name in names:
+        if name == "10" and "0" not in names:
+            advice = "in the original SVHN files 10 stands for 0: labels[labels == 10] = 0, and save them again"
+            raise DataError(f"{path}: the label '10' is no digit; {advice}.")
         if name not in DIGITS:
             raise DataError(f"{path}: the label {name[:20]!r} is no digit; labels are '0' to '9'.")
     return tuple(names), indices.astype(np.int32)
@@ -224,7 +202,10 @@ def main() -> int:
     except DataError as error:
         print(error, file=sys.stderr)
         return 1
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    except (OSError, MemoryError) as error:
+        print(os_errors.sentence_of(error) or error, file=sys.stderr)
+        return 1
+    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     return 0
 
 

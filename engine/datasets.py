@@ -1,11 +1,10 @@
 """Looking into data sets and files from the host, which has no NumPy: short processes of their own read them."""
 
-import asyncio
-import sys
 from pathlib import Path
 
 import msgspec
 
+from engine import child_process, tool_process
 from engine.protocol import DataSet, Inspected
 
 MAX_PATH = 4_096
@@ -39,12 +38,7 @@ async def inspect(data: DataSet, run_id: str, file: Path | None) -> bytes:
 
 async def _told(command: list[str], given: bytes = b"") -> bytes:
     """Run a module of the engine and return its output, or raise ValueError with its last line of complaint."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *command,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    told, problem = await process.communicate(given)
-    if process.returncode:
-        lines = problem.decode(errors="replace").strip().splitlines() or ["The data cannot be read."]
-        raise ValueError(lines[-1])
-    return told
+    done = await tool_process.run_beside(child_process.tool(*command), given)
+    if done.status:
+        raise ValueError(done.last_words or "The data cannot be read.")
+    return done.answer

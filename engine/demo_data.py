@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from engine.data import DEMO_MARK, TEST_FILE, TRAIN_FILE, describe
+from engine import os_errors
+from engine.data import DEMO_MARK, describe
 from engine.files import make_folder, write_atomically_with
 from engine.npz import DataError, open_archive, read_array, read_header
+from engine.pairing import TEST_FILE, TRAIN_FILE
 from engine.protocol import DataSet
 
 SIDE = 32
@@ -189,10 +191,13 @@ def main() -> int:
         if found is None or (found.train_images, found.test_images) != (given.train, given.test):
             write(given.folder, train=given.train, test=given.test, seed=given.seed)
             found = describe([given.folder])
-    except (DataError, OSError) as error:
+    except DataError as error:
         print(error, file=sys.stderr)
         return 1
-    sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    except (OSError, MemoryError) as error:
+        print(os_errors.sentence_of(error, given.folder) or error, file=sys.stderr)
+        return 1
+    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     return 0
 
 

@@ -6,11 +6,12 @@ import psutil
 
 from engine.placement import Machine
 from engine.protocol import DeviceSample
+from engine.system import usable_cores
 
 
 def machine() -> Machine:
     """Return what this process may train on."""
-    return Machine(tuple(sorted(os.sched_getaffinity(0))), psutil.virtual_memory().total, gpus())
+    return Machine(usable_cores(), psutil.virtual_memory().total, gpus())
 
 
 def gpus() -> int:

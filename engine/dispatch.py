@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -15,7 +16,8 @@ from engine.launcher import Death, Worker
 from engine.placement import Machine, Slot, next_group, slot_for
 from engine.preflight import Preflight, issue_token, versions
 from engine.queue import Queue
-from engine.spec import Configuration, RunSpec
+from engine.run_states import Hold
+from engine.spec import Configuration
 from engine.workspace import Workspace
 
 STARTS_AT_ONCE = 10
@@ -35,6 +37,8 @@ class Dispatch:
     ) -> None:
         self.fleet = p.Fleet()
         """Where workers run."""
+        self.has_begun = False
+        """A client wanted training since the host started."""
         self._workspace = workspace
         self._machine = machine
         self._queue = queue
@@ -49,7 +53,22 @@ class Dispatch:
         self._backoff = Backoff()
         self._token = ""
         """By which workers elsewhere know the workspace."""
-        self._is_leaving = False
+        self._is_leaving = self._is_closed = False
+
+    def begin(self) -> None:
+        """Train what waits from now on: somebody asked for it, and does not only look."""
+        self.has_begun = True
+        self.advance()
+
+    @contextlib.contextmanager
+    def giving_out_nothing(self) -> Iterator[None]:
+        """Leave what waits where it is for a while; what trains goes on."""
+        self._is_closed = True
+        try:
+            yield
+        finally:
+            self._is_closed = False
+            self.advance()
 
     def workers(self) -> Iterable[p.WorkerChanged]:
         """Tell the state of each worker."""
@@ -61,14 +80,14 @@ class Dispatch:
         self.fleet = fleet
         self._backoff = Backoff()
 
-    def hold(self, runs: Iterable[str], why: str) -> None:
+    def hold(self, runs: Iterable[str], why: Hold) -> None:
         """Pause or cancel runs, whether they wait or train."""
         chosen = set(runs)
         self._queue.hold(chosen, why)
         for worker in self._workers.values():
             stopped = tuple(run_id for run_id in worker.runs if run_id in chosen)
             if stopped:
-                worker.send(p.StopRuns(runs=stopped, why="paused" if why == "paused" else "cancelled"))
+                worker.send(p.StopRuns(runs=stopped, why=why))
 
     def warm_up(self, configuration: Configuration | None = None) -> None:
         """Start a worker before it is needed, so that its imports run beside everything else."""
@@ -77,7 +96,7 @@ class Dispatch:
 
     def advance(self) -> None:
         """Give free workers what is next, start those that are lacking, and end those that are not needed."""
-        if self._is_leaving:
+        if self._is_leaving or self._is_closed or not self.has_begun:
             return
         if self.fleet.is_local:
             self._advance_here()
@@ -97,7 +116,8 @@ class Dispatch:
             slot, places = found
             worker = self._workers.get(slot)
             if worker is None or worker.is_leaving:
-                self._start(slot)
+                if slot.where not in self._backoff.resting(time.monotonic()):
+                    self._start(slot)
                 return  # goes on when it has started
             self._send(worker, places)
 
@@ -156,7 +176,7 @@ class Dispatch:
         worker.training |= {place.run_id for place in places}
         self._unoccupied.pop(worker, None)
         worker.lanes = len(specs)
-        self._queue.take(places)
+        self._queue.take(places, worker.slot.name)
         group = f"{worker.slot.name}-{places[0].run_id}"
         data = self._queue.data[specs[0].data]
         root = str(self._workspace.root)
@@ -173,8 +193,11 @@ class Dispatch:
             preflight = self._preflight(slot) if slot.is_elsewhere else None
             log = self._workspace.root / "host.log"
             worker = await launcher.start(slot, log, preflight=preflight, job_name=name)
-        except OSError as error:
-            self._publish(p.Noticed(text=f"No worker can be started: {error}.", severity="error"), None)
+        except Exception as error:  # noqa: BLE001  whatever keeps it from starting is told, and it is tried again
+            reason = str(error).rstrip(".") if isinstance(error, OSError) else "host.log says why"
+            if not isinstance(error, OSError):
+                traceback.print_exc()
+            self._rest(slot, f"No worker can be started: {reason}")
             return
         finally:
             self._starting.pop(slot, None)
@@ -203,46 +226,60 @@ class Dispatch:
         return Preflight(str(self._workspace.root), self._token, files, versions(slot.trainer), index, count)
 
     async def _follow(self, worker: Worker) -> None:
-        death = await worker.follow(self._told)
+        """Hear a worker until it ends, and see to it that its runs go on elsewhere, whatever goes wrong here."""
+        death = await worker.follow(self._hear_out)
         self._unoccupied.pop(worker, None)
         if worker.job_name:
-            death = await self._allocations.death_of(worker, death)
+            with _logged():
+                death = await self._allocations.death_of(worker, death)
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
         if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
-            self._note_refusal(worker, death)
+            said = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
+            reason = death.reason if worker.slot.box else said
+            self._rest(worker.slot, f"{worker.slot.where} took no worker: {reason.rstrip('.')}")
         ended = msgspec.structs.replace(worker.changed, state="ended", text=worker.farewell or death.reason,
                                         expected_at=None)  # fmt: skip
         self._change(worker, ended)
         blamed = worker.training or set(worker.runs)  # those whose files are being written while others train are not
-        for run_id, spec in reversed(worker.runs.items()):  # each goes to the head of the queue
-            self._queue.let_go(run_id)
-            result = self._workspace.result(run_id)
-            if result is not None:  # the end was reached and only the word of it was lost
-                self._pass_on(p.RunFinished(result=result))
-            elif run_id in blamed and death.is_own_fault:
-                self._pass_on(self._set_back(worker, spec, death))
-            else:
-                self._queue.put_back(spec)
-                self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
+        for run_id in reversed(worker.runs):  # each goes to the head of the queue
+            with _logged():
+                result = self._result(run_id)
+                if result is not None:  # the end was reached and only the word of it was lost
+                    self._pass_on(p.RunFinished(result=result))
+                elif run_id in blamed and death.is_own_fault:
+                    self._pass_on(self._set_back(worker, run_id, death))
+                else:
+                    self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
+        worker.runs.clear()
         self.advance()
 
-    def _note_refusal(self, worker: Worker, death: Death) -> None:
-        """Slurm or a box took no worker: say why, once, and try again, more and more rarely."""
-        where = worker.slot.where
-        said = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
-        reason = (death.reason if worker.slot.box else said).rstrip(".")
-        pause, is_news = self._backoff.refuse(where, reason, time.monotonic())
+    def _hear_out(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
+        """Take what a worker tells; what goes wrong with one event does not keep the next ones from being heard."""
+        with _logged():
+            self._told(worker, event, line)
+
+    def _result(self, run_id: str) -> p.RunResult | None:
+        """Read the result of a run whose worker is gone; a disk that does not answer has none to tell."""
+        try:
+            return self._workspace.result(run_id)
+        except OSError:
+            return None
+
+    def _rest(self, slot: Slot, why: str) -> None:
+        """No worker came of it: say why, once, and try again there, more and more rarely."""
+        pause, is_news = self._backoff.refuse(slot.where, why, time.monotonic())
         asyncio.get_running_loop().call_later(pause, self.advance)
         if is_news:
-            text = f"{where} took no worker: {reason}. It is tried again in {pause:.0f} s, then more rarely."
+            text = f"{why}. It is tried again in {pause:.0f} s, then more rarely."
             self._publish(p.Noticed(text=text, severity="error"), None)
 
-    def _set_back(self, worker: Worker, spec: RunSpec, death: Death) -> p.RunFailed | p.RunInterrupted:
-        lanes, out_of_memory = worker.lanes, death.out_of_memory
-        return self._queue.set_back(spec, death.reason, lanes, out_of_memory=out_of_memory, is_leaving=self._is_leaving)
+    def _set_back(self, worker: Worker, run_id: str, death: Death) -> p.RunFailed | p.RunInterrupted:
+        return self._queue.set_back(
+            run_id, death.reason, worker.lanes, out_of_memory=death.out_of_memory, is_leaving=self._is_leaving
+        )
 
-    def _told(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
+    def _told(self, worker: Worker, event: p.AnyEvent, line: bytes | None) -> None:
         if isinstance(event, p.WorkerChanged):
             self._hear(worker, event)
             return
@@ -254,18 +291,12 @@ class Dispatch:
                 self.advance()
             return
         run_id = event.result.run_id if isinstance(event, p.RunFinished) else event.run_id
-        spec = worker.runs.pop(run_id, None)
-        self._queue.let_go(run_id)
-        if isinstance(event, p.RunFailed) and event.out_of_memory and spec is not None:
-            event = self._set_back(worker, spec, Death(event.reason, out_of_memory=True))
-            line = p.encode(event)
-        elif (
-            isinstance(event, p.RunInterrupted) and spec is not None and worker.is_retired and not worker.epoch_seconds
-        ):
-            event = self._set_back(worker, spec, Death(NO_EPOCH))
-            line = p.encode(event)
-        elif isinstance(event, p.RunPaused | p.RunInterrupted) and spec is not None:
-            self._queue.put_back(spec)  # it may have been resumed, or asked for again, before it was let go
+        if worker.runs.pop(run_id, None) is None:
+            return  # it was let go before: an outcome counts once
+        if isinstance(event, p.RunFailed) and event.out_of_memory:
+            event, line = self._set_back(worker, run_id, Death(event.reason, out_of_memory=True)), None
+        elif isinstance(event, p.RunInterrupted) and worker.is_retired and not worker.epoch_seconds:
+            event, line = self._set_back(worker, run_id, Death(NO_EPOCH)), None
         self._let_go(worker, {run_id})
         self._pass_on(event, line)
         if worker.is_retired and not worker.runs:
@@ -291,8 +322,8 @@ class Dispatch:
         self._publish(changed, None)
 
     def _pass_on(self, event: p.AnyEvent, line: bytes | None = None) -> None:
-        self._queue.fold(event)
-        self._publish(event, line)
+        if self._queue.fold(event):
+            self._publish(event, line)
 
     def _note_progress(self, worker: Worker, event: p.AnyEvent) -> None:
         if not isinstance(event, p.EpochEnded):
@@ -332,5 +363,19 @@ class Dispatch:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await asyncio.gather(*(worker.leave() for worker in list(self._workers.values())))
-        await asyncio.gather(*self._following, *self._leaving)
+        leaving = [worker.leave() for worker in list(self._workers.values())]
+        for outcome in (
+            *await asyncio.gather(*leaving, return_exceptions=True),
+            *await asyncio.gather(*self._following, *self._leaving, return_exceptions=True),
+        ):
+            if isinstance(outcome, Exception):
+                traceback.print_exception(outcome)
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """Put what goes wrong inside into host.log, and go on."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001  a defect in one thing must not take all others along
+        traceback.print_exc()

@@ -5,7 +5,7 @@ Every piece can be made anew from the others or is trained again, so a repair on
 """
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import os
 import shutil
@@ -16,14 +16,14 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from engine import journal, pack, plan, pointer
+from engine import journal, lock_file, ownership, pack, plan, pointer
 from engine.files import make_folder
 from engine.formats import FORMAT, INDEX_FORMAT
 from engine.limits import sweep_problem
 from engine.plan import Sweep
 from engine.protocol import UNREADABLE, RunResult
 from engine.spec import RunSpec
-from engine.workspace import RUN_ID, Remembered
+from engine.workspace import RUN_ID, Remembered, stamps_of
 
 Kind = TypeVar("Kind")
 
@@ -51,6 +51,7 @@ def examine(root: Path) -> Iterator[Finding]:
         OSError: the folder cannot be read.
     """
     yield _place(root)
+    yield from _owner(root)
     yield _space(root)
     lock = _lock(root)
     yield lock
@@ -72,11 +73,14 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
     Raises:
         OSError: something cannot be moved; what was moved before lies in the folder.
         BlockingIOError: a host runs in the workspace.
+        PermissionError: it is not the user's alone.
     """
     paths = [path for finding in findings for path in finding.moved]
     if not paths:
         return None
-    with locked(root):
+    if ownership.problem(root):
+        raise PermissionError(errno.EPERM, "it is not yours alone", str(root))
+    with lock_file.held(root):
         folder = make_folder(root / "set-aside" / time.strftime("%Y-%m-%d-%H%M%S"))
         for path in dict.fromkeys(paths):
             if os.path.lexists(root / path):
@@ -85,25 +89,17 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
     return folder
 
 
-@contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """Hold the workspace as a host does.
-
-    Raises:
-        BlockingIOError: a host holds it.
-    """
-    lock = os.open(root / "host.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(lock)
-
-
 def _place(root: Path) -> Finding:
     if not os.access(root, os.W_OK | os.X_OK):
         return Finding("damaged", f"{root} cannot be written", "Give yourself the right to write there.")
     return Finding("fine", f"{root} can be written")
+
+
+def _owner(root: Path) -> Iterator[Finding]:
+    if problem := ownership.problem(root):
+        yield Finding("damaged", problem)
+    if exposed := ownership.exposure(root):
+        yield Finding("note", exposed, "Keep the workspace where only you can write, such as your home folder.")
 
 
 def _space(root: Path) -> Finding:
@@ -115,11 +111,15 @@ def _space(root: Path) -> Finding:
 
 
 def _lock(root: Path) -> Finding:
+    if not (root / lock_file.NAME).exists():
+        return Finding("fine", "no host ran here yet")
     try:
-        with locked(root):
+        with lock_file.held(root):
             return Finding("fine", "no host runs here")
     except BlockingIOError:
-        return Finding("note", "a host runs here", "`svhn-tui stop` ends it; --repair needs that.")
+        holder = lock_file.read(root)
+        who = f" (process {holder.pid} on {holder.hostname})" if holder.pid else ""
+        return Finding("note", f"a host runs here{who}", "`svhn-tui stop` ends it; --repair needs that.")
     except OSError as error:
         return Finding("note", f"host.lock cannot be held ({error.strerror})")
 
@@ -180,14 +180,13 @@ def _data(root: Path) -> Iterator[Finding]:
         known = kept.known.get(kept.data)
         if known is None:
             return
-        for path, stamp in zip((known.data.train_path, known.data.test_path), known.stamps, strict=False):
-            file = Path(path)
-            if not file.is_file():
-                yield Finding(
-                    "note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR."
-                )
-            elif (file.stat().st_size, file.stat().st_mtime_ns) != stamp:
-                yield Finding("note", f"{path}, of the data in use, changed", "It is read anew at the next start.")
+        paths = (known.data.train_path, known.data.test_path)
+        gone = [path for path in paths if not Path(path).exists()]
+        for path in gone:
+            yield Finding("note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR.")
+        if not gone and stamps_of(paths) != known.stamps:
+            files = " or ".join(paths)
+            yield Finding("note", f"{files}, of the data in use, changed", "It is read anew at the next start.")
 
 
 def _runs(root: Path) -> Iterator[Finding]:

@@ -6,14 +6,13 @@ training and the evaluation of the test images, as in the engine.
 
 import argparse
 import json
-import os
 import sys
 import time
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from engine import data
+from engine import backends, data
 from engine.data import Images
 from engine.spec import Network, Training
 
@@ -29,8 +28,8 @@ def main() -> int:
     parser.add_argument("--hidden", required=True, help="such as 256 or 1024,256; 0 is the linear network")
     parser.add_argument("--tuned", action="store_true")
     given = parser.parse_args()
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backends.clear_environment()
+    backends.prepare_tensorflow(3)
     images, _ = data.load_from([Path(path) for path in given.data])
     hidden = tuple(int(units) for units in given.hidden.split(",") if int(units))
     network = Network(hidden, "relu" if hidden else "linear")
@@ -73,6 +72,8 @@ def _best_options(network: Network, images: Images) -> tuple[int, bool]:
 
 def _fit(network: Network, images: Images, options: tuple[int, bool]) -> None:
     import keras
+
+    backends.settle_keras()
 
     class Rounds(keras.callbacks.Callback):
         """Waits between rounds inside the one `fit` call."""

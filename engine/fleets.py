@@ -22,10 +22,52 @@ PIPE_OPTIONS = {
 """Options of `srun` that would break the worker's pipe, or that the host gives itself; the short form of each."""
 SHORT_FLAGS = "EHkKlOQsuvXZhV"
 """Short options of `srun` that take no value, so that others may follow in the same word."""
+HARMLESS_OPTIONS = frozenset((
+    "accel-bind", "account", "acctg-freq", "begin", "cluster-constraint", "clusters", "comment", "constraint",
+    "contiguous", "core-spec", "cores-per-socket", "cpu-bind", "cpu-freq", "cpus-per-gpu", "cpus-per-task", "deadline",
+    "delay-boot", "dependency", "disable-status", "distribution", "exact", "exclude", "exclusive", "export", "extra",
+    "extra-node-info", "gpu-bind", "gpu-freq", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gres",
+    "gres-flags", "hint", "hold", "immediate", "jobid", "kill-on-bad-exit", "licenses", "mail-type", "mail-user",
+    "mcs-label", "mem", "mem-bind", "mem-per-cpu", "mem-per-gpu", "mincpus", "mpi", "msg-timeout", "network", "nice",
+    "no-kill", "no-requeue", "nodelist", "nodes", "oom-kill-step", "overcommit", "overlap", "oversubscribe",
+    "partition", "power", "prefer", "priority", "profile", "qos", "quiet", "quit-on-interrupt", "reboot", "relative",
+    "reservation", "resv-ports", "share", "signal", "slurmd-debug", "sockets-per-node", "spread-job", "switches",
+    "thread-spec", "threads", "threads-per-core", "time", "time-min", "tmp", "tres-bind", "tres-per-job",
+    "tres-per-task", "unbuffered", "use-min-nodes", "verbose", "wait", "wait-all-nodes", "wckey",
+))  # fmt: skip
+"""Options of `srun` that run no program, write no file and set no variable on a node; others may, or are a plugin's."""
+HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "error", "export-file", "nodefile",
+                   "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
+"""Those that others may be cut short to."""
+HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
+EXPORTED = re.compile(r"(NONE|NIL|ALL|[A-Za-z_]\w*)(,[A-Za-z_]\w*)*", re.ASCII)
+"""Names alone: `NAME=VALUE` sets a variable."""
 
 
-def check(fleet: Fleet) -> None:
+def parse(slurm: str | None, workers: int, ssh: str, *, on_command_line: bool = False) -> Fleet:
+    """Read where to train as it is typed, on a command line or in a dialog.
+
+    Args:
+        slurm: options of `srun`; None: Slurm is not used.
+        workers: Slurm workers at a time.
+        ssh: boxes, with commas or spaces between.
+        on_command_line: it was typed there, where options of `srun` that run programs are allowed.
+
+    Raises:
+        ValueError: that is nowhere to train; one sentence says why.
+    """
+    named = tuple(ssh.replace(",", " ").split())
+    fleet = Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0)
+    check(fleet, on_command_line=on_command_line)
+    return fleet
+
+
+def check(fleet: Fleet, *, on_command_line: bool = False) -> None:
     """See that a fleet can be launched.
+
+    Args:
+        fleet: where to train.
+        on_command_line: the user typed it there, where options of `srun` that run programs are allowed.
 
     Raises:
         ValueError: it cannot; one sentence says why.
@@ -37,7 +79,12 @@ def check(fleet: Fleet) -> None:
     for box in fleet.ssh:
         boxes.parse(box)
     if fleet.slurm is not None:
-        srun_options(fleet.slurm)
+        words = srun_options(fleet.slurm)
+        if not on_command_line and (refused := _harmful_option(words)):
+            raise ValueError(
+                f"srun's {refused} may run programs, write files or set the environment on a node: it is taken from a "
+                "command line alone, as in `svhn-tui run all --slurm OPTIONS`."
+            )
 
 
 def srun_options(text: str) -> tuple[str, ...]:
@@ -75,6 +122,32 @@ def _pipe_option(word: str) -> str:
         if letter not in SHORT_FLAGS:
             return ""  # what follows is its value
     return ""
+
+
+def _harmful_option(words: Sequence[str]) -> str:
+    """Return the first option that is not known to be harmless, or an empty text."""
+    for word, following in zip(words, (*words[1:], ""), strict=False):
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            if not _is_harmless(name):
+                return f"--{name[:40]}"
+            if "export".startswith(name) and not EXPORTED.fullmatch(value if "=" in word else following):
+                return "--export with values"
+        elif word.startswith("-"):
+            for letter in word[1:]:
+                if letter in HARMFUL_SHORT:
+                    return HARMFUL_SHORT[letter]
+                if letter not in SHORT_FLAGS:
+                    break  # what follows is its value
+    return ""
+
+
+def _is_harmless(name: str) -> bool:
+    """Say whether srun takes a name, which may be cut short, for a harmless option."""
+    if name in HARMLESS_OPTIONS:
+        return True
+    may_be_harmful = any(known.startswith(name) for known in HARMFUL_OPTIONS)
+    return not may_be_harmful and any(known.startswith(name) for known in HARMLESS_OPTIONS)
 
 
 @lru_cache(16)

@@ -7,20 +7,20 @@ runs in training. It loads no NumPy, JAX or TensorFlow: what needs them runs in 
 import argparse
 import asyncio
 import contextlib
-import fcntl
 import os
 import resource
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from engine import protocol as p
-from engine.address import READY, socket_path
-from engine.files import PRIVATE_FILE
+from engine import lock_file, ownership
+from engine.address import HELD, READY
 from engine.formats import NewerFormat
+from engine.listener import Listener
 from engine.service import Service
 from engine.workspace import Workspace
 
@@ -29,24 +29,20 @@ FILES = 16_384
 
 
 async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) -> None:
-    """Listen until there is nothing left to do. The lock's file tells where, for those with another runtime folder."""
+    """Listen until there is nothing left to do."""
     service = Service(workspace)
-    address = socket_path(workspace.root)
-    with contextlib.suppress(OSError):  # a full disk: those with the same runtime folder find it all the same
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, os.fsencode(address), 0)
-    address.unlink(missing_ok=True)  # of a host that was killed: we hold the lock
-    server = await asyncio.start_unix_server(service.attend, str(address), limit=p.MAX_LINE_BYTES)
+    listener = Listener(workspace.root, lock, service.attend)
+    await listener.open()
     loop = asyncio.get_running_loop()
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Told to end."))))
     tell(READY)
+    listening = asyncio.create_task(listener.keep_open())
     tasks = [asyncio.create_task(service.sample_devices()), asyncio.create_task(service.save_changes(lock))]
-    service.begin()
     await service.ended.wait()
-    server.close()
-    address.unlink(missing_ok=True)
+    listening.cancel()
+    listener.close()
     if not service.is_lost:
         await service.leave("Nothing is left to do.")
     for task in tasks:
@@ -58,7 +54,8 @@ def _allow_files() -> None:
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
     if now != resource.RLIM_INFINITY and now < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def main() -> int:
@@ -69,24 +66,45 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _allow_files()
     tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
-        workspace = Workspace(given.workspace)
-        lock = os.open(workspace.root / "host.lock", os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            asyncio.run(serve(workspace, tell, lock))
+        _allow_files()
+        return _host(given.workspace, tell)
     except NewerFormat as error:
         return _refuse(str(error), tell)
     except OSError as error:
-        return _refuse(f"{error.filename or given.workspace}: {error.strerror or error}", tell)
+        traceback.print_exc()
+        return _refuse(_sentence(error, given.workspace), tell)
+    except Exception as error:  # noqa: BLE001  whatever it is, the user reads it now and not in a log
+        traceback.print_exc()
+        return _refuse(f"The host cannot serve: {_told(error)}", tell)
+
+
+def _host(given: Path, tell: Callable[[bytes], None]) -> int:
+    """Serve the workspace unless another host does, or it is not ours alone."""
+    if problem := ownership.problem(given.resolve(strict=True)):
+        return _refuse(problem, tell)
+    try:
+        lock = lock_file.hold(given.resolve())
+    except BlockingIOError:
+        tell(HELD)
+        return 0
+    lock_file.write(lock, lock_file.read(given).address)  # who holds it, before a long workspace is read
+    asyncio.run(serve(Workspace(given), tell, lock))
     return 0
+
+
+def _sentence(error: OSError, workspace: Path) -> str:
+    return f"{error.filename or workspace}: {error.strerror}" if error.strerror else str(error)
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
 def _refuse(text: str, tell: Callable[[bytes], None]) -> int:
     print(text, file=sys.stderr)
-    tell(text.encode())
+    tell(text.encode(errors="replace"))
     return 1
 
 

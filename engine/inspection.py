@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from engine import backends
 from engine import data as datasets
 from engine import protocol as p
 from engine.archives import first_line
-from engine.keras_file import KerasFileError, check
+from engine.keras_file import KerasFileError, checked
 from engine.npz import DataError
 
 SAMPLES = 3
@@ -68,13 +69,12 @@ def _samples(images: datasets.Images) -> tuple[p.Picture, ...]:
 
 def _said(file: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
-    from engine.worker import prepare_jax
-
-    check(file)  # it may have come with an import
-    prepare_jax()
+    backends.prepare_jax()
     import keras
 
-    model = keras.saving.load_model(file, compile=False, safe_mode=True)
+    backends.settle_jax()
+    with checked(file) as safe:  # it may have come with an import
+        model = keras.saving.load_model(safe.path, compile=False, safe_mode=True)
     parts = [np.asarray(model(images[start : start + CHUNK].astype(np.float32), training=False))
              for start in range(0, len(images), CHUNK)]  # fmt: skip
     weights = model.get_weights()
@@ -96,6 +96,7 @@ def _templates(kernel: np.ndarray, shape: tuple[int, int, int]) -> tuple[bytes, 
 
 def main() -> int:
     """Look, and write what was seen."""
+    backends.clear_environment()
     look = msgspec.json.decode(sys.stdin.buffer.read(), type=Look)
     try:
         found = inspect(look)

@@ -5,7 +5,6 @@ time. The order of the images follows from the seed and the epoch, so a resumed 
 """
 
 import importlib.metadata
-import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import files, models
+from engine import backends, files, models
 from engine.checkpoint import Snapshot
 from engine.data import Images
 from engine.metrics import Activity, EpochMetrics
 from engine.order import held_in, order_of
 from engine.protocol import History
 from engine.spec import CLASSES, RunSpec
-from engine.worker import arguments, serve, take_place
 
 EVALUATION_BATCH = 500
 
@@ -33,6 +31,7 @@ class KerasFitTrainer:
     name = "keras-fit"
 
     def __init__(self) -> None:
+        backends.settle_keras()
         self._data: tuple[str, tuple[NDArray[np.float32], ...]] = ("", ())
 
     @property
@@ -147,12 +146,3 @@ def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
     hot = np.eye(CLASSES, dtype=np.float32)
     train, test = images.train_images.astype(np.float32), images.test_images.astype(np.float32)
     return train, hot[images.train_labels], test, hot[images.test_labels]
-
-
-if __name__ == "__main__":
-    given = arguments("python -m engine.keras_fit")
-    os.umask(0o077)
-    take_place(given, "keras-fit")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    raise SystemExit(serve(given.name, "engine.keras_fit:KerasFitTrainer"))

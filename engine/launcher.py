@@ -3,26 +3,34 @@
 import asyncio
 import contextlib
 import os
+import re
 import shlex
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from engine import boxes, fleets, slurm
+from engine import boxes, child_process, fleets, ownership, slurm
 from engine import protocol as p
+from engine.backends import PLATFORM_VARIABLE
+from engine.child_process import ChildCommand
 from engine.placement import Slot
 from engine.preflight import Preflight
 from engine.spec import RunSpec
+from engine.system import oom_kills
 
 WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.worker`, so that tests can train with a stand-in."""
-MODULES = {"fast": "engine.worker", "keras-fit": "engine.keras_fit"}
 LEAVE_SECONDS = 60.0
 """How long a worker may take to write its checkpoint when it is told to leave."""
+TAIL_BYTES = 20_000
+"""Of a log, what is searched for a worker's last words."""
+ERROR_LINE = re.compile(
+    r"[\w.]*(Error|Exception|Interrupt|Exit)\b.*|.*\b(error|fatal|abort|cannot|failed)\b.*", re.IGNORECASE
+)
+"""A line that names what went wrong; what libraries print beside it is no reason."""
 
 
 class Death(NamedTuple):
@@ -66,6 +74,8 @@ class Worker:
         self._oom_kills = oom_kills()
         self._process = process
         self._log = log
+        self._logs = {log: size_of(log)}
+        """Where its words stand, that of its latest runs last, and how long each log was before it wrote there."""
 
     @property
     def pid(self) -> int:
@@ -94,6 +104,9 @@ class Worker:
 
     def send(self, command: p.WorkerCommand) -> None:
         """Send a command; a worker that is gone is noticed by `follow`."""
+        if isinstance(command, p.Train):
+            log = Path(command.workspace) / "runs" / command.specs[0].run_id / "engine.log"
+            self._logs = {self._log: self._logs[self._log], log: size_of(log)}
         if self._process.stdin is not None:
             self._process.stdin.write(p.encode(command))
 
@@ -113,12 +126,20 @@ class Worker:
                 told(self, p.decode_event(line), line)
 
     def _death(self, status: int) -> "Death":
+        said = self._said() if status else ""
         if not self.slot.box:
-            return death(status, oom_kills() - self._oom_kills)
+            return death(status, oom_kills() - self._oom_kills, said)
         if self.was_heard and 0 <= status != boxes.SSH_FAILED:
-            return death(128 - status if status > 128 else status)
+            return death(128 - status if status > 128 else status, said=said)
         reason = boxes.complaint(self.slot.box, status, [self.last_words], was_reached=self.was_heard)
         return Death(f"{self.slot.box}: {reason}" if self.was_heard else reason, is_own_fault=False)
+
+    def _said(self) -> str:
+        """Return its last words and the log in which they stand."""
+        for log, start in reversed(self._logs.items()):
+            if words := last_words(log, start):
+                return f"{words} ({log} says more)"
+        return ""
 
     def kill(self) -> None:
         """End it at once."""
@@ -167,47 +188,74 @@ async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, jo
     Raises:
         OSError: the command cannot be run.
     """
-    replaced = os.environ.get(WORKER_VARIABLE)
-    command = shlex.split(replaced) if replaced else [sys.executable, "-m", MODULES[slot.trainer]]
-    command += ["--name", slot.name, "--cores", ",".join(map(str, slot.cores))]
-    if preflight is not None:
-        command += ["--preflight", msgspec.json.encode(preflight).decode()]
-    environment = dict(os.environ)
-    if slot.gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+    command = command_of(slot, preflight=preflight, job_name=job_name)
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *fleets.command_line(slot, command, job_name=job_name),
+            *command.argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE if slot.is_elsewhere else errors,
             limit=p.MAX_LINE_BYTES,
-            env=environment,
+            env=command.environment,
+            cwd=child_process.FOLDER,
             start_new_session=True,  # Ctrl-C in a terminal is not for it
         )
     return Worker(slot, process, log, job_name)
 
 
-def death(status: int, oom_kills: int = 0) -> Death:
+def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "") -> ChildCommand:
+    """Return what starts a slot's worker, whatever the host's own surroundings are."""
+    arguments = ["--name", slot.name, "--trainer", slot.trainer, "--cores", ",".join(map(str, slot.cores))]
+    if preflight is not None:
+        arguments += ["--preflight", msgspec.json.encode(preflight).decode()]
+    command = child_process.tool("engine.worker", *arguments)
+    if replaced := os.environ.get(WORKER_VARIABLE):
+        command = command._replace(argv=(*shlex.split(replaced), *arguments))
+    environment = command.environment
+    if slot.box:
+        environment = child_process.outside_allocation(child_process.program_environment(os.environ))  # ssh's
+    elif slot.slurm is not None:
+        environment = child_process.srun_environment(os.environ)
+    elif slot.gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+    else:
+        environment[PLATFORM_VARIABLE] = "cpu"
+    return ChildCommand(tuple(fleets.command_line(slot, command.argv, job_name=job_name)), environment)
+
+
+def death(status: int, oom_kills: int = 0, said: str = "") -> Death:
     """Say how a worker ended.
 
     Args:
         status: its exit code, negative for a signal.
         oom_kills: processes of this machine that the kernel killed for memory meanwhile.
+        said: its last words, if it left any.
     """
+    words = f": {said}" if said else ""
     if status == -signal.SIGKILL and oom_kills > 0:
         return Death("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
     if status < 0:
-        return Death(f"The worker was ended by {signal.Signals(-status).name}.")
-    return Death(f"The worker ended with exit code {status}; engine.log in the run's folder says more.")
+        return Death(f"The worker was ended by {signal.Signals(-status).name}{words}.")
+    return Death(f"The worker ended with exit code {status}{words}.")
 
 
-def oom_kills() -> int:
-    """Count the processes that the kernel killed for memory since the machine started; 0 where it does not tell."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0
+def last_words(log: Path, start: int) -> str:
+    """Return the last line of a log that names an error, else its last line; only what was written from `start` on."""
+    try:
+        with os.fdopen(ownership.open_ours(log, os.O_RDONLY), "rb") as file:
+            file.seek(max(start, size_of(log) - TAIL_BYTES))
+            lines = file.read(TAIL_BYTES).decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    told = [line.strip()[:300].rstrip(".") for line in lines if line.strip()]
+    return next(filter(ERROR_LINE.fullmatch, reversed(told)), told[-1] if told else "")
+
+
+def size_of(log: Path) -> int:
+    """Return the length of a log in bytes; one that is not there has none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0

@@ -6,10 +6,10 @@ import threading
 import keras
 from keras import layers
 
-from engine.spec import CLASSES, Network, Optimizer, Training
+from engine.layers import LOSS, METRIC, OPTIMIZERS, layers_of
+from engine.spec import CLASSES, Network, Training
 
-LOSS = "categorical_crossentropy"
-METRIC = "categorical_accuracy"
+__all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
 
 _building = threading.Lock()
 """Keras seeds its initializers from Python's one global generator: only one thread may build at a time."""
@@ -22,6 +22,7 @@ def build(
     softmax: bool,
     seed: int,
     dense: type[layers.Dense] = layers.Dense,
+    classes: int = CLASSES,
 ) -> keras.Sequential:
     """Return the network with fresh weights that depend on the seed alone.
 
@@ -31,19 +32,16 @@ def build(
         softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
         dense: the kind of dense layer; one that computes the same in another way.
+        classes: how many outputs there are.
     """
+    kinds = {"Dense": dense}
     with _building:
         random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
-        model = keras.Sequential(
-            [
-                keras.Input(input_shape),
-                *([layers.Rescaling(network.input_scaling)] if network.input_scaling != 1 else []),
-                *_convolutions(network),
-                layers.Flatten(),
-                *_hidden(network, dense),
-                _dense(dense, network, CLASSES, "softmax" if softmax else "linear"),
-            ]
-        )
+        chain = [
+            (kinds.get(layer.kind) or getattr(layers, layer.kind))(**layer.settings)
+            for layer in layers_of(network, softmax=softmax, classes=classes)
+        ]
+        model = keras.Sequential([keras.Input(input_shape), *chain])
         random.seed()  # whoever draws next is not to repeat these numbers
     return model
 
@@ -55,51 +53,5 @@ def compile_as_asked(model: keras.Model, training: Training) -> None:
 
 def optimizer_of(training: Training) -> keras.Optimizer:
     """Return a fresh optimizer of the configuration."""
-    kinds: dict[Optimizer, type[keras.Optimizer]] = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "sgd": keras.optimizers.SGD,
-        "rmsprop": keras.optimizers.RMSprop,
-        "adagrad": keras.optimizers.Adagrad,
-        "nadam": keras.optimizers.Nadam,
-    }
-    return kinds[training.optimizer](learning_rate=training.learning_rate)
-
-
-def _hidden(network: Network, dense: type[layers.Dense]) -> list[keras.Layer]:
-    found: list[keras.Layer] = []
-    for units in network.hidden:
-        found.append(_dense(dense, network, units, network.activation))
-        found += [layers.BatchNormalization()] if network.batch_normalization else []
-        found += [layers.Dropout(network.dropout)] if network.dropout else []
-    return found
-
-
-def _convolutions(network: Network) -> list[keras.Layer]:
-    if not network.convolutions:
-        return []
-    found: list[keras.Layer] = [layers.Permute((2, 3, 1))]  # the files give channels first
-    for layer in network.convolutions:
-        found.append(
-            layers.Conv2D(
-                layer.filters,
-                layer.kernel_size,
-                strides=layer.strides,
-                padding=layer.padding,
-                activation=network.activation,
-                kernel_initializer=network.kernel_initializer,
-                bias_initializer=network.bias_initializer,
-            )
-        )
-        found += [layers.BatchNormalization()] if network.batch_normalization else []
-        found += [layers.MaxPooling2D(layer.pool)] if layer.pool > 1 else []
-    return found
-
-
-def _dense(kind: type[layers.Dense], network: Network, units: int, activation: str) -> keras.Layer:
-    return kind(
-        units,
-        activation=activation,
-        kernel_initializer=network.kernel_initializer,
-        bias_initializer=network.bias_initializer,
-    )
+    kind: type[keras.Optimizer] = getattr(keras.optimizers, OPTIMIZERS[training.optimizer])
+    return kind(learning_rate=training.learning_rate)

@@ -1,19 +1,33 @@
-"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole."""
+"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole.
+
+A folder that holds the members as files is as good: Kaggle and some browsers unpack what they are given.
+"""
 
 import io
 import math
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import msgspec
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from engine.archives import UNREADABLE, ArchiveError, first_line, open_zip
+from engine.archives import (
+    UNREADABLE,
+    Archive,
+    ArchiveError,
+    MachineError,
+    OpenFolder,
+    first_line,
+    is_machine_error,
+    open_zip,
+    reason,
+    zip_of,
+)
+from engine.zip_structure import ALL_METHODS
 
 MAX_MEMBER_BYTES = 2**30
 """The assignment's largest member has 154 MB."""
@@ -47,16 +61,22 @@ class Header(msgspec.Struct, frozen=True):
         return self.dtype.itemsize * math.prod(self.shape)
 
 
-def open_archive(path: Path, members: Sequence[str]) -> zipfile.ZipFile:
-    """Open a zip that holds each of the members once; others in it are ignored.
+def open_archive(path: Path, members: Sequence[str]) -> Archive:
+    """Open a zip, or a folder that it was unpacked into, that holds each member once; others in it are ignored.
 
     Raises:
-        DataError: it is no regular file, no zip, or a member is missing or doubled.
+        DataError: it is neither, or a member is missing or doubled.
     """
     try:
-        archive = open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES)
+        archive: Archive = (
+            OpenFolder(path)
+            if _holds(path, members)
+            else open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES, methods=ALL_METHODS)
+        )
     except FileNotFoundError:
         raise DataError(f"{path} is not there; give the folder that holds the assignment's two .npz files.") from None
+    except MachineError as error:
+        raise DataError(f"{path!s:.500} {error}.") from error
     except ArchiveError as error:
         raise DataError(f"{path!s:.500} {error}; give the assignment's own .npz file, or download it again.") from error
     names = archive.namelist()
@@ -68,7 +88,12 @@ def open_archive(path: Path, members: Sequence[str]) -> zipfile.ZipFile:
     return archive
 
 
-def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
+def _holds(path: Path, members: Sequence[str]) -> bool:
+    """Say whether this is a folder with one of the members in it."""
+    return any((path / member).exists() for member in members)
+
+
+def read_header(archive: Archive, member: str, path: Path) -> Header:
     """Read what a member declares, and check it against its size in the zip.
 
     Raises:
@@ -76,27 +101,75 @@ def read_header(archive: zipfile.ZipFile, member: str, path: Path) -> Header:
     """
     where = f"{path}: {member}"
     try:
+        return _header_of(archive, member)
+    except MachineError as error:
+        raise DataError(f"{path} {error}.") from error
+    except ValueError as error:
+        raise DataError(f"{where} {error}.") from error
+
+
+def check_arrays(file: BinaryIO, kind: str, *, most: int = MAX_DIRECTORY_BYTES) -> dict[str, Header]:
+    """Return what every member of an `.npz` file declares, before NumPy makes room for any of it.
+
+    No member holds pickled objects, and each has the size in the zip that its header asks for.
+
+    Args:
+        file: open for reading; its position changes.
+        kind: what it is called in messages, such as `.npz`.
+        most: bytes of the zip's table of contents.
+
+    Raises:
+        MachineError: it could not be read.
+        ValueError: it cannot be loaded; the message says why, after the file's name.
+    """
+    archive = zip_of(file, kind, most=most)
+    names = archive.namelist()
+    if len(set(names)) < len(names):
+        raise ValueError("has two members of the same name")
+    found = {}
+    for name in names:
+        try:
+            found[name] = _header_of(archive, name)
+        except MachineError:
+            raise
+        except ValueError as error:
+            raise ValueError(f"is damaged: {name[:60]!r} {error}") from error
+    return found
+
+
+def _header_of(archive: Archive, member: str) -> Header:
+    """Read what a member declares, and check it against its size in the zip.
+
+    Raises:
+        MachineError: it could not be read.
+        ValueError: it is no plain array of that size; the message says why, after the member's name.
+    """
+    try:
         with archive.open(member) as file:
             start = file.read(MAX_HEADER_BYTES)
         header, offset = _parsed(start)
     except (*UNREADABLE, TypeError) as error:  # TypeError: no such dtype
-        raise DataError(f"{where} has no readable NumPy header ({first_line(error)}); download it again.") from error
+        if is_machine_error(error):
+            raise MachineError(f"cannot be read ({reason(error)})") from error
+        raise ValueError(f"has no readable NumPy header ({first_line(error)}); download it again") from error
     if header.dtype.hasobject:
-        raise DataError(f"{where} holds pickled Python objects, which could run code; save it as plain arrays.")
+        raise ValueError("holds pickled Python objects, which could run code; save it as plain arrays")
     if any(side < 0 for side in header.shape):
-        raise DataError(f"{where} declares a negative size {header.shape}; download it again.")
+        raise ValueError(f"declares a negative size {header.shape}; download it again")
     if header.size > MAX_MEMBER_BYTES:
         limit = f"at most {MAX_MEMBER_BYTES // 2**20:,} MiB are read"
-        raise DataError(f"{where} declares {header.size:,} bytes and {limit}; give the assignment's own file.")
+        raise ValueError(f"declares {header.size:,} bytes and {limit}; give the assignment's own file")
     packed = archive.getinfo(member)
     if packed.file_size != offset + header.size:
-        raise DataError(f"{where} does not have the size that it declares; download it again.")
+        raise ValueError("does not have the size that it declares; download it again")
     if packed.file_size > MODEST_BYTES and packed.file_size > MAX_RATIO * packed.compress_size:
-        raise DataError(f"{where} unpacks to more than {MAX_RATIO} times its size, as no pictures do; is it the file?")
+        raise ValueError(
+            f"unpacks to more than {MAX_RATIO} times its size, as no pictures do; give the assignment's own file"
+        )
     return header
 
 
-def read_array(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any]:
+def read_array(archive: Archive, member: str, path: Path) -> NDArray[Any]:
     """Read a member whose header was found good.
 
     Raises:
@@ -107,6 +180,8 @@ def read_array(archive: zipfile.ZipFile, member: str, path: Path) -> NDArray[Any
             array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
             return array
     except UNREADABLE as error:
+        if is_machine_error(error):
+            raise DataError(f"{path} cannot be read ({reason(error)}).") from error
         raise DataError(f"{path}: {member} is damaged ({first_line(error)}); download it again.") from error
 
 
@@ -131,6 +206,6 @@ def _parsed(start: bytes) -> tuple[Header, int]:
     return Header(shape, np.dtype(descr)), end
 
 
-def _refuse(archive: zipfile.ZipFile, sentence: str) -> NoReturn:
+def _refuse(archive: Archive, sentence: str) -> NoReturn:
     archive.close()
     raise DataError(sentence)

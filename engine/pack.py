@@ -19,7 +19,7 @@ from typing import IO, TypeVar
 import msgspec
 
 from engine import limits, pointer
-from engine.archives import ArchiveError, open_zip
+from engine.archives import Archive, ArchiveError, OpenFolder, open_zip
 from engine.files import make_folder, publish
 from engine.plan import Sweep
 from engine.plausible import name_problem, note_problem, result_problem, statement_problem
@@ -123,7 +123,7 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
     staging = root / STAGING
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        with open_zip(path, "packed", most=MAX_DIRECTORY_BYTES) as archive:
+        with _opened(path) as archive:
             manifest = _checked(archive, path)
             runs = _by_run(manifest)
             sweeps = tuple(_sweep(archive, name, manifest, path) for name in manifest.members if name[:7] == "sweeps/")
@@ -159,6 +159,16 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
     return Unpacked(tuple(finished), tuple(unfinished), tuple(known), sweeps, remarks)
 
 
+def _opened(path: Path) -> Archive:
+    """Open a packed file, or the folder that it was unpacked into, itself or inside the one that is named.
+
+    Raises:
+        FileNotFoundError, ArchiveError: it is neither.
+    """
+    folders = [folder.parent for folder in (path / MANIFEST, *path.glob(f"*/{MANIFEST}")) if folder.is_file()]
+    return OpenFolder(folders[0]) if folders else open_zip(path, "packed", most=MAX_DIRECTORY_BYTES)
+
+
 def _files_of(folder: Path) -> Iterator[Path]:
     """Yield a run's files: those of the outcome when it has one, else those that it goes on from."""
     if (folder / "result.json").is_file():
@@ -187,10 +197,14 @@ def _add(archive: zipfile.ZipFile, root: Path, path: Path, members: dict[str, Me
     members[name] = Member(count, digest.hexdigest())
 
 
-def _checked(archive: zipfile.ZipFile, path: Path) -> Manifest:
+def _checked(archive: Archive, path: Path) -> Manifest:
     """Look at the list of members, and read the manifest, before anything is unpacked."""
-    found = {member.filename: member for member in archive.infolist()}
-    if len(found) != len(archive.infolist()) or len(found) > MAX_MEMBERS or MANIFEST not in found:
+    listed = archive.infolist()
+    is_folder = isinstance(archive, OpenFolder)
+    if is_folder:  # it may hold other things
+        listed = [member for member in listed if member.filename == MANIFEST or MEMBER.fullmatch(member.filename)]
+    found = {member.filename: member for member in listed}
+    if len(found) != len(listed) or len(found) > MAX_MEMBERS or MANIFEST not in found:
         raise PackError(f"{path} was not written by `svhn-tui pack`.")
     for name, member in found.items():
         if name != MANIFEST and not MEMBER.fullmatch(name):
@@ -199,16 +213,27 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> Manifest:
             raise PackError(f"{path}: {name} is a link or compressed, as `svhn-tui pack` writes none.")
         if member.file_size > _most_bytes(name):
             raise PackError(f"{path}: {name} has {member.file_size:,} bytes, more than such a file has.")
-    if sum(member.file_size for member in found.values()) > path.stat().st_size:
+    if not is_folder and sum(member.file_size for member in found.values()) > path.stat().st_size:
         raise PackError(f"{path} unpacks to more than it holds; copy it again.")
     manifest = _decoded(_text(archive, MANIFEST), Manifest, f"{path}: {MANIFEST}")
     if manifest.format != 1:
         raise PackError(f"{path} was written by a newer svhn-tui; update this one.")
-    if set(manifest.members) != set(found) - {MANIFEST}:
+    if is_folder:
+        manifest = msgspec.structs.replace(manifest, members=_whole(manifest.members, set(found), path))
+    elif set(manifest.members) != set(found) - {MANIFEST}:
         raise PackError(f"{path}: its members are not those of its manifest; copy it again.")
     if problem := remarks_problem(manifest.remarks):
         raise PackError(f"{path}: {problem}")
     return manifest
+
+
+def _whole(members: dict[str, Member], found: set[str], path: Path) -> dict[str, Member]:
+    """Return the members of a folder without runs whose checkpoint was unpacked too: those are trained anew."""
+    lacking = [name for name in members if name not in found]
+    if lost := next((name for name in lacking if "/checkpoint/" not in name), ""):
+        raise PackError(f"{path} lacks {lost}; give the packed .zip itself.")
+    runs = {name.split("/")[1] for name in lacking}
+    return {name: member for name, member in members.items() if name.split("/")[1] not in runs}
 
 
 def remarks_problem(remarks: Remarks) -> str:
@@ -237,7 +262,7 @@ def _by_run(manifest: Manifest) -> dict[str, list[str]]:
     return runs
 
 
-def _sweep(archive: zipfile.ZipFile, name: str, manifest: Manifest, path: Path) -> Sweep:
+def _sweep(archive: Archive, name: str, manifest: Manifest, path: Path) -> Sweep:
     text = _text(archive, name)
     if hashlib.sha256(text).hexdigest() != manifest.members[name].sha256:
         raise PackError(f"{path}: {name} does not match its SHA-256; copy the file again.")
@@ -247,7 +272,7 @@ def _sweep(archive: zipfile.ZipFile, name: str, manifest: Manifest, path: Path) 
     return sweep
 
 
-def _text(archive: zipfile.ZipFile, name: str) -> bytes:
+def _text(archive: Archive, name: str) -> bytes:
     with archive.open(name) as file:
         return file.read(MAX_JSON_BYTES)
 
@@ -259,7 +284,7 @@ def _decoded(text: bytes, kind: type[Kind], where: str) -> Kind:
         raise PackError(f"{where} cannot be understood: {error}.") from error
 
 
-def _extract(archive: zipfile.ZipFile, name: str, member: Member, target: Path, path: Path) -> None:
+def _extract(archive: Archive, name: str, member: Member, target: Path, path: Path) -> None:
     make_folder(target.parent)
     digest = hashlib.sha256()
     with archive.open(name) as source, target.open("wb") as file:

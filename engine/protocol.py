@@ -13,7 +13,7 @@ from engine.limits import MAX_EPOCHS
 from engine.plan import Sweep
 from engine.spec import Configuration, RunSpec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_LINE_BYTES = 16 * 2**20
 """A longer line is refused: no honest message comes near it."""
 
@@ -63,6 +63,22 @@ class History(msgspec.Struct, frozen=True, gc=False):
     def epochs(self) -> int:
         """Epochs that are known."""
         return len(self.loss)
+
+    @property
+    def diverged_at(self) -> int | None:
+        """The epoch from which on the loss is no number; None while it is one, or nothing is known.
+
+        An epoch that was missed has no accuracy either; a network that diverged still has one.
+        """
+        first = self.epochs
+        while first and _has_no_loss(self, first - 1):
+            first -= 1
+        return first + 1 if first < self.epochs else None
+
+
+def _has_no_loss(history: History, index: int) -> bool:
+    is_known = history.test_accuracy[index] is not None
+    return is_known and (history.loss[index] is None or history.test_loss[index] is None)
 
 
 def extended(history: History, values: tuple[Number, Number, Number, Number], seconds: float) -> History:
@@ -200,7 +216,7 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """A wish. `request` is any text of the sender's; `Refused` and `Submitted` repeat it."""
+    """A wish. `request` is any text of the sender's; `Done`, `Refused` and what answers it repeat it."""
 
     request: str = ""
 
@@ -211,6 +227,10 @@ class OpenData(Command, frozen=True, kw_only=True):
     source: tuple[str, ...] = ()
     demo_train: int = 5_000
     demo_test: int = 1_000
+
+
+class Begin(Command, frozen=True, kw_only=True):
+    """Train what waits, as a screen does that is opened again: until somebody wants training, a host only tells."""
 
 
 class Submit(Command, frozen=True, kw_only=True):
@@ -311,6 +331,8 @@ class SetFleet(Command, frozen=True, kw_only=True):
     """Train with these workers from now on; those that train elsewhere finish what they have."""
 
     fleet: Fleet
+    on_command_line: bool = False
+    """The user typed it there, where options of `srun` that run programs are allowed."""
 
 
 class Shutdown(Command, frozen=True, kw_only=True):
@@ -319,6 +341,7 @@ class Shutdown(Command, frozen=True, kw_only=True):
 
 AnyCommand = (
     OpenData
+    | Begin
     | Submit
     | Pause
     | Resume
@@ -354,6 +377,8 @@ class Attached(Event, frozen=True, kw_only=True):
     versions: dict[str, str]
     protocol: int = PROTOCOL_VERSION
     data: DataSet | None = None
+    has_begun: bool = True
+    """What waits is being trained; else it waits until somebody asks for it."""
     results: int = 0
     choices: dict[str, str] = {}
     statements: dict[str, tuple[Statement, ...]] = {}
@@ -568,12 +593,19 @@ class HistoryRead(Event, frozen=True, kw_only=True):
     run_id: str
     history: History
     damaged_lines: int = 0
+    problem: str = ""
+    """Why its journal cannot be read at all."""
 
 
 class FilesChecked(Event, frozen=True, kw_only=True):
-    """SHA-256 of each run's `model.keras`, in hexadecimal; None where there is no such file."""
+    """SHA-256 of each run's `model.keras`, in hexadecimal; None where there is no such file.
+
+    Each run that was asked about is in one of the two.
+    """
 
     found: dict[str, str | None]
+    unreadable: dict[str, str] = {}
+    """Why the file of a run cannot be read."""
 
 
 class Inspected(Event, frozen=True, kw_only=True):
@@ -624,6 +656,12 @@ class Refused(Event, frozen=True, kw_only=True):
     request: str = ""
 
 
+class Done(Event, frozen=True, kw_only=True):
+    """A command was carried out. Whoever sent it with a `request` is told, also where another event repeats that."""
+
+    request: str
+
+
 class HostEnded(Event, frozen=True, kw_only=True):
     """The host leaves in order; nothing more will come."""
 
@@ -661,6 +699,7 @@ AnyEvent = (
     | Timed
     | Noticed
     | Refused
+    | Done
     | HostEnded
 )
 

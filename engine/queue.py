@@ -1,4 +1,4 @@
-"""The queue: what is to be trained, in which order, what is held, and what is known of each run. Knows no worker."""
+"""The queue: what is to be trained, in which order, and where each run stands. Knows no worker."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -9,8 +9,8 @@ from engine import protocol as p
 from engine.forecast import Measured
 from engine.places import Places
 from engine.plan import Sweep
+from engine.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
 from engine.setbacks import Setbacks
-from engine.spec import RunSpec
 from engine.workspace import Order
 
 PLACES_AT_ONCE = 500
@@ -28,25 +28,17 @@ class Queue:
         data: Mapping[str, p.DataSet] = {},
         held: Mapping[str, str] = {},
     ) -> None:
-        self.results = dict(results)
         self.sweeps: dict[str, Sweep] = {}
         self.data = dict(data)
         """Data sets that can be trained on, by fingerprint."""
         self.times = Measured(())
-        self.held = dict(held)
-        """Runs that are wanted but not to be trained now: `paused`, `cancelled` or `failed`."""
-        self.active: dict[str, RunSpec] = {}
-        """The runs that workers have."""
-        self.histories: dict[str, p.History] = {}
-        """Of the active runs, for clients that attach meanwhile."""
-        self.started: dict[str, p.RunStarted] = {}
-        self.reasons: dict[str, str] = {}
         self.setbacks = Setbacks()
         self.places = Places(can_train=lambda place: place.spec.data in self.data)
         self._publish = publish
-        self._accuracies = {run_id: result.test_accuracy for run_id, result in results.items()}
-        self._wanted_by: dict[str, str] = {}
-        """The sweep that each run which is not finished is first wanted by."""
+        records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
+        records |= {run_id: Finished(result) for run_id, result in results.items()}
+        self.runs = RunStates(records)
+        """Where each run stands. To be read by others, and changed here alone."""
         self._first_stages: dict[str, set[str]] = {}
         """What the first stage of a sweep lacks; the second one follows when it is empty."""
 
@@ -55,35 +47,55 @@ class Queue:
     @property
     def is_idle(self) -> bool:
         """Nothing trains and nothing waits to."""
-        return not self.active and self.places.head is None
+        return not self.runs.training and self.places.head is None
 
     @property
     def order(self) -> Order:
         """What is kept of the queue beyond what follows from the sweeps."""
-        return Order((*self.active, *(place.run_id for place in self.places)), dict(self.held))
+        held: dict[str, str] = {**self.runs.held}
+        held |= {place.run_id: "paused" for place in self.places if place.paused}
+        held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
+        return Order((*self.runs.training, *(place.run_id for place in self.places)), held)
 
     def told(self) -> Iterator[p.RunsQueued]:
         """Tell the whole queue."""
         yield from _queued(tuple(self.places))
 
+    def result(self, run_id: str) -> p.RunResult | None:
+        """Return the outcome of a run, if it is finished."""
+        record = self.runs.get(run_id)
+        return record.result if isinstance(record, Finished) else None
+
     # --- what is wanted ----------------------------------------------------------------------------------------------
 
-    def want(self, sweep: Sweep) -> tuple[str, ...]:
-        """Put what a sweep lacks into the queue; return it, what waits or trains already included."""
+    def want(self, sweep: Sweep, *, again: bool = False, paused: bool = False) -> tuple[str, ...]:
+        """Put what a sweep lacks into the queue; return it, what waits or trains already included.
+
+        Args:
+            sweep: what is asked for.
+            again: the user asks for it, so what was paused, cancelled or failed before is let go on.
+            paused: nobody asked for it yet: what is new waits until somebody does.
+        """
         sweep_id = sweep.sweep_id  # a hash of all its seeds: not to be made for each of them
         self.sweeps[sweep_id] = sweep
-        lacking = {spec.run_id: spec for spec in plan.missing(sweep, self._accuracies)}
+        lacking = {spec.run_id: spec for spec in plan.missing(sweep, self.runs.accuracies)}
         self._first_stages.pop(sweep_id, None)
-        if lacking and sweep.finalists is not None and not plan.finalists(sweep, self._accuracies):
+        if lacking and sweep.finalists is not None and not plan.finalists(sweep, self.runs.accuracies):
             self._first_stages[sweep_id] = set(lacking)
+        if again:
+            self._release(lacking)
         new = []
         for run_id, spec in lacking.items():
-            self._wanted_by.setdefault(run_id, sweep_id)
-            why = self.held.get(run_id)
-            if run_id not in self.places and run_id not in self.active and why not in ("cancelled", "failed"):
-                place = p.Place(run_id, spec, sweep_id, sweep.title, paused=why == "paused")
-                self.places.join(place)
-                new.append(place)
+            match self.runs.get(run_id):
+                case None:
+                    new.append(p.Place(run_id, spec, sweep_id, sweep.title, paused=paused))
+                case Held(why="paused"):
+                    new.append(p.Place(run_id, spec, sweep_id, sweep.title, paused=True))
+                case _:
+                    pass
+        for place in new:
+            self.runs.put(place.run_id, WAITING)
+            self.places.join(place)
         self._tell(_queued(new))
         return tuple(lacking)
 
@@ -94,20 +106,10 @@ class Queue:
             del self.sweeps[some.sweep_id]
             self._first_stages.pop(some.sweep_id, None)
         if old:
-            self._wanted_by = {}
-            for some in (*self.sweeps.values(), sweep):
-                runs = (spec.run_id for spec in plan.missing(some, self._accuracies))
-                self._wanted_by = dict.fromkeys(runs, some.sweep_id) | self._wanted_by
-            self._unqueue(place.run_id for place in tuple(self.places) if place.run_id not in self._wanted_by)
+            left = (*self.sweeps.values(), sweep)
+            wanted = {spec.run_id for some in left for spec in plan.missing(some, self.runs.accuracies)}
+            self._leave_list([place.run_id for place in self.places if place.run_id not in wanted], None)
         return old
-
-    def let_wait(self, sweep: Sweep) -> None:
-        """Forget that runs of this sweep were cancelled or failed: they are asked for again."""
-        refused = {run_id for run_id, why in self.held.items() if why in ("cancelled", "failed")}
-        if refused:
-            for spec in plan.missing(sweep, self._accuracies):
-                if spec.run_id in refused:
-                    self._release(spec.run_id)
 
     def open(self, data: p.DataSet) -> None:
         """Train on this data from now on."""
@@ -118,21 +120,26 @@ class Queue:
         """Bring the queue into a kept order; runs that it does not know stay behind."""
         self.places.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
 
-    def hold(self, runs: Iterable[str], why: str) -> None:
+    def hold(self, runs: Iterable[str], why: Hold) -> None:
         """Pause or cancel runs; those that workers have are theirs to stop."""
-        chosen = [run_id for run_id in runs if run_id in self.active or run_id in self.places]
-        self.held |= dict.fromkeys(chosen, why)
+        waiting = []
+        for run_id in runs:
+            match self.runs.get(run_id):
+                case Training() as training:
+                    training.stop = why
+                case Waiting():
+                    waiting.append(run_id)
+                case _:
+                    pass
         if why == "paused":
-            self._pause(chosen, paused=True)
+            self._pause(waiting, paused=True)
         else:
-            self._unqueue(chosen)
+            self._leave_list(waiting, Held(why))
 
     def resume(self, runs: Iterable[str]) -> None:
         """Let held runs go on; all that are paused when none is named."""
-        chosen = tuple(runs) or tuple(run_id for run_id, why in self.held.items() if why == "paused")
-        for run_id in chosen:
-            self._release(run_id)
-        self._pause(chosen, paused=False)
+        paused = (run_id for run_id, why in self.order.held.items() if why == "paused")
+        self._release(tuple(runs) or tuple(paused))
         for sweep in list(self.sweeps.values()):
             self.want(sweep)
 
@@ -143,29 +150,56 @@ class Queue:
             self._publish(p.RunsUnqueued(runs=tuple(place.run_id for place in moved)))
             self._tell(_queued(moved, index))
 
-    def take_in(self, result: p.RunResult) -> None:
-        """Know a run that was finished elsewhere; it need not be trained here any more."""
-        self._unqueue([result.run_id])
-        self.fold(p.RunFinished(result=result))
+    def take_in(self, result: p.RunResult) -> bool:
+        """Know a run that was finished elsewhere, and need not be trained here any more.
+
+        Return whether that is news; a run that a worker has is the worker's to finish.
+        """
+        if isinstance(self.runs.get(result.run_id), Training | Finished):
+            return False
+        self._leave_list([result.run_id], None)
+        self._finish(result)
+        return True
 
     def forget(self, run_id: str) -> None:
-        """Drop a run that was deleted."""
-        self.results.pop(run_id, None)
-        self._accuracies.pop(run_id, None)
-        self._unqueue([run_id])
-        self.held[run_id] = "cancelled"
+        """Drop a run that was deleted; it is trained again only when it is asked for.
 
-    def _release(self, run_id: str) -> None:
-        self.held.pop(run_id, None)
-        self.setbacks.forget(run_id)
-        self.reasons.pop(run_id, None)
+        Raises:
+            ValueError: a worker has it.
+        """
+        self.runs.refuse_training([run_id], "deleted")
+        self._leave_list([run_id], None)
+        self.runs.put(run_id, Held("cancelled"))
+
+    def let_on(self, run_id: str) -> None:
+        """Forget why a run was held; it goes on when it is wanted."""
+        self._release([run_id])
+
+    def _release(self, runs: Iterable[str]) -> None:
+        waiting = []
+        for run_id in runs:
+            match self.runs.get(run_id):
+                case Held():
+                    self.runs.put(run_id, None)
+                case Training() as training:
+                    training.stop = None
+                case Waiting():
+                    waiting.append(run_id)
+                    continue
+                case _:
+                    continue
+            self.setbacks.forget(run_id)
+        self._pause(waiting, paused=False)
 
     def _pause(self, runs: Sequence[str], *, paused: bool) -> None:
         if new := self.places.hold(runs, paused=paused):
             self._publish(p.RunsHeld(runs=new, paused=paused))
 
-    def _unqueue(self, runs: Iterable[str]) -> None:
+    def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
+        """Take runs out of the waiting list, those that are there, and say where they stand then."""
         if gone := self.places.leave(runs):
+            for run_id in gone:
+                self.runs.put(run_id, record)
             self._publish(p.RunsUnqueued(runs=gone))
 
     def _tell(self, events: Iterable[p.AnyEvent]) -> None:
@@ -174,82 +208,87 @@ class Queue:
 
     # --- what workers take and give back ------------------------------------------------------------------------------
 
-    def take(self, places: Iterable[p.Place]) -> None:
-        """Give runs to a worker."""
-        taken = {place.run_id: place.spec for place in places}
-        self.active |= taken
-        self._unqueue(taken)
-
-    def let_go(self, run_id: str) -> None:
-        """Take note that no worker has the run any more."""
-        self.active.pop(run_id, None)
-
-    def put_back(self, spec: RunSpec) -> None:
-        """Put a run that was let go at the head, behind earlier seeds of its kind, if it is still wanted."""
-        run_id = spec.run_id
-        sweep, why = self.sweeps.get(self._wanted_by.get(run_id, "")), self.held.get(run_id)
-        if sweep is not None and why not in ("cancelled", "failed"):
-            place = p.Place(run_id, spec, sweep.sweep_id, sweep.title, paused=why == "paused")
-            self._tell(_queued([place], self.places.put_back(place)))
+    def take(self, places: Iterable[p.Place], worker: str = "") -> None:
+        """Give waiting runs to a worker."""
+        taken = {place.run_id: place for place in places}
+        if gone := self.places.leave(taken):
+            for run_id in gone:
+                self.runs.put(run_id, Training(taken[run_id], worker))
+            self._publish(p.RunsUnqueued(runs=gone))
 
     def set_back(
-        self, spec: RunSpec, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
+        self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
     ) -> p.RunFailed | p.RunInterrupted:
-        """Put a run back that was let go without a result, or let it fail when that happens again and again.
+        """Say what becomes of a run that a worker lost: it is tried again, or fails when that happens again and again.
 
         Args:
+            run_id: the run, which a worker has.
+            reason: in words.
             lanes: runs that trained side by side.
+            out_of_memory: there were too many of them for the memory.
             is_leaving: the host ends, which fails nothing.
         """
-        again = self.setbacks.is_tried_again(spec.run_id, out_of_memory=out_of_memory) or is_leaving
+        training = self.runs.training[run_id]
+        if training.stop == "cancelled":
+            return p.RunInterrupted(run_id=run_id, reason=reason)
+        again = self.setbacks.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
         if out_of_memory:
-            fewer = self.setbacks.ran_out(spec.configuration, lanes)
+            fewer = self.setbacks.ran_out(training.place.spec.configuration, lanes)
             beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
             reason += f" It is tried once more{beside}." if again else " It was tried again in vain; free some memory."
-        if not again:
-            return p.RunFailed(run_id=spec.run_id, reason=reason, out_of_memory=out_of_memory)
-        self.put_back(spec)
-        return p.RunInterrupted(run_id=spec.run_id, reason=reason)
+        if again:
+            return p.RunInterrupted(run_id=run_id, reason=reason)
+        return p.RunFailed(run_id=run_id, reason=reason, out_of_memory=out_of_memory)
 
-    def fold(self, event: p.AnyEvent) -> None:
-        """Keep what clients that attach later have to be told."""
+    def fold(self, event: p.AnyEvent) -> bool:
+        """Take in what a worker tells; return whether that is so, or comes too late to count."""
         match event:
             case p.RunStarted():
                 for run_id, spec in zip(event.runs, event.specs, strict=True):
-                    self.started[run_id] = msgspec.structs.replace(event, runs=(run_id,), specs=(spec,))
-                    self.reasons.pop(run_id, None)
+                    if training := self.runs.training.get(run_id):
+                        training.begin(msgspec.structs.replace(event, runs=(run_id,), specs=(spec,)))
             case p.EpochEnded():
                 for lane, run_id in enumerate(event.runs):
-                    values = (event.loss[lane], event.accuracy[lane], event.test_loss[lane], event.test_accuracy[lane])
-                    known = self.histories.get(run_id, p.History())
-                    if known.epochs == event.epoch - 1:  # else a client asks for the journal's
-                        self.histories[run_id] = p.extended(known, values, event.seconds)
+                    if training := self.runs.training.get(run_id):
+                        training.end_epoch(event, lane)
             case p.RunFinished():
+                if event.result.run_id not in self.runs.training:
+                    return False
                 self._finish(event.result)
-            case p.RunFailed():
-                self._end(event.run_id)
-                self.held[event.run_id] = "failed"
-                self.reasons[event.run_id] = event.reason
-            case p.RunInterrupted() | p.RunPaused():
-                self._end(event.run_id)
+            case p.RunFailed() | p.RunInterrupted() | p.RunPaused():
+                training = self.runs.training.get(event.run_id)
+                if training is None:
+                    return False
+                if isinstance(event, p.RunFailed):
+                    self.runs.put(event.run_id, Held("failed", event.reason))
+                else:
+                    self._put_back(training)
             case _:
                 pass
+        return True
+
+    def _put_back(self, training: Training) -> None:
+        """Put a run that was let go at the head, behind earlier seeds of its kind, if it is still wanted."""
+        place = training.place
+        sweep = self._wanting(place)
+        self.runs.put(place.run_id, Held("cancelled") if training.stop == "cancelled" else None)
+        if sweep is not None and training.stop != "cancelled":
+            place = p.Place(place.run_id, place.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused")
+            self.runs.put(place.run_id, WAITING)
+            self._tell(_queued([place], self.places.put_back(place)))
+
+    def _wanting(self, place: p.Place) -> Sweep | None:
+        """Return the sweep that a run is trained for; another one that wants it when that one was superseded."""
+        others = (some for some in self.sweeps.values() if place.spec in plan.missing(some, self.runs.accuracies))
+        return self.sweeps.get(place.sweep_id) or next(others, None)
 
     def _finish(self, result: p.RunResult) -> None:
         run_id = result.run_id
-        self.results[run_id] = result
-        self._accuracies[run_id] = result.test_accuracy
-        self._end(run_id)
-        self.held.pop(run_id, None)
-        self._wanted_by.pop(run_id, None)
+        self.runs.put(run_id, Finished(result))
         for sweep_id, lacking in list(self._first_stages.items()):
             lacking.discard(run_id)
             if not lacking:  # the stage is complete, and the next one known
                 self.want(self.sweeps[sweep_id])
-
-    def _end(self, run_id: str) -> None:
-        self.started.pop(run_id, None)
-        self.histories.pop(run_id, None)
 
 
 def _queued(places: Sequence[p.Place], index: int | None = None) -> Iterator[p.RunsQueued]:

@@ -33,12 +33,11 @@ class Records:
         self.statements = dict(self.kept.statements)
         self.data = self.known[self.kept.data].data if self.kept.data in self.known else None
         """The data set in use."""
-        self._fleet = self.kept.fleet
         self._workspace = workspace
         self._publish = publish
         self._store = Store(workspace.root / "runs.json")
         self.notes = self._store.notes()
-        self.is_changed = bool(self._store.complaint)
+        self.is_changed = bool(self._store.complaint) or not self.kept.fleet.is_local
         """Something that only the user can say was said; it is saved soon."""
         self.has_progressed = False
         """Something happened that the run folders tell too; it is saved when its time has come."""
@@ -87,11 +86,6 @@ class Records:
         if self.data is None or self.known[self.data.fingerprint].stamps != self._workspace.stamps(self.data):
             return None
         return self.data
-
-    def keep_fleet(self, fleet: p.Fleet) -> None:
-        """Remember where workers run."""
-        self._fleet = fleet
-        self.is_changed = True
 
     def annotate(self, note: p.Note) -> None:
         """Replace a run's note.
@@ -168,7 +162,6 @@ class Records:
             choices=self.choices,
             statements=self.statements,
             times=times,
-            fleet=self._fleet,
         )
         self._workspace.remember(remembered)
         self.is_changed = False

@@ -4,17 +4,18 @@ import asyncio
 import importlib.metadata
 import os
 import time
+import traceback
 from collections.abc import Iterator
-from pathlib import Path
 
-from engine import devices, formats, journal
+from engine import devices, formats, journal, lock_file, ownership, user_config
 from engine import protocol as p
 from engine.clients import Client, is_from
-from engine.commands import Commands
+from engine.commands import DEFECT, Commands
 from engine.dispatch import Dispatch
 from engine.forecast import Measured
 from engine.queue import Queue
 from engine.records import Records
+from engine.run_states import Held
 from engine.workspace import Workspace
 
 RESULTS_AT_ONCE = 500
@@ -47,14 +48,18 @@ class Service:
         self._queue.times = Measured(kept.times)
         self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        self._dispatch.fleet = kept.fleet
+        self._dispatch.fleet, complaint = user_config.read_fleet(workspace.root)
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(kept.order)
-        self._complaints = [text for text in (brought_up, *self._records.complaints) if text]
+        if not complaint and kept.fleet not in (self._dispatch.fleet, p.Fleet()):
+            complaint = user_config.is_not_used(kept.fleet)
+        exposed = ownership.exposure(workspace.root)
+        self._complaints = [text for text in (brought_up, exposed, complaint, *self._records.complaints) if text]
         self._trouble = ""
         """Why the workspace cannot be written at present."""
+        self._has_blind_devices = False
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
@@ -64,7 +69,13 @@ class Service:
             writer.close()
             return
         client = Client(writer, self._fresh)
-        client.greet()
+        try:
+            client.greet()
+        except Exception:  # noqa: BLE001  a state that cannot be told must not leave the client waiting for it
+            traceback.print_exc()
+            client.tell(p.encode(p.Refused(command="", reason=DEFECT)))
+            await client.close()
+            return
         self._clients.add(client)
         budget, since = COMMANDS_A_SECOND, time.monotonic()
         try:
@@ -85,12 +96,13 @@ class Service:
     def _fresh(self) -> Iterator[p.AnyEvent]:
         """Tell the whole state."""
         queue = self._queue
-        results = tuple(queue.results.values())
+        results = queue.runs.results
         yield p.Attached(
             workspace=str(self._workspace.root),
             host_pid=os.getpid(),
             versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
             data=self._records.data,
+            has_begun=self._dispatch.has_begun,
             results=len(results),
             choices=self._records.choices,
             statements=self._records.statements,
@@ -103,14 +115,16 @@ class Service:
         yield from queue.told()
         yield p.FleetChanged(fleet=self._dispatch.fleet)
         yield from self._dispatch.workers()
-        for run_id, started in queue.started.items():
-            yield started
-            known = queue.histories.get(run_id, p.History())
-            if started.epoch and known.epochs <= started.epoch:
-                known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
-            yield p.HistoryRead(run_id=run_id, history=known)
-        for run_id, reason in queue.reasons.items():
-            yield p.RunFailed(run_id=run_id, reason=reason)
+        for run_id, training in queue.runs.training.items():
+            if training.started is not None:
+                yield training.started
+                known = training.curve.history
+                if training.started.epoch and known.epochs <= training.started.epoch:
+                    known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
+                yield p.HistoryRead(run_id=run_id, history=known)
+        for run_id, record in queue.runs.items():
+            if isinstance(record, Held) and record.reason:
+                yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
         for text in self._complaints:
             yield p.Noticed(text=text, severity="warning")
@@ -122,8 +136,6 @@ class Service:
         """Tell everybody, and keep what has to be kept."""
         match event:
             case p.RunFinished():
-                if not (self._workspace.run_folder(event.result.run_id) / "result.json").exists():
-                    return  # deleted in this very moment
                 self._records.add([event.result])
             case p.RunFailed() | p.RunPaused() | p.RunInterrupted():
                 self._records.is_changed = True
@@ -150,28 +162,42 @@ class Service:
             await self._commands.do(command, client)
             if isinstance(command, p.OpenData):
                 self._save()  # a sweep may follow, and is trained after a crash only where its data is known
+            if command.request and not isinstance(command, p.Inspect):  # that one is only begun
+                client.tell(p.encode(p.Done(request=command.request)))
+            return
         except ValueError as error:
-            client.tell(p.encode(p.Refused(command=name, reason=str(error), request=command.request)))
+            reason = str(error)
         except OSError as error:
-            reason = f"{error.filename or self._workspace.root}: {error.strerror}."
-            client.tell(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
+            reason = f"{error.filename or self._workspace.root}: {error.strerror or error}."
+        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+            traceback.print_exc()
+            reason = DEFECT
+        client.tell(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
 
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def sample_devices(self) -> None:
-        """Tell how busy the machine is while somebody looks."""
+        """Tell how busy the machine is while somebody looks; by that clients know, too, that the host still answers."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             if self._clients:
-                samples = await asyncio.to_thread(devices.sample)
-                self._publish(p.DeviceSampled(samples=samples, at=time.time()))
+                self._publish(p.DeviceSampled(samples=await self._sample(), at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
+
+    async def _sample(self) -> tuple[p.DeviceSample, ...]:
+        try:
+            return await asyncio.to_thread(devices.sample)
+        except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
+            if not self._has_blind_devices:
+                traceback.print_exc()
+            self._has_blind_devices = True
+            return ()
 
     async def save_changes(self, lock: int) -> None:
         """Write what changed, at most once a second; end when nothing is left to do, or the workspace is elsewhere."""
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            if not _is_at(self._workspace.root / "host.lock", lock):
+            if not lock_file.is_there(self._workspace.root, lock):
                 self._give_up()
                 return
             self._save()
@@ -182,13 +208,21 @@ class Service:
             self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
-            if text != self._trouble:
-                self._publish(p.Noticed(text=text, severity="error"))
-            self._trouble = text
+            self._complain(text)
+        except Exception:  # noqa: BLE001  the loop that saves has to go on; what was not written is tried again
+            if not self._trouble:
+                traceback.print_exc()
+            self._complain(f"The workspace cannot be saved. {DEFECT} Training goes on; it is tried again.")
         else:
             if self._trouble:
                 self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
             self._trouble = ""
+
+    def _complain(self, text: str) -> None:
+        """Tell of a trouble with saving, once as long as it is the same."""
+        if text != self._trouble:
+            self._publish(p.Noticed(text=text, severity="error"))
+        self._trouble = text
 
     def _give_up(self) -> None:
         """End without writing: the workspace was moved, or is another's. Its runs go on from their checkpoints."""
@@ -197,33 +231,23 @@ class Service:
         self.is_lost = True
         self.ended.set()
 
-    def begin(self) -> None:
-        """Go on with what was left."""
-        self._dispatch.advance()
-
     def end_if_idle(self) -> None:
         """End when nobody is attached and nothing is to be trained."""
-        if not self._clients and not self._commands.is_busy and self._queue.is_idle:
+        if self._clients or self._commands.is_busy:
+            return
+        if self._queue.is_idle or not self._dispatch.has_begun:
             self.ended.set()
 
     async def leave(self, reason: str) -> None:
         """Let the workers checkpoint, write everything, tell everybody, end."""
-        await self._dispatch.leave()
-        self._save(is_last=True)
-        self._publish(p.HostEnded(reason=reason))
-        for client in list(self._clients):
-            await client.close()
-        self.ended.set()
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Say whether this is still the file that was opened; a file system that does not answer is believed."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+        try:
+            await self._dispatch.leave()
+        finally:
+            self._save(is_last=True)
+            self._publish(p.HostEnded(reason=reason))
+            for client in list(self._clients):
+                await client.close()
+            self.ended.set()
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

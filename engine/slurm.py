@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from engine import child_process
+
 FORMAT = "%i|%j|%T|%S|%e|%N|%r"
 """Number, name, state, start, end, node, reason; the last may hold anything."""
 PATIENCE_SECONDS = 20.0
@@ -101,7 +103,8 @@ async def jobs(*options: str) -> dict[str, Job] | None:
     try:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL, env={**os.environ, "SLURM_TIME_FORMAT": "%s"},
+            stderr=asyncio.subprocess.DEVNULL, cwd=child_process.FOLDER,
+            env=_environment() | {"SLURM_TIME_FORMAT": "%s"},
         )  # fmt: skip
     except OSError:
         return None
@@ -134,11 +137,15 @@ async def cancel(numbers: list[str]) -> None:
     try:
         process = await asyncio.create_subprocess_exec(
             "scancel", *numbers, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL, cwd=child_process.FOLDER, env=_environment(),
         )  # fmt: skip
         await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
     except (OSError, TimeoutError):
         return  # what waits in vain gives its node back as soon as it has one: its pipe has ended
+
+
+def _environment() -> child_process.Environment:
+    return child_process.outside_allocation(child_process.program_environment(os.environ))
 
 
 def leaves_at(job: Job, epoch_seconds: float) -> float | None:

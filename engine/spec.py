@@ -81,6 +81,10 @@ class Training(Value, frozen=True):
     trainer: Trainer = "fast"
 
 
+IN_LABEL = ("hidden", "activation", "convolutions")
+"""Fields that a network's own label shows."""
+
+
 class Configuration(Value, frozen=True):
     """A network and its training settings."""
 
@@ -89,11 +93,14 @@ class Configuration(Value, frozen=True):
 
     @property
     def label(self) -> str:
-        """The network, and what of its training is not as the assignment asks."""
-        asked = Training()
-        names = ((field, getattr(self.training, field)) for field in self.training.__struct_fields__)
-        other = [f"{name} {value}" for name, value in names if value != getattr(asked, name)]
-        return " · ".join([self.network.label, *(text.replace("_", " ") for text in other)])
+        """The network, and what of it and of its training is not as the assignment asks."""
+        other = [
+            f"{name} {value}".replace("_", " ").removesuffix(" True")
+            for part, default in ((self.network, Network()), (self.training, Training()))
+            for name in part.__struct_fields__
+            if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
+        ]
+        return " · ".join([self.network.label, *other])
 
 
 class RunSpec(Value, frozen=True):

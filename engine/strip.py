@@ -11,9 +11,7 @@ from pathlib import Path
 import h5py
 
 from engine.files import write_atomically
-from engine.keras_file import KerasFileError, check
-
-WEIGHTS = "model.weights.h5"
+from engine.keras_file import WEIGHTS, KerasFileError, checked
 
 
 def stripped(path: Path) -> bytes:
@@ -22,9 +20,8 @@ def stripped(path: Path) -> bytes:
     Raises:
         KerasFileError: it is no `.keras` file of ours.
     """
-    check(path)
     content = io.BytesIO()
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(content, "w") as target:
+    with checked(path) as file, zipfile.ZipFile(file.path) as source, zipfile.ZipFile(content, "w") as target:
         for member in source.infolist():
             text = source.read(member)
             target.writestr(member, _without_optimizer(text) if member.filename == WEIGHTS else text)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import files, models
+from engine import backends, files, models
 from engine.activity import activity_of
 from engine.checkpoint import Snapshot
 from engine.data import Images
@@ -29,6 +29,7 @@ class FastTrainer:
     name = "fast"
 
     def __init__(self) -> None:
+        backends.settle_jax()
         self._programs: dict[tuple[Configuration, tuple[int, ...], int], Program] = {}
         self._pixels: dict[str, Pixels] = {}
 

@@ -13,13 +13,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
 import msgspec
 
-from engine import devices, preflight
+from engine import devices, preflight, system
 from engine import protocol as p
+from engine.backends import clear_environment, prepare_jax, prepare_tensorflow
 from engine.preflight import Preflight
 
 Why = Literal["paused", "cancelled", "interrupted"]
@@ -34,6 +34,11 @@ class Stop(NamedTuple):
 
 HOST_GONE = Stop("interrupted", "The background process ended; the run goes on from its checkpoint.")
 TERMINATED = Stop("interrupted", "The worker was told to end; the run goes on from its checkpoint.")
+TRAINERS = {
+    "fast": (prepare_jax, "engine.train:FastTrainer"),
+    "keras-fit": (prepare_tensorflow, "engine.keras_fit:KerasFitTrainer"),
+}
+"""How the libraries of each are set up before they are imported, and its class."""
 WORDS = {"paused": "Paused.", "cancelled": "Stopped by the user.", "interrupted": "Stopped to go on later."}
 
 
@@ -142,29 +147,14 @@ def serve(name: str, load_trainer: str) -> int:
 
 def claim_cores(cores: str) -> None:
     """Keep to these CPU cores, such as `0,1`; to be called before a native library counts them."""
-    if cores:
-        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-
-
-def compile_cache() -> Path:
-    """Return the folder in which compiled programs outlive a worker."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svhn-tui" / "jax"
-
-
-def prepare_jax() -> None:
-    """Set up the environment that JAX and Keras read when they are imported."""
-    os.environ["KERAS_BACKEND"] = "jax"
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a shared GPU stays usable for others
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compile_cache()))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "0")
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Keras would import it to save a file: 2 s, 400 MB
+    system.claim_cores(tuple(map(int, cores.split(","))) if cores else ())
 
 
 def arguments(program: str) -> argparse.Namespace:
     """Read the command line that every kind of worker is started with."""
     parser = argparse.ArgumentParser(prog=program)
     parser.add_argument("--name", default="w0")
+    parser.add_argument("--trainer", choices=list(TRAINERS), default="fast")
     parser.add_argument("--cores", default="", help="CPU cores to keep to, such as 0,1")
     parser.add_argument("--preflight", default="", help="what to find on another machine than the host's, as JSON")
     return parser.parse_args()
@@ -185,7 +175,7 @@ def take_place(given: argparse.Namespace, trainer: str) -> None:
     if wanted.count > 1:  # one alone has what Slurm, or the machine's own settings, let it have
         machine = devices.machine()
         cores, gpu = preflight.portion(machine.cores, machine.gpus, wanted.index, wanted.count)
-        os.sched_setaffinity(0, cores)
+        system.claim_cores(tuple(cores))
         if gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
 
@@ -193,6 +183,8 @@ def take_place(given: argparse.Namespace, trainer: str) -> None:
 if __name__ == "__main__":
     given = arguments("python -m engine.worker")
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
-    take_place(given, "fast")
-    prepare_jax()
-    raise SystemExit(serve(given.name, "engine.train:FastTrainer"))
+    clear_environment()
+    take_place(given, given.trainer)
+    prepare, trainer = TRAINERS[given.trainer]
+    prepare()
+    raise SystemExit(serve(given.name, trainer))

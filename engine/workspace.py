@@ -7,7 +7,7 @@ folder, and follows from the sweeps.
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +50,20 @@ class Remembered(msgspec.Struct, frozen=True):
     statements: dict[str, tuple[Statement, ...]] = {}
     times: tuple[EpochTime, ...] = ()
     fleet: Fleet = Fleet()
+    """Where to train, as an earlier version kept it; not used, and not written: that is the user's choice."""
+
+
+def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """Return size and modification time (ns) of files as they are now; empty when one is gone.
+
+    A folder stands for the files in it: an archive may have been unpacked into it.
+    """
+    try:
+        files = [file for path in map(Path, paths) for file in (sorted(path.iterdir()) if path.is_dir() else (path,))]
+        found = [file.stat() for file in files]
+    except OSError:
+        return ()
+    return tuple((status.st_size, status.st_mtime_ns) for status in found)
 
 
 class Workspace:
@@ -142,11 +156,7 @@ class Workspace:
 
     def stamps(self, data: DataSet) -> tuple[tuple[int, int], ...]:
         """Size and modification time of the data's files as they are now; empty when one is gone."""
-        try:
-            found = [Path(path).stat() for path in (data.train_path, data.test_path)]
-        except OSError:
-            return ()
-        return tuple((status.st_size, status.st_mtime_ns) for status in found)
+        return stamps_of((data.train_path, data.test_path))
 
     def _read(self, path: Path, kind: type[Kind]) -> Kind | None:
         try:

@@ -1,26 +1,29 @@
 """What `svhn-tui export`, `pack`, `import`, `choose`, `finalists` and `stop` do."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from engine import pack
+from engine import os_errors, pack
 from engine import protocol as p
 from svhn_tui import export as exporting
 from svhn_tui import words
 from svhn_tui.exit_codes import DONE, FAILED
 from svhn_tui.headless import missing
 from svhn_tui.presets import Presets, Question
-from svhn_tui.printing import Plain, complain, say
+from svhn_tui.printing import Plain, complain, say, tell
 from svhn_tui.progress import Overrides, rule_text, sweep_for, with_finalists
-from svhn_tui.session import answers_to, check_files, connected, read_histories
+from svhn_tui.session import ANSWER_SECONDS, IMPORT_SECONDS, check_files, connected, read_histories
 
 
-async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
+async def export_to(
+    folder: Path, workspace: Path, book: Presets, *, as_json: bool = False, is_read_only: bool = False
+) -> int:
     """Export, each file verified in a process of its own; the exit code says whether everything was there."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         await read_histories(session, book)
         state = session.state
@@ -31,13 +34,20 @@ async def export_to(folder: Path, workspace: Path, book: Presets) -> int:
     try:
         done = exporting.export(folder, book, state, verified)
     except OSError as error:
-        complain(f"{error.filename or folder}: {error.strerror or error}.")
+        complain(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
+    if as_json:
+        tell([{"name": thing.name, "said": thing.said, "ok": thing.ok} for thing in done])
+    else:
+        Plain().print(_table(done))
+    return DONE if all(thing.ok for thing in done) else FAILED
+
+
+def _table(done: Iterable[exporting.Exported]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for thing in done:
         table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.said)))
-    Plain().print(table)
-    return DONE if all(thing.ok for thing in done) else FAILED
+    return table
 
 
 async def pack_to(file: Path, workspace: Path) -> int:
@@ -49,7 +59,7 @@ async def pack_to(file: Path, workspace: Path) -> int:
         try:
             runs = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
         except OSError as error:
-            complain(f"{error.filename or file}: {error.strerror or error}.")
+            complain(os_errors.sentence_of(error, file) or f"{error.filename or file}: {error.strerror or error}.")
             return FAILED
     say(f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}")
     return DONE
@@ -58,14 +68,14 @@ async def pack_to(file: Path, workspace: Path) -> int:
 async def import_from(file: Path, workspace: Path) -> int:
     """Take in the runs of a packed file."""
     async with connected(workspace) as session:
-        await session.ask(p.Import(path=str(file.absolute()), request="import"))
-        event = await session.until(answers_to("import"))
+        event = await session.answer(p.Import(path=str(file.absolute())), within=IMPORT_SECONDS)
     if not isinstance(event, p.Imported):
         complain(getattr(event, "reason", ""))
         return FAILED
     say(
         f"{words.plural(event.finished, 'finished run')} taken in, {event.unfinished} unfinished, "
         f"{event.known} were here already."
+        + (" `svhn-tui run all` goes on with what is not finished." if event.unfinished else "")
     )
     return DONE
 
@@ -79,10 +89,7 @@ async def choose(workspace: Path, book: Presets, question: Question, run_id: str
             label = book.configurations(question)[0].label
             complain(f"{run_id} is {run.spec.configuration.label}; {question.id} asks for {label}.")
             return FAILED
-        await session.ask(p.Choose(question=question.id, run_id=run_id, request="choose"))
-        event = await session.until(
-            lambda state, event: isinstance(event, p.ChoiceChanged) or answers_to("choose")(state, event)
-        )
+        event = await session.answer(p.Choose(question=question.id, run_id=run_id))
     if isinstance(event, p.Refused):
         complain(event.reason)
         return FAILED
@@ -98,8 +105,7 @@ async def choose_finalists(workspace: Path, book: Presets, question: Question, c
             complain("No data is open yet; train the first stage: svhn-tui run Q10 --data DIR.")
             return FAILED
         sweep = with_finalists(sweep, chosen)
-        await session.ask(p.Submit(sweep=sweep, request="finalists"))
-        event = await session.until(answers_to("finalists"))
+        event = await session.answer(p.Submit(sweep=sweep))
     if isinstance(event, p.Refused):
         complain(event.reason)
         return FAILED
@@ -112,6 +118,6 @@ async def stop(workspace: Path) -> int:
     """End the workspace's host; what trains is checkpointed."""
     async with connected(workspace) as session:
         await session.ask(p.Shutdown())
-        await session.until(lambda state, event: isinstance(event, p.HostEnded))
+        await session.until(lambda state, event: isinstance(event, p.HostEnded), within=ANSWER_SECONDS)
     print("Stopped. What was training goes on from its checkpoint at the next start.")
     return DONE

@@ -13,14 +13,16 @@ import msgspec
 
 from engine.plan import Sweep, asked
 from engine.protocol import RunResult
-from engine.spec import Configuration, Training
+from engine.spec import Configuration
 from svhn_tui import words
 from svhn_tui.firmness import Part, fragile_digits, fragile_winner, text_of
 from svhn_tui.presets import Presets, Question
+from svhn_tui.progress import other_runs
 from svhn_tui.state import State
 from svhn_tui.statistics import summary_of
+from svhn_tui.waiting import seeds_text
 
-Trust = Literal["missing", "partial", "demo", "not-as-asked", "ready", "stale", "fragile"]
+Trust = Literal["missing", "partial", "demo", "not-as-asked", "ready", "stale", "fragile", "diverged"]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -149,6 +151,8 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     changed = _changed_file(parts, state) if question.answer and question.answer.format == "file" else ""
     if changed or stale:
         return answer("stale", changed or stale)
+    if diverged := diverged_text(parts):
+        return answer("diverged", f"{diverged}{f' They have {other}.' if other else ''}{demo}")
     if other:
         return answer("not-as-asked", f"Runs with {other}; the question asks for others.{demo}")
     if done < needed:
@@ -158,6 +162,23 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     if fragile := fragile_winner(question, parts) or fragile_digits(question, parts):
         return answer("fragile", fragile)
     return answer("ready", "All runs are as asked.")
+
+
+def diverged_text(parts: Sequence[Part]) -> str:
+    """Say which of the runs diverged, or nothing: `2 of 10 runs diverged (tanh 256: seeds 3, 4); ...`."""
+    runs = [run for part in parts for run in part.results]
+    bad = {part.configuration: seeds_text(seeds) for part in parts
+           if (seeds := [run.spec.seed for run in part.results if run.diverged])}  # fmt: skip
+    if not bad:
+        return ""
+    named = "; ".join(f"{configuration.network.label}: {seeds}" for configuration, seeds in bad.items())
+    count = f"{sum(run.diverged for run in runs)} of {words.plural(len(runs), 'run')} diverged ({named})"
+    return f"{count}: the weights are no numbers, so the network has learnt nothing."
+
+
+def is_unfit(run: RunResult, source: Question, state: State) -> bool:
+    """Say whether a question's file is not handed in: the run diverged, and no choice names it."""
+    return run.diverged and state.choices.get(source.id) != run.run_id
 
 
 def flags_of(parts: Sequence[Part], state: State) -> tuple[str, ...]:
@@ -189,29 +210,19 @@ def chance_level(state: State) -> float:
 
 
 def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer | None:
-    """Answer from runs of the same networks on the same data with other settings: the fullest, then the newest set."""
-    networks = [configuration.network for configuration in sweep.configurations]
-    alike: dict[Training, list[RunResult]] = {}
-    found = state.results.by_layers
-    near = (run for layers in dict.fromkeys(some.hidden for some in networks) for run in found.get(layers, ()))
-    for result in near:
-        if result.spec.data == sweep.data and result.spec.configuration.network in networks:
-            alike.setdefault(result.spec.configuration.training, []).append(result)
-    if not alike:
+    """Answer from runs of the same networks on the same data with other settings."""
+    others = other_runs(sweep, state)
+    if others is None:
         return None
-    training, results = max(alike.items(), key=lambda item: _fullness(item[1]))
     is_file = question.answer is not None and question.answer.format == "file"
     parts = []
-    for network in networks:
-        runs = sorted(
-            (run for run in results if run.spec.configuration.network == network), key=lambda run: run.spec.seed
-        )
-        chosen = tuple(runs[:1] if is_file else runs)
-        parts.append(Part(Configuration(network, training), max(1, len(chosen)), chosen))
-    other = _difference(training, sweep.configurations[0].training)
-    return _judged(
-        question, tuple(parts), state, other=other or f"seed {results[0].spec.seed} instead of the first one"
-    )
+    for configuration, runs in zip(sweep.configurations, others.runs, strict=True):
+        done = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
+        chosen = done[:1] if is_file else done
+        parts.append(Part(Configuration(configuration.network, others.training), max(1, len(chosen)), chosen))
+    if not any(part.results for part in parts):
+        return None
+    return _judged(question, tuple(parts), state, other=others.other)
 
 
 def _from_before(question: Question, sweep: Sweep, state: State) -> Answer:
@@ -237,20 +248,10 @@ def _from_before(question: Question, sweep: Sweep, state: State) -> Answer:
     )
 
 
-def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
-    """Rank a set of runs: by the networks it covers, then by its runs, then by how new it is."""
-    networks = {result.spec.configuration.network for result in results}
-    return len(networks), len(results), max(result.finished_at for result in results)
-
-
-def _difference(found: Training, wanted: Training) -> str:
-    names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
-    told = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
-    return ", ".join(told)
-
-
 def _changed_file(parts: Sequence[Part], state: State) -> str:
     for result in (result for part in parts for result in part.results):
+        if why := state.unreadable.get(result.run_id):
+            return f"The file of run {result.run_id} cannot be read ({why}): it cannot be handed in as it is."
         if result.run_id not in state.files:
             continue
         found = state.files[result.run_id]

@@ -17,6 +17,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
+from engine import os_errors
 from engine import protocol as p
 from svhn_tui import clipboard, defect, presets, settings
 from svhn_tui.connection import Connection
@@ -25,7 +26,7 @@ from svhn_tui.exporting import export_beside
 from svhn_tui.fold import fold
 from svhn_tui.hangup import leave_with_terminal
 from svhn_tui.keyboard import Keyboard, Typed
-from svhn_tui.notices import Notice, notice_of
+from svhn_tui.notices import Notice, divergences, notice_of
 from svhn_tui.palette import Palette, commands_of
 from svhn_tui.printing import complain
 from svhn_tui.progress import Overrides
@@ -59,6 +60,14 @@ class SvhnApp(App[None]):
         Binding("exclamation_mark", "messages", "messages", show=False, tooltip="what was said so far"),
         Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
         Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
+        Binding(
+            "ctrl+z",
+            "suspend_process",
+            "suspend",
+            show=False,
+            priority=True,
+            tooltip="to the shell; training goes on, fg returns",
+        ),
         Binding("q", "leave", "leave", tooltip="leave; training goes on"),
         Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),
     ]
@@ -96,6 +105,8 @@ class SvhnApp(App[None]):
             self.register_theme(theme)
         liked = settings.load().theme
         self.theme = liked if liked in TITLES else DARK.name
+        if said := settings.homeless():
+            self.notify(said, severity="warning", markup=False)
         self.push_screen(self._pages.named("Questions"))
         self.set_interval(FRAME_SECONDS, self._draw)
         self.call_after_refresh(lambda: self.run_worker(self._connection.keep(), exclusive=True))
@@ -108,6 +119,8 @@ class SvhnApp(App[None]):
                 self._tell(notice)
             if isinstance(event, p.TrashRead):
                 self._show_trash(event.results)
+        for notice in divergences(before, self._state, batch) if before.caught_up else ():
+            self._tell(notice)
         if self._state.data_is_open:
             self._train_what_was_put_off()
         if self._state.caught_up and not before.caught_up:
@@ -230,7 +243,8 @@ class SvhnApp(App[None]):
         try:
             settings.keep(theme=self.theme)
         except OSError as error:
-            self.notify(f"The theme is not remembered: {clean(str(error))}.", severity="warning", markup=False)
+            why = os_errors.sentence_of(error) or f"{error}."
+            self.notify(f"The theme is not remembered: {clean(why)}", severity="warning", markup=False)
 
     @work
     async def action_fleet(self) -> None:
@@ -281,6 +295,13 @@ class SvhnApp(App[None]):
             error = error.error
         if error is not None and not self._exit_renderables:
             self.panic(Text(defect.told(error)))
+
+    def action_suspend_process(self) -> None:
+        """Go back to the shell, as every terminal program does; what trains goes on, and `fg` returns."""
+        if self._driver is not None and not self._driver.can_suspend:
+            self.notify("There is no shell below this screen to go back to. q leaves; training goes on.")
+            return
+        super().action_suspend_process()
 
     def action_leave(self) -> None:
         """Close the screen; what trains goes on."""

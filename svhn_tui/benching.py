@@ -1,8 +1,6 @@
 """`svhn-tui bench`: runs the engine's benchmark in a process of its own and makes the tables."""
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,11 +11,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from engine import child_process, tool_process
 from engine import protocol as p
 from engine.forecast import Forecast
 from engine.plan import Sweep, asked
 from engine.spec import Configuration, Network, Training
 from svhn_tui import words
+from svhn_tui.link import LinkLost
 from svhn_tui.presets import Presets
 from svhn_tui.printing import Plain, complain, tell
 from svhn_tui.session import connected, open_data
@@ -37,12 +37,12 @@ async def bench(
                 return 1
             data = session.state.data
         files = (data.train_path, data.test_path)
-        command = [sys.executable, "-m", "engine.bench", "--data", *files, "--epochs", str(epochs)]
-        command += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-        if done.returncode:
+        options = ["--data", *files, "--epochs", str(epochs)]
+        options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
+        done = tool_process.run(child_process.tool("engine.bench", *options), shows_complaints=True)
+        if done.status:
             return 1
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(done.answer)
         found["first_epoch_seconds"] = {
             "cold": await first_epoch(workspace / "cold", files),
             "warm": await first_epoch(workspace / "cold", files, seed=1, keep=True),
@@ -58,7 +58,7 @@ async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0,
     async with connected(workspace) as session:
         data = await open_data(session, files)
         if isinstance(data, str):
-            raise RuntimeError(data)
+            raise LinkLost(data)
         seconds = 0.0
         for each in (seed + 10, seed) if keep else (seed,):
             sweep = Sweep("bench", data.fingerprint, (configuration,), (each,))
@@ -74,7 +74,7 @@ async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0,
 
 def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> dict[str, float]:
     """Forecast the whole assignment from the measured networks, for plain `fit`, tuned `fit` and the engine."""
-    sweeps = [sweep for question in book.questions if (sweep := book.sweep(question, data.fingerprint))]
+    sweeps = [sweep for question in book.assignment if (sweep := book.sweep(question, data.fingerprint))]
     specs = {spec.run_id: spec for sweep in sweeps for spec in asked(sweep, {})}.values()
     hours = {}
     for side in ("fit", "tuned_fit", "engine"):

@@ -10,21 +10,35 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from engine import system
+from engine.limits import MAX_EPOCHS
+from svhn_tui import streams
 from svhn_tui.arguments import (
     WORKSPACE,
+    AnyWorkspaceOption,
     DataOption,
     JsonOption,
+    KnownWorkspaceOption,
+    ReadOnlyOption,
     WorkspaceOption,
+    WorkspaceThereOption,
+    existing_of,
     fail,
+    file_of,
     fleet_of,
+    folder_of,
+    hidden_of,
     load_presets,
     names_of,
+    new_file_of,
+    path_of,
     question_of,
     remote_of,
+    run_of,
     seconds_of,
     sources,
 )
-from svhn_tui.exit_codes import FAILED, INTERRUPTED, WRONG_USE
+from svhn_tui.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 
 app = typer.Typer(
     help=(
@@ -53,7 +67,7 @@ def show_version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def screen(
     context: typer.Context,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: WorkspaceThereOption = WORKSPACE,
     data: DataOption = None,
     host: Annotated[
         str | None, typer.Option(help="Work on another machine over your own ssh: HOST, or HOST:PATH of its Python.")
@@ -69,13 +83,21 @@ def screen(
             place = sys.argv.index(context.invoked_subcommand)
             fail(f"ssh cannot be started; {remote.name} is not reached.", run_there(remote, sys.argv[place:]))
         return
-    streams = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on stderr
     kind = os.environ.get("TERM", "")
-    if not all(stream.isatty() for stream in streams) or kind in ("", "dumb", "unknown"):
+    all_three = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on stderr
+    if not all(stream.isatty() for stream in all_three) or kind in ("", "dumb", "unknown"):
         fail(
             "The screen needs a terminal. Without one: `svhn-tui run Q2`, `svhn-tui status`, `svhn-tui answers`.",
             WRONG_USE,
         )
+    if not streams.is_utf8(sys.stderr):
+        fail(
+            f"The screen is drawn in UTF-8, and the locale here is for {sys.stderr.encoding}: in a terminal for UTF-8, "
+            "`LC_ALL=C.UTF-8 svhn-tui` opens it. Commands such as `svhn-tui status` work as they are.",
+            FAILED,
+        )
+    if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
+        fail(f"{workspace} is no folder.", WRONG_USE)
     os.environ.setdefault("TEXTUAL_FPS", "120")  # how soon a key is seen; what is drawn unasked comes far more rarely
     from svhn_tui.app import run as open_screen
 
@@ -89,9 +111,10 @@ def run(
     workspace: WorkspaceOption = WORKSPACE,
     data: DataOption = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Other than asked: such runs are runs of their own.")
+        int | None,
+        typer.Option(min=1, max=MAX_EPOCHS, help="Other than asked: such runs are runs of their own."),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each configuration, from 0.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="Seeds of each configuration, from 0.")] = None,
     on_interrupt: Annotated[
         str | None, typer.Option(help="What Ctrl-C does: `detach` (training goes on) or `stop`. Else it asks.")
     ] = None,
@@ -108,50 +131,58 @@ def run(
 ) -> None:
     """Train what these questions still lack, the cheapest first, and print the answers.
 
-    Where it trains is kept in the workspace: --slurm, --worker-ssh or --local changes it for later runs too.
+    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh or --local changes it for
+    later runs too.
     """
     from svhn_tui import headless, reporting
     from svhn_tui.progress import Overrides
 
     if on_interrupt not in (None, "detach", "stop"):
-        fail(f"--on-interrupt {on_interrupt}: `detach` or `stop`.", WRONG_USE)
+        fail(f"--on-interrupt {on_interrupt[:40]!r}: `detach` or `stop`.", WRONG_USE)
     book = load_presets(workspace)
     chosen = [question_of(book, name) for name in names_of(book, questions)]
     reporter = reporting.reporter(as_json=as_json)
-    seconds = seconds_of(stop_after) if stop_after else None
+    seconds = seconds_of(stop_after) if stop_after is not None else None
     fleet = fleet_of(slurm, workers, worker_ssh, local=local)
     wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet)
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 
 
 @app.command()
-def status(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def status(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """Say how far every question is, and what is training now."""
     from svhn_tui import listing
 
-    carry_out(listing.print_status(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_status(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
-def answers(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def answers(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """Print the answers, each with how far it can be trusted."""
     from svhn_tui import listing
 
-    carry_out(listing.print_answers(workspace, load_presets(workspace), as_json=as_json))
+    carry_out(listing.print_answers(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
-def runs(workspace: WorkspaceOption = WORKSPACE, as_json: JsonOption = False) -> None:
+def runs(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
     """List the finished runs."""
     from svhn_tui import listing
 
-    carry_out(listing.print_runs(workspace, as_json=as_json))
+    carry_out(listing.print_runs(workspace, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
 def evidence(
     question: Annotated[str, typer.Argument(help="A multiple-choice question: Q8 or Q11.")],
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what the runs show about a multiple-choice question, each fact with its figures."""
@@ -161,14 +192,14 @@ def evidence(
     asked = question_of(book, question)
     if not asked.evidence:
         fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
-    carry_out(listing.print_evidence(workspace, book, asked, as_json=as_json))
+    carry_out(listing.print_evidence(workspace, book, asked, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
 def choose(
     question: Annotated[str, typer.Argument(help="A question that hands in a file, such as Q5.")],
     run: Annotated[str | None, typer.Argument(help="The run whose file it is; without one, the first seed's.")] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose the run whose file a question hands in; the answer about that file follows."""
     from svhn_tui import actions
@@ -177,7 +208,7 @@ def choose(
     chosen = question_of(book, question)
     if chosen.kind != "training":
         fail(f"{chosen.id} hands in no trained file.", WRONG_USE)
-    carry_out(actions.choose(workspace, book, chosen, run))
+    carry_out(actions.choose(workspace, book, chosen, run_of(run) if run is not None else None))
 
 
 @app.command()
@@ -186,7 +217,7 @@ def finalists(
     configurations: Annotated[
         list[int] | None, typer.Argument(help="Their indices, from 0; without any, the rule of experiments.json.")
     ] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Choose by hand which configurations go on to the second stage, and train them."""
     from svhn_tui import actions
@@ -201,7 +232,7 @@ def finalists(
 
 
 @app.command()
-def stop(workspace: WorkspaceOption = WORKSPACE) -> None:
+def stop(workspace: KnownWorkspaceOption = WORKSPACE) -> None:
     """Checkpoint what is training and end the workspace's background process; nothing is lost."""
     from svhn_tui import actions
 
@@ -210,33 +241,45 @@ def stop(workspace: WorkspaceOption = WORKSPACE) -> None:
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="A .keras file.")],
-    data: Annotated[list[Path], typer.Option("--data", "-d", help="Folder with the assignment's two .npz files.")],
+    file: Annotated[Path, typer.Argument(help="A .keras file.", parser=file_of, metavar="FILE")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", "-d", help="Folder with the assignment's two .npz files.", parser=path_of, metavar="PATH"
+        ),
+    ],
     question: Annotated[str | None, typer.Option(help="Check it as the grader would for this question.")] = None,
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: AnyWorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
     """Open a file in plain TensorFlow Keras, in a process of its own, and count again."""
     from svhn_tui import tools
 
     book = load_presets(workspace)
-    asked = question_of(book, question) if question else None
+    asked = question_of(book, question) if question is not None else None
+    if asked is not None and not asked.networks:
+        fail(f"{asked.id} hands in no trained file.", WRONG_USE)
     raise typer.Exit(tools.verify(file, sources(data), book, asked, as_json=as_json))
 
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where everything goes.")], workspace: WorkspaceOption = WORKSPACE
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")],
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    read_only: ReadOnlyOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
     from svhn_tui import actions
 
-    carry_out(actions.export_to(folder, workspace, load_presets(workspace)))
+    book = load_presets(workspace)
+    carry_out(actions.export_to(folder, workspace, book, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()
 def pack(
-    file: Annotated[Path, typer.Argument(help="The zip file to write.")], workspace: WorkspaceOption = WORKSPACE
+    file: Annotated[Path, typer.Argument(help="The zip file to write.", parser=new_file_of, metavar="FILE")],
+    workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
     """Put all runs, checkpoints included but no data, into one zip file for another machine."""
     from svhn_tui import actions
@@ -246,7 +289,14 @@ def pack(
 
 @app.command("import")
 def import_runs(
-    file: Annotated[Path, typer.Argument(help="A file that `svhn-tui pack` wrote.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A file that `svhn-tui pack` wrote, or the folder it was unpacked into.",
+            parser=existing_of,
+            metavar="FILE",
+        ),
+    ],
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Take in the runs of a packed file: each once, checked; unfinished ones go on from their checkpoints."""
@@ -257,7 +307,7 @@ def import_runs(
 
 @app.command()
 def doctor(
-    workspace: WorkspaceOption = WORKSPACE,
+    workspace: AnyWorkspaceOption = WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Put what is damaged aside, into set-aside/.")] = False,
 ) -> None:
     """Look the workspace and this machine over: what is wrong, and what to do."""
@@ -271,13 +321,13 @@ def bench(
     data: DataOption = None,
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
     train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
-    epochs: Annotated[int, typer.Option(min=1, help="Warm epochs a round; there are three rounds.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000, help="Warm epochs a round; there are three rounds.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
     """Time the engine beside `model.fit` on this machine, on the same work."""
     from svhn_tui import benching
 
-    chosen = hidden or ["linear", "64", "256", "1024"]
+    chosen = [hidden_of(text) for text in hidden or ["linear", "64", "256", "1024"]]
     sizes = (train, max(1_000, train // 5))
     book = load_presets(WORKSPACE)
     carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json))
@@ -285,7 +335,10 @@ def bench(
 
 @data_app.command("check")
 def data_check(
-    source: Annotated[list[Path], typer.Argument(help="A folder, or the two files.")], as_json: JsonOption = False
+    source: Annotated[
+        list[Path], typer.Argument(help="A folder, or the two files.", parser=path_of, metavar="SOURCE...")
+    ],
+    as_json: JsonOption = False,
 ) -> None:
     """Read a data set's files and say what is in them, or what is wrong."""
     from svhn_tui import tools
@@ -295,7 +348,7 @@ def data_check(
 
 @data_app.command("demo")
 def data_demo(
-    folder: Annotated[Path, typer.Argument(help="Where the two files go.")],
+    folder: Annotated[Path, typer.Argument(help="Where the two files go.", parser=folder_of, metavar="FOLDER")],
     train: Annotated[int, typer.Option(min=10, max=50_000)] = 5_000,
     test: Annotated[int, typer.Option(min=10, max=10_000)] = 1_000,
     as_json: JsonOption = False,
@@ -334,17 +387,47 @@ def tell_of_defect(kind: type[BaseException], error: BaseException, trace: Trace
     complain(defect.told(error))
 
 
-def main() -> None:
+def unreadable_name(folder: str) -> str:
+    """Return what of the command line and the surroundings is not text; empty where all is."""
+    names = (*sys.argv[1:], folder, os.environ.get("SVHN_TUI_WORKSPACE", ""))
+    return next((name for name in names if not is_text(name)), "")
+
+
+def carried_out() -> int:
+    """Carry out the command line; return the exit code."""
+    from svhn_tui import defect
+    from svhn_tui.printing import complain
+
+    try:
+        try:
+            here = str(Path.cwd())
+        except FileNotFoundError:
+            complain("The current folder is gone; change to one that is there.")
+            return FAILED
+        if name := unreadable_name(here):
+            complain(f"{name} is not UTF-8 text; rename it, or reach it by another name.")
+            return WRONG_USE
+        code = typer.main.get_command(app)(standalone_mode=False)  # else it would print tracebacks of its own
+        streams.flush()
+    except typer.TyperException as error:
+        where = getattr(getattr(error, "ctx", None), "command_path", "svhn-tui")
+        complain(f"{error.format_message().rstrip('.')}. See `{where} --help`.")
+        return WRONG_USE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (OSError, MemoryError) as error:
+        if streams.is_read():  # whoever closed stdout wants no more of it
+            complain(defect.told(error))
+        streams.discard()
+        code = FAILED
+    return code if isinstance(code, int) else DONE
+
+
+def main() -> NoReturn:
     """Entry point of the installed command."""
+    if sentence := system.unsupported():
+        raise SystemExit(sentence)
     sys.excepthook = tell_of_defect
     os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
-    names = (*sys.argv[1:], str(Path.cwd()), os.environ.get("SVHN_TUI_WORKSPACE", ""))
-    if unreadable := next((name for name in names if not is_text(name)), None):
-        from svhn_tui.printing import complain
-
-        complain(f"{unreadable} is not UTF-8 text; rename it, or reach it by another name.")
-        raise SystemExit(WRONG_USE)
-    try:
-        typer.main.get_command(app)()  # `app()` would print tracebacks of its own
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+    streams.prepare()
+    raise SystemExit(carried_out())

@@ -10,7 +10,7 @@ from engine.protocol import RunResult
 from engine.spec import Configuration, Training, trainable_parameters
 from svhn_tui import words
 from svhn_tui.presets import Presets, Question
-from svhn_tui.progress import progress_of
+from svhn_tui.progress import progress_of, shown_of
 from svhn_tui.state import State
 from svhn_tui.statistics import Comparison, Summary, pairwise, summary_of
 
@@ -95,17 +95,18 @@ def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
 
 
 def sides_of_question(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
-    """Return the configurations of a question, in its order."""
-    rows = progress_of(question, book, state).rows
+    """Return the configurations of a question, in its order; with other runs while there is none as asked."""
+    rows = shown_of(progress_of(question, book, state), state).rows
     return tuple(_side(row.configuration, row.runs, state) for row in rows)
 
 
 def most_complete(questions: Sequence[Question], book: Presets, state: State) -> Question | None:
-    """Return the question whose runs are the furthest, the first of equals."""
+    """Return the question whose runs are the furthest, the first of equals; with other runs rather than with none."""
 
-    def share(question: Question) -> float:
+    def share(question: Question) -> tuple[float, float]:
         progress = progress_of(question, book, state)
-        return progress.done / max(1, progress.needed)
+        rows = shown_of(progress, state).rows
+        return progress.done / max(1, progress.needed), sum(bool(row.done) for row in rows) / max(1, len(rows))
 
     return max(questions, key=share, default=None)
 

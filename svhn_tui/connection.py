@@ -30,6 +30,7 @@ class Connection:
                 async with Link(self._workspace, remote=self._remote) as link:
                     self._link = link
                     await link.send(p.OpenData(source=self._source))
+                    await link.send(p.Begin())
                     async for batch in link.events():
                         self._patience.renew()
                         self._take(batch)

@@ -1,14 +1,18 @@
 """Series for charts, from the histories of runs. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from statistics import fmean
 
 import msgspec
 
+from engine.curve import Curve
 from engine.protocol import History
 from svhn_tui.plot import Series, Value
+
+Known = History | Curve
+"""What is known of a run's metrics."""
 
 METRICS = {
     "test_accuracy": "test accuracy",
@@ -20,17 +24,16 @@ METRICS = {
 """What can be drawn of a history, and how it is called."""
 
 
-def metric_of(history: History, metric: str) -> tuple[Value, ...]:
+def metric_of(history: Known, metric: str) -> tuple[Value, ...]:
     """Return a metric of each epoch; `gap` is train minus test accuracy, the generalisation gap."""
     if metric != "gap":
-        values: tuple[Value, ...] = getattr(history, metric)
-        return values
+        return tuple(getattr(history, metric))
     pairs = zip(history.accuracy, history.test_accuracy, strict=True)
     return tuple(None if train is None or test is None else train - test for train, test in pairs)
 
 
 def mean_band(
-    name: str, histories: Sequence[History], metric: str, color: str, mark: str = "", *, by_seconds: bool = False
+    name: str, histories: Sequence[Known], metric: str, color: str, mark: str = "", *, by_seconds: bool = False
 ) -> Series:
     """Return the mean over runs with a band of one standard deviation either side, as far as there are values.
 
@@ -52,18 +55,29 @@ def mean_band(
     return Series(name, tuple(means), color, tuple(low), tuple(high), x=x, mark=mark)
 
 
+def divergence_of(named: Iterable[tuple[str, Known]]) -> str:
+    """Say which curves end in a loss that is no number, and since when: `diverged at epoch 3`; nothing where none."""
+    since: dict[str, int] = {}
+    for name, history in named:
+        if epoch := history.diverged_at:
+            since[name] = min(epoch, since.get(name, epoch))
+    if len(since) == 1:
+        return f"diverged at epoch {next(iter(since.values()))}"
+    return f"diverged: {', '.join(f'{name} at epoch {epoch}' for name, epoch in since.items())}" if since else ""
+
+
 def _deviation(values: Sequence[float], mean: float) -> float:
     """Return the standard deviation; `statistics.stdev` is exact, and too slow for every epoch of every frame."""
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def trace(name: str, history: History, metric: str, color: str, mark: str = "", *, by_seconds: bool = False) -> Series:
+def trace(name: str, history: Known, metric: str, color: str, mark: str = "", *, by_seconds: bool = False) -> Series:
     """Return the curve of one run."""
     x = elapsed([history]) if by_seconds else ()
     return Series(name, metric_of(history, metric), color, x=x, mark=mark)
 
 
-def elapsed(histories: Sequence[History]) -> tuple[float, ...]:
+def elapsed(histories: Sequence[Known]) -> tuple[float, ...]:
     """Return the seconds after which the runs had ended each epoch, on average; an epoch without a time takes none."""
     epochs = max((history.epochs for history in histories), default=0)
     seconds = []

@@ -1,11 +1,11 @@
-"""A defect of the program's own: a sentence for the user, the details in a file for whoever mends it."""
+"""What nobody foresaw: a sentence for the user; for a defect of the program's own the details, in a file."""
 
 import sys
 import time
 import traceback
 
-from engine.files import make_folder
-from svhn_tui.settings import settings_file
+from engine import os_errors
+from svhn_tui import settings
 from svhn_tui.words import clean
 
 LARGEST = 1 << 20
@@ -13,19 +13,23 @@ LARGEST = 1 << 20
 
 
 def told(error: BaseException) -> str:
-    """Keep what an unforeseen exception says of itself, and return what to tell the user."""
+    """Return what to tell the user of an unforeseen exception: what the machine lacks, or that it is a defect.
+
+    A defect's details are kept in a file.
+    """
     from importlib.metadata import version
 
+    if sentence := os_errors.sentence_of(error):
+        return clean(sentence)
     said = clean(f"{type(error).__name__}: {error}".rstrip(": "))
     details = "".join(traceback.format_exception(error))
     head = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  svhn-tui {version('svhn-tui')}, Python {sys.version.split()[0]}"
     try:
-        file = settings_file().with_name("defects.log")
-        make_folder(file.parent)
+        file = settings.own_folder() / "defects.log"
         is_large = file.exists() and file.stat().st_size > LARGEST
         with file.open("w" if is_large else "a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"{head}, {sys.argv}\n{details}\n")
-    except (OSError, RuntimeError):  # no home, no room
+    except OSError:  # no room
         frame = traceback.extract_tb(error.__traceback__)[-1:]
         place = "".join(f" in {clean(at.name)}, line {at.lineno} of {clean(at.filename)}" for at in frame)
         return f"A defect of svhn-tui ended it: {said}{place}. What trains goes on; start it again."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from engine import devices, doctor
+from engine import devices, doctor, os_errors, sessions
 from engine.doctor import Finding
 from svhn_tui import presets, words
 from svhn_tui.printing import Plain, complain
@@ -18,7 +18,7 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 def look(workspace: Path, *, repair: bool) -> int:
     """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
-    findings = [_versions(), _devices(), _presets(workspace)]
+    findings = [_versions(), _devices(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += doctor.examine(workspace.resolve())
     else:
@@ -38,7 +38,7 @@ def look(workspace: Path, *, repair: bool) -> int:
         complain("A host runs in this workspace: end it first with `svhn-tui stop`.")
         return 1
     except OSError as error:
-        complain(f"{error.filename}: {error.strerror}.")
+        complain(os_errors.sentence_of(error) or f"{error.filename}: {error.strerror}.")
         return 1
     said = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
     console.print(Text(f"\n{said}"), soft_wrap=True)

@@ -34,6 +34,20 @@ class ThriftyDriver(LinuxDriver):
 
         signal.signal(signal.SIGWINCH, forget_first)
 
+    @property
+    def can_suspend(self) -> bool:
+        """Whether there is a shell below that brings us back: none is in the group of who opened the terminal."""
+        return os.getsid(0) != os.getpgrp()
+
+    def _sigtstp_application(self, *signaled: object) -> None:
+        """Stop with all that was started together with us, such as `make`: the shell waits for it."""
+        if not self.can_suspend:
+            return
+        if self._auto_restart:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        os.killpg(0, signal.SIGSTOP)
+
     def write(self, data: str) -> None:
         """Write what differs from what the terminal shows."""
         if self._is_stale:

@@ -2,28 +2,29 @@
 
 import csv
 import hashlib
+import html
 import io
 import json
+import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from engine import child_process, tool_process
+from engine.comparison import Check
 from engine.files import write_atomically
 from engine.protocol import DataSet, RunResult
 from svhn_tui import answers as answering
-from svhn_tui import report, words
+from svhn_tui import report, run_row, words
 from svhn_tui.answers import Answer, file_run
 from svhn_tui.presets import Presets, Question
 from svhn_tui.snippet import code_for
 from svhn_tui.state import State
 
-COLUMNS = ("run_id", "configuration", "hidden", "activation", "seed", "epochs", "batch_size", "learning_rate",
-           "trainable_parameters", "test_correct", "test_images", "test_accuracy", "test_loss", "accuracy", "loss",
-           "seconds", "trained_by", "demo_data", "model_sha256")  # fmt: skip
+MARKUP = re.compile(r"[\\`\[\]<>&|]")
+"""What Markdown takes for code, a link, HTML or a table; emphasis is left to who wrote it."""
 MIB = 2**20
 
 
@@ -42,6 +43,7 @@ class Verified(msgspec.Struct, frozen=True):
 
     test_correct: int
     test_images: int
+    checks: tuple[Check, ...] = ()
 
 
 class ExportError(OSError):
@@ -103,6 +105,10 @@ def _uploads(question: Question, folder: Path, book: Presets, state: State) -> I
     if run is None:
         yield Exported(target.name, f"{question.id} has no finished run", ok=False)
         return
+    if answering.is_unfit(run, question, state):
+        said = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
+        yield Exported(target.name, f"{said}; choose another run, or name this one: choose {question.id} RUN", ok=False)
+        return
     limit = question.upload.limit_mib
     try:
         copy_checked(Path(state.workspace) / "runs" / run.run_id / "model.keras", target, run.model_sha256)
@@ -127,18 +133,23 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exp
         return thing
     limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
     asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
-    command = [sys.executable, "-m", "engine.verify", str(folder / thing.name), "--json", "--data"]
-    command += [data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = ["--json", "--data", data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
+    file = str((folder / thing.name).absolute())
+    done = tool_process.run(child_process.tool("engine.verify", *options, "--", file))
     try:
-        found = msgspec.json.decode(done.stdout, type=Verified)
+        found = msgspec.json.decode(done.answer, type=Verified)
     except msgspec.DecodeError:
-        said = (done.stderr.strip().splitlines() or ["it could not be verified"])[-1]
+        said = done.last_words or "it could not be verified"
         return msgspec.structs.replace(thing, said=f"{thing.said}; {said}", ok=False)
     count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
-    is_same = found.test_correct == thing.run.test_correct and done.returncode == 0
-    said = f"{thing.said}; verified, {count}" if is_same else f"{thing.said}; NOT as recorded, {count}"
-    return msgspec.structs.replace(thing, said=said, ok=thing.ok and is_same)
+    if thing.run.diverged:
+        return msgspec.structs.replace(thing, said=f"{thing.said}; diverged, handed in by your choice; {count}")
+    wrong = [f"{check.name}: {check.found}" for check in found.checks if check.ok is False]
+    if found.test_correct != thing.run.test_correct:
+        wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
+    is_same = not wrong and done.status == 0
+    outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
+    return msgspec.structs.replace(thing, said=f"{thing.said}; {outcome}", ok=thing.ok and is_same)
 
 
 def strip(file: Path, limit_mib: float) -> None:
@@ -147,13 +158,12 @@ def strip(file: Path, limit_mib: float) -> None:
     Raises:
         ExportError: that cannot be done, or is not enough; the file is gone then.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "engine.strip", str(file), str(file)], capture_output=True, text=True, check=False
-    )
+    there = str(file.absolute())
+    done = tool_process.run(child_process.tool("engine.strip", there, there))
     size = file.stat().st_size / MIB
-    if done.returncode or size > limit_mib:
+    if done.status or size > limit_mib:
         file.unlink()
-        raise ExportError(done.stderr.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
+        raise ExportError(done.complaint.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
 
 
 def copy_checked(source: Path, target: Path, sha256: str) -> None:
@@ -181,40 +191,37 @@ def _statements_json(state: State) -> dict[str, object]:
 
 def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done: tuple[Exported, ...]) -> str:
     """Return the answers as Markdown, each with what stands behind it, the statements and what the checks said."""
-    lines = [f"# {book.title}: answers", ""]
+    lines = [f"# {_markdown(book.title)}: answers", ""]
     for answer in answers:
         question = book.question(answer.question)
-        lines += [f"## {question.id}  {question.title}", "", f"    {answer.text or 'missing'}", ""]
-        lines += [f"{answer.state}: {answer.reason}", ""]
-        lines += [f"- {flag}" for flag in answer.flags]
+        lines += [f"## {question.id}  {_markdown(question.title)}", "", f"    {answer.text or 'missing'}", ""]
+        lines += [f"{answer.state}: {_markdown(answer.reason)}", ""]
+        lines += [f"- {_markdown(flag)}" for flag in answer.flags]
         for part in answer.parts:
             values = ", ".join(words.accuracy(value) for value in part.accuracies)
-            lines.append(f"- {part.configuration.label}, {len(part.results)} of {part.needed} runs: {values}")
+            lines.append(
+                f"- {_markdown(part.configuration.label)}, {len(part.results)} of {part.needed} runs: {values}"
+            )
         lines.append("")
     for question in book.questions:
         for statement in state.statements.get(question.id, ()):
             behind = f" ({', '.join(statement.facts)})" if statement.facts else ""
-            lines += [f"- {question.id}, {statement.verdict}: {words.clean(statement.text + behind)}"]
-    lines += ["", "## Files", "", *(f"- {thing.name}: {thing.said}" for thing in done), ""]
+            lines += [f"- {question.id}, {statement.verdict}: {_markdown(statement.text + behind)}"]
+    lines += ["", "## Files", "", *(f"- {_markdown(f'{thing.name}: {thing.said}')}" for thing in done), ""]
     return "\n".join(lines)
+
+
+def _markdown(text: str) -> str:
+    """Return outside text as Markdown that says just that, on one line."""
+    return MARKUP.sub(lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}", words.clean(text))
 
 
 def runs_table(state: State) -> str:
     """Return all finished runs on the data in use as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    runs = (run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint)
-    for run in sorted(runs, key=lambda run: (run.spec.configuration.label, run.spec.seed)):
-        network, training = run.spec.configuration.network, run.spec.configuration.training
-        known = {
-            "configuration": run.spec.configuration.label,
-            "hidden": " ".join(map(str, network.hidden)),
-            "activation": network.activation,
-            "seed": run.spec.seed,
-            "epochs": training.epochs,
-            "batch_size": training.batch_size,
-            "learning_rate": training.learning_rate,
-        }
-        writer.writerow([known[name] if name in known else getattr(run, name) for name in COLUMNS])
+    runs = [run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint]
+    runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
+    writer.writerow(run_row.COLUMNS)
+    writer.writerows(run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs)
     return text.getvalue()

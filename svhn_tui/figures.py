@@ -1,23 +1,30 @@
 """Curves as SVG text for the report, drawn by matplotlib, which is imported when it is needed."""
 
+import contextlib
 import io
+import os
 from collections.abc import Sequence
+from types import ModuleType
 
-from engine.protocol import History
-from svhn_tui.curves import mean_band
+from engine.child_process import FOLDER
+from engine.user_folders import cache_folder
+from svhn_tui.curves import Known, mean_band
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555")
 """After M. Okabe and K. Ito, Color Universal Design, 2008: told apart by most eyes."""
 DASHES = ("-", "--", "-.", ":")
 
 
-def curves(groups: Sequence[tuple[str, Sequence[History]]], metric: str, label: str) -> str:
+def curves(groups: Sequence[tuple[str, Sequence[Known]]], metric: str, label: str) -> str:
     """Return one `<svg>` element: a line of means a group, with a band of one standard deviation."""
-    import matplotlib
+    matplotlib = _matplotlib()
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": label + metric}):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rc("svg", fonttype="none", hashsalt=label + metric)
+        matplotlib.rc("font", family="sans-serif")
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
         for index, (name, histories) in enumerate(groups):
@@ -38,3 +45,12 @@ def curves(groups: Sequence[tuple[str, Sequence[History]]], metric: str, label: 
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _matplotlib() -> ModuleType:
+    """Import matplotlib as it comes: it reads a `matplotlibrc` of the current folder, and the user's own."""
+    with contextlib.suppress(OSError):
+        os.environ["MPLCONFIGDIR"] = str(cache_folder("matplotlib"))
+    with contextlib.chdir(FOLDER):
+        import matplotlib
+    return matplotlib

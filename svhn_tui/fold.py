@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 
 from engine import protocol as p
+from engine.curve import Curve
 from engine.plan import is_other_choice
 from svhn_tui.edits import Edits
 from svhn_tui.state import Live, State
@@ -27,6 +28,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 workspace=event.workspace,
                 versions=event.versions,
                 connected=True,
+                has_begun=event.has_begun,
                 data=event.data,
                 choices=event.choices,
                 statements=event.statements,
@@ -92,7 +94,12 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.HistoryRead():
             return _history_read(state, event, edits)
         case p.FilesChecked():
-            return change(state, files=more(state.files, event.found))
+            unreadable = less(state.unreadable, *event.found)
+            return change(
+                state,
+                files=more(less(state.files, *event.unreadable), event.found),
+                unreadable=more(unreadable, event.unreadable),
+            )
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id: event}))
         case p.TrashRead():
@@ -107,6 +114,8 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             return change(state, notices=(*state.notices, event)[-NOTICES_KEPT:])
         case p.Refused():
             return state  # shown at once, not kept
+        case p.Done():
+            return state  # who asked knows by it that no more comes
     assert_never(event)
 
 
@@ -143,10 +152,8 @@ def _epoch_ended(state: State, event: p.EpochEnded, edits: Edits) -> State:
         if live is None:
             continue  # deleted a moment ago
         known = cut(live.history, event.epoch - 1)
-        values = (event.loss[lane], event.accuracy[lane], event.test_loss[lane], event.test_accuracy[lane])
-        history = p.extended(known, values, event.seconds)
         after[run_id] = msgspec.structs.replace(
-            live, status="running", history=history, images_per_second=event.images_per_second
+            live, status="running", history=known.and_then(event, lane), images_per_second=event.images_per_second
         )
     return msgspec.structs.replace(state, live=edits.more(state.live, after))
 
@@ -178,24 +185,26 @@ def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str =
 
 
 def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
+    curve = Curve.of(event.history)
     lines, live = {event.run_id: event.damaged_lines}, state.live.get(event.run_id)
     damaged = edits.more(state.damaged_lines, lines if event.damaged_lines else {})
     if live is None:
-        histories = edits.more(state.histories, {event.run_id: event.history})
+        histories = edits.more(state.histories, {event.run_id: curve})
         return msgspec.structs.replace(state, histories=histories, damaged_lines=damaged)
-    read = {event.run_id: msgspec.structs.replace(live, history=event.history)}
+    read = {event.run_id: msgspec.structs.replace(live, history=curve)}
     return msgspec.structs.replace(state, live=edits.more(state.live, read), damaged_lines=damaged)
 
 
-def cut(history: p.History, epochs: int) -> p.History:
+def cut(history: Curve, epochs: int) -> Curve:
     """Return the history up to this epoch; one that is shorter is filled with gaps, so epochs stay in their place."""
     if history.epochs == epochs:
         return history
     gap = (None,) * (epochs - history.epochs)
-    return p.History(
+    filled = p.History(
         history.loss[:epochs] + gap,
         history.accuracy[:epochs] + gap,
         history.test_loss[:epochs] + gap,
         history.test_accuracy[:epochs] + gap,
         history.seconds[:epochs] + (math.nan,) * len(gap),
     )
+    return Curve.of(filled)

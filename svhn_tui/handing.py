@@ -3,7 +3,7 @@
 import msgspec
 
 from svhn_tui import words
-from svhn_tui.answers import Answer, Trust, answer_about, answer_of, file_run
+from svhn_tui.answers import Answer, Trust, answer_about, answer_of, file_run, is_unfit
 from svhn_tui.presets import Presets, Question
 from svhn_tui.snippet import code_for
 from svhn_tui.state import State
@@ -56,8 +56,16 @@ def _file(question: Question, answer: Answer, book: Presets, state: State) -> Ha
     path = f"{state.workspace}/runs/{run.run_id}/model.keras"
     told = f"{run.spec.configuration.label}, seed {run.spec.seed}: {path}"
     told += f", at most {limit:g} MiB may be uploaded" if limit else ""
-    told += f". x exports it as {name}, verified."
-    trust: Trust = "demo" if run.demo_data else "ready"
+    told += (
+        f". x exports it as {name}, by your choice, though it diverged."
+        if run.diverged
+        else (f". x exports it as {name}, verified.")
+    )
+    if is_unfit(run, question, state):
+        name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
+        told = f"{name} diverged: its weights are no numbers. It is handed in only if you choose it: h on Questions."
+        return HandedIn(answer, "diverged", "diverged", told)
+    trust: Trust = "diverged" if run.diverged else "demo" if run.demo_data else "ready"
     about = answer_about(question, book, state)
     if about is not None and about.state in ("not-as-asked", "stale"):  # what is wrong with the file is wrong with both
         trust, told = about.state, f"{about.reason} {told}"

@@ -22,7 +22,7 @@ from svhn_tui.presets import Presets, Question
 from svhn_tui.printing import Plain, complain
 from svhn_tui.progress import Overrides, Row, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.reporting import JsonLines, Reporter
-from svhn_tui.session import Session, answers_to, connected, open_data
+from svhn_tui.session import ANSWER_SECONDS, Session, connected, open_data
 from svhn_tui.state import State
 
 
@@ -72,8 +72,7 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
 async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
     """Submit the sweeps, the cheapest first, and wait for their runs; return what went wrong, or nothing."""
     if wish.fleet is not None:
-        await session.ask(p.SetFleet(fleet=wish.fleet, request="fleet"))
-        answer = await session.until(answers_to("fleet"))
+        answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
             return answer.reason
     data = await open_data(session, wish.source)
@@ -84,10 +83,8 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
     if not asked:
         return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
     reporter.say(plan_text(asked, session.state))
-    for number, sweep in enumerate(asked):
-        request = f"submit {number}"
-        await session.ask(p.Submit(sweep=sweep, request=request))
-        answer = await session.until(answers_to(request))
+    for sweep in asked:
+        answer = await session.answer(p.Submit(sweep=sweep))
         if isinstance(answer, p.Refused):
             return answer.reason
     await _until_trained(session, asked)
@@ -146,8 +143,8 @@ async def _interrupt(session: Session, training: asyncio.Task[str], choice: str 
 async def _stop(session: Session, training: asyncio.Task[str], sentence: str) -> None:
     """Have everything checkpointed and the host ended, which ends the task that follows its events."""
     await session.ask(p.Shutdown())
-    with contextlib.suppress(LinkLost):
-        await training
+    with contextlib.suppress(LinkLost, TimeoutError):
+        await asyncio.wait_for(training, ANSWER_SECONDS)
     print(sentence, file=sys.stderr)
 
 

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import os
 import shlex
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
 
+from engine import child_process, os_errors
 from engine import protocol as p
+from engine.child_process import ChildCommand
 from svhn_tui.remote import Remote
 
 ENGINE_VARIABLE = "SVHN_TUI_ENGINE"
@@ -30,8 +31,8 @@ class LinkLost(ConnectionError):
 class Link:
     """A connection to a workspace's host, on this machine or over the user's own ssh."""
 
-    def __init__(self, workspace: Path, *, remote: Remote | None = None) -> None:
-        self._command = command_for(workspace, remote)
+    def __init__(self, workspace: Path, *, remote: Remote | None = None, is_read_only: bool = False) -> None:
+        self._command = command_for(workspace, remote, is_read_only=is_read_only)
         self._remote = remote
         self._process: asyncio.subprocess.Process | None = None
         self.unreadable_lines = 0
@@ -44,14 +45,17 @@ class Link:
         """
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command,
+                *self._command.argv,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=self._command.environment,
+                cwd=child_process.FOLDER,
                 start_new_session=True,  # Ctrl-C is for us alone
             )
         except OSError as error:
-            raise LinkLost(f"{self._command[0]} cannot be started: {error.strerror}.") from error
+            why = os_errors.cause_of(error) or error.strerror
+            raise LinkLost(f"{self._command.argv[0]} cannot be started: {why}.") from error
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -65,6 +69,7 @@ class Link:
             await asyncio.wait_for(process.wait(), 2.0)
         except TimeoutError:
             process.kill()
+            await process.wait()
 
     async def send(self, command: p.AnyCommand) -> None:
         """Send a command; a lost connection is noticed where events are read."""
@@ -183,10 +188,14 @@ class Patience:
         self.seconds = min(LONGEST_WAIT, 2 * self.seconds)
 
 
-def command_for(workspace: Path, remote: Remote | None) -> list[str]:
-    """Return the command line of the bridge."""
-    replaced = os.environ.get(ENGINE_VARIABLE)
-    if replaced:
-        return [*shlex.split(replaced), "--workspace", str(workspace)]
-    bridge = ["-m", "engine", "--workspace", str(workspace)]
-    return [sys.executable, *bridge] if remote is None else remote.command(bridge)
+def command_for(workspace: Path, remote: Remote | None, *, is_read_only: bool = False) -> ChildCommand:
+    """Return what starts the bridge; on this machine, the workspace is where we stand."""
+    options = ["--read-only"] if is_read_only else []
+    here = str(workspace.expanduser().absolute())
+    bridge = child_process.program("engine", "--workspace", here, *options)
+    if replaced := os.environ.get(ENGINE_VARIABLE):
+        return bridge._replace(argv=(*shlex.split(replaced), "--workspace", here, *options))
+    if remote is not None:
+        there = remote.command(child_process.module_line("engine", "--workspace", str(workspace), *options))
+        return bridge._replace(argv=tuple(there))
+    return bridge

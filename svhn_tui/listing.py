@@ -1,5 +1,6 @@
 """What `svhn-tui status`, `answers`, `runs` and `evidence` print."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,18 +10,19 @@ from rich.text import Text
 
 from engine import protocol as p
 from svhn_tui import answers as answering
-from svhn_tui import crew, evidence, words
+from svhn_tui import crew, evidence, run_row, words
 from svhn_tui.exit_codes import DONE
 from svhn_tui.presets import Presets, Question
-from svhn_tui.printing import Plain, tell
+from svhn_tui.printing import Plain, say, tell
 from svhn_tui.progress import MARKS, Progress, progress_of
 from svhn_tui.session import check_files, connected
 from svhn_tui.state import State
+from svhn_tui.waiting import idle_text
 
 
-async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:
+async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
     """Print how far every question is and what trains now."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         state = session.state
         found = [progress_of(question, book, state) for question in book.questions]
         if as_json:
@@ -45,6 +47,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool) -> int:
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
             console.print(Text(f"training {name}: epoch {done} of {epochs}, {left} left ({run_id})"))
         console.print(Text(f"{len(state.running)} training, {len(state.queue)} waiting, {len(state.results)} finished"))
+        if hint := idle_text(state):
+            console.print(Text(hint))
     return DONE
 
 
@@ -71,9 +75,9 @@ def _data_line(state: State) -> str:
     return f"{mark} {state.data.name}, {state.data.train_images:,} / {state.data.test_images:,} images"
 
 
-async def print_answers(workspace: Path, book: Presets, *, as_json: bool) -> int:
+async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
     """Print the answers, after a look at the files that they are about."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         found = answering.all_answers(book, session.state)
     if as_json:
@@ -86,9 +90,11 @@ async def print_answers(workspace: Path, book: Presets, *, as_json: bool) -> int
     return DONE
 
 
-async def print_evidence(workspace: Path, book: Presets, question: Question, *, as_json: bool) -> int:
+async def print_evidence(
+    workspace: Path, book: Presets, question: Question, *, as_json: bool, is_read_only: bool = False
+) -> int:
     """Print what the runs say about a multiple-choice question."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         facts = evidence.facts_of(question, book, session.state)
     if as_json:
         tell(facts)
@@ -109,36 +115,47 @@ async def print_evidence(workspace: Path, book: Presets, question: Question, *, 
     return DONE
 
 
-async def print_runs(workspace: Path, *, as_json: bool) -> int:
+async def print_runs(workspace: Path, *, as_json: bool, is_read_only: bool = False) -> int:
     """List the finished runs, the newest last."""
-    async with connected(workspace) as session:
+    async with connected(workspace, is_read_only=is_read_only) as session:
         state = session.state
     results = sorted(state.results.values(), key=lambda result: result.finished_at)
     if as_json:
-        tell([_run_json(result, Path(state.workspace)) for result in results])
+        tell([_run_json(result, state) for result in results])
         return DONE
-    table = Table("run", "configuration", "seed", "test accuracy", "parameters", "time", box=None, pad_edge=False)
+    head = ("run", "configuration", "seed", "test accuracy", "parameters", "time")
+    if not sys.stdout.isatty():  # for other programs: a run a line, however long
+        for row in (head, *map(_run_cells, results)):
+            say("\t".join(map(words.clean, row)))
+        return DONE
+    table = Table(*head, box=None, pad_edge=False)
     for result in results:
-        table.add_row(
-            result.run_id,
-            Text(result.spec.configuration.label),
-            str(result.spec.seed),
-            words.accuracy(result.test_accuracy),
-            words.count(result.trainable_parameters),
-            words.duration(result.seconds),
-        )
+        table.add_row(*map(Text, _run_cells(result)))
     Plain().print(table)
     return DONE
 
 
-def _run_json(result: p.RunResult, workspace: Path) -> dict[str, object]:
-    configuration = result.spec.configuration
+def _run_cells(result: p.RunResult) -> tuple[str, ...]:
+    return (
+        result.run_id,
+        result.spec.configuration.label,
+        str(result.spec.seed),
+        words.accuracy(result.test_accuracy),
+        words.count(result.trainable_parameters),
+        words.duration(result.seconds),
+    )
+
+
+def _run_json(result: p.RunResult, state: State) -> dict[str, object]:
+    note = state.notes.get(result.run_id)
     return {
         **msgspec.to_builtins(result),
-        "hidden": list(configuration.network.hidden),
-        "activation": configuration.network.activation,
+        **run_row.settings_of(result),
+        "configuration": result.spec.configuration.label,
         "seed": result.spec.seed,
-        "epochs": configuration.training.epochs,
         "data": result.spec.data,
-        "folder": str(workspace / "runs" / result.run_id),
+        "finished": run_row.finished(result),
+        "note": note.text if note else "",
+        "tags": list(note.tags) if note else [],
+        "folder": str(Path(state.workspace) / "runs" / result.run_id),
     }

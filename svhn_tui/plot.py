@@ -55,6 +55,8 @@ class View(msgspec.Struct, frozen=True):
     log: bool = False
     cross: float | None = None
     x_label: str = ""
+    empty: str = "nothing to draw yet"
+    """What stands where there is no point to draw."""
 
 
 class _Name(NamedTuple):
@@ -111,7 +113,7 @@ def render(
     style = style_of(palette.text)
     frame = frame_of(series, width, height, view)
     if frame is None:
-        note = "nothing to draw yet" if _bounds(series, view) is None else "too small"
+        note = view.empty if _bounds(series, view) is None else "too small"
         return [Strip([Segment(note[:width], style)]), *(Strip([]) for _ in range(height - 1))]
     canvas = Canvas(frame.columns, frame.lines, frame.span, frame.bounds, palette)
     _draw(canvas, series, frame.ticks, view)

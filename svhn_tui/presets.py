@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine import limits
+from engine import limits, os_errors
 from engine.limits import MAX_RUNS
 from engine.plan import FinalistRule, Sweep
 from engine.spec import Configuration, Network, Training, Value
@@ -68,6 +68,8 @@ class Question(Value, frozen=True):
     upload: Upload | None = None
     evidence: tuple[str, ...] = ()
     """Questions whose runs a multiple-choice question is about."""
+    own: bool = False
+    """A sweep of the user's own, which is no part of the assignment."""
 
 
 class Presets(Value, frozen=True):
@@ -89,7 +91,12 @@ class Presets(Value, frozen=True):
             if question.id.lower() == name.lower():
                 return question
         ids = [question.id for question in self.questions]
-        raise PresetError(f"There is no question {name!r}: {_choices(name, ids)}")
+        raise PresetError(f"There is no question {name[:40]!r}: {_choices(name[:40], ids)}")
+
+    @property
+    def assignment(self) -> tuple[Question, ...]:
+        """The questions without sweeps of the user's own."""
+        return tuple(question for question in self.questions if not question.own)
 
     def training_of(self, question: Question) -> Training:
         """Return the training settings that the question asks for."""
@@ -136,7 +143,9 @@ def load(path: Path) -> Presets:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise PresetError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise PresetError(
+            os_errors.sentence_of(error, path) or f"{path}: cannot be read ({error.strerror})."
+        ) from error
     if len(text) > MAX_BYTES:
         raise PresetError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; presets are a few kB.")
     return parse(text, str(path))

@@ -1,7 +1,6 @@
 """The way out for what the command line says: text passes here, and what a terminal would obey does not."""
 
 import json
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from svhn_tui import streams
 from svhn_tui.words import clean, fitted
 
 
@@ -26,6 +26,10 @@ class Plain(Console):
             else:
                 yield Segment("\n".join(map(fitted, segment.text.split("\n"))), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Let the error out that is being handled: it ends every command in one way."""
+        raise
+
 
 def say(text: str) -> None:
     """Print for a person."""
@@ -34,7 +38,7 @@ def say(text: str) -> None:
 
 def complain(sentence: str) -> None:
     """Say on stderr what is wrong."""
-    print(f"svhn-tui: {clean(sentence)}", file=sys.stderr)
+    streams.write_error(f"svhn-tui: {clean(sentence)}")
 
 
 def tell(value: Any) -> None:

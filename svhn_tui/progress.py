@@ -10,13 +10,15 @@ import msgspec
 from engine import plan
 from engine.forecast import Forecast
 from engine.plan import FinalistRule, Sweep
-from engine.spec import Configuration, RunSpec, trainable_parameters
+from engine.protocol import RunResult
+from engine.spec import Configuration, RunSpec, Training, trainable_parameters
 from svhn_tui import words
 from svhn_tui.presets import Presets, Question
 from svhn_tui.state import Live, State
 
-Status = Literal["done", "running", "partial", "missing", "code", "evidence"]
-MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "missing": "○", "code": "✓", "evidence": "·"}
+Status = Literal["done", "running", "partial", "missing", "diverged", "code", "evidence"]
+MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "missing": "○", "diverged": "✗", "code": "✓",
+                            "evidence": "·"}  # fmt: skip
 
 
 class Overrides(msgspec.Struct, frozen=True):
@@ -35,6 +37,8 @@ class Row(msgspec.Struct, frozen=True):
     accuracies: tuple[float, ...]
     parameters: int
     running: int
+    diverged: tuple[int, ...]
+    """Seeds of the finished runs that diverged, and of those in training that have."""
     seconds_left: float | None
 
     @property
@@ -61,6 +65,8 @@ class Progress(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     sweep: Sweep | None
     missing: tuple[RunSpec, ...]
+    other: str = ""
+    """In what the runs of the rows are not as asked, if they are not: `epochs 8 instead of 100`."""
 
     @property
     def done(self) -> int:
@@ -126,6 +132,74 @@ def progress_of(question: Question, book: Presets, state: State, overrides: Over
     forecast = state.forecast
     rows = tuple(_row(configuration, runs[configuration], state, forecast) for configuration in sweep.configurations)
     return Progress(question, _status(rows), rows, sweep, tuple(missing))
+
+
+class OtherRuns(msgspec.Struct, frozen=True):
+    """Runs of a question's networks on its data that are not as it asks for them."""
+
+    training: Training
+    """What they were trained with."""
+    runs: tuple[tuple[str, ...], ...]
+    """Of each configuration, those that are finished or in training, by seed."""
+    other: str
+    """In what they are not as asked."""
+
+
+def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
+    """Return the fullest, then the newest set of finished runs with other settings, or else what trains with others.
+
+    Table, curves, comparison and answer of a question show these while there is none as asked.
+    """
+    networks = [configuration.network for configuration in sweep.configurations]
+
+    def is_near(spec: RunSpec) -> bool:
+        return spec.data == sweep.data and spec.configuration.network in networks
+
+    finished: dict[Training, list[RunResult]] = {}
+    for layers in dict.fromkeys(some.hidden for some in networks):
+        for result in state.results.by_layers.get(layers, ()):
+            if is_near(result.spec):
+                finished.setdefault(result.spec.configuration.training, []).append(result)
+    begun = [live.spec for live in state.live.values() if is_near(live.spec)]
+    if finished:
+        training = max(finished, key=lambda some: _fullness(finished[some]))
+    elif begun:
+        training = begun[-1].configuration.training
+    else:
+        return None
+    specs = [result.spec for result in finished.get(training, ())]
+    specs += [spec for spec in begun if spec.configuration.training == training]
+    specs.sort(key=lambda spec: spec.seed)
+    runs = tuple(tuple(spec.run_id for spec in specs if spec.configuration.network == network) for network in networks)
+    other = difference_of(training, sweep.configurations[0].training)
+    return OtherRuns(training, runs, other or f"seed {specs[0].seed} instead of the first one")
+
+
+def difference_of(found: Training, wanted: Training) -> str:
+    """Say which settings are not as wanted: `epochs 8 instead of 100`."""
+    names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
+    told = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
+    return ", ".join(told)
+
+
+def shown_of(progress: Progress, state: State) -> Progress:
+    """Return the runs that a question shows: those as asked as soon as there is one, until then the others."""
+    runs = (run_id for row in progress.rows for run_id in row.runs)
+    is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.places))
+    if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
+        return progress
+    forecast = state.forecast
+    rows = tuple(
+        _row(Configuration(configuration.network, others.training), runs, state, forecast)
+        for configuration, runs in zip(progress.sweep.configurations, others.runs, strict=True)
+    )
+    return msgspec.structs.replace(progress, rows=rows, other=others.other)
+
+
+def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
+    """Rank a set of runs: by the networks it covers, then by its runs, then by how new it is."""
+    networks = {result.spec.configuration.network for result in results}
+    return len(networks), len(results), max(result.finished_at for result in results)
 
 
 def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
@@ -197,6 +271,10 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
         accuracies=tuple(result.test_accuracy for result in finished),
         parameters=trainable_parameters(configuration.network, shape),
         running=len(running),
+        diverged=(
+            *(result.spec.seed for result in finished if result.diverged),
+            *(live.spec.seed for live in running if live.history.diverged_at),
+        ),
         seconds_left=_seconds_left(configuration, running, len(runs) - len(finished) - len(running), forecast),
     )
 
@@ -214,7 +292,7 @@ def _seconds_left(
 def _status(rows: Sequence[Row]) -> Status:
     done, needed = sum(row.done for row in rows), sum(row.needed for row in rows)
     if needed and done == needed:
-        return "done"
+        return "diverged" if any(row.diverged for row in rows) else "done"
     if any(row.running for row in rows):
         return "running"
     return "partial" if done else "missing"

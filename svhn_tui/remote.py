@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import boxes
+from engine import boxes, child_process
 from svhn_tui import settings, words
 
 
@@ -51,9 +51,9 @@ def run_there(remote: Remote, arguments: Sequence[str]) -> int:
     """Run `svhn-tui` with these arguments there, in the place of this process; return only if ssh cannot be started."""
     given = os.environ.get("SVHN_TUI_WORKSPACE")
     setting = f"import os; os.environ['SVHN_TUI_WORKSPACE'] = {given!r}; " if given else ""
-    program = ["-c", f"{setting}from svhn_tui.cli import main; main()", *arguments]
+    program = [*child_process.ISOLATED, "-c", f"{setting}from svhn_tui.cli import main; main()", *arguments]
     command = remote.command(program, has_terminal=os.isatty(0) and os.isatty(1))
     try:
-        os.execvp(command[0], command)
+        os.execvpe(command[0], command, child_process.program_environment(os.environ))
     except OSError:
         return 1

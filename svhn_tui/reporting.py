@@ -75,7 +75,8 @@ class PlainLines:
                 result = event.result
                 name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
                 accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
-                self.say(f"{name}: done in {took}, test accuracy {accuracy}{self._left(state)}")
+                diverged = ", diverged" if result.diverged else ""
+                self.say(f"{name}: done in {took}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
                 if sentence := self._crew.news(event, state) or trouble(event):
                     self.say(sentence)
@@ -180,6 +181,8 @@ def epoch_text(live: Live) -> str:
         return f"epoch 0 of {epochs}"
     loss, accuracy = words.number(history.loss[-1]), words.accuracy(history.test_accuracy[-1])
     left = words.duration(live.seconds_left)
+    if history.diverged_at:
+        return f"epoch {history.epochs} of {epochs}, diverged at epoch {history.diverged_at}, {left} left"
     return f"epoch {history.epochs} of {epochs}, loss {loss}, test {accuracy}, {left} left"
 
 

@@ -1,7 +1,7 @@
 """The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
 
-Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, or plain text that is
-looked for in the label, the note and the run's name.
+Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, `is:diverged`, or plain
+text that is looked for in the label, the note and the run's name.
 """
 
 import difflib
@@ -11,9 +11,14 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import takewhile
+from operator import attrgetter
+
+import msgspec
 
 from engine.protocol import Note, RunResult
-from engine.spec import Configuration
+from engine.spec import Configuration, Network, Training
+from svhn_tui import run_row
+from svhn_tui.runlist import COLUMNS
 
 Value = float | str
 Field = Callable[[RunResult], Value]
@@ -38,8 +43,49 @@ FIELDS: dict[str, Field] = {
     "best_test_accuracy": lambda run: run.best_test_accuracy,
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,
+    "configuration": lambda run: run.spec.configuration.label,
+    "finished": run_row.finished,
 }
-TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data"}
+TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data", "configuration"}
+FAILED = "is:failed"
+STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False}
+"""What is so of a finished run or not; one that failed is none, and stands beside them."""
+DATES = {"finished"}
+DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
+
+
+def _add_settings() -> None:
+    """Add what else can be set for a run, so that a setting added later can be looked for."""
+    for part, kind in (("network", Network), ("training", Training)):
+        for name, default in msgspec.structs.asdict(kind()).items():
+            if name in FIELDS or isinstance(default, tuple):
+                continue
+            FIELDS[name] = _setting(attrgetter(f"spec.configuration.{part}.{name}"))
+            if isinstance(default, bool | str):
+                TEXTS.add(name)
+
+
+def _setting(read: Callable[[RunResult], bool | float | str]) -> Field:
+    def value(run: RunResult) -> Value:
+        found = read(run)
+        return str(found).lower() if isinstance(found, bool | str) else float(found)
+
+    return value
+
+
+_add_settings()
+NAMES = {
+    **{name: name for name in FIELDS},
+    **{
+        written: column.field or key
+        for key, column in COLUMNS.items()
+        for written in (column.title, column.title.replace(" ", "_"))
+        if (column.field or key) in FIELDS
+    },
+}
+"""Every word for a field: its own, and what heads its column on the Runs page."""
+HEADS = re.compile(rf"\b({'|'.join(name for name in NAMES if ' ' in name)})\s*(?=[=!<>])", re.IGNORECASE)
+"""Heads of several words, before an operator."""
 OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -61,6 +107,7 @@ def parse(text: str) -> Test:
     Raises:
         FilterError: a term is wrong.
     """
+    text = HEADS.sub(lambda head: NAMES[head[1].lower()], text)
     try:
         words = shlex.split(text)
     except ValueError:
@@ -77,7 +124,7 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
         found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
     elif last:
-        return tuple(name for name in [*FIELDS, "tag:"] if name.startswith(last) and name != last)
+        return tuple(name for name in [*FIELDS, *STATES, "tag:"] if name.startswith(last) and name != last)
     else:
         return ()
     return tuple(sorted(word for word in found if word.startswith(last) and word != last))
@@ -98,15 +145,20 @@ def completed(text: str, found: Sequence[str]) -> str:
 
 
 def _term(term: str) -> Test:
+    if term.startswith("is:"):
+        if term not in STATES:
+            raise FilterError(f"{term!r}: there is {', '.join(STATES)}.")
+        return STATES[term]
     if term.startswith("tag:"):
         tag = term.removeprefix("tag:")
         return lambda run, note: note is not None and tag in note.tags
     found = TERM.fullmatch(term)
     if found is None:
         return lambda run, note: _contains(run, note, term.lower())
-    name, sign, value = found.groups()
+    typed, sign, value = found.groups()
+    name = NAMES.get(typed.lower(), typed)
     if name not in FIELDS:
-        nearest = difflib.get_close_matches(name, FIELDS, n=1)
+        nearest = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(FIELDS)}."
         raise FilterError(f"No field {name!r}: {hint}")
     if not value:
@@ -116,6 +168,10 @@ def _term(term: str) -> Test:
         if sign not in ("=", "!="):
             raise FilterError(f"{term!r}: {name} is text; = and != compare it.")
         return lambda run, note: compare(field(run), value)
+    if name in DATES:
+        if not DATE.fullmatch(value):
+            raise FilterError(f"{term!r}: {name} is a date, such as 2026-11-24 or 2026-11-24T10:05.")
+        return lambda run, note: compare(str(field(run))[: len(value)], value)
     try:
         number = float(value)
     except ValueError:

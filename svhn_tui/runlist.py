@@ -8,6 +8,7 @@ import msgspec
 from engine.protocol import RunResult
 from engine.spec import Configuration, Training
 from svhn_tui import words
+from svhn_tui.state import Live, State
 from svhn_tui.waiting import seeds_text
 
 Sortable = float | str
@@ -20,25 +21,49 @@ class Column(msgspec.Struct, frozen=True):
     value: Callable[[RunResult], Sortable]
     text: Callable[[RunResult], str]
     is_number: bool = True
+    field: str = ""
+    """What the filter calls it, where that is another word than the column's own."""
 
 
 COLUMNS: dict[str, Column] = {
     "configuration": Column("configuration", lambda run: run.spec.configuration.label, lambda run: _label(run), False),
     "seed": Column("seed", lambda run: run.spec.seed, lambda run: str(run.spec.seed)),
     "n": Column("runs", lambda run: 1.0, lambda run: "1"),
-    "test": Column("test acc", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy)),
-    "train": Column("train acc", lambda run: run.accuracy or 0.0, lambda run: words.accuracy(run.accuracy)),
-    "best": Column("best", lambda run: run.best_test_accuracy, lambda run: words.accuracy(run.best_test_accuracy)),
-    "least": Column("least", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy)),
-    "most": Column("most", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy)),
-    "loss": Column("test loss", lambda run: run.test_loss or 0.0, lambda run: words.number(run.test_loss)),
+    "test": Column(
+        "test acc", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
+    ),
+    "train": Column(
+        "train acc", lambda run: run.accuracy or 0.0, lambda run: words.accuracy(run.accuracy), field="accuracy"
+    ),
+    "best": Column(
+        "best",
+        lambda run: run.best_test_accuracy,
+        lambda run: words.accuracy(run.best_test_accuracy),
+        field="best_test_accuracy",
+    ),
+    "least": Column(
+        "least", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
+    ),
+    "most": Column(
+        "most", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
+    ),
+    "loss": Column(
+        "test loss", lambda run: run.test_loss or 0.0, lambda run: words.number(run.test_loss), field="test_loss"
+    ),
     "parameters": Column(
         "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
     ),
-    "time": Column("time", lambda run: run.seconds, lambda run: words.duration(run.seconds)),
+    "time": Column("time", lambda run: run.seconds, lambda run: words.duration(run.seconds), field="seconds"),
     "epochs": Column("epochs", lambda run: _training(run).epochs, lambda run: words.count(_training(run).epochs)),
-    "rate": Column("rate", lambda run: _training(run).learning_rate, lambda run: f"{_training(run).learning_rate:g}"),
-    "batch": Column("batch", lambda run: _training(run).batch_size, lambda run: str(_training(run).batch_size)),
+    "rate": Column(
+        "rate",
+        lambda run: _training(run).learning_rate,
+        lambda run: f"{_training(run).learning_rate:g}",
+        field="learning_rate",
+    ),
+    "batch": Column(
+        "batch", lambda run: _training(run).batch_size, lambda run: str(_training(run).batch_size), field="batch_size"
+    ),
     "finished": Column("finished", lambda run: run.finished_at, lambda run: words.moment(run.finished_at), False),
     "run": Column("run", lambda run: run.run_id, lambda run: run.run_id, False),
     "data": Column("data", lambda run: run.spec.data, lambda run: words.clean(run.spec.data), False),
@@ -58,16 +83,20 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A run, or a configuration with its runs."""
+    """A finished run, a configuration with its finished runs, or one run that failed."""
 
     runs: tuple[RunResult, ...]
     is_group: bool = False
     is_inside: bool = False
     """A run below its configuration."""
+    failed: Live | None = None
+    """What failed; it has no results."""
 
     @property
     def key(self) -> str:
         """What stays the same when the list changes."""
+        if self.failed is not None:
+            return f"failed {self.failed.spec.run_id}"
         return f"group {self.runs[0].spec.configuration.label}" if self.is_group else self.runs[0].run_id
 
 
@@ -119,19 +148,31 @@ def lines_of(
     )
 
 
+def failed_of(state: State) -> tuple[Line, ...]:
+    """Return the runs that failed, by their configurations."""
+    failed = [live for live in state.live.values() if live.status == "failed"]
+    failed.sort(key=lambda live: (live.spec.configuration.label, live.spec.seed))
+    return tuple(Line((), failed=live) for live in failed)
+
+
 def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
     """Return the texts of a line."""
+    if line.failed is not None:
+        spec = line.failed.spec
+        texts = {"configuration": spec.configuration.label, "seed": str(spec.seed), "test": "failed"}
+        return tuple({**texts, "run": spec.run_id}.get(name, "") for name in columns)
     if not line.is_group:
         (run,) = line.runs
         cells = [COLUMNS[name].text(run) for name in columns]
         if line.is_inside:
-            inside = {"configuration": f"  seed {run.spec.seed}", "n": "", "least": "", "most": "",
+            mark = "✗ diverged  " if run.diverged else ""
+            inside = {"configuration": f"  {mark}seed {run.spec.seed}", "n": "", "least": "", "most": "",
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
     told = {
-        "configuration": _label(first),
+        "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
         "test": words.aligned_spread(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None),
@@ -167,7 +208,12 @@ def _group_value(line: Line, column: str) -> tuple[Sortable, str]:
 
 
 def _label(run: RunResult) -> str:
-    return run.spec.configuration.label + (" diverged" if run.diverged else "")
+    return ("✗ diverged  " if run.diverged else "") + run.spec.configuration.label
+
+
+def _group_label(runs: Sequence[RunResult]) -> str:
+    bad = sum(run.diverged for run in runs)
+    return (f"✗ {bad} diverged  " if bad else "") + runs[0].spec.configuration.label
 
 
 def _training(run: RunResult) -> Training:

@@ -1,11 +1,14 @@
 """What the user likes, kept on the machine that the screen runs on, beside the settings of other programs."""
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import msgspec
 
 from engine.files import make_folder, write_atomically
+from engine.user_folders import config_folder, home
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -20,17 +23,35 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def settings_file() -> Path:
-    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`."""
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    folder = Path(given) if given.startswith("/") else Path.home() / ".config"
-    return folder / "svhn-tui" / "settings.json"
+    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`.
+
+    Who has no home keeps them in a temporary folder.
+    """
+    try:
+        return config_folder() / "settings.json"
+    except FileNotFoundError:
+        return temporary_home() / "settings.json"
+
+
+def temporary_home() -> Path:
+    """Return a folder for who has no home; others may have made one of this name."""
+    return Path(os.environ.get("TMPDIR") or "/tmp") / f"svhn-tui-settings-{os.getuid()}"
+
+
+def homeless() -> str:
+    """Say in a sentence where settings are kept without a home; empty where there is one."""
+    if os.environ.get("XDG_CONFIG_HOME", "").startswith("/") or home() is not None:
+        return ""
+    return f"There is no home folder (set HOME): settings are kept in {temporary_home()}, as long as that is there."
 
 
 def load() -> Settings:
     """Read them; what cannot be read is as if it had never been set."""
     try:
-        return msgspec.json.decode(settings_file().read_bytes(), type=Settings)
-    except (OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no home, no sense
+        file = settings_file()
+        _check_owner(file.parent)
+        return msgspec.json.decode(file.read_bytes(), type=Settings)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no sense
         return Settings()
 
 
@@ -41,5 +62,27 @@ def keep(**changes: object) -> None:
         OSError: they cannot be written; the old ones are whole.
     """
     file = settings_file()
-    make_folder(file.parent)
+    own_folder()
     write_atomically(file, msgspec.json.encode(msgspec.structs.replace(load(), **changes)) + b"\n")
+
+
+def own_folder() -> Path:
+    """Make the folder that settings are kept in, and return it.
+
+    Raises:
+        OSError: it cannot be made, or is somebody else's.
+    """
+    folder = make_folder(settings_file().parent)
+    _check_owner(folder)
+    return folder
+
+
+def _check_owner(folder: Path) -> None:
+    """See that a folder is the user's own: a temporary one may be somebody else's.
+
+    Raises:
+        PermissionError: it is another user's, or a link.
+    """
+    status = folder.lstat()
+    if folder == temporary_home() and (status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode)):
+        raise PermissionError(errno.EACCES, "another user's", str(folder))

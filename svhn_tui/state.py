@@ -8,6 +8,7 @@ from functools import cached_property
 import msgspec
 
 from engine import protocol as p
+from engine.curve import EMPTY, Curve
 from engine.forecast import Forecast
 from engine.plan import Sweep, is_other_choice
 from engine.spec import RunSpec
@@ -21,7 +22,7 @@ class Live(msgspec.Struct, frozen=True):
     group: str = ""
     worker: str = ""
     device: str = ""
-    history: p.History = p.History()
+    history: Curve = EMPTY
     images_per_second: float = 0.0
     """Of the whole group, in the epoch before."""
     reason: str = ""
@@ -62,6 +63,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     connected: bool = False
     caught_up: bool = False
+    has_begun: bool = True
+    """The host trained what waits when this screen attached, and did not just tell of it."""
     data: p.DataSet | None = None
     data_is_open: bool = False
     """It is what this screen asked for, and not just what was in use here before."""
@@ -70,11 +73,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     live: Mapping[str, Live] = {}
     places: Mapping[str, p.Place] = {}
     """The queue by run_id, next run first."""
-    histories: Mapping[str, p.History] = {}
+    histories: Mapping[str, Curve] = {}
     """Of finished runs, as far as they were asked for."""
     damaged_lines: Mapping[str, int] = {}
     files: Mapping[str, str | None] = {}
     """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
+    unreadable: Mapping[str, str] = {}
+    """Why the `model.keras` of a finished run could not be read when it was last looked at."""
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}
@@ -118,7 +123,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         """Return the sweep with the finalists that were chosen by hand, where that was done."""
         return next((some for some in self.sweeps.values() if is_other_choice(some, sweep)), sweep)
 
-    def history(self, run_id: str) -> p.History:
+    def history(self, run_id: str) -> Curve:
         """Return what is known of a run's metrics, live or finished."""
         live = self.live.get(run_id)
-        return live.history if live else self.histories.get(run_id, p.History())
+        return live.history if live else self.histories.get(run_id, EMPTY)

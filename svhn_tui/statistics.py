@@ -19,7 +19,7 @@ class Summary(msgspec.Struct, frozen=True):
     error: float | None = None
     """Standard error of the mean."""
     interval: tuple[float, float] | None = None
-    """95 % confidence interval of the mean, by Student's t."""
+    """95 % confidence interval of the mean, by Student's t, as far as accuracies go: from 0 to 1."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class Comparison(msgspec.Struct, frozen=True):
     error: float
     """Standard error of the difference."""
     interval: tuple[float, float]
-    """95 % confidence interval of the difference."""
+    """95 % confidence interval of the difference, from -1 to 1."""
     p: float
     """Two-sided; Holm-corrected where several pairs are compared."""
 
@@ -42,7 +42,7 @@ def summary_of(values: Sequence[float]) -> Summary:
     deviation = stdev(values)
     error = deviation / math.sqrt(count)
     reach = _t_quantile(count - 1) * error
-    return Summary(count, mean, deviation, error, (mean - reach, mean + reach))
+    return Summary(count, mean, deviation, error, (max(0.0, mean - reach), min(1.0, mean + reach)))
 
 
 def compare(first: Sequence[float], second: Sequence[float]) -> Comparison | None:
@@ -59,7 +59,7 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison | Non
         spread**2 / (len(values) - 1) for spread, values in zip(spreads, (first, second), strict=True)
     )
     reach = _t_quantile(freedom) * error
-    interval = (difference - reach, difference + reach)
+    interval = (max(-1.0, difference - reach), min(1.0, difference + reach))
     return Comparison(difference, error, interval, _p_value(difference / error, freedom))
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,13 +13,14 @@ import msgspec
 from engine import plan
 from engine.files import write_atomically
 from engine.plan import FinalistRule
-from engine.spec import Activation, Network
+from engine.spec import Activation, Configuration, Initializer, Network, Optimizer, Trainer
 from svhn_tui import presets, words
 from svhn_tui.presets import AnswerFormat, Presets, Question
 from svhn_tui.progress import plan_text
 from svhn_tui.state import State
 
 MAX_VALUES = 200
+MAX_NETWORKS = 5_000
 RANGE = re.compile(r"(?P<first>[^.]+(?:\.\d+)?)\.\.(?P<last>[^/]+)(?:/(?P<steps>\d+))?")
 
 
@@ -31,6 +33,14 @@ class Draft(msgspec.Struct, frozen=True):
     learning_rate: str = "1e-5"
     batch_size: str = "32"
     epochs: str = "100"
+    optimizer: str = "adam"
+    kernel_initializer: str = "random_normal"
+    bias_initializer: str = "random_normal"
+    dropout: str = "0"
+    batch_normalization: str = "no"
+    input_scaling: str = "1"
+    validation_split: str = "0"
+    trainer: str = "fast"
     seeds: str = "0..2"
     finalists: str = ""
     """Seeds of the finalists of a second stage; empty for one stage."""
@@ -46,15 +56,24 @@ def networks_of(draft: Draft) -> dict[str, Network]:
     Raises:
         DraftError: a value cannot be read.
     """
-    kinds = draft.activation.split() or ["relu"]
-    for kind in kinds:
-        if kind not in get_args(Activation):
-            raise DraftError(f"activation: {kind!r}; there are {', '.join(get_args(Activation))}.")
+    layers, kinds = _hidden(draft.hidden), _words("activation", draft.activation, get_args(Activation))
+    settings: dict[str, tuple[Any, ...]] = {
+        "kernel_initializer": _words("kernel initializer", draft.kernel_initializer, get_args(Initializer)),
+        "bias_initializer": _words("bias initializer", draft.bias_initializer, get_args(Initializer)),
+        "dropout": _numbers("dropout", draft.dropout, float),
+        "batch_normalization": tuple(
+            word == "yes" for word in _words("batch normalization", draft.batch_normalization, ("no", "yes"))
+        ),
+        "input_scaling": _numbers("input scaling", draft.input_scaling, float),
+    }
+    if len(layers) * len(kinds) * math.prod(map(len, settings.values())) > MAX_NETWORKS:
+        raise DraftError(f"hidden: with all else that is listed these are more than {MAX_NETWORKS:,} networks.")
     found: dict[str, Network] = {}
-    for hidden in _hidden(draft.hidden):
+    for hidden, values in product(layers, product(*settings.values())):
         for kind in kinds if hidden else ["linear"]:
-            network = Network(hidden, msgspec.convert(kind, Activation))
-            found[network.label] = network
+            typed = {"hidden": hidden, "activation": kind, **dict(zip(settings, values, strict=True))}
+            network = msgspec.convert(typed, Network)
+            found[Configuration(network).label] = network
     return found
 
 
@@ -68,6 +87,9 @@ def question_of(draft: Draft, book: Presets) -> Question:
         "learning_rate": _numbers("learning rate", draft.learning_rate, float),
         "batch_size": _numbers("batch size", draft.batch_size, int),
         "epochs": _numbers("epochs", draft.epochs, int),
+        "optimizer": _words("optimizer", draft.optimizer, get_args(Optimizer)),
+        "validation_split": _numbers("validation split", draft.validation_split, float),
+        "trainer": _words("trainer", draft.trainer, get_args(Trainer)),
     }
     seeds = _numbers("seeds", draft.seeds, int)
     later = _numbers("finalists", draft.finalists, int) if draft.finalists.strip() else ()
@@ -83,6 +105,7 @@ def question_of(draft: Draft, book: Presets) -> Question:
         grid={name: values for name, values in grid.items() if len(values) > 1},
         finalists=FinalistRule(tuple(sorted({*seeds, *later}))) if later else None,
         answer=AnswerFormat("best" if later else "means"),
+        own=True,
     )
 
 
@@ -163,6 +186,17 @@ def _hidden(text: str) -> tuple[tuple[int, ...], ...]:
     if not found:
         raise DraftError("hidden: `linear`, `256`, `256,64` or `64..1024/5`, with spaces between.")
     return tuple(dict.fromkeys(found))
+
+
+def _words(field: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Read words with spaces between, each one of those that there are."""
+    found = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    for word in found:
+        if word not in known:
+            raise DraftError(f"{field}: {word[:30]!r}; there are {', '.join(known)}.")
+    if not found:
+        raise DraftError(f"{field}: at least one of {', '.join(known)}.")
+    return found
 
 
 def _numbers(field: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:

@@ -51,6 +51,17 @@ def entries_of(state: State) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+def idle_text(state: State) -> str:
+    """Say what makes a queue go on that nobody trains, or nothing where it goes on by itself."""
+    waiting = sum(not place.paused for place in state.places.values())
+    if waiting and not state.has_begun:
+        return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."
+    paused = len(state.places) - waiting
+    if paused and not waiting and not state.running:
+        return f"{words.plural(paused, 'run')} paused: `svhn-tui run all`, or enter on their question, lets them go on."
+    return ""
+
+
 def moved(entries: Sequence[Entry], index: int, step: int) -> p.Reprioritise | None:
     """Return the command that moves an entry of the queue past its neighbour, or None at the queue's ends."""
     queue = [entry for entry in entries if entry.status in ("waiting", "paused")]

@@ -61,7 +61,7 @@ def number(value: float | None) -> str:
     return text.replace("-", MINUS, 1) if text.startswith("-") else text
 
 
-DURATION = re.compile(r"(?:(\d+)\s*d)?\s*(?:(\d+)\s*h)?\s*(?:(\d+)\s*m)?\s*(?:(\d+)\s*s)?")
+DURATION = re.compile(r"(?:(\d{1,6})\s*d)?\s*(?:(\d{1,6})\s*h)?\s*(?:(\d{1,6})\s*m)?\s*(?:(\d{1,9})\s*s)?")
 
 
 def seconds_of(text: str) -> float:
@@ -74,7 +74,7 @@ def seconds_of(text: str) -> float:
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
     whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if not whole:
-        raise ValueError(f"{text!r} is no duration; write 90s, 45m, 8h or 1h30m.")
+        raise ValueError(f"{text[:40]!r} is no duration; write 90s, 45m, 8h or 1h30m.")
     return whole
 
 

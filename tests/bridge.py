@@ -1,5 +1,6 @@
 """A real engine at the other end of a real pipe, for tests: send commands, wait for events."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -18,9 +19,9 @@ PATIENCE = 60.0
 
 
 class Bridge:
-    """One connection to a workspace's host."""
+    """One connection to a workspace's host; like a screen it wants what waits trained, unless it only looks."""
 
-    def __init__(self, workspace: Path, **environment: str) -> None:
+    def __init__(self, workspace: Path, *, begins: bool = True, **environment: str) -> None:
         command = [sys.executable, "-m", "engine", "--workspace", str(workspace)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **environment}
@@ -29,6 +30,11 @@ class Bridge:
         self.events: list[p.AnyEvent] = []
         self._queue: Queue[bytes] = Queue()
         threading.Thread(target=self._read, daemon=True).start()
+        if begins:
+            with contextlib.suppress(
+                BrokenPipeError
+            ):  # a bridge that ends at once is noticed where its events are read
+                self.send(p.Begin())
 
     def __enter__(self) -> Self:
         return self

@@ -77,7 +77,7 @@ async def test_runs_are_looked_at_one_after_the_other_however_often_it_is_drawn(
 
 async def test_one_run_each_gets_no_verdict():
     text = await shown(Stage(ComparePage(BOOK), finished((tanh(256), 1, 0.4), (relu(256), 1, 0.6))), (80, 24))
-    assert "The verdict needs two finished runs of two configurations." in text
+    assert "The verdict needs two configurations with at least two finished runs each." in " ".join(text.split())
 
 
 async def test_histories_that_are_not_known_are_asked_for_once():
@@ -138,3 +138,13 @@ async def test_demo_data_is_plainly_called_so():
 def test_specs_of_a_scene_are_those_of_the_presets():
     assert set(BOOK.configurations(BOOK.question("Q7"))) == {tanh(256), relu(256)}
     assert len({spec.run_id for spec in specs_of(relu(64), 3)}) == 3
+
+
+def test_intervals_of_accuracies_stay_between_0_and_1():
+    from svhn_tui.statistics import compare, summary_of
+
+    for values in ([0.01, 0.4], [0.99, 0.6], [0.0, 1.0], [0.5, 0.501]):
+        low, high = summary_of(values).interval
+        assert 0 <= low <= sum(values) / 2 <= high <= 1
+    low, high = compare([0.99, 0.6], [0.01, 0.4]).interval
+    assert -1 <= low <= high <= 1

@@ -18,12 +18,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
 
-from engine.data import TEST_FILE, TRAIN_FILE, describe, load, load_from, locate
+from engine.data import describe, load, load_from
 from engine.npz import DataError
+from engine.pairing import TEST_FILE, TRAIN_FILE, locate
 from engine.protocol import DataSet
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (32, 32, 3, 20), dtype=np.uint8)
+OTHERS = IMAGES[..., ::-1].copy()
+"""Of the test file, which is never the train file over again."""
 LABELS = np.array([str(index % 10) for index in range(20)]).reshape(-1, 1)
 
 
@@ -34,7 +37,7 @@ def write(folder: Path, *, name: str = TRAIN_FILE, images: Any = IMAGES, labels:
 
 
 def pair(folder: Path, **train: Any) -> Path:
-    write(folder, name=TEST_FILE)
+    write(folder, name=TEST_FILE, images=OTHERS)
     return write(folder, **train)
 
 
@@ -48,7 +51,7 @@ def complaint(folder: Path) -> str:
 
 def test_files_mean_what_the_assignment_says(tmp_path: Path):
     labels = np.array(list("3141592653") * 2).reshape(-1, 1)
-    write(tmp_path, name=TEST_FILE, labels=labels)
+    write(tmp_path, name=TEST_FILE, images=OTHERS, labels=labels)
     images, found = load_from([write(tmp_path, labels=labels)])
     assert (images.train_images == IMAGES.transpose(3, 2, 0, 1)).all()
     order = sorted(set(labels.squeeze()))

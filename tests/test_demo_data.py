@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from engine import demo_data
-from engine.data import TEST_FILE, TRAIN_FILE, describe, load_from
+from engine.data import describe, load_from
 from engine.npz import DataError
+from engine.pairing import TEST_FILE, TRAIN_FILE
 from engine.protocol import DataSet
 
 

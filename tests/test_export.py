@@ -95,6 +95,41 @@ def test_every_answer_of_the_whole_assignment_follows_from_runs_csv_alone(tmp_pa
         assert "Deeper *always* wins." in (tmp_path / "out" / page).read_text()
 
 
+HOSTILE = ("=HYPERLINK(1)", "+1", "-1+2", "@SUM(A1)", "\t=1", "\r=1")
+
+
+def test_no_cell_of_the_table_is_calculated_and_numbers_stay_numbers(tmp_path: Path):
+    """With every setting, the date, the note and the tags of each run."""
+    results = [finished(spec, 0.4) for spec in runs("Q7")[: len(HOSTILE)]]
+    results[0] = msgspec.structs.replace(results[0], test_loss=-1.5)
+    notes = {run.run_id: p.Note(run.run_id, text, (text, "b")) for run, text in zip(results, HOSTILE, strict=True)}
+    export(tmp_path, BOOK, state_of(*results, workspace=str(tmp_path / "w"), notes=notes))
+    with (tmp_path / "runs.csv").open(newline="") as file:
+        table = {row["run_id"]: row for row in csv.DictReader(file)}
+    for run, text in zip(results, HOSTILE, strict=True):
+        row = table[run.run_id]
+        shown = text.replace("\r", "�")
+        assert (row["note"], row["tags"]) == (f"'{shown}", f"'{shown} b")
+        assert not any(cell.startswith(("=", "+", "@", "\t", "\r")) for cell in row.values())
+        assert (row["optimizer"], row["kernel_initializer"], row["dropout"]) == ("adam", "random_normal", "0.0")
+        assert row["finished"].endswith("Z")
+    assert float(table[results[0].run_id]["test_loss"]) == -1.5
+
+
+def test_outside_text_is_neither_html_nor_a_link_in_markdown_and_html(tmp_path: Path):
+    text = "<script>x()</script> [a](javascript:b) ![c](http://d) `e` | f \x1b[31m\nnext"
+    statement = p.Statement(text, "true", (text,))
+    state = state_of(finished(runs("Q2")[0], 0.4), workspace=str(tmp_path / "w"), statements={"Q11": (statement,)})
+    hostile = msgspec.structs.replace(BOOK, title=text)
+    export(tmp_path, hostile, state)
+    markdown, page = ((tmp_path / name).read_text() for name in ("answers.md", "report.html"))
+    for written in (markdown, page):
+        assert "<script>" not in written
+        assert "\x1b" not in written
+    assert "](" not in markdown.replace("\\](", "")
+    assert "\nnext" not in markdown
+
+
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_a_file_that_cannot_be_handed_in_is_said_and_not_copied(tmp_path: Path, damage: str):
     result = placed(tmp_path / "w", finished(runs("Q2")[0], 0.3))

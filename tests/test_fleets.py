@@ -1,18 +1,22 @@
 """Where workers run: what is refused, and the command lines that start workers elsewhere."""
 
 import os
+import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from engine import fleets
+from engine import fleets, user_config
 from engine import protocol as p
 from engine.placement import Slot
 from engine.places import Places
 from engine.plan import Sweep
 from engine.protocol import Fleet
 from engine.spec import Configuration, Network, RunSpec, Training
-from tests.bridge import Bridge
+from engine.workspace import Remembered
+from tests.bridge import PATIENCE, Bridge
 
 WORKER = ("python", "-m", "engine.worker", "--name", "slurm0")
 
@@ -144,3 +148,112 @@ def test_a_free_worker_takes_what_its_kind_trains_and_groups_are_counted_by_kind
     assert first.spec == specs[2]
     places.leave([spec.run_id for spec in specs[2:]])
     assert places.first_for("fast") is None
+
+
+RUN_PROGRAMS = (
+    "--task-prolog=x", "--task-epilog x", "--prolog=x", "--epilog=x", "--export=ALL,LD_PRELOAD=x.so", "--export A=b",
+    "--export=NONE,A=b", "--exp=ALL", "--export-file=x", "--bcast=/x", "--bcast", "--task-pro=x", "--container=/x",
+    "--container-image=x", "--chdir=/x", "-D /x", "-QD/x", "--error=/x", "-e /x", "--some-plugins-option=x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", RUN_PROGRAMS)
+def test_options_that_run_programs_are_taken_from_a_command_line_alone(options: str):
+    with pytest.raises(ValueError, match=r"it is taken from a command line alone"):
+        fleets.parse(options, 1, "")
+    assert fleets.parse(options, 1, "", on_command_line=True).slurm == options
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--export=NONE", "--export=ALL", "--export=ALL,HOME,MY_NAME", "--export NONE", "--part=gpu", "-c4 -t 10"],
+)
+def test_harmless_options_are_taken_from_anywhere(options: str):
+    assert fleets.parse(options, 2, "a, b c") == Fleet(slurm=options, ssh=("a", "b", "c"), workers=2)
+
+
+# --- whose choice it is ---
+
+
+def host_json(workspace: Path, fleet: Fleet) -> None:
+    """Leave a workspace as an earlier version, or somebody else, would."""
+    workspace.mkdir(mode=0o700)
+    (workspace / "host.json").write_bytes(msgspec.json.encode(Remembered(fleet=fleet)))
+
+
+@pytest.mark.parametrize("fleet", [Fleet(slurm="--task-prolog=/x/evil"), Fleet(ssh=("localhost:/x/evil",))])
+def test_what_a_workspace_says_of_where_to_train_is_started_by_nobody_and_told_once(tmp_path: Path, fleet: Fleet):
+    workspace, started = tmp_path / "w", tmp_path / "started"
+    host_json(workspace, fleet)
+    tools = {}
+    for name in ("srun", "ssh", "squeue"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {started}\n")
+        (tmp_path / name).chmod(0o755)
+        tools["PATH"] = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    with Bridge(workspace, SVHN_TUI_WORKER=f"{sys.executable} -m tests.fake_worker", **tools) as bridge:
+        bridge.send(p.OpenData(demo_train=100, demo_test=20, request="open"))
+        data = bridge.until_kind(p.DataOpened).data
+        bridge.send(p.Submit(sweep=Sweep("s", data.fingerprint, (Configuration(),), (0,))))
+        bridge.until(lambda state, event: len(state.results) == 1)
+        assert bridge.state.fleet == Fleet()
+        (told,) = [notice.text for notice in bridge.state.notices if "host.json" in notice.text]
+        bridge.end()
+    assert "Only your own settings decide that" in told and "--slurm" in told
+    assert not started.exists()
+    with Bridge(workspace) as later:
+        later.until_kind(p.CaughtUp)
+        assert not later.state.notices
+        later.end()
+
+
+def test_where_to_train_is_kept_for_each_workspace_and_read_only_if_it_is_ours_alone(tmp_path: Path):
+    fleet = Fleet(slurm="--task-prolog=x", workers=3)
+    user_config.keep_fleet(tmp_path / "a", fleet)
+    assert user_config.read_fleet(tmp_path / "a") == (fleet, "")
+    assert user_config.read_fleet(tmp_path / "b") == (Fleet(), "")
+    (file,) = (Path(os.environ["XDG_CONFIG_HOME"]) / "svhn-tui" / "fleets").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o666)
+    found, complaint = user_config.read_fleet(tmp_path / "a")
+    assert (found, "not yours alone" in complaint) == (Fleet(), True)
+    file.chmod(0o600)
+    file.write_bytes(b"{")
+    found, complaint = user_config.read_fleet(tmp_path / "a")
+    assert (found, "is not used" in complaint) == (Fleet(), True)
+    user_config.keep_fleet(tmp_path / "a", Fleet())
+    assert user_config.read_fleet(tmp_path / "a") == (Fleet(), "")
+
+
+# --- a host inside an allocation ---
+
+RECORDING_SRUN = """#!/bin/sh
+env > "$(dirname "$0")/srun.env"
+while [ "${1#-}" != "$1" ]; do shift; done
+exec "$@"
+"""
+ALLOCATION = {
+    "SLURM_JOB_ID": "77", "SLURM_JOBID": "77", "SLURM_STEP_ID": "0", "SLURM_NODELIST": "n1", "SLURM_NTASKS": "1",
+    "SBATCH_GRES": "gpu:1", "PMIX_RANK": "0", "PMI_FD": "3", "SLURM_CONF": "/nowhere/slurm.conf",
+    "OMP_NUM_THREADS": "1", "SLURM_CLUSTERS": "here",
+}  # fmt: skip
+
+
+def test_srun_hears_nothing_of_the_allocation_in_which_the_host_was_started(demo_folder: Path, tmp_path: Path):
+    environment = cluster_here(tmp_path)
+    (tmp_path / "srun").write_text(RECORDING_SRUN)
+    worker = f"{sys.executable} -m tests.fake_worker"
+    with Bridge(tmp_path / "w", SVHN_TUI_WORKER=worker, **environment, **ALLOCATION) as bridge:
+        bridge.send(p.SetFleet(fleet=Fleet(slurm="")))
+        data = bridge.open(demo_folder)
+        bridge.send(p.Submit(sweep=Sweep("s", data.fingerprint, (Configuration(),), (0,))))
+        wait_for(tmp_path / "srun.env")
+        bridge.end()
+    given = dict(line.split("=", 1) for line in (tmp_path / "srun.env").read_text().splitlines() if "=" in line)
+    assert {name for name in given if name in ALLOCATION} == {"SLURM_CONF", "SLURM_CLUSTERS"}
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not (file.exists() and file.stat().st_size):
+        assert time.monotonic() < deadline, f"{file} never came"
+        time.sleep(0.05)

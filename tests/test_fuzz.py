@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import zipfile
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine import journal
+from engine import archives, journal, keras_config, layer_shapes
 from engine import protocol as p
 from engine.spec import RunSpec
 from svhn_tui import presets, runfilter, words
@@ -172,6 +173,55 @@ def test_presets_are_good_or_one_sentence_says_why_not(text: bytes):
         sweep = book.sweep(question, "data")
         assert sweep is None or len(sweep.configurations) * len(sweep.seeds) <= presets.MAX_RUNS
         assert all(RunSpec(some, 0, "data").run_id for some in (sweep.configurations if sweep else ())[:3])
+
+
+LAYER = {"module": "keras.layers", "registered_name": None}
+KERAS = {
+    "module": "keras", "class_name": "Sequential", "registered_name": None,
+    "config": {"name": "x", "layers": [
+        {**LAYER, "class_name": "InputLayer", "config": {"batch_shape": [None, 3, 32, 32], "dtype": "float32"}},
+        {**LAYER, "class_name": "Permute", "config": {"dims": [2, 3, 1]}},
+        {**LAYER, "class_name": "Conv2D", "config": {"filters": 4, "kernel_size": [3, 3], "strides": [1, 1],
+                                                     "padding": "same", "data_format": "channels_last"}},
+        {**LAYER, "class_name": "BatchNormalization", "config": {"axis": -1}},
+        {**LAYER, "class_name": "MaxPooling2D", "config": {"pool_size": [2, 2], "strides": None}},
+        {**LAYER, "class_name": "Reshape", "config": {"target_shape": [-1]}},
+        {**LAYER, "class_name": "Dense", "config": {"units": 10, "activation": "softmax"},
+         "build_config": {"input_shape": [None, 1024]}},
+    ], "build_input_shape": [None, 3, 32, 32]},
+}  # fmt: skip
+
+
+@thoroughly
+@given(seeds)
+def test_a_keras_configuration_is_measured_or_one_sentence_says_why_not(seed: int):
+    config = changed(KERAS, seed)
+    try:
+        keras_config.check_config(config, is_layer=True)
+        size = layer_shapes.size_of(config)
+    except keras_config.ConfigError as error:
+        assert "\n" not in str(error)
+        return
+    assert size.weights >= 0
+    assert all(side > 0 for side in size.input_shape)
+
+
+@thoroughly
+@given(seeds)
+def test_a_zip_is_read_as_it_was_checked_or_refused(tmp_path: Path, seed: int):
+    file = tmp_path / "x.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("config.json", "b"):
+            archive.writestr(name, name * 9)
+    file.write_bytes(bent(file.read_bytes(), seed))
+    try:
+        found = archives.open_zip(file, "zip", most=2**14)
+    except archives.ArchiveError as error:
+        assert "\n" not in str(error)
+        return
+    with found:
+        assert len(found.namelist()) <= 2
+        assert all(member.header_offset < member.file_size + 2**14 for member in found.infolist())
 
 
 WORDS = st.sampled_from(

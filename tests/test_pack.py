@@ -116,3 +116,36 @@ def test_what_is_not_as_it_was_packed_is_refused(
     assert not list(root.glob("runs/*/result.json")) or change is flip
     assert not (root / "importing").exists()
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_packed_file_that_was_unpacked_comes_in_as_well(packed: tuple[Path, Path], tmp_path: Path):
+    """Kaggle unpacks what is uploaded: the finished run is taken in, the other where its checkpoint is whole."""
+    folder = tmp_path / "input" / "runs"
+    with zipfile.ZipFile(packed[1]) as archive:
+        archive.extractall(folder)
+    (folder / ".DS_Store").write_bytes(b"x")
+    (folder / "notes.txt").write_text("mine")
+    for name in (folder, folder.parent):
+        told = svhn_tui("import", str(name), workspace=tmp_path / name.name).stdout
+        assert "1 finished run taken in, 1 unfinished" in told
+    (checkpoint,) = folder.glob("runs/*/checkpoint/*.npz")
+    with zipfile.ZipFile(checkpoint) as archive:
+        archive.extractall(checkpoint.with_suffix(""))
+    checkpoint.unlink()
+    (tmp_path / "c" / "runs").mkdir(parents=True)
+    found = unpack(tmp_path / "c", folder, busy=frozenset())
+    assert (len(found.finished), found.unfinished) == (1, ())
+    (model,) = folder.glob("runs/*/model.keras")
+    model.write_bytes(model.read_bytes()[:-1] + b"x")
+    (tmp_path / "d" / "runs").mkdir(parents=True)
+    with pytest.raises(PackError, match="does not match its SHA-256"):
+        unpack(tmp_path / "d", folder, busy=frozenset())
+    model.unlink()
+    model.symlink_to("/etc/passwd")
+    with pytest.raises(PackError, match="is a link"):
+        unpack(tmp_path / "d", folder, busy=frozenset())
+    model.unlink()
+    with pytest.raises(PackError, match="give the packed"):
+        unpack(tmp_path / "d", folder, busy=frozenset())
+    for name in (folder, folder.parent):
+        svhn_tui("stop", workspace=tmp_path / name.name)

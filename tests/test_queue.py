@@ -43,7 +43,6 @@ class Follower:
         self._happen(p.EpochEnded(group="g", runs=runs, epoch=1, loss=values, accuracy=values, test_loss=values,
                                   test_accuracy=values, seconds=1.0, images_per_second=1.0))  # fmt: skip
         for spec in specs:
-            self.queue.let_go(spec.run_id)
             self._happen(p.RunFinished(result=result(spec, 0.5)))
 
     def _happen(self, event: p.AnyEvent) -> None:
@@ -81,8 +80,7 @@ def test_whatever_is_done_to_the_queue_who_follows_its_events_has_the_same_queue
                 taken += group
             case 6 if taken:
                 place = taken.pop(dice.randrange(len(taken)))
-                queue.let_go(place.run_id)
-                queue.put_back(place.spec)
+                follower.queue.fold(p.RunInterrupted(run_id=place.run_id, reason="its worker died"))
             case _:
                 follower.train(follower.next_group(2))
         assert follower.state.queue == tuple(queue.places), step

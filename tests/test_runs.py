@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from engine import protocol as p
+from engine.spec import Network, Training
+from svhn_tui import runfilter, runlist
 from svhn_tui.editor import EditorError, edited
 from svhn_tui.fold import fold
 from svhn_tui.runfilter import completed, completions
@@ -194,3 +196,52 @@ async def test_a_damaged_journal_is_told_of_the_run_under_the_cursor():
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "2 lines of its journal cannot be read" in stage.text
+
+
+def test_the_heads_of_columns_are_words_for_the_filter():
+    """As they stand on the screen, in any case, or with an underscore."""
+    run = msgspec.structs.replace(result(specs_of(relu(256), 1)[0], 0.5), finished_at=1e9)
+    for name, column in runlist.COLUMNS.items():
+        if name in runlist.OF_GROUPS - {"least", "most"}:
+            continue
+        value = {"finished": "1970"}.get(name, "x" if not column.is_number else "0.5")
+        for word in (column.title, column.title.upper(), column.title.replace(" ", "_")):
+            assert runfilter.parse(f"{word}!={value}")(run, None) in (True, False), word
+    assert runfilter.parse("test acc>0.4 seed=0")(run, None)
+    assert not runfilter.parse("Test_Acc>0.6")(run, None)
+    for name, default in {**msgspec.structs.asdict(Network()), **msgspec.structs.asdict(Training())}.items():
+        if name not in ("convolutions", "hidden"):
+            assert runfilter.parse(f"{name}={str(default).lower()}") is not None, name
+    assert runfilter.parse("dropout=0 optimizer=adam batch_normalization=false")(run, None)
+    assert runfilter.parse("finished>=2001 finished<2001-09-10")(run, None)
+    with pytest.raises(runfilter.FilterError, match="is a date"):
+        runfilter.parse("finished>yesterday")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_failed_runs_stand_beside_finished_ones_with_their_reason_and_are_tried_again(size: tuple[int, int]):
+    (spec,) = specs_of(tanh(8), 1)
+    began = p.RunStarted(group="g", runs=(spec.run_id,), specs=(spec,), worker="w", device="cpu")
+    failed = p.RunFailed(run_id=spec.run_id, reason="The worker ran out of memory.")
+    state = fold((began, failed), STATE)
+    stage = Stage(page := RunsPage(BOOK), state)
+    async with stage.run_test(size=size) as pilot:
+        await pilot.pause()
+        shown = stage.text
+        assert "tanh 8" in shown and "failed" in shown and "6 of 6 runs, 1 failed" in shown
+        await pilot.press("home")
+        await pilot.pause()
+        assert "ran out of memory" in stage.text
+        await pilot.press("space", "d", "enter", "g", "g", "p", "n", "R")
+        await pilot.pause()
+        assert stage.wanted == [p.Resume(runs=(spec.run_id,))]
+        await pilot.press("slash", *"is:failed", "enter")
+        await pilot.pause()
+        assert "tanh 8" in stage.text and "relu 64" not in stage.text
+        page.filter.value = "seed=0"
+        await pilot.pause()
+        assert "tanh 8" not in stage.text
+        page.state = msgspec.structs.replace(state, live={})
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "failed" not in stage.text

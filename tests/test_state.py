@@ -3,6 +3,7 @@
 import msgspec
 
 from engine import protocol as p
+from engine.curve import EMPTY
 from engine.plan import Sweep
 from engine.spec import Configuration, Network, RunSpec
 from svhn_tui.edits import Edits
@@ -153,7 +154,7 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
 def test_what_json_cannot_carry_travels_as_null():
     event = ended(1, *p.finite(iter([float("nan")])))
     assert b'"loss":[null]' in p.encode(event)
-    assert cut(p.History(), 2).loss == (None, None)
+    assert cut(EMPTY, 2).loss == (None, None)
 
 
 def test_a_recorded_assignment_folds_to_its_finished_runs():

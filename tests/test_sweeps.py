@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.plan import asked
+from engine.spec import Network, Training
 from svhn_tui import presets
+from svhn_tui.arguments import names_of
+from svhn_tui.screens.sweep import HINTS
 from svhn_tui.sweeps import Draft, DraftError, forecast, question_of, save, with_draft
 from tests.scenes import BOOK, finished, relu
 
@@ -41,6 +44,28 @@ def test_lists_and_ranges_make_a_grid():
     ]  # fmt: skip
     question = question_of(draft(seeds="0..2 7", finalists="0..4"), BOOK)
     assert (question.id, question.seeds, question.finalists.seeds) == ("S1", (0, 1, 2, 7), (0, 1, 2, 3, 4, 7))
+
+
+def test_every_setting_that_there_is_can_be_swept():
+    fields = set(Draft().__struct_fields__)
+    assert {*Network.__struct_fields__, *Training.__struct_fields__} - fields == {"convolutions"}
+    assert set(HINTS) == fields
+    assert configurations(hidden="8 linear", dropout="0 0.5", optimizer="adam sgd", batch_normalization="yes") == [
+        "relu 8 · batch normalization", "relu 8 · batch normalization · optimizer sgd",
+        "relu 8 · dropout 0.5 · batch normalization", "relu 8 · dropout 0.5 · batch normalization · optimizer sgd",
+        "linear · batch normalization", "linear · batch normalization · optimizer sgd",
+        "linear · dropout 0.5 · batch normalization", "linear · dropout 0.5 · batch normalization · optimizer sgd",
+    ]  # fmt: skip
+    with pytest.raises(DraftError, match="more than 5,000 networks"):
+        forecast(draft(hidden="1..200", dropout="1e-6..0.5/100"), TEXT, "experiments.json", finished())
+
+
+def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
+    question = save(Draft(), tmp_path)
+    book = presets.load(presets.find(tmp_path))
+    assert book.question("S1") == question
+    assert book.assignment == BOOK.questions
+    assert "S1" not in names_of(book, ["all"])
 
 
 @pytest.mark.parametrize(

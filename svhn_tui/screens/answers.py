@@ -26,8 +26,16 @@ from svhn_tui.widgets.sheet import Sheet
 
 NARROW = 100
 TITLE = 22
-LABELS = {"ready": "✓ ready", "demo": "! demo data", "missing": "○ missing", "partial": "◔ partial",
-         "not-as-asked": "! not as asked", "stale": "✗ stale", "fragile": "! fragile"}  # fmt: skip
+LABELS = {
+    "ready": "✓ ready",
+    "demo": "! demo data",
+    "missing": "○ missing",
+    "partial": "◔ partial",
+    "not-as-asked": "! not as asked",
+    "stale": "✗ stale",
+    "fragile": "! fragile",
+    "diverged": "✗ diverged",
+}
 
 
 class AnswersPage(Page):
@@ -97,7 +105,7 @@ class AnswersPage(Page):
     def _line(self, index: int, handed: HandedIn) -> Text:
         theme = self.app.current_theme
         question, dim = self.book.questions[index], dim_of(theme)
-        colors = {"ready": str(theme.success), "missing": dim, "stale": str(theme.error)}
+        colors = {"ready": str(theme.success), "missing": dim, "stale": str(theme.error), "diverged": str(theme.error)}
         style = colors.get(handed.state, str(theme.warning))
         title = words.clean(question.title)
         return Text.assemble(

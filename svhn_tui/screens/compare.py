@@ -14,6 +14,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from engine import protocol as p
+from engine.curve import Curve
 from svhn_tui import words
 from svhn_tui.comparison import (
     MOST,
@@ -26,8 +27,10 @@ from svhn_tui.comparison import (
     sides_chosen,
     sides_of_question,
 )
-from svhn_tui.curves import METRICS, mean_band
+from svhn_tui.curves import METRICS, divergence_of, mean_band
+from svhn_tui.plot import Series
 from svhn_tui.presets import Presets, Question
+from svhn_tui.progress import progress_of, shown_of
 from svhn_tui.screens.charts import AXIS_KEY, CHART_KEYS, ComparingPage
 from svhn_tui.screens.class_text import Seen, class_page
 from svhn_tui.screens.compare_text import NARROW, TALL, figures_of, sides_table
@@ -172,6 +175,8 @@ class ComparePage(ComparingPage):
         said = f"{done} of {words.plural(needed, 'run')}"
         if every > MOST:
             said += f" · the first {MOST} of {every} configurations"
+        if question and (other := shown_of(progress_of(question, self.book, state), state).other):
+            said += f" · not as asked: {other}"
         differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
         if len(differing) <= 1 < len(sides):
             said += f" · they differ only in the {differing[0] if differing else 'seed'}"
@@ -191,7 +196,7 @@ class ComparePage(ComparingPage):
         if findings is None:
             return Text("Comparing…", dim_of(theme))
         if not findings.verdicts:
-            return Text("The verdict needs two finished runs of two configurations.", dim_of(theme))
+            return Text("The verdict needs two configurations with at least two finished runs each.", dim_of(theme))
         most = VERDICTS if self.size.height >= TALL else 1
         shown = findings.verdicts[:most]
         lines = [
@@ -208,19 +213,23 @@ class ComparePage(ComparingPage):
         first, second = self.query(Chart)
         second.display = self.size.width >= WIDE
         for chart, metric in ((first, self.metric), (second, self.other_metric)):
-            series = []
+            series: list[Series] = []
+            named: list[tuple[str, Curve]] = []
             for index, (side, name) in enumerate(zip(sides, names, strict=True)):
                 histories = [history for run_id in side.runs if (history := state.history(run_id)).epochs]
+                named += [(name, history) for history in histories]
                 if histories:
                     look = look_of(index, self.app.current_theme)
                     series.append(mean_band(name, histories, metric, *look, by_seconds=self.by_seconds))
+            diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
             epochs = max(side.configuration.training.epochs for side in sides)
             chart.show(
                 METRICS[metric],
                 series,
                 length=None if self.by_seconds else epochs,
-                note="mean ± std" if any(len(side.runs) > 1 for side in sides) else "",
+                note=diverged or ("mean ± std" if several else ""),
                 x_label="seconds" if self.by_seconds else "epoch",
+                empty=diverged,
             )
 
     def _empty(self, state: State, theme: Theme) -> Text:

@@ -11,6 +11,7 @@ from textual.validation import Integer
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
+from engine import fleets
 from engine.plan import FinalistRule
 from engine.protocol import Fleet, RunResult
 from svhn_tui import words
@@ -235,7 +236,7 @@ class Annotation(Dialog[tuple[str, tuple[str, ...]] | None]):
 
 
 class WhereToTrain(Dialog[Fleet | None]):
-    """This machine, Slurm or other boxes; the host says what is wrong with it."""
+    """This machine, Slurm or other boxes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "back")]
 
@@ -258,11 +259,12 @@ class WhereToTrain(Dialog[Fleet | None]):
             yield Label(Text("enter keeps it, esc goes back. All empty: this machine."))
 
     def on_input_submitted(self) -> None:
-        """Keep it, if the number is one."""
+        """Keep it, or say what is wrong with it."""
         typed = {field.id: field.value for field in self.query(Input)}
         if not self.query_one("#workers", Input).is_valid:
             return
         slurm = typed["slurm"].strip() if typed["slurm"] else None
-        boxes = tuple(typed["boxes"].replace(",", " ").split())
-        workers = int(typed["workers"] or 1) if slurm is not None else 0
-        self.dismiss(Fleet(slurm=slurm, ssh=boxes, workers=workers))
+        try:
+            self.dismiss(fleets.parse(slurm, int(typed["workers"] or 1), typed["boxes"]))
+        except ValueError as error:
+            self.notify(str(error), severity="error", markup=False)

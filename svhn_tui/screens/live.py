@@ -14,7 +14,7 @@ from textual.widgets import OptionList
 
 from engine import protocol as p
 from svhn_tui import words
-from svhn_tui.curves import METRICS, mean_band, trace
+from svhn_tui.curves import METRICS, divergence_of, mean_band, trace
 from svhn_tui.plot import Series
 from svhn_tui.presets import Presets
 from svhn_tui.screens.charts import AXIS_KEY, CHART_KEYS, ChartPage
@@ -210,14 +210,16 @@ class LivePage(ChartPage):
         first, second = self.query(Chart)
         second.display = self.size.width >= WIDE
         epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
+        diverged = divergence_of((f"seed {live.spec.seed}", live.history) for live in lanes.values())
         several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self._shows_traces else ""
         for chart, metric in self._due((first, self.metric), (second, self.other_metric)):
             chart.show(
                 TITLES[metric],
                 self._series(lanes, metric),
                 length=None if self.by_seconds else epochs,
-                note=several,
+                note=diverged or several,
                 x_label="seconds" if self.by_seconds else "epoch",
+                empty=diverged,
             )
 
     def on_screen_suspend(self) -> None:

@@ -22,18 +22,29 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
     seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
     rate = words.rate(first.images_per_second) if first.images_per_second else ""
     left = f" · {words.duration(first.seconds_left)} left" if first.seconds_left is not None else ""
-    said = f"epoch {done} of {epochs}{left}"
+    diverged = diverged_text(lanes)
+    said = f"epoch {done} of {epochs}{f' · {diverged}' if diverged else left}"
+    color = str(theme.error if diverged else theme.primary)
     if is_short:
         bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(said) - 6)))
-        line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, str(theme.primary)), f"  {said}")
+        line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, color), f"  {said}")
     else:
         gap = " " * max(2, width - len(name) - len(seeds) - len(rate) - 2)
         head = Text.assemble((name, "bold"), (f"  {seeds}", dim), gap, rate)
         head.truncate(width)
         bar = bar_of(done / epochs, max(4, width - len(said) - 2))
-        line = Text.assemble(head, "\n", (bar, str(theme.primary)), f"  {said}")
+        line = Text.assemble(head, "\n", (bar, color), f"  {said}")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
+
+
+def diverged_text(lanes: Mapping[str, Live]) -> str:
+    """Say that lanes diverged, since when, and what to do: `diverged at epoch 3, S stops it`; or nothing."""
+    bad = {live.spec.seed: epoch for live in lanes.values() if (epoch := live.history.diverged_at)}
+    if not bad:
+        return ""
+    which = f"{seeds_text(list(bad))} " if len(lanes) > 1 else ""
+    return f"{which}diverged at epoch {min(bad.values())}, S stops {'it' if len(lanes) == 1 else 'them'}"
 
 
 def entry_lines(entries: Sequence[Entry], theme: Theme, width: int) -> list[tuple[str, Text]]:

@@ -20,7 +20,13 @@ LARGE = 40
 
 def question_line(question: Question, progress: Progress, outcome: tuple[str, str], theme: Theme, width: int) -> Text:
     """Return a question's line: a cell for the cursor, name, how far it is, title, and what came out at the right."""
-    colors = {"done": theme.success, "code": theme.success, "running": theme.primary, "partial": theme.warning}
+    colors = {
+        "done": theme.success,
+        "code": theme.success,
+        "running": theme.primary,
+        "partial": theme.warning,
+        "diverged": theme.error,
+    }
     said, style = outcome
     room = max(0, width - len(said) - 9)
     title = words.clean(question.title)
@@ -43,6 +49,8 @@ def outcome_of(
         return "code", str(theme.success)
     if progress.status == "evidence":
         return "evidence", dim_of(theme)
+    if bad := sum(len(row.diverged) for row in progress.rows):
+        return f"{bad} diverged" if progress.needed > 1 else "diverged", str(theme.error)
     if progress.status != "done":
         has_begun = bool(progress.done) or progress.status == "running"
         return f"{progress.done} of {progress.needed}", str(theme.warning) if has_begun else dim_of(theme)
@@ -54,7 +62,8 @@ def outcome_of(
 
 def summary_of(progresses: Mapping[str, Progress], state: State, theme: Theme, width: int) -> Text:
     """Say how far the whole assignment is, how long the rest takes, on what data, and where it is kept."""
-    dim, whole = dim_of(theme), whole_of(progresses.values(), state)
+    asked = [progress for progress in progresses.values() if not progress.question.own]
+    dim, whole = dim_of(theme), whole_of(asked, state)
     runs = f"{words.count(whole.done)} of {words.plural(whole.needed, 'run')}"
     name = "whole assignment" if width >= LARGE else "all"
     text = Text.assemble((f" {name}", dim), f"{runs:>{max(0, width - len(name) - 2)}}", "\n ")

@@ -18,6 +18,7 @@ from svhn_tui.progress import Progress, rule_text
 from svhn_tui.screens.statements import line_of
 from svhn_tui.state import State
 from svhn_tui.themes import dim_of
+from svhn_tui.waiting import seeds_text
 from svhn_tui.widgets.colors import look_of
 
 TRENDS = ("still rising", "flat", "falling")
@@ -54,7 +55,11 @@ def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
     for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
         color, mark = look_of(index, theme)
         is_done = row.done == row.needed
-        left = Text("done", str(theme.success)) if is_done else Text(words.duration(row.seconds_left))
+        left = (
+            Text("–" if not row.runs else "done", str(theme.success))
+            if is_done
+            else Text(words.duration(row.seconds_left))
+        )
         table.add_row(
             Text.assemble((f"{mark} ", color), name),
             f"{row.done}/{row.needed}",
@@ -73,12 +78,17 @@ def spread_text(mean: float | None, deviation: float | None, theme: Theme) -> Te
 
 def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterator[str]:
     """Say who goes on to a second stage, and whether the curves still move at their end; the least of it if short."""
+    if progress.other and not is_short:
+        yield f"Not as asked: {progress.other}. They stand here until there is a run as asked."
+    names = zip(names_in(progress), progress.rows, strict=True)
+    if bad := [f"{name} {seeds_text(row.diverged)}" for name, row in names if row.diverged]:
+        yield f"Diverged, the loss is no number any more: {'; '.join(bad)}."
     sweep = progress.sweep
     if sweep is not None and sweep.finalists is not None:
-        names = [progress.rows[index].configuration.network.label
-                 for index in plan.finalists(sweep, state.accuracies)]  # fmt: skip
+        chosen = [progress.rows[index].configuration.network.label
+                  for index in plan.finalists(sweep, state.accuracies)]  # fmt: skip
         told = [rule_text(sweep.finalists)] if not is_short else []
-        yield " ".join([*told, f"Finalists: {', '.join(names)}." if names else ""]).strip()
+        yield " ".join([*told, f"Finalists: {', '.join(chosen)}." if chosen else ""]).strip()
     if is_short:
         return
     trends: dict[str, list[str]] = {}
@@ -94,7 +104,7 @@ def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterato
 
 def answer_line(answer: Answer, theme: Theme) -> Text:
     """Return the answer, how far it can be trusted, and why."""
-    colors = {"ready": theme.success, "stale": theme.error}
+    colors = {"ready": theme.success, "stale": theme.error, "diverged": theme.error}
     style = f"bold {colors.get(answer.state, theme.warning)}"
     reason = words.clean(answer.reason)
     return Text.assemble(

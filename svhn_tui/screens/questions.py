@@ -16,13 +16,15 @@ from textual.widgets.option_list import Option
 
 from engine import plan
 from engine import protocol as p
+from engine.curve import Curve
 from svhn_tui import words
 from svhn_tui.answers import Answer, answer_of
 from svhn_tui.comparison import Group
-from svhn_tui.curves import METRICS, mean_band
+from svhn_tui.curves import METRICS, divergence_of, mean_band
 from svhn_tui.evidence import facts_of
+from svhn_tui.plot import Series
 from svhn_tui.presets import Presets, Question
-from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, sweep_for
+from svhn_tui.progress import Overrides, Progress, cheapest_first, plan_text, progress_of, shown_of, sweep_for
 from svhn_tui.screens.charts import CHART_KEYS
 from svhn_tui.screens.choosing import ChoosingPage
 from svhn_tui.screens.dialogs import Confirm, RunWith
@@ -166,7 +168,7 @@ class QuestionsPage(ChoosingPage):
         if not self.state.data_is_open:
             self.notify("The data is still being opened.", severity="warning")
             return
-        found = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.questions)
+        found = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.assignment)
         sweeps = cheapest_first([*{sweep.sweep_id: sweep for sweep in found if sweep is not None}.values()], self.state)
         if not any(plan.missing(sweep, self.state.accuracies) for sweep in sweeps):
             self.notify("Everything is trained.")
@@ -210,12 +212,12 @@ class QuestionsPage(ChoosingPage):
         progresses, answers = self._worked_out(state)
         progress, answer = progresses[self.chosen.id], answers[self.chosen.id]
         self._show_about(state)
-        self._show_chart(progress, state)
+        self._show_chart(shown_of(progress, state), state)
         self.query_one("#below", Sheet).update(self._below(progress, answer, state))
 
     def _show_about(self, state: State) -> None:
         progresses, _ = self._worked_out(state)
-        self.query_one("#about", Sheet).update(self._about(progresses[self.chosen.id], state))
+        self.query_one("#about", Sheet).update(self._about(shown_of(progresses[self.chosen.id], state), state))
 
     def _show_list(self, progresses: Mapping[str, Progress], answers: Mapping[str, Answer], state: State) -> None:
         listed, theme = self.query_one(OptionList), self.app.current_theme
@@ -267,14 +269,17 @@ class QuestionsPage(ChoosingPage):
         if not progress.rows:
             return
         self.watch_histories(tuple(run_id for row in progress.rows for run_id in row.runs))
-        series = []
+        series: list[Series] = []
+        named: list[tuple[str, Curve]] = []
         for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
+            named += [(name, history) for history in histories]
             if histories:
                 series.append(mean_band(name, histories, self.metric, *look_of(index, self.app.current_theme)))
         several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
-        chart.show(METRICS[self.metric], series, length=epochs, note=several)
+        diverged = divergence_of(named)
+        chart.show(METRICS[self.metric], series, length=epochs, note=diverged or several, empty=diverged)
 
     def _below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme
@@ -283,16 +288,14 @@ class QuestionsPage(ChoosingPage):
         if state.data is None:
             return Text("Opening the data…", dim_of(theme))
         lines = []
-        running = [state.running[run_id] for row in progress.rows for run_id in row.runs if run_id in state.running]
+        rows = shown_of(progress, state).rows
+        running = [state.running[run_id] for row in rows for run_id in row.runs if run_id in state.running]
         if running:
             lines.append(self._running_line(running))
         if answer.text is not None:
             lines.append(answer_line(answer, theme))
         if not lines and progress.missing and not is_fresh(state):
             lines.append(Text("enter trains what is missing", dim_of(theme)))
-        if self.size.width < NARROW:
-            for line in lines:
-                line.truncate(self.query_one("#below").content_size.width, overflow="ellipsis")
         return Text("\n").join(lines)
 
     def _running_line(self, running: Sequence[Live]) -> Text:

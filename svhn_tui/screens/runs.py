@@ -1,4 +1,4 @@
-"""Page 3: every finished run: sort, filter, group, select to compare, note, tag, delete and bring back."""
+"""Page 3: every run that finished or failed: sort, filter, group, select to compare, note, tag, delete, bring back."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,8 +12,8 @@ from textual.containers import Vertical
 from engine import protocol as p
 from svhn_tui import settings, words
 from svhn_tui.presets import Presets
-from svhn_tui.runfilter import FilterError, completions, parse
-from svhn_tui.runlist import COLUMNS, GROUPED, OF_GROUPS, SHOWN, Line, Order, Table, cells_of, lines_of
+from svhn_tui.runfilter import FAILED, FilterError, completions, parse
+from svhn_tui.runlist import COLUMNS, GROUPED, OF_GROUPS, SHOWN, Line, Order, Table, cells_of, failed_of, lines_of
 from svhn_tui.screens.dialogs import Confirm, Tick
 from svhn_tui.screens.noting import NotingPage
 from svhn_tui.screens.runs_text import count_of, detail_of, heads_of
@@ -27,7 +27,20 @@ NARROW, TALL = 100, 30
 HINTS = 6
 """Completions that are shown."""
 SORT = Binding.Group("sort")
-OF_LINES = {"open", "select", "compare", "delete", "pin", "order", "reverse", "group", "annotate", "edit", "filter"}
+OF_LINES = {
+    "open",
+    "select",
+    "compare",
+    "delete",
+    "pin",
+    "order",
+    "again",
+    "reverse",
+    "group",
+    "annotate",
+    "edit",
+    "filter",
+}
 """What is done in the list, and not while a filter is typed."""
 
 
@@ -44,6 +57,7 @@ class RunsPage(NotingPage):
         Binding("g", "group", "group", tooltip="a line a configuration, or a line a run"),
         Binding("o", "order", "sort by the next column", group=SORT),
         Binding("O", "reverse", "sort the other way round", group=SORT),
+        Binding("R", "again", "train again", tooltip="train a run that failed again"),
         Binding("n", "annotate", "note", tooltip="note and tags"),
         Binding("d", "delete", "delete", tooltip="move to the trash"),
         Binding("v", "columns", "columns", tooltip="choose the columns"),
@@ -91,7 +105,11 @@ class RunsPage(NotingPage):
         match action:
             case "annotate" | "edit":
                 return self.run_here is not None
-            case "open" | "select" | "compare" | "delete" | "pin" | "order" | "reverse" | "group":
+            case "again":
+                return (line := self._line()) is not None and line.failed is not None
+            case "select" | "compare" | "delete" | "pin" if not (self._selected and action == "compare"):
+                return (line := self._line()) is not None and line.failed is None
+            case "open" | "compare" | "order" | "reverse" | "group":
                 return bool(self._table.lines)
         return super().check_action(action, parameters)
 
@@ -104,7 +122,7 @@ class RunsPage(NotingPage):
     def run_here(self) -> p.RunResult | None:
         """The run under the cursor, if it is one."""
         line = self._line()
-        return line.runs[0] if line is not None and not line.is_group else None
+        return line.runs[0] if line is not None and not line.is_group and line.runs else None
 
     # --- what is listed ----------------------------------------------------------------------------------------------
 
@@ -162,7 +180,7 @@ class RunsPage(NotingPage):
     def action_open(self) -> None:
         """Show or hide the runs of a configuration; look at a run."""
         line = self._line()
-        if line is None:
+        if line is None or line.failed is not None:
             return
         if line.is_group:
             self._opened ^= {line.key}
@@ -208,6 +226,13 @@ class RunsPage(NotingPage):
         self.query_one(Grid).action_move(1)
         self.redraw()
 
+    def action_again(self) -> None:
+        """Train a run that failed again."""
+        line = self._line()
+        if line is not None and line.failed is not None:
+            self.want(p.Resume(runs=(line.failed.spec.run_id,)))
+            self.notify("It waits to be trained again; 2 shows it.")
+
     def action_compare(self) -> None:
         """Open the Compare page with what is selected."""
         self.post_message(self.ComparisonWanted(self._meant()))
@@ -242,7 +267,16 @@ class RunsPage(NotingPage):
         hints = self._hints = self.filter.hints
         typed = self.filter.settled(hints)
         mine = (typed, hints, self._order, self._shown, self._grouped, self._opened, self._pinned)
-        drawn = (id(state.results), id(state.notes), mine, tuple(self._selected), self.app.theme, self.size)
+        failed = failed_of(state) if typed in ("", FAILED) else ()
+        drawn = (
+            id(state.results),
+            id(state.notes),
+            tuple(line.key for line in failed),
+            mine,
+            tuple(self._selected),
+            self.app.theme,
+            self.size,
+        )
         if self._seen == drawn:
             return
         self._kept, self._seen = state, drawn
@@ -255,9 +289,11 @@ class RunsPage(NotingPage):
         self._wrong = ""
         grid, cursor = self.query_one(Grid), self._line()
         found = [run for run_id, run in state.results.items() if test(run, state.notes.get(run_id))]
-        lines = lines_of(found, self._order, grouped=self._grouped, opened=self._opened, pinned=self._pinned)
+        listed = lines_of(found, self._order, grouped=self._grouped, opened=self._opened, pinned=self._pinned)
+        lines = failed + listed
         keys = [line.key for line in lines]
-        place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else grid.cursor
+        first = grid.cursor if cursor is not None or not listed else len(failed)
+        place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else first
         self._table = Table(lines, self._shown, len(found))
         grid.show(heads_of(lines, self._shown, self._order), len(lines), self._cells, place)
         self._say_what(state)
@@ -270,6 +306,8 @@ class RunsPage(NotingPage):
 
     def _cells(self, place: int) -> tuple[str, Sequence[str]]:
         line = self._table.lines[place]
+        if line.failed is not None:
+            return "✗ ", cells_of(line, self._table.columns)
         chosen = "●" if all(run.run_id in self._selected for run in line.runs) else " "
         opened = ("▾" if line.key in self._opened else "▸") if line.is_group else " "
         sign = "◆" if line.key in self._pinned and chosen == " " else chosen

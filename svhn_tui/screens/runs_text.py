@@ -33,17 +33,29 @@ def heads_of(lines: Sequence[Line], columns: Sequence[str], order: Order) -> lis
 
 def count_of(lines: Sequence[Line], runs: int, selected: int, state: State, *, grouped: bool) -> str:
     """Say how many runs are listed, of how many, and what is selected."""
+    failed = sum(line.failed is not None for line in lines)
+    lost = f", {words.count(failed)} failed: R trains them again" if failed else ""
     if not state.results:
-        return "No run is finished yet: 1 opens the questions, enter there trains."
+        return (
+            f"No run is finished{lost}."
+            if lost
+            else "No run is finished yet: 1 opens the questions, enter there trains."
+        )
     told = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
     told += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
-    if not runs:
+    if not runs and not failed:
         return f"{told}: esc shows all of them."
-    return told + (f", {words.count(selected)} selected" if selected else "")
+    return told + lost + (f", {words.count(selected)} selected" if selected else "")
 
 
 def detail_of(line: Line, state: State, theme: Theme, *, is_short: bool) -> Text:
     """Say what is known of the line under the cursor; of a run in a short window no more than its result and note."""
+    if line.failed is not None:
+        spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known")
+        name = f"{spec.configuration.label}, seed {spec.seed}"
+        return Text.assemble(
+            (name, "bold"), ("   failed", str(theme.error)), f"\n{reason}\n", ("R trains it again", dim_of(theme))
+        )
     if not line.is_group:
         return _about(line.runs[0], state, theme, is_short=is_short)
     label = line.runs[0].spec.configuration.label

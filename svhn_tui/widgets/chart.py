@@ -37,14 +37,16 @@ class Chart(Widget):
         self._title, self._note, self._x_label = "", "", ""
         self._series: tuple[Series, ...] = ()
         self._view = View()
+        self._empty = ""
         self._weight = 0.0
         self._length: float | None = None
         self._drawn: tuple[object, ...] = ()
         self._strips: list[Strip] = []
 
     def show(
-        self, title: str, series: Sequence[Series], *, length: float | None = None, note: str = "", x_label: str = ""
-    ) -> None:
+        self, title: str, series: Sequence[Series], *, length: float | None = None, note: str = "", x_label: str = "",
+        empty: str = "",
+    ) -> None:  # fmt: skip
         """Draw these series.
 
         Args:
@@ -52,15 +54,16 @@ class Chart(Widget):
             series: the lines.
             length: the x that the axis goes to before it is zoomed, where that is not the longest line's end.
             note: what else there is to say about all of it, quietly.
+            empty: what to say where there is no point to draw, if that is more than that there is none yet.
             x_label: what the x axis counts, `epoch` or `seconds`; other units forget the zoom and the cross-hair.
         """
-        found = (title, tuple(series), length, note, x_label)
-        if found == (self._title, self._series, self._length, self._note, self._x_label):
+        found = (title, tuple(series), length, note, x_label, empty)
+        if found == (self._title, self._series, self._length, self._note, self._x_label, self._empty):
             return
         if x_label != self._x_label:
             self._view = View(log=self._view.log)
         grows = self._names == (title, *(line.name for line in series))
-        self._title, self._series, self._length, self._note, self._x_label = found
+        self._title, self._series, self._length, self._note, self._x_label, self._empty = found
         if grows and self._strips:
             self._refresh_changed()
         else:
@@ -148,7 +151,8 @@ class Chart(Widget):
     def _seen(self) -> View:
         """The view with what follows from the series filled in."""
         last = self._view.last if self._view.last is not None else self._length
-        return msgspec.structs.replace(self._view, last=last, x_label=self._x_label)
+        empty = self._empty or self._view.empty
+        return msgspec.structs.replace(self._view, last=last, x_label=self._x_label, empty=empty)
 
     def _change(self, **changes: object) -> None:
         self._view = msgspec.structs.replace(self._view, **changes)

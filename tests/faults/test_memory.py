@@ -57,7 +57,7 @@ async def outcome(workspace: Path, folder: Path) -> list[p.AnyEvent]:
     queue.open(found)
     for configuration, seeds in WANTED.items():
         queue.want(Sweep("hungry", found.fingerprint, (configuration,), tuple(range(seeds))))
-    dispatch.advance()
+    dispatch.begin()
     await asyncio.wait_for(ended.wait(), 240)
     await dispatch.leave()
     return told

@@ -34,7 +34,8 @@ def stand_ins(folder: Path) -> dict[str, str]:
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     worker = shlex.join([sys.executable, "-I", "-S", str(Path(__file__).with_name("worker.py"))])
-    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "SVHN_TUI_WORKER": worker}
+    pace = {"SVHN_TUI_SIMULATE_EPOCH_SECONDS": os.environ.get("SIMULATE_EPOCH_SECONDS", "0")}
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "SVHN_TUI_WORKER": worker, **pace}
 
 
 def table(found: list[Measured]) -> str:

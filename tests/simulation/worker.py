@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-EPOCH_SECONDS = float(os.environ.get("SIMULATE_EPOCH_SECONDS", "0"))
+EPOCH_SECONDS = float(os.environ.get("SVHN_TUI_SIMULATE_EPOCH_SECONDS", "0"))
 
 
 def tell(kind: str, **fields: Any) -> None:

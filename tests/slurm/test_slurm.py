@@ -74,3 +74,22 @@ def test_who_waits_in_slurms_queue_is_shown_with_the_reason_and_leaves_it_when_n
         assert waits.job not in cluster.ask("squeue", "-h", "-o", "%i").split()
         bridge.end()
     assert not cluster.ask("squeue", "-h").strip(), "every allocation was given back"
+
+
+@pytest.mark.slow
+def test_a_host_started_inside_an_allocation_that_ended_gives_each_worker_a_job_of_its_own(
+    cluster: Cluster, demo_folder: Path, tmp_path: Path
+):
+    told = cluster.ask("salloc", "-Q", "-n1", "env")  # ends with `env`; what it set is what a shell in it passed on
+    allocation = dict(line.split("=", 1) for line in told.splitlines() if line.startswith(("SLURM", "SBATCH", "PMI")))
+    ended = allocation["SLURM_JOB_ID"]
+    with Bridge(tmp_path, **{**allocation, **cluster.environment}) as bridge:
+        bridge.send(p.SetFleet(fleet=p.Fleet(slurm=ONE_GPU, workers=2)))
+        data = bridge.open(demo_folder)
+        long = Configuration(Network((32,), "relu"), Training(epochs=40))
+        bridge.send(p.Submit(sweep=Sweep("own", data.fingerprint, (Configuration(), long), (0,))))
+        bridge.until(lambda state, event: len(state.results) == 2)
+        bridge.end()
+    jobs = {event.job for event in bridge.events if isinstance(event, p.WorkerChanged) and event.job}
+    assert jobs and ended not in jobs
+    assert not [event for event in bridge.events if isinstance(event, p.Noticed) and "took no worker" in event.text]

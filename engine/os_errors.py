@@ -1,0 +1,48 @@
+"""What the machine cannot do just now, told as such: a full disk is no fault of a file, and no defect of ours. Pure."""
+
+import errno
+import os
+
+MEANINGS = {
+    errno.ENOSPC: "no room is left on the disk; make some and try again",
+    errno.EDQUOT: "your quota of the disk is used up; make room and try again",
+    errno.EROFS: "the file system is read-only; name another place",
+    errno.EACCES: "permission denied; look at its permissions, or name another place",
+    errno.EPERM: "permission denied; look at its permissions, or name another place",
+    errno.EIO: "the disk, or the network drive, fails (input/output error); see the system's log",
+    errno.ESTALE: "the network drive was lost; mount it again",
+    errno.ENOTCONN: "the network drive was lost; mount it again",
+    errno.EMFILE: "too many files are open in one process; raise the limit with `ulimit -n`",
+    errno.ENFILE: "too many files are open on this machine; end other programs",
+    errno.ENOMEM: "this machine has no memory left; end other programs",
+    errno.EAGAIN: "the machine is too busy for that (too many processes, or a reader that is too slow); try again",
+}
+NO_TEMPORARY = "No usable temporary directory"
+"""What `tempfile` says where none can be written to."""
+
+
+def cause_of(error: BaseException | None) -> str:
+    """Say what the machine lacks or refuses, without a full stop; empty where the error is of another kind."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return MEANINGS[errno.ENOMEM]
+        if isinstance(error, OSError) and (error.strerror or "").startswith(NO_TEMPORARY):
+            return "no temporary folder can be written to; make room, or set TMPDIR to a folder that has some"
+        if isinstance(error, OSError) and error.errno in MEANINGS:
+            return MEANINGS[error.errno]
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return ""
+
+
+def sentence_of(error: BaseException, place: object = "") -> str:
+    """Say in a sentence what the machine lacks or refuses, and where; empty where the error is of another kind.
+
+    Args:
+        error: what was raised; what it was raised from counts too.
+        place: what was read or written, where the error itself does not name it.
+    """
+    if not (cause := cause_of(error)):
+        return ""
+    name = getattr(error, "filename", None) or place
+    where = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else ""
+    return f"{where}: {cause}." if where else f"{cause[0].upper()}{cause[1:]}."

@@ -1,0 +1,83 @@
+"""What differs between Linux and macOS: cores, users at the other end of a socket, boots, the kernel's counters."""
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+from pathlib import Path
+
+SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
+"""The longest path of a unix socket: the kernel's field has 108 bytes, on macOS and the BSDs 104, one for the end."""
+SOL_LOCAL, LOCAL_PEERCRED = 0, 1
+"""Of <sys/un.h> on macOS and the BSDs; Python has no names for them."""
+XUCRED = struct.Struct("IIh16I")
+"""Version, user, number of groups, groups: <sys/ucred.h> on macOS and the BSDs."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+MEMORY_EVENTS = Path("/proc/vmstat")
+
+
+def unsupported() -> str:
+    """Return a sentence where the program cannot run at all; nothing on Linux and macOS."""
+    if sys.platform != "win32":
+        return ""
+    return "svhn-tui needs Linux or macOS; on Windows it runs in WSL (`wsl --install`), or there with `--host`."
+
+
+def usable_cores() -> tuple[int, ...]:
+    """Return the cores that this process may run on; all of them where the system pins no process."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+def claim_cores(cores: tuple[int, ...]) -> None:
+    """Keep this process to these cores, where the system pins processes and any are given."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
+def peer_user(connection: socket.socket) -> int | None:
+    """Return the user id of the process at the other end of a unix socket, None where the system does not tell."""
+    if hasattr(socket, "SO_PEERCRED"):
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        return int(struct.unpack("3i", credentials)[1])
+    with contextlib.suppress(OSError, struct.error):
+        credentials = connection.getsockopt(SOL_LOCAL, LOCAL_PEERCRED, XUCRED.size)
+        return int(XUCRED.unpack(credentials)[1])
+    return None
+
+
+def boot_id() -> str:
+    """Return what names this start of the machine; nothing where the system does not tell."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def host_name() -> str:
+    """Return the machine's name, as other machines of its network know it."""
+    return socket.gethostname()
+
+
+def oom_kills() -> int:
+    """Count the processes that the kernel killed for memory since the machine started; 0 where it does not tell."""
+    with contextlib.suppress(OSError):
+        for line in MEMORY_EVENTS.read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most resident memory that a process ever had; where the system does not tell, what it has now."""
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0

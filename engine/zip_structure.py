@@ -1,0 +1,191 @@
+"""The records of a zip file, checked before zipfile believes them: they must not contradict each other."""
+
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import BinaryIO
+
+import msgspec
+
+END_RECORD = struct.Struct("<4s4H2LH")
+"""The zip's last 22 bytes: signature, four counts, size and place of the table of contents, length of a comment."""
+LONG_LOCATOR = struct.Struct("<4sLQL")
+"""Before the end record of a large zip: signature, disk, place of the long end record, number of disks."""
+LONG_RECORD = struct.Struct("<4sQ2H2L4Q")
+"""Before that: signature, own size, versions, disks, two counts, size and place of the table of contents."""
+ENTRY = struct.Struct("<4s6H3L5H2L")
+"""An entry of the table of contents, before its name, its extra fields and its comment."""
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+"""What stands before a member's bytes, without its name and extra fields."""
+LONG_FIELD = 1
+"""Id of the extra field that holds the sizes and the place that do not fit into 32 bits."""
+PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What Keras, NumPy and we write ourselves."""
+ALL_METHODS = (*PLAIN_METHODS, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+MAX_DICTIONARY_BYTES = 2**24
+"""Of an LZMA member; merely unpacking one makes room for its dictionary, which may be said to have gigabytes."""
+
+
+class _Directory(msgspec.Struct, frozen=True):
+    """Where the table of contents is, as the end record says."""
+
+    entries: int
+    size: int
+    place: int
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    """What the table of contents says of a member."""
+
+    name: bytes
+    method: int
+    packed: int
+    place: int
+
+    @property
+    def least_end(self) -> int:
+        """Where the member ends if its header has no extra fields."""
+        return self.place + LOCAL_HEADER.size + len(self.name) + self.packed
+
+
+def check(file: BinaryIO, most: int, methods: tuple[int, ...]) -> None:
+    """Refuse a zip whose records contradict each other: zipfile would read other members than those that were checked.
+
+    Raises:
+        ValueError: it is no zip, or not the plain kind; the message says in what.
+    """
+    directory, end = _end_record(file)
+    if directory.size > most or directory.entries * ENTRY.size > most:
+        raise ValueError("it has thousands of members where few are expected")
+    if directory.place + directory.size != end:
+        raise ValueError("its table of contents is not where its end record says")
+    text = _read(file, directory.place, directory.size)
+    _refuse_overlaps([(entry.place, entry.least_end) for entry in _entries(text, directory.entries, methods)])
+    _refuse_overlaps(
+        [(entry.place, _end_of(file, entry, directory)) for entry in _entries(text, directory.entries, methods)]
+    )
+
+
+def _refuse_overlaps(extents: list[tuple[int, int]]) -> None:
+    """Refuse members that share bytes with another one, and bytes before the first.
+
+    Raises:
+        ValueError: there are some.
+    """
+    extents.sort()
+    if extents and extents[0][0] != 0:
+        raise ValueError("something stands before its first member")
+    if any(start < end for (_, end), (start, _) in pairwise(extents)):
+        raise ValueError("its members overlap: it declares more than it holds")
+
+
+def _end_record(file: BinaryIO) -> tuple[_Directory, int]:
+    """Return what the end record says, and where the table of contents has to end.
+
+    Raises:
+        ValueError: the file does not end as a zip without a comment ends.
+    """
+    size = file.seek(0, os.SEEK_END)
+    end = size - END_RECORD.size
+    if end < 0:
+        raise ValueError("it does not end like a zip")
+    signature, _, _, here, entries, length, place, comment = END_RECORD.unpack(_read(file, end, END_RECORD.size))
+    if signature != b"PK\5\6" or comment:
+        raise ValueError("it does not end like a zip")
+    short = _Directory(entries, length, place)
+    locator_at = end - LONG_LOCATOR.size
+    if locator_at < 0 or not _read(file, locator_at, 4).startswith(b"PK\6\7"):
+        if here != entries:
+            raise ValueError("it is one of several parts")
+        return short, end
+    record_at = locator_at - LONG_RECORD.size
+    if LONG_LOCATOR.unpack(_read(file, locator_at, LONG_LOCATOR.size))[2] != record_at or record_at < 0:
+        raise ValueError("its second end record is not where it says")
+    signature, own_size, *_, here, entries, length, place = LONG_RECORD.unpack(_read(file, record_at, LONG_RECORD.size))
+    long = _Directory(entries, length, place)
+    pairs = zip(msgspec.structs.astuple(short), msgspec.structs.astuple(long), (2**16, 2**32, 2**32), strict=True)
+    if signature != b"PK\6\6" or own_size != LONG_RECORD.size - 12 or here != entries:
+        raise ValueError("its second end record is damaged")
+    if any(little not in (large, limit - 1) for little, large, limit in pairs):
+        raise ValueError("its two end records contradict each other")
+    return long, record_at
+
+
+def _entries(text: bytes, expected: int, methods: tuple[int, ...]) -> Iterator[_Entry]:
+    """Yield the entries of a table of contents.
+
+    Raises:
+        ValueError: it is damaged, there are more or fewer than expected, or a member is packed in another way.
+    """
+    at = found = 0
+    while at < len(text):
+        if len(text) - at < ENTRY.size:
+            raise ValueError("its table of contents is cut off")
+        entry = ENTRY.unpack_from(text, at)
+        signature, flags, method, lengths = entry[0], entry[3], entry[4], entry[10:13]
+        name_at = at + ENTRY.size
+        extra_at = name_at + lengths[0]
+        name, extra = text[name_at:extra_at], text[extra_at : extra_at + lengths[1]]
+        if signature != b"PK\1\2":
+            raise ValueError("its table of contents is damaged")
+        if b"\0" in name:
+            raise ValueError("a member's name holds a NUL")
+        if method not in methods or flags & 1:
+            raise ValueError("a member is encrypted or packed in a way that is not read here")
+        _, packed, place = _long_sizes(extra, entry[9], entry[8], entry[16])
+        yield _Entry(name, method, packed, place)
+        at += ENTRY.size + sum(lengths)
+        found += 1
+    if at != len(text) or found != expected:
+        raise ValueError("its table of contents does not have the entries that its end record counts")
+
+
+def _end_of(file: BinaryIO, entry: _Entry, directory: _Directory) -> int:
+    """Check a member against its entry, and return where it ends.
+
+    Raises:
+        ValueError: they contradict each other.
+    """
+    header = LOCAL_HEADER.unpack(_read(file, entry.place, LOCAL_HEADER.size))
+    signature, method, name_length, extra_length = header[0], header[3], header[9], header[10]
+    name_at = entry.place + LOCAL_HEADER.size
+    if signature != b"PK\3\4" or method != entry.method or _read(file, name_at, name_length) != entry.name:
+        raise ValueError("a member is not the one that its table of contents names")
+    start: int = name_at + name_length + extra_length
+    end = start + entry.packed
+    if end > directory.place:
+        raise ValueError("a member reaches beyond its end: it declares more than it holds")
+    if method == zipfile.ZIP_LZMA and struct.unpack("<5xL", _read(file, start, 9))[0] > MAX_DICTIONARY_BYTES:
+        raise ValueError(f"a member needs more than {MAX_DICTIONARY_BYTES // 2**20} MiB to be unpacked")
+    return end
+
+
+def _long_sizes(extra: bytes, *values: int) -> list[int]:
+    """Return sizes and place, those that do not fit into 32 bits from the extra field that holds them.
+
+    Raises:
+        ValueError: the field is not there or too short.
+    """
+    long: list[int] = []
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        if kind == LONG_FIELD:
+            field = extra[4 : 4 + length]
+            long += struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8])
+        extra = extra[4 + length :]
+    found = []
+    for value in values:
+        if value == 2**32 - 1 and not long:
+            raise ValueError("a member's size is missing")
+        found.append(long.pop(0) if value == 2**32 - 1 else value)
+    return found
+
+
+def _read(file: BinaryIO, place: int, length: int) -> bytes:
+    file.seek(place)
+    found = file.read(length)
+    if len(found) < length:
+        raise ValueError("it is cut off")
+    return found

@@ -1,0 +1,55 @@
+"""stdin, stdout and stderr as the system may give them: closed, full, in another encoding, or read by nobody."""
+
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+
+def prepare() -> None:
+    """See that all three are open, so that no file takes their place, and that any text can be written."""
+    names = ("stdin", "stdout", "stderr")
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < len(names):  # the lowest number that is free
+        os.set_inheritable(descriptor, True)
+        setattr(sys, names[descriptor], os.fdopen(descriptor, "r" if descriptor == 0 else "w", encoding="utf-8"))
+    os.close(descriptor)
+    for output in (sys.stdout, sys.stderr):
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(errors="replace")
+
+
+def is_utf8(stream: TextIO) -> bool:
+    """Say whether what is drawn can be written to a terminal."""
+    return stream.encoding.lower().replace("-", "") == "utf8"
+
+
+def flush() -> None:
+    """Write what is still held back.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    sys.stdout.flush()
+
+
+def is_read() -> bool:
+    """Say whether somebody still reads stdout, if it is a pipe."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def discard() -> None:
+    """Let go what could not be written to stdout; Python would try again, and complain, when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+
+
+def write_error(line: str) -> None:
+    """Write a line to stderr, if that takes it; there is nowhere left to say so where it does not."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)

@@ -239,7 +239,7 @@ def main() -> int:
     told = {
         "data": msgspec.to_builtins(found),
         "cores": len(machine.cores),
-        "gpus": machine.gpus,
+        "gpus": len(machine.gpus),
         "bandwidth_bytes_per_second": speed,
         "networks": [msgspec.to_builtins(network) for network in measured],
     }

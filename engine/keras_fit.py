@@ -31,7 +31,7 @@ class KerasFitTrainer:
     name = "keras-fit"
 
     def __init__(self) -> None:
-        backends.settle_keras()
+        backends.settle_tensorflow()
         self._data: tuple[str, tuple[NDArray[np.float32], ...]] = ("", ())
 
     @property

@@ -15,6 +15,12 @@ from engine.spec import Configuration, trainable_parameters
 
 LARGE = 2_000_000
 """Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
+CARD_BYTES = 1_200_000_000
+"""Of a card's memory: CUDA itself, its libraries, and the data."""
+LANE_BYTES_A_PARAMETER = 24
+"""Weights, gradient, Adam's two moments, and a copy of them meanwhile: 17 to 20 by what an H100's compiler says."""
+WORTH_SHARING = 5
+"""Seeds from which a group is cut in two for two cards."""
 WORKER_BYTES = 1_500_000_000
 """What a worker may need: JAX, the data, and the largest network of the assignment."""
 
@@ -24,7 +30,8 @@ class Slot(NamedTuple):
 
     name: str
     cores: tuple[int, ...] = ()
-    gpu: int | None = None
+    gpu: str | None = None
+    """UUID of the card, or of the slice of one."""
     trainer: str = "fast"
     slurm: tuple[str, ...] | None = None
     """Options of `srun` for it; None: it is not in Slurm's queue."""
@@ -51,13 +58,24 @@ class Slot(NamedTuple):
         return self.gpu is None and len(self.cores) == 1
 
 
+class Card(NamedTuple):
+    """A GPU, or a slice of one, that workers of this machine may be given."""
+
+    uuid: str
+    label: str
+    """`gpu1`, as nvidia-smi numbers it."""
+    kind: str = ""
+    memory: int | None = None
+    """Free bytes, where that is known."""
+
+
 class Machine(NamedTuple):
     """What there is to train on."""
 
     cores: tuple[int, ...]
     memory: int
     """Bytes."""
-    gpus: int = 0
+    gpus: tuple[Card, ...] = ()
     lanes: int = 10
     """Seeds that a GPU trains side by side at most."""
 
@@ -66,9 +84,10 @@ def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[
     """Return the `index`-th slot of the kind that suits the configuration."""
     trainer = configuration.training.trainer
     if trainer != "fast":
-        return Slot(trainer, machine.cores, trainer=trainer)
+        gpu = machine.gpus[index].uuid if machine.gpus else None
+        return Slot(trainer, machine.cores, gpu, trainer=trainer)
     if machine.gpus:
-        return Slot(f"gpu{index}", gpu=index)
+        return Slot(machine.gpus[index].label, gpu=machine.gpus[index].uuid)
     if len(machine.cores) > 1 and trainable_parameters(configuration.network, input_shape) < LARGE:
         return Slot(f"core{machine.cores[index]}", (machine.cores[index],))
     return Slot("cpu", machine.cores)
@@ -78,7 +97,7 @@ def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int
     """Return every slot that may train this configuration at a time."""
     first = slot_for(configuration, machine, input_shape, 0)
     if first.gpu is not None:
-        count = machine.gpus
+        count = len(machine.gpus)
     elif first.is_narrow:
         count = max(1, min(len(machine.cores), machine.memory // WORKER_BYTES))
     else:
@@ -103,9 +122,37 @@ def next_group(
         return None
     configuration = head.spec.configuration
     used = {core for slot in busy for core in slot.cores}
-    for slot in slots(configuration, machine, input_shape):
-        if slot in busy or used & set(slot.cores):
-            continue
-        lanes = min(machine.lanes, fitting.get(configuration, machine.lanes)) if slot.gpu is not None else 1
-        return slot, queue.alike(head, lanes)
-    return None
+    taken = {slot.gpu for slot in busy if slot.gpu is not None}
+    if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):
+        return None  # one of its kind at a time
+    free = [slot for slot in slots(configuration, machine, input_shape)
+            if slot not in busy and not used & set(slot.cores) and slot.gpu not in taken]  # fmt: skip
+    if not free:
+        return None
+    slot = free[0]
+    if slot.gpu is None or slot.trainer != "fast":
+        return slot, queue.alike(head, 1)
+    lanes = min(lanes_on(slot, machine, configuration, input_shape), fitting.get(configuration, machine.lanes))
+    return slot, queue.alike(head, _share(queue, lanes, len(free)))
+
+
+def lanes_on(slot: Slot, machine: Machine, configuration: Configuration, input_shape: tuple[int, int, int]) -> int:
+    """Return how many seeds of a configuration a card trains side by side at most: as many as its memory holds."""
+    memory = next((card.memory for card in machine.gpus if card.uuid == slot.gpu), None)
+    if memory is None:
+        return machine.lanes
+    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, input_shape)
+    return max(1, min(machine.lanes, (memory - CARD_BYTES) // lane))
+
+
+def _share(queue: Places, lanes: int, cards: int) -> int:
+    """Return how many seeds of the head's configuration to train on one of these free cards.
+
+    Where nothing else waits, several cards share the seeds; few seeds train as fast on one card as on two.
+    """
+    head = queue.head
+    if head is None or cards < 2:
+        return lanes
+    alike = len(queue.alike(head, lanes * cards))
+    groups = sum(queue.groups(lanes, cards).values())
+    return lanes if groups >= cards else max(min(lanes, WORTH_SHARING), min(lanes, -(-alike // cards)))

@@ -184,6 +184,10 @@ class DeviceSample(msgspec.Struct, frozen=True, gc=False):
     memory_total: int
     temperature: Number = None
     power: Number = None
+    kind: str = ""
+    """What a GPU is called by its maker."""
+    busy: str = ""
+    """Why it is left to others, in a few words."""
 
 
 class EpochTime(msgspec.Struct, frozen=True, gc=False):
@@ -205,6 +209,8 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
     each: a box is named once for each of its GPUs."""
     workers: int = 0
     """Slurm workers at a time; 0 is one."""
+    gpus: str = ""
+    """GPUs of this machine: empty for all, `none`, or such as `1,3`, as nvidia-smi numbers them."""
 
     @property
     def is_local(self) -> bool:
@@ -468,6 +474,10 @@ class WorkerChanged(Event, frozen=True, kw_only=True):
     """The machine that it runs on, once it runs."""
     gpu: str = ""
     """The GPU of the node that it was given, as CUDA_VISIBLE_DEVICES names it."""
+    uuid: str = ""
+    """Of that GPU, as the driver tells it from inside; the same card may be GPU 0 of several jobs."""
+    pci: str = ""
+    """Its address in the machine."""
     job: str = ""
     """Slurm's number for it."""
     expected_at: float | None = None

@@ -6,7 +6,6 @@ moved or set aside, and links are not followed: what stands here may be another 
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import os
 import stat
@@ -22,6 +21,7 @@ from engine import protocol as p
 from engine.forecast import Measured
 from engine.limits import sweep_problem
 from engine.plan import Sweep
+from engine.system import version
 from engine.workspace import RUN_ID, Remembered
 
 Kind = TypeVar("Kind")
@@ -105,7 +105,7 @@ class Shelf:
         yield p.Attached(
             workspace=str(self._root),
             host_pid=os.getpid(),
-            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            versions={"svhn-tui": version()},
             data=self.data,
             results=len(results),
             choices=self.kept.choices,

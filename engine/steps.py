@@ -4,7 +4,6 @@
   TensorFlow uses the logits behind them; with raw pixels the softmax saturates and the two train different networks.
 - Kernels with few outputs are carried transposed between the batches: XLA's CPU code is three times as fast on
   (10, 3072) as on (3072, 10). The optimizer works on the carried shapes; nothing but the layout changes.
-- Products are of float32. JAX's default on GPUs from Ampere on is TF32, with 10 bits of each factor.
 - On a GPU the metrics of the batches are summed while training goes on: XLA can then launch the whole loop as one CUDA
   graph. On a CPU the logits are stacked and looked at together, which is faster there; sums round differently.
 - Shapes: N images, B a batch, C classes; pixels stay uint8 (N, channels, height, width) and are cast batch by batch.
@@ -25,12 +24,8 @@ from engine.spec import CLASSES, Configuration
 
 NARROW = 16
 """Kernels with at most this many outputs are carried transposed."""
-MATMUL_PRECISION = "float32"
-"""Of every product that this process compiles; on CPUs it changes no bit."""
 EVALUATION_CHUNK = 250
 """Test images that are cast to float32 at a time (3 MB of pixels, which the caches hold): fastest of 100 to 2,500."""
-
-jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION)  # type: ignore[no-untyped-call]
 
 Array = jax.Array
 

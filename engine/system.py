@@ -1,6 +1,7 @@
 """What differs between Linux and macOS: cores, users at the other end of a socket, boots, the kernel's counters."""
 
 import contextlib
+import importlib.metadata
 import os
 import socket
 import struct
@@ -15,6 +16,14 @@ XUCRED = struct.Struct("IIh16I")
 """Version, user, number of groups, groups: <sys/ucred.h> on macOS and the BSDs."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 MEMORY_EVENTS = Path("/proc/vmstat")
+
+
+def version(package: str = "svhn-tui") -> str:
+    """Return a package's version; a copy of ours that was never installed has none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def unsupported() -> str:

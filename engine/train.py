@@ -16,11 +16,12 @@ from engine import backends, files, models
 from engine.activity import activity_of
 from engine.checkpoint import Snapshot
 from engine.data import Images
+from engine.machine.card import UNUSABLE, Refused
 from engine.metrics import Activity, EpochMetrics
 from engine.order import held_in, order_of
 from engine.protocol import History
 from engine.spec import Configuration, RunSpec
-from engine.steps import Lane, Pixels, Program
+from engine.steps import Lane, Pixels, Program, on_gpu
 
 
 class FastTrainer:
@@ -30,6 +31,7 @@ class FastTrainer:
 
     def __init__(self) -> None:
         backends.settle_jax()
+        _hold_the_gpu()
         self._programs: dict[tuple[Configuration, tuple[int, ...], int], Program] = {}
         self._pixels: dict[str, Pixels] = {}
 
@@ -146,6 +148,21 @@ class FinishedLane:
     def activity(self) -> Activity:
         """Look at the hidden dense units over the test images."""
         return activity_of(self._program, self._lane, self._pixels.test)
+
+
+def _hold_the_gpu() -> None:
+    """Where this process was given a GPU, see that JAX computes on it, and let it draw weights on the CPU besides.
+
+    Raises:
+        Refused: JAX computes on the CPU instead.
+    """
+    if jax.config.jax_platforms != "cuda":  # type: ignore[attr-defined]
+        return
+    jax.config.update("jax_platforms", "cuda,cpu")  # type: ignore[no-untyped-call]
+    if not on_gpu():
+        raise Refused(
+            UNUSABLE, "JAX computes on the CPU although this worker was given a GPU; `svhn-tui doctor` says why."
+        )
 
 
 def _assign(variables: list[object], values: list[jax.Array]) -> None:

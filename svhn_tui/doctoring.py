@@ -61,7 +61,7 @@ def _devices() -> Finding:
     machine = devices.machine()
     cores, memory = words.plural(len(machine.cores), "core"), f"{machine.memory / 2**30:,.0f} GiB of memory"
     if machine.gpus:
-        return Finding("fine", f"{words.plural(machine.gpus, 'GPU')}, {cores}, {memory}")
+        return Finding("fine", f"{words.plural(len(machine.gpus), 'GPU')}, {cores}, {memory}")
     if shutil.which("nvidia-smi"):
         return Finding(
             "note", f"{cores}, {memory}; a GPU is here but JAX cannot use it", "See README: pip install .[cuda]."

@@ -5,14 +5,14 @@ import pytest
 from engine import forecast
 from engine import protocol as p
 from engine.forecast import Forecast, Measured
-from engine.placement import Machine, Slot, next_group
+from engine.placement import Card, Machine, Slot, next_group
 from engine.places import Places
 from engine.spec import Configuration, Network, RunSpec, Training
 
 SHAPE = (3, 32, 32)
 LINEAR, WIDE = Configuration(), Configuration(Network((1024,), "relu"))
 TWO_CORES = Machine((0, 1), 24 * 2**30)
-TWO_GPUS = Machine((0, 1, 2, 3), 64 * 2**30, gpus=2, lanes=4)
+TWO_GPUS = Machine((0, 1, 2, 3), 64 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")), lanes=4)
 
 
 def places(configuration: Configuration, seeds: range) -> list[p.Place]:

@@ -45,8 +45,8 @@ def among(
         return Choice(problems=(inventory.problem,) if inventory.problem else ())
     if wanted.strip().lower() == "none":
         return Choice()
-    platforms = environment.get("JAX_PLATFORMS", "")
-    if platforms and not {"cuda", "gpu"} & set(platforms.split(",")):
+    if keeps_from_gpus(environment):
+        platforms = environment["JAX_PLATFORMS"]
         return Choice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
     setting = environment.get("CUDA_VISIBLE_DEVICES")
     order: Sequence[str] = ()
@@ -61,6 +61,12 @@ def among(
         return Choice(problems=(str(error),))
     broken = tuple(gpu.problem for gpu in chosen if gpu.problem)
     return Choice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
+
+
+def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
+    """Say whether the user set JAX_PLATFORMS to something else."""
+    platforms = environment.get("JAX_PLATFORMS", "")
+    return bool(platforms) and not {"cuda", "gpu"} & set(platforms.split(","))
 
 
 def _has_driver() -> bool:

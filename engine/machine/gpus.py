@@ -1,8 +1,8 @@
 """What GPUs there are and who uses them, as NVIDIA's management library (NVML) tells.
 
 Each query may fail alone: a virtual GPU has no temperature, a MIG slice no utilisation, a lost card nothing at all.
-What was not told is None, or an empty text. NVML is opened for one reading and closed again: an open handle keeps a
-laptop's GPU awake.
+What was not told is None, or an empty text. NVML is closed whenever nobody looks: an open handle keeps a laptop's GPU
+awake.
 """
 
 import contextlib
@@ -85,20 +85,40 @@ def read() -> Inventory:
         return Inventory(problem="" if isinstance(error, missing) else nvml_problem(str(error)))
 
 
-def sample(wanted: Collection[str] = ()) -> tuple[DeviceSample, ...]:
-    """Look at how busy the GPUs are.
+class Watch:
+    """Looks at how busy GPUs are, again and again. NVML is held open from the first look until `close`."""
 
-    Args:
-        wanted: UUIDs of cards or slices; of all where none is named.
-    """
-    import pynvml
+    def __init__(self) -> None:
+        self._is_open = False
 
-    with contextlib.suppress(pynvml.NVMLError), _opened():
-        count = pynvml.nvmlDeviceGetCount()
-        rows = [row for index in range(count) for row in _handles(index)]
-        return tuple(_sample(gpu, handle) for gpu, handle in rows
+    def sample(self, wanted: Collection[str] = (), own: Collection[int] = ()) -> tuple[DeviceSample, ...]:
+        """Look once; what cannot be asked at all is left out.
+
+        Args:
+            wanted: UUIDs of cards or slices; of all where none is named.
+            own: processes of ours.
+        """
+        import pynvml
+
+        try:
+            if not self._is_open:
+                pynvml.nvmlInit()
+                self._is_open = True
+            rows = [row for index in range(pynvml.nvmlDeviceGetCount()) for row in _handles(index)]
+        except pynvml.NVMLError:
+            self.close()
+            return ()
+        return tuple(_sample(gpu, handle, own) for gpu, handle in rows
                      if handle is not None and (not wanted or gpu.uuid in wanted))  # fmt: skip
-    return ()
+
+    def close(self) -> None:
+        """Let the GPUs sleep."""
+        import pynvml
+
+        if self._is_open:
+            self._is_open = False
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlShutdown()
 
 
 def users(gpu: Gpu, own: Collection[int] = ()) -> tuple[int, ...] | None:
@@ -274,8 +294,10 @@ def _computing(handle: Any) -> tuple[int, ...] | None:
     return tuple(process.pid for process in found if process.pid not in drawing)
 
 
-def _sample(gpu: Gpu, handle: Any) -> DeviceSample:
+def _sample(gpu: Gpu, handle: Any, own: Collection[int]) -> DeviceSample:
     import pynvml
+
+    is_ours = any(pid in own for pid in gpu.pids or ())
 
     use = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
     temperature = _told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
@@ -288,6 +310,8 @@ def _sample(gpu: Gpu, handle: Any) -> DeviceSample:
         total,
         None if temperature is None else float(temperature),
         None if power is None else power / 1000,
+        gpu.name,
+        "" if is_ours else busy(gpu, users(gpu, own)),
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine import child_process
 from engine.machine import xla_flags
 
 SECONDS = 120.0
@@ -81,7 +82,7 @@ class Answer(msgspec.Struct, frozen=True):
 def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer] | None = None) -> Sight:
     """Ask what JAX sees in an environment; tried as it is, then without another CUDA's libraries.
 
-    Flags that this XLA does not know, which would end a worker, are left out, and that is said.
+    Flags that this XLA does not know, which would end a worker, are left out.
 
     Args:
         environment: CUDA_VISIBLE_DEVICES in it says which card.
@@ -117,12 +118,9 @@ def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str
     refused = xla_flags.unknown_flags(answer.complaint)
     if not refused:
         return _seen(answer)
-    flags = xla_flags.combined(environment.get("XLA_FLAGS", ""), (), refused)
-    seen = _seen(ask({**environment, "XLA_FLAGS": flags.value}))
-    remark = f"XLA_FLAGS holds what this XLA does not know, left out: {' '.join(flags.dropped)}."
-    return msgspec.structs.replace(
-        seen, environment=(*seen.environment, ("XLA_FLAGS", flags.value)), remarks=(*seen.remarks, remark)
-    )
+    flags = xla_flags.without(environment.get("XLA_FLAGS", ""), refused)
+    seen = _seen(ask({**environment, "XLA_FLAGS": flags}))
+    return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
 
 
 def _seen(answer: Answer) -> Sight:
@@ -135,11 +133,12 @@ def _seen(answer: Answer) -> Sight:
 
 
 def _asked(environment: Mapping[str, str], *options: str) -> Answer:
-    command = [sys.executable, "-m", "engine.machine.probe", *options]
+    command = [sys.executable, *child_process.module_line("engine.machine.probe", *options)]
     try:
         done = subprocess.run(
-            command, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False
-        )
+            command, env=dict(environment), cwd=child_process.FOLDER, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Answer(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
     return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))

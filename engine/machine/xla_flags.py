@@ -1,9 +1,10 @@
-"""What JAX's compiler is told, and which libraries it finds: flags from the driver, an environment made fit. Pure."""
+"""What JAX's compiler is told, and which libraries it finds: flags from the driver, an environment made fit. Pure.
+
+The user's own XLA_FLAGS never reach training: what is trained follows from its spec alone.
+"""
 
 import re
-import shlex
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection
 
 LOOPS_IN_GRAPHS = 12080
 """CUDA of the driver from which a whole epoch can be one CUDA graph; with older ones such graphs may hang."""
@@ -16,13 +17,6 @@ CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libnvJitLink.s
 DRIVER = "libcuda.so.1"
 
 
-class Flags(NamedTuple):
-    """Value of XLA_FLAGS, and those of the user's that were left out of it."""
-
-    value: str
-    dropped: tuple[str, ...] = ()
-
-
 def loop_flags(cuda: int | None) -> tuple[str, ...]:
     """Return the flags with which a driver takes the loop over batches as one graph.
 
@@ -32,25 +26,9 @@ def loop_flags(cuda: int | None) -> tuple[str, ...]:
     return (LOOP_FLAG,) if cuda is not None and cuda >= LOOPS_IN_GRAPHS else ()
 
 
-def combined(users: str, own: Sequence[str], refused: Collection[str] = ()) -> Flags:
-    """Put the user's XLA_FLAGS behind our own, so that theirs count where both set the same.
-
-    Args:
-        users: the variable's value; a path of a file with flags is passed on as it is, alone.
-        own: flags of ours.
-        refused: flags that this XLA does not know, as it printed them.
-    """
-    try:
-        words = shlex.split(users)
-    except ValueError:
-        return Flags(" ".join(own), (users.strip(),))
-    if words and not words[0].startswith("-"):
-        return Flags(users) if not refused else Flags(" ".join(own), (users.strip(),))
-    names = {flag.partition("=")[0] for flag in refused}
-    kept = [word for word in words if word.partition("=")[0] not in names]
-    taken = {word.partition("=")[0] for word in kept}
-    mine = [flag for flag in own if flag.partition("=")[0] not in taken | names]
-    return Flags(" ".join([*mine, *kept]), tuple(word for word in words if word not in kept))
+def without(flags: str, refused: Collection[str]) -> str:
+    """Return flags without those that XLA refused."""
+    return " ".join(flag for flag in flags.split() if flag not in refused)
 
 
 def unknown_flags(complaint: str) -> tuple[str, ...]:

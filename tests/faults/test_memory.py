@@ -11,7 +11,7 @@ import pytest
 from engine import data
 from engine import protocol as p
 from engine.dispatch import Dispatch
-from engine.placement import Machine
+from engine.placement import Card, Machine
 from engine.plan import Sweep
 from engine.queue import Queue
 from engine.setbacks import Setbacks
@@ -20,7 +20,7 @@ from engine.workspace import Workspace
 from tests.faults.conftest import Tally
 from tests.faults.hungry_worker import LIMIT_BYTES
 
-GPU = Machine((0, 1), 24 * 2**30, gpus=1, lanes=4)
+GPU = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"),), lanes=4)
 """Groups of four: what is on it in truth is the CPU."""
 TINY, HUGE, LAST = (Configuration(Network((units,), "relu"), Training(epochs=2)) for units in (8, 48, 16))
 WANTED = {TINY: 4, HUGE: 2, LAST: 2}

@@ -17,6 +17,7 @@ def cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cards:
     """Return a function that makes up the cards of this machine, each a dict as the fake NVML describes them."""
     monkeypatch.setitem(sys.modules, "pynvml", pynvml)
     monkeypatch.setenv("SVHN_TUI_LOCKS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("FAKE_NVML", '{"fails": "LibraryNotFound"}')
     pynvml.CALLS.clear()
 

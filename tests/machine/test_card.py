@@ -1,6 +1,8 @@
 """A worker comes to its card: one at a time, looked at again under the lock, and never to the CPU instead."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -40,7 +42,7 @@ def test_a_worker_on_a_gpu_sees_that_one_and_asks_for_cuda_alone(cards: Cards, t
     assert card.take(UUID, environment) == SEEN
     assert environment["CUDA_VISIBLE_DEVICES"] == UUID
     assert environment["JAX_PLATFORMS"] == "cuda"
-    assert environment["XLA_FLAGS"] == f"{LOOP_FLAG} --xla_dump_to=/x"
+    assert environment["XLA_FLAGS"] == LOOP_FLAG, "the user's own flags reach no training"
     assert tried == [environment], "what was probed is what the worker runs with"
     assert card_lock.holder(UUID) == os.getpid()
     with pytest.raises(Refused, match="Another svhn-tui") as refused:
@@ -54,9 +56,12 @@ def test_with_an_older_driver_or_after_a_hang_the_loop_is_no_graph(cards: Cards,
     card.take(card.GIVEN, environment)
     assert environment["XLA_FLAGS"] == ""
     cards({}, cuda=13000)
-    environment = {card.NO_GRAPHS_VARIABLE: "1"}
+    card.note_hang("580.82.07")
     card.take(card.GIVEN, environment)
     assert environment["XLA_FLAGS"] == ""
+    cards({}, cuda=13000, driver="580.95.05")
+    card.take(card.GIVEN, environment)
+    assert environment["XLA_FLAGS"] == LOOP_FLAG, "another driver may not hang"
 
 
 def test_what_slurm_gives_is_kept(cards: Cards, tried: list[Mapping[str, str]]):
@@ -106,5 +111,27 @@ def test_other_libraries_need_another_start_that_keeps_the_lock(cards: Cards, mo
     (environment,) = started
     assert environment["LD_LIBRARY_PATH"] == "/mpi"
     monkeypatch.setattr(probe, "look", lambda environment: pytest.fail("asked twice"))
-    assert card.take(UUID, environment) == seen, "the second start takes what the first one saw"
+    again = card.take(UUID, environment)
+    assert again is not None
+    assert again.uuid == UUID, "the second start takes what the first one saw"
     assert card_lock.holder(UUID) == os.getpid()
+
+
+HANGS = """
+import os, sys, time
+from tests.support.fake_nvml import pynvml
+sys.modules["pynvml"] = pynvml
+from engine.machine import card
+with card.watched(0.2):
+    time.sleep(60)
+"""
+
+
+def test_a_first_epoch_that_hangs_ends_the_worker_and_the_next_launches_step_by_step(cards: Cards):
+    cards({}, driver="560.1")
+    environment = {**os.environ, "XLA_FLAGS": LOOP_FLAG}
+    done = subprocess.run([sys.executable, "-c", HANGS], env=environment, timeout=50, check=False)
+    assert done.returncode == card.HUNG
+    assert card.has_hung("560.1")
+    with card.watched(0.0):
+        pass  # what is no graph is not watched

@@ -119,7 +119,6 @@ def test_flags_of_the_image_that_this_xla_does_not_know_are_left_out():
     seen = probe.look({"XLA_FLAGS": "--xla_bogus=1 --xla_dump_to=/x"}, ask)
     assert seen.is_usable
     assert dict(seen.environment) == {"XLA_FLAGS": "--xla_dump_to=/x"}
-    assert "--xla_bogus=1" in seen.remarks[0]
 
 
 def test_the_real_xla_says_which_flags_it_does_not_know():

@@ -22,25 +22,12 @@ def test_loops_become_graphs_with_drivers_that_can(cuda: int | None, has_loop: b
     assert xla_flags.loop_flags(cuda) == ((LOOP_FLAG,) if has_loop else ())
 
 
-def test_the_users_flags_count_where_both_set_the_same():
-    own = (LOOP_FLAG, "--xla_gpu_autotune_level=0")
-    assert xla_flags.combined("", own).value == " ".join(own)
-    users = "--xla_gpu_enable_command_buffer= --xla_dump_to=/x"
-    assert xla_flags.combined(users, own).value == f"--xla_gpu_autotune_level=0 {users}"
-
-
-def test_flags_that_this_xla_does_not_know_are_dropped_and_told():
+def test_flags_that_this_xla_does_not_know_are_left_out():
     said = "F1126 parse_flags_from_env.cc:234] Unknown flags in XLA_FLAGS: --xla_bogus=1 --xla_old\n"
     refused = xla_flags.unknown_flags(said)
     assert refused == ("--xla_bogus=1", "--xla_old")
-    found = xla_flags.combined("--xla_bogus=1 --xla_dump_to=/x --xla_old", (LOOP_FLAG,), refused)
-    assert found == (f"{LOOP_FLAG} --xla_dump_to=/x", ("--xla_bogus=1", "--xla_old"))
+    assert xla_flags.without(f"--xla_bogus=1 {LOOP_FLAG} --xla_old", refused) == LOOP_FLAG
     assert xla_flags.unknown_flags("Traceback (most recent call last)") == ()
-
-
-def test_a_file_of_flags_is_left_as_it_is_unless_refused():
-    assert xla_flags.combined("/etc/xla.flags", (LOOP_FLAG,)) == ("/etc/xla.flags", ())
-    assert xla_flags.combined("/etc/xla.flags", (), ("--xla_bogus",)) == ("", ("/etc/xla.flags",))
 
 
 @pytest.mark.parametrize(

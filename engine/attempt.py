@@ -12,15 +12,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Self, TypeVar
 
-import msgspec
-
-from engine import checkpoint, claims, data, pointer
+from engine import checkpoint, claims, data
 from engine import protocol as p
 from engine.data import Images
-from engine.files import write_atomically
+from engine.files import NotOurs
 from engine.metrics import EpochMetrics
 from engine.outcome import failed, result_of, superseded
 from engine.run import Run
+from engine.run_folder import RunFolder
 from engine.trainer import FinishedLane, Group, Trainer
 from engine.worker import Stop
 
@@ -67,7 +66,7 @@ class Attempts:
             for spec in task.specs:
                 begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt)
                 runs.append(self._insist("A run cannot be begun", spec.run_id, begun))
-            self._log_to(runs[0].folder / "engine.log")
+            self._log_to(runs[0].folder)
             for run in runs:
                 if run.result is not None:
                     self._tell(p.RunFinished(result=run.result))
@@ -93,14 +92,14 @@ class Attempts:
         """Do what needs the disk, as often as it takes; `text` tells the user when the disk does not take it.
 
         Raises:
-            OSError: it does not, and the run is to be let go; or its folder is gone, which no waiting mends.
+            OSError: it does not, and the run is to be let go; or its folder is gone or a link, which no waiting mends.
         """
         is_told = False
         while True:
             try:
                 return do()
             except OSError as error:
-                if self._stop_of(run_id) or isinstance(error, FileNotFoundError | NotADirectoryError):
+                if self._stop_of(run_id) or isinstance(error, FileNotFoundError | NotADirectoryError | NotOurs):
                     raise
                 if not is_told:
                     text = f"{text}: {error.strerror or error}. It is tried again."
@@ -202,7 +201,7 @@ class Attempts:
         if run.is_superseded:
             return
         try:
-            checkpoint.save(run.folder, group.snapshot(lane, run.history))
+            checkpoint.save(run.folder.path, group.snapshot(lane, run.history))
         except OSError as error:
             self._tell(p.Noticed(text=f"A checkpoint could not be written: {error.strerror}.", severity="error"))
             return
@@ -240,26 +239,25 @@ class Attempts:
 
     def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult | None:
         """Write the file, then the result; those of an attempt that was superseded are set aside."""
-        aside = f".superseded-{run.attempt}" if run.is_superseded else ""
-        model = run.folder / f"model{aside}.keras"
-        parameters = lane.save(model, data_set.input_shape)
-        result = result_of(run.spec, run.history, data_set, lane.activity(), self._trainer, model, parameters,
-                           run.started_at, run.now)  # fmt: skip
-        if aside or run.is_superseded:
-            write_atomically(run.folder / f"result.superseded-{run.attempt}.json", msgspec.json.encode(result))
-            return None
-        self._note(run, p.RunFinished(result=result), durable=True)
-        write_atomically(run.folder / "result.json", msgspec.json.encode(result))
-        pointer.remove(run.folder)
-        return result
+
+        def outcome(model: Path, parameters: int) -> p.RunResult:
+            return result_of(run.spec, run.history, data_set, lane.activity(), self._trainer, model, parameters,
+                             run.started_at, run.now)  # fmt: skip
+
+        return run.folder.finish(
+            run.attempt,
+            lambda path: lane.save(path, data_set.input_shape),
+            outcome,
+            lambda result: self._note(run, p.RunFinished(result=result), durable=True),
+        )
 
     def _load(self, data_set: p.DataSet) -> Images:
         if self._images is None or self._images[0] != data_set.fingerprint:
             self._images = (data_set.fingerprint, data.load(data_set))
         return self._images[1]
 
-    def _log_to(self, path: Path) -> None:
+    def _log_to(self, folder: RunFolder) -> None:
         """Send what libraries print, and tracebacks, to the log of the run that trains."""
         sys.stderr.flush()
-        with contextlib.suppress(OSError), path.open("ab") as log:
+        with contextlib.suppress(OSError), os.fdopen(folder.open_log(), "ab") as log:
             os.dup2(log.fileno(), 2)

@@ -14,8 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import archives, pointer
-from engine.files import PRIVATE_FOLDER, set_aside, write_atomically
+from engine import archives, npz, pointer
+from engine.files import Folder, NotOurs
+from engine.limits import MAX_EPOCHS
 from engine.pointer import FOLDER
 from engine.protocol import UNREADABLE, History
 
@@ -40,24 +41,22 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
     Raises:
         OSError: it could not be written; the checkpoints that were there are as they were.
     """
-    folder = run_folder / FOLDER
-    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)  # not its parents: the workspace may have been moved away
     content = _packed(snapshot)
-    write_atomically(folder / pointer.file_of(snapshot.epoch), content)
+    with Folder.at(run_folder) as run, run.folder(FOLDER, make=True) as folder:
+        folder.write_atomically(pointer.file_of(snapshot.epoch), content)
     pointer.commit(run_folder, snapshot.epoch, hashlib.sha256(content).hexdigest())
 
 
 def load(run_folder: Path, told: Callable[[str], object] = lambda sentence: None) -> Snapshot | None:
     """Return the newest checkpoint that is whole, or None; a damaged one is set aside, and `told` hears of it."""
     for entry in pointer.read(run_folder).entries:
-        path = run_folder / FOLDER / Path(entry.file).name
-        with contextlib.suppress(OSError):
-            content = path.read_bytes()
-            with contextlib.suppress(*DAMAGES):
+        with contextlib.suppress(OSError), Folder.at(run_folder, FOLDER) as folder:
+            with contextlib.suppress(NotOurs, *DAMAGES):
+                content = folder.read(entry.file, pointer.MAX_BYTES)
                 if hashlib.sha256(content).hexdigest() == entry.sha256:
                     return _unpacked(content)
-            aside = set_aside(path)
-            told(f"The checkpoint {path} was damaged; it was set aside as {aside.name}, and the one before is tried.")
+            path, aside = folder.path / entry.file, folder.set_aside(entry.file)
+            told(f"The checkpoint {path} was damaged; it was set aside as {aside}, and the one before is tried.")
     return None
 
 
@@ -72,10 +71,21 @@ def _packed(snapshot: Snapshot) -> bytes:
 
 
 def _unpacked(content: bytes) -> Snapshot:
+    """Read a checkpoint, which may come from elsewhere: its arrays are looked at before any room is made for them.
+
+    Raises:
+        DAMAGES: it is none.
+    """
+    headers = npz.check_arrays(io.BytesIO(content), "checkpoint")
+    if sum(header.size for header in headers.values()) > len(content):
+        raise ValueError("it unpacks to more than it holds")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        epoch, history = msgspec.json.decode(file["told"].tobytes(), type=tuple[int, History])
-        groups = {
-            group: [file[f"{group}-{index}"] for index in range(sum(name.startswith(f"{group}-") for name in file))]
-            for group in GROUPS
-        }
+        arrays = {name: file[name] for name in file}
+    epoch, history = msgspec.json.decode(arrays["told"].tobytes(), type=tuple[int, History])
+    if not 0 <= epoch <= MAX_EPOCHS or {len(column) for column in msgspec.structs.astuple(history)} - {0, epoch}:
+        raise ValueError("its curve has another length than its epochs")
+    groups = {
+        group: [arrays[f"{group}-{index}"] for index in range(sum(name.startswith(f"{group}-") for name in arrays))]
+        for group in GROUPS
+    }
     return Snapshot(epoch, history, **groups)

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from engine.files import PRIVATE_FILE
+from engine.files import Folder
 
 FILE = "attempt"
 LENGTH = 16
@@ -33,8 +33,8 @@ def take(run_folder: Path, attempt: str) -> None:
     """
     if not attempt or is_superseded(run_folder, attempt):
         return
-    with suppress(OSError):
-        descriptor = os.open(run_folder / FILE, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
+    with suppress(OSError), Folder.at(run_folder) as folder:
+        descriptor = folder.open_own(FILE, os.O_WRONLY)
         try:
             os.pwrite(descriptor, attempt.encode(), 0)
         finally:
@@ -48,7 +48,7 @@ def is_superseded(run_folder: Path, attempt: str) -> bool:
 
 def _named(run_folder: Path) -> int:
     """Return the attempt that the folder names; 0 for none, and for what is no attempt's name."""
-    with suppress(OSError, ValueError):
-        named = (run_folder / FILE).read_bytes()
+    with suppress(OSError, ValueError), Folder.at(run_folder) as folder:
+        named = folder.read(FILE, LENGTH)
         return int(named, 16) if len(named) == LENGTH else 0
     return 0

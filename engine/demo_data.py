@@ -60,9 +60,11 @@ def write(folder: Path, *, train: int, test: int, seed: int = 0) -> None:
     """Write the two files into a folder.
 
     Raises:
-        DataError: files of these names are there that are not demo data; they are left as they are.
+        DataError: the folder is a link, or files of these names are there that are not demo data; they are left.
         OSError: they cannot be written.
     """
+    if folder.is_symlink():
+        raise DataError(f"{folder} is a link, which may lead to files of yours; give the folder itself, or remove it.")
     for name in (TRAIN_FILE, TEST_FILE):
         if os.path.lexists(folder / name) and _mark_of(folder / name) is None:
             raise DataError(f"{folder / name} is there and is not demo data; give another folder.")

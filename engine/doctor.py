@@ -1,34 +1,33 @@
 """Looks a workspace over without changing it, and puts damaged pieces aside on request.
 
 Every piece can be made anew from the others or is trained again, so a repair only moves files: into
-`set-aside/TIME/`, where they keep their names. The host, which owns the workspace, must not run meanwhile.
+`set-aside/TIME/`, where they keep their names. The host, which owns the workspace, must not run meanwhile. No link is
+followed: one that stands where something of ours belongs is moved itself.
 """
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-from engine import journal, lock_file, ownership, pack, plan, pointer
-from engine.files import make_folder
-from engine.formats import FORMAT, INDEX_FORMAT
+from engine import lock_file, ownership, plan, pointer
+from engine.files import DAMAGED, Folder, is_temporary, shown
+from engine.formats import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
 from engine.limits import sweep_problem
 from engine.plan import Sweep
-from engine.protocol import UNREADABLE, RunResult
-from engine.spec import RunSpec
-from engine.workspace import RUN_ID, Remembered, stamps_of
-
-Kind = TypeVar("Kind")
+from engine.protocol import UNREADABLE
+from engine.run_folder import RUN_ID, RUNS, STAGING, TRASH, Problem, RunFolder, decoded, look
+from engine.workspace import SWEEP_FILE, Remembered, stamps_of
 
 LOW_BYTES = 2 * 2**30
 """Less free space than this is told; a sweep's files and checkpoints take some hundred MB."""
+ASIDE = "set-aside"
 
 Tables = dict[str, dict[int, dict[str, object]]]
 """TinyDB's file: documents by number, by table."""
@@ -55,16 +54,16 @@ def examine(root: Path) -> Iterator[Finding]:
     yield _space(root)
     lock = _lock(root)
     yield lock
-    yield _file(root, "host.json", Remembered)
-    yield _file(root, "runs.json", Tables)
-    yield from _newer(root)
-    for path in sorted((root / "sweeps").glob("*.json")):
-        finding = _sweep(root, f"sweeps/{path.name}")
-        if finding.level != "fine":
-            yield finding
-    yield from _data(root)
-    yield from _runs(root)
-    yield from _left_over(root, is_busy=lock.level != "fine")
+    with Folder.at(root) as folder:
+        again = "It is made anew."
+        yield _small(folder, "host.json", Remembered, again)
+        yield _small(folder, "runs.json", Tables, f"{again[:-1]} from the runs; notes and tags were in it.")
+        yield from _newer(folder)
+        yield from _data(folder)
+        yield from _folders(folder)
+        yield from _sweeps(folder)
+        yield from _runs(folder)
+        yield from _left_over(folder, is_busy=lock.level != "fine")
 
 
 def repair(root: Path, findings: list[Finding]) -> Path | None:
@@ -80,13 +79,18 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
         return None
     if ownership.problem(root):
         raise PermissionError(errno.EPERM, "it is not yours alone", str(root))
+    now = time.strftime("%Y-%m-%d-%H%M%S")
     with lock_file.held(root):
-        folder = make_folder(root / "set-aside" / time.strftime("%Y-%m-%d-%H%M%S"))
-        for path in dict.fromkeys(paths):
-            if os.path.lexists(root / path):
-                make_folder((folder / path).parent)
-                shutil.move(root / path, folder / path)
-    return folder
+        with Folder.at(root) as folder:
+            if folder.kind(ASIDE) not in ("folder", "nothing"):
+                folder.set_aside(ASIDE)
+        for path in dict.fromkeys(path for path in paths if path != ASIDE):
+            *above, name = path.split("/")
+            with contextlib.suppress(FileNotFoundError), Folder.at(root, *above) as folder:
+                if folder.kind(name) != "nothing":
+                    with Folder.at(root, ASIDE, now, *above, make=True) as aside:
+                        folder.move(name, aside, name)
+    return root / ASIDE / now
 
 
 def _place(root: Path) -> Finding:
@@ -121,62 +125,38 @@ def _lock(root: Path) -> Finding:
         who = f" (process {holder.pid} on {holder.hostname})" if holder.pid else ""
         return Finding("note", f"a host runs here{who}", "`svhn-tui stop` ends it; --repair needs that.")
     except OSError as error:
-        return Finding("note", f"host.lock cannot be held ({error.strerror})")
+        return Finding("note", f"host.lock cannot be held: {error.strerror}")
 
 
-def _file(root: Path, name: str, kind: type[object]) -> Finding:
-    path = root / name
-    again = "It is made anew." if name != "runs.json" else "It is made anew from the runs; notes and tags were in it."
-    if not os.path.lexists(path):
+def _found(problem: Problem, where: str = "") -> Finding:
+    """Say what is wrong with something in a folder of the workspace."""
+    level: Literal["note", "damaged"] = "damaged" if problem.is_damage else "note"
+    moved = tuple(f"{where}{name}".rstrip("/") for name in problem.moved)
+    return Finding(level, f"{where}{problem.text}".rstrip("."), problem.advice, moved)
+
+
+def _small(folder: Folder, name: str, kind: type[object], advice: str) -> Finding:
+    if folder.kind(name) == "nothing":
         return Finding("fine", f"{name} is not there yet")
-    if not path.is_file():
-        return Finding("damaged", f"{name} is no file", again, (name,))
-    try:
-        _decoded(path, kind)
-    except UNREADABLE as error:
-        return Finding("damaged", f"{name} cannot be understood: {str(error)[:200]}", again, (name,))
-    except OSError as error:
-        return Finding("damaged", f"{name} cannot be read: {error.strerror}", "Give yourself the right to read it.")
-    return Finding("fine", f"{name} is whole")
+    found = look(folder, name, kind, advice, (name,), MAX_INDEX_BYTES)
+    return _found(found) if isinstance(found, Problem) else Finding("fine", f"{name} is whole")
 
 
-def _newer(root: Path) -> Iterator[Finding]:
+def _newer(folder: Folder) -> Iterator[Finding]:
     """Find what a later version wrote: that is no damage, and nothing of it is moved."""
     advice = "Update svhn-tui, or use another --workspace."
     with contextlib.suppress(OSError, *UNREADABLE):
-        if _decoded(root / "host.json", Remembered).format > FORMAT:
+        if decoded(folder, "host.json", Remembered).format > FORMAT:
             yield Finding("damaged", "host.json was written by a newer svhn-tui", advice)
     with contextlib.suppress(OSError, *UNREADABLE):
-        about = _decoded(root / "runs.json", Tables).get("about", {})
+        about = decoded(folder, "runs.json", Tables, MAX_INDEX_BYTES).get("about", {})
         if any(msgspec.convert(document.get("version", 0), int) > INDEX_FORMAT for document in about.values()):
             yield Finding("damaged", "runs.json was written by a newer svhn-tui", advice)
 
 
-def _decoded(path: Path, kind: type[Kind]) -> Kind:
-    """Read a file, and not what only looks like one: a pipe would be waited for.
-
-    Raises:
-        OSError: it cannot be read.
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it cannot be understood.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    return msgspec.json.decode(path.read_bytes(), type=kind)
-
-
-def _sweep(root: Path, name: str) -> Finding:
-    found = _file(root, name, Sweep)
-    if found.level != "fine":
-        return msgspec.structs.replace(found, advice="Ask for it again.") if found.moved else found
-    problem = sweep_problem(_decoded(root / name, Sweep))
-    return (
-        Finding("damaged", f"{name} cannot be trained: {problem}", "Ask for it again.", (name,)) if problem else found
-    )
-
-
-def _data(root: Path) -> Iterator[Finding]:
+def _data(folder: Folder) -> Iterator[Finding]:
     with contextlib.suppress(OSError, *UNREADABLE):
-        kept = _decoded(root / "host.json", Remembered)
+        kept = decoded(folder, "host.json", Remembered)
         known = kept.known.get(kept.data)
         if known is None:
             return
@@ -189,110 +169,97 @@ def _data(root: Path) -> Iterator[Finding]:
             yield Finding("note", f"{files}, of the data in use, changed", "It is read anew at the next start.")
 
 
-def _runs(root: Path) -> Iterator[Finding]:
+def _folders(folder: Folder) -> Iterator[Finding]:
+    """Find what stands where a folder of ours belongs."""
+    for name in (RUNS, SWEEPS, TRASH, "exports", BACKUPS, ASIDE):
+        if folder.kind(name) not in ("folder", "nothing"):
+            yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))
+
+
+def _sweeps(folder: Folder) -> Iterator[Finding]:
+    for name, kind in _kinds(folder, SWEEPS).items():
+        path = f"{SWEEPS}/{name}"
+        if is_temporary(name) or DAMAGED in name:
+            continue
+        if not SWEEP_FILE.fullmatch(name) and kind == "file":
+            yield Finding("note", f"{_shown(path)} is not svhn-tui's and is passed over", "", (path,))
+            continue
+        with folder.folder(SWEEPS) as sweeps:
+            found = look(sweeps, name, Sweep, "Ask for it again.", (name,))
+        if isinstance(found, Problem):
+            yield _found(found, f"{SWEEPS}/")
+        elif problem := sweep_problem(found):
+            yield Finding("damaged", f"{path} cannot be trained: {problem}", "Ask for it again.", (path,))
+
+
+def _runs(folder: Folder) -> Iterator[Finding]:
     accuracies: dict[str, float] = {}
     unfinished: set[str] = set()
-    for folder in sorted((root / "runs").glob("*")):
-        name = f"runs/{folder.name}"
-        if not RUN_ID.fullmatch(folder.name) or not (folder / "spec.json").exists():
-            yield Finding(
-                "damaged", f"{name} is no run: it has no spec.json or another name", "It is put aside.", (name,)
-            )
+    for name in _kinds(folder, RUNS):
+        where = f"{RUNS}/{name}"
+        if not RUN_ID.fullmatch(name):
+            yield Finding("damaged", f"{_shown(where)} is no run: it has another name", "It is put aside.", (where,))
             continue
-        problems = [_spec(root, folder), *_result(root, folder)]
-        yield from (found for found in problems if found.level != "fine")
-        yield from _journal(folder, name)
-        with contextlib.suppress(OSError, *UNREADABLE):
-            result = _decoded(folder / "result.json", RunResult)
-            accuracies[folder.name] = result.test_accuracy
-        if folder.name not in accuracies:
-            unfinished.add(folder.name)
-            yield from _checkpoint(folder, name)
+        run = RunFolder(folder.path, name)
+        yield from (_found(problem, f"{where}/") for problem in run.problems())
+        result = run.result()
+        if result is not None:
+            accuracies[name] = result.test_accuracy
+        else:
+            unfinished.add(name)
     yield Finding("fine", f"{len(accuracies)} finished and {len(unfinished)} unfinished runs")
-    yield from _unasked(root, unfinished, accuracies)
+    yield from _unasked(folder, unfinished, accuracies)
 
 
-def _unasked(root: Path, unfinished: set[str], accuracies: dict[str, float]) -> Iterator[Finding]:
+def _unasked(folder: Folder, unfinished: set[str], accuracies: dict[str, float]) -> Iterator[Finding]:
     """Find runs that were begun and that no sweep asks for any more: they are never gone on with."""
-    for path in (root / "sweeps").glob("*.json") if unfinished else ():
-        with contextlib.suppress(OSError, *UNREADABLE):
-            sweep = _decoded(path, Sweep)
+    for name in _kinds(folder, SWEEPS) if unfinished else ():
+        with contextlib.suppress(OSError, *UNREADABLE), folder.folder(SWEEPS) as sweeps:
+            sweep = decoded(sweeps, name, Sweep)
             unfinished -= {spec.run_id for spec in plan.asked(sweep, accuracies)}
     if unfinished:
         advice = "Ask for them again, or delete their folders."
         yield Finding("note", f"unfinished runs that nothing asks for: {_some(tuple(sorted(unfinished)))}", advice)
 
 
-def _spec(root: Path, folder: Path) -> Finding:
-    name = f"runs/{folder.name}/spec.json"
-    found = _file(root, name, RunSpec)
-    if found.level == "fine" and _decoded(root / name, RunSpec).run_id != folder.name:
-        return Finding("damaged", f"{name} is another run's", "The folder is put aside.", (f"runs/{folder.name}",))
-    if not found.moved:
-        return found
-    return msgspec.structs.replace(found, advice="The folder is put aside.", moved=(f"runs/{folder.name}",))
-
-
-def _journal(folder: Path, name: str) -> Iterator[Finding]:
-    path = folder / "journal.jsonl"
-    if os.path.lexists(path) and not path.is_file():
-        yield Finding("damaged", f"{name}/journal.jsonl is no file", "A new one is begun.", (f"{name}/journal.jsonl",))
-        return
-    try:
-        torn = journal.read(path).damaged_lines
-    except OSError as error:
-        yield Finding(
-            "damaged", f"{name}/journal.jsonl cannot be read: {error.strerror}", "Give yourself the right to read it."
-        )
-        return
-    if torn:
-        count = f"{torn} torn line{'s' if torn > 1 else ''}"
-        yield Finding("note", f"{name}/journal.jsonl has {count}", "The curve has gaps; nothing else has.")
-
-
-def _result(root: Path, folder: Path) -> Iterator[Finding]:
-    name = f"runs/{folder.name}"
-    if not os.path.lexists(folder / "result.json"):
-        return
-    found = _file(root, f"{name}/result.json", RunResult)
-    if found.level != "fine":
-        yield msgspec.structs.replace(found, advice="The run is trained again.") if found.moved else found
-        return
-    result = _decoded(folder / "result.json", RunResult)
-    both, again = (f"{name}/result.json", f"{name}/model.keras"), "Both files are put aside, the run is trained again."
-    try:
-        with (folder / "model.keras").open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != result.model_sha256:
-                yield Finding("damaged", f"{name}/model.keras is not what was trained", again, both)
-    except OSError as error:
-        gone = "is gone" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        yield Finding("damaged", f"{name}/model.keras {gone}", again, both)
-
-
-def _checkpoint(folder: Path, name: str) -> Iterator[Finding]:
-    for entry in pointer.read(folder).entries[:1]:
-        path = folder / pointer.FOLDER / Path(entry.file).name
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
-            yield Finding("note", f"{name}: its newest checkpoint is damaged", "It goes on from the one before.")
-
-
-def _left_over(root: Path, *, is_busy: bool) -> Iterator[Finding]:
+def _left_over(folder: Folder, *, is_busy: bool) -> Iterator[Finding]:
     """Find what crashes leave: half-written files, damaged ones set aside before, an import that was broken off.
 
     While a host works there, files are half written because they are being written.
     """
-    half = [path for path in root.rglob(".*.tmp") if "set-aside" not in path.parts]
+    names = list(_written(folder))
+    half = tuple(name for name in names if is_temporary(name.rpartition("/")[2]))
     if half and not is_busy:
-        names = tuple(str(path.relative_to(root)) for path in half)
-        yield Finding("damaged", f"half-written files: {_some(names)}", "They are put aside.", names)
-    aside = [path for path in root.rglob("*.damaged-*") if "set-aside" not in path.parts]
-    if aside:
-        names = tuple(str(path.relative_to(root)) for path in aside)
-        yield Finding("note", f"set aside as damaged before: {_some(names)}", "", names)
-    if (root / pack.STAGING).exists() and not is_busy:
+        yield Finding("damaged", f"half-written files: {_some(half)}", "They are put aside.", half)
+    if aside := tuple(name for name in names if DAMAGED in name.rpartition("/")[2]):
+        yield Finding("note", f"set aside as damaged before: {_some(aside)}", "", aside)
+    if folder.kind(STAGING) != "nothing" and not is_busy:
         yield Finding(
-            "damaged", "an import was broken off", "Import the file again; what is half is put aside.", (pack.STAGING,)
+            "damaged", "an import was broken off", "Import the file again; what is half is put aside.", (STAGING,)
         )
+
+
+def _written(folder: Folder) -> Iterator[str]:
+    """Yield the paths of everything in those folders that the program writes to."""
+    yield from folder.kinds()
+    for place in (SWEEPS, RUNS):
+        for name, kind in _kinds(folder, place).items():
+            yield f"{place}/{name}"
+            if place == RUNS and kind == "folder" and RUN_ID.fullmatch(name):
+                yield from (f"{place}/{name}/{below}" for below in _kinds(folder, place, name))
+                checkpoint = _kinds(folder, place, name, pointer.FOLDER)
+                yield from (f"{place}/{name}/{pointer.FOLDER}/{below}" for below in checkpoint)
+
+
+def _kinds(folder: Folder, *names: str) -> dict[str, object]:
+    """Return what is in a folder of the workspace; nothing where there is none that can be read."""
+    with contextlib.suppress(OSError), Folder.at(folder.path, *names) as found:
+        return dict(found.kinds())
+    return {}
+
+
+def _shown(path: str) -> str:
+    return shown(Path(path))
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -2,11 +2,12 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from engine.files import make_folder
+from engine.files import Folder
 from engine.protocol import UNREADABLE
 
 FORMAT = 1
@@ -15,8 +16,13 @@ INDEX_FORMAT = 1
 """Of the index, as `runs.json` says it."""
 STEPS: dict[int, Callable[[Path], None]] = {}
 """What brings a workspace of a format to the next one; there is none older yet. A step may be cut off and repeated."""
-KEPT = ("host.json", "runs.json", "sweeps")
-"""What is copied before the first step; the folders of runs are only ever added to."""
+KEPT = ("host.json", "runs.json")
+"""What is copied before the first step, and the sweeps; the folders of runs are only ever added to."""
+SWEEPS, BACKUPS = "sweeps", "backups"
+MAX_HOST_BYTES = 2**28
+"""Of `host.json`: a hundred thousand waiting runs take some megabytes."""
+MAX_INDEX_BYTES = 2**31
+"""Of `runs.json`: a hundred thousand runs take a hundred MB."""
 
 
 class NewerFormat(Exception):
@@ -35,14 +41,15 @@ def bring_up(root: Path) -> str:
         OSError: it cannot be read or written; nothing that was there is lost.
     """
     try:
-        stated = msgspec.json.decode((root / "host.json").read_bytes(), type=_Stated).format
-    except (FileNotFoundError, *UNREADABLE):
+        with Folder.at(root) as folder:
+            stated = msgspec.json.decode(folder.read("host.json", MAX_HOST_BYTES), type=_Stated).format
+    except (OSError, *UNREADABLE):
         return ""  # new, or damaged: who reads it says so
     refuse_newer(root / "host.json", stated, FORMAT)
     if stated == FORMAT:
         return ""
-    backup = root / "backups" / f"format-{stated}"
-    _copy(root, backup)
+    backup = root / BACKUPS / f"format-{stated}"
+    _copy(root, backup.name)
     for step in range(stated, FORMAT):
         STEPS[step](root)
     return f"The workspace was brought from format {stated} to {FORMAT}; what it was is in {backup}."
@@ -61,16 +68,23 @@ def refuse_newer(path: Path, found: int, known: int) -> None:
         )
 
 
-def _copy(root: Path, backup: Path) -> None:
+def _copy(root: Path, name: str) -> None:
     """Copy what the steps change; a copy that is there is from before a step that was cut off, and stays."""
-    if backup.exists():
-        return
-    half = backup.with_name(f".{backup.name}.half")
-    shutil.rmtree(half, ignore_errors=True)
-    make_folder(half)
-    for path in (root / name for name in KEPT):
-        if path.is_dir():
-            shutil.copytree(path, half / path.name)
-        elif path.exists():
-            shutil.copy2(path, half / path.name)
-    half.rename(backup)
+    half = f".{name}.half"
+    with Folder.at(root) as folder, folder.folder(BACKUPS, make=True) as backups:
+        if backups.kind(name) == "folder":
+            return
+        if backups.kind(half) != "nothing":
+            backups.set_aside(half)  # of a copy that was cut off
+        with backups.folder(half, make=True) as backup:
+            _copy_files(folder, backup, [name for name in KEPT if folder.kind(name) == "file"])
+            if folder.kind(SWEEPS) == "folder":
+                with folder.folder(SWEEPS) as sweeps, backup.folder(SWEEPS, make=True) as copied:
+                    _copy_files(sweeps, copied, [name for name, kind in sweeps.kinds().items() if kind == "file"])
+        backups.move(half, backups, name)
+
+
+def _copy_files(source: Folder, target: Folder, names: list[str]) -> None:
+    for name in names:
+        with source.open_to_read(name) as file:
+            target.write_atomically_with(name, partial(shutil.copyfileobj, file))

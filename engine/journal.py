@@ -8,14 +8,16 @@ import fcntl
 import os
 import time
 import zlib
+from array import array
 from collections.abc import Iterator
+from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from engine import protocol as p
-from engine.files import PRIVATE_FILE
+from engine.files import Folder
 
 MAX_LINE_BYTES = 2**20
 """The longest event of a single run takes some thousand."""
@@ -50,11 +52,20 @@ class Journal:
         Raises:
             OSError: the file cannot be opened.
         """
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-        _wait_for_others(self._file)
-        known = read(path)
-        self._seq = known.last_seq
-        self._unwritten = b"\n" if known.is_torn else b""
+        with Folder.at(path.parent) as folder:
+            if folder.kind(path.name) == "file" and folder.status(path.name).st_nlink > 1 and not has_lines(path):
+                folder.set_aside(path.name)  # another name of something else
+            self._file = folder.open_own(path.name, os.O_WRONLY | os.O_APPEND)
+        self._seq = 0
+        self._unwritten = b""
+        try:
+            _wait_for_others(self._file)
+            for line in _lines(path):
+                self._seq = max(self._seq, line.seq)
+                self._unwritten = b"\n" if line.is_torn else b""
+        except OSError:
+            os.close(self._file)  # with its lock, which a second try would wait for
+            raise
         self.is_waiting = False
         """Lines wait in memory because the disk did not take them."""
 
@@ -99,23 +110,57 @@ def read(path: Path) -> JournalText:
 
 
 def history(path: Path) -> tuple[p.History, int]:
-    """Return a run's metrics and the number of damaged lines. An epoch that was trained again replaces the first."""
-    rows: dict[int, tuple[p.Number, p.Number, p.Number, p.Number, float]] = {}
+    """Return a run's metrics and the number of damaged lines. An epoch that was trained again replaces the first.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    columns = tuple(array("d") for _ in range(5))  # a row of Python floats takes six times as much
     damaged = 0
     for line in _lines(path):
         match line.event:
             case None:
                 damaged += 1
             case p.RunStarted(epoch=start):
-                rows = {epoch: row for epoch, row in rows.items() if epoch <= start}
+                for column in columns:
+                    del column[start:]
             case p.EpochEnded() as event:
-                metrics = (event.loss[0], event.accuracy[0], event.test_loss[0], event.test_accuracy[0], event.seconds)
-                rows[event.epoch] = metrics
+                _put(columns, event)
             case _:
                 pass
-    gap = (None, None, None, None, 0.0)
-    columns = zip(*(rows.get(epoch, gap) for epoch in range(1, max(rows, default=0) + 1)), strict=True)
-    return p.History(*columns), damaged
+    loss, accuracy, test_loss, test_accuracy = map(_numbers, columns[:-1])
+    seconds = tuple(0.0 if isnan(value) else value for value in columns[-1])
+    return p.History(loss, accuracy, test_loss, test_accuracy, seconds), damaged
+
+
+def has_lines(path: Path) -> bool:
+    """Say whether any line can be understood: what has none may be anything.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return any(line.event is not None for line in _lines(path))
+
+
+def damaged_lines(path: Path) -> int:
+    """Count the lines that cannot be understood.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return sum(line.event is None for line in _lines(path))
+
+
+def _put(columns: tuple["array[float]", ...], event: p.EpochEnded) -> None:
+    """Set an epoch's row; epochs before it that are missing are gaps."""
+    row = (event.loss[0], event.accuracy[0], event.test_loss[0], event.test_accuracy[0], event.seconds)
+    for column, value in zip(columns, row, strict=True):
+        column.extend([nan] * (event.epoch - len(column)))
+        column[event.epoch - 1] = nan if value is None else value
+
+
+def _numbers(column: "array[float]") -> tuple[p.Number, ...]:
+    return tuple(None if isnan(value) else value for value in column)
 
 
 class _Read(NamedTuple):
@@ -130,7 +175,8 @@ class _Read(NamedTuple):
 def _lines(path: Path) -> Iterator[_Read]:
     """Read line by line: a journal from elsewhere may be long, and a line of it as long as the file."""
     try:
-        file = path.open("rb")
+        with Folder.at(path.parent) as folder:
+            file = folder.open_to_read(path.name)
     except FileNotFoundError:
         return
     with file:

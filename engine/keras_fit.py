@@ -5,7 +5,6 @@ time. The order of the images follows from the seed and the epoch, so a resumed 
 """
 
 import importlib.metadata
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import backends, files, models
+from engine import backends, models
 from engine.checkpoint import Snapshot
 from engine.data import Images
 from engine.metrics import Activity, EpochMetrics
@@ -123,14 +122,9 @@ class KerasFitLane:
         """Write the `.keras` file; return the trainable parameters.
 
         Raises:
-            OSError: it could not be written; nothing is left behind.
+            OSError: it could not be written; what is half there is the caller's to drop.
         """
-        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
-        try:
-            self._model.save(temporary)
-            files.publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        self._model.save(path)
         return sum(int(np.prod(variable.shape)) for variable in self._model.trainable_variables)
 
     def activity(self) -> Activity:

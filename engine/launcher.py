@@ -8,7 +8,7 @@ import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from engine import boxes, child_process, fleets, ownership, slurm
 from engine import protocol as p
 from engine.backends import PLATFORM_VARIABLE
 from engine.child_process import ChildCommand
+from engine.files import Folder, without_controls
 from engine.machine import card, card_choice
 from engine.placement import Slot
 from engine.preflight import Preflight
@@ -156,8 +157,8 @@ class Worker:
         if self._process.stderr is None:
             return
         while content := await self._process.stderr.read(1 << 16):
-            with contextlib.suppress(OSError), self._log.open("ab") as log:
-                log.write(content)
+            with contextlib.suppress(OSError), _opened(self._log) as log:
+                log.write(without_controls(content))
             lines = content.decode(errors="replace").strip().splitlines()
             self.last_words = lines[-1][:300] if lines else self.last_words
 
@@ -194,7 +195,7 @@ async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, jo
         OSError: the command cannot be run.
     """
     command = command_of(slot, preflight=preflight, job_name=job_name)
-    with log.open("ab") as errors:
+    with _opened(log) as errors:
         process = await asyncio.create_subprocess_exec(
             *command.argv,
             stdin=asyncio.subprocess.PIPE,
@@ -231,6 +232,12 @@ def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str 
         card.hide(environment)
         environment[PLATFORM_VARIABLE] = "cpu"
     return ChildCommand(tuple(fleets.command_line(slot, command.argv, job_name=job_name)), environment)
+
+
+def _opened(log: Path) -> BinaryIO:
+    """Open a log to append to, and no file of the user's that it is a link to."""
+    with Folder.at(log.parent) as folder:
+        return os.fdopen(folder.open_own(log.name, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def death(status: int, oom_kills: int = 0, said: str = "") -> Death:

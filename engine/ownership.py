@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.files import PRIVATE_FILE
+from engine.files import Folder, NotOurs
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
@@ -82,14 +82,10 @@ def open_ours(path: Path, flags: int) -> int:
         errno.EEXIST, "something else stands where svhn-tui keeps a file; move it away", str(path)
     )
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE_FILE)
-    except OSError as error:
-        raise strange if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR) else error from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(descriptor)
-        raise strange
-    return descriptor
+        with Folder.at(path.parent) as folder:
+            return folder.open_in_place(path.name, flags)
+    except NotOurs:
+        raise strange from None
 
 
 def user_name(user: int) -> str:

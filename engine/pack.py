@@ -5,32 +5,32 @@ The file holds `manifest.json` (each member's size and SHA-256, notes and choice
 into the workspace whole, by one renaming.
 """
 
+import contextlib
 import errno
 import hashlib
 import re
-import secrets
-import shutil
 import stat
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, TypeVar
+from typing import IO, BinaryIO, Literal, TypeVar
 
 import msgspec
 
-from engine import limits, pointer
+from engine import archives, limits, pointer
 from engine.archives import Archive, ArchiveError, OpenFolder, open_zip
-from engine.files import make_folder, publish
+from engine.files import MAX_SMALL_BYTES, Folder
+from engine.formats import SWEEPS
 from engine.plan import Sweep
-from engine.plausible import name_problem, note_problem, result_problem, statement_problem
-from engine.protocol import UNREADABLE, Note, RunResult, Statement
-from engine.spec import RunSpec
+from engine.plausible import name_problem, note_problem, statement_problem
+from engine.protocol import UNREADABLE, Note, Statement
+from engine.run_folder import RUN_ID, RUNS, STAGING, RunFolder
+from engine.workspace import SWEEP_FILE
 
 Kind = TypeVar("Kind")
 
 MANIFEST = "manifest.json"
-STAGING = "importing"
-"""Folder of the workspace in which runs are put together; what a killed import left in it is dropped."""
 MEMBER = re.compile(
     r"sweeps/[0-9a-f]{12}\.json"
     r"|runs/[0-9a-f]{12}/(spec\.json|journal\.jsonl|result\.json|model\.keras|checkpoint/(latest\.json|epoch-\d{1,9}\.npz))"
@@ -38,15 +38,9 @@ MEMBER = re.compile(
 MAX_DIRECTORY_BYTES = 2**22
 MAX_MEMBERS = 40_000
 """Ten thousand finished runs; zipfile's table of contents takes 30 MB then, on the way in and out."""
-MAX_MEMBER_BYTES = 2**31
 MAX_JOURNAL_BYTES = 2**26
 """A hundred thousand epochs take half of it."""
-MAX_JSON_BYTES = 2**23
 CHUNK = 2**20
-
-
-class PackError(ValueError):
-    """The file cannot be used; one sentence says what is wrong, where, and what to do."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -82,81 +76,100 @@ class Unpacked(msgspec.Struct, frozen=True):
     remarks: Remarks = Remarks()
 
 
-def pack(root: Path, target: Path, remarks: Remarks) -> int:
-    """Write the workspace's runs to a zip file and return how many they are. The workspace may be in use.
+class PackError(ValueError):
+    """The file cannot be used, or not be taken in; one sentence says what is wrong, where, and what to do."""
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """What was packed: how many runs, and why others were not, a sentence for each."""
+
+    runs: int
+    left_out: tuple[str, ...] = ()
+
+
+def pack(root: Path, target: Path, remarks: Remarks) -> Packed:
+    """Write the workspace's runs to a zip file. The workspace may be in use.
+
+    A run that could not be taken in anywhere is left out.
 
     Raises:
-        OSError: the file cannot be written; nothing of it is left.
+        OSError: the file cannot be written, or something else has its name; what is there is as it was.
     """
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    members: dict[str, Member] = {}
-    runs = 0
+    with Folder.at(target.parent) as folder:
+        if folder.kind(target.name) != "nothing" and not _is_pack(folder, target.name):
+            raise FileExistsError(errno.EEXIST, "it is there and no packed file; give another name", str(target))
+        writing: list[Packed] = []
+        folder.write_atomically_with(target.name, lambda file: writing.append(_write(root, file, remarks)))
+    return writing[0]
+
+
+def _is_pack(folder: Folder, name: str) -> bool:
+    """Say whether a file may be replaced by a packed one: it is one."""
     try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            for path in sorted((root / "sweeps").glob("*.json")):
-                _add(archive, root, path, members)
-            for folder in sorted((root / "runs").iterdir()):
-                if (folder / "spec.json").is_file():
-                    runs += 1
-                    for path in _files_of(folder):
-                        _add(archive, root, path, members)
-            if len(members) > MAX_MEMBERS:
-                raise OSError(errno.EFBIG, f"more than {MAX_MEMBERS:,} files; delete runs first", str(target))
-            archive.writestr(MANIFEST, msgspec.json.encode(Manifest(members, remarks)))
-        publish(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return runs
+        with folder.open_to_read(name) as file, zipfile.ZipFile(file) as archive:
+            return MANIFEST in archive.namelist()
+    except archives.UNREADABLE:
+        return False
+
+
+def _write(root: Path, file: BinaryIO, remarks: Remarks) -> Packed:
+    members: dict[str, Member] = {}
+    left_out: list[str] = []
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with Folder.at(root, SWEEPS) as sweeps:
+            for name, kind in sweeps.kinds().items():
+                if kind == "file" and SWEEP_FILE.fullmatch(name):
+                    with sweeps.open_to_read(name) as sweep:
+                        _add(archive, f"{SWEEPS}/{name}", sweep, members)
+        with Folder.at(root, RUNS) as runs:
+            run_ids = [name for name, kind in runs.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)]
+        for run_id in run_ids:
+            run = RunFolder(root, run_id)
+            if defect := run.defect():
+                left_out.append(f"{RUNS}/{run_id}: {defect}.")
+                continue
+            for name, source in run.contents():
+                _add(archive, f"{RUNS}/{run_id}/{name}", source, members)
+        if len(members) > MAX_MEMBERS:
+            raise OSError(errno.EFBIG, f"it would hold more than {MAX_MEMBERS:,} files; delete runs first")
+        archive.writestr(MANIFEST, msgspec.json.encode(Manifest(members, remarks)))
+    return Packed(len(run_ids) - len(left_out), tuple(left_out))
 
 
 def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
     """Take in what is new: runs that are finished here, or in training (`busy`), stay as they are.
 
     An unfinished run comes in where its checkpoint is further than the one here. Killed half-way, the same import
-    completes what is missing.
+    completes what is missing. What is returned is on the disk.
 
     Raises:
-        PackError: the file is damaged or no such file; the runs that were taken in before are whole.
-        OSError: it cannot be read, or the workspace not be written.
+        PackError: the file is damaged or no such file, or the workspace cannot be written. What was taken in before
+            that is there, whole: `runs/` says which.
     """
-    staging = root / STAGING
-    shutil.rmtree(staging, ignore_errors=True)
+    taken = Unpacked()
     try:
         with _opened(path) as archive:
             manifest = _checked(archive, path)
             runs = _by_run(manifest)
             sweeps = tuple(_sweep(archive, name, manifest, path) for name in manifest.members if name[:7] == "sweeps/")
-            finished: list[str] = []
-            unfinished: list[str] = []
-            known: list[str] = []
+            _clear_staging(root)
             for run_id, names in runs.items():
-                here = root / "runs" / run_id
-                if run_id in busy or (here / "result.json").exists():
-                    known.append(run_id)
-                    continue
-                folder = make_folder(staging / run_id)
-                for name in names:
-                    _extract(archive, name, manifest.members[name], folder / name.split("/", 2)[2], path)
-                is_finished = _check_run(folder, run_id, path)
-                if not is_finished and here.exists() and pointer.read(folder).epoch <= pointer.read(here).epoch:
-                    known.append(run_id)
-                    continue
-                if here.exists():  # fewer epochs than what comes
-                    here.rename(make_folder(root / "trash") / f"{run_id}.before-import-{secrets.token_hex(4)}")
-                folder.rename(here)
-                (finished if is_finished else unfinished).append(run_id)
+                outcome = _take_in(archive, manifest, path, RunFolder(root, run_id), names, is_busy=run_id in busy)
+                taken = msgspec.structs.replace(taken, **{outcome: (*getattr(taken, outcome), run_id)})
     except FileNotFoundError as error:
         raise PackError(f"{error.filename} is not there.") from error
     except ArchiveError as error:
         raise PackError(f"{path} {error}; give the file that `svhn-tui pack` wrote.") from error
     except zipfile.BadZipFile as error:
         raise PackError(f"{path} is damaged ({error}); copy it again.") from error
+    except OSError as error:
+        raise PackError(f"{error.filename or path}: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _clear_staging(root)
     notes = tuple(note for note in manifest.remarks.notes if note.run_id in runs)
     remarks = msgspec.structs.replace(manifest.remarks, notes=notes)
-    return Unpacked(tuple(finished), tuple(unfinished), tuple(known), sweeps, remarks)
+    return msgspec.structs.replace(taken, sweeps=sweeps, remarks=remarks)
 
 
 def _opened(path: Path) -> Archive:
@@ -169,27 +182,49 @@ def _opened(path: Path) -> Archive:
     return OpenFolder(folders[0]) if folders else open_zip(path, "packed", most=MAX_DIRECTORY_BYTES)
 
 
-def _files_of(folder: Path) -> Iterator[Path]:
-    """Yield a run's files: those of the outcome when it has one, else those that it goes on from."""
-    if (folder / "result.json").is_file():
-        yield from (folder / name for name in ("spec.json", "journal.jsonl", "model.keras", "result.json"))
-        return
-    yield folder / "spec.json"
-    yield folder / "journal.jsonl"
-    for entry in pointer.read(folder).entries[:1]:
-        yield folder / pointer.FOLDER / Path(entry.file).name
-    yield folder / pointer.FOLDER / pointer.POINTER
+def _take_in(
+    archive: Archive, manifest: Manifest, path: Path, here: RunFolder, names: list[str], *, is_busy: bool
+) -> Literal["finished", "unfinished", "known"]:
+    """Put a run together, check it, and move it into its place if it is news here.
+
+    Raises:
+        PackError: it is not the run that its name says, or damaged.
+        OSError: the workspace cannot be written.
+    """
+    if is_busy or here.is_finished:
+        return "known"
+    staged = RunFolder(here.workspace, here.run_id, STAGING)
+    for name in names:
+        member = manifest.members[name]
+        staged.put(name.split("/", 2)[2], partial(_extract, archive, path, name, member))
+    if defect := staged.defect():
+        raise PackError(f"{path}: run {here.run_id}: {defect}.")
+    if not staged.is_finished and here.is_there and staged.epoch <= here.epoch:
+        return "known"
+    is_finished = staged.is_finished
+    staged.publish()
+    return "finished" if is_finished else "unfinished"
 
 
-def _add(archive: zipfile.ZipFile, root: Path, path: Path, members: dict[str, Member]) -> None:
-    """Copy a file as it is at this moment; one that has gone meanwhile is left out."""
-    name = path.relative_to(root).as_posix()
-    try:
-        source = path.open("rb")
-    except FileNotFoundError:
-        return
+def _clear_staging(root: Path) -> None:
+    """Drop what a killed import left half put together; what else lies there is set aside."""
+    with Folder.at(root) as folder:
+        kind = folder.kind(STAGING)
+        if kind == "folder":
+            with folder.folder(STAGING) as staging:
+                run_ids = [
+                    name for name, kind in staging.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)
+                ]
+            for run_id in run_ids:
+                RunFolder(root, run_id, STAGING).remove()
+        if kind != "nothing" and not folder.remove_folder(STAGING):
+            folder.set_aside(STAGING)
+
+
+def _add(archive: zipfile.ZipFile, name: str, source: BinaryIO, members: dict[str, Member]) -> None:
+    """Copy a file as it is at this moment."""
     digest, count = hashlib.sha256(), 0
-    with source, archive.open(name, "w", force_zip64=True) as target:
+    with archive.open(name, "w", force_zip64=True) as target:
         while chunk := source.read(CHUNK):
             digest.update(chunk)
             count += len(chunk)
@@ -249,8 +284,8 @@ def remarks_problem(remarks: Remarks) -> str:
 def _most_bytes(name: str) -> int:
     """Return the largest size that a member of this name may have."""
     kind = PurePosixPath(name).suffix
-    return {".json": MAX_JSON_BYTES, ".jsonl": MAX_JOURNAL_BYTES, ".keras": limits.MAX_MODEL_BYTES}.get(
-        kind, MAX_MEMBER_BYTES
+    return {".json": MAX_SMALL_BYTES, ".jsonl": MAX_JOURNAL_BYTES, ".keras": limits.MAX_MODEL_BYTES}.get(
+        kind, pointer.MAX_BYTES
     )
 
 
@@ -274,7 +309,7 @@ def _sweep(archive: Archive, name: str, manifest: Manifest, path: Path) -> Sweep
 
 def _text(archive: Archive, name: str) -> bytes:
     with archive.open(name) as file:
-        return file.read(MAX_JSON_BYTES)
+        return file.read(MAX_SMALL_BYTES)
 
 
 def _decoded(text: bytes, kind: type[Kind], where: str) -> Kind:
@@ -284,14 +319,14 @@ def _decoded(text: bytes, kind: type[Kind], where: str) -> Kind:
         raise PackError(f"{where} cannot be understood: {error}.") from error
 
 
-def _extract(archive: Archive, name: str, member: Member, target: Path, path: Path) -> None:
-    make_folder(target.parent)
-    digest = hashlib.sha256()
-    with archive.open(name) as source, target.open("wb") as file:
+def _extract(archive: Archive, path: Path, name: str, member: Member, target: BinaryIO) -> None:
+    digest, size = hashlib.sha256(), 0
+    with archive.open(name) as source:
         for chunk in _chunks(source, member.bytes):
             digest.update(chunk)
-            file.write(chunk)
-    if digest.hexdigest() != member.sha256 or target.stat().st_size != member.bytes:
+            size += len(chunk)
+            target.write(chunk)
+    if digest.hexdigest() != member.sha256 or size != member.bytes:
         raise PackError(f"{path}: {name} does not match its SHA-256; copy the file again.")
 
 
@@ -300,31 +335,3 @@ def _chunks(source: IO[bytes], most: int) -> Iterator[bytes]:
     while most > 0 and (chunk := source.read(min(CHUNK, most))):
         most -= len(chunk)
         yield chunk
-
-
-def _check_run(folder: Path, run_id: str, path: Path) -> bool:
-    """Say whether a run that was put together is finished.
-
-    Raises:
-        PackError: it is not the run that its name says, or its file is not the one of its result.
-    """
-    where = f"{path}: run {run_id}"
-    if not (folder / "spec.json").exists():
-        raise PackError(f"{where} does not say what it trains.")
-    spec = _decoded((folder / "spec.json").read_bytes(), RunSpec, where)
-    if spec.run_id != run_id:
-        raise PackError(f"{where} is another run, {spec.run_id}.")
-    problem = limits.configuration_problem(spec.configuration) or limits.seeds_problem((spec.seed,))
-    if problem:
-        raise PackError(f"{where} cannot have been trained: {problem}")
-    if not (folder / "result.json").exists():
-        return False
-    result = _decoded((folder / "result.json").read_bytes(), RunResult, where)
-    if result.run_id != run_id or result.spec != spec or not (folder / "model.keras").exists():
-        raise PackError(f"{where} has the result of another run, or no model.keras.")
-    if problem := result_problem(result):
-        raise PackError(f"{where} has a result that cannot be: {problem}.")
-    with (folder / "model.keras").open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != result.model_sha256:
-            raise PackError(f"{where}: its model.keras is not the one that was trained.")
-    return True

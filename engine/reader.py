@@ -21,8 +21,9 @@ from engine import protocol as p
 from engine.forecast import Measured
 from engine.limits import sweep_problem
 from engine.plan import Sweep
+from engine.run_folder import RUN_ID
 from engine.system import version
-from engine.workspace import RUN_ID, Remembered
+from engine.workspace import Remembered
 
 Kind = TypeVar("Kind")
 

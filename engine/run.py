@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import checkpoint, claims, run_folder
+from engine import checkpoint, claims
 from engine import protocol as p
+from engine.run_folder import RunFolder
 from engine.spec import RunSpec
 from engine.worker import Stop
 
@@ -25,12 +26,12 @@ class Run:
         """
         self.spec = spec
         self.run_id = spec.run_id
-        self.folder, self.journal = run_folder.begin(workspace, spec)
+        self.folder = RunFolder(workspace, spec.run_id)
+        self.journal = self.folder.begin(spec, attempt)
         self.attempt = attempt
-        claims.take(self.folder, attempt)
         self._looked_at = time.monotonic()
-        self.result = run_folder.result_in(self.folder)
-        self.snapshot = checkpoint.load(self.folder, told)
+        self.result = self.folder.result()
+        self.snapshot = checkpoint.load(self.folder.path, told)
         self.history = self.snapshot.history if self.snapshot else p.History()
         self.let_go: Stop | None = None
         self.is_over = False
@@ -47,7 +48,7 @@ class Run:
     def is_superseded(self) -> bool:
         """A newer attempt has it: this one must write nothing more."""
         self._looked_at = time.monotonic()
-        return claims.is_superseded(self.folder, self.attempt)
+        return claims.is_superseded(self.folder.path, self.attempt)
 
     @property
     def is_seen_superseded(self) -> bool:

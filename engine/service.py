@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator
 
-from engine import devices, formats, journal, lock_file, ownership, user_config
+from engine import devices, formats, lock_file, ownership, user_config
 from engine import protocol as p
 from engine.clients import Client, is_from
 from engine.commands import DEFECT, Commands
@@ -123,7 +123,7 @@ class Service:
                 yield training.started
                 known = training.curve.history
                 if training.started.epoch and known.epochs <= training.started.epoch:
-                    known, _ = journal.history(self._workspace.run_folder(run_id) / "journal.jsonl")
+                    known, _ = self._workspace.run(run_id).history()
                 yield p.HistoryRead(run_id=run_id, history=known)
         for run_id, record in queue.runs.items():
             if isinstance(record, Held) and record.reason:

@@ -14,8 +14,8 @@ import msgspec
 from tinydb import TinyDB, where
 from tinydb.storages import Storage
 
-from engine.files import set_aside, write_atomically
-from engine.formats import INDEX_FORMAT, refuse_newer
+from engine.files import Folder, write_atomically
+from engine.formats import INDEX_FORMAT, MAX_INDEX_BYTES, refuse_newer
 from engine.protocol import UNREADABLE, Note, RunResult
 
 Tables = dict[str, dict[str, Any]]
@@ -29,8 +29,7 @@ class AtomicStorage(Storage):
         self._tables: Tables | None = None
         self.is_changed = False
         self.complaint = ""
-        if path.exists():
-            self._load()
+        self._load()
 
     def read(self) -> Tables | None:
         """Return the tables, as TinyDB asks for them."""
@@ -53,17 +52,22 @@ class AtomicStorage(Storage):
 
     def _load(self) -> None:
         try:
-            content = self._path.read_bytes()
+            with Folder.at(self._path.parent) as folder:
+                content = folder.read(self._path.name, MAX_INDEX_BYTES)
             found = msgspec.json.decode(content, type=dict[str, dict[int, dict[str, Any]]])
             versions = [document.get("version", 0) for document in found.get("about", {}).values()]
             refuse_newer(
                 self._path, max((msgspec.convert(version, int) for version in versions), default=0), INDEX_FORMAT
             )
             self._tables = msgspec.json.decode(content)  # TinyDB wants the numbers as text
-        except UNREADABLE as error:
+        except FileNotFoundError:
+            return
+        except (OSError, *UNREADABLE) as error:
             self._tables = None
-            aside = set_aside(self._path)
-            self.complaint = f"{self._path} was damaged ({error}); it was set aside as {aside.name} and made anew."
+            with Folder.at(self._path.parent) as folder:
+                aside = folder.set_aside(self._path.name)
+            problem = error.strerror if isinstance(error, OSError) else error
+            self.complaint = f"{self._path} was damaged ({problem}); it was set aside as {aside} and made anew."
 
 
 class Store:

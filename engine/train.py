@@ -1,7 +1,6 @@
 """The fast trainer: groups of runs of one configuration, trained side by side by a compiled epoch on JAX."""
 
 import importlib.metadata
-import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import backends, files, models
+from engine import backends, models
 from engine.activity import activity_of
 from engine.checkpoint import Snapshot
 from engine.data import Images
@@ -123,7 +122,7 @@ class FinishedLane:
         """Write the `.keras` file: softmax head, compiled, with its optimizer; return the trainable parameters.
 
         Raises:
-            OSError: it could not be written; nothing is left behind.
+            OSError: it could not be written; what is half there is the caller's to drop.
         """
         configuration = self._program.configuration
         model = models.build(configuration.network, input_shape, softmax=True, seed=0)
@@ -133,12 +132,7 @@ class FinishedLane:
         _assign(model.trainable_variables, held.parameters)
         _assign(model.non_trainable_variables, held.others)
         _assign(model.optimizer.variables, held.optimizer)
-        temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
-        try:
-            model.save(temporary)
-            files.publish(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        model.save(path)
         return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))
 
     def weights(self) -> list[NDArray[np.generic]]:

@@ -20,7 +20,13 @@ from svhn_tui.session import ANSWER_SECONDS, IMPORT_SECONDS, check_files, connec
 
 
 async def export_to(
-    folder: Path, workspace: Path, book: Presets, *, as_json: bool = False, is_read_only: bool = False
+    folder: Path,
+    workspace: Path,
+    book: Presets,
+    *,
+    force: bool = False,
+    as_json: bool = False,
+    is_read_only: bool = False,
 ) -> int:
     """Export, each file verified in a process of its own; the exit code says whether everything was there."""
     async with connected(workspace, is_read_only=is_read_only) as session:
@@ -32,7 +38,7 @@ async def export_to(
         return exporting.verified(thing, folder, book, state.data) if state.data else thing
 
     try:
-        done = exporting.export(folder, book, state, verified)
+        done = exporting.export(folder, book, state, verified, force=force)
     except OSError as error:
         complain(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
@@ -57,11 +63,14 @@ async def pack_to(file: Path, workspace: Path) -> int:
         root = Path(state.workspace)
         remarks = pack.Remarks(tuple(state.notes.values()), dict(state.choices), dict(state.statements))
         try:
-            runs = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
+            packed = await asyncio.to_thread(pack.pack, root, file.absolute(), remarks)
         except OSError as error:
             complain(os_errors.sentence_of(error, file) or f"{error.filename or file}: {error.strerror or error}.")
             return FAILED
-    say(f"{words.plural(runs, 'run')} in {file}, {words.size(file.stat().st_size)}. Take it in: svhn-tui import {file}")
+    for sentence in packed.left_out:
+        complain(f"Left out: {words.clean(sentence)}")
+    size = words.size(file.stat().st_size)
+    say(f"{words.plural(packed.runs, 'run')} in {file}, {size}. Take it in: svhn-tui import {file}")
     return DONE
 
 

@@ -266,6 +266,7 @@ def verify(
 def export(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")],
     workspace: KnownWorkspaceOption = WORKSPACE,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there and were not exported.")] = False,
     read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -273,7 +274,7 @@ def export(
     from svhn_tui import actions
 
     book = load_presets(workspace)
-    carry_out(actions.export_to(folder, workspace, book, as_json=as_json, is_read_only=read_only))
+    carry_out(actions.export_to(folder, workspace, book, force=force, as_json=as_json, is_read_only=read_only))
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from engine.files import make_folder
+from engine.files import make_folder, write_atomically
 from svhn_tui import words
 
 
@@ -11,7 +11,7 @@ def keep(text: str, folder: Path) -> str:
     file = folder / "copied.txt"
     try:
         make_folder(folder)
-        file.write_text(text + "\n", encoding="utf-8")
+        write_atomically(file, f"{text}\n".encode())
     except OSError as error:
         return f"Copied, where the terminal allows it; {words.clean(str(file))} cannot be written: {error.strerror}."
     return f"Copied, where the terminal allows it; it also stands in {words.clean(str(file))}."

@@ -17,14 +17,23 @@ def edited(text: str) -> str:
     Raises:
         EditorError: it cannot be run, or ended with an error; the text is as it was.
     """
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "note.txt"
         file.write_text(text)
-        try:
-            done = subprocess.run([*shlex.split(command), str(file)], check=False)
-        except (OSError, ValueError) as error:
-            raise EditorError(f"{command} cannot be run ({error}); set EDITOR.") from error
-        if done.returncode:
-            raise EditorError(f"{command} ended with exit code {done.returncode}; the note is as it was.")
-        return file.read_text(errors="replace").strip()
+        return edited_in(file)
+
+
+def edited_in(file: Path) -> str:
+    """Let the user change a file; return what stands in it afterwards.
+
+    Raises:
+        EditorError: it cannot be run, or ended with an error; what was written is in the file.
+    """
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        done = subprocess.run([*shlex.split(command), str(file)], check=False)
+    except (OSError, ValueError) as error:
+        raise EditorError(f"{command} cannot be run ({error}); set EDITOR.") from error
+    if done.returncode:
+        raise EditorError(f"{command} ended with exit code {done.returncode}; the note is as it was.")
+    return file.read_text(errors="replace").strip()

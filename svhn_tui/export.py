@@ -4,21 +4,21 @@ import csv
 import hashlib
 import html
 import io
-import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
+from math import inf
 from pathlib import Path
 
 import msgspec
 
 from engine import child_process, tool_process
 from engine.comparison import Check
-from engine.files import write_atomically
 from engine.protocol import DataSet, RunResult
+from engine.run_folder import RunFolder
 from svhn_tui import answers as answering
 from svhn_tui import report, run_row, words
 from svhn_tui.answers import Answer, file_run
+from svhn_tui.export_folder import MANIFEST, ExportError, ExportFolder, opened
 from svhn_tui.presets import Presets, Question
 from svhn_tui.snippet import code_for
 from svhn_tui.state import State
@@ -46,12 +46,13 @@ class Verified(msgspec.Struct, frozen=True):
     checks: tuple[Check, ...] = ()
 
 
-class ExportError(OSError):
-    """A file of a run is not what was trained."""
-
-
 def export(
-    folder: Path, book: Presets, state: State, check: Callable[[Exported], Exported] = lambda thing: thing
+    folder: Path,
+    book: Presets,
+    state: State,
+    check: Callable[[Exported], Exported] = lambda thing: thing,
+    *,
+    force: bool = False,
 ) -> tuple[Exported, ...]:
     """Write everything that there is; what is missing is said, never invented.
 
@@ -60,23 +61,35 @@ def export(
         book: the questions.
         state: the workspace, with the hashes of the files and the curves read.
         check: looks at a file that was copied and says what came of it.
+        force: replace what is there and was not exported, or was changed since.
 
     Raises:
-        OSError: the folder cannot be written.
+        FileExistsError: such a file is there; nothing was written.
+        OSError: the folder cannot be written; each file is the new one or as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    done = tuple(check(thing) for question in book.questions for thing in _uploads(question, folder, book, state))
+    with opened(folder, Path(state.workspace)) as target:
+        if not force:
+            target.refuse_foreign(_expected(book, state))
+        return _export(target, book, state, check)
+
+
+def _export(
+    target: ExportFolder, book: Presets, state: State, check: Callable[[Exported], Exported]
+) -> tuple[Exported, ...]:
+    done = tuple(check(thing) for question in book.questions for thing in _uploads(question, target, book, state))
     answers = answering.all_answers(book, state)
     told = {
         **answering.as_json(answers),
         **_statements_json(state),
         "files": {thing.name: thing.said for thing in done},
     }
-    _write(folder / "answers.json", json.dumps(told, indent=2) + "\n")
-    _write(folder / "answers.md", answers_page(book, answers, state, done))
-    _write(folder / "runs.csv", runs_table(state))
     files = [(thing.name, thing.said) for thing in done]
-    _write(folder / "report.html", report.page(book, answers, state, files))
+    pages = {
+        "answers.md": answers_page(book, answers, state, done),
+        "runs.csv": runs_table(state),
+        "report.html": report.page(book, answers, state, files),
+    }
+    target.write_pages({name: _clean(text) for name, text in pages.items()}, told)
     count = words.plural(len(state.results), "run")
     given = sum(answer.text is not None for answer in answers)
     return (
@@ -87,44 +100,61 @@ def export(
     )
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a page, whole and harmless: a pager or an editor may obey what stands in it."""
-    write_atomically(path, words.clean(text, newlines=True).encode())
+def _clean(text: str) -> bytes:
+    """Make a page harmless: a pager or an editor may obey what stands in it."""
+    return words.clean(text, newlines=True).encode()
 
 
-def _uploads(question: Question, folder: Path, book: Presets, state: State) -> Iterator[Exported]:
+def _code(question: Question, book: Presets, state: State) -> bytes:
+    shape = state.data.input_shape if state.data else (3, 32, 32)
+    return _clean(code_for(book.configurations(question)[0], shape))
+
+
+def _expected(book: Presets, state: State) -> dict[str, str]:
+    """Return the names of what is written, each with its SHA-256 as far as that is known beforehand."""
+    found = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
+    for question in book.questions:
+        if question.upload is not None and question.kind == "code":
+            found[question.upload.file] = hashlib.sha256(_code(question, book, state)).hexdigest()
+        elif question.upload is not None and (run := file_run(question, book, state)):
+            found[question.upload.file] = run.model_sha256
+    return found
+
+
+def _uploads(question: Question, target: ExportFolder, book: Presets, state: State) -> Iterator[Exported]:
     if question.upload is None:
         return
-    target = folder / question.upload.file
+    name = question.upload.file
     if question.kind == "code":
-        shape = state.data.input_shape if state.data else (3, 32, 32)
-        _write(target, code_for(book.configurations(question)[0], shape))
-        yield Exported(target.name, "code")
+        target.write(name, _code(question, book, state))
+        yield Exported(name, "code")
         return
     run = file_run(question, book, state)
     if run is None:
-        yield Exported(target.name, f"{question.id} has no finished run", ok=False)
+        yield Exported(name, f"{question.id} has no finished run", ok=False)
         return
     if answering.is_unfit(run, question, state):
         said = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
-        yield Exported(target.name, f"{said}; choose another run, or name this one: choose {question.id} RUN", ok=False)
+        yield Exported(name, f"{said}; choose another run, or name this one: choose {question.id} RUN", ok=False)
         return
-    limit = question.upload.limit_mib
+    limit = question.upload.limit_mib if question.upload.limit_mib is not None else inf
+
+    def fit(copy: Path) -> None:
+        if run.model_bytes > limit * MIB:
+            strip(copy, limit)
+
     try:
-        copy_checked(Path(state.workspace) / "runs" / run.run_id / "model.keras", target, run.model_sha256)
-        if limit is not None and run.model_bytes > limit * MIB:
-            strip(target, limit)
+        size = target.copy_model(RunFolder(Path(state.workspace), run.run_id), name, run.model_sha256, fit)
     except ExportError as error:
-        yield Exported(target.name, str(error), ok=False)
+        yield Exported(name, str(error), ok=False)
         return
     demo = ", trained on demo data" if run.demo_data else ""
-    size = target.stat().st_size
     less = "" if size == run.model_bytes else ", without the optimizer's state to keep to the limit"
     asked = run.spec.configuration in book.configurations(question)
     other = "" if asked else f", not as asked: {run.spec.configuration.label}"
     accuracy = words.accuracy(run.test_accuracy)
     said = f"{words.size(size)}, seed {run.spec.seed}, test accuracy {accuracy}{less}{other}{demo}"
-    yield Exported(target.name, said, run=run)
+    yield Exported(name, said, run=run)
 
 
 def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exported:
@@ -156,31 +186,13 @@ def strip(file: Path, limit_mib: float) -> None:
     """Take the optimizer's state out of a file, in a process of its own.
 
     Raises:
-        ExportError: that cannot be done, or is not enough; the file is gone then.
+        ExportError: that cannot be done, or is not enough.
     """
     there = str(file.absolute())
     done = tool_process.run(child_process.tool("engine.strip", there, there))
     size = file.stat().st_size / MIB
     if done.status or size > limit_mib:
-        file.unlink()
         raise ExportError(done.complaint.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
-
-
-def copy_checked(source: Path, target: Path, sha256: str) -> None:
-    """Copy a run's file if it is what was trained.
-
-    Raises:
-        ExportError: it is gone or changed.
-    """
-    try:
-        shutil.copyfile(source, target)
-    except FileNotFoundError:
-        raise ExportError(f"{source} is gone; delete the run and train it again") from None
-    with target.open("rb") as file:  # the copy is what will be handed in
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        target.unlink()
-        raise ExportError(f"{source} changed since it was trained; delete the run and train it again")
 
 
 def _statements_json(state: State) -> dict[str, object]:

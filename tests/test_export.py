@@ -22,9 +22,9 @@ from svhn_tui.snippet import code_for
 from tests.test_answers import BOOK, finished, runs, state_of
 
 
-def placed(workspace: Path, result: RunResult) -> RunResult:
+def placed(workspace: Path, result: RunResult, text: str = "") -> RunResult:
     """Put a file into the run's folder, so that it can be copied."""
-    content = result.run_id.encode()
+    content = (text or result.run_id).encode()
     folder = workspace / "runs" / result.run_id
     folder.mkdir(parents=True)
     (folder / "model.keras").write_bytes(content)
@@ -202,3 +202,34 @@ def described(path: Path) -> dict:
         "metrics": compiled["metrics"],
         "optimizer": (compiled["optimizer"]["class_name"], optimizer["learning_rate"]),
     }
+
+
+def test_what_the_user_wrote_is_not_replaced_unless_asked(tmp_path: Path):
+    state = state_of(placed(tmp_path / "w", finished(runs("Q2")[0], 0.3)), workspace=str(tmp_path / "w"))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "answers.md").write_text("my own words")
+    with pytest.raises(FileExistsError, match="--force replaces it"):
+        export(out, BOOK, state)
+    assert [path.name for path in out.iterdir()] == ["answers.md"], "nothing was written"
+    export(out, BOOK, state, force=True)
+    export(out, BOOK, state)  # its own, as it left it
+    for name in ("answers.md", "answers.json", "Q2.keras", "runs.csv"):
+        before = (out / name).read_bytes()
+        (out / name).write_bytes(before + b" ")
+        with pytest.raises(FileExistsError) as refused:
+            export(out, BOOK, state)
+        assert refused.value.filename == str(out / name)
+        (out / name).write_bytes(before)
+
+
+def test_an_export_leads_through_no_link_of_the_workspace(tmp_path: Path):
+    state = state_of(placed(tmp_path / "w", finished(runs("Q2")[0], 0.3)), workspace=str(tmp_path / "w"))
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "w" / "exports").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="links are not followed"):
+        export(tmp_path / "w" / "exports" / "now", BOOK, state)
+    assert not list((tmp_path / "victim").iterdir())
+    (tmp_path / "desk").symlink_to(tmp_path / "victim")
+    export(tmp_path / "desk", BOOK, state)  # a folder that the user named is theirs to link
+    assert (tmp_path / "victim" / "Q2.keras").exists()

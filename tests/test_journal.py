@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,27 @@ def test_an_atomic_write_that_fails_leaves_the_old_file_and_nothing_else(
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_long_journal_is_opened_and_read_in_little_memory(tmp_path: Path):
+    """Its events, all at once, would take three times the file."""
+    path = tmp_path / "journal.jsonl"
+    with path.open("wb") as file:
+        for seq in range(1, 100_001):
+            file.write(journal._line(seq, ended(1 + seq % 90_000, 1.0 / seq)))
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        known, damaged = journal.history(path)
+        read_peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        log = Journal(path)
+        before = tracemalloc.get_traced_memory()[0]
+        opened_peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    log.close()
+    assert (known.epochs, damaged) == (90_000, 0)
+    assert size > 20_000_000
+    assert read_peak < size, "five numbers an epoch"
+    assert opened_peak < 1_000_000

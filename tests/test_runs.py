@@ -1,5 +1,6 @@
 """The Runs page: what is listed in which order, and what its keys ask for."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 
 from engine import protocol as p
 from engine.spec import Network, Training
-from svhn_tui import runfilter, runlist
+from svhn_tui import drafts, runfilter, runlist
 from svhn_tui.editor import EditorError, edited
 from svhn_tui.fold import fold
 from svhn_tui.runfilter import completed, completions
@@ -188,6 +189,36 @@ def test_the_editor_is_the_users_own(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("EDITOR", command)
         with pytest.raises(EditorError):
             edited("one")
+
+
+async def test_what_an_editor_left_behind_and_what_a_cut_line_swallowed_is_offered_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    run_id = RESULTS[0].run_id
+    failing = tmp_path / "editor"
+    failing.write_text("#!/bin/sh\necho written at length >> $1\nexit 1\n")
+    failing.chmod(0o700)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(failing))
+    state = fold((*attached(), p.RunFinished(result=RESULTS[0])))
+    stage = Stage(RunsPage(BOOK), state)
+    monkeypatch.setattr(stage, "suspend", contextlib.nullcontext)
+    async with stage.run_test(size=(80, 24)) as pilot:
+        await pilot.press("E")
+        assert "written at length" in drafts.file_of(run_id).read_text()
+        assert not [wish for wish in stage.wanted if isinstance(wish, p.Annotate)]
+        monkeypatch.setenv("EDITOR", "true")
+        await pilot.press("E")  # it is offered again, and kept this time; the line is cut, and the host hears nothing
+        await pilot.pause()
+        (wish,) = [wish for wish in stage.wanted if isinstance(wish, p.Annotate)]
+        assert wish.text.endswith("written at length")
+        assert drafts.read(run_id) == wish.text, "it waits on disk"
+        page = stage.screen
+        page.state = fold(
+            (*attached(), p.RunFinished(result=RESULTS[0]), p.NoteChanged(note=p.Note(run_id, wish.text)))
+        )
+        await pilot.pause()
+        assert drafts.read(run_id) is None, "the host has it"
 
 
 async def test_a_damaged_journal_is_told_of_the_run_under_the_cursor():

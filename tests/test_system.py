@@ -15,6 +15,7 @@ from engine.plan import Sweep
 from engine.spec import Configuration, Network, Training
 from svhn_tui import cli
 from tests.bridge import Bridge
+from tests.customised import customise
 from tests.test_stages import worker
 
 OTHER_SYSTEM = """
@@ -30,22 +31,20 @@ def without(open_it):
         return open_it(path, *arguments, **named)
     return opened
 pathlib.Path.read_text = without(pathlib.Path.read_text)
-open(os.environ["WITNESS"], "a").write("x")
+open("WITNESS", "a").write("x")
 """
 
 
 def test_a_host_trains_where_linux_is_not(demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "python").mkdir()
-    (tmp_path / "python" / "sitecustomize.py").write_text(OTHER_SYSTEM)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "python"), str(Path.cwd())]))
-    monkeypatch.setenv("WITNESS", str(tmp_path / "witness"))
+    witness = tmp_path / "witness"
+    customise(monkeypatch, tmp_path / "python", OTHER_SYSTEM.replace("WITNESS", str(witness)))
     with Bridge(tmp_path / "w", **worker()) as bridge:
         data = bridge.open(demo_folder)
         configuration = Configuration(Network(), Training(epochs=2))
         bridge.send(p.Submit(sweep=Sweep("elsewhere", data.fingerprint, (configuration,), (0, 1))))
         bridge.until(lambda state, event: len(state.results) == 2)
         bridge.end()
-    assert len((tmp_path / "witness").read_text()) >= 3, "bridge, host and worker ran without"
+    assert len(witness.read_text()) >= 3, "bridge, host and worker ran without"
 
 
 def test_cores_and_counters_have_answers_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -3,12 +3,9 @@
 NVML may list a card that CUDA cannot use, and the reverse; JAX falls back to the CPU without a word. So the driver is
 asked by its own first call (cuInit), then JAX, which has to compute something. A card that is exclusive to one process
 is free again when the probe has ended.
-
-    python -m engine.machine.probe        one line of JSON on stdout; CUDA_VISIBLE_DEVICES says which card
+The process itself is `engine.machine.probe_process`.
 """
 
-import ctypes
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -113,63 +110,6 @@ def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
         return ()
 
 
-def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer]) -> Sight:
-    answer = ask(environment)
-    refused = xla_flags.unknown_flags(answer.complaint)
-    if not refused:
-        return _seen(answer)
-    flags = xla_flags.without(environment.get("XLA_FLAGS", ""), refused)
-    seen = _seen(ask({**environment, "XLA_FLAGS": flags}))
-    return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
-
-
-def _seen(answer: Answer) -> Sight:
-    try:
-        return msgspec.json.decode(answer.said, type=Sight)
-    except msgspec.MsgspecError:
-        lines = answer.complaint.strip().splitlines()
-        said = f": {lines[-1][:200]}" if lines else ""
-        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{said}.")
-
-
-def _asked(environment: Mapping[str, str], *options: str) -> Answer:
-    command = [sys.executable, *child_process.module_line("engine.machine.probe", *options)]
-    try:
-        done = subprocess.run(
-            command, env=dict(environment), cwd=child_process.FOLDER, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return Answer(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
-    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
-
-
-def _names_in(folder: str) -> list[str]:
-    try:
-        return [path.name for path in Path(folder).iterdir()]
-    except OSError:
-        return []
-
-
-# --- in the probing process ------------------------------------------------------------------------------------------
-
-
-def see() -> Sight:
-    """Ask the driver, then JAX, for the first GPU that this process may use."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return Sight(reason=NO_LIBRARY)
-    if code := driver.cuInit(0):
-        return Sight(reason=cuda_reason(code), cuda=_version(driver))
-    if not _uuids(driver)[:1]:
-        return Sight(reason=CUDA_ERRORS[100], cuda=_version(driver))
-    sight = Sight(uuid=_uuids(driver)[0], pci=_pci(driver), cuda=_version(driver))
-    if not any(_has_plugin(kind) for kind in ("cuda12", "cuda13")):
-        return msgspec.structs.replace(sight, reason=NO_PLUGIN)
-    return _seen_by_jax(sight)
-
-
 def cuda_reason(code: int) -> str:
     """Return a sentence for an error of the driver."""
     return CUDA_ERRORS.get(code, f"NVIDIA's driver reports error {code} at its start: see whether nvidia-smi works.")
@@ -190,77 +130,39 @@ def jax_reason(message: str) -> str:
     return f"JAX cannot use the GPU: {line}"
 
 
-def _seen_by_jax(sight: Sight) -> Sight:
-    os.environ["JAX_PLATFORMS"] = "cuda"  # with `cuda,cpu` it would fall back
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer]) -> Sight:
+    answer = ask(environment)
+    refused = xla_flags.unknown_flags(answer.complaint)
+    if not refused:
+        return _seen(answer)
+    flags = xla_flags.without(environment.get("XLA_FLAGS", ""), refused)
+    seen = _seen(ask({**environment, "XLA_FLAGS": flags}))
+    return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
+
+
+def _seen(answer: Answer) -> Sight:
     try:
-        import jax
-        import jax.numpy as jnp
-
-        device = jax.devices()[0]
-        with jax.default_matmul_precision("float32"):
-            (jnp.ones((64, 64)) @ jnp.ones((64, 64))).block_until_ready()
-        stats = device.memory_stats() or {}
-    except Exception as error:  # noqa: BLE001 - whatever JAX raises is the answer
-        return msgspec.structs.replace(sight, reason=jax_reason(str(error) or type(error).__name__))
-    return msgspec.structs.replace(
-        sight, platform=device.platform, kind=device.device_kind, memory=stats.get("bytes_limit"),
-        reason="" if device.platform == "gpu" else f"JAX computes on {device.platform} instead of the GPU.",
-    )  # fmt: skip
+        return msgspec.json.decode(answer.said, type=Sight)
+    except msgspec.MsgspecError:
+        lines = answer.complaint.strip().splitlines()
+        said = f": {lines[-1][:200]}" if lines else ""
+        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{said}.")
 
 
-def _has_plugin(kind: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(f"jax_{kind}_plugin") is not None
-
-
-def _version(driver: ctypes.CDLL) -> int | None:
-    version = ctypes.c_int()
-    return None if driver.cuDriverGetVersion(ctypes.byref(version)) else version.value
-
-
-def _uuids(driver: ctypes.CDLL) -> list[str]:
-    count, uuids = ctypes.c_int(), []
-    if driver.cuDeviceGetCount(ctypes.byref(count)):
-        return []
-    for device in range(count.value):
-        raw = (ctypes.c_ubyte * 16)()
-        get = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid
-        if not get(ctypes.byref(raw), ctypes.c_int(device)):
-            uuids.append(uuid_text(bytes(raw)))
-    return uuids
-
-
-def uuid_text(raw: bytes) -> str:
-    """Write 16 bytes as nvidia-smi does. Of a MIG slice the driver tells the slice's own, without saying so."""
-    text = raw.hex()
-    return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def _pci(driver: ctypes.CDLL) -> str:
-    text = ctypes.create_string_buffer(64)
-    return "" if driver.cuDeviceGetPCIBusId(text, 64, ctypes.c_int(0)) else text.value.decode()
-
-
-def main() -> None:
-    """Print what is seen; stdout is claimed before a native library prints on it."""
-    out = os.dup(1)
-    os.dup2(2, 1)
-    if "--cards" in sys.argv[1:]:
-        os.write(out, msgspec.json.encode(_cards()))
-    else:
-        os.write(out, msgspec.json.encode(see()))
-    os._exit(0)  # nothing is to hold the card while Python tidies up
-
-
-def _cards() -> list[str]:
+def _asked(environment: Mapping[str, str], *options: str) -> Answer:
+    command = [sys.executable, *child_process.module_line("engine.machine.probe_process", *options)]
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        done = subprocess.run(
+            command, env=dict(environment), cwd=child_process.FOLDER, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Answer(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
+    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return [path.name for path in Path(folder).iterdir()]
     except OSError:
         return []
-    return [] if driver.cuInit(0) else _uuids(driver)
-
-
-if __name__ == "__main__":
-    main()

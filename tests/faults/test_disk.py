@@ -2,9 +2,12 @@
 
 import contextlib
 import errno
+import functools
 import itertools
+import json
 import os
 import resource
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,15 +17,21 @@ import pytest
 from tinydb import TinyDB
 from tinydb.storages import JSONStorage
 
-from engine import checkpoint, journal
-from engine import files as files_module
+from engine import checkpoint, journal, pack, pointer
 from engine import protocol as p
+from engine.files import Folder
 from engine.plan import Sweep
+from engine.run_folder import RunFolder
 from engine.spec import Configuration, RunSpec
 from engine.store import Store
 from engine.workspace import Remembered, Workspace
+from svhn_tui.export import export
+from svhn_tui.state import State
 from tests.faults.conftest import Tally
 from tests.scenes import relu, result, specs_of
+from tests.test_answers import BOOK, finished, state_of
+from tests.test_answers import runs as assigned
+from tests.test_export import placed
 
 SPEC = RunSpec(Configuration(), 0, "data")
 RESULTS = [result(spec, 0.5) for spec in specs_of(relu(256), 6)]
@@ -33,6 +42,10 @@ class Piece(NamedTuple):
 
     write: Callable[[Path, int], None]
     read: Callable[[Path], int]
+    syncs: int = 20
+    """It makes fewer than these."""
+    refused_leaves: tuple[int, ...] = (1,)
+    """What is read when version 2 could not be written: of several files each is the old or the new."""
 
 
 def write_index(root: Path, version: int) -> None:
@@ -84,7 +97,95 @@ def read_sweeps(root: Path) -> int:
     return found
 
 
+def epoch_in(folder: Path) -> int:
+    """Return the epoch that a run's checkpoint is of, whole."""
+    named = pointer.read(folder).epoch
+    found = checkpoint.load(folder)
+    assert found is not None
+    assert found.epoch == named
+    return found.epoch
+
+
+@functools.cache
+def packed(version: int) -> Path:
+    """A packed file with a run that is so many epochs along."""
+    folder = Path(tempfile.mkdtemp())
+    Workspace(folder / "w")
+    run = RunFolder(folder / "w", SPEC.run_id)
+    run.begin(SPEC).close()
+    checkpoint.save(run.path, snapshot(version))
+    pack.pack(folder / "w", folder / "runs.zip", pack.Remarks())
+    return folder / "runs.zip"
+
+
+def write_import(root: Path, version: int) -> None:
+    Workspace(root)
+    try:
+        pack.unpack(root, packed(version), busy=frozenset())
+    except pack.PackError as error:
+        assert isinstance(error.__cause__, OSError)
+        raise error.__cause__ from None
+
+
+def read_import(root: Path) -> int:
+    """Nothing is lost: what was there before is in its place, or in the trash."""
+    folders = [*root.glob(f"runs/{SPEC.run_id}"), *root.glob(f"trash/{SPEC.run_id}*")]
+    return max(map(epoch_in, folders), default=0)
+
+
+MARK = "a run, in its version "
+
+
+def versions_in(root: Path) -> set[int]:
+    texts = [path.read_text() for path in (*root.glob("runs/*/spec.json"), *root.glob("trash/*/spec.json"))]
+    assert all(text.startswith(MARK) for text in texts)
+    return {int(text.removeprefix(MARK)) for text in texts}
+
+
+def write_trash(root: Path, version: int) -> None:
+    Workspace(root)
+    run = RunFolder(root, SPEC.run_id)
+    run.put("spec.json", lambda file: file.write(f"{MARK}{version:04}".encode()))
+    run.discard()
+
+
+def write_restored(root: Path, version: int) -> None:
+    Workspace(root).discard(SPEC.run_id)
+    write_trash(root, version)
+    assert Workspace(root).restore(SPEC.run_id)
+
+
+def read_trash(root: Path) -> int:
+    found = versions_in(root)
+    assert 1 in found, "an older run of the name is never lost"
+    return max(found)
+
+
+TRAINED = {number: finished(assigned("Q2")[0], 0.3 + number / 100) for number in (1, 2, 3)}
+
+
+@functools.cache
+def exported_from(version: int) -> State:
+    workspace = Path(tempfile.mkdtemp())
+    return state_of(placed(workspace, TRAINED[version], f"{version}" * 1_000), workspace=str(workspace))
+
+
+def write_export(root: Path, version: int) -> None:
+    export(root / "out", BOOK, exported_from(version))
+
+
+def read_export(root: Path) -> int:
+    content = (root / "out" / "Q2.keras").read_bytes()
+    assert content in [f"{version}".encode() * 1_000 for version in TRAINED]
+    json.loads((root / "out" / "answers.json").read_bytes())
+    return int(content[:1])
+
+
 PIECES = {
+    "import": Piece(write_import, read_import, syncs=40),
+    "trash": Piece(write_trash, read_trash),
+    "restore": Piece(write_restored, read_trash),
+    "export": Piece(write_export, read_export, syncs=40, refused_leaves=(1, 2)),
     "index": Piece(write_index, read_index),
     "checkpoint": Piece(write_checkpoint, read_checkpoint),
     "host.json": Piece(write_remembered, read_remembered),
@@ -95,38 +196,52 @@ PIECES = {
 # --- power -----------------------------------------------------------------------------------------------------------
 
 
+Change = tuple[str, Path, Path | bytes | None]
+Names = dict[Path, bytes | None]
+"""What a name stands for after a cut: a file's content, or None for a folder."""
+
+
 class Disk:
     """Records what a program does to files, and says what a power cut after any of it may leave."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._root = root
-        self._start = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-        self.log: list[tuple[str, Path, Path | bytes | None]] = []
-        fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+        self._start: Names = {path.relative_to(root): path.read_bytes() if path.is_file() else None
+                              for path in root.rglob("*")}  # fmt: skip
+        self.log: list[Change] = []
+        fsync, move = os.fsync, os.rename
+
+        def at(name: str | Path, folder: int | None) -> Path:
+            return (Path(f"/proc/self/fd/{folder}").readlink() / name if folder else Path(name)).relative_to(root)
 
         def note_fsync(descriptor: int) -> None:
             fsync(descriptor)
             path = Path(f"/proc/self/fd/{descriptor}").readlink()
             self.log.append(("sync", path.relative_to(root), None if path.is_dir() else path.read_bytes()))
 
-        def note_replace(source: Path, target: Path) -> Path:
-            self.log.append(("name", source.relative_to(root), target.relative_to(root)))
-            return replace(source, target)
+        def note_move(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+            places = at(source, src_dir_fd), at(target, dst_dir_fd)
+            move(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+            self.log.append(("moved" if (root / places[1]).is_dir() else "name", *places))
 
-        def note_unlink(path: Path, missing_ok: bool = False) -> None:
-            self.log.append(("gone", path.relative_to(root), None))
-            unlink(path, missing_ok=missing_ok)
+        def noting(kind: str, call: Callable[..., None]) -> Callable[..., None]:
+            def note(name: str, *rest: int, dir_fd: int | None = None) -> None:
+                call(name, *rest, dir_fd=dir_fd)
+                self.log.append((kind, at(name, dir_fd), None))
+
+            return note
 
         monkeypatch.setattr(os, "fsync", note_fsync)
-        monkeypatch.setattr(Path, "replace", note_replace)
-        monkeypatch.setattr(Path, "unlink", note_unlink)
+        monkeypatch.setattr(os, "rename", note_move)
+        monkeypatch.setattr(os, "replace", note_move)
+        for kind, call in (("gone", os.unlink), ("gone", os.rmdir), ("made", os.mkdir)):
+            monkeypatch.setattr(os, call.__name__, noting(kind, call))
 
-    def after_cuts(self) -> Iterator[dict[Path, bytes]]:
+    def after_cuts(self) -> Iterator[Names]:
         """Return what may be found after a cut at any point: names in doubt are old or new, unsynced files empty."""
         for length in range(len(self.log) + 1):
-            synced = dict(self._start)
+            synced: dict[Path, bytes] = {}
             names = dict(self._start)
-            doubtful: list[tuple[str, Path, Path | bytes | None]] = []
+            doubtful: list[Change] = []
             for kind, path, more in self.log[:length]:
                 if kind == "sync" and isinstance(more, bytes):
                     synced[path] = more
@@ -140,27 +255,33 @@ class Disk:
                 found = dict(names)
                 for change, is_done in zip(doubtful, done, strict=True):
                     found = _changed(found, change, synced) if is_done else found
-                yield found
+                yield {path: content for path, content in found.items() if set(path.parents) - {Path()} <= set(found)}
 
 
-def _place(change: tuple[str, Path, Path | bytes | None]) -> Path:
+def _place(change: Change) -> Path:
     return change[2] if isinstance(change[2], Path) else change[1]
 
 
-def _changed(
-    names: dict[Path, bytes], change: tuple[str, Path, Path | bytes | None], synced: dict[Path, bytes]
-) -> dict[Path, bytes]:
+def _changed(names: Names, change: Change, synced: dict[Path, bytes]) -> Names:
     kind, path, target = change
+    if kind == "made":
+        return {**names, path: None}
     if kind == "gone":
         return {name: content for name, content in names.items() if name != path}
     assert isinstance(target, Path)
-    return {**names, target: synced.get(path, b"")}
+    if kind == "name":
+        rest = {name: content for name, content in names.items() if name != path}
+        return {**rest, target: synced.get(path, names.get(path) or b"")}
+    inside = {name: content for name, content in names.items() if name == path or path in name.parents}
+    rest = {name: content for name, content in names.items() if name not in inside}
+    return {**rest, **{target / name.relative_to(path): content for name, content in inside.items()}}
 
 
 def survives_power_cuts(piece: Piece, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Write version 2 over version 1 and read what each cut leaves; return the number of cuts that were tried."""
     root = tmp_path / "w"
     root.mkdir()
+    packed(2), exported_from(2)
     piece.write(root, 1)
     with monkeypatch.context() as patched:
         disk = Disk(root, patched)
@@ -169,8 +290,9 @@ def survives_power_cuts(piece: Piece, tmp_path: Path, monkeypatch: pytest.Monkey
     for tried, files in enumerate(disk.after_cuts(), 1):
         after = tmp_path / f"after-{tried}"
         for path, content in files.items():
-            (after / path).parent.mkdir(parents=True, exist_ok=True)
-            (after / path).write_bytes(content)
+            (after / path if content is None else (after / path).parent).mkdir(parents=True, exist_ok=True)
+            if content is not None:
+                (after / path).write_bytes(content)
         assert piece.read(after) in (1, 2)
     assert piece.read(root) == 2
     return tried
@@ -190,11 +312,11 @@ def test_a_power_cut_leaves_the_old_or_the_new(
 def test_control_without_syncing_before_the_name_a_cut_is_seen(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def careless(temporary: Path, path: Path) -> None:
-        temporary.replace(path)
-        files_module.sync_folder(path.parent)
+    def careless(folder: Folder, temporary: str, name: str) -> None:
+        os.replace(temporary, name, src_dir_fd=folder._descriptor, dst_dir_fd=folder._descriptor)
+        folder.sync()
 
-    monkeypatch.setattr(files_module, "publish", careless)
+    monkeypatch.setattr(Folder, "publish", careless)
     with pytest.raises(AssertionError):
         survives_power_cuts(PIECES[name], tmp_path, monkeypatch)
 
@@ -217,6 +339,7 @@ def room_for(size: int) -> Iterator[None]:
 def test_a_full_disk_at_any_byte_leaves_what_was_there_and_no_litter(name: str, tmp_path: Path, tally: Tally):
     row = tally("disk full in the middle of a write")
     piece, refused = PIECES[name], 0
+    packed(2), exported_from(2)  # what is written there is ready
     piece.write(tmp_path, 1)
     largest = max(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     for size in range(0, 3 * largest, max(1, largest // 40)):
@@ -226,7 +349,7 @@ def test_a_full_disk_at_any_byte_leaves_what_was_there_and_no_litter(name: str, 
         except OSError as error:
             assert error.errno == errno.EFBIG
             refused += 1
-            assert piece.read(tmp_path) == 1
+            assert piece.read(tmp_path) in piece.refused_leaves
         else:
             assert piece.read(tmp_path) == 2
             break
@@ -245,7 +368,7 @@ def test_an_error_at_the_nth_call_leaves_what_was_there(
     piece = PIECES[name]
     piece.write(tmp_path, 1)
     fsync = os.fsync
-    for failing in range(1, 20):
+    for failing in range(1, piece.syncs):
         calls = itertools.count(1)
 
         def broken(descriptor: int, calls: Iterator[int] = calls, failing: int = failing) -> None:
@@ -262,7 +385,7 @@ def test_an_error_at_the_nth_call_leaves_what_was_there(
         if next(calls) <= failing:
             return  # all of its calls were tried
         row.injected += 1
-    pytest.fail("it syncs more than twenty times")
+    pytest.fail(f"it syncs {piece.syncs} times and more")
 
 
 def test_control_tinydbs_own_storage_loses_its_file_on_a_full_disk(tmp_path: Path):

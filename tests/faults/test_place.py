@@ -4,7 +4,6 @@ import os
 import shutil
 import socket
 import subprocess
-import textwrap
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ from engine import protocol as p
 from engine.address import socket_path
 from engine.plan import asked
 from tests.bridge import Bridge
+from tests.customised import customise
 from tests.faults.aftermath import judge
 from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, Scene, kill
@@ -86,17 +86,12 @@ def test_a_clock_that_jumps_back_three_years_changes_nothing(
 ):
     row = tally("the clock jumps back")
     jump = tmp_path / "jump"
-    (tmp_path / "python").mkdir()
-    for package in ("engine", "svhn_tui"):  # the program is found there, so that its children search there too
-        (tmp_path / "python" / package).symlink_to(Path(__file__).parents[2] / package)
-    (tmp_path / "python" / "sitecustomize.py").write_text(
-        textwrap.dedent(f"""
+    hook = f"""
         import os, time
         true = time.time
         time.time = lambda: true() - 1e8 * os.path.exists({str(jump)!r})
-        """)
-    )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "python"), os.environ.get("PYTHONPATH", "")]))
+    """
+    customise(monkeypatch, tmp_path / "python", hook)
     scene = Scene(tmp_path / "w", demo_folder, "clock", **FREQUENT)
     in_training(scene)
     jump.touch()

@@ -1,13 +1,12 @@
 """A host that cannot start, whatever keeps it: the user reads why at once, in a sentence, and host.log has the rest."""
 
-import os
 import subprocess
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.customised import customise
 from tests.faults.conftest import Tally
 from tests.terminal import PROGRAM
 
@@ -34,7 +33,6 @@ def test_whatever_keeps_a_host_from_starting_is_told_at_once(
 ):
     row = tally("a host that fails or dies while it starts")
     statement, sentence, has_trace = DEFECTS[name]
-    (tmp_path / "python").mkdir()
     hook = f"""
     import sys
     if "engine.host" in sys.orig_argv:
@@ -50,8 +48,7 @@ def test_whatever_keeps_a_host_from_starting_is_told_at_once(
             import engine.service
             engine.service.Service.__init__ = broken
     """
-    (tmp_path / "python" / "sitecustomize.py").write_text(textwrap.dedent(hook))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "python"), str(Path.cwd())]))
+    customise(monkeypatch, tmp_path / "python", hook)
     workspace = tmp_path / "w"
     workspace.mkdir()
     began = time.monotonic()

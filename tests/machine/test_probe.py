@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.machine import probe
+from engine.machine import probe, probe_process
 from engine.machine.probe import Answer, Sight
 
 GPU = Sight("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
@@ -69,7 +69,7 @@ def test_a_driver_that_gives_no_card_is_told(driver):
 
 
 def test_a_card_without_jaxs_plugin_is_told_with_what_installs_it(driver):
-    if probe._has_plugin("cuda12") or probe._has_plugin("cuda13"):
+    if probe_process.has_plugin("cuda12") or probe_process.has_plugin("cuda13"):
         pytest.skip("JAX has a plugin for GPUs here")
     seen = probe.look(driver(0))
     assert seen.reason == probe.NO_PLUGIN

@@ -18,7 +18,7 @@ from engine.checkpoint import Snapshot
 from engine.data import Images
 from engine.metrics import Activity, EpochMetrics
 from engine.order import held_in, order_of
-from engine.protocol import History
+from engine.protocol import Circumstances, History
 from engine.spec import CLASSES, RunSpec
 
 EVALUATION_BATCH = 500
@@ -126,6 +126,11 @@ class KerasFitLane:
         """
         self._model.save(path)
         return sum(int(np.prod(variable.shape)) for variable in self._model.trainable_variables)
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """Alone, with products of float32."""
+        return Circumstances(precision=backends.MATMUL_PRECISION)
 
     def activity(self) -> Activity:
         """Not looked at: only the fast path does."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from engine import protocol as p
 from engine.claims import SUPERSEDED
 from engine.convergence import slope_of
+from engine.machine import gpu_errors
 from engine.metrics import Activity
 from engine.npz import DataError
 from engine.spec import RunSpec
@@ -79,6 +80,6 @@ def failed(run_id: str, error: Exception) -> p.RunFailed:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Recognise Python's error, XLA's and TensorFlow's."""
-    exhausted = "RESOURCE_EXHAUSTED" in str(error) or type(error).__name__ == "ResourceExhaustedError"
-    return isinstance(error, MemoryError) or exhausted
+    """Recognise Python's error, and those of XLA, cuBLAS and TensorFlow."""
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    return is_named or gpu_errors.is_out_of_memory(str(error))

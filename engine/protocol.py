@@ -93,6 +93,19 @@ def extended(history: History, values: tuple[Number, Number, Number, Number], se
     )
 
 
+class Circumstances(msgspec.Struct, frozen=True, gc=False):
+    """What may decide the last bits of a result, beside its spec: equal ones give equal bits on the same card."""
+
+    lanes: int = 1
+    """Runs that were trained side by side."""
+    precision: str = ""
+    """Of products, as JAX names it."""
+    driver: str = ""
+    """Version of the GPU's."""
+    executable: str = ""
+    """Digest of the compiled epoch, the choices included that were made by timing on a GPU."""
+
+
 class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What `result.json` holds: the outcome of a finished run."""
 
@@ -128,6 +141,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     versions: dict[str, str]
     demo_data: bool = False
     trained_by: str = "fast"
+    circumstances: Circumstances = Circumstances()
 
 
 class Note(msgspec.Struct, frozen=True, gc=False):

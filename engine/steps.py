@@ -10,6 +10,7 @@
 """
 
 import contextlib
+import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -104,6 +105,9 @@ class Program:
             sums_metrics: sum loss and accuracy batch by batch; None: where JAX computes on a GPU.
         """
         self.configuration = configuration
+        self.lanes = lanes
+        self.digest = ""
+        """Of the compiled epoch."""
         self._train = (
             self._train_summing if (on_gpu() if sums_metrics is None else sums_metrics) else self._train_stacking
         )
@@ -127,7 +131,8 @@ class Program:
     def compile(self, lanes: Lane, pixels: Pixels, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
         """Return the epoch, (lanes, pixels, order) to (lanes, metrics), compiled for arguments like these."""
         if self._compiled is None:
-            self._compiled = self._epochs.lower(lanes, pixels, order).compile()
+            self._compiled = compiled = self._epochs.lower(lanes, pixels, order).compile()
+            self.digest = hashlib.sha256((compiled.as_text() or "").encode()).hexdigest()[:16]
         return self._compiled
 
     def fresh(self, seed: int, input_shape: tuple[int, int, int]) -> Lane:

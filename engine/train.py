@@ -1,5 +1,6 @@
 """The fast trainer: groups of runs of one configuration, trained side by side by a compiled epoch on JAX."""
 
+import contextlib
 import importlib.metadata
 import time
 from collections.abc import Sequence
@@ -15,10 +16,10 @@ from engine import backends, models
 from engine.activity import activity_of
 from engine.checkpoint import Snapshot
 from engine.data import Images
-from engine.machine.card import UNUSABLE, Refused
+from engine.machine import card, gpus
 from engine.metrics import Activity, EpochMetrics
 from engine.order import held_in, order_of
-from engine.protocol import History
+from engine.protocol import Circumstances, History
 from engine.spec import Configuration, RunSpec
 from engine.steps import Lane, Pixels, Program, on_gpu
 
@@ -73,6 +74,7 @@ class FastGroup:
 
     def __init__(self, program: Program, lanes: list[Lane], seeds: list[int], pixels: Pixels, epoch: int) -> None:
         self.epoch = epoch
+        self._has_trained = False
         self._program = program
         self._pixels = pixels
         self._is_single = len(lanes) == 1
@@ -89,8 +91,10 @@ class FastGroup:
     def train_epoch(self) -> EpochMetrics:
         """Train every lane for one epoch and evaluate it; one transfer from the device."""
         began = time.perf_counter()
-        self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
-        metrics = jax.device_get(found)
+        with contextlib.nullcontext() if self._has_trained else card.watched():
+            self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
+            metrics = jax.device_get(found)
+        self._has_trained = True
         self.epoch += 1
         loss, accuracy, test_loss, test_correct = (np.atleast_1d(values).tolist() for values in metrics)
         return EpochMetrics(
@@ -135,6 +139,12 @@ class FinishedLane:
         model.save(path)
         return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))
 
+    @property
+    def circumstances(self) -> Circumstances:
+        """What may have decided its last bits."""
+        driver = gpus.read().driver if on_gpu() else ""
+        return Circumstances(self._program.lanes, backends.MATMUL_PRECISION, driver, self._program.digest)
+
     def weights(self) -> list[NDArray[np.generic]]:
         """Return the trainable weights as Keras lays them out."""
         return [np.asarray(array) for array in self._program.as_keras(self._lane).parameters]
@@ -154,8 +164,8 @@ def _hold_the_gpu() -> None:
         return
     jax.config.update("jax_platforms", "cuda,cpu")  # type: ignore[no-untyped-call]
     if not on_gpu():
-        raise Refused(
-            UNUSABLE, "JAX computes on the CPU although this worker was given a GPU; `svhn-tui doctor` says why."
+        raise card.Refused(
+            card.UNUSABLE, "JAX computes on the CPU although this worker was given a GPU; `svhn-tui doctor` says why."
         )
 
 

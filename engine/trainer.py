@@ -20,6 +20,10 @@ class FinishedLane(Protocol):
     def activity(self) -> Activity:
         """Look at what its hidden units do."""
 
+    @property
+    def circumstances(self) -> p.Circumstances:
+        """What may have decided its last bits."""
+
 
 class Group(Protocol):
     """Runs of one configuration in training, side by side."""

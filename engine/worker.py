@@ -155,6 +155,12 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
     return 0
 
 
+def refuse(name: str, refused: card.Refused) -> int:
+    """Tell why this worker cannot train; return its exit code."""
+    Telling(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=name, state="ended", text=str(refused)))
+    return refused.status
+
+
 def remarks_on(seen: Sight | None, device: str) -> tuple[str, ...]:
     """Return what the user should know of a GPU that this worker was given, in sentences."""
     if seen is None:
@@ -210,8 +216,7 @@ if __name__ == "__main__":
     try:
         seen = take_place(given, given.trainer)
     except card.Refused as refused:
-        Telling(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=given.name, state="ended", text=str(refused)))
-        raise SystemExit(refused.status) from None
+        raise SystemExit(refuse(given.name, refused)) from None
     prepare, trainer = TRAINERS[given.trainer]
     prepare()
     raise SystemExit(serve(given.name, trainer, seen))

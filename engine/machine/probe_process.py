@@ -26,10 +26,10 @@ def see() -> Sight:
         return Sight(reason=probe.cuda_reason(code), cuda=_version(driver))
     if not _uuids(driver)[:1]:
         return Sight(reason=probe.CUDA_ERRORS[100], cuda=_version(driver))
-    sight = Sight(uuid=_uuids(driver)[0], pci=_pci(driver), cuda=_version(driver))
-    if not any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
-        return msgspec.structs.replace(sight, reason=probe.NO_PLUGIN)
-    return _seen_by_jax(sight)
+    seen = _seen_by_jax(Sight(uuid=_uuids(driver)[0], pci=_pci(driver), cuda=_version(driver)))
+    if seen.is_usable or any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
+        return seen
+    return msgspec.structs.replace(seen, reason=probe.NO_PLUGIN)
 
 
 def _seen_by_jax(sight: Sight) -> Sight:

@@ -21,7 +21,7 @@ soak: $(DEV)  ## 300 runs through one host with kills and pauses: SOAK_MINUTES=2
 	SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/pytest -q tests/faults/test_soak.py
 
 fuzz: $(DEV)  ## the parsers of what comes from outside, 50,000 examples each
-	SVHN_TUI_FUZZ=50000 $(BIN)/pytest -q tests/test_fuzz.py --durations=0
+	SVHN_TUI_FUZZ=50000 $(BIN)/pytest -q tests/tools/test_fuzz.py --durations=0
 
 check: $(DEV)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .

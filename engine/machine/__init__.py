@@ -1,1 +1,1 @@
-"""What this machine is, and how processes are started on it."""
+"""What this machine is, and how files and processes are made on it."""

@@ -14,7 +14,7 @@ import msgspec
 
 from engine.machine import card_lock, gpus, probe, xla_flags
 from engine.machine.probe import Sight
-from engine.user_folders import cache_folder
+from engine.machine.user_folders import cache_folder
 
 BUSY, UNUSABLE, SICK, HUNG = 75, 69, 74, 70
 """Exit codes of a worker, of those in sysexits.h: others have its card; it cannot be had; it failed; a graph hung."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from engine.protocol import DeviceSample
+from engine.core.device_sample import DeviceSample
 
 Found = TypeVar("Found")
 

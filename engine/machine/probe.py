@@ -13,8 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine import child_process
-from engine.machine import xla_flags
+from engine.machine import child_process, xla_flags
 
 SECONDS = 120.0
 """A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""

@@ -6,16 +6,16 @@ import tempfile
 from pathlib import Path
 
 from engine import protocol as p
-from engine.worker import arguments, claim_cores, prepare_jax, serve
+from engine.training.worker import arguments, claim_cores, prepare_jax, serve
 
 
 def main() -> int:
     given = arguments("careless worker")
     claim_cores(given.cores)
     prepare_jax()
-    from engine.attempt import Attempts
-    from engine.run import Run
-    from engine.trainer import FinishedLane
+    from engine.training.run import Run
+    from engine.training.trainer import FinishedLane
+    from engine.training.training_loop import Attempts
 
     write = Attempts._write
 
@@ -33,7 +33,7 @@ def main() -> int:
         return result
 
     Attempts._write = write_result_first  # type: ignore[method-assign]
-    return serve(given.name, "engine.train:FastTrainer")
+    return serve(given.name, "engine.training.jax_trainer:FastTrainer")
 
 
 if __name__ == "__main__":

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engine import data
 from engine import protocol as p
-from engine.dispatch import Dispatch
-from engine.placement import Card, Machine
-from engine.plan import Sweep
-from engine.queue import Queue
-from engine.spec import Configuration, Network, Training
-from engine.workspace import Workspace
+from engine.core.machine import Card, Machine
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from engine.data import dataset
+from engine.host.dispatcher import Dispatch
+from engine.scheduling.queue import Queue
+from engine.storage.workspace import Workspace
 
 TWO = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")), lanes=2)
 TINY = tuple(Configuration(Network((units,), "relu"), Training(epochs=2)) for units in (4, 6, 8))
@@ -50,7 +50,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("SVHN_TUI_WORKER", f"{sys.executable} -m tests.support.gpu_worker")
     monkeypatch.setenv("SVHN_TUI_LOCKS", str(tmp_path))
     monkeypatch.setenv("SVHN_TUI_TEST_FREE", str(tmp_path / "free"))
-    monkeypatch.setattr("engine.backoff.FIRST_SECONDS", 0.5)
+    monkeypatch.setattr("engine.scheduling.backoff.FIRST_SECONDS", 0.5)
     return lambda **cards: monkeypatch.setenv(
         "SVHN_TUI_TEST_CARDS", json.dumps({f"GPU-{name}": how for name, how in cards.items()})
     )
@@ -60,7 +60,7 @@ def begin(tmp_path: Path, folder: Path) -> tuple[Dispatch, Told]:
     told = Told()
     queue = Queue(told.publish)
     dispatch = Dispatch(Workspace(tmp_path / "w"), TWO, queue, told.publish)
-    found = data.describe([folder])
+    found = dataset.describe([folder])
     queue.open(found)
     queue.want(Sweep("cards", found.fingerprint, TINY, (0, 1)))
     dispatch.begin()

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import doctor, ownership
 from engine import protocol as p
-from tests.bridge import Bridge
+from engine.machine import ownership
+from engine.storage import doctor
 from tests.faults.conftest import Tally
-from tests.terminal import PROGRAM
-from tests.test_stages import worker
+from tests.host.test_stages import worker
+from tests.support.bridge import Bridge
+from tests.support.terminal import PROGRAM
 
 NOBODY = 65_534
 LOOKING = (["status"], ["answers"], ["runs"], ["evidence", "Q11"])

@@ -109,8 +109,8 @@ def compiled(asked: Asked, dump: Path) -> Compiled:
     from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
 
-    from engine.spec import Configuration, Network, Training
-    from engine.steps import Lane, Pixels, Program
+    from engine.core.spec import Configuration, Network, Training
+    from engine.training.compiled_epoch import Lane, Pixels, Program
 
     device = topologies.get_topology_desc("h100", "cuda", target_config=H100, topology="1x1x1").devices[0]
     there, lead = SingleDeviceSharding(device), (asked.lanes,) if asked.lanes > 1 else ()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.machine import card, probe
 from engine.machine.probe import Sight
-from engine.worker import arguments, refuse, serve
+from engine.training.worker import arguments, refuse, serve
 from tests.support.fake_nvml import pynvml
 
 sys.modules["pynvml"] = pynvml
@@ -41,7 +41,7 @@ def main() -> int:
         seen = card.take(given.gpu, os.environ)
     except card.Refused as refused:
         return refuse(given.name, refused)
-    from engine.backends import prepare_jax
+    from engine.machine.backends import prepare_jax
 
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["XLA_FLAGS"] = ""
@@ -53,7 +53,7 @@ if __name__ == "__main__":
     raise SystemExit(main())
 
 if __name__ == "tests.support.gpu_worker":
-    from engine.train import FastTrainer
+    from engine.training.jax_trainer import FastTrainer
 
     class MadeUpTrainer(FastTrainer):
         @property

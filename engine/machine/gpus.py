@@ -7,12 +7,12 @@ awake.
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from engine.core.device_sample import DeviceSample
+from engine.machine import system
 
 Found = TypeVar("Found")
 
@@ -20,8 +20,6 @@ NEEDED_BYTES = 2 * 2**30
 """Free memory with which a worker can begin: CUDA itself, the data, and ten lanes of a large network."""
 DEFAULT, PROHIBITED, EXCLUSIVE = 0, 2, 3
 """Compute modes of NVML; 1, exclusive to a thread, is treated by drivers as 3."""
-FIRST_PID_NAMESPACE = "pid:[4026531836]"
-"""Of Linux itself, PROC_PID_INIT_INO: in any other, a container's, NVML's process ids are not those of /proc."""
 SHARING_SERVER = "nvidia-cuda-mps"
 """Start of the names of CUDA's multi-process service, which is there for the card to be shared."""
 
@@ -128,9 +126,9 @@ def users(gpu: Gpu, own: Collection[int] = ()) -> tuple[int, ...] | None:
         gpu: as it was read.
         own: processes that are no others.
     """
-    if gpu.pids is None or not pids_are_real():
+    if gpu.pids is None or not system.pids_are_the_kernels():
         return None
-    return tuple(pid for pid in gpu.pids if pid not in own and not _is_sharing_server(pid) and _exists(pid))
+    return tuple(pid for pid in gpu.pids if pid not in own and not _shares(pid))
 
 
 def busy(gpu: Gpu, others: Sequence[int] | None) -> str:
@@ -142,35 +140,13 @@ def busy(gpu: Gpu, others: Sequence[int] | None) -> str:
             counts as nobody's.
     """
     if others:
-        return f"process {others[0]} of {owner(others[0])} computes on it"
+        return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
     if gpu.memory_free is None or gpu.memory_total is None:
         return ""
     half = gpu.memory_total // 2
     if gpu.memory_free < (half if others is None else min(NEEDED_BYTES, half)):
         return f"only {gpu.memory_free / 2**30:.1f} of {gpu.memory_total / 2**30:.0f} GiB of its memory are free"
     return ""
-
-
-def owner(pid: int) -> str:
-    """Return the name of the user who runs a process, or their number."""
-    import pwd
-
-    try:
-        uid = Path(f"/proc/{pid}").stat().st_uid
-    except OSError:
-        return "another user"
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
-
-
-def pids_are_real() -> bool:
-    """Say whether process ids mean here what they mean to the driver: not in containers, nor on WSL."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink()) == FIRST_PID_NAMESPACE
-    except OSError:
-        return False
 
 
 def nvml_problem(message: str) -> str:
@@ -315,12 +291,7 @@ def _sample(gpu: Gpu, handle: Any, own: Collection[int]) -> DeviceSample:
     )
 
 
-def _exists(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-def _is_sharing_server(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().startswith(SHARING_SERVER)
-    except OSError:
-        return False
+def _shares(pid: int) -> bool:
+    """Say whether a process is gone, or serves others that share the card."""
+    name = system.name_of(pid)
+    return name is None or name.startswith(SHARING_SERVER)

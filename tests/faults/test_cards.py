@@ -138,7 +138,10 @@ async def test_of_two_hosts_one_has_the_card(demo_folder: Path, tmp_path: Path, 
     (first, told_first), (second, told_second) = (begin(tmp_path / name, demo_folder) for name in ("one", "two"))
     both = [told_first, told_second]
     await asyncio.gather(
-        *(told.until(lambda t=told: t.of(p.RunStarted) or "Another svhn-tui" in t.notices) for told in both)
+        *(
+            told.until(lambda t=told: t.of(p.RunStarted) or "gpu0 is left alone: Another svhn-tui" in t.notices)
+            for told in both
+        )
     )
     began = [bool(told.of(p.RunStarted)) for told in both]
     assert sorted(began) == [False, True]

@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from engine.machine import gpus
+from engine.machine import gpus, system
 from tests.machine.conftest import Cards
 from tests.support.fake_nvml import pynvml
 
@@ -109,7 +108,7 @@ def test_a_card_that_is_left_to_others_says_why(cards: Cards):
 
 
 def test_a_card_on_which_another_process_computes_is_busy(cards: Cards, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gpus, "FIRST_PID_NAMESPACE", str(Path("/proc/self/ns/pid").readlink()))
+    monkeypatch.setattr(system, "FIRST_PID_NAMESPACE", str(system.PID_NAMESPACE.readlink()))
     other = subprocess.Popen(["sleep", "60"])
     try:
         cards({"pids": [other.pid]}, {"pids": [os.getpid()]}, {"pids": [other.pid], "drawing": [other.pid]})
@@ -126,7 +125,7 @@ def test_a_card_on_which_another_process_computes_is_busy(cards: Cards, monkeypa
 
 
 def test_in_a_container_pids_prove_nothing_and_memory_decides(cards: Cards, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gpus, "FIRST_PID_NAMESPACE", "pid:[1]")
+    monkeypatch.setattr(system, "FIRST_PID_NAMESPACE", "pid:[1]")
     cards({"pids": [1, 999_999], "free": 79}, {"pids": [999_999], "free": 10}, {"lacks": ["pids"], "free": 10})
     for card, is_free in zip(gpus.read().gpus, (True, False, False), strict=True):
         assert gpus.users(card) is None

@@ -93,6 +93,11 @@ class Dispatch:
         self._cards = Cards(self._machine.gpus)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why GPUs of this machine are not used now, in sentences."""
+        return self._cards.remarks()
+
+    @property
     def own_processes(self) -> frozenset[int]:
         """Workers on this machine, for which a GPU that they compute on is nobody else's."""
         return frozenset(worker.pid for slot, worker in self._workers.items() if not slot.is_elsewhere)

@@ -131,7 +131,7 @@ class Service:
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in self._complaints:
+        for text in (*self._complaints, *self._dispatch.remarks):
             yield p.Noticed(text=text, severity="warning")
         if self._trouble:
             yield p.Noticed(text=self._trouble, severity="error")

@@ -31,7 +31,11 @@ class Cards:
 
     def has(self, uuid: str) -> bool:
         """Say whether a card is among them, and not set aside."""
-        return any(card.uuid == uuid for card in self.all) and uuid not in self._aside
+        return self.has_card(uuid) and uuid not in self._aside
+
+    def has_card(self, uuid: str) -> bool:
+        """Say whether a card is among them."""
+        return any(card.uuid == uuid for card in self.all)
 
     def label(self, uuid: str) -> str:
         """Return what people call a card."""
@@ -40,6 +44,14 @@ class Cards:
     def others_have(self, uuid: str, reason: str, now: float) -> tuple[float, bool]:
         """Leave a card to others; return the seconds until it is tried again, and whether that is news."""
         return self._backoff.refuse(uuid, reason, now)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Say why cards are not used now."""
+        aside = [
+            f"{self.label(uuid)} is not used: {reason}" for uuid, reason in self._aside.items() if self.has_card(uuid)
+        ]
+        busy = [f"{self.label(uuid)} is left alone: {reason}" for uuid, reason in self._backoff.reasons.items()]
+        return (*aside, *busy)
 
     def works(self, uuid: str) -> None:
         """Note that a worker has begun on a card."""

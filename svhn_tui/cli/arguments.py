@@ -175,18 +175,19 @@ def seconds_of(text: str) -> float:
         fail(str(error), WRONG_USE)
 
 
-def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -> Fleet | None:
+def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None = None, *, local: bool) -> Fleet | None:
     """Return where to train, None where it stays as it was chosen before, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
-        return Fleet()
-    if slurm is None and ssh is None:
+        slurm = ssh = None
+        gpus = gpus or ""
+    if slurm is None and ssh is None and gpus is None:
         if workers > 1:
             fail("--workers goes with --slurm.", WRONG_USE)
         return None
     try:
-        return fleet.parse(slurm, workers, ssh or "", on_command_line=True)
+        return fleet.parse(slurm, workers, ssh or "", gpus or "", on_command_line=True)
     except ValueError as error:
         fail(str(error), WRONG_USE)
 

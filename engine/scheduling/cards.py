@@ -31,11 +31,7 @@ class Cards:
 
     def has(self, uuid: str) -> bool:
         """Say whether a card is among them, and not set aside."""
-        return self.has_card(uuid) and uuid not in self._aside
-
-    def has_card(self, uuid: str) -> bool:
-        """Say whether a card is among them."""
-        return any(card.uuid == uuid for card in self.all)
+        return any(card.uuid == uuid for card in self.all) and uuid not in self._aside
 
     def label(self, uuid: str) -> str:
         """Return what people call a card."""
@@ -47,9 +43,7 @@ class Cards:
 
     def remarks(self) -> tuple[str, ...]:
         """Say why cards are not used now."""
-        aside = [
-            f"{self.label(uuid)} is not used: {reason}" for uuid, reason in self._aside.items() if self.has_card(uuid)
-        ]
+        aside = [f"{self.label(uuid)} is not used: {reason}" for uuid, reason in self._aside.items()]
         busy = [f"{self.label(uuid)} is left alone: {reason}" for uuid, reason in self._backoff.reasons.items()]
         return (*aside, *busy)
 

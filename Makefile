@@ -64,3 +64,4 @@ $(READY): pyproject.toml constraints.txt constraints-cuda12.txt constraints-cuda
 $(DEV): $(READY)
 	@$(INSTALL) dev
 	@touch $@
+	@$(BIN)/python -m engine.training.native.build || true

@@ -74,7 +74,7 @@ def extended(history: History, values: tuple[Number, Number, Number, Number], se
     )
 
 
-class Circumstances(msgspec.Struct, frozen=True, gc=False):
+class Provenance(msgspec.Struct, frozen=True, gc=False):
     """What may decide the last bits of a result, beside its spec: equal ones give equal bits on the same card."""
 
     lanes: int = 1
@@ -122,7 +122,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     versions: dict[str, str]
     demo_data: bool = False
     trained_by: str = "fast"
-    circumstances: Circumstances = Circumstances()
+    provenance: Provenance = Provenance()
 
 
 def finite(values: Iterable[float]) -> tuple[Number, ...]:

@@ -22,6 +22,7 @@ from engine.storage.workspace import Workspace
 from engine.training.preflight import Preflight, issue_token, versions
 from engine.workers import fleet as fleets
 from engine.workers import process, slurm
+from engine.workers.arrangement import Arrangement
 from engine.workers.process import Death, Worker
 from engine.workers.slurm_jobs import NO_EPOCH, Allocations
 
@@ -45,7 +46,7 @@ class Dispatch:
         self.has_begun = False
         """A client wanted training since the host started."""
         self._workspace = workspace
-        self._machine = machine
+        self._arrangement = Arrangement(machine, self.advance)
         self._cards = Cards(machine.gpus)
         self._queue = queue
         self._publish = publish
@@ -76,6 +77,10 @@ class Dispatch:
             self._is_closed = False
             self.advance()
 
+    @property
+    def _machine(self) -> Machine:
+        return self._arrangement.machine
+
     def workers(self) -> Iterable[p.WorkerChanged]:
         """Tell the state of each worker."""
         for worker in self._workers.values():
@@ -89,7 +94,8 @@ class Dispatch:
         """
         self.fleet = fleet
         self._backoff = Backoff()
-        self._machine = machine or self._machine
+        if machine is not None and machine.gpus != self._machine.gpus:
+            self._arrangement = Arrangement(machine, self.advance)
         self._cards = Cards(self._machine.gpus)
 
     @property
@@ -150,6 +156,8 @@ class Dispatch:
             machine = self._here()
             if self._cards.has_any() and not machine.gpus:
                 return  # others have them all; those who want the CPU say so with --gpus none
+            if not busy and not machine.gpus and self._arrangement.is_open(head.spec.configuration, shape):
+                return  # goes on when it is measured
             found = next_group(self._queue.places, machine, shape, busy, self._queue.setbacks.lanes)
             if found is None:
                 return
@@ -436,6 +444,7 @@ class Dispatch:
     async def leave(self) -> None:
         """Let every worker checkpoint and end."""
         self._is_leaving = True
+        await self._arrangement.close()
         self._allocations.close()
         for task in list(self._starting.values()):
             task.cancel()

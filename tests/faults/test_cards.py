@@ -83,8 +83,8 @@ async def test_two_cards_train_and_each_worker_tells_its_own(demo_folder: Path, 
     assert {worker.uuid for worker in ready.values()} <= {"GPU-a", "GPU-b"}
     assert {worker.pci for worker in ready.values()} == {"0000:1B:00.0"}
     assert {len(event.runs) for event in told.of(p.RunStarted)} == {2}
-    assert {event.result.circumstances.lanes for event in told.of(p.RunFinished)} == {2}
-    assert {event.result.circumstances.precision for event in told.of(p.RunFinished)} == {"float32"}
+    assert {event.result.provenance.lanes for event in told.of(p.RunFinished)} == {2}
+    assert {event.result.provenance.precision for event in told.of(p.RunFinished)} == {"float32"}
     assert not told.notices
 
 

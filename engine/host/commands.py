@@ -1,6 +1,7 @@
 """What the commands of screens and command lines do to a workspace."""
 
 import asyncio
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Coroutine
@@ -12,7 +13,7 @@ from engine.core import sweep as plan
 from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
-from engine.machine import devices
+from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
 from engine.storage import archive, file_hashes, journal
 from engine.storage.records import Records
@@ -144,6 +145,8 @@ class Commands:
         fleet.check(command.fleet, on_command_line=command.on_command_line)
         if command.fleet.slurm is not None and shutil.which("srun") is None:
             raise ValueError("There is no srun on the host's machine; Slurm is used from a login node of its cluster.")
+        if fleet.asks_for_gpu(command.fleet) and (problem := card_choice.lacks_plugin(os.environ)):
+            raise ValueError(problem)
         gpus = await asyncio.to_thread(devices.choose_gpus, command.fleet.gpus)
         if command.fleet.gpus.strip().lower() not in ("", "none") and not gpus.gpus:
             raise ValueError(" ".join(gpus.problems) or "There is no GPU on the host's machine.")

@@ -427,7 +427,8 @@ class Dispatch:
         data = self._queue.data.get(specs[0].data)
         if data is not None:
             seconds = event.seconds / len(event.runs) / side_by_side
-            measured = p.EpochTime(configuration, data.train_images, seconds, worker.slot.name.rstrip("0123456789"))
+            device = worker.changed.device if worker.has_gpu else worker.slot.name.rstrip("0123456789")
+            measured = p.EpochTime(configuration, data.train_images, seconds, device)
             self._queue.times.add(measured)
 
     def _let_go(self, worker: Worker, runs: set[str]) -> None:

@@ -75,6 +75,11 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
     seen = probe.look(environment)
     if not seen.is_usable:
         raise Refused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
+    if seen.count > 1:
+        idle = (
+            f"{seen.count} GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does."
+        )
+        seen = msgspec.structs.replace(seen, remarks=(*seen.remarks, idle))
     environment.update(seen.environment)
     if "LD_LIBRARY_PATH" in dict(seen.environment):
         _begin_anew(seen, environment, lock)

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 
 import msgspec
 
@@ -67,6 +68,12 @@ def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
     """Say whether the user set JAX_PLATFORMS to something else."""
     platforms = environment.get("JAX_PLATFORMS", "")
     return bool(platforms) and not {"cuda", "gpu"} & set(platforms.split(","))
+
+
+def lacks_plugin(environment: Mapping[str, str]) -> str:
+    """Say why a GPU of another node would not be used; nothing where it would, or is not to be."""
+    is_there = any(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13"))
+    return "" if is_there or keeps_from_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
 
 
 def _has_driver() -> bool:

@@ -50,6 +50,8 @@ class Sight(msgspec.Struct, frozen=True):
     kind: str = ""
     uuid: str = ""
     pci: str = ""
+    count: int = 0
+    """GPUs that the process was given; JAX's workers use the first."""
     memory: int | None = None
     """Bytes that JAX may take."""
     cuda: int | None = None

@@ -24,9 +24,10 @@ def see() -> Sight:
         return Sight(reason=probe.NO_LIBRARY)
     if code := driver.cuInit(0):
         return Sight(reason=probe.cuda_reason(code), cuda=_version(driver))
-    if not _uuids(driver)[:1]:
+    if not _uuids(driver):
         return Sight(reason=probe.CUDA_ERRORS[100], cuda=_version(driver))
-    seen = _seen_by_jax(Sight(uuid=_uuids(driver)[0], pci=_pci(driver), cuda=_version(driver)))
+    uuids = _uuids(driver)
+    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=_version(driver), count=len(uuids)))
     if seen.is_usable or any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
         return seen
     return msgspec.structs.replace(seen, reason=probe.NO_PLUGIN)

@@ -40,7 +40,7 @@ class FastTrainer:
     def device(self) -> str:
         """What trains, as people call it."""
         device = jax.devices()[0]
-        return "cpu" if device.platform == "cpu" else f"{device.platform}{device.id} {device.device_kind}"
+        return "cpu" if device.platform == "cpu" else f"gpu {device.device_kind}"
 
     @property
     def versions(self) -> dict[str, str]:

@@ -71,6 +71,16 @@ def test_what_slurm_gives_is_kept(cards: Cards, tried: list[Mapping[str, str]]):
     assert environment["CUDA_VISIBLE_DEVICES"] == "3"
 
 
+def test_a_second_card_that_lies_idle_is_told(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    cards({}, {})
+    monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "NVIDIA A100", UUID, count=2))
+    seen = card.take(card.GIVEN, {"CUDA_VISIBLE_DEVICES": "0,1"})
+    assert seen is not None
+    assert seen.remarks == (
+        "2 GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does.",
+    )
+
+
 def test_a_card_that_others_took_before_the_lock_is_left_to_them(cards: Cards, tried: list[Mapping[str, str]]):
     cards({"free": 1})
     with pytest.raises(Refused, match=r"gpu0 is left to others: only 1.0 of 80 GiB") as refused:

@@ -40,8 +40,9 @@ HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "er
                    "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
 """Those that others may be cut short to."""
 HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
-GPUS = re.compile(r"(|none|(gpu)?[\w:/-]+(,[\w:/-]+)*)", re.ASCII | re.IGNORECASE)
-"""Indices, slices such as 1:0, or UUIDs."""
+ONE_GPU = r"((gpu)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+)"
+"""An index, a slice such as 1:0, or a UUID or its beginning."""
+GPUS = re.compile(rf"|none|{ONE_GPU}(,{ONE_GPU})*", re.ASCII | re.IGNORECASE)
 EXPORTED = re.compile(r"(NONE|NIL|ALL|[A-Za-z_]\w*)(,[A-Za-z_]\w*)*", re.ASCII)
 """Names alone: `NAME=VALUE` sets a variable."""
 

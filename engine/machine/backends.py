@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 
-from engine.machine import child_process
+from engine.machine import child_process, compile_cache
 from engine.machine.user_folders import cache_folder
 
 PLATFORM_VARIABLE = "SVHN_TUI_PLATFORM"
@@ -42,7 +42,9 @@ def prepare_jax() -> None:
     if platform := os.environ.get(PLATFORM_VARIABLE):
         os.environ["JAX_PLATFORMS"] = platform
     with contextlib.suppress(OSError):  # without a place for it everything is compiled anew
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder("jax"))
+        folder = cache_folder("jax")
+        compile_cache.prune(folder)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Keras would import it to save a file: 2 s, 400 MB

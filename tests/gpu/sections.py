@@ -435,7 +435,7 @@ class Check:
         import numpy as np
 
         from engine.data import demo
-        from engine.data.dataset import TEST_FILE, TRAIN_FILE
+        from engine.data.pairing import TEST_FILE, TRAIN_FILE
 
         train, test, epochs = (*self.timed, 20) if not self.small else (1_000, 300, 2)
         folder = self.work / "data"
@@ -464,7 +464,7 @@ class Check:
         held["gpus_seen"] = [gpu.label for gpu in devices.choose_gpus().gpus]
         environment["PYTHONPATH"] = f"{Path.cwd()}:{environment.get('PYTHONPATH', '')}"
         workspace = self.work / "w"
-        command = [sys.executable, "-c", "from svhn_tui.cli import main; main()"]
+        command = [sys.executable, "-c", "from svhn_tui.cli.main import main; main()"]
         asked = [
             "run",
             "Q2",

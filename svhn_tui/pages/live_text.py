@@ -21,6 +21,7 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
     title = next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
     name = f"{words.clean(title)} {configuration.label}".strip()
     seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
+    seeds += f" on {words.clean(first.worker)}" if first.worker.startswith("gpu") else ""
     rate = words.rate(first.images_per_second) if first.images_per_second else ""
     left = f" · {words.duration(first.seconds_left)} left" if first.seconds_left is not None else ""
     diverged = diverged_text(lanes)

@@ -36,7 +36,7 @@ class Stop(NamedTuple):
 HOST_GONE = Stop("interrupted", "The background process ended; the run goes on from its checkpoint.")
 TERMINATED = Stop("interrupted", "The worker was told to end; the run goes on from its checkpoint.")
 TRAINERS = {
-    "fast": (prepare_jax, "engine.training.jax_trainer:FastTrainer"),
+    "fast": (prepare_jax, "engine.training.auto_trainer:AutoTrainer"),
     "keras-fit": (prepare_tensorflow, "engine.training.keras_trainer:KerasFitTrainer"),
 }
 """How the libraries of each are set up before they are imported, and its class."""

@@ -99,11 +99,16 @@ def screen(
         )
     if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
         fail(f"{workspace} is no folder.", WRONG_USE)
+    from engine.machine import ownership
+
+    there = workspace.expanduser().resolve()
+    if remote is None and there.exists() and (problem := ownership.problem(there)):
+        fail(problem, FAILED)
     os.environ.setdefault("TEXTUAL_FPS", "120")  # how soon a key is seen; what is drawn unasked comes far more rarely
     from svhn_tui.app import run as open_screen
 
-    there = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
-    raise typer.Exit(open_screen(workspace, there, remote))
+    source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
+    raise typer.Exit(open_screen(workspace, source, remote))
 
 
 @app.command()
@@ -336,15 +341,16 @@ def bench(
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
     train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
     epochs: Annotated[int, typer.Option(min=1, max=1_000, help="Warm epochs a round; there are three rounds.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Draw the times into this PNG file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the engine beside `model.fit` on this machine, on the same work."""
+    """Time JAX and the native trainer beside `model.fit` on this machine, on the same work."""
     from svhn_tui.cli import bench as benching
 
     chosen = [hidden_of(text) for text in hidden or ["linear", "64", "256", "1024"]]
     sizes = (train, max(1_000, train // 5))
     book = load_presets(WORKSPACE)
-    carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json))
+    carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json, plot=plot))
 
 
 @data_app.command("check")

@@ -65,6 +65,7 @@ class Milestones:
         self._trained = tuple(question for question in questions if question.networks and question.seeds)
         self._book = book
         self._data = ""
+        self._is_busy = False
         self._complete: frozenset[str] = frozenset()
 
     def reached(self, batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
@@ -74,6 +75,7 @@ class Milestones:
             batch: events; only after some of them is there something to look for.
             state: after them, caught up. What is complete on data that was not in use before is no news.
         """
+        was_busy, self._is_busy = self._is_busy, bool(state.running or state.places)
         data = state.data.fingerprint if state.data is not None else ""
         if data == self._data and not any(isinstance(event, CHANGES) for event in batch):
             return
@@ -83,8 +85,9 @@ class Milestones:
         new = [question for question in complete if before is not None and question.id not in before]
         whole = [question for question in self._trained if not question.own] or list(self._trained)
         if not new:
-            return
-        if len(whole) > 1 and all(question in complete for question in whole):
+            if was_busy and not self._is_busy:
+                yield Notice(text="Nothing is left to train.", title="Complete", timeout=20, calls=True)
+        elif len(whole) > 1 and all(question in complete for question in whole):
             yield Notice(text=f"All is trained: {_names(whole)}.", title="Complete", timeout=20, calls=True)
         else:
             yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)

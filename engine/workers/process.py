@@ -265,7 +265,7 @@ def last_words(log: Path, start: int) -> str:
     try:
         with os.fdopen(ownership.open_ours(log, os.O_RDONLY), "rb") as file:
             file.seek(max(start, size_of(log) - TAIL_BYTES))
-            lines = file.read(TAIL_BYTES).decode(errors="replace").strip().splitlines()
+            lines = without_controls(file.read(TAIL_BYTES)).decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
     told = [line.strip()[:300].rstrip(".") for line in lines if line.strip()]

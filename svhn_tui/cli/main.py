@@ -21,6 +21,7 @@ from svhn_tui.cli.arguments import (
     ReadOnlyOption,
     WorkspaceOption,
     WorkspaceThereOption,
+    command_of,
     existing_of,
     fail,
     file_of,
@@ -135,6 +136,14 @@ def run(
     gpus: Annotated[
         str | None, typer.Option(help="Train on these GPUs of this machine: 1,3 as nvidia-smi has them, or none.")
     ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Start this command when a question is complete, or a run failed or diverged: the sentence is its "
+            "stdin, stands in SVHN_TUI_NOTICE, and in the place of {}. 'curl -d @- https://ntfy.sh/mytopic'",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train what these questions still lack, the cheapest first, and print the answers.
@@ -153,7 +162,10 @@ def run(
     reporter = run_output.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after is not None else None
     fleet = fleet_of(slurm, workers, worker_ssh, gpus, local=local)
-    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet)
+    command = command_of(notify) if notify is not None else ()
+    wish = headless.Wish(
+        chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet, command
+    )
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 
 

@@ -208,7 +208,7 @@ class Dispatch:
         return min(self._machine.lanes, self._queue.setbacks.lanes.get(place.spec.configuration, self._machine.lanes))
 
     def _is_needed(self, worker: Worker) -> bool:
-        """Say whether a worker that has nothing is to stay: on cores and boxes it is warm; GPUs and Slurm cost others."""
+        """Say whether a worker that has nothing is to stay: on cores and boxes it is warm, GPUs and Slurm cost."""
         slot = worker.slot
         if not slot.is_elsewhere:
             is_wanted = slot.gpu is None or (self._cards.has(slot.gpu) and self._queue.places.head is not None)

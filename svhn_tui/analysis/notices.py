@@ -25,12 +25,14 @@ def divergences(before: State, after: State, batch: Iterable[p.AnyEvent]) -> Ite
     """Say of runs in training that their loss is no number any more, each once: when it happens, in this batch."""
     told: set[str] = set()
     for event in batch:
-        if not isinstance(event, p.EpochEnded) or (None not in event.loss and None not in event.test_loss):
+        if not isinstance(event, p.EpochEnded):
             continue
-        for lane, run_id in enumerate(event.runs):
+        for run_id, row in zip(event.runs, event.rows, strict=True):
+            if not row.is_diverged:
+                continue
             was, now = before.live.get(run_id), after.live.get(run_id) or after.results.get(run_id)
             is_known = run_id in told or (was is not None and was.history.diverged_at is not None)
-            if now is not None and not is_known and None in (event.loss[lane], event.test_loss[lane]):
+            if now is not None and not is_known:
                 told.add(run_id)
                 name = f"{now.spec.configuration.label}, seed {now.spec.seed}"
                 text = f"{name}: its loss is no number any more, at epoch {event.epoch}. S on Live (2) stops it."

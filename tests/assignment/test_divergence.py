@@ -11,6 +11,7 @@ import pytest
 from engine import protocol as p
 from engine.core.curve import Curve
 from engine.core.spec import RunSpec
+from engine.machine import tool_process
 from svhn_tui.analysis.notices import divergences
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.run_filter import FilterError, completions, parse
@@ -21,6 +22,7 @@ from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.export import export as exporting
 from svhn_tui.export.export import Exported, runs_table
+from svhn_tui.export.export_folder import opened
 from svhn_tui.pages.live import LivePage
 from svhn_tui.pages.questions import QuestionsPage
 from tests.support.epochs import epoch_ended
@@ -107,21 +109,21 @@ def test_the_export_leaves_it_out_and_never_calls_it_verified(tmp_path: Path):
     sha = sha256(b"weights").hexdigest()
     run = msgspec.structs.replace(diverged(SPEC), model_sha256=sha, model_bytes=7)
     state = msgspec.structs.replace(state_of(run), workspace=str(tmp_path))
-    (left_out,) = exporting._uploads(BOOK.question("Q5"), tmp_path, BOOK, state)
+    with opened(tmp_path, tmp_path) as target:
+        (left_out,) = exporting._uploads(BOOK.question("Q5"), target, BOOK, state)
     assert not left_out.ok and "seed 0 diverged" in left_out.said and "choose Q5 RUN" in left_out.said
     assert not (tmp_path / "Q5.keras").exists()
     named = msgspec.structs.replace(state, choices={"Q5": SPEC.run_id})
-    (thing,) = exporting._uploads(BOOK.question("Q5"), tmp_path, BOOK, named)
+    with opened(tmp_path, tmp_path) as target:
+        (thing,) = exporting._uploads(BOOK.question("Q5"), target, BOOK, named)
     assert thing.run == run and (tmp_path / "Q5.keras").exists()
 
 
 def test_the_count_of_a_diverged_file_may_be_as_recorded_and_is_no_verification(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    class Process:
-        stdout, stderr, returncode = '{"test_correct": 977, "test_images": 10000}', "", 0
-
-    monkeypatch.setattr(exporting.subprocess, "run", lambda *arguments, **named: Process)
+    answer = b'{"test_correct": 977, "test_images": 10000}'
+    monkeypatch.setattr(tool_process, "run", lambda command: tool_process.Outcome(0, answer, ""))
     run = msgspec.structs.replace(diverged(SPEC), test_correct=977)
     said = exporting.verified(Exported("Q5.keras", "7 B", run=run), tmp_path, BOOK, DATA).said
     assert "diverged" in said and "verified" not in said
@@ -131,7 +133,7 @@ def test_it_is_found_by_the_filter_and_stands_first_in_its_row_and_in_the_table(
     bad, good = diverged(SPEC), result(OTHER, 0.5)
     found = parse("is:diverged activation=tanh")
     assert [found(run, None) for run in (bad, good)] == [True, False]
-    assert completions("is") == ("is:diverged",)
+    assert completions("is") == ("is:diverged", "is:failed")
     with pytest.raises(FilterError, match="is:diverged"):
         parse("is:odd")
     assert cells_of(Line((bad,)), ("configuration",)) == ("✗ diverged  tanh 256",)

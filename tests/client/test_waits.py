@@ -66,7 +66,7 @@ async def test_a_file_that_cannot_be_read_is_one_answer_among_others(trained: Pa
     replaced(bad / "journal.jsonl", by)
     async with connected(trained) as there:
         await answer_data.check_files(there, BOOK)
-        await session.read_histories(there, BOOK)
+        await answer_data.read_histories(there, BOOK)
         assert set(there.state.histories) == {bad.name, good.name}
         assert there.state.files[good.name] == there.state.results[good.name].model_sha256
         assert there.state.files.get(bad.name, "none") == ("none" if by != "nothing" else None)

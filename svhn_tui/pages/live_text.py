@@ -24,6 +24,7 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
     dim, first = dim_of(theme), next(iter(lanes.values()))
     done, epochs = first.history.epochs, first.spec.configuration.training.epochs
     name, seeds = _name_of(lanes, state)
+    seeds += f" on {words.clean(first.worker)}" if first.worker.startswith("gpu") else ""
     rate = words.rate(first.images_per_second) if first.images_per_second else ""
     left = f" · {words.duration(first.seconds_left)} left" if first.seconds_left is not None else ""
     diverged = diverged_text(lanes)

@@ -4,16 +4,17 @@ import asyncio
 
 import msgspec
 import pytest
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 
 from engine import protocol as p
 from svhn_tui.analysis.queue_entries import entries_of, last_group_of, moved, seeds_text
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.dialogs import Confirm
+from svhn_tui.dialogs.dialogs import Confirm, WhereToTrain
 from svhn_tui.pages.live import LivePage
 from svhn_tui.pages.page import Page
 from svhn_tui.widgets.devices import DeviceHistory
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import (
     BOOK,
     GPU,
@@ -145,7 +146,7 @@ async def test_traces_seconds_and_the_gap_are_a_key_away():
 
 async def test_two_charts_follow_in_turn_and_a_key_draws_both():
     app, state = staged(training()), training()
-    epoch = p.EpochEnded(
+    epoch = epoch_ended(
         group="g0", runs=tuple(state.running), epoch=72, loss=(0.5,) * 10, accuracy=(0.8,) * 10,
         test_loss=(0.6,) * 10, test_accuracy=(0.7,) * 10, seconds=0.3, images_per_second=1e6,
     )  # fmt: skip
@@ -290,3 +291,31 @@ def test_a_group_is_over_when_its_last_lane_is():
     ended = fold((p.RunFailed(run_id=ids[3], reason="x"),), ended)
     assert ended.last_group == tuple(ids[2:])
     assert [live.status for live in last_group_of(ended).values()] == ["finished", "failed"]
+
+
+def test_a_card_says_what_it_is_or_why_it_is_left_alone():
+    history = DeviceHistory()
+    card = msgspec.structs.replace(GPU, kind="NVIDIA H100", temperature=None, power=None)
+    history.take((card, msgspec.structs.replace(card, name="gpu1", busy="process 7 of ada computes on it")))
+    first, second = history.lines("#ffffff", "#ffffff").plain.splitlines()
+    assert first.endswith("NVIDIA H100")
+    assert second.endswith("left alone: process 7 of ada computes on it")
+    assert "°C" not in first
+
+
+async def test_the_cards_of_this_machine_are_chosen_where_to_train():
+    app = staged(training())
+    async with app.run_test(size=(100, 40)) as pilot:
+        chosen = []
+        app.push_screen(WhereToTrain(p.Fleet(gpus="1")), chosen.append)
+        await pilot.pause()
+        field = app.screen.query_one("#gpus", Input)
+        assert field.value == "1"
+        field.value = "half of them"
+        field.focus()
+        await pilot.press("enter")
+        assert not chosen, "what is no GPU is refused in words"
+        field.value = "0, 2"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert chosen == [p.Fleet(gpus="0,2")]

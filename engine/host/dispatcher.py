@@ -131,11 +131,13 @@ class Dispatch:
                 worker.send(p.StopRuns(runs=stopped, why=why))
 
     def warm_up(self, configuration: Configuration | None = None) -> None:
-        """Start a worker before it is needed, so that its imports overlap with everything else."""
-        if self.fleet.is_local and not self._workers and not self._starting and not self._is_leaving:
-            machine = self._here()
-            if machine.gpus or not self._cards.has_any():
-                self._start(slot_for(configuration or Configuration(), machine, (3, 32, 32), 0))
+        """Start a worker before it is needed, so that its imports overlap with everything else.
+
+        None is started on a GPU, which others may want while nothing trains.
+        """
+        is_idle = not self._workers and not self._starting and not self._is_leaving
+        if self.fleet.is_local and is_idle and not self._cards.has_any():
+            self._start(slot_for(configuration or Configuration(), self._here(), (3, 32, 32), 0))
 
     def advance(self) -> None:
         """Give free workers what is next, start those that are lacking, and end those that are not needed."""
@@ -206,10 +208,11 @@ class Dispatch:
         return min(self._machine.lanes, self._queue.setbacks.lanes.get(place.spec.configuration, self._machine.lanes))
 
     def _is_needed(self, worker: Worker) -> bool:
-        """Say whether a worker that has nothing is to stay: here and on boxes it is warm, in Slurm it costs others."""
+        """Say whether a worker that has nothing is to stay: on cores and boxes it is warm, GPUs and Slurm cost."""
         slot = worker.slot
         if not slot.is_elsewhere:
-            return self.fleet.is_local and (slot.gpu is None or self._cards.has(slot.gpu))
+            is_wanted = slot.gpu is None or (self._cards.has(slot.gpu) and self._queue.places.head is not None)
+            return self.fleet.is_local and is_wanted
         if not fleets.has(self.fleet, slot):
             return False
         if slot.slurm is None:

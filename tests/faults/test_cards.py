@@ -73,16 +73,24 @@ def workers(told: Told) -> set[str]:
     return {began[event.result.run_id] for event in told.of(p.RunFinished)}
 
 
+def is_over(told: Told) -> bool:
+    """Say whether every worker that was ready has ended."""
+    changed = told.of(p.WorkerChanged)
+    return {e.worker for e in changed if e.state == "ready"} == {e.worker for e in changed if e.state == "ended"}
+
+
 async def test_two_cards_train_and_each_worker_tells_its_own(demo_folder: Path, tmp_path: Path, made_up):
     made_up()
     dispatch, told = begin(tmp_path, demo_folder)
-    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6 and is_over(told))
     await dispatch.leave()
     assert workers(told) <= {"gpu0", "gpu1"}
     ready = {event.worker: event for event in told.of(p.WorkerChanged) if event.state == "ready"}
     assert {worker.uuid for worker in ready.values()} <= {"GPU-a", "GPU-b"}
     assert {worker.pci for worker in ready.values()} == {"0000:1B:00.0"}
     assert {len(event.runs) for event in told.of(p.RunStarted)} == {2}
+    ended = {event.worker for event in told.of(p.WorkerChanged) if event.state == "ended"}
+    assert ended == set(ready), "where nothing waits, the cards are free for others"
     assert {event.result.provenance.lanes for event in told.of(p.RunFinished)} == {2}
     assert {event.result.provenance.precision for event in told.of(p.RunFinished)} == {"float32"}
     assert not told.notices

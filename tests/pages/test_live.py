@@ -206,6 +206,34 @@ def test_devices_keep_a_short_history():
     assert history.lines("#ffffff", "#ffffff").plain == ""
 
 
+def test_a_card_says_what_it_is_or_why_it_is_left_alone():
+    history = DeviceHistory()
+    card = msgspec.structs.replace(GPU, kind="NVIDIA H100", temperature=None, power=None)
+    history.take((card, msgspec.structs.replace(card, name="gpu1", busy="process 7 of ada computes on it")))
+    first, second = history.lines("#ffffff", "#ffffff").plain.splitlines()
+    assert first.endswith("NVIDIA H100")
+    assert second.endswith("left alone: process 7 of ada computes on it")
+    assert "°C" not in first
+
+
+async def test_the_cards_of_this_machine_are_chosen_where_to_train():
+    app = staged(training())
+    async with app.run_test(size=(100, 40)) as pilot:
+        chosen = []
+        app.push_screen(WhereToTrain(p.Fleet(gpus="1")), chosen.append)
+        await pilot.pause()
+        field = app.screen.query_one("#gpus", Input)
+        assert field.value == "1"
+        field.value = "half of them"
+        field.focus()
+        await pilot.press("enter")
+        assert not chosen, "what is no GPU is refused in words"
+        field.value = "0, 2"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert chosen == [p.Fleet(gpus="0,2")]
+
+
 def trained(state: State) -> State:
     """The ten runs in training end: eight are finished, one failed, one diverged."""
     runs = tuple(state.running)
@@ -291,31 +319,3 @@ def test_a_group_is_over_when_its_last_lane_is():
     ended = fold((p.RunFailed(run_id=ids[3], reason="x"),), ended)
     assert ended.last_group == tuple(ids[2:])
     assert [live.status for live in last_group_of(ended).values()] == ["finished", "failed"]
-
-
-def test_a_card_says_what_it_is_or_why_it_is_left_alone():
-    history = DeviceHistory()
-    card = msgspec.structs.replace(GPU, kind="NVIDIA H100", temperature=None, power=None)
-    history.take((card, msgspec.structs.replace(card, name="gpu1", busy="process 7 of ada computes on it")))
-    first, second = history.lines("#ffffff", "#ffffff").plain.splitlines()
-    assert first.endswith("NVIDIA H100")
-    assert second.endswith("left alone: process 7 of ada computes on it")
-    assert "°C" not in first
-
-
-async def test_the_cards_of_this_machine_are_chosen_where_to_train():
-    app = staged(training())
-    async with app.run_test(size=(100, 40)) as pilot:
-        chosen = []
-        app.push_screen(WhereToTrain(p.Fleet(gpus="1")), chosen.append)
-        await pilot.pause()
-        field = app.screen.query_one("#gpus", Input)
-        assert field.value == "1"
-        field.value = "half of them"
-        field.focus()
-        await pilot.press("enter")
-        assert not chosen, "what is no GPU is refused in words"
-        field.value = "0, 2"
-        await pilot.press("enter")
-        await pilot.pause()
-        assert chosen == [p.Fleet(gpus="0,2")]

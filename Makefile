@@ -19,7 +19,7 @@ soak: $(READY)  ## 300 runs through one host with kills and pauses: SOAK_MINUTES
 	SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/pytest -q tests/faults/test_soak.py
 
 fuzz: $(READY)  ## the parsers of what comes from outside, 50,000 examples each
-	SVHN_TUI_FUZZ=50000 $(BIN)/pytest -q tests/test_fuzz.py --durations=0
+	SVHN_TUI_FUZZ=50000 $(BIN)/pytest -q tests/tools/test_fuzz.py --durations=0
 
 check: $(READY)  ## format, lint, types, import rules
 	$(BIN)/ruff format --check .
@@ -47,3 +47,4 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --progress-bar on --editable ".[dev]"
 	@touch $@
+	@$(BIN)/python -m engine.training.native.build || true

@@ -17,13 +17,14 @@ import msgspec
 
 from docs.drawing import Rows, moving, rows_of, still
 from engine import protocol as p
-from svhn_tui import presets, report
-from svhn_tui.answers import all_answers
+from svhn_tui import presets
 from svhn_tui.app import SvhnApp
-from svhn_tui.connection import Connection
-from svhn_tui.fold import fold
+from svhn_tui.assignment.answers import all_answers
+from svhn_tui.client.reconnect import Connection
+from svhn_tui.client.reducer import fold
+from svhn_tui.client.state import State
+from svhn_tui.export import report
 from svhn_tui.presets import Presets
-from svhn_tui.state import State
 from svhn_tui.themes import DARK
 
 HERE = Path(__file__).parent

@@ -1,7 +1,7 @@
 """The bridge: `python -m engine --workspace W` joins its stdin and stdout to the workspace's host.
 
 It starts the host, in a session of its own, when there is none. It moves bytes and knows no message. A workspace that
-cannot be written, or is to be left alone, is read instead (`engine.reader`).
+cannot be written, or is to be left alone, is read instead (`engine.host.reader`).
 """
 
 import argparse
@@ -16,9 +16,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine import child_process, lock_file, ownership, system
-from engine.address import HELD, READY, is_ours, socket_name, socket_path
-from engine.files import PRIVATE_FOLDER
+from engine.host.socket_path import HELD, READY, is_ours, socket_name, socket_path
+from engine.machine import child_process, ownership, system
+from engine.machine.files import PRIVATE_FOLDER
+from engine.storage import lock_file
 
 TRIES = 5
 """A host may be about to leave when it is found; then another is started."""
@@ -94,7 +95,7 @@ def _why_read_only(workspace: Path, *, is_asked: bool) -> str:
 
 
 def _read(workspace: Path, reason: str) -> int:
-    from engine import reader
+    from engine.host import reader
 
     return reader.serve(workspace, reason)
 
@@ -180,7 +181,7 @@ def _start_host(workspace: Path) -> bytes:
         HostRefused: it cannot serve this workspace.
     """
     ready, told = os.pipe()
-    command = child_process.program("engine.host", "--workspace", str(workspace.absolute()), "--ready", str(told))
+    command = child_process.program("engine.host.main", "--workspace", str(workspace.absolute()), "--ready", str(told))
     log = ownership.open_ours(workspace / "host.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     begins = os.fstat(log).st_size
     host = subprocess.Popen(

@@ -17,27 +17,28 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
-from engine import os_errors
 from engine import protocol as p
-from svhn_tui import clipboard, defect, presets, settings
-from svhn_tui.connection import Connection
-from svhn_tui.driver import ThriftyDriver
-from svhn_tui.exporting import export_beside
-from svhn_tui.fold import fold
-from svhn_tui.hangup import leave_with_terminal
-from svhn_tui.keyboard import Keyboard, Typed
-from svhn_tui.notices import Notice, divergences, notice_of
-from svhn_tui.palette import Palette, commands_of
-from svhn_tui.printing import complain
-from svhn_tui.progress import Overrides
-from svhn_tui.remote import Remote
-from svhn_tui.screens.dialogs import Trash, WhereToTrain
-from svhn_tui.screens.page import PAGES, Page
-from svhn_tui.screens.pages import Pages
-from svhn_tui.screens.questions import QuestionsPage
-from svhn_tui.state import State
+from engine.machine import os_errors
+from svhn_tui import presets, settings
+from svhn_tui.analysis.notices import Notice, divergences, notice_of
+from svhn_tui.analysis.progress import Overrides
+from svhn_tui.client.reconnect import Connection
+from svhn_tui.client.reducer import fold
+from svhn_tui.client.remote_host import Remote
+from svhn_tui.client.state import State
+from svhn_tui.dialogs.dialogs import Trash, WhereToTrain
+from svhn_tui.export.exporting import export_beside
+from svhn_tui.pages.command_palette import Palette, commands_of
+from svhn_tui.pages.page import PAGES, Page
+from svhn_tui.pages.questions import QuestionsPage
+from svhn_tui.pages.registry import Pages
+from svhn_tui.terminal import clipboard, crash_report
+from svhn_tui.terminal.driver import ThriftyDriver
+from svhn_tui.terminal.hangup import leave_with_terminal
+from svhn_tui.terminal.keyboard import Keyboard, Typed
+from svhn_tui.terminal.printing import complain
+from svhn_tui.terminal.sanitize import Outlet
 from svhn_tui.themes import DARK, THEMES, TITLES
-from svhn_tui.widgets.outlet import Outlet
 from svhn_tui.words import clean
 
 FRAME_SECONDS = 0.5
@@ -211,7 +212,7 @@ class SvhnApp(App[None]):
     @work
     async def action_sweep(self) -> None:
         """Ask for a sweep of one's own, keep it as a preset of the workspace, and train it."""
-        from svhn_tui.screens.sweep import SweepForm
+        from svhn_tui.dialogs.sweep_form import SweepForm
 
         question = await self.push_screen_wait(SweepForm(self._desk, self._state))
         if question is None:
@@ -231,7 +232,7 @@ class SvhnApp(App[None]):
 
     def action_help(self) -> None:
         """Show what the keys do."""
-        from svhn_tui.screens.help import HelpPage
+        from svhn_tui.pages.help import HelpPage
 
         if isinstance(self.screen, Page):
             self.push_screen(HelpPage(self.screen))
@@ -255,7 +256,7 @@ class SvhnApp(App[None]):
 
     def action_messages(self) -> None:
         """Show again what was said."""
-        from svhn_tui.screens.messages import Messages
+        from svhn_tui.dialogs.messages import Messages
 
         if isinstance(self.screen, Page):
             self.push_screen(Messages(self._told))
@@ -294,7 +295,7 @@ class SvhnApp(App[None]):
         if isinstance(error, WorkerFailed):
             error = error.error
         if error is not None and not self._exit_renderables:
-            self.panic(Text(defect.told(error)))
+            self.panic(Text(crash_report.told(error)))
 
     def action_suspend_process(self) -> None:
         """Go back to the shell, as every terminal program does; what trains goes on, and `fg` returns."""

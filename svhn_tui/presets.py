@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine import limits, os_errors
-from engine.limits import MAX_RUNS
-from engine.plan import FinalistRule, Sweep
-from engine.spec import Configuration, Network, Training, Value
+from engine.core import limits
+from engine.core.limits import MAX_RUNS
+from engine.core.spec import Configuration, Network, Training, Value
+from engine.core.sweep import FinalistRule, Sweep
+from engine.machine import os_errors
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 32

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.files import make_folder, write_atomically
-from engine.user_folders import config_folder, home
+from engine.machine.files import make_folder, write_atomically
+from engine.machine.user_folders import config_folder, home
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):

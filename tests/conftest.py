@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.worker import prepare_jax
+from engine.training.worker import prepare_jax
 
 prepare_jax()
 os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # pages without a terminal are drawn as in a good one
@@ -28,8 +28,8 @@ def private_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set in the assignment's layout."""
-    from engine import demo_data
+    from engine.data import demo
 
     folder = tmp_path_factory.mktemp("demo")
-    demo_data.write(folder, train=1_000, test=300)
+    demo.write(folder, train=1_000, test=300)
     return folder

@@ -22,10 +22,10 @@ import msgspec
 import psutil
 
 from svhn_tui import words
-from svhn_tui.canvas import Palette
-from svhn_tui.plot import Series, render
-from tests import busy_host
-from tests.terminal import PATIENCE, Terminal
+from svhn_tui.charts.canvas import Palette
+from svhn_tui.charts.plot import Series, render
+from tests.support import busy_host
+from tests.support.terminal import PATIENCE, Terminal
 
 Met = Callable[[str], bool]
 SIZES = ((120, 40), (80, 24))
@@ -53,7 +53,7 @@ class Load(msgspec.Struct, frozen=True):
 
 def start(events: Path, rate: float, size: tuple[int, int]) -> Terminal:
     """Open the program on a fake engine."""
-    engine = f"{sys.executable} -m tests.fake_engine {events} --rate {rate}"
+    engine = f"{sys.executable} -m tests.support.fake_engine {events} --rate {rate}"
     return Terminal(events.parent / "w", *size, keep=False, SVHN_TUI_ENGINE=engine)
 
 

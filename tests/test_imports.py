@@ -19,8 +19,8 @@ def loaded_by(statement: str) -> set[str]:
     "statement",
     [
         "import svhn_tui.app",
-        "import svhn_tui.cli, svhn_tui.headless, svhn_tui.actions, svhn_tui.listing",
-        "import engine.host",
+        "import svhn_tui.cli.main, svhn_tui.cli.run, svhn_tui.cli.actions, svhn_tui.cli.listing",
+        "import engine.host.main",
         "import engine.__main__",
     ],
 )
@@ -33,6 +33,7 @@ def test_the_bridge_loads_no_libraries_at_all():
 
 
 def test_the_worker_trains_without_tensorflow():
-    statement = "from engine.worker import prepare_jax; prepare_jax(); import engine.train, engine.attempt"
-    code = f"{statement}\nimport sys; assert sys.modules['tensorflow'] is None"
+    trainer = "import engine.training.jax_trainer, engine.training.training_loop"
+    code = f"from engine.machine import backends; backends.prepare_jax(); {trainer}"
+    code += "\nimport sys; assert sys.modules['tensorflow'] is None"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,9 +12,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from svhn_tui import words
-from svhn_tui.canvas import Palette
-from svhn_tui.curves import with_smoothing
-from svhn_tui.plot import Series, View, frame_of, render
+from svhn_tui.charts.canvas import Palette
+from svhn_tui.charts.curves import with_smoothing
+from svhn_tui.charts.plot import Series, View, frame_of, render
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.sheet import changed_regions
 

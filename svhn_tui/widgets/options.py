@@ -5,7 +5,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widgets import OptionList
 
-from svhn_tui.widgets.grid import CURSOR
+from svhn_tui.widgets.run_grid import CURSOR
 
 
 class Options(OptionList):

@@ -11,10 +11,10 @@ import h5py
 import msgspec
 import psutil
 
-from engine import journal
 from engine import protocol as p
-from engine.attempt import CHECKPOINT_EPOCHS
-from engine.spec import RunSpec
+from engine.core.spec import RunSpec
+from engine.storage import journal
+from engine.training.training_loop import CHECKPOINT_EPOCHS
 
 
 def weights(model: Path) -> dict[str, bytes]:

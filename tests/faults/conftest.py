@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from engine import protocol as p
-from engine.plan import asked
-from tests.bridge import Bridge
+from engine.core.sweep import asked
 from tests.faults.scene import sweep_on
+from tests.support.bridge import Bridge
 
 
 @dataclass

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.worker import arguments, prepare_jax, serve
+from engine.training.worker import arguments, prepare_jax, serve
 
 ROOM = 2
 LIMIT_BYTES = 600 * 2**20
@@ -38,9 +38,9 @@ if __name__ == "__main__":
     raise SystemExit(main())
 
 if __name__ == "tests.faults.hungry_worker":
-    from engine.data import Images
-    from engine.spec import RunSpec
-    from engine.train import FastGroup, FastTrainer, Snapshot
+    from engine.core.spec import RunSpec
+    from engine.data.dataset import Images
+    from engine.training.jax_trainer import FastGroup, FastTrainer, Snapshot
 
     class HungryTrainer(FastTrainer):
         def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> FastGroup:

@@ -6,7 +6,7 @@ import threading
 import time
 
 from engine import protocol as p
-from tests.fake_worker import tell
+from tests.support.fake_worker import tell
 
 SECONDS = 0.05
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from random import Random
 
 from engine import protocol as p
-from engine.plan import Sweep
-from engine.spec import Configuration, Network, Training
-from tests.bridge import Bridge, worker_pids
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from tests.support.bridge import Bridge, worker_pids
 
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}
 """A checkpoint every ten epochs."""

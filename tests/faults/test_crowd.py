@@ -10,15 +10,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine import clients, journal
 from engine import protocol as p
-from tests.bridge import Bridge
+from engine.host import clients
+from engine.storage import journal
 from tests.faults.aftermath import left_behind, zombies
 from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, sweep_on
-from tests.terminal import PROGRAM, Terminal
-from tests.test_engine import sweep_of
-from tests.test_stages import worker
+from tests.host.test_engine import sweep_of
+from tests.host.test_stages import worker
+from tests.support.bridge import Bridge
+from tests.support.terminal import PROGRAM, Terminal
 
 CROWD = 6
 

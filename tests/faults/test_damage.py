@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import doctor
 from engine import protocol as p
-from tests.bridge import Bridge
-from tests.scenes import BOOK
-from tests.test_stages import worker
+from engine.storage import doctor
+from tests.host.test_stages import worker
+from tests.support.bridge import Bridge
+from tests.support.scenes import BOOK
 
 Q7 = BOOK.question("Q7")
 ROW = "damaged files"
@@ -152,7 +152,7 @@ def test_the_doctor_finds_it_and_a_repair_puts_it_aside_whole(copied: Path, what
 
 
 def test_a_whole_workspace_has_nothing_to_repair_and_the_command_says_so(whole: Path):
-    command = [sys.executable, "-c", "from svhn_tui.cli import main; main()", "doctor", "--workspace", str(whole)]
+    command = [sys.executable, "-c", "from svhn_tui.cli.main import main; main()", "doctor", "--workspace", str(whole)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "20 finished and 0 unfinished runs" in done.stdout

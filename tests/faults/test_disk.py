@@ -17,21 +17,21 @@ import pytest
 from tinydb import TinyDB
 from tinydb.storages import JSONStorage
 
-from engine import checkpoint, journal, pack, pointer
 from engine import protocol as p
-from engine.files import Folder
-from engine.plan import Sweep
-from engine.run_folder import RunFolder
-from engine.spec import Configuration, RunSpec
-from engine.store import Store
-from engine.workspace import Remembered, Workspace
-from svhn_tui.export import export
-from svhn_tui.state import State
+from engine.core.spec import Configuration, RunSpec
+from engine.core.sweep import Sweep
+from engine.machine.files import Folder
+from engine.storage import archive, checkpoint, checkpoint_index, journal
+from engine.storage.index import Store
+from engine.storage.run_folder import RunFolder
+from engine.storage.workspace import Remembered, Workspace
+from svhn_tui.client.state import State
+from svhn_tui.export.export import export
+from tests.assignment.test_answers import BOOK, finished, state_of
+from tests.assignment.test_answers import runs as assigned
+from tests.export.test_export import placed
 from tests.faults.conftest import Tally
-from tests.scenes import relu, result, specs_of
-from tests.test_answers import BOOK, finished, state_of
-from tests.test_answers import runs as assigned
-from tests.test_export import placed
+from tests.support.scenes import relu, result, specs_of
 
 SPEC = RunSpec(Configuration(), 0, "data")
 RESULTS = [result(spec, 0.5) for spec in specs_of(relu(256), 6)]
@@ -99,7 +99,7 @@ def read_sweeps(root: Path) -> int:
 
 def epoch_in(folder: Path) -> int:
     """Return the epoch that a run's checkpoint is of, whole."""
-    named = pointer.read(folder).epoch
+    named = checkpoint_index.read(folder).epoch
     found = checkpoint.load(folder)
     assert found is not None
     assert found.epoch == named
@@ -114,15 +114,15 @@ def packed(version: int) -> Path:
     run = RunFolder(folder / "w", SPEC.run_id)
     run.begin(SPEC).close()
     checkpoint.save(run.path, snapshot(version))
-    pack.pack(folder / "w", folder / "runs.zip", pack.Remarks())
+    archive.pack(folder / "w", folder / "runs.zip", archive.Remarks())
     return folder / "runs.zip"
 
 
 def write_import(root: Path, version: int) -> None:
     Workspace(root)
     try:
-        pack.unpack(root, packed(version), busy=frozenset())
-    except pack.PackError as error:
+        archive.unpack(root, packed(version), busy=frozenset())
+    except archive.PackError as error:
         assert isinstance(error.__cause__, OSError)
         raise error.__cause__ from None
 

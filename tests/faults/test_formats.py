@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine import formats
-from engine.workspace import Remembered, Workspace
+from engine.storage import migrations
+from engine.storage.workspace import Remembered, Workspace
 from tests.faults.conftest import Tally
 
 NEWER = {"host.json": b'{"format": 99, "order": 7}', "runs.json": b'{"about": {"1": {"version": 99}}, "runs": {}}'}
@@ -25,7 +25,14 @@ def test_a_newer_workspace_is_refused_at_once_in_a_sentence_and_left_as_it_is(tm
     row = tally("a workspace of a newer format")
     (tmp_path / name).write_bytes(NEWER[name])
     began = time.monotonic()
-    command = [sys.executable, "-c", "from svhn_tui.cli import main; main()", "status", "--workspace", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        "from svhn_tui.cli.main import main; main()",
+        "status",
+        "--workspace",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "was written by a newer svhn-tui (its format is 99" in done.stderr
@@ -53,12 +60,12 @@ def test_an_older_workspace_is_brought_up_after_a_backup(tmp_path: Path, monkeyp
             raise OSError(28, "No space left on device")
         (root / "host.json").write_bytes(msgspec.json.encode({"format": 2, "chosen": kept["choices"]}))
 
-    monkeypatch.setattr(formats, "FORMAT", 2)
-    monkeypatch.setitem(formats.STEPS, 1, rename_choices)
+    monkeypatch.setattr(migrations, "FORMAT", 2)
+    monkeypatch.setitem(migrations.STEPS, 1, rename_choices)
     with pytest.raises(OSError, match="No space"):
-        formats.bring_up(tmp_path)
-    told = formats.bring_up(tmp_path)
-    assert formats.bring_up(tmp_path) == ""
+        migrations.bring_up(tmp_path)
+    told = migrations.bring_up(tmp_path)
+    assert migrations.bring_up(tmp_path) == ""
     assert "from format 1 to 2" in told
     after = contents(tmp_path)
     kept = {path.relative_to("backups/format-1"): after.pop(path) for path in list(after) if path.parts[0] == "backups"}
@@ -68,7 +75,7 @@ def test_an_older_workspace_is_brought_up_after_a_backup(tmp_path: Path, monkeyp
 
 
 def test_a_new_or_damaged_workspace_is_taken_as_it_is(tmp_path: Path):
-    assert formats.bring_up(tmp_path) == ""
+    assert migrations.bring_up(tmp_path) == ""
     for damaged in (b"", b"[]", b'{"format": "x"}', b"\xff"):
         (tmp_path / "host.json").write_bytes(damaged)
-        assert formats.bring_up(tmp_path) == ""
+        assert migrations.bring_up(tmp_path) == ""

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from engine import protocol as p
-from engine.plan import asked
-from tests.bridge import worker_pids
+from engine.core.sweep import asked
 from tests.faults.aftermath import judge
 from tests.faults.conftest import Tally
 from tests.faults.scene import EPOCHS, FREQUENT, Scene
+from tests.support.bridge import worker_pids
 
 SIZE_BYTES = 24 * 2**20
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine import protocol as p
-from engine.plan import asked
+from engine.core.sweep import asked
 from tests.faults.aftermath import judge, left_behind, zombies
 from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, Scene, kill
-from tests.terminal import Terminal
+from tests.support.terminal import Terminal
 
 
 @pytest.fixture

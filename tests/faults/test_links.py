@@ -11,20 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import checkpoint, claims, doctor, file_hashes, launcher, pack, pointer
 from engine import protocol as p
-from engine.files import Folder, NotOurs
-from engine.plan import Sweep
-from engine.records import Records
-from engine.run_folder import RunFolder
-from engine.spec import RunSpec
-from engine.workspace import Order, Workspace
-from svhn_tui import clipboard
-from svhn_tui.export import export
-from tests.fake_worker import result_of
+from engine.core.spec import RunSpec
+from engine.core.sweep import Sweep
+from engine.machine.files import Folder, NotOurs
+from engine.storage import archive as pack
+from engine.storage import checkpoint, checkpoint_index, claims, doctor, file_hashes
+from engine.storage.records import Records
+from engine.storage.run_folder import RunFolder
+from engine.storage.workspace import Order, Workspace
+from engine.workers import process
+from svhn_tui.export.export import export
+from svhn_tui.terminal import clipboard
+from tests.assignment.test_answers import DATA, runs, state_of
 from tests.faults.conftest import Tally
-from tests.scenes import BOOK
-from tests.test_answers import DATA, runs, state_of
+from tests.support.fake_worker import result_of
+from tests.support.scenes import BOOK
 
 SECRET = b"the only copy of a thesis, and a private key\n"
 DONE, BEGUN = runs("Q2")[0], runs("Q5")[0]
@@ -104,7 +106,7 @@ def serve(root: Path) -> None:
     workspace.write_sweep(SWEEP)
     records.add([])
     records.save(Order, (), is_last=True)
-    with launcher._opened(root / "host.log") as log:
+    with process._opened(root / "host.log") as log:
         log.write(b"said by a worker\n")
     workspace.discard(DONE.run_id)
     list(workspace.discarded())
@@ -250,7 +252,7 @@ def test_a_backup_by_hard_links_stays_as_it_was(root: Path):
 
 
 def test_only_checkpoints_are_dropped_from_a_checkpoint_folder(root: Path):
-    folder = root / "runs" / BEGUN.run_id / pointer.FOLDER
+    folder = root / "runs" / BEGUN.run_id / checkpoint_index.FOLDER
     for name in ("thesis.tex", "epoch-1.npz.mine", "epoch-.npz"):
         (folder / name).write_bytes(SECRET)
     begin(root, 3)

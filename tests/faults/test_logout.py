@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine import lock_file
 from engine import protocol as p
-from engine.plan import Sweep
-from engine.spec import Configuration, Network, Training
-from tests.bridge import Bridge
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from engine.storage import lock_file
 from tests.faults.conftest import Tally
-from tests.terminal import PROGRAM
+from tests.support.bridge import Bridge
+from tests.support.terminal import PROGRAM
 
 PATIENT = {"SVHN_TUI_WORKER": f"{sys.executable} -m tests.faults.patient_worker"}
 BRIDGE = [sys.executable, "-m", "engine", "--workspace"]

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from engine import data
 from engine import protocol as p
-from engine.dispatch import Dispatch
-from engine.placement import Machine
-from engine.plan import Sweep
-from engine.queue import Queue
-from engine.setbacks import Setbacks
-from engine.spec import Configuration, Network, Training
-from engine.workspace import Workspace
+from engine.core.machine import Machine
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from engine.data import dataset
+from engine.host.dispatcher import Dispatch
+from engine.scheduling.queue import Queue
+from engine.scheduling.retries import Setbacks
+from engine.storage.workspace import Workspace
 from tests.faults.conftest import Tally
 from tests.faults.hungry_worker import LIMIT_BYTES
 
@@ -45,7 +45,7 @@ async def outcome(workspace: Path, folder: Path) -> list[p.AnyEvent]:
     """Train four seeds of a small network, two of one that never fits and two of another; return what was told."""
     told: list[p.AnyEvent] = []
     ended = asyncio.Event()
-    found = data.describe([folder])
+    found = dataset.describe([folder])
 
     def publish(event: p.AnyEvent, line: bytes | None = None) -> None:
         told.append(event)

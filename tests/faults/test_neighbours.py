@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
-from tests.terminal import PROGRAM
+from tests.support.terminal import PROGRAM
 
 ALICE, MALLORY = 65_531, 65_532
 CLOSED = next((folder for folder in reversed(Path(sys.base_prefix).parents) if not folder.stat().st_mode & 1), None)

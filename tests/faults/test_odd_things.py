@@ -11,13 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engine import checkpoint, doctor
 from engine import protocol as p
-from engine.files import Folder, without_controls
-from engine.workspace import Workspace
-from tests.bridge import Bridge
-from tests.scenes import BOOK
-from tests.test_stages import worker
+from engine.machine.files import Folder, without_controls
+from engine.storage import checkpoint, doctor
+from engine.storage.workspace import Workspace
+from tests.host.test_stages import worker
+from tests.support.bridge import Bridge
+from tests.support.scenes import BOOK
 
 ROW = "odd things in a workspace"
 
@@ -102,11 +102,12 @@ def test_all_commands_that_look_come_to_an_end(copied: Path, tmp_path: Path):
     for make in ODD.values():
         make(copied)
     for command in (["status"], ["answers"], ["runs"], ["pack", str(tmp_path / "out.zip")], ["doctor"], ["stop"]):
-        whole_command = [sys.executable, "-c", "from svhn_tui.cli import main; main()", *command]
+        whole_command = [sys.executable, "-c", "from svhn_tui.cli.main import main; main()", *command]
         done = subprocess.run([*whole_command, "--workspace", str(copied)], capture_output=True, text=True, check=False,
                               timeout=120)  # fmt: skip
         assert done.returncode == (command == ["doctor"]), (command, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
+        assert ("passed over" in done.stdout) == (command == ["status"])
 
 
 @pytest.fixture

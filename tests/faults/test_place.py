@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from engine import protocol as p
-from engine.address import socket_path
-from engine.plan import asked
-from tests.bridge import Bridge
-from tests.customised import customise
+from engine.core.sweep import asked
+from engine.host.socket_path import socket_path
 from tests.faults.aftermath import judge
 from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, Scene, kill
+from tests.support.bridge import Bridge
+from tests.support.customised import customise
 
 SHARED_MEMORY = Path("/dev/shm")
 

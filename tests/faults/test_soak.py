@@ -15,13 +15,13 @@ import psutil
 import pytest
 
 from engine import protocol as p
-from engine.plan import Sweep, asked
-from engine.spec import Configuration, Network, Training
-from tests.bridge import Bridge, worker_pids
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep, asked
 from tests.faults.aftermath import judge, left_behind
 from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, kill
-from tests.terminal import Terminal
+from tests.support.bridge import Bridge, worker_pids
+from tests.support.terminal import Terminal
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))
 ROUNDS, SEEDS, EPOCHS = (50 if MINUTES else 4), 3, 30

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.customised import customise
 from tests.faults.conftest import Tally
-from tests.terminal import PROGRAM
+from tests.support.customised import customise
+from tests.support.terminal import PROGRAM
 
 AT_ONCE = 15.0
 """Seconds, on a busy machine: two interpreters start. Nobody waits for the 20 that a host may be out of reach."""
@@ -35,18 +35,18 @@ def test_whatever_keeps_a_host_from_starting_is_told_at_once(
     statement, sentence, has_trace = DEFECTS[name]
     hook = f"""
     import sys
-    if "engine.host" in sys.orig_argv:
+    if "engine.host.main" in sys.orig_argv:
         def broken(*arguments, **named):
             {statement if statement != "import_error" else "pass"}
         if {statement == "import_error"}:
             class Finder:
                 def find_spec(self, name, path=None, target=None):
-                    if name == "engine.service":
+                    if name == "engine.host.service":
                         import gone
             sys.meta_path.insert(0, Finder())
         else:
-            import engine.service
-            engine.service.Service.__init__ = broken
+            import engine.host.service
+            engine.host.service.Service.__init__ = broken
     """
     customise(monkeypatch, tmp_path / "python", hook)
     workspace = tmp_path / "w"

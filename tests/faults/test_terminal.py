@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from engine import protocol as p
-from tests.bridge import Bridge
 from tests.faults.conftest import Tally
-from tests.terminal import Terminal
-from tests.test_engine import sweep_of
+from tests.host.test_engine import sweep_of
+from tests.support.bridge import Bridge
+from tests.support.terminal import Terminal
 
 
 def own_it() -> None:

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import psutil
 
 from engine import protocol as p
-from engine.plan import Sweep
-from engine.spec import Configuration, Network, Training
-from engine.store import Store
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from engine.storage.index import Store
 
 SEEDS = 100
 """Of each configuration."""

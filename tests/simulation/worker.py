@@ -21,7 +21,7 @@ def tell(kind: str, **fields: Any) -> None:
 
 
 def run_id_of(spec: dict[str, Any]) -> str:
-    """Name a run as `engine.spec` does, for specifications that state no default."""
+    """Name a run as `engine.core.spec` does, for specifications that state no default."""
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from engine import protocol as p
-from engine.plan import Sweep
-from engine.spec import Configuration, Network, Training
-from svhn_tui.state import State
-from tests.bridge import Bridge
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
-from tests.test_training import Told, train, weights_of
+from tests.support.bridge import Bridge
+from tests.training.test_training import Told, train, weights_of
 
 pytestmark = pytest.mark.slow
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from engine import protocol as p
-from engine.plan import Sweep
-from engine.spec import Configuration, Network, Training
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
 from svhn_tui import presets
-from svhn_tui.progress import Overrides, sweep_for
-from svhn_tui.state import State
-from tests.bridge import Bridge
+from svhn_tui.analysis.progress import Overrides, sweep_for
+from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
-from tests.test_training import Told, train, weights_of
+from tests.support.bridge import Bridge
+from tests.training.test_training import Told, train, weights_of
 
 BOOK = presets.load(presets.find(Path("no workspace")))
 ONE_GPU = "--gres=gpu:1"

@@ -5,11 +5,11 @@ import time
 import pytest
 
 from engine import protocol as p
-from engine import slurm
-from engine.slurm import Job
-from svhn_tui.crew import crew_of, fleet_text, summary_of
-from svhn_tui.fold import fold
-from svhn_tui.state import State
+from engine.workers import slurm
+from engine.workers.slurm import Job
+from svhn_tui.analysis.worker_status import crew_of, fleet_text, summary_of
+from svhn_tui.client.reducer import fold
+from svhn_tui.client.state import State
 
 QUEUE = """
 7|svhn-a|PENDING|1795634645|N/A||Resources

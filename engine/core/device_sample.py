@@ -1,0 +1,16 @@
+"""One look at a device."""
+
+import msgspec
+
+from engine.core.results import Number
+
+
+class DeviceSample(msgspec.Struct, frozen=True, gc=False):
+    """One look at a device. Utilisation 0..1, memory in bytes, power in watts, temperature in degrees Celsius."""
+
+    name: str
+    utilisation: Number
+    memory_used: int
+    memory_total: int
+    temperature: Number = None
+    power: Number = None

@@ -1,0 +1,20 @@
+"""Where workers run."""
+
+import msgspec
+
+
+class Fleet(msgspec.Struct, frozen=True, gc=False):
+    """Where workers run: on this machine, unless Slurm or other boxes are to be used."""
+
+    slurm: str | None = None
+    """Options of `srun`, as one would type them; None: Slurm is not used."""
+    ssh: tuple[str, ...] = ()
+    """Boxes, as one would name them to `ssh`, each with its Python behind a colon if that is not found. One worker
+    each: a box is named once for each of its GPUs."""
+    workers: int = 0
+    """Slurm workers at a time; 0 is one."""
+
+    @property
+    def is_local(self) -> bool:
+        """This machine alone trains."""
+        return self.slurm is None and not self.ssh

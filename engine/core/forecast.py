@@ -1,0 +1,95 @@
+"""How long a run will take, from what was measured. Pure."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from statistics import median
+
+import msgspec
+
+from engine.core.epoch_time import EpochTime
+from engine.core.spec import Configuration, trainable_parameters
+
+RECENT = 5
+"""Epochs of a configuration that its figure is the median of."""
+KINDS = 200
+"""Networks whose times are kept, those measured last."""
+START_SECONDS = 1.0
+"""What a run costs besides its epochs: fresh weights and writing its files, the worker being warm."""
+SECONDS_AN_IMAGE = 1.5e-6
+SECONDS_A_PARAMETER_AND_IMAGE = 3e-11
+"""Before anything was measured: two cores of a server of 2023."""
+
+
+def cost(configuration: Configuration, train_images: int, input_shape: tuple[int, int, int]) -> float:
+    """Return the seconds an epoch would take on the machine that the constants were measured on."""
+    parameters = trainable_parameters(configuration.network, input_shape)
+    smaller_batches = 32 / configuration.training.batch_size
+    return train_images * (SECONDS_AN_IMAGE + parameters * SECONDS_A_PARAMETER_AND_IMAGE * smaller_batches)
+
+
+class Forecast:
+    """How long runs on a data set will take. Made anew when other times are measured."""
+
+    def __init__(self, times: Iterable[EpochTime], train_images: int, input_shape: tuple[int, int, int]) -> None:
+        self._size = (train_images, input_shape)
+        alike: dict[Configuration, list[float]] = {}
+        for time in times:
+            alike.setdefault(_essence(time.configuration), []).append(time.seconds * train_images / time.train_images)
+        self._known = {configuration: median(seconds) for configuration, seconds in alike.items()}
+        self._costs = {configuration: cost(configuration, *self._size) for configuration in self._known}
+
+    def epoch_seconds(self, configuration: Configuration) -> float:
+        """Return the seconds of the whole machine that one epoch of one run takes.
+
+        The same network's own time is scaled by the number of images; else the measured times of others correct the
+        cost model, the network nearest in cost having the word.
+        """
+        essence = _essence(configuration)
+        if essence not in self._known:
+            expected = cost(configuration, *self._size)
+            if not self._costs:
+                return expected
+            nearest = min(self._costs, key=lambda some: abs(self._costs[some] - expected))
+            self._known[essence] = expected * self._known[nearest] / self._costs[nearest]
+        return self._known[essence]
+
+    def run_seconds(self, configuration: Configuration) -> float:
+        """Return the seconds of the whole machine that a run takes from start to file."""
+        return START_SECONDS + configuration.training.epochs * self.epoch_seconds(configuration)
+
+
+class Measured:
+    """The newest few epoch times of each network on a device and size of data."""
+
+    def __init__(self, times: Iterable[EpochTime]) -> None:
+        self._alike: dict[tuple[Configuration, int, str], tuple[EpochTime, ...]] = {}
+        for time in times:
+            self.add(time)
+
+    def add(self, time: EpochTime) -> None:
+        """Take a time, in place of the oldest of its kind."""
+        key = (_essence(time.configuration), time.train_images, time.device)
+        known = self._alike.pop(key, ())
+        self._alike[key] = (*known[-(RECENT - 1) :], time)
+        if len(self._alike) > KINDS:
+            del self._alike[next(iter(self._alike))]
+
+    @property
+    def times(self) -> tuple[EpochTime, ...]:
+        """All that are kept; of each kind the oldest first."""
+        return tuple(time for known in self._alike.values() for time in known)
+
+    @property
+    def medians(self) -> tuple[EpochTime, ...]:
+        """One time of each kind."""
+        return tuple(
+            msgspec.structs.replace(known[-1], seconds=median(time.seconds for time in known))
+            for known in self._alike.values()
+        )
+
+
+@lru_cache(10_000)
+def _essence(configuration: Configuration) -> Configuration:
+    """Return what an epoch's time depends on: how many epochs there are and how large steps are does not count."""
+    training = msgspec.structs.replace(configuration.training, epochs=1, learning_rate=1.0)
+    return msgspec.structs.replace(configuration, training=training)

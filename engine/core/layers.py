@@ -1,0 +1,86 @@
+"""The Keras layers and the optimizer of a configuration, by name: what is built, and what code says. Pure."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.core.spec import CLASSES, Network, Optimizer
+
+LOSS = "categorical_crossentropy"
+METRIC = "categorical_accuracy"
+OPTIMIZERS: Mapping[Optimizer, str] = {
+    "adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad", "nadam": "Nadam",
+}  # fmt: skip
+"""The class in `keras.optimizers`."""
+
+Setting = str | int | float | tuple[int, ...]
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """A layer of `keras.layers`: its class, and the arguments that are not at their defaults."""
+
+    kind: str
+    settings: Mapping[str, Setting] = {}
+
+
+def layers_of(network: Network, *, softmax: bool = True, classes: int = CLASSES) -> tuple[Layer, ...]:
+    """Return the network's layers from the raw pixels, (channels, height, width), to one output a class.
+
+    Args:
+        network: the network.
+        softmax: whether the output is probabilities, as handed in, or logits.
+        classes: how many outputs there are.
+    """
+    scaling = (Layer("Rescaling", {"scale": network.input_scaling}),) if network.input_scaling != 1 else ()
+    return (
+        *scaling,
+        *_convolutions(network),
+        Layer("Flatten"),
+        *_hidden(network),
+        _dense(network, classes, "softmax" if softmax else "linear"),
+    )
+
+
+def class_name(initializer: str) -> str:
+    """Return the class in `keras.initializers` of an initializer's name: `random_normal` is `RandomNormal`."""
+    return "".join(word.title() for word in initializer.split("_"))
+
+
+def _convolutions(network: Network) -> list[Layer]:
+    if not network.convolutions:
+        return []
+    found = [Layer("Permute", {"dims": (2, 3, 1)})]  # the files give channels first
+    for layer in network.convolutions:
+        found.append(
+            Layer(
+                "Conv2D",
+                {
+                    "filters": layer.filters,
+                    "kernel_size": layer.kernel_size,
+                    "strides": layer.strides,
+                    "padding": layer.padding,
+                    "activation": network.activation,
+                    **_initializers(network),
+                },
+            )
+        )
+        found += [Layer("BatchNormalization")] if network.batch_normalization else []
+        found += [Layer("MaxPooling2D", {"pool_size": layer.pool})] if layer.pool > 1 else []
+    return found
+
+
+def _hidden(network: Network) -> list[Layer]:
+    found: list[Layer] = []
+    for units in network.hidden:
+        found.append(_dense(network, units, network.activation))
+        found += [Layer("BatchNormalization")] if network.batch_normalization else []
+        found += [Layer("Dropout", {"rate": network.dropout})] if network.dropout else []
+    return found
+
+
+def _dense(network: Network, units: int, activation: str) -> Layer:
+    return Layer("Dense", {"units": units, "activation": activation, **_initializers(network)})
+
+
+def _initializers(network: Network) -> dict[str, Setting]:
+    return {"kernel_initializer": network.kernel_initializer, "bias_initializer": network.bias_initializer}

@@ -1,0 +1,85 @@
+"""What a configuration and a sweep may ask for: presets, commands and packed files are all held to it. Pure."""
+
+import math
+
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import FinalistRule, Sweep
+
+MAX_UNITS = 65_536
+MAX_LAYERS = 64
+MAX_FILTERS = 4_096
+MAX_EPOCHS = 100_000
+MAX_SEED = 2**31 - 1
+MAX_RUNS = 100_000
+MAX_MODEL_BYTES = 2**28
+"""Of a `.keras` file; the assignment's largest takes 41 MB with its optimizer's state."""
+MAX_TITLE = 500
+"""Characters of a sweep's title."""
+
+
+def network_problem(network: Network) -> str:
+    """Return what is out of range, the field's name first; empty when nothing is."""
+    if any(not 1 <= units <= MAX_UNITS for units in network.hidden):
+        return f"hidden: each layer has 1 to {MAX_UNITS:,} units."
+    if len(network.hidden) + len(network.convolutions) > MAX_LAYERS:
+        return f"hidden: at most {MAX_LAYERS} layers, the convolutions included."
+    if not network.hidden and not network.convolutions and network.activation != "linear":
+        return "activation: a network without hidden layers has none; leave it out."
+    if not 0 <= network.dropout < 1:
+        return "dropout: from 0 to below 1."
+    if not 0 < abs(network.input_scaling) <= 1e6:
+        return "input_scaling: a number other than 0, at most a million."
+    for index, layer in enumerate(network.convolutions):
+        numbers = (layer.filters, layer.kernel_size, layer.strides, layer.pool)
+        if any(not 1 <= number <= MAX_FILTERS for number in numbers):
+            return f"convolutions[{index}]: filters, kernel_size, strides and pool are 1 to {MAX_FILTERS:,}."
+    return ""
+
+
+def training_problem(training: Training) -> str:
+    """Return what is out of range, the field's name first; empty when nothing is."""
+    if not 1 <= training.epochs <= MAX_EPOCHS:
+        return f"epochs: 1 to {MAX_EPOCHS:,}."
+    if not 1 <= training.batch_size <= MAX_UNITS:
+        return f"batch_size: 1 to {MAX_UNITS:,}."
+    if not 0 < training.learning_rate <= 1e3:
+        return "learning_rate: above 0, at most 1000."
+    if not 0 <= training.validation_split < 1:
+        return "validation_split: from 0 to below 1."
+    return ""
+
+
+def seeds_problem(seeds: tuple[int, ...]) -> str:
+    """Return what is wrong with seeds; empty when nothing is."""
+    return "" if all(0 <= seed <= MAX_SEED for seed in seeds) else f"seeds: whole numbers from 0 to {MAX_SEED}."
+
+
+def rule_problem(rule: FinalistRule, configurations: int) -> str:
+    """Return what is wrong with the rule for so many configurations; empty when nothing is."""
+    if problem := seeds_problem(rule.seeds):
+        return problem
+    if not (math.isfinite(rule.standard_errors) and rule.standard_errors >= 0):
+        return "standard_errors: 0 or more."
+    if not 0 <= rule.at_least <= rule.at_most:
+        return "at_least: from 0 to at_most."
+    if any(not 0 <= index < configurations for index in rule.chosen):
+        return f"chosen: indices of configurations, from 0 to {configurations - 1}."
+    return ""
+
+
+def configuration_problem(configuration: Configuration) -> str:
+    """Return what is out of range, the field's name first; empty when nothing is."""
+    return network_problem(configuration.network) or training_problem(configuration.training)
+
+
+def sweep_problem(sweep: Sweep) -> str:
+    """Return what a sweep cannot ask for; empty when it can be trained."""
+    seeds = len(sweep.seeds) + (len(sweep.finalists.seeds) if sweep.finalists else 0)
+    if len(sweep.configurations) * seeds > MAX_RUNS:
+        return f"it has more than {MAX_RUNS:,} runs; make it smaller."
+    if len(sweep.title) > MAX_TITLE:
+        return f"title: at most {MAX_TITLE} characters."
+    problems = [seeds_problem(sweep.seeds), *map(configuration_problem, sweep.configurations)]
+    if sweep.finalists is not None:
+        problems.append(rule_problem(sweep.finalists, len(sweep.configurations)))
+    return next(filter(None, problems), "")

@@ -1,0 +1,17 @@
+"""Images of the data set, as they are shown."""
+
+import msgspec
+
+from engine.core.results import Number
+
+
+class Picture(msgspec.Struct, frozen=True, gc=False):
+    """An image of the data set, and what a run said of it."""
+
+    label: int
+    """Index of its class."""
+    pixels: bytes
+    """Red, green and blue, row by row."""
+    said: int | None = None
+    confidence: Number = None
+    """Probability that the run gave to what it said."""

@@ -1,0 +1,32 @@
+"""What the user says about runs and questions."""
+
+from typing import Literal
+
+import msgspec
+
+
+class Note(msgspec.Struct, frozen=True, gc=False):
+    """What the user wrote about a run."""
+
+    run_id: str
+    text: str = ""
+    tags: tuple[str, ...] = ()
+
+
+Verdict = Literal["open", "true", "false"]
+
+
+MAX_STATEMENT = 4_000
+"""Characters of a statement, and of the facts behind it together."""
+
+
+MAX_STATEMENTS = 100
+"""Of one question."""
+
+
+class Statement(msgspec.Struct, frozen=True, gc=False):
+    """A statement of a multiple-choice question, what the user thinks of it, and the titles of the facts behind it."""
+
+    text: str
+    verdict: Verdict = "open"
+    facts: tuple[str, ...] = ()

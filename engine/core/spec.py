@@ -1,0 +1,196 @@
+"""What a run is: its network, its training settings, its seed and its data. Pure; every process imports it.
+
+The identity of a run is a hash of these values, so equal runs are shared between questions and never trained twice.
+Fields at their defaults are left out of the hashed text: a field added later, at its default, renames no old run.
+"""
+
+import hashlib
+from functools import cache, lru_cache
+from typing import Literal
+
+import msgspec
+
+NUMERICS_VERSION = 1
+"""Raised when a change alters what is trained from the same seed; old runs then stay valid but are not shared.
+
+Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches), far
+below what a seed changes (`tests/test_parity.py`). The result says which of them trained it."""
+
+CLASSES = 10
+
+Activation = Literal[
+    "linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu"
+]
+Initializer = Literal[
+    "random_normal", "random_uniform", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform",
+    "lecun_normal", "lecun_uniform", "truncated_normal", "zeros", "ones",
+]  # fmt: skip
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam"]
+Trainer = Literal["fast", "native", "jax", "keras-fit", "auto", "keras"]
+"""`fast` is whichever of `native` and `jax` suits configuration and machine; `keras-fit` is `model.fit`."""
+OTHER_NAMES: dict[Trainer, Trainer] = {"auto": "fast", "keras": "keras-fit"}
+"""Names that mean the same; a run is known by the one that was there first, so that its hash stays."""
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A frozen value whose text form states only what differs from the defaults.
+
+    Values hold no cycles, so the garbage collector need not walk through the ten thousands that a workspace has.
+    """
+
+
+class Convolution(Value, frozen=True):
+    """A Conv2D layer, with max pooling behind it where `pool` is above 1."""
+
+    filters: int
+    kernel_size: int = 3
+    strides: int = 1
+    padding: Literal["valid", "same"] = "same"
+    pool: int = 1
+
+
+class Network(Value, frozen=True):
+    """A sequential network: convolutions, Flatten, dense hidden layers, a dense softmax output."""
+
+    hidden: tuple[int, ...] = ()
+    activation: Activation = "linear"
+    """Of the hidden layers and the convolutions; a network that has neither keeps `linear`."""
+    kernel_initializer: Initializer = "random_normal"
+    bias_initializer: Initializer = "random_normal"
+    convolutions: tuple[Convolution, ...] = ()
+    dropout: float = 0.0
+    """Share of units dropped after each hidden layer."""
+    batch_normalization: bool = False
+    input_scaling: float = 1.0
+    """Pixels (0..255) are multiplied by this; the assignment trains on raw pixels."""
+
+    @property
+    def label(self) -> str:
+        """`linear`, `relu 256`, `relu (256, 64)`, `relu conv 16 32, 256`."""
+        if not self.hidden and not self.convolutions:
+            return "linear"
+        units = str(self.hidden[0]) if len(self.hidden) == 1 else f"({', '.join(map(str, self.hidden))})"
+        filters = " ".join(str(layer.filters) for layer in self.convolutions)
+        parts = [self.activation, f"conv {filters}," if filters else "", units if self.hidden else ""]
+        return " ".join(part for part in parts if part).rstrip(",")
+
+
+class Training(Value, frozen=True):
+    """How a network is trained. The defaults are the assignment's."""
+
+    epochs: int = 100
+    batch_size: int = 32
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 1e-5
+    validation_split: float = 0.0
+    """Share of the training images, taken from the end, that is held out as Keras does; 0 in the assignment."""
+    trainer: Trainer = "fast"
+
+    def __post_init__(self) -> None:
+        """Keep the trainer by the name that runs are known by."""
+        if self.trainer in OTHER_NAMES:
+            msgspec.structs.force_setattr(self, "trainer", OTHER_NAMES[self.trainer])
+
+    @property
+    def worker(self) -> str:
+        """The kind of worker that it needs: TensorFlow has a process of its own."""
+        return "keras-fit" if self.trainer == "keras-fit" else "fast"
+
+
+IN_LABEL = ("hidden", "activation", "convolutions")
+"""Fields that a network's own label shows."""
+
+
+class Configuration(Value, frozen=True):
+    """A network and its training settings."""
+
+    network: Network = Network()
+    training: Training = Training()
+
+    @property
+    def label(self) -> str:
+        """The network, and what of it and of its training is not as the assignment asks."""
+        other = [
+            f"{name} {value}".replace("_", " ").removesuffix(" True")
+            for part, default in ((self.network, Network()), (self.training, Training()))
+            for name in part.__struct_fields__
+            if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
+        ]
+        return " · ".join([self.network.label, *other])
+
+
+class RunSpec(Value, frozen=True):
+    """One seed of one configuration on one data set."""
+
+    configuration: Configuration
+    seed: int
+    data: str
+    """Fingerprint of the data set's content."""
+    numerics: int = NUMERICS_VERSION
+
+    @property
+    def run_id(self) -> str:
+        """Twelve hexadecimal digits, the same on every machine for equal values."""
+        return short_hash(self)
+
+
+def short_hash(value: object) -> str:
+    """Return twelve hexadecimal digits of the SHA-256 of the value's canonical JSON."""
+    text = msgspec.json.encode(_essence(value), order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def _essence(value: object) -> object:
+    """Return what differs from the defaults. (`omit_defaults` tells floats by identity: an equal one that was parsed
+    would stay.)"""
+    if isinstance(value, Configuration):
+        return msgspec.Raw(_canonical(value, msgspec.json.encode(value)))
+    if isinstance(value, msgspec.Struct):
+        return _differing(value)
+    return [_essence(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _differing(value: msgspec.Struct) -> dict[str, object]:
+    known = _defaults(type(value))
+    return {name: _essence(own) for name, default in known if (own := getattr(value, name)) != default}
+
+
+@lru_cache(10_000)
+def _canonical(configuration: "Configuration", text: bytes) -> bytes:
+    """Return its canonical JSON, which thousands of seeds share. (`text` tells 1 from 1.0, which are equal.)"""
+    return msgspec.json.encode(_differing(configuration), order="deterministic")
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
+
+
+def trainable_parameters(network: Network, input_shape: tuple[int, int, int]) -> int:
+    """Count the weights that training changes.
+
+    Args:
+        network: the network.
+        input_shape: (channels, height, width) of one image, as the assignment's files give it.
+    """
+    channels, height, width = input_shape
+    normalized = 2 if network.batch_normalization else 0  # a scale and an offset a unit
+    total = 0
+    for layer in network.convolutions:
+        total += (channels * layer.kernel_size**2 + 1 + normalized) * layer.filters
+        channels = layer.filters
+        height, width = (_pooled(_convolved(side, layer), layer.pool) for side in (height, width))
+    inputs = channels * height * width
+    for units in network.hidden:
+        total += (inputs + 1 + normalized) * units
+        inputs = units
+    return total + (inputs + 1) * CLASSES
+
+
+def _convolved(side: int, layer: Convolution) -> int:
+    reach = side if layer.padding == "same" else side - layer.kernel_size + 1
+    return -(-reach // layer.strides)
+
+
+def _pooled(side: int, pool: int) -> int:
+    return side // pool if pool > 1 else side

@@ -1,0 +1,1 @@
+"""Image sets: reading and checking them, drawing demo ones."""

@@ -1,0 +1,140 @@
+"""Which two files are the train and the test file: told by their names, as people rename, move and unpack them."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from engine.machine import os_errors
+from engine.storage.npz import DataError
+
+TRAIN_FILE = "p4_2026_svhn_train.npz"
+TEST_FILE = "p4_2026_svhn_test.npz"
+IMAGES, LABELS = MEMBERS = ("images.npy", "labels.npy")
+ROLES = {"train": TRAIN_FILE, "test": TEST_FILE}
+MISLEADING = re.compile("latest|greatest|fastest|contest|strain")
+"""Words that hold one of ours and mean something else."""
+YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
+DEPTH = 2
+"""Folders below the one that was given: Kaggle puts files into one or two of its own."""
+MAX_ENTRIES = 5_000
+"""Of a folder; more is no folder of a data set."""
+BOTH = "give the two files themselves: --data TRAIN --data TEST."
+
+
+def locate(source: Sequence[str | Path]) -> tuple[Path, Path]:
+    """Return the train and the test file of a folder, or of two files given in any order.
+
+    A file is an `.npz`, or a folder that one was unpacked into. Where several could be meant, none is guessed.
+
+    Raises:
+        DataError: they cannot be told.
+    """
+    paths = [Path(path) for path in source]
+    if len(paths) == 2:
+        return _ordered(paths[0], paths[1])
+    if len(paths) != 1:
+        raise DataError("Give one folder, or the train file and the test file.")
+    folder, expected = paths[0], f"give the folder that holds {TRAIN_FILE} and {TEST_FILE}"
+    if not os.path.lexists(folder):
+        raise DataError(f"{folder} is not there; {expected}.")
+    if folder.suffix.lower() == ".zip" and folder.is_file():
+        raise DataError(f"{folder} is packed; unpack it (unzip {folder.name}) and {expected}.")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a single file; {expected}, or both.")
+    if _is_unpacked(folder):
+        raise DataError(f"{folder} holds what one .npz file holds; give the folder above it, or {BOTH}")
+    return _pair_in(folder)
+
+
+def role_of(name: str) -> str:
+    """Return which of the two a name says, `train` or `test`; empty where it says neither, or both."""
+    text = MISLEADING.sub(" ", name.lower())
+    said = [role for role in ROLES if role in text]
+    return said[0] if len(said) == 1 else ""
+
+
+def _ordered(first: Path, second: Path) -> tuple[Path, Path]:
+    """Return two files, that for training first: as their names say, or those of their folders, else as given.
+
+    Raises:
+        DataError: their names contradict each other.
+    """
+    in_two_folders = first.parent != second.parent
+    roles = [role_of(path.name) or (role_of(path.parent.name) if in_two_folders else "") for path in (first, second)]
+    if roles[0] == roles[1] != "":
+        raise DataError(f"{first} and {second} are both a {roles[0]} file by their names; give one of each.")
+    is_swapped = roles[0] == "test" or roles[1] == "train"
+    return (second, first) if is_swapped else (first, second)
+
+
+def _pair_in(folder: Path) -> tuple[Path, Path]:
+    """Return the pair of a folder, or of folders below it where it has none.
+
+    Raises:
+        DataError: one is missing, several could be meant, or the two are of different years.
+    """
+    found: dict[str, list[Path]] = {role: [] for role in ROLES}
+    level = [folder]
+    for _ in range(DEPTH + 1):
+        below = []
+        for each in level:
+            for path in _entries(each):
+                if not _is_archive(path):
+                    below.append(path)
+                elif role := role_of(path.name) or (role_of(each.name) if each != folder else ""):
+                    found[role].append(path)
+        if all(found.values()):
+            break
+        level = [path for path in below if path.is_dir()]
+    train, test = (_only(folder, role, found[role]) for role in ROLES)
+    years = [set(YEAR.findall(path.name)) for path in (train, test)]
+    if all(years) and not years[0] & years[1]:
+        raise DataError(f"{train} and {test} are of different years; if they belong together, {BOTH}")
+    return train, test
+
+
+def _only(folder: Path, role: str, found: list[Path]) -> Path:
+    """Return the one file that was found for a role, or the one with the assignment's name.
+
+    Raises:
+        DataError: there is none, or none that is clearly meant.
+    """
+    distinct = list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+    packed = {path.with_suffix("") for path in distinct if path.is_file()}
+    distinct = [path for path in distinct if path.is_file() or path not in packed]  # unpacked beside its archive
+    named = [path for path in distinct if path.name == ROLES[role]] or distinct
+    if len(named) == 1:
+        return named[0]
+    if not named:
+        others = f"no .npz file or folder with `{role}` in its name"
+        zips = [path.name for path in _entries(folder) if path.suffix.lower() == ".zip"]
+        advice = f"unpack {zips[0]} first" if zips else "give the folder with the assignment's files, or the two files"
+        raise DataError(f"{folder} has no {ROLES[role]}, and {others}; {advice}.")
+    names = " and ".join(str(path.relative_to(folder)) for path in named[:2])
+    raise DataError(f"{folder} has {len(named)} files that may be the {role} file, {names}; {BOTH}")
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """Yield what stands in a folder, but for hidden files and what a Mac puts beside each file.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in islice(entries, MAX_ENTRIES))
+    except OSError as error:
+        raise DataError(
+            os_errors.sentence_of(error, folder) or f"{folder} cannot be read: {error.strerror}."
+        ) from error
+    return (folder / name for name in names if not name.startswith((".", "__MACOSX")))
+
+
+def _is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ".npz" or _is_unpacked(path)
+
+
+def _is_unpacked(path: Path) -> bool:
+    return any((path / member).is_file() for member in MEMBERS)

@@ -1,0 +1,79 @@
+"""The host's socket. It outlives logging out, when systemd takes `/run/user/UID` away, to make it anew at the login."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from engine import protocol as p
+from engine.host import socket_path
+from engine.storage import lock_file
+
+LOOK_SECONDS = 1.0
+
+Attend = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Listener:
+    """Listens for a workspace, wherever that can be done at present; `host.lock` tells where."""
+
+    def __init__(self, workspace: Path, lock: int, attend: Attend) -> None:
+        self._workspace, self._lock, self._attend = workspace, lock, attend
+        self._path = Path(lock_file.read(workspace).address)
+        """Where it listens, or a host before it did."""
+        self._identity: tuple[int, ...] = ()
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen, in the usual place if that can be; who is connected already stays so.
+
+        Raises:
+            OSError: there is no place to listen.
+        """
+        self.close()
+        path = socket_path.new_socket_path(self._workspace, str(self._path))
+        path.unlink(missing_ok=True)  # of a host that was killed: we hold the lock
+        self._server = await asyncio.start_unix_server(self._attend, str(path), limit=p.MAX_LINE_BYTES)
+        self._path, self._identity = path, _identity(path)
+        lock_file.write(self._lock, str(path))
+
+    async def keep_open(self) -> None:
+        """Listen anew whenever the socket is gone or another's, as long as the workspace is ours."""
+        complaint = ""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self._is_intact or not lock_file.is_there(self._workspace, self._lock):
+                continue
+            try:
+                await self.open()
+            except OSError as error:
+                if str(error) != complaint:
+                    print(f"Nobody can attach: {error}. It is tried again.", file=sys.stderr, flush=True)
+                complaint = str(error)
+            else:
+                complaint = ""
+
+    def close(self) -> None:
+        """Let nobody in any more, and take away what is ours."""
+        if self._server is None:
+            return
+        if self._is_intact:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+                socket_path.leave(self._path)
+        self._server.close()
+        self._server, self._identity = None, ()
+
+    @property
+    def _is_intact(self) -> bool:
+        return self._identity != () and _identity(self._path) == self._identity
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """Return what tells a file from another one that has its name, and perhaps its number, later."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_mtime_ns

@@ -1,0 +1,121 @@
+"""The host: one process for a workspace, alive as long as something trains or somebody looks.
+
+It holds the workspace's lock and, by its service, owns the queue, the index and everything on disk but the folders of
+runs in training. It loads no NumPy, JAX or TensorFlow: what needs them runs in processes of its own.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from engine.host.listener import Listener
+from engine.host.service import Service
+from engine.host.socket_path import HELD, READY
+from engine.machine import ownership
+from engine.storage import lock_file
+from engine.storage.migrations import NewerFormat
+from engine.storage.workspace import Workspace
+
+FILES = 16_384
+"""Open at a time. Not as many as the system allows: some programs close every number up to the limit that they get."""
+
+
+async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) -> None:
+    """Listen until there is nothing left to do."""
+    service = Service(workspace)
+    listener = Listener(workspace.root, lock, service.attend)
+    await listener.open()
+    loop = asyncio.get_running_loop()
+    leaving: set[asyncio.Task[None]] = set()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Told to end."))))
+    tell(READY)
+    listening = asyncio.create_task(listener.keep_open())
+    tasks = [asyncio.create_task(service.sample_devices()), asyncio.create_task(service.save_changes(lock))]
+    await service.ended.wait()
+    listening.cancel()
+    listener.close()
+    if not service.is_lost:
+        await service.leave("Nothing is left to do.")
+    for task in tasks:
+        task.cancel()
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files as far as needed: a thousand workers are three thousand pipes."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def main() -> int:
+    """Hold the workspace's lock for life and serve; leave quietly when another host holds it."""
+    parser = argparse.ArgumentParser(prog="python -m engine.host.main")
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--ready", type=int, help="a file descriptor that is told when the host listens, or why not")
+    given = parser.parse_args()
+    os.umask(0o077)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
+    try:
+        _allow_files()
+        return _host(given.workspace, tell)
+    except NewerFormat as error:
+        return _refuse(str(error), tell)
+    except OSError as error:
+        traceback.print_exc()
+        return _refuse(_sentence(error, given.workspace), tell)
+    except Exception as error:  # noqa: BLE001  whatever it is, the user reads it now and not in a log
+        traceback.print_exc()
+        return _refuse(f"The host cannot serve: {_told(error)}", tell)
+
+
+def _host(given: Path, tell: Callable[[bytes], None]) -> int:
+    """Serve the workspace unless another host does, or it is not ours alone."""
+    if problem := ownership.problem(given.resolve(strict=True)):
+        return _refuse(problem, tell)
+    try:
+        lock = lock_file.hold(given.resolve())
+    except BlockingIOError:
+        tell(HELD)
+        return 0
+    lock_file.write(lock, lock_file.read(given).address)  # who holds it, before a long workspace is read
+    asyncio.run(serve(Workspace(given), tell, lock))
+    return 0
+
+
+def _sentence(error: OSError, workspace: Path) -> str:
+    return f"{error.filename or workspace}: {error.strerror}" if error.strerror else str(error)
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _refuse(text: str, tell: Callable[[bytes], None]) -> int:
+    print(text, file=sys.stderr)
+    tell(text.encode(errors="replace"))
+    return 1
+
+
+def _tell(ready: BinaryIO | None, text: bytes) -> None:
+    """Tell who started this process, once; nobody may listen any more."""
+    if ready is not None:
+        with contextlib.suppress(OSError, ValueError):
+            ready.write(text)
+            ready.close()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,198 @@
+"""A workspace that is only read: of somebody else, on a read-only disk, or as asked. The bridge is its own host then.
+
+It tells what lies on the disk and answers what only needs reading. Nothing is started, no file or folder is made,
+moved or set aside, and links are not followed: what stands here may be another user's.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from engine import protocol as p
+from engine.core.forecast import Measured
+from engine.core.limits import sweep_problem
+from engine.core.sweep import Sweep
+from engine.storage import journal
+from engine.storage.run_folder import RUN_ID
+from engine.storage.workspace import Remembered
+
+Kind = TypeVar("Kind")
+
+MOST_BYTES = 256 * 2**20
+"""Of a file that is read whole; the index of 100,000 runs is smaller."""
+RESULTS_AT_ONCE = 500
+
+
+def serve(root: Path, reason: str) -> int:
+    """Tell what a workspace holds, then answer commands from stdin until it ends.
+
+    Args:
+        root: the workspace, links resolved.
+        reason: why it is only read.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    shelf = Shelf(root)
+    refusal = f"{root} is open read-only ({reason}): nothing is trained or changed."
+    _tell(*shelf.events(), p.Noticed(text=refusal, severity="warning"), p.CaughtUp())
+    for line in sys.stdin.buffer:
+        try:
+            command = p.decode_command(line)
+        except p.UNREADABLE as error:
+            _tell(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}."))
+            continue
+        if isinstance(command, p.Shutdown):
+            _tell(p.HostEnded(reason=refusal))
+            break
+        _tell(*_answers(shelf, command, refusal))
+    return 0
+
+
+class Shelf:
+    """What lies in a workspace's folder, as far as it can be read and understood."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._passed_over = 0
+        self.kept = self._read(root / "host.json", Remembered) or Remembered()
+
+    @property
+    def data(self) -> p.DataSet | None:
+        """The data set that was in use last."""
+        known = self.kept.known.get(self.kept.data)
+        return known.data if known else None
+
+    def run_folder(self, run_id: str) -> Path | None:
+        """A run's folder, if it is one."""
+        folder = self._root / "runs" / run_id
+        return folder if RUN_ID.fullmatch(run_id) and _is_folder(folder.parent) and _is_folder(folder) else None
+
+    def results(self, within: str = "runs") -> tuple[p.RunResult, ...]:
+        """Return the finished runs, from their folders."""
+        folders = _folders(self._root / within)
+        found = ((folder.name, self._read(folder / "result.json", p.RunResult)) for folder in folders)
+        return tuple(result for name, result in found if result is not None and result.run_id == name)
+
+    def history(self, run_id: str) -> tuple[p.History, int]:
+        """Return a run's curves and how many lines are damaged; none where there is no journal."""
+        folder = self.run_folder(run_id)
+        with contextlib.suppress(OSError):
+            if folder is not None and stat.S_ISREG((folder / "journal.jsonl").lstat().st_mode):
+                return journal.history(folder / "journal.jsonl")
+        return p.History(), 0
+
+    def model_sha256(self, run_id: str) -> str | None:
+        """Return the checksum of a run's file; None where there is none to read."""
+        folder = self.run_folder(run_id)
+        with contextlib.suppress(OSError):
+            if folder is not None:
+                with _opened(folder / "model.keras") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+        return None
+
+    def events(self) -> Iterator[p.AnyEvent]:
+        """Tell everything, as a host does to those who attach."""
+        results = self.results()
+        yield p.Attached(
+            workspace=str(self._root),
+            host_pid=os.getpid(),
+            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            data=self.data,
+            results=len(results),
+            choices=self.kept.choices,
+            statements=self.kept.statements,
+        )
+        for start in range(0, len(results), RESULTS_AT_ONCE):
+            yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
+        yield p.RunsRead(notes=tuple(self._notes()))
+        for sweep in self._sweeps():
+            yield p.SweepSubmitted(sweep=sweep, missing=())
+        yield p.Timed(times=Measured(self.kept.times).medians)
+        if self._passed_over:
+            yield p.Noticed(text=f"Files that cannot be read or understood: {self._passed_over}.", severity="warning")
+
+    def _notes(self) -> Iterator[p.Note]:
+        index = self._read(self._root / "runs.json", dict[str, Any]) or {}
+        notes = index.get("notes")
+        for document in notes.values() if isinstance(notes, dict) else ():
+            with contextlib.suppress(msgspec.ValidationError):
+                yield msgspec.convert(document, p.Note)
+
+    def _sweeps(self) -> Iterator[Sweep]:
+        if not _is_folder(self._root / "sweeps"):
+            return
+        for path in sorted((self._root / "sweeps").glob("*.json")):
+            sweep = self._read(path, Sweep)
+            if sweep is not None and not sweep_problem(sweep):
+                yield sweep
+
+    def _read(self, path: Path, kind: type[Kind]) -> Kind | None:
+        try:
+            with _opened(path) as file:
+                content = file.read(MOST_BYTES + 1)
+            return msgspec.json.decode(content, type=kind) if len(content) <= MOST_BYTES else None
+        except FileNotFoundError:
+            return None
+        except (OSError, *p.UNREADABLE):
+            self._passed_over += 1
+            return None
+
+
+def _answers(shelf: Shelf, command: p.AnyCommand, refusal: str) -> Iterator[p.AnyEvent]:
+    match command:
+        case p.OpenData(source=()) if shelf.data is not None:
+            yield p.DataOpened(data=shelf.data, request=command.request)
+        case p.Watch():
+            for run_id in command.runs:
+                history, damaged = shelf.history(run_id)
+                yield p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
+        case p.CheckFiles():
+            yield p.FilesChecked(found={run_id: shelf.model_sha256(run_id) for run_id in command.runs})
+        case p.ReadTrash():
+            yield p.TrashRead(results=shelf.results("trash"))
+        case _:
+            yield p.Refused(command=type(command).__name__, reason=refusal, request=command.request)
+
+
+def _tell(*events: p.AnyEvent) -> None:
+    for event in events:
+        sys.stdout.buffer.write(p.encode(event))
+    sys.stdout.buffer.flush()
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    """Yield the folders of runs, in the order of their names; nothing else that lies there."""
+    if _is_folder(parent):
+        with os.scandir(parent) as entries:
+            named = [entry for entry in entries if RUN_ID.fullmatch(entry.name)]
+        yield from (Path(entry) for entry in sorted(named, key=lambda entry: entry.name) if _is_folder(Path(entry)))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    """Open a file, and nothing that only stands in its place.
+
+    Raises:
+        OSError: it cannot be opened, or is no file.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(f"{path} is no file.")
+    return file

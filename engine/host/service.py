@@ -1,0 +1,260 @@
+"""What a host does for those attached to it: it obeys, tells everybody, keeps what changed, ends when it is idle."""
+
+import asyncio
+import importlib.metadata
+import os
+import time
+import traceback
+from collections.abc import Iterator
+
+from engine import protocol as p
+from engine.core.forecast import Measured
+from engine.host.clients import Client, is_from
+from engine.host.commands import DEFECT, Commands
+from engine.host.dispatcher import Dispatch
+from engine.machine import devices, ownership
+from engine.scheduling.queue import Queue
+from engine.scheduling.run_states import Held
+from engine.storage import lock_file, migrations
+from engine.storage.records import Records
+from engine.storage.workspace import Workspace
+from engine.workers import user_config
+
+RESULTS_AT_ONCE = 500
+"""Finished runs in one event, so that a screen stays responsive while it catches up."""
+SAMPLE_SECONDS = 2.0
+SAVE_SECONDS = 1.0
+COMMANDS_A_SECOND = 200
+
+
+class Service:
+    """The state of a workspace, and what commands do to it."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        """Read the workspace, set damaged pieces aside, and put what is missing into the queue.
+
+        Raises:
+            NewerFormat: a newer program wrote the workspace.
+            OSError: the workspace cannot be read.
+        """
+        brought_up = migrations.bring_up(workspace.root)
+        self.ended = asyncio.Event()
+        self.is_lost = False
+        """The workspace is no longer where it was, so nothing may be written there."""
+        self._workspace = workspace
+        self._clients: set[Client] = set()
+        self._records = Records(workspace, self._publish)
+        kept = self._records.kept
+        results, data = self._records.results(), self._records.trainable()
+        self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held)
+        self._queue.times = Measured(kept.times)
+        self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
+        self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
+        self._dispatch.fleet, complaint = user_config.read_fleet(workspace.root)
+        for sweep in workspace.all_sweeps():
+            self._queue.supersede(sweep)
+            self._queue.want(sweep)
+        self._queue.arrange(kept.order)
+        if not complaint and kept.fleet not in (self._dispatch.fleet, p.Fleet()):
+            complaint = user_config.is_not_used(kept.fleet)
+        exposed = ownership.exposure(workspace.root)
+        self._complaints = [text for text in (brought_up, exposed, complaint, *self._records.complaints) if text]
+        self._trouble = ""
+        """Why the workspace cannot be written at present."""
+        self._has_blind_devices = False
+
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until it ends."""
+        if not is_from(writer, os.getuid()) or self.ended.is_set():  # who asks at the very end is served by the next
+            writer.close()
+            return
+        client = Client(writer, self._fresh)
+        try:
+            client.greet()
+        except Exception:  # noqa: BLE001  a state that cannot be told must not leave the client waiting for it
+            traceback.print_exc()
+            client.tell(p.encode(p.Refused(command="", reason=DEFECT)))
+            await client.close()
+            return
+        self._clients.add(client)
+        budget, since = COMMANDS_A_SECOND, time.monotonic()
+        try:
+            while line := await _line(reader):
+                if time.monotonic() - since > 1:
+                    budget, since = COMMANDS_A_SECOND, time.monotonic()
+                budget -= 1
+                if budget < 0:
+                    await asyncio.sleep(1)  # a client that floods waits; the others don't
+                await self._obey(line, client)
+        except ConnectionError:
+            pass  # it left without a word
+        finally:
+            self._clients.discard(client)
+            await client.close()
+            self.end_if_idle()
+
+    def _fresh(self) -> Iterator[p.AnyEvent]:
+        """Tell the whole state."""
+        queue = self._queue
+        results = queue.runs.results
+        yield p.Attached(
+            workspace=str(self._workspace.root),
+            host_pid=os.getpid(),
+            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            data=self._records.data,
+            has_begun=self._dispatch.has_begun,
+            results=len(results),
+            choices=self._records.choices,
+            statements=self._records.statements,
+        )
+        for start in range(0, len(results), RESULTS_AT_ONCE):
+            yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
+        yield p.RunsRead(notes=tuple(self._records.notes.values()))
+        for sweep in queue.sweeps.values():
+            yield p.SweepSubmitted(sweep=sweep, missing=())
+        yield from queue.told()
+        yield p.FleetChanged(fleet=self._dispatch.fleet)
+        yield from self._dispatch.workers()
+        for run_id, training in queue.runs.training.items():
+            if training.started is not None:
+                yield training.started
+                known = training.curve.history
+                if training.started.epoch and known.epochs <= training.started.epoch:
+                    known, _ = self._workspace.run(run_id).history()
+                yield p.HistoryRead(run_id=run_id, history=known)
+        for run_id, record in queue.runs.items():
+            if isinstance(record, Held) and record.reason:
+                yield p.RunFailed(run_id=run_id, reason=record.reason)
+        yield p.Timed(times=queue.times.medians)
+        for text in self._complaints:
+            yield p.Noticed(text=text, severity="warning")
+        if self._trouble:
+            yield p.Noticed(text=self._trouble, severity="error")
+        yield p.CaughtUp()
+
+    def _publish(self, event: p.AnyEvent, line: bytes | None = None) -> None:
+        """Tell everybody, and keep what has to be kept."""
+        match event:
+            case p.RunFinished():
+                self._records.add([event.result])
+            case p.RunFailed() | p.RunPaused() | p.RunInterrupted():
+                self._records.is_changed = True
+            case p.EpochEnded() | p.RunsUnqueued():
+                self._records.has_progressed = True
+            case _:
+                pass
+        if self._clients:
+            text = line or p.encode(event)
+            for client in self._clients:
+                client.tell(text)
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    async def _obey(self, line: bytes, client: Client) -> None:
+        """Do what a line asks; whatever it holds, the connection lives on."""
+        try:
+            command = p.decode_command(line)
+        except p.UNREADABLE as error:
+            client.tell(p.encode(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}.")))
+            return
+        name = type(command).__name__
+        try:
+            await self._commands.do(command, client)
+            if isinstance(command, p.OpenData):
+                self._save()  # a sweep may follow, and is trained after a crash only where its data is known
+            if command.request and not isinstance(command, p.Inspect):  # that one is only begun
+                client.tell(p.encode(p.Done(request=command.request)))
+            return
+        except ValueError as error:
+            reason = str(error)
+        except OSError as error:
+            reason = f"{error.filename or self._workspace.root}: {error.strerror or error}."
+        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+            traceback.print_exc()
+            reason = DEFECT
+        client.tell(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def sample_devices(self) -> None:
+        """Tell how busy the machine is while somebody looks; by that clients know, too, that the host still answers."""
+        while True:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            if self._clients:
+                self._publish(p.DeviceSampled(samples=await self._sample(), at=time.time()))
+                self._publish(p.Timed(times=self._queue.times.medians))
+
+    async def _sample(self) -> tuple[p.DeviceSample, ...]:
+        try:
+            return await asyncio.to_thread(devices.sample)
+        except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
+            if not self._has_blind_devices:
+                traceback.print_exc()
+            self._has_blind_devices = True
+            return ()
+
+    async def save_changes(self, lock: int) -> None:
+        """Write what changed, at most once a second; end when nothing is left to do, or the workspace is elsewhere."""
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            if not lock_file.is_there(self._workspace.root, lock):
+                self._give_up()
+                return
+            self._save()
+            self.end_if_idle()
+
+    def _save(self, *, is_last: bool = False) -> None:
+        try:
+            self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
+        except OSError as error:
+            text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
+            self._complain(text)
+        except Exception:  # noqa: BLE001  the loop that saves has to go on; what was not written is tried again
+            if not self._trouble:
+                traceback.print_exc()
+            self._complain(f"The workspace cannot be saved. {DEFECT} Training goes on; it is tried again.")
+        else:
+            if self._trouble:
+                self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
+            self._trouble = ""
+
+    def _complain(self, text: str) -> None:
+        """Tell of a trouble with saving, once as long as it is the same."""
+        if text != self._trouble:
+            self._publish(p.Noticed(text=text, severity="error"))
+        self._trouble = text
+
+    def _give_up(self) -> None:
+        """End without writing: the workspace was moved, or is another's. Its runs go on from their checkpoints."""
+        self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
+        self._dispatch.kill()
+        self.is_lost = True
+        self.ended.set()
+
+    def end_if_idle(self) -> None:
+        """End when nobody is attached and nothing is to be trained."""
+        if self._clients or self._commands.is_busy:
+            return
+        if self._queue.is_idle or not self._dispatch.has_begun:
+            self.ended.set()
+
+    async def leave(self, reason: str) -> None:
+        """Let the workers checkpoint, write everything, tell everybody, end."""
+        try:
+            await self._dispatch.leave()
+        finally:
+            self._save(is_last=True)
+            self._publish(p.HostEnded(reason=reason))
+            for client in list(self._clients):
+                await client.close()
+            self.ended.set()
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return the next line; one that is longer than any message comes as garbage instead of ending the connection."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        return b"a line longer than any message\n"

@@ -1,0 +1,44 @@
+"""Looking into data sets and files from the host, which has no NumPy: short processes of their own read them."""
+
+from pathlib import Path
+
+import msgspec
+
+from engine.machine import child_process, tool_process
+from engine.protocol import DataSet, Inspected
+
+MAX_PATH = 4_096
+
+
+async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple[int, int]) -> DataSet:
+    """Describe a folder or two files; without a source, demo data, which is drawn if it is not there.
+
+    Raises:
+        ValueError: the data cannot be used; one sentence says why.
+    """
+    if any("\0" in path or len(path) > MAX_PATH for path in source):
+        raise ValueError(f"The name of a data folder has at most {MAX_PATH:,} characters, and no NUL.")
+    train, test = demo_sizes
+    drawing = ["engine.data.demo", str(demo_folder), "--train", str(train), "--test", str(test)]
+    command = ["engine.data.dataset", "describe", "--", *source] if source else drawing
+    return msgspec.json.decode(await _told(command), type=DataSet)
+
+
+async def inspect(data: DataSet, run_id: str, file: Path | None) -> bytes:
+    """Look at what a run's file says of the test images, or at training images; return the event as a line.
+
+    Raises:
+        ValueError: the data or the file cannot be used; one sentence says why.
+    """
+    look = {"data": msgspec.to_builtins(data), "run_id": run_id, "file": str(file or "")}
+    line = await _told(["engine.tools.inspect_run"], msgspec.json.encode(look))
+    msgspec.json.decode(line, type=Inspected)
+    return line
+
+
+async def _told(command: list[str], given: bytes = b"") -> bytes:
+    """Run a module of the engine and return its output, or raise ValueError with its last line of complaint."""
+    done = await tool_process.run_beside(child_process.tool(*command), given)
+    if done.status:
+        raise ValueError(done.last_words or "The data cannot be read.")
+    return done.answer

@@ -1,0 +1,82 @@
+"""Keras on JAX or on TensorFlow, set up the same whatever the machine's user has set: in code, not by environment."""
+
+import contextlib
+import os
+import sys
+
+from engine.machine import child_process
+from engine.machine.user_folders import cache_folder
+
+PLATFORM_VARIABLE = "SVHN_TUI_PLATFORM"
+"""What JAX trains on, such as `cpu`, for a worker that was given no GPU; else JAX chooses."""
+JAX_SETTINGS = {
+    "jax_enable_x64": False,
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_numpy_rank_promotion": "allow",
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_disable_jit": False,
+    "jax_disable_most_optimizations": False,
+    "jax_debug_nans": False,
+    "jax_debug_infs": False,
+    "jax_default_device": None,
+}
+"""What decides numbers, as JAX comes."""
+
+
+def clear_environment() -> None:
+    """Leave of this process's environment what may reach training, however the process was started."""
+    kept = child_process.training_environment(os.environ)
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+def prepare_jax() -> None:
+    """Set up the environment that JAX and Keras read when they are imported."""
+    _prepare_keras("jax")
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # a shared GPU stays usable for others
+    if platform := os.environ.get(PLATFORM_VARIABLE):
+        os.environ["JAX_PLATFORMS"] = platform
+    with contextlib.suppress(OSError):  # without a place for it everything is compiled anew
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder("jax"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Keras would import it to save a file: 2 s, 400 MB
+
+
+def prepare_tensorflow(log_level: int = 2) -> None:
+    """Set up the environment that TensorFlow and Keras read when they are imported.
+
+    Args:
+        log_level: of TensorFlow: 2 logs its errors, 3 only what ends it.
+    """
+    _prepare_keras("tensorflow")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = str(log_level)
+
+
+def _prepare_keras(backend: str) -> None:
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ["KERAS_HOME"] = os.devnull  # no folder: a keras.json is neither read nor written
+
+
+def settle_keras() -> None:
+    """Set what decides numbers in Keras, once it is imported."""
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
+def settle_jax() -> None:
+    """Set what decides numbers in JAX and in Keras, once they are imported."""
+    import jax
+
+    for name, value in JAX_SETTINGS.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
+    settle_keras()

@@ -1,0 +1,335 @@
+"""Files that are whole or not there, in folders that are held open: nothing is reached through a link.
+
+A file is written beside its place, synced, then moved into it. Everything that is opened for writing, packing or
+deleting is opened by its name in a `Folder`, without following links, and only if it is a regular file. The way to the
+first folder, which the user named, may lead through links.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, Literal, Self
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+DAMAGED = ".damaged-"
+"""Follows the name of what was set aside."""
+MAX_SMALL_BYTES = 2**23
+"""Of a JSON file that describes one thing: a run, a result, a sweep."""
+_CONTROLS = re.compile(
+    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]"
+)
+"""Escape sequences and control characters, but for tab and newline."""
+
+Kind = Literal["nothing", "file", "folder", "link", "other"]
+_WORDS: dict[Kind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
+                           "other": "a pipe, a socket or a device"}  # fmt: skip
+
+
+class NotOurs(OSError):
+    """Something else stands where one of our files or folders belongs; its message says what, and what to do."""
+
+
+class Folder:
+    """A folder that is held open: its files are reached by name, wherever it is moved meanwhile.
+
+    It has many methods, because whatever is done to a file is done by one of them.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def at(cls, path: Path, *names: str, make: bool = False) -> "Folder":
+        """Open the folder `path`, however it is reached, or one below it: none of the `names` may be a link.
+
+        Raises:
+            NotOurs: one of the names is no folder.
+            OSError: it is not there, or cannot be read.
+        """
+        folder = cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for name in names:
+            with folder:
+                folder = folder.folder(name, make=make)
+        return folder
+
+    def __enter__(self) -> Self:
+        """Hold it."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close it."""
+        os.close(self._descriptor)
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def kinds(self) -> dict[str, Kind]:
+        """Return what is in it and what each is, sorted by name. Names that are no text hold surrogates."""
+        with os.scandir(self._descriptor) as entries:
+            found: dict[str, Kind] = {
+                entry.name: "link" if entry.is_symlink()
+                else "folder" if entry.is_dir(follow_symlinks=False)
+                else "file" if entry.is_file(follow_symlinks=False)
+                else "other"
+                for entry in entries
+            }  # fmt: skip
+        return dict(sorted(found.items()))
+
+    def kind(self, name: str, *below: str) -> Kind:
+        """Say what stands there, without opening it, or `below` a folder that was found to be one."""
+        try:
+            path = "/".join(map(_plain, (name, *below)))
+            with self._naming(path):
+                return _kind_of(os.stat(path, dir_fd=self._descriptor, follow_symlinks=False).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return "nothing"
+
+    def status(self, name: str) -> os.stat_result:
+        """Return what the file system says of a name, of a link itself too."""
+        with self._naming(name):
+            return os.stat(_plain(name), dir_fd=self._descriptor, follow_symlinks=False)
+
+    def open_to_read(self, name: str) -> BufferedReader:
+        """Open a regular file.
+
+        Raises:
+            NotOurs: it is none.
+            OSError: it is not there, or cannot be read.
+        """
+        if (found := _kind_of(self.status(name).st_mode)) != "file":  # opening a device may do something
+            raise self._not_ours(name, _WORDS[found])
+        with self._naming(name):
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                                 dir_fd=self._descriptor)  # fmt: skip
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise self._not_ours(name, _WORDS["other"])
+        return os.fdopen(descriptor, "rb")
+
+    def read(self, name: str, most: int = MAX_SMALL_BYTES) -> bytes:
+        """Return a regular file's content.
+
+        Raises:
+            OSError: as `open_to_read`, or it has more bytes than such a file can have.
+        """
+        with self.open_to_read(name) as file, self._naming(name):
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(self.path / name))
+        return content
+
+    def folder(self, name: str, *, make: bool = False) -> "Folder":
+        """Open a folder in it, made private to the user if it is missing and may be made.
+
+        Raises:
+            NotOurs: a link or a file has its name.
+            OSError: it is not there, or cannot be made or read.
+        """
+        with self._naming(name):
+            if make and self.kind(name) == "nothing":
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(_plain(name), PRIVATE_FOLDER, dir_fd=self._descriptor)
+                self.sync()
+            if (found := _kind_of(self.status(name).st_mode)) != "folder":
+                raise self._not_ours(name, _WORDS.get(found, "a file"))
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            return Folder(self.path / name, os.open(name, flags, dir_fd=self._descriptor))
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def write_atomically(self, name: str, content: bytes) -> None:
+        """Replace a file by this content: afterwards, and after a power cut, the old or the new is there whole.
+
+        Raises:
+            OSError: it could not be written; the old content is as it was and nothing else is left behind.
+        """
+        self.write_atomically_with(name, lambda file: file.write(content))
+
+    def write_atomically_with(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Replace a file by what `write` puts into the open file it is given.
+
+        Raises:
+            OSError: as `write_atomically`.
+        """
+        temporary = temporary_name(name)
+        with self._naming(name):
+            file = self.create(temporary)
+            try:
+                with file:
+                    write(file)
+                self.publish(temporary, name)
+            except BaseException:
+                self.remove(temporary)
+                raise
+
+    def create(self, name: str) -> BinaryIO:
+        """Open a new file for writing; what has its name already is an error."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._naming(name):
+            return os.fdopen(os.open(_plain(name), flags, PRIVATE_FILE, dir_fd=self._descriptor), "w+b")
+
+    def publish(self, temporary: str, name: str) -> None:
+        """Move a finished file of this folder into its place, so that a power cut leaves the old or the new one.
+
+        What stands there and is no file, such as a link, is set aside.
+        """
+        with self.open_to_read(temporary) as file:
+            os.fsync(file.fileno())
+        with self._naming(name):
+            if self.kind(name) not in ("nothing", "file"):
+                self.set_aside(name)
+            os.replace(temporary, _plain(name), src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            self.sync()
+
+    def open_in_place(self, name: str, flags: int) -> int:
+        """Open a file that is changed where it is; return its descriptor.
+
+        Raises:
+            NotOurs: it is no regular file, or has a second name by which something of the user's would change too.
+            OSError: it cannot be opened.
+        """
+        if (found := self.kind(name)) not in ("file", "nothing"):
+            raise self._not_ours(name, _WORDS[found])
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with self._naming(name):
+            descriptor = os.open(name, flags, PRIVATE_FILE, dir_fd=self._descriptor)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            os.close(descriptor)
+            raise self._not_ours(name, "a file with a second name (a hard link), which would change too")
+        return descriptor
+
+    def open_own(self, name: str, flags: int) -> int:
+        """Open a file, made if it is missing; what is not ours there is set aside, and one with two names copied."""
+        flags |= os.O_CREAT
+        try:
+            return self.open_in_place(name, flags)
+        except NotOurs:
+            if self.kind(name) == "file":  # of a backup by hard links, for one: from here on each has its own
+                with self.open_to_read(name) as source:
+                    self.write_atomically_with(name, partial(shutil.copyfileobj, source))
+            else:
+                self.set_aside(name)
+            return self.open_in_place(name, flags)
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there; of a link only the link."""
+        with self._naming(name), contextlib.suppress(FileNotFoundError):
+            os.unlink(_plain(name), dir_fd=self._descriptor)
+
+    def remove_folder(self, name: str) -> bool:
+        """Delete an empty folder; say whether it is gone."""
+        with contextlib.suppress(OSError):
+            os.rmdir(_plain(name), dir_fd=self._descriptor)
+        return self.kind(name) == "nothing"
+
+    def move(self, name: str, target: "Folder", new_name: str) -> None:
+        """Give a file or folder another place on the same file system, durably; of a link, the link is moved.
+
+        Raises:
+            FileExistsError: something is there.
+            OSError: it cannot be moved.
+        """
+        with target._naming(new_name):
+            if target.kind(new_name) != "nothing":
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target.path / new_name))
+            os.rename(_plain(name), _plain(new_name), src_dir_fd=self._descriptor, dst_dir_fd=target._descriptor)
+            target.sync()
+            self.sync()
+
+    def set_aside(self, name: str) -> str:
+        """Rename something damaged so that nothing overwrites it; return its new name, `NAME.damaged-N`."""
+        for number in range(1, 10_000):
+            aside = f"{name}{DAMAGED}{number}"
+            if self.kind(aside) == "nothing":
+                self.move(name, self, aside)
+                return aside
+        raise FileExistsError(errno.EEXIST, "ten thousand damaged ones are there; remove some", str(self.path / name))
+
+    def sync(self) -> None:
+        """Make its entries survive a power cut."""
+        os.fsync(self._descriptor)
+
+    def _not_ours(self, name: str, what: str) -> NotOurs:
+        told = f"it is {what}; remove it, or move it elsewhere"
+        return NotOurs(errno.ELOOP, told, str(self.path / name))
+
+    @contextlib.contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Have errors name the whole path."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None or os.sep not in str(error.filename):
+                error.filename = str(self.path / name)
+            raise
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder that only the user can read, and those above it that are missing."""
+    path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    return path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file of a folder that the user named; as `Folder.write_atomically`."""
+    with Folder.at(path.parent) as folder:
+        folder.write_atomically(path.name, content)
+
+
+def write_atomically_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Replace a file of a folder that the user named; as `Folder.write_atomically_with`."""
+    with Folder.at(path.parent) as folder:
+        folder.write_atomically_with(path.name, write)
+
+
+def temporary_name(name: str) -> str:
+    """Return a name, of its own each time, under which a file is written before it takes its place."""
+    return f".{name}.{secrets.token_hex(4)}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Say whether `temporary_name` made a name: of a file that was half written in a crash."""
+    return bool(re.fullmatch(r"\..+\.[0-9a-f]+\.(tmp|keras)", name))
+
+
+def shown(path: Path) -> str:
+    """Return a path as text, whatever bytes are in it."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def without_controls(content: bytes) -> bytes:
+    """Strip what a terminal would obey from what goes into a log.
+
+    What comes through a pipe of ours is stripped as it is appended. What libraries write straight into file
+    descriptor 2 is not: whatever shows a log strips it then.
+    """
+    return _CONTROLS.sub(b"", content)
+
+
+def _kind_of(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return "file"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _plain(name: str) -> str:
+    """Return a name that stays in its folder.
+
+    Raises:
+        ValueError: it would not.
+    """
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise ValueError(f"{name[:40]!r} is no name of a file.")
+    return name

@@ -1,0 +1,105 @@
+"""Whose a workspace is. What stands in it decides what is started, so that it has to be the user's alone.
+
+A folder that others can write is as good as written by them. Reading is no concern here: who may read it is the
+user's choice.
+"""
+
+import errno
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.machine.files import Folder, NotOurs
+
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
+NAMES = ("runs", "sweeps", "trash", "host.json", "runs.json", "host.lock", "host.log", "experiments.json")
+"""What the program reads at a workspace's top."""
+READ_ONLY_HELP = "--read-only shows its answers all the same"
+
+
+def problem(root: Path) -> str:
+    """Return why a workspace is not to be trusted, in a sentence that says what to do; nothing when it is ours alone.
+
+    Args:
+        root: the workspace, links resolved.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    is_open = bool(root.stat().st_mode & OTHERS_ENTER)
+    for path in _places(root, is_open=is_open):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue  # half-written files come and go while a host runs
+        if status.st_uid != os.geteuid():
+            owner, ours = user_name(status.st_uid), user_name(os.geteuid())
+            return f"{path} belongs to {owner}, not to {ours}: nothing is started or changed there ({READ_ONLY_HELP})."
+        is_reached = path == root or is_open
+        if is_reached and status.st_mode & OTHERS_WRITE and not stat.S_ISLNK(status.st_mode):
+            return (
+                f"Others can write to {path}. If nobody else did: chmod -R go-w {shlex.quote(str(root))} "
+                f"({READ_ONLY_HELP})."
+            )
+    return ""
+
+
+def exposure(root: Path) -> str:
+    """Return who else could put another folder in the place of this one, in a sentence; nothing when nobody can.
+
+    Args:
+        root: the workspace, links resolved.
+    """
+    for folder in root.parents:
+        status = folder.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            return f"{folder} belongs to {user_name(status.st_uid)}, who can put another folder in the place of {root}."
+        if status.st_mode & OTHERS_WRITE and not status.st_mode & stat.S_ISVTX:
+            return f"Others can write to {folder} and so put another folder in the place of {root}."
+    return ""
+
+
+def is_ours_alone(folder: Path) -> bool:
+    """Say whether this is a folder, no link to one, that is the user's and that nobody else can enter."""
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+
+
+def open_ours(path: Path, flags: int) -> int:
+    """Open a file of the workspace's top, and nothing that only stands in its place: no link, no pipe, no second name.
+
+    Raises:
+        OSError: it cannot be opened, or is not such a file.
+    """
+    strange = FileExistsError(
+        errno.EEXIST, "something else stands where svhn-tui keeps a file; move it away", str(path)
+    )
+    try:
+        with Folder.at(path.parent) as folder:
+            return folder.open_in_place(path.name, flags)
+    except NotOurs:
+        raise strange from None
+
+
+def user_name(user: int) -> str:
+    """Return a user's name, or the number where there is none."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"user {user}"
+
+
+def _places(root: Path, *, is_open: bool) -> Iterator[Path]:
+    """Yield what counts: the folder, what is read at its top, the sweeps, and the runs where others can get at them."""
+    yield root
+    yield from (root / name for name in NAMES)
+    for folder in (root / "sweeps", *((root / "runs",) if is_open else ())):
+        if folder.is_dir() and not folder.is_symlink():
+            yield from (Path(entry) for entry in os.scandir(folder))

@@ -1,0 +1,147 @@
+"""What a client asks of the host. Commands are imperative and go towards the training."""
+
+from engine.core.fleet import Fleet
+from engine.core.remarks import Statement
+from engine.core.sweep import Sweep
+from engine.protocol.message import Command
+
+
+class OpenData(Command, frozen=True, kw_only=True):
+    """Make a folder (or two files) the workspace's data; without a source, the last one used, or else demo data."""
+
+    source: tuple[str, ...] = ()
+    demo_train: int = 5_000
+    demo_test: int = 1_000
+
+
+class Begin(Command, frozen=True, kw_only=True):
+    """Train what waits, as a screen does that is opened again: until somebody wants training, a host only tells."""
+
+
+class Submit(Command, frozen=True, kw_only=True):
+    """Train what a sweep still lacks."""
+
+    sweep: Sweep
+
+
+class Pause(Command, frozen=True, kw_only=True):
+    """Checkpoint these runs and hold them; all of them when none is named."""
+
+    runs: tuple[str, ...] = ()
+
+
+class Resume(Command, frozen=True, kw_only=True):
+    """Let paused, interrupted or failed runs go on; all that are paused when none is named."""
+
+    runs: tuple[str, ...] = ()
+
+
+class Cancel(Command, frozen=True, kw_only=True):
+    """Take these runs out of the queue; a running one is checkpointed and stopped."""
+
+    runs: tuple[str, ...] = ()
+
+
+class Reprioritise(Command, frozen=True, kw_only=True):
+    """Put these queued runs at a place in the queue, 0 being the next one."""
+
+    runs: tuple[str, ...]
+    place: int = 0
+
+
+class Annotate(Command, frozen=True, kw_only=True):
+    """Replace a run's note and tags."""
+
+    run_id: str
+    text: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Choose(Command, frozen=True, kw_only=True):
+    """Hand in this run's file for a question; none takes the first seed's again."""
+
+    question: str
+    run_id: str | None = None
+
+
+class Judge(Command, frozen=True, kw_only=True):
+    """Keep a statement of a multiple-choice question in the place of the one that reads `replaces`; none removes it."""
+
+    question: str
+    statement: Statement | None
+    replaces: str = ""
+
+
+class Delete(Command, frozen=True, kw_only=True):
+    """Move these runs to the workspace's trash."""
+
+    runs: tuple[str, ...]
+
+
+class Restore(Command, frozen=True, kw_only=True):
+    """Bring these runs back from the trash."""
+
+    runs: tuple[str, ...]
+
+
+class ReadTrash(Command, frozen=True, kw_only=True):
+    """Tell what lies in the trash."""
+
+
+class Watch(Command, frozen=True, kw_only=True):
+    """Send the history of these runs."""
+
+    runs: tuple[str, ...]
+
+
+class CheckFiles(Command, frozen=True, kw_only=True):
+    """Hash the `model.keras` of these finished runs as it lies there now; answered by `FilesChecked`."""
+
+    runs: tuple[str, ...]
+
+
+class Inspect(Command, frozen=True, kw_only=True):
+    """Look at what a finished run says of the test images; without a run, at images of the data in use."""
+
+    run_id: str = ""
+
+
+class Import(Command, frozen=True, kw_only=True):
+    """Take in the runs of a file that `svhn-tui pack` wrote on another machine."""
+
+    path: str
+
+
+class SetFleet(Command, frozen=True, kw_only=True):
+    """Train with these workers from now on; those that train elsewhere finish what they have."""
+
+    fleet: Fleet
+    on_command_line: bool = False
+    """The user typed it there, where options of `srun` that run programs are allowed."""
+
+
+class Shutdown(Command, frozen=True, kw_only=True):
+    """Checkpoint everything and end the host; the queue is kept for the next start."""
+
+
+AnyCommand = (
+    OpenData
+    | Begin
+    | Submit
+    | Pause
+    | Resume
+    | Cancel
+    | Reprioritise
+    | Annotate
+    | Choose
+    | Judge
+    | Delete
+    | Restore
+    | ReadTrash
+    | Watch
+    | CheckFiles
+    | Inspect
+    | Import
+    | SetFleet
+    | Shutdown
+)

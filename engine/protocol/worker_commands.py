@@ -1,0 +1,28 @@
+"""What the host asks of a worker."""
+
+from typing import Literal
+
+from engine.core.results import DataSet
+from engine.core.spec import RunSpec
+from engine.protocol.message import Command
+
+
+class Train(Command, frozen=True, kw_only=True):
+    """Host to worker: train these runs of one configuration as one group, each from its checkpoint if it has one."""
+
+    group: str
+    workspace: str
+    specs: tuple[RunSpec, ...]
+    data: DataSet
+    attempt: str = ""
+    """Its name, later than that of any attempt before; the runs' folders say whose they are."""
+
+
+class StopRuns(Command, frozen=True, kw_only=True):
+    """Host to worker: checkpoint these runs and let them go; the other lanes train on."""
+
+    runs: tuple[str, ...]
+    why: Literal["paused", "cancelled", "interrupted"]
+
+
+WorkerCommand = Train | StopRuns

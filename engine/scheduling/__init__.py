@@ -1,0 +1,1 @@
+"""What trains next, and where."""

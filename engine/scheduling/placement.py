@@ -1,0 +1,119 @@
+"""Which group trains next, and where. Pure.
+
+On CPUs a small network gains nothing from a second thread, so as many runs as there are cores train side by side, each
+on a core of its own; a large one is bound by memory and takes all cores. Where it was measured on this machine, each
+run takes as many cores as proved best. On GPUs seeds of one configuration train as lanes of one group.
+"""
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from engine.core.machine import Machine
+from engine.core.spec import Configuration, trainable_parameters
+from engine.protocol import Place
+from engine.scheduling.waiting_list import Places
+
+LARGE = 2_000_000
+"""Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
+WORKER_BYTES = 1_500_000_000
+"""What a worker may need: JAX, the data, and the largest network of the assignment."""
+
+
+SMALL, HUGE = 2**18, 2**24
+"""Trainable parameters between which the cores a run takes are worth a measurement."""
+
+
+class Slot(NamedTuple):
+    """A place for a worker: a GPU or CPU cores of this machine, Slurm, or another box."""
+
+    name: str
+    cores: tuple[int, ...] = ()
+    gpu: int | None = None
+    trainer: str = "fast"
+    slurm: tuple[str, ...] | None = None
+    """Options of `srun` for it; None: it is not in Slurm's queue."""
+    box: str = ""
+    """Reached over ssh."""
+    python: str = ""
+    """The Python of the box that has svhn-tui; else the host's own path is tried there."""
+    share: tuple[int, int] = (0, 1)
+    """(index, count) of this worker among those on the same box: they divide its GPUs or cores."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Slurm or another machine gives it its cores and GPUs."""
+        return self.slurm is not None or bool(self.box)
+
+    @property
+    def where(self) -> str:
+        """`Slurm`, or the box that is reached over ssh; empty for the host's own machine."""
+        return "Slurm" if self.slurm is not None else self.box
+
+
+def size_class(parameters: int) -> int:
+    """Return the class of networks of about this many trainable parameters: twice as many are the next one."""
+    return parameters.bit_length()
+
+
+def cores_of(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> int:
+    """Return how many cores a run takes."""
+    parameters = trainable_parameters(configuration.network, input_shape)
+    known = machine.measured.get(size_class(parameters), 0)
+    return min(known, len(machine.cores)) if known else usual_cores(parameters, machine)
+
+
+def usual_cores(parameters: int, machine: Machine) -> int:
+    """Return the same as long as nothing was measured."""
+    return 1 if parameters < LARGE else len(machine.cores)
+
+
+def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int], index: int) -> Slot:
+    """Return the `index`-th slot of the kind that suits the configuration."""
+    trainer = configuration.training.worker
+    if trainer != "fast":
+        return Slot(trainer, machine.cores, trainer=trainer)
+    if machine.gpus:
+        return Slot(f"gpu{index}", gpu=index)
+    count = cores_of(configuration, machine, input_shape)
+    if count >= len(machine.cores):
+        return Slot("cpu", machine.cores)
+    cores = machine.cores[index * count : (index + 1) * count]
+    return Slot(f"core{cores[0]}" if count == 1 else f"cores{cores[0]}-{cores[-1]}", cores)
+
+
+def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> tuple[Slot, ...]:
+    """Return every slot that may train this configuration at a time."""
+    first = slot_for(configuration, machine, input_shape, 0)
+    if first.gpu is not None:
+        count = machine.gpus
+    elif first.trainer != "fast":
+        count = 1
+    else:
+        count = max(1, min(len(machine.cores) // max(1, len(first.cores)), machine.memory // WORKER_BYTES))
+    return tuple(slot_for(configuration, machine, input_shape, index) for index in range(count))
+
+
+def next_group(
+    queue: Places,
+    machine: Machine,
+    input_shape: tuple[int, int, int],
+    busy: Collection[Slot],
+    fitting: Mapping[Configuration, int] = MappingProxyType({}),
+) -> tuple[Slot, tuple[Place, ...]] | None:
+    """Return the group to start now and its slot, or None while the head of the queue has to wait.
+
+    The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
+    `fitting` says how many runs of a configuration fit side by side, where that is less than the machine's lanes.
+    """
+    head = queue.head
+    if head is None:
+        return None
+    configuration = head.spec.configuration
+    used = {core for slot in busy for core in slot.cores}
+    for slot in slots(configuration, machine, input_shape):
+        if slot in busy or used & set(slot.cores):
+            continue
+        lanes = min(machine.lanes, fitting.get(configuration, machine.lanes)) if slot.gpu is not None else 1
+        return slot, queue.alike(head, lanes)
+    return None

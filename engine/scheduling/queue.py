@@ -1,0 +1,298 @@
+"""The queue: what is to be trained, in which order, and where each run stands. Knows no worker."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from engine import protocol as p
+from engine.core import sweep as plan
+from engine.core.forecast import Measured
+from engine.core.sweep import Sweep
+from engine.scheduling.retries import Setbacks
+from engine.scheduling.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
+from engine.scheduling.waiting_list import Places
+from engine.storage.workspace import Order
+
+PLACES_AT_ONCE = 500
+"""Places in one event."""
+
+
+class Queue:
+    """What waits, and what workers took of it. `publish` takes what clients are to hear."""
+
+    def __init__(
+        self,
+        publish: Callable[[p.AnyEvent], None],
+        *,
+        results: Mapping[str, p.RunResult] = {},
+        data: Mapping[str, p.DataSet] = {},
+        held: Mapping[str, str] = {},
+    ) -> None:
+        self.sweeps: dict[str, Sweep] = {}
+        self.data = dict(data)
+        """Data sets that can be trained on, by fingerprint."""
+        self.times = Measured(())
+        self.setbacks = Setbacks()
+        self.places = Places(can_train=lambda place: place.spec.data in self.data)
+        self._publish = publish
+        records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
+        records |= {run_id: Finished(result) for run_id, result in results.items()}
+        self.runs = RunStates(records)
+        """Where each run stands. To be read by others, and changed here alone."""
+        self._first_stages: dict[str, set[str]] = {}
+        """What the first stage of a sweep lacks; the second one follows when it is empty."""
+
+    # --- what is known -----------------------------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing trains and nothing waits to."""
+        return not self.runs.training and self.places.head is None
+
+    @property
+    def order(self) -> Order:
+        """What is kept of the queue beyond what follows from the sweeps."""
+        held: dict[str, str] = {**self.runs.held}
+        held |= {place.run_id: "paused" for place in self.places if place.paused}
+        held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
+        return Order((*self.runs.training, *(place.run_id for place in self.places)), held)
+
+    def told(self) -> Iterator[p.RunsQueued]:
+        """Tell the whole queue."""
+        yield from _queued(tuple(self.places))
+
+    def result(self, run_id: str) -> p.RunResult | None:
+        """Return the outcome of a run, if it is finished."""
+        record = self.runs.get(run_id)
+        return record.result if isinstance(record, Finished) else None
+
+    # --- what is wanted ----------------------------------------------------------------------------------------------
+
+    def want(self, sweep: Sweep, *, again: bool = False, paused: bool = False) -> tuple[str, ...]:
+        """Put what a sweep lacks into the queue; return it, what waits or trains already included.
+
+        Args:
+            sweep: what is asked for.
+            again: the user asks for it, so what was paused, cancelled or failed before is let go on.
+            paused: nobody asked for it yet: what is new waits until somebody does.
+        """
+        sweep_id = sweep.sweep_id  # a hash of all its seeds: not to be made for each of them
+        self.sweeps[sweep_id] = sweep
+        lacking = {spec.run_id: spec for spec in plan.missing(sweep, self.runs.accuracies)}
+        self._first_stages.pop(sweep_id, None)
+        if lacking and sweep.finalists is not None and not plan.finalists(sweep, self.runs.accuracies):
+            self._first_stages[sweep_id] = set(lacking)
+        if again:
+            self._release(lacking)
+        new = []
+        for run_id, spec in lacking.items():
+            match self.runs.get(run_id):
+                case None:
+                    new.append(p.Place(run_id, spec, sweep_id, sweep.title, paused=paused))
+                case Held(why="paused"):
+                    new.append(p.Place(run_id, spec, sweep_id, sweep.title, paused=True))
+                case _:
+                    pass
+        for place in new:
+            self.runs.put(place.run_id, WAITING)
+            self.places.join(place)
+        self._tell(_queued(new))
+        return tuple(lacking)
+
+    def supersede(self, sweep: Sweep) -> tuple[Sweep, ...]:
+        """Drop sweeps that this one replaces by another choice of finalists, and what waits for them alone."""
+        old = tuple(some for some in self.sweeps.values() if plan.is_other_choice(some, sweep))
+        for some in old:
+            del self.sweeps[some.sweep_id]
+            self._first_stages.pop(some.sweep_id, None)
+        if old:
+            left = (*self.sweeps.values(), sweep)
+            wanted = {spec.run_id for some in left for spec in plan.missing(some, self.runs.accuracies)}
+            self._leave_list([place.run_id for place in self.places if place.run_id not in wanted], None)
+        return old
+
+    def open(self, data: p.DataSet) -> None:
+        """Train on this data from now on."""
+        self.data[data.fingerprint] = data
+        self.places.refresh()
+
+    def arrange(self, order: Order) -> None:
+        """Bring the queue into a kept order; runs that it does not know stay behind."""
+        self.places.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
+
+    def hold(self, runs: Iterable[str], why: Hold) -> None:
+        """Pause or cancel runs; those that workers have are theirs to stop."""
+        waiting = []
+        for run_id in runs:
+            match self.runs.get(run_id):
+                case Training() as training:
+                    training.stop = why
+                case Waiting():
+                    waiting.append(run_id)
+                case _:
+                    pass
+        if why == "paused":
+            self._pause(waiting, paused=True)
+        else:
+            self._leave_list(waiting, Held(why))
+
+    def resume(self, runs: Iterable[str]) -> None:
+        """Let held runs go on; all that are paused when none is named."""
+        paused = (run_id for run_id, why in self.order.held.items() if why == "paused")
+        self._release(tuple(runs) or tuple(paused))
+        for sweep in list(self.sweeps.values()):
+            self.want(sweep)
+
+    def move(self, runs: Sequence[str], index: int) -> None:
+        """Put waiting runs at a place in the queue, in their order."""
+        index, moved = self.places.move(runs, index)
+        if moved:
+            self._publish(p.RunsUnqueued(runs=tuple(place.run_id for place in moved)))
+            self._tell(_queued(moved, index))
+
+    def take_in(self, result: p.RunResult) -> bool:
+        """Know a run that was finished elsewhere, and need not be trained here any more.
+
+        Return whether that is news; a run that a worker has is the worker's to finish.
+        """
+        if isinstance(self.runs.get(result.run_id), Training | Finished):
+            return False
+        self._leave_list([result.run_id], None)
+        self._finish(result)
+        return True
+
+    def forget(self, run_id: str) -> None:
+        """Drop a run that was deleted; it is trained again only when it is asked for.
+
+        Raises:
+            ValueError: a worker has it.
+        """
+        self.runs.refuse_training([run_id], "deleted")
+        self._leave_list([run_id], None)
+        self.runs.put(run_id, Held("cancelled"))
+
+    def let_on(self, run_id: str) -> None:
+        """Forget why a run was held; it goes on when it is wanted."""
+        self._release([run_id])
+
+    def _release(self, runs: Iterable[str]) -> None:
+        waiting = []
+        for run_id in runs:
+            match self.runs.get(run_id):
+                case Held():
+                    self.runs.put(run_id, None)
+                case Training() as training:
+                    training.stop = None
+                case Waiting():
+                    waiting.append(run_id)
+                    continue
+                case _:
+                    continue
+            self.setbacks.forget(run_id)
+        self._pause(waiting, paused=False)
+
+    def _pause(self, runs: Sequence[str], *, paused: bool) -> None:
+        if new := self.places.hold(runs, paused=paused):
+            self._publish(p.RunsHeld(runs=new, paused=paused))
+
+    def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
+        """Take runs out of the waiting list, those that are there, and say where they stand then."""
+        if gone := self.places.leave(runs):
+            for run_id in gone:
+                self.runs.put(run_id, record)
+            self._publish(p.RunsUnqueued(runs=gone))
+
+    def _tell(self, events: Iterable[p.AnyEvent]) -> None:
+        for event in events:
+            self._publish(event)
+
+    # --- what workers take and give back ------------------------------------------------------------------------------
+
+    def take(self, places: Iterable[p.Place], worker: str = "") -> None:
+        """Give waiting runs to a worker."""
+        taken = {place.run_id: place for place in places}
+        if gone := self.places.leave(taken):
+            for run_id in gone:
+                self.runs.put(run_id, Training(taken[run_id], worker))
+            self._publish(p.RunsUnqueued(runs=gone))
+
+    def set_back(
+        self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
+    ) -> p.RunFailed | p.RunInterrupted:
+        """Say what becomes of a run that a worker lost: it is tried again, or fails when that happens again and again.
+
+        Args:
+            run_id: the run, which a worker has.
+            reason: in words.
+            lanes: runs that trained side by side.
+            out_of_memory: there were too many of them for the memory.
+            is_leaving: the host ends, which fails nothing.
+        """
+        training = self.runs.training[run_id]
+        if training.stop == "cancelled":
+            return p.RunInterrupted(run_id=run_id, reason=reason)
+        again = self.setbacks.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
+        if out_of_memory:
+            fewer = self.setbacks.ran_out(training.place.spec.configuration, lanes)
+            beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
+            reason += f" It is tried once more{beside}." if again else " It was tried again in vain; free some memory."
+        if again:
+            return p.RunInterrupted(run_id=run_id, reason=reason)
+        return p.RunFailed(run_id=run_id, reason=reason, out_of_memory=out_of_memory)
+
+    def fold(self, event: p.AnyEvent) -> bool:
+        """Take in what a worker tells; return whether that is so, or comes too late to count."""
+        match event:
+            case p.RunStarted():
+                for run_id, spec in zip(event.runs, event.specs, strict=True):
+                    if training := self.runs.training.get(run_id):
+                        training.begin(msgspec.structs.replace(event, runs=(run_id,), specs=(spec,)))
+            case p.EpochEnded():
+                for lane, run_id in enumerate(event.runs):
+                    if training := self.runs.training.get(run_id):
+                        training.end_epoch(event, lane)
+            case p.RunFinished():
+                if event.result.run_id not in self.runs.training:
+                    return False
+                self._finish(event.result)
+            case p.RunFailed() | p.RunInterrupted() | p.RunPaused():
+                training = self.runs.training.get(event.run_id)
+                if training is None:
+                    return False
+                if isinstance(event, p.RunFailed):
+                    self.runs.put(event.run_id, Held("failed", event.reason))
+                else:
+                    self._put_back(training)
+            case _:
+                pass
+        return True
+
+    def _put_back(self, training: Training) -> None:
+        """Put a run that was let go at the head, behind earlier seeds of its kind, if it is still wanted."""
+        place = training.place
+        sweep = self._wanting(place)
+        self.runs.put(place.run_id, Held("cancelled") if training.stop == "cancelled" else None)
+        if sweep is not None and training.stop != "cancelled":
+            place = p.Place(place.run_id, place.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused")
+            self.runs.put(place.run_id, WAITING)
+            self._tell(_queued([place], self.places.put_back(place)))
+
+    def _wanting(self, place: p.Place) -> Sweep | None:
+        """Return the sweep that a run is trained for; another one that wants it when that one was superseded."""
+        others = (some for some in self.sweeps.values() if place.spec in plan.missing(some, self.runs.accuracies))
+        return self.sweeps.get(place.sweep_id) or next(others, None)
+
+    def _finish(self, result: p.RunResult) -> None:
+        run_id = result.run_id
+        self.runs.put(run_id, Finished(result))
+        for sweep_id, lacking in list(self._first_stages.items()):
+            lacking.discard(run_id)
+            if not lacking:  # the stage is complete, and the next one known
+                self.want(self.sweeps[sweep_id])
+
+
+def _queued(places: Sequence[p.Place], index: int | None = None) -> Iterator[p.RunsQueued]:
+    """Tell that these places stand behind each other, at the end or from an index on."""
+    for start in range(0, len(places), PLACES_AT_ONCE):
+        some = tuple(places[start : start + PLACES_AT_ONCE])
+        yield p.RunsQueued(places=some, place=None if index is None else index + start)

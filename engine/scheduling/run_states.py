@@ -1,0 +1,149 @@
+"""Where each run of a workspace stands: one record a run. Pure.
+
+A run is in one state at a time, and what may be done to it follows from that state alone: a run that a worker has,
+begun or not, is the worker's until it is let go, so it is neither deleted nor replaced nor given out a second time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
+
+import msgspec
+
+from engine import protocol as p
+from engine.protocol.curve import EMPTY
+
+Hold = Literal["paused", "cancelled"]
+"""What the user may want of a run that is not to be trained now."""
+Why = Literal["paused", "cancelled", "failed"]
+WHYS: Mapping[str, Why] = {"paused": "paused", "cancelled": "cancelled", "failed": "failed"}
+"""By how they are written in `host.json`, which may hold anything."""
+
+
+class Waiting(msgspec.Struct, frozen=True, gc=False):
+    """It is in the waiting list, which knows its place there and whether it is paused."""
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """It is not to be trained until it is asked for again."""
+
+    why: Why
+    reason: str = ""
+    """In words, of one that failed."""
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """Its files and its result are on disk."""
+
+    result: p.RunResult
+
+
+class Training:
+    """A worker has it. The one record that changes in place, once an epoch."""
+
+    def __init__(self, place: p.Place, worker: str) -> None:
+        self.place = place
+        """Where it stood in the waiting list."""
+        self.worker = worker
+        self.stop: Hold | None = None
+        """What is to become of it when the worker lets it go without a result; None: it goes on."""
+        self.started: p.RunStarted | None = None
+        """The worker's word that it has begun."""
+        self.curve = EMPTY
+        """From where it was begun; what an epoch that was missed leaves out is read from the journal."""
+
+    def begin(self, started: p.RunStarted) -> None:
+        """Take note that the worker has begun it; its curve is the journal's up to there."""
+        self.started = started
+        self.curve = EMPTY
+
+    def end_epoch(self, event: p.EpochEnded, lane: int) -> None:
+        """Add what an event says about it, unless epochs before it are missing: a client is told the journal's then."""
+        if self.curve.epochs == event.epoch - 1:
+            self.curve = self.curve.and_then(event, lane)
+
+
+Record = Waiting | Training | Held | Finished
+WAITING = Waiting()
+
+
+class RunStates(Mapping[str, Record]):
+    """The records by run_id, and which of them are in training. What is in none was never asked for."""
+
+    def __init__(self, records: Mapping[str, Record]) -> None:
+        self._records = dict(records)
+        self.training: dict[str, Training] = {}
+        """Those that workers have, in the order in which they were given."""
+        self.accuracies = Accuracies(self._records)
+
+    def __getitem__(self, run_id: str) -> Record:
+        """Return where a run stands."""
+        return self._records[run_id]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through all run_ids."""
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        """Count all runs."""
+        return len(self._records)
+
+    def put(self, run_id: str, record: Record | None) -> None:
+        """Say where a run stands from now on; None forgets it."""
+        self.training.pop(run_id, None)
+        if record is None:
+            self._records.pop(run_id, None)
+            return
+        self._records[run_id] = record
+        if isinstance(record, Training):
+            self.training[run_id] = record
+
+    def refuse_training(self, runs: Iterable[str], what: str) -> None:
+        """See to it that no worker has these runs, begun or not.
+
+        Args:
+            runs: the runs.
+            what: what is to be done to them, as in `deleted`.
+
+        Raises:
+            ValueError: a worker has one of them, and may write its files.
+        """
+        if busy := [run_id for run_id in runs if run_id in self.training]:
+            is_leaving = all(self.training[run_id].stop for run_id in busy)
+            advice = "it is being stopped; try again in a moment" if is_leaving else "stop it first"
+            raise ValueError(f"A run in training cannot be {what}; {advice}.")
+
+    @property
+    def held(self) -> dict[str, Why]:
+        """The runs that are out of the waiting list and in no worker."""
+        return {run_id: record.why for run_id, record in self._records.items() if isinstance(record, Held)}
+
+    @property
+    def results(self) -> tuple[p.RunResult, ...]:
+        """All finished runs."""
+        return tuple(record.result for record in self._records.values() if isinstance(record, Finished))
+
+
+class Accuracies(Mapping[str, float]):
+    """The test accuracy of each finished run, read from its record."""
+
+    def __init__(self, records: Mapping[str, Record]) -> None:
+        self._records = records
+
+    def __getitem__(self, run_id: str) -> float:
+        """Return a finished run's accuracy."""
+        record = self._records[run_id]
+        if not isinstance(record, Finished):
+            raise KeyError(run_id)
+        return record.result.test_accuracy
+
+    def __contains__(self, run_id: object) -> bool:
+        """Say whether a run is finished."""
+        return isinstance(self._records.get(run_id), Finished)  # type: ignore[call-overload]
+
+    def __iter__(self) -> Iterator[str]:
+        """Go through the finished runs."""
+        return (run_id for run_id, record in self._records.items() if isinstance(record, Finished))
+
+    def __len__(self) -> int:
+        """Count the finished runs."""
+        return sum(1 for _ in self)

@@ -1,0 +1,1 @@
+"""What survives a crash: a workspace's files, read and written."""

@@ -1,0 +1,338 @@
+"""A workspace's runs in one zip file, and back: from a box whose disk is lost tonight to the machine at home.
+
+The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/` and
+`sweeps/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, and a run comes
+into the workspace whole, by one renaming.
+"""
+
+import contextlib
+import errno
+import hashlib
+import re
+import stat
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, Literal, TypeVar
+
+import msgspec
+
+from engine.core import limits
+from engine.core.checks import name_problem, note_problem, statement_problem
+from engine.core.sweep import Sweep
+from engine.machine.files import MAX_SMALL_BYTES, Folder
+from engine.protocol import UNREADABLE, Note, Statement
+from engine.storage import checkpoint_index, zip_check
+from engine.storage.migrations import SWEEPS
+from engine.storage.run_folder import RUN_ID, RUNS, STAGING, RunFolder
+from engine.storage.workspace import SWEEP_FILE
+from engine.storage.zip_check import Archive, ArchiveError, OpenFolder, open_zip
+
+Kind = TypeVar("Kind")
+
+MANIFEST = "manifest.json"
+MEMBER = re.compile(
+    r"sweeps/[0-9a-f]{12}\.json"
+    r"|runs/[0-9a-f]{12}/(spec\.json|journal\.jsonl|result\.json|model\.keras|checkpoint/(latest\.json|epoch-\d{1,9}\.npz))"
+)
+MAX_DIRECTORY_BYTES = 2**22
+MAX_MEMBERS = 40_000
+"""Ten thousand finished runs; zipfile's table of contents takes 30 MB then, on the way in and out."""
+MAX_JOURNAL_BYTES = 2**26
+"""A hundred thousand epochs take half of it."""
+CHUNK = 2**20
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A file in the zip."""
+
+    bytes: int
+    sha256: str
+
+
+class Remarks(msgspec.Struct, frozen=True):
+    """What the user said about runs and questions."""
+
+    notes: tuple[Note, ...] = ()
+    choices: dict[str, str] = {}
+    statements: dict[str, tuple[Statement, ...]] = {}
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What was packed."""
+
+    members: dict[str, Member]
+    remarks: Remarks = Remarks()
+    format: int = 1
+
+
+class Unpacked(msgspec.Struct, frozen=True):
+    """What an import did: names of runs."""
+
+    finished: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
+    remarks: Remarks = Remarks()
+
+
+class PackError(ValueError):
+    """The file cannot be used, or not be taken in; one sentence says what is wrong, where, and what to do."""
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """What was packed: how many runs, and why others were not, a sentence for each."""
+
+    runs: int
+    left_out: tuple[str, ...] = ()
+
+
+def pack(root: Path, target: Path, remarks: Remarks) -> Packed:
+    """Write the workspace's runs to a zip file. The workspace may be in use.
+
+    A run that could not be taken in anywhere is left out.
+
+    Raises:
+        OSError: the file cannot be written, or something else has its name; what is there is as it was.
+    """
+    with Folder.at(target.parent) as folder:
+        if folder.kind(target.name) != "nothing" and not _is_pack(folder, target.name):
+            raise FileExistsError(errno.EEXIST, "it is there and no packed file; give another name", str(target))
+        writing: list[Packed] = []
+        folder.write_atomically_with(target.name, lambda file: writing.append(_write(root, file, remarks)))
+    return writing[0]
+
+
+def _is_pack(folder: Folder, name: str) -> bool:
+    """Say whether a file may be replaced by a packed one: it is one."""
+    try:
+        with folder.open_to_read(name) as file, zipfile.ZipFile(file) as archive:
+            return MANIFEST in archive.namelist()
+    except zip_check.UNREADABLE:
+        return False
+
+
+def _write(root: Path, file: BinaryIO, remarks: Remarks) -> Packed:
+    members: dict[str, Member] = {}
+    left_out: list[str] = []
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with Folder.at(root, SWEEPS) as sweeps:
+            for name, kind in sweeps.kinds().items():
+                if kind == "file" and SWEEP_FILE.fullmatch(name):
+                    with sweeps.open_to_read(name) as sweep:
+                        _add(archive, f"{SWEEPS}/{name}", sweep, members)
+        with Folder.at(root, RUNS) as runs:
+            run_ids = [name for name, kind in runs.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)]
+        for run_id in run_ids:
+            run = RunFolder(root, run_id)
+            if defect := run.defect():
+                left_out.append(f"{RUNS}/{run_id}: {defect}.")
+                continue
+            for name, source in run.contents():
+                _add(archive, f"{RUNS}/{run_id}/{name}", source, members)
+        if len(members) > MAX_MEMBERS:
+            raise OSError(errno.EFBIG, f"it would hold more than {MAX_MEMBERS:,} files; delete runs first")
+        archive.writestr(MANIFEST, msgspec.json.encode(Manifest(members, remarks)))
+    return Packed(len(run_ids) - len(left_out), tuple(left_out))
+
+
+def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
+    """Take in what is new: runs that are finished here, or in training (`busy`), stay as they are.
+
+    An unfinished run comes in where its checkpoint is further than the one here. Killed half-way, the same import
+    completes what is missing. What is returned is on the disk.
+
+    Raises:
+        PackError: the file is damaged or no such file, or the workspace cannot be written. What was taken in before
+            that is there, whole: `runs/` says which.
+    """
+    taken = Unpacked()
+    try:
+        with _opened(path) as archive:
+            manifest = _checked(archive, path)
+            runs = _by_run(manifest)
+            sweeps = tuple(_sweep(archive, name, manifest, path) for name in manifest.members if name[:7] == "sweeps/")
+            _clear_staging(root)
+            for run_id, names in runs.items():
+                outcome = _take_in(archive, manifest, path, RunFolder(root, run_id), names, is_busy=run_id in busy)
+                taken = msgspec.structs.replace(taken, **{outcome: (*getattr(taken, outcome), run_id)})
+    except FileNotFoundError as error:
+        raise PackError(f"{error.filename} is not there.") from error
+    except ArchiveError as error:
+        raise PackError(f"{path} {error}; give the file that `svhn-tui pack` wrote.") from error
+    except zipfile.BadZipFile as error:
+        raise PackError(f"{path} is damaged ({error}); copy it again.") from error
+    except OSError as error:
+        raise PackError(f"{error.filename or path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            _clear_staging(root)
+    notes = tuple(note for note in manifest.remarks.notes if note.run_id in runs)
+    remarks = msgspec.structs.replace(manifest.remarks, notes=notes)
+    return msgspec.structs.replace(taken, sweeps=sweeps, remarks=remarks)
+
+
+def _opened(path: Path) -> Archive:
+    """Open a packed file, or the folder that it was unpacked into, itself or inside the one that is named.
+
+    Raises:
+        FileNotFoundError, ArchiveError: it is neither.
+    """
+    folders = [folder.parent for folder in (path / MANIFEST, *path.glob(f"*/{MANIFEST}")) if folder.is_file()]
+    return OpenFolder(folders[0]) if folders else open_zip(path, "packed", most=MAX_DIRECTORY_BYTES)
+
+
+def _take_in(
+    archive: Archive, manifest: Manifest, path: Path, here: RunFolder, names: list[str], *, is_busy: bool
+) -> Literal["finished", "unfinished", "known"]:
+    """Put a run together, check it, and move it into its place if it is news here.
+
+    Raises:
+        PackError: it is not the run that its name says, or damaged.
+        OSError: the workspace cannot be written.
+    """
+    if is_busy or here.is_finished:
+        return "known"
+    staged = RunFolder(here.workspace, here.run_id, STAGING)
+    for name in names:
+        member = manifest.members[name]
+        staged.put(name.split("/", 2)[2], partial(_extract, archive, path, name, member))
+    if defect := staged.defect():
+        raise PackError(f"{path}: run {here.run_id}: {defect}.")
+    if not staged.is_finished and here.is_there and staged.epoch <= here.epoch:
+        return "known"
+    is_finished = staged.is_finished
+    staged.publish()
+    return "finished" if is_finished else "unfinished"
+
+
+def _clear_staging(root: Path) -> None:
+    """Drop what a killed import left half put together; what else lies there is set aside."""
+    with Folder.at(root) as folder:
+        kind = folder.kind(STAGING)
+        if kind == "folder":
+            with folder.folder(STAGING) as staging:
+                run_ids = [
+                    name for name, kind in staging.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)
+                ]
+            for run_id in run_ids:
+                RunFolder(root, run_id, STAGING).remove()
+        if kind != "nothing" and not folder.remove_folder(STAGING):
+            folder.set_aside(STAGING)
+
+
+def _add(archive: zipfile.ZipFile, name: str, source: BinaryIO, members: dict[str, Member]) -> None:
+    """Copy a file as it is at this moment."""
+    digest, count = hashlib.sha256(), 0
+    with archive.open(name, "w", force_zip64=True) as target:
+        while chunk := source.read(CHUNK):
+            digest.update(chunk)
+            count += len(chunk)
+            target.write(chunk)
+    members[name] = Member(count, digest.hexdigest())
+
+
+def _checked(archive: Archive, path: Path) -> Manifest:
+    """Look at the list of members, and read the manifest, before anything is unpacked."""
+    listed = archive.infolist()
+    is_folder = isinstance(archive, OpenFolder)
+    if is_folder:  # it may hold other things
+        listed = [member for member in listed if member.filename == MANIFEST or MEMBER.fullmatch(member.filename)]
+    found = {member.filename: member for member in listed}
+    if len(found) != len(listed) or len(found) > MAX_MEMBERS or MANIFEST not in found:
+        raise PackError(f"{path} was not written by `svhn-tui pack`.")
+    for name, member in found.items():
+        if name != MANIFEST and not MEMBER.fullmatch(name):
+            raise PackError(f"{path} holds {name[:80]!r}, which `svhn-tui pack` does not write.")
+        if stat.S_ISLNK(member.external_attr >> 16) or member.compress_type != zipfile.ZIP_STORED:
+            raise PackError(f"{path}: {name} is a link or compressed, as `svhn-tui pack` writes none.")
+        if member.file_size > _most_bytes(name):
+            raise PackError(f"{path}: {name} has {member.file_size:,} bytes, more than such a file has.")
+    if not is_folder and sum(member.file_size for member in found.values()) > path.stat().st_size:
+        raise PackError(f"{path} unpacks to more than it holds; copy it again.")
+    manifest = _decoded(_text(archive, MANIFEST), Manifest, f"{path}: {MANIFEST}")
+    if manifest.format != 1:
+        raise PackError(f"{path} was written by a newer svhn-tui; update this one.")
+    if is_folder:
+        manifest = msgspec.structs.replace(manifest, members=_whole(manifest.members, set(found), path))
+    elif set(manifest.members) != set(found) - {MANIFEST}:
+        raise PackError(f"{path}: its members are not those of its manifest; copy it again.")
+    if problem := remarks_problem(manifest.remarks):
+        raise PackError(f"{path}: {problem}")
+    return manifest
+
+
+def _whole(members: dict[str, Member], found: set[str], path: Path) -> dict[str, Member]:
+    """Return the members of a folder without runs whose checkpoint was unpacked too: those are trained anew."""
+    lacking = [name for name in members if name not in found]
+    if lost := next((name for name in lacking if "/checkpoint/" not in name), ""):
+        raise PackError(f"{path} lacks {lost}; give the packed .zip itself.")
+    runs = {name.split("/")[1] for name in lacking}
+    return {name: member for name, member in members.items() if name.split("/")[1] not in runs}
+
+
+def remarks_problem(remarks: Remarks) -> str:
+    """Return what of the user's words no workspace would keep; empty when all is as it should be."""
+    problems = [
+        *map(note_problem, remarks.notes),
+        *map(name_problem, (*remarks.choices, *remarks.statements)),
+        *(statement_problem(some, len(many)) for many in remarks.statements.values() for some in many),
+    ]
+    return next(filter(None, problems), "")
+
+
+def _most_bytes(name: str) -> int:
+    """Return the largest size that a member of this name may have."""
+    kind = PurePosixPath(name).suffix
+    return {".json": MAX_SMALL_BYTES, ".jsonl": MAX_JOURNAL_BYTES, ".keras": limits.MAX_MODEL_BYTES}.get(
+        kind, checkpoint_index.MAX_BYTES
+    )
+
+
+def _by_run(manifest: Manifest) -> dict[str, list[str]]:
+    runs: dict[str, list[str]] = {}
+    for name in manifest.members:
+        if name.startswith("runs/"):
+            runs.setdefault(name.split("/")[1], []).append(name)
+    return runs
+
+
+def _sweep(archive: Archive, name: str, manifest: Manifest, path: Path) -> Sweep:
+    text = _text(archive, name)
+    if hashlib.sha256(text).hexdigest() != manifest.members[name].sha256:
+        raise PackError(f"{path}: {name} does not match its SHA-256; copy the file again.")
+    sweep = _decoded(text, Sweep, f"{path}: {name}")
+    if problem := limits.sweep_problem(sweep):
+        raise PackError(f"{path}: {name} cannot be trained: {problem}")
+    return sweep
+
+
+def _text(archive: Archive, name: str) -> bytes:
+    with archive.open(name) as file:
+        return file.read(MAX_SMALL_BYTES)
+
+
+def _decoded(text: bytes, kind: type[Kind], where: str) -> Kind:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except UNREADABLE as error:
+        raise PackError(f"{where} cannot be understood: {error}.") from error
+
+
+def _extract(archive: Archive, path: Path, name: str, member: Member, target: BinaryIO) -> None:
+    digest, size = hashlib.sha256(), 0
+    with archive.open(name) as source:
+        for chunk in _chunks(source, member.bytes):
+            digest.update(chunk)
+            size += len(chunk)
+            target.write(chunk)
+    if digest.hexdigest() != member.sha256 or size != member.bytes:
+        raise PackError(f"{path}: {name} does not match its SHA-256; copy the file again.")
+
+
+def _chunks(source: IO[bytes], most: int) -> Iterator[bytes]:
+    """Read at most this many bytes: a member that unpacks to more than it says is cut, and then refused."""
+    while most > 0 and (chunk := source.read(min(CHUNK, most))):
+        most -= len(chunk)
+        yield chunk

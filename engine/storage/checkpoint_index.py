@@ -1,0 +1,76 @@
+"""What names a run's checkpoints: `checkpoint/latest.json`. Light, so that the host can use it too."""
+
+import contextlib
+import re
+from pathlib import Path
+
+import msgspec
+
+from engine.machine.files import DAMAGED, Folder, is_temporary
+from engine.protocol import UNREADABLE
+
+FOLDER = "checkpoint"
+POINTER = "latest.json"
+FILE = re.compile(r"epoch-\d{1,9}\.npz")
+MAX_BYTES = 2**31
+"""Of a checkpoint."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A checkpoint that is there whole."""
+
+    file: str
+    sha256: str
+    epoch: int
+
+
+class Pointer(msgspec.Struct, frozen=True):
+    """The newest first."""
+
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that the newest goes on from; 0 without one."""
+        return self.entries[0].epoch if self.entries else 0
+
+
+def read(run_folder: Path) -> Pointer:
+    """Read a run's pointer; without a readable one there is no checkpoint. Names of other files are left out."""
+    try:
+        with Folder.at(run_folder, FOLDER) as folder:
+            found = msgspec.json.decode(folder.read(POINTER), type=Pointer)
+    except (OSError, *UNREADABLE):
+        return Pointer()
+    return Pointer(tuple(entry for entry in found.entries if FILE.fullmatch(entry.file)))
+
+
+def file_of(epoch: int) -> str:
+    """Return the name of the checkpoint after this epoch."""
+    return f"epoch-{epoch}.npz"
+
+
+def commit(run_folder: Path, epoch: int, sha256: str) -> None:
+    """Name a checkpoint, whose file lies there whole, as the newest, and drop all but the one before it.
+
+    Raises:
+        OSError: it could not be written; the checkpoints that were named are as they were.
+    """
+    name = file_of(epoch)
+    before = tuple(known for known in read(run_folder).entries if known.file != name)[:1]
+    kept = {name, *(known.file for known in before)}
+    with Folder.at(run_folder, FOLDER) as folder:
+        folder.write_atomically(POINTER, msgspec.json.encode(Pointer((Entry(name, sha256, epoch), *before))))
+        for other in folder.kinds():
+            if other not in kept and (FILE.fullmatch(other) or is_temporary(other)):
+                folder.remove(other)
+
+
+def remove(run_folder: Path) -> None:
+    """Drop a finished run's checkpoints: what has the name of one, and the folder if nothing else is in it."""
+    with contextlib.suppress(OSError), Folder.at(run_folder) as run:
+        with run.folder(FOLDER) as folder:
+            for name in folder.kinds():
+                if FILE.fullmatch(name.partition(DAMAGED)[0]) or name == POINTER or is_temporary(name):
+                    folder.remove(name)
+        run.remove_folder(FOLDER)

@@ -1,0 +1,54 @@
+"""Which attempt a run belongs to: `attempt` in its folder names the newest, and an older one writes nothing more there.
+
+A worker may live on without its host: its pipe broke, its node was cut off, the host was killed. The host then gives
+its runs to another worker, whose attempt has a later name. An old one sees that before it writes a checkpoint or a
+result. Locks would do on one machine; on network file systems they are not trusted. The file keeps its length and is
+changed in place, which such a file system shows soonest.
+"""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from engine.machine.files import Folder
+
+FILE = "attempt"
+LENGTH = 16
+"""Hexadecimal digits of a name."""
+SUPERSEDED = "Another attempt has this run now; what this one did is set aside."
+
+
+def new_attempt(*run_folders: Path) -> str:
+    """Return a name that sorts after all earlier ones, and after those that the folders name: clocks are put back."""
+    return f"{max(time.time_ns(), *(_named(folder) + 1 for folder in run_folders), 0):016x}"
+
+
+def take(run_folder: Path, attempt: str) -> None:
+    """Say that the run is this attempt's, unless a newer one has it. A full disk leaves it unsaid.
+
+    Args:
+        run_folder: the run's.
+        attempt: its name; an empty one claims nothing.
+    """
+    if not attempt or is_superseded(run_folder, attempt):
+        return
+    with suppress(OSError), Folder.at(run_folder) as folder:
+        descriptor = folder.open_own(FILE, os.O_WRONLY)
+        try:
+            os.pwrite(descriptor, attempt.encode(), 0)
+        finally:
+            os.close(descriptor)
+
+
+def is_superseded(run_folder: Path, attempt: str) -> bool:
+    """Say whether a newer attempt has the run; one without a name is never asked."""
+    return bool(attempt) and _named(run_folder) > int(attempt, 16)
+
+
+def _named(run_folder: Path) -> int:
+    """Return the attempt that the folder names; 0 for none, and for what is no attempt's name."""
+    with suppress(OSError, ValueError), Folder.at(run_folder) as folder:
+        named = folder.read(FILE, LENGTH)
+        return int(named, 16) if len(named) == LENGTH else 0
+    return 0

@@ -1,0 +1,219 @@
+"""A run's journal: every event in one append-only file of JSON lines, each with its number and checksum.
+
+A line is `{"seq":7,"crc":"89abcdef","event":{...}}`; the checksum (CRC-32) covers the number and the event's bytes.
+Whatever cut the file short, the lines before the cut are read and the damaged ones counted.
+"""
+
+import fcntl
+import os
+import time
+import zlib
+from array import array
+from collections.abc import Iterator
+from math import isnan, nan
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from engine import protocol as p
+from engine.machine.files import Folder
+
+MAX_LINE_BYTES = 2**20
+"""The longest event of a single run takes some thousand."""
+PATIENCE_SECONDS = 120.0
+"""How long a worker whose host has died may take to let a run go."""
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line; the event stays as text until it is wanted."""
+
+    seq: int
+    crc: str
+    event: msgspec.Raw
+
+
+class JournalText(msgspec.Struct, frozen=True):
+    """What could be read of a journal."""
+
+    events: tuple[p.AnyEvent, ...]
+    last_seq: int
+    damaged_lines: int
+    is_torn: bool
+    """The last line has no end: the next append has to begin a new one."""
+
+
+class Journal:
+    """The appending side. A full disk loses nothing: lines wait in memory and are written when there is room."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on after the last line that is there, once no other process of this machine writes here any more.
+
+        Raises:
+            OSError: the file cannot be opened.
+        """
+        with Folder.at(path.parent) as folder:
+            if folder.kind(path.name) == "file" and folder.status(path.name).st_nlink > 1 and not has_lines(path):
+                folder.set_aside(path.name)  # another name of something else
+            self._file = folder.open_own(path.name, os.O_WRONLY | os.O_APPEND)
+        self._seq = 0
+        self._unwritten = b""
+        try:
+            _wait_for_others(self._file)
+            for line in _lines(path):
+                self._seq = max(self._seq, line.seq)
+                self._unwritten = b"\n" if line.is_torn else b""
+        except OSError:
+            os.close(self._file)  # with its lock, which a second try would wait for
+            raise
+        self.is_waiting = False
+        """Lines wait in memory because the disk did not take them."""
+
+    def append(self, event: p.AnyEvent, *, durable: bool = False) -> OSError | None:
+        """Add an event; return what kept it from the disk for now. `durable` waits until a power cut spares it."""
+        self._seq += 1
+        self._unwritten += _line(self._seq, event)
+        try:
+            written = os.write(self._file, self._unwritten)
+            self._unwritten = self._unwritten[written:]  # a short write goes on where it stopped
+            if durable:
+                os.fsync(self._file)
+        except OSError as error:
+            self.is_waiting = True
+            return error
+        self.is_waiting = False
+        return None
+
+    def close(self) -> None:
+        """Write what is left, as far as there is room."""
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
+            os.fsync(self._file)
+        finally:
+            os.close(self._file)
+
+
+def read(path: Path) -> JournalText:
+    """Read what is whole; a journal that is not there is an empty one."""
+    events: list[p.AnyEvent] = []
+    last_seq = damaged = 0
+    is_torn = False
+    for line in _lines(path):
+        is_torn = line.is_torn
+        if line.event is None:
+            damaged += 1
+        else:
+            events.append(line.event)
+            last_seq = max(last_seq, line.seq)
+    return JournalText(tuple(events), last_seq, damaged, is_torn)
+
+
+def history(path: Path) -> tuple[p.History, int]:
+    """Return a run's metrics and the number of damaged lines. An epoch that was trained again replaces the first.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    columns = tuple(array("d") for _ in range(5))  # a row of Python floats takes six times as much
+    damaged = 0
+    for line in _lines(path):
+        match line.event:
+            case None:
+                damaged += 1
+            case p.RunStarted(epoch=start):
+                for column in columns:
+                    del column[start:]
+            case p.EpochEnded() as event:
+                _put(columns, event)
+            case _:
+                pass
+    loss, accuracy, test_loss, test_accuracy = map(_numbers, columns[:-1])
+    seconds = tuple(0.0 if isnan(value) else value for value in columns[-1])
+    return p.History(loss, accuracy, test_loss, test_accuracy, seconds), damaged
+
+
+def has_lines(path: Path) -> bool:
+    """Say whether any line can be understood: what has none may be anything.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return any(line.event is not None for line in _lines(path))
+
+
+def damaged_lines(path: Path) -> int:
+    """Count the lines that cannot be understood.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return sum(line.event is None for line in _lines(path))
+
+
+def _put(columns: tuple["array[float]", ...], event: p.EpochEnded) -> None:
+    """Set an epoch's row; epochs before it that are missing are gaps."""
+    row = (event.loss[0], event.accuracy[0], event.test_loss[0], event.test_accuracy[0], event.seconds)
+    for column, value in zip(columns, row, strict=True):
+        column.extend([nan] * (event.epoch - len(column)))
+        column[event.epoch - 1] = nan if value is None else value
+
+
+def _numbers(column: "array[float]") -> tuple[p.Number, ...]:
+    return tuple(None if isnan(value) else value for value in column)
+
+
+class _Read(NamedTuple):
+    """A line that was read; without an event it is damaged."""
+
+    seq: int = 0
+    event: p.AnyEvent | None = None
+    is_torn: bool = False
+    """It has no end: the next append has to begin a new one."""
+
+
+def _lines(path: Path) -> Iterator[_Read]:
+    """Read line by line: a journal from elsewhere may be long, and a line of it as long as the file."""
+    try:
+        with Folder.at(path.parent) as folder:
+            file = folder.open_to_read(path.name)
+    except FileNotFoundError:
+        return
+    with file:
+        while text := file.readline(MAX_LINE_BYTES):
+            if text == b"\n":
+                continue  # what closed a torn line
+            if not text.endswith(b"\n"):
+                yield _Read(is_torn=True)
+                continue
+            try:
+                line = msgspec.json.decode(text, type=Line)
+                if line.crc != _crc(line.seq, bytes(line.event)):
+                    raise msgspec.ValidationError("wrong checksum")
+                yield _Read(line.seq, p.decode_event(bytes(line.event)))
+            except p.UNREADABLE:
+                yield _Read()
+
+
+def _wait_for_others(descriptor: int) -> None:
+    """Hold the file's lock for life. File systems without locks, and locks that nobody gives back, are passed over:
+    an attempt that was superseded writes nothing more (`claims`)."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)  # a lock that is waited for cannot be given up
+        except OSError:
+            return
+        else:
+            return
+
+
+def _line(seq: int, event: p.AnyEvent) -> bytes:
+    text = p.encode(event)[:-1]
+    return msgspec.json.encode(Line(seq, _crc(seq, text), msgspec.Raw(text))) + b"\n"
+
+
+def _crc(seq: int, text: bytes) -> str:
+    return f"{zlib.crc32(text, seq & 0xFFFFFFFF):08x}"

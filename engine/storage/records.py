@@ -1,0 +1,179 @@
+"""What a workspace keeps beside the folders of its runs: the index, the user's words and choices, the data sets."""
+
+import time
+from collections.abc import Callable, Collection, Container, Iterable
+
+from engine import protocol as p
+from engine.core.checks import name_problem, note_problem, statement_problem
+from engine.storage.archive import Remarks
+from engine.storage.index import Store
+from engine.storage.workspace import KnownData, Order, Remembered, Workspace
+
+PATIENCE = 50
+"""What follows from the run folders is written this many times more rarely than writing it takes: with 100,000 runs
+every half a minute instead of every second."""
+MAX_QUESTIONS = 1_000
+"""That something was said about."""
+
+
+class Records:
+    """Kept in memory and on disk; `save` writes what changed. `publish` takes what clients are to hear."""
+
+    def __init__(self, workspace: Workspace, publish: Callable[[p.AnyEvent], None]) -> None:
+        """Read them; damaged files are set aside, and `complaints` says so.
+
+        Raises:
+            OSError: the workspace cannot be read.
+        """
+        self.kept = workspace.remembered()
+        """As it was at the start."""
+        self.known = dict(self.kept.known)
+        """Data sets that were opened, by fingerprint."""
+        self.choices = dict(self.kept.choices)
+        self.statements = dict(self.kept.statements)
+        self.data = self.known[self.kept.data].data if self.kept.data in self.known else None
+        """The data set in use."""
+        self._workspace = workspace
+        self._publish = publish
+        self._store = Store(workspace.root / "runs.json")
+        self.notes = self._store.notes()
+        self.is_changed = bool(self._store.complaint) or not self.kept.fleet.is_local
+        """Something that only the user can say was said; it is saved soon."""
+        self.has_progressed = False
+        """Something happened that the run folders tell too; it is saved when its time has come."""
+        self._is_annotated = self.is_changed
+        self._due = 0.0
+
+    @property
+    def complaints(self) -> list[str]:
+        """What was found damaged, in sentences for the user."""
+        return [text for text in (self._store.complaint, *self._workspace.complaints) if text]
+
+    def results(self) -> dict[str, p.RunResult]:
+        """Return all finished runs: the index, put right by the run folders, which are the truth."""
+        indexed, there = self._store.results(), self._workspace.finished()
+        gone = set(indexed) - there
+        if gone:
+            self.remove(gone)
+        read = {run_id: self._workspace.result(run_id) for run_id in there - set(indexed)}
+        found = {run_id: result for run_id, result in read.items() if result is not None}
+        if found:
+            self.add(found.values())
+        return {run_id: result for run_id, result in indexed.items() if run_id in there} | found
+
+    def add(self, results: Iterable[p.RunResult]) -> None:
+        """Put finished runs into the index."""
+        self._store.add(results)
+        self.has_progressed = True
+
+    def remove(self, run_ids: set[str]) -> None:
+        """Drop runs from the index."""
+        self._store.remove(run_ids)
+        self.has_progressed = True
+
+    def use(self, data: p.DataSet) -> None:
+        """Make this the data in use."""
+        self.known[data.fingerprint] = KnownData(data, self._workspace.stamps(data))
+        self.data = data
+        self.is_changed = True
+
+    def trainable(self) -> dict[str, p.DataSet]:
+        """Return the known data sets whose files are where they were; runs on others wait until those are opened."""
+        return {name: known.data for name, known in self.known.items() if self._workspace.stamps(known.data)}
+
+    def unchanged_data(self) -> p.DataSet | None:
+        """Return the data in use, if its files are still as they were when they were read."""
+        if self.data is None or self.known[self.data.fingerprint].stamps != self._workspace.stamps(self.data):
+            return None
+        return self.data
+
+    def annotate(self, note: p.Note) -> None:
+        """Replace a run's note.
+
+        Raises:
+            ValueError: its run_id is none, or it is too long.
+        """
+        is_here = self._workspace.run_folder(note.run_id).exists()
+        _refuse(note_problem(note) if is_here else f"{note.run_id} is no run of this workspace.")
+        self.notes[note.run_id] = note
+        self._store.annotate(note)
+        self.is_changed = self._is_annotated = True
+        self._publish(p.NoteChanged(note=note))
+
+    def choose(self, question: str, run_id: str | None) -> None:
+        """Keep the run whose file a question hands in.
+
+        Raises:
+            ValueError: that is no question.
+        """
+        _refuse(name_problem(question) or _crowd_problem(self.choices, question))
+        self.choices.pop(question, None)
+        if run_id is not None:
+            self.choices[question] = run_id
+        self.is_changed = True
+        self._publish(p.ChoiceChanged(question=question, run_id=run_id))
+
+    def judge(self, command: p.Judge) -> None:
+        """Keep, replace or remove a statement of a question.
+
+        Raises:
+            ValueError: the statement is empty or too long, or there are too many.
+        """
+        known, statement = self.statements.get(command.question, ()), command.statement
+        _refuse(name_problem(command.question) or _crowd_problem(self.statements, command.question))
+        if statement is not None:
+            _refuse(statement_problem(statement, len(known) + 1))
+        new = (statement,) if statement is not None else ()
+        place = next((place for place, some in enumerate(known) if some.text == command.replaces), len(known))
+        self.statements[command.question] = (*known[:place], *new, *known[place + 1 :])
+        self.is_changed = True
+        self._publish(p.Judged(question=command.question, statements=self.statements[command.question]))
+
+    def take_in(self, remarks: Remarks, finished: Container[str]) -> None:
+        """Add what was said on another machine about runs and questions; what was said here stays."""
+        for note in remarks.notes:
+            if note.run_id not in self.notes:
+                self.annotate(note)
+        for question, run_id in remarks.choices.items():
+            if question not in self.choices and run_id in finished:
+                self.choose(question, run_id)
+        for question, statements in remarks.statements.items():
+            known_here = {statement.text for statement in self.statements.get(question, ())}
+            for statement in statements:
+                if statement.text not in known_here:
+                    self.judge(p.Judge(question=question, statement=statement))
+
+    def save(self, order: Callable[[], Order], times: tuple[p.EpochTime, ...], *, is_last: bool = False) -> None:
+        """Write what changed; the index, which may be long, when a note is new, its time has come, or never again.
+
+        Raises:
+            OSError: it could not be written; what was there is whole, and the change is kept for the next time.
+        """
+        began = time.monotonic()
+        takes_index = self._is_annotated or (self.has_progressed and (is_last or began >= self._due))
+        if not self.is_changed and not takes_index:
+            return
+        if takes_index:
+            self._store.flush()
+        remembered = Remembered(
+            data=self.data.fingerprint if self.data else "",
+            known=self.known,
+            order=order(),
+            choices=self.choices,
+            statements=self.statements,
+            times=times,
+        )
+        self._workspace.remember(remembered)
+        self.is_changed = False
+        if takes_index:
+            self._is_annotated = self.has_progressed = False
+            self._due = time.monotonic() + PATIENCE * (time.monotonic() - began)
+
+
+def _crowd_problem(known: Collection[str], question: str) -> str:
+    return f"There are {MAX_QUESTIONS:,} questions already." if len({*known, question}) > MAX_QUESTIONS else ""
+
+
+def _refuse(problem: str) -> None:
+    if problem:
+        raise ValueError(problem)

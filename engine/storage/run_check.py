@@ -1,0 +1,134 @@
+"""What is wrong with the files of a run, and what to do about it. Nothing is changed."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from engine.core import limits
+from engine.core.checks import result_problem
+from engine.core.spec import RunSpec
+from engine.machine.files import MAX_SMALL_BYTES, Folder, NotOurs
+from engine.protocol import UNREADABLE, RunResult
+from engine.storage import checkpoint_index, journal
+
+Content = TypeVar("Content")
+
+SPEC, JOURNAL, MODEL, RESULT = "spec.json", "journal.jsonl", "model.keras", "result.json"
+RIGHTS = "Give yourself the right to read it."
+
+
+class Problem(NamedTuple):
+    """Something that is not as it should be, and what to do about it."""
+
+    text: str
+    advice: str
+    moved: tuple[str, ...] = ()
+    """What a repair moves aside, by its name in the run's folder; an empty name is the folder itself."""
+    is_damage: bool = True
+
+
+def decoded(folder: Folder, name: str, kind: type[Content], most: int = MAX_SMALL_BYTES) -> Content:
+    """Read a JSON file of at most so many bytes.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it cannot be understood.
+    """
+    return msgspec.json.decode(folder.read(name, most), type=kind)
+
+
+def look(
+    folder: Folder,
+    name: str,
+    kind: type[Content],
+    advice: str,
+    moved: tuple[str, ...],
+    most: int = MAX_SMALL_BYTES,
+) -> Content | Problem:
+    """Return a file's content, or what keeps it from being read and what to do then."""
+    try:
+        return decoded(folder, name, kind, most)
+    except UNREADABLE as error:
+        return Problem(f"{name} cannot be understood: {str(error)[:200]}", advice, moved)
+    except NotOurs as error:
+        return Problem(f"{name} is no file: {error.strerror}", advice, moved)
+    except FileNotFoundError:
+        return Problem(f"{name} is not there", advice, moved)
+    except OSError as error:
+        return Problem(f"{name} cannot be read: {error.strerror}", RIGHTS)
+
+
+def run_problems(folder: Folder, run_id: str) -> Iterator[Problem]:
+    """Say what is wrong with what it trains and with its outcome."""
+    spec = look(folder, SPEC, RunSpec, "The folder is put aside.", moved=("",))
+    problem = spec if isinstance(spec, Problem) else _spec_problem(spec, run_id)
+    if problem:
+        yield problem
+    if folder.kind(RESULT) != "nothing":
+        yield from _outcome_problems(folder, spec if isinstance(spec, RunSpec) else None)
+
+
+def _spec_problem(spec: RunSpec, run_id: str) -> Problem | None:
+    if spec.run_id != run_id:
+        return Problem(f"{SPEC} is another run's, {spec.run_id}", "The folder is put aside.", ("",))
+    problem = limits.configuration_problem(spec.configuration) or limits.seeds_problem((spec.seed,))
+    return (
+        Problem(f"{SPEC} cannot have been trained: {problem}", "The folder is put aside.", ("",)) if problem else None
+    )
+
+
+def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]:
+    result = look(folder, RESULT, RunResult, "The run is trained again.", (RESULT,))
+    if isinstance(result, Problem):
+        yield result
+        return
+    both, again = (RESULT, MODEL), "Both files are put aside, the run is trained again."
+    if spec is not None and (result.spec != spec or result.run_id != spec.run_id):
+        yield Problem(f"{RESULT} is another run's", "The run is trained again.", (RESULT,))
+    elif problem := result_problem(result):
+        yield Problem(f"{RESULT} cannot be: {problem}", "The run is trained again.", (RESULT,))
+    try:
+        if _sha256(folder, MODEL) != result.model_sha256:
+            yield Problem(f"{MODEL} is not what was trained", again, both)
+    except FileNotFoundError:
+        yield Problem(f"{MODEL} is gone", again, both)
+    except NotOurs as error:
+        yield Problem(f"{MODEL} is no file: {error.strerror}", again, both)
+    except OSError as error:
+        yield Problem(f"{MODEL} cannot be read: {error.strerror}", RIGHTS)
+
+
+def checkpoint_problems(run: Folder) -> Iterator[Problem]:
+    """Say what is wrong with where it goes on from."""
+    if run.kind(checkpoint_index.FOLDER) not in ("folder", "nothing"):
+        yield Problem(f"{checkpoint_index.FOLDER} is no folder", "It is put aside.", (checkpoint_index.FOLDER,))
+    for newest in checkpoint_index.read(run.path).entries[:1]:
+        text = f"{checkpoint_index.FOLDER}/{newest.file}, its newest checkpoint, is damaged"
+        damaged = Problem(text, "It goes on from the one before.", is_damage=False)
+        try:
+            with run.folder(checkpoint_index.FOLDER) as folder:
+                if _sha256(folder, newest.file) != newest.sha256:
+                    yield damaged
+        except OSError:
+            yield damaged
+
+
+def journal_problems(folder: Folder) -> Iterator[Problem]:
+    """Say what is wrong with its events."""
+    try:
+        torn = journal.damaged_lines(folder.path / JOURNAL)
+    except NotOurs as error:
+        yield Problem(f"{JOURNAL} is no file: {error.strerror}", "A new one is begun.", (JOURNAL,))
+    except OSError as error:
+        yield Problem(f"{JOURNAL} cannot be read: {error.strerror}", RIGHTS)
+    else:
+        if torn:
+            count = f"{torn} torn line{'s' if torn > 1 else ''}"
+            yield Problem(f"{JOURNAL} has {count}", "The curve has gaps; nothing else has.", is_damage=False)
+
+
+def _sha256(folder: Folder, name: str) -> str:
+    with folder.open_to_read(name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,312 @@
+"""A run's folder: the only code that writes or judges what is in one.
+
+    spec.json       what is trained, written before anything is
+    attempt         which attempt has the run (`claims`)
+    journal.jsonl   its events (`journal`)
+    checkpoint/     where it goes on from (`pointer`, `checkpoint`)
+    engine.log      what libraries printed
+    model.keras     once it is trained
+    result.json     last of all: a run that has it is finished
+
+A worker opens its run's folder to train there; the host, the doctor, packing and importing look into folders and move
+them. No file in one is reached through a link, and only files of these names are deleted.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from engine.core.spec import RunSpec
+from engine.machine.files import Folder, Kind, NotOurs, is_temporary
+from engine.protocol import UNREADABLE, History, RunResult
+from engine.storage import checkpoint_index, claims, journal
+from engine.storage.journal import Journal
+from engine.storage.run_check import (
+    JOURNAL,
+    MODEL,
+    RESULT,
+    RIGHTS,
+    SPEC,
+    Problem,
+    checkpoint_problems,
+    decoded,
+    journal_problems,
+    run_problems,
+)
+
+RUN_ID = re.compile(r"[0-9a-f]{12}")
+DISCARDED = re.compile(r"([0-9a-f]{12})(?:\.(\d{1,9}))?")
+"""A folder in the trash; the later ones of a run are numbered from 2."""
+RUNS, TRASH, STAGING = "runs", "trash", "importing"
+"""Folders of a workspace that hold folders of runs; in the last one they are put together."""
+LOG = "engine.log"
+
+
+class WrongRun(ValueError):
+    """A folder has the name of one run and holds another."""
+
+
+class RunFolder:
+    """One run's folder. It is opened anew for each thing that is done: the workspace may be moved away meanwhile."""
+
+    def __init__(self, workspace: Path, run_id: str, place: str = RUNS) -> None:
+        """Name the folder; nothing is opened yet.
+
+        Raises:
+            ValueError: the name is no run's; names come from outside and become paths.
+        """
+        if not RUN_ID.fullmatch(run_id):
+            raise ValueError(f"{run_id[:40]!r} is no run: twelve hexadecimal digits name one.")
+        self.run_id = run_id
+        self.path = workspace / place / run_id
+        self.workspace = workspace
+        self._place = place
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def begin(self, spec: RunSpec, attempt: str = "") -> Journal:
+        """Open it for training, once whoever wrote there before, and has lost its host, writes no more.
+
+        Raises:
+            NotOurs: a link, a file or another run has its name.
+            OSError: it cannot be written or read.
+        """
+        with Folder.at(self.workspace, self._place) as runs, runs.folder(self.run_id, make=True) as folder:
+            known = None
+            try:
+                known = decoded(folder, SPEC, RunSpec)
+            except FileNotFoundError:
+                pass
+            except (NotOurs, *UNREADABLE):
+                folder.set_aside(SPEC)
+            if known is None:  # what a run is to train is said before anything is trained
+                folder.write_atomically(SPEC, msgspec.json.encode(spec))
+            elif known.run_id != self.run_id:
+                raise NotOurs(0, f"it is another run's, {known.run_id}; `svhn-tui doctor --repair` puts it aside",
+                              str(folder.path / SPEC))  # fmt: skip
+        opened = Journal(self.path / JOURNAL)
+        claims.take(self.path, attempt)
+        return opened
+
+    def open_log(self) -> int:
+        """Return a descriptor to which what libraries print is appended.
+
+        Raises:
+            OSError: there is none.
+        """
+        with self._open() as folder:
+            return folder.open_own(LOG, os.O_WRONLY | os.O_APPEND)
+
+    def finish(
+        self,
+        attempt: str,
+        save: Callable[[Path], int],
+        outcome: Callable[[Path, int], RunResult],
+        record: Callable[[RunResult], object],
+    ) -> RunResult | None:
+        """Write the model, then the result. Those of an attempt that was superseded are set aside: None.
+
+        Args:
+            attempt: this one's name.
+            save: writes the model to a path and returns its trainable parameters.
+            outcome: puts the result together from the file that was written and its parameters.
+            record: adds the result to the journal, before it counts.
+
+        Raises:
+            OSError: something could not be written; it may be tried again.
+        """
+        aside = f".superseded-{attempt}" if claims.is_superseded(self.path, attempt) else ""
+        temporary = f".model.{secrets.token_hex(4)}.keras"  # Keras goes by the suffix
+        with self._open() as folder:
+            try:
+                parameters = save(self.path / temporary)
+                folder.publish(temporary, f"model{aside}.keras")
+            finally:
+                folder.remove(temporary)
+            result = outcome(self.path / f"model{aside}.keras", parameters)
+            if aside or claims.is_superseded(self.path, attempt):
+                folder.write_atomically(f"result.superseded-{attempt}.json", msgspec.json.encode(result))
+                return None
+            record(result)
+            folder.write_atomically(RESULT, msgspec.json.encode(result))
+        checkpoint_index.remove(self.path)
+        return result
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_there(self) -> bool:
+        """A folder of this name is there; a link to one does not count."""
+        return self._kind() == "folder"
+
+    @property
+    def is_finished(self) -> bool:
+        """It has a result."""
+        return self._kind(RESULT) == "file"
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that its newest checkpoint goes on from."""
+        return checkpoint_index.read(self.path).epoch if self.is_there else 0
+
+    def result(self) -> RunResult | None:
+        """Return the result, if there is one that can be read: of a worker that ended after its host had died."""
+        try:
+            return self.read_result()
+        except (OSError, WrongRun, *UNREADABLE):
+            return None
+
+    def read_result(self) -> RunResult:
+        """Return the result.
+
+        Raises:
+            OSError: it is not there or cannot be read.
+            WrongRun: it is another run's.
+            msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it is damaged.
+        """
+        with self._open() as folder:
+            result = decoded(folder, RESULT, RunResult)
+        if result.run_id != self.run_id:
+            raise WrongRun(f"it holds the result of {result.run_id[:40]}")
+        return result
+
+    def history(self) -> tuple[History, int]:
+        """Return its curve and the number of damaged lines; a journal that cannot be read counts as one."""
+        try:
+            return journal.history(self.path / JOURNAL) if self.is_there else (History(), 0)
+        except OSError:
+            return History(), 1
+
+    def open_model(self) -> BinaryIO:
+        """Open its model.
+
+        Raises:
+            OSError: there is none that can be read.
+        """
+        with self._open() as folder:
+            return folder.open_to_read(MODEL)
+
+    def contents(self) -> Iterator[tuple[str, BinaryIO]]:
+        """Open what belongs to it, file by file: its outcome when it has one, else what it goes on from.
+
+        Raises:
+            OSError: a file cannot be read to its end; what cannot be opened, or is gone meanwhile, is left out.
+        """
+        newest = [f"{checkpoint_index.FOLDER}/{entry.file}" for entry in checkpoint_index.read(self.path).entries[:1]]
+        unfinished = (*newest, f"{checkpoint_index.FOLDER}/{checkpoint_index.POINTER}")
+        for name in (SPEC, JOURNAL, *((MODEL, RESULT) if self.is_finished else unfinished)):
+            *above, last = name.split("/")
+            try:
+                if name == JOURNAL and not journal.has_lines(self.path / name):
+                    continue  # it may be another name of something that is nobody else's business
+                with Folder.at(self.workspace, self._place, self.run_id, *above) as folder:
+                    file = folder.open_to_read(last)
+            except OSError:
+                continue
+            with file:
+                yield name, file
+
+    def problems(self) -> Iterator[Problem]:
+        """Say what is wrong with it, the worst first; nothing is changed."""
+        try:
+            with self._open() as folder:
+                yield from run_problems(folder, self.run_id)
+                if folder.kind(RESULT) == "nothing":
+                    yield from checkpoint_problems(folder)
+                yield from journal_problems(folder)
+        except NotOurs as error:
+            yield Problem(f"it is no run's folder: {error.strerror}", "It is put aside.", ("",))
+        except OSError as error:
+            yield Problem(f"it cannot be read: {error.strerror}", RIGHTS)
+
+    def defect(self) -> str:
+        """Return why it is no use elsewhere, or nothing: its outcome, or what it trains, is not as it should be."""
+        try:
+            with self._open() as folder:
+                return next((problem.text.rstrip(".") for problem in run_problems(folder, self.run_id)), "")
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+
+    # --- moving ------------------------------------------------------------------------------------------------------
+
+    def put(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Write a file of a run that is put together, such as `spec.json` or `checkpoint/latest.json`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        *above, last = name.split("/")
+        with Folder.at(self.workspace, self._place, self.run_id, *above, make=True) as folder:
+            folder.write_atomically_with(last, write)
+
+    def publish(self) -> None:
+        """Move a run that was put together into its place; what is there goes to the trash.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        RunFolder(self.workspace, self.run_id).discard()
+        with Folder.at(self.workspace, self._place) as here, Folder.at(self.workspace, RUNS, make=True) as runs:
+            here.move(self.run_id, runs, self.run_id)
+
+    def remove(self) -> None:
+        """Delete the files of a run that was put together, and the folder if nothing else is in it.
+
+        Raises:
+            OSError: they cannot be deleted.
+        """
+        with Folder.at(self.workspace, self._place) as runs:
+            with runs.folder(self.run_id) as folder:
+                for name in folder.kinds():
+                    if name in (SPEC, JOURNAL, MODEL, RESULT) or is_temporary(name):
+                        folder.remove(name)
+            checkpoint_index.remove(self.path)
+            runs.remove_folder(self.run_id)
+
+    def discard(self) -> None:
+        """Move it to the trash, if it is there; older ones of its name stay beside it.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        with Folder.at(self.workspace, RUNS) as runs, Folder.at(self.workspace, TRASH, make=True) as trash:
+            if runs.kind(self.run_id) != "nothing":
+                number = max(self._discarded(trash), default=0) + 1
+                runs.move(self.run_id, trash, self._trash_name(number))
+
+    def restore(self) -> bool:
+        """Bring the newest of its name back from the trash; say whether one was there.
+
+        Raises:
+            OSError: it cannot be moved.
+        """
+        with Folder.at(self.workspace, TRASH) as trash, Folder.at(self.workspace, RUNS) as runs:
+            numbers = [some for some in self._discarded(trash) if trash.kind(self._trash_name(some)) == "folder"]
+            if not numbers or runs.kind(self.run_id) != "nothing":
+                return False
+            trash.move(self._trash_name(max(numbers)), runs, self.run_id)
+        return True
+
+    def _trash_name(self, number: int) -> str:
+        return self.run_id if number == 1 else f"{self.run_id}.{number}"
+
+    def _discarded(self, trash: Folder) -> list[int]:
+        found = [match for name in trash.kinds() if (match := DISCARDED.fullmatch(name))]
+        return [int(match[2] or 1) for match in found if match[1] == self.run_id]
+
+    def _open(self) -> Folder:
+        return Folder.at(self.workspace, self._place, self.run_id)
+
+    def _kind(self, *name: str) -> Kind:
+        """Say what stands at its place, or at a name in it; "nothing" where that cannot be said."""
+        *above, last = (self._place, self.run_id, *name)
+        try:
+            with Folder.at(self.workspace, *above) as folder:
+                return folder.kind(str(last))
+        except OSError:
+            return "nothing"

@@ -1,0 +1,228 @@
+"""The folder that holds everything: where each thing lies, and reading and writing it. Used by the host alone.
+
+State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; what only waits has no
+folder, and follows from the sweeps.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from engine.core.limits import sweep_problem
+from engine.core.sweep import Sweep
+from engine.machine.files import (
+    DAMAGED,
+    MAX_SMALL_BYTES,
+    Folder,
+    NotOurs,
+    is_temporary,
+    make_folder,
+    shown,
+    write_atomically,
+)
+from engine.protocol import UNREADABLE, DataSet, EpochTime, Fleet, RunResult, Statement
+from engine.storage.migrations import FORMAT, MAX_HOST_BYTES, SWEEPS
+from engine.storage.run_check import RESULT, decoded
+from engine.storage.run_folder import DISCARDED, RUN_ID, RUNS, TRASH, RunFolder, WrongRun
+
+Kind = TypeVar("Kind")
+
+SWEEP_FILE = re.compile(r"[0-9a-f]{12}\.json")
+MAX_TOLD = 10
+"""Odd things of a folder that are told one by one."""
+
+
+class KnownData(msgspec.Struct, frozen=True):
+    """A data set that was opened, and the size and modification time (ns) of its two files then."""
+
+    data: DataSet
+    stamps: tuple[tuple[int, int], ...]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What cannot be derived about the queue: its order, and which runs are held and why."""
+
+    runs: tuple[str, ...] = ()
+    held: dict[str, str] = {}
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """`host.json`: small things that the host keeps from one start to the next."""
+
+    format: int = FORMAT
+    data: str = ""
+    """Fingerprint of the data set in use."""
+    known: dict[str, KnownData] = {}
+    order: Order = Order()
+    choices: dict[str, str] = {}
+    statements: dict[str, tuple[Statement, ...]] = {}
+    times: tuple[EpochTime, ...] = ()
+    fleet: Fleet = Fleet()
+    """Where to train, as an earlier version kept it; not used, and not written: that is the user's choice."""
+
+
+def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    """Return size and modification time (ns) of files as they are now; empty when one is gone.
+
+    A folder stands for the files in it: an archive may have been unpacked into it.
+    """
+    try:
+        files = [file for path in map(Path, paths) for file in (sorted(path.iterdir()) if path.is_dir() else (path,))]
+        found = [file.stat() for file in files]
+    except OSError:
+        return ()
+    return tuple((status.st_size, status.st_mtime_ns) for status in found)
+
+
+class Workspace:
+    """A workspace's folders. What stands there and is not ours is passed over, and told once."""
+
+    def __init__(self, root: Path) -> None:
+        """Make what is missing. The folder itself may be reached through a link, none in it is.
+
+        Raises:
+            OSError: the folder cannot be made or entered, or one in it is a link or a file.
+        """
+        self.root = make_folder(root.expanduser()).resolve()
+        self.complaints: list[str] = []
+        """What was found damaged, or is not ours, in sentences for the user."""
+        with Folder.at(self.root) as folder:
+            for name in (RUNS, SWEEPS, TRASH):
+                with folder.folder(name, make=True):
+                    pass
+        self.runs, self.sweeps, self.trash = (self.root / name for name in (RUNS, SWEEPS, TRASH))
+
+    def demo_folder(self, train: int, test: int) -> Path:
+        """Where demo data of these sizes is kept."""
+        return self.root / f"demo-data-{train}-{test}"
+
+    def run(self, run_id: str) -> RunFolder:
+        """Name a run's folder.
+
+        Raises:
+            ValueError: the name is no run's; names come from outside and become paths.
+        """
+        return RunFolder(self.root, run_id)
+
+    def run_folder(self, run_id: str) -> Path:
+        """Return the path of a run's folder.
+
+        Raises:
+            ValueError: as `run`.
+        """
+        return self.run(run_id).path
+
+    def finished(self) -> set[str]:
+        """Return the ids of the runs that have a result."""
+        with Folder.at(self.root, RUNS) as runs:
+            kinds = runs.kinds()
+            ours = {name for name, kind in kinds.items() if kind == "folder" and RUN_ID.fullmatch(name)}
+            self._pass_over([self.runs / name for name in kinds if name not in ours])
+            return {name for name in ours if runs.kind(name, RESULT) == "file"}
+
+    def result(self, run_id: str) -> RunResult | None:
+        """Read a run's result; a damaged one is set aside, so that the run is trained again.
+
+        One that cannot be read at present, or is in the folder of another run, is passed over.
+        """
+        run = self.run(run_id)
+        try:
+            return run.read_result()
+        except FileNotFoundError:
+            return None
+        except WrongRun as error:
+            self._complain(f"{shown(run.path)} is passed over: {error}; `svhn-tui doctor --repair` puts it aside.")
+        except (NotOurs, *UNREADABLE) as error:
+            self._set_aside(run.path / RESULT, error)
+        except OSError as error:
+            self._complain(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is passed over.")
+        return None
+
+    def write_sweep(self, sweep: Sweep) -> None:
+        """Keep what was asked for."""
+        with Folder.at(self.root, SWEEPS) as folder:
+            folder.write_atomically(f"{sweep.sweep_id}.json", msgspec.json.encode(sweep))
+
+    def remove_sweep(self, sweep: Sweep) -> None:
+        """Forget what was asked for."""
+        with Folder.at(self.root, SWEEPS) as folder:
+            folder.remove(f"{sweep.sweep_id}.json")
+
+    def all_sweeps(self) -> Iterator[Sweep]:
+        """Read the sweeps, the oldest first."""
+        with Folder.at(self.root, SWEEPS) as folder:
+            kinds = folder.kinds()
+            ours = [name for name, kind in kinds.items() if kind == "file" and SWEEP_FILE.fullmatch(name)]
+            known = {name for name in kinds if name in ours or is_temporary(name) or DAMAGED in name}
+            self._pass_over([folder.path / name for name in kinds if name not in known])
+            ours.sort(key=lambda name: folder.status(name).st_mtime_ns)
+        for name in ours:
+            sweep = self._read(self.sweeps / name, Sweep)
+            if sweep is not None and (problem := sweep_problem(sweep)):
+                self._set_aside(self.sweeps / name, ValueError(problem))
+            elif sweep is not None:
+                yield sweep
+
+    def remembered(self) -> Remembered:
+        """Read `host.json`; a damaged one is set aside and begun anew."""
+        return self._read(self.root / "host.json", Remembered, MAX_HOST_BYTES) or Remembered()
+
+    def remember(self, remembered: Remembered) -> None:
+        """Write `host.json`."""
+        write_atomically(self.root / "host.json", msgspec.json.encode(remembered))
+
+    def discard(self, run_id: str) -> None:
+        """Move a run to the trash; older ones of its name stay beside it."""
+        self.run(run_id).discard()
+
+    def restore(self, run_id: str) -> bool:
+        """Bring a run's newest back from the trash; say whether it was there."""
+        return self.run(run_id).restore()
+
+    def discarded(self) -> Iterator[RunResult]:
+        """Read the finished runs in the trash, the newest first; of a run the newest; damaged ones stay out."""
+        found: dict[str, tuple[int, RunResult]] = {}
+        with Folder.at(self.root, TRASH) as trash:
+            names = [(match[1], int(match[2] or 1), name) for name in trash.kinds()
+                     if (match := DISCARDED.fullmatch(name))]  # fmt: skip
+            for run_id, _, name in sorted(names):
+                with contextlib.suppress(OSError, *UNREADABLE), trash.folder(name) as folder:
+                    found[run_id] = (trash.status(name).st_mtime_ns, decoded(folder, RESULT, RunResult))
+        for _, result in sorted(found.values(), key=lambda pair: -pair[0]):
+            yield result
+
+    def stamps(self, data: DataSet) -> tuple[tuple[int, int], ...]:
+        """Size and modification time of the data's files as they are now; empty when one is gone."""
+        return stamps_of((data.train_path, data.test_path))
+
+    def _read(self, path: Path, kind: type[Kind], most: int = MAX_SMALL_BYTES) -> Kind | None:
+        """Read a file; one that cannot be read or understood is set aside."""
+        try:
+            with Folder.at(path.parent) as folder:
+                return msgspec.json.decode(folder.read(path.name, most), type=kind)
+        except FileNotFoundError:
+            return None
+        except (OSError, *UNREADABLE) as error:
+            self._set_aside(path, error)
+            return None
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        with Folder.at(path.parent) as folder:
+            aside = folder.set_aside(path.name)
+        self._complain(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
+
+    def _pass_over(self, paths: list[Path]) -> None:
+        """Tell of what has no business where it is; it stays there."""
+        for path in paths[:MAX_TOLD]:
+            self._complain(f"{shown(path)} is not svhn-tui's and is passed over; `svhn-tui doctor` says more.")
+        if len(paths) > MAX_TOLD:
+            self._complain(f"{len(paths) - MAX_TOLD:,} more things in {paths[0].parent} are passed over.")
+
+    def _complain(self, sentence: str) -> None:
+        if sentence not in self.complaints:
+            self.complaints.append(sentence)

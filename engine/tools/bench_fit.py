@@ -1,0 +1,119 @@
+"""The other side of the benchmark: one long `model.fit` on TensorFlow, let on round by round.
+
+Speaks lines: it says `ready`, waits for `go N`, trains N warm epochs, says their seconds, and waits again. An epoch is
+training and the evaluation of the test images, as in the engine.
+"""
+
+import argparse
+import json
+import sys
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from engine.core.spec import Network, Training
+from engine.data import dataset
+from engine.data.dataset import Images
+from engine.machine import backends
+
+TRIAL_BATCHES = 200
+OPTIONS = tuple(product((1, 50), (False, True)))
+"""`steps_per_execution` and `jit_compile` that an expert would try."""
+
+
+def main() -> int:
+    """Serve rounds until stdin ends."""
+    parser = argparse.ArgumentParser(prog="python -m engine.tools.bench_fit")
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--hidden", required=True, help="such as 256 or 1024,256; 0 is the linear network")
+    parser.add_argument("--tuned", action="store_true")
+    given = parser.parse_args()
+    backends.clear_environment()
+    backends.prepare_tensorflow(3)
+    images, _ = dataset.load_from([Path(path) for path in given.data])
+    hidden = tuple(int(units) for units in given.hidden.split(",") if int(units))
+    network = Network(hidden, "relu" if hidden else "linear")
+    options = _best_options(network, images) if given.tuned else OPTIONS[0]
+    _fit(network, images, options)
+    return 0
+
+
+def _model(network: Network, images: Images, options: tuple[int, bool]) -> Any:
+    from engine.training import models
+
+    model = models.build(network, images.input_shape, softmax=True, seed=0)
+    steps, jit = options
+    model.compile(
+        loss=models.LOSS,
+        metrics=[models.METRIC],
+        optimizer=models.optimizer_of(Training()),
+        steps_per_execution=steps,
+        jit_compile=jit,
+    )
+    return model
+
+
+def _best_options(network: Network, images: Images) -> tuple[int, bool]:
+    """Try each option on some batches, warmed up, and return the fastest."""
+    import keras
+
+    count = TRIAL_BATCHES * 32
+    pixels = images.train_images[:count]
+    labels = keras.utils.to_categorical(images.train_labels[:count], 10)
+    seconds = {}
+    for options in OPTIONS:
+        model = _model(network, images, options)
+        model.fit(pixels, labels, batch_size=32, epochs=1, verbose=0)
+        began = time.perf_counter()
+        model.fit(pixels, labels, batch_size=32, epochs=1, verbose=0)
+        seconds[options] = time.perf_counter() - began
+    return min(seconds, key=seconds.__getitem__)
+
+
+def _fit(network: Network, images: Images, options: tuple[int, bool]) -> None:
+    import keras
+
+    backends.settle_keras()
+
+    class Rounds(keras.callbacks.Callback):
+        """Waits between rounds inside the one `fit` call."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.seconds = 1, list[float]()  # one epoch warms up
+            self.is_warm = False
+
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            if self.left == 0:
+                self._report()
+                order = sys.stdin.readline().split()
+                if not order:
+                    raise SystemExit(0)
+                self.left, self.seconds = int(order[1]), []
+            self.began = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            self.seconds.append(time.perf_counter() - self.began)
+            self.left -= 1
+
+        def _report(self) -> None:
+            told = {"seconds": self.seconds, "options": options} if self.is_warm else "ready"
+            self.is_warm = True
+            print(json.dumps(told), flush=True)
+
+    train, test = (keras.utils.to_categorical(labels, 10) for labels in (images.train_labels, images.test_labels))
+    _model(network, images, options).fit(
+        images.train_images.astype("float32"),
+        train,
+        batch_size=32,
+        epochs=1_000_000,
+        validation_data=(images.test_images.astype("float32"), test),
+        validation_batch_size=32 if options == OPTIONS[0] else 500,
+        verbose=0,
+        callbacks=[Rounds()],
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,114 @@
+"""What a finished run says of each test image, and what the images look like; a process of its own, with Keras on JAX.
+
+`python -m engine.tools.inspect_run` reads a `Look` from standard input and writes one `Inspected` to standard output.
+"""
+
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from engine import protocol as p
+from engine.data import dataset as datasets
+from engine.machine import backends
+from engine.storage.npz import DataError
+from engine.storage.zip_check import first_line
+from engine.tools.keras_file import KerasFileError, checked
+
+SAMPLES = 3
+"""Training images shown of each class."""
+MISTAKES = 24
+CHUNK = 500
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What to look at: a data set, and a run's file if one is meant."""
+
+    data: p.DataSet
+    run_id: str = ""
+    file: str = ""
+
+
+def inspect(look: Look) -> p.Inspected:
+    """Load what is asked for and look at it.
+
+    Raises:
+        DataError: the data cannot be used.
+        KerasFileError: the run's file is none, or not safe to load.
+    """
+    images = datasets.load(look.data)
+    if not look.file:
+        return p.Inspected(run_id="", pictures=_samples(images))
+    probabilities, kernel = _said(Path(look.file), images.test_images)
+    said, true = probabilities.argmax(axis=1), images.test_labels.astype(np.int64)
+    classes = probabilities.shape[1]
+    confusion = np.bincount(true * classes + said, minlength=classes * classes).reshape(classes, classes)
+    wrong = np.flatnonzero(said != true)
+    surest = wrong[np.argsort(-probabilities[wrong, said[wrong]], kind="stable")][:MISTAKES]
+    mistakes = tuple(
+        p.Picture(int(true[index]), _pixels(images.test_images[index]), int(said[index]),
+                  float(probabilities[index, said[index]]))
+        for index in surest
+    )  # fmt: skip
+    return p.Inspected(
+        run_id=look.run_id,
+        confusion=tuple(tuple(map(int, row)) for row in confusion),
+        pictures=mistakes,
+        templates=_templates(kernel, look.data.input_shape) if kernel is not None else (),
+    )
+
+
+def _samples(images: datasets.Images) -> tuple[p.Picture, ...]:
+    found = []
+    for label in np.unique(images.train_labels):
+        for index in np.flatnonzero(images.train_labels == label)[:SAMPLES]:
+            found.append(p.Picture(int(label), _pixels(images.train_images[index])))
+    return tuple(found)
+
+
+def _said(file: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
+    backends.prepare_jax()
+    import keras
+
+    backends.settle_jax()
+    with checked(file) as safe:  # it may have come with an import
+        model = keras.saving.load_model(safe.path, compile=False, safe_mode=True)
+    parts = [np.asarray(model(images[start : start + CHUNK].astype(np.float32), training=False))
+             for start in range(0, len(images), CHUNK)]  # fmt: skip
+    weights = model.get_weights()
+    return np.concatenate(parts), weights[0] if len(weights) == 2 else None
+
+
+def _pixels(image: np.ndarray) -> bytes:
+    """Turn (channels, height, width) into red, green and blue bytes, row by row."""
+    rows = np.moveaxis(image, 0, -1)
+    return (rows if rows.shape[-1] == 3 else np.repeat(rows[..., :1], 3, axis=-1)).astype(np.uint8).tobytes()
+
+
+def _templates(kernel: np.ndarray, shape: tuple[int, int, int]) -> tuple[bytes, ...]:
+    """Draw what each class of a linear network looks for: grey is no weight, bright and dark are the largest ones."""
+    largest = np.abs(kernel).max(axis=0, keepdims=True)
+    scaled = np.round(127.5 + 127.5 * kernel / np.where(largest > 0, largest, 1))
+    return tuple(_pixels(scaled[:, label].reshape(shape)) for label in range(kernel.shape[1]))
+
+
+def main() -> int:
+    """Look, and write what was seen."""
+    backends.clear_environment()
+    look = msgspec.json.decode(sys.stdin.buffer.read(), type=Look)
+    try:
+        found = inspect(look)
+    except (DataError, KerasFileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001  an imported file may make Keras raise anything
+        print(f"{look.file or look.data.train_path}: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
+        return 1
+    sys.stdout.buffer.write(p.encode(found))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

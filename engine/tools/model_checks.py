@@ -1,0 +1,181 @@
+"""A loaded model against what a question asks: every layer, every setting, and how it was compiled and fitted.
+
+What is asked is built by the same Keras and compared field by field: a setting that nobody thought of counts too.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+
+from engine.core.layers import LOSS, METRIC
+from engine.core.spec import Configuration
+from engine.tools.comparison import Check, differences, plain, same, text_of
+from engine.training import models
+
+SHOWN = ("units", "filters", "rate", "scale", "activation")
+"""Settings by which a list of layers tells them apart."""
+ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
+    "ReLU": {"activation": "relu", "max_value": None, "negative_slope": 0.0, "threshold": 0.0},
+    "Softmax": {"activation": "softmax", "axis": -1},
+    "ELU": {"activation": "elu", "alpha": 1.0},
+}
+"""Layers that are an activation and nothing else, with the settings at which they are."""
+SAME_METRIC = {METRIC, "CategoricalAccuracy", "accuracy", "acc"}
+"""What Keras takes as categorical accuracy with one-hot labels."""
+
+Settings = dict[str, Any]
+
+
+class _Layer(msgspec.Struct, frozen=True):
+    kind: str
+    settings: Settings
+
+    @property
+    def label(self) -> str:
+        shown = [text_of(self.settings[name]) for name in SHOWN if self.settings.get(name) not in (None, "linear")]
+        return f"{self.kind}({', '.join(shown)})" if shown else self.kind
+
+
+def model_checks(model: Any, configuration: Configuration, shape: tuple[int, int, int], classes: int) -> list[Check]:
+    """Compare a loaded model with a configuration for images of this shape and so many classes."""
+    asked = models.build(configuration.network, shape, softmax=True, seed=0, classes=classes)
+    models.compile_as_asked(asked, configuration.training)
+    found, wanted = (sum(int(np.prod(v.shape)) for v in some.trainable_variables) for some in (model, asked))
+    told = f"{found:,}" + ("" if found == wanted else f" instead of {wanted:,}")
+    return [
+        *_layer_checks(model, asked),
+        Check("trainable parameters", told, found == wanted),
+        *_compile_checks(model, asked),
+    ]
+
+
+def weights_check(model: Any) -> Check:
+    """See that every weight is a number: a network that diverged is not handed in."""
+    arrays = (np.asarray(weight).astype(np.float32) for weight in model.weights)  # bfloat16 is no float to NumPy
+    broken = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
+    return Check("weights", f"{broken:,} are not finite numbers" if broken else "all finite", not broken)
+
+
+def _layer_checks(model: Any, asked: Any) -> Iterator[Check]:
+    alone, wanted = list(_layers(model)), list(_layers(asked))
+    found = _merged(alone)
+    kinds, wanted_kinds = [layer.kind for layer in found], [layer.kind for layer in wanted]
+    is_list = kinds == wanted_kinds
+    yield Check("layers", _listed(found) if is_list else f"{_listed(found)} instead of {_listed(wanted)}", is_list)
+    wrong = []
+    for block in difflib.SequenceMatcher(None, kinds, wanted_kinds, autojunk=False).get_matching_blocks():
+        for one, other in zip(found[block.a :][: block.size], wanted[block.b :][: block.size], strict=True):
+            wrong += [f"{one.label}: {said}" for said in differences(one.settings, other.settings)]
+    yield from (Check("setting", said, ok=False) for said in wrong)
+    form = _form(model, has_merged=len(found) < len(alone))
+    if form and is_list and not wrong:
+        yield Check("form", f"{form}; it computes what the Sequential that is asked for computes")
+
+
+def _listed(layers: Sequence[_Layer]) -> str:
+    return ", ".join(layer.label for layer in layers if layer.kind != "InputLayer")
+
+
+def _form(model: Any, *, has_merged: bool) -> str:
+    """Say in what a model is written in another way than one Sequential; empty when it is not."""
+    told = [] if type(model).__name__ == "Sequential" else [f"a {type(model).__name__} model"]
+    told += ["a model inside it"] if any(hasattr(layer, "layers") for layer in model.layers) else []
+    told += ["activations as layers of their own"] if has_merged else []
+    return ", ".join(told)
+
+
+def _layers(model: Any, *, inside: bool = False) -> Iterator[_Layer]:
+    """Yield a model's input and layers, those of nested models in their place."""
+    if not inside:
+        for tensor in model.inputs:
+            yield _Layer("InputLayer", {"dtype": tensor.dtype, "sparse": tensor.sparse})
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _layers(layer, inside=True)
+        elif type(layer).__name__ != "InputLayer":
+            settings = plain(layer.get_config())
+            if isinstance(own := settings.get("activation"), dict):  # a layer stands for it
+                settings["activation"] = _activation_of(_Layer(own["class"], own)) or own
+            yield _Layer(type(layer).__name__, settings)
+
+
+def _merged(layers: list[_Layer]) -> list[_Layer]:
+    """Put an activation that is a layer of its own into the dense or convolutional layer before it."""
+    found: list[_Layer] = []
+    for layer in layers:
+        activation = _activation_of(layer)
+        before = found[-1] if found else layer
+        is_open = before.kind in ("Dense", "Conv2D") and before.settings["activation"] == "linear"
+        if activation and is_open and before.settings["dtype"] == layer.settings["dtype"]:
+            found[-1] = _Layer(before.kind, {**before.settings, "activation": activation})
+        else:
+            found.append(layer)
+    return found
+
+
+def _activation_of(layer: _Layer) -> str | None:
+    """Return the activation that a layer is and nothing else, or None."""
+    settings = {key: value for key, value in layer.settings.items() if key not in ("class", "dtype", "trainable")}
+    if layer.kind == "Activation" and list(settings) == ["activation"] and isinstance(settings["activation"], str):
+        return str(settings["activation"])
+    known = ACTIVATIONS.get(layer.kind, {})
+    if known and not list(differences({**settings, "activation": known["activation"]}, dict(known))):
+        return str(known["activation"])
+    return None
+
+
+def _compile_checks(model: Any, asked: Any) -> Iterator[Check]:
+    said = model.get_compile_config() if getattr(model, "compiled", False) else None
+    if not said:
+        yield Check("compiled", "no: the file names no loss, metric or optimizer", ok=False)
+        return
+    loss, wanted = _loss(said.get("loss")), _loss(LOSS)
+    is_kind = isinstance(loss, dict) and loss.get("class") == wanted["class"]
+    wrong = list(differences(loss, wanted)) if is_kind else [f"{_name(said.get('loss'))} instead of {LOSS}"]
+    if said.get("loss_weights") is not None:
+        wrong.append(f"loss weights {text_of(said['loss_weights'])} instead of none")
+    yield Check("loss", ", ".join(wrong) or LOSS, not wrong)
+    metrics = [_name(metric) for metric in _flat(said.get("metrics"))]
+    yield Check("metric", ", ".join(metrics) or "none", not SAME_METRIC.isdisjoint(metrics))
+    yield from _optimizer_checks(model.optimizer, asked.optimizer)
+
+
+def _optimizer_checks(found: Any, asked: Any) -> Iterator[Check]:
+    kind, wanted = type(found).__name__, type(asked).__name__
+    yield Check("optimizer", kind if kind == wanted else f"{kind} instead of {wanted}", kind == wanted)
+    own, other = (plain(optimizer.get_config()) for optimizer in (found, asked))
+    for settings in (own, other):
+        settings.setdefault("learning_rate", None)
+    rate, wanted_rate = own.pop("learning_rate"), other.pop("learning_rate")
+    is_rate = same(rate, wanted_rate)
+    yield Check(
+        "learning rate", text_of(rate) if is_rate else f"{text_of(rate)} instead of {text_of(wanted_rate)}", is_rate
+    )
+    if kind == wanted:
+        yield from (Check("optimizer", said, ok=False) for said in differences(own, other))
+
+
+def _loss(said: Any) -> Any:
+    """Return a loss with all its settings, however it was given."""
+    one = _flat(said)[0] if len(_flat(said)) == 1 else said
+    if isinstance(plain(one), str) and plain(one) in (LOSS, "CategoricalCrossentropy"):
+        one = keras.saving.serialize_keras_object(keras.losses.CategoricalCrossentropy())
+    return plain(one)
+
+
+def _flat(said: Any) -> list[Any]:
+    """Return losses or metrics as a list: they are given alone, in lists, or by the output's name."""
+    if isinstance(said, dict) and "class_name" not in said:
+        said = list(said.values())
+    if isinstance(said, list | tuple):
+        return [one for item in said for one in _flat(item)]
+    return [] if said is None else [said]
+
+
+def _name(metric: Any) -> str:
+    found = plain(metric)
+    return str(found["class"]) if isinstance(found, dict) and "class" in found else str(found)

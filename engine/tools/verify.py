@@ -1,0 +1,184 @@
+"""Checks a `.keras` file as the grader would: plain TensorFlow Keras, a process of its own, accuracy counted again."""
+
+import argparse
+import importlib.metadata
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.core.spec import CLASSES, Configuration
+from engine.machine import backends
+from engine.protocol import DataSet
+from engine.storage.npz import DataError
+from engine.storage.zip_check import first_line, is_machine_error, reason
+from engine.tools.comparison import Check, fit_check
+from engine.tools.keras_file import Checked, KerasFileError, checked
+from engine.training.shuffling import held_in
+
+if TYPE_CHECKING:
+    from engine.data.dataset import Images
+
+MAX_CHUNK = 500
+"""Images that pass the network at once."""
+MARKS = {True: "ok ", False: "NOT", None: "?  "}
+CHUNK_NUMBERS = 2**26
+"""Most numbers that a layer may give for them."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a question wants the file to be."""
+
+    configuration: Configuration
+    limit_mib: float | None = None
+    fitted: bool = True
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """What a file is."""
+
+    file: str
+    sha256: str
+    bytes: int
+    trainable_parameters: int
+    test_correct: int
+    test_images: int
+    test_accuracy: float
+    has_optimizer_state: bool
+    versions: dict[str, str]
+    checks: tuple[Check, ...]
+    iterations: int | None = None
+    """Batches that its optimizer counted; None where the file holds no state of it."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is other than asked."""
+        return all(check.ok is not False for check in self.checks)
+
+
+def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
+    """Load a private copy of the file in TensorFlow Keras and look at it.
+
+    Raises:
+        KerasFileError: it cannot be loaded, or is not safe to.
+        DataError: the data cannot be used.
+    """
+    with checked(path) as file:
+        from engine.data import dataset
+
+        images, found = dataset.load_from(source)
+        model = _loaded(file, path)
+        from engine.tools.model_checks import weights_check
+
+        expected, given = found.input_shape, tuple(model.input_shape[1:])
+        if given != expected:
+            raise KerasFileError(f"{path} takes images of shape {given}; the data has {expected}.")
+        if model.output_shape[1:] != (CLASSES,):
+            raise KerasFileError(
+                f"{path} gives {model.output_shape[1:]} numbers an image; {CLASSES} classes are asked."
+            )
+        correct = _count_right(model, images, file.size.largest)
+        return Verification(
+            file=str(path),
+            sha256=file.sha256,
+            bytes=file.bytes,
+            trainable_parameters=sum(math.prod(variable.shape) for variable in model.trainable_variables),
+            test_correct=correct,
+            test_images=found.test_images,
+            test_accuracy=correct / found.test_images,
+            has_optimizer_state=bool(file.iterations),
+            versions={name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
+            checks=(weights_check(model), *(_checks(path, file, model, asked, found) if asked else ())),
+            iterations=file.iterations,
+        )
+
+
+def _loaded(file: Checked, path: Path) -> Any:
+    """Load the copy that was checked; messages name the file that was given."""
+    backends.prepare_tensorflow(3)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the grader has none, and training may need it
+    import keras
+
+    backends.settle_keras()
+    warnings.simplefilter("ignore")  # a file without an optimizer's state is told in our own words
+    try:
+        return keras.saving.load_model(file.path, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        if is_machine_error(error):
+            raise KerasFileError(f"{path} cannot be loaded ({reason(error)}).") from error
+        problem = (first_line(error) or "no reason given").replace(str(file.path), path.name)
+        raise KerasFileError(f"{path} does not load in Keras {keras.__version__}: {problem}") from error
+
+
+def _count_right(model: Any, images: "Images", largest: int) -> int:
+    """Return how many test images the model has right."""
+    import numpy as np
+
+    correct, chunk = 0, max(1, min(MAX_CHUNK, CHUNK_NUMBERS // largest))
+    for start in range(0, len(images.test_labels), chunk):
+        pixels = images.test_images[start : start + chunk].astype(np.float32)
+        said = np.asarray(model(pixels, training=False)).argmax(axis=-1)
+        correct += int((said == images.test_labels[start : start + chunk]).sum())
+    return correct
+
+
+def _checks(path: Path, file: Checked, model: Any, asked: Asked, data: DataSet) -> list[Check]:
+    from engine.tools.model_checks import model_checks
+
+    training, limit, size = asked.configuration.training, asked.limit_mib, file.bytes / 2**20
+    batches = math.ceil(held_in(data.train_images, training.validation_split) / training.batch_size)
+    return [
+        Check("extension", path.suffix, path.suffix == ".keras"),
+        Check("size", f"{size:.1f} MiB" + (f" of {limit} MiB" if limit else ""), limit is None or size <= limit),
+        *model_checks(model, asked.configuration, data.input_shape, CLASSES),
+        fit_check(file.iterations, batches * training.epochs, training.epochs, fitted=asked.fitted),
+    ]
+
+
+def main() -> int:
+    """Verify a file; exit code 0 when all is as asked, 1 when not, 2 for wrong use."""
+    parser = argparse.ArgumentParser(prog="python -m engine.tools.verify")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--question", default="", help="what is asked, as JSON")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    backends.clear_environment()
+    try:
+        asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
+        found = verify(given.file, given.data, asked)
+    except (KerasFileError, DataError) as error:
+        print(f"svhn-tui: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001  a file from outside may make Keras raise anything
+        if is_machine_error(error):
+            print(f"svhn-tui: {given.file} cannot be verified here: {reason(error)}.", file=sys.stderr)
+            return 1
+        print(f"svhn-tui: {given.file} cannot be used: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
+        return 1
+    print(msgspec.json.encode(found).decode() if given.json else _page(found))
+    return 0 if found.ok else 1
+
+
+def _page(found: Verification) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    accuracy = f"{found.test_accuracy:.4f} ({found.test_correct:,} of {found.test_images:,} images)"
+    lines = [
+        f"{found.file}",
+        f"  loaded in             {versions}",
+        f"  trainable parameters  {found.trainable_parameters}",
+        f"  test accuracy         {accuracy}",
+        f"  optimizer state       {'yes' if found.has_optimizer_state else 'no'}",
+        f"  size                  {found.bytes:,} bytes",
+        f"  sha256                {found.sha256}",
+        *(f"  {MARKS[check.ok]} {check.name:<20} {check.found}" for check in found.checks),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

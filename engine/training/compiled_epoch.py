@@ -1,0 +1,220 @@
+"""One epoch as one compiled program: exactly what `model.fit` computes, without its overhead.
+
+- The loss is computed from logits. Keras on JAX would clip the probabilities of a softmax head at 1e-7, where
+  TensorFlow uses the logits behind them; with raw pixels the softmax saturates and the two train different networks.
+- Kernels with few outputs are carried transposed between the batches: XLA's CPU code is three times as fast on
+  (10, 3072) as on (3072, 10). The optimizer works on the carried shapes; nothing but the layout changes.
+- Shapes: N images, B a batch, C classes; pixels stay uint8 (N, channels, height, width) and are cast batch by batch.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import keras
+from jax.typing import ArrayLike
+
+from engine.core.spec import CLASSES, Configuration
+from engine.training import models
+
+NARROW = 16
+"""Kernels with at most this many outputs are carried transposed."""
+EVALUATION_CHUNK = 250
+"""Test images that are cast to float32 at a time (3 MB of pixels, which the caches hold): fastest of 100 to 2,500."""
+
+Array = jax.Array
+
+
+class Lane(NamedTuple):
+    """What training changes: carried parameters, the rest of the model's variables, the optimizer's variables."""
+
+    parameters: list[Array]
+    others: list[Array]
+    optimizer: list[Array]
+
+
+class Pixels(NamedTuple):
+    """A data set on the device: uint8 (N, channels, height, width) and int32 (N,), train then test."""
+
+    train: Array
+    train_labels: Array
+    test: Array
+    test_labels: Array
+
+
+class Metrics(NamedTuple):
+    """Of one epoch: means over the training images, at the weights before each batch's update; counts are exact."""
+
+    loss: Array
+    accuracy: Array
+    test_loss: Array
+    test_correct: Array
+
+
+@jax.custom_vjp
+def _times(inputs: Array, kernel: Array) -> Array:
+    """Multiply (B, n) by (n, m). The kernel's gradient is computed from inputs that were transposed beforehand:
+    XLA's CPU code for inputs^T @ delta is slower than a transposition and a plain product."""
+    return inputs @ kernel
+
+
+def _times_forwards(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return inputs @ kernel, (inputs, kernel)
+
+
+def _times_backwards(held: tuple[Array, Array], delta: Array) -> tuple[Array, Array]:
+    inputs, kernel = held
+    barrier: Callable[[Array], Array] = jax.lax.optimization_barrier  # the transposition must not be folded back
+    return delta @ kernel.T, barrier(barrier(inputs).T) @ delta
+
+
+_times.defvjp(_times_forwards, _times_backwards)
+
+
+class Dense(keras.layers.Dense):
+    """Keras's dense layer with a faster gradient for wide kernels."""
+
+    def call(self, inputs: Array, training: bool | None = None) -> Array:
+        """Return activation(inputs @ kernel + bias); float32 (B, units) for (B, n)."""
+        kernel, bias = self.kernel.value, self.bias.value
+        product = inputs @ kernel if kernel.shape[1] <= NARROW else _times(inputs, kernel)
+        found: Array = self.activation(product + bias)
+        return found
+
+
+def is_carried_transposed(shape: tuple[int, ...]) -> bool:
+    """Say whether a parameter of this shape is held transposed, in training and in checkpoints."""
+    return len(shape) == 2 and shape[1] <= NARROW < shape[0]
+
+
+class Program:
+    """The compiled epoch of a configuration, for one lane or for several side by side."""
+
+    def __init__(self, configuration: Configuration, input_shape: tuple[int, int, int], lanes: int) -> None:
+        self.configuration = configuration
+        self.model = models.build(configuration.network, input_shape, softmax=False, seed=0, dense=Dense)
+        kernels = [tuple(variable.shape) for variable in self.model.trainable_variables]
+        self.is_turned = [is_carried_transposed(shape) for shape in kernels]
+        shadows = [
+            keras.Variable(jnp.zeros(shape[::-1] if turned else shape), name=f"carried_{index}")
+            for index, (shape, turned) in enumerate(zip(kernels, self.is_turned, strict=True))
+        ]
+        self._optimizer = models.optimizer_of(configuration.training)
+        self._optimizer.build(shadows)
+        self._fresh = [jnp.array(variable.value, copy=True) for variable in self._optimizer.variables]
+        self._optimizer_turned = _turned_slots(self._optimizer, shadows, self.is_turned)
+        epoch: Callable[..., Any] = self._epoch
+        if lanes > 1:
+            epoch = jax.vmap(epoch, in_axes=(0, None, 0))
+        self._epochs = jax.jit(epoch, donate_argnums=0)
+        self._compiled: Callable[..., tuple[Lane, Metrics]] | None = None
+
+    def compile(self, lanes: Lane, pixels: Pixels, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
+        """Return the epoch, (lanes, pixels, order) to (lanes, metrics), compiled for arguments like these."""
+        if self._compiled is None:
+            self._compiled = self._epochs.lower(lanes, pixels, order).compile()
+        return self._compiled
+
+    def fresh(self, seed: int, input_shape: tuple[int, int, int]) -> Lane:
+        """Return the lane that training with this seed begins from."""
+        model = models.build(self.configuration.network, input_shape, softmax=False, seed=seed)
+        return self.carried(
+            [variable.value for variable in model.trainable_variables],
+            [variable.value for variable in model.non_trainable_variables],
+            self._fresh,
+        )
+
+    def carried(self, parameters: list[Array], others: list[Array], optimizer: list[Array]) -> Lane:
+        """Return the lane of these variables; the optimizer's are in the carried layout already."""
+        return Lane(
+            _turn(parameters, self.is_turned), [jnp.array(v) for v in others], [jnp.array(v) for v in optimizer]
+        )
+
+    def as_keras(self, lane: Lane) -> Lane:
+        """Return the lane's variables in the layout of Keras, ready to be put into a model and its optimizer."""
+        return Lane(_turn(lane.parameters, self.is_turned), lane.others, _turn(lane.optimizer, self._optimizer_turned))
+
+    def logits(self, lane: Lane, pixels: Array) -> Array:
+        """Return float32 (B, C) for uint8 (B, channels, height, width), as in use, not in training."""
+        parameters = _turn(lane.parameters, self.is_turned)
+        found: Array
+        found, _ = self.model.stateless_call(parameters, lane.others, pixels.astype(jnp.float32), training=False)
+        return found
+
+    def _epoch(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Metrics]:
+        """Train on the images in this order (images,), then evaluate the test images."""
+        size, images = self.configuration.training.batch_size, order.shape[0]
+        batches, left = divmod(images, size)
+
+        def step(lane: Lane, chosen: Array) -> tuple[Lane, Array]:
+            return self._step(lane, pixels.train[chosen], pixels.train_labels[chosen])
+
+        lane, said = jax.lax.scan(step, lane, order[: batches * size].reshape(batches, size))
+        said = said.reshape(-1, CLASSES)
+        if left:
+            lane, last = step(lane, order[-left:])
+            said = jnp.concatenate([said, last])
+        labels = pixels.train_labels[order]
+        loss, correct = _cross_entropy(said, labels).sum() / images, _count_correct(said, labels)
+        return lane, Metrics(loss, correct / images, *self._evaluate(lane, pixels))
+
+    def _step(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Lane, Array]:
+        """Train on one batch; return the lane after it and the logits (B, C) before it.
+
+        The gradient of the mean cross-entropy with respect to the logits is written out, softmax minus one-hot, so
+        that the batches' losses and accuracies can be worked out together when the epoch is over.
+        """
+
+        def logits_of(parameters: list[Array]) -> tuple[Array, list[Array]]:
+            turned = _turn(parameters, self.is_turned)
+            found: tuple[Array, list[Array]]
+            found = self.model.stateless_call(turned, lane.others, pixels.astype(jnp.float32), training=True)
+            return found
+
+        logits, backwards, others = jax.vjp(logits_of, lane.parameters, has_aux=True)
+        delta = (jax.nn.softmax(logits) - jax.nn.one_hot(labels, CLASSES)) / len(labels)
+        (gradients,) = backwards(delta)
+        parameters, optimizer = self._optimizer.stateless_apply(lane.optimizer, gradients, lane.parameters)
+        return Lane(parameters, others, optimizer), logits
+
+    def _evaluate(self, lane: Lane, pixels: Pixels) -> tuple[Array, Array]:
+        """Return the mean loss over the test images and the number of right ones."""
+        images = pixels.test.shape[0]
+        chunks, left = divmod(images, EVALUATION_CHUNK)
+        whole = chunks * EVALUATION_CHUNK
+
+        def add(sums: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+            logits = self.logits(lane, chunk[0])
+            loss, correct = _cross_entropy(logits, chunk[1]).sum(), _count_correct(logits, chunk[1])
+            return (sums[0] + loss, sums[1] + correct), None
+
+        sums = (jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32))
+        if chunks:
+            shape = (chunks, EVALUATION_CHUNK, *pixels.test.shape[1:])
+            sums, _ = jax.lax.scan(
+                add, sums, (pixels.test[:whole].reshape(shape), pixels.test_labels[:whole].reshape(chunks, -1))
+            )
+        if left:
+            sums, _ = add(sums, (pixels.test[whole:], pixels.test_labels[whole:]))
+        return sums[0] / images, sums[1]
+
+
+def _cross_entropy(logits: Array, labels: Array) -> Array:
+    """Categorical cross-entropy in nats (B,), from logits (B, C)."""
+    return -jnp.sum(jax.nn.one_hot(labels, CLASSES) * jax.nn.log_softmax(logits), axis=-1)
+
+
+def _count_correct(logits: Array, labels: Array) -> Array:
+    """Count as Keras does on the softmax of the file: the first of equal probabilities is what was said."""
+    return jnp.sum(jnp.argmax(jax.nn.softmax(logits), axis=-1) == labels, dtype=jnp.int32)
+
+
+def _turn(arrays: list[Array], is_turned: list[bool]) -> list[Array]:
+    return [array.T if turned else array for array, turned in zip(arrays, is_turned, strict=True)]
+
+
+def _turned_slots(optimizer: keras.Optimizer, shadows: list[keras.Variable], is_turned: list[bool]) -> list[bool]:
+    """Say which of the optimizer's variables belong to a parameter that is carried transposed."""
+    turned = {shadow.name for shadow, is_it in zip(shadows, is_turned, strict=True) if is_it}
+    return [any(variable.name.startswith(f"{name}_") for name in turned) for variable in optimizer.variables]

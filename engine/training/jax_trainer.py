@@ -1,0 +1,147 @@
+"""The JAX trainer: groups of runs of one configuration, trained side by side by a compiled epoch on JAX."""
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.spec import Configuration, RunSpec
+from engine.data.dataset import Images
+from engine.machine import backends
+from engine.protocol import History
+from engine.storage.checkpoint import Snapshot
+from engine.training import models
+from engine.training.compiled_epoch import Lane, Pixels, Program
+from engine.training.metrics import Activity, EpochMetrics
+from engine.training.shuffling import held_in, order_of
+from engine.training.trainer import never
+from engine.training.unit_activity import activity_of
+
+
+class FastTrainer:
+    """Keeps what groups share: the data on the device and the compiled programs."""
+
+    name = "jax"
+
+    def __init__(self) -> None:
+        backends.settle_jax()
+        self._programs: dict[tuple[Configuration, tuple[int, ...], int], Program] = {}
+        self._pixels: dict[str, Pixels] = {}
+
+    @property
+    def device(self) -> str:
+        """What trains, as people call it."""
+        device = jax.devices()[0]
+        return "cpu" if device.platform == "cpu" else f"{device.platform}{device.id} {device.device_kind}"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what decides the numbers and the file."""
+        return {name: importlib.metadata.version(name) for name in ("keras", "jax", "numpy")}
+
+    def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "FastGroup":
+        """Begin or go on with runs of one configuration, all of them after the same number of epochs."""
+        spec = specs[0]
+        if spec.data not in self._pixels:
+            self._pixels = {spec.data: _on_device(images)}  # one data set at a time: it is the largest thing here
+            self._programs = {}  # compiled for the sizes of the data before
+        shape = images.input_shape
+        program = self._program(spec.configuration, shape, len(specs))
+        lanes = [
+            program.fresh(spec.seed, shape) if snapshot is None else _lane_of(snapshot)
+            for spec, snapshot in zip(specs, snapshots, strict=True)
+        ]
+        epoch = snapshots[0].epoch if snapshots[0] else 0
+        return FastGroup(self, program, lanes, [spec.seed for spec in specs], self._pixels[spec.data], epoch)
+
+    def _program(self, configuration: Configuration, shape: tuple[int, int, int], lanes: int) -> Program:
+        training = msgspec.structs.replace(configuration.training, epochs=1)  # how many epochs compiles nothing
+        key = (msgspec.structs.replace(configuration, training=training), shape, lanes)
+        if key not in self._programs:
+            self._programs[key] = Program(configuration, shape, lanes)
+        return self._programs[key]
+
+
+class FastGroup:
+    """Runs in training; `epoch` epochs of each lane are done."""
+
+    def __init__(
+        self, trainer: FastTrainer, program: Program, lanes: list[Lane], seeds: list[int], pixels: Pixels, epoch: int
+    ) -> None:
+        self.trainer = trainer
+        self.remark = ""
+        self.epoch = epoch
+        self._program = program
+        self._pixels = pixels
+        self._is_single = len(lanes) == 1
+        self._lanes = lanes[0] if self._is_single else jax.tree.map(lambda *values: jnp.stack(values), *lanes)
+        self._seeds = seeds
+        self.training_images = held_in(pixels.train.shape[0], program.configuration.training.validation_split)
+        self._epoch = program.compile(self._lanes, pixels, self._order())  # so that the first epoch is timed without it
+
+    def _order(self) -> NDArray[np.int32]:
+        """Return the images' order in the next epoch: (images,), or (lanes, images) for several lanes."""
+        orders = [order_of(seed, self.epoch, self.training_images) for seed in self._seeds]
+        return orders[0] if self._is_single else np.stack(orders)
+
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics:
+        """Train every lane for one epoch and evaluate it, to its end; one transfer from the device."""
+        began = time.perf_counter()
+        self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
+        metrics = jax.device_get(found)
+        self.epoch += 1
+        loss, accuracy, test_loss, test_correct = (np.atleast_1d(values).tolist() for values in metrics)
+        return EpochMetrics(
+            tuple(loss), tuple(accuracy), tuple(test_loss), tuple(test_correct), time.perf_counter() - began
+        )
+
+    def snapshot(self, lane: int, history: History) -> Snapshot:
+        """Copy a lane out of the device's memory."""
+        held = jax.device_get(self._lane(lane))
+        parameters, others, optimizer = ([np.asarray(array) for array in group] for group in held)
+        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name)
+
+    def keep(self, lane: int) -> "FinishedLane":
+        """Take a lane out of the group as it is, to be written while others train."""
+        return FinishedLane(self._program, jax.tree.map(jnp.array, self._lane(lane)), self._pixels)
+
+    def _lane(self, lane: int) -> Lane:
+        return self._lanes if self._is_single else jax.tree.map(lambda values: values[lane], self._lanes)
+
+
+class FinishedLane:
+    """A trained lane that is no longer changed."""
+
+    def __init__(self, program: Program, lane: Lane, pixels: Pixels) -> None:
+        self._program = program
+        self._lane = lane
+        self._pixels = pixels
+
+    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+        """Write the `.keras` file, as `models.save` does."""
+        return models.save(self._program.configuration, input_shape, path, *self._program.as_keras(self._lane))
+
+    def weights(self) -> list[NDArray[np.generic]]:
+        """Return the trainable weights as Keras lays them out."""
+        return [np.asarray(array) for array in self._program.as_keras(self._lane).parameters]
+
+    def activity(self) -> Activity:
+        """Look at the hidden dense units over the test images."""
+        return activity_of(self._program, self._lane, self._pixels.test)
+
+
+def _lane_of(snapshot: Snapshot) -> Lane:
+    return Lane(*([jnp.array(array) for array in getattr(snapshot, group)] for group in Lane._fields))
+
+
+def _on_device(images: Images) -> Pixels:
+    arrays: tuple[NDArray[np.generic], ...] = (
+        images.train_images, images.train_labels, images.test_images, images.test_labels
+    )  # fmt: skip
+    return Pixels(*(jnp.array(array) for array in arrays))

@@ -1,0 +1,151 @@
+"""The plain trainer: `model.fit` on TensorFlow, in a worker of its own kind with the same events and the same files.
+
+For configurations that the fast path cannot express, and for whoever wants to see the reference train. One run at a
+time. The order of the images follows from the seed and the epoch, so a resumed run goes on as it would have.
+"""
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.spec import CLASSES, RunSpec
+from engine.data.dataset import Images
+from engine.machine import backends
+from engine.protocol import History
+from engine.storage.checkpoint import Snapshot
+from engine.training import models
+from engine.training.metrics import Activity, EpochMetrics
+from engine.training.shuffling import held_in, order_of
+from engine.training.trainer import never
+
+EVALUATION_BATCH = 500
+
+
+class KerasFitTrainer:
+    """Keeps the images as `fit` wants them: float32 pixels and one-hot labels."""
+
+    name = "keras-fit"
+
+    def __init__(self) -> None:
+        backends.settle_keras()
+        self._data: tuple[str, tuple[NDArray[np.float32], ...]] = ("", ())
+
+    @property
+    def device(self) -> str:
+        """What trains."""
+        import tensorflow as tf
+
+        return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what decides the numbers and the file."""
+        return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
+
+    def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "KerasFitGroup":
+        """Begin or go on with one run.
+
+        Raises:
+            ValueError: there are several; TensorFlow trains one at a time here.
+        """
+        if len(specs) != 1:
+            raise ValueError("keras-fit trains one run at a time.")
+        if self._data[0] != specs[0].data:
+            self._data = (specs[0].data, _as_fit_wants(images))
+        return KerasFitGroup(self, specs[0], images, self._data[1], snapshots[0])
+
+
+class KerasFitGroup:
+    """A run in training; `epoch` epochs are done."""
+
+    def __init__(
+        self,
+        trainer: KerasFitTrainer,
+        spec: RunSpec,
+        images: Images,
+        data: tuple[NDArray[np.float32], ...],
+        snapshot: Snapshot | None,
+    ) -> None:
+        self.trainer = trainer
+        self.remark = ""
+        self.epoch = snapshot.epoch if snapshot else 0
+        configuration = spec.configuration
+        self.training_images = held_in(len(images.train_labels), configuration.training.validation_split)
+        self._spec, self._data = spec, data
+        self._test_labels = images.test_labels
+        self._model = models.build(configuration.network, images.input_shape, softmax=True, seed=spec.seed)
+        models.compile_as_asked(self._model, configuration.training)
+        self._model.optimizer.build(self._model.trainable_variables)
+        if snapshot is not None:
+            for variables, values in zip(self._variables(), _values(snapshot), strict=True):
+                for variable, value in zip(variables, values, strict=True):
+                    variable.assign(value)
+
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics:
+        """Fit one epoch in the run's own order, then evaluate the test images."""
+        began = time.perf_counter()
+        order = order_of(self._spec.seed, self.epoch, self.training_images)
+        pixels, labels, test_pixels, test_labels = self._data
+        told = self._model.fit(
+            pixels[order],
+            labels[order],
+            batch_size=self._spec.configuration.training.batch_size,
+            initial_epoch=self.epoch,
+            epochs=self.epoch + 1,
+            shuffle=False,
+            verbose=0,
+        ).history
+        said = self._model.predict(test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
+        test_loss, _ = self._model.evaluate(test_pixels, test_labels, batch_size=EVALUATION_BATCH, verbose=0)
+        correct = int((said.argmax(axis=-1) == self._test_labels).sum())
+        self.epoch += 1
+        seconds = time.perf_counter() - began
+        return EpochMetrics((told["loss"][0],), (told[models.METRIC][0],), (float(test_loss),), (correct,), seconds)
+
+    def snapshot(self, lane: int, history: History) -> Snapshot:
+        """Copy the model and its optimizer."""
+        parameters, others, optimizer = ([np.asarray(v) for v in variables] for variables in self._variables())
+        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name)
+
+    def keep(self, lane: int) -> "KerasFitLane":
+        """The model as it is: nothing trains it any more."""
+        return KerasFitLane(self._model)
+
+    def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
+        model = self._model
+        return model.trainable_variables, model.non_trainable_variables, model.optimizer.variables
+
+
+class KerasFitLane:
+    """A trained model."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+        """Write the `.keras` file; return the trainable parameters.
+
+        Raises:
+            OSError: it could not be written; what is half there is the caller's to drop.
+        """
+        self._model.save(path)
+        return sum(int(np.prod(variable.shape)) for variable in self._model.trainable_variables)
+
+    def activity(self) -> Activity:
+        """Not looked at: only the fast path does."""
+        return Activity()
+
+
+def _values(snapshot: Snapshot) -> tuple[list[NDArray[np.generic]], ...]:
+    return snapshot.parameters, snapshot.others, snapshot.optimizer
+
+
+def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
+    hot = np.eye(CLASSES, dtype=np.float32)
+    train, test = images.train_images.astype(np.float32), images.test_images.astype(np.float32)
+    return train, hot[images.train_labels], test, hot[images.test_labels]

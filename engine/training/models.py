@@ -1,0 +1,93 @@
+"""Keras models from configurations. Works on whichever backend Keras was started with."""
+
+import random
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from engine.core.layers import LOSS, METRIC, OPTIMIZERS, layers_of
+from engine.core.spec import CLASSES, Configuration, Network, Training
+
+__all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
+
+_building = threading.Lock()
+"""Keras seeds its initializers from Python's one global generator: only one thread may build at a time."""
+
+
+def build(
+    network: Network,
+    input_shape: tuple[int, int, int],
+    *,
+    softmax: bool,
+    seed: int,
+    dense: type[layers.Dense] = layers.Dense,
+    classes: int = CLASSES,
+) -> keras.Sequential:
+    """Return the network with fresh weights that depend on the seed alone.
+
+    Args:
+        network: what to build.
+        input_shape: (channels, height, width) of an image.
+        softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
+        seed: of the initial weights and of dropout.
+        dense: the kind of dense layer; one that computes the same in another way.
+        classes: how many outputs there are.
+    """
+    kinds = {"Dense": dense}
+    with _building:
+        random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
+        chain = [
+            (kinds.get(layer.kind) or getattr(layers, layer.kind))(**layer.settings)
+            for layer in layers_of(network, softmax=softmax, classes=classes)
+        ]
+        model = keras.Sequential([keras.Input(input_shape), *chain])
+        random.seed()  # whoever draws next is not to repeat these numbers
+    return model
+
+
+def compile_as_asked(model: keras.Model, training: Training) -> None:
+    """Compile with the assignment's loss and metric and the configuration's optimizer."""
+    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training))
+
+
+def optimizer_of(training: Training) -> keras.Optimizer:
+    """Return a fresh optimizer of the configuration."""
+    kind: type[keras.Optimizer] = getattr(keras.optimizers, OPTIMIZERS[training.optimizer])
+    return kind(learning_rate=training.learning_rate)
+
+
+def save(
+    configuration: Configuration,
+    input_shape: tuple[int, int, int],
+    path: Path,
+    parameters: Sequence[Any],
+    others: Sequence[Any],
+    optimizer: Sequence[Any],
+) -> int:
+    """Write the `.keras` file: softmax head, compiled, with its optimizer; return the trainable parameters.
+
+    Args:
+        configuration: what was trained.
+        input_shape: (channels, height, width) of an image.
+        path: of the file.
+        parameters: the trainable variables' arrays, in Keras's layout and order.
+        others: those of the variables that are not trained.
+        optimizer: those of the optimizer.
+
+    Raises:
+        OSError: it could not be written; what is half there is the caller's to drop.
+    """
+    model = build(configuration.network, input_shape, softmax=True, seed=0)
+    compile_as_asked(model, configuration.training)
+    model.optimizer.build(model.trainable_variables)
+    held = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    for variables, values in zip(held, (parameters, others, optimizer), strict=True):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    model.save(path)
+    return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))

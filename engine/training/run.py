@@ -1,0 +1,67 @@
+"""A run in training, on disk: its folder, its journal, its curve and where it goes on from."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engine import protocol as p
+from engine.core.spec import RunSpec
+from engine.storage import checkpoint, claims
+from engine.storage.run_folder import RunFolder
+from engine.training.worker import Stop
+
+LOOK_SECONDS = 1.0
+"""How often an attempt looks whether it is still the one."""
+
+
+class Run:
+    """Owned by the worker that trains it: nobody else writes there meanwhile."""
+
+    def __init__(self, spec: RunSpec, workspace: Path, told: Callable[[str], object], attempt: str = "") -> None:
+        """Open them, once a worker whose host has died writes them no more; `told` hears what is damaged.
+
+        Raises:
+            OSError: they cannot be written or read.
+        """
+        self.spec = spec
+        self.run_id = spec.run_id
+        self.folder = RunFolder(workspace, spec.run_id)
+        self.journal = self.folder.begin(spec, attempt)
+        self.attempt = attempt
+        self._looked_at = time.monotonic()
+        self.result = self.folder.result()
+        self.snapshot = checkpoint.load(self.folder.path, told)
+        self.history = self.snapshot.history if self.snapshot else p.History()
+        self.let_go: Stop | None = None
+        self.is_over = False
+        """Its outcome is told, or others tell it."""
+        self.started_at = time.time()
+        self._began = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return self.history.epochs
+
+    @property
+    def is_superseded(self) -> bool:
+        """A newer attempt has it: this one must write nothing more."""
+        self._looked_at = time.monotonic()
+        return claims.is_superseded(self.folder.path, self.attempt)
+
+    @property
+    def is_seen_superseded(self) -> bool:
+        """The same, looked at now and then: for what would do no harm."""
+        return time.monotonic() - self._looked_at > LOOK_SECONDS and self.is_superseded
+
+    @property
+    def now(self) -> float:
+        """Seconds since 1970, never before `started_at`, however the clock is put back meanwhile."""
+        return self.started_at + time.monotonic() - self._began
+
+    def close(self) -> None:
+        """Let others write here. What the disk does not take is lost with the worker, and trained again."""
+        self.is_over = True
+        with contextlib.suppress(OSError):
+            self.journal.close()

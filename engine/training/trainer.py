@@ -1,0 +1,65 @@
+"""What a way of training has to offer: native, JAX and Keras's own `fit` do."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from engine import protocol as p
+from engine.core.spec import RunSpec
+from engine.data.dataset import Images
+from engine.storage.checkpoint import Snapshot
+from engine.training.metrics import Activity, EpochMetrics
+
+
+def never() -> bool:
+    """Nothing is to stop."""
+    return False
+
+
+class FinishedLane(Protocol):
+    """A trained network that is no longer changed."""
+
+    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+        """Write the `.keras` file and return the number of trainable parameters."""
+
+    def activity(self) -> Activity:
+        """Look at what its hidden units do."""
+
+
+class Group(Protocol):
+    """Runs of one configuration in training, side by side."""
+
+    epoch: int
+    training_images: int
+    remark: str
+    """What the run's journal is to say of how it goes on; mostly nothing."""
+
+    @property
+    def trainer(self) -> "Trainer":
+        """What trains it."""
+
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics | None:
+        """Train and evaluate every lane. None if it ended early since `is_stopped`: then the epoch was not trained."""
+
+    def snapshot(self, lane: int, history: p.History) -> Snapshot:
+        """Copy all that a lane goes on from."""
+
+    def keep(self, lane: int) -> FinishedLane:
+        """Take a lane out as it is."""
+
+
+class Trainer(Protocol):
+    """A way of training, warm between groups."""
+
+    name: str
+
+    @property
+    def device(self) -> str:
+        """What trains."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the libraries that decide the numbers."""
+
+    def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
+        """Begin or go on with runs that have the same number of epochs behind them."""

@@ -1,0 +1,276 @@
+"""One attempt at a group of runs: journal, checkpoints, and the files at the end. Knows no backend."""
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Self, TypeVar
+
+from engine import protocol as p
+from engine.data import dataset
+from engine.data.dataset import Images
+from engine.machine.files import NotOurs
+from engine.storage import checkpoint, claims
+from engine.storage.run_folder import RunFolder
+from engine.training.metrics import EpochMetrics
+from engine.training.outcome import failed, result_of, superseded
+from engine.training.run import Run
+from engine.training.trainer import FinishedLane, Group, Trainer
+from engine.training.worker import Stop
+
+CHECKPOINT_SECONDS = float(os.environ.get("SVHN_TUI_CHECKPOINT_SECONDS", "30"))
+CHECKPOINT_EPOCHS = 10
+"""A checkpoint is due when both have passed since the last one."""
+SUPERSEDED = Stop("interrupted", claims.SUPERSEDED)
+RETRY_SECONDS = 1.0
+"""How long a disk that takes nothing is given before it is tried again."""
+
+Done = TypeVar("Done")
+
+
+class Attempts:
+    """Trains task after task; the files of finished runs are written while the next group trains."""
+
+    def __init__(
+        self,
+        worker: str,
+        trainer: Trainer,
+        tell: Callable[[p.AnyEvent], None],
+        stop_of: Callable[[str], Stop | None],
+    ) -> None:
+        self._worker = worker
+        self._trainer = trainer
+        self._tell = tell
+        self._stop_of = stop_of
+        self._images: tuple[str, Images] | None = None
+        self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
+        self._pending: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Write what is finished, then leave."""
+        self._finishing.shutdown(wait=True)
+
+    def train(self, task: p.Train) -> None:
+        """Train a task's runs to their end, a failure or a stop."""
+        runs: list[Run] = []
+        try:
+            for spec in task.specs:
+                begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt)
+                runs.append(self._insist("A run cannot be begun", spec.run_id, begun))
+            self._log_to(runs[0].folder)
+            for run in runs:
+                if run.result is not None:
+                    self._tell(p.RunFinished(result=run.result))
+                    run.close()
+            images = self._load(task.data)
+            left = sorted((run for run in runs if run.result is None), key=lambda run: run.epoch)
+            for _, alike in groupby(left, key=lambda run: run.epoch):
+                self._train_alike(task, list(alike), images)
+        except Exception as error:  # noqa: BLE001  a run must end with an outcome, whatever went wrong
+            traceback.print_exc()
+            over = {run.run_id for run in runs if run.is_over}
+            for run in runs:
+                if not run.is_over:
+                    run.close()
+            for spec in task.specs:
+                if spec.run_id not in over:
+                    self._tell(self._outcome(spec.run_id, error))
+
+    def _warn(self, sentence: str) -> None:
+        self._tell(p.Noticed(text=sentence, severity="warning"))
+
+    def _insist(self, text: str, run_id: str, do: Callable[[], Done]) -> Done:
+        """Do what needs the disk, as often as it takes; `text` tells the user when the disk does not take it.
+
+        Raises:
+            OSError: it does not, and the run is to be let go; or its folder is gone or a link, which no waiting mends.
+        """
+        is_told = False
+        while True:
+            try:
+                return do()
+            except OSError as error:
+                if self._stop_of(run_id) or isinstance(error, FileNotFoundError | NotADirectoryError | NotOurs):
+                    raise
+                if not is_told:
+                    text = f"{text}: {error.strerror or error}. It is tried again."
+                    self._tell(p.Noticed(text=text, severity="error"))
+                is_told = True
+            time.sleep(RETRY_SECONDS)
+
+    def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
+        """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
+        stop = self._stop_of(run_id)
+        if stop is None or not isinstance(error, OSError):
+            return failed(run_id, error)
+        if stop.why == "paused":
+            return p.RunPaused(run_id=run_id)
+        return p.RunInterrupted(run_id=run_id, reason=stop.reason)
+
+    def _train_alike(self, task: p.Train, runs: list[Run], images: Images) -> None:
+        """Train runs that have the same number of epochs behind them, as one group."""
+        runs = [run for run in runs if not self._stopped_before_start(run)]
+        if not runs:
+            return
+        group = self._trainer.group([run.spec for run in runs], images, [run.snapshot for run in runs])
+        started = p.RunStarted(
+            group=task.group,
+            runs=tuple(run.run_id for run in runs),
+            specs=tuple(run.spec for run in runs),
+            worker=self._worker,
+            device=group.trainer.device,
+            epoch=group.epoch,
+        )
+        self._tell(started)
+        for lane, run in enumerate(runs):
+            self._note(run, p.of_lane(started, lane))
+            if group.remark:
+                self._note(run, p.Noticed(text=group.remark))
+        if group.remark:
+            self._tell(p.Noticed(text=group.remark))
+        saved_at, saved_epoch = time.monotonic(), group.epoch
+        while group.epoch < runs[0].spec.configuration.training.epochs:
+            metrics = group.train_epoch(lambda: self._is_all_stopped(runs))
+            if metrics is not None:
+                self._record(task, runs, group, metrics)
+            self._let_go(runs, group)
+            if all(run.let_go for run in runs):
+                return
+            passed, epochs = time.monotonic() - saved_at, group.epoch - saved_epoch
+            is_last = group.epoch == runs[0].spec.configuration.training.epochs
+            if passed >= CHECKPOINT_SECONDS and epochs >= CHECKPOINT_EPOCHS and not is_last:
+                for lane, run in enumerate(runs):
+                    if not run.let_go:
+                        self._save(run, lane, group)
+                saved_at, saved_epoch = time.monotonic(), group.epoch
+        self._finish_all(task, runs, group)
+
+    def _record(self, task: p.Train, runs: Sequence[Run], group: Group, metrics: EpochMetrics) -> None:
+        """Tell an epoch to the host and to each run's journal."""
+        images, tested = group.training_images, task.data.test_images
+        ended = p.EpochEnded(
+            group=task.group,
+            runs=tuple(run.run_id for run in runs),
+            epoch=group.epoch,
+            loss=p.finite(metrics.loss),
+            accuracy=p.finite(metrics.accuracy),
+            test_loss=p.finite(metrics.test_loss),
+            test_accuracy=tuple(correct / tested for correct in metrics.test_correct),
+            seconds=metrics.seconds,
+            images_per_second=images * len(runs) / metrics.seconds,
+        )
+        for lane, run in enumerate(runs):
+            if run.let_go:
+                continue
+            values = (ended.loss[lane], ended.accuracy[lane], ended.test_loss[lane], ended.test_accuracy[lane])
+            run.history = p.extended(run.history, values, ended.seconds)
+            self._note(run, p.of_lane(ended, lane))
+        self._tell(ended)
+
+    def _is_all_stopped(self, runs: Sequence[Run]) -> bool:
+        return all(run.let_go or self._stop_of(run.run_id) for run in runs)
+
+    def _let_go(self, runs: Sequence[Run], group: Group) -> None:
+        """Checkpoint and release the runs that are to stop; the other lanes train on."""
+        for lane, run in enumerate(runs):
+            stop = self._stop_of(run.run_id) or (SUPERSEDED if run.is_seen_superseded else None)
+            if stop is None or run.let_go:
+                continue
+            is_finished = group.epoch == run.spec.configuration.training.epochs
+            if is_finished:
+                continue  # nothing is left to stop
+            run.let_go = stop
+            if group.epoch:
+                self._save(run, lane, group)
+            self._release(run, stop)
+
+    def _stopped_before_start(self, run: Run) -> bool:
+        run.let_go = self._stop_of(run.run_id)
+        if run.let_go:
+            self._release(run, run.let_go)
+        return run.let_go is not None
+
+    def _release(self, run: Run, stop: Stop) -> None:
+        event: p.AnyEvent = p.RunInterrupted(run_id=run.run_id, reason=stop.reason, epoch=run.epoch)
+        if stop.why == "paused":
+            event = p.RunPaused(run_id=run.run_id, epoch=run.epoch)
+        self._note(run, event)
+        run.close()
+        self._tell(event)
+
+    def _save(self, run: Run, lane: int, group: Group) -> None:
+        if run.is_superseded:
+            return
+        try:
+            checkpoint.save(run.folder.path, group.snapshot(lane, run.history))
+        except OSError as error:
+            self._tell(p.Noticed(text=f"A checkpoint could not be written: {error.strerror}.", severity="error"))
+            return
+        saved = p.CheckpointSaved(runs=(run.run_id,), epoch=run.epoch)
+        self._note(run, saved, durable=True)
+        self._tell(saved)
+
+    def _note(self, run: Run, event: p.AnyEvent, *, durable: bool = False) -> None:
+        was_waiting = run.journal.is_waiting
+        error = run.journal.append(event, durable=durable)
+        if error and not was_waiting:
+            text = f"The journal of {run.run_id} waits in memory: {error.strerror}. Training goes on."
+            self._tell(p.Noticed(text=text, severity="error"))
+        if was_waiting and not error:
+            self._tell(p.Noticed(text=f"The journal of {run.run_id} is written again; nothing is missing."))
+
+    def _finish_all(self, task: p.Train, runs: Sequence[Run], group: Group) -> None:
+        for future in self._pending:
+            future.result()  # at most one group's networks wait in memory
+        kept = [(run, group.keep(lane)) for lane, run in enumerate(runs) if not run.let_go]
+        for run, _ in kept:
+            run.is_over = True  # from here on `_finish` tells its outcome
+        self._pending = [
+            self._finishing.submit(self._finish, task.data, run, lane, group.trainer) for run, lane in kept
+        ]
+
+    def _finish(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> None:
+        """Write a run's files, its result last; a full disk is waited for."""
+        try:
+            text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
+            result = self._insist(text, run.run_id, lambda: self._write(data_set, run, lane, trainer))
+            self._tell(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
+        except Exception as error:  # noqa: BLE001  as in `train`
+            traceback.print_exc()
+            self._tell(self._outcome(run.run_id, error))
+        run.close()
+
+    def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> p.RunResult | None:
+        """Write the file, then the result; those of an attempt that was superseded are set aside."""
+
+        def outcome(model: Path, parameters: int) -> p.RunResult:
+            return result_of(run.spec, run.history, data_set, lane.activity(), trainer, model, parameters,
+                             run.started_at, run.now)  # fmt: skip
+
+        return run.folder.finish(
+            run.attempt,
+            lambda path: lane.save(path, data_set.input_shape),
+            outcome,
+            lambda result: self._note(run, p.RunFinished(result=result), durable=True),
+        )
+
+    def _load(self, data_set: p.DataSet) -> Images:
+        if self._images is None or self._images[0] != data_set.fingerprint:
+            self._images = (data_set.fingerprint, dataset.load(data_set))
+        return self._images[1]
+
+    def _log_to(self, folder: RunFolder) -> None:
+        """Send what libraries print, and tracebacks, to the log of the run that trains."""
+        sys.stderr.flush()
+        with contextlib.suppress(OSError), os.fdopen(folder.open_log(), "ab") as log:
+            os.dup2(log.fileno(), 2)

@@ -1,0 +1,41 @@
+"""What the hidden units of a trained network do over the test images: which are dead, which saturated."""
+
+import jax
+import jax.numpy as jnp
+import keras
+
+from engine.training.compiled_epoch import EVALUATION_CHUNK, Lane, Program
+from engine.training.metrics import Activity
+
+SATURATED = 0.99
+"""A tanh unit beyond this has a gradient below 2 % of its largest."""
+
+
+def activity_of(program: Program, lane: Lane, test_images: jax.Array) -> Activity:
+    """Run uint8 images (N, channels, height, width) through the trained network and look at its hidden dense layers."""
+    network = program.configuration.network
+    if not network.hidden or network.activation not in ("relu", "tanh"):
+        return Activity()
+    hidden = [layer for layer in program.model.layers if isinstance(layer, keras.layers.Dense)][:-1]
+    probe = keras.Model(program.model.inputs, [layer.output for layer in hidden])
+    held = program.as_keras(lane)
+    parameters = held.parameters[: len(probe.trainable_variables)]
+    others = held.others[: len(probe.non_trainable_variables)]
+
+    @jax.jit
+    def look(pixels: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        found, _ = probe.stateless_call(parameters, others, pixels.astype(jnp.float32), training=False)
+        outputs = list(found) if isinstance(found, list | tuple) else [found]
+        beyond = jnp.stack([(jnp.abs(output) > SATURATED).sum() for output in outputs]).sum()
+        return [(output > 0).any(axis=0) for output in outputs], beyond
+
+    alive = [jnp.zeros(units, bool) for units in network.hidden]
+    beyond = 0
+    for start in range(0, len(test_images), EVALUATION_CHUNK):
+        active, saturated = look(test_images[start : start + EVALUATION_CHUNK])
+        alive = [known | now for known, now in zip(alive, active, strict=True)]
+        beyond += int(saturated)
+    units = sum(network.hidden)
+    if network.activation == "relu":
+        return Activity(dead=1 - sum(int(layer.sum()) for layer in alive) / units)
+    return Activity(saturated=beyond / (units * len(test_images)))

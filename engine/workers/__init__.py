@@ -1,0 +1,1 @@
+"""Starting and watching worker processes."""

@@ -1,0 +1,225 @@
+"""Workers on other machines: what a fleet consists of, and the command lines that start it. Pure.
+
+A launch prefix before a worker's own command line, `srun ...` or `ssh ... BOX`, starts it on a machine that sees the
+same folders.
+"""
+
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from engine.protocol import Fleet
+from engine.scheduling.placement import Slot
+from engine.workers import ssh as boxes
+
+MAX_WORKERS = 1_000
+
+PIPE_OPTIONS = {
+    "output": "o", "input": "i", "pty": "", "label": "l", "ntasks": "n", "ntasks-per-node": "", "ntasks-per-gpu": "",
+    "multi-prog": "", "test-only": "", "help": "h", "usage": "", "version": "V", "job-name": "J",
+}  # fmt: skip
+"""Options of `srun` that would break the worker's pipe, or that the host gives itself; the short form of each."""
+SHORT_FLAGS = "EHkKlOQsuvXZhV"
+"""Short options of `srun` that take no value, so that others may follow in the same word."""
+HARMLESS_OPTIONS = frozenset((
+    "accel-bind", "account", "acctg-freq", "begin", "cluster-constraint", "clusters", "comment", "constraint",
+    "contiguous", "core-spec", "cores-per-socket", "cpu-bind", "cpu-freq", "cpus-per-gpu", "cpus-per-task", "deadline",
+    "delay-boot", "dependency", "disable-status", "distribution", "exact", "exclude", "exclusive", "export", "extra",
+    "extra-node-info", "gpu-bind", "gpu-freq", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gres",
+    "gres-flags", "hint", "hold", "immediate", "jobid", "kill-on-bad-exit", "licenses", "mail-type", "mail-user",
+    "mcs-label", "mem", "mem-bind", "mem-per-cpu", "mem-per-gpu", "mincpus", "mpi", "msg-timeout", "network", "nice",
+    "no-kill", "no-requeue", "nodelist", "nodes", "oom-kill-step", "overcommit", "overlap", "oversubscribe",
+    "partition", "power", "prefer", "priority", "profile", "qos", "quiet", "quit-on-interrupt", "reboot", "relative",
+    "reservation", "resv-ports", "share", "signal", "slurmd-debug", "sockets-per-node", "spread-job", "switches",
+    "thread-spec", "threads", "threads-per-core", "time", "time-min", "tmp", "tres-bind", "tres-per-job",
+    "tres-per-task", "unbuffered", "use-min-nodes", "verbose", "wait", "wait-all-nodes", "wckey",
+))  # fmt: skip
+"""Options of `srun` that run no program, write no file and set no variable on a node; others may, or are a plugin's."""
+HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "error", "export-file", "nodefile",
+                   "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
+"""Those that others may be cut short to."""
+HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
+EXPORTED = re.compile(r"(NONE|NIL|ALL|[A-Za-z_]\w*)(,[A-Za-z_]\w*)*", re.ASCII)
+"""Names alone: `NAME=VALUE` sets a variable."""
+
+
+def parse(slurm: str | None, workers: int, ssh: str, *, on_command_line: bool = False) -> Fleet:
+    """Read where to train as it is typed, on a command line or in a dialog.
+
+    Args:
+        slurm: options of `srun`; None: Slurm is not used.
+        workers: Slurm workers at a time.
+        ssh: boxes, with commas or spaces between.
+        on_command_line: it was typed there, where options of `srun` that run programs are allowed.
+
+    Raises:
+        ValueError: that is nowhere to train; one sentence says why.
+    """
+    named = tuple(ssh.replace(",", " ").split())
+    fleet = Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0)
+    check(fleet, on_command_line=on_command_line)
+    return fleet
+
+
+def check(fleet: Fleet, *, on_command_line: bool = False) -> None:
+    """See that a fleet can be launched.
+
+    Args:
+        fleet: where to train.
+        on_command_line: the user typed it there, where options of `srun` that run programs are allowed.
+
+    Raises:
+        ValueError: it cannot; one sentence says why.
+    """
+    if not 0 <= fleet.workers <= MAX_WORKERS:
+        raise ValueError(f"{fleet.workers} workers: 1 to {MAX_WORKERS:,} can be asked for.")
+    if fleet.workers and fleet.slurm is None:
+        raise ValueError("A number of workers is for Slurm; give --slurm and srun's options too.")
+    for box in fleet.ssh:
+        boxes.parse(box)
+    if fleet.slurm is not None:
+        words = srun_options(fleet.slurm)
+        if not on_command_line and (refused := _harmful_option(words)):
+            raise ValueError(
+                f"srun's {refused} may run programs, write files or set the environment on a node: it is taken from a "
+                "command line alone, as in `svhn-tui run all --slurm OPTIONS`."
+            )
+
+
+def srun_options(text: str) -> tuple[str, ...]:
+    """Return options of `srun` as words.
+
+    Raises:
+        ValueError: they are no options, or the worker's pipe would not survive them.
+    """
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ValueError(f"srun's options cannot be read: {error}.") from error
+    may_be_value = False
+    for word in words:
+        if not word.startswith("-") or word.strip("-") == "":
+            if not may_be_value:
+                raise ValueError(f"{word[:40]!r} is no option of srun; the program to run is added by itself.")
+            may_be_value = False
+            continue
+        if refused := _pipe_option(word):
+            raise ValueError(f"srun's {refused} is not for a worker: its input and output are the pipe to it.")
+        may_be_value = "=" not in word
+    return words
+
+
+def _pipe_option(word: str) -> str:
+    """Return the option of `PIPE_OPTIONS` that a word is, or may be short for; else an empty text."""
+    if word.startswith("--"):
+        name = word[2:].partition("=")[0]
+        return next((f"--{known}" for known in PIPE_OPTIONS if known.startswith(name)), "")
+    refused = {short: f"--{name} (-{short})" for name, short in PIPE_OPTIONS.items() if short}
+    for letter in word[1:]:
+        if letter in refused:
+            return refused[letter]
+        if letter not in SHORT_FLAGS:
+            return ""  # what follows is its value
+    return ""
+
+
+def _harmful_option(words: Sequence[str]) -> str:
+    """Return the first option that is not known to be harmless, or an empty text."""
+    for word, following in zip(words, (*words[1:], ""), strict=False):
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            if not _is_harmless(name):
+                return f"--{name[:40]}"
+            if "export".startswith(name) and not EXPORTED.fullmatch(value if "=" in word else following):
+                return "--export with values"
+        elif word.startswith("-"):
+            for letter in word[1:]:
+                if letter in HARMFUL_SHORT:
+                    return HARMFUL_SHORT[letter]
+                if letter not in SHORT_FLAGS:
+                    break  # what follows is its value
+    return ""
+
+
+def _is_harmless(name: str) -> bool:
+    """Say whether srun takes a name, which may be cut short, for a harmless option."""
+    if name in HARMLESS_OPTIONS:
+        return True
+    may_be_harmful = any(known.startswith(name) for known in HARMFUL_OPTIONS)
+    return not may_be_harmful and any(known.startswith(name) for known in HARMLESS_OPTIONS)
+
+
+@lru_cache(16)
+def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
+    """Return every place of the fleet for a worker of this kind."""
+    found: list[Slot] = []
+    if fleet.slurm is not None:
+        options = srun_options(fleet.slurm)
+        for index in range(fleet.workers or 1):
+            found.append(Slot(f"slurm{index}", trainer=trainer, slurm=options))
+    named = [boxes.parse(box) for box in fleet.ssh]
+    for place, (box, python) in enumerate(named):
+        before = sum(other == box for other, _ in named[:place])
+        count = sum(other == box for other, _ in named)
+        name = f"{box}#{before + 1}" if before else box
+        found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count)))
+    return tuple(found)
+
+
+def lacking(
+    fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], taken: Iterable[str], room: int
+) -> list[Slot]:
+    """Return the places in which workers are to be started: one for each group that waits and has none on its way.
+
+    Args:
+        groups: how many wait, for each kind of worker.
+        coming: places whose workers are not ready yet.
+        taken: names of places that have a worker, or are about to.
+        room: workers that may be started now.
+    """
+    held = set(taken)
+    found: list[Slot] = []
+    for trainer, count in groups.items():
+        wanted = count - sum(slot.trainer == trainer for slot in coming)
+        free = [slot for slot in slots(fleet, trainer) if slot.name not in held]
+        new = free[: max(0, min(wanted, room - len(found)))]
+        held.update(slot.name for slot in new)
+        found += new
+    return found
+
+
+def has(fleet: Fleet, slot: Slot) -> bool:
+    """Say whether a worker's place is one of the fleet's."""
+    return slot in _slot_set(fleet, slot.trainer)
+
+
+@lru_cache(16)
+def _slot_set(fleet: Fleet, trainer: str) -> frozenset[Slot]:
+    return frozenset(slots(fleet, trainer))
+
+
+def size(fleet: Fleet) -> int:
+    """Count the workers that there are at most."""
+    return (max(1, fleet.workers) if fleet.slurm is not None else 0) + len(fleet.ssh)
+
+
+def asks_for_gpu(fleet: Fleet) -> bool:
+    """Say whether Slurm's workers will have a GPU, as far as srun's options tell."""
+    return any(re.match(r"-G|--gpus|--gres=gpu|gpu", word) for word in srun_options(fleet.slurm or ""))
+
+
+def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> list[str]:
+    """Return the command line that runs a worker in its slot.
+
+    Args:
+        slot: where.
+        worker: the command line as it would be on this machine, its Python first.
+        job_name: what Slurm calls the job, so that it can be found in Slurm's queue.
+    """
+    if slot.box:
+        return boxes.over_ssh(slot.box, slot.python or worker[0], worker[1:], option="--worker-ssh")
+    if slot.slurm is not None:
+        named = [f"--job-name={job_name}"] if job_name else []
+        return ["srun", "-Q", "--unbuffered", "-n1", *slot.slurm, *named, *worker]
+    return list(worker)

@@ -1,0 +1,269 @@
+"""Worker processes: starting them, talking to them, noticing their end."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+
+from engine import protocol as p
+from engine.core.spec import RunSpec
+from engine.machine import child_process, ownership
+from engine.machine.backends import PLATFORM_VARIABLE
+from engine.machine.child_process import ChildCommand
+from engine.machine.files import Folder, without_controls
+from engine.machine.system import oom_kills
+from engine.scheduling.placement import Slot
+from engine.training.preflight import Preflight
+from engine.workers import fleet, slurm, ssh
+
+WORKER_VARIABLE = "SVHN_TUI_WORKER"
+"""A command line that replaces `python -m engine.training.worker`, so that tests can train with a stand-in."""
+LEAVE_SECONDS = 60.0
+"""How long a worker may take to write its checkpoint when it is told to leave."""
+TAIL_BYTES = 20_000
+"""Of a log, what is searched for a worker's last words."""
+ERROR_LINE = re.compile(
+    r"[\w.]*(Error|Exception|Interrupt|Exit)\b.*|.*\b(error|fatal|abort|cannot|failed)\b.*", re.IGNORECASE
+)
+"""A line that names what went wrong; what libraries print beside it is no reason."""
+
+
+class Death(NamedTuple):
+    """How a worker ended, in words."""
+
+    reason: str
+    out_of_memory: bool = False
+    is_own_fault: bool = True
+    """What it trained may be the cause: repeated, that fails a run."""
+
+
+class Worker:
+    """One worker process and the groups that were sent to it."""
+
+    def __init__(self, slot: Slot, process: asyncio.subprocess.Process, log: Path, job_name: str = "") -> None:
+        self.slot = slot
+        self.job_name = job_name
+        """What Slurm calls its job, if it has one."""
+        self.job: slurm.Job | None = None
+        """What Slurm told of it last."""
+        self.changed = p.WorkerChanged(
+            worker=slot.name, state="waiting" if job_name else "starting", pid=process.pid,
+            where=slot.where,
+        )  # fmt: skip
+        """What is known of it, as clients are told."""
+        self.runs: dict[str, RunSpec] = {}
+        """Sent and not ended yet, those included whose files are being written."""
+        self.training: set[str] = set()
+        """Of those, the ones whose epochs are not all done."""
+        self.lanes = 1
+        """Runs of the group that was sent last."""
+        self.epoch_seconds = 0.0
+        """What its longest epoch took; above 0 once it has done one."""
+        self.is_leaving = False
+        self.is_retired = False
+        """It leaves as soon as it has let go what it has."""
+        self.last_words = ""
+        """The last line that it, or what launched it elsewhere, complained."""
+        self.farewell = ""
+        """Why it was told to leave."""
+        self._oom_kills = oom_kills()
+        self._process = process
+        self._log = log
+        self._logs = {log: size_of(log)}
+        """Where its words stand, that of its latest runs last, and how long each log was before it wrote there."""
+
+    @property
+    def pid(self) -> int:
+        """Of the process on this machine."""
+        return self._process.pid
+
+    @property
+    def was_heard(self) -> bool:
+        """It runs, wherever that is: its own words have come through the pipe."""
+        return bool(self.changed.node)
+
+    @property
+    def was_ready(self) -> bool:
+        """It has loaded what it trains with."""
+        return self.changed.state not in ("waiting", "starting")
+
+    @property
+    def has_gpu(self) -> bool:
+        """It trains on a GPU, which takes several seeds at a time."""
+        return bool(self.changed.gpu) or self.changed.device not in ("", "cpu")
+
+    @property
+    def is_free(self) -> bool:
+        """It said that it is ready, and has nothing to train."""
+        return self.changed.state == "ready" and not self.training and not self.is_leaving
+
+    def send(self, command: p.WorkerCommand) -> None:
+        """Send a command; a worker that is gone is noticed by `follow`."""
+        if isinstance(command, p.Train):
+            log = Path(command.workspace) / "runs" / command.specs[0].run_id / "engine.log"
+            self._logs = {self._log: self._logs[self._log], log: size_of(log)}
+        if self._process.stdin is not None:
+            self._process.stdin.write(p.encode(command))
+
+    async def follow(self, told: Callable[["Worker", p.AnyEvent, bytes], None]) -> "Death":
+        """Hand on its events until its pipe ends; return how it ended."""
+        complaints = asyncio.create_task(self._keep_complaints())
+        assert self._process.stdout is not None
+        while True:
+            try:
+                line = await self._process.stdout.readline()
+            except ValueError:
+                continue  # longer than any message: dropped by asyncio
+            if not line:
+                await complaints
+                return self._death(await self._process.wait())
+            with contextlib.suppress(*p.UNREADABLE):
+                told(self, p.decode_event(line), line)
+
+    def _death(self, status: int) -> "Death":
+        said = self._said() if status else ""
+        if not self.slot.box:
+            return death(status, oom_kills() - self._oom_kills, said)
+        if self.was_heard and 0 <= status != ssh.SSH_FAILED:
+            return death(128 - status if status > 128 else status, said=said)
+        reason = ssh.complaint(self.slot.box, status, [self.last_words], was_reached=self.was_heard)
+        return Death(f"{self.slot.box}: {reason}" if self.was_heard else reason, is_own_fault=False)
+
+    def _said(self) -> str:
+        """Return its last words and the log in which they stand."""
+        for log, start in reversed(self._logs.items()):
+            if words := last_words(log, start):
+                return f"{words} ({log} says more)"
+        return ""
+
+    def kill(self) -> None:
+        """End it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _keep_complaints(self) -> None:
+        """Put what comes over stderr into the log, and remember its last line."""
+        if self._process.stderr is None:
+            return
+        while content := await self._process.stderr.read(1 << 16):
+            with contextlib.suppress(OSError), _opened(self._log) as log:
+                log.write(without_controls(content))
+            lines = content.decode(errors="replace").strip().splitlines()
+            self.last_words = lines[-1][:300] if lines else self.last_words
+
+    def retire(self, farewell: str) -> None:
+        """Give it nothing more; what it has is checkpointed and let go, to go on elsewhere."""
+        self.is_leaving = self.is_retired = True
+        self.farewell = farewell
+        self.send(p.StopRuns(runs=tuple(self.runs), why="interrupted"))
+
+    async def leave(self) -> None:
+        """Let it checkpoint and end; kill it when it does not."""
+        self.is_leaving = True
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self.slot.is_elsewhere and not self.was_heard:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()  # what launches it hears nothing while it waits
+        try:
+            await asyncio.wait_for(self._process.wait(), LEAVE_SECONDS)
+        except TimeoutError:
+            self._process.kill()
+
+
+async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, job_name: str = "") -> Worker:
+    """Start a worker for a slot.
+
+    Args:
+        slot: where.
+        log: takes what it complains of.
+        preflight: what it is to find on another machine.
+        job_name: by which Slurm knows it.
+
+    Raises:
+        OSError: the command cannot be run.
+    """
+    command = command_of(slot, preflight=preflight, job_name=job_name)
+    with _opened(log) as errors:
+        process = await asyncio.create_subprocess_exec(
+            *command.argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE if slot.is_elsewhere else errors,
+            limit=p.MAX_LINE_BYTES,
+            env=command.environment,
+            cwd=child_process.FOLDER,
+            start_new_session=True,  # Ctrl-C in a terminal is not for it
+        )
+    return Worker(slot, process, log, job_name)
+
+
+def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "") -> ChildCommand:
+    """Return what starts a slot's worker, whatever the host's own surroundings are."""
+    arguments = ["--name", slot.name, "--trainer", slot.trainer, "--cores", ",".join(map(str, slot.cores))]
+    if preflight is not None:
+        arguments += ["--preflight", msgspec.json.encode(preflight).decode()]
+    command = child_process.tool("engine.training.worker", *arguments)
+    if replaced := os.environ.get(WORKER_VARIABLE):
+        command = command._replace(argv=(*shlex.split(replaced), *arguments))
+    environment = command.environment
+    if slot.box:
+        environment = child_process.outside_allocation(child_process.program_environment(os.environ))  # ssh's
+    elif slot.slurm is not None:
+        environment = child_process.srun_environment(os.environ)
+    elif slot.gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+    else:
+        environment[PLATFORM_VARIABLE] = "cpu"
+    return ChildCommand(tuple(fleet.command_line(slot, command.argv, job_name=job_name)), environment)
+
+
+def _opened(log: Path) -> BinaryIO:
+    """Open a log to append to, and no file of the user's that it is a link to."""
+    with Folder.at(log.parent) as folder:
+        return os.fdopen(folder.open_own(log.name, os.O_WRONLY | os.O_APPEND), "ab")
+
+
+def death(status: int, oom_kills: int = 0, said: str = "") -> Death:
+    """Say how a worker ended.
+
+    Args:
+        status: its exit code, negative for a signal.
+        oom_kills: processes of this machine that the kernel killed for memory meanwhile.
+        said: its last words, if it left any.
+    """
+    words = f": {said}" if said else ""
+    if status == -signal.SIGKILL and oom_kills > 0:
+        return Death("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
+    if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
+    if status < 0:
+        return Death(f"The worker was ended by {signal.Signals(-status).name}{words}.")
+    return Death(f"The worker ended with exit code {status}{words}.")
+
+
+def last_words(log: Path, start: int) -> str:
+    """Return the last line of a log that names an error, else its last line; only what was written from `start` on."""
+    try:
+        with os.fdopen(ownership.open_ours(log, os.O_RDONLY), "rb") as file:
+            file.seek(max(start, size_of(log) - TAIL_BYTES))
+            lines = file.read(TAIL_BYTES).decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    told = [line.strip()[:300].rstrip(".") for line in lines if line.strip()]
+    return next(filter(ERROR_LINE.fullmatch, reversed(told)), told[-1] if told else "")
+
+
+def size_of(log: Path) -> int:
+    """Return the length of a log in bytes; one that is not there has none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,171 @@
+"""What Slurm knows of workers' jobs, asked with `squeue`, and its words in ours."""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from engine.machine import child_process
+
+FORMAT = "%i|%j|%T|%S|%e|%N|%r"
+"""Number, name, state, start, end, node, reason; the last may hold anything."""
+PATIENCE_SECONDS = 20.0
+"""A controller that is being restarted lets squeue wait for long."""
+MARGIN_SECONDS = 120.0
+"""How long before its time is over a worker is to have left."""
+MARGIN_SHARE = 0.2
+"""Of a short time, this share."""
+
+REASONS = {
+    "Resources": "the resources are in use",
+    "Priority": "others come first",
+    "Dependency": "waits for another job",
+    "JobHeldUser": "held by you",
+    "JobHeldAdmin": "held by an administrator",
+    "ReqNodeNotAvail": "the node is not available",
+    "PartitionDown": "the partition is down",
+    "PartitionTimeLimit": "more --time than the partition allows",
+    "AssocGrpGRES": "your group's limit of GPUs is reached",
+    "QOSMaxJobsPerUserLimit": "your limit of jobs is reached",
+    "QOSMaxGRESPerUser": "your limit of GPUs is reached",
+}
+"""Why a job waits, in words; any other reason is shown as Slurm calls it."""
+ENDS = {
+    "TIMEOUT": "Its time was over.",
+    "DEADLINE": "Its deadline was over.",
+    "CANCELLED": "Cancelled in Slurm.",
+    "PREEMPTED": "Another job took its place.",
+    "NODE_FAIL": "Its node was lost.",
+    "BOOT_FAIL": "Its node did not start.",
+    "OUT_OF_MEMORY": "It needed more memory than --mem gave it.",
+}
+"""How a job ended, in words."""
+OWN_FAULTS = ("FAILED", "COMPLETED", "OUT_OF_MEMORY")
+"""Ends that may be the doing of what was trained; of all others the cluster is the cause."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as Slurm tells it. Times are seconds since 1970."""
+
+    number: str
+    name: str
+    state: str
+    start: float | None = None
+    """When it began, or when Slurm expects it to."""
+    end: float | None = None
+    node: str = ""
+    reason: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """It has no node yet."""
+        return self.state in ("PENDING", "CONFIGURING", "REQUEUED")
+
+    @property
+    def has_ended(self) -> bool:
+        """It has given back its node, or is about to."""
+        return not self.is_waiting and self.state not in ("RUNNING", "SUSPENDED", "STOPPED")
+
+    @property
+    def why_waiting(self) -> str:
+        """Why it waits, in words."""
+        reason = self.reason.strip("() ")
+        return REASONS.get(reason.partition(",")[0], "" if reason in ("None", "null") else reason)
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a worker ended, as far as Slurm knows."""
+
+    text: str
+    is_own_fault: bool
+    """What it trained may have killed it: repeated, that fails a run."""
+    is_time_over: bool = False
+    out_of_memory: bool = False
+
+
+Jobs = Mapping[str, Job]
+
+
+def ending(job: Job | None) -> Ending:
+    """Return how a job ended, in words; without a job, Slurm did not say."""
+    if job is None:
+        return Ending("", is_own_fault=False)
+    return Ending(
+        ENDS.get(job.state, ""), job.state in OWN_FAULTS, job.state == "TIMEOUT", job.state == "OUT_OF_MEMORY"
+    )
+
+
+async def jobs(*options: str) -> dict[str, Job] | None:
+    """Ask for this user's jobs, by name, the latest of a name; None when Slurm does not answer."""
+    command = ["squeue", "--noheader", f"--user={os.getuid()}", f"--format={FORMAT}", *options]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL, cwd=child_process.FOLDER,
+            env=_environment() | {"SLURM_TIME_FORMAT": "%s"},
+        )  # fmt: skip
+    except OSError:
+        return None
+    try:
+        told, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    except (TimeoutError, asyncio.CancelledError) as stopped:
+        process.kill()
+        await process.wait()
+        if isinstance(stopped, asyncio.CancelledError):
+            raise
+        return None
+    return read_jobs(told.decode(errors="replace")) if process.returncode == 0 else None
+
+
+def read_jobs(text: str) -> dict[str, Job]:
+    """Read what `squeue` prints in FORMAT; lines that are not of that form are passed over."""
+    found: dict[str, Job] = {}
+    for line in text.splitlines():
+        fields = line.split("|", 6)
+        if len(fields) == 7:
+            number, name, state, start, end, node, reason = fields
+            known = found.get(name)
+            if known is None or _number(number) > _number(known.number):
+                found[name] = Job(number, name, state, _seconds(start), _seconds(end), node, reason)
+    return found
+
+
+async def cancel(numbers: list[str]) -> None:
+    """Give jobs back."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "scancel", *numbers, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL, cwd=child_process.FOLDER, env=_environment(),
+        )  # fmt: skip
+        await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
+    except (OSError, TimeoutError):
+        return  # what waits in vain gives its node back as soon as it has one: its pipe has ended
+
+
+def _environment() -> child_process.Environment:
+    return child_process.outside_allocation(child_process.program_environment(os.environ))
+
+
+def leaves_at(job: Job, epoch_seconds: float) -> float | None:
+    """Return when a worker is to begin to leave, in seconds since 1970, so that it can end an epoch and checkpoint."""
+    if job.end is None or job.start is None:
+        return None
+    margin = min(MARGIN_SECONDS, MARGIN_SHARE * (job.end - job.start))
+    return job.end - max(margin, 1.5 * epoch_seconds)
+
+
+def has_time(job: Job | None, epoch_seconds: float) -> bool:
+    """Say whether it is worth while to begin something."""
+    end = leaves_at(job, epoch_seconds) if job else None
+    return end is None or time.time() < end
+
+
+def _number(text: str) -> int:
+    digits = text.partition("_")[0].partition("+")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if text.isdigit() else None

@@ -1,0 +1,138 @@
+"""Follows the jobs of workers in Slurm: asks seldom, more often while something changes, and notices what ends when."""
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from engine import protocol as p
+from engine.workers import slurm
+from engine.workers.process import Death, Worker
+
+SOONEST_SECONDS, RAREST_SECONDS = 1.0, 30.0
+"""Between two questions to Slurm: its controller serves a whole cluster."""
+END_TRIES = 10
+"""Half seconds that a job is given to be said to have ended once its pipe has."""
+NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --time."
+
+
+class Allocations:
+    """Keeps `job` and `changed` of every worker that Slurm knows up to date.
+
+    Args:
+        workspace: names the jobs, so that those of a host that was killed can be told from others.
+        workers: the workers there are.
+        told: hears what is to be told of a worker.
+        is_late: hears of a worker whose time is nearly over.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        workers: Callable[[], Iterable[Worker]],
+        told: Callable[[Worker, p.WorkerChanged], None],
+        is_late: Callable[[Worker], None],
+    ) -> None:
+        self._prefix = f"svhn-{hashlib.sha256(str(workspace).encode()).hexdigest()[:8]}-"
+        self._workers = workers
+        self._told = told
+        self._is_late = is_late
+        self._woken = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._names: set[str] = set()
+        """Of this host's own jobs."""
+        self._has_cleaned = False
+
+    def new_name(self) -> str:
+        """Return a name for a job."""
+        name = self._prefix + secrets.token_hex(4)
+        self._names.add(name)
+        return name
+
+    def wake(self) -> None:
+        """Ask soon: a job was submitted or began."""
+        self._woken.set()
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def death_of(self, worker: Worker, death: Death) -> Death:
+        """Return how a worker ended: what became of its job says more than `death`, the end of the pipe to it."""
+        ending = slurm.ending(await self._ended(worker))
+        if ending.is_time_over and not worker.epoch_seconds:
+            return Death(NO_EPOCH)
+        complaint = worker.last_words.removeprefix("srun: error: ") if worker.last_words.startswith("srun:") else ""
+        return Death(ending.text or complaint or death.reason, ending.out_of_memory, ending.is_own_fault)
+
+    async def _ended(self, worker: Worker) -> slurm.Job | None:
+        """Return how a worker's job ended; one that goes on without its pipe is given back. None: Slurm cannot say."""
+        job = None
+        for _ in range(END_TRIES):
+            found = await slurm.jobs("--states=all")
+            job = (found or {}).get(worker.job_name)
+            if job is None or (job.has_ended and job.state != "COMPLETING"):
+                return job
+            if not job.has_ended:
+                await slurm.cancel([job.number])
+            await asyncio.sleep(0.5)  # nothing tells when slurmctld has heard of it
+        return job
+
+    async def _watch(self) -> None:
+        pause = SOONEST_SECONDS
+        while followed := [worker for worker in self._workers() if worker.job_name]:
+            self._woken.clear()
+            found = await slurm.jobs()
+            if found is not None:
+                await self._clean(found)
+            changes = sum(self._update(worker, (found or {}).get(worker.job_name)) for worker in followed)
+            pause = SOONEST_SECONDS if changes else min(2 * pause, RAREST_SECONDS)
+            for worker in filter(_stays, followed):
+                if not slurm.has_time(worker.job, worker.epoch_seconds):
+                    self._is_late(worker)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), min(pause, self._next_late(followed)))
+
+    def _next_late(self, followed: Iterable[Worker]) -> float:
+        """Return the seconds until a worker is to leave."""
+        ends = [slurm.leaves_at(some.job, some.epoch_seconds) for some in filter(_stays, followed) if some.job]
+        return max(0.1, min((end for end in ends if end is not None), default=float("inf")) - time.time())
+
+    def _update(self, worker: Worker, job: slurm.Job | None) -> bool:
+        """Take in what Slurm tells of a worker; say whether it is something new."""
+        if job is None or job == worker.job:
+            return False
+        worker.job = job
+        after = msgspec.structs.replace(
+            worker.changed,
+            job=job.number,
+            text=job.why_waiting if job.is_waiting and not worker.was_heard else "",
+            expected_at=job.start if job.is_waiting else None,
+            ends_at=None if job.is_waiting else job.end,
+        )
+        if after != worker.changed:
+            self._told(worker, after)
+        return True
+
+    async def _clean(self, found: slurm.Jobs) -> None:
+        """Give back, once, what a host of this workspace that was killed left waiting in the queue."""
+        if self._has_cleaned:
+            return
+        self._has_cleaned = True
+        left = [job.number for name, job in found.items()
+                if name.startswith(self._prefix) and name not in self._names and job.is_waiting]  # fmt: skip
+        if left:
+            await slurm.cancel(left)
+
+
+def _stays(worker: Worker) -> bool:
+    """Say whether a worker's end has yet to come: of a job that was cancelled Slurm says that it ends now."""
+    return not worker.is_leaving and not (worker.job and worker.job.has_ended)

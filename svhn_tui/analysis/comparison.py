@@ -1,0 +1,187 @@
+"""Configurations side by side: which ones, in what they differ, and what their runs can tell apart. Pure."""
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import msgspec
+
+from engine.core.spec import Configuration, Training, trainable_parameters
+from engine.protocol import RunResult
+from svhn_tui import words
+from svhn_tui.analysis.progress import progress_of, shown_of
+from svhn_tui.analysis.statistics import Comparison, Summary, pairwise, summary_of
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets, Question
+
+MOST = 8
+"""Configurations that are compared at once."""
+NAMES = {"hidden": "hidden layers", "optimizer": "optimizer", "trainer": "trained by"}
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One configuration of a comparison, with its finished runs; `runs` are all that are asked for."""
+
+    configuration: Configuration
+    runs: tuple[str, ...]
+    results: tuple[RunResult, ...]
+    parameters: int
+
+    @property
+    def accuracies(self) -> tuple[float, ...]:
+        """Test accuracy of each finished run."""
+        return tuple(result.test_accuracy for result in self.results)
+
+    @property
+    def bests(self) -> tuple[float, ...]:
+        """Best test accuracy of each finished run, whatever the epoch."""
+        return tuple(result.best_test_accuracy for result in self.results)
+
+    @property
+    def gap(self) -> float | None:
+        """Train minus test accuracy, the mean over runs."""
+        gaps = [run.accuracy - run.test_accuracy for run in self.results if run.accuracy is not None]
+        return fmean(gaps) if gaps else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of a run, the mean."""
+        return fmean(run.seconds for run in self.results) if self.results else None
+
+    @property
+    def convergence(self) -> str:
+        """Whether the curves still move at their end, in a word."""
+        known = [run for run in self.results if run.slope is not None and run.slope_error is not None]
+        if not known:
+            return "–"
+        error = fmean(run.slope_error or 0.0 for run in known) / len(known) ** 0.5
+        return trend(fmean(run.slope or 0.0 for run in known), error)
+
+
+class Group(NamedTuple):
+    """The test accuracies of runs that belong together, after the last epoch and at their best."""
+
+    name: str
+    accuracies: tuple[float, ...]
+    bests: tuple[float, ...] = ()
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What the runs say: a summary of each group (None without a run), and each verdict in words with its figures."""
+
+    summaries: tuple[Summary | None, ...] = ()
+    bests: tuple[Summary | None, ...] = ()
+    verdicts: tuple[tuple[str, Comparison], ...] = ()
+
+
+def sides_of_runs(runs: Iterable[str], state: State) -> tuple[Side, ...]:
+    """Put runs that were chosen together by configuration; what is not known yet is left out."""
+    groups: dict[Configuration, list[str]] = {}
+    for run_id in runs:
+        spec = state.results[run_id].spec if run_id in state.results else None
+        spec = state.live[run_id].spec if spec is None and run_id in state.live else spec
+        if spec is not None:
+            groups.setdefault(spec.configuration, []).append(run_id)
+    return tuple(_side(configuration, ids, state) for configuration, ids in groups.items())
+
+
+def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
+    """Return what the user chose to compare: configurations, or the seeds of a single one, one against the other."""
+    sides = sides_of_runs(runs, state)
+    if len(sides) != 1:
+        return sides
+    (side,) = sides
+    return tuple(_side(side.configuration, (result.run_id,), state) for result in side.results)
+
+
+def sides_of_question(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
+    """Return the configurations of a question, in its order; with other runs while there is none as asked."""
+    rows = shown_of(progress_of(question, book, state), state).rows
+    return tuple(_side(row.configuration, row.runs, state) for row in rows)
+
+
+def most_complete(questions: Sequence[Question], book: Presets, state: State) -> Question | None:
+    """Return the question whose runs are the furthest, the first of equals; with other runs rather than with none."""
+
+    def share(question: Question) -> tuple[float, float]:
+        progress = progress_of(question, book, state)
+        rows = shown_of(progress, state).rows
+        return progress.done / max(1, progress.needed), sum(bool(row.done) for row in rows) / max(1, len(rows))
+
+    return max(questions, key=share, default=None)
+
+
+def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return each setting that is not the same everywhere: its name, and its value in each configuration."""
+    found = []
+    for part in ("network", "training"):
+        values = [getattr(configuration, part) for configuration in configurations]
+        fields: tuple[str, ...] = values[0].__struct_fields__ if values else ()
+        for field in fields:
+            column = [getattr(value, field) for value in values]
+            if any(value != column[0] for value in column):
+                found.append((NAMES.get(field, field.replace("_", " ")), tuple(map(_setting, column))))
+    return tuple(found)
+
+
+def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
+    """Return the shortest names that tell sides apart; runs of one configuration are called by their seeds."""
+    if len({side.configuration for side in sides}) == 1 < len(sides):
+        return tuple(f"seed {side.results[0].spec.seed}" for side in sides)
+    return names_of([side.configuration for side in sides])
+
+
+def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return the shortest names that tell configurations apart: the setting in which alone they differ, or labels."""
+    differing = settings_that_differ(configurations)
+    if len(differing) == 1 and differing[0][0] in ("hidden layers", "activation"):
+        return differing[0][1]
+    labels = [configuration.label for configuration in configurations]
+    networks = [configuration.network.label for configuration in configurations]
+    shortest = networks if len(set(networks)) == len(networks) else labels
+    if len(set(shortest)) < len(shortest):  # they differ in what no label says
+        shortest = [f"{label} ({index + 1})" for index, label in enumerate(shortest)]
+    return tuple(shortest)
+
+
+def findings_of(groups: Sequence[Group]) -> Findings:
+    """Summarise and compare named accuracies. Imports SciPy: not for the thread that answers keys."""
+    return Findings(
+        tuple(summary_of(group.accuracies) if group.accuracies else None for group in groups),
+        tuple(summary_of(group.bests) if group.bests else None for group in groups),
+        pairwise([(group.name, group.accuracies) for group in groups]),
+    )
+
+
+def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Name configurations in few words: their networks, and what of their training they do not share."""
+    trainings = [{name: getattr(some.training, name) for name in some.training.__struct_fields__}
+                 for some in configurations]  # fmt: skip
+    differing = [name for name in Training().__struct_fields__ if len({some[name] for some in trainings}) > 1]
+    return tuple(
+        " ".join([some.network.label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
+        for some, training in zip(configurations, trainings, strict=True)
+    )
+
+
+def trend(slope: float, error: float) -> str:
+    """Say in a word whether a curve still moves: its slope against two standard errors."""
+    if abs(slope) <= 2 * error:
+        return "flat"
+    return "still rising" if slope > 0 else "falling"
+
+
+def _side(configuration: Configuration, runs: Sequence[str], state: State) -> Side:
+    results = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
+    shape = state.data.input_shape if state.data else (3, 32, 32)
+    return Side(configuration, tuple(runs), results, trainable_parameters(configuration.network, shape))
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        if value and isinstance(value[0], int):
+            return ", ".join(map(str, value))
+        return " ".join(str(layer.filters) for layer in value) or "none"
+    return words.number(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,298 @@
+"""How far a question is: which of its runs are done, what is missing, and how long that takes. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
+from typing import Literal
+
+import msgspec
+
+from engine.core import sweep as plan
+from engine.core.forecast import Forecast
+from engine.core.spec import Configuration, RunSpec, Training, trainable_parameters
+from engine.core.sweep import FinalistRule, Sweep
+from engine.protocol import RunResult
+from svhn_tui import words
+from svhn_tui.client.state import Live, State
+from svhn_tui.presets import Presets, Question
+
+Status = Literal["done", "running", "partial", "missing", "diverged", "code", "evidence"]
+MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "missing": "○", "diverged": "✗", "code": "✓",
+                            "evidence": "·"}  # fmt: skip
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """Settings other than the question asks for: such runs are runs of their own."""
+
+    epochs: int | None = None
+    seeds: int | None = None
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One configuration of a question. Accuracies are those of its finished runs."""
+
+    configuration: Configuration
+    runs: tuple[str, ...]
+    done: int
+    accuracies: tuple[float, ...]
+    parameters: int
+    running: int
+    diverged: tuple[int, ...]
+    """Seeds of the finished runs that diverged, and of those in training that have."""
+    seconds_left: float | None
+
+    @property
+    def needed(self) -> int:
+        """Runs that are asked for as far as it is known."""
+        return len(self.runs)
+
+    @property
+    def mean(self) -> float | None:
+        """Of the test accuracies; None without a run."""
+        return fmean(self.accuracies) if self.accuracies else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the test accuracies; None below two runs."""
+        return stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A question's state, derived from the workspace's."""
+
+    question: Question
+    status: Status
+    rows: tuple[Row, ...]
+    sweep: Sweep | None
+    missing: tuple[RunSpec, ...]
+    other: str = ""
+    """In what the runs of the rows are not as asked, if they are not: `epochs 8 instead of 100`."""
+
+    @property
+    def done(self) -> int:
+        """Runs that are finished."""
+        return sum(row.done for row in self.rows)
+
+    @property
+    def needed(self) -> int:
+        """Runs that are asked for as far as it is known."""
+        return sum(row.needed for row in self.rows)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Forecast for all that is missing; None while nothing is known."""
+        known = [row.seconds_left for row in self.rows if row.seconds_left is not None]
+        return sum(known) if known else None
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """How far several questions are together; runs that they share count once."""
+
+    done: int
+    needed: int
+    seconds_left: float
+
+
+def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
+    """Return what a question needs trained on the data in use, with other settings where there are overrides."""
+    sweep = book.sweep(question, state.data.fingerprint if state.data else "")
+    if sweep is None or overrides == Overrides():
+        return sweep and state.as_chosen(sweep)
+    configurations = sweep.configurations
+    if overrides.epochs is not None:
+        configurations = tuple(
+            Configuration(some.network, msgspec.structs.replace(some.training, epochs=overrides.epochs))
+            for some in configurations
+        )
+    seeds, finalists = sweep.seeds, sweep.finalists
+    if overrides.seeds is not None:
+        if finalists is None:
+            seeds = tuple(range(overrides.seeds))
+        else:  # the second stage is what the number of seeds is about
+            finalists = msgspec.structs.replace(finalists, seeds=tuple(range(overrides.seeds)))
+            seeds = seeds[: overrides.seeds]
+    return state.as_chosen(
+        msgspec.structs.replace(sweep, configurations=configurations, seeds=seeds, finalists=finalists)
+    )
+
+
+def progress_of(question: Question, book: Presets, state: State, overrides: Overrides | None = None) -> Progress:
+    """Say how far a question is on the data in use."""
+    sweep = sweep_for(question, book, state, overrides or Overrides())
+    if sweep is None:
+        status: Status = "code" if question.kind == "code" else "evidence"
+        return Progress(question, status, (), None, ())
+    runs: dict[Configuration, list[str]] = {configuration: [] for configuration in sweep.configurations}
+    missing = []
+    for spec in plan.asked(sweep, state.accuracies):
+        run_id = spec.run_id
+        runs[spec.configuration].append(run_id)
+        if run_id not in state.results:
+            missing.append(spec)
+    forecast = state.forecast
+    rows = tuple(_row(configuration, runs[configuration], state, forecast) for configuration in sweep.configurations)
+    return Progress(question, _status(rows), rows, sweep, tuple(missing))
+
+
+class OtherRuns(msgspec.Struct, frozen=True):
+    """Runs of a question's networks on its data that are not as it asks for them."""
+
+    training: Training
+    """What they were trained with."""
+    runs: tuple[tuple[str, ...], ...]
+    """Of each configuration, those that are finished or in training, by seed."""
+    other: str
+    """In what they are not as asked."""
+
+
+def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
+    """Return the fullest, then the newest set of finished runs with other settings, or else what trains with others.
+
+    Table, curves, comparison and answer of a question show these while there is none as asked.
+    """
+    networks = [configuration.network for configuration in sweep.configurations]
+
+    def is_near(spec: RunSpec) -> bool:
+        return spec.data == sweep.data and spec.configuration.network in networks
+
+    finished: dict[Training, list[RunResult]] = {}
+    for layers in dict.fromkeys(some.hidden for some in networks):
+        for result in state.results.by_layers.get(layers, ()):
+            if is_near(result.spec):
+                finished.setdefault(result.spec.configuration.training, []).append(result)
+    begun = [live.spec for live in state.live.values() if is_near(live.spec)]
+    if finished:
+        training = max(finished, key=lambda some: _fullness(finished[some]))
+    elif begun:
+        training = begun[-1].configuration.training
+    else:
+        return None
+    specs = [result.spec for result in finished.get(training, ())]
+    specs += [spec for spec in begun if spec.configuration.training == training]
+    specs.sort(key=lambda spec: spec.seed)
+    runs = tuple(tuple(spec.run_id for spec in specs if spec.configuration.network == network) for network in networks)
+    other = difference_of(training, sweep.configurations[0].training)
+    return OtherRuns(training, runs, other or f"seed {specs[0].seed} instead of the first one")
+
+
+def difference_of(found: Training, wanted: Training) -> str:
+    """Say which settings are not as wanted: `epochs 8 instead of 100`."""
+    names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
+    told = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
+    return ", ".join(told)
+
+
+def shown_of(progress: Progress, state: State) -> Progress:
+    """Return the runs that a question shows: those as asked as soon as there is one, until then the others."""
+    runs = (run_id for row in progress.rows for run_id in row.runs)
+    is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.places))
+    if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
+        return progress
+    forecast = state.forecast
+    rows = tuple(
+        _row(Configuration(configuration.network, others.training), runs, state, forecast)
+        for configuration, runs in zip(progress.sweep.configurations, others.runs, strict=True)
+    )
+    return msgspec.structs.replace(progress, rows=rows, other=others.other)
+
+
+def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
+    """Rank a set of runs: by the networks it covers, then by its runs, then by how new it is."""
+    networks = {result.spec.configuration.network for result in results}
+    return len(networks), len(results), max(result.finished_at for result in results)
+
+
+def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
+    """Add questions up; what trains at the same time is waited for once."""
+    asked: set[str] = set()
+    missing: dict[str, RunSpec] = {}
+    for progress in progresses:
+        asked.update(run_id for row in progress.rows for run_id in row.runs)
+        missing.update((spec.run_id, spec) for spec in progress.missing)
+    running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
+    waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
+    many, forecast = Counter(spec.configuration for spec in waiting), state.forecast
+    rest = sum(runs * forecast.run_seconds(some) for some, runs in many.items()) if forecast else 0.0
+    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + rest)
+
+
+def rule_text(rule: FinalistRule) -> str:
+    """Say who goes on to the second stage."""
+    runs = f"go on to {len(rule.seeds)} runs"
+    if rule.chosen:
+        return f"{words.plural(len(rule.chosen), 'configuration')} chosen by hand {runs}."
+    return (
+        f"Those whose mean is at most {rule.standard_errors:g} standard errors of the difference below the best "
+        f"{runs}: at least {rule.at_least}, at most {rule.at_most}."
+    )
+
+
+def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
+    """Return the sweep with these finalists; none means those that the rule names."""
+    if sweep.finalists is None:
+        return sweep
+    return msgspec.structs.replace(sweep, finalists=msgspec.structs.replace(sweep.finalists, chosen=chosen))
+
+
+def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
+    """Order sweeps by the forecast of what they lack, so that answers come in early."""
+    forecast, accuracies = state.forecast, state.accuracies
+    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, accuracies), forecast))
+
+
+def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
+    """`79 runs to train, 4 finished before, about 5 h 10 m; then up to 28 for the finalists`."""
+    accuracies = state.accuracies
+    asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, accuracies)}
+    lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
+    seconds = _seconds(lacking, state.forecast)
+    text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
+    text += f", about {words.duration(seconds)}" if lacking else ""
+    open_places = sum(
+        sweep.finalists.at_most * len(set(sweep.finalists.seeds) - set(sweep.seeds))
+        for sweep in sweeps
+        if sweep.finalists and not plan.finalists(sweep, accuracies)
+    )
+    return f"{text}; then up to {open_places} more for the finalists" if open_places else text
+
+
+def _seconds(specs: Iterable[RunSpec], forecast: Forecast | None) -> float:
+    return sum(forecast.run_seconds(spec.configuration) for spec in specs) if forecast else 0.0
+
+
+def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
+    finished = [state.results[run_id] for run_id in runs if run_id in state.results]
+    running = [live for run_id in runs if (live := state.live.get(run_id)) and live.status == "running"]
+    shape = state.data.input_shape if state.data else (3, 32, 32)
+    return Row(
+        configuration=configuration,
+        runs=tuple(runs),
+        done=len(finished),
+        accuracies=tuple(result.test_accuracy for result in finished),
+        parameters=trainable_parameters(configuration.network, shape),
+        running=len(running),
+        diverged=(
+            *(result.spec.seed for result in finished if result.diverged),
+            *(live.spec.seed for live in running if live.history.diverged_at),
+        ),
+        seconds_left=_seconds_left(configuration, running, len(runs) - len(finished) - len(running), forecast),
+    )
+
+
+def _seconds_left(
+    configuration: Configuration, running: Sequence[Live], waiting: int, forecast: Forecast | None
+) -> float | None:
+    """Add up what the running ones still need and the forecast of those that are yet to start."""
+    if forecast is None:
+        return None
+    each = forecast.run_seconds(configuration) if waiting else 0.0
+    return sum(live.seconds_left or 0.0 for live in running) + waiting * each
+
+
+def _status(rows: Sequence[Row]) -> Status:
+    done, needed = sum(row.done for row in rows), sum(row.needed for row in rows)
+    if needed and done == needed:
+        return "diverged" if any(row.diverged for row in rows) else "done"
+    if any(row.running for row in rows):
+        return "running"
+    return "partial" if done else "missing"

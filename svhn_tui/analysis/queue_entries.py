@@ -1,0 +1,96 @@
+"""What waits to be trained, in lines as the screen shows them, and what to ask for to change their order. Pure."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import msgspec
+
+from engine import protocol as p
+from engine.core.forecast import Forecast
+from engine.core.spec import Configuration
+from svhn_tui import words
+from svhn_tui.client.state import Live, State
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """Runs of one configuration that stand next to each other; `status` is `waiting`, `paused` or `failed`."""
+
+    title: str
+    configuration: Configuration
+    status: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    seconds: float | None = None
+    """Forecast for all of them; None while nothing is known."""
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        """Names the entry as long as its first run stands in it."""
+        return f"{self.status} {self.runs[0]}"
+
+
+def groups_of(state: State) -> dict[str, dict[str, Live]]:
+    """Return the lanes of each group in training, by run_id."""
+    groups: dict[str, dict[str, Live]] = {}
+    for run_id, live in state.running.items():
+        groups.setdefault(live.group, {})[run_id] = live
+    return groups
+
+
+def entries_of(state: State) -> tuple[Entry, ...]:
+    """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
+    forecast = state.forecast
+    alike = groupby(state.queue, key=lambda place: (place.title, place.spec.configuration, place.paused))
+    entries = [_entry(tuple(places), forecast) for _, places in alike]
+    for run_id, live in state.live.items():
+        if live.status in ("failed", "interrupted") and run_id not in state.places:
+            entries.append(
+                Entry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
+            )
+    return tuple(entries)
+
+
+def idle_text(state: State) -> str:
+    """Say what makes a queue go on that nobody trains, or nothing where it goes on by itself."""
+    waiting = sum(not place.paused for place in state.places.values())
+    if waiting and not state.has_begun:
+        return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."
+    paused = len(state.places) - waiting
+    if paused and not waiting and not state.running:
+        return f"{words.plural(paused, 'run')} paused: `svhn-tui run all`, or enter on their question, lets them go on."
+    return ""
+
+
+def moved(entries: Sequence[Entry], index: int, step: int) -> p.Reprioritise | None:
+    """Return the command that moves an entry of the queue past its neighbour, or None at the queue's ends."""
+    queue = [entry for entry in entries if entry.status in ("waiting", "paused")]
+    other = index + step
+    if not (0 <= index < len(queue) and 0 <= other < len(queue)):
+        return None
+    ahead = [entry for place, entry in enumerate(queue) if place != index][:other]
+    return p.Reprioritise(runs=queue[index].runs, place=sum(len(entry.runs) for entry in ahead))
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`seed 3`, `seeds 0 to 9`, `seeds 0, 2, 5`, `40 seeds` where they would fill the line."""
+    ordered = sorted(seeds)
+    if len(ordered) == 1:
+        return f"seed {ordered[0]}"
+    if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return f"seeds {ordered[0]} to {ordered[-1]}"
+    if len(ordered) <= 4:
+        return f"seeds {', '.join(map(str, ordered))}"
+    return words.plural(len(ordered), "seed")
+
+
+def _entry(places: Sequence[p.Place], forecast: Forecast | None) -> Entry:
+    first = places[0]
+    return Entry(
+        title=first.title,
+        configuration=first.spec.configuration,
+        status="paused" if first.paused else "waiting",
+        runs=tuple(place.run_id for place in places),
+        seeds=tuple(place.spec.seed for place in places),
+        seconds=len(places) * forecast.run_seconds(first.spec.configuration) if forecast else None,
+    )

@@ -1,0 +1,195 @@
+"""The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
+
+Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, `is:diverged`, or plain
+text that is looked for in the label, the note and the run's name.
+"""
+
+import difflib
+import operator
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import takewhile
+from operator import attrgetter
+
+import msgspec
+
+from engine.core.spec import Configuration, Network, Training
+from engine.protocol import Note, RunResult
+from svhn_tui.analysis import run_row
+from svhn_tui.analysis.run_table import COLUMNS
+
+Value = float | str
+Field = Callable[[RunResult], Value]
+Test = Callable[[RunResult, Note | None], bool]
+
+FIELDS: dict[str, Field] = {
+    "run": lambda run: run.run_id,
+    "activation": lambda run: run.spec.configuration.network.activation,
+    "hidden": lambda run: ",".join(map(str, run.spec.configuration.network.hidden)),
+    "layers": lambda run: float(len(run.spec.configuration.network.hidden)),
+    "seed": lambda run: float(run.spec.seed),
+    "epochs": lambda run: float(run.spec.configuration.training.epochs),
+    "batch_size": lambda run: float(run.spec.configuration.training.batch_size),
+    "learning_rate": lambda run: run.spec.configuration.training.learning_rate,
+    "optimizer": lambda run: run.spec.configuration.training.optimizer,
+    "trainer": lambda run: run.trained_by,
+    "parameters": lambda run: float(run.trainable_parameters),
+    "test_accuracy": lambda run: run.test_accuracy,
+    "test_loss": lambda run: _number(run.test_loss),
+    "accuracy": lambda run: _number(run.accuracy),
+    "loss": lambda run: _number(run.loss),
+    "best_test_accuracy": lambda run: run.best_test_accuracy,
+    "seconds": lambda run: run.seconds,
+    "data": lambda run: run.spec.data,
+    "configuration": lambda run: run.spec.configuration.label,
+    "finished": run_row.finished,
+}
+TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data", "configuration"}
+FAILED = "is:failed"
+STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False}
+"""What is so of a finished run or not; one that failed is none, and stands beside them."""
+DATES = {"finished"}
+DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
+
+
+def _add_settings() -> None:
+    """Add what else can be set for a run, so that a setting added later can be looked for."""
+    for part, kind in (("network", Network), ("training", Training)):
+        for name, default in msgspec.structs.asdict(kind()).items():
+            if name in FIELDS or isinstance(default, tuple):
+                continue
+            FIELDS[name] = _setting(attrgetter(f"spec.configuration.{part}.{name}"))
+            if isinstance(default, bool | str):
+                TEXTS.add(name)
+
+
+def _setting(read: Callable[[RunResult], bool | float | str]) -> Field:
+    def value(run: RunResult) -> Value:
+        found = read(run)
+        return str(found).lower() if isinstance(found, bool | str) else float(found)
+
+    return value
+
+
+_add_settings()
+NAMES = {
+    **{name: name for name in FIELDS},
+    **{
+        written: column.field or key
+        for key, column in COLUMNS.items()
+        for written in (column.title, column.title.replace(" ", "_"))
+        if (column.field or key) in FIELDS
+    },
+}
+"""Every word for a field: its own, and what heads its column on the Runs page."""
+HEADS = re.compile(rf"\b({'|'.join(name for name in NAMES if ' ' in name)})\s*(?=[=!<>])", re.IGNORECASE)
+"""Heads of several words, before an operator."""
+OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+}
+TERM = re.compile(r"(\w+)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
+
+
+class FilterError(ValueError):
+    """The filter cannot be understood; the message says which term and what is allowed."""
+
+
+def parse(text: str) -> Test:
+    """Return the test that a filter stands for; an empty one lets everything through.
+
+    Raises:
+        FilterError: a term is wrong.
+    """
+    text = HEADS.sub(lambda head: NAMES[head[1].lower()], text)
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = text.replace('"', " ").replace("'", " ").split()  # a quotation that is still being typed
+    tests = [_term(term) for term in words]
+    return lambda run, note: all(test(run, note) for test in tests)
+
+
+def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note] = ()) -> tuple[str, ...]:
+    """Return what the last word of a filter may become: a field, a value that runs have there, a tag that is in use."""
+    last = text.split(" ")[-1]
+    if last.startswith("tag:"):
+        found = {f"tag:{tag}" for note in notes for tag in note.tags if " " not in tag}
+    elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
+        found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
+    elif last:
+        return tuple(name for name in [*FIELDS, *STATES, "tag:"] if name.startswith(last) and name != last)
+    else:
+        return ()
+    return tuple(sorted(word for word in found if word.startswith(last) and word != last))
+
+
+def without_last(text: str) -> str:
+    """Return the filter without the word that is still being typed."""
+    return text[: len(text) - len(text.split(" ")[-1])]
+
+
+def completed(text: str, found: Sequence[str]) -> str:
+    """Return the filter with its last word completed as far as all that it may become agree."""
+    if not found:
+        return text
+    agreed = takewhile(lambda signs: len(set(signs)) == 1, zip(*found, strict=False))
+    longest = "".join(signs[0] for signs in agreed)
+    return without_last(text) + (f"{longest}=" if found == (longest,) and longest in FIELDS else longest)
+
+
+def _term(term: str) -> Test:
+    if term.startswith("is:"):
+        if term not in STATES:
+            raise FilterError(f"{term!r}: there is {', '.join(STATES)}.")
+        return STATES[term]
+    if term.startswith("tag:"):
+        tag = term.removeprefix("tag:")
+        return lambda run, note: note is not None and tag in note.tags
+    found = TERM.fullmatch(term)
+    if found is None:
+        return lambda run, note: _contains(run, note, term.lower())
+    typed, sign, value = found.groups()
+    name = NAMES.get(typed.lower(), typed)
+    if name not in FIELDS:
+        nearest = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(FIELDS)}."
+        raise FilterError(f"No field {name!r}: {hint}")
+    if not value:
+        raise FilterError(f"{term!r} lacks a value.")
+    field, compare = FIELDS[name], OPERATORS[sign]
+    if name in TEXTS:
+        if sign not in ("=", "!="):
+            raise FilterError(f"{term!r}: {name} is text; = and != compare it.")
+        return lambda run, note: compare(field(run), value)
+    if name in DATES:
+        if not DATE.fullmatch(value):
+            raise FilterError(f"{term!r}: {name} is a date, such as 2026-11-24 or 2026-11-24T10:05.")
+        return lambda run, note: compare(str(field(run))[: len(value)], value)
+    try:
+        number = float(value)
+    except ValueError:
+        raise FilterError(f"{term!r}: {name} is a number.") from None
+    return lambda run, note: compare(field(run), number)
+
+
+def _contains(run: RunResult, note: Note | None, text: str) -> bool:
+    if text in _label(run.spec.configuration) or text in run.run_id:
+        return True
+    return note is not None and any(text in place.lower() for place in (note.text, *note.tags))
+
+
+@lru_cache(maxsize=4096)
+def _label(configuration: Configuration) -> str:
+    """Return a configuration's label as it is searched; thousands of runs share few of them."""
+    return configuration.label.lower()
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,220 @@
+"""The lines of the Runs page: which runs and groups stand there, in which order, with which cells. Pure."""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from statistics import fmean, stdev
+
+import msgspec
+
+from engine.core.spec import Configuration, Training
+from engine.protocol import RunResult
+from svhn_tui import words
+from svhn_tui.analysis.queue_entries import seeds_text
+from svhn_tui.client.state import Live, State
+
+Sortable = float | str
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A column: what it is sorted by and what it shows for a run."""
+
+    title: str
+    value: Callable[[RunResult], Sortable]
+    text: Callable[[RunResult], str]
+    is_number: bool = True
+    field: str = ""
+    """What the filter calls it, where that is another word than the column's own."""
+
+
+COLUMNS: dict[str, Column] = {
+    "configuration": Column("configuration", lambda run: run.spec.configuration.label, lambda run: _label(run), False),
+    "seed": Column("seed", lambda run: run.spec.seed, lambda run: str(run.spec.seed)),
+    "n": Column("runs", lambda run: 1.0, lambda run: "1"),
+    "test": Column(
+        "test acc", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
+    ),
+    "train": Column(
+        "train acc", lambda run: run.accuracy or 0.0, lambda run: words.accuracy(run.accuracy), field="accuracy"
+    ),
+    "best": Column(
+        "best",
+        lambda run: run.best_test_accuracy,
+        lambda run: words.accuracy(run.best_test_accuracy),
+        field="best_test_accuracy",
+    ),
+    "least": Column(
+        "least", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
+    ),
+    "most": Column(
+        "most", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
+    ),
+    "loss": Column(
+        "test loss", lambda run: run.test_loss or 0.0, lambda run: words.number(run.test_loss), field="test_loss"
+    ),
+    "parameters": Column(
+        "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
+    ),
+    "time": Column("time", lambda run: run.seconds, lambda run: words.duration(run.seconds), field="seconds"),
+    "epochs": Column("epochs", lambda run: _training(run).epochs, lambda run: words.count(_training(run).epochs)),
+    "rate": Column(
+        "rate",
+        lambda run: _training(run).learning_rate,
+        lambda run: f"{_training(run).learning_rate:g}",
+        field="learning_rate",
+    ),
+    "batch": Column(
+        "batch", lambda run: _training(run).batch_size, lambda run: str(_training(run).batch_size), field="batch_size"
+    ),
+    "finished": Column("finished", lambda run: run.finished_at, lambda run: words.moment(run.finished_at), False),
+    "run": Column("run", lambda run: run.run_id, lambda run: run.run_id, False),
+    "data": Column("data", lambda run: run.spec.data, lambda run: words.clean(run.spec.data), False),
+}
+SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
+GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
+"""Columns to begin with, of runs and of configurations."""
+OF_GROUPS = {"n", "least", "most"}
+"""Columns that say nothing of a single run."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """How the list is sorted."""
+
+    column: str = "finished"
+    descending: bool = True
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """A finished run, a configuration with its finished runs, or one run that failed."""
+
+    runs: tuple[RunResult, ...]
+    is_group: bool = False
+    is_inside: bool = False
+    """A run below its configuration."""
+    failed: Live | None = None
+    """What failed; it has no results."""
+
+    @property
+    def key(self) -> str:
+        """What stays the same when the list changes."""
+        if self.failed is not None:
+            return f"failed {self.failed.spec.run_id}"
+        return f"group {self.runs[0].spec.configuration.label}" if self.is_group else self.runs[0].run_id
+
+
+class Table(msgspec.Struct, frozen=True, gc=False):
+    """What stands in the list until it is drawn anew, whatever was chosen since."""
+
+    lines: tuple[Line, ...] = ()
+    columns: tuple[str, ...] = ()
+    runs: int = 0
+    """How many are listed, those of groups counted."""
+
+
+def lines_of(
+    results: Iterable[RunResult],
+    order: Order,
+    *,
+    grouped: bool = False,
+    opened: Collection[str] = (),
+    pinned: Collection[str] = (),
+) -> tuple[Line, ...]:
+    """Return the lines, pinned ones first.
+
+    Args:
+        results: the runs that are listed.
+        order: by what.
+        grouped: a line a configuration; those whose key is in `opened` show their runs below.
+        opened: keys of groups.
+        pinned: keys of lines that stay on top.
+    """
+    value = COLUMNS[order.column].value
+    lines: list[Line] = []
+    if not grouped:
+        ranked = sorted(results, key=value, reverse=order.descending)
+        lines = [Line((run,)) for run in ranked]
+    else:
+        groups: dict[Configuration, list[RunResult]] = {}
+        for run in results:
+            groups.setdefault(run.spec.configuration, []).append(run)
+        found = [Line(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
+        lines = sorted(found, key=lambda line: _group_value(line, order.column), reverse=order.descending)
+    if pinned:
+        lines.sort(key=lambda line: line.key not in pinned)
+    if not grouped:
+        return tuple(lines)
+    return tuple(
+        line
+        for group in lines
+        for line in (group, *(Line((run,), is_inside=True) for run in group.runs if group.key in opened))
+    )
+
+
+def failed_of(state: State) -> tuple[Line, ...]:
+    """Return the runs that failed, by their configurations."""
+    failed = [live for live in state.live.values() if live.status == "failed"]
+    failed.sort(key=lambda live: (live.spec.configuration.label, live.spec.seed))
+    return tuple(Line((), failed=live) for live in failed)
+
+
+def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts of a line."""
+    if line.failed is not None:
+        spec = line.failed.spec
+        texts = {"configuration": spec.configuration.label, "seed": str(spec.seed), "test": "failed"}
+        return tuple({**texts, "run": spec.run_id}.get(name, "") for name in columns)
+    if not line.is_group:
+        (run,) = line.runs
+        cells = [COLUMNS[name].text(run) for name in columns]
+        if line.is_inside:
+            mark = "✗ diverged  " if run.diverged else ""
+            inside = {"configuration": f"  {mark}seed {run.spec.seed}", "n": "", "least": "", "most": "",
+                      "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
+            return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
+        return tuple(cells)
+    first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
+    told = {
+        "configuration": _group_label(line.runs),
+        "n": words.count(len(line.runs)),
+        "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
+        "test": words.aligned_spread(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None),
+        "least": words.accuracy(min(accuracies)),
+        "most": words.accuracy(max(accuracies)),
+        "best": words.accuracy(fmean(run.best_test_accuracy for run in line.runs)),
+        "train": words.accuracy(fmean(known))
+        if (known := [run.accuracy for run in line.runs if run.accuracy])
+        else "–",
+        "time": words.duration(fmean(run.seconds for run in line.runs)),
+        "loss": words.number(fmean(known)) if (known := [run.test_loss for run in line.runs if run.test_loss]) else "–",
+        "run": "",
+        "finished": words.moment(max(run.finished_at for run in line.runs)),
+    }
+    return tuple(told[name] if name in told else COLUMNS[name].text(first) for name in columns)
+
+
+def _group_value(line: Line, column: str) -> tuple[Sortable, str]:
+    """Sort groups by what their column shows: the mean of numbers, how many there are, or the largest text."""
+    values = [COLUMNS[column].value(run) for run in line.runs]
+    numbers = [number for number in values if isinstance(number, int | float)]
+    if not numbers:
+        return max(map(str, values)), line.key
+    match column:
+        case "n":
+            return len(numbers), line.key
+        case "least":
+            return min(numbers), line.key
+        case "most":
+            return max(numbers), line.key
+        case _:
+            return fmean(numbers), line.key
+
+
+def _label(run: RunResult) -> str:
+    return ("✗ diverged  " if run.diverged else "") + run.spec.configuration.label
+
+
+def _group_label(runs: Sequence[RunResult]) -> str:
+    bad = sum(run.diverged for run in runs)
+    return (f"✗ {bad} diverged  " if bad else "") + runs[0].spec.configuration.label
+
+
+def _training(run: RunResult) -> Training:
+    return run.spec.configuration.training

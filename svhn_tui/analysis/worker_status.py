@@ -1,0 +1,102 @@
+"""Where it trains, and what the workers elsewhere do, in words. Pure."""
+
+import time
+from collections.abc import Iterable
+
+import msgspec
+
+from engine.protocol import Fleet, WorkerChanged
+from svhn_tui import words
+from svhn_tui.client.state import State
+
+LIVELY = ("training", "ready", "starting", "waiting")
+"""States of workers that are there, those first that do most."""
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A worker elsewhere: its name, what it does, and what is known of it."""
+
+    name: str
+    state: str
+    text: str
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one line."""
+        return f"{self.name} {self.state}" + (f": {self.text}" if self.text else "")
+
+
+def fleet_text(fleet: Fleet) -> str:
+    """Say where it trains."""
+    if fleet.is_local:
+        return "on this machine"
+    parts = []
+    if fleet.slurm is not None:
+        options = f" with {fleet.slurm.strip()}" if fleet.slurm.strip() else ""
+        parts.append(f"through Slurm, {words.plural(max(1, fleet.workers), 'worker')} at a time{options}")
+    if fleet.ssh:
+        parts.append("on " + ", ".join(fleet.ssh))
+    return words.clean(" and ".join(parts))
+
+
+def crew_of(state: State) -> list[Member]:
+    """Return the workers elsewhere: those at work first, then those that wait, then the ends worth telling."""
+    busy = {live.worker for live in state.running.values()}
+    found = [some for some in state.workers.values() if some.where]
+    there = [some for some in found if some.state != "ended"]
+    there.sort(key=lambda some: LIVELY.index("training" if some.worker in busy else some.state))
+    ended = [some for some in found if some.state == "ended" and some.text]
+    return [member_of(some, is_busy=some.worker in busy) for some in (*there, *ended)]
+
+
+def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
+    """Say what a worker does and where."""
+    known = [f"job {worker.job}"] if worker.job else []
+    place = f" on {place_of(worker)}" if worker.node else ""
+    match worker.state:
+        case "waiting":
+            said = "waits in Slurm's queue"
+            known += [worker.text] if worker.text else []
+            known += [f"expected {_clock(worker.expected_at)}"] if worker.expected_at else []
+        case "ended":
+            said, known = "ended", [*known, worker.text.rstrip(".")]
+        case "starting" if not worker.node:
+            said = "is being reached"
+        case _:
+            said = ("trains" if is_busy or worker.state == "training" else f"is {worker.state}") + place
+            known += [f"until {_clock(worker.ends_at)}"] if worker.ends_at else []
+    return Member(words.clean(worker.worker), words.clean(said), words.clean(" · ".join(known)))
+
+
+def place_of(worker: WorkerChanged) -> str:
+    """`node17, GPU 1`."""
+    several = "s" if "," in worker.gpu else ""
+    return f"{worker.node}, GPU{several} {worker.gpu}" if worker.gpu else worker.node
+
+
+def summary_of(state: State) -> str:
+    """Count the workers elsewhere, in a few words; nothing where all trains on the host's machine."""
+    busy = {live.worker for live in state.running.values()}
+    there = [some for some in state.workers.values() if some.where and some.state != "ended"]
+    if not there:
+        return ""
+    waiting = [some for some in there if some.state == "waiting"]
+    training = sum(some.worker in busy for some in there)
+    parts = [f"{training} of {words.plural(len(there), 'worker')} train" + ("s" if training == 1 else "")]
+    if waiting:
+        parts.append(f"{len(waiting)} in Slurm's queue{_soonest(waiting)}")
+    return words.clean(" · ".join(parts))
+
+
+def _soonest(waiting: Iterable[WorkerChanged]) -> str:
+    first = min((some.expected_at for some in waiting if some.expected_at), default=None)
+    reason = next((some.text for some in waiting if some.text), "")
+    known = [reason] if reason else []
+    known += [f"the first expected {_clock(first)}"] if first else []
+    return f" ({', '.join(known)})" if known else ""
+
+
+def _clock(seconds: float) -> str:
+    """`20:45`, or with its day when that is another one."""
+    is_today = time.strftime("%F", time.localtime(seconds)) == time.strftime("%F")
+    return time.strftime("%H:%M", time.localtime(seconds)) if is_today else words.moment(seconds)

@@ -1,0 +1,22 @@
+"""Asks the host for what answers rest on: the hashes of files, and curves."""
+
+from engine import protocol as p
+from svhn_tui.assignment import answers as answering
+from svhn_tui.client.session import Session, insist
+from svhn_tui.presets import Presets
+
+
+async def check_files(session: Session, book: Presets) -> None:
+    """Have the files hashed that answers are bound to."""
+    found = answering.all_answers(book, session.state)
+    bound = [answer for answer in found if (form := book.question(answer.question).answer) and form.format == "file"]
+    runs = tuple(run_id for answer in bound for run_id in answer.runs)
+    if runs:
+        await insist(session, p.CheckFiles(runs=runs), lambda state: set(runs) <= {*state.files, *state.unreadable})
+
+
+async def read_histories(session: Session, book: Presets) -> None:
+    """Have the curves read of the runs behind the answers; those that cannot be read stay empty."""
+    runs = {run_id for answer in answering.all_answers(book, session.state) for run_id in answer.runs}
+    if runs:
+        await insist(session, p.Watch(runs=tuple(sorted(runs))), lambda state: runs <= set(state.histories))

@@ -1,0 +1,198 @@
+"""Facts for the multiple-choice questions: what the runs say, each sentence with its figures. Pure, but for SciPy."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import ceil
+from statistics import fmean, stdev
+
+import msgspec
+
+from engine.core.spec import Network
+from svhn_tui import words
+from svhn_tui.analysis import statistics
+from svhn_tui.analysis.comparison import Side, sides_of_runs
+from svhn_tui.assignment.answers import answer_of
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets, Question
+
+POWER = (1.96 + 0.84) ** 2
+"""For a two-sided test at 5 % that finds a difference four times in five (J. Cohen, Statistical Power Analysis)."""
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """Something that the runs say: a title, a sentence for each finding, and a line of figures a configuration."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    figures: tuple[tuple[str, str], ...] = ()
+
+
+def facts_of(question: Question, book: Presets, state: State) -> tuple[Fact, ...]:
+    """Return the board of a multiple-choice question, from the runs of the questions that it is about."""
+    sides = _sides(question, book, state)
+    if not sides:
+        return ()
+    facts = (_accuracy(sides), _width(sides), _depth(sides), _gap(sides), _spread(sides), _convergence(sides),
+             _time(sides), _units(sides), _open_points(sides))  # fmt: skip
+    return tuple(fact for fact in facts if fact.sentences or fact.figures)
+
+
+def _sides(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
+    """Return the configurations behind the answers of these questions, or behind the answer about their file."""
+    about = set(question.evidence)
+    asked = [other for other in book.questions if other.answer and (other.id in about or other.answer.of in about)]
+    runs = dict.fromkeys(run_id for other in asked for run_id in answer_of(other, book, state).runs)
+    return tuple(side for side in sides_of_runs(runs, state) if side.results)
+
+
+def _name(side: Side) -> str:
+    return side.configuration.network.label
+
+
+def _mean(side: Side) -> float:
+    return fmean(side.accuracies)
+
+
+def _accuracy(sides: Sequence[Side]) -> Fact:
+    by_size = sorted(sides, key=lambda side: (side.parameters, _name(side)))
+    figures = tuple(
+        (
+            _name(side),
+            f"{words.count(side.parameters)} parameters, {_spread_of(side)}, n = {len(side.results)}",
+        )
+        for side in by_size
+    )
+    sentences = []
+    steps = [(one, other) for one, other in pairwise(by_size) if other.parameters > one.parameters]
+    if len(steps) > 1:
+        risen = sum(_mean(larger) > _mean(smaller) for smaller, larger in steps)
+        sentences.append(f"In {risen} of {len(steps)} steps to more parameters the mean test accuracy is higher.")
+        best = max(by_size, key=_mean)
+        if best is not by_size[-1]:
+            sentences.append(f"The best mean is {_name(best)}'s, not that of the largest network.")
+    verdicts = statistics.pairwise([(_name(side), side.accuracies) for side in sides])
+    return Fact("Accuracy against parameters", (*sentences, *(sentence for sentence, _ in verdicts)), figures)
+
+
+def _spread_of(side: Side) -> str:
+    return words.spread(_mean(side), stdev(side.accuracies) if len(side.accuracies) > 1 else None)
+
+
+def _width(sides: Sequence[Side]) -> Fact:
+    pairs = [(one, other) for one in sides for other in sides if _is_wider(_network(other), _network(one))]
+    return Fact("Width", tuple(_effect(one, other) for one, other in pairs))
+
+
+def _depth(sides: Sequence[Side]) -> Fact:
+    pairs = [(one, other) for one in sides for other in sides if _is_deeper(_network(other), _network(one))]
+    return Fact("Depth", tuple(_effect(one, other) for one, other in pairs))
+
+
+def _network(side: Side) -> Network:
+    return side.configuration.network
+
+
+def _is_wider(one: Network, other: Network) -> bool:
+    """Say whether just one layer of as many is wider, all else equal."""
+    if one.activation != other.activation or len(one.hidden) != len(other.hidden):
+        return False
+    differing = [(a, b) for a, b in zip(one.hidden, other.hidden, strict=True) if a != b]
+    return len(differing) == 1 and differing[0][0] > differing[0][1]
+
+
+def _is_deeper(one: Network, other: Network) -> bool:
+    """Say whether one more layer of the same width is all that differs."""
+    if one.activation != other.activation or not other.hidden:
+        return False
+    return one.hidden == (*other.hidden, other.hidden[-1]) and len(set(one.hidden)) == 1
+
+
+def _effect(one: Side, other: Side) -> str:
+    """Say what going from one to the other changes, and whether the runs show it clearly."""
+    change = _mean(other) - _mean(one)
+    found = statistics.compare(other.accuracies, one.accuracies)
+    sure = "one run says nothing of chance"
+    if found is not None:
+        sure = "clear" if found.p < statistics.LEVEL else "not clear"
+        sure += f", p {'< 0.001' if found.p < 0.001 else f'= {found.p:.3f}'}"
+    return f"{_name(one)} to {_name(other)}: {_signed(change)} ({sure})."
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value >= 0 else words.MINUS}{words.accuracy(abs(value))}"
+
+
+def _gap(sides: Sequence[Side]) -> Fact:
+    known = [(side, side.gap) for side in sides if side.gap is not None]
+    figures = tuple((_name(side), f"{_signed(gap)} train − test accuracy") for side, gap in known)
+    if len(known) < 2:
+        return Fact("Generalisation gap", (), figures)
+    widest = max(known, key=lambda item: item[1])
+    return Fact("Generalisation gap", (f"It is the widest for {_name(widest[0])}.",), figures)
+
+
+def _spread(sides: Sequence[Side]) -> Fact:
+    several = [side for side in sides if len(side.accuracies) > 1]
+    figures = tuple(
+        (_name(side), f"std {words.accuracy(stdev(side.accuracies))}, from {words.accuracy(min(side.accuracies))} "
+                      f"to {words.accuracy(max(side.accuracies))}, n = {len(side.accuracies)}")
+        for side in several
+    )  # fmt: skip
+    return Fact("Spread between seeds", (), figures)
+
+
+def _convergence(sides: Sequence[Side]) -> Fact:
+    figures = []
+    for side in sides:
+        slopes = [run.slope for run in side.results if run.slope is not None]
+        errors = [run.slope_error for run in side.results if run.slope_error is not None]
+        if slopes and errors:
+            gain, error = 10 * fmean(slopes), 10 * fmean(errors) / len(errors) ** 0.5
+            figures.append(
+                (_name(side), f"{_signed(gain)} ± {words.accuracy(error)} in ten epochs: {side.convergence}")
+            )
+    rising = [_name(side) for side in sides if side.convergence == "still rising"]
+    sentence = f"Still rising at the last epoch: {', '.join(rising)}." if rising else "No mean curve still rises."
+    return Fact("Convergence at the last epoch", (sentence,) if figures else (), tuple(figures))
+
+
+def _time(sides: Sequence[Side]) -> Fact:
+    figures = []
+    for side in sides:
+        epochs = side.configuration.training.epochs
+        seconds = fmean(run.seconds / epochs for run in side.results)
+        figures.append((_name(side), f"{words.number(seconds)} s an epoch"))
+    return Fact("Training time", (), tuple(figures))
+
+
+def _units(sides: Sequence[Side]) -> Fact:
+    figures = [
+        *_share(sides, "dead_units", "of the hidden ReLU units never active on the test images"),
+        *_share(sides, "saturated_units", "of the hidden tanh activations beyond ±0.99"),
+    ]
+    return Fact("Hidden units", (), tuple(figures))
+
+
+def _share(sides: Sequence[Side], name: str, words_for_it: str) -> Iterable[tuple[str, str]]:
+    for side in sides:
+        values = [value for run in side.results if (value := getattr(run, name)) is not None]
+        if values:
+            yield _name(side), f"{100 * fmean(values):.1f} % {words_for_it}"
+
+
+def _open_points(sides: Sequence[Side]) -> Fact:
+    """Say how many runs each would separate the best from those that its runs cannot be told apart from."""
+    several = sorted((side for side in sides if len(side.accuracies) > 1), key=lambda side: -_mean(side))
+    sentences = []
+    for other in several[1:]:
+        best = several[0]
+        found = statistics.compare(best.accuracies, other.accuracies)
+        if found is None or found.p < statistics.LEVEL or not found.difference:
+            continue
+        spread = (stdev(best.accuracies) ** 2 + stdev(other.accuracies) ** 2) / 2
+        runs = max(2, ceil(2 * POWER * spread / found.difference**2))
+        sentences.append(
+            f"{_name(best)} and {_name(other)} differ by {words.accuracy(found.difference)}: about "
+            f"{words.count(runs)} runs each would settle it."
+        )
+    return Fact("What more runs would settle", tuple(sentences))

@@ -1,0 +1,42 @@
+"""Code for the questions that ask for code: from the very layers that the engine builds."""
+
+from engine.core.layers import LOSS, METRIC, OPTIMIZERS, Layer, Setting, class_name, layers_of
+from engine.core.spec import CLASSES, Configuration
+
+
+def code_for(configuration: Configuration, input_shape: tuple[int, int, int], classes: int = CLASSES) -> str:
+    """Return Python that defines and compiles the network in `model`, and nothing else.
+
+    Args:
+        configuration: any network and optimizer that can be trained.
+        input_shape: (channels, height, width) of an image.
+        classes: how many labels the data has.
+    """
+    network, training = configuration.network, configuration.training
+    return (
+        "from tensorflow import keras\n\n"
+        "model = keras.Sequential(\n    [\n"
+        f"        keras.Input(shape={input_shape}),\n"
+        f"{''.join(map(_line, layers_of(network, classes=classes)))}"
+        "    ]\n)\n"
+        "model.compile(\n"
+        f'    loss="{LOSS}",\n'
+        f"    optimizer=keras.optimizers.{OPTIMIZERS[training.optimizer]}(learning_rate={training.learning_rate!r}),\n"
+        f'    metrics=["{METRIC}"],\n'
+        ")\n"
+    )
+
+
+def _line(layer: Layer) -> str:
+    """Return a layer as an item of the list: on one line, or with one argument a line where there are several."""
+    name = f"        keras.layers.{layer.kind}("
+    arguments = [f"{field}={_text(field, value)}" for field, value in layer.settings.items()]
+    if len(arguments) < 2:
+        return f"{name}{''.join(arguments)}),\n"
+    return name + "\n" + "".join(f"            {argument},\n" for argument in arguments) + "        ),\n"
+
+
+def _text(field: str, value: Setting) -> str:
+    if field.endswith("_initializer"):
+        return f"keras.initializers.{class_name(str(value))}()"
+    return f'"{value}"' if isinstance(value, str) else repr(value)

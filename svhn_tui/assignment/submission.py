@@ -1,0 +1,84 @@
+"""What a question wants handed in: code, a file, an answer or a choice, and how far each is. Pure."""
+
+import msgspec
+
+from svhn_tui import words
+from svhn_tui.assignment.answers import Answer, Trust, answer_about, answer_of, file_run, is_unfit
+from svhn_tui.assignment.keras_code import code_for
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets, Question
+
+MIB = 2**20
+
+
+class HandedIn(msgspec.Struct, frozen=True):
+    """What is handed in for a question."""
+
+    answer: Answer
+    said: str
+    """In a few words."""
+    state: Trust
+    reason: str
+    copied: str | None = None
+    """The text itself, or the file's path; None while there is none."""
+    is_bound: bool = False
+    """The answer is about one file, and wrong of any other."""
+
+
+def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
+    """Say what a question wants handed in and how far it is."""
+    answer = answer_of(question, book, state)
+    if question.answer is not None:
+        is_bound = question.answer.format == "file"
+        return HandedIn(answer, answer.text or "–", answer.state, answer.reason, answer.text, is_bound)
+    match question.kind:
+        case "code":
+            return _code(question, answer, book, state)
+        case "choice":
+            return _choice(question, answer, state)
+        case _:
+            return _file(question, answer, book, state)
+
+
+def _code(question: Question, answer: Answer, book: Presets, state: State) -> HandedIn:
+    if state.data is None:
+        return HandedIn(answer, "code", "missing", "The code names the shape of the images: open the data first.")
+    code = code_for(book.configurations(question)[0], state.data.input_shape)
+    return HandedIn(answer, "code", "ready", "Code that defines and compiles the network; c copies it.", code)
+
+
+def _file(question: Question, answer: Answer, book: Presets, state: State) -> HandedIn:
+    run = file_run(question, book, state)
+    if run is None:
+        return HandedIn(answer, "–", "missing", "Its run is not trained yet: enter on the Questions page trains it.")
+    limit = question.upload.limit_mib if question.upload else None
+    name = question.upload.file if question.upload else "model.keras"
+    path = f"{state.workspace}/runs/{run.run_id}/model.keras"
+    told = f"{run.spec.configuration.label}, seed {run.spec.seed}: {path}"
+    told += f", at most {limit:g} MiB may be uploaded" if limit else ""
+    told += (
+        f". x exports it as {name}, by your choice, though it diverged."
+        if run.diverged
+        else (f". x exports it as {name}, verified.")
+    )
+    if is_unfit(run, question, state):
+        name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
+        told = f"{name} diverged: its weights are no numbers. It is handed in only if you choose it: h on Questions."
+        return HandedIn(answer, "diverged", "diverged", told)
+    trust: Trust = "diverged" if run.diverged else "demo" if run.demo_data else "ready"
+    about = answer_about(question, book, state)
+    if about is not None and about.state in ("not-as-asked", "stale"):  # what is wrong with the file is wrong with both
+        trust, told = about.state, f"{about.reason} {told}"
+    return HandedIn(answer, f"file {words.size(run.model_bytes)}", trust, told, path)
+
+
+def _choice(question: Question, answer: Answer, state: State) -> HandedIn:
+    statements = state.statements.get(question.id, ())
+    if not statements:
+        return HandedIn(answer, "–", "missing", "Paste the grader's statements on the Questions page: w there.")
+    is_true = [words.clean(some.text) for some in statements if some.verdict == "true"]
+    is_open = sum(some.verdict == "open" for some in statements)
+    said = f"{len(is_true)} of {words.plural(len(statements), 'statement')} true"
+    told = f"{words.plural(is_open, 'statement')} still open. " if is_open else ""
+    told += f"True: {'; '.join(is_true)}" if is_true else "None is held for true."
+    return HandedIn(answer, said, "partial" if is_open else "ready", told, "\n".join(is_true) or None)

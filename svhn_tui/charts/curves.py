@@ -1,0 +1,118 @@
+"""Series for charts, from the histories of runs. Pure."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from statistics import fmean
+
+import msgspec
+
+from engine.protocol import History
+from engine.protocol.curve import Curve
+from svhn_tui.charts.plot import Series, Value
+
+Known = History | Curve
+"""What is known of a run's metrics."""
+
+METRICS = {
+    "test_accuracy": "test accuracy",
+    "accuracy": "train accuracy",
+    "test_loss": "test loss",
+    "loss": "train loss",
+    "gap": "train − test accuracy",
+}
+"""What can be drawn of a history, and how it is called."""
+
+
+def metric_of(history: Known, metric: str) -> tuple[Value, ...]:
+    """Return a metric of each epoch; `gap` is train minus test accuracy, the generalisation gap."""
+    if metric != "gap":
+        return tuple(getattr(history, metric))
+    pairs = zip(history.accuracy, history.test_accuracy, strict=True)
+    return tuple(None if train is None or test is None else train - test for train, test in pairs)
+
+
+def mean_band(
+    name: str, histories: Sequence[Known], metric: str, color: str, mark: str = "", *, by_seconds: bool = False
+) -> Series:
+    """Return the mean over runs with a band of one standard deviation either side, as far as there are values.
+
+    Only finite values count. `by_seconds` puts each epoch at the time at which the runs had ended it, on average.
+    """
+    columns = [metric_of(history, metric) for history in histories]
+    means: list[Value] = []
+    low: list[Value] = []
+    high: list[Value] = []
+    for epoch in range(max((len(column) for column in columns), default=0)):
+        values = [value for column in columns if epoch < len(column) and _is_finite(value := column[epoch])]
+        known = [value for value in values if value is not None]
+        mean = fmean(known) if known else None
+        reach = _deviation(known, mean) if mean is not None and len(known) > 1 else None
+        means.append(mean)
+        low.append(None if mean is None or reach is None else mean - reach)
+        high.append(None if mean is None or reach is None else mean + reach)
+    x = elapsed(histories) if by_seconds else ()
+    return Series(name, tuple(means), color, tuple(low), tuple(high), x=x, mark=mark)
+
+
+def divergence_of(named: Iterable[tuple[str, Known]]) -> str:
+    """Say which curves end in a loss that is no number, and since when: `diverged at epoch 3`; nothing where none."""
+    since: dict[str, int] = {}
+    for name, history in named:
+        if epoch := history.diverged_at:
+            since[name] = min(epoch, since.get(name, epoch))
+    if len(since) == 1:
+        return f"diverged at epoch {next(iter(since.values()))}"
+    return f"diverged: {', '.join(f'{name} at epoch {epoch}' for name, epoch in since.items())}" if since else ""
+
+
+def _deviation(values: Sequence[float], mean: float) -> float:
+    """Return the standard deviation; `statistics.stdev` is exact, and too slow for every epoch of every frame."""
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def trace(name: str, history: Known, metric: str, color: str, mark: str = "", *, by_seconds: bool = False) -> Series:
+    """Return the curve of one run."""
+    x = elapsed([history]) if by_seconds else ()
+    return Series(name, metric_of(history, metric), color, x=x, mark=mark)
+
+
+def elapsed(histories: Sequence[Known]) -> tuple[float, ...]:
+    """Return the seconds after which the runs had ended each epoch, on average; an epoch without a time takes none."""
+    epochs = max((history.epochs for history in histories), default=0)
+    seconds = []
+    for epoch in range(epochs):
+        known = [history.seconds[epoch] for history in histories if epoch < len(history.seconds)]
+        known = [value for value in known if math.isfinite(value)]
+        seconds.append(fmean(known) if known else 0.0)
+    return tuple(accumulate(seconds))
+
+
+def smoothed(values: Sequence[Value], weight: float) -> tuple[Value, ...]:
+    """Return the exponential moving average with the bias of its start corrected (Kingma and Ba, 2015, section 3).
+
+    A value that is missing or not finite leaves a gap and does not count.
+    """
+    average, known = 0.0, 0.0
+    found: list[Value] = []
+    for value in values:
+        if value is None or not math.isfinite(value):
+            found.append(None)
+            continue
+        average = weight * average + (1 - weight) * value
+        known = weight * known + (1 - weight)
+        found.append(average / known)
+    return tuple(found)
+
+
+def with_smoothing(series: Sequence[Series], weight: float) -> tuple[Series, ...]:
+    """Return each series smoothed, with the raw trace faint behind it."""
+    if not weight:
+        return tuple(series)
+    change = msgspec.structs.replace
+    raw = (change(line, low=(), high=(), mark="", faint=True) for line in series)
+    return (*raw, *(change(line, values=smoothed(line.values, weight)) for line in series))
+
+
+def _is_finite(value: Value) -> bool:
+    return value is not None and math.isfinite(value)

@@ -1,0 +1,231 @@
+"""What is typed after `svhn-tui`: the options that several commands share, and their values, read or refused.
+
+A value that can never be right ends the program as wrong use, one that names what is not there as a failure; either
+way with a sentence, and before anything is started.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from typer.models import OptionInfo
+
+from engine.core.limits import MAX_LAYERS, MAX_UNITS
+from engine.machine import os_errors
+from engine.protocol import Fleet
+from engine.workers import fleet
+from svhn_tui import presets
+from svhn_tui.cli.exit_codes import FAILED, WRONG_USE
+
+if TYPE_CHECKING:
+    from svhn_tui.client.remote_host import Remote
+
+
+RUN_ID = re.compile(r"[0-9a-f]{12}")
+Check = Callable[[typer.Context, typer.CallbackParam, Path], Path]
+
+
+def path_of(given: str | Path) -> Path:
+    """Read a path, which may be one of another machine; a default is one already."""
+    text = str(given)
+    if not text.strip():
+        raise typer.BadParameter("it is empty; name a file or folder.")
+    try:
+        path = Path(text)
+        path.expanduser().lstat()
+    except RuntimeError:
+        raise typer.BadParameter(f"{text[:40]!r} names a home folder that is not known here.") from None
+    except (FileNotFoundError, PermissionError):
+        pass  # it may be about to be made, or be read by others
+    except OSError as error:
+        raise typer.BadParameter(f"{text[:40]!r}: {os_errors.cause_of(error) or error.strerror}.") from error
+    return path
+
+
+def folder_of(given: str | Path) -> Path:
+    """Read the path of a folder on this machine that is there or will be made."""
+    path = path_of(given)
+    if path.expanduser().exists() and not path.expanduser().is_dir():
+        raise typer.BadParameter(f"{path} is no folder.")
+    return path
+
+
+def new_file_of(text: str) -> Path:
+    """Read the path of a file that is to be written."""
+    path = path_of(text).expanduser()
+    if path.exists() and not path.is_file():
+        raise typer.BadParameter(f"{path} is a folder or a device, and a file is to be written.")
+    if not path.absolute().parent.is_dir():
+        fail(f"{path.absolute().parent} is no folder; name a file in one that is there.", FAILED)
+    return path
+
+
+def existing_of(text: str) -> Path:
+    """Read the path of a file or folder that is to be read."""
+    path = path_of(text).expanduser()
+    try:
+        path.stat()
+    except OSError as error:
+        fail(os_errors.sentence_of(error) or f"{path} is not there.", FAILED)
+    if not path.is_file() and not path.is_dir():
+        raise typer.BadParameter(f"{path} is neither a file nor a folder.")
+    return path
+
+
+def file_of(text: str) -> Path:
+    """Read the path of a file that is to be read."""
+    path = existing_of(text)
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} is a folder; name a file.")
+    return path
+
+
+def _is_there(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
+    """Let a workspace pass, or end: what only looks makes none."""
+    if not workspace.expanduser().is_dir():
+        fail(f"{workspace} is no workspace: there is no such folder. `svhn-tui run` and the screen make one.", FAILED)
+    return workspace
+
+
+def _is_there_if_named(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
+    """Let a workspace pass, and the usual one even before it is there, or end."""
+    source = context.get_parameter_source(option.name or "")
+    is_named = source is not None and source.name != "DEFAULT"
+    return _is_there(context, option, workspace) if is_named else workspace
+
+
+def _workspace_option(parser: Callable[[str], Path], callback: Check | None = None) -> OptionInfo:
+    """Return the option that names a workspace, read by this parser and then checked."""
+    option: OptionInfo = typer.Option(
+        "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
+        parser=parser, metavar="PATH", callback=callback,
+    )  # fmt: skip
+    return option
+
+
+WorkspaceOption = Annotated[Path, _workspace_option(folder_of)]
+"""Of what trains: made where it is missing."""
+KnownWorkspaceOption = Annotated[Path, _workspace_option(folder_of, _is_there)]
+"""Of what looks at a workspace."""
+AnyWorkspaceOption = Annotated[Path, _workspace_option(folder_of, _is_there_if_named)]
+"""Of what does not need one."""
+WorkspaceThereOption = Annotated[Path, _workspace_option(path_of)]
+"""One that may be on another machine."""
+ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", help="Start nothing and change nothing: for a workspace that others can write.")
+]
+WORKSPACE = Path("svhn-workspace")
+
+DataOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data", "-d", help="Folder with the assignment's two .npz files (or each file). Else demo data.",
+        parser=path_of, metavar="PATH",
+    ),
+]  # fmt: skip
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def sources(paths: list[Path] | None) -> tuple[str, ...]:
+    """Return data's paths as the host, in whatever folder it runs, will find them, or end with what is wrong."""
+    found = [path.expanduser().absolute() for path in paths or ()]
+    for path in found:
+        try:
+            path.stat()
+        except OSError as error:
+            told = f"{path} is not there; give the folder that holds the assignment's two .npz files."
+            fail(os_errors.sentence_of(error) or told, FAILED)
+        if not path.is_file() and not path.is_dir():
+            fail(f"{path} is neither a file nor a folder.", WRONG_USE)
+    if len(found) == 1 and found[0].is_file():
+        first = "unpack it and " if found[0].suffix.lower() == ".zip" else ""
+        fail(f"{found[0]} is a single file; {first}give the folder that holds both files, or both.", WRONG_USE)
+    if len(found) > 2:
+        fail("Give one folder with the data, or the train file and the test file.", WRONG_USE)
+    return tuple(map(str, found))
+
+
+def remote_of(host: str) -> "Remote":
+    """Return the machine, or end as wrong use."""
+    from svhn_tui.client import remote_host
+
+    try:
+        return remote_host.parse(host)
+    except ValueError as error:
+        fail(str(error), WRONG_USE)
+
+
+def load_presets(workspace: Path) -> presets.Presets:
+    """Return the presets in force, or end with what is wrong with them."""
+    try:
+        return presets.load(presets.find(workspace))
+    except presets.PresetError as error:
+        fail(str(error), FAILED)
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration, or end as wrong use."""
+    from svhn_tui import words
+
+    try:
+        return words.seconds_of(text)
+    except ValueError as error:
+        fail(str(error), WRONG_USE)
+
+
+def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -> Fleet | None:
+    """Return where to train, None where it stays as it was chosen before, or end as wrong use."""
+    if local or (slurm is not None and not slurm.strip()):
+        if ssh or (slurm or "").strip():
+            fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
+        return Fleet()
+    if slurm is None and ssh is None:
+        if workers > 1:
+            fail("--workers goes with --slurm.", WRONG_USE)
+        return None
+    try:
+        return fleet.parse(slurm, workers, ssh or "", on_command_line=True)
+    except ValueError as error:
+        fail(str(error), WRONG_USE)
+
+
+def run_of(text: str) -> str:
+    """Return a run's name, or end as wrong use."""
+    if not RUN_ID.fullmatch(text):
+        fail(f"{text[:40]!r} is no run: twelve hexadecimal digits name one; `svhn-tui runs` lists them.", WRONG_USE)
+    return text
+
+
+def hidden_of(text: str) -> str:
+    """Return the hidden layers of a network to time, or end as wrong use."""
+    layers = text.split(",") if text != "linear" else []
+    if len(layers) > MAX_LAYERS or not all(re.fullmatch(r"\d{1,5}", units) for units in layers):
+        fail(f"--hidden {text[:40]!r}: `linear`, or units of each layer such as 256 or 1024,256.", WRONG_USE)
+    if not all(1 <= int(units) <= MAX_UNITS for units in layers):
+        fail(f"--hidden {text[:40]!r}: each layer has 1 to {MAX_UNITS:,} units.", WRONG_USE)
+    return text
+
+
+def names_of(book: presets.Presets, names: list[str]) -> list[str]:
+    """Return the question names, `all` being every one that needs training."""
+    if [name.lower() for name in names] == ["all"]:
+        return [question.id for question in book.assignment if question.networks and question.seeds]
+    return names
+
+
+def question_of(book: presets.Presets, name: str) -> presets.Question:
+    """Return the question, or end as wrong use with the names that there are."""
+    try:
+        return book.question(name)
+    except presets.PresetError as error:
+        fail(str(error), WRONG_USE)
+
+
+def fail(sentence: str, code: int) -> NoReturn:
+    """Say what is wrong on stderr and leave."""
+    from svhn_tui.terminal.printing import complain
+
+    complain(sentence)
+    raise typer.Exit(code)

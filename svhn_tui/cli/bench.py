@@ -1,0 +1,160 @@
+"""`svhn-tui bench`: runs the engine's benchmark in a process of its own and makes the tables."""
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from engine import protocol as p
+from engine.core.forecast import Forecast
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep, asked
+from engine.machine import child_process, tool_process
+from svhn_tui import words
+from svhn_tui.cli import bench_figure
+from svhn_tui.cli.bench_figure import SIDES
+from svhn_tui.client.bridge import LinkLost
+from svhn_tui.client.session import connected, open_data
+from svhn_tui.presets import Presets
+from svhn_tui.terminal.printing import Plain, complain, tell
+
+
+async def bench(
+    book: Presets,
+    source: tuple[str, ...],
+    hidden: Sequence[str],
+    sizes: tuple[int, int],
+    epochs: int,
+    *,
+    as_json: bool,
+    plot: Path | None = None,
+) -> int:
+    """Measure and print; draw it into the file `plot`; return the exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder)
+        async with connected(workspace) as session:
+            await session.ask(p.OpenData(source=source, request="data", demo_train=sizes[0], demo_test=sizes[1]))
+            event = await session.until(lambda state, event: getattr(event, "request", "") == "data")
+            if isinstance(event, p.Refused) or session.state.data is None:
+                complain(getattr(event, "reason", "no data"))
+                return 1
+            data = session.state.data
+        files = (data.train_path, data.test_path)
+        options = ["--data", *files, "--epochs", str(epochs)]
+        options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
+        done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_complaints=True)
+        if done.status:
+            return 1
+        found: dict[str, Any] = json.loads(done.answer)
+        found["first_epoch_seconds"] = {
+            "cold": await first_epoch(workspace / "cold", files),
+            "warm": await first_epoch(workspace / "cold", files, seed=1, keep=True),
+        }
+    found["assignment_hours"] = assignment_hours(book, data, found)
+    tell(found) if as_json else Plain().print(tables(found))
+    if plot is not None:
+        bench_figure.draw(found, plot)
+    return 0
+
+
+async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0, keep: bool = False) -> float:
+    """Return the seconds from `Submit` to the first `EpochEnded` of the linear network; `keep` trains one before."""
+    configuration = Configuration(Network(), Training(epochs=1))
+    async with connected(workspace) as session:
+        data = await open_data(session, files)
+        if isinstance(data, str):
+            raise LinkLost(data)
+        seconds = 0.0
+        for each in (seed + 10, seed) if keep else (seed,):
+            sweep = Sweep("bench", data.fingerprint, (configuration,), (each,))
+            began = time.perf_counter()
+            await session.ask(p.Submit(sweep=sweep))
+            await session.until(lambda state, event: isinstance(event, p.EpochEnded))
+            seconds = time.perf_counter() - began
+            await session.until(lambda state, event: isinstance(event, p.RunFinished))
+        await session.ask(p.Shutdown())
+        await session.until(lambda state, event: isinstance(event, p.HostEnded))
+    return seconds
+
+
+def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> dict[str, float]:
+    """Forecast the whole assignment from the measured networks, for plain `fit`, tuned `fit` and the engine."""
+    sweeps = [sweep for question in book.assignment if (sweep := book.sweep(question, data.fingerprint))]
+    specs = {spec.run_id: spec for sweep in sweeps for spec in asked(sweep, {})}.values()
+    hours = {}
+    for side in SIDES:
+        times = [
+            p.EpochTime(
+                Configuration(Network(tuple(network["hidden"]), "relu" if network["hidden"] else "linear")),
+                data.train_images,
+                network[f"{side}_us_per_batch"] * network["batches"] / 1e6,
+            )
+            for network in found["networks"]
+        ]
+        forecast = Forecast(times, data.train_images, data.input_shape)
+        hours[side] = sum(forecast.run_seconds(spec.configuration) for spec in specs) / 3600
+    return hours
+
+
+def tables(found: dict[str, Any]) -> Group:
+    """Lay the figures out in 80 columns: the times, and what they were had for."""
+    hours, first = found["assignment_hours"], found["first_epoch_seconds"]
+    caption = (
+        f"Microseconds per batch of 32 of the whole machine, evaluation included: median, and least to most. "
+        f"{_machine(found)}. "
+        f"The assignment: fit {hours['fit']:.1f} h, tuned {hours['tuned_fit']:.1f} h, JAX {hours['jax']:.1f} h, "
+        f"engine ({found['networks'][0]['trainer']}) {hours['engine']:.1f} h. "
+        f"Submit to first epoch: cold {first['cold']:.1f} s, warm {first['warm']:.1f} s."
+    )
+    times = _table("fit", "tuned fit", "JAX", "engine")
+    speeds = _table("ratio", "to tuned fit", "side by side", "images/s")
+    costs = _table("of limit", "of bandwidth", "peak of fit", "peak")
+    for network in found["networks"]:
+        name = ", ".join(map(str, network["hidden"])) or "linear"
+        times.add_row(
+            name,
+            _times(network["fit_us_per_batch"], network["fit_range"]),
+            _times(network["tuned_fit_us_per_batch"], network["tuned_range"]),
+            _times(network["jax_us_per_batch"], network["jax_range"]),
+            _times(network["engine_us_per_batch"], network["engine_range"]),
+        )
+        speeds.add_row(
+            name,
+            f"{network['ratio']:.1f}",
+            f"{network['tuned_ratio']:.1f}",
+            words.plural(network["engine_workers"], "run"),
+            words.count(round(network["images_per_second"])),
+        )
+        costs.add_row(
+            name,
+            "" if network["share_of_multiply_adds"] is None else f"{network['share_of_multiply_adds']:.0%}",
+            f"{network['share_of_bandwidth']:.0%}",
+            words.size(network["fit_peak_bytes"]),
+            words.size(network["engine_peak_bytes"]),
+        )
+    return Group(times, "", speeds, "", costs, "", bench_figure.bars(found), "", Text(caption))
+
+
+def _machine(found: dict[str, Any]) -> str:
+    """Say what the shares are of: `of limit` is of the multiply-adds."""
+    limit = found["multiply_adds_per_second"]
+    rate = f", the limit {limit / 1e9:.0f} billion multiply-adds/s" if limit else ""
+    return f"{found['cores']} cores, {found['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s{rate}"
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("hidden", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _times(middle: float, ends: Sequence[float]) -> str:
+    return f"{middle:,.0f}\n{ends[0]:,.0f} to {ends[1]:,.0f}"

@@ -1,0 +1,86 @@
+"""`svhn-tui doctor`: what is wrong on this machine and in this workspace, and what to do about it."""
+
+import importlib.metadata
+import shutil
+import sys
+from pathlib import Path
+
+from rich.text import Text
+
+from engine.core.finding import Finding
+from engine.machine import devices, os_errors, sessions
+from engine.storage import doctor
+from engine.training.native import build
+from svhn_tui import presets, words
+from svhn_tui.terminal.printing import Plain, complain
+
+SIGNS = {"fine": "✓", "note": "!", "damaged": "✗"}
+WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
+
+
+def look(workspace: Path, *, repair: bool) -> int:
+    """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
+    findings = [_versions(), _devices(), _native(), *sessions.examine(), _presets(workspace)]
+    if workspace.is_dir():
+        findings += doctor.examine(workspace.resolve())
+    else:
+        findings.append(Finding("note", f"{workspace} is no workspace yet", "The first `svhn-tui` makes one."))
+    console = Plain()
+    for finding in findings:
+        told = f"{finding.text.rstrip('.')}. {finding.advice}" if finding.advice else finding.text
+        console.print(Text(words.clean(f"{SIGNS[finding.level]} {told}")), soft_wrap=True)
+    damaged = [finding for finding in findings if finding.level == "damaged"]
+    if not repair:
+        if movable := sum(bool(finding.moved) for finding in damaged):
+            console.print(f"\n{words.plural(movable, 'thing')} to put aside: svhn-tui doctor --repair")
+        return 1 if damaged else 0
+    try:
+        folder = doctor.repair(workspace.resolve(), findings)
+    except BlockingIOError:
+        complain("A host runs in this workspace: end it first with `svhn-tui stop`.")
+        return 1
+    except OSError as error:
+        complain(os_errors.sentence_of(error) or f"{error.filename}: {error.strerror}.")
+        return 1
+    said = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
+    console.print(Text(f"\n{said}"), soft_wrap=True)
+    return 1 if any(not finding.moved for finding in damaged) else 0
+
+
+def _versions() -> Finding:
+    found, missing = [f"Python {sys.version.split()[0]}"], []
+    for name in WANTED:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("damaged", f"{', '.join(missing)} is not installed", "`make install` in the project's folder.")
+    return Finding("fine", ", ".join(found))
+
+
+def _devices() -> Finding:
+    machine = devices.machine()
+    cores, memory = words.plural(len(machine.cores), "core"), f"{machine.memory / 2**30:,.0f} GiB of memory"
+    if machine.gpus:
+        return Finding("fine", f"{words.plural(machine.gpus, 'GPU')}, {cores}, {memory}")
+    if shutil.which("nvidia-smi"):
+        return Finding(
+            "note", f"{cores}, {memory}; a GPU is here but JAX cannot use it", "See README: pip install .[cuda]."
+        )
+    return Finding("fine", f"no GPU, {cores}, {memory}")
+
+
+def _native() -> Finding:
+    built = build.library()
+    if built.path is None:
+        return Finding("note", f"{built.problem}: JAX trains dense networks", built.advice)
+    return Finding("fine", "the native trainer for dense networks, compiled for this processor")
+
+
+def _presets(workspace: Path) -> Finding:
+    path = presets.find(workspace)
+    try:
+        return Finding("fine", f"{path}: {words.plural(len(presets.load(path).questions), 'question')}")
+    except presets.PresetError as error:
+        return Finding("damaged", str(error), "Mend that line, or remove the file to take the assignment's.")

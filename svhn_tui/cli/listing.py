@@ -1,0 +1,170 @@
+"""What `svhn-tui status`, `answers`, `runs` and `evidence` print."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from engine import protocol as p
+from engine.training.native import build
+from svhn_tui import words
+from svhn_tui.analysis import run_row, worker_status
+from svhn_tui.analysis.progress import MARKS, Progress, progress_of
+from svhn_tui.analysis.queue_entries import idle_text
+from svhn_tui.assignment import answers as answering
+from svhn_tui.assignment import evidence
+from svhn_tui.assignment.answer_data import check_files
+from svhn_tui.cli.exit_codes import DONE
+from svhn_tui.client.session import connected
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets, Question
+from svhn_tui.terminal.printing import Plain, say, tell
+
+
+async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
+    """Print how far every question is and what trains now."""
+    async with connected(workspace, is_read_only=is_read_only) as session:
+        state = session.state
+        found = [progress_of(question, book, state) for question in book.questions]
+        if as_json:
+            tell(_status_json(state, found))
+            return DONE
+        console = Plain()
+        console.print(Text(_data_line(state)))
+        table = Table("", "question", "", "runs", "left", box=None, pad_edge=False)
+        for progress in found:
+            runs = f"{progress.done} of {progress.needed}" if progress.needed else ""
+            left = words.duration(progress.seconds_left) if progress.seconds_left else ""
+            question = progress.question
+            table.add_row(MARKS[progress.status], question.id, Text(question.title), runs, left)
+        console.print(table)
+        if not state.fleet.is_local:
+            console.print(Text(f"trains {worker_status.fleet_text(state.fleet)}"))
+        for member in worker_status.crew_of(state):
+            console.print(Text(member.sentence))
+        if state.fleet.is_local and (absent := build.absence()):
+            console.print(Text(f"{absent.problem}: JAX trains dense networks. {absent.advice}".rstrip()))
+        for run_id, live in state.running.items():
+            done, epochs = live.history.epochs, live.spec.configuration.training.epochs
+            left = words.duration(live.seconds_left)
+            name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
+            console.print(Text(f"training {name}: epoch {done} of {epochs}, {left} left ({run_id})"))
+        console.print(Text(f"{len(state.running)} training, {len(state.queue)} waiting, {len(state.results)} finished"))
+        if hint := idle_text(state):
+            console.print(Text(hint))
+        for notice in state.notices:
+            if notice.severity != "information":
+                console.print(Text(f"! {words.clean(notice.text)}"))
+    return DONE
+
+
+def _status_json(state: State, found: Sequence[Progress]) -> dict[str, object]:
+    return {
+        "workspace": state.workspace,
+        "data": msgspec.to_builtins(state.data),
+        "training": sorted(state.running),
+        "waiting": [place.run_id for place in state.queue],
+        "finished": len(state.results),
+        "fleet": msgspec.to_builtins(state.fleet),
+        "workers": [msgspec.to_builtins(worker) for worker in state.workers.values() if worker.where],
+        "questions": {
+            progress.question.id: {"status": progress.status, "done": progress.done, "needed": progress.needed}
+            for progress in found
+        },
+    }
+
+
+def _data_line(state: State) -> str:
+    if state.data is None:
+        return "No data has been opened yet: `svhn-tui run Q2` takes demo data, `--data DIR` the assignment's."
+    mark = "demo data: drawn digits, not SVHN" if state.data.is_demo else "data"
+    return f"{mark} {state.data.name}, {state.data.train_images:,} / {state.data.test_images:,} images"
+
+
+async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
+    """Print the answers, after a look at the files that they are about."""
+    async with connected(workspace, is_read_only=is_read_only) as session:
+        await check_files(session, book)
+        found = answering.all_answers(book, session.state)
+    if as_json:
+        tell(answering.as_json(found))
+        return DONE
+    table = Table("question", "answer", "state", "", box=None, pad_edge=False)
+    for answer in found:
+        table.add_row(answer.question, Text(answer.text or "–", style="bold"), answer.state, Text(answer.reason))
+    Plain().print(table)
+    return DONE
+
+
+async def print_evidence(
+    workspace: Path, book: Presets, question: Question, *, as_json: bool, is_read_only: bool = False
+) -> int:
+    """Print what the runs say about a multiple-choice question."""
+    async with connected(workspace, is_read_only=is_read_only) as session:
+        facts = evidence.facts_of(question, book, session.state)
+    if as_json:
+        tell(facts)
+        return DONE
+    console = Plain()
+    for statement in session.state.statements.get(question.id, ()):
+        console.print(Text(f"{statement.verdict:<6}{words.clean(statement.text)}"))
+    if not facts:
+        console.print(f"None of the runs of {', '.join(question.evidence)} is done yet.")
+    for fact in facts:
+        console.print(Text(fact.title, style="bold"))
+        for sentence in fact.sentences:
+            console.print(Text(f"  {sentence}"))
+        table = Table(box=None, pad_edge=True, show_header=False)
+        for name, figure in fact.figures:
+            table.add_row(Text(name), Text(figure))
+        console.print(table)
+    return DONE
+
+
+async def print_runs(workspace: Path, *, as_json: bool, is_read_only: bool = False) -> int:
+    """List the finished runs, the newest last."""
+    async with connected(workspace, is_read_only=is_read_only) as session:
+        state = session.state
+    results = sorted(state.results.values(), key=lambda result: result.finished_at)
+    if as_json:
+        tell([_run_json(result, state) for result in results])
+        return DONE
+    head = ("run", "configuration", "seed", "test accuracy", "parameters", "time")
+    if not sys.stdout.isatty():  # for other programs: a run a line, however long
+        for row in (head, *map(_run_cells, results)):
+            say("\t".join(map(words.clean, row)))
+        return DONE
+    table = Table(*head, box=None, pad_edge=False)
+    for result in results:
+        table.add_row(*map(Text, _run_cells(result)))
+    Plain().print(table)
+    return DONE
+
+
+def _run_cells(result: p.RunResult) -> tuple[str, ...]:
+    return (
+        result.run_id,
+        result.spec.configuration.label,
+        str(result.spec.seed),
+        words.accuracy(result.test_accuracy),
+        words.count(result.trainable_parameters),
+        words.duration(result.seconds),
+    )
+
+
+def _run_json(result: p.RunResult, state: State) -> dict[str, object]:
+    note = state.notes.get(result.run_id)
+    return {
+        **msgspec.to_builtins(result),
+        **run_row.settings_of(result),
+        "configuration": result.spec.configuration.label,
+        "seed": result.spec.seed,
+        "data": result.spec.data,
+        "finished": run_row.finished(result),
+        "note": note.text if note else "",
+        "tags": list(note.tags) if note else [],
+        "folder": str(Path(state.workspace) / "runs" / result.run_id),
+    }

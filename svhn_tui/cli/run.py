@@ -1,0 +1,177 @@
+"""`svhn-tui run`: training without a screen, printed as bars, plain lines or JSON."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.text import Text
+
+from engine import protocol as p
+from engine.core import sweep as plan
+from engine.core.spec import RunSpec
+from engine.core.sweep import Sweep
+from svhn_tui import words
+from svhn_tui.analysis.progress import Overrides, Row, cheapest_first, plan_text, progress_of, sweep_for
+from svhn_tui.assignment import answers as answering
+from svhn_tui.cli.exit_codes import DONE, FAILED, INTERRUPTED, TIME_OVER
+from svhn_tui.cli.run_output import JsonLines, Reporter
+from svhn_tui.client.bridge import LinkLost
+from svhn_tui.client.session import ANSWER_SECONDS, Session, connected, open_data
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets, Question
+from svhn_tui.terminal.printing import Plain, complain
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What `svhn-tui run` was asked for."""
+
+    questions: Sequence[Question]
+    overrides: Overrides
+    source: tuple[str, ...]
+    on_interrupt: str | None = None
+    stop_after: float | None = None
+    """Seconds after which everything is checkpointed and left."""
+    fleet: p.Fleet | None = None
+    """Where to train; None: as before."""
+
+
+async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) -> int:
+    """Train what the questions lack, report as it goes, print the answers; return the exit code."""
+    interrupted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
+    try:
+        async with connected(workspace, reporter.told) as session:
+            training = asyncio.create_task(_train(session, book, wish, reporter))
+            waiting = asyncio.create_task(interrupted.wait())
+            await asyncio.wait((training, waiting), timeout=wish.stop_after, return_when=asyncio.FIRST_COMPLETED)
+            if not training.done():
+                reporter.close()
+                if interrupted.is_set():
+                    return await _interrupt(session, training, wish.on_interrupt)
+                await _stop(session, training, "The time is over; the same command goes on from the checkpoints.")
+                return TIME_OVER
+            waiting.cancel()
+            problem = training.result()
+            reporter.close()
+            if problem:
+                complain(problem)
+                return FAILED
+            if not isinstance(reporter, JsonLines):
+                _print_outcome(session.state, book, wish)
+            return DONE
+    except LinkLost as error:
+        reporter.close()
+        complain(str(error))
+        return FAILED
+
+
+async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
+    """Submit the sweeps, the cheapest first, and wait for their runs; return what went wrong, or nothing."""
+    if wish.fleet is not None:
+        answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
+        if isinstance(answer, p.Refused):
+            return answer.reason
+    data = await open_data(session, wish.source)
+    if isinstance(data, str):
+        return data
+    sweeps = [sweep_for(question, book, session.state, wish.overrides) for question in wish.questions]
+    asked = cheapest_first([sweep for sweep in sweeps if sweep is not None], session.state)
+    if not asked:
+        return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
+    reporter.say(plan_text(asked, session.state))
+    for sweep in asked:
+        answer = await session.answer(p.Submit(sweep=sweep))
+        if isinstance(answer, p.Refused):
+            return answer.reason
+    await _until_trained(session, asked)
+    failed = [(spec, session.state.live[spec.run_id]) for spec in missing(session.state, asked)]
+    return "; ".join(f"{spec.configuration.label}, seed {spec.seed}: {live.reason}" for spec, live in failed)
+
+
+def missing(state: State, sweeps: Sequence[Sweep]) -> list[RunSpec]:
+    """Return the runs that these sweeps still lack."""
+    return [spec for sweep in sweeps for spec in plan.missing(sweep, state.accuracies)]
+
+
+async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> None:
+    """Wait until no run of these sweeps is still to come. The sweeps are gone through again only when that seems so:
+    a next stage may be known then, or a run that failed be resumed."""
+    waited = _unfinished(session.state, sweeps)
+
+    def are_trained(state: State, event: p.AnyEvent) -> bool:
+        match event:
+            case p.RunFinished():
+                waited.discard(event.result.run_id)
+            case p.RunFailed():
+                waited.discard(event.run_id)
+            case _:
+                pass
+        if not waited:
+            waited.update(_unfinished(state, sweeps))
+        return not waited
+
+    if waited:
+        await session.until(are_trained)
+
+
+def _unfinished(state: State, sweeps: Sequence[Sweep]) -> set[str]:
+    """Return the runs that are still to come; one that failed is not waited for."""
+    ended = {run_id for run_id, live in state.live.items() if live.status == "failed"}
+    return {run_id for spec in missing(state, sweeps) if (run_id := spec.run_id) not in ended}
+
+
+async def _interrupt(session: Session, training: asyncio.Task[str], choice: str | None) -> int:
+    if choice is None and sys.stdin.isatty():
+        print(
+            "\nTraining can go on in the background. [d]etach (enter), or [s]top it with a checkpoint? ",
+            end="",
+            flush=True,
+        )
+        choice = "stop" if (await asyncio.to_thread(sys.stdin.readline)).strip().lower().startswith("s") else "detach"
+    if choice == "stop":
+        await _stop(session, training, "Stopped; the same command goes on from the checkpoints.")
+    else:
+        training.cancel()
+        print("Detached: training goes on. `svhn-tui status` shows it, `svhn-tui stop` ends it.", file=sys.stderr)
+    return INTERRUPTED
+
+
+async def _stop(session: Session, training: asyncio.Task[str], sentence: str) -> None:
+    """Have everything checkpointed and the host ended, which ends the task that follows its events."""
+    await session.ask(p.Shutdown())
+    with contextlib.suppress(LinkLost, TimeoutError):
+        await asyncio.wait_for(training, ANSWER_SECONDS)
+    print(sentence, file=sys.stderr)
+
+
+def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
+    """Say what was trained and where it lies, and the answers that follow from it."""
+    console = Plain()
+    for question in wish.questions:
+        progress = progress_of(question, book, state, wish.overrides)
+        console.print(Text(f"{question.id}  {question.title}", style="bold"))
+        for row in progress.rows:
+            console.print(Text(f"  {_row_text(row)}"), soft_wrap=True)
+        if question.upload and progress.rows:
+            folder = Path(state.workspace) / "runs" / progress.rows[0].runs[0]
+            console.print(Text(f"  {folder / 'model.keras'}"), soft_wrap=True)
+    sweeps = [sweep_for(question, book, state, wish.overrides) for question in wish.questions]
+    distinct = {spec.run_id for sweep in sweeps if sweep for spec in plan.asked(sweep, state.accuracies)}
+    done = len(distinct & set(state.results))
+    console.print(Text(f"{done} of {words.plural(len(distinct), 'distinct run')} done"))
+    named = {question.id for question in wish.questions}
+    for answer in answering.all_answers(book, state):
+        about = book.question(answer.question).answer
+        if answer.text and about and (answer.question in named or about.of in named):
+            console.print(Text(f"{answer.question}: {answer.text}   {answer.state}. {answer.reason}"), soft_wrap=True)
+
+
+def _row_text(row: Row) -> str:
+    runs = f"{row.done} of {words.plural(row.needed, 'run')}"
+    accuracy = words.spread(row.mean, row.deviation)
+    parameters = f"{words.count(row.parameters)} parameters"
+    return f"{row.configuration.label}   {runs}   test accuracy {accuracy}   {parameters}"

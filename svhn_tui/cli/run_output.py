@@ -1,0 +1,210 @@
+"""How `svhn-tui run` shows what happens: bars in a terminal, plain lines elsewhere, JSON for scripts."""
+
+import sys
+import time
+from typing import Protocol
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from engine import protocol as p
+from svhn_tui import words
+from svhn_tui.analysis import worker_status
+from svhn_tui.client.state import Live, State
+from svhn_tui.terminal.printing import Plain, say, tell
+
+LINE_SECONDS = 10.0
+"""A plain log says how a run goes at most this often."""
+LEFT_SECONDS = 0.5
+"""And how much is left."""
+
+
+class Reporter(Protocol):
+    """Where events go as they come."""
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Take one event and the state after it."""
+
+    def say(self, sentence: str) -> None:
+        """Take a sentence for a person."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+def reporter(*, as_json: bool) -> Reporter:
+    """Return what suits stdout."""
+    if as_json:
+        return JsonLines()
+    return Bars() if sys.stdout.isatty() else PlainLines()
+
+
+class JsonLines:
+    """Every event as it came, but for the long list of what was finished before."""
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Print it."""
+        if not isinstance(event, p.RunsRead | p.DeviceSampled):
+            tell(event)
+
+    def say(self, sentence: str) -> None:
+        """Scripts want no sentences."""
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class PlainLines:
+    """A line now and then for each run."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[str, float] = {}
+        self._left_at = 0.0
+        self._crew = CrewNews()
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Print what a log should hold."""
+        match event:
+            case p.EpochEnded():
+                for run_id in event.runs:
+                    self._epoch(run_id, state.live.get(run_id))
+            case p.RunStarted():
+                where = device_of(event, state)
+                for spec in event.specs:
+                    self.say(f"{spec.configuration.label}, seed {spec.seed}: training on {where}")
+            case p.RunFinished():
+                result = event.result
+                name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
+                accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
+                diverged = ", diverged" if result.diverged else ""
+                self.say(f"{name}: done in {took}, test accuracy {accuracy}{diverged}{self._left(state)}")
+            case _:
+                if sentence := self._crew.news(event, state) or trouble(event):
+                    self.say(sentence)
+
+    def _left(self, state: State) -> str:
+        """Say what is left; the whole queue is gone through for that, so not for every run of a fast sweep."""
+        if time.monotonic() - self._left_at < LEFT_SECONDS:
+            return ""
+        self._left_at = time.monotonic()
+        return left_text(state)
+
+    def _epoch(self, run_id: str, live: Live | None) -> None:
+        if live is None or time.monotonic() - self._told_at.get(run_id, 0) < LINE_SECONDS:
+            return
+        self._told_at[run_id] = time.monotonic()
+        self.say(f"{live.spec.configuration.label}, seed {live.spec.seed}: {epoch_text(live)}")
+
+    def say(self, sentence: str) -> None:
+        """Print it."""
+        say(words.clean(sentence))
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+
+class Bars:
+    """A bar for each run in training."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.fields[name]}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[says]}", markup=False),
+            console=Plain(),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._crew = CrewNews()
+        self._progress.start()
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Move the bars."""
+        match event:
+            case p.EpochEnded() | p.RunStarted():
+                for run_id in event.runs:
+                    if live := state.live.get(run_id):
+                        self._show(run_id, live)
+            case p.RunFinished():
+                if (task := self._tasks.get(event.result.run_id)) is not None:
+                    accuracy = words.accuracy(event.result.test_accuracy)
+                    took = words.duration(event.result.seconds)
+                    self._progress.update(
+                        task, completed=event.result.spec.configuration.training.epochs,
+                        says=f"test {accuracy}, {took}",
+                    )  # fmt: skip
+            case _:
+                if sentence := self._crew.news(event, state) or trouble(event):
+                    self.say(sentence)
+
+    def _show(self, run_id: str, live: Live) -> None:
+        epochs = live.spec.configuration.training.epochs
+        if run_id not in self._tasks:
+            name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
+            self._tasks[run_id] = self._progress.add_task("", total=epochs, name=name, says="")
+        says = epoch_text(live)
+        self._progress.update(self._tasks[run_id], completed=live.history.epochs, says=says)
+
+    def say(self, sentence: str) -> None:
+        """Print it above the bars."""
+        self._progress.console.print(Text(words.clean(sentence)))
+
+    def close(self) -> None:
+        """Leave the bars as they are."""
+        self._progress.stop()
+
+
+class CrewNews:
+    """What workers elsewhere do, each thing told once."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def news(self, event: p.AnyEvent, state: State) -> str:
+        """Return the sentence about a worker, if it is a new one."""
+        if not isinstance(event, p.WorkerChanged) or not event.where or not state.caught_up:
+            return ""
+        sentence = worker_status.member_of(event).sentence
+        is_new = self._told.get(event.worker) != sentence
+        self._told[event.worker] = sentence
+        return sentence if is_new else ""
+
+
+def device_of(event: p.RunStarted, state: State) -> str:
+    """Say where a group trains: the device, or the node and its GPU where that is another machine."""
+    worker = state.workers.get(event.worker)
+    return event.device if worker is None or not worker.where else worker_status.place_of(worker) or event.device
+
+
+def epoch_text(live: Live) -> str:
+    """`epoch 71 of 100, loss 1.203, test 0.5531, 9 s left`."""
+    history, epochs = live.history, live.spec.configuration.training.epochs
+    if not history.epochs:
+        return f"epoch 0 of {epochs}"
+    loss, accuracy = words.number(history.loss[-1]), words.accuracy(history.test_accuracy[-1])
+    left = words.duration(live.seconds_left)
+    if history.diverged_at:
+        return f"epoch {history.epochs} of {epochs}, diverged at epoch {history.diverged_at}, {left} left"
+    return f"epoch {history.epochs} of {epochs}, loss {loss}, test {accuracy}, {left} left"
+
+
+def left_text(state: State) -> str:
+    """`; 12 to go, about 5 m 10 s`, or nothing when all is done."""
+    waiting = [place for place in state.queue if not place.paused]
+    if not waiting and not state.running:
+        return ""
+    seconds = state.seconds_waiting
+    seconds += max((live.seconds_left or 0 for live in state.running.values()), default=0)
+    return f"; {len(waiting) + len(state.running)} to go, about {words.duration(seconds)}"
+
+
+def trouble(event: p.AnyEvent) -> str:
+    """Say what is not going well, or nothing."""
+    match event:
+        case p.RunFailed():
+            return f"{event.run_id} failed: {event.reason}"
+        case p.RunInterrupted():
+            return f"{event.run_id} stopped at epoch {event.epoch}: {event.reason}"
+        case p.Noticed() if event.severity != "information":
+            return event.text
+        case _:
+            return ""

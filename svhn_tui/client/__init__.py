@@ -1,0 +1,1 @@
+"""The pipe to the engine, and the state reduced from its events."""

@@ -1,0 +1,40 @@
+"""Notes that were written and that the host has not said it keeps: each in a file, until it does."""
+
+import contextlib
+from pathlib import Path
+
+from engine.machine.files import Folder, make_folder, write_atomically
+from svhn_tui.settings import settings_file
+
+MAX_BYTES = 2**20
+
+
+def file_of(run_id: str) -> Path:
+    """Return where the draft of a run's note is, beside the settings."""
+    return settings_file().with_name("notes") / f"{run_id}.txt"
+
+
+def read(run_id: str) -> str | None:
+    """Return a draft that was not kept; None without one."""
+    file = file_of(run_id)
+    with contextlib.suppress(OSError), Folder.at(file.parent) as folder:
+        return folder.read(file.name, MAX_BYTES).decode(errors="replace").strip()
+    return None
+
+
+def keep(run_id: str, text: str) -> Path:
+    """Write a draft; return where it is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    file = file_of(run_id)
+    make_folder(file.parent)
+    write_atomically(file, f"{text}\n".encode(errors="replace"))
+    return file
+
+
+def drop(run_id: str) -> None:
+    """Remove a draft: the host has it, or it says nothing new."""
+    with contextlib.suppress(OSError):
+        file_of(run_id).unlink()

@@ -1,0 +1,50 @@
+"""The screen's connection to the engine: a link that is made again whenever it is lost."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from engine import protocol as p
+from svhn_tui.client.bridge import Link, LinkLost, Patience
+from svhn_tui.client.remote_host import Remote
+
+
+class Connection:
+    """Keeps a link; `take` gets what it tells, those events together that came at once."""
+
+    def __init__(
+        self,
+        workspace: Path,
+        source: tuple[str, ...],
+        remote: Remote | None,
+        take: Callable[[tuple[p.AnyEvent, ...]], None],
+    ) -> None:
+        self._workspace, self._source, self._remote = workspace, source, remote
+        self._take = take
+        self._link: Link | None = None
+        self._patience = Patience()
+
+    async def keep(self) -> None:
+        """Hold a link to the engine for as long as the program runs; a loss is told like an event."""
+        while True:
+            try:
+                async with Link(self._workspace, remote=self._remote) as link:
+                    self._link = link
+                    await link.send(p.OpenData(source=self._source))
+                    await link.send(p.Begin())
+                    async for batch in link.events():
+                        self._patience.renew()
+                        self._take(batch)
+            except LinkLost as error:
+                is_new = self._patience.is_news(str(error))
+                told = p.Noticed(text=f"{error} It is tried again; keys still work.", severity="error")
+                self._take((*((told,) if is_new else ()), p.HostEnded(reason=str(error))))
+            self._link = None
+            await self._patience.wait()
+
+    async def send(self, command: p.AnyCommand) -> bool:
+        """Send a command and say so; without a link, one is tried at once and the command is not kept."""
+        if self._link is None:
+            self._patience.end()
+            return False
+        await self._link.send(command)
+        return True

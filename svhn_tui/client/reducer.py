@@ -1,0 +1,210 @@
+"""The fold of the engine's events: each makes the next state of what is known. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import assert_never
+
+import msgspec
+
+from engine import protocol as p
+from engine.core.sweep import is_other_choice
+from engine.protocol.curve import Curve
+from svhn_tui.client.edits import Edits
+from svhn_tui.client.state import Live, State
+
+NOTICES_KEPT = 50
+HISTORIES_KEPT = 2_000
+"""Curves of runs that finished while we looked on; those of others are asked for when they are wanted."""
+
+
+def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
+    """Return the state after the event. With the `edits` of a batch, only the last state of it stays what it is."""
+    change, edits = msgspec.structs.replace, edits or Edits()
+    more, less = edits.more, edits.less
+    match event:
+        case p.Attached():  # everything is told anew; histories of finished runs stay true
+            return State(
+                workspace=event.workspace,
+                versions=event.versions,
+                connected=True,
+                has_begun=event.has_begun,
+                data=event.data,
+                choices=event.choices,
+                statements=event.statements,
+                histories=state.histories,
+                notices=state.notices,
+            )
+        case p.RunsRead():
+            return change(
+                state,
+                results=more(state.results, {result.run_id: result for result in event.results}),
+                notes=more(state.notes, {note.run_id: note for note in event.notes}),
+            )
+        case p.CaughtUp():
+            return change(state, caught_up=True)
+        case p.DataOpened():
+            return change(state, data=event.data, data_is_open=True, inspected=less(state.inspected, ""))
+        case p.SweepSubmitted():
+            kept = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
+            return change(state, sweeps={**kept, event.sweep.sweep_id: event.sweep})
+        case p.RunsQueued():
+            return change(state, places=_queued(state.places, event, edits))
+        case p.RunsUnqueued():
+            return change(state, places=less(state.places, *event.runs))
+        case p.RunsHeld():
+            held = {run_id: change(place, paused=event.paused)
+                    for run_id in event.runs if (place := state.places.get(run_id))}  # fmt: skip
+            return change(state, places=more(state.places, held))
+        case p.FleetChanged():
+            return change(state, fleet=event.fleet)
+        case p.WorkerChanged():
+            return change(state, workers=more(state.workers, {event.worker: event}))
+        case p.RunStarted():
+            return _started(state, event, edits)
+        case p.EpochEnded():
+            return _epoch_ended(state, event, edits)
+        case p.CheckpointSaved():
+            return state
+        case p.HostEnded():
+            return change(state, connected=False, lost_because=event.reason)
+        case p.RunFinished():
+            return _finished(state, event.result, edits)
+        case p.RunFailed():
+            return _stopped(state, event.run_id, edits, "failed", event.reason)
+        case p.RunInterrupted():
+            return _stopped(state, event.run_id, edits, "interrupted", event.reason)
+        case p.RunPaused():
+            return _stopped(state, event.run_id, edits, "paused")
+        case p.RunDeleted():
+            return change(
+                state,
+                results=less(state.results, event.run_id),
+                live=less(state.live, event.run_id),
+                notes=less(state.notes, event.run_id),
+                places=less(state.places, event.run_id),
+            )
+        case p.NoteChanged():
+            return change(state, notes=more(state.notes, {event.note.run_id: event.note}))
+        case p.ChoiceChanged():
+            others = less(state.choices, event.question)
+            return change(state, choices=more(others, {event.question: event.run_id} if event.run_id else {}))
+        case p.Judged():
+            return change(state, statements=more(state.statements, {event.question: event.statements}))
+        case p.HistoryRead():
+            return _history_read(state, event, edits)
+        case p.FilesChecked():
+            unreadable = less(state.unreadable, *event.found)
+            return change(
+                state,
+                files=more(less(state.files, *event.unreadable), event.found),
+                unreadable=more(unreadable, event.unreadable),
+            )
+        case p.Inspected():
+            return change(state, inspected=more(state.inspected, {event.run_id: event}))
+        case p.TrashRead():
+            return state  # shown at once, not kept
+        case p.Imported():
+            return state  # the runs were told one by one
+        case p.DeviceSampled():
+            return change(state, devices=event.samples)
+        case p.Timed():
+            return change(state, times=event.times)
+        case p.Noticed():
+            return change(state, notices=(*state.notices, event)[-NOTICES_KEPT:])
+        case p.Refused():
+            return state  # shown at once, not kept
+        case p.Done():
+            return state  # who asked knows by it that no more comes
+    assert_never(event)
+
+
+def fold(events: Iterable[p.AnyEvent], state: State | None = None) -> State:
+    """Return the state after all of the events."""
+    state, edits = state or State(), Edits()
+    for event in events:
+        state = apply(state, event, edits)
+    return state
+
+
+def _queued(places: Mapping[str, p.Place], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.Place]:
+    new = {place.run_id: place for place in event.places}
+    others = edits.less(places, *new)
+    if event.place is None or event.place >= len(others):
+        return edits.more(others, new)
+    behind = dict(islice(others.items(), event.place, None))
+    return edits.more(edits.more(edits.less(others, *behind), new), behind)
+
+
+def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
+    begun = {}
+    for run_id, spec in zip(event.runs, event.specs, strict=True):
+        known = cut(state.history(run_id), event.epoch)
+        begun[run_id] = Live(spec, "running", event.group, event.worker, event.device, known)
+    live, places = edits.more(state.live, begun), edits.less(state.places, *begun)
+    return msgspec.structs.replace(state, live=live, places=places)
+
+
+def _epoch_ended(state: State, event: p.EpochEnded, edits: Edits) -> State:
+    after = {}
+    for lane, run_id in enumerate(event.runs):
+        live = state.live.get(run_id)
+        if live is None:
+            continue  # deleted a moment ago
+        known = cut(live.history, event.epoch - 1)
+        after[run_id] = msgspec.structs.replace(
+            live, status="running", history=known.and_then(event, lane), images_per_second=event.images_per_second
+        )
+    return msgspec.structs.replace(state, live=edits.more(state.live, after))
+
+
+def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
+    run_id = result.run_id
+    history, histories = state.history(run_id), state.histories
+    if history.epochs:
+        histories = edits.more(histories, {run_id: history})
+        histories = edits.less(histories, *islice(histories, max(0, len(histories) - HISTORIES_KEPT)))
+    return msgspec.structs.replace(
+        state,
+        results=edits.more(state.results, {run_id: result}),
+        histories=histories,
+        live=edits.less(state.live, run_id),
+        places=edits.less(state.places, run_id),
+    )
+
+
+def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str = "") -> State:
+    live = state.live.get(run_id)
+    if live is None:
+        place = state.places.get(run_id)
+        if place is None:
+            return state
+        live = Live(place.spec)
+    stopped = msgspec.structs.replace(live, status=status, reason=reason)
+    return msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
+
+
+def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
+    curve = Curve.of(event.history)
+    lines, live = {event.run_id: event.damaged_lines}, state.live.get(event.run_id)
+    damaged = edits.more(state.damaged_lines, lines if event.damaged_lines else {})
+    if live is None:
+        histories = edits.more(state.histories, {event.run_id: curve})
+        return msgspec.structs.replace(state, histories=histories, damaged_lines=damaged)
+    read = {event.run_id: msgspec.structs.replace(live, history=curve)}
+    return msgspec.structs.replace(state, live=edits.more(state.live, read), damaged_lines=damaged)
+
+
+def cut(history: Curve, epochs: int) -> Curve:
+    """Return the history up to this epoch; one that is shorter is filled with gaps, so epochs stay in their place."""
+    if history.epochs == epochs:
+        return history
+    gap = (None,) * (epochs - history.epochs)
+    filled = p.History(
+        history.loss[:epochs] + gap,
+        history.accuracy[:epochs] + gap,
+        history.test_loss[:epochs] + gap,
+        history.test_accuracy[:epochs] + gap,
+        history.seconds[:epochs] + (math.nan,) * len(gap),
+    )
+    return Curve.of(filled)

@@ -1,0 +1,166 @@
+"""A connection to a workspace's host for programs without a screen: the same pipe, the same fold.
+
+Every wait ends: with what was waited for, with the host's refusal, with the end of the connection, or with a deadline.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+
+from engine import protocol as p
+from svhn_tui.client.bridge import Link, LinkLost
+from svhn_tui.client.edits import Edits
+from svhn_tui.client.reducer import apply
+from svhn_tui.client.state import State
+
+SILENCE_SECONDS = 60.0
+"""A host says something every two seconds to those attached to it. One that is silent for so long, twice in a row (we
+may have been stopped ourselves meanwhile), does not answer any more."""
+ANSWER_SECONDS = 300.0
+"""How long an answer may take while the host goes on talking: large files are read and hashed."""
+IMPORT_SECONDS = 3_600.0
+
+
+class NoAnswer(LinkLost):
+    """The host does not answer; the message says so, for the user."""
+
+
+class Session:
+    """A connection to the workspace's host, and the state folded from its events. A state that is kept may change."""
+
+    def __init__(self, link: Link, told: Callable[[p.AnyEvent, State], None] = lambda event, state: None) -> None:
+        self.state = State()
+        self._link = link
+        self._told = told
+        self._batches = link.events()
+        self._reading: asyncio.Task[tuple[p.AnyEvent, ...]] | None = None
+        self._left: deque[p.AnyEvent] = deque()
+        """Events that came and were not looked at."""
+        self._edits = Edits()
+        self._requests = map("request {}".format, itertools.count())
+
+    async def ask(self, command: p.AnyCommand) -> None:
+        """Send a command."""
+        await self._link.send(command)
+
+    async def answer(
+        self,
+        command: p.AnyCommand,
+        *,
+        within: float = ANSWER_SECONDS,
+        or_when: Callable[[State], bool] = lambda state: False,
+    ) -> p.AnyEvent:
+        """Send a command and return the event that answers it: its own, `Done`, or `Refused`.
+
+        Args:
+            command: what is wanted.
+            within: seconds after which no answer is waited for any more.
+            or_when: what is to be known answers it too.
+
+        Raises:
+            LinkLost: the connection ended, or there was no answer in time.
+        """
+        answers = answers_to(request := next(self._requests))
+        await self.ask(msgspec.structs.replace(command, request=request))
+        return await self.until(lambda state, event: answers(state, event) or or_when(state), within=within)
+
+    async def until(self, met: Callable[[State, p.AnyEvent], bool], *, within: float | None = None) -> p.AnyEvent:
+        """Fold events until one meets the condition, and return it.
+
+        Args:
+            met: the condition.
+            within: seconds after which it is not waited for any more; None: as long as the host says anything.
+
+        Raises:
+            LinkLost: the connection ended, or it took too long.
+        """
+        deadline = time.monotonic() + within if within is not None else None
+        while True:
+            while self._left:
+                event = self._left.popleft()
+                self.state = apply(self.state, event, self._edits)
+                self._told(event, self.state)
+                if met(self.state, event):
+                    return event
+            if deadline is not None and time.monotonic() > deadline:
+                raise NoAnswer(f"The background process gave no answer within {within:.0f} seconds.")
+            await self._read()
+
+    async def _read(self) -> None:
+        """Wait for the next events. What is being read is kept when the wait is cancelled."""
+        for _ in range(2):
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._next_batch())
+            done, _ = await asyncio.wait({self._reading}, timeout=SILENCE_SECONDS)
+            if done:
+                reading, self._reading = self._reading, None
+                self._left.extend(reading.result())
+                self._edits = Edits()
+                return
+        raise NoAnswer("The background process does not answer; end it with `svhn-tui stop`, or by its pid.")
+
+    async def _next_batch(self) -> tuple[p.AnyEvent, ...]:
+        try:
+            return await anext(self._batches)
+        except StopAsyncIteration:
+            ended = "The background process ended; run the command again to go on where it stopped."
+            raise LinkLost(ended) from None
+
+    async def close(self) -> None:
+        """Read no more."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    workspace: Path,
+    told: Callable[[p.AnyEvent, State], None] = lambda event, state: None,
+    *,
+    is_read_only: bool = False,
+) -> AsyncIterator[Session]:
+    """Attach to the workspace's host, starting one if there is none, and catch up with it.
+
+    Args:
+        workspace: its folder.
+        told: gets every event, and the state after it.
+        is_read_only: start no host and trust nothing there; what only reads is done all the same.
+    """
+    async with Link(workspace, is_read_only=is_read_only) as link:
+        session = Session(link, told)
+        try:
+            event = await session.until(lambda state, event: state.caught_up or isinstance(event, p.Refused))
+            if isinstance(event, p.Refused):
+                raise NoAnswer(event.reason)
+            yield session
+        finally:
+            await session.close()
+
+
+async def open_data(session: Session, source: tuple[str, ...]) -> p.DataSet | str:
+    """Make this the workspace's data; return it, or why it was refused."""
+    event = await session.answer(p.OpenData(source=source))
+    return event.reason if isinstance(event, p.Refused) else session.state.data or "No data."
+
+
+def answers_to(request: str) -> Callable[[State, p.AnyEvent], bool]:
+    """Recognise the event that answers a request."""
+    return lambda state, event: getattr(event, "request", "") == request
+
+
+async def insist(session: Session, command: p.AnyCommand, is_known: Callable[[State], bool]) -> None:
+    """Have something told: until it is known, or the host says that this was all.
+
+    Raises:
+        NoAnswer: it was refused, or takes too long.
+    """
+    event = await session.answer(command, or_when=is_known)
+    if isinstance(event, p.Refused):
+        raise NoAnswer(event.reason)

@@ -1,0 +1,136 @@
+"""What the screen and the command line know of a workspace, as frozen values. Pure; `fold` makes them from events."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import msgspec
+
+from engine import protocol as p
+from engine.core.forecast import Forecast
+from engine.core.spec import RunSpec
+from engine.core.sweep import Sweep, is_other_choice
+from engine.protocol.curve import EMPTY, Curve
+
+
+class Live(msgspec.Struct, frozen=True):
+    """A run that is not finished but has begun; `status` is `running`, `paused`, `interrupted` or `failed`."""
+
+    spec: RunSpec
+    status: str = "running"
+    group: str = ""
+    worker: str = ""
+    device: str = ""
+    history: Curve = EMPTY
+    images_per_second: float = 0.0
+    """Of the whole group, in the epoch before."""
+    reason: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Forecast from the last five epochs; None before the first has ended."""
+        recent = [seconds for seconds in self.history.seconds[-5:] if math.isfinite(seconds)]
+        if not recent:
+            return None
+        return (self.spec.configuration.training.epochs - self.history.epochs) * sum(recent) / len(recent)
+
+
+class Results(dict[str, p.RunResult]):
+    """Finished runs by their names, and what is worked out from them once however often it is asked for.
+
+    Never changed in place: pages ask eleven questions of ten thousand runs several times a second.
+    """
+
+    @cached_property
+    def accuracies(self) -> Mapping[str, float]:
+        """Test accuracy of each run."""
+        return {run_id: result.test_accuracy for run_id, result in self.items()}
+
+    @cached_property
+    def by_layers(self) -> Mapping[tuple[int, ...], Sequence[p.RunResult]]:
+        """The runs of networks with these hidden layers, whatever else they have."""
+        found: dict[tuple[int, ...], list[p.RunResult]] = {}
+        for result in self.values():
+            found.setdefault(result.spec.configuration.network.hidden, []).append(result)
+        return found
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot. Mappings are never changed in place: an event that touches one makes a new one."""
+
+    workspace: str = ""
+    versions: Mapping[str, str] = {}
+    connected: bool = False
+    lost_because: str = ""
+    """Why there is no connection, in a sentence, if that was told."""
+    caught_up: bool = False
+    has_begun: bool = True
+    """The host trained what waits when this screen attached, and did not just tell of it."""
+    data: p.DataSet | None = None
+    data_is_open: bool = False
+    """It is what this screen asked for, and not just what was in use here before."""
+    results: Results = msgspec.field(default_factory=Results)
+    notes: Mapping[str, p.Note] = {}
+    live: Mapping[str, Live] = {}
+    places: Mapping[str, p.Place] = {}
+    """The queue by run_id, next run first."""
+    histories: Mapping[str, Curve] = {}
+    """Of finished runs, as far as they were asked for."""
+    damaged_lines: Mapping[str, int] = {}
+    files: Mapping[str, str | None] = {}
+    """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
+    unreadable: Mapping[str, str] = {}
+    """Why the `model.keras` of a finished run could not be read when it was last looked at."""
+    inspected: Mapping[str, p.Inspected] = {}
+    """By run; under the empty name, images of the data in use."""
+    sweeps: Mapping[str, Sweep] = {}
+    fleet: p.Fleet = p.Fleet()
+    workers: Mapping[str, p.WorkerChanged] = {}
+    devices: tuple[p.DeviceSample, ...] = ()
+    times: tuple[p.EpochTime, ...] = ()
+    choices: Mapping[str, str] = {}
+    statements: Mapping[str, tuple[p.Statement, ...]] = {}
+    notices: tuple[p.Noticed, ...] = ()
+
+    @property
+    def lacking(self) -> str:
+        """What a page says that has nothing to show yet: what is being waited for, or why that is in vain."""
+        return "Opening the data…" if self.connected else self.lost_because or "Starting the engine…"
+
+    @property
+    def accuracies(self) -> Mapping[str, float]:
+        """Test accuracy of each finished run, by run_id."""
+        return self.results.accuracies
+
+    @property
+    def running(self) -> dict[str, Live]:
+        """The runs that are being trained."""
+        return {run_id: live for run_id, live in self.live.items() if live.status == "running"}
+
+    @property
+    def queue(self) -> tuple[p.Place, ...]:
+        """What waits, next run first."""
+        return tuple(self.places.values())
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """How long runs on the data in use will take."""
+        data = self.data
+        return Forecast(self.times, data.train_images, data.input_shape) if data else None
+
+    @property
+    def seconds_waiting(self) -> float:
+        """Forecast for all that waits and is not paused; 0 while no data is open."""
+        forecast = self.forecast
+        counts = Counter(place.spec.configuration for place in self.places.values() if not place.paused)
+        return sum(count * forecast.run_seconds(some) for some, count in counts.items()) if forecast else 0.0
+
+    def as_chosen(self, sweep: Sweep) -> Sweep:
+        """Return the sweep with the finalists that were chosen by hand, where that was done."""
+        return next((some for some in self.sweeps.values() if is_other_choice(some, sweep)), sweep)
+
+    def history(self, run_id: str) -> Curve:
+        """Return what is known of a run's metrics, live or finished."""
+        live = self.live.get(run_id)
+        return live.history if live else self.histories.get(run_id, EMPTY)

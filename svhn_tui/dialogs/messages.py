@@ -1,0 +1,46 @@
+"""What the program said since it was opened: notices leave the screen after a while, and stay here."""
+
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from svhn_tui import words
+from svhn_tui.dialogs.dialog import Dialog
+from svhn_tui.themes import dim_of
+
+SIGNS = {"information": "·", "warning": "!", "error": "✗"}
+
+
+class Messages(Dialog[None]):
+    """A line a notice, the newest on top."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,exclamation_mark,q,enter", "dismiss", "back")]
+    DEFAULT_CLASSES = "dialog wide"
+
+    def __init__(self, told: Iterable[tuple[float, str, str]]) -> None:
+        """Take when each came in seconds since 1970, how bad it is, and what was said; the oldest first."""
+        super().__init__()
+        self._told = tuple(told)
+
+    def compose(self) -> ComposeResult:
+        """One scrolling text."""
+        with VerticalScroll():
+            yield Static(self._text())
+
+    def _text(self) -> Text:
+        theme = self.app.current_theme
+        dim, colors = dim_of(theme), {"warning": str(theme.warning), "error": str(theme.error)}
+        text = Text.assemble(("Messages", "bold"), ("   esc goes back\n", dim))
+        if not self._told:
+            text.append("\nNothing was said so far.", dim)
+        for at, severity, said in reversed(self._told):
+            text.append(f"\n{time.strftime('%H:%M', time.localtime(at))} ", dim)
+            text.append(f"{SIGNS[severity]} ", colors.get(severity, dim))
+            text.append(words.clean(said, newlines=True))
+        return text

@@ -1,0 +1,241 @@
+"""Everything that is handed in, in one folder: code, files proved whole, answers, and the runs behind them."""
+
+import csv
+import hashlib
+import html
+import io
+import re
+from collections.abc import Callable, Iterator
+from math import inf
+from pathlib import Path
+
+import msgspec
+
+from engine.machine import child_process, tool_process
+from engine.protocol import DataSet, RunResult
+from engine.storage.run_folder import RunFolder
+from engine.tools.comparison import Check
+from svhn_tui import words
+from svhn_tui.analysis import run_row
+from svhn_tui.assignment import answers as answering
+from svhn_tui.assignment.answers import Answer, file_run
+from svhn_tui.assignment.keras_code import code_for
+from svhn_tui.client.state import State
+from svhn_tui.export import report
+from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, opened
+from svhn_tui.presets import Presets, Question
+
+MARKUP = re.compile(r"[\\`\[\]<>&|]")
+"""What Markdown takes for code, a link, HTML or a table; emphasis is left to who wrote it."""
+MIB = 2**20
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """One thing that was to be exported: where it went, or why it did not."""
+
+    name: str
+    said: str
+    ok: bool = True
+    run: RunResult | None = None
+    """The run whose file it is."""
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What of `engine.tools.verify`'s outcome is compared with the run's record."""
+
+    test_correct: int
+    test_images: int
+    checks: tuple[Check, ...] = ()
+
+
+def export(
+    folder: Path,
+    book: Presets,
+    state: State,
+    check: Callable[[Exported], Exported] = lambda thing: thing,
+    *,
+    force: bool = False,
+) -> tuple[Exported, ...]:
+    """Write everything that there is; what is missing is said, never invented.
+
+    Args:
+        folder: where it goes.
+        book: the questions.
+        state: the workspace, with the hashes of the files and the curves read.
+        check: looks at a file that was copied and says what came of it.
+        force: replace what is there and was not exported, or was changed since.
+
+    Raises:
+        FileExistsError: such a file is there; nothing was written.
+        OSError: the folder cannot be written; each file is the new one or as it was.
+    """
+    with opened(folder, Path(state.workspace)) as target:
+        if not force:
+            target.refuse_foreign(_expected(book, state))
+        return _export(target, book, state, check)
+
+
+def _export(
+    target: ExportFolder, book: Presets, state: State, check: Callable[[Exported], Exported]
+) -> tuple[Exported, ...]:
+    done = tuple(check(thing) for question in book.questions for thing in _uploads(question, target, book, state))
+    answers = answering.all_answers(book, state)
+    told = {
+        **answering.as_json(answers),
+        **_statements_json(state),
+        "files": {thing.name: thing.said for thing in done},
+    }
+    files = [(thing.name, thing.said) for thing in done]
+    pages = {
+        "answers.md": answers_page(book, answers, state, done),
+        "runs.csv": runs_table(state),
+        "report.html": report.page(book, answers, state, files),
+    }
+    target.write_pages({name: _clean(text) for name, text in pages.items()}, told)
+    count = words.plural(len(state.results), "run")
+    given = sum(answer.text is not None for answer in answers)
+    return (
+        *done,
+        Exported("answers.md, answers.json", f"{given} of {len(answers)} answers"),
+        Exported("runs.csv", count),
+        Exported("report.html", "answers, evidence and curves in one page"),
+    )
+
+
+def _clean(text: str) -> bytes:
+    """Make a page harmless: a pager or an editor may obey what stands in it."""
+    return words.clean(text, newlines=True).encode()
+
+
+def _code(question: Question, book: Presets, state: State) -> bytes:
+    shape = state.data.input_shape if state.data else (3, 32, 32)
+    return _clean(code_for(book.configurations(question)[0], shape))
+
+
+def _expected(book: Presets, state: State) -> dict[str, str]:
+    """Return the names of what is written, each with its SHA-256 as far as that is known beforehand."""
+    found = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
+    for question in book.questions:
+        if question.upload is not None and question.kind == "code":
+            found[question.upload.file] = hashlib.sha256(_code(question, book, state)).hexdigest()
+        elif question.upload is not None and (run := file_run(question, book, state)):
+            found[question.upload.file] = run.model_sha256
+    return found
+
+
+def _uploads(question: Question, target: ExportFolder, book: Presets, state: State) -> Iterator[Exported]:
+    if question.upload is None:
+        return
+    name = question.upload.file
+    if question.kind == "code":
+        target.write(name, _code(question, book, state))
+        yield Exported(name, "code")
+        return
+    run = file_run(question, book, state)
+    if run is None:
+        yield Exported(name, f"{question.id} has no finished run", ok=False)
+        return
+    if answering.is_unfit(run, question, state):
+        said = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
+        yield Exported(name, f"{said}; choose another run, or name this one: choose {question.id} RUN", ok=False)
+        return
+    limit = question.upload.limit_mib if question.upload.limit_mib is not None else inf
+
+    def fit(copy: Path) -> None:
+        if run.model_bytes > limit * MIB:
+            strip(copy, limit)
+
+    try:
+        size = target.copy_model(RunFolder(Path(state.workspace), run.run_id), name, run.model_sha256, fit)
+    except ExportError as error:
+        yield Exported(name, str(error), ok=False)
+        return
+    demo = ", trained on demo data" if run.demo_data else ""
+    less = "" if size == run.model_bytes else ", without the optimizer's state to keep to the limit"
+    asked = run.spec.configuration in book.configurations(question)
+    other = "" if asked else f", not as asked: {run.spec.configuration.label}"
+    accuracy = words.accuracy(run.test_accuracy)
+    said = f"{words.size(size)}, seed {run.spec.seed}, test accuracy {accuracy}{less}{other}{demo}"
+    yield Exported(name, said, run=run)
+
+
+def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exported:
+    """Have an exported file looked at as the grader would, in a process of its own; say what came of it."""
+    if thing.run is None:
+        return thing
+    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
+    asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
+    options = ["--json", "--data", data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
+    file = str((folder / thing.name).absolute())
+    done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", file))
+    try:
+        found = msgspec.json.decode(done.answer, type=Verified)
+    except msgspec.DecodeError:
+        said = done.last_words or "it could not be verified"
+        return msgspec.structs.replace(thing, said=f"{thing.said}; {said}", ok=False)
+    count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
+    if thing.run.diverged:
+        return msgspec.structs.replace(thing, said=f"{thing.said}; diverged, handed in by your choice; {count}")
+    wrong = [f"{check.name}: {check.found}" for check in found.checks if check.ok is False]
+    if found.test_correct != thing.run.test_correct:
+        wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
+    is_same = not wrong and done.status == 0
+    outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
+    return msgspec.structs.replace(thing, said=f"{thing.said}; {outcome}", ok=thing.ok and is_same)
+
+
+def strip(file: Path, limit_mib: float) -> None:
+    """Take the optimizer's state out of a file, in a process of its own.
+
+    Raises:
+        ExportError: that cannot be done, or is not enough.
+    """
+    there = str(file.absolute())
+    done = tool_process.run(child_process.tool("engine.tools.strip_optimizer", there, there))
+    size = file.stat().st_size / MIB
+    if done.status or size > limit_mib:
+        raise ExportError(done.complaint.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
+
+
+def _statements_json(state: State) -> dict[str, object]:
+    return {
+        question: {"statements": msgspec.to_builtins(statements)} for question, statements in state.statements.items()
+    }
+
+
+def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done: tuple[Exported, ...]) -> str:
+    """Return the answers as Markdown, each with what stands behind it, the statements and what the checks said."""
+    lines = [f"# {_markdown(book.title)}: answers", ""]
+    for answer in answers:
+        question = book.question(answer.question)
+        lines += [f"## {question.id}  {_markdown(question.title)}", "", f"    {answer.text or 'missing'}", ""]
+        lines += [f"{answer.state}: {_markdown(answer.reason)}", ""]
+        lines += [f"- {_markdown(flag)}" for flag in answer.flags]
+        for part in answer.parts:
+            values = ", ".join(words.accuracy(value) for value in part.accuracies)
+            lines.append(
+                f"- {_markdown(part.configuration.label)}, {len(part.results)} of {part.needed} runs: {values}"
+            )
+        lines.append("")
+    for question in book.questions:
+        for statement in state.statements.get(question.id, ()):
+            behind = f" ({', '.join(statement.facts)})" if statement.facts else ""
+            lines += [f"- {question.id}, {statement.verdict}: {_markdown(statement.text + behind)}"]
+    lines += ["", "## Files", "", *(f"- {_markdown(f'{thing.name}: {thing.said}')}" for thing in done), ""]
+    return "\n".join(lines)
+
+
+def _markdown(text: str) -> str:
+    """Return outside text as Markdown that says just that, on one line."""
+    return MARKUP.sub(lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}", words.clean(text))
+
+
+def runs_table(state: State) -> str:
+    """Return all finished runs on the data in use as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    runs = [run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint]
+    runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
+    writer.writerow(run_row.COLUMNS)
+    writer.writerows(run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs)
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""The six pages and their text."""

@@ -1,0 +1,245 @@
+"""Page 4: configurations side by side; what the runs can tell apart stands before the curves."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.console import Group as Stack
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.reactive import reactive
+from textual.theme import Theme
+from textual.widgets import Static
+
+from engine import protocol as p
+from engine.protocol.curve import Curve
+from svhn_tui import words
+from svhn_tui.analysis.comparison import (
+    MOST,
+    Findings,
+    Group,
+    Side,
+    most_complete,
+    names_of_sides,
+    settings_that_differ,
+    sides_chosen,
+    sides_of_question,
+)
+from svhn_tui.analysis.progress import progress_of, shown_of
+from svhn_tui.charts.curves import METRICS, divergence_of, mean_band
+from svhn_tui.charts.plot import Series
+from svhn_tui.client.state import State
+from svhn_tui.pages.charts import AXIS_KEY, CHART_KEYS, ComparingPage
+from svhn_tui.pages.compare_classes import Seen, class_page
+from svhn_tui.pages.compare_text import NARROW, TALL, figures_of, sides_table
+from svhn_tui.presets import Presets, Question
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.sheet import Sheet
+
+WIDE = 120
+VERDICTS = 3
+
+
+class ComparePage(ComparingPage):
+    """A table, a verdict, and curves with their spread or what is right and wrong class by class."""
+
+    TITLE_IN_BAR = "Compare"
+    CSS = """
+    ComparePage #second { margin: 0 0 0 3; }
+    ComparePage #about { padding: 0 0 1 0; }
+    ComparePage #classes { height: 1fr; }
+    """
+    METRICS: ClassVar[tuple[str, ...]] = ("test_accuracy", "accuracy", "test_loss", "loss", "gap")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "other(1)", "next question", tooltip="compare within the next question"),
+        Binding("up,k", "other(-1)", "question before", show=False, tooltip="compare within the question before"),
+        Binding("d", "classes", "by class", tooltip="class by class, or curves"),
+        Binding("n", "pair", "next pair", tooltip="the difference of the next pair"),
+        *CHART_KEYS,
+        AXIS_KEY,
+    ]
+    selected: reactive[tuple[str, ...]] = reactive(())
+    """Runs that were chosen to be compared; without any, a question's configurations are."""
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self._questions = [question for question in book.questions if len(question.networks) > 1]
+        self._chosen: Question | None = None
+        self._by_class = False
+        self._pair = 1
+        self._looked_at: set[str] = set()
+
+    def body(self) -> ComposeResult:
+        """Table and verdict, then the charts or the classes."""
+        with Vertical(id="live"):
+            yield Sheet(id="about")
+            with Horizontal(id="curves"):
+                yield Chart()
+                yield Chart(id="second")
+            with VerticalScroll(id="classes"):
+                yield Static(id="matrix")
+
+    def watch_selected(self) -> None:
+        """Compare what was chosen."""
+        self.redraw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer pairs where there are several, and classes where runs are done."""
+        if self.is_mounted and action in ("classes", "pair"):
+            done = sum(bool(side.results) for side in self._sides(self.state))
+            return bool(done) if action == "classes" else self._by_class and done > 2
+        return super().check_action(action, parameters)
+
+    def action_other(self, step: int) -> None:
+        """Compare another question's configurations."""
+        if self._questions:
+            question = self._question(self.state)
+            place = self._questions.index(question) + step if question is not None and not self.selected else 0
+            self._chosen = self._questions[place % len(self._questions)]
+            self.selected = ()
+            self.redraw()
+
+    def action_classes(self) -> None:
+        """Show classes, or curves again."""
+        self._by_class = not self._by_class
+        self.redraw()
+
+    def action_pair(self) -> None:
+        """Take the difference of the best run to the next of the others."""
+        self._pair += 1
+        self.redraw()
+
+    def show(self, state: State) -> None:
+        """Draw the comparison."""
+        self.set_class(self.size.width < NARROW, "narrow")
+        about, curves = self.query_one("#about", Sheet), self.query_one("#curves")
+        every, theme = self._sides(state), self.app.current_theme
+        sides = every[:MOST]
+        is_known = any(side.results or state.history(run_id).epochs for side in sides for run_id in side.runs)
+        self.query_one("#classes").display = is_known and self._by_class
+        curves.display = is_known and not self._by_class
+        self.watch_histories(tuple(run_id for side in sides for run_id in side.runs))
+        if not is_known:
+            about.update(self._empty(state, theme))
+            return
+        names = names_of_sides(sides)
+        findings = self._findings_of(sides, names)
+        table = sides_table(sides, names, findings, theme, width=self.size.width)
+        about.update(Stack(self._head(sides, len(every), state), "", table, "", self._verdicts(sides, names)))
+        if self._by_class:
+            self.query_one("#matrix", Static).update(self._class_page(sides, names, state))
+        else:
+            self._show_charts(sides, names, state)
+
+    def _question(self, state: State) -> Question | None:
+        return self._chosen or most_complete(self._questions, self.book, state)
+
+    def _sides(self, state: State) -> tuple[Side, ...]:
+        if self.selected:
+            return sides_chosen(self.selected, state)
+        question = self._question(state)
+        return sides_of_question(question, self.book, state) if question else ()
+
+    def _class_page(self, sides: Sequence[Side], names: Sequence[str], state: State) -> Table:
+        """Look at the first run of each side, class by class."""
+        theme, labels = self.app.current_theme, state.data.labels if state.data else ()
+        firsts = [side.results[0] if side.results else None for side in sides]
+        done = [run for run in firsts if run is not None]
+        self._look_at([run.run_id for run in done], state)
+        seen = [
+            Seen(name, look_of(index, theme), found.confusion)
+            for index, (name, run) in enumerate(zip(names, firsts, strict=True))
+            if run is not None and (found := state.inspected.get(run.run_id)) is not None
+            if len(found.confusion) == len(labels)
+        ]
+        seeds = {run.spec.seed for run in done}
+        note = f"Seed {done[0].spec.seed} of each. " if len(seeds) == 1 else ""
+        note = "Looking at more… " if len(seen) < len(done) else note
+        return class_page(seen, labels, theme, pair=self._pair, note=note, width=self.size.width - 4)
+
+    def _look_at(self, runs: Sequence[str], state: State) -> None:
+        """Ask for what runs say of the test images, one after the other: each look is a process with Keras in it."""
+        unknown = [run_id for run_id in runs if run_id not in state.inspected]
+        if unknown and not self._looked_at & set(unknown):
+            self._looked_at.add(unknown[0])
+            self.want(p.Inspect(run_id=unknown[0]))
+
+    def _head(self, sides: Sequence[Side], every: int, state: State) -> Text:
+        question = None if self.selected else self._question(state)
+        title = f"{question.id}  {words.clean(question.title)}" if question else "the chosen runs"
+        done, needed = sum(len(side.results) for side in sides), sum(len(side.runs) for side in sides)
+        said = f"{done} of {words.plural(needed, 'run')}"
+        if every > MOST:
+            said += f" · the first {MOST} of {every} configurations"
+        if question and (other := shown_of(progress_of(question, self.book, state), state).other):
+            said += f" · not as asked: {other}"
+        differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
+        if len(differing) <= 1 < len(sides):
+            said += f" · they differ only in the {differing[0] if differing else 'seed'}"
+        line = Text.assemble((title, "bold"), (f"   {said}", dim_of(self.app.current_theme)))
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
+
+    def _findings_of(self, sides: Sequence[Side], names: Sequence[str]) -> Findings | None:
+        clear = (f"({name})" if ", " in name and "(" not in name else name for name in names)
+        return self.findings_for(
+            [Group(name, side.accuracies, side.bests) for name, side in zip(clear, sides, strict=True)]
+        )
+
+    def _verdicts(self, sides: Sequence[Side], names: Sequence[str]) -> Text:
+        theme = self.app.current_theme
+        findings = self._findings_of(sides, names)
+        if findings is None:
+            return Text("Comparing…", dim_of(theme))
+        if not findings.verdicts:
+            return Text("The verdict needs two configurations with at least two finished runs each.", dim_of(theme))
+        most = VERDICTS if self.size.height >= TALL else 1
+        shown = findings.verdicts[:most]
+        lines = [
+            Text.assemble((sentence, "bold"), (f"  {figures_of(found)}", dim_of(theme)), no_wrap=True)
+            for sentence, found in shown
+        ]
+        if len(findings.verdicts) > most:
+            lines[-1].append(f"  and {len(findings.verdicts) - most} more below it", dim_of(theme))
+        text = Text("\n").join(lines)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+    def _show_charts(self, sides: Sequence[Side], names: Sequence[str], state: State) -> None:
+        first, second = self.query(Chart)
+        second.display = self.size.width >= WIDE
+        for chart, metric in ((first, self.metric), (second, self.other_metric)):
+            series: list[Series] = []
+            named: list[tuple[str, Curve]] = []
+            for index, (side, name) in enumerate(zip(sides, names, strict=True)):
+                histories = [history for run_id in side.runs if (history := state.history(run_id)).epochs]
+                named += [(name, history) for history in histories]
+                if histories:
+                    look = look_of(index, self.app.current_theme)
+                    series.append(mean_band(name, histories, metric, *look, by_seconds=self.by_seconds))
+            diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
+            epochs = max(side.configuration.training.epochs for side in sides)
+            chart.show(
+                METRICS[metric],
+                series,
+                length=None if self.by_seconds else epochs,
+                note=diverged or ("mean ± std" if several else ""),
+                x_label="seconds" if self.by_seconds else "epoch",
+                empty=diverged,
+            )
+
+    def _empty(self, state: State, theme: Theme) -> Text:
+        if not state.caught_up:
+            return Text(words.clean(state.lacking), dim_of(theme))
+        question = self._question(state)
+        title = f"{question.id}  {words.clean(question.title)}\n" if question else ""
+        others = "\n3 lists the runs that there are: space selects some, c compares them." if state.results else ""
+        return Text.assemble(
+            (title, "bold"),
+            "No run to compare yet.\n",
+            (f"1 opens the questions; enter there trains what is missing.{others}", dim_of(theme)),
+        )

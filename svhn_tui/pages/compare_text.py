@@ -1,0 +1,97 @@
+"""The Compare page's table and figures. Pure."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+from textual.theme import Theme
+
+from svhn_tui import words
+from svhn_tui.analysis.comparison import Findings, Side, settings_that_differ
+from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
+from svhn_tui.pages.question_text import spread_text
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.colors import look_of
+
+NARROW = 100
+TALL = 30
+GAP, MARGIN = 2, 6
+COLUMNS = {"runs": 5, "test accuracy": 15, "interval": 15, "best": 6, "interval of best": 15, "train − test": 12,
+           "parameters": 10, "a run": 8, "convergence": 12}  # fmt: skip
+"""Columns of figures from left to right, and the cells that they take."""
+INTERVALS = {"interval", "interval of best"}
+MATTER = ("test accuracy", "runs", "convergence", "train − test", "interval", "parameters", "best", "a run",
+          "interval of best")  # fmt: skip
+SETTINGS = 3
+"""Settings that get a column each; where more differ, the configurations' names say it."""
+
+
+def sides_table(
+    sides: Sequence[Side], names: Sequence[str], findings: Findings | None, theme: Theme, *, width: int
+) -> Table:
+    """Return a line a side: the settings in which it differs, and its figures, as many as there is room for."""
+    differing = settings_that_differ([side.configuration for side in sides])
+    if not 1 <= len(differing) <= SETTINGS or (width < NARROW and len(differing) > 1):
+        differing = (("configuration" if differing else "run", tuple(names)),)
+    table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, GAP, 0, 0))
+    for name, values in differing:
+        table.add_column(f"  {name}" if name == differing[0][0] else name, no_wrap=True)
+        width -= max(len(name), *map(len, values)) + GAP
+    columns = _columns(width - MARGIN)
+    for name in columns:
+        is_number = name != "convergence"
+        title = "95 % interval" if name in INTERVALS else name
+        table.add_column(title, justify="right" if is_number else "left", no_wrap=True)
+    nothing = (None,) * len(sides)
+    found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
+    for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
+        color, mark = look_of(index, theme)
+        settings = [Text(column[index], "bold") for _, column in differing]
+        first = Text.assemble((f"{mark} ", color), settings[0])
+        table.add_row(first, *settings[1:], *_cells(side, summary, best, columns, theme))
+    return table
+
+
+def figures_of(found: Comparison) -> str:
+    """Write down the interval of a difference, and what the sentence lacks where nothing was told apart."""
+    low, high = (words.accuracy(value).replace("-", words.MINUS) for value in found.interval)
+    interval = f"95 % interval {low} to {high}"
+    if found.p < LEVEL:
+        return interval
+    difference = words.accuracy(found.difference).replace("-", words.MINUS)
+    return f"difference {difference}, {interval}, p = {found.p:.2f}"
+
+
+def _columns(room: int) -> tuple[str, ...]:
+    """Return the columns of figures that there is room for; those that matter most come first."""
+    kept = set()
+    for name in MATTER:
+        room -= COLUMNS[name] + GAP
+        if room < 0:
+            break
+        kept.add(name)
+    return tuple(name for name in COLUMNS if name in kept)
+
+
+def _cells(
+    side: Side, summary: Summary | None, best: Summary | None, columns: Sequence[str], theme: Theme
+) -> list[Text | str]:
+    done = f"{len(side.results)}/{len(side.runs)}" if len(side.results) < len(side.runs) else f"{len(side.results)}"
+    mean, deviation = (summary.mean, summary.deviation) if summary else (None, None)
+    moves = str(theme.warning) if side.convergence == "still rising" else dim_of(theme)
+    told: dict[str, Text | str] = {
+        "runs": done,
+        "test accuracy": spread_text(mean, deviation, theme),
+        "interval": _interval(summary),
+        "best": words.accuracy(best.mean if best else None),
+        "interval of best": _interval(best),
+        "train − test": words.accuracy(side.gap, 3).replace("-", words.MINUS),
+        "parameters": words.count(side.parameters),
+        "a run": words.duration(side.seconds),
+        "convergence": Text(side.convergence, moves),
+    }
+    return [told[name] for name in columns]
+
+
+def _interval(summary: Summary | None) -> str:
+    return " – ".join(map(words.accuracy, summary.interval)) if summary and summary.interval else "–"

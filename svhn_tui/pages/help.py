@@ -1,0 +1,95 @@
+"""What the keys do, read from the bindings themselves."""
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import ActiveBinding, BindingType
+from textual.containers import VerticalScroll
+from textual.dom import DOMNode
+from textual.widgets import Static
+
+from svhn_tui.dialogs.dialog import Dialog
+from svhn_tui.pages.charts import CHART_ACTIONS
+from svhn_tui.pages.page import Page
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.key_bar import ranked_bindings, sign_of
+
+SECTIONS = ("this page", "its charts", "the list", "everywhere")
+SIDES = (("this page", "everywhere"), ("its charts", "the list"))
+HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous", "scroll_left", "scroll_right", "page_left",
+          "page_right", "select"}  # fmt: skip
+"""What Textual binds in every program, and what is no news to anybody."""
+PAGES_TOGETHER = "open the pages"
+TWO_COLUMNS = 100
+"""Columns of the window from which the sections stand side by side."""
+Keys = dict[str, list[str]]
+"""What is done, and the keys that do it."""
+
+
+class HelpPage(Dialog[None]):
+    """Lists the keys of the page that it was opened on."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,question_mark,q,enter", "dismiss", "back")]
+    DEFAULT_CLASSES = "dialog wide"
+
+    def __init__(self, page: Page) -> None:
+        super().__init__()
+        self._title = page.TITLE_IN_BAR
+        self._sections = dict(sections_of(page, ranked_bindings(page)))
+
+    def compose(self) -> ComposeResult:
+        """One scrolling text."""
+        with VerticalScroll():
+            yield Static(self._text())
+
+    def _text(self) -> Table:
+        dim, page = dim_of(self.app.current_theme), Table.grid(padding=(0, 3, 0, 0))
+        title = Text.assemble((f"Keys of {self._title}", "bold"), ("   esc goes back\n", dim))
+        listed = {name: self._section(name, keys) for name, keys in self._sections.items() if keys}
+        page.add_row(title)
+        if self.app.size.width >= TWO_COLUMNS:
+            sides = Table.grid(padding=(0, 4, 0, 0))
+            sides.add_row(*(_below(table for name, table in listed.items() if name in side) for side in SIDES))
+            page.add_row(sides)
+        else:
+            page.add_row(_below(listed.values()))
+        return page
+
+    def _section(self, name: str, keys: Keys) -> Table:
+        theme = self.app.current_theme
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(justify="right", no_wrap=True, min_width=9)
+        table.add_row("", Text(name, dim_of(theme)))
+        for said, pressed in keys.items():
+            table.add_row(Text(" ".join(pressed), f"bold {theme.primary}"), said)
+        table.add_row("", "")
+        return table
+
+
+def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple[str, Keys]]:
+    """Sort what works now by whose it is; keys that do the same stand together."""
+    sections: dict[str, Keys] = {name: {} for name in SECTIONS}
+    for active in bindings:
+        binding = active.binding
+        if active.enabled and binding.description and binding.action not in HIDDEN:
+            keys = sections[_section_of(binding.action, active.node, page)]
+            said = binding.tooltip or binding.description
+            said = PAGES_TOGETHER if binding.action.startswith("open_page(") else said
+            keys.setdefault(said[0].lower() + said[1:], []).append(sign_of(binding.key))
+    yield from sections.items()
+
+
+def _section_of(action: str, node: DOMNode, page: Page) -> str:
+    if node is page:
+        return "its charts" if action.partition("(")[0] in CHART_ACTIONS else "this page"
+    return "everywhere" if node is page.app else "the list"
+
+
+def _below(tables: Iterable[Table]) -> Table:
+    page = Table.grid()
+    for table in tables:
+        page.add_row(table)
+    return page

@@ -1,0 +1,111 @@
+"""What all pages have in common: a bar above, keys below, and a state that flows down to them."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.reactive import reactive
+from textual.screen import Screen
+
+from engine import protocol as p
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets
+from svhn_tui.widgets.key_bar import KeyBar
+from svhn_tui.widgets.top_bar import TopBar
+
+PAGES = (("1", "Questions"), ("2", "Live"), ("3", "Runs"), ("4", "Compare"), ("5", "Answers"), ("6", "Data"))
+
+
+class Page(Screen[None]):
+    """A screen of the program. The app sets `state`; what the user wants goes up as a message."""
+
+    TITLE_IN_BAR: ClassVar[str] = ""
+    state: reactive[State] = reactive(State, init=False, repaint=False)
+
+    class Wanted(Message):
+        """The user wants the engine to do something."""
+
+        def __init__(self, command: p.AnyCommand) -> None:
+            super().__init__()
+            self.command = command
+
+    class ComparisonWanted(Message):
+        """These runs are to be compared."""
+
+        def __init__(self, runs: tuple[str, ...]) -> None:
+            super().__init__()
+            self.runs = runs
+
+    class LookWanted(Message):
+        """This run is to be looked at."""
+
+        def __init__(self, run_id: str) -> None:
+            super().__init__()
+            self.run_id = run_id
+
+    class Copied(Message):
+        """This text is to be copied."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__()
+        self.book = book
+        self._asked: set[str] = set()
+
+    def compose(self) -> ComposeResult:
+        """Bar, body, keys."""
+        yield TopBar()
+        yield from self.body()
+        yield KeyBar()
+
+    def body(self) -> ComposeResult:
+        """Compose what stands between the bars."""
+        raise NotImplementedError
+
+    def show(self, state: State) -> None:
+        """Draw a state."""
+        raise NotImplementedError
+
+    def on_mount(self) -> None:
+        """Draw as soon as there is something to draw on."""
+        self.app.theme_changed_signal.subscribe(self, lambda theme: self.redraw())
+        self.call_after_refresh(self.redraw)
+
+    def watch_state(self) -> None:
+        """Draw what changed, while the page is seen."""
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """Fit what is drawn to the new size."""
+        self.call_after_refresh(self.redraw)
+
+    def on_screen_resume(self) -> None:
+        """Draw what happened while another page was open."""
+        self.call_after_refresh(self.redraw)
+
+    def redraw(self) -> None:
+        """Draw the state as it is."""
+        if self.is_current and self.is_mounted:
+            self.query_one(TopBar).show(self.state, PAGES, self.TITLE_IN_BAR)
+            self.show(self.state)
+            self.refresh_bindings()
+
+    def want(self, command: p.AnyCommand) -> None:
+        """Ask for something."""
+        self.post_message(self.Wanted(command))
+
+    def copy(self, text: str) -> None:
+        """Copy a text."""
+        self.post_message(self.Copied(text))
+
+    def watch_histories(self, runs: tuple[str, ...]) -> None:
+        """Ask for curves of finished runs that are not known yet."""
+        state = self.state
+        unknown = tuple(run_id for run_id in runs if run_id in state.results and run_id not in state.histories)
+        new = tuple(run_id for run_id in unknown if run_id not in self._asked)
+        if new:
+            self._asked.update(new)
+            self.want(p.Watch(runs=new))

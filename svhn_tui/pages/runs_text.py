@@ -1,0 +1,84 @@
+"""What the Runs page says besides its lines: heads of columns, counts, the run under the cursor. Pure."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.theme import Theme
+
+from engine.protocol import RunResult
+from svhn_tui import words
+from svhn_tui.analysis.queue_entries import seeds_text
+from svhn_tui.analysis.run_table import COLUMNS, Line, Order, cells_of
+from svhn_tui.client.state import State
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.run_grid import Head
+
+WIDEST = 40
+MEASURED = 100
+"""Lines that the widths of columns are taken from: so many at the beginning, and so many from all over."""
+
+
+def heads_of(lines: Sequence[Line], columns: Sequence[str], order: Order) -> list[Head]:
+    """Return the columns with the widths that their lines need; an arrow shows the order."""
+    step = max(1, len(lines) // MEASURED)
+    texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
+    heads = []
+    for place, name in enumerate(columns):
+        column = COLUMNS[name]
+        sign = (" ↓" if order.descending else " ↑") if name == order.column else ""
+        width = max([len(column.title) + len(sign), *(len(cells[place]) for cells in texts)])
+        heads.append((column.title + sign, min(width, WIDEST), column.is_number))
+    return heads
+
+
+def count_of(lines: Sequence[Line], runs: int, selected: int, state: State, *, grouped: bool) -> str:
+    """Say how many runs are listed, of how many, and what is selected."""
+    failed = sum(line.failed is not None for line in lines)
+    lost = f", {words.count(failed)} failed: R trains them again" if failed else ""
+    if not state.results:
+        return (
+            f"No run is finished{lost}."
+            if lost
+            else "No run is finished yet: 1 opens the questions, enter there trains."
+        )
+    told = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
+    told += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
+    if not runs and not failed:
+        return f"{told}: esc shows all of them."
+    return told + lost + (f", {words.count(selected)} selected" if selected else "")
+
+
+def detail_of(line: Line, state: State, theme: Theme, *, is_short: bool) -> Text:
+    """Say what is known of the line under the cursor; of a run in a short window no more than its result and note."""
+    if line.failed is not None:
+        spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known")
+        name = f"{spec.configuration.label}, seed {spec.seed}"
+        return Text.assemble(
+            (name, "bold"), ("   failed", str(theme.error)), f"\n{reason}\n", ("R trains it again", dim_of(theme))
+        )
+    if not line.is_group:
+        return _about(line.runs[0], state, theme, is_short=is_short)
+    label = line.runs[0].spec.configuration.label
+    told = f"{words.plural(len(line.runs), 'run')}, {seeds_text([run.spec.seed for run in line.runs])}"
+    return Text.assemble(
+        (label, "bold"), f"   {told}\n", ("enter shows its runs, space selects them, c compares", dim_of(theme))
+    )
+
+
+def _about(run: RunResult, state: State, theme: Theme, *, is_short: bool) -> Text:
+    dim, note = dim_of(theme), state.notes.get(run.run_id)
+    best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
+    counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} right"
+    text = Text.assemble((f"{run.spec.configuration.label}, seed {run.spec.seed}", "bold"), f"   {counted}, {best}")
+    if not is_short:
+        versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+        file = f"{state.workspace}/runs/{run.run_id}/model.keras  {words.size(run.model_bytes)}"
+        made = words.clean(f"{run.device}, {versions}")
+        text.append(f"\n{words.clean(file)}\nsha256 {run.model_sha256}\n{made}", dim)
+    if damaged := state.damaged_lines.get(run.run_id):
+        text.append(f"\n{words.plural(damaged, 'line')} of its journal cannot be read", str(theme.warning))
+    if note is not None and note.tags:
+        text.append(f"\ntags {words.clean(' '.join(note.tags))}")
+    if note is not None and note.text:
+        text.append(f"\n{words.clean(note.text, newlines=True)}")
+    return text

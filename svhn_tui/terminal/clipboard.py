@@ -1,0 +1,17 @@
+"""What was copied, in a file too: not every terminal takes what a program copies through it."""
+
+from pathlib import Path
+
+from engine.machine.files import make_folder, write_atomically
+from svhn_tui import words
+
+
+def keep(text: str, folder: Path) -> str:
+    """Write what was copied into `copied.txt`; return where it is, as a sentence."""
+    file = folder / "copied.txt"
+    try:
+        make_folder(folder)
+        write_atomically(file, f"{text}\n".encode())
+    except OSError as error:
+        return f"Copied, where the terminal allows it; {words.clean(str(file))} cannot be written: {error.strerror}."
+    return f"Copied, where the terminal allows it; it also stands in {words.clean(str(file))}."

@@ -1,0 +1,36 @@
+"""What nobody foresaw: a sentence for the user; for a defect of the program's own the details, in a file."""
+
+import sys
+import time
+import traceback
+
+from engine.machine import os_errors
+from svhn_tui import settings
+from svhn_tui.words import clean
+
+LARGEST = 1 << 20
+"""Bytes from which the file is begun anew."""
+
+
+def told(error: BaseException) -> str:
+    """Return what to tell the user of an unforeseen exception: what the machine lacks, or that it is a defect.
+
+    A defect's details are kept in a file.
+    """
+    from importlib.metadata import version
+
+    if sentence := os_errors.sentence_of(error):
+        return clean(sentence)
+    said = clean(f"{type(error).__name__}: {error}".rstrip(": "))
+    details = "".join(traceback.format_exception(error))
+    head = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  svhn-tui {version('svhn-tui')}, Python {sys.version.split()[0]}"
+    try:
+        file = settings.own_folder() / "defects.log"
+        is_large = file.exists() and file.stat().st_size > LARGEST
+        with file.open("w" if is_large else "a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"{head}, {sys.argv}\n{details}\n")
+    except OSError:  # no room
+        frame = traceback.extract_tb(error.__traceback__)[-1:]
+        place = "".join(f" in {clean(at.name)}, line {at.lineno} of {clean(at.filename)}" for at in frame)
+        return f"A defect of svhn-tui ended it: {said}{place}. What trains goes on; start it again."
+    return f"A defect of svhn-tui ended it: {said}. What trains goes on; start it again. Details: {clean(str(file))}"

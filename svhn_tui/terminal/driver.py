@@ -1,0 +1,57 @@
+"""Between Textual and the terminal: what leaves is the least that makes the terminal show what Textual drew."""
+
+import os
+import signal
+from types import FrameType
+
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+
+from svhn_tui.terminal.screen_diff import Cells
+
+
+class ThriftyDriver(LinuxDriver):
+    """Textual's driver, sparing with bytes; and with `NO_COLOR` no colour leaves at all, not even a grey."""
+
+    def __init__(
+        self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._cells = Cells(has_colors=not app.no_color)
+        self._is_stale = False
+
+    def start_application_mode(self) -> None:
+        """Notice changes of size: a terminal then shows who knows what."""
+        for name in ("COLUMNS", "LINES"):  # Textual would believe them, as they were when our parent began
+            os.environ.pop(name, None)
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        resized = signal.getsignal(signal.SIGWINCH)
+
+        def forget_first(number: int, frame: FrameType | None) -> None:
+            self._is_stale = True
+            if callable(resized):
+                resized(number, frame)
+
+        signal.signal(signal.SIGWINCH, forget_first)
+
+    @property
+    def can_suspend(self) -> bool:
+        """Whether there is a shell below that brings us back: none is in the group of who opened the terminal."""
+        return os.getsid(0) != os.getpgrp()
+
+    def _sigtstp_application(self, *signaled: object) -> None:
+        """Stop with all that was started together with us, such as `make`: the shell waits for it."""
+        if not self.can_suspend:
+            return
+        if self._auto_restart:
+            self.suspend_application_mode()
+            self._must_signal_resume = True
+        os.killpg(0, signal.SIGSTOP)
+
+    def write(self, data: str) -> None:
+        """Write what differs from what the terminal shows."""
+        if self._is_stale:
+            self._is_stale = False
+            self._cells.forget()
+        if least := self._cells.take(data):
+            super().write(least)

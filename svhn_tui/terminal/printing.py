@@ -1,0 +1,46 @@
+"""The way out for what the command line says: text passes here, and what a terminal would obey does not."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from svhn_tui.terminal import streams
+from svhn_tui.words import clean, fitted
+
+
+class Plain(Console):
+    """Rich's console, but that all text is harmless in the cells that it was laid out in, and none is markup."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is to be written."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(fitted, segment.text.split("\n"))), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Let the error out that is being handled: it ends every command in one way."""
+        raise
+
+
+def say(text: str) -> None:
+    """Print for a person."""
+    print(clean(text, newlines=True), flush=True)
+
+
+def complain(sentence: str) -> None:
+    """Say on stderr what is wrong."""
+    streams.write_error(f"svhn-tui: {clean(sentence)}")
+
+
+def tell(value: Any) -> None:
+    """Print as a line of JSON for scripts; in ASCII, so that no terminal takes it for more."""
+    print(json.dumps(msgspec.to_builtins(value)), flush=True)

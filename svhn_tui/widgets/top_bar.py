@@ -1,0 +1,73 @@
+"""What stands above every page: the program's name, the pages, and how busy the machine is."""
+
+from rich.text import Text
+from textual import events
+
+from svhn_tui import words
+from svhn_tui.client.state import State
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.sheet import Sheet
+
+GAP = 2
+WIDE = 100
+"""Columns from which all pages are named; below, only the one that is open."""
+
+
+class TopBar(Sheet):
+    """One line; a click on a page's name opens it."""
+
+    DEFAULT_CSS = "TopBar { dock: top; height: 1; background: $panel; padding: 0 1; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[range, str] = {}
+
+    def show(self, state: State, pages: tuple[tuple[str, str], ...], current: str) -> None:
+        """Draw the bar for a state; `pages` are keys and names."""
+        theme = self.app.current_theme
+        dim, width = dim_of(theme), max(0, self.size.width - 2)
+        left = Text.assemble(("svhn-tui", f"bold {theme.primary}"), "  ")
+        places = {}
+        for key, name in pages:
+            begin = left.cell_len
+            if name == current:
+                left.append(f" {key} {name} ", f"bold {theme.background} on {theme.primary}")
+            else:
+                left.append(f" {key} {name} " if width >= WIDE else f" {key} ", dim)
+            places[range(begin, left.cell_len)] = name
+        self._places = places
+        room = max(0, width - left.cell_len - 1)
+        parts = self._right(state)
+        while parts and sum(part.cell_len + GAP for part in parts) - GAP > room:
+            del parts[-1]  # all of it or nothing
+        right = Text(" " * GAP).join(parts)
+        gap = " " * max(1, width - left.cell_len - right.cell_len)
+        self.update(Text.assemble(left, gap, right, no_wrap=True, overflow="crop"), layout=False)
+
+    async def on_click(self, event: events.Click) -> None:
+        """Open the page that was clicked."""
+        for place, name in self._places.items():
+            if event.x - 1 in place:
+                await self.app.run_action(f"open_page('{name}')")
+
+    def _right(self, state: State) -> list[Text]:
+        """What there is to say, the most important first."""
+        theme = self.app.current_theme
+        parts: list[tuple[str, str]] = []
+        if not state.connected:
+            parts.append(("connecting…" if not state.workspace else "connection lost", f"bold {theme.error}"))
+        if state.data is not None and state.data.is_demo:
+            parts.append(("demo data", f"bold {theme.warning}"))
+        if state.connected and state.running:
+            training = words.plural(len(state.running), "run")
+            parts.append((f"training {training}", str(theme.success)))
+            left = state.seconds_waiting + max((live.seconds_left or 0 for live in state.running.values()), default=0)
+            parts.append((f"{words.duration(left)} left", str(theme.success)))
+        elif state.connected:
+            parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
+        for sample in state.devices[:1]:
+            used = f"{sample.name} {100 * (sample.utilisation or 0):.0f}%"
+            heat = f" {sample.temperature:.0f}°" if sample.temperature is not None else ""
+            more = f" {words.size(sample.memory_used)}{heat}" if self.size.width >= WIDE else ""
+            parts.append((used + more, dim_of(theme)))
+        return [Text(said, style) for said, style in parts]

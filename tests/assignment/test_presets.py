@@ -1,0 +1,122 @@
+"""experiments.json: what is shipped is the assignment, and a wrong file is told where and why."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.core.spec import Configuration, RunSpec, trainable_parameters
+from engine.core.sweep import asked
+from svhn_tui import presets
+
+
+def shipped() -> presets.Presets:
+    return presets.load(presets.find(Path("nowhere")))
+
+
+def shipped_text() -> dict[str, object]:
+    text: dict[str, object] = json.loads(presets.find(Path("nowhere")).read_text())
+    return text
+
+
+def complaint(change: dict[str, object] | bytes) -> str:
+    text = change if isinstance(change, bytes) else json.dumps({**shipped_text(), **change}).encode()
+    with pytest.raises(presets.PresetError) as caught:
+        presets.parse(text, "experiments.json")
+    return str(caught.value)
+
+
+def test_all_eleven_questions_are_there():
+    assert [question.id for question in shipped().questions] == [f"Q{number}" for number in range(1, 12)]
+
+
+def test_the_whole_assignment_shares_runs():
+    """1 + 10 + 10 + 10 + 10 + 8x3 runs before the finalists, as the assignment counts them."""
+    book = shipped()
+    sweeps = (book.sweep(question, "data") for question in book.questions)
+    runs = {spec.run_id for sweep in sweeps if sweep for spec in asked(sweep, {})}
+    assert len(runs) == 1 + 10 + 10 + 10 + 10 + 8 * 3
+
+
+@pytest.mark.parametrize(
+    ("network", "parameters"), [("linear", 30_730), ("tanh 256", 789_258), ("relu (256, 64)", 803_786)]
+)
+def test_parameters_are_counted(network: str, parameters: int):
+    assert trainable_parameters(shipped().networks[network], (3, 32, 32)) == parameters
+
+
+def test_equal_runs_have_equal_names_whether_parsed_or_built():
+    parsed = asked(shipped().sweep(shipped().question("Q2"), "data"), {})[0]
+    built = RunSpec(Configuration(), 0, "data")
+    assert built == parsed
+    assert built.run_id == parsed.run_id == msgspec.json.decode(msgspec.json.encode(built), type=RunSpec).run_id
+    assert built.run_id != RunSpec(Configuration(), 1, "data").run_id
+
+
+def test_a_question_about_a_file_needs_that_files_run():
+    book = shipped()
+    assert book.sweep(book.question("Q3"), "data") == book.sweep(book.question("q2"), "data")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (b"{", "line 1, column 2"),
+        (b'{"format": 1, "format": 1}', "the key 'format' stands twice"),
+        (b'{"format": NaN}', "NaN is not a number that JSON knows"),
+        (b"[" * 100_000, "nested more than 32 levels"),
+        (b" " * (presets.MAX_BYTES + 1) + b"{", "experiments.json"),
+        (b"\xff", "not UTF-8 text"),
+        ({"networks": {"linear": {"hiden": [3]}}}, "did you mean `hidden`?"),
+        ({"networks": {"linear": {"hidden": [0]}}}, "networks['linear'].hidden: each layer has 1 to 65,536 units"),
+        ({"networks": {"linear": {"activation": "relu"}}}, "a network without hidden layers has none"),
+        ({"networks": {}}, "questions[0] (Q1).networks: no network 'linear'"),
+        ({"training": {"epochs": 0}}, "training.epochs: 1 to 100,000"),
+        ({"training": {"optimizer": "adamm"}}, "training.optimizer: invalid enum value 'adamm'"),
+        ({"format": 2}, "format"),
+    ],
+)
+def test_a_wrong_file_gets_one_sentence(change: dict[str, object] | bytes, said: str):
+    assert said in complaint(change)
+
+
+def test_a_wrong_question_is_named():
+    questions = shipped_text()["questions"]
+    assert isinstance(questions, list)
+    questions[1]["upload"]["file"] = "../Q2.keras"
+    assert "questions[1] (Q2).upload.file: a plain file name" in complaint({"questions": questions})
+    with pytest.raises(presets.PresetError, match=r"no question 'Q12': did you mean 'Q\d+'\?$"):
+        shipped().question("Q12")
+
+
+def test_a_sweep_of_too_many_runs_is_refused():
+    questions = shipped_text()["questions"]
+    assert isinstance(questions, list)
+    questions[1]["seeds"] = list(range(200_001))
+    assert "more than 100,000 runs" in complaint({"questions": questions})
+
+
+def test_the_workspaces_own_file_wins(tmp_path: Path):
+    own = tmp_path / "experiments.json"
+    own.write_text("{}")
+    assert presets.find(tmp_path) == own
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+fields = st.sampled_from(["format", "title", "networks", "questions", "training"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200) | st.dictionaries(fields, json_values).map(lambda value: json.dumps(value).encode()))
+def test_nothing_but_a_preset_error_ever_leaves_the_parser(text: bytes):
+    try:
+        presets.parse(text, "experiments.json")
+    except presets.PresetError as error:
+        assert "experiments.json" in str(error)

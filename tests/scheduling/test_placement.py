@@ -1,0 +1,130 @@
+"""Where groups train, and how long they will: pure, so machines that are not here can be thought through."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from engine import protocol as p
+from engine.core import forecast
+from engine.core.forecast import Forecast, Measured
+from engine.core.machine import Machine
+from engine.core.spec import Configuration, Network, RunSpec, Training, trainable_parameters
+from engine.machine import devices
+from engine.scheduling.placement import Slot, next_group, size_class
+from engine.scheduling.waiting_list import Places
+from engine.workers.arrangement import Arrangement
+from engine.workers.process import WORKER_VARIABLE
+
+SHAPE = (3, 32, 32)
+LINEAR, WIDE = Configuration(), Configuration(Network((1024,), "relu"))
+TWO_CORES = Machine((0, 1), 24 * 2**30)
+TWO_GPUS = Machine((0, 1, 2, 3), 64 * 2**30, gpus=2, lanes=4)
+
+
+def places(configuration: Configuration, seeds: range) -> list[p.Place]:
+    specs = (RunSpec(configuration, seed, "data") for seed in seeds)
+    return [p.Place(spec.run_id, spec, "sweep", "Q9") for spec in specs]
+
+
+def spread(queue: list[p.Place], machine: Machine) -> list[tuple[str, int]]:
+    """Start groups until the head of the queue has to wait; return each slot's name and number of lanes."""
+    busy: list[Slot] = []
+    found = []
+    while group := next_group(Places(queue), machine, SHAPE, busy):
+        slot, chosen = group
+        busy.append(slot)
+        found.append((slot.name, len(chosen)))
+        queue = [place for place in queue if place not in chosen]
+    return found
+
+
+def test_small_networks_train_side_by_side_and_large_ones_take_all_cores():
+    assert spread(places(LINEAR, range(5)), TWO_CORES) == [("core0", 1), ("core1", 1)]
+    assert spread(places(WIDE, range(5)), TWO_CORES) == [("cpu", 1)]
+
+
+def test_a_large_run_waits_for_the_cores_and_is_not_overtaken():
+    queue = [*places(LINEAR, range(1)), *places(WIDE, range(1)), *places(LINEAR, range(1, 3))]
+    assert spread(queue, TWO_CORES) == [("core0", 1)]
+    assert spread(queue[1:], TWO_CORES) == [("cpu", 1)]
+
+
+def test_gpus_take_seeds_of_one_configuration_as_lanes():
+    queue = [*places(WIDE, range(6)), *places(LINEAR, range(3))]
+    assert spread(queue, TWO_GPUS) == [("gpu0", 4), ("gpu1", 2)]
+    assert spread(queue[6:], TWO_GPUS) == [("gpu0", 3)]
+
+
+def test_paused_runs_are_passed_over_and_little_memory_means_fewer_workers():
+    paused = [p.Place(place.run_id, place.spec, "s", "t", paused=True) for place in places(WIDE, range(1))]
+    assert spread([*paused, *places(LINEAR, range(2))], Machine((0, 1), 2 * 2**30)) == [("core0", 1)]
+
+
+def test_plain_fit_has_a_slot_of_its_own_kind():
+    plain = Configuration(Network(), Training(trainer="keras-fit"))
+    assert spread(places(plain, range(2)), TWO_GPUS) == [("keras-fit", 1)]
+
+
+def test_forecasts_follow_what_was_measured():
+    hidden = Configuration(Network((256,), "relu"), Training(epochs=10))
+    before = Forecast((), 50_000, SHAPE).run_seconds(hidden)
+    assert 1 < before < 60
+    measured = Measured(())
+    for seconds in (9.0, 0.5, 0.51, 0.49):  # the first is an outlier
+        measured.add(p.EpochTime(hidden, 50_000, seconds))
+    for times in (measured.times, measured.medians):
+        after = Forecast(times, 50_000, SHAPE)
+        assert after.run_seconds(hidden) == pytest.approx(1 + 10 * 0.5, rel=0.2)
+        assert Forecast(times, 5_000, SHAPE).run_seconds(hidden) == pytest.approx(1 + 0.5, rel=0.2)
+    larger = after.epoch_seconds(WIDE)
+    assert 1.5 < larger < 3.0, "an unknown network is scaled from the nearest known one"
+    assert (len(measured.times), len(measured.medians)) == (4, 1)
+    for seconds in (0.5, 0.6):
+        measured.add(p.EpochTime(hidden, 50_000, seconds))
+    assert [time.seconds for time in Measured(measured.times).times] == [0.5, 0.51, 0.49, 0.5, 0.6]
+    for units in range(1, 2 * forecast.KINDS):
+        measured.add(p.EpochTime(Configuration(Network((units,), "relu")), 50_000, 0.1))
+    assert len(measured.medians) == forecast.KINDS, "a grid of thousands of networks does not fill every message"
+
+
+def test_where_it_was_measured_a_run_takes_the_cores_that_proved_best():
+    eight = Machine(tuple(range(8)), 64 * 2**30)
+    wide_on_two = eight._replace(measured={size_class(trainable_parameters(WIDE.network, SHAPE)): 2})
+    queue = places(WIDE, range(6))
+    assert spread(queue, eight) == [("cpu", 1)]
+    assert spread(queue, wide_on_two) == [("cores0-1", 1), ("cores2-3", 1), ("cores4-5", 1), ("cores6-7", 1)]
+    assert spread(queue, wide_on_two._replace(memory=4 * 10**9)) == [("cores0-1", 1), ("cores2-3", 1)]
+    assert spread(queue, wide_on_two._replace(cores=(3,))) == [("cpu", 1)]
+    mixed = [*queue[:2], *places(LINEAR, range(9))]
+    assert [name for name, _ in spread(mixed, wide_on_two)][:3] == ["cores0-1", "cores2-3", "core4"]
+
+
+async def test_a_size_is_measured_once_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a busy machine nothing can be measured: then it is placed as usual, and nothing waits either."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(WORKER_VARIABLE, raising=False)
+    machine = devices.machine()._replace(gpus=0)
+    ended = asyncio.Event()
+    arrangement = Arrangement(machine, ended.set)
+    middle = Configuration(Network((128,), "relu"))
+    if not arrangement.is_open(middle, SHAPE):
+        pytest.skip("one core, or no compiler")
+    assert arrangement.is_open(middle, SHAPE), "nothing trains meanwhile"
+    await asyncio.wait_for(ended.wait(), 120)
+    assert not arrangement.is_open(middle, SHAPE)
+    if arrangement.machine.measured:
+        assert Arrangement(machine, ended.set).machine == arrangement.machine
+        assert set(arrangement.machine.measured.values()) <= set(range(1, len(machine.cores) + 1))
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        LINEAR,
+        Configuration(WIDE.network, Training(trainer="jax")),
+        Configuration(WIDE.network, Training(optimizer="sgd")),
+    ],
+)
+async def test_what_is_small_or_not_trained_natively_is_not_measured(configuration: Configuration):
+    assert not Arrangement(TWO_CORES, lambda: None).is_open(configuration, SHAPE)

@@ -1,0 +1,161 @@
+"""Whatever is asked for in whatever order, each run stands in one place, and is nobody's or one worker's."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from engine import protocol as p
+from engine.core.spec import RunSpec
+from engine.core.sweep import FinalistRule, Sweep
+from engine.scheduling.queue import Queue
+from engine.scheduling.run_states import Finished, Held, Training, Waiting
+from svhn_tui.client.reducer import apply
+from svhn_tui.client.state import State
+from tests.support.scenes import DATA, relu, result
+
+SEEDS = 3
+SWEEPS = (
+    Sweep("one", DATA.fingerprint, (relu(16),), tuple(range(SEEDS))),
+    Sweep("two", DATA.fingerprint, (relu(16), relu(64)), (0, 1), FinalistRule(tuple(range(SEEDS)), at_most=1)),
+    Sweep("two", DATA.fingerprint, (relu(16), relu(64)), (0, 1), FinalistRule(tuple(range(SEEDS)), chosen=(1,))),
+)
+SPECS = {
+    spec.run_id: spec
+    for spec in (RunSpec(some, seed, DATA.fingerprint) for some in (relu(16), relu(64)) for seed in range(SEEDS))
+}
+RUNS = st.sampled_from(sorted(SPECS))
+SOME = st.lists(RUNS, max_size=4, unique=True)
+
+
+class Transitions(RuleBasedStateMachine):
+    """A queue, its workers as sets of runs, a disk, and a client that follows the events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = State()
+        self.queue = Queue(self.hear, data={DATA.fingerprint: DATA})
+        self.given: dict[str, int] = {}
+        """The runs that workers have, and how often they were begun."""
+        self.disk: set[str] = set()
+        """Runs with a result there."""
+
+    def hear(self, event: p.AnyEvent) -> None:
+        self.state = apply(self.state, event)
+
+    def tell(self, event: p.AnyEvent) -> bool:
+        counts = self.queue.fold(event)
+        if counts:
+            self.hear(event)
+        return counts
+
+    @rule(sweep=st.sampled_from(SWEEPS), again=st.booleans(), paused=st.booleans())
+    def want(self, sweep: Sweep, again: bool, paused: bool) -> None:
+        self.queue.supersede(sweep)
+        lacking = self.queue.want(sweep, again=again, paused=paused and not again)
+        assert not set(lacking) & self.disk
+        if again:
+            assert not any(isinstance(self.queue.runs[run_id], Held) for run_id in lacking)
+
+    @rule(runs=SOME, why=st.sampled_from(["paused", "cancelled"]))
+    def hold(self, runs: list[str], why: str) -> None:
+        self.queue.hold(runs, why)
+
+    @rule(runs=SOME)
+    def resume(self, runs: list[str]) -> None:
+        self.queue.resume(runs)
+
+    @rule(runs=SOME, index=st.integers(0, 6))
+    def move(self, runs: list[str], index: int) -> None:
+        self.queue.move(runs, index)
+
+    @rule(most=st.integers(1, 3))
+    def take(self, most: int) -> None:
+        if head := self.queue.places.head:
+            group = self.queue.places.alike(head, most)
+            runs = {place.run_id for place in group}
+            assert not runs & set(self.given), "a run that a worker has is given to no other"
+            assert not runs & self.disk, "what is finished is not trained again"
+            self.queue.take(group, "w")
+            self.given |= dict.fromkeys(runs, 0)
+
+    @rule(run_id=RUNS)
+    def begin(self, run_id: str) -> None:
+        if run_id in self.given:
+            self.given[run_id] += 1
+            runs, specs, values = (run_id,), (SPECS[run_id],), (0.5,)
+            self.tell(p.RunStarted(group="g", runs=runs, specs=specs, worker="w", device="d"))
+            self.tell(p.EpochEnded(group="g", runs=runs, epoch=1, loss=values, accuracy=values, test_loss=values,
+                                   test_accuracy=values, seconds=1.0, images_per_second=1.0))  # fmt: skip
+
+    @rule(run_id=RUNS, times=st.integers(1, 2))
+    def finish(self, run_id: str, times: int) -> None:
+        """A worker that has it, or one that lost it to another attempt, says that it is done; once or twice."""
+        counts = [self.tell(p.RunFinished(result=result(SPECS[run_id], 0.5))) for _ in range(times)]
+        assert counts == [run_id in self.given, False][:times]
+        if self.given.pop(run_id, None) is not None:
+            self.disk.add(run_id)
+
+    @rule(run_id=RUNS, kind=st.sampled_from([p.RunFailed, p.RunInterrupted]))
+    def end(self, run_id: str, kind: type[p.RunFailed] | type[p.RunInterrupted]) -> None:
+        has_it = self.given.pop(run_id, None) is not None
+        assert self.tell(kind(run_id=run_id, reason="died")) == has_it
+
+    @rule(run_id=RUNS)
+    def delete(self, run_id: str) -> None:
+        if run_id in self.given:
+            with pytest.raises(ValueError, match="in training cannot be deleted"):
+                self.queue.forget(run_id)
+            return
+        self.queue.forget(run_id)
+        self.disk.discard(run_id)
+        self.hear(p.RunDeleted(run_id=run_id))
+
+    @rule(run_id=RUNS)
+    def import_(self, run_id: str) -> None:
+        is_news = run_id not in self.given and run_id not in self.disk
+        found = result(SPECS[run_id], 0.6)
+        assert self.queue.take_in(found) == is_news
+        if is_news:
+            self.disk.add(run_id)
+            self.hear(p.RunFinished(result=found))
+
+    @precondition(lambda self: not self.given)
+    @rule()
+    def start_again(self) -> None:
+        """A host that ends, and one that begins with what is on disk."""
+        order, sweeps = self.queue.order, self.queue.sweeps
+        waiting = list(self.queue.places)
+        results = {run.run_id: run for run in self.queue.runs.results}
+        self.state = State()
+        for run in results.values():
+            self.hear(p.RunFinished(result=run))
+        self.queue = Queue(self.hear, results=results, data=self.queue.data, held=order.held)
+        for sweep in sweeps.values():
+            self.queue.want(sweep)
+        self.queue.arrange(order)
+        assert [(place.run_id, place.paused) for place in self.queue.places] == [
+            (place.run_id, place.paused) for place in waiting
+        ]
+        self.state = apply(State(), p.RunsQueued(places=tuple(self.queue.places)))
+        for run in results.values():
+            self.hear(p.RunFinished(result=run))
+
+    @invariant()
+    def each_run_stands_in_one_place(self) -> None:
+        runs = self.queue.runs
+        of = {kind: {run_id for run_id, record in runs.items() if isinstance(record, kind)}
+              for kind in (Waiting, Training, Finished, Held)}  # fmt: skip
+        assert of[Waiting] == {place.run_id for place in self.queue.places}
+        assert of[Training] == set(runs.training) == set(self.given)
+        assert of[Finished] == set(runs.accuracies) == self.disk
+        assert len(self.queue.places) == len(of[Waiting]), "none waits twice"
+
+    @invariant()
+    def who_follows_the_events_knows_the_same(self) -> None:
+        assert self.state.queue == tuple(self.queue.places)
+        assert set(self.state.results) == self.disk
+
+
+TestTransitions = Transitions.TestCase
+TestTransitions.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

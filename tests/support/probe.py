@@ -1,0 +1,89 @@
+"""Reads each file that it is given, and says in a line of JSON what came of it and how much memory that took.
+
+`python -m tests.support.probe READER FILE...`, in a process of its own: the figures are those of the reader alone.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def read_presets(path: Path) -> object:
+    from svhn_tui import presets
+
+    return presets.load(path)
+
+
+def read_keras_file(path: Path) -> object:
+    from engine.tools import keras_file
+
+    return keras_file.check(path)
+
+
+def read_pack(path: Path) -> object:
+    from engine.storage import archive
+
+    root = path.parent / "workspace"
+    (root / "runs").mkdir(parents=True, exist_ok=True)
+    return archive.unpack(root, path, busy=frozenset())
+
+
+def read_journal(path: Path) -> object:
+    from engine.storage import journal
+
+    history, damaged = journal.history(path)
+    raise ValueError(f"{history.epochs} epochs, {damaged} damaged lines")
+
+
+def read_link(path: Path) -> object:
+    """Take what an engine tells that only copies the file."""
+    from svhn_tui.client.bridge import Link, LinkLost
+
+    async def take() -> str:
+        async with Link(path) as link:
+            told = 0
+            try:
+                async for batch in link.events():
+                    told += len(batch)
+            except LinkLost:
+                pass
+        return f"{told} events, {link.unreadable_lines} unreadable lines"
+
+    raise ValueError(asyncio.run(take()))
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "presets": read_presets,
+    "keras": read_keras_file,
+    "pack": read_pack,
+    "journal": read_journal,
+    "link": read_link,
+}
+
+
+def memory(name: str) -> int:
+    """Bytes of this process: `VmRSS` now, `VmHWM` at most."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{name}:")[1].split()[0]) * 1024
+
+
+def main() -> None:
+    read = READERS[sys.argv[1]]
+    with contextlib.suppress(ValueError, OSError):
+        read(Path("/nonexistent"))  # so that imports do not count
+    for path in map(Path, sys.argv[2:]):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is measured anew
+        before = memory("VmRSS")
+        try:
+            read(path)
+            said = ""
+        except (ValueError, OSError) as error:
+            said = str(error)
+        print(json.dumps([path.name, said, memory("VmHWM") - before]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What a finished run says of each test image, from the real engine to cells on the screen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import protocol as p
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from engine.data import dataset as datasets
+from svhn_tui.client.reducer import fold
+from svhn_tui.client.state import State
+from svhn_tui.pages.data import DataPage
+from svhn_tui.widgets.pictures import SHADES, picture
+from tests.support.bridge import Bridge
+from tests.support.scenes import BOOK, DATA, Stage, finished, relu
+
+
+@pytest.mark.slow
+def test_the_confusion_matrix_agrees_with_the_recorded_accuracy(demo_folder: Path, tmp_path: Path):
+    with Bridge(tmp_path) as bridge:
+        data = bridge.open(demo_folder)
+        linear = Configuration(Network(), Training(epochs=3))
+        bridge.send(p.Submit(sweep=Sweep("test", data.fingerprint, (linear,), (0,))))
+        result = bridge.until_kind(p.RunFinished).result
+        bridge.send(p.Inspect(run_id=result.run_id))
+        seen = bridge.until_kind(p.Inspected)
+        bridge.send(p.Inspect())
+        samples = bridge.until(lambda state, event: isinstance(event, p.Inspected) and not event.run_id)
+        bridge.send(p.Inspect(run_id="0" * 12))
+        assert "no finished run" in bridge.until_kind(p.Refused).reason
+        bridge.end()
+    assert sum(map(sum, seen.confusion)) == result.test_images
+    assert sum(seen.confusion[digit][digit] for digit in range(10)) == result.test_correct
+    assert [sum(row) for row in seen.confusion] == list(data.test_counts)
+    assert all(shown.said != shown.label for shown in seen.pictures)
+    sure = [shown.confidence for shown in seen.pictures]
+    assert sure == sorted(sure, reverse=True)
+    assert len(seen.templates) == 10
+    images = datasets.load(data)
+    first = int(np.flatnonzero(images.train_labels == samples.pictures[0].label)[0])
+    drawn = np.frombuffer(samples.pictures[0].pixels, np.uint8).reshape(32, 32, 3)
+    assert (drawn == np.moveaxis(images.train_images[first], 0, -1)).all(), "colours last, as the screen draws them"
+
+
+def test_a_picture_is_two_pixels_a_cell_and_shades_without_colours():
+    top, bottom = bytes((255, 0, 0)) * 8, bytes((0, 0, 255)) * 8
+    drawn = picture(top * 2 + bottom * 2, 4, 8, 2)
+    assert drawn.plain == "▀▀"
+    assert str(drawn.spans[0].style) == "#ff0000 on #0000ff"
+    dark, bright = picture(bytes(48), 4, 4, 4, colored=False), picture(b"\xff" * 48, 4, 4, 4, colored=False)
+    assert (dark.plain, bright.plain) == ("\n".join([SHADES[0] * 4] * 2), "\n".join([SHADES[-1] * 4] * 2))
+
+
+def looked_at(state: State) -> p.Inspected:
+    (first, *_) = state.results
+    mistakes = tuple(p.Picture(digit, bytes(3072), (digit + 1) % 10, 0.97) for digit in range(10))
+    counts = tuple(tuple(90 if row == column else column for column in range(10)) for row in range(10))
+    return p.Inspected(run_id=first, confusion=counts, pictures=mistakes)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_a_run_is_picked_and_looked_at(size: tuple[int, int]):
+    state = finished((relu(256), 2, 0.55))
+    stage = Stage(DataPage(BOOK), state)
+    async with stage.run_test(size=size) as pilot:
+        await pilot.pause()
+        await pilot.press("r", "enter")
+        await pilot.pause()
+        chosen = stage.wanted[-1]
+        assert isinstance(chosen, p.Inspect) and chosen.run_id in state.results
+        assert "Looking at what it says" in stage.text
+        stage.screen.state = fold((p.Inspected(run_id=chosen.run_id, confusion=looked_at(state).confusion),), state)
+        await pilot.pause()
+        assert "true" in stage.text and "90" in stage.text
+        await pilot.press("b")
+        await pilot.pause()
+        assert DATA.name in stage.text

@@ -1,0 +1,409 @@
+"""What `verify` says of files as people make them: right, or in what they are not as asked, never a false reason."""
+
+import errno
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+import pytest
+from keras import layers
+
+from engine.core.spec import Configuration, Network, Training
+from engine.storage import zip_check
+from engine.tools import strip_optimizer, verify
+from engine.tools.comparison import text_of
+from engine.tools.keras_file import KerasFileError, checked
+from engine.tools.model_checks import weights_check
+from engine.training import models
+from tests.support.scenes import DATA
+from tests.tools.test_keras_file import forged
+
+ASKED = verify.Asked(Configuration(Network((8,), "relu"), Training(epochs=2)), limit_mib=1)
+SMALL = msgspec.structs.replace(DATA, train_images=64, input_shape=(3, 32, 32))
+BATCHES = 4
+IMAGE = (3, 32, 32)
+Model = Any
+
+
+def normal(**settings: Any) -> Any:
+    return keras.initializers.RandomNormal(**settings)
+
+
+def dense(units: int, activation: Any = None, **settings: Any) -> Any:
+    given = {"kernel_initializer": "random_normal", "bias_initializer": "random_normal", **settings}
+    return layers.Dense(units, activation=activation, **given)
+
+
+def chain(*middle: Any, output: Any = None, first: Any = None) -> Model:
+    """The network that is asked for, with other layers in the middle, another input or another output."""
+    start = keras.Input(IMAGE) if first is None else first
+    inner = middle or (layers.Flatten(), dense(8, "relu"))
+    return keras.Sequential([start, *inner, output or dense(10, "softmax")])
+
+
+def adam(**settings: Any) -> Any:
+    return keras.optimizers.Adam(**{"learning_rate": 1e-5, **settings})
+
+
+def compiled(model: Model, *, batches: int = BATCHES, **settings: Any) -> Model:
+    """Compile a model, as asked but for these settings, and let its optimizer have counted so many batches."""
+    asked = {"loss": "categorical_crossentropy", "metrics": ["categorical_accuracy"], "optimizer": adam()}
+    model.compile(**{**asked, **settings})
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.variables[0].assign(batches)
+    return model
+
+
+def functional(*middle: Any) -> Model:
+    pixels = keras.Input(IMAGE)
+    value = pixels
+    for layer in middle or (layers.Flatten(), dense(8, "relu"), dense(10, "softmax")):
+        value = layer(value)
+    return keras.Model(pixels, value)
+
+
+def without_input() -> Model:
+    model = keras.Sequential([layers.Flatten(), dense(8, "relu"), dense(10, "softmax")])
+    model.build((32, *IMAGE))
+    return model
+
+
+def trained(tmp: Path) -> Model:
+    """Really fitted, evaluated, and written by ModelCheckpoint."""
+    model = chain()
+    model.compile(loss="categorical_crossentropy", metrics=["categorical_accuracy"], optimizer=adam())
+    images, labels = np.zeros((64, *IMAGE), np.float32), np.eye(10, dtype=np.float32)[np.arange(64) % 10]
+    keep = keras.callbacks.ModelCheckpoint(str(tmp / "kept.keras"))
+    model.fit(images, labels, epochs=2, callbacks=[keep], verbose=0)
+    model.evaluate(images, labels, verbose=0)
+    return keras.saving.load_model(tmp / "kept.keras")
+
+
+def frozen() -> Model:
+    model = chain()
+    model.layers[1].trainable = False
+    return model
+
+
+def mixed(policy: str) -> Model:
+    return chain(
+        layers.Flatten(dtype=policy), dense(8, "relu", dtype=policy), output=dense(10, "softmax", dtype=policy)
+    )
+
+
+def float_rate() -> Any:
+    return adam(learning_rate=np.float64(1e-5))
+
+
+FORM = "it computes what the Sequential that is asked for computes"
+RIGHT: dict[str, Callable[[Path], Model]] = {
+    "as we write it": lambda tmp: compiled(models.build(ASKED.configuration.network, IMAGE, softmax=True, seed=1)),
+    "without Input": lambda tmp: compiled(without_input()),
+    "an InputLayer": lambda tmp: compiled(chain(first=layers.InputLayer(shape=IMAGE))),
+    "a batch size in the input": lambda tmp: compiled(chain(first=layers.InputLayer(batch_shape=(32, *IMAGE)))),
+    "input_shape of Flatten": lambda tmp: compiled(
+        keras.Sequential([layers.Flatten(input_shape=IMAGE), dense(8, "relu"), dense(10, "softmax")])
+    ),
+    "initializers as objects with seeds": lambda tmp: compiled(
+        chain(layers.Flatten(), dense(8, "relu", kernel_initializer=normal(seed=7), bias_initializer=normal()))
+    ),
+    "initializers by the class's name": lambda tmp: compiled(
+        chain(layers.Flatten(), dense(8, "relu", kernel_initializer="RandomNormal"))
+    ),
+    "activations as functions": lambda tmp: compiled(
+        chain(layers.Flatten(), dense(8, keras.activations.relu), output=dense(10, keras.activations.softmax))
+    ),
+    "an activation as an object": lambda tmp: compiled(
+        chain(layers.Flatten(), dense(8, keras.activations.get("relu")), output=dense(10, keras.layers.Softmax()))
+    ),
+    "custom names": lambda tmp: compiled(
+        chain(layers.Flatten(name="flat"), dense(8, "relu", name="my-own_layer"), output=dense(10, "softmax", name="o"))
+    ),
+    "metrics=['accuracy']": lambda tmp: compiled(chain(), metrics=["accuracy"]),
+    "metrics as objects": lambda tmp: compiled(chain(), metrics=[keras.metrics.CategoricalAccuracy(name="acc")]),
+    "metrics as functions": lambda tmp: compiled(chain(), metrics=[keras.metrics.categorical_accuracy]),
+    "more metrics": lambda tmp: compiled(
+        chain(), metrics=["categorical_accuracy", keras.metrics.TopKCategoricalAccuracy(3)]
+    ),
+    "loss as an object": lambda tmp: compiled(chain(), loss=keras.losses.CategoricalCrossentropy()),
+    "loss as a function": lambda tmp: compiled(chain(), loss=keras.losses.categorical_crossentropy),
+    "loss by the class's name": lambda tmp: compiled(chain(), loss="CategoricalCrossentropy"),
+    "a learning rate of NumPy's": lambda tmp: compiled(chain(), optimizer=float_rate()),
+    "run eagerly": lambda tmp: compiled(chain(), run_eagerly=True),
+    "Functional": lambda tmp: compiled(functional()),
+    "Functional around a Sequential": lambda tmp: compiled(
+        functional(keras.Sequential([layers.Flatten(), dense(8, "relu")]), dense(10, "softmax"))
+    ),
+    "Sequential in a Sequential": lambda tmp: compiled(chain(keras.Sequential([layers.Flatten(), dense(8, "relu")]))),
+    "Activation as a layer": lambda tmp: compiled(chain(layers.Flatten(), dense(8), layers.Activation("relu"))),
+    "ReLU and softmax as layers": lambda tmp: compiled(
+        keras.Sequential([keras.Input(IMAGE), layers.Flatten(), dense(8), layers.ReLU(), dense(10), layers.Softmax()])
+    ),
+    "fitted, evaluated, kept by ModelCheckpoint, loaded and saved again": trained,
+}  # fmt: skip
+"""Ways to write and save the network that is asked for."""
+
+LISTED = "Flatten, Dense(8, relu), Dense(10, softmax)"
+
+
+def listed(layers: str) -> str:
+    return f"layers: {layers} instead of {LISTED}"
+
+
+def of_every_layer(said: str) -> list[str]:
+    return [f"setting: {layer}: {said}" for layer in ("Flatten", "Dense(8, relu)", "Dense(10, softmax)")]
+
+
+def decaying() -> Any:
+    return keras.optimizers.schedules.ExponentialDecay(1e-5, 10, 0.9)
+
+
+WRONG: dict[str, tuple[Callable[[], Model], list[str]]] = {
+    "scaled pixels": (
+        lambda: compiled(chain(layers.Rescaling(1 / 255), layers.Flatten(), dense(8, "relu"))),
+        [listed("Rescaling(0.00392157), Flatten, Dense(8, relu), Dense(10, softmax)")],
+    ),
+    "dropout": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "relu"), layers.Dropout(0.5))),
+        [listed("Flatten, Dense(8, relu), Dropout(0.5), Dense(10, softmax)")],
+    ),
+    "pixels in another order": (
+        lambda: compiled(chain(layers.Permute((2, 3, 1)), layers.Flatten(), dense(8, "relu"))),
+        [listed("Permute, Flatten, Dense(8, relu), Dense(10, softmax)")],
+    ),
+    "pixels flattened in another order": (
+        lambda: compiled(chain(layers.Flatten(data_format="channels_first"), dense(8, "relu"))),
+        ["setting: Flatten: data_format channels_first instead of channels_last"],
+    ),
+    "noise": (
+        lambda: compiled(chain(layers.Flatten(), layers.GaussianNoise(1.0), dense(8, "relu"))),
+        [listed("Flatten, GaussianNoise, Dense(8, relu), Dense(10, softmax)")],
+    ),
+    "L2": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "relu", kernel_regularizer="l2"))),
+        ["setting: Dense(8, relu): kernel_regularizer L2(l2=0.01) instead of none"],
+    ),
+    "an activity regularizer": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "relu", activity_regularizer="l1"))),
+        ["setting: Dense(8, relu): activity_regularizer L1(l1=0.01) instead of none"],
+    ),
+    "a constraint": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "relu", bias_constraint="non_neg"))),
+        ["setting: Dense(8, relu): bias_constraint NonNeg() instead of none"],
+    ),
+    "other units": (
+        lambda: compiled(chain(layers.Flatten(), dense(9, "relu"))),
+        ["setting: Dense(9, relu): units 9 instead of 8", "trainable parameters: 27,757 instead of 24,674"],
+    ),
+    "another activation": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "tanh"))),
+        ["setting: Dense(8, tanh): activation tanh instead of relu"],
+    ),
+    "logits": (
+        lambda: compiled(chain(output=dense(10))),
+        ["setting: Dense(10): activation linear instead of softmax"],
+    ),
+    "no bias": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "relu", use_bias=False))),
+        ["setting: Dense(8, relu): use_bias False instead of True", "trainable parameters: 24,666 instead of 24,674"],
+    ),
+    "Keras's own initializers": (
+        lambda: compiled(chain(layers.Flatten(), layers.Dense(8, "relu"))),
+        ["setting: Dense(8, relu): bias_initializer Zeros() instead of RandomNormal(mean=0, stddev=0.05)",
+         "setting: Dense(8, relu): kernel_initializer GlorotUniform() instead of RandomNormal(mean=0, stddev=0.05)"],
+    ),
+    "another spread": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "relu", bias_initializer=normal(stddev=0.01, mean=1)))),
+        ["setting: Dense(8, relu): bias_initializer.mean 1 instead of 0",
+         "setting: Dense(8, relu): bias_initializer.stddev 0.01 instead of 0.05"],
+    ),
+    "a frozen layer": (
+        lambda: compiled(frozen()),
+        ["setting: Dense(8, relu): trainable False instead of True", "trainable parameters: 90 instead of 24,674"],
+    ),
+    "half precision": (
+        lambda: compiled(mixed("float16")),
+        of_every_layer("dtype float16 instead of float32"),
+    ),
+    "mixed precision": (
+        lambda: compiled(mixed("mixed_float16")),
+        of_every_layer("dtype mixed_float16 instead of float32"),
+    ),
+    "double precision": (
+        lambda: compiled(chain(layers.Flatten(), dense(8, "relu", dtype="float64"))),
+        ["setting: Dense(8, relu): dtype float64 instead of float32"],
+    ),
+    "optimizer='adam'": (
+        lambda: compiled(chain(), optimizer="adam"), ["learning rate: 0.001 instead of 1e-05"],
+    ),
+    "a schedule": (
+        lambda: compiled(chain(), optimizer=adam(learning_rate=decaying())),
+        ["learning rate: ExponentialDecay(...) instead of 1e-05"],
+    ),
+    "another optimizer": (
+        lambda: compiled(chain(), optimizer=keras.optimizers.AdamW(1e-5)), ["optimizer: AdamW instead of Adam"],
+    ),
+    "another loss": (
+        lambda: compiled(chain(), loss="mse"),
+        ["loss: mse instead of categorical_crossentropy"],
+    ),
+    "labels as numbers": (
+        lambda: compiled(chain(), loss="sparse_categorical_crossentropy", metrics=["sparse_categorical_accuracy"]),
+        ["loss: sparse_categorical_crossentropy instead of categorical_crossentropy",
+         "metric: sparse_categorical_accuracy"],
+    ),
+    "smoothed labels": (
+        lambda: compiled(chain(), loss=keras.losses.CategoricalCrossentropy(label_smoothing=0.1)),
+        ["loss: label_smoothing 0.1 instead of 0"],
+    ),
+    "a loss from logits": (
+        lambda: compiled(chain(), loss=keras.losses.CategoricalCrossentropy(from_logits=True)),
+        ["loss: from_logits True instead of False"],
+    ),
+    "a weighted loss": (
+        lambda: compiled(chain(), loss_weights=[0.5]), ["loss: loss weights [0.5] instead of none"],
+    ),
+    "no metric": (lambda: compiled(chain(), metrics=None), ["metric: none"]),
+    "not compiled": (
+        lambda: chain(), ["compiled: no: the file names no loss, metric or optimizer"],
+    ),
+    "never fitted": (lambda: compiled(chain(), batches=0), ["fitted: never; asked are 2 x 2 = 4"]),
+    "fitted half as long": (lambda: compiled(chain(), batches=2), ["fitted: batches: 2; asked are 2 x 2 = 4"]),
+    "a Functional one with dropout": (
+        lambda: compiled(functional(layers.Flatten(), dense(8, "relu"), layers.Dropout(0.1), dense(10, "softmax"))),
+        [listed("Flatten, Dense(8, relu), Dropout(0.1), Dense(10, softmax)")],
+    ),
+    **{
+        f"adam with {name}": (
+            lambda name=name, value=value: compiled(chain(), optimizer=adam(**{name: value})),
+            [f"optimizer: {name} {text_of(value)} instead of {usual}"],
+        )
+        for name, value, usual in [
+            ("beta_1", 0.5, "0.9"), ("beta_2", 0.9, "0.999"), ("epsilon", 0.1, "1e-07"), ("amsgrad", True, "False"),
+            ("weight_decay", 0.1, "none"), ("clipnorm", 1.0, "none"), ("clipvalue", 1.0, "none"),
+            ("global_clipnorm", 1.0, "none"), ("use_ema", True, "False"), ("loss_scale_factor", 2.0, "none"),
+            ("gradient_accumulation_steps", 2, "none"),
+        ]
+    },
+}  # fmt: skip
+"""Networks that are read, and in what they are not as asked."""
+
+
+def looked_at(path: Path, asked: verify.Asked = ASKED) -> list[Any]:
+    with checked(path) as file:
+        model = keras.saving.load_model(file.path)
+        return [weights_check(model), *verify._checks(path, file, model, asked, SMALL)]
+
+
+def complaints(path: Path, asked: verify.Asked = ASKED) -> list[str]:
+    return [f"{check.name}: {check.found}" for check in looked_at(path, asked) if check.ok is False]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("way", RIGHT)
+def test_the_network_that_is_asked_for_is_right_however_it_was_written(tmp_path: Path, way: str):
+    RIGHT[way](tmp_path).save(tmp_path / "model.keras")
+    found = looked_at(tmp_path / "model.keras")
+    assert [check for check in found if check.ok is not True] == []
+    other = any(word in way for word in ("Functional", "Sequential in", "as a layer", "as layers"))
+    assert [FORM in check.found for check in found if check.name == "form"] == [True] * other
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_not_as_asked_is_named_and_nothing_else(tmp_path: Path, what: str):
+    build, expected = WRONG[what]
+    build().save(tmp_path / "model.keras")
+    assert sorted(complaints(tmp_path / "model.keras")) == sorted(expected)
+
+
+def saved(tmp_path: Path, model: Model) -> Path:
+    model.save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def as_3_0(config: Any) -> Any:
+    """Write a configuration as Keras 3.0 did: plain dtypes, no shared objects, fewer settings, another list of ends."""
+    if isinstance(config, list):
+        return [as_3_0(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return config["config"]["name"]
+    later = {"shared_object_id", "loss_scale_factor", "gradient_accumulation_steps", "build_input_shape"}
+    found = {key: as_3_0(value) for key, value in config.items() if key not in later}
+    for ends in ("input_layers", "output_layers"):
+        if ends in found:
+            found[ends] = [found[ends]]
+    return found
+
+
+@pytest.mark.parametrize("build", [chain, functional], ids=["Sequential", "Functional"])
+def test_files_of_earlier_versions_are_read(tmp_path: Path, build: Callable[[], Model]):
+    new = saved(tmp_path, compiled(build()))
+
+    def change(config: dict[str, Any]) -> None:
+        old = as_3_0(config)
+        config.clear()
+        config.update(old)
+
+    old = forged(new, tmp_path / "old.keras", change)
+    with zipfile.ZipFile(old) as archive:
+        assert b"DTypePolicy" not in archive.read("config.json")
+    assert complaints(old) == []
+
+
+def test_without_the_optimizers_state_nothing_is_said_of_fitting(tmp_path: Path):
+    path = saved(tmp_path, compiled(chain(), batches=BATCHES))
+    path.write_bytes(strip_optimizer.stripped(path))
+    found = looked_at(path)
+    assert [check.found for check in found if check.ok is None] == ["not known, the file holds no optimizer state"]
+    assert [check for check in found if check.ok is False] == []
+
+
+def test_a_question_that_asks_for_no_fitting_refuses_a_fitted_network(tmp_path: Path):
+    asked = msgspec.structs.replace(ASKED, fitted=False)
+    assert complaints(saved(tmp_path, compiled(chain(), batches=0)), asked) == []
+    assert complaints(saved(tmp_path, compiled(chain())), asked) == ["fitted: batches: 4; none are asked"]
+
+
+def test_a_network_that_diverged_is_never_right(tmp_path: Path):
+    model = compiled(chain())
+    model.layers[-1].bias.assign(np.full(10, np.nan, np.float32))
+    assert complaints(saved(tmp_path, model)) == ["weights: 10 are not finite numbers"]
+
+
+def test_what_is_loaded_is_what_was_checked(tmp_path: Path):
+    path = saved(tmp_path, compiled(chain()))
+    content = path.read_bytes()
+    with checked(path) as file:
+        path.write_bytes(b"exchanged")
+        assert file.path.read_bytes() == content
+        assert (file.path.stat().st_mode & 0o777, file.path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert keras.saving.load_model(file.path).count_params() == 24_674
+        private = file.path
+    assert not private.parent.exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.ENOMEM, errno.EDQUOT])
+def test_errors_of_the_machine_are_not_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    path = saved(tmp_path, compiled(chain()))
+
+    def fail(file: object, chunk: bytes) -> None:
+        raise OSError(number, errno.errorcode[number])
+
+    monkeypatch.setattr(zip_check, "write_whole", fail)
+    with pytest.raises(KerasFileError, match=rf"cannot be copied to .* \({errno.errorcode[number]}\)\.$") as refused:
+        checked(path).__enter__()
+    assert "damaged" not in str(refused.value)
+
+
+def test_a_temporary_folder_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = saved(tmp_path, compiled(chain()))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(KerasFileError, match=r"cannot be copied to .*missing"):
+        checked(path).__enter__()

@@ -20,7 +20,7 @@ from textual.worker import WorkerFailed
 from engine import protocol as p
 from engine.machine import os_errors
 from svhn_tui import presets, settings
-from svhn_tui.analysis.notices import Notice, divergences, notice_of
+from svhn_tui.analysis.notices import Milestones, Notice, call_text, divergences, notice_of
 from svhn_tui.analysis.progress import Overrides
 from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.reducer import fold
@@ -43,6 +43,8 @@ from svhn_tui.words import clean
 
 FRAME_SECONDS = 0.5
 """Pages are drawn at most this often, however many events come."""
+CALL_SECONDS = 5.0
+"""The user is called at most this often."""
 NOTICES_KEPT = 100
 NOTICE_LONGEST = 400
 """Characters of a notice that are shown over a page; `!` shows all of it."""
@@ -85,6 +87,8 @@ class SvhnApp(App[None]):
         self._pages = Pages(self, book)
         self._told: deque[tuple[float, SeverityLevel, str]] = deque(maxlen=NOTICES_KEPT)
         self._outlet = Outlet()
+        self._milestones = Milestones(book.questions, book)
+        self._called_at = -CALL_SECONDS
         self._keyboard = Keyboard(self, super().on_event)
         self._put_off: dict[str, QuestionsPage.PutOff] = {}
         """By question: what is trained as soon as the data is open."""
@@ -115,19 +119,32 @@ class SvhnApp(App[None]):
     def _take(self, batch: tuple[p.AnyEvent, ...]) -> None:
         before = self._state
         self._state = fold(batch, before)
+        notices: list[Notice] = []
         for event in batch:
             if (notice := notice_of(event, is_news=before.caught_up)) is not None:
-                self._tell(notice)
+                notices.append(notice)
             if isinstance(event, p.TrashRead):
                 self._show_trash(event.results)
-        for notice in divergences(before, self._state, batch) if before.caught_up else ():
+        if before.caught_up:
+            notices += divergences(batch, self._state)
+        if self._state.caught_up:
+            notices += self._milestones.reached(batch, self._state)
+        for notice in notices:
             self._tell(notice)
+        self._call(call_text(notices))
         if self._state.data_is_open:
             self._train_what_was_put_off()
         if self._state.caught_up and not before.caught_up:
             gc.freeze()  # thousands of runs that stay: looking through them for garbage would hold up a key
         if self._drawn.caught_up != self._state.caught_up or self._drawn.data != self._state.data:
             self._draw()
+
+    def _call(self, text: str) -> None:
+        """Call for the attention of who looks elsewhere, now and then, unless the settings say no."""
+        is_soon = time.monotonic() - self._called_at < CALL_SECONDS
+        if text and not is_soon and isinstance(self._driver, ThriftyDriver) and settings.load().alerts:
+            self._called_at = time.monotonic()
+            self._driver.call(self.TITLE, text)
 
     def _draw(self) -> None:
         """Hand the state to the page that is seen."""
@@ -182,6 +199,10 @@ class SvhnApp(App[None]):
         page = self._pages.named("Data")
         self.call_after_refresh(lambda: setattr(page, "run", message.run_id))
 
+    def on_page_visit(self, message: Page.Visit) -> None:
+        """Open a page at a question or a run."""
+        self._pages.visit(message.page, message.subject, self._state)
+
     @work
     async def _show_trash(self, results: tuple[p.RunResult, ...]) -> None:
         """Let runs be brought back from the trash."""
@@ -218,6 +239,7 @@ class SvhnApp(App[None]):
         if question is None:
             return
         self._book = presets.load(presets.find(self._desk))
+        self._milestones = Milestones(self._book.questions, self._book)
         page = await self._pages.renew(self._book, self._state, question.id)
         self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
         page.train(question, Overrides())

@@ -1,8 +1,19 @@
-"""What there is to train on."""
+"""The hardware that there is to train on."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
+
+
+class Card(NamedTuple):
+    """A GPU, or a slice of one, that workers of this machine may be given."""
+
+    uuid: str
+    label: str
+    """`gpu1`, as nvidia-smi numbers it."""
+    kind: str = ""
+    memory: int | None = None
+    """Free bytes, where that is known."""
 
 
 class Machine(NamedTuple):
@@ -11,7 +22,7 @@ class Machine(NamedTuple):
     cores: tuple[int, ...]
     memory: int
     """Bytes."""
-    gpus: int = 0
+    gpus: tuple[Card, ...] = ()
     lanes: int = 10
     """Seeds that a GPU trains side by side at most."""
     measured: Mapping[int, int] = MappingProxyType({})

@@ -1,6 +1,7 @@
-"""What the commands of screens and command lines do to a workspace."""
+"""Carries out the commands of clients on a workspace."""
 
 import asyncio
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Coroutine
@@ -12,8 +13,9 @@ from engine.core import sweep as plan
 from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
+from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
-from engine.storage import archive, file_hashes, journal
+from engine.storage import archive, file_hashes, journal, logs
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import fleet, user_config
@@ -89,6 +91,9 @@ class Commands:
             case p.Watch():
                 await self._watch(command.runs, client)
                 return
+            case p.ReadLog():
+                client.tell(p.encode(await asyncio.to_thread(logs.answer, self._workspace.root, command)))
+                return
             case p.CheckFiles():
                 files = {run_id: self._workspace.run_folder(run_id) / "model.keras" for run_id in command.runs}
                 client.tell(p.encode(await asyncio.to_thread(file_hashes.checked, files)))
@@ -102,7 +107,7 @@ class Commands:
             case p.Import():
                 await self._import(command)
             case p.SetFleet():
-                self._set_fleet(command)
+                await self._set_fleet(command)
             case p.Shutdown():
                 await self._leave("Asked to end; what was training goes on at the next start.")
                 return
@@ -139,16 +144,23 @@ class Commands:
         missing = queue.want(sweep, again=True)
         self._publish(p.SweepSubmitted(sweep=sweep, missing=missing, request=command.request))
 
-    def _set_fleet(self, command: p.SetFleet) -> None:
+    async def _set_fleet(self, command: p.SetFleet) -> None:
         fleet.check(command.fleet, on_command_line=command.on_command_line)
         if command.fleet.slurm is not None and shutil.which("srun") is None:
             raise ValueError("There is no srun on the host's machine; Slurm is used from a login node of its cluster.")
+        if fleet.asks_for_gpu(command.fleet) and (problem := card_choice.lacks_plugin(os.environ)):
+            raise ValueError(problem)
+        gpus = await asyncio.to_thread(devices.choose_gpus, command.fleet.gpus)
+        if command.fleet.gpus.strip().lower() not in ("", "none") and not gpus.gpus:
+            raise ValueError(" ".join(gpus.problems) or "There is no GPU on the host's machine.")
+        for problem in gpus.problems:
+            self._publish(p.Noticed(text=problem, severity="warning"))
         try:
             user_config.keep_fleet(self._workspace.root, command.fleet)
         except OSError as error:
             text = f"Where to train is not remembered: {error.filename}: {error.strerror}."
             self._publish(p.Noticed(text=text, severity="warning"))
-        self._dispatch.use(command.fleet)
+        self._dispatch.use(command.fleet, devices.machine(gpus))
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:
@@ -177,7 +189,7 @@ class Commands:
             self._take_in(self._workspace.result(run_id))
 
     def _refuse_busy(self, runs: tuple[str, ...], what: str) -> None:
-        """See to it that nobody else writes the folders of these runs."""
+        """Refuse a command on runs whose folders a worker or an import writes."""
         for run_id in runs:
             self._workspace.run_folder(run_id)
         if self._is_importing:
@@ -230,7 +242,7 @@ class Commands:
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
     async def _inspect(self, command: p.Inspect, client: Client) -> None:
-        """Look beside everything else: it takes seconds, and the client's next commands don't wait for it."""
+        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
         result = self._queue.result(command.run_id)
         data = self._queue.data.get(result.spec.data) if result else self._records.data
         try:

@@ -1,4 +1,4 @@
-"""A workspace that is only read: of somebody else, on a read-only disk, or as asked. The bridge is its own host then.
+"""Read-only access to a workspace (somebody else's, or on a read-only disk): the bridge serves it without a host.
 
 It tells what lies on the disk and answers what only needs reading. Nothing is started, no file or folder is made,
 moved or set aside, and links are not followed: what stands here may be another user's.
@@ -6,7 +6,6 @@ moved or set aside, and links are not followed: what stands here may be another 
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import os
 import stat
@@ -21,7 +20,8 @@ from engine import protocol as p
 from engine.core.forecast import Measured
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
-from engine.storage import journal
+from engine.machine.system import version
+from engine.storage import journal, logs
 from engine.storage.run_folder import RUN_ID
 from engine.storage.workspace import Remembered
 
@@ -33,7 +33,7 @@ RESULTS_AT_ONCE = 500
 
 
 def serve(root: Path, reason: str) -> int:
-    """Tell what a workspace holds, then answer commands from stdin until it ends.
+    """Send what a workspace holds, then answer commands from stdin until it ends.
 
     Args:
         root: the workspace, links resolved.
@@ -59,7 +59,7 @@ def serve(root: Path, reason: str) -> int:
 
 
 class Shelf:
-    """What lies in a workspace's folder, as far as it can be read and understood."""
+    """The contents of a workspace's folder, as far as they can be read and decoded."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -91,6 +91,13 @@ class Shelf:
                 return journal.history(folder / "journal.jsonl")
         return p.History(), 0
 
+    def log(self, command: p.ReadLog) -> p.AnyEvent:
+        """Return a part of what was printed for a run."""
+        try:
+            return logs.answer(self._root, command)
+        except ValueError as error:
+            return p.Refused(command="ReadLog", reason=str(error), request=command.request)
+
     def model_sha256(self, run_id: str) -> str | None:
         """Return the checksum of a run's file; None where there is none to read."""
         folder = self.run_folder(run_id)
@@ -101,12 +108,12 @@ class Shelf:
         return None
 
     def events(self) -> Iterator[p.AnyEvent]:
-        """Tell everything, as a host does to those who attach."""
+        """Return the whole state as events, as a host sends it to a new client."""
         results = self.results()
         yield p.Attached(
             workspace=str(self._root),
             host_pid=os.getpid(),
-            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            versions={"svhn-tui": version()},
             data=self.data,
             results=len(results),
             choices=self.kept.choices,
@@ -156,6 +163,8 @@ def _answers(shelf: Shelf, command: p.AnyCommand, refusal: str) -> Iterator[p.An
             for run_id in command.runs:
                 history, damaged = shelf.history(run_id)
                 yield p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
+        case p.ReadLog():
+            yield shelf.log(command)
         case p.CheckFiles():
             yield p.FilesChecked(found={run_id: shelf.model_sha256(run_id) for run_id in command.runs})
         case p.ReadTrash():
@@ -171,7 +180,7 @@ def _tell(*events: p.AnyEvent) -> None:
 
 
 def _folders(parent: Path) -> Iterator[Path]:
-    """Yield the folders of runs, in the order of their names; nothing else that lies there."""
+    """Yield the run folders in the order of their names, and nothing else that is there."""
     if _is_folder(parent):
         with os.scandir(parent) as entries:
             named = [entry for entry in entries if RUN_ID.fullmatch(entry.name)]
@@ -186,7 +195,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    """Open a file, and nothing that only stands in its place.
+    """Open a regular file; a link, pipe or device in its place is an error.
 
     Raises:
         OSError: it cannot be opened, or is no file.

@@ -1,7 +1,6 @@
-"""What a host does for those attached to it: it obeys, tells everybody, keeps what changed, ends when it is idle."""
+"""The host's service: carries out commands, publishes events, saves changes, and ends when it is idle."""
 
 import asyncio
-import importlib.metadata
 import os
 import time
 import traceback
@@ -13,6 +12,7 @@ from engine.host.clients import Client, is_from
 from engine.host.commands import DEFECT, Commands
 from engine.host.dispatcher import Dispatch
 from engine.machine import devices, ownership
+from engine.machine.system import version
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Held
 from engine.storage import lock_file, migrations
@@ -48,9 +48,11 @@ class Service:
         results, data = self._records.results(), self._records.trainable()
         self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held)
         self._queue.times = Measured(kept.times)
-        self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
+        fleet, complaint = user_config.read_fleet(workspace.root)
+        gpus = devices.choose_gpus(fleet.gpus)
+        self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        self._dispatch.fleet, complaint = user_config.read_fleet(workspace.root)
+        self._dispatch.fleet = fleet
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
@@ -58,7 +60,8 @@ class Service:
         if not complaint and kept.fleet not in (self._dispatch.fleet, p.Fleet()):
             complaint = user_config.is_not_used(kept.fleet)
         exposed = ownership.exposure(workspace.root)
-        self._complaints = [text for text in (brought_up, exposed, complaint, *self._records.complaints) if text]
+        troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
+        self._complaints = [text for text in troubles if text]
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -96,13 +99,13 @@ class Service:
             self.end_if_idle()
 
     def _fresh(self) -> Iterator[p.AnyEvent]:
-        """Tell the whole state."""
+        """Yield the whole state as events."""
         queue = self._queue
         results = queue.runs.results
         yield p.Attached(
             workspace=str(self._workspace.root),
             host_pid=os.getpid(),
-            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            versions={"svhn-tui": version()},
             data=self._records.data,
             has_begun=self._dispatch.has_begun,
             results=len(results),
@@ -120,7 +123,7 @@ class Service:
         for run_id, training in queue.runs.training.items():
             if training.started is not None:
                 yield training.started
-                known = training.curve.history
+                known = p.History.of(training.curve.rows)
                 if training.started.epoch and known.epochs <= training.started.epoch:
                     known, _ = self._workspace.run(run_id).history()
                 yield p.HistoryRead(run_id=run_id, history=known)
@@ -128,14 +131,14 @@ class Service:
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in self._complaints:
+        for text in (*self._complaints, *self._dispatch.remarks):
             yield p.Noticed(text=text, severity="warning")
         if self._trouble:
             yield p.Noticed(text=self._trouble, severity="error")
         yield p.CaughtUp()
 
     def _publish(self, event: p.AnyEvent, line: bytes | None = None) -> None:
-        """Tell everybody, and keep what has to be kept."""
+        """Send an event to every client, and note what has to be saved."""
         match event:
             case p.RunFinished():
                 self._records.add([event.result])
@@ -179,16 +182,19 @@ class Service:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def sample_devices(self) -> None:
-        """Tell how busy the machine is while somebody looks; by that clients know, too, that the host still answers."""
+        """Publish the load of the machine while a client is attached; it also shows that the host still answers."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             if self._clients:
                 self._publish(p.DeviceSampled(samples=await self._sample(), at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
+            else:
+                devices.rest()
 
     async def _sample(self) -> tuple[p.DeviceSample, ...]:
         try:
-            return await asyncio.to_thread(devices.sample)
+            dispatch = self._dispatch
+            return await asyncio.to_thread(devices.sample, dispatch.gpus, dispatch.own_processes)
         except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
             if not self._has_blind_devices:
                 traceback.print_exc()
@@ -221,7 +227,7 @@ class Service:
             self._trouble = ""
 
     def _complain(self, text: str) -> None:
-        """Tell of a trouble with saving, once as long as it is the same."""
+        """Report a failure to save, once as long as it stays the same."""
         if text != self._trouble:
             self._publish(p.Noticed(text=text, severity="error"))
         self._trouble = text
@@ -234,14 +240,14 @@ class Service:
         self.ended.set()
 
     def end_if_idle(self) -> None:
-        """End when nobody is attached and nothing is to be trained."""
+        """End when no client is attached and no run is to be trained."""
         if self._clients or self._commands.is_busy:
             return
         if self._queue.is_idle or not self._dispatch.has_begun:
             self.ended.set()
 
     async def leave(self, reason: str) -> None:
-        """Let the workers checkpoint, write everything, tell everybody, end."""
+        """Let the workers checkpoint, save everything, notify the clients, and end."""
         try:
             await self._dispatch.leave()
         finally:

@@ -1,4 +1,4 @@
-"""The contract between screen, host and workers: one JSON object a line, told apart by `kind`.
+"""The messages between screen, host and workers: one JSON object a line, distinguished by `kind`.
 
 Commands are imperative and go towards the training; events are past tense and come back. A number that is not finite
 (a diverged loss) travels as null, because JSON has no NaN. Lines may be long: readers must not assume 64 KiB.
@@ -10,7 +10,7 @@ from engine.core.fleet import Fleet
 from engine.core.pictures import Picture
 from engine.core.queue_place import Place
 from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement, Verdict
-from engine.core.results import METRICS, DataSet, History, Number, RunResult, extended, finite
+from engine.core.results import DataSet, EpochRow, History, Number, RunResult, finite
 from engine.protocol.codec import decode_command, decode_event, decode_worker_command, encode
 from engine.protocol.commands import (
     Annotate,
@@ -25,6 +25,7 @@ from engine.protocol.commands import (
     Judge,
     OpenData,
     Pause,
+    ReadLog,
     ReadTrash,
     Reprioritise,
     Restore,
@@ -52,6 +53,7 @@ from engine.protocol.events import (
     Imported,
     Inspected,
     Judged,
+    LogRead,
     NoteChanged,
     Noticed,
     Refused,
@@ -79,7 +81,6 @@ __all__ = [
     "MAX_LINE_BYTES",
     "MAX_STATEMENT",
     "MAX_STATEMENTS",
-    "METRICS",
     "PROTOCOL_VERSION",
     "UNREADABLE",
     "Annotate",
@@ -102,6 +103,7 @@ __all__ = [
     "Done",
     "Ended",
     "EpochEnded",
+    "EpochRow",
     "EpochTime",
     "Event",
     "FilesChecked",
@@ -116,6 +118,7 @@ __all__ = [
     "Inspected",
     "Judge",
     "Judged",
+    "LogRead",
     "Message",
     "Note",
     "NoteChanged",
@@ -125,6 +128,7 @@ __all__ = [
     "Pause",
     "Picture",
     "Place",
+    "ReadLog",
     "ReadTrash",
     "Refused",
     "Reprioritise",
@@ -159,7 +163,6 @@ __all__ = [
     "decode_event",
     "decode_worker_command",
     "encode",
-    "extended",
     "finite",
     "of_lane",
 ]

@@ -1,4 +1,4 @@
-"""What happened. Events are past tense and come back."""
+"""Events that host and workers report, named in the past tense."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from engine.core.limits import MAX_EPOCHS
 from engine.core.pictures import Picture
 from engine.core.queue_place import Place
 from engine.core.remarks import Note, Statement
-from engine.core.results import METRICS, DataSet, History, Number, RunResult
+from engine.core.results import DataSet, EpochRow, History, RunResult
 from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep
 from engine.protocol.message import PROTOCOL_VERSION, Event
@@ -40,7 +40,7 @@ class RunsRead(Event, frozen=True, kw_only=True):
 
 
 class CaughtUp(Event, frozen=True, kw_only=True):
-    """All that had happened before the connection was made has been told."""
+    """The state from before the connection has been sent completely."""
 
 
 class DataOpened(Event, frozen=True, kw_only=True):
@@ -116,6 +116,10 @@ class WorkerChanged(Event, frozen=True, kw_only=True):
     """The machine that it runs on, once it runs."""
     gpu: str = ""
     """The GPU of the node that it was given, as CUDA_VISIBLE_DEVICES names it."""
+    uuid: str = ""
+    """Of that GPU, as the driver tells it from inside; the same card may be GPU 0 of several jobs."""
+    pci: str = ""
+    """Its address in the machine."""
     job: str = ""
     """Slurm's number for it."""
     expected_at: float | None = None
@@ -135,31 +139,30 @@ class RunStarted(Event, frozen=True, kw_only=True):
     epoch: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no group could have told: readers count on a specification a run."""
+        """Reject an event without exactly one specification a run."""
         if len(self.runs) != len(self.specs) or not 0 <= self.epoch <= MAX_EPOCHS:
             raise ValueError("a group has one specification for each of its runs")
 
 
 class EpochEnded(Event, frozen=True, kw_only=True):
-    """An epoch of every lane of a group; one value a lane, in the order of `runs`."""
+    """An epoch of every lane of a group; one row a lane, in the order of `runs`."""
 
     group: str
     runs: tuple[str, ...]
     epoch: int
-    loss: tuple[Number, ...]
-    accuracy: tuple[Number, ...]
-    test_loss: tuple[Number, ...]
-    test_accuracy: tuple[Number, ...]
-    seconds: float
+    rows: tuple[EpochRow, ...]
     images_per_second: float
     """Training images of all lanes together."""
 
     def __post_init__(self) -> None:
-        """Refuse what no group could have told: readers count on a value a lane."""
-        columns = (self.loss, self.accuracy, self.test_loss, self.test_accuracy)
-        is_even = self.runs and all(len(column) == len(self.runs) for column in columns)
-        if not is_even or not 1 <= self.epoch <= MAX_EPOCHS:
-            raise ValueError(f"an epoch from 1 to {MAX_EPOCHS:,} has one value for each of its runs")
+        """Refuse what no group could have told: readers count on a row a lane."""
+        if not self.runs or len(self.runs) != len(self.rows) or not 1 <= self.epoch <= MAX_EPOCHS:
+            raise ValueError(f"an epoch from 1 to {MAX_EPOCHS:,} has one row for each of its runs")
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the group's epoch, its evaluation included."""
+        return self.rows[0].seconds or 0.0
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True):
@@ -256,6 +259,21 @@ class FilesChecked(Event, frozen=True, kw_only=True):
     """Why the file of a run cannot be read."""
 
 
+class LogRead(Event, frozen=True, kw_only=True):
+    """The answer to `ReadLog`: some lines of a log, without what a terminal would obey."""
+
+    run_id: str
+    file: str = ""
+    """Below the workspace; empty where nothing was printed."""
+    begins: int = 0
+    ends: int = 0
+    """Bytes from the start of the file: where the text stands in it."""
+    text: str = ""
+    problem: str = ""
+    """Why it cannot be read."""
+    request: str = ""
+
+
 class Inspected(Event, frozen=True, kw_only=True):
     """The answer to `Inspect`: the run's most confident mistakes, or some training images of each class."""
 
@@ -277,7 +295,7 @@ class Imported(Event, frozen=True, kw_only=True):
 
 
 class DeviceSampled(Event, frozen=True, kw_only=True):
-    """A look at all devices."""
+    """The load of all devices."""
 
     samples: tuple[DeviceSample, ...]
     at: float
@@ -341,6 +359,7 @@ AnyEvent = (
     | Judged
     | HistoryRead
     | FilesChecked
+    | LogRead
     | Inspected
     | Imported
     | DeviceSampled
@@ -354,5 +373,5 @@ AnyEvent = (
 
 def of_lane(event: RunStarted | EpochEnded, lane: int) -> RunStarted | EpochEnded:
     """Return what an event of a group says about one of its runs, as that run's journal keeps it."""
-    columns = ("runs", "specs") if isinstance(event, RunStarted) else ("runs", *METRICS)
+    columns = ("runs", "specs") if isinstance(event, RunStarted) else ("runs", "rows")
     return msgspec.structs.replace(event, **{name: (getattr(event, name)[lane],) for name in columns})

@@ -1,8 +1,8 @@
-"""What crosses a process boundary: one JSON object a line, told apart by `kind`."""
+"""The base of all messages between processes: one JSON object a line, with its type in `kind`."""
 
 import msgspec
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 MAX_LINE_BYTES = 16 * 2**20

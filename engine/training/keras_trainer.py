@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import CLASSES, RunSpec
 from engine.data.dataset import Images
 from engine.machine import backends
-from engine.protocol import History
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
-from engine.training.metrics import Activity, EpochMetrics
+from engine.training.metrics import Activity, rows_of
 from engine.training.shuffling import held_in, order_of
 from engine.training.trainer import never
 
@@ -32,7 +32,7 @@ class KerasFitTrainer:
     name = "keras-fit"
 
     def __init__(self) -> None:
-        backends.settle_keras()
+        backends.settle_tensorflow()
         self._data: tuple[str, tuple[NDArray[np.float32], ...]] = ("", ())
 
     @property
@@ -86,7 +86,7 @@ class KerasFitGroup:
                 for variable, value in zip(variables, values, strict=True):
                     variable.assign(value)
 
-    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics:
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...]:
         """Fit one epoch in the run's own order, then evaluate the test images."""
         began = time.perf_counter()
         order = order_of(self._spec.seed, self.epoch, self.training_images)
@@ -105,7 +105,9 @@ class KerasFitGroup:
         correct = int((said.argmax(axis=-1) == self._test_labels).sum())
         self.epoch += 1
         seconds = time.perf_counter() - began
-        return EpochMetrics((told["loss"][0],), (told[models.METRIC][0],), (float(test_loss),), (correct,), seconds)
+        measured = {"loss": told["loss"], "accuracy": told[models.METRIC], "test_loss": [float(test_loss)],
+                    "test_correct": [correct]}  # fmt: skip
+        return rows_of(measured, len(self._test_labels), seconds)
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy the model and its optimizer."""
@@ -135,6 +137,11 @@ class KerasFitLane:
         """
         self._model.save(path)
         return sum(int(np.prod(variable.shape)) for variable in self._model.trainable_variables)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Alone, with products of float32."""
+        return Provenance(precision=backends.MATMUL_PRECISION)
 
     def activity(self) -> Activity:
         """Not looked at: only the fast path does."""

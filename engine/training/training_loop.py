@@ -12,13 +12,16 @@ from itertools import groupby
 from pathlib import Path
 from typing import Self, TypeVar
 
+import msgspec
+
 from engine import protocol as p
 from engine.data import dataset
 from engine.data.dataset import Images
+from engine.machine import gpu_errors
+from engine.machine.card import SICK, Refused
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
-from engine.training.metrics import EpochMetrics
 from engine.training.outcome import failed, result_of, superseded
 from engine.training.run import Run
 from engine.training.trainer import FinishedLane, Group, Trainer
@@ -51,6 +54,8 @@ class Attempts:
         self._images: tuple[str, Images] | None = None
         self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
         self._pending: list[Future[None]] = []
+        self._fault: Refused | None = None
+        """What is wrong with the card: nothing more can be trained on it by this process."""
 
     def __enter__(self) -> Self:
         """Start."""
@@ -61,8 +66,14 @@ class Attempts:
         self._finishing.shutdown(wait=True)
 
     def train(self, task: p.Train) -> None:
-        """Train a task's runs to their end, a failure or a stop."""
+        """Train a task's runs to their end, a failure or a stop.
+
+        Raises:
+            Refused: the card failed; runs without an outcome go on elsewhere.
+        """
         runs: list[Run] = []
+        if self._fault:
+            raise self._fault
         try:
             for spec in task.specs:
                 begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt)
@@ -76,7 +87,7 @@ class Attempts:
             left = sorted((run for run in runs if run.result is None), key=lambda run: run.epoch)
             for _, alike in groupby(left, key=lambda run: run.epoch):
                 self._train_alike(task, list(alike), images)
-        except Exception as error:  # noqa: BLE001  a run must end with an outcome, whatever went wrong
+        except Exception as error:
             traceback.print_exc()
             over = {run.run_id for run in runs if run.is_over}
             for run in runs:
@@ -85,6 +96,8 @@ class Attempts:
             for spec in task.specs:
                 if spec.run_id not in over:
                     self._tell(self._outcome(spec.run_id, error))
+            if self._fault:
+                raise self._fault from error
 
     def _warn(self, sentence: str) -> None:
         self._tell(p.Noticed(text=sentence, severity="warning"))
@@ -111,6 +124,9 @@ class Attempts:
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
         """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
         stop = self._stop_of(run_id)
+        if sign := gpu_errors.card_fault(str(error)):
+            self._fault = Refused(SICK, f"The GPU failed ({sign}).")
+            return p.RunInterrupted(run_id=run_id, reason=f"{self._fault} The run goes on elsewhere.")
         if stop is None or not isinstance(error, OSError):
             return failed(run_id, error)
         if stop.why == "paused":
@@ -140,9 +156,9 @@ class Attempts:
             self._tell(p.Noticed(text=group.remark))
         saved_at, saved_epoch = time.monotonic(), group.epoch
         while group.epoch < runs[0].spec.configuration.training.epochs:
-            metrics = group.train_epoch(lambda: self._is_all_stopped(runs))
-            if metrics is not None:
-                self._record(task, runs, group, metrics)
+            rows = group.train_epoch(lambda: self._is_all_stopped(runs))
+            if rows is not None:
+                self._record(task.group, runs, group, rows)
             self._let_go(runs, group)
             if all(run.let_go for run in runs):
                 return
@@ -155,25 +171,20 @@ class Attempts:
                 saved_at, saved_epoch = time.monotonic(), group.epoch
         self._finish_all(task, runs, group)
 
-    def _record(self, task: p.Train, runs: Sequence[Run], group: Group, metrics: EpochMetrics) -> None:
+    def _record(self, name: str, runs: Sequence[Run], group: Group, rows: tuple[p.EpochRow, ...]) -> None:
         """Tell an epoch to the host and to each run's journal."""
-        images, tested = group.training_images, task.data.test_images
+        images, seconds = group.training_images * len(runs), rows[0].seconds
         ended = p.EpochEnded(
-            group=task.group,
+            group=name,
             runs=tuple(run.run_id for run in runs),
             epoch=group.epoch,
-            loss=p.finite(metrics.loss),
-            accuracy=p.finite(metrics.accuracy),
-            test_loss=p.finite(metrics.test_loss),
-            test_accuracy=tuple(correct / tested for correct in metrics.test_correct),
-            seconds=metrics.seconds,
-            images_per_second=images * len(runs) / metrics.seconds,
+            rows=rows,
+            images_per_second=images / seconds if seconds else 0.0,
         )
         for lane, run in enumerate(runs):
             if run.let_go:
                 continue
-            values = (ended.loss[lane], ended.accuracy[lane], ended.test_loss[lane], ended.test_accuracy[lane])
-            run.history = p.extended(run.history, values, ended.seconds)
+            run.curve = run.curve.and_then(rows[lane])
             self._note(run, p.of_lane(ended, lane))
         self._tell(ended)
 
@@ -212,7 +223,7 @@ class Attempts:
         if run.is_superseded:
             return
         try:
-            checkpoint.save(run.folder.path, group.snapshot(lane, run.history))
+            checkpoint.save(run.folder.path, group.snapshot(lane, p.History.of(run.curve.rows)))
         except OSError as error:
             self._tell(p.Noticed(text=f"A checkpoint could not be written: {error.strerror}.", severity="error"))
             return
@@ -254,8 +265,9 @@ class Attempts:
         """Write the file, then the result; those of an attempt that was superseded are set aside."""
 
         def outcome(model: Path, parameters: int) -> p.RunResult:
-            return result_of(run.spec, run.history, data_set, lane.activity(), trainer, model, parameters,
-                             run.started_at, run.now)  # fmt: skip
+            found = result_of(run.spec, run.curve.rows, data_set, lane.activity(), trainer, model, parameters,
+                              run.started_at, run.now)  # fmt: skip
+            return msgspec.structs.replace(found, provenance=lane.provenance)
 
         return run.folder.finish(
             run.attempt,

@@ -21,6 +21,7 @@ from svhn_tui.cli.arguments import (
     ReadOnlyOption,
     WorkspaceOption,
     WorkspaceThereOption,
+    command_of,
     existing_of,
     fail,
     file_of,
@@ -57,10 +58,10 @@ app.add_typer(data_app, name="data")
 def show_version(wanted: bool) -> None:
     """Print the versions that matter for the files handed in."""
     if wanted:
-        import importlib.metadata
+        from engine.machine.system import version
 
         names = ("svhn-tui", "tensorflow", "keras", "jax", "textual")
-        typer.echo(" · ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
+        typer.echo(" · ".join(f"{name} {version(name)}" for name in names))
         raise typer.Exit
 
 
@@ -131,13 +132,24 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=1_000, help="Slurm workers at a time.")] = 1,
     worker_ssh: Annotated[str | None, typer.Option(help="Train on these boxes over your own ssh: boxA,boxB.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Train on this machine again.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Train on this machine again, on all its GPUs.")] = False,
+    gpus: Annotated[
+        str | None, typer.Option(help="Train on these GPUs of this machine: 1,3 as nvidia-smi has them, or none.")
+    ] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Start this command when a question is complete, or a run failed or diverged: the sentence is its "
+            "stdin, stands in SVHN_TUI_NOTICE, and in the place of {}. 'curl -d @- https://ntfy.sh/mytopic'",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train what these questions still lack, the cheapest first, and print the answers.
 
-    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh or --local changes it for
-    later runs too.
+    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh, --gpus or --local changes it
+    for later runs too.
     """
     from svhn_tui.analysis.progress import Overrides
     from svhn_tui.cli import run as headless
@@ -149,8 +161,11 @@ def run(
     chosen = [question_of(book, name) for name in names_of(book, questions)]
     reporter = run_output.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after is not None else None
-    fleet = fleet_of(slurm, workers, worker_ssh, local=local)
-    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet)
+    fleet = fleet_of(slurm, workers, worker_ssh, gpus, local=local)
+    command = command_of(notify) if notify is not None else ()
+    wish = headless.Wish(
+        chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet, command
+    )
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 
 

@@ -1,6 +1,5 @@
 """The fold of the engine's events: each makes the next state of what is known. Pure."""
 
-import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import assert_never
@@ -8,12 +7,14 @@ from typing import assert_never
 import msgspec
 
 from engine import protocol as p
+from engine.core.curve import Curve
 from engine.core.sweep import is_other_choice
-from engine.protocol.curve import Curve
 from svhn_tui.client.edits import Edits
 from svhn_tui.client.state import Live, State
 
 NOTICES_KEPT = 50
+LOG_KEPT = 1_000_000
+"""Characters of a log that grows while it is looked at."""
 HISTORIES_KEPT = 2_000
 """Curves of runs that finished while we looked on; those of others are asked for when they are wanted."""
 
@@ -33,6 +34,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 choices=event.choices,
                 statements=event.statements,
                 histories=state.histories,
+                last_group=state.last_group,
                 notices=state.notices,
             )
         case p.RunsRead():
@@ -100,6 +102,8 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 files=more(less(state.files, *event.unreadable), event.found),
                 unreadable=more(unreadable, event.unreadable),
             )
+        case p.LogRead():
+            return change(state, log=_longer(state.log, event))
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id: event}))
         case p.TrashRead():
@@ -139,21 +143,32 @@ def _queued(places: Mapping[str, p.Place], event: p.RunsQueued, edits: Edits) ->
 def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
     begun = {}
     for run_id, spec in zip(event.runs, event.specs, strict=True):
-        known = cut(state.history(run_id), event.epoch)
+        known = state.history(run_id).cut(event.epoch)
         begun[run_id] = Live(spec, "running", event.group, event.worker, event.device, known)
     live, places = edits.more(state.live, begun), edits.less(state.places, *begun)
-    return msgspec.structs.replace(state, live=live, places=places)
+    members = tuple(dict.fromkeys((*state.groups.get(event.group, ()), *begun)))
+    groups = edits.more(state.groups, {event.group: members})
+    return msgspec.structs.replace(state, live=live, places=places, groups=groups)
+
+
+def _with_last_group(state: State, run_id: str, edits: Edits) -> State:
+    """Remember the group of a run that has just ended, if it was the last one of it."""
+    group = next((name for name, runs in state.groups.items() if run_id in runs), None)
+    runs = state.groups.get(group or "", ())
+    if group is None or any((live := state.live.get(some)) and live.status == "running" for some in runs):
+        return state
+    return msgspec.structs.replace(state, groups=edits.less(state.groups, group), last_group=runs)
 
 
 def _epoch_ended(state: State, event: p.EpochEnded, edits: Edits) -> State:
     after = {}
-    for lane, run_id in enumerate(event.runs):
+    for run_id, row in zip(event.runs, event.rows, strict=True):
         live = state.live.get(run_id)
         if live is None:
             continue  # deleted a moment ago
-        known = cut(live.history, event.epoch - 1)
+        known = live.history.cut(event.epoch - 1).and_then(row)
         after[run_id] = msgspec.structs.replace(
-            live, status="running", history=known.and_then(event, lane), images_per_second=event.images_per_second
+            live, status="running", history=known, images_per_second=event.images_per_second
         )
     return msgspec.structs.replace(state, live=edits.more(state.live, after))
 
@@ -164,13 +179,14 @@ def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
     if history.epochs:
         histories = edits.more(histories, {run_id: history})
         histories = edits.less(histories, *islice(histories, max(0, len(histories) - HISTORIES_KEPT)))
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         state,
         results=edits.more(state.results, {run_id: result}),
         histories=histories,
         live=edits.less(state.live, run_id),
         places=edits.less(state.places, run_id),
     )
+    return _with_last_group(after, run_id, edits)
 
 
 def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str = "") -> State:
@@ -181,11 +197,29 @@ def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str =
             return state
         live = Live(place.spec)
     stopped = msgspec.structs.replace(live, status=status, reason=reason)
-    return msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
+    after = msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
+    return _with_last_group(after, run_id, edits)
+
+
+def _longer(before: p.LogRead | None, event: p.LogRead) -> p.LogRead:
+    """Put what a log was read to before, and what follows it there, together; of a long one the end is kept."""
+    is_next = before is not None and (before.run_id, before.file, before.ends) == (
+        event.run_id, event.file, event.begins
+    )  # fmt: skip
+    if before is None or not is_next or not before.text:
+        return event
+    if not event.text:
+        return before
+    text, begins = before.text + event.text, before.begins
+    if len(text) > LOG_KEPT:
+        cut_at = text.find("\n", len(text) - LOG_KEPT) + 1
+        begins += len(text[:cut_at].encode())
+        text = text[cut_at:]
+    return msgspec.structs.replace(event, text=text, begins=begins)
 
 
 def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
-    curve = Curve.of(event.history)
+    curve = Curve.of(event.history.rows)
     lines, live = {event.run_id: event.damaged_lines}, state.live.get(event.run_id)
     damaged = edits.more(state.damaged_lines, lines if event.damaged_lines else {})
     if live is None:
@@ -193,18 +227,3 @@ def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
         return msgspec.structs.replace(state, histories=histories, damaged_lines=damaged)
     read = {event.run_id: msgspec.structs.replace(live, history=curve)}
     return msgspec.structs.replace(state, live=edits.more(state.live, read), damaged_lines=damaged)
-
-
-def cut(history: Curve, epochs: int) -> Curve:
-    """Return the history up to this epoch; one that is shorter is filled with gaps, so epochs stay in their place."""
-    if history.epochs == epochs:
-        return history
-    gap = (None,) * (epochs - history.epochs)
-    filled = p.History(
-        history.loss[:epochs] + gap,
-        history.accuracy[:epochs] + gap,
-        history.test_loss[:epochs] + gap,
-        history.test_accuracy[:epochs] + gap,
-        history.seconds[:epochs] + (math.nan,) * len(gap),
-    )
-    return Curve.of(filled)

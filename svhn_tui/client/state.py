@@ -1,6 +1,5 @@
 """What the screen and the command line know of a workspace, as frozen values. Pure; `fold` makes them from events."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -8,10 +7,10 @@ from functools import cached_property
 import msgspec
 
 from engine import protocol as p
+from engine.core.curve import EMPTY, Curve
 from engine.core.forecast import Forecast
 from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep, is_other_choice
-from engine.protocol.curve import EMPTY, Curve
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -30,7 +29,7 @@ class Live(msgspec.Struct, frozen=True):
     @property
     def seconds_left(self) -> float | None:
         """Forecast from the last five epochs; None before the first has ended."""
-        recent = [seconds for seconds in self.history.seconds[-5:] if math.isfinite(seconds)]
+        recent = [row.seconds for row in self.history.rows[-5:] if row.seconds is not None]
         if not recent:
             return None
         return (self.spec.configuration.training.epochs - self.history.epochs) * sum(recent) / len(recent)
@@ -73,6 +72,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     results: Results = msgspec.field(default_factory=Results)
     notes: Mapping[str, p.Note] = {}
     live: Mapping[str, Live] = {}
+    groups: Mapping[str, tuple[str, ...]] = {}
+    """The runs of each group in training, those that left it meanwhile included."""
+    last_group: tuple[str, ...] = ()
+    """The runs of the group that ended last while we looked on."""
     places: Mapping[str, p.Place] = {}
     """The queue by run_id, next run first."""
     histories: Mapping[str, Curve] = {}
@@ -82,6 +85,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
     unreadable: Mapping[str, str] = {}
     """Why the `model.keras` of a finished run could not be read when it was last looked at."""
+    log: p.LogRead | None = None
+    """What was printed for the run whose log was asked for last, as much of its end as is kept."""
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}

@@ -14,7 +14,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from engine import protocol as p
-from engine.protocol.curve import Curve
+from engine.core.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import (
     MOST,
@@ -27,8 +27,9 @@ from svhn_tui.analysis.comparison import (
     sides_chosen,
     sides_of_question,
 )
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.progress import progress_of, shown_of
-from svhn_tui.charts.curves import METRICS, divergence_of, mean_band
+from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import State
 from svhn_tui.pages.charts import AXIS_KEY, CHART_KEYS, ComparingPage
@@ -53,7 +54,7 @@ class ComparePage(ComparingPage):
     ComparePage #about { padding: 0 0 1 0; }
     ComparePage #classes { height: 1fr; }
     """
-    METRICS: ClassVar[tuple[str, ...]] = ("test_accuracy", "accuracy", "test_loss", "loss", "gap")
+    METRICS: ClassVar[tuple[str, ...]] = tuple(METRICS)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "other(1)", "next question", tooltip="compare within the next question"),
         Binding("up,k", "other(-1)", "question before", show=False, tooltip="compare within the question before"),
@@ -224,7 +225,7 @@ class ComparePage(ComparingPage):
             diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
             epochs = max(side.configuration.training.epochs for side in sides)
             chart.show(
-                METRICS[metric],
+                METRICS[metric].title,
                 series,
                 length=None if self.by_seconds else epochs,
                 note=diverged or ("mean ± std" if several else ""),

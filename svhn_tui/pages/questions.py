@@ -16,9 +16,10 @@ from textual.widgets.option_list import Option
 
 from engine import protocol as p
 from engine.core import sweep as plan
-from engine.protocol.curve import Curve
+from engine.core.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Group
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.progress import (
     Overrides,
     Progress,
@@ -31,7 +32,7 @@ from svhn_tui.analysis.progress import (
 from svhn_tui.assignment.answers import Answer, answer_of
 from svhn_tui.assignment.evidence import facts_of
 from svhn_tui.assignment.keras_code import code_for
-from svhn_tui.charts.curves import METRICS, divergence_of, mean_band
+from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm, RunWith
@@ -117,6 +118,12 @@ class QuestionsPage(ChoosingPage):
         """The question under the cursor: read from the list, which may be ahead of the messages that it sends."""
         place = self.query_one(OptionList).highlighted if self.is_mounted else None
         return self._first if place is None else self.book.questions[place]
+
+    def turn_to(self, subject: str, origin: str) -> None:
+        """Put the cursor on this question."""
+        self._first = self.book.question(subject)
+        if self.is_mounted:
+            self.query_one(OptionList).highlighted = self.book.questions.index(self._first)
 
     def on_option_list_option_highlighted(self) -> None:
         """Show another question, and the keys that go with it."""
@@ -287,7 +294,7 @@ class QuestionsPage(ChoosingPage):
         several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
         diverged = divergence_of(named)
-        chart.show(METRICS[self.metric], series, length=epochs, note=diverged or several, empty=diverged)
+        chart.show(METRICS[self.metric].title, series, length=epochs, note=diverged or several, empty=diverged)
 
     def _below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme

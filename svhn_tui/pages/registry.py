@@ -28,6 +28,14 @@ class Pages:
             page.state = state
             self._app.switch_screen(page)
 
+    def visit(self, name: str, subject: str, state: State) -> None:
+        """Switch to the page of this name and show this question or run there; none: as it was left."""
+        origin, page = self._app.screen, self.named(name)
+        if subject and isinstance(origin, Page):
+            page.state = state
+            page.turn_to(subject, origin.TITLE_IN_BAR)
+        self.show(name, state)
+
     async def renew(self, book: Presets, state: State, chosen: str) -> QuestionsPage:
         """Take other presets and show this question of theirs; all other pages are made anew when they are opened."""
         self._book = book
@@ -73,5 +81,13 @@ def page_of(name: str, book: Presets) -> Page:
             from svhn_tui.pages.data import DataPage
 
             return DataPage(book)
+        case "Run":
+            from svhn_tui.pages.run_page import RunPage
+
+            return RunPage(book)
+        case "Log":
+            from svhn_tui.pages.run_log import LogPage
+
+            return LogPage(book)
         case _:
             return QuestionsPage(book)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine import protocol as p
-from engine.core.machine import Machine
+from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.data import dataset
@@ -20,7 +20,7 @@ from engine.storage.workspace import Workspace
 from tests.faults.conftest import Tally
 from tests.faults.hungry_worker import LIMIT_BYTES
 
-GPU = Machine((0, 1), 24 * 2**30, gpus=1, lanes=4)
+GPU = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"),), lanes=4)
 """Groups of four: what is on it in truth is the CPU."""
 TINY, HUGE, LAST = (Configuration(Network((units,), "relu"), Training(epochs=2)) for units in (8, 48, 16))
 WANTED = {TINY: 4, HUGE: 2, LAST: 2}
@@ -72,7 +72,7 @@ def holds(told: list[p.AnyEvent], tally: Tally, fault: str, words: str) -> None:
     again, failed = of(told, p.RunInterrupted), of(told, p.RunFailed)
     finished = [event.result.spec for event in of(told, p.RunFinished)]
     assert f"{words} It is tried once more, 2 at a time instead of 4." in {event.reason for event in again}
-    assert {event.reason for event in failed} == {f"{words} It was tried again in vain; free some memory."}
+    assert {event.reason for event in failed} == {f"{words} Another try failed too; free some memory."}
     assert all(event.out_of_memory for event in failed)
     sizes = {(event.specs[0].configuration, len(event.runs)) for event in of(told, p.RunStarted)}
     assert sizes == {(TINY, 2), (LAST, 2)}, "with half as many it fits"

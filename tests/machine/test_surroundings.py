@@ -130,7 +130,7 @@ def test_the_program_found_through_pythonpath_starts_children_that_find_it(tmp_p
     for package in ("engine", "svhn_tui"):
         (tmp_path / package).symlink_to(Path(__file__).parents[2] / package)
     (tmp_path / "other").mkdir()
-    look = "from engine import child_process as c; print(c.program('engine').environment.get('PYTHONPATH'))"
+    look = "from engine.machine import child_process as c; print(c.program('engine').environment.get('PYTHONPATH'))"
     path = os.pathsep.join([str(tmp_path), str(tmp_path / "other")])
     done = subprocess.run([sys.executable, "-P", "-c", look], env={**os.environ, "PYTHONPATH": path},
                           capture_output=True, text=True, check=True)  # fmt: skip

@@ -10,6 +10,7 @@ from textual.screen import Screen
 from engine import protocol as p
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets
+from svhn_tui.widgets.chart_board import ChartBoard
 from svhn_tui.widgets.key_bar import KeyBar
 from svhn_tui.widgets.top_bar import TopBar
 
@@ -20,6 +21,8 @@ class Page(Screen[None]):
     """A screen of the program. The app sets `state`; what the user wants goes up as a message."""
 
     TITLE_IN_BAR: ClassVar[str] = ""
+    charts: ChartBoard | None = None
+    """The page's charts, if it has any."""
     state: reactive[State] = reactive(State, init=False, repaint=False)
 
     class Wanted(Message):
@@ -78,6 +81,10 @@ class Page(Screen[None]):
         """Draw what changed, while the page is seen."""
         self.redraw()
 
+    def watch_maximized(self) -> None:
+        """Fit what is drawn to the room that there is beside a chart that has the whole page, or had it."""
+        self.call_after_refresh(self.redraw)
+
     def on_resize(self) -> None:
         """Fit what is drawn to the new size."""
         self.call_after_refresh(self.redraw)
@@ -93,9 +100,25 @@ class Page(Screen[None]):
             self.show(self.state)
             self.refresh_bindings()
 
-    def want(self, command: p.AnyCommand) -> None:
-        """Ask for something."""
-        self.post_message(self.Wanted(command))
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what charts do where there is one."""
+        if action == "chart" and self.charts is not None and self.is_mounted:
+            return self.charts.offers(str(parameters[0]))
+        return super().check_action(action, parameters)
+
+    def action_chart(self, verb: str, amount: float = 0) -> None:
+        """Hand what a key of the charts asks for to their board."""
+        if self.charts is not None:
+            self.charts.do(verb, amount)
+
+    def on_chart_board_changed(self) -> None:
+        """Draw what the charts show now."""
+        self.redraw()
+
+    def want(self, command: p.AnyCommand | None) -> None:
+        """Ask the engine for something; None, from a dialog that was left, asks for nothing."""
+        if command is not None:
+            self.post_message(self.Wanted(command))
 
     def copy(self, text: str) -> None:
         """Copy a text."""

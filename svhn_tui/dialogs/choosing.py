@@ -1,0 +1,49 @@
+"""What the user decides about a question: the file that is handed in, the finalists, the statements."""
+
+from typing import Any
+
+from textual.app import App
+
+from engine import protocol as p
+from engine.core import sweep as plan
+from svhn_tui.analysis.progress import progress_of, with_finalists
+from svhn_tui.assignment.evidence import facts_of
+from svhn_tui.client.state import State
+from svhn_tui.dialogs.dialogs import HandIn, PickFinalists
+from svhn_tui.dialogs.statements import EditStatement, PickStatement
+from svhn_tui.presets import Presets, Question
+
+
+async def chosen_run(app: App[Any], question: Question, book: Presets, state: State) -> p.Choose | None:
+    """Ask for the run whose file the question hands in; None leaves the choice as it was."""
+    configurations = book.configurations(question)
+    data = state.data.fingerprint if state.data else ""
+    runs = [run for run in state.results.values() if run.spec.configuration in configurations and run.spec.data == data]
+    if not runs:
+        app.notify("None of its runs is done yet, as the question asks for them.")
+        return None
+    runs.sort(key=lambda run: run.spec.seed)
+    title = f"{question.id}  The run whose file is handed in"
+    run_id = await app.push_screen_wait(HandIn(title, runs, state.choices.get(question.id, "")))
+    return None if run_id is None else p.Choose(question=question.id, run_id=run_id or None)
+
+
+async def chosen_finalists(app: App[Any], question: Question, book: Presets, state: State) -> p.Submit | None:
+    """Ask who goes on to the second stage; None leaves that as it was."""
+    progress = progress_of(question, book, state)
+    sweep = progress.sweep
+    if state.data is None or sweep is None or sweep.finalists is None:
+        return None
+    finalists = plan.finalists(sweep, state.accuracies)
+    chosen = await app.push_screen_wait(PickFinalists(progress.rows, sweep.finalists, finalists))
+    return None if chosen is None else p.Submit(sweep=with_finalists(sweep, chosen))
+
+
+async def judged_statement(app: App[Any], question: Question, book: Presets, state: State) -> p.Judge | None:
+    """Have a statement of the grader's pasted, or one looked at again; None leaves all as it was."""
+    known = state.statements.get(question.id, ())
+    place = await app.push_screen_wait(PickStatement(known)) if known else -1
+    if place is None:
+        return None
+    facts = [fact.title for fact in facts_of(question, book, state)]
+    return await app.push_screen_wait(EditStatement(question.id, facts, known[place] if place >= 0 else None))

@@ -52,6 +52,9 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
         console.print(Text(f"{len(state.running)} training, {len(state.queue)} waiting, {len(state.results)} finished"))
         if hint := idle_text(state):
             console.print(Text(hint))
+        for notice in state.notices:
+            if notice.severity != "information":
+                console.print(Text(f"! {words.clean(notice.text)}"))
     return DONE
 
 

@@ -98,11 +98,16 @@ def screen(
         )
     if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
         fail(f"{workspace} is no folder.", WRONG_USE)
+    from engine.machine import ownership
+
+    there = workspace.expanduser().resolve()
+    if remote is None and there.exists() and (problem := ownership.problem(there)):
+        fail(problem, FAILED)
     os.environ.setdefault("TEXTUAL_FPS", "120")  # how soon a key is seen; what is drawn unasked comes far more rarely
     from svhn_tui.app import run as open_screen
 
-    there = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
-    raise typer.Exit(open_screen(workspace, there, remote))
+    source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
+    raise typer.Exit(open_screen(workspace, source, remote))
 
 
 @app.command()

@@ -37,7 +37,7 @@ class Connection:
             except LinkLost as error:
                 is_new = self._patience.is_news(str(error))
                 told = p.Noticed(text=f"{error} It is tried again; keys still work.", severity="error")
-                self._take((*((told,) if is_new else ()), p.HostEnded()))
+                self._take((*((told,) if is_new else ()), p.HostEnded(reason=str(error))))
             self._link = None
             await self._patience.wait()
 

@@ -67,7 +67,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.CheckpointSaved():
             return state
         case p.HostEnded():
-            return change(state, connected=False)
+            return change(state, connected=False, lost_because=event.reason)
         case p.RunFinished():
             return _finished(state, event.result, edits)
         case p.RunFailed():

@@ -62,6 +62,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     workspace: str = ""
     versions: Mapping[str, str] = {}
     connected: bool = False
+    lost_because: str = ""
+    """Why there is no connection, in a sentence, if that was told."""
     caught_up: bool = False
     has_begun: bool = True
     """The host trained what waits when this screen attached, and did not just tell of it."""
@@ -90,6 +92,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     choices: Mapping[str, str] = {}
     statements: Mapping[str, tuple[p.Statement, ...]] = {}
     notices: tuple[p.Noticed, ...] = ()
+
+    @property
+    def lacking(self) -> str:
+        """What a page says that has nothing to show yet: what is being waited for, or why that is in vain."""
+        return "Opening the data…" if self.connected else self.lost_because or "Starting the engine…"
 
     @property
     def accuracies(self) -> Mapping[str, float]:

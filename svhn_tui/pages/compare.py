@@ -235,7 +235,7 @@ class ComparePage(Page):
 
     def _empty(self, state: State, theme: Theme) -> Text:
         if not state.caught_up:
-            return Text("Starting the engine…", dim_of(theme))
+            return Text(words.clean(state.lacking), dim_of(theme))
         question = self._question(state)
         title = f"{question.id}  {words.clean(question.title)}\n" if question else ""
         others = "\n3 lists the runs that there are: space selects some, c compares them." if state.results else ""

@@ -91,8 +91,7 @@ class DataPage(Page):
         self.set_class(self.size.width < NARROW, "narrow")
         about, theme = self.query_one("#about", Sheet), self.app.current_theme
         if state.data is None:
-            said = "Opening the data…" if state.connected else "Starting the engine…"
-            about.update(Text(said, dim_of(theme)))
+            about.update(Text(words.clean(state.lacking), dim_of(theme)))
             return
         found = self._inspected(state)
         if self.run in state.results:

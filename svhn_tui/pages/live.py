@@ -256,7 +256,7 @@ class LivePage(Page):
     def _empty(self, state: State) -> Text:
         dim = dim_of(self.app.current_theme)
         if not state.caught_up:
-            return Text("Starting the engine…", dim)
+            return Text(words.clean(state.lacking), dim)
         return Text.assemble(
             ("Nothing trains.\n", "bold"),
             ("1 opens the questions; enter there trains what is missing.\n", dim),

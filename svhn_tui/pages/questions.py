@@ -308,7 +308,7 @@ class QuestionsPage(Page):
     def _below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme
         if not state.caught_up:
-            return Text("Starting the engine…", dim_of(theme))
+            return Text(words.clean(state.lacking), dim_of(theme))
         if state.data is None:
             return Text("Opening the data…", dim_of(theme))
         lines = []

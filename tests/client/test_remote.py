@@ -72,6 +72,7 @@ def test_the_screen_trains_over_there_and_survives_a_cut_line(gpubox: Path, tmp_
 
 
 def test_commands_run_over_there_with_their_exit_codes(gpubox: Path):
+    (gpubox / "svhn-workspace").mkdir(mode=0o700)
     told = svhn_tui("--host", "gpubox", "status", "--json")
     assert f'"workspace": "{gpubox}/svhn-workspace"' in told.stdout, told.stderr
     wrong = svhn_tui("--host", "gpubox:svhn-tui/.venv/bin/python", "run", "Q22")

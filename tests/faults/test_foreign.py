@@ -15,7 +15,7 @@ from engine.storage import doctor
 from tests.faults.conftest import Tally
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
-from tests.support.terminal import PROGRAM
+from tests.support.terminal import PROGRAM, Terminal
 
 NOBODY = 65_534
 LOOKING = (["status"], ["answers"], ["runs"], ["evidence", "Q11"])
@@ -106,6 +106,15 @@ def test_a_workspace_that_is_not_ours_alone_is_refused_and_read_on_request(
     assert (tmp_path / "out" / "answers.md").exists(), exported.stderr
     row.injected += 1
     row.found(wrong=contents(workspace.resolve()) != before)
+
+
+def test_the_screen_does_not_open_on_it(workspace: Path, tally: Tally):
+    row = tally("a workspace that others own or can write")
+    workspace.chmod(0o777)
+    with Terminal(workspace, 80, 24) as terminal:
+        terminal.until(lambda text: "Others can write to" in text)
+        assert terminal.ended() == 1
+    row.injected += 1
 
 
 def test_what_is_read_is_what_a_host_tells(workspace: Path):

@@ -107,6 +107,7 @@ def test_all_commands_that_look_come_to_an_end(copied: Path, tmp_path: Path):
                               timeout=120)  # fmt: skip
         assert done.returncode == (command == ["doctor"]), (command, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
+        assert ("passed over" in done.stdout) == (command == ["status"])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -229,18 +230,19 @@ NAMELESS = (
 
 
 @pytest.mark.slow
-def test_a_user_without_a_home_or_a_name_trains(tmp_path: Path):
+def test_a_user_without_a_home_or_a_name_trains():
     look = [*NAMELESS, sys.executable, "-c", "import pathlib; pathlib.Path.home()"]
     if os.getuid() or b"RuntimeError" not in subprocess.run(look, capture_output=True, check=False).stderr:
         pytest.skip("needs root, and setpriv")
-    os.chown(tmp_path, 4343, 4343)
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    for wish in (["run", "Q2", "--epochs", "1"], ["stop"]):  # on demo data
-        done = subprocess.run([*NAMELESS, *PROGRAM, *wish, "--workspace", "w"], cwd=tmp_path, env=environment,
-                              capture_output=True, text=True, check=False)  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "w" / "runs").glob("*/result.json"))) == 1
-    assert (tmp_path / "svhn-tui-cache-4343" / "jax").is_dir()
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # pytest's own folders are closed to others
+        os.chown(folder, 4343, 4343)
+        environment = {**os.environ, "TMPDIR": folder}
+        for wish in (["run", "Q2", "--epochs", "1"], ["stop"]):  # on demo data
+            done = subprocess.run([*NAMELESS, *PROGRAM, *wish, "--workspace", f"{folder}/w"], env=environment,
+                                  capture_output=True, text=True, check=False)  # fmt: skip
+            assert done.returncode == 0, done.stderr
+        assert len(list(Path(folder, "w", "runs").glob("*/result.json"))) == 1
+        assert Path(folder, "svhn-tui-cache-4343", "jax").is_dir()
 
 
 def test_a_worker_that_dies_at_its_start_tells_its_own_last_words(demo_folder: Path, tmp_path: Path):

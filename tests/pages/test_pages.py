@@ -138,3 +138,11 @@ async def test_an_empty_workspace_says_what_to_do(name: str, size: tuple[int, in
     keys = ["down"] if name == "Answers" else []
     text = "\n".join(await lines_of(name, fold(attached()), size, *keys)) if keys else text
     assert hints[name] in text
+
+
+@pytest.mark.parametrize("name", ["Questions", "Live", "Compare", "Data"])
+async def test_a_page_that_has_nothing_to_show_says_what_keeps_it(name: str):
+    begun = fold(())
+    assert "Starting the engine…" in " ".join("\n".join(await lines_of(name, begun, SMALL)).split())
+    refused = fold((p.HostEnded(reason="The workspace was written by a newer svhn-tui: update this one."),))
+    assert "by a newer svhn-tui" in "\n".join(await lines_of(name, refused, GOOD))

@@ -14,8 +14,8 @@ def customise(monkeypatch: pytest.MonkeyPatch, folder: Path, hook: str) -> None:
     The program is found in the same folder, so that its children search there too: of PYTHONPATH they keep no more.
     """
     folder.mkdir()
-    for package in ("engine", "svhn_tui", "tests"):
-        (folder / package).symlink_to(ROOT / package)
+    for name in ("engine", "svhn_tui", "tests", "experiments.json"):
+        (folder / name).symlink_to(ROOT / name)
     (folder / "sitecustomize.py").write_text(textwrap.dedent(hook))
     monkeypatch.setenv("PYTHONPATH", str(folder))
     monkeypatch.chdir(folder)  # before any other that holds the program

@@ -21,6 +21,16 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that it is shown; None: as long as any other."""
 
 
+def notices_of(batch: Iterable[p.AnyEvent], before: State, after: State) -> Iterator[Notice]:
+    """Return what to tell of a batch of events that led from one state to the next."""
+    events = tuple(batch)
+    for event in events:
+        if (notice := notice_of(event, is_news=before.caught_up)) is not None:
+            yield notice
+    if before.caught_up:
+        yield from divergences(before, after, events)
+
+
 def divergences(before: State, after: State, batch: Iterable[p.AnyEvent]) -> Iterator[Notice]:
     """Say of runs in training that their loss is no number any more, each once: when it happens, in this batch."""
     told: set[str] = set()

@@ -8,13 +8,13 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from engine import protocol as p
+from svhn_tui.analysis.launches import Launch
 from svhn_tui.client.state import State
+from svhn_tui.pages.registry import PAGES
 from svhn_tui.presets import Presets
 from svhn_tui.widgets.chart_board import ChartBoard
 from svhn_tui.widgets.key_bar import KeyBar
 from svhn_tui.widgets.top_bar import TopBar
-
-PAGES = (("1", "Questions"), ("2", "Live"), ("3", "Runs"), ("4", "Compare"), ("5", "Answers"), ("6", "Data"))
 
 
 class Page(Screen[None]):
@@ -31,6 +31,13 @@ class Page(Screen[None]):
         def __init__(self, command: p.AnyCommand) -> None:
             super().__init__()
             self.command = command
+
+    class LaunchDeferred(Message):
+        """A question is to be trained as soon as the data is open."""
+
+        def __init__(self, launch: Launch) -> None:
+            super().__init__()
+            self.launch = launch
 
     class ComparisonWanted(Message):
         """These runs are to be compared."""
@@ -96,7 +103,7 @@ class Page(Screen[None]):
     def redraw(self) -> None:
         """Draw the state as it is."""
         if self.is_current and self.is_mounted:
-            self.query_one(TopBar).show(self.state, PAGES, self.TITLE_IN_BAR)
+            self.query_one(TopBar).show(self.state, [(key, name) for key, name, _ in PAGES], self.TITLE_IN_BAR)
             self.show(self.state)
             self.refresh_bindings()
 

@@ -10,7 +10,6 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -19,6 +18,7 @@ from engine.core import sweep as plan
 from engine.protocol.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Group
+from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.progress import (
     Overrides,
     Progress,
@@ -85,13 +85,6 @@ class QuestionsPage(Page):
         *CHART_KEYS,
     ]
 
-    class PutOff(Message):
-        """A question is to be trained as soon as the data is open."""
-
-        def __init__(self, question: Question, overrides: Overrides) -> None:
-            super().__init__()
-            self.question, self.overrides = question, overrides
-
     charts: ChartBoard
 
     def __init__(self, book: Presets, chosen: str = "") -> None:
@@ -131,7 +124,7 @@ class QuestionsPage(Page):
 
     def action_launch(self) -> None:
         """Train what the chosen question lacks."""
-        self.train(self.chosen, Overrides())
+        self._launch(Launch(self.chosen))
 
     @work
     async def action_launch_with(self) -> None:
@@ -143,7 +136,7 @@ class QuestionsPage(Page):
         question = self.chosen
         overrides = await self.app.push_screen_wait(RunWith(f"{question.id}  {question.title}", epochs, seeds))
         if overrides is not None:
-            self.train(question, overrides)
+            self._launch(Launch(question, overrides))
 
     def action_copy(self) -> None:
         """Copy the answer or the code through the terminal."""
@@ -206,22 +199,14 @@ class QuestionsPage(Page):
             for sweep in sweeps:
                 self.want(p.Submit(sweep=sweep))
 
-    def train(self, question: Question, overrides: Overrides) -> None:
+    def _launch(self, launch: Launch) -> None:
         """Train what a question lacks, now or as soon as the data is open, and say so."""
-        if not self.state.data_is_open and self.book.sweep(question, "") is not None:
-            self.post_message(self.PutOff(question, overrides))
-            self.notify(f"{question.id} trains as soon as the data is open.")
+        if launch.needs_data(self.book, self.state):
+            self.post_message(self.LaunchDeferred(launch))
             return
-        sweep = sweep_for(question, self.book, self.state, overrides)
-        if sweep is None:
-            self.notify("This question needs no training.")
-            return
-        missing = progress_of(question, self.book, self.state, overrides).missing
-        if not missing:
-            self.notify("All of its runs are done.")
-            return
-        self.want(p.Submit(sweep=sweep))
-        self.notify(f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they go on.")
+        command, said = launch.command(self.book, self.state)
+        self.want(command)
+        self.notify(said)
 
     def show(self, state: State) -> None:
         """Draw the list and the chosen question."""

@@ -47,3 +47,4 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --progress-bar on --editable ".[dev]"
 	@touch $@
+	@$(BIN)/python -m engine.training.native.build || true

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from engine import protocol as p
 from svhn_tui import presets, settings
 from svhn_tui.analysis.launches import DeferredLaunches, Launch
-from svhn_tui.analysis.notices import notices_of
+from svhn_tui.analysis.notices import Milestones, call_text, notices_of
 from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
@@ -69,6 +69,7 @@ class SvhnApp(TerminalApp):
         self._drawn = self._state
         self._pages = Navigation(self, book)
         self._deferred = DeferredLaunches()
+        self._milestones = Milestones(book.questions, book)
 
     def on_mount(self) -> None:
         """Show the questions; the engine is reached for once they stand."""
@@ -84,8 +85,10 @@ class SvhnApp(TerminalApp):
     def _take(self, batch: tuple[p.AnyEvent, ...]) -> None:
         before = self._state
         self._state = fold(batch, before)
-        for notice in notices_of(batch, before, self._state):
+        notices = notices_of(batch, before, self._state, self._milestones)
+        for notice in notices:
             self.tell(notice)
+        self.call_attention(call_text(notices))
         for event in batch:
             if isinstance(event, p.TrashRead):
                 self._show_trash(event.results)
@@ -148,6 +151,10 @@ class SvhnApp(TerminalApp):
         """Open the Data page at this run."""
         self._pages.show("Data", self._state, run=message.run_id)
 
+    def on_page_visit(self, message: Page.Visit) -> None:
+        """Open a page at a question or a run."""
+        self._pages.visit(message.page, message.subject, self._state)
+
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""
         self._pages.show(name, self._state)
@@ -168,6 +175,7 @@ class SvhnApp(TerminalApp):
         if question is None:
             return
         self._book = presets.load(presets.find(self._desk))
+        self._milestones = Milestones(self._book.questions, self._book)
         await self._pages.renew(self._book, self._state, question.id)
         self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
         self._launch(Launch(question))

@@ -20,6 +20,8 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """Columns of the Runs page; empty for those that it comes with."""
     group_columns: tuple[str, ...] = ()
     """The same where a line is a configuration."""
+    alerts: bool = True
+    """A bell and a notice of the desktop when a question is complete, or something failed or diverged."""
 
 
 def settings_file() -> Path:

@@ -1,5 +1,7 @@
 """What there is to train on."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -12,3 +14,5 @@ class Machine(NamedTuple):
     gpus: int = 0
     lanes: int = 10
     """Seeds that a GPU trains side by side at most."""
+    measured: Mapping[int, int] = MappingProxyType({})
+    """Cores that a run of each size class trains best on."""

@@ -11,7 +11,10 @@ from typing import Literal
 import msgspec
 
 NUMERICS_VERSION = 1
-"""Raised when a change alters what is trained from the same seed; old runs then stay valid but are not shared."""
+"""Raised when a change alters what is trained from the same seed; old runs then stay valid but are not shared.
+
+Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches), far
+below what a seed changes (`tests/test_parity.py`). The result says which of them trained it."""
 
 CLASSES = 10
 
@@ -23,7 +26,10 @@ Initializer = Literal[
     "lecun_normal", "lecun_uniform", "truncated_normal", "zeros", "ones",
 ]  # fmt: skip
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam"]
-Trainer = Literal["fast", "keras-fit"]
+Trainer = Literal["fast", "native", "jax", "keras-fit", "auto", "keras"]
+"""`fast` is whichever of `native` and `jax` suits configuration and machine; `keras-fit` is `model.fit`."""
+OTHER_NAMES: dict[Trainer, Trainer] = {"auto": "fast", "keras": "keras-fit"}
+"""Names that mean the same; a run is known by the one that was there first, so that its hash stays."""
 
 
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -79,6 +85,16 @@ class Training(Value, frozen=True):
     validation_split: float = 0.0
     """Share of the training images, taken from the end, that is held out as Keras does; 0 in the assignment."""
     trainer: Trainer = "fast"
+
+    def __post_init__(self) -> None:
+        """Keep the trainer by the name that runs are known by."""
+        if self.trainer in OTHER_NAMES:
+            msgspec.structs.force_setattr(self, "trainer", OTHER_NAMES[self.trainer])
+
+    @property
+    def worker(self) -> str:
+        """The kind of worker that it needs: TensorFlow has a process of its own."""
+        return "keras-fit" if self.trainer == "keras-fit" else "fast"
 
 
 IN_LABEL = ("hidden", "activation", "convolutions")

@@ -13,7 +13,7 @@ from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
 from engine.scheduling.queue import Queue
-from engine.storage import archive, file_hashes, journal
+from engine.storage import archive, file_hashes, journal, logs
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import fleet, user_config
@@ -88,6 +88,9 @@ class Commands:
                 return
             case p.Watch():
                 await self._watch(command.runs, client)
+                return
+            case p.ReadLog():
+                client.tell(p.encode(await asyncio.to_thread(logs.answer, self._workspace.root, command)))
                 return
             case p.CheckFiles():
                 files = {run_id: self._workspace.run_folder(run_id) / "model.keras" for run_id in command.runs}

@@ -20,6 +20,7 @@ from engine.storage.workspace import Workspace
 from engine.training.preflight import Preflight, issue_token, versions
 from engine.workers import fleet as fleets
 from engine.workers import process, slurm
+from engine.workers.arrangement import Arrangement
 from engine.workers.process import Death, Worker
 from engine.workers.slurm_jobs import NO_EPOCH, Allocations
 
@@ -43,7 +44,7 @@ class Dispatch:
         self.has_begun = False
         """A client wanted training since the host started."""
         self._workspace = workspace
-        self._machine = machine
+        self._arrangement = Arrangement(machine, self.advance)
         self._queue = queue
         self._publish = publish
         self._workers: dict[Slot, Worker] = {}
@@ -72,6 +73,10 @@ class Dispatch:
         finally:
             self._is_closed = False
             self.advance()
+
+    @property
+    def _machine(self) -> Machine:
+        return self._arrangement.machine
 
     def workers(self) -> Iterable[p.WorkerChanged]:
         """Tell the state of each worker."""
@@ -113,6 +118,8 @@ class Dispatch:
         while head := self._queue.places.head:
             busy = {slot for slot, worker in self._workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].input_shape
+            if not busy and self._arrangement.is_open(head.spec.configuration, shape):
+                return  # goes on when it is measured
             found = next_group(self._queue.places, self._machine, shape, busy, self._queue.setbacks.lanes)
             if found is None:
                 return
@@ -361,6 +368,7 @@ class Dispatch:
     async def leave(self) -> None:
         """Let every worker checkpoint and end."""
         self._is_leaving = True
+        await self._arrangement.close()
         self._allocations.close()
         for task in list(self._starting.values()):
             task.cancel()

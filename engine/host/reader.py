@@ -21,7 +21,7 @@ from engine import protocol as p
 from engine.core.forecast import Measured
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
-from engine.storage import journal
+from engine.storage import journal, logs
 from engine.storage.run_folder import RUN_ID
 from engine.storage.workspace import Remembered
 
@@ -91,6 +91,13 @@ class Shelf:
                 return journal.history(folder / "journal.jsonl")
         return p.History(), 0
 
+    def log(self, command: p.ReadLog) -> p.AnyEvent:
+        """Return a part of what was printed for a run."""
+        try:
+            return logs.answer(self._root, command)
+        except ValueError as error:
+            return p.Refused(command="ReadLog", reason=str(error), request=command.request)
+
     def model_sha256(self, run_id: str) -> str | None:
         """Return the checksum of a run's file; None where there is none to read."""
         folder = self.run_folder(run_id)
@@ -156,6 +163,8 @@ def _answers(shelf: Shelf, command: p.AnyCommand, refusal: str) -> Iterator[p.An
             for run_id in command.runs:
                 history, damaged = shelf.history(run_id)
                 yield p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
+        case p.ReadLog():
+            yield shelf.log(command)
         case p.CheckFiles():
             yield p.FilesChecked(found={run_id: shelf.model_sha256(run_id) for run_id in command.runs})
         case p.ReadTrash():

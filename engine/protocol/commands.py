@@ -94,6 +94,14 @@ class Watch(Command, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class ReadLog(Command, frozen=True, kw_only=True):
+    """Send the end of what was printed while a run trained, or, of a `file` that is known, what `begins` there."""
+
+    run_id: str
+    file: str = ""
+    begins: int = 0
+
+
 class CheckFiles(Command, frozen=True, kw_only=True):
     """Hash the `model.keras` of these finished runs as it lies there now; answered by `FilesChecked`."""
 
@@ -139,6 +147,7 @@ AnyCommand = (
     | Restore
     | ReadTrash
     | Watch
+    | ReadLog
     | CheckFiles
     | Inspect
     | Import

@@ -256,6 +256,21 @@ class FilesChecked(Event, frozen=True, kw_only=True):
     """Why the file of a run cannot be read."""
 
 
+class LogRead(Event, frozen=True, kw_only=True):
+    """The answer to `ReadLog`: some lines of a log, without what a terminal would obey."""
+
+    run_id: str
+    file: str = ""
+    """Below the workspace; empty where nothing was printed."""
+    begins: int = 0
+    ends: int = 0
+    """Bytes from the start of the file: where the text stands in it."""
+    text: str = ""
+    problem: str = ""
+    """Why it cannot be read."""
+    request: str = ""
+
+
 class Inspected(Event, frozen=True, kw_only=True):
     """The answer to `Inspect`: the run's most confident mistakes, or some training images of each class."""
 
@@ -341,6 +356,7 @@ AnyEvent = (
     | Judged
     | HistoryRead
     | FilesChecked
+    | LogRead
     | Inspected
     | Imported
     | DeviceSampled

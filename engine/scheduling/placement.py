@@ -1,8 +1,8 @@
 """Which group trains next, and where. Pure.
 
 On CPUs a small network gains nothing from a second thread, so as many runs as there are cores train side by side, each
-on a core of its own; a large one is bound by memory and takes all cores. On GPUs seeds of one configuration train as
-lanes of one group.
+on a core of its own; a large one is bound by memory and takes all cores. Where it was measured on this machine, each
+run takes as many cores as proved best. On GPUs seeds of one configuration train as lanes of one group.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,6 +18,10 @@ LARGE = 2_000_000
 """Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
 WORKER_BYTES = 1_500_000_000
 """What a worker may need: JAX, the data, and the largest network of the assignment."""
+
+
+SMALL, HUGE = 2**18, 2**24
+"""Trainable parameters between which the cores a run takes are worth a measurement."""
 
 
 class Slot(NamedTuple):
@@ -46,22 +50,36 @@ class Slot(NamedTuple):
         """`Slurm`, or the box that is reached over ssh; empty for the host's own machine."""
         return "Slurm" if self.slurm is not None else self.box
 
-    @property
-    def is_narrow(self) -> bool:
-        """One core, beside others of the kind."""
-        return self.gpu is None and len(self.cores) == 1
+
+def size_class(parameters: int) -> int:
+    """Return the class of networks of about this many trainable parameters: twice as many are the next one."""
+    return parameters.bit_length()
+
+
+def cores_of(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> int:
+    """Return how many cores a run takes."""
+    parameters = trainable_parameters(configuration.network, input_shape)
+    known = machine.measured.get(size_class(parameters), 0)
+    return min(known, len(machine.cores)) if known else usual_cores(parameters, machine)
+
+
+def usual_cores(parameters: int, machine: Machine) -> int:
+    """Return the same as long as nothing was measured."""
+    return 1 if parameters < LARGE else len(machine.cores)
 
 
 def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int], index: int) -> Slot:
     """Return the `index`-th slot of the kind that suits the configuration."""
-    trainer = configuration.training.trainer
+    trainer = configuration.training.worker
     if trainer != "fast":
         return Slot(trainer, machine.cores, trainer=trainer)
     if machine.gpus:
         return Slot(f"gpu{index}", gpu=index)
-    if len(machine.cores) > 1 and trainable_parameters(configuration.network, input_shape) < LARGE:
-        return Slot(f"core{machine.cores[index]}", (machine.cores[index],))
-    return Slot("cpu", machine.cores)
+    count = cores_of(configuration, machine, input_shape)
+    if count >= len(machine.cores):
+        return Slot("cpu", machine.cores)
+    cores = machine.cores[index * count : (index + 1) * count]
+    return Slot(f"core{cores[0]}" if count == 1 else f"cores{cores[0]}-{cores[-1]}", cores)
 
 
 def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> tuple[Slot, ...]:
@@ -69,10 +87,10 @@ def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int
     first = slot_for(configuration, machine, input_shape, 0)
     if first.gpu is not None:
         count = machine.gpus
-    elif first.is_narrow:
-        count = max(1, min(len(machine.cores), machine.memory // WORKER_BYTES))
-    else:
+    elif first.trainer != "fast":
         count = 1
+    else:
+        count = max(1, min(len(machine.cores) // max(1, len(first.cores)), machine.memory // WORKER_BYTES))
     return tuple(slot_for(configuration, machine, input_shape, index) for index in range(count))
 
 

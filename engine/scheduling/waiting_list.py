@@ -55,7 +55,7 @@ class Places:
     def first_for(self, trainer: str) -> Place | None:
         """Return what a worker of this kind is to take next."""
         return next(
-            (place for place in self._ready.values() if place.spec.configuration.training.trainer == trainer), None
+            (place for place in self._ready.values() if place.spec.configuration.training.worker == trainer), None
         )
 
     def groups(self, lanes: int, enough: int) -> dict[str, int]:
@@ -67,7 +67,7 @@ class Places:
         for (configuration, _), alike in self._alike.items():
             if found.total() >= enough:
                 break
-            trainer = configuration.training.trainer
+            trainer = configuration.training.worker
             found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
         return found
 

@@ -33,6 +33,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     parameters: list[NDArray[np.generic]]
     others: list[NDArray[np.generic]]
     optimizer: list[NDArray[np.generic]]
+    trainer: str = "jax"
+    """What wrote it; `native` and `jax` keep the same layout, so that each can go on from the other's."""
 
 
 def save(run_folder: Path, snapshot: Snapshot) -> None:
@@ -66,7 +68,8 @@ def _packed(snapshot: Snapshot) -> bytes:
     }
     told = msgspec.json.encode((snapshot.epoch, snapshot.history))
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, told=np.frombuffer(told, dtype=np.uint8), **arrays)
+    trainer = snapshot.trainer.encode()
+    np.savez(file, allow_pickle=False, told=_bytes(told), trainer=_bytes(trainer), **arrays)
     return file.getvalue()
 
 
@@ -88,4 +91,9 @@ def _unpacked(content: bytes) -> Snapshot:
         group: [arrays[f"{group}-{index}"] for index in range(sum(name.startswith(f"{group}-") for name in arrays))]
         for group in GROUPS
     }
-    return Snapshot(epoch, history, **groups)
+    trainer = arrays["trainer"].tobytes().decode() if "trainer" in arrays else "jax"  # alone until there was another
+    return Snapshot(epoch, history, **groups, trainer=trainer)
+
+
+def _bytes(text: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(text, dtype=np.uint8)

@@ -133,6 +133,19 @@ def history(path: Path) -> tuple[p.History, int]:
     return p.History(loss, accuracy, test_loss, test_accuracy, seconds), damaged
 
 
+def last_group(path: Path) -> str:
+    """Return the group in which a run was begun last, or nothing.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    group = ""
+    for line in _lines(path):
+        if isinstance(line.event, p.RunStarted):
+            group = line.event.group
+    return group
+
+
 def has_lines(path: Path) -> bool:
     """Say whether any line can be understood: what has none may be anything.
 

@@ -1,8 +1,9 @@
-"""The benchmark: `model.fit` as it is written, `fit` tuned by an expert, and the engine, in turn on the same work.
+"""The benchmark: `model.fit` as it is written, `fit` tuned by an expert, JAX and native, in turn on the same work.
 
-All three train the same network on the same images and evaluate the test images every epoch, warmed up, each in
-processes of its own. Figures are of the whole machine: where the engine trains two runs side by side, an epoch of one
-run counts half. Prints JSON; `svhn-tui bench` makes the tables.
+All four train the same network on the same images and evaluate the test images every epoch, warmed up, each in
+processes of its own. Figures are of the whole machine: where two runs train side by side, an epoch of one run counts
+half. Beside them stands what the machine could do: multiply-adds and bytes a second. Prints JSON; `svhn-tui bench`
+makes the tables. Without a C compiler there are three, and the engine is JAX.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,17 +25,21 @@ import msgspec
 import numpy as np
 
 from engine import protocol as p
-from engine.core.spec import Configuration, Network, RunSpec, Training, trainable_parameters
+from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training, trainable_parameters
 from engine.data import dataset
 from engine.machine import child_process, devices
 from engine.machine.system import peak_bytes, usable_cores
 from engine.scheduling.placement import Slot, slots
 from engine.storage.workspace import Workspace
+from engine.training.native import build
+from engine.training.native.library import Library
 from engine.workers import process as launcher
+from engine.workers.arrangement import Arrangement
 
 ROUNDS = 3
-PASSES = 9
-"""Times that each parameter crosses the memory bus a batch: read forward, gradient written, Adam 7."""
+PASSES = {"jax": 9, "native": 6}
+"""Times that each parameter crosses the memory bus a batch. JAX: read forward, gradient written, Adam 7. Native: weight
+and moments read and written, the next batch's outputs computed meanwhile."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -47,6 +53,11 @@ class Measured(msgspec.Struct, frozen=True):
     tuned_fit_us_per_batch: float
     tuned_range: tuple[float, float]
     tuned_options: str
+    jax_us_per_batch: float
+    jax_range: tuple[float, float]
+    jax_workers: int
+    trainer: str
+    """Which of the two the engine is here: `native` where that can be built."""
     engine_us_per_batch: float
     engine_range: tuple[float, float]
     engine_workers: int
@@ -58,6 +69,9 @@ class Measured(msgspec.Struct, frozen=True):
     bytes_per_batch: int
     share_of_bandwidth: float
     """Bytes that have to move, over what memory could move in the time taken; above 1 the caches help."""
+    multiply_adds_per_batch: float
+    share_of_multiply_adds: float | None
+    """What has to be multiplied and added, over what the cores could in the time taken; None: it is not known."""
 
 
 class Fit:
@@ -175,28 +189,70 @@ def bandwidth() -> float:
     return sum(2 * source.nbytes for source, _ in arrays) / best
 
 
-def measure(source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float) -> Measured:
-    """Time one network, A B C A B C, each side warmed up before the first round."""
+def multiply_adds() -> float | None:
+    """Return multiply-adds a second of all cores together, in registers alone; None without the native library."""
+    built = build.library()
+    if built.path is None:
+        return None
+    library, cores = Library(built.path), len(usable_cores())
+    rates = []
+    with ThreadPoolExecutor(cores) as pool:
+        for _ in range(30):  # short and often: others only disturb
+            began = time.perf_counter()
+            done = sum(pool.map(library.multiply_adds, [4_000_000] * cores))
+            rates.append(done / (time.perf_counter() - began))
+    return max(rates)
+
+
+def multiply_adds_per_batch(hidden: tuple[int, ...], found: p.DataSet, batches: int) -> float:
+    """Count those of a batch of 32: forwards, to the weights, and back to the layers' inputs but for the pixels; and of
+    the evaluation, shared out among the batches."""
+    sizes = (int(np.prod(found.input_shape)), *hidden, len(found.labels))
+    kernels = [below * above for below, above in pairwise(sizes)]
+    return 32 * (3 * sum(kernels) - kernels[0]) + found.test_images / batches * sum(kernels)
+
+
+def _slots(configuration: Configuration, found: p.DataSet) -> tuple[Slot, ...]:
+    """Return where the host would train it: what was measured on this machine holds for the native trainer."""
+    machine = devices.machine()
+    if configuration.training.trainer == "native":
+        machine = Arrangement(machine, lambda: None).machine
+    return slots(configuration, machine, found.input_shape)
+
+
+def measure(
+    source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float, limit: float | None
+) -> Measured:
+    """Time one network, A B C D A B C D, each side warmed up before the first round."""
     network = Network(hidden, "relu" if hidden else "linear")
-    configuration = Configuration(network, Training(epochs=epochs + 1))
+    trainers: tuple[Trainer, ...] = ("jax", "native") if limit else ("jax",)
+    configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
     parameters = trainable_parameters(network, found.input_shape)
     batches = -(-found.train_images // 32)
     text = ",".join(map(str, hidden)) or "0"
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
-        engine = Engine(slots(configuration, devices.machine(), found.input_shape), found, workspace)
+        engines = [Engine(_slots(configuration, found), found, workspace) for configuration in configurations]
         plain, tuned = (Fit(source, text, tuned=is_tuned) for is_tuned in (False, True))
-        engine.epochs(configuration)
-        seconds: tuple[list[float], ...] = ([], [], [])
+        for engine, configuration in zip(engines, configurations, strict=True):
+            engine.epochs(configuration)
+        fit_seconds, tuned_seconds = list[float](), list[float]()
+        seconds: list[list[float]] = [[] for _ in engines]
         for number in range(ROUNDS):
             print(f"{network.label}: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-            seconds[0].extend(plain.epochs(epochs))
-            seconds[1].extend(tuned.epochs(epochs))
-            seconds[2].extend(engine.epochs(configuration))
-        fit_peak, engine_peak, options, workers = plain.close(), engine.close(), tuned.options, engine.workers
+            fit_seconds += plain.epochs(epochs)
+            tuned_seconds += tuned.epochs(epochs)
+            for side, engine, configuration in zip(seconds, engines, configurations, strict=True):
+                side += engine.epochs(configuration)
+        fit_peak, options = plain.close(), tuned.options
+        engine_peak = [engine.close() for engine in engines][-1]
         tuned.close()
-    fit, tuned_fit, ours = ([1e6 * second / batches for second in side] for side in seconds)
-    bytes_moved = parameters * 4 * PASSES + 32 * int(np.prod(found.input_shape)) * 5
+    fit, tuned_fit, jax, *native = (
+        [1e6 * second / batches for second in side] for side in (fit_seconds, tuned_seconds, *seconds)
+    )
+    ours = native[0] if native else jax
+    bytes_moved = parameters * 4 * PASSES[trainers[-1]] + 32 * int(np.prod(found.input_shape)) * 5
+    work = multiply_adds_per_batch(hidden, found, batches)
     return Measured(
         hidden=hidden,
         parameters=parameters,
@@ -206,9 +262,13 @@ def measure(source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], ep
         tuned_fit_us_per_batch=median(tuned_fit),
         tuned_range=(min(tuned_fit), max(tuned_fit)),
         tuned_options=options,
+        jax_us_per_batch=median(jax),
+        jax_range=(min(jax), max(jax)),
+        jax_workers=engines[0].workers,
+        trainer=trainers[-1],
         engine_us_per_batch=median(ours),
         engine_range=(min(ours), max(ours)),
-        engine_workers=workers,
+        engine_workers=engines[-1].workers,
         ratio=median(fit) / median(ours),
         tuned_ratio=median(tuned_fit) / median(ours),
         images_per_second=32e6 / median(ours),
@@ -216,6 +276,8 @@ def measure(source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], ep
         engine_peak_bytes=engine_peak,
         bytes_per_batch=bytes_moved,
         share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6),
+        multiply_adds_per_batch=work,
+        share_of_multiply_adds=work / (limit * median(ours) / 1e6) if limit else None,
     )
 
 
@@ -230,10 +292,11 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     found = dataset.describe(given.data)
-    speed = bandwidth()
+    speed, limit = bandwidth(), multiply_adds()
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
-        measured = [measure(given.data, found, hidden, given.epochs, speed) for hidden in chosen or [(), (64,), (256,)]]
+        networks = chosen or [(), (64,), (256,)]
+        measured = [measure(given.data, found, hidden, given.epochs, speed, limit) for hidden in networks]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
@@ -243,6 +306,7 @@ def main() -> int:
         "cores": len(machine.cores),
         "gpus": machine.gpus,
         "bandwidth_bytes_per_second": speed,
+        "multiply_adds_per_second": limit,
         "networks": [msgspec.to_builtins(network) for network in measured],
     }
     print(json.dumps(told))

@@ -83,6 +83,11 @@ class Dense(keras.layers.Dense):
         return found
 
 
+def is_carried_transposed(shape: tuple[int, ...]) -> bool:
+    """Say whether a parameter of this shape is held transposed, in training and in checkpoints."""
+    return len(shape) == 2 and shape[1] <= NARROW < shape[0]
+
+
 class Program:
     """The compiled epoch of a configuration, for one lane or for several side by side."""
 
@@ -90,7 +95,7 @@ class Program:
         self.configuration = configuration
         self.model = models.build(configuration.network, input_shape, softmax=False, seed=0, dense=Dense)
         kernels = [tuple(variable.shape) for variable in self.model.trainable_variables]
-        self.is_turned = [len(shape) == 2 and shape[1] <= NARROW < shape[0] for shape in kernels]
+        self.is_turned = [is_carried_transposed(shape) for shape in kernels]
         shadows = [
             keras.Variable(jnp.zeros(shape[::-1] if turned else shape), name=f"carried_{index}")
             for index, (shape, turned) in enumerate(zip(kernels, self.is_turned, strict=True))

@@ -1,8 +1,8 @@
-"""The fast trainer: groups of runs of one configuration, trained side by side by a compiled epoch on JAX."""
+"""The JAX trainer: groups of runs of one configuration, trained side by side by a compiled epoch on JAX."""
 
 import importlib.metadata
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -20,13 +20,14 @@ from engine.training import models
 from engine.training.compiled_epoch import Lane, Pixels, Program
 from engine.training.metrics import Activity, EpochMetrics
 from engine.training.shuffling import held_in, order_of
+from engine.training.trainer import never
 from engine.training.unit_activity import activity_of
 
 
 class FastTrainer:
     """Keeps what groups share: the data on the device and the compiled programs."""
 
-    name = "fast"
+    name = "jax"
 
     def __init__(self) -> None:
         backends.settle_jax()
@@ -57,7 +58,7 @@ class FastTrainer:
             for spec, snapshot in zip(specs, snapshots, strict=True)
         ]
         epoch = snapshots[0].epoch if snapshots[0] else 0
-        return FastGroup(program, lanes, [spec.seed for spec in specs], self._pixels[spec.data], epoch)
+        return FastGroup(self, program, lanes, [spec.seed for spec in specs], self._pixels[spec.data], epoch)
 
     def _program(self, configuration: Configuration, shape: tuple[int, int, int], lanes: int) -> Program:
         training = msgspec.structs.replace(configuration.training, epochs=1)  # how many epochs compiles nothing
@@ -70,7 +71,11 @@ class FastTrainer:
 class FastGroup:
     """Runs in training; `epoch` epochs of each lane are done."""
 
-    def __init__(self, program: Program, lanes: list[Lane], seeds: list[int], pixels: Pixels, epoch: int) -> None:
+    def __init__(
+        self, trainer: FastTrainer, program: Program, lanes: list[Lane], seeds: list[int], pixels: Pixels, epoch: int
+    ) -> None:
+        self.trainer = trainer
+        self.remark = ""
         self.epoch = epoch
         self._program = program
         self._pixels = pixels
@@ -85,8 +90,8 @@ class FastGroup:
         orders = [order_of(seed, self.epoch, self.training_images) for seed in self._seeds]
         return orders[0] if self._is_single else np.stack(orders)
 
-    def train_epoch(self) -> EpochMetrics:
-        """Train every lane for one epoch and evaluate it; one transfer from the device."""
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics:
+        """Train every lane for one epoch and evaluate it, to its end; one transfer from the device."""
         began = time.perf_counter()
         self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
         metrics = jax.device_get(found)
@@ -99,7 +104,8 @@ class FastGroup:
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy a lane out of the device's memory."""
         held = jax.device_get(self._lane(lane))
-        return Snapshot(self.epoch, history, *([np.asarray(array) for array in group] for group in held))
+        parameters, others, optimizer = ([np.asarray(array) for array in group] for group in held)
+        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name)
 
     def keep(self, lane: int) -> "FinishedLane":
         """Take a lane out of the group as it is, to be written while others train."""
@@ -118,21 +124,8 @@ class FinishedLane:
         self._pixels = pixels
 
     def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
-        """Write the `.keras` file: softmax head, compiled, with its optimizer; return the trainable parameters.
-
-        Raises:
-            OSError: it could not be written; what is half there is the caller's to drop.
-        """
-        configuration = self._program.configuration
-        model = models.build(configuration.network, input_shape, softmax=True, seed=0)
-        models.compile_as_asked(model, configuration.training)
-        model.optimizer.build(model.trainable_variables)
-        held = self._program.as_keras(self._lane)
-        _assign(model.trainable_variables, held.parameters)
-        _assign(model.non_trainable_variables, held.others)
-        _assign(model.optimizer.variables, held.optimizer)
-        model.save(path)
-        return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))
+        """Write the `.keras` file, as `models.save` does."""
+        return models.save(self._program.configuration, input_shape, path, *self._program.as_keras(self._lane))
 
     def weights(self) -> list[NDArray[np.generic]]:
         """Return the trainable weights as Keras lays them out."""
@@ -141,11 +134,6 @@ class FinishedLane:
     def activity(self) -> Activity:
         """Look at the hidden dense units over the test images."""
         return activity_of(self._program, self._lane, self._pixels.test)
-
-
-def _assign(variables: list[object], values: list[jax.Array]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)  # type: ignore[attr-defined]
 
 
 def _lane_of(snapshot: Snapshot) -> Lane:

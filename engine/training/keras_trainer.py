@@ -6,7 +6,7 @@ time. The order of the images follows from the seed and the epoch, so a resumed 
 
 import importlib.metadata
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.metrics import Activity, EpochMetrics
 from engine.training.shuffling import held_in, order_of
+from engine.training.trainer import never
 
 EVALUATION_BATCH = 500
 
@@ -56,15 +57,22 @@ class KerasFitTrainer:
             raise ValueError("keras-fit trains one run at a time.")
         if self._data[0] != specs[0].data:
             self._data = (specs[0].data, _as_fit_wants(images))
-        return KerasFitGroup(specs[0], images, self._data[1], snapshots[0])
+        return KerasFitGroup(self, specs[0], images, self._data[1], snapshots[0])
 
 
 class KerasFitGroup:
     """A run in training; `epoch` epochs are done."""
 
     def __init__(
-        self, spec: RunSpec, images: Images, data: tuple[NDArray[np.float32], ...], snapshot: Snapshot | None
+        self,
+        trainer: KerasFitTrainer,
+        spec: RunSpec,
+        images: Images,
+        data: tuple[NDArray[np.float32], ...],
+        snapshot: Snapshot | None,
     ) -> None:
+        self.trainer = trainer
+        self.remark = ""
         self.epoch = snapshot.epoch if snapshot else 0
         configuration = spec.configuration
         self.training_images = held_in(len(images.train_labels), configuration.training.validation_split)
@@ -78,7 +86,7 @@ class KerasFitGroup:
                 for variable, value in zip(variables, values, strict=True):
                     variable.assign(value)
 
-    def train_epoch(self) -> EpochMetrics:
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics:
         """Fit one epoch in the run's own order, then evaluate the test images."""
         began = time.perf_counter()
         order = order_of(self._spec.seed, self.epoch, self.training_images)
@@ -101,8 +109,8 @@ class KerasFitGroup:
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy the model and its optimizer."""
-        groups = ([np.asarray(variable) for variable in variables] for variables in self._variables())
-        return Snapshot(self.epoch, history, *groups)
+        parameters, others, optimizer = ([np.asarray(v) for v in variables] for variables in self._variables())
+        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name)
 
     def keep(self, lane: int) -> "KerasFitLane":
         """The model as it is: nothing trains it any more."""

@@ -2,12 +2,16 @@
 
 import random
 import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from engine.core.layers import LOSS, METRIC, OPTIMIZERS, layers_of
-from engine.core.spec import CLASSES, Network, Training
+from engine.core.spec import CLASSES, Configuration, Network, Training
 
 __all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
 
@@ -55,3 +59,35 @@ def optimizer_of(training: Training) -> keras.Optimizer:
     """Return a fresh optimizer of the configuration."""
     kind: type[keras.Optimizer] = getattr(keras.optimizers, OPTIMIZERS[training.optimizer])
     return kind(learning_rate=training.learning_rate)
+
+
+def save(
+    configuration: Configuration,
+    input_shape: tuple[int, int, int],
+    path: Path,
+    parameters: Sequence[Any],
+    others: Sequence[Any],
+    optimizer: Sequence[Any],
+) -> int:
+    """Write the `.keras` file: softmax head, compiled, with its optimizer; return the trainable parameters.
+
+    Args:
+        configuration: what was trained.
+        input_shape: (channels, height, width) of an image.
+        path: of the file.
+        parameters: the trainable variables' arrays, in Keras's layout and order.
+        others: those of the variables that are not trained.
+        optimizer: those of the optimizer.
+
+    Raises:
+        OSError: it could not be written; what is half there is the caller's to drop.
+    """
+    model = build(configuration.network, input_shape, softmax=True, seed=0)
+    compile_as_asked(model, configuration.training)
+    model.optimizer.build(model.trainable_variables)
+    held = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
+    for variables, values in zip(held, (parameters, others, optimizer), strict=True):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    model.save(path)
+    return int(model.count_params() - sum(int(np.prod(v.shape)) for v in model.non_trainable_variables))

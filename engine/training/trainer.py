@@ -1,6 +1,6 @@
-"""What a way of training has to offer: the fast one and Keras's own `fit` do."""
+"""What a way of training has to offer: native, JAX and Keras's own `fit` do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +9,11 @@ from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.storage.checkpoint import Snapshot
 from engine.training.metrics import Activity, EpochMetrics
+
+
+def never() -> bool:
+    """Nothing is to stop."""
+    return False
 
 
 class FinishedLane(Protocol):
@@ -26,9 +31,15 @@ class Group(Protocol):
 
     epoch: int
     training_images: int
+    remark: str
+    """What the run's journal is to say of how it goes on; mostly nothing."""
 
-    def train_epoch(self) -> EpochMetrics:
-        """Train and evaluate every lane."""
+    @property
+    def trainer(self) -> "Trainer":
+        """What trains it."""
+
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics | None:
+        """Train and evaluate every lane. None if it ended early since `is_stopped`: then the epoch was not trained."""
 
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
         """Copy all that a lane goes on from."""

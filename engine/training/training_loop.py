@@ -128,15 +128,21 @@ class Attempts:
             runs=tuple(run.run_id for run in runs),
             specs=tuple(run.spec for run in runs),
             worker=self._worker,
-            device=self._trainer.device,
+            device=group.trainer.device,
             epoch=group.epoch,
         )
         self._tell(started)
         for lane, run in enumerate(runs):
             self._note(run, p.of_lane(started, lane))
+            if group.remark:
+                self._note(run, p.Noticed(text=group.remark))
+        if group.remark:
+            self._tell(p.Noticed(text=group.remark))
         saved_at, saved_epoch = time.monotonic(), group.epoch
         while group.epoch < runs[0].spec.configuration.training.epochs:
-            self._record(task, runs, group, group.train_epoch())
+            metrics = group.train_epoch(lambda: self._is_all_stopped(runs))
+            if metrics is not None:
+                self._record(task, runs, group, metrics)
             self._let_go(runs, group)
             if all(run.let_go for run in runs):
                 return
@@ -171,6 +177,9 @@ class Attempts:
             self._note(run, p.of_lane(ended, lane))
         self._tell(ended)
 
+    def _is_all_stopped(self, runs: Sequence[Run]) -> bool:
+        return all(run.let_go or self._stop_of(run.run_id) for run in runs)
+
     def _let_go(self, runs: Sequence[Run], group: Group) -> None:
         """Checkpoint and release the runs that are to stop; the other lanes train on."""
         for lane, run in enumerate(runs):
@@ -181,7 +190,8 @@ class Attempts:
             if is_finished:
                 continue  # nothing is left to stop
             run.let_go = stop
-            self._save(run, lane, group)
+            if group.epoch:
+                self._save(run, lane, group)
             self._release(run, stop)
 
     def _stopped_before_start(self, run: Run) -> bool:
@@ -225,24 +235,26 @@ class Attempts:
         kept = [(run, group.keep(lane)) for lane, run in enumerate(runs) if not run.let_go]
         for run, _ in kept:
             run.is_over = True  # from here on `_finish` tells its outcome
-        self._pending = [self._finishing.submit(self._finish, task.data, run, lane) for run, lane in kept]
+        self._pending = [
+            self._finishing.submit(self._finish, task.data, run, lane, group.trainer) for run, lane in kept
+        ]
 
-    def _finish(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> None:
+    def _finish(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> None:
         """Write a run's files, its result last; a full disk is waited for."""
         try:
             text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
-            result = self._insist(text, run.run_id, lambda: self._write(data_set, run, lane))
+            result = self._insist(text, run.run_id, lambda: self._write(data_set, run, lane, trainer))
             self._tell(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
             self._tell(self._outcome(run.run_id, error))
         run.close()
 
-    def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult | None:
+    def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> p.RunResult | None:
         """Write the file, then the result; those of an attempt that was superseded are set aside."""
 
         def outcome(model: Path, parameters: int) -> p.RunResult:
-            return result_of(run.spec, run.history, data_set, lane.activity(), self._trainer, model, parameters,
+            return result_of(run.spec, run.history, data_set, lane.activity(), trainer, model, parameters,
                              run.started_at, run.now)  # fmt: skip
 
         return run.folder.finish(

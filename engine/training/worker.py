@@ -22,7 +22,7 @@ from engine.training.inbox import TERMINATED, Inbox
 from engine.training.preflight import Preflight
 
 TRAINERS = {
-    "fast": (prepare_jax, "engine.training.jax_trainer:FastTrainer"),
+    "fast": (prepare_jax, "engine.training.auto_trainer:AutoTrainer"),
     "keras-fit": (prepare_tensorflow, "engine.training.keras_trainer:KerasFitTrainer"),
 }
 """How the libraries of each are set up before they are imported, and its class."""

@@ -6,9 +6,11 @@ import msgspec
 from textual.notifications import SeverityLevel
 
 from engine import protocol as p
+from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.worker_status import fleet_text
 from svhn_tui.client.state import State
-from svhn_tui.words import clean
+from svhn_tui.presets import Presets, Question
+from svhn_tui.words import clean, plural
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,32 +21,39 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     severity: SeverityLevel = "information"
     timeout: float | None = None
     """Seconds that it is shown; None: as long as any other."""
+    calls: bool = False
+    """Who looks elsewhere is to hear of it too."""
 
 
-def notices_of(batch: Iterable[p.AnyEvent], before: State, after: State) -> Iterator[Notice]:
+def notices_of(
+    batch: Iterable[p.AnyEvent], before: State, after: State, milestones: "Milestones"
+) -> tuple[Notice, ...]:
     """Return what to tell of a batch of events that led from one state to the next."""
     events = tuple(batch)
-    for event in events:
-        if (notice := notice_of(event, is_news=before.caught_up)) is not None:
-            yield notice
+    notices = [notice for event in events if (notice := notice_of(event, is_news=before.caught_up)) is not None]
     if before.caught_up:
-        yield from divergences(before, after, events)
+        notices += divergences(events, after)
+    if after.caught_up:
+        notices += milestones.reached(events, after)
+    return tuple(notices)
 
 
-def divergences(before: State, after: State, batch: Iterable[p.AnyEvent]) -> Iterator[Notice]:
-    """Say of runs in training that their loss is no number any more, each once: when it happens, in this batch."""
-    told: set[str] = set()
+def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
+    """Say of runs in training that their loss is no number any more, each once: at the epoch since which it is none.
+
+    Args:
+        batch: events, not those that tell what was there before.
+        state: after them.
+    """
     for event in batch:
         if not isinstance(event, p.EpochEnded) or (None not in event.loss and None not in event.test_loss):
             continue
-        for lane, run_id in enumerate(event.runs):
-            was, now = before.live.get(run_id), after.live.get(run_id) or after.results.get(run_id)
-            is_known = run_id in told or (was is not None and was.history.diverged_at is not None)
-            if now is not None and not is_known and None in (event.loss[lane], event.test_loss[lane]):
-                told.add(run_id)
-                name = f"{now.spec.configuration.label}, seed {now.spec.seed}"
+        for run_id in event.runs:
+            known = state.live.get(run_id) or state.results.get(run_id)
+            if known is not None and state.history(run_id).diverged_at == event.epoch:
+                name = f"{known.spec.configuration.label}, seed {known.spec.seed}"
                 text = f"{name}: its loss is no number any more, at epoch {event.epoch}. S on Live (2) stops it."
-                yield Notice(text=clean(text), title="A run diverged", severity="warning", timeout=20)
+                yield Notice(text=clean(text), title="A run diverged", severity="warning", timeout=20, calls=True)
 
 
 def notice_of(event: p.AnyEvent, *, is_news: bool) -> Notice | None:
@@ -57,6 +66,61 @@ def notice_of(event: p.AnyEvent, *, is_news: bool) -> Notice | None:
         case p.FleetChanged() if is_news:
             return Notice(text=f"It trains {fleet_text(event.fleet)} from now on.")
         case p.RunFailed() if is_news:
-            return Notice(text=clean(event.reason), title="A run failed", severity="error")
+            return Notice(text=clean(event.reason), title="A run failed", severity="error", calls=True)
         case _:
             return None
+
+
+class Milestones:
+    """Which questions are complete, so that each is told once, when it becomes so."""
+
+    def __init__(self, questions: Iterable[Question], book: Presets) -> None:
+        self._trained = tuple(question for question in questions if question.networks and question.seeds)
+        self._book = book
+        self._data = ""
+        self._complete: frozenset[str] = frozenset()
+
+    def reached(self, batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
+        """Say what is complete since the batch before; all of the assignment together in one sentence.
+
+        Args:
+            batch: events; only after some of them is there something to look for.
+            state: after them, caught up. What is complete on data that was not in use before is no news.
+        """
+        data = state.data.fingerprint if state.data is not None else ""
+        if data == self._data and not any(isinstance(event, CHANGES) for event in batch):
+            return
+        before = self._complete if data == self._data else None
+        complete = [question for question in self._trained if _is_complete(question, self._book, state)]
+        self._data, self._complete = data, frozenset(question.id for question in complete)
+        new = [question for question in complete if before is not None and question.id not in before]
+        whole = [question for question in self._trained if not question.own] or list(self._trained)
+        if not new:
+            return
+        if len(whole) > 1 and all(question in complete for question in whole):
+            yield Notice(text=f"All is trained: {_names(whole)}.", title="Complete", timeout=20, calls=True)
+        else:
+            yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)
+
+
+CHANGES = (p.RunFinished, p.RunDeleted, p.RunsRead, p.DataOpened, p.SweepSubmitted)
+"""Events after which a question may be complete that was not before, or the other way round."""
+
+
+def _is_complete(question: Question, book: Presets, state: State) -> bool:
+    progress = progress_of(question, book, state)
+    return bool(progress.needed) and progress.done == progress.needed and not progress.missing
+
+
+def _names(questions: Iterable[Question]) -> str:
+    return ", ".join(clean(question.id) for question in questions)
+
+
+def call_text(notices: Iterable[Notice]) -> str:
+    """Return what to call the user for, in a sentence: the first, and how many more there are; or nothing."""
+    calling = [notice for notice in notices if notice.calls]
+    if not calling:
+        return ""
+    first, more = calling[0], len(calling) - 1
+    said = f"{first.title}: {first.text}" if first.title else first.text
+    return f"{said} And {plural(more, 'more notice')}." if more else said

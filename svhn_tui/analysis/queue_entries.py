@@ -38,6 +38,17 @@ def groups_of(state: State) -> dict[str, dict[str, Live]]:
     return groups
 
 
+def last_group_of(state: State) -> dict[str, Live]:
+    """Return the lanes of the group that ended last, by run_id, each with what became of it as its status."""
+    lanes = {}
+    for run_id in state.last_group:
+        if (result := state.results.get(run_id)) is not None:
+            lanes[run_id] = Live(result.spec, "finished", device=result.device, history=state.history(run_id))
+        elif (live := state.live.get(run_id)) is not None:
+            lanes[run_id] = live
+    return lanes
+
+
 def entries_of(state: State) -> tuple[Entry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
     forecast = state.forecast

@@ -229,3 +229,17 @@ def fail(sentence: str, code: int) -> NoReturn:
 
     complain(sentence)
     raise typer.Exit(code)
+
+
+def command_of(text: str) -> tuple[str, ...]:
+    """Take a command apart as a shell would; it is not given to one."""
+    import shlex
+    import shutil
+
+    try:
+        command = tuple(shlex.split(text))
+    except ValueError as error:
+        fail(f"--notify {text[:60]!r} is no command: {error}.", WRONG_USE)
+    if not command or shutil.which(command[0]) is None:
+        fail(f"--notify {text[:60]!r}: there is no such program; name one, such as `mail -s done me@there`.", WRONG_USE)
+    return command

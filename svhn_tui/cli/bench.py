@@ -17,6 +17,8 @@ from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep, asked
 from engine.machine import child_process, tool_process
 from svhn_tui import words
+from svhn_tui.cli import bench_figure
+from svhn_tui.cli.bench_figure import SIDES
 from svhn_tui.client.bridge import LinkLost
 from svhn_tui.client.session import connected, open_data
 from svhn_tui.presets import Presets
@@ -24,9 +26,16 @@ from svhn_tui.terminal.printing import Plain, complain, tell
 
 
 async def bench(
-    book: Presets, source: tuple[str, ...], hidden: Sequence[str], sizes: tuple[int, int], epochs: int, *, as_json: bool
+    book: Presets,
+    source: tuple[str, ...],
+    hidden: Sequence[str],
+    sizes: tuple[int, int],
+    epochs: int,
+    *,
+    as_json: bool,
+    plot: Path | None = None,
 ) -> int:
-    """Measure and print; return the exit code."""
+    """Measure and print; draw it into the file `plot`; return the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
         async with connected(workspace) as session:
@@ -49,6 +58,8 @@ async def bench(
         }
     found["assignment_hours"] = assignment_hours(book, data, found)
     tell(found) if as_json else Plain().print(tables(found))
+    if plot is not None:
+        bench_figure.draw(found, plot)
     return 0
 
 
@@ -77,7 +88,7 @@ def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> d
     sweeps = [sweep for question in book.assignment if (sweep := book.sweep(question, data.fingerprint))]
     specs = {spec.run_id: spec for sweep in sweeps for spec in asked(sweep, {})}.values()
     hours = {}
-    for side in ("fit", "tuned_fit", "engine"):
+    for side in SIDES:
         times = [
             p.EpochTime(
                 Configuration(Network(tuple(network["hidden"]), "relu" if network["hidden"] else "linear")),
@@ -96,32 +107,45 @@ def tables(found: dict[str, Any]) -> Group:
     hours, first = found["assignment_hours"], found["first_epoch_seconds"]
     caption = (
         f"Microseconds per batch of 32 of the whole machine, evaluation included: median, and least to most. "
-        f"{found['cores']} cores, {found['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s. "
-        f"The assignment: fit {hours['fit']:.1f} h, tuned {hours['tuned_fit']:.1f} h, engine {hours['engine']:.1f} h. "
+        f"{_machine(found)}. "
+        f"The assignment: fit {hours['fit']:.1f} h, tuned {hours['tuned_fit']:.1f} h, JAX {hours['jax']:.1f} h, "
+        f"engine ({found['networks'][0]['trainer']}) {hours['engine']:.1f} h. "
         f"Submit to first epoch: cold {first['cold']:.1f} s, warm {first['warm']:.1f} s."
     )
-    times = _table("fit", "tuned fit", "engine", "ratio", "to tuned")
-    costs = _table("side by side", "images/s", "MB/batch", "of bandwidth", "peak of fit", "peak")
+    times = _table("fit", "tuned fit", "JAX", "engine")
+    speeds = _table("ratio", "to tuned fit", "side by side", "images/s")
+    costs = _table("of limit", "of bandwidth", "peak of fit", "peak")
     for network in found["networks"]:
         name = ", ".join(map(str, network["hidden"])) or "linear"
         times.add_row(
             name,
             _times(network["fit_us_per_batch"], network["fit_range"]),
             _times(network["tuned_fit_us_per_batch"], network["tuned_range"]),
+            _times(network["jax_us_per_batch"], network["jax_range"]),
             _times(network["engine_us_per_batch"], network["engine_range"]),
+        )
+        speeds.add_row(
+            name,
             f"{network['ratio']:.1f}",
             f"{network['tuned_ratio']:.1f}",
+            words.plural(network["engine_workers"], "run"),
+            words.count(round(network["images_per_second"])),
         )
         costs.add_row(
             name,
-            words.plural(network["engine_workers"], "run"),
-            words.count(round(network["images_per_second"])),
-            f"{network['bytes_per_batch'] / 1e6:.1f}",
+            "" if network["share_of_multiply_adds"] is None else f"{network['share_of_multiply_adds']:.0%}",
             f"{network['share_of_bandwidth']:.0%}",
             words.size(network["fit_peak_bytes"]),
             words.size(network["engine_peak_bytes"]),
         )
-    return Group(times, "", costs, "", Text(caption))
+    return Group(times, "", speeds, "", costs, "", bench_figure.bars(found), "", Text(caption))
+
+
+def _machine(found: dict[str, Any]) -> str:
+    """Say what the shares are of: `of limit` is of the multiply-adds."""
+    limit = found["multiply_adds_per_second"]
+    rate = f", the limit {limit / 1e9:.0f} billion multiply-adds/s" if limit else ""
+    return f"{found['cores']} cores, {found['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s{rate}"
 
 
 def _table(*names: str) -> Table:

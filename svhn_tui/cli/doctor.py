@@ -10,6 +10,7 @@ from rich.text import Text
 from engine.core.finding import Finding
 from engine.machine import devices, os_errors, sessions
 from engine.storage import doctor
+from engine.training.native import build
 from svhn_tui import presets, words
 from svhn_tui.terminal.printing import Plain, complain
 
@@ -19,7 +20,7 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 def look(workspace: Path, *, repair: bool) -> int:
     """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
-    findings = [_versions(), _devices(), *sessions.examine(), _presets(workspace)]
+    findings = [_versions(), _devices(), _native(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += doctor.examine(workspace.resolve())
     else:
@@ -68,6 +69,13 @@ def _devices() -> Finding:
             "note", f"{cores}, {memory}; a GPU is here but JAX cannot use it", "See README: pip install .[cuda]."
         )
     return Finding("fine", f"no GPU, {cores}, {memory}")
+
+
+def _native() -> Finding:
+    built = build.library()
+    if built.path is None:
+        return Finding("note", f"{built.problem}: JAX trains dense networks", built.advice)
+    return Finding("fine", "the native trainer for dense networks, compiled for this processor")
 
 
 def _presets(workspace: Path) -> Finding:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import protocol as p
+from engine.training.native import build
 from svhn_tui import words
 from svhn_tui.analysis import run_row, worker_status
 from svhn_tui.analysis.progress import MARKS, Progress, progress_of
@@ -44,6 +45,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             console.print(Text(f"trains {worker_status.fleet_text(state.fleet)}"))
         for member in worker_status.crew_of(state):
             console.print(Text(member.sentence))
+        if state.fleet.is_local and (absent := build.absence()):
+            console.print(Text(f"{absent.problem}: JAX trains dense networks. {absent.advice}".rstrip()))
         for run_id, live in state.running.items():
             done, epochs = live.history.epochs, live.spec.configuration.training.epochs
             left = words.duration(live.seconds_left)

@@ -21,6 +21,7 @@ from svhn_tui.cli.arguments import (
     ReadOnlyOption,
     WorkspaceOption,
     WorkspaceThereOption,
+    command_of,
     existing_of,
     fail,
     file_of,
@@ -132,6 +133,14 @@ def run(
     workers: Annotated[int, typer.Option(min=1, max=1_000, help="Slurm workers at a time.")] = 1,
     worker_ssh: Annotated[str | None, typer.Option(help="Train on these boxes over your own ssh: boxA,boxB.")] = None,
     local: Annotated[bool, typer.Option("--local", help="Train on this machine again.")] = False,
+    notify: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Start this command when a question is complete, or a run failed or diverged: the sentence is its "
+            "stdin, stands in SVHN_TUI_NOTICE, and in the place of {}. 'curl -d @- https://ntfy.sh/mytopic'",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train what these questions still lack, the cheapest first, and print the answers.
@@ -150,7 +159,10 @@ def run(
     reporter = run_output.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after is not None else None
     fleet = fleet_of(slurm, workers, worker_ssh, local=local)
-    wish = headless.Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet)
+    command = command_of(notify) if notify is not None else ()
+    wish = headless.Wish(
+        chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet, command
+    )
     raise typer.Exit(asyncio.run(headless.train(workspace, book, wish, reporter)))
 
 
@@ -329,15 +341,16 @@ def bench(
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
     train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
     epochs: Annotated[int, typer.Option(min=1, max=1_000, help="Warm epochs a round; there are three rounds.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Draw the times into this PNG file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the engine beside `model.fit` on this machine, on the same work."""
+    """Time JAX and the native trainer beside `model.fit` on this machine, on the same work."""
     from svhn_tui.cli import bench as benching
 
     chosen = [hidden_of(text) for text in hidden or ["linear", "64", "256", "1024"]]
     sizes = (train, max(1_000, train // 5))
     book = load_presets(WORKSPACE)
-    carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json))
+    carry_out(benching.bench(book, sources(data), chosen, sizes, epochs, as_json=as_json, plot=plot))
 
 
 @data_app.command("check")

@@ -15,15 +15,19 @@ from engine.core import sweep as plan
 from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep
 from svhn_tui import words
+from svhn_tui.analysis.notices import Milestones
 from svhn_tui.analysis.progress import Overrides, Row, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.assignment import answers as answering
 from svhn_tui.cli.exit_codes import DONE, FAILED, INTERRUPTED, TIME_OVER
+from svhn_tui.cli.notify import Notifier
 from svhn_tui.cli.run_output import JsonLines, Reporter
 from svhn_tui.client.bridge import LinkLost
 from svhn_tui.client.session import ANSWER_SECONDS, Session, connected, open_data
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, complain
+
+TIME_IS_OVER = "The time is over; the same command goes on from the checkpoints."
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -37,14 +41,28 @@ class Wish(msgspec.Struct, frozen=True):
     """Seconds after which everything is checkpointed and left."""
     fleet: p.Fleet | None = None
     """Where to train; None: as before."""
+    notify: tuple[str, ...] = ()
+    """The command that is told what is complete, failed or diverged; empty: none."""
 
 
 async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) -> int:
     """Train what the questions lack, report as it goes, print the answers; return the exit code."""
+    notifier = Notifier(wish.notify, Milestones(wish.questions, book))
+    try:
+        return await _follow(workspace, book, wish, reporter, notifier)
+    finally:
+        await notifier.close()
+
+
+async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter, notifier: Notifier) -> int:
+    def told(event: p.AnyEvent, state: State) -> None:
+        reporter.told(event, state)
+        notifier.told(event, state)
+
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     try:
-        async with connected(workspace, reporter.told) as session:
+        async with connected(workspace, told) as session:
             training = asyncio.create_task(_train(session, book, wish, reporter))
             waiting = asyncio.create_task(interrupted.wait())
             await asyncio.wait((training, waiting), timeout=wish.stop_after, return_when=asyncio.FIRST_COMPLETED)
@@ -52,13 +70,15 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
                 reporter.close()
                 if interrupted.is_set():
                     return await _interrupt(session, training, wish.on_interrupt)
-                await _stop(session, training, "The time is over; the same command goes on from the checkpoints.")
+                await _stop(session, training, TIME_IS_OVER)
+                notifier.say(TIME_IS_OVER)
                 return TIME_OVER
             waiting.cancel()
             problem = training.result()
             reporter.close()
             if problem:
                 complain(problem)
+                notifier.say(f"Not all is trained: {problem}")
                 return FAILED
             if not isinstance(reporter, JsonLines):
                 _print_outcome(session.state, book, wish)
@@ -66,6 +86,7 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
     except LinkLost as error:
         reporter.close()
         complain(str(error))
+        notifier.say(str(error))
         return FAILED
 
 

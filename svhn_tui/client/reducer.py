@@ -14,6 +14,8 @@ from svhn_tui.client.edits import Edits
 from svhn_tui.client.state import Live, State
 
 NOTICES_KEPT = 50
+LOG_KEPT = 1_000_000
+"""Characters of a log that grows while it is looked at."""
 HISTORIES_KEPT = 2_000
 """Curves of runs that finished while we looked on; those of others are asked for when they are wanted."""
 
@@ -33,6 +35,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 choices=event.choices,
                 statements=event.statements,
                 histories=state.histories,
+                last_group=state.last_group,
                 notices=state.notices,
             )
         case p.RunsRead():
@@ -100,6 +103,8 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 files=more(less(state.files, *event.unreadable), event.found),
                 unreadable=more(unreadable, event.unreadable),
             )
+        case p.LogRead():
+            return change(state, log=_longer(state.log, event))
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id: event}))
         case p.TrashRead():
@@ -142,7 +147,18 @@ def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
         known = cut(state.history(run_id), event.epoch)
         begun[run_id] = Live(spec, "running", event.group, event.worker, event.device, known)
     live, places = edits.more(state.live, begun), edits.less(state.places, *begun)
-    return msgspec.structs.replace(state, live=live, places=places)
+    members = tuple(dict.fromkeys((*state.groups.get(event.group, ()), *begun)))
+    groups = edits.more(state.groups, {event.group: members})
+    return msgspec.structs.replace(state, live=live, places=places, groups=groups)
+
+
+def _with_last_group(state: State, run_id: str, edits: Edits) -> State:
+    """Remember the group of a run that has just ended, if it was the last one of it."""
+    group = next((name for name, runs in state.groups.items() if run_id in runs), None)
+    runs = state.groups.get(group or "", ())
+    if group is None or any((live := state.live.get(some)) and live.status == "running" for some in runs):
+        return state
+    return msgspec.structs.replace(state, groups=edits.less(state.groups, group), last_group=runs)
 
 
 def _epoch_ended(state: State, event: p.EpochEnded, edits: Edits) -> State:
@@ -164,13 +180,14 @@ def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
     if history.epochs:
         histories = edits.more(histories, {run_id: history})
         histories = edits.less(histories, *islice(histories, max(0, len(histories) - HISTORIES_KEPT)))
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         state,
         results=edits.more(state.results, {run_id: result}),
         histories=histories,
         live=edits.less(state.live, run_id),
         places=edits.less(state.places, run_id),
     )
+    return _with_last_group(after, run_id, edits)
 
 
 def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str = "") -> State:
@@ -181,7 +198,25 @@ def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str =
             return state
         live = Live(place.spec)
     stopped = msgspec.structs.replace(live, status=status, reason=reason)
-    return msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
+    after = msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
+    return _with_last_group(after, run_id, edits)
+
+
+def _longer(before: p.LogRead | None, event: p.LogRead) -> p.LogRead:
+    """Put what a log was read to before, and what follows it there, together; of a long one the end is kept."""
+    is_next = before is not None and (before.run_id, before.file, before.ends) == (
+        event.run_id, event.file, event.begins
+    )  # fmt: skip
+    if before is None or not is_next or not before.text:
+        return event
+    if not event.text:
+        return before
+    text, begins = before.text + event.text, before.begins
+    if len(text) > LOG_KEPT:
+        cut_at = text.find("\n", len(text) - LOG_KEPT) + 1
+        begins += len(text[:cut_at].encode())
+        text = text[cut_at:]
+    return msgspec.structs.replace(event, text=text, begins=begins)
 
 
 def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:

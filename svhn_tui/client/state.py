@@ -73,6 +73,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     results: Results = msgspec.field(default_factory=Results)
     notes: Mapping[str, p.Note] = {}
     live: Mapping[str, Live] = {}
+    groups: Mapping[str, tuple[str, ...]] = {}
+    """The runs of each group in training, those that left it meanwhile included."""
+    last_group: tuple[str, ...] = ()
+    """The runs of the group that ended last while we looked on."""
     places: Mapping[str, p.Place] = {}
     """The queue by run_id, next run first."""
     histories: Mapping[str, Curve] = {}
@@ -82,6 +86,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
     unreadable: Mapping[str, str] = {}
     """Why the `model.keras` of a finished run could not be read when it was last looked at."""
+    log: p.LogRead | None = None
+    """What was printed for the run whose log was asked for last, as much of its end as is kept."""
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}

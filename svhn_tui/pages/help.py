@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.widgets import Static
 
+from svhn_tui import settings, words
 from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.pages.page import Page
 from svhn_tui.themes import dim_of
@@ -55,6 +56,7 @@ class HelpPage(Dialog[None]):
             page.add_row(sides)
         else:
             page.add_row(_below(listed.values()))
+        page.add_row(Text(alerts_text(settings.load(), words.clean(str(settings.settings_file()))), dim))
         return page
 
     def _section(self, name: str, keys: Keys) -> Table:
@@ -66,6 +68,14 @@ class HelpPage(Dialog[None]):
             table.add_row(Text(" ".join(pressed), f"bold {theme.primary}"), said)
         table.add_row("", "")
         return table
+
+
+def alerts_text(liked: settings.Settings, file: str) -> str:
+    """Say whether the terminal calls for attention, and where that is set."""
+    when = "when a question is complete, or a run failed or diverged"
+    if liked.alerts:
+        return f'A bell and a notice tell {when}; "alerts": false in {file} turns them off.'
+    return f'No bell tells {when}; "alerts": true in {file} turns it on.'
 
 
 def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple[str, Keys]]:

@@ -14,14 +14,14 @@ from textual.widgets import OptionList
 
 from engine import protocol as p
 from svhn_tui import words
-from svhn_tui.analysis.queue_entries import Entry, entries_of, groups_of, moved
+from svhn_tui.analysis.queue_entries import Entry, entries_of, groups_of, last_group_of, moved
 from svhn_tui.charts.curves import METRICS, divergence_of, mean_band, trace
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm
-from svhn_tui.pages.live_text import crew_lines, entry_lines, group_line
+from svhn_tui.pages.live_text import crew_lines, ended_line, entry_lines, group_line, outcome_page, title_of
 from svhn_tui.pages.page import Page
-from svhn_tui.presets import Presets
+from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS, TRACES_KEY, ChartBoard
@@ -53,12 +53,16 @@ class LivePage(Page):
     LivePage #devices { height: auto; max-height: 20%; padding: 1 0 0 0; }
     LivePage #crew { height: auto; padding: 1 0 0 0; text-wrap: nowrap; text-overflow: ellipsis; }
     LivePage.narrow #crew { padding: 0; }
+    LivePage #outcome { height: auto; padding: 1 0 0 0; }
+    LivePage.narrow #outcome { padding: 0; }
     LivePage #groups.single > .option-list--option-highlighted { background: $background; text-style: none; }
     LivePage #waiting:blur > .option-list--option-highlighted { background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "follow", "its question", priority=True, tooltip="go to the question that it is trained for"),
         Binding("space", "pause", "pause, resume", tooltip="pause or resume what the cursor is on"),
         Binding("S", "stop", "stop", tooltip="stop what the cursor is on"),
+        Binding("l", "log_page", "log", tooltip="what was printed while it trained"),
         Binding("J", "move(1)", "later in the queue", group=REORDER),
         Binding("K", "move(-1)", "sooner in the queue", group=REORDER),
         TRACES_KEY,
@@ -85,6 +89,7 @@ class LivePage(Page):
         with Vertical(id="live"):
             yield Lines(id="groups")
             yield self.charts
+            yield Sheet(id="outcome")
             yield Sheet(id="devices")
             yield Sheet(id="crew")
             yield Lines(id="waiting")
@@ -107,6 +112,10 @@ class LivePage(Page):
         if not self.is_mounted:
             return True
         has_lanes, has_entries, can_move = self._what_is_possible()
+        if action == "follow":
+            return self._followed is not None
+        if action == "log_page":
+            return bool(self._run_here)
         if action in ("pause", "pause_all", "stop"):
             return has_lanes or has_entries
         if action == "move":
@@ -116,6 +125,40 @@ class LivePage(Page):
     def _what_is_possible(self) -> tuple[bool, bool, bool]:
         queued = sum(entry.status in ("waiting", "paused") for entry in self._entries)
         return bool(self.state.running), bool(self._entries), queued > 1
+
+    @property
+    def _followed(self) -> tuple[str, str] | None:
+        """The page to which `enter` leads, and the question or run there."""
+        entry, lanes = self._entry, self._lanes(self.state) or last_group_of(self.state)
+        if entry is not None and (self._is_in_queue or not lanes):
+            name = entry.title or title_of(entry.configuration, self.state)
+        elif lanes:
+            name = title_of(next(iter(lanes.values())).spec.configuration, self.state)
+        else:
+            return None
+        question, run = self._question(name), self._run_here
+        return ("Questions", question.id) if question is not None else ("Run", run) if run else None
+
+    @property
+    def _run_here(self) -> str:
+        """The first run of what the cursor stands on, or of what trained last."""
+        entry, lanes = self._entry, self._lanes(self.state) or last_group_of(self.state)
+        if entry is not None and (self._is_in_queue or not lanes):
+            return entry.runs[0]
+        return next(iter(lanes), "")
+
+    def action_log_page(self) -> None:
+        """Show what was printed for what the cursor stands on."""
+        if self._run_here:
+            self.post_message(self.Visit("Log", self._run_here))
+
+    def _question(self, name: str) -> Question | None:
+        return next((question for question in self.book.questions if question.id == name), None)
+
+    def action_follow(self) -> None:
+        """Go to the question of what the cursor stands on, or of what trained last."""
+        if self._followed is not None:
+            self.post_message(self.Visit(*self._followed))
 
     def action_pause(self) -> None:
         """Hold what the cursor stands on, or let it go on."""
@@ -160,16 +203,27 @@ class LivePage(Page):
         groups, width = groups_of(state), self.query_one("#live").content_size.width
         is_short = len(groups) > 2 or self.size.height < 20
         lines = [(name, group_line(lanes, state, theme, width, is_short=is_short)) for name, lanes in groups.items()]
+        ended = last_group_of(state) if not groups else {}
+        if ended:
+            lines = [("ended", ended_line(ended, state, theme, width))]
         listed = self.query_one("#groups", Lines)
         listed.show(lines)
         listed.set_class(len(lines) < 2, "single")
-        self._show_charts(self._lanes(state))
-        self._show_below(state, theme, width)
+        self._show_charts(self._lanes(state) or ended)
+        self._show_outcome(ended, state, theme)
+        self._show_below(state, theme, width, is_empty=not groups and not ended and not self._entries)
         if (possible := self._what_is_possible()) != self._possible:
             self._possible = possible
             self.refresh_bindings()
 
-    def _show_below(self, state: State, theme: Theme, width: int) -> None:
+    def _show_outcome(self, ended: Mapping[str, Live], state: State, theme: Theme) -> None:
+        outcome = self.query_one("#outcome", Sheet)
+        outcome.display = bool(ended)
+        if ended:
+            question = self._question(title_of(next(iter(ended.values())).spec.configuration, state))
+            outcome.update(outcome_page(ended, question, self.book, state, theme))
+
+    def _show_below(self, state: State, theme: Theme, width: int, *, is_empty: bool) -> None:
         devices, members = self.query_one("#devices", Sheet), self.query_one("#crew", Sheet)
         members.display = any(worker.where for worker in state.workers.values()) or not state.fleet.is_local
         members.update(crew_lines(state, theme, most=MEMBERS if self.size.height >= TALL else 0))
@@ -177,10 +231,10 @@ class LivePage(Page):
         devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
         waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)
         waiting.show(entry_lines(self._entries, theme, width))
-        empty.display = not state.running and not self._entries
+        empty.display = is_empty
         if empty.display:
             empty.update(self._empty(state))
-        elif not state.running and self.focused is not waiting:
+        elif not state.running and self._entries and self.focused is not waiting:
             waiting.focus()
 
     @property
@@ -234,7 +288,7 @@ class LivePage(Page):
     def _follow(self, state: State) -> None:
         """Draw the chart whose turn it was not, if nothing has happened since."""
         if self.is_current and self.state is state:
-            self._show_charts(self._lanes(state))
+            self._show_charts(self._lanes(state) or last_group_of(state))
 
     def _series(self, lanes: Mapping[str, Live], metric: str) -> list[Series]:
         theme, seconds = self.app.current_theme, self.charts.by_seconds

@@ -1,14 +1,20 @@
 """The lines of the Live page: a group in training, an entry of the queue. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, stdev
 
 from rich.text import Text
 from textual.theme import Theme
 
+from engine.core.spec import Configuration
+from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
 from svhn_tui.analysis.queue_entries import Entry, seeds_text
+from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
+from svhn_tui.pages.question_text import answer_line
+from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 
@@ -16,11 +22,8 @@ from svhn_tui.widgets.bars import bar_of
 def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int, *, is_short: bool) -> Text:
     """Say what a group is and how far it is, in two lines, or in one."""
     dim, first = dim_of(theme), next(iter(lanes.values()))
-    configuration, done = first.spec.configuration, first.history.epochs
-    epochs = configuration.training.epochs
-    title = next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
-    name = f"{words.clean(title)} {configuration.label}".strip()
-    seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
+    done, epochs = first.history.epochs, first.spec.configuration.training.epochs
+    name, seeds = _name_of(lanes, state)
     rate = words.rate(first.images_per_second) if first.images_per_second else ""
     left = f" · {words.duration(first.seconds_left)} left" if first.seconds_left is not None else ""
     diverged = diverged_text(lanes)
@@ -30,13 +33,86 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
         bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(said) - 6)))
         line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, color), f"  {said}")
     else:
-        gap = " " * max(2, width - len(name) - len(seeds) - len(rate) - 2)
-        head = Text.assemble((name, "bold"), (f"  {seeds}", dim), gap, rate)
-        head.truncate(width)
+        head = _head_of(name, seeds, rate, dim, width)
         bar = bar_of(done / epochs, max(4, width - len(said) - 2))
         line = Text.assemble(head, "\n", (bar, color), f"  {said}")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
+
+
+def _head_of(name: str, seeds: str, right: str, dim: str, width: int) -> Text:
+    gap = " " * max(2, width - len(name) - len(seeds) - len(right) - 2)
+    head = Text.assemble((name, "bold"), (f"  {seeds}", dim), gap, right)
+    head.truncate(width)
+    return head
+
+
+def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
+    """Name a group: what it is trained for with its configuration, and its seeds."""
+    configuration = next(iter(lanes.values())).spec.configuration
+    name = f"{words.clean(title_of(configuration, state))} {configuration.label}".strip()
+    return name, seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
+
+
+def title_of(configuration: Configuration, state: State) -> str:
+    """Return the sweep that a configuration is trained for: a question's name, or nothing."""
+    return next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
+
+
+def ended_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int) -> Text:
+    """Say what a group was and what became of it: a line for its name, and one for each way in which it ended."""
+    name, seeds = _name_of(lanes, state)
+    lines = [_head_of(name, seeds, "", dim_of(theme), width)]
+    lines += [Text(said, str(color)) for said, color in _endings(lanes, state, theme)]
+    text = Text("\n").join(lines)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[tuple[str, str | None]]:
+    results = [state.results[run_id] for run_id, live in lanes.items() if live.status == "finished"]
+    good = [run for run in results if not run.diverged]
+    if good:
+        accuracies = [run.test_accuracy for run in good]
+        mean, deviation = fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None
+        took = words.duration(max(run.finished_at for run in good) - min(run.started_at for run in good))
+        yield f"✓ {_which(good, lanes)}finished in {took}, test accuracy {words.spread(mean, deviation)}", theme.success
+    if bad := [run for run in results if run.diverged]:
+        since = min(epoch for run in bad if (epoch := lanes[run.run_id].history.diverged_at or 1))
+        yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are no numbers", theme.error
+    others: dict[tuple[str, str], list[Live]] = {}
+    for live in lanes.values():
+        if live.status != "finished":
+            others.setdefault((live.status, live.reason), []).append(live)
+    for (status, reason), some in others.items():
+        told = f": {words.clean(reason)}" if reason else f" after {words.plural(some[0].history.epochs, 'epoch')}"
+        yield (
+            f"{'✗' if status == 'failed' else '·'} {_which(some, lanes)}{status}{told}",
+            (theme.error if status == "failed" else theme.warning),
+        )
+
+
+def _which(some: Sequence[Live] | Sequence[RunResult], lanes: Mapping[str, Live]) -> str:
+    """Name the seeds, where not all of the group ended in the same way."""
+    return f"{seeds_text([one.spec.seed for one in some])} " if len(some) < len(lanes) else ""
+
+
+def outcome_page(
+    lanes: Mapping[str, Live], question: Question | None, book: Presets, state: State, theme: Theme
+) -> Text:
+    """Say what came of a group that ended: its question's answer and how far it can be trusted, and its files."""
+    dim, lines = dim_of(theme), []
+    if question is not None:
+        answer = answer_of(question, book, state) if question.answer else answer_about(question, book, state)
+        if answer is not None:
+            lines.append(Text.assemble((f"{answer.question}  ", dim), answer_line(answer, theme)))
+    for run in [state.results[run_id] for run_id in lanes if run_id in state.results][:1]:
+        more = f"   and {len(lanes) - 1} more" if len(lanes) > 1 else ""
+        file = words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
+        lines.append(Text.assemble(("file  ", dim), f"{file}  {words.size(run.model_bytes)}", (more, dim)))
+    leads = question.id if question is not None else "the run"
+    lines.append(Text(f"Nothing trains any more; this trained last. enter leads on to {leads}.", dim))
+    return Text("\n").join(lines)
 
 
 def diverged_text(lanes: Mapping[str, Live]) -> str:

@@ -6,7 +6,7 @@ from textual.app import App
 
 from svhn_tui.client.state import State
 from svhn_tui.pages.page import Page
-from svhn_tui.pages.registry import PAGES
+from svhn_tui.pages.registry import DETAILS, PAGES
 from svhn_tui.presets import Presets
 
 FIRST = PAGES[0].name
@@ -37,6 +37,14 @@ class Navigation:
         for attribute, value in subject.items():
             self._app.call_after_refresh(setattr, page, attribute, value)
 
+    def visit(self, name: str, subject: str, state: State) -> None:
+        """Switch to the page of this name and show this question or run there; none: as it was left."""
+        origin, page = self._app.screen, self.named(name)
+        if subject and isinstance(origin, Page):
+            page.state = state
+            page.turn_to(subject, origin.TITLE_IN_BAR)
+        self.show(name, state)
+
     async def renew(self, book: Presets, state: State, chosen: str) -> None:
         """Take other presets and show this question of theirs; all other pages are made anew when they are opened."""
         self._book = book
@@ -65,6 +73,6 @@ def page_of(name: str, *arguments: object) -> Page:
         name: as in the registry.
         arguments: of the page, the presets first.
     """
-    page = next(entry.make for entry in PAGES if entry.name == name)(*arguments)
+    page = next(entry.make for entry in (*PAGES, *DETAILS) if entry.name == name)(*arguments)
     assert isinstance(page, Page)
     return page

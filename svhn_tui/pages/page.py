@@ -53,6 +53,13 @@ class Page(Screen[None]):
             super().__init__()
             self.run_id = run_id
 
+    class Visit(Message):
+        """Another page is to be opened, at this question or run; at none, as it was left."""
+
+        def __init__(self, page: str, subject: str = "") -> None:
+            super().__init__()
+            self.page, self.subject = page, subject
+
     class Copied(Message):
         """This text is to be copied."""
 
@@ -78,6 +85,9 @@ class Page(Screen[None]):
     def show(self, state: State) -> None:
         """Draw a state."""
         raise NotImplementedError
+
+    def turn_to(self, subject: str, origin: str) -> None:
+        """Show this question or run; `origin` is the page from which it was asked for."""
 
     def on_mount(self) -> None:
         """Draw as soon as there is something to draw on."""

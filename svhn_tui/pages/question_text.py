@@ -108,7 +108,7 @@ def answer_line(answer: Answer, theme: Theme) -> Text:
     style = f"bold {colors.get(answer.state, theme.warning)}"
     reason = words.clean(answer.reason)
     return Text.assemble(
-        ("answer  ", dim_of(theme)), (answer.text or "", style), (f"  {answer.state}", style), f"  {reason}"
+        ("answer  ", dim_of(theme)), (answer.text or "–", style), (f"  {answer.state}", style), f"  {reason}"
     )
 
 

@@ -116,6 +116,12 @@ class QuestionsPage(Page):
         place = self.query_one(OptionList).highlighted if self.is_mounted else None
         return self._first if place is None else self.book.questions[place]
 
+    def turn_to(self, subject: str, origin: str) -> None:
+        """Put the cursor on this question."""
+        self._first = self.book.question(subject)
+        if self.is_mounted:
+            self.query_one(OptionList).highlighted = self.book.questions.index(self._first)
+
     def on_option_list_option_highlighted(self) -> None:
         """Show another question, and the keys that go with it."""
         if self.is_current:

@@ -34,3 +34,9 @@ PAGES = (
     PageEntry("5", "Answers", lazily("answers", "AnswersPage")),
     PageEntry("6", "Data", lazily("data", "DataPage")),
 )
+"""Those that a key opens, from everywhere."""
+DETAILS = (
+    PageEntry("", "Run", lazily("run_page", "RunPage")),
+    PageEntry("", "Log", lazily("run_log", "LogPage")),
+)
+"""Those that are opened from another page, at what its cursor is on."""

@@ -48,6 +48,8 @@ OF_LINES = {
     "pin",
     "order",
     "again",
+    "log_page",
+    "look",
     "reverse",
     "group",
     "annotate",
@@ -63,7 +65,9 @@ class RunsPage(Page):
     TITLE_IN_BAR = "Runs"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "whole", "clear", tooltip="clear filter and selection"),
-        Binding("enter", "open", "open", tooltip="look at the run; show or hide a configuration's runs"),
+        Binding("enter", "open", "open", tooltip="the run's page; show or hide a configuration's runs"),
+        Binding("l", "log_page", "log", tooltip="what was printed while it trained"),
+        Binding("i", "look", "images", show=False, tooltip="what the run says of the test images"),
         Binding("slash", "filter", "filter", tooltip="filter: activation=relu test_accuracy>0.5 tag:final"),
         Binding("space", "select", "select", tooltip="select the run or the configuration"),
         Binding("c", "compare", "compare", tooltip="compare what is selected"),
@@ -117,8 +121,10 @@ class RunsPage(Page):
         if self.filter.has_focus:
             return action not in OF_LINES and super().check_action(action, parameters)
         match action:
-            case "annotate" | "edit":
+            case "annotate" | "edit" | "look":
                 return self._note is not None
+            case "log_page":
+                return self._chosen_run is not None
             case "again":
                 return (line := self._line()) is not None and line.failed is not None
             case "select" | "compare" | "delete" | "pin" if not (self._selected and action == "compare"):
@@ -193,15 +199,31 @@ class RunsPage(Page):
         self.redraw()
 
     def action_open(self) -> None:
-        """Show or hide the runs of a configuration; look at a run."""
-        line = self._line()
-        if line is None or line.failed is not None:
-            return
-        if line.is_group:
+        """Show or hide the runs of a configuration; open a run's page."""
+        line, run_id = self._line(), self._chosen_run
+        if run_id is not None:
+            self.post_message(self.Visit("Run", run_id))
+        elif line is not None:
             self._opened ^= {line.key}
             self.redraw()
-        else:
-            self.post_message(self.LookWanted(line.runs[0].run_id))
+
+    @property
+    def _chosen_run(self) -> str | None:
+        """The run under the cursor, finished or failed."""
+        line = self._line()
+        if line is None or line.is_group:
+            return None
+        return line.failed.spec.run_id if line.failed is not None else line.runs[0].run_id
+
+    def action_log_page(self) -> None:
+        """Show what was printed while the run trained."""
+        if (run_id := self._chosen_run) is not None:
+            self.post_message(self.Visit("Log", run_id))
+
+    def action_look(self) -> None:
+        """Look at what the run says of the test images."""
+        if (note := self._note) is not None:
+            self.post_message(self.LookWanted(note.run_id))
 
     def action_pin(self) -> None:
         """Keep a line on top, or let it go."""

@@ -54,7 +54,10 @@ def detail_of(line: Line, state: State, theme: Theme, *, is_short: bool) -> Text
         spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known")
         name = f"{spec.configuration.label}, seed {spec.seed}"
         return Text.assemble(
-            (name, "bold"), ("   failed", str(theme.error)), f"\n{reason}\n", ("R trains it again", dim_of(theme))
+            (name, "bold"),
+            ("   failed", str(theme.error)),
+            f"\n{reason}\n",
+            ("R trains it again, l shows its log", dim_of(theme)),
         )
     if not line.is_group:
         return _about(line.runs[0], state, theme, is_short=is_short)

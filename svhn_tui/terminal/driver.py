@@ -7,6 +7,7 @@ from types import FrameType
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 
+from svhn_tui.terminal.attention import call_of
 from svhn_tui.terminal.screen_diff import Cells
 
 
@@ -47,6 +48,10 @@ class ThriftyDriver(LinuxDriver):
             self.suspend_application_mode()
             self._must_signal_resume = True
         os.killpg(0, signal.SIGSTOP)
+
+    def call(self, title: str, text: str) -> None:
+        """Call for attention, as far as the terminal can: nothing of the screen changes."""
+        super().write(call_of(title, text, os.environ))
 
     def write(self, data: str) -> None:
         """Write what differs from what the terminal shows."""

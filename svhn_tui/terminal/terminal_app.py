@@ -1,6 +1,7 @@
 """A Textual program that is at home in a terminal: keys in order, clean cells, themes, notices, one-line ends."""
 
 import signal
+import time
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -21,6 +22,8 @@ from svhn_tui.terminal.sanitize import Outlet
 from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.words import clean
 
+CALL_SECONDS = 5.0
+"""The user is called at most this often."""
 NOTICE_LONGEST = 400
 """Characters of a notice that are shown over a page; `!` shows all of it."""
 
@@ -32,6 +35,7 @@ class TerminalApp(App[None]):
         super().__init__(driver_class=ThriftyDriver)
         self._outlet = Outlet()
         self.notice_log = NoticeLog()
+        self._called_at = -CALL_SECONDS
         self._keyboard = Keyboard(self, super().on_event)
 
     def take_liked_theme(self) -> None:
@@ -108,6 +112,13 @@ class TerminalApp(App[None]):
         self.notice_log.add(f"{title}: {message}" if title else message, severity)
         shown = message if len(message) <= NOTICE_LONGEST else f"{message[:NOTICE_LONGEST]}…"
         super().notify(shown, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def call_attention(self, text: str) -> None:
+        """Call for the attention of who looks elsewhere, now and then, unless the settings say no."""
+        is_soon = time.monotonic() - self._called_at < CALL_SECONDS
+        if text and not is_soon and isinstance(self._driver, ThriftyDriver) and settings.load().alerts:
+            self._called_at = time.monotonic()
+            self._driver.call(self.TITLE or "", text)
 
     def action_leave(self) -> None:
         """Close the screen; what trains goes on."""

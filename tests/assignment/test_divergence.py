@@ -68,8 +68,8 @@ def test_it_is_told_once_when_it_happens(is_at_once: bool):
     events = [begun(), epoch(1, 2.0), epoch(2, NAN), epoch(3, NAN), p.RunFinished(result=diverged(SPEC))]
     state, told = fold(attached()), []
     for batch in [events] if is_at_once else [[event] for event in events]:
-        before, state = state, fold(batch, state)
-        told += divergences(before, state, batch)
+        state = fold(batch, state)
+        told += divergences(batch, state)
     (notice,) = told
     assert notice.text == "tanh 256, seed 0: its loss is no number any more, at epoch 2. S on Live (2) stops it."
 

@@ -14,6 +14,7 @@ import pytest
 
 from engine import protocol as p
 from engine.storage import journal
+from engine.training.native import build
 from tests.support.bridge import Bridge
 from tests.support.terminal import PROGRAM, Terminal
 
@@ -183,11 +184,16 @@ def test_without_a_shell_ctrl_z_says_so(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_benchmark_trains_the_same_three_ways(tmp_path: Path):
+def test_the_benchmark_trains_the_same_in_each_way(tmp_path: Path):
     command = [*PROGRAM, "bench", "--hidden", "linear", "--train", "1000", "--epochs", "1", "--json"]
+    command += ["--plot", "times.png"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     (linear,) = json.loads(done.stdout)["networks"]
     sides = [linear[f"{side}_us_per_batch"] for side in ("fit", "tuned_fit", "engine")]
+    assert linear["jax_us_per_batch"] > 0
+    assert linear["trainer"] == ("native" if build.find_compiler() else "jax")
+    assert (linear["share_of_multiply_adds"] or 0.5) > 0
+    assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
     assert (linear["parameters"], linear["batches"]) == (30_730, 32)
     assert all(side > 0 for side in sides)
     assert linear["ratio"] == pytest.approx(sides[0] / sides[2])

@@ -2,38 +2,40 @@
 
 import os
 import signal
-import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from engine import protocol as p
+import msgspec
+
+from engine.core.results import RunResult
+from engine.storage.run_folder import RunFolder
 from engine.training.worker import arguments, claim_cores, prepare_jax, serve
+
+
+def write_result_first(
+    self: RunFolder,
+    attempt: str,
+    save: Callable[[Path], int],
+    outcome: Callable[[Path, int], RunResult],
+    record: Callable[[RunResult], object],
+) -> RunResult:
+    beside = self.path / "beside.keras"
+    result = outcome(beside, save(beside))
+    record(result)
+    (self.path / "result.json").write_bytes(msgspec.json.encode(result))
+    if not list(self.path.parent.glob("*/was-killed")):
+        (self.path / "was-killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    beside.rename(self.path / "model.keras")
+    return result
 
 
 def main() -> int:
     given = arguments("careless worker")
     claim_cores(given.cores)
     prepare_jax()
-    from engine.training.run import Run
-    from engine.training.trainer import FinishedLane
-    from engine.training.training_loop import Attempts
-
-    write = Attempts._write
-
-    def write_result_first(self: Attempts, data_set: p.DataSet, run: Run, lane: FinishedLane) -> p.RunResult:
-        place = run.folder
-        with tempfile.TemporaryDirectory(dir=place.parent.parent) as beside:
-            run.folder = Path(beside)
-            result = write(self, data_set, run, lane)
-            (run.folder / "result.json").rename(place / "result.json")
-            if not list(place.parent.glob("*/was-killed")):
-                (place / "was-killed").touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            (run.folder / "model.keras").rename(place / "model.keras")
-            run.folder = place
-        return result
-
-    Attempts._write = write_result_first  # type: ignore[method-assign]
-    return serve(given.name, "engine.training.jax_trainer:FastTrainer")
+    RunFolder.finish = write_result_first  # type: ignore[method-assign]
+    return serve(given.name, "engine.training.auto_trainer:AutoTrainer")
 
 
 if __name__ == "__main__":

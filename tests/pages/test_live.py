@@ -7,13 +7,27 @@ import pytest
 from textual.widgets import OptionList
 
 from engine import protocol as p
-from svhn_tui.analysis.queue_entries import entries_of, moved, seeds_text
+from svhn_tui.analysis.queue_entries import entries_of, last_group_of, moved, seeds_text
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialogs import Confirm
 from svhn_tui.pages.live import LivePage
+from svhn_tui.pages.page import Page
 from svhn_tui.widgets.devices import DeviceHistory
-from tests.support.scenes import BOOK, GPU, Stage, attached, group_of, relu, specs_of, tanh, training, waiting
+from tests.support.scenes import (
+    BOOK,
+    GPU,
+    Stage,
+    attached,
+    group_of,
+    relu,
+    result,
+    specs_of,
+    tanh,
+    training,
+    until,
+    waiting,
+)
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -189,3 +203,90 @@ def test_devices_keep_a_short_history():
     assert history.lines("#ffffff", "#ffffff").plain.endswith("▁█ ")
     history.take(())
     assert history.lines("#ffffff", "#ffffff").plain == ""
+
+
+def trained(state: State) -> State:
+    """The ten runs in training end: eight are finished, one failed, one diverged."""
+    runs = tuple(state.running)
+    events: list[p.AnyEvent] = []
+    for run_id in runs[:8]:
+        events.append(p.RunFinished(result=result(state.live[run_id].spec, 0.55)))
+    events.append(p.RunFailed(run_id=runs[8], reason="[red]no memory\x1b"))
+    bad = msgspec.structs.replace(result(state.live[runs[9]].spec, 0.1), test_loss=None, loss=None, diverged=True)
+    return fold([*events, p.RunFinished(result=bad)], state)
+
+
+def alone() -> State:
+    """Ten seeds in training, and nothing that waits."""
+    sweep = BOOK.sweep(BOOK.question("Q7"), "f00d")
+    assert sweep is not None
+    return fold(
+        (*attached(), p.SweepSubmitted(sweep=sweep, missing=()), *group_of("g0", specs_of(relu(256), 10), 70, 0.57))
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_curve_stays_with_its_outcome_when_the_run_ends(size: tuple[int, int]):
+    page = LivePage(BOOK)
+    app = Stage(page, alone())
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        page.state = trained(page.state)
+        await until(pilot, lambda: "Nothing trains any more" in app.text)
+        text = app.text
+        for said in (
+            "Q7 relu 256",
+            "✓ seeds 0 to 7 finished in 41 s, test accuracy 0.5500 ± 0.0000",
+            "✗ seed 9 diverged",
+            "✗ seed 8 failed: [red]no memory�",
+            "■ train",
+            "● test",
+            "Q7  answer",
+            "/model.keras",
+            "Nothing trains any more",
+        ):
+            assert said in text, said
+        assert "Nothing trains.\n" not in text
+        page.state = fold(group_of("g1", specs_of(tanh(256), 2), 5, 0.4), page.state)
+        await until(pilot, lambda: "tanh 256" in app.text)
+        assert "relu 256  seeds" not in app.text, "until something new trains"
+
+
+async def test_enter_leads_on_to_the_question():
+    visits: list[tuple[str, str]] = []
+
+    class Listening(Stage):
+        def on_page_visit(self, message: Page.Visit) -> None:
+            visits.append((message.page, message.subject))
+
+    page = LivePage(BOOK)
+    app = Listening(page, alone())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("enter")
+        page.state = trained(page.state)
+        await pilot.pause()
+        await pilot.press("enter")
+        assert visits == [("Questions", "Q7")] * 2
+
+
+def test_the_group_that_ended_last_outlives_a_lost_connection_and_deleted_runs():
+    state = trained(alone())
+    assert len(state.last_group) == 10 and not state.groups
+    again = fold((*attached(), p.RunsRead(results=tuple(state.results.values()))), state)
+    assert len(last_group_of(again)) == 9, "what failed is told again by the host"
+    left = fold((p.RunDeleted(run_id=state.last_group[0]),), again)
+    assert state.last_group[0] not in last_group_of(left)
+
+
+def test_a_group_is_over_when_its_last_lane_is():
+    one, two = specs_of(relu(64), 2), specs_of(tanh(256), 2)
+    state = fold((*attached(), *group_of("a", one, 5, 0.4), *group_of("b", two, 9, 0.5)))
+    ids = [spec.run_id for spec in (*one, *two)]
+    ended = fold((p.RunPaused(run_id=ids[0]),), state)
+    assert ended.last_group == ()
+    ended = fold((p.RunFinished(result=result(two[0], 0.5)), p.RunFinished(result=result(one[1], 0.5))), ended)
+    assert ended.last_group == tuple(ids[:2])
+    ended = fold((p.RunFailed(run_id=ids[3], reason="x"),), ended)
+    assert ended.last_group == tuple(ids[2:])
+    assert [live.status for live in last_group_of(ended).values()] == ["finished", "failed"]

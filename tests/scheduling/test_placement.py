@@ -1,14 +1,20 @@
 """Where groups train, and how long they will: pure, so machines that are not here can be thought through."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from engine import protocol as p
 from engine.core import forecast
 from engine.core.forecast import Forecast, Measured
 from engine.core.machine import Machine
-from engine.core.spec import Configuration, Network, RunSpec, Training
-from engine.scheduling.placement import Slot, next_group
+from engine.core.spec import Configuration, Network, RunSpec, Training, trainable_parameters
+from engine.machine import devices
+from engine.scheduling.placement import Slot, next_group, size_class
 from engine.scheduling.waiting_list import Places
+from engine.workers.arrangement import Arrangement
+from engine.workers.process import WORKER_VARIABLE
 
 SHAPE = (3, 32, 32)
 LINEAR, WIDE = Configuration(), Configuration(Network((1024,), "relu"))
@@ -80,3 +86,45 @@ def test_forecasts_follow_what_was_measured():
     for units in range(1, 2 * forecast.KINDS):
         measured.add(p.EpochTime(Configuration(Network((units,), "relu")), 50_000, 0.1))
     assert len(measured.medians) == forecast.KINDS, "a grid of thousands of networks does not fill every message"
+
+
+def test_where_it_was_measured_a_run_takes_the_cores_that_proved_best():
+    eight = Machine(tuple(range(8)), 64 * 2**30)
+    wide_on_two = eight._replace(measured={size_class(trainable_parameters(WIDE.network, SHAPE)): 2})
+    queue = places(WIDE, range(6))
+    assert spread(queue, eight) == [("cpu", 1)]
+    assert spread(queue, wide_on_two) == [("cores0-1", 1), ("cores2-3", 1), ("cores4-5", 1), ("cores6-7", 1)]
+    assert spread(queue, wide_on_two._replace(memory=4 * 10**9)) == [("cores0-1", 1), ("cores2-3", 1)]
+    assert spread(queue, wide_on_two._replace(cores=(3,))) == [("cpu", 1)]
+    mixed = [*queue[:2], *places(LINEAR, range(9))]
+    assert [name for name, _ in spread(mixed, wide_on_two)][:3] == ["cores0-1", "cores2-3", "core4"]
+
+
+async def test_a_size_is_measured_once_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a busy machine nothing can be measured: then it is placed as usual, and nothing waits either."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(WORKER_VARIABLE, raising=False)
+    machine = devices.machine()._replace(gpus=0)
+    ended = asyncio.Event()
+    arrangement = Arrangement(machine, ended.set)
+    middle = Configuration(Network((128,), "relu"))
+    if not arrangement.is_open(middle, SHAPE):
+        pytest.skip("one core, or no compiler")
+    assert arrangement.is_open(middle, SHAPE), "nothing trains meanwhile"
+    await asyncio.wait_for(ended.wait(), 120)
+    assert not arrangement.is_open(middle, SHAPE)
+    if arrangement.machine.measured:
+        assert Arrangement(machine, ended.set).machine == arrangement.machine
+        assert set(arrangement.machine.measured.values()) <= set(range(1, len(machine.cores) + 1))
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        LINEAR,
+        Configuration(WIDE.network, Training(trainer="jax")),
+        Configuration(WIDE.network, Training(optimizer="sgd")),
+    ],
+)
+async def test_what_is_small_or_not_trained_natively_is_not_measured(configuration: Configuration):
+    assert not Arrangement(TWO_CORES, lambda: None).is_open(configuration, SHAPE)

@@ -1,10 +1,12 @@
 """States of the screen built by hand, and a stage that shows one page of it."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from textual.app import App
+from textual.pilot import Pilot
 
 from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec
@@ -37,6 +39,11 @@ def relu(*hidden: int, epochs: int = 100) -> Configuration:
 
 def tanh(*hidden: int) -> Configuration:
     return Configuration(Network(hidden, "tanh"), TRAINING)
+
+
+def asked_by(question: str) -> Configuration:
+    """The first configuration that a question asks for."""
+    return BOOK.configurations(BOOK.question(question))[0]
 
 
 def specs_of(configuration: Configuration, seeds: int) -> tuple[RunSpec, ...]:
@@ -177,3 +184,13 @@ class Stage(App[None]):
 def screen_text(app: App[None]) -> str:
     """The cells of a program's screen as lines of text."""
     return "\n".join("".join(segment.text for segment in strip) for strip in app.screen._compositor.render_strips())
+
+
+async def until(pilot: Pilot[None], met: Callable[[], bool]) -> None:
+    """Let the program go on until the condition is met: a busy machine may take its time."""
+    for _ in range(200):
+        await pilot.pause()
+        if met():
+            return
+        await pilot.pause(0.05)
+    raise AssertionError(f"It never came to be:\n{screen_text(pilot.app)}")

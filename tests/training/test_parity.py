@@ -1,4 +1,4 @@
-"""The fast path trains what `model.fit` on TensorFlow trains: same weights, same metrics, batch by batch."""
+"""JAX and native train what `model.fit` on TensorFlow trains: same weights, same metrics, batch by batch."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,7 +14,8 @@ from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.data.dataset import Images
 from engine.data.demo import draw
 from engine.training import models
-from engine.training.jax_trainer import FastTrainer
+from engine.training.auto_trainer import AutoTrainer
+from engine.training.native.build import find_compiler
 from engine.training.shuffling import order_of
 
 REFERENCE = Path(__file__).parents[1] / "support" / "reference_fit.py"
@@ -56,9 +58,15 @@ def reference(
     ]
 
 
-def fast(images: Images, configuration: Configuration, seed: int) -> dict:
+TRAINERS = ["jax", pytest.param("native", marks=pytest.mark.skipif(not find_compiler(), reason="no C compiler"))]
+
+
+def fast(images: Images, configuration: Configuration, seed: int, trainer: str = "jax") -> dict:
     """Train on the fast path."""
-    group = FastTrainer().group([RunSpec(configuration, seed, "data")], images, [None])
+    training = msgspec.structs.replace(configuration.training, trainer=trainer)
+    configuration = msgspec.structs.replace(configuration, training=training)
+    group = AutoTrainer().group([RunSpec(configuration, seed, "data")], images, [None])
+    assert group.trainer.name == trainer
     metrics = [group.train_epoch() for _ in range(configuration.training.epochs)]
     return {
         "weights": group.keep(0).weights(),
@@ -75,24 +83,38 @@ def differences(one: dict, other: dict) -> tuple[float, float]:
     return weights, metrics
 
 
-def test_relu_ends_with_tensorflows_weights(tmp_path: Path):
+@pytest.fixture(scope="module")
+def relu_fit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Images, Configuration, list[int], list[dict]]:
+    """What TensorFlow makes of 64 ReLU units, for five seeds."""
+    images, configuration = drawn(IMAGES, 500), Configuration(Network((64,), "relu"), Training(epochs=EPOCHS))
+    seeds = [0, 1, 2, 3, 4]
+    folder = tmp_path_factory.mktemp("relu")
+    return images, configuration, seeds, reference(folder, images, configuration, backend="tensorflow", seeds=seeds)
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_relu_ends_with_tensorflows_weights(
+    relu_fit: tuple[Images, Configuration, list[int], list[dict]], trainer: str
+):
     """Rounding may put a unit on the other side of zero for an image (2 of 16 seeds here, plain layouts or ours), and
     Adam makes a step of it: so five seeds, of which four have to end within rounding and the other close by.
     """
-    images, configuration = drawn(IMAGES, 500), Configuration(Network((64,), "relu"), Training(epochs=EPOCHS))
-    seeds = [0, 1, 2, 3, 4]
-    expected = reference(tmp_path, images, configuration, backend="tensorflow", seeds=seeds)
-    found = [differences(fast(images, configuration, seed), of) for seed, of in zip(seeds, expected, strict=True)]
+    images, configuration, seeds, expected = relu_fit
+    pairs = zip(seeds, expected, strict=True)
+    found = [differences(fast(images, configuration, seed, trainer), of) for seed, of in pairs]
     assert sum(weights < 1e-6 and metrics < 1e-5 for weights, metrics in found) >= 4
     assert max(weights for weights, _ in found) < 1e-4
 
 
-def test_the_linear_network_carried_transposed_ends_with_tensorflows_weights(tmp_path: Path):
-    images, configuration = drawn(2_000, 100), Configuration(Network(), Training(epochs=EPOCHS))
+@pytest.mark.parametrize("network", [Network(), Network((64, 32), "relu"), Network((100,))], ids=lambda n: n.label)
+def test_other_networks_end_with_tensorflows_weights(tmp_path: Path, network: Network):
+    """The linear one is carried transposed; two layers, and a hidden one without an activation."""
+    images, configuration = drawn(2_000, 100), Configuration(network, Training(epochs=EPOCHS))
     (expected,) = reference(tmp_path, images, configuration, backend="tensorflow", seeds=[0])
-    weights, metrics = differences(fast(images, configuration, 0), expected)
-    assert weights < 1e-6
-    assert metrics < 1e-5
+    for trainer in ["jax", *(["native"] if find_compiler() else [])]:
+        weights, metrics = differences(fast(images, configuration, 0, trainer), expected)
+        assert weights < 1e-6, trainer
+        assert metrics < 1e-5, trainer
 
 
 def test_the_check_fails_for_a_softmax_head_with_clipped_probabilities(tmp_path: Path):
@@ -116,3 +138,21 @@ def test_tanh_reaches_the_same_accuracies(tmp_path: Path):
     theirs = [found["test_accuracy"] for found in expected]
     assert ttest_ind(ours, theirs, equal_var=False).pvalue > 0.01
     assert min(ours) > 0.13, "it learned something, so there was something to compare"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_compiler(), reason="no C compiler")
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_native_reaches_the_accuracies_of_jax_and_of_fit(tmp_path: Path, activation: str):
+    """256 units, ten seeds: Welch's test does not tell native from either."""
+    from scipy.stats import ttest_ind
+
+    images, configuration = drawn(2_000, 1_000), Configuration(Network((256,), activation), Training(epochs=8))
+    seeds = list(range(10))
+    fit = reference(tmp_path, images, configuration, backend="tensorflow", seeds=seeds)
+    theirs = [found["test_accuracy"] for found in fit]
+    jax, native = (
+        [fast(images, configuration, seed, trainer)["test_accuracy"] for seed in seeds] for trainer in ("jax", "native")
+    )
+    for others in (theirs, jax):
+        assert ttest_ind(native, others, equal_var=False).pvalue > 0.01

@@ -14,6 +14,7 @@ from engine.data import dataset
 from engine.storage import checkpoint, checkpoint_index
 from engine.storage.checkpoint import Snapshot
 from engine.storage.journal import history
+from engine.training.auto_trainer import AutoTrainer
 from engine.training.inbox import Stop
 from engine.training.jax_trainer import FastTrainer
 from engine.training.training_loop import Attempts
@@ -41,14 +42,13 @@ class Told:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def train(workspace: Path, folder: Path, configuration: Configuration, seeds: list[int], told: Told) -> FastTrainer:
+def train(workspace: Path, folder: Path, configuration: Configuration, seeds: list[int], told: Told) -> None:
+    """Train as a worker does."""
     found = dataset.describe([folder])
     (workspace / "runs").mkdir(parents=True, exist_ok=True)
     specs = tuple(RunSpec(configuration, seed, found.fingerprint) for seed in seeds)
-    trainer = FastTrainer()
-    with Attempts("w0", trainer, told, told.stop_of) as attempts:
+    with Attempts("w0", AutoTrainer(), told, told.stop_of) as attempts:
         attempts.train(p.Train(group="g", workspace=str(workspace), specs=specs, data=found))
-    return trainer
 
 
 def weights_of(workspace: Path, run_id: str) -> list[NDArray[np.generic]]:
@@ -111,11 +111,12 @@ def test_a_finished_run_leaves_its_files_and_no_checkpoint(demo_folder: Path, tm
     ]
 
 
+@pytest.mark.parametrize("trainer", ["fast", "jax"])
 @pytest.mark.parametrize("network", [Network((32,), "relu"), Network(), Network((32,), "relu", dropout=0.3)])
 def test_pause_and_resume_end_byte_for_byte_where_an_undisturbed_run_does(
-    demo_folder: Path, tmp_path: Path, network: Network
+    demo_folder: Path, tmp_path: Path, network: Network, trainer: str
 ):
-    configuration = Configuration(network, Training(epochs=4))
+    configuration = Configuration(network, Training(epochs=4, trainer=trainer))
     train(tmp_path / "whole", demo_folder, configuration, [1], Told())
     paused = Told(stop_at=2)
     train(tmp_path / "cut", demo_folder, configuration, [1], paused)

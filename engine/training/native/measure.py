@@ -1,0 +1,104 @@
+"""`python -m engine.training.native.measure`: how many threads a run of a network is best given on these cores.
+
+Tries the arrangements for a moment each, on noise in place of images, and prints the threads a run as JSON; 0 when
+others keep the machine so busy that nothing could be said.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import psutil
+
+from engine.training.native import build, reference
+from engine.training.native.library import Library
+
+ROUNDS, SECONDS = 2, 0.15
+"""How often each arrangement is tried, in turn, and for how long; its best counts, since others only disturb."""
+IMAGES = 10_000
+FLOPS_A_CALL = 1e10
+"""Some tens of milliseconds: copying the weights in and out is to be a small part, as in an epoch."""
+MEMORY_SHARE = 0.25
+BUSY_PERCENT = 30
+"""Of the machine, used by others: then it is not measured."""
+GAIN = 1.1
+"""How many times as fast as the usual arrangement another one must be before it is taken."""
+
+
+def arrangements(cores: int) -> Iterator[int]:
+    """Yield threads a run: one, all, and the powers of two between."""
+    threads = 1
+    while threads < cores:
+        yield threads
+        threads *= 2
+    yield cores
+
+
+def batches_per_second(library: Library, sizes: Sequence[int], cores: Sequence[int], threads: int) -> float:
+    """Train as many runs as fit side by side, each on cores of its own; return the batches of all of them a second."""
+    runs = len(cores) // threads
+    batches = max(4, int(FLOPS_A_CALL / (6 * 32 * sum(a * b for a, b in pairwise(sizes)))))
+    train = reference.drawn_images(IMAGES, sizes[0], sizes[-1], np.random.default_rng(0))
+    test = train._replace(pixels=train.pixels[:0], labels=train.labels[:0])
+    orders = np.random.default_rng(1).integers(0, IMAGES, (runs, 32 * batches), dtype=np.int32)
+    done = [0] * runs
+    start, end = threading.Barrier(runs + 1), threading.Event()
+
+    def train_on(index: int) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setaffinity(0, cores[index * threads : (index + 1) * threads])  # of this thread alone
+        layers = reference.drawn_layers(sizes, np.random.default_rng(index))
+        start.wait()
+        while not end.is_set():
+            library.epoch(layers, "relu", train, orders[index], test, step=0, learning_rate=1e-5, threads=threads)
+            done[index] += batches
+
+    workers = [threading.Thread(target=train_on, args=(index,)) for index in range(runs)]
+    for worker in workers:
+        worker.start()
+    start.wait()
+    began = time.perf_counter()
+    time.sleep(SECONDS)
+    end.set()
+    for worker in workers:
+        worker.join()
+    return sum(done) / (time.perf_counter() - began)
+
+
+def best_threads(library: Library, sizes: Sequence[int], cores: Sequence[int], usual: int) -> int:
+    """Return the threads a run with which all cores together train the most batches; as usual, if little is gained."""
+    bytes_a_run = 32 * sum(below * above for below, above in pairwise(sizes))
+    room = MEMORY_SHARE * psutil.virtual_memory().available / bytes_a_run
+    tried = {threads for threads in (*arrangements(len(cores)), usual) if len(cores) // threads <= room}
+    speeds = dict.fromkeys(sorted(tried), 0.0)
+    for _ in range(ROUNDS):
+        for threads in speeds:
+            speeds[threads] = max(speeds[threads], batches_per_second(library, sizes, cores, threads))
+    fastest = max(speeds, key=speeds.__getitem__, default=usual)
+    return fastest if usual not in speeds or speeds[fastest] > GAIN * speeds[usual] else usual
+
+
+def main() -> int:
+    """Measure, remember, and print what was found."""
+    parser = argparse.ArgumentParser(prog="python -m engine.training.native.measure")
+    parser.add_argument("--sizes", required=True, help="inputs and the units of each layer, such as 3072,256,10")
+    parser.add_argument("--cores", required=True, help="such as 0,1")
+    parser.add_argument("--usual", type=int, required=True, help="threads a run if nothing else is much faster")
+    given = parser.parse_args()
+    sizes, cores = ([int(number) for number in text.split(",")] for text in (given.sizes, given.cores))
+    built = build.library()
+    threads = 0
+    if built.path is not None and psutil.cpu_percent(interval=0.2) < BUSY_PERCENT:
+        threads = best_threads(Library(built.path), sizes, cores, given.usual)
+    print(json.dumps(threads))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

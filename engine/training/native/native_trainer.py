@@ -1,0 +1,225 @@
+"""The native trainer: dense networks on processors, one run at a time, in compiled C on all cores it may use.
+
+Initial weights, the images' order, checkpoints and files are those of the JAX trainer; what it trains differs from that
+one's by rounding, and not at all with the number of threads.
+"""
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.spec import Configuration, RunSpec
+from engine.data.dataset import Images
+from engine.machine import system
+from engine.protocol import History
+from engine.storage.checkpoint import Snapshot
+from engine.training import models
+from engine.training.compiled_epoch import is_carried_transposed
+from engine.training.metrics import Activity, EpochMetrics
+from engine.training.native.library import Floats, Labelled, Layer, Library, Measured
+from engine.training.shuffling import held_in, order_of
+from engine.training.trainer import never
+
+POLL_SECONDS = 0.02
+"""How often an epoch looks whether it is to stop."""
+ACTIVITY_CHUNK = 500
+"""Test images whose hidden units are looked at together."""
+SATURATED = 0.99
+"""As on JAX: a tanh unit beyond this has a gradient below 2 % of its largest."""
+HEAD = 2
+"""Variables of Keras's Adam that stand before the moments: its count of updates and its learning rate."""
+
+
+class NativeTrainer:
+    """Keeps the library and the thread that waits in it."""
+
+    name = "native"
+    device = "cpu"
+
+    def __init__(self, library: Library, threads: int = 0) -> None:
+        """Train with this library; 0 threads are as many as this process has cores."""
+        self.library = library
+        self.threads = threads or len(system.usable_cores())
+        self.waiting = ThreadPoolExecutor(1, thread_name_prefix="epoch")
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what decides the numbers and the file; the instruction set does, the number of threads does not."""
+        found = {name: importlib.metadata.version(name) for name in ("keras", "jax", "numpy")}
+        threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
+        return {**found, "native": f"{self.library.instructions}, {threads}"}
+
+    def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "NativeGroup":
+        """Begin or go on with one run.
+
+        Raises:
+            ValueError: there are several.
+        """
+        if len(specs) != 1:
+            raise ValueError("The native trainer trains one run at a time.")
+        return NativeGroup(self, specs[0], images, snapshots[0])
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """What training changes, in Keras's layout; `optimizer` is what of its variables stands before the moments."""
+
+    layers: list[Layer]
+    optimizer: list[NDArray[np.generic]]
+
+    def copy(self) -> "Lane":
+        """Return one that shares nothing with this."""
+        return _lane([array.copy() for array in self.parameters], [array.copy() for array in self.variables])
+
+    @property
+    def parameters(self) -> list[Floats]:
+        """Kernel and bias of each layer."""
+        return [array for layer in self.layers for array in layer[:2]]
+
+    @property
+    def variables(self) -> list[NDArray[np.generic]]:
+        """The optimizer's, in Keras's order: first and second moment of each kernel and bias."""
+        moments = (array for _, _, mk, mb, vk, vb in self.layers for array in (mk, vk, mb, vb))
+        return [*self.optimizer, *moments]
+
+
+class NativeGroup:
+    """A run in training; `epoch` epochs are done."""
+
+    def __init__(self, trainer: NativeTrainer, spec: RunSpec, images: Images, snapshot: Snapshot | None) -> None:
+        self.trainer = trainer
+        self.remark = ""
+        self.epoch = snapshot.epoch if snapshot else 0
+        training = spec.configuration.training
+        self.training_images = held_in(len(images.train_labels), training.validation_split)
+        self._spec = spec
+        self._train = Labelled(np.ascontiguousarray(images.train_images), images.train_labels.astype(np.int32))
+        self._test = Labelled(np.ascontiguousarray(images.test_images), images.test_labels.astype(np.int32))
+        self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.input_shape)
+        self._steps = -(-self.training_images // training.batch_size)
+
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics | None:
+        """Train one epoch and evaluate it, in a thread that can be told to stop; then nothing has changed."""
+        began = time.perf_counter()
+        stop = np.zeros(1, np.int32)
+        future = self.trainer.waiting.submit(self._epoch, stop)
+        while True:
+            try:
+                found = future.result(POLL_SECONDS)
+                break
+            except TimeoutError:
+                stop[0] = is_stopped()
+        if found is None:
+            return None
+        self.epoch += 1
+        seconds = time.perf_counter() - began
+        return EpochMetrics((found.loss,), (found.accuracy,), (found.test_loss,), (found.test_correct,), seconds)
+
+    def _epoch(self, stop: NDArray[np.int32]) -> Measured | None:
+        configuration = self._spec.configuration
+        return self.trainer.library.epoch(
+            self._lane.layers,
+            configuration.network.activation,
+            self._train,
+            order_of(self._spec.seed, self.epoch, self.training_images),
+            self._test,
+            step=self.epoch * self._steps,
+            learning_rate=configuration.training.learning_rate,
+            batch_size=configuration.training.batch_size,
+            threads=self.trainer.threads,
+            stop=stop,
+        )
+
+    def snapshot(self, lane: int, history: History) -> Snapshot:
+        """Copy the lane into the layout of the JAX trainer."""
+        self._lane.optimizer[0][...] = self.epoch * self._steps
+        copied = self._lane.copy()
+        parameters, optimizer = _carried(copied.parameters), _carried(copied.variables)
+        return Snapshot(self.epoch, history, parameters, [], optimizer, self.trainer.name)
+
+    def keep(self, lane: int) -> "NativeLane":
+        """Take the lane as it is: nothing trains it any more."""
+        self._lane.optimizer[0][...] = self.epoch * self._steps
+        return NativeLane(self._spec.configuration, self._lane, self._test.pixels)
+
+
+class NativeLane:
+    """A trained lane that is no longer changed."""
+
+    def __init__(self, configuration: Configuration, lane: Lane, test_pixels: NDArray[np.uint8]) -> None:
+        self._configuration = configuration
+        self._lane = lane
+        self._test_pixels = test_pixels
+
+    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+        """Write the `.keras` file, as `models.save` does."""
+        return models.save(self._configuration, input_shape, path, self._lane.parameters, [], self._lane.variables)
+
+    def weights(self) -> list[Floats]:
+        """Return the trainable weights as Keras lays them out."""
+        return self._lane.parameters
+
+    def activity(self) -> Activity:
+        """Look at the hidden units over the test images."""
+        network = self._configuration.network
+        if not network.hidden or network.activation == "linear":
+            return Activity()
+        alive = [np.zeros(units, bool) for units in network.hidden]
+        saturated = 0
+        for start in range(0, len(self._test_pixels), ACTIVITY_CHUNK):
+            chunk = self._test_pixels[start : start + ACTIVITY_CHUNK]
+            outputs = chunk.reshape(len(chunk), -1).astype(np.float32)
+            for units, (kernel, bias, *_) in zip(alive, self._lane.layers[:-1], strict=True):
+                product = outputs @ kernel + bias
+                outputs = np.maximum(product, 0) if network.activation == "relu" else np.tanh(product)
+                units |= (outputs > 0).any(axis=0)
+                saturated += int((np.abs(outputs) > SATURATED).sum())
+        total = sum(network.hidden)
+        if network.activation == "relu":
+            return Activity(dead=1 - sum(int(units.sum()) for units in alive) / total)
+        return Activity(saturated=saturated / (total * len(self._test_pixels)))
+
+
+def _fresh(spec: RunSpec, input_shape: tuple[int, int, int]) -> Lane:
+    """Return what training with this seed begins from, the same as on JAX."""
+    model = models.build(spec.configuration.network, input_shape, softmax=False, seed=spec.seed)
+    optimizer = models.optimizer_of(spec.configuration.training)
+    optimizer.build(model.trainable_variables)
+    variables, parameters = ([np.array(v) for v in some] for some in (optimizer.variables, model.trainable_variables))
+    return _lane(parameters, variables)
+
+
+def _resumed(snapshot: Snapshot) -> Lane:
+    """Return the lane of a checkpoint, whichever trainer wrote it; it holds narrow kernels transposed."""
+    parameters, optimizer = snapshot.parameters, snapshot.optimizer
+    kernels, units = parameters[::2], [len(bias) for bias in parameters[1::2]]
+    turned = [k.shape[0] == out and is_carried_transposed(k.T.shape) for k, out in zip(kernels, units, strict=True)]
+    parameters = [_turned(array) if turned[index // 2] else array for index, array in enumerate(parameters)]
+    moments = [_turned(array) if turned[index // 4] else array for index, array in enumerate(optimizer[HEAD:])]
+    return _lane(parameters, [*optimizer[:HEAD], *moments]).copy()
+
+
+def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]]) -> Lane:
+    """Put together what Keras lists: kernel and bias of each layer; of each of these first and second moment."""
+    moments = optimizer[HEAD:]
+    layers = [
+        (kernel, bias, mk, mb, vk, vb)
+        for kernel, bias, mk, vk, mb, vb in zip(
+            parameters[::2], parameters[1::2], *(moments[index::4] for index in range(4)), strict=True
+        )
+    ]
+    return Lane(layers, list(optimizer[:HEAD]))
+
+
+def _carried(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    return [_turned(array) if is_carried_transposed(array.shape) else array for array in arrays]
+
+
+def _turned(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array.T)  # of a bias: itself

@@ -1,0 +1,79 @@
+"""Does a library compute what NumPy does? `python -m engine.training.native.trial PATH`, since it may crash."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.training.native import reference
+from engine.training.native.library import Library
+
+WRONG = 3
+"""The exit code of a library that computes something else: it would again."""
+
+
+class Case(NamedTuple):
+    """A small network and how it is trained."""
+
+    sizes: tuple[int, ...]
+    activation: str = "relu"
+    batch_size: int = 32
+    images: int = 70
+    tests: int = 70
+
+
+CASES = (
+    Case((48, 10), "linear"),
+    Case((100, 33, 7)),
+    Case((130, 64, 64, 10), images=100),
+    Case((60, 20, 26), "tanh", 20),
+)
+"""Together they go through every kernel: one layer, a hidden one, one between two others, and each activation."""
+
+
+def difference(library: Library, case: Case, threads: int = 1) -> float:
+    """Return how far the weights end from NumPy's, as a share of what an epoch changes; NaN when they are none."""
+    generator = np.random.default_rng(5)
+    layers = reference.drawn_layers(case.sizes, generator)
+    layers[0][0][...] /= 100  # pixels are up to 255: nothing is to saturate, or rounding alone would decide
+    for kernel, *_ in layers[1:]:
+        kernel *= 20 / np.sqrt(len(kernel))  # so that deep ones say something too
+    train = reference.drawn_images(case.images, case.sizes[0], case.sizes[-1], generator)
+    test = reference.drawn_images(case.tests, case.sizes[0], case.sizes[-1], generator)
+    order = generator.permutation(case.images).astype(np.int32)
+    expected, measured = reference.epoch(
+        layers, case.activation, train, order, test, step=2, learning_rate=1e-4, batch_size=case.batch_size
+    )
+    trained = reference.copied(layers)
+    found = library.epoch(
+        trained, case.activation, train, order, test, step=2, learning_rate=1e-4, batch_size=case.batch_size,
+        threads=threads,
+    )  # fmt: skip
+    assert found is not None
+    apart = [abs(found.loss / measured.loss - 1), abs(found.test_loss / measured.test_loss - 1)]
+    for ours, theirs, before in zip(trained, expected, layers, strict=True):
+        for index in range(6):
+            moved = np.abs(theirs[index] - before[index]).max()
+            apart.append(float(np.abs(ours[index] - theirs[index]).max() / (moved or 1)))
+    return max(apart) if np.isfinite(apart).all() else float("nan")
+
+
+TOLERANCE = 2e-3
+"""Of what an epoch changes: float32 against float64 is a tenth of it, a wrong term a thousand times as much."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Try it; 0 when it is right, 3 when it is wrong."""
+    library = Library(Path(arguments[0]))
+    for case in CASES:
+        found = difference(library, case, threads=2)
+        if not found < TOLERANCE:
+            print(f"it does not compute what NumPy does for layers of {case.sizes}", file=sys.stderr)
+            return WRONG
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Which trainer trains a group of runs. Pure."""
+
+from typing import Literal, NamedTuple
+
+from engine.core.spec import Configuration, Network, Training
+
+MOST_LAYERS, MOST_CLASSES = 16, 100
+"""What `epoch.c` has room for."""
+
+
+class Choice(NamedTuple):
+    """The trainer, and what is to be said of it in the run's journal."""
+
+    trainer: Literal["native", "jax"]
+    remark: str = ""
+
+
+class Circumstances(NamedTuple):
+    """What besides its configuration decides who trains a group."""
+
+    classes: int
+    lanes: int = 1
+    """Runs side by side."""
+    device: str = "cpu"
+    """What JAX trains on."""
+    problem: str = ""
+    """Why there is no native library here, in a sentence without its full stop; empty when there is one."""
+    written_by: str = ""
+    """What wrote the checkpoint to go on from; empty at the beginning."""
+
+
+def choose(configuration: Configuration, here: Circumstances) -> Choice:
+    """Return what trains: a checkpoint goes on with what wrote it where it can.
+
+    Raises:
+        ValueError: the configuration asks for the native trainer, which cannot train it here.
+    """
+    asked = configuration.training.trainer
+    if asked == "jax":
+        return Choice("jax")
+    problem = unsuited(configuration, here) or here.problem
+    if problem and asked == "native":
+        raise ValueError(f"The native trainer was asked for and cannot train this: {problem}.")
+    if not problem:
+        return Choice("jax" if here.written_by == "jax" and asked != "native" else "native")
+    if here.written_by != "native":
+        return Choice("jax")
+    return Choice("jax", f"The native trainer trained it so far and JAX goes on: {problem}. They differ by rounding.")
+
+
+def unsuited(configuration: Configuration, here: Circumstances) -> str:
+    """Say why the native trainer does not suit, wherever it is installed; empty when it does."""
+    if here.device != "cpu":
+        return f"{here.device} trains"
+    if here.lanes > 1:
+        return "it trains one run at a time"
+    if here.classes > MOST_CLASSES:
+        return f"there are more than {MOST_CLASSES} classes"
+    return _unsuited_network(configuration.network) or _unsuited_training(configuration.training)
+
+
+def _unsuited_network(network: Network) -> str:
+    if network.convolutions:
+        return "the network has convolutions"
+    if network.dropout or network.batch_normalization:
+        return "the network has dropout or batch normalization"
+    if network.input_scaling != 1:
+        return "the network scales its inputs"
+    if network.hidden and network.activation not in ("linear", "relu", "tanh"):
+        return f"the activation is {network.activation}"
+    if len(network.hidden) + 1 > MOST_LAYERS:
+        return f"the network has more than {MOST_LAYERS} layers"
+    return ""
+
+
+def _unsuited_training(training: Training) -> str:
+    return "" if training.optimizer == "adam" else f"the optimizer is {training.optimizer}"

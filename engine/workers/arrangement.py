@@ -1,0 +1,114 @@
+"""How many cores a run takes on this machine, measured once for each class of networks before the first of it trains.
+
+Measured by `engine.training.native.measure` in a process of its own, in about two seconds, while nothing trains here;
+kept in the user's cache for this processor and number of cores. What cannot be measured is placed as usual.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from engine.core.machine import Machine
+from engine.core.spec import CLASSES, Configuration, trainable_parameters
+from engine.machine import child_process, tool_process
+from engine.machine.files import write_atomically
+from engine.machine.user_folders import cache_folder
+from engine.scheduling.placement import HUGE, SMALL, size_class, usual_cores
+from engine.training.native import build
+from engine.training.trainer_choice import Circumstances, unsuited
+from engine.workers.process import WORKER_VARIABLE
+
+MEASURE_SECONDS = 60.0
+"""Beyond that it is given up; on a quiet machine it takes two, and a few more where C is compiled first."""
+
+
+class Arrangement:
+    """The machine, as far as it was measured. `changed` is called once a measurement has ended."""
+
+    def __init__(self, machine: Machine, changed: Callable[[], None]) -> None:
+        self.machine = machine._replace(measured=_read(machine)) if _is_worthwhile(machine) else machine
+        self._changed = changed
+        self._given_up: set[int] = set()
+        self._measuring: asyncio.Task[None] | None = None
+
+    def is_open(self, configuration: Configuration, input_shape: tuple[int, int, int]) -> bool:
+        """Say whether a run's cores are still being found out; begin with it if that was not done."""
+        if self._measuring is not None:
+            return True
+        parameters = trainable_parameters(configuration.network, input_shape)
+        kind = size_class(parameters)
+        is_known = kind in self.machine.measured or kind in self._given_up
+        if is_known or not SMALL <= parameters < HUGE or not _is_worthwhile(self.machine):
+            return False
+        if configuration.training.trainer == "jax" or unsuited(configuration, Circumstances(CLASSES)):
+            return False
+        channels, height, width = input_shape
+        sizes = (channels * height * width, *configuration.network.hidden, CLASSES)
+        self._measuring = asyncio.create_task(self._measure(kind, sizes, usual_cores(parameters, self.machine)))
+        return True
+
+    async def _measure(self, kind: int, sizes: tuple[int, ...], usual: int) -> None:
+        cores = self.machine.cores
+        options = {"--sizes": sizes, "--cores": cores, "--usual": (usual,)}
+        words = [word for name, numbers in options.items() for word in (name, ",".join(map(str, numbers)))]
+        try:
+            found = await _told(words)
+            self.machine = self.machine._replace(measured={**self.machine.measured, kind: found})
+            _write(self.machine)
+        except (OSError, TimeoutError, msgspec.MsgspecError):
+            self._given_up.add(kind)
+        finally:
+            self._measuring = None
+            self._changed()
+
+    async def close(self) -> None:
+        """End a measurement."""
+        if self._measuring is not None:
+            self._measuring.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._measuring
+
+
+async def _told(words: list[str]) -> int:
+    """Return what the measurement prints.
+
+    Raises:
+        OSError: it cannot be started.
+        TimeoutError: it took too long.
+        msgspec.MsgspecError: it found nothing.
+    """
+    command = child_process.tool("engine.training.native.measure", *words)
+    outcome = await asyncio.wait_for(tool_process.run_beside(command), MEASURE_SECONDS)
+    found: int = msgspec.json.decode(outcome.answer, type=Annotated[int, msgspec.Meta(ge=1)])
+    return found
+
+
+def _is_worthwhile(machine: Machine) -> bool:
+    """Say whether there is anything to choose, and a native trainer to choose it for."""
+    is_stand_in = bool(os.environ.get(WORKER_VARIABLE))
+    return len(machine.cores) > 1 and not machine.gpus and not is_stand_in and build.absence() is None
+
+
+def _path(machine: Machine) -> Path:
+    about = f"{build.processor()} {machine.cores} {hashlib.sha256(build.SOURCE.read_bytes()).hexdigest()}"
+    return cache_folder("native") / f"cores-{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
+
+
+def _read(machine: Machine) -> dict[int, int]:
+    try:
+        return msgspec.json.decode(_path(machine).read_bytes(), type=dict[int, int])
+    except (OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+
+
+def _write(machine: Machine) -> None:
+    """Remember what was measured; without it, the next host measures again."""
+    with contextlib.suppress(OSError, RuntimeError):
+        path = _path(machine)
+        write_atomically(path, msgspec.json.encode(dict(machine.measured)))

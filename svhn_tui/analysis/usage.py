@@ -1,0 +1,38 @@
+"""Which questions a run is trained for, and how it counts there. Pure."""
+
+import msgspec
+
+from engine.core.spec import RunSpec
+from engine.core.sweep import asked
+from svhn_tui.analysis.progress import difference_of
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets, Question
+
+
+class Use(msgspec.Struct, frozen=True):
+    """A question about a run's network."""
+
+    question: Question
+    other: str = ""
+    """In what the run is not as the question asks; empty: it counts as asked."""
+
+
+def uses_of(spec: RunSpec, book: Presets, state: State) -> tuple[Use, ...]:
+    """Return the questions that are about this run's network, those first for which it counts as asked."""
+    uses = []
+    for question in book.questions:
+        sweep = book.sweep(question, state.data.fingerprint if state.data else "")
+        if sweep is None:
+            continue
+        sweep = state.as_chosen(sweep)
+        alike = [some for some in sweep.configurations if some.network == spec.configuration.network]
+        if not alike:
+            continue
+        near = spec.configuration if spec.configuration in alike else alike[0]
+        other = difference_of(spec.configuration.training, near.training)
+        if not other and spec.data != sweep.data:
+            other = "other data than those in use"
+        if not other and spec not in asked(sweep, state.accuracies):
+            other = f"seed {spec.seed}, which it does not ask for"
+        uses.append(Use(question, other))
+    return tuple(sorted(uses, key=lambda use: bool(use.other)))

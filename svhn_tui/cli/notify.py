@@ -1,0 +1,92 @@
+"""`svhn-tui run --notify COMMAND`: the user's own command is told what is complete, failed or diverged.
+
+What is told comes from outside in part (why a run failed), so no shell ever reads it: the command is taken apart as a
+shell would, and the sentence goes to its stdin, to a variable, and into arguments that hold `{}`.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+
+from engine import protocol as p
+from svhn_tui import words
+from svhn_tui.analysis.notices import Milestones, divergences, notice_of
+from svhn_tui.client.state import State
+from svhn_tui.terminal.printing import complain
+
+VARIABLE = "SVHN_TUI_NOTICE"
+SECONDS = 60.0
+"""How long the command may take."""
+MOST = 20
+"""Sentences that are told together; of more, how many there are."""
+
+
+class Notifier:
+    """Tells one thing after the other; what comes while the command still runs is told together after it."""
+
+    def __init__(self, command: Sequence[str], milestones: Milestones) -> None:
+        self._command, self._milestones = tuple(command), milestones
+        self._waiting: list[str] = []
+        self._telling: asyncio.Task[None] | None = None
+
+    def told(self, event: p.AnyEvent, state: State) -> None:
+        """Take an event and the state after it."""
+        if not self._command or not state.caught_up:
+            return
+        notices = [*divergences([event], state), *self._milestones.reached([event], state)]
+        if isinstance(event, p.RunFailed) and (notice := notice_of(event, is_news=True)) is not None:
+            live = state.live.get(event.run_id)
+            name = f"{live.spec.configuration.label}, seed {live.spec.seed}" if live is not None else event.run_id
+            self.say(f"{name}: {notice.title}: {notice.text}")
+        for notice in notices:
+            self.say(notice.text)
+
+    def say(self, sentence: str) -> None:
+        """Tell a sentence as soon as the command is free."""
+        if not self._command:
+            return
+        self._waiting.append(f"svhn-tui: {' '.join(words.clean(sentence).split())}")
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_all())
+
+    async def close(self) -> None:
+        """Wait until all is told."""
+        if self._telling is not None:
+            await self._telling
+
+    async def _tell_all(self) -> None:
+        while self._waiting:
+            sentences, self._waiting = self._waiting, []
+            more = len(sentences) - MOST
+            text = "\n".join([*sentences[:MOST], *([f"and {words.plural(more, 'more notice')}"] if more > 0 else [])])
+            if problem := await told_to(self._command, text):
+                complain(f"--notify: {problem}")
+
+
+async def told_to(command: Sequence[str], text: str) -> str:
+    """Start a command with a text; return what went wrong in a sentence, or nothing.
+
+    Args:
+        command: its arguments; in the place of `{}` in them stands the text.
+        text: also its stdin, and in `SVHN_TUI_NOTICE`.
+    """
+    name = words.clean(command[0])
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *(argument.replace("{}", text) if place else argument for place, argument in enumerate(command)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=2,  # stdout is for what `run` prints
+            env={**os.environ, VARIABLE: text},
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+    except (OSError, ValueError) as error:
+        return f"{name} cannot be started: {getattr(error, 'strerror', None) or error}."
+    try:
+        await asyncio.wait_for(process.communicate(f"{text}\n".encode()), SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        return f"{name} took longer than {SECONDS:.0f} seconds and was ended."
+    return f"{name} failed with exit code {process.returncode}." if process.returncode else ""

@@ -1,0 +1,225 @@
+"""A run's page of its own: what became of it, curves, settings, file, questions, note, and the end of its log."""
+
+from typing import ClassVar
+
+from rich.console import Group as Stack
+from rich.console import RenderableType
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+
+from engine import protocol as p
+from svhn_tui.analysis.usage import uses_of
+from svhn_tui.charts.curves import divergence_of, trace
+from svhn_tui.client.drafts import SentNotes
+from svhn_tui.client.state import State
+from svhn_tui.dialogs.noting import note_in_box, note_in_editor
+from svhn_tui.pages.live import PAIRS, TITLES
+from svhn_tui.pages.page import Page
+from svhn_tui.pages.run_text import facts_of, head_of, log_end, remedy_of, spec_of
+from svhn_tui.presets import Presets
+from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS, ChartBoard
+from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.sheet import Sheet
+
+NARROW = 100
+FOLLOW_SECONDS = 1.0
+"""How often the log of a run in training is asked for."""
+LOG_LINES, FAILED_LOG_LINES = 6, 15
+"""Of its log's end, what stands on a run's page."""
+
+
+class RunSubjectPage(Page):
+    """A page about one run, and the way back to where it was asked for."""
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self.run = ""
+        self._origin = "Runs"
+
+    def on_mount(self) -> None:
+        """Follow what it prints."""
+        self.set_interval(FOLLOW_SECONDS, self._follow)
+
+    def turn_to(self, subject: str, origin: str) -> None:
+        """Show another run."""
+        self.run, self._origin = subject, origin
+        self.want(p.ReadLog(run_id=subject))
+        self.redraw()
+
+    def _follow(self) -> None:
+        log = self.printed
+        if self.is_current and log is not None and self.run in self.state.running:
+            self.want(p.ReadLog(run_id=self.run, file=log.file, begins=log.ends))
+
+    @property
+    def printed(self) -> p.LogRead | None:
+        """What it printed, as far as that is known."""
+        log = self.state.log
+        return log if log is not None and log.run_id == self.run else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to train again what failed."""
+        if action == "again":
+            return (live := self.state.live.get(self.run)) is not None and live.status in ("failed", "interrupted")
+        return super().check_action(action, parameters)
+
+    def action_again(self) -> None:
+        """Train a run that failed again."""
+        self.want(p.Resume(runs=(self.run,)))
+        self.notify("It waits to be trained again; 2 shows it.")
+
+    def action_back(self) -> None:
+        """Go back to where it was asked for."""
+        self.post_message(self.Visit(self._origin))
+
+    def show(self, state: State) -> None:
+        """Fit the width."""
+        self.set_class(self.size.width < NARROW, "narrow")
+
+
+class RunPage(RunSubjectPage):
+    """All that is known of a run, on a page that scrolls."""
+
+    TITLE_IN_BAR = "Run"
+    CSS = """
+    RunPage #run { padding: 1 2 0 2; }
+    RunPage.narrow #run { padding: 0 1; }
+    RunPage #run > Sheet { height: auto; }
+    RunPage ChartBoard { height: 14; margin: 1 0; }
+    RunPage.narrow ChartBoard { height: 9; margin: 0; }
+    RunPage #log { padding: 1 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "whole", "back", tooltip="out of the full chart; back to where you came from"),
+        Binding("l", "log_page", "log", tooltip="what it printed"),
+        Binding("enter", "question", "its question", tooltip="go to the question that it counts for"),
+        Binding("i", "look", "images", tooltip="what it says of the test images"),
+        Binding("n", "annotate", "note", tooltip="note and tags"),
+        Binding("R", "again", "train again", tooltip="train a run that failed again"),
+        Binding("c", "copy", "copy", tooltip="copy the file's path"),
+        Binding("E", "edit", "edit", tooltip="the note in $EDITOR"),
+        *(binding for binding in CHART_KEYS if binding.key != "escape"),
+        AXIS_KEY,
+    ]
+
+    charts: ChartBoard
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self.charts = ChartBoard(("test_accuracy", "gap", "loss"))
+        self._sent_notes = SentNotes()
+
+    def body(self) -> ComposeResult:
+        """One page that scrolls where it is too long."""
+        with VerticalScroll(id="run"):
+            yield Sheet(id="head")
+            yield self.charts
+            yield Sheet(id="facts")
+            yield Sheet(id="log")
+
+    @property
+    def _note(self) -> p.Note | None:
+        """The note on the run, once it is finished."""
+        return self.state.notes.get(self.run, p.Note(self.run)) if self.run in self.state.results else None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what can be done with a run that is finished, or in training, or failed."""
+        if action in ("annotate", "edit", "look", "copy"):
+            return self.run in self.state.results
+        if action == "question":
+            return bool(self._uses)
+        return True if action == "whole" else super().check_action(action, parameters)
+
+    @property
+    def _uses(self) -> tuple[str, ...]:
+        spec = spec_of(self.run, self.state)
+        return tuple(use.question.id for use in uses_of(spec, self.book, self.state)) if spec is not None else ()
+
+    def turn_to(self, subject: str, origin: str) -> None:
+        """Show another run from its top, and have its file looked at."""
+        super().turn_to(subject, origin)
+        if self.is_mounted:
+            self.query_one("#run", VerticalScroll).scroll_home(animate=False)
+        self.want(p.CheckFiles(runs=(subject,)))
+
+    def action_whole(self) -> None:
+        """Leave the full chart, or the page."""
+        if self.maximized is not None:
+            self.minimize()
+        else:
+            self.action_back()
+
+    def action_log_page(self) -> None:
+        """Show all that it printed."""
+        self.post_message(self.Visit("Log", self.run))
+
+    def action_question(self) -> None:
+        """Go to the question that it counts for, or else to one about its network."""
+        if self._uses:
+            self.post_message(self.Visit("Questions", self._uses[0]))
+
+    @work
+    async def action_annotate(self) -> None:
+        """Write a note and tags on the run."""
+        if (note := self._note) is not None:
+            self._keep_note(await note_in_box(self.app, note))
+
+    def action_edit(self) -> None:
+        """Write the note in the user's own editor."""
+        if (note := self._note) is not None:
+            self._keep_note(note_in_editor(self.app, note))
+
+    def _keep_note(self, note: p.Annotate | None) -> None:
+        if note is not None:
+            self._sent_notes.add(note)
+            self.want(note)
+
+    def action_look(self) -> None:
+        """Look at what it says of the test images."""
+        self.post_message(self.LookWanted(self.run))
+
+    def action_copy(self) -> None:
+        """Copy its file's path."""
+        self.copy(f"{self.state.workspace}/runs/{self.run}/model.keras")
+
+    def show(self, state: State) -> None:
+        """Draw the run."""
+        self._sent_notes.settle(state.notes)
+        super().show(state)
+        theme = self.app.current_theme
+        self._show_chart(state)
+        parts: list[RenderableType] = [head_of(self.run, state, theme)]
+        remedy = remedy_of(self.run, state, theme)
+        if remedy is not None:
+            parts += [remedy, log_end(self.printed, state, theme, FAILED_LOG_LINES)]
+        self.query_one("#head", Sheet).update(Stack(*parts))
+        self.query_one("#facts", Sheet).update(facts_of(self.run, self.book, state, theme))
+        end = self.query_one("#log", Sheet)
+        end.display = remedy is None
+        end.update(log_end(self.printed, state, theme, LOG_LINES))
+
+    def _show_chart(self, state: State) -> None:
+        theme, spec = self.app.current_theme, spec_of(self.run, state)
+        ((chart, metric),) = self.charts.shown
+        self.watch_histories((self.run,))
+        history = state.history(self.run)
+        self.charts.display = spec is not None and bool(history.epochs)
+        if spec is None or not history.epochs:
+            return
+        named = zip(("train", "test"), PAIRS[metric], (2, 0), strict=True) if metric in PAIRS else [
+            ("gap", metric, 0)
+        ]  # fmt: skip
+        diverged = divergence_of([("", history)])
+        chart.show(
+            TITLES[metric],
+            [
+                trace(name, history, of, *look_of(look, theme), by_seconds=self.charts.by_seconds)
+                for name, of, look in named
+            ],
+            length=None if self.charts.by_seconds else spec.configuration.training.epochs,
+            note=diverged,
+            x_label="seconds" if self.charts.by_seconds else "epoch",
+            empty=diverged,
+        )

@@ -1,0 +1,181 @@
+"""What is said of a single run: what became of it, its settings, its file, the questions about it, its log. Pure."""
+
+from collections.abc import Iterator
+
+import msgspec
+from rich.table import Table
+from rich.text import Text
+from textual.theme import Theme
+
+from engine.core.spec import RunSpec
+from engine.protocol import LogRead, RunResult
+from svhn_tui import words
+from svhn_tui.analysis.usage import uses_of
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets
+from svhn_tui.themes import dim_of
+
+LABEL = 14
+"""Cells of what stands before each line."""
+HOST_LOG = "host.log"
+
+
+def spec_of(run_id: str, state: State) -> RunSpec | None:
+    """Return what a run trains, whatever became of it; None where nothing is known of it any more."""
+    known = state.results.get(run_id) or state.live.get(run_id) or state.places.get(run_id)
+    return known.spec if known is not None else None
+
+
+def head_of(run_id: str, state: State, theme: Theme) -> Text:
+    """Name a run, and say what became of it."""
+    dim, spec = dim_of(theme), spec_of(run_id, state)
+    if spec is None:
+        return Text.assemble((run_id, "bold"), ("   This run is not here any more; t on Runs shows the trash.", dim))
+    said, style = _became(run_id, state, theme)
+    name = f"{spec.configuration.label}, seed {spec.seed}"
+    return Text.assemble((name, "bold"), (f"   {run_id}   ", dim), (said, style))
+
+
+def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
+    result, live = state.results.get(run_id), state.live.get(run_id)
+    if result is not None and result.diverged:
+        since = state.history(run_id).diverged_at
+        return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are no numbers", str(theme.error)
+    if result is not None:
+        return "✓ finished", str(theme.success)
+    if live is None:
+        return "waits to be trained", dim_of(theme)
+    if live.status == "running":
+        epochs = live.spec.configuration.training.epochs
+        if since := live.history.diverged_at:
+            return f"✗ diverged at epoch {since}: S on Live stops it", str(theme.error)
+        return f"◐ epoch {live.history.epochs} of {epochs}", str(theme.primary)
+    return f"{'✗ ' if live.status == 'failed' else ''}{live.status}", str(
+        theme.error if live.status == "failed" else theme.warning
+    )
+
+
+def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:
+    """Say why a run failed or was let go, and what to do; None where there is nothing to mend."""
+    live = state.live.get(run_id)
+    if live is None or live.status not in ("failed", "interrupted"):
+        return None
+    todo = "What it printed last stands below. R trains it again, from its newest checkpoint if it has one."
+    return Text.assemble((words.clean(live.reason or "No reason is known."), str(theme.error)), "\n", (todo, ""))
+
+
+def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
+    """Return what is known of a run, a line a fact: what it reached, what it trained and with what, its file."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=LABEL, style=dim_of(theme), no_wrap=True)
+    table.add_column(overflow="fold")
+    spec, result = spec_of(run_id, state), state.results.get(run_id)
+    if spec is None:
+        return table
+    rows = [*(_reached(result) if result is not None else ()), *_settings(spec)]
+    if result is not None:
+        rows += [*_made(result), *_file(result, state)]
+    rows += [*_questions(spec, book, state), *_remarks(run_id, state)]
+    for name, said in rows:
+        table.add_row(name, Text(said, overflow="fold"))
+    return table
+
+
+def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
+    counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} right"
+    best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
+    yield "test", f"{words.accuracy(run.test_accuracy)}, {counted}, loss {words.number(run.test_loss)}; {best}"
+    yield "train", f"{words.accuracy(run.accuracy)}, loss {words.number(run.loss)}"
+    if run.dead_units is not None:
+        yield "dead units", f"{100 * run.dead_units:.1f} % of the ReLU units"
+    if run.saturated_units is not None:
+        yield "saturated", f"{100 * run.saturated_units:.1f} % of the tanh activations"
+
+
+def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    for name, part in (("network", spec.configuration.network), ("training", spec.configuration.training)):
+        fields = msgspec.to_builtins(part)  # what is at its default is left out there, and told here
+        told = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
+                for field in part.__struct_fields__]  # fmt: skip
+        yield name, words.clean(", ".join(told))
+    yield "seed", str(spec.seed)
+    yield "data", words.clean(spec.data)
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            return " ".join(map(_value, value)) or "none"
+        case dict():
+            return "(" + ", ".join(f"{name.replace('_', ' ')} {_value(some)}" for name, some in value.items()) + ")"
+        case _:
+            return str(value)
+
+
+def _made(run: RunResult) -> Iterator[tuple[str, str]]:
+    when = f"{words.moment(run.started_at)} to {words.moment(run.finished_at)}"
+    where = f"on {words.clean(run.device)} ({words.clean(run.trained_by)})"
+    yield "trained", f"{when}, {words.duration(run.seconds)} of training {where}"
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    if versions:
+        yield "versions", words.clean(versions)
+    yield "parameters", words.count(run.trainable_parameters)
+
+
+def _file(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
+    yield "file", words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
+    yield "", f"{words.count(run.model_bytes)} bytes, sha256 {words.clean(run.model_sha256)}"
+    if run.run_id in state.unreadable:
+        yield "", f"✗ it cannot be read: {words.clean(state.unreadable[run.run_id])}"
+    elif run.run_id in state.files:
+        found = state.files[run.run_id]
+        is_same = found == run.model_sha256
+        yield "", "✓ as it was trained" if is_same else "✗ it is gone" if found is None else "✗ it changed since"
+
+
+def _questions(spec: RunSpec, book: Presets, state: State) -> Iterator[tuple[str, str]]:
+    uses = uses_of(spec, book, state)
+    for place, use in enumerate(uses):
+        told = f"does not count: {use.other}" if use.other else "counts as asked"
+        handed = "; its file was chosen" if state.choices.get(use.question.id) == spec.run_id else ""
+        yield "" if place else "questions", words.clean(f"{use.question.id} {use.question.title}: {told}{handed}")
+    if not uses:
+        yield "questions", "none is about this network"
+
+
+def _remarks(run_id: str, state: State) -> Iterator[tuple[str, str]]:
+    note = state.notes.get(run_id)
+    if note is not None and note.tags:
+        yield "tags", words.clean(" ".join(note.tags))
+    yield "note", words.clean(note.text, newlines=True) if note is not None and note.text else "none; n writes one"
+    if damaged := state.damaged_lines.get(run_id):
+        yield "journal", f"{words.plural(damaged, 'line')} cannot be read"
+
+
+def log_note(log: LogRead | None, state: State) -> str:
+    """Say where a log stands, and what of it is seen."""
+    if log is None:
+        return "Reading the log…"
+    if log.problem:
+        return words.clean(f"The log cannot be read: {log.problem}.")
+    if not log.file:
+        return "Nothing was printed so far."
+    place = words.clean(f"{state.workspace}/{log.file}")
+    cut = f", its first {words.size(log.begins)} left out" if log.begins else ""
+    if log.file == HOST_LOG:
+        return f"It printed nothing itself; what its worker said before stands in {place}{cut}"
+    beside = " (of the group that it trained in)" if log.run_id not in log.file else ""
+    return f"{place}{beside}{cut}"
+
+
+def log_end(log: LogRead | None, state: State, theme: Theme, lines: int) -> Text:
+    """Return the last lines of a log, and where it stands."""
+    dim = dim_of(theme)
+    text = Text.assemble(("log  ", "bold"), (log_note(log, state), dim))
+    for line in log.text.splitlines()[-lines:] if log is not None else []:
+        text.append(f"\n{words.clean(line.expandtabs(8))}")
+    return text

@@ -1,0 +1,123 @@
+"""Lines of text of any length: they are folded to the width, searched, and only those that are seen are drawn."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len, chop_cells
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from svhn_tui import words
+
+
+class Pager(ScrollView, can_focus=True):
+    """Text that one scrolls through; at its end, it stays at the end while lines come."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"pager--found", "pager--here"}
+    DEFAULT_CSS = """
+    Pager { height: 1fr; overflow-x: hidden; overflow-y: auto; }
+    Pager > .pager--found { text-style: underline; color: $primary; }
+    Pager > .pager--here { background: $block-cursor-background; text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "scroll_up", "up", show=False),
+        Binding("down,j", "scroll_down", "down", show=False),
+        Binding("home,g", "scroll_home", "to the first line", show=False),
+        Binding("end,G", "scroll_end", "to the last line", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: tuple[str, ...] = ()
+        self._rows: list[tuple[int, str]] = []
+        """What stands on each row: the line that it is of, and its text."""
+        self._width = 0
+        """That the lines were folded for."""
+        self._sought = ""
+        self._found: list[int] = []
+        """The lines that hold what is sought."""
+        self._is_at_end = True
+        self._here = -1
+        """The one of them that was gone to."""
+
+    @property
+    def told(self) -> str:
+        """How many lines hold what is sought, and which of them one is at: `2 of 5 lines`."""
+        if not self._sought:
+            return ""
+        place = f"{self._found.index(self._here) + 1} of " if self._here in self._found else ""
+        return f"{place}{words.plural(len(self._found), 'line')}" if self._found else "no line"
+
+    def show(self, lines: Sequence[str], sought: str = "") -> None:
+        """Show these lines, harmless, with those marked that hold what is sought, in whatever case."""
+        lines, is_new = tuple(lines), sought != self._sought
+        if (lines, self.size.width, sought) == (self._lines, self._width, self._sought):
+            return
+        if lines != self._lines or self.size.width != self._width:
+            self._fold(lines)
+        self._sought = sought
+        text = sought.lower()
+        self._found = [place for place, line in enumerate(self._lines) if text in line.lower()] if text else []
+        if is_new:
+            self._here = -1
+            self.go(-1)
+        elif self._is_at_end:
+            self.call_after_refresh(self.scroll_end, animate=False)
+        self.refresh()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Notice who leaves the end, and who comes back to it."""
+        super().watch_scroll_y(old_value, new_value)
+        self._is_at_end = new_value + self.size.height >= len(self._rows) - 1
+
+    def _fold(self, lines: tuple[str, ...]) -> None:
+        self._lines, self._width = lines, self.size.width
+        self._rows = [
+            (place, row)
+            for place, line in enumerate(lines)
+            for row in _folded(words.clean(line.expandtabs(8)), max(1, self._width - 1))
+        ]
+        self.virtual_size = Size(self._width, len(self._rows))
+
+    def go(self, step: int) -> None:
+        """Go to the next line (`step` 1) or the one before (-1) that holds what is sought, past the ends too."""
+        if not self._found:
+            return
+        after = [place for place in self._found if place > self._here]
+        before = [place for place in self._found if self._here < 0 or place < self._here]
+        self._here = (after or self._found)[0] if step > 0 else (before or self._found)[-1]
+        row = next(row for row, (place, _) in enumerate(self._rows) if place == self._here)
+        self.scroll_to(y=max(0, row - self.size.height // 2), animate=False, immediate=True)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """Make one line of what is seen."""
+        row, width = self.scroll_offset.y + y, self.size.width
+        if row >= len(self._rows):
+            return Strip.blank(width, self.rich_style)
+        place, text = self._rows[row]
+        style = self._style("pager--here") if place == self._here and self._sought else self.rich_style
+        return Strip(list(self._marked(text, style))).adjust_cell_length(width, style)
+
+    def _marked(self, text: str, style: Style) -> Sequence[Segment]:
+        """Cut a row where it holds what is sought."""
+        if not self._sought:
+            return (Segment(text, style),)
+        found, rest, lower = self._style("pager--found"), 0, text.lower()
+        segments: list[Segment] = []
+        while (begin := lower.find(self._sought.lower(), rest)) >= 0 and len(lower) == len(text):
+            end = begin + len(self._sought)
+            segments += [Segment(text[rest:begin], style), Segment(text[begin:end], found)]
+            rest = end
+        return (*segments, Segment(text[rest:], style))
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(name)
+
+
+def _folded(line: str, width: int) -> Sequence[str]:
+    return [line] if cell_len(line) <= width else chop_cells(line, width)

@@ -138,7 +138,7 @@ def test_a_defect_is_a_sentence_and_gives_the_terminal_back(
 
 
 def test_a_defect_of_a_command_is_a_sentence(tmp_path: Path):
-    broken = BROKEN.format("svhn_tui", "listing", "print_status")
+    broken = BROKEN.format("svhn_tui.cli", "report", "print_status")
     home = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     for environment in (home, {**home, "XDG_CONFIG_HOME": "/proc"}):
         done = subprocess.run(

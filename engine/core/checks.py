@@ -1,4 +1,4 @@
-"""What the user's words and a run's result can be, wherever they come from. Pure."""
+"""Checks of notes, statements and results, wherever they come from. Pure."""
 
 from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement
 from engine.core.results import RunResult
@@ -27,7 +27,7 @@ def name_problem(question: str) -> str:
 
 
 def statement_problem(statement: Statement, others: int) -> str:
-    """Return what is wrong with a statement beside so many others of its question; empty when nothing is."""
+    """Return what is wrong with a statement, its question having so many others; empty when nothing is."""
     size = max(len(statement.text), sum(map(len, statement.facts)))
     if not statement.text.strip() or size > MAX_STATEMENT or others > MAX_STATEMENTS:
         return f"A statement has 1 to {MAX_STATEMENT:,} characters, a question {MAX_STATEMENTS} of them."

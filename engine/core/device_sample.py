@@ -1,4 +1,4 @@
-"""One look at a device."""
+"""How busy one device is at one moment."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from engine.core.results import Number
 
 
 class DeviceSample(msgspec.Struct, frozen=True, gc=False):
-    """One look at a device. Utilisation 0..1, memory in bytes, power in watts, temperature in degrees Celsius."""
+    """The load of a device. Utilisation 0..1, memory in bytes, power in watts, temperature in degrees Celsius."""
 
     name: str
     utilisation: Number

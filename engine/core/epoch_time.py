@@ -1,4 +1,4 @@
-"""Measured speed."""
+"""How long an epoch of a configuration took."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What an examination of a workspace or of its machine found."""
+"""What `svhn-tui doctor` found about a workspace or its machine."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Where workers run."""
+"""The user's choice of where workers run."""
 
 import msgspec
 

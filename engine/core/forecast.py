@@ -1,4 +1,4 @@
-"""How long a run will take, from what was measured. Pure."""
+"""Forecasts of how long a run takes, from measured epochs. Pure."""
 
 from collections.abc import Iterable
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The Keras layers and the optimizer of a configuration, by name: what is built, and what code says. Pure."""
+"""The Keras layers and the optimizer of a configuration, by name, to build models and to write code. Pure."""
 
 from collections.abc import Mapping
 

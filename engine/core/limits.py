@@ -1,4 +1,4 @@
-"""What a configuration and a sweep may ask for: presets, commands and packed files are all held to it. Pure."""
+"""Limits of configurations and sweeps, applied to presets, commands and packed files alike. Pure."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What there is to train on."""
+"""The hardware that there is to train on."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""A run in the queue."""
+"""A run in the waiting list."""
 
 import msgspec
 

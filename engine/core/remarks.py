@@ -1,4 +1,4 @@
-"""What the user says about runs and questions."""
+"""The user's notes on runs, and verdicts on the statements of a question."""
 
 from typing import Literal
 

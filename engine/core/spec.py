@@ -1,4 +1,4 @@
-"""What a run is: its network, its training settings, its seed and its data. Pure; every process imports it.
+"""The specification of a run: network, training settings, seed and data. Pure; every process imports it.
 
 The identity of a run is a hash of these values, so equal runs are shared between questions and never trained twice.
 Fields at their defaults are left out of the hashed text: a field added later, at its default, renames no old run.

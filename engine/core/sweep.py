@@ -1,4 +1,4 @@
-"""What a sweep asks for, and what of it is missing. Pure; the host and the screen work out the same plan."""
+"""Sweeps: which runs they ask for, and which of these are missing. Pure; host and screen use the same code."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from engine.core.spec import Configuration, RunSpec, Value, short_hash
 
 
 class FinalistRule(Value, frozen=True):
-    """Who goes on to the second stage: all whose mean is not clearly below the best one.
+    """Which configurations enter the second stage: all whose mean is not clearly below the best one.
 
     Clearly below means by more than `standard_errors` standard errors of the difference of the two means. The best
     `at_least` always go on and never more than `at_most`; `chosen` (indices of configurations) overrides the rule.

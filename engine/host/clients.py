@@ -1,4 +1,4 @@
-"""The host's side of its connections: who is attached, and telling them what happened without ever waiting."""
+"""The host's connections to its clients: events are sent without waiting for a slow one."""
 
 import asyncio
 import traceback
@@ -13,7 +13,7 @@ CLOSE_SECONDS = 1.0
 
 
 class Client:
-    """One connection. `fresh` tells the whole state; what happens while that is being sent comes behind it."""
+    """One connection. `fresh` returns the whole state as events; those that happen while it is sent follow it."""
 
     def __init__(self, writer: asyncio.StreamWriter, fresh: Callable[[], Iterable[p.AnyEvent]]) -> None:
         self._writer = writer
@@ -27,7 +27,7 @@ class Client:
         self._catching_up: asyncio.Task[None] | None = None
 
     def greet(self) -> None:
-        """Tell the whole state. It is put together at once, so that no event falls between it and the next one."""
+        """Send the whole state. It is collected at once, so that no event falls between it and the next one."""
         self._catching_up = asyncio.create_task(self._catch_up(tuple(self._fresh())))
 
     def tell(self, line: bytes) -> None:
@@ -94,5 +94,5 @@ class Client:
 
 
 def is_from(writer: asyncio.StreamWriter, user: int) -> bool:
-    """Say whether the other end of a unix socket is this user's process, as far as the system tells."""
+    """Say whether the other end of a unix socket is this user's process, where the system can tell."""
     return peer_user(writer.get_extra_info("socket")) in (None, user)  # nobody else enters the socket's folder

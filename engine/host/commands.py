@@ -1,4 +1,4 @@
-"""What the commands of screens and command lines do to a workspace."""
+"""Carries out the commands of clients on a workspace."""
 
 import asyncio
 import shutil
@@ -180,7 +180,7 @@ class Commands:
             self._take_in(self._workspace.result(run_id))
 
     def _refuse_busy(self, runs: tuple[str, ...], what: str) -> None:
-        """See to it that nobody else writes the folders of these runs."""
+        """Refuse a command on runs whose folders a worker or an import writes."""
         for run_id in runs:
             self._workspace.run_folder(run_id)
         if self._is_importing:
@@ -233,7 +233,7 @@ class Commands:
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
     async def _inspect(self, command: p.Inspect, client: Client) -> None:
-        """Look beside everything else: it takes seconds, and the client's next commands don't wait for it."""
+        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
         result = self._queue.result(command.run_id)
         data = self._queue.data.get(result.spec.data) if result else self._records.data
         try:

@@ -1,4 +1,4 @@
-"""The workers: who trains what is next, and what becomes of a run whose worker dies."""
+"""Gives groups of runs to workers, and decides what happens to the runs of a worker that dies."""
 
 import asyncio
 import contextlib
@@ -60,13 +60,13 @@ class Dispatch:
         self._is_leaving = self._is_closed = False
 
     def begin(self) -> None:
-        """Train what waits from now on: somebody asked for it, and does not only look."""
+        """Train the runs that wait, from now on: a client asked for training."""
         self.has_begun = True
         self.advance()
 
     @contextlib.contextmanager
     def giving_out_nothing(self) -> Iterator[None]:
-        """Leave what waits where it is for a while; what trains goes on."""
+        """Give no waiting run to a worker inside this block; what trains continues."""
         self._is_closed = True
         try:
             yield
@@ -79,7 +79,7 @@ class Dispatch:
         return self._arrangement.machine
 
     def workers(self) -> Iterable[p.WorkerChanged]:
-        """Tell the state of each worker."""
+        """Yield the state of each worker."""
         for worker in self._workers.values():
             yield worker.changed
 
@@ -98,7 +98,7 @@ class Dispatch:
                 worker.send(p.StopRuns(runs=stopped, why=why))
 
     def warm_up(self, configuration: Configuration | None = None) -> None:
-        """Start a worker before it is needed, so that its imports run beside everything else."""
+        """Start a worker before it is needed, so that its imports overlap with everything else."""
         if self.fleet.is_local and not self._workers and not self._starting and not self._is_leaving:
             self._start(slot_for(configuration or Configuration(), self._machine, (3, 32, 32), 0))
 
@@ -265,12 +265,12 @@ class Dispatch:
         self.advance()
 
     def _hear_out(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
-        """Take what a worker tells; what goes wrong with one event does not keep the next ones from being heard."""
+        """Handle a worker's event; an error in one does not keep the next ones from being handled."""
         with _logged():
             self._told(worker, event, line)
 
     def _result(self, run_id: str) -> p.RunResult | None:
-        """Read the result of a run whose worker is gone; a disk that does not answer has none to tell."""
+        """Read the result of a run whose worker is gone; None also where the disk cannot be read."""
         try:
             return self._workspace.result(run_id)
         except OSError:
@@ -314,7 +314,7 @@ class Dispatch:
         self.advance()
 
     def _hear(self, worker: Worker, event: p.WorkerChanged) -> None:
-        """A worker tells its own state; what Slurm told of it is kept."""
+        """Take a worker's own account of its state; what Slurm reported is kept."""
         if event.state == "ended":
             return  # `_follow` tells it, with the reason
         known = worker.changed

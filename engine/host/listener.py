@@ -1,4 +1,4 @@
-"""The host's socket. It outlives logging out, when systemd takes `/run/user/UID` away, to make it anew at the login."""
+"""The host's socket, made anew at login after systemd removed `/run/user/UID` at logout."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ Attend = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Listener:
-    """Listens for a workspace, wherever that can be done at present; `host.lock` tells where."""
+    """Listens for a workspace's clients, wherever that is possible at present; `host.lock` says where."""
 
     def __init__(self, workspace: Path, lock: int, attend: Attend) -> None:
         self._workspace, self._lock, self._attend = workspace, lock, attend
@@ -55,7 +55,7 @@ class Listener:
                 complaint = ""
 
     def close(self) -> None:
-        """Let nobody in any more, and take away what is ours."""
+        """Accept no more connections, and remove the socket and its folder if they are ours."""
         if self._server is None:
             return
         if self._is_intact:
@@ -71,7 +71,7 @@ class Listener:
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    """Return what tells a file from another one that has its name, and perhaps its number, later."""
+    """Return what identifies a file among later ones of its name, and perhaps of its inode number."""
     try:
         status = path.lstat()
     except OSError:

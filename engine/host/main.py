@@ -1,4 +1,4 @@
-"""The host: one process for a workspace, alive as long as something trains or somebody looks.
+"""The host: one process for a workspace, alive while a run trains or a client is attached.
 
 It holds the workspace's lock and, by its service, owns the queue, the index and everything on disk but the folders of
 runs in training. It loads no NumPy, JAX or TensorFlow: what needs them runs in processes of its own.
@@ -37,7 +37,7 @@ async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) 
     loop = asyncio.get_running_loop()
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Told to end."))))
+        loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Ended by a signal."))))
     tell(READY)
     listening = asyncio.create_task(listener.keep_open())
     tasks = [asyncio.create_task(service.sample_devices()), asyncio.create_task(service.save_changes(lock))]
@@ -110,7 +110,7 @@ def _refuse(text: str, tell: Callable[[bytes], None]) -> int:
 
 
 def _tell(ready: BinaryIO | None, text: bytes) -> None:
-    """Tell who started this process, once; nobody may listen any more."""
+    """Report to the process that started this one, once; it may have ended."""
     if ready is not None:
         with contextlib.suppress(OSError, ValueError):
             ready.write(text)

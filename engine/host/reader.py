@@ -1,4 +1,4 @@
-"""A workspace that is only read: of somebody else, on a read-only disk, or as asked. The bridge is its own host then.
+"""Read-only access to a workspace (somebody else's, or on a read-only disk): the bridge serves it without a host.
 
 It tells what lies on the disk and answers what only needs reading. Nothing is started, no file or folder is made,
 moved or set aside, and links are not followed: what stands here may be another user's.
@@ -33,7 +33,7 @@ RESULTS_AT_ONCE = 500
 
 
 def serve(root: Path, reason: str) -> int:
-    """Tell what a workspace holds, then answer commands from stdin until it ends.
+    """Send what a workspace holds, then answer commands from stdin until it ends.
 
     Args:
         root: the workspace, links resolved.
@@ -59,7 +59,7 @@ def serve(root: Path, reason: str) -> int:
 
 
 class Shelf:
-    """What lies in a workspace's folder, as far as it can be read and understood."""
+    """The contents of a workspace's folder, as far as they can be read and decoded."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -108,7 +108,7 @@ class Shelf:
         return None
 
     def events(self) -> Iterator[p.AnyEvent]:
-        """Tell everything, as a host does to those who attach."""
+        """Return the whole state as events, as a host sends it to a new client."""
         results = self.results()
         yield p.Attached(
             workspace=str(self._root),
@@ -180,7 +180,7 @@ def _tell(*events: p.AnyEvent) -> None:
 
 
 def _folders(parent: Path) -> Iterator[Path]:
-    """Yield the folders of runs, in the order of their names; nothing else that lies there."""
+    """Yield the run folders in the order of their names, and nothing else that is there."""
     if _is_folder(parent):
         with os.scandir(parent) as entries:
             named = [entry for entry in entries if RUN_ID.fullmatch(entry.name)]
@@ -195,7 +195,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _opened(path: Path) -> io.BufferedReader:
-    """Open a file, and nothing that only stands in its place.
+    """Open a regular file; a link, pipe or device in its place is an error.
 
     Raises:
         OSError: it cannot be opened, or is no file.

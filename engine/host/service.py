@@ -1,4 +1,4 @@
-"""What a host does for those attached to it: it obeys, tells everybody, keeps what changed, ends when it is idle."""
+"""The host's service: carries out commands, publishes events, saves changes, and ends when it is idle."""
 
 import asyncio
 import importlib.metadata
@@ -96,7 +96,7 @@ class Service:
             self.end_if_idle()
 
     def _fresh(self) -> Iterator[p.AnyEvent]:
-        """Tell the whole state."""
+        """Yield the whole state as events."""
         queue = self._queue
         results = queue.runs.results
         yield p.Attached(
@@ -135,7 +135,7 @@ class Service:
         yield p.CaughtUp()
 
     def _publish(self, event: p.AnyEvent, line: bytes | None = None) -> None:
-        """Tell everybody, and keep what has to be kept."""
+        """Send an event to every client, and note what has to be saved."""
         match event:
             case p.RunFinished():
                 self._records.add([event.result])
@@ -179,7 +179,7 @@ class Service:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def sample_devices(self) -> None:
-        """Tell how busy the machine is while somebody looks; by that clients know, too, that the host still answers."""
+        """Publish the load of the machine while a client is attached; it also shows that the host still answers."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             if self._clients:
@@ -221,7 +221,7 @@ class Service:
             self._trouble = ""
 
     def _complain(self, text: str) -> None:
-        """Tell of a trouble with saving, once as long as it is the same."""
+        """Report a failure to save, once as long as it stays the same."""
         if text != self._trouble:
             self._publish(p.Noticed(text=text, severity="error"))
         self._trouble = text
@@ -234,14 +234,14 @@ class Service:
         self.ended.set()
 
     def end_if_idle(self) -> None:
-        """End when nobody is attached and nothing is to be trained."""
+        """End when no client is attached and no run is to be trained."""
         if self._clients or self._commands.is_busy:
             return
         if self._queue.is_idle or not self._dispatch.has_begun:
             self.ended.set()
 
     async def leave(self, reason: str) -> None:
-        """Let the workers checkpoint, write everything, tell everybody, end."""
+        """Let the workers checkpoint, save everything, notify the clients, and end."""
         try:
             await self._dispatch.leave()
         finally:

@@ -1,4 +1,4 @@
-"""Where a workspace's host listens.
+"""The path of the socket of a workspace's host.
 
 A unix socket's path is limited to about a hundred bytes and does not work on network file systems, hence not in the
 workspace. Everybody looks first in the place that follows from the workspace's path; where that one is taken, or was
@@ -43,7 +43,7 @@ def socket_path(workspace: Path) -> Path:
 
 
 def new_socket_path(workspace: Path, last: str) -> Path:
-    """Return where to listen: in the usual place, or where others took it, in a folder that nobody could foresee.
+    """Return where to listen: the usual path, or, where another user occupies it, one in a folder with a random name.
 
     Args:
         workspace: whose host is to listen.

@@ -1,4 +1,4 @@
-"""Looking into data sets and files from the host, which has no NumPy: short processes of their own read them."""
+"""Short processes that read data sets and model files for the host, which imports no NumPy."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple
 
 
 async def inspect(data: DataSet, run_id: str, file: Path | None) -> bytes:
-    """Look at what a run's file says of the test images, or at training images; return the event as a line.
+    """Inspect a run's predictions for the test images, or training images; return the event as a line.
 
     Raises:
         ValueError: the data or the file cannot be used; one sentence says why.

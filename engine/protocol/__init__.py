@@ -1,4 +1,4 @@
-"""The contract between screen, host and workers: one JSON object a line, told apart by `kind`.
+"""The messages between screen, host and workers: one JSON object a line, distinguished by `kind`.
 
 Commands are imperative and go towards the training; events are past tense and come back. A number that is not finite
 (a diverged loss) travels as null, because JSON has no NaN. Lines may be long: readers must not assume 64 KiB.

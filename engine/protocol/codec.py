@@ -1,4 +1,4 @@
-"""Messages as lines."""
+"""Encodes messages as lines, and decodes them."""
 
 import msgspec
 

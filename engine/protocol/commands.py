@@ -1,4 +1,4 @@
-"""What a client asks of the host. Commands are imperative and go towards the training."""
+"""Commands that a client sends to the host, named in the imperative."""
 
 from engine.core.fleet import Fleet
 from engine.core.remarks import Statement
@@ -15,7 +15,7 @@ class OpenData(Command, frozen=True, kw_only=True):
 
 
 class Begin(Command, frozen=True, kw_only=True):
-    """Train what waits, as a screen does that is opened again: until somebody wants training, a host only tells."""
+    """Train the runs that wait. Until a client asks for training, a host only reports its state."""
 
 
 class Submit(Command, frozen=True, kw_only=True):
@@ -85,7 +85,7 @@ class Restore(Command, frozen=True, kw_only=True):
 
 
 class ReadTrash(Command, frozen=True, kw_only=True):
-    """Tell what lies in the trash."""
+    """List the runs in the trash."""
 
 
 class Watch(Command, frozen=True, kw_only=True):
@@ -103,13 +103,13 @@ class ReadLog(Command, frozen=True, kw_only=True):
 
 
 class CheckFiles(Command, frozen=True, kw_only=True):
-    """Hash the `model.keras` of these finished runs as it lies there now; answered by `FilesChecked`."""
+    """Hash the `model.keras` of these finished runs as it is now; answered by `FilesChecked`."""
 
     runs: tuple[str, ...]
 
 
 class Inspect(Command, frozen=True, kw_only=True):
-    """Look at what a finished run says of the test images; without a run, at images of the data in use."""
+    """Return a finished run's predictions for the test images; without a run, images of the data in use."""
 
     run_id: str = ""
 

@@ -1,4 +1,4 @@
-"""What happened. Events are past tense and come back."""
+"""Events that host and workers report, named in the past tense."""
 
 from typing import Literal
 
@@ -40,7 +40,7 @@ class RunsRead(Event, frozen=True, kw_only=True):
 
 
 class CaughtUp(Event, frozen=True, kw_only=True):
-    """All that had happened before the connection was made has been told."""
+    """The state from before the connection has been sent completely."""
 
 
 class DataOpened(Event, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ class RunStarted(Event, frozen=True, kw_only=True):
     epoch: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what no group could have told: readers count on a specification a run."""
+        """Reject an event without exactly one specification a run."""
         if len(self.runs) != len(self.specs) or not 0 <= self.epoch <= MAX_EPOCHS:
             raise ValueError("a group has one specification for each of its runs")
 
@@ -292,7 +292,7 @@ class Imported(Event, frozen=True, kw_only=True):
 
 
 class DeviceSampled(Event, frozen=True, kw_only=True):
-    """A look at all devices."""
+    """The load of all devices."""
 
     samples: tuple[DeviceSample, ...]
     at: float

@@ -1,4 +1,4 @@
-"""What crosses a process boundary: one JSON object a line, told apart by `kind`."""
+"""The base of all messages between processes: one JSON object a line, with its type in `kind`."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What the host asks of a worker."""
+"""Commands that the host sends to a worker."""
 
 from typing import Literal
 

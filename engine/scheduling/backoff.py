@@ -1,4 +1,4 @@
-"""How long a cluster or a box that took no worker is left alone. Pure: the caller says what time it is."""
+"""Backoff after a cluster or another machine started no worker. Pure: the caller passes the time."""
 
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 """Before it is tried again; twice as long each time."""

@@ -1,4 +1,4 @@
-"""Which group trains next, and where. Pure.
+"""Chooses which group trains next, and on which slot. Pure.
 
 On CPUs a small network gains nothing from a second thread, so as many runs as there are cores train side by side, each
 on a core of its own; a large one is bound by memory and takes all cores. Where it was measured on this machine, each

@@ -1,4 +1,4 @@
-"""The queue: what is to be trained, in which order, and where each run stands. Knows no worker."""
+"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -58,7 +58,7 @@ class Queue:
         return Order((*self.runs.training, *(place.run_id for place in self.places)), held)
 
     def told(self) -> Iterator[p.RunsQueued]:
-        """Tell the whole queue."""
+        """Return the whole queue as events."""
         yield from _queued(tuple(self.places))
 
     def result(self, run_id: str) -> p.RunResult | None:
@@ -137,7 +137,7 @@ class Queue:
             self._leave_list(waiting, Held(why))
 
     def resume(self, runs: Iterable[str]) -> None:
-        """Let held runs go on; all that are paused when none is named."""
+        """Release held runs; all that are paused when none is named."""
         paused = (run_id for run_id, why in self.order.held.items() if why == "paused")
         self._release(tuple(runs) or tuple(paused))
         for sweep in list(self.sweeps.values()):
@@ -172,7 +172,7 @@ class Queue:
         self.runs.put(run_id, Held("cancelled"))
 
     def let_on(self, run_id: str) -> None:
-        """Forget why a run was held; it goes on when it is wanted."""
+        """Release a held run; it is trained when a sweep asks for it."""
         self._release([run_id])
 
     def _release(self, runs: Iterable[str]) -> None:
@@ -196,7 +196,7 @@ class Queue:
             self._publish(p.RunsHeld(runs=new, paused=paused))
 
     def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
-        """Take runs out of the waiting list, those that are there, and say where they stand then."""
+        """Take runs out of the waiting list, those that are in it, and give them this record."""
         if gone := self.places.leave(runs):
             for run_id in gone:
                 self.runs.put(run_id, record)
@@ -235,13 +235,13 @@ class Queue:
         if out_of_memory:
             fewer = self.setbacks.ran_out(training.place.spec.configuration, lanes)
             beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
-            reason += f" It is tried once more{beside}." if again else " It was tried again in vain; free some memory."
+            reason += f" It is tried once more{beside}." if again else " Another try failed too; free some memory."
         if again:
             return p.RunInterrupted(run_id=run_id, reason=reason)
         return p.RunFailed(run_id=run_id, reason=reason, out_of_memory=out_of_memory)
 
     def fold(self, event: p.AnyEvent) -> bool:
-        """Take in what a worker tells; return whether that is so, or comes too late to count."""
+        """Apply a worker's event; return False where it comes too late to count."""
         match event:
             case p.RunStarted():
                 for run_id, spec in zip(event.runs, event.specs, strict=True):
@@ -268,7 +268,7 @@ class Queue:
         return True
 
     def _put_back(self, training: Training) -> None:
-        """Put a run that was let go at the head, behind earlier seeds of its kind, if it is still wanted."""
+        """Put a released run at the head, behind earlier seeds of its kind, if a sweep still asks for it."""
         place = training.place
         sweep = self._wanting(place)
         self.runs.put(place.run_id, Held("cancelled") if training.stop == "cancelled" else None)
@@ -292,7 +292,7 @@ class Queue:
 
 
 def _queued(places: Sequence[p.Place], index: int | None = None) -> Iterator[p.RunsQueued]:
-    """Tell that these places stand behind each other, at the end or from an index on."""
+    """Report that these places follow each other, at the end of the waiting list or from an index on."""
     for start in range(0, len(places), PLACES_AT_ONCE):
         some = tuple(places[start : start + PLACES_AT_ONCE])
         yield p.RunsQueued(places=some, place=None if index is None else index + start)

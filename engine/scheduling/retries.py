@@ -1,4 +1,4 @@
-"""Runs that came back without a result: which are tried again, and with how many side by side. Pure."""
+"""Retries of runs whose worker ended without a result, and how many train side by side then. Pure."""
 
 from collections.abc import Mapping
 

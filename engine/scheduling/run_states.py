@@ -1,4 +1,4 @@
-"""Where each run of a workspace stands: one record a run. Pure.
+"""The state of each run of a workspace, one record a run. Pure.
 
 A run is in one state at a time, and what may be done to it follows from that state alone: a run that a worker has,
 begun or not, is the worker's until it is let go, so it is neither deleted nor replaced nor given out a second time.
@@ -76,7 +76,7 @@ class RunStates(Mapping[str, Record]):
         self.accuracies = Accuracies(self._records)
 
     def __getitem__(self, run_id: str) -> Record:
-        """Return where a run stands."""
+        """Return the record of a run."""
         return self._records[run_id]
 
     def __iter__(self) -> Iterator[str]:
@@ -88,7 +88,7 @@ class RunStates(Mapping[str, Record]):
         return len(self._records)
 
     def put(self, run_id: str, record: Record | None) -> None:
-        """Say where a run stands from now on; None forgets it."""
+        """Set the record of a run; None forgets it."""
         self.training.pop(run_id, None)
         if record is None:
             self._records.pop(run_id, None)

@@ -1,4 +1,4 @@
-"""The row in which runs wait. Pure.
+"""The ordered list of runs that wait. Pure.
 
 What happens for every run of a sweep (join, come next, be taken, return to the head) takes the same time however long
 the row is; what only a user asks for (move, hold) goes through all of it once.
@@ -113,7 +113,7 @@ class Places:
         return index, moved
 
     def hold(self, runs: Collection[str], *, paused: bool) -> tuple[str, ...]:
-        """Pause runs where they stand, or let them go on; return those for which that is new."""
+        """Pause or release runs in their places; return those that changed."""
         new = tuple(run_id for run_id in runs if run_id in self._all and self._all[run_id].paused != paused)
         for run_id in new:
             self._all[run_id] = msgspec.structs.replace(self._all[run_id], paused=paused)

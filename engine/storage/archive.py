@@ -1,4 +1,4 @@
-"""A workspace's runs in one zip file, and back: from a box whose disk is lost tonight to the machine at home.
+"""Packs a workspace's runs into one zip file, and imports them on another machine.
 
 The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/` and
 `sweeps/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, and a run comes
@@ -52,7 +52,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Remarks(msgspec.Struct, frozen=True):
-    """What the user said about runs and questions."""
+    """The user's notes, choices and verdicts, as a packed file holds them."""
 
     notes: tuple[Note, ...] = ()
     choices: dict[str, str] = {}
@@ -78,7 +78,7 @@ class Unpacked(msgspec.Struct, frozen=True):
 
 
 class PackError(ValueError):
-    """The file cannot be used, or not be taken in; one sentence says what is wrong, where, and what to do."""
+    """The file cannot be read or imported; one sentence says what is wrong, where, and what to do."""
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -208,7 +208,7 @@ def _take_in(
 
 
 def _clear_staging(root: Path) -> None:
-    """Drop what a killed import left half put together; what else lies there is set aside."""
+    """Delete what an interrupted import left; anything else in its folder is set aside."""
     with Folder.at(root) as folder:
         kind = folder.kind(STAGING)
         if kind == "folder":
@@ -234,7 +234,7 @@ def _add(archive: zipfile.ZipFile, name: str, source: BinaryIO, members: dict[st
 
 
 def _checked(archive: Archive, path: Path) -> Manifest:
-    """Look at the list of members, and read the manifest, before anything is unpacked."""
+    """Check the list of members and read the manifest before anything is unpacked."""
     listed = archive.infolist()
     is_folder = isinstance(archive, OpenFolder)
     if is_folder:  # it may hold other things

@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the newest two, each whole or not there.
+"""Checkpoints of a run: the newest two are kept, each written whole or not at all.
 
 `checkpoint/` holds `epoch-N.npz` files and `latest.json`, which names the newest and the one before with their SHA-256.
 A checkpoint exists once `latest.json` names it; one that does not match its hash is passed over for the one before.
@@ -26,7 +26,7 @@ DAMAGES = (*zip_check.UNREADABLE, *UNREADABLE, KeyError, MemoryError)
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """All that training goes on from: arrays in the trainer's own layout and order, and the curve so far."""
+    """Everything that training continues from: arrays in the trainer's layout and order, and the curve so far."""
 
     epoch: int
     history: History

@@ -1,4 +1,4 @@
-"""What names a run's checkpoints: `checkpoint/latest.json`. Light, so that the host can use it too."""
+"""The index of a run's checkpoints, `checkpoint/latest.json`; imports no NumPy, so that the host can use it."""
 
 import contextlib
 import re
@@ -31,7 +31,7 @@ class Pointer(msgspec.Struct, frozen=True):
 
     @property
     def epoch(self) -> int:
-        """Epochs that the newest goes on from; 0 without one."""
+        """Epochs of the newest checkpoint; 0 without one."""
         return self.entries[0].epoch if self.entries else 0
 
 
@@ -51,7 +51,7 @@ def file_of(epoch: int) -> str:
 
 
 def commit(run_folder: Path, epoch: int, sha256: str) -> None:
-    """Name a checkpoint, whose file lies there whole, as the newest, and drop all but the one before it.
+    """Name a checkpoint, whose file is complete, as the newest, and delete all but the one before it.
 
     Raises:
         OSError: it could not be written; the checkpoints that were named are as they were.

@@ -1,4 +1,4 @@
-"""Which attempt a run belongs to: `attempt` in its folder names the newest, and an older one writes nothing more there.
+"""Attempts at a run: `attempt` in its folder names the newest, and an older one writes nothing more there.
 
 A worker may live on without its host: its pipe broke, its node was cut off, the host was killed. The host then gives
 its runs to another worker, whose attempt has a later name. An old one sees that before it writes a checkpoint or a

@@ -1,4 +1,4 @@
-"""Looks a workspace over without changing it, and puts damaged pieces aside on request.
+"""Examines a workspace without changing it, and moves damaged files aside on request.
 
 Every piece can be made anew from the others or is trained again, so a repair only moves files: into
 `set-aside/TIME/`, where they keep their names. The host, which owns the workspace, must not run meanwhile. No link is
@@ -38,7 +38,7 @@ Tables = dict[str, dict[int, dict[str, object]]]
 
 
 def examine(root: Path) -> Iterator[Finding]:
-    """Look at everything in a workspace, one finding after the other.
+    """Examine everything in a workspace, one finding after the other.
 
     Raises:
         OSError: the folder cannot be read.
@@ -164,7 +164,7 @@ def _data(folder: Folder) -> Iterator[Finding]:
 
 
 def _folders(folder: Folder) -> Iterator[Finding]:
-    """Find what stands where a folder of ours belongs."""
+    """Report anything in the place of a folder of ours."""
     for name in (RUNS, SWEEPS, TRASH, "exports", BACKUPS, ASIDE):
         if folder.kind(name) not in ("folder", "nothing"):
             yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))
@@ -176,7 +176,7 @@ def _sweeps(folder: Folder) -> Iterator[Finding]:
         if is_temporary(name) or DAMAGED in name:
             continue
         if not SWEEP_FILE.fullmatch(name) and kind == "file":
-            yield Finding("note", f"{_shown(path)} is not svhn-tui's and is passed over", "", (path,))
+            yield Finding("note", f"{_shown(path)} was not written by svhn-tui and is ignored", "", (path,))
             continue
         with folder.folder(SWEEPS) as sweeps:
             found = look(sweeps, name, Sweep, "Ask for it again.", (name,))

@@ -1,4 +1,4 @@
-"""What the files of finished runs are now: a hash for each, or why there is none. They may have become anything."""
+"""Hashes of the model files of finished runs as they are now, or why a file cannot be hashed."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""The index of finished runs, in TinyDB: quick to read at a start, and never the only copy of anything but notes.
+"""The index of finished runs, in TinyDB: quick to read at a start, and the only copy of nothing but notes.
 
 TinyDB's own JSONStorage leaves an unreadable file on a full disk (measured); ours writes whole files atomically, and
 only when `flush` is called. TinyDB goes through a whole table to insert one document (37 ms where 100,000 are there,

@@ -1,4 +1,4 @@
-"""A run's journal: every event in one append-only file of JSON lines, each with its number and checksum.
+"""A run's journal: an append-only file of JSON lines, one for each event, with its number and checksum.
 
 A line is `{"seq":7,"crc":"89abcdef","event":{...}}`; the checksum (CRC-32) covers the number and the event's bytes.
 Whatever cut the file short, the lines before the cut are read and the damaged ones counted.

@@ -1,4 +1,4 @@
-"""`host.lock`: the lock that a host holds for life, and in the file who holds it and where that host listens.
+"""`host.lock`: locked by a host while it runs; its text says which host that is and where it listens.
 
 The lock is the truth, as the kernel gives it back whatever a host dies of; the text is a hint, for those who look from
 another session, another machine of a shared file system, or with another runtime folder.

@@ -1,4 +1,4 @@
-"""Workspaces that other versions of the program wrote: older ones are brought up to date, newer ones are left alone."""
+"""Migrates workspaces of older versions; those of newer versions are refused and left unchanged."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a workspace keeps beside the folders of its runs: the index, the user's words and choices, the data sets."""
+"""What a workspace stores beside its run folders: the index, notes, verdicts, choices and data sets."""
 
 import time
 from collections.abc import Callable, Collection, Container, Iterable
@@ -130,7 +130,7 @@ class Records:
         self._publish(p.Judged(question=command.question, statements=self.statements[command.question]))
 
     def take_in(self, remarks: Remarks, finished: Container[str]) -> None:
-        """Add what was said on another machine about runs and questions; what was said here stays."""
+        """Add notes, choices and verdicts from another machine; those of this one take precedence."""
         for note in remarks.notes:
             if note.run_id not in self.notes:
                 self.annotate(note)

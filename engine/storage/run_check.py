@@ -1,4 +1,4 @@
-"""What is wrong with the files of a run, and what to do about it. Nothing is changed."""
+"""Checks the files of a run: what is wrong, and what to do about it. Nothing is changed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -101,7 +101,7 @@ def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]
 
 
 def checkpoint_problems(run: Folder) -> Iterator[Problem]:
-    """Say what is wrong with where it goes on from."""
+    """Report what is wrong with a run's checkpoints."""
     if run.kind(checkpoint_index.FOLDER) not in ("folder", "nothing"):
         yield Problem(f"{checkpoint_index.FOLDER} is no folder", "It is put aside.", (checkpoint_index.FOLDER,))
     for newest in checkpoint_index.read(run.path).entries[:1]:

@@ -1,4 +1,4 @@
-"""A run's folder: the only code that writes or judges what is in one.
+"""A run's folder; the only module that writes or checks its contents.
 
     spec.json       what is trained, written before anything is
     attempt         which attempt has the run (`claims`)
@@ -52,7 +52,7 @@ class WrongRun(ValueError):
 
 
 class RunFolder:
-    """One run's folder. It is opened anew for each thing that is done: the workspace may be moved away meanwhile."""
+    """One run's folder. Each operation opens it anew, because the workspace may be moved in between."""
 
     def __init__(self, workspace: Path, run_id: str, place: str = RUNS) -> None:
         """Name the folder; nothing is opened yet.
@@ -70,7 +70,7 @@ class RunFolder:
     # --- training ----------------------------------------------------------------------------------------------------
 
     def begin(self, spec: RunSpec, attempt: str = "") -> Journal:
-        """Open it for training, once whoever wrote there before, and has lost its host, writes no more.
+        """Open the folder for training, once a worker that lost its host has stopped writing there.
 
         Raises:
             NotOurs: a link, a file or another run has its name.
@@ -151,7 +151,7 @@ class RunFolder:
 
     @property
     def epoch(self) -> int:
-        """Epochs that its newest checkpoint goes on from."""
+        """Epochs of its newest checkpoint."""
         return checkpoint_index.read(self.path).epoch if self.is_there else 0
 
     def result(self) -> RunResult | None:
@@ -192,7 +192,7 @@ class RunFolder:
             return folder.open_to_read(MODEL)
 
     def contents(self) -> Iterator[tuple[str, BinaryIO]]:
-        """Open what belongs to it, file by file: its outcome when it has one, else what it goes on from.
+        """Open the run's files one by one: result and model when it is finished, else what it continues from.
 
         Raises:
             OSError: a file cannot be read to its end; what cannot be opened, or is gone meanwhile, is left out.
@@ -269,7 +269,7 @@ class RunFolder:
             runs.remove_folder(self.run_id)
 
     def discard(self) -> None:
-        """Move it to the trash, if it is there; older ones of its name stay beside it.
+        """Move the folder to the trash, if it exists; older ones of its name are kept.
 
         Raises:
             OSError: it cannot be moved.
@@ -303,7 +303,7 @@ class RunFolder:
         return Folder.at(self.workspace, self._place, self.run_id)
 
     def _kind(self, *name: str) -> Kind:
-        """Say what stands at its place, or at a name in it; "nothing" where that cannot be said."""
+        """Return the kind of the folder itself or of a name in it; "nothing" where it cannot be examined."""
         *above, last = (self._place, self.run_id, *name)
         try:
             with Folder.at(self.workspace, *above) as folder:

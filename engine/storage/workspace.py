@@ -1,4 +1,4 @@
-"""The folder that holds everything: where each thing lies, and reading and writing it. Used by the host alone.
+"""The layout of a workspace, and reading and writing its files. Used by the host alone.
 
 State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; what only waits has no
 folder, and follows from the sweeps.
@@ -79,7 +79,7 @@ def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
 
 
 class Workspace:
-    """A workspace's folders. What stands there and is not ours is passed over, and told once."""
+    """A workspace's folders. Anything that svhn-tui did not write is skipped and reported once."""
 
     def __init__(self, root: Path) -> None:
         """Make what is missing. The folder itself may be reached through a link, none in it is.
@@ -135,11 +135,11 @@ class Workspace:
         except FileNotFoundError:
             return None
         except WrongRun as error:
-            self._complain(f"{shown(run.path)} is passed over: {error}; `svhn-tui doctor --repair` puts it aside.")
+            self._complain(f"{shown(run.path)} is ignored: {error}; `svhn-tui doctor --repair` puts it aside.")
         except (NotOurs, *UNREADABLE) as error:
             self._set_aside(run.path / RESULT, error)
         except OSError as error:
-            self._complain(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is passed over.")
+            self._complain(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is ignored.")
         return None
 
     def write_sweep(self, sweep: Sweep) -> None:
@@ -176,7 +176,7 @@ class Workspace:
         write_atomically(self.root / "host.json", msgspec.json.encode(remembered))
 
     def discard(self, run_id: str) -> None:
-        """Move a run to the trash; older ones of its name stay beside it."""
+        """Move a run to the trash; older ones of its name are kept."""
         self.run(run_id).discard()
 
     def restore(self, run_id: str) -> bool:
@@ -217,11 +217,11 @@ class Workspace:
         self._complain(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
 
     def _pass_over(self, paths: list[Path]) -> None:
-        """Tell of what has no business where it is; it stays there."""
+        """Report a file that does not belong where it is, and leave it there."""
         for path in paths[:MAX_TOLD]:
-            self._complain(f"{shown(path)} is not svhn-tui's and is passed over; `svhn-tui doctor` says more.")
+            self._complain(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
         if len(paths) > MAX_TOLD:
-            self._complain(f"{len(paths) - MAX_TOLD:,} more things in {paths[0].parent} are passed over.")
+            self._complain(f"{len(paths) - MAX_TOLD:,} more things in {paths[0].parent} are ignored.")
 
     def _complain(self, sentence: str) -> None:
         if sentence not in self.complaints:

@@ -1,4 +1,4 @@
-"""Files from outside: only true files are opened, copies are private, and a zip is checked before zipfile reads it.
+"""Checks files from outside: regular files only, private copies, zip archives checked before zipfile reads them.
 
 A folder that a zip was unpacked into can take its place.
 """

@@ -1,4 +1,4 @@
-"""The records of a zip file, checked before zipfile believes them: they must not contradict each other."""
+"""The records of a zip file, checked for contradictions before zipfile uses them."""
 
 import os
 import struct

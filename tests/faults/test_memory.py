@@ -72,7 +72,7 @@ def holds(told: list[p.AnyEvent], tally: Tally, fault: str, words: str) -> None:
     again, failed = of(told, p.RunInterrupted), of(told, p.RunFailed)
     finished = [event.result.spec for event in of(told, p.RunFinished)]
     assert f"{words} It is tried once more, 2 at a time instead of 4." in {event.reason for event in again}
-    assert {event.reason for event in failed} == {f"{words} It was tried again in vain; free some memory."}
+    assert {event.reason for event in failed} == {f"{words} Another try failed too; free some memory."}
     assert all(event.out_of_memory for event in failed)
     sizes = {(event.specs[0].configuration, len(event.runs)) for event in of(told, p.RunStarted)}
     assert sizes == {(TINY, 2), (LAST, 2)}, "with half as many it fits"

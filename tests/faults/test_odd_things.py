@@ -107,7 +107,7 @@ def test_all_commands_that_look_come_to_an_end(copied: Path, tmp_path: Path):
                               timeout=120)  # fmt: skip
         assert done.returncode == (command == ["doctor"]), (command, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
-        assert ("passed over" in done.stdout) == (command == ["status"])
+        assert ("is ignored" in done.stdout) == (command == ["status"])
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_result_that_gives_an_io_error_closes_nothing(copied: Path, unreadable
     workspace = Workspace(copied)
     results = {name: workspace.result(name) for name in workspace.finished()}
     assert [name for name, result in results.items() if result is None] == [run_id]
-    assert "cannot be read (Input/output error); it is passed over" in workspace.complaints[0]
+    assert "cannot be read (Input/output error); it is ignored" in workspace.complaints[0]
     assert workspace.run(run_id).history() == (p.History(), 1)
     assert (copied / "runs" / run_id / "result.json").exists(), "it may be read another day"
 

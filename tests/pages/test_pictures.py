@@ -1,4 +1,4 @@
-"""The README's pictures: what it names is there, small, well-formed, and drawn by `make pictures`."""
+"""The pictures of the README and of docs/screen.md: each is there, small, well-formed, and drawn by `make pictures`."""
 
 import re
 from pathlib import Path
@@ -21,8 +21,9 @@ def texts_in(drawn: str) -> list[str]:
     return [element.text or "" for element in ElementTree.fromstring(drawn).iter(f"{SVG}text")]
 
 
-def test_every_picture_of_the_readme_is_drawn_by_the_command_and_small():
-    named = set(re.findall(r"docs/([\w-]+\.(?:svg|png))", (HERE / "README.md").read_text()))
+def test_every_picture_of_the_documents_is_drawn_by_the_command_and_small():
+    pages = [HERE / "README.md", *(HERE / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"\]\((?:docs/)?([\w-]+\.(?:svg|png))\)", page.read_text())}
     drawn = {file_of(name, size) for name in scenes(recorded()) for size in SIZES} | {"live-moving.svg", "report.png"}
     assert named == drawn
     for name in drawn:

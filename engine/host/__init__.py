@@ -1,1 +1,1 @@
-"""The daemon of a workspace."""
+"""The background process of a workspace: its socket, its clients' commands, and its workers."""

@@ -1,1 +1,1 @@
-"""What trains next, and where."""
+"""Which runs train next, and where."""

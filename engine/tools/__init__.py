@@ -1,1 +1,1 @@
-"""Short-lived heavy processes."""
+"""Short-lived processes that load Keras or TensorFlow: verify, inspect, strip, benchmark."""

@@ -1,1 +1,1 @@
-"""One worker process."""
+"""A worker process: it trains groups of runs and writes their folders."""

@@ -1,1 +1,1 @@
-"""Starting and watching worker processes."""
+"""Starting and watching worker processes, here, in Slurm and over ssh."""

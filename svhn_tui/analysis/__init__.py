@@ -1,1 +1,1 @@
-"""What follows from the state. Pure."""
+"""What follows from the state: progress, comparisons, statistics, tables. Pure."""

@@ -1,1 +1,1 @@
-"""What is handed in."""
+"""What is handed in: answers, evidence, code, and sweeps of the user's own."""

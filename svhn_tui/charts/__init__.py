@@ -1,1 +1,1 @@
-"""Lines in a terminal's cells."""
+"""Line charts in a terminal's cells."""

@@ -1,1 +1,1 @@
-"""The folder that is handed in."""
+"""The export folder: code, verified files, answers and the report."""

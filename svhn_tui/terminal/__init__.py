@@ -1,1 +1,1 @@
-"""Between Textual and the terminal."""
+"""Between Textual and the terminal: driver, keyboard, output without control sequences."""

@@ -1,15 +1,13 @@
 """Checks of notes, statements and results, wherever they come from. Pure."""
 
 from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement
-from engine.core.results import RunResult
+from engine.core.results import MAX_COUNT, RunResult
 
 MAX_NOTE = 20_000
 """Characters."""
 MAX_TAGS = 100
 MAX_NAME = 100
 """Characters of a tag, and of a question's id."""
-MAX_COUNT = 10**12
-"""More than any count or time of a run."""
 
 
 def note_problem(note: Note) -> str:

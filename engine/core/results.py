@@ -1,6 +1,9 @@
 """Data sets, curves and results of runs: the values that every part of the program exchanges."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import Self
 
 import msgspec
 
@@ -8,9 +11,8 @@ from engine.core.spec import RunSpec
 
 Number = float | None
 
-
-METRICS = ("loss", "accuracy", "test_loss", "test_accuracy")
-"""What an epoch measures, by field."""
+MAX_COUNT = 10**12
+"""More than any count or time of a run."""
 
 
 class DataSet(msgspec.Struct, frozen=True, gc=False):
@@ -30,48 +32,88 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     is_demo: bool = False
 
 
+def is_count(correct: int | None, images: int) -> bool:
+    """Say whether so many of the images can be right."""
+    return correct is None or (0 <= correct <= images and 0 < images < MAX_COUNT)
+
+
+class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What one epoch of one run measured. Losses are means in nats, `accuracy` is a share of the training images.
+
+    How many test images are right stays a count, of which `test_accuracy` is worked out where it is shown.
+    """
+
+    loss: Number
+    accuracy: Number
+    test_loss: Number
+    test_correct: int | None
+    test_images: int
+    seconds: Number
+    """Wall time of the epoch, its evaluation included; the runs of a group share it."""
+    recorded_test_accuracy: Number = msgspec.field(default=None, name="test_accuracy")
+    """Of an epoch that version 2 of the protocol recorded, which kept a share and no count."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be counted."""
+        if not is_count(self.test_correct, self.test_images):
+            raise ValueError("of the test images, from none to all are right")
+
+    @property
+    def test_accuracy(self) -> Number:
+        """The share of the test images that is right; None of an epoch that was missed."""
+        return self.recorded_test_accuracy if self.test_correct is None else self.test_correct / self.test_images
+
+    @property
+    def is_diverged(self) -> bool:
+        """A loss is no number. An epoch that was missed has no accuracy either; a network that diverged has one."""
+        return (self.loss is None or self.test_loss is None) and self.test_accuracy is not None
+
+
+MISSED = EpochRow(loss=None, accuracy=None, test_loss=None, test_correct=None, test_images=0, seconds=None)
+"""An epoch that nothing is known of."""
+
+
 class History(msgspec.Struct, frozen=True, gc=False):
-    """The metrics of a run, one value an epoch, from epoch 1 on. Losses in nats, accuracies 0..1."""
+    """The rows of a run's epochs, from epoch 1 on, as they cross a pipe or stand in a checkpoint: a column a field.
+
+    A column may be left out, as version 2 of the protocol did with counts.
+    """
 
     loss: tuple[Number, ...] = ()
     accuracy: tuple[Number, ...] = ()
     test_loss: tuple[Number, ...] = ()
     test_accuracy: tuple[Number, ...] = ()
-    seconds: tuple[float, ...] = ()
-    """Wall time of each epoch, its evaluation included."""
+    seconds: tuple[Number, ...] = ()
+    test_correct: tuple[int | None, ...] = ()
+    test_images: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse columns that are no rows."""
+        if len({len(column) for column in msgspec.structs.astuple(self)} - {0}) > 1:
+            raise ValueError("the columns of a history have one value for each of its epochs")
+        if not all(map(is_count, self.test_correct, self.test_images or repeat(0))):
+            raise ValueError("of the test images, from none to all are right")
+
+    @classmethod
+    def of(cls, rows: Sequence[EpochRow]) -> Self:
+        """Lay rows out in columns."""
+        return cls(**{name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()})
+
+    @property
+    def rows(self) -> tuple[EpochRow, ...]:
+        """The rows again."""
+        nothing = [repeat(getattr(MISSED, field), self.epochs) for field in ROW_FIELDS.values()]
+        columns = [getattr(self, name) or none for name, none in zip(ROW_FIELDS, nothing, strict=True)]
+        return tuple(map(EpochRow, *columns))
 
     @property
     def epochs(self) -> int:
         """Epochs that are known."""
-        return len(self.loss)
-
-    @property
-    def diverged_at(self) -> int | None:
-        """The epoch from which on the loss is no number; None while it is one, or nothing is known.
-
-        An epoch that was missed has no accuracy either; a network that diverged still has one.
-        """
-        first = self.epochs
-        while first and _has_no_loss(self, first - 1):
-            first -= 1
-        return first + 1 if first < self.epochs else None
+        return max(map(len, msgspec.structs.astuple(self)))
 
 
-def _has_no_loss(history: History, index: int) -> bool:
-    is_known = history.test_accuracy[index] is not None
-    return is_known and (history.loss[index] is None or history.test_loss[index] is None)
-
-
-def extended(history: History, values: tuple[Number, Number, Number, Number], seconds: float) -> History:
-    """Return the history with one more epoch: loss, accuracy, test loss and test accuracy."""
-    loss, accuracy, test_loss, test_accuracy = values
-    return History(
-        (*history.loss, loss),
-        (*history.accuracy, accuracy),
-        (*history.test_loss, test_loss),
-        (*history.test_accuracy, test_accuracy),
-        (*history.seconds, seconds),
-    )
+ROW_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(EpochRow)}
+"""The fields of a row, in their order, by their columns' names."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -109,6 +151,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     versions: dict[str, str]
     demo_data: bool = False
     trained_by: str = "fast"
+
+
+FINAL = tuple(sorted({*EpochRow.__struct_fields__} & {*RunResult.__struct_fields__} - {"seconds"}))
+"""What a result takes from the row of the last epoch."""
 
 
 def finite(values: Iterable[float]) -> tuple[Number, ...]:

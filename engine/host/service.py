@@ -120,7 +120,7 @@ class Service:
         for run_id, training in queue.runs.training.items():
             if training.started is not None:
                 yield training.started
-                known = training.curve.history
+                known = p.History.of(training.curve.rows)
                 if training.started.epoch and known.epochs <= training.started.epoch:
                     known, _ = self._workspace.run(run_id).history()
                 yield p.HistoryRead(run_id=run_id, history=known)

@@ -10,7 +10,7 @@ from engine.core.fleet import Fleet
 from engine.core.pictures import Picture
 from engine.core.queue_place import Place
 from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement, Verdict
-from engine.core.results import METRICS, DataSet, History, Number, RunResult, extended, finite
+from engine.core.results import DataSet, EpochRow, History, Number, RunResult, finite
 from engine.protocol.codec import decode_command, decode_event, decode_worker_command, encode
 from engine.protocol.commands import (
     Annotate,
@@ -81,7 +81,6 @@ __all__ = [
     "MAX_LINE_BYTES",
     "MAX_STATEMENT",
     "MAX_STATEMENTS",
-    "METRICS",
     "PROTOCOL_VERSION",
     "UNREADABLE",
     "Annotate",
@@ -104,6 +103,7 @@ __all__ = [
     "Done",
     "Ended",
     "EpochEnded",
+    "EpochRow",
     "EpochTime",
     "Event",
     "FilesChecked",
@@ -163,7 +163,6 @@ __all__ = [
     "decode_event",
     "decode_worker_command",
     "encode",
-    "extended",
     "finite",
     "of_lane",
 ]

@@ -11,7 +11,7 @@ from engine.core.limits import MAX_EPOCHS
 from engine.core.pictures import Picture
 from engine.core.queue_place import Place
 from engine.core.remarks import Note, Statement
-from engine.core.results import METRICS, DataSet, History, Number, RunResult
+from engine.core.results import DataSet, EpochRow, History, RunResult
 from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep
 from engine.protocol.message import PROTOCOL_VERSION, Event
@@ -141,25 +141,24 @@ class RunStarted(Event, frozen=True, kw_only=True):
 
 
 class EpochEnded(Event, frozen=True, kw_only=True):
-    """An epoch of every lane of a group; one value a lane, in the order of `runs`."""
+    """An epoch of every lane of a group; one row a lane, in the order of `runs`."""
 
     group: str
     runs: tuple[str, ...]
     epoch: int
-    loss: tuple[Number, ...]
-    accuracy: tuple[Number, ...]
-    test_loss: tuple[Number, ...]
-    test_accuracy: tuple[Number, ...]
-    seconds: float
+    rows: tuple[EpochRow, ...]
     images_per_second: float
     """Training images of all lanes together."""
 
     def __post_init__(self) -> None:
-        """Refuse what no group could have told: readers count on a value a lane."""
-        columns = (self.loss, self.accuracy, self.test_loss, self.test_accuracy)
-        is_even = self.runs and all(len(column) == len(self.runs) for column in columns)
-        if not is_even or not 1 <= self.epoch <= MAX_EPOCHS:
-            raise ValueError(f"an epoch from 1 to {MAX_EPOCHS:,} has one value for each of its runs")
+        """Refuse what no group could have told: readers count on a row a lane."""
+        if not self.runs or len(self.runs) != len(self.rows) or not 1 <= self.epoch <= MAX_EPOCHS:
+            raise ValueError(f"an epoch from 1 to {MAX_EPOCHS:,} has one row for each of its runs")
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the group's epoch, its evaluation included."""
+        return self.rows[0].seconds or 0.0
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True):
@@ -370,5 +369,5 @@ AnyEvent = (
 
 def of_lane(event: RunStarted | EpochEnded, lane: int) -> RunStarted | EpochEnded:
     """Return what an event of a group says about one of its runs, as that run's journal keeps it."""
-    columns = ("runs", "specs") if isinstance(event, RunStarted) else ("runs", *METRICS)
+    columns = ("runs", "specs") if isinstance(event, RunStarted) else ("runs", "rows")
     return msgspec.structs.replace(event, **{name: (getattr(event, name)[lane],) for name in columns})

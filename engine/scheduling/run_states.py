@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from engine import protocol as p
-from engine.protocol.curve import EMPTY
+from engine.core.curve import EMPTY
 
 Hold = Literal["paused", "cancelled"]
 """What the user may want of a run that is not to be trained now."""
@@ -59,7 +59,7 @@ class Training:
     def end_epoch(self, event: p.EpochEnded, lane: int) -> None:
         """Add what an event says about it, unless epochs before it are missing: a client is told the journal's then."""
         if self.curve.epochs == event.epoch - 1:
-            self.curve = self.curve.and_then(event, lane)
+            self.curve = self.curve.and_then(event.rows[lane])
 
 
 Record = Waiting | Training | Held | Finished

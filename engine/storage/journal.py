@@ -8,16 +8,16 @@ import fcntl
 import os
 import time
 import zlib
-from array import array
 from collections.abc import Iterator
-from math import isnan, nan
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from engine import protocol as p
+from engine.core.results import MISSED
 from engine.machine.files import Folder
+from engine.storage import journal_version_2
 
 MAX_LINE_BYTES = 2**20
 """The longest event of a single run takes some thousand."""
@@ -115,22 +115,20 @@ def history(path: Path) -> tuple[p.History, int]:
     Raises:
         OSError: it cannot be read.
     """
-    columns = tuple(array("d") for _ in range(5))  # a row of Python floats takes six times as much
+    rows: list[p.EpochRow] = []
     damaged = 0
     for line in _lines(path):
         match line.event:
             case None:
                 damaged += 1
             case p.RunStarted(epoch=start):
-                for column in columns:
-                    del column[start:]
-            case p.EpochEnded() as event:
-                _put(columns, event)
+                del rows[start:]
+            case p.EpochEnded(epoch=epoch, rows=(row, *_)):
+                rows.extend([MISSED] * (epoch - len(rows)))
+                rows[epoch - 1] = row
             case _:
                 pass
-    loss, accuracy, test_loss, test_accuracy = map(_numbers, columns[:-1])
-    seconds = tuple(0.0 if isnan(value) else value for value in columns[-1])
-    return p.History(loss, accuracy, test_loss, test_accuracy, seconds), damaged
+    return p.History.of(rows), damaged
 
 
 def last_group(path: Path) -> str:
@@ -164,18 +162,6 @@ def damaged_lines(path: Path) -> int:
     return sum(line.event is None for line in _lines(path))
 
 
-def _put(columns: tuple["array[float]", ...], event: p.EpochEnded) -> None:
-    """Set an epoch's row; epochs before it that are missing are gaps."""
-    row = (event.loss[0], event.accuracy[0], event.test_loss[0], event.test_accuracy[0], event.seconds)
-    for column, value in zip(columns, row, strict=True):
-        column.extend([nan] * (event.epoch - len(column)))
-        column[event.epoch - 1] = nan if value is None else value
-
-
-def _numbers(column: "array[float]") -> tuple[p.Number, ...]:
-    return tuple(None if isnan(value) else value for value in column)
-
-
 class _Read(NamedTuple):
     """A line that was read; without an event it is damaged."""
 
@@ -203,7 +189,7 @@ def _lines(path: Path) -> Iterator[_Read]:
                 line = msgspec.json.decode(text, type=Line)
                 if line.crc != _crc(line.seq, bytes(line.event)):
                     raise msgspec.ValidationError("wrong checksum")
-                yield _Read(line.seq, p.decode_event(bytes(line.event)))
+                yield _Read(line.seq, journal_version_2.decode_event(bytes(line.event)))
             except p.UNREADABLE:
                 yield _Read()
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.results import EpochRow
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
 from engine.machine import backends
@@ -18,7 +19,7 @@ from engine.protocol import History
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import Lane, Pixels, Program
-from engine.training.metrics import Activity, EpochMetrics
+from engine.training.metrics import Activity, rows_of
 from engine.training.shuffling import held_in, order_of
 from engine.training.trainer import never
 from engine.training.unit_activity import activity_of
@@ -90,16 +91,14 @@ class FastGroup:
         orders = [order_of(seed, self.epoch, self.training_images) for seed in self._seeds]
         return orders[0] if self._is_single else np.stack(orders)
 
-    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics:
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...]:
         """Train every lane for one epoch and evaluate it, to its end; one transfer from the device."""
         began = time.perf_counter()
         self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
         metrics = jax.device_get(found)
         self.epoch += 1
-        loss, accuracy, test_loss, test_correct = (np.atleast_1d(values).tolist() for values in metrics)
-        return EpochMetrics(
-            tuple(loss), tuple(accuracy), tuple(test_loss), tuple(test_correct), time.perf_counter() - began
-        )
+        measured = {name: np.atleast_1d(values).tolist() for name, values in metrics._asdict().items()}
+        return rows_of(measured, len(self._pixels.test_labels), time.perf_counter() - began)
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy a lane out of the device's memory."""

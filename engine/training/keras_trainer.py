@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.results import EpochRow
 from engine.core.spec import CLASSES, RunSpec
 from engine.data.dataset import Images
 from engine.machine import backends
 from engine.protocol import History
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
-from engine.training.metrics import Activity, EpochMetrics
+from engine.training.metrics import Activity, rows_of
 from engine.training.shuffling import held_in, order_of
 from engine.training.trainer import never
 
@@ -86,7 +87,7 @@ class KerasFitGroup:
                 for variable, value in zip(variables, values, strict=True):
                     variable.assign(value)
 
-    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics:
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...]:
         """Fit one epoch in the run's own order, then evaluate the test images."""
         began = time.perf_counter()
         order = order_of(self._spec.seed, self.epoch, self.training_images)
@@ -105,7 +106,9 @@ class KerasFitGroup:
         correct = int((said.argmax(axis=-1) == self._test_labels).sum())
         self.epoch += 1
         seconds = time.perf_counter() - began
-        return EpochMetrics((told["loss"][0],), (told[models.METRIC][0],), (float(test_loss),), (correct,), seconds)
+        measured = {"loss": told["loss"], "accuracy": told[models.METRIC], "test_loss": [float(test_loss)],
+                    "test_correct": [correct]}  # fmt: skip
+        return rows_of(measured, len(self._test_labels), seconds)
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy the model and its optimizer."""

@@ -1,16 +1,23 @@
-"""What an epoch of a group measured. Pure."""
+"""What is measured of networks in training. Pure."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from engine.core.results import EpochRow, finite
 
 
-class EpochMetrics(NamedTuple):
-    """A value a lane; losses are means in nats, `seconds` the wall time of all lanes together."""
+def rows_of(measured: Mapping[str, Sequence[float]], test_images: int, seconds: float) -> tuple[EpochRow, ...]:
+    """Return the row of each lane of an epoch.
 
-    loss: tuple[float, ...]
-    accuracy: tuple[float, ...]
-    test_loss: tuple[float, ...]
-    test_correct: tuple[int, ...]
-    seconds: float
+    Args:
+        measured: a value a lane of each field of a row that was measured: `loss`, `test_correct` and so on.
+        test_images: how many there are.
+        seconds: wall time of all lanes together.
+    """
+    lanes: Sequence[tuple[Any, ...]] = list(zip(*map(finite, measured.values()), strict=True))
+    return tuple(
+        EpochRow(**dict(zip(measured, lane, strict=True)), test_images=test_images, seconds=seconds) for lane in lanes
+    )
 
 
 class Activity(NamedTuple):

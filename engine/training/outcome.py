@@ -1,9 +1,11 @@
 """How a run ended, in the words of the protocol: its result, or why there is none."""
 
+from collections.abc import Sequence
 from hashlib import file_digest
 from pathlib import Path
 
 from engine import protocol as p
+from engine.core.results import FINAL, EpochRow
 from engine.core.spec import RunSpec
 from engine.storage.claims import SUPERSEDED
 from engine.storage.npz import DataError
@@ -14,7 +16,7 @@ from engine.training.trainer import Trainer
 
 def result_of(
     spec: RunSpec,
-    history: p.History,
+    rows: Sequence[EpochRow],
     data_set: p.DataSet,
     activity: Activity,
     trainer: Trainer,
@@ -24,29 +26,27 @@ def result_of(
     finished_at: float,
 ) -> p.RunResult:
     """Put together what is known of a run whose epochs are done and whose file is written."""
-    accuracies = [value or 0.0 for value in history.test_accuracy]
+    last, accuracies = rows[-1], [row.test_accuracy or 0.0 for row in rows]
+    if last.test_correct is None:
+        raise ValueError("an earlier version trained its last epoch, and kept no count of the images that are right")
     best = max(range(len(accuracies)), key=accuracies.__getitem__)
-    slope = slope_of(history.test_accuracy)
+    slope = slope_of([row.test_accuracy for row in rows])
     with model.open("rb") as file:
         sha256 = file_digest(file, "sha256").hexdigest()
     return p.RunResult(
         run_id=spec.run_id,
         spec=spec,
         trainable_parameters=parameters,
-        test_correct=round(accuracies[-1] * data_set.test_images),
-        test_images=data_set.test_images,
+        **{name: getattr(last, name) for name in FINAL},
         test_accuracy=accuracies[-1],
-        test_loss=history.test_loss[-1],
-        accuracy=history.accuracy[-1],
-        loss=history.loss[-1],
         best_test_accuracy=accuracies[best],
         best_epoch=best + 1,
         slope=slope.value if slope else None,
         slope_error=slope.error if slope else None,
         dead_units=activity.dead,
         saturated_units=activity.saturated,
-        diverged=history.loss[-1] is None or history.test_loss[-1] is None,
-        seconds=sum(history.seconds),
+        diverged=last.is_diverged,
+        seconds=sum(row.seconds or 0.0 for row in rows),
         started_at=started_at,
         finished_at=finished_at,
         model_sha256=sha256,

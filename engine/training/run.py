@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import protocol as p
+from engine.core.curve import EMPTY, Curve
 from engine.core.spec import RunSpec
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
@@ -32,7 +32,7 @@ class Run:
         self._looked_at = time.monotonic()
         self.result = self.folder.result()
         self.snapshot = checkpoint.load(self.folder.path, told)
-        self.history = self.snapshot.history if self.snapshot else p.History()
+        self.curve = Curve.of(self.snapshot.history.rows) if self.snapshot else EMPTY
         self.let_go: Stop | None = None
         self.is_over = False
         """Its outcome is told, or others tell it."""
@@ -42,7 +42,7 @@ class Run:
     @property
     def epoch(self) -> int:
         """Epochs that are done."""
-        return self.history.epochs
+        return self.curve.epochs
 
     @property
     def is_superseded(self) -> bool:

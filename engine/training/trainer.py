@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Protocol
 
 from engine import protocol as p
+from engine.core.results import EpochRow
 from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.storage.checkpoint import Snapshot
-from engine.training.metrics import Activity, EpochMetrics
+from engine.training.metrics import Activity
 
 
 def never() -> bool:
@@ -38,8 +39,11 @@ class Group(Protocol):
     def trainer(self) -> "Trainer":
         """What trains it."""
 
-    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics | None:
-        """Train and evaluate every lane. None if it ended early since `is_stopped`: then the epoch was not trained."""
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
+        """Train and evaluate every lane; return a row a lane.
+
+        None if it ended early since `is_stopped`: then the epoch was not trained.
+        """
 
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
         """Copy all that a lane goes on from."""

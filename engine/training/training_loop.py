@@ -19,7 +19,6 @@ from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
 from engine.training.inbox import Stop
-from engine.training.metrics import EpochMetrics
 from engine.training.outcome import failed, result_of, superseded
 from engine.training.run import Run
 from engine.training.trainer import FinishedLane, Group, Trainer
@@ -140,9 +139,9 @@ class Attempts:
             self._tell(p.Noticed(text=group.remark))
         saved_at, saved_epoch = time.monotonic(), group.epoch
         while group.epoch < runs[0].spec.configuration.training.epochs:
-            metrics = group.train_epoch(lambda: self._is_all_stopped(runs))
-            if metrics is not None:
-                self._record(task, runs, group, metrics)
+            rows = group.train_epoch(lambda: self._is_all_stopped(runs))
+            if rows is not None:
+                self._record(task.group, runs, group, rows)
             self._let_go(runs, group)
             if all(run.let_go for run in runs):
                 return
@@ -155,25 +154,20 @@ class Attempts:
                 saved_at, saved_epoch = time.monotonic(), group.epoch
         self._finish_all(task, runs, group)
 
-    def _record(self, task: p.Train, runs: Sequence[Run], group: Group, metrics: EpochMetrics) -> None:
+    def _record(self, name: str, runs: Sequence[Run], group: Group, rows: tuple[p.EpochRow, ...]) -> None:
         """Tell an epoch to the host and to each run's journal."""
-        images, tested = group.training_images, task.data.test_images
+        images, seconds = group.training_images * len(runs), rows[0].seconds
         ended = p.EpochEnded(
-            group=task.group,
+            group=name,
             runs=tuple(run.run_id for run in runs),
             epoch=group.epoch,
-            loss=p.finite(metrics.loss),
-            accuracy=p.finite(metrics.accuracy),
-            test_loss=p.finite(metrics.test_loss),
-            test_accuracy=tuple(correct / tested for correct in metrics.test_correct),
-            seconds=metrics.seconds,
-            images_per_second=images * len(runs) / metrics.seconds,
+            rows=rows,
+            images_per_second=images / seconds if seconds else 0.0,
         )
         for lane, run in enumerate(runs):
             if run.let_go:
                 continue
-            values = (ended.loss[lane], ended.accuracy[lane], ended.test_loss[lane], ended.test_accuracy[lane])
-            run.history = p.extended(run.history, values, ended.seconds)
+            run.curve = run.curve.and_then(rows[lane])
             self._note(run, p.of_lane(ended, lane))
         self._tell(ended)
 
@@ -212,7 +206,7 @@ class Attempts:
         if run.is_superseded:
             return
         try:
-            checkpoint.save(run.folder.path, group.snapshot(lane, run.history))
+            checkpoint.save(run.folder.path, group.snapshot(lane, p.History.of(run.curve.rows)))
         except OSError as error:
             self._tell(p.Noticed(text=f"A checkpoint could not be written: {error.strerror}.", severity="error"))
             return
@@ -254,7 +248,7 @@ class Attempts:
         """Write the file, then the result; those of an attempt that was superseded are set aside."""
 
         def outcome(model: Path, parameters: int) -> p.RunResult:
-            return result_of(run.spec, run.history, data_set, lane.activity(), trainer, model, parameters,
+            return result_of(run.spec, run.curve.rows, data_set, lane.activity(), trainer, model, parameters,
                              run.started_at, run.now)  # fmt: skip
 
         return run.folder.finish(

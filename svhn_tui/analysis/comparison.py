@@ -9,6 +9,7 @@ import msgspec
 from engine.core.spec import Configuration, Training, trainable_parameters
 from engine.protocol import RunResult
 from svhn_tui import words
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.progress import progress_of, shown_of
 from svhn_tui.analysis.statistics import Comparison, Summary, pairwise, summary_of
 from svhn_tui.client.state import State
@@ -37,11 +38,14 @@ class Side(msgspec.Struct, frozen=True):
         """Best test accuracy of each finished run, whatever the epoch."""
         return tuple(result.best_test_accuracy for result in self.results)
 
+    def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric over the finished runs, after the last epoch."""
+        return METRICS[metric].mean(self.results)
+
     @property
     def gap(self) -> float | None:
         """Train minus test accuracy, the mean over runs."""
-        gaps = [run.accuracy - run.test_accuracy for run in self.results if run.accuracy is not None]
-        return fmean(gaps) if gaps else None
+        return self.mean("gap")
 
     @property
     def seconds(self) -> float | None:

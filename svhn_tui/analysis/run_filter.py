@@ -18,11 +18,23 @@ import msgspec
 from engine.core.spec import Configuration, Network, Training
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis import run_row
+from svhn_tui.analysis.metrics import METRICS, Metric
 from svhn_tui.analysis.run_table import COLUMNS
 
 Value = float | str
 Field = Callable[[RunResult], Value]
 Test = Callable[[RunResult, Note | None], bool]
+
+
+def _measured(metric: Metric) -> Field:
+    """Read a metric; of what is not known, no comparison is true but that it is another number."""
+
+    def value(run: RunResult) -> Value:
+        found = metric.read(run)
+        return float("nan") if found is None else found
+
+    return value
+
 
 FIELDS: dict[str, Field] = {
     "run": lambda run: run.run_id,
@@ -36,10 +48,7 @@ FIELDS: dict[str, Field] = {
     "optimizer": lambda run: run.spec.configuration.training.optimizer,
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
-    "test_accuracy": lambda run: run.test_accuracy,
-    "test_loss": lambda run: _number(run.test_loss),
-    "accuracy": lambda run: _number(run.accuracy),
-    "loss": lambda run: _number(run.loss),
+    **{name: _measured(metric) for name, metric in METRICS.items()},
     "best_test_accuracy": lambda run: run.best_test_accuracy,
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,
@@ -189,7 +198,3 @@ def _contains(run: RunResult, note: Note | None, text: str) -> bool:
 def _label(configuration: Configuration) -> str:
     """Return a configuration's label as it is searched; thousands of runs share few of them."""
     return configuration.label.lower()
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value

@@ -6,13 +6,13 @@ import msgspec
 
 from engine.core.spec import Network, Training
 from engine.protocol import Note, RunResult
+from svhn_tui.analysis.metrics import METRICS
 
-MEASURED = ("trainable_parameters", "test_correct", "test_images", "test_accuracy", "test_loss", "accuracy", "loss",
-            "best_test_accuracy", "diverged", "seconds", "trained_by", "device", "demo_data",
-            "model_sha256")  # fmt: skip
-"""Fields of a run's result."""
-COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *MEASURED,
-           "finished", "note", "tags")  # fmt: skip
+MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
+            "trained_by", "device", "demo_data", "model_sha256")  # fmt: skip
+"""Fields of a run's result, but for the metrics."""
+COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *MEASURED[:3],
+           *METRICS, *MEASURED[3:], "finished", "note", "tags")  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -36,6 +36,7 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
     layers = run.spec.configuration.network.convolutions
     known = {
         **settings_of(run),
+        **{name: metric.read(run) for name, metric in METRICS.items()},
         **{name: getattr(run, name) for name in MEASURED},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,

@@ -8,6 +8,7 @@ import msgspec
 from engine.core.spec import Configuration, Training
 from engine.protocol import RunResult
 from svhn_tui import words
+from svhn_tui.analysis.metrics import METRICS, Metric
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.client.state import Live, State
 
@@ -23,33 +24,40 @@ class Column(msgspec.Struct, frozen=True):
     is_number: bool = True
     field: str = ""
     """What the filter calls it, where that is another word than the column's own."""
+    is_lower_better: bool = False
+
+    @property
+    def descends(self) -> bool:
+        """It is sorted from the largest down at first: the best and the latest come first, texts by the alphabet."""
+        return self.is_number and not self.is_lower_better
+
+
+def _of_metric(metric: Metric, title: str = "") -> Column:
+    """Return the column of a metric after the last epoch."""
+    return Column(
+        title or metric.head, metric.rank, lambda run: metric.text(metric.read(run)), field=metric.name,
+        is_lower_better=metric.better == "lower",
+    )  # fmt: skip
+
+
+def _of_metrics(*names: str) -> dict[str, Column]:
+    return {METRICS[name].key: _of_metric(METRICS[name]) for name in names}
 
 
 COLUMNS: dict[str, Column] = {
     "configuration": Column("configuration", lambda run: run.spec.configuration.label, lambda run: _label(run), False),
     "seed": Column("seed", lambda run: run.spec.seed, lambda run: str(run.spec.seed)),
     "n": Column("runs", lambda run: 1.0, lambda run: "1"),
-    "test": Column(
-        "test acc", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
-    ),
-    "train": Column(
-        "train acc", lambda run: run.accuracy or 0.0, lambda run: words.accuracy(run.accuracy), field="accuracy"
-    ),
+    **_of_metrics("test_accuracy", "accuracy"),
     "best": Column(
         "best",
         lambda run: run.best_test_accuracy,
         lambda run: words.accuracy(run.best_test_accuracy),
         field="best_test_accuracy",
     ),
-    "least": Column(
-        "least", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
-    ),
-    "most": Column(
-        "most", lambda run: run.test_accuracy, lambda run: words.accuracy(run.test_accuracy), field="test_accuracy"
-    ),
-    "loss": Column(
-        "test loss", lambda run: run.test_loss or 0.0, lambda run: words.number(run.test_loss), field="test_loss"
-    ),
+    "least": _of_metric(METRICS["test_accuracy"], "least"),
+    "most": _of_metric(METRICS["test_accuracy"], "most"),
+    **_of_metrics(*METRICS),  # those that stand above stay where they are
     "parameters": Column(
         "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
     ),
@@ -172,6 +180,7 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(cells)
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
     told = {
+        **{metric.key: metric.text(metric.mean(line.runs)) for metric in METRICS.values()},
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
@@ -179,11 +188,7 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
         "least": words.accuracy(min(accuracies)),
         "most": words.accuracy(max(accuracies)),
         "best": words.accuracy(fmean(run.best_test_accuracy for run in line.runs)),
-        "train": words.accuracy(fmean(known))
-        if (known := [run.accuracy for run in line.runs if run.accuracy])
-        else "–",
         "time": words.duration(fmean(run.seconds for run in line.runs)),
-        "loss": words.number(fmean(known)) if (known := [run.test_loss for run in line.runs if run.test_loss]) else "–",
         "run": "",
         "finished": words.moment(max(run.finished_at for run in line.runs)),
     }

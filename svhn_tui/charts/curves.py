@@ -2,38 +2,24 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, zip_longest
+from operator import attrgetter
 from statistics import fmean
 
 import msgspec
 
-from engine.protocol import History
-from engine.protocol.curve import Curve
+from engine.core.curve import Curve
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.charts.plot import Series, Value
 
-Known = History | Curve
-"""What is known of a run's metrics."""
 
-METRICS = {
-    "test_accuracy": "test accuracy",
-    "accuracy": "train accuracy",
-    "test_loss": "test loss",
-    "loss": "train loss",
-    "gap": "train − test accuracy",
-}
-"""What can be drawn of a history, and how it is called."""
-
-
-def metric_of(history: Known, metric: str) -> tuple[Value, ...]:
-    """Return a metric of each epoch; `gap` is train minus test accuracy, the generalisation gap."""
-    if metric != "gap":
-        return tuple(getattr(history, metric))
-    pairs = zip(history.accuracy, history.test_accuracy, strict=True)
-    return tuple(None if train is None or test is None else train - test for train, test in pairs)
+def metric_of(history: Curve, metric: str) -> tuple[Value, ...]:
+    """Return a metric of each epoch."""
+    return history.values(METRICS[metric].read)
 
 
 def mean_band(
-    name: str, histories: Sequence[Known], metric: str, color: str, mark: str = "", *, by_seconds: bool = False
+    name: str, histories: Sequence[Curve], metric: str, color: str, mark: str = "", *, by_seconds: bool = False
 ) -> Series:
     """Return the mean over runs with a band of one standard deviation either side, as far as there are values.
 
@@ -55,7 +41,7 @@ def mean_band(
     return Series(name, tuple(means), color, tuple(low), tuple(high), x=x, mark=mark)
 
 
-def divergence_of(named: Iterable[tuple[str, Known]]) -> str:
+def divergence_of(named: Iterable[tuple[str, Curve]]) -> str:
     """Say which curves end in a loss that is no number, and since when: `diverged at epoch 3`; nothing where none."""
     since: dict[str, int] = {}
     for name, history in named:
@@ -71,19 +57,18 @@ def _deviation(values: Sequence[float], mean: float) -> float:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def trace(name: str, history: Known, metric: str, color: str, mark: str = "", *, by_seconds: bool = False) -> Series:
+def trace(name: str, history: Curve, metric: str, color: str, mark: str = "", *, by_seconds: bool = False) -> Series:
     """Return the curve of one run."""
     x = elapsed([history]) if by_seconds else ()
     return Series(name, metric_of(history, metric), color, x=x, mark=mark)
 
 
-def elapsed(histories: Sequence[Known]) -> tuple[float, ...]:
+def elapsed(histories: Sequence[Curve]) -> tuple[float, ...]:
     """Return the seconds after which the runs had ended each epoch, on average; an epoch without a time takes none."""
-    epochs = max((history.epochs for history in histories), default=0)
+    columns = [history.values(attrgetter("seconds")) for history in histories]
     seconds = []
-    for epoch in range(epochs):
-        known = [history.seconds[epoch] for history in histories if epoch < len(history.seconds)]
-        known = [value for value in known if math.isfinite(value)]
+    for values in zip_longest(*columns):
+        known = [value for value in values if _is_finite(value)]
         seconds.append(fmean(known) if known else 0.0)
     return tuple(accumulate(seconds))
 

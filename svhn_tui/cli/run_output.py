@@ -180,7 +180,8 @@ def epoch_text(live: Live) -> str:
     history, epochs = live.history, live.spec.configuration.training.epochs
     if not history.epochs:
         return f"epoch 0 of {epochs}"
-    loss, accuracy = words.number(history.loss[-1]), words.accuracy(history.test_accuracy[-1])
+    last = history.rows[-1]
+    loss, accuracy = words.number(last.loss), words.accuracy(last.test_accuracy)
     left = words.duration(live.seconds_left)
     if history.diverged_at:
         return f"epoch {history.epochs} of {epochs}, diverged at epoch {history.diverged_at}, {left} left"

@@ -1,6 +1,5 @@
 """The fold of the engine's events: each makes the next state of what is known. Pure."""
 
-import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import assert_never
@@ -8,8 +7,8 @@ from typing import assert_never
 import msgspec
 
 from engine import protocol as p
+from engine.core.curve import Curve
 from engine.core.sweep import is_other_choice
-from engine.protocol.curve import Curve
 from svhn_tui.client.edits import Edits
 from svhn_tui.client.state import Live, State
 
@@ -144,7 +143,7 @@ def _queued(places: Mapping[str, p.Place], event: p.RunsQueued, edits: Edits) ->
 def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
     begun = {}
     for run_id, spec in zip(event.runs, event.specs, strict=True):
-        known = cut(state.history(run_id), event.epoch)
+        known = state.history(run_id).cut(event.epoch)
         begun[run_id] = Live(spec, "running", event.group, event.worker, event.device, known)
     live, places = edits.more(state.live, begun), edits.less(state.places, *begun)
     members = tuple(dict.fromkeys((*state.groups.get(event.group, ()), *begun)))
@@ -163,13 +162,13 @@ def _with_last_group(state: State, run_id: str, edits: Edits) -> State:
 
 def _epoch_ended(state: State, event: p.EpochEnded, edits: Edits) -> State:
     after = {}
-    for lane, run_id in enumerate(event.runs):
+    for run_id, row in zip(event.runs, event.rows, strict=True):
         live = state.live.get(run_id)
         if live is None:
             continue  # deleted a moment ago
-        known = cut(live.history, event.epoch - 1)
+        known = live.history.cut(event.epoch - 1).and_then(row)
         after[run_id] = msgspec.structs.replace(
-            live, status="running", history=known.and_then(event, lane), images_per_second=event.images_per_second
+            live, status="running", history=known, images_per_second=event.images_per_second
         )
     return msgspec.structs.replace(state, live=edits.more(state.live, after))
 
@@ -220,7 +219,7 @@ def _longer(before: p.LogRead | None, event: p.LogRead) -> p.LogRead:
 
 
 def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
-    curve = Curve.of(event.history)
+    curve = Curve.of(event.history.rows)
     lines, live = {event.run_id: event.damaged_lines}, state.live.get(event.run_id)
     damaged = edits.more(state.damaged_lines, lines if event.damaged_lines else {})
     if live is None:
@@ -228,18 +227,3 @@ def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
         return msgspec.structs.replace(state, histories=histories, damaged_lines=damaged)
     read = {event.run_id: msgspec.structs.replace(live, history=curve)}
     return msgspec.structs.replace(state, live=edits.more(state.live, read), damaged_lines=damaged)
-
-
-def cut(history: Curve, epochs: int) -> Curve:
-    """Return the history up to this epoch; one that is shorter is filled with gaps, so epochs stay in their place."""
-    if history.epochs == epochs:
-        return history
-    gap = (None,) * (epochs - history.epochs)
-    filled = p.History(
-        history.loss[:epochs] + gap,
-        history.accuracy[:epochs] + gap,
-        history.test_loss[:epochs] + gap,
-        history.test_accuracy[:epochs] + gap,
-        history.seconds[:epochs] + (math.nan,) * len(gap),
-    )
-    return Curve.of(filled)

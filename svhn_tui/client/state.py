@@ -1,6 +1,5 @@
 """What the screen and the command line know of a workspace, as frozen values. Pure; `fold` makes them from events."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -8,10 +7,10 @@ from functools import cached_property
 import msgspec
 
 from engine import protocol as p
+from engine.core.curve import EMPTY, Curve
 from engine.core.forecast import Forecast
 from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep, is_other_choice
-from engine.protocol.curve import EMPTY, Curve
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -30,7 +29,7 @@ class Live(msgspec.Struct, frozen=True):
     @property
     def seconds_left(self) -> float | None:
         """Forecast from the last five epochs; None before the first has ended."""
-        recent = [seconds for seconds in self.history.seconds[-5:] if math.isfinite(seconds)]
+        recent = [row.seconds for row in self.history.rows[-5:] if row.seconds is not None]
         if not recent:
             return None
         return (self.spec.configuration.training.epochs - self.history.epochs) * sum(recent) / len(recent)

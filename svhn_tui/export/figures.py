@@ -6,18 +6,20 @@ import os
 from collections.abc import Sequence
 from types import ModuleType
 
+from engine.core.curve import Curve
 from engine.machine.child_process import FOLDER
 from engine.machine.user_folders import cache_folder
-from svhn_tui.charts.curves import Known, mean_band
+from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.charts.curves import mean_band
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555")
 """After M. Okabe and K. Ito, Color Universal Design, 2008: told apart by most eyes."""
 DASHES = ("-", "--", "-.", ":")
 
 
-def curves(groups: Sequence[tuple[str, Sequence[Known]]], metric: str, label: str) -> str:
+def curves(groups: Sequence[tuple[str, Sequence[Curve]]], metric: str) -> str:
     """Return one `<svg>` element: a line of means a group, with a band of one standard deviation."""
-    matplotlib = _matplotlib()
+    matplotlib, label = _matplotlib(), f"{METRICS[metric].title}, mean ± std"
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

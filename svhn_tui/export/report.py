@@ -112,7 +112,7 @@ def _figure(parts: Sequence[Part], state: State) -> str:
             groups.append((part.configuration.network.label, known))
     if not groups:
         return ""
-    drawn = figures.curves(groups, "test_accuracy", "test accuracy, mean ± std")
+    drawn = figures.curves(groups, "test_accuracy")
     return f"<figure>{drawn}</figure>"
 
 

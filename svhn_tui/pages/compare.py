@@ -14,7 +14,7 @@ from textual.theme import Theme
 from textual.widgets import Static
 
 from engine import protocol as p
-from engine.protocol.curve import Curve
+from engine.core.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import (
     MOST,
@@ -27,8 +27,9 @@ from svhn_tui.analysis.comparison import (
     sides_chosen,
     sides_of_question,
 )
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.progress import progress_of, shown_of
-from svhn_tui.charts.curves import METRICS, divergence_of, mean_band
+from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import State
 from svhn_tui.pages.compare_classes import Seen, class_page
@@ -68,8 +69,7 @@ class ComparePage(Page):
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        metrics = ("test_accuracy", "accuracy", "test_loss", "loss", "gap")
-        self.charts = ChartBoard(metrics, charts=2, id="curves")
+        self.charts = ChartBoard(tuple(METRICS), charts=2, id="curves")
         self._findings = FindingsCache(self, self.redraw)
         self._questions = [question for question in book.questions if len(question.networks) > 1]
         self._chosen: Question | None = None
@@ -225,7 +225,7 @@ class ComparePage(Page):
             diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
             epochs = max(side.configuration.training.epochs for side in sides)
             chart.show(
-                METRICS[metric],
+                METRICS[metric].title,
                 series,
                 length=None if self.charts.by_seconds else epochs,
                 note=diverged or ("mean ± std" if several else ""),

@@ -8,6 +8,7 @@ from textual.theme import Theme
 
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Findings, Side, settings_that_differ
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
 from svhn_tui.pages.question_text import spread_text
 from svhn_tui.themes import dim_of
@@ -16,12 +17,15 @@ from svhn_tui.widgets.colors import look_of
 NARROW = 100
 TALL = 30
 GAP, MARGIN = 2, 6
+OTHERS = [metric for name, metric in METRICS.items() if name not in ("test_accuracy", "gap")]
+"""Metrics that have no column of their own kind: their means, where there is room for more."""
 COLUMNS = {"runs": 5, "test accuracy": 15, "interval": 15, "best": 6, "interval of best": 15, "train − test": 12,
-           "parameters": 10, "a run": 8, "convergence": 12}  # fmt: skip
+           "parameters": 10, "a run": 8, "convergence": 12,
+           **{metric.title: len(metric.title) for metric in OTHERS}}  # fmt: skip
 """Columns of figures from left to right, and the cells that they take."""
 INTERVALS = {"interval", "interval of best"}
 MATTER = ("test accuracy", "runs", "convergence", "train − test", "interval", "parameters", "best", "a run",
-          "interval of best")  # fmt: skip
+          "interval of best", *(metric.title for metric in OTHERS))  # fmt: skip
 SETTINGS = 3
 """Settings that get a column each; where more differ, the configurations' names say it."""
 
@@ -80,6 +84,7 @@ def _cells(
     mean, deviation = (summary.mean, summary.deviation) if summary else (None, None)
     moves = str(theme.warning) if side.convergence == "still rising" else dim_of(theme)
     told: dict[str, Text | str] = {
+        **{metric.title: metric.text(side.mean(metric.name)) for metric in OTHERS},
         "runs": done,
         "test accuracy": spread_text(mean, deviation, theme),
         "interval": _interval(summary),

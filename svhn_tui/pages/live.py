@@ -14,8 +14,9 @@ from textual.widgets import OptionList
 
 from engine import protocol as p
 from svhn_tui import words
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.queue_entries import Entry, entries_of, groups_of, last_group_of, moved
-from svhn_tui.charts.curves import METRICS, divergence_of, mean_band, trace
+from svhn_tui.charts.curves import divergence_of, mean_band, trace
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm
@@ -35,7 +36,7 @@ TALL = 30
 """Rows from which there is room for the devices; below, the top bar alone tells of them."""
 PAIRS = {"test_accuracy": ("accuracy", "test_accuracy"), "loss": ("loss", "test_loss")}
 """Metrics of train and test that are drawn together, by how the page calls them."""
-TITLES = {"test_accuracy": "accuracy", "loss": "loss", "gap": METRICS["gap"]}
+TITLES = {"test_accuracy": "accuracy", "loss": "loss", "gap": METRICS["gap"].title}
 REORDER = Binding.Group("reorder")
 MEMBERS = 6
 """Workers elsewhere that have a line of their own where there is room."""

@@ -15,10 +15,11 @@ from textual.widgets.option_list import Option
 
 from engine import protocol as p
 from engine.core import sweep as plan
-from engine.protocol.curve import Curve
+from engine.core.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Group
 from svhn_tui.analysis.launches import Launch
+from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.progress import (
     Overrides,
     Progress,
@@ -31,7 +32,7 @@ from svhn_tui.analysis.progress import (
 from svhn_tui.assignment.answers import Answer, answer_of
 from svhn_tui.assignment.evidence import facts_of
 from svhn_tui.assignment.keras_code import code_for
-from svhn_tui.charts.curves import METRICS, divergence_of, mean_band
+from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.choosing import chosen_finalists, chosen_run, judged_statement
@@ -294,7 +295,7 @@ class QuestionsPage(Page):
         several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
         diverged = divergence_of(named)
-        chart.show(METRICS[metric], series, length=epochs, note=diverged or several, empty=diverged)
+        chart.show(METRICS[metric].title, series, length=epochs, note=diverged or several, empty=diverged)
 
     def _below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme

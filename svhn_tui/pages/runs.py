@@ -190,7 +190,7 @@ class RunsPage(Page):
             self._sort_by(column)
 
     def _sort_by(self, column: str) -> None:
-        self._order = Order(column, descending=COLUMNS[column].is_number or column == "finished")
+        self._order = Order(column, descending=COLUMNS[column].descends or column == "finished")
         self.redraw()
 
     def action_group(self) -> None:

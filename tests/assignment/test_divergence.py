@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from engine import protocol as p
+from engine.core.curve import Curve
 from engine.core.spec import RunSpec
 from svhn_tui.analysis.notices import divergences
 from svhn_tui.analysis.progress import progress_of
@@ -22,6 +23,7 @@ from svhn_tui.export import export as exporting
 from svhn_tui.export.export import Exported, runs_table
 from svhn_tui.pages.live import LivePage
 from svhn_tui.pages.questions import QuestionsPage
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import BOOK, DATA, Stage, attached, result, specs_of, tanh
 
 NAN = None
@@ -39,7 +41,7 @@ def state_of(*results: p.RunResult) -> State:
 
 
 def epoch(number: int, loss: float | None, spec: RunSpec = SPEC, test_loss: float | None = 1.0) -> p.EpochEnded:
-    return p.EpochEnded(group="g", runs=(spec.run_id,), epoch=number, loss=(loss,), accuracy=(0.1,),
+    return epoch_ended(group="g", runs=(spec.run_id,), epoch=number, loss=(loss,), accuracy=(0.1,),
                         test_loss=(test_loss if loss is not None else None,), test_accuracy=(0.1,), seconds=0.3,
                         images_per_second=1e5)  # fmt: skip
 
@@ -49,9 +51,9 @@ def begun(spec: RunSpec = SPEC) -> p.RunStarted:
 
 
 def test_an_epoch_that_was_missed_is_no_divergence_and_one_that_recovered_is_none_either():
-    def history(*losses: float | None, accuracies: tuple[float | None, ...] | None = None) -> p.History:
+    def history(*losses: float | None, accuracies: tuple[float | None, ...] | None = None) -> Curve:
         known = accuracies or (0.1,) * len(losses)
-        return p.History(losses, known, losses, known, (1.0,) * len(losses))
+        return Curve.of(p.History(losses, known, losses, known, (1.0,) * len(losses)).rows)
 
     assert history().diverged_at is None
     assert history(2.0, 1.0).diverged_at is None

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from engine.protocol import History
 from svhn_tui.charts.axes import ticks_between
 from svhn_tui.charts.canvas import Palette
 from svhn_tui.charts.curves import mean_band, metric_of, smoothed, with_smoothing
 from svhn_tui.charts.plot import Series, View, render
+from tests.support.epochs import curve_of
 
 PALETTE = Palette("#101418", "#8a95a5", "#3a4250")
 BAD = [(), (math.inf,), (-math.inf, math.nan), (None,) * 5, (1.0,), (2.0,) * 9, (0.0, -1.0), (1e308, -1e308, 1e-308)]
@@ -47,7 +47,7 @@ def test_ticks_are_round_and_inside(low: float, high: float):
 
 
 def test_the_band_is_one_standard_deviation_either_side():
-    histories = [History(loss=(1.0, 2.0)), History(loss=(3.0,)), History(loss=(5.0, None))]
+    histories = [curve_of(loss=(1.0, 2.0)), curve_of(loss=(3.0,)), curve_of(loss=(5.0, None))]
     series = mean_band("x", histories, "loss", "#ffffff")
     assert series.values == (3.0, 2.0)
     assert series.low == (1.0, None)
@@ -62,5 +62,5 @@ def test_smoothing_corrects_its_start_and_keeps_gaps():
 
 
 def test_the_gap_is_train_minus_test():
-    history = History(accuracy=(0.75, None), test_accuracy=(0.5, 0.5))
+    history = curve_of(accuracy=(0.75, None), test_accuracy=(0.5, 0.5))
     assert metric_of(history, "gap") == (0.25, None)

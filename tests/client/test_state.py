@@ -3,12 +3,13 @@
 import msgspec
 
 from engine import protocol as p
+from engine.core.curve import EMPTY
 from engine.core.spec import Configuration, Network, RunSpec
 from engine.core.sweep import Sweep
-from engine.protocol.curve import EMPTY
 from svhn_tui.client.edits import Edits
-from svhn_tui.client.reducer import apply, cut, fold
+from svhn_tui.client.reducer import apply, fold
 from svhn_tui.client.state import State
+from tests.support.epochs import epoch_ended, losses
 
 SPEC = RunSpec(Configuration(Network((256,), "relu")), 0, "data")
 OTHER = RunSpec(Configuration(Network((256,), "relu")), 1, "data")
@@ -20,14 +21,13 @@ def started(*specs: RunSpec, epoch: int = 0) -> p.RunStarted:
 
 
 def ended(epoch: int, *values: float | None, specs: tuple[RunSpec, ...] = (SPEC,)) -> p.EpochEnded:
-    return p.EpochEnded(
-        group="g",
+    return epoch_ended(
         runs=tuple(spec.run_id for spec in specs),
         epoch=epoch,
         loss=values,
         accuracy=values,
         test_loss=values,
-        test_accuracy=values,
+        test_accuracy=(0.5,) * len(values),
         seconds=2.0,
         images_per_second=1e5,
     )
@@ -64,19 +64,19 @@ def test_lanes_of_a_group_keep_their_own_curves():
     state = fold(
         (started(SPEC, OTHER), ended(1, 3.0, 4.0, specs=(SPEC, OTHER)), ended(2, 2.0, None, specs=(SPEC, OTHER)))
     )
-    assert state.history(SPEC.run_id).loss == (3.0, 2.0)
-    assert state.history(OTHER.run_id).loss == (4.0, None)
+    assert losses(state.history(SPEC.run_id)) == (3.0, 2.0)
+    assert losses(state.history(OTHER.run_id)) == (4.0, None)
     assert state.live[SPEC.run_id].seconds_left == 98 * 2.0
 
 
 def test_an_epoch_trained_again_after_a_resume_replaces_the_first():
     events = (started(SPEC), ended(1, 3.0), ended(2, 2.0), ended(3, 1.0), started(SPEC, epoch=1), ended(2, 2.5))
-    assert fold(events).history(SPEC.run_id).loss == (3.0, 2.5)
+    assert losses(fold(events).history(SPEC.run_id)) == (3.0, 2.5)
 
 
 def test_epochs_that_were_missed_are_gaps():
     state = fold((started(SPEC), ended(3, 1.0)))
-    assert state.history(SPEC.run_id).loss == (None, None, 1.0)
+    assert losses(state.history(SPEC.run_id)) == (None, None, 1.0)
     assert state.live[SPEC.run_id].seconds_left == 97 * 2.0
 
 
@@ -89,14 +89,14 @@ def test_a_run_moves_from_the_queue_through_training_to_the_results():
     state = apply(state, p.RunFinished(result=result_of(SPEC)))
     assert not state.live
     assert state.accuracies == {SPEC.run_id: 0.55}
-    assert state.history(SPEC.run_id).loss == (3.0,), "the curve stays when the run is finished"
+    assert losses(state.history(SPEC.run_id)) == (3.0,), "the curve stays when the run is finished"
 
 
 def test_a_run_that_stopped_says_why_and_keeps_its_curve():
     state = fold((started(SPEC), ended(1, 3.0), p.RunFailed(run_id=SPEC.run_id, reason="out of memory")))
     assert state.live[SPEC.run_id].status == "failed"
     assert state.live[SPEC.run_id].reason == "out of memory"
-    assert state.history(SPEC.run_id).loss == (3.0,)
+    assert losses(state.history(SPEC.run_id)) == (3.0,)
     assert not state.running
 
 
@@ -153,8 +153,8 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
 
 def test_what_json_cannot_carry_travels_as_null():
     event = ended(1, *p.finite(iter([float("nan")])))
-    assert b'"loss":[null]' in p.encode(event)
-    assert cut(EMPTY, 2).loss == (None, None)
+    assert b'"loss":null' in p.encode(event)
+    assert losses(EMPTY.cut(2)) == (None, None)
 
 
 def test_a_recorded_assignment_folds_to_its_finished_runs():

@@ -24,6 +24,7 @@ from svhn_tui.client import session
 from svhn_tui.client.bridge import LinkLost
 from svhn_tui.client.session import NoAnswer, connected
 from tests.support.bridge import Bridge
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import BOOK, DATA, relu, result, specs_of
 
 FAKE = f"{sys.executable} -m tests.support.fake_worker"
@@ -193,7 +194,7 @@ async def test_a_defect_met_with_one_event_of_a_worker_keeps_none_of_the_next_fr
     place = queue.places.head
     lines = [
         p.RunStarted(group="g", runs=(place.run_id,), specs=(place.spec,), worker="w", device="d"),
-        *(p.EpochEnded(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,), test_loss=(1.0,),
+        *(epoch_ended(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,), test_loss=(1.0,),
                        test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0) for epoch in (1, 2)),
         p.RunFinished(result=result(place.spec, 0.5)),
     ]  # fmt: skip

@@ -6,6 +6,7 @@ import threading
 import time
 
 from engine import protocol as p
+from tests.support.epochs import epoch_ended
 from tests.support.fake_worker import tell
 
 SECONDS = 0.05
@@ -17,7 +18,7 @@ def train(command: p.Train) -> None:
     tell(p.RunStarted(group=command.group, runs=runs, specs=command.specs, worker="patient", device="none"))
     for epoch in range(1, command.specs[0].configuration.training.epochs + 1):
         time.sleep(SECONDS)
-        tell(p.EpochEnded(group=command.group, runs=runs, epoch=epoch, loss=many, accuracy=many, test_loss=many,
+        tell(epoch_ended(group=command.group, runs=runs, epoch=epoch, loss=many, accuracy=many, test_loss=many,
                           test_accuracy=many, seconds=SECONDS, images_per_second=1e6))  # fmt: skip
 
 

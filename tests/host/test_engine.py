@@ -12,6 +12,7 @@ from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
 from engine.storage import checkpoint
 from tests.support.bridge import Bridge, worker_pids
+from tests.support.epochs import losses
 from tests.training.test_training import Told, train, weights_of
 
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}
@@ -148,7 +149,7 @@ def test_who_attaches_later_sees_the_whole_curve(demo_folder: Path, tmp_path: Pa
             second.until_kind(p.CaughtUp)
             (live,) = second.state.running.values()
             assert live.history.epochs >= 20
-            assert None not in live.history.loss
+            assert None not in losses(live.history)
             second.end()
 
 

@@ -14,6 +14,7 @@ from svhn_tui.dialogs.dialogs import Confirm
 from svhn_tui.pages.live import LivePage
 from svhn_tui.pages.page import Page
 from svhn_tui.widgets.devices import DeviceHistory
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import (
     BOOK,
     GPU,
@@ -145,7 +146,7 @@ async def test_traces_seconds_and_the_gap_are_a_key_away():
 
 async def test_two_charts_follow_in_turn_and_a_key_draws_both():
     app, state = staged(training()), training()
-    epoch = p.EpochEnded(
+    epoch = epoch_ended(
         group="g0", runs=tuple(state.running), epoch=72, loss=(0.5,) * 10, accuracy=(0.8,) * 10,
         test_loss=(0.6,) * 10, test_accuracy=(0.7,) * 10, seconds=0.3, images_per_second=1e6,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from engine.storage.workspace import Workspace
 from engine.workers.process import Worker
 from svhn_tui.client.reducer import apply
 from svhn_tui.client.state import State
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import DATA, relu, result
 
 CONFIGURATIONS = (relu(16), relu(64), relu(256))
@@ -41,7 +42,7 @@ class Follower:
         values = (0.5,) * len(runs)
         self.queue.take(places)
         self._happen(p.RunStarted(group="g", runs=runs, specs=specs, worker="w", device="d"))
-        self._happen(p.EpochEnded(group="g", runs=runs, epoch=1, loss=values, accuracy=values, test_loss=values,
+        self._happen(epoch_ended(group="g", runs=runs, epoch=1, loss=values, accuracy=values, test_loss=values,
                                   test_accuracy=values, seconds=1.0, images_per_second=1.0))  # fmt: skip
         for spec in specs:
             self._happen(p.RunFinished(result=result(spec, 0.5)))
@@ -149,7 +150,7 @@ def test_an_epoch_in_the_middle_looks_at_no_other_worker_and_not_at_the_queue(
     (place,) = follower.next_group(1)
     dispatch._send(worker, (place,))
     for epoch in range(1, 101):
-        ended = p.EpochEnded(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,),
+        ended = epoch_ended(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,),
                              test_loss=(1.0,), test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0)  # fmt: skip
         dispatch._told(worker, ended, p.encode(ended))
     assert looked == [set()], "only when its last epoch is done is there something to give out"

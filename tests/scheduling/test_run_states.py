@@ -12,6 +12,7 @@ from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Finished, Held, Training, Waiting
 from svhn_tui.client.reducer import apply
 from svhn_tui.client.state import State
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import DATA, relu, result
 
 SEEDS = 3
@@ -85,7 +86,7 @@ class Transitions(RuleBasedStateMachine):
             self.given[run_id] += 1
             runs, specs, values = (run_id,), (SPECS[run_id],), (0.5,)
             self.tell(p.RunStarted(group="g", runs=runs, specs=specs, worker="w", device="d"))
-            self.tell(p.EpochEnded(group="g", runs=runs, epoch=1, loss=values, accuracy=values, test_loss=values,
+            self.tell(epoch_ended(group="g", runs=runs, epoch=1, loss=values, accuracy=values, test_loss=values,
                                    test_accuracy=values, seconds=1.0, images_per_second=1.0))  # fmt: skip
 
     @rule(run_id=RUNS, times=st.integers(1, 2))

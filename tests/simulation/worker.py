@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 EPOCH_SECONDS = float(os.environ.get("SVHN_TUI_SIMULATE_EPOCH_SECONDS", "0"))
+IMAGES = 10_000
 
 
 def tell(kind: str, **fields: Any) -> None:
@@ -33,8 +34,8 @@ def finish(command: dict[str, Any], spec: dict[str, Any], run_id: str, accuracy:
     (folder / "spec.json").write_text(json.dumps(spec))
     (folder / "model.keras").write_text(run_id)
     result = {
-        "run_id": run_id, "spec": spec, "trainable_parameters": 789_258, "test_correct": round(10_000 * accuracy),
-        "test_images": 10_000, "test_accuracy": accuracy, "test_loss": 1.5, "accuracy": accuracy, "loss": 1.2,
+        "run_id": run_id, "spec": spec, "trainable_parameters": 789_258, "test_correct": round(IMAGES * accuracy),
+        "test_images": IMAGES, "test_accuracy": accuracy, "test_loss": 1.5, "accuracy": accuracy, "loss": 1.2,
         "best_test_accuracy": accuracy, "best_epoch": 1, "slope": 0.0012345, "slope_error": 0.00012345,
         "seconds": 41.0, "started_at": 1.0, "finished_at": time.time(), "model_bytes": len(run_id),
         "model_sha256": hashlib.sha256(run_id.encode()).hexdigest(), "device": "cpu",
@@ -53,9 +54,10 @@ def train(command: dict[str, Any], name: str) -> None:
     for epoch in range(1, specs[0]["configuration"]["training"]["epochs"] + 1):
         time.sleep(EPOCH_SECONDS)  # as if it trained
         accuracies = [0.5 + 0.001 * epoch + int(run_id[:4], 16) / 1e6 for run_id in runs]
-        losses = [2.345678 / epoch] * len(runs)
-        tell("EpochEnded", group=group, runs=runs, epoch=epoch, loss=losses, accuracy=accuracies, test_loss=losses,
-             test_accuracy=accuracies, seconds=0.6, images_per_second=83_333.3)  # fmt: skip
+        loss = 2.345678 / epoch
+        rows = [{"loss": loss, "accuracy": accuracy, "test_loss": loss, "test_correct": round(accuracy * IMAGES),
+                 "test_images": IMAGES, "seconds": 0.6} for accuracy in accuracies]  # fmt: skip
+        tell("EpochEnded", group=group, runs=runs, epoch=epoch, rows=rows, images_per_second=83_333.3)
     for spec, run_id, accuracy in zip(specs, runs, accuracies, strict=True):
         tell("RunFinished", result=finish(command, spec, run_id, accuracy))
 

@@ -8,6 +8,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec, Training
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import DATA, curve, relu, result, tanh
 
 GROUPS = ((relu(256), 10), (tanh(256), 1), (relu(64, 64), 1), (relu(1024), 1))
@@ -44,7 +45,7 @@ def training_of(group: int) -> Iterator[p.AnyEvent]:
         curves = [curve(epochs, 0.4 + 0.05 * group, spec.seed % 7) for spec in specs]
         for epoch in range(1, epochs + 1):
             values = tuple(known[epoch - 1] for known in curves)
-            yield p.EpochEnded(
+            yield epoch_ended(
                 group=name, runs=runs, epoch=epoch, loss=values, accuracy=values, test_loss=values,
                 test_accuracy=values, seconds=0.3, images_per_second=1.4e6,
             )  # fmt: skip

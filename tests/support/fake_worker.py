@@ -13,6 +13,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.spec import RunSpec, trainable_parameters
 from engine.machine.files import make_folder, write_atomically
+from tests.support.epochs import epoch_ended
 
 
 def result_of(spec: RunSpec, data: p.DataSet, accuracy: float, folder: Path) -> p.RunResult:
@@ -42,7 +43,7 @@ def main() -> None:
         many = (0.5,) * len(runs)
         tell(p.RunStarted(group=command.group, runs=runs, specs=command.specs, worker="fake", device="none"))
         for epoch in range(1, command.specs[0].configuration.training.epochs + 1):
-            tell(p.EpochEnded(group=command.group, runs=runs, epoch=epoch, loss=many, accuracy=many, test_loss=many,
+            tell(epoch_ended(group=command.group, runs=runs, epoch=epoch, loss=many, accuracy=many, test_loss=many,
                               test_accuracy=many, seconds=0.01, images_per_second=1e6))  # fmt: skip
         for spec in command.specs:
             folder = make_folder(Path(command.workspace) / "runs" / spec.run_id)

@@ -15,6 +15,7 @@ from engine.machine.files import make_folder, write_atomically
 from engine.protocol.pipes import MessageWriter, open_stdin
 from engine.training.inbox import Inbox
 from engine.training.worker import arguments
+from tests.support.epochs import epoch_ended
 from tests.support.fake_worker import result_of
 
 TOLD_TO_STOP = "The worker was told to stop a run that it has not begun."
@@ -45,7 +46,7 @@ def train(task: p.Train, run_id: str, tell: MessageWriter) -> None:
     (spec,) = (some for some in task.specs if some.run_id == run_id)
     folder, values = make_folder(Path(task.workspace) / "runs" / run_id), (0.5,)
     tell(p.RunStarted(group=task.group, runs=(run_id,), specs=(spec,), worker="gated", device="none"))
-    tell(p.EpochEnded(group=task.group, runs=(run_id,), epoch=1, loss=values, accuracy=values, test_loss=values,
+    tell(epoch_ended(group=task.group, runs=(run_id,), epoch=1, loss=values, accuracy=values, test_loss=values,
                       test_accuracy=values, seconds=0.01, images_per_second=1e6))  # fmt: skip
     with (folder / "times-trained").open("a") as log:
         log.write("once\n")

@@ -9,6 +9,7 @@ import msgspec
 
 from engine import protocol as p
 from svhn_tui import presets
+from tests.support.epochs import epoch_ended
 from tests.support.scenes import BOOK, DATA, GPU, history, relu, result, specs_of, tanh, waiting
 
 LITERALS = {
@@ -58,7 +59,7 @@ def events(*, honest: bool = False) -> list[bytes]:
     training, queue = specs_of(relu(64), 2), waiting("Q9", specs_of(relu(1024), 3))
     runs = tuple(spec.run_id for spec in training)
     lanes = (0.5, 0.4)
-    ended = p.EpochEnded(group="g", runs=runs, epoch=1, loss=lanes, accuracy=lanes, test_loss=lanes,
+    ended = epoch_ended(group="g", runs=runs, epoch=1, loss=lanes, accuracy=lanes, test_loss=lanes,
                          test_accuracy=lanes, seconds=1.0, images_per_second=1e6)  # fmt: skip
     failed = specs_of(tanh(256), 9)[-1]
     statement = p.Statement("Wider is better.", "true", ("Width",))

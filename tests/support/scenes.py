@@ -16,6 +16,7 @@ from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.pages.page import Page
 from svhn_tui.themes import DARK, THEMES
+from tests.support.epochs import epoch_ended
 
 BOOK = presets.load(presets.find(Path("no workspace")))
 TRAINING = BOOK.training_of(BOOK.question("Q7"))
@@ -105,7 +106,7 @@ def group_of(name: str, specs: tuple[RunSpec, ...], epochs: int, top: float) -> 
     began = p.RunStarted(group=name, runs=runs, specs=specs, worker=name, device="gpu0")
     read = tuple(p.HistoryRead(run_id=spec.run_id, history=history(epochs, top, spec.seed)) for spec in specs)
     last = [history(epochs + 1, top, spec.seed) for spec in specs]
-    ended = p.EpochEnded(
+    ended = epoch_ended(
         group=name,
         runs=runs,
         epoch=epochs + 1,

@@ -67,12 +67,12 @@ def fast(images: Images, configuration: Configuration, seed: int, trainer: str =
     configuration = msgspec.structs.replace(configuration, training=training)
     group = AutoTrainer().group([RunSpec(configuration, seed, "data")], images, [None])
     assert group.trainer.name == trainer
-    metrics = [group.train_epoch() for _ in range(configuration.training.epochs)]
+    rows = [group.train_epoch()[0] for _ in range(configuration.training.epochs)]
     return {
         "weights": group.keep(0).weights(),
-        "loss": np.array([epoch.loss[0] for epoch in metrics]),
-        "accuracy": np.array([epoch.accuracy[0] for epoch in metrics]),
-        "test_accuracy": metrics[-1].test_correct[0] / len(images.test_labels),
+        "loss": np.array([row.loss for row in rows]),
+        "accuracy": np.array([row.accuracy for row in rows]),
+        "test_accuracy": rows[-1].test_accuracy,
     }
 
 

@@ -74,7 +74,7 @@ def test_a_lane_equals_its_run_trained_alone(demo_folder: Path):
     alone = FastTrainer().group(specs[1:2], images, [None])
     for _ in range(17):
         lanes, single = together.train_epoch(), alone.train_epoch()
-    assert lanes.loss[1] == pytest.approx(single.loss[0], rel=1e-5)
+    assert lanes[1].loss == pytest.approx(single[0].loss, rel=1e-5)
     for lane, run in zip(together.keep(1).weights(), alone.keep(0).weights(), strict=True):
         assert np.abs(lane - run).max() < 1e-6
 
@@ -89,8 +89,8 @@ def test_a_lane_that_diverges_does_not_disturb_the_others(demo_folder: Path):
     ill = trainer.group(specs, images, [msgspec.structs.replace(snapshots[0], parameters=broken), snapshots[1]])
     well = trainer.group(specs, images, snapshots)
     told, expected = ill.train_epoch(), well.train_epoch()
-    assert p.finite(told.loss) == (None, expected.loss[1])
-    assert told.test_correct[1] == expected.test_correct[1]
+    assert (told[0].loss, told[1].loss) == (None, expected[1].loss)
+    assert told[1].test_correct == expected[1].test_correct
 
 
 def test_a_finished_run_leaves_its_files_and_no_checkpoint(demo_folder: Path, tmp_path: Path):
@@ -129,6 +129,24 @@ def test_pause_and_resume_end_byte_for_byte_where_an_undisturbed_run_does(
     pairs = zip(weights_of(tmp_path / "whole", run_id), weights_of(tmp_path / "cut", run_id), strict=True)
     assert all(one.tobytes() == other.tobytes() for one, other in pairs)
     assert history(tmp_path / "cut" / "runs" / run_id / "journal.jsonl")[0].epochs == 4
+
+
+def test_a_run_that_an_earlier_version_began_goes_on_and_ends_with_a_count(demo_folder: Path, tmp_path: Path):
+    """Its checkpoint holds the shares of test images that were right, and not how many those were."""
+    run_id = run_id_of(demo_folder, RELU, 1)
+    train(tmp_path, demo_folder, RELU, [1], Told(stop_at=2))
+    found = checkpoint.load(tmp_path / "runs" / run_id)
+    assert found is not None
+    shares = tuple(row.test_accuracy for row in found.history.rows)
+    kept = found.history
+    old = p.History(kept.loss, kept.accuracy, kept.test_loss, test_accuracy=shares, seconds=kept.seconds)
+    checkpoint.save(tmp_path / "runs" / run_id, msgspec.structs.replace(found, history=old))
+    told = Told()
+    train(tmp_path, demo_folder, RELU, [1], told)
+    result, (*_, last) = told.of(p.RunFinished)[0].result, told.of(p.EpochEnded)
+    assert (result.test_correct, result.test_images) == (last.rows[0].test_correct, 300)
+    assert result.test_accuracy == result.test_correct / 300
+    assert result.best_test_accuracy == max(*shares, *(event.rows[0].test_accuracy for event in told.of(p.EpochEnded)))
 
 
 def test_stopping_one_lane_leaves_the_other_whole(demo_folder: Path, tmp_path: Path):

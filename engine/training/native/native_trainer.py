@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.results import EpochRow
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
 from engine.machine import system
@@ -22,7 +23,7 @@ from engine.protocol import History
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import is_carried_transposed
-from engine.training.metrics import Activity, EpochMetrics
+from engine.training.metrics import Activity, rows_of
 from engine.training.native.library import Floats, Labelled, Layer, Library, Measured
 from engine.training.shuffling import held_in, order_of
 from engine.training.trainer import never
@@ -104,7 +105,7 @@ class NativeGroup:
         self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.input_shape)
         self._steps = -(-self.training_images // training.batch_size)
 
-    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> EpochMetrics | None:
+    def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
         """Train one epoch and evaluate it, in a thread that can be told to stop; then nothing has changed."""
         began = time.perf_counter()
         stop = np.zeros(1, np.int32)
@@ -118,8 +119,8 @@ class NativeGroup:
         if found is None:
             return None
         self.epoch += 1
-        seconds = time.perf_counter() - began
-        return EpochMetrics((found.loss,), (found.accuracy,), (found.test_loss,), (found.test_correct,), seconds)
+        measured = {name: [value] for name, value in found._asdict().items()}
+        return rows_of(measured, len(self._test.labels), time.perf_counter() - began)
 
     def _epoch(self, stop: NDArray[np.int32]) -> Measured | None:
         configuration = self._spec.configuration

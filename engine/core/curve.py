@@ -4,13 +4,13 @@ A curve is a value like any other: what was handed out stays what it is. Adding 
 the values before it, instead of a copy of all of them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Generic, Self, TypeVar, overload
 
 import msgspec
 
-from engine.protocol import EpochEnded, History, Number
+from engine.core.results import MISSED, EpochRow
 
 Value = TypeVar("Value")
 
@@ -65,56 +65,39 @@ class Column(Sequence[Value], Generic[Value]):
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """What `History` holds, to be added to."""
+    """The rows of a run's epochs, to be added to."""
 
-    loss: Column[Number]
-    accuracy: Column[Number]
-    test_loss: Column[Number]
-    test_accuracy: Column[Number]
-    seconds: Column[float]
+    rows: Column[EpochRow]
     diverged_at: int | None = None
-    """As of `History`."""
+    """The epoch from which on the loss is no number; None while it is one, or nothing is known."""
 
     @classmethod
-    def of(cls, history: History) -> Self:
-        """Make a curve of a history that was read."""
-        return cls(
-            Column(history.loss),
-            Column(history.accuracy),
-            Column(history.test_loss),
-            Column(history.test_accuracy),
-            Column(history.seconds),
-            history.diverged_at,
-        )
+    def of(cls, rows: Iterable[EpochRow]) -> Self:
+        """Make a curve of rows that were read."""
+        column = Column(rows)
+        first = len(column)
+        while first and column[first - 1].is_diverged:
+            first -= 1
+        return cls(column, first + 1 if first < len(column) else None)
 
     @property
     def epochs(self) -> int:
         """Epochs that are known."""
-        return len(self.loss)
+        return len(self.rows)
 
-    @property
-    def history(self) -> History:
-        """A copy, as it crosses the pipe."""
-        return History(
-            tuple(self.loss),
-            tuple(self.accuracy),
-            tuple(self.test_loss),
-            tuple(self.test_accuracy),
-            tuple(self.seconds),
-        )
+    def values(self, read: Callable[[EpochRow], Value]) -> tuple[Value, ...]:
+        """Return what is read from the row of each epoch."""
+        return tuple(map(read, self.rows))
 
-    def and_then(self, event: EpochEnded, lane: int) -> "Curve":
-        """Return the curve with what an event says about one of its runs."""
-        loss, test_loss, test_accuracy = event.loss[lane], event.test_loss[lane], event.test_accuracy[lane]
-        has_no_loss = test_accuracy is not None and (loss is None or test_loss is None)
-        return Curve(
-            self.loss.and_then(loss),
-            self.accuracy.and_then(event.accuracy[lane]),
-            self.test_loss.and_then(test_loss),
-            self.test_accuracy.and_then(test_accuracy),
-            self.seconds.and_then(event.seconds),
-            (self.diverged_at or self.epochs + 1) if has_no_loss else None,
-        )
+    def and_then(self, row: EpochRow) -> "Curve":
+        """Return the curve with one more epoch."""
+        return Curve(self.rows.and_then(row), (self.diverged_at or self.epochs + 1) if row.is_diverged else None)
+
+    def cut(self, epochs: int) -> "Curve":
+        """Return the curve up to this epoch; a shorter one is filled with gaps, so that epochs stay in their place."""
+        if self.epochs == epochs:
+            return self
+        return Curve.of([*self.rows[:epochs], *[MISSED] * (epochs - self.epochs)])
 
 
-EMPTY = Curve.of(History())
+EMPTY = Curve.of(())

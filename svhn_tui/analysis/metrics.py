@@ -1,0 +1,84 @@
+"""The metrics of an epoch: one table, from which charts, comparison, columns, filter and export are made. Pure.
+
+A new one is a line here; what is to be measured for it is a field of `EpochRow`, `History` and `RunResult`
+(engine/core/results.py) and of what trainers measure (engine/training/compiled_epoch.py, native/library.py).
+"""
+
+from collections.abc import Callable, Iterable
+from statistics import fmean
+from typing import Literal, Protocol
+
+import msgspec
+
+from engine.core.results import Number
+from svhn_tui import words
+
+
+class Measured(Protocol):
+    """An epoch of a run, or what a finished run ended with."""
+
+    @property
+    def loss(self) -> Number: ...
+    @property
+    def accuracy(self) -> Number: ...
+    @property
+    def test_loss(self) -> Number: ...
+    @property
+    def test_accuracy(self) -> Number: ...
+
+
+Unit = Literal["share", "nats"]
+WRITTEN: dict[Unit, Callable[[Number], str]] = {"share": words.accuracy, "nats": words.number}
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """What is measured, how it is called, and which way is better."""
+
+    name: str
+    title: str
+    head: str
+    """What heads its column on the Runs page, short."""
+    unit: Unit
+    better: Literal["higher", "lower"]
+    read: Callable[[Measured], Number]
+    column: str = ""
+    """What settings and the Runs page call its column, where that is not its own name."""
+
+    @property
+    def key(self) -> str:
+        """Of its column on the Runs page."""
+        return self.column or self.name
+
+    def text(self, value: Number) -> str:
+        """Write a value down."""
+        return WRITTEN[self.unit](value)
+
+    def mean(self, of: Iterable[Measured]) -> Number:
+        """Return the mean of what is known."""
+        known = [value for one in of if (value := self.read(one)) is not None]
+        return fmean(known) if known else None
+
+    def rank(self, one: Measured) -> float:
+        """Return what it is sorted by: the value, or the worst where there is none."""
+        value = self.read(one)
+        if value is not None:
+            return value
+        return float("inf") if self.better == "lower" else 0.0
+
+
+def _gap(one: Measured) -> Number:
+    """Return train minus test accuracy, the generalisation gap."""
+    train, test = one.accuracy, one.test_accuracy
+    return None if train is None or test is None else train - test
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("test_accuracy", "test accuracy", "test acc", "share", "higher", lambda one: one.test_accuracy, "test"),
+        Metric("accuracy", "train accuracy", "train acc", "share", "higher", lambda one: one.accuracy, "train"),
+        Metric("test_loss", "test loss", "test loss", "nats", "lower", lambda one: one.test_loss, "loss"),
+        Metric("loss", "train loss", "train loss", "nats", "lower", lambda one: one.loss, "train_loss"),
+        Metric("gap", "train − test accuracy", "gap", "share", "lower", _gap),
+    )
+}

@@ -1,0 +1,86 @@
+"""One table of metrics: what is added there is charted, compared, listed, looked for and exported."""
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.run_table import COLUMNS, Order, lines_of
+from tests.support.epochs import row_of
+from tests.support.scenes import relu, result, specs_of
+
+ADDED = """
+from svhn_tui.analysis.metrics import METRICS, Metric
+
+METRICS["error"] = Metric("error", "test error", "error", "share", "lower", lambda one: 1 - one.test_accuracy)
+
+from engine import protocol as p
+from svhn_tui.analysis import run_filter, run_table
+from svhn_tui.analysis.comparison import sides_of_runs
+from svhn_tui.charts.curves import mean_band
+from svhn_tui.client.reducer import fold
+from svhn_tui.export.export import runs_table
+from svhn_tui.export.figures import curves
+from svhn_tui.pages import compare_text
+from svhn_tui.pages.compare import ComparePage
+from tests.support.epochs import curve_of
+from tests.support.scenes import DATA, attached, relu, result, specs_of
+
+curve = curve_of(test_accuracy=(0.25, 0.5))
+assert mean_band("x", [curve], "error", "").values == (0.75, 0.5)
+assert "test error, mean" in curves([("x", [curve])], "error")
+assert ComparePage.METRICS[-1] == "error"
+
+runs = [result(spec, 0.5 + seed / 4) for seed, spec in enumerate(specs_of(relu(64), 2))]
+state = fold((*attached(), *(p.RunFinished(result=run) for run in runs)))
+(side,) = sides_of_runs([run.run_id for run in runs], state)
+assert side.mean("error") == 0.375
+assert "test error" in compare_text.COLUMNS
+
+lines = run_table.lines_of(runs, run_table.Order("error", descending=False))
+assert [run_table.cells_of(line, ["error"]) for line in lines] == [("0.2500",), ("0.5000",)]
+(group,) = run_table.lines_of(runs, run_table.Order("error"), grouped=True)
+assert run_table.cells_of(group, ["error"]) == ("0.3750",)
+assert [run_filter.parse("error<0.4")(run, None) for run in runs] == [False, True]
+print(runs_table(state))
+"""
+
+
+@pytest.fixture(scope="module")
+def table() -> list[dict[str, str]]:
+    """What is exported of two runs by a program whose table has one metric more."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", ADDED], capture_output=True, text=True, cwd=root, check=False)
+    assert not done.returncode, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def test_a_metric_that_is_added_to_the_table_is_everywhere(table: list[dict[str, str]]):
+    assert [row["error"] for row in table if row["error"]] == ["0.5", "0.25"]
+
+
+def test_a_row_and_a_result_are_read_alike():
+    run, row = result(specs_of(relu(64), 1)[0], 0.5), row_of(1.2, 0.55, 1.5, 0.5, 1.0)
+    assert (
+        {name: metric.text(metric.read(run)) for name, metric in METRICS.items()}
+        == {name: metric.text(metric.read(row)) for name, metric in METRICS.items()}
+        == {"test_accuracy": "0.5000", "accuracy": "0.5500", "test_loss": "1.500", "loss": "1.200", "gap": "0.0500"}
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+def test_the_best_come_first_and_what_is_no_number_last(metric):
+    import msgspec
+
+    runs = [result(spec, accuracy) for spec, accuracy in zip(specs_of(relu(64), 3), (0.2, 0.4, 0.3), strict=True)]
+    runs = [msgspec.structs.replace(run, loss=3 - run.accuracy, test_loss=3 - run.accuracy) for run in runs]
+    ill = msgspec.structs.replace(result(specs_of(relu(32), 1)[0], 0.0), loss=None, test_loss=None, accuracy=None)
+    column = metric.key
+    (first, *_, last) = lines_of([ill, *runs], Order(column, descending=COLUMNS[column].descends))
+    if metric.name != "gap":
+        assert first.runs == (runs[1],)
+    assert last.runs == (ill,)

@@ -14,3 +14,7 @@ class DeviceSample(msgspec.Struct, frozen=True, gc=False):
     memory_total: int
     temperature: Number = None
     power: Number = None
+    kind: str = ""
+    """What a GPU is called by its maker."""
+    busy: str = ""
+    """Why it is left to others, in a few words."""

@@ -13,6 +13,8 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
     each: a box is named once for each of its GPUs."""
     workers: int = 0
     """Slurm workers at a time; 0 is one."""
+    gpus: str = ""
+    """GPUs of this machine: empty for all, `none`, or such as `1,3`, as nvidia-smi numbers them."""
 
     @property
     def is_local(self) -> bool:

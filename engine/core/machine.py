@@ -5,13 +5,24 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 
+class Card(NamedTuple):
+    """A GPU, or a slice of one, that workers of this machine may be given."""
+
+    uuid: str
+    label: str
+    """`gpu1`, as nvidia-smi numbers it."""
+    kind: str = ""
+    memory: int | None = None
+    """Free bytes, where that is known."""
+
+
 class Machine(NamedTuple):
     """The cores, memory and GPUs that workers share."""
 
     cores: tuple[int, ...]
     memory: int
     """Bytes."""
-    gpus: int = 0
+    gpus: tuple[Card, ...] = ()
     lanes: int = 10
     """Seeds that a GPU trains side by side at most."""
     measured: Mapping[int, int] = MappingProxyType({})

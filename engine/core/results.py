@@ -116,6 +116,19 @@ ROW_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(
 """The fields of a row, in their order, by their columns' names."""
 
 
+class Provenance(msgspec.Struct, frozen=True, gc=False):
+    """What may decide the last bits of a result, beside its spec: equal ones give equal bits on the same card."""
+
+    lanes: int = 1
+    """Runs that were trained side by side."""
+    precision: str = ""
+    """Of products, as JAX names it."""
+    driver: str = ""
+    """Version of the GPU's."""
+    executable: str = ""
+    """Digest of the compiled epoch, the choices included that were made by timing on a GPU."""
+
+
 class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What `result.json` holds: the outcome of a finished run."""
 
@@ -151,6 +164,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     versions: dict[str, str]
     demo_data: bool = False
     trained_by: str = "fast"
+    provenance: Provenance = Provenance()
 
 
 FINAL = tuple(sorted({*EpochRow.__struct_fields__} & {*RunResult.__struct_fields__} - {"seconds"}))

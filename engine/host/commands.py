@@ -1,6 +1,7 @@
 """Carries out the commands of clients on a workspace."""
 
 import asyncio
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Coroutine
@@ -12,6 +13,7 @@ from engine.core import sweep as plan
 from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
+from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
 from engine.storage import archive, file_hashes, journal, logs
 from engine.storage.records import Records
@@ -105,7 +107,7 @@ class Commands:
             case p.Import():
                 await self._import(command)
             case p.SetFleet():
-                self._set_fleet(command)
+                await self._set_fleet(command)
             case p.Shutdown():
                 await self._leave("Asked to end; what was training goes on at the next start.")
                 return
@@ -142,16 +144,23 @@ class Commands:
         missing = queue.want(sweep, again=True)
         self._publish(p.SweepSubmitted(sweep=sweep, missing=missing, request=command.request))
 
-    def _set_fleet(self, command: p.SetFleet) -> None:
+    async def _set_fleet(self, command: p.SetFleet) -> None:
         fleet.check(command.fleet, on_command_line=command.on_command_line)
         if command.fleet.slurm is not None and shutil.which("srun") is None:
             raise ValueError("There is no srun on the host's machine; Slurm is used from a login node of its cluster.")
+        if fleet.asks_for_gpu(command.fleet) and (problem := card_choice.lacks_plugin(os.environ)):
+            raise ValueError(problem)
+        gpus = await asyncio.to_thread(devices.choose_gpus, command.fleet.gpus)
+        if command.fleet.gpus.strip().lower() not in ("", "none") and not gpus.gpus:
+            raise ValueError(" ".join(gpus.problems) or "There is no GPU on the host's machine.")
+        for problem in gpus.problems:
+            self._publish(p.Noticed(text=problem, severity="warning"))
         try:
             user_config.keep_fleet(self._workspace.root, command.fleet)
         except OSError as error:
             text = f"Where to train is not remembered: {error.filename}: {error.strerror}."
             self._publish(p.Noticed(text=text, severity="warning"))
-        self._dispatch.use(command.fleet)
+        self._dispatch.use(command.fleet, devices.machine(gpus))
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:

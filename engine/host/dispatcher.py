@@ -11,7 +11,9 @@ import msgspec
 from engine import protocol as p
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
+from engine.machine import card
 from engine.scheduling.backoff import Backoff
+from engine.scheduling.cards import Cards
 from engine.scheduling.placement import Slot, next_group, slot_for
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Hold
@@ -45,6 +47,7 @@ class Dispatch:
         """A client wanted training since the host started."""
         self._workspace = workspace
         self._arrangement = Arrangement(machine, self.advance)
+        self._cards = Cards(machine.gpus)
         self._queue = queue
         self._publish = publish
         self._workers: dict[Slot, Worker] = {}
@@ -83,10 +86,40 @@ class Dispatch:
         for worker in self._workers.values():
             yield worker.changed
 
-    def use(self, fleet: p.Fleet) -> None:
-        """Train with this fleet from now on; workers that are no part of it end what they have."""
+    def use(self, fleet: p.Fleet, machine: Machine | None = None) -> None:
+        """Train with this fleet from now on; workers that are no part of it end what they have.
+
+        Args:
+            machine: what there is here for it, where that is not as before.
+        """
         self.fleet = fleet
         self._backoff = Backoff()
+        if machine is not None and machine.gpus != self._machine.gpus:
+            self._arrangement = Arrangement(machine, self.advance)
+        self._cards = Cards(self._machine.gpus)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why GPUs of this machine are not used now, in sentences."""
+        return self._cards.remarks()
+
+    @property
+    def own_processes(self) -> frozenset[int]:
+        """Workers on this machine, for which a GPU that they compute on is nobody else's."""
+        return frozenset(worker.pid for slot, worker in self._workers.items() if not slot.is_elsewhere)
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """UUIDs of the GPUs that may be used."""
+        return tuple(card.uuid for card in self._machine.gpus)
+
+    def _here(self) -> Machine:
+        """Return what may be given to workers on this machine now."""
+        held = {slot.gpu for slot in (*self._workers, *self._starting) if slot.gpu is not None}
+        free = {card.uuid for card in self._cards.free(time.monotonic())} | held
+        return self._machine._replace(
+            gpus=tuple(c for c in self._machine.gpus if c.uuid in free and self._cards.has(c.uuid))
+        )
 
     def hold(self, runs: Iterable[str], why: Hold) -> None:
         """Pause or cancel runs, whether they wait or train."""
@@ -98,9 +131,13 @@ class Dispatch:
                 worker.send(p.StopRuns(runs=stopped, why=why))
 
     def warm_up(self, configuration: Configuration | None = None) -> None:
-        """Start a worker before it is needed, so that its imports overlap with everything else."""
-        if self.fleet.is_local and not self._workers and not self._starting and not self._is_leaving:
-            self._start(slot_for(configuration or Configuration(), self._machine, (3, 32, 32), 0))
+        """Start a worker before it is needed, so that its imports overlap with everything else.
+
+        None is started on a GPU, which others may want while nothing trains.
+        """
+        is_idle = not self._workers and not self._starting and not self._is_leaving
+        if self.fleet.is_local and is_idle and not self._cards.has_any():
+            self._start(slot_for(configuration or Configuration(), self._here(), (3, 32, 32), 0))
 
     def advance(self) -> None:
         """Give free workers what is next, start those that are lacking, and end those that are not needed."""
@@ -118,18 +155,31 @@ class Dispatch:
         while head := self._queue.places.head:
             busy = {slot for slot, worker in self._workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].input_shape
-            if not busy and self._arrangement.is_open(head.spec.configuration, shape):
+            machine = self._here()
+            if self._cards.has_any() and not machine.gpus:
+                return  # others have them all; those who want the CPU say so with --gpus none
+            if not busy and not machine.gpus and self._arrangement.is_open(head.spec.configuration, shape):
                 return  # goes on when it is measured
-            found = next_group(self._queue.places, self._machine, shape, busy, self._queue.setbacks.lanes)
+            found = next_group(self._queue.places, machine, shape, busy, self._queue.setbacks.lanes)
             if found is None:
                 return
             slot, places = found
             worker = self._workers.get(slot)
             if worker is None or worker.is_leaving:
+                if self._makes_room(slot):
+                    return  # goes on when the card is free again
                 if slot.where not in self._backoff.resting(time.monotonic()):
                     self._start(slot)
                 return  # goes on when it has started
             self._send(worker, places)
+
+    def _makes_room(self, slot: Slot) -> bool:
+        """Let idle workers of another kind leave the card that a slot is on; return whether there are any."""
+        holding = [worker for other, worker in self._workers.items() if slot.gpu is not None and other.gpu == slot.gpu]
+        for worker in holding:
+            if not worker.is_leaving and not worker.runs:
+                self._let_leave(worker)
+        return bool(holding)
 
     def _advance_elsewhere(self) -> None:
         """Workers elsewhere may come late: each is given something only once it says that it is ready."""
@@ -158,10 +208,11 @@ class Dispatch:
         return min(self._machine.lanes, self._queue.setbacks.lanes.get(place.spec.configuration, self._machine.lanes))
 
     def _is_needed(self, worker: Worker) -> bool:
-        """Say whether a worker that has nothing is to stay: here and on boxes it is warm, in Slurm it costs others."""
+        """Say whether a worker that has nothing is to stay: on cores and boxes it is warm, GPUs and Slurm cost."""
         slot = worker.slot
         if not slot.is_elsewhere:
-            return self.fleet.is_local
+            is_wanted = slot.gpu is None or (self._cards.has(slot.gpu) and self._queue.places.head is not None)
+            return self.fleet.is_local and is_wanted
         if not fleets.has(self.fleet, slot):
             return False
         if slot.slurm is None:
@@ -233,7 +284,8 @@ class Dispatch:
         data = self._queue.data.get(head.spec.data) if head else None
         files = (data.train_path, data.test_path) if data else ()
         index, count = slot.share
-        return Preflight(str(self._workspace.root), self._token, files, versions(slot.trainer), index, count)
+        return Preflight(str(self._workspace.root), self._token, files, versions(slot.trainer), index, count,
+                         is_slurms=slot.slurm is not None)  # fmt: skip
 
     async def _follow(self, worker: Worker) -> None:
         """Hear a worker until it ends, and see to it that its runs go on elsewhere, whatever goes wrong here."""
@@ -244,11 +296,14 @@ class Dispatch:
                 death = await self._allocations.death_of(worker, death)
         if self._workers.get(worker.slot) is worker:
             del self._workers[worker.slot]
+        if worker.slot.gpu is not None and not worker.is_leaving:
+            self._judge_card(worker.slot.gpu, worker, death)
         if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
             said = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
             reason = death.reason if worker.slot.box else said
             self._rest(worker.slot, f"{worker.slot.where} took no worker: {reason.rstrip('.')}")
-        ended = msgspec.structs.replace(worker.changed, state="ended", text=worker.farewell or death.reason,
+        ended = msgspec.structs.replace(worker.changed, state="ended",
+                                        text=worker.farewell or worker.refusal or death.reason,
                                         expected_at=None)  # fmt: skip
         self._change(worker, ended)
         blamed = worker.training or set(worker.runs)  # those whose files are being written while others train are not
@@ -263,6 +318,27 @@ class Dispatch:
                     self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
         worker.runs.clear()
         self.advance()
+
+    def _judge_card(self, uuid: str, worker: Worker, death: Death) -> None:
+        """Say what becomes of the card of a worker that ended by itself, and why."""
+        label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
+        match death.status:
+            case card.BUSY:
+                pause, is_news = self._cards.others_have(uuid, reason, now)
+                asyncio.get_running_loop().call_later(pause, self.advance)
+                if is_news:
+                    text = f"{label} is left alone: {reason} It is tried again; --gpus chooses others, or none."
+                    self._publish(p.Noticed(text=text, severity="warning"), None)
+            case card.UNUSABLE:
+                self._cards.set_aside(uuid, reason)
+                goes_on = "" if self._cards.has_any() else " It trains on the CPU."
+                self._publish(p.Noticed(text=f"{label} is not used: {reason}{goes_on}", severity="error"), None)
+            case card.SICK if self._cards.failed(uuid, reason):
+                goes_on = "the other cards" if self._cards.has_any() else "the CPU"
+                text = f"{label} failed twice and is set aside: {reason} What it had goes on on {goes_on}."
+                self._publish(p.Noticed(text=text, severity="error"), None)
+            case _:
+                pass
 
     def _hear_out(self, worker: Worker, event: p.AnyEvent, line: bytes) -> None:
         """Handle a worker's event; an error in one does not keep the next ones from being handled."""
@@ -316,7 +392,10 @@ class Dispatch:
     def _hear(self, worker: Worker, event: p.WorkerChanged) -> None:
         """Take a worker's own account of its state; what Slurm reported is kept."""
         if event.state == "ended":
+            worker.refusal = event.text
             return  # `_follow` tells it, with the reason
+        if worker.slot.gpu is not None and event.state == "ready":
+            self._cards.works(worker.slot.gpu)
         known = worker.changed
         merged = msgspec.structs.replace(event, worker=worker.slot.name, where=known.where,
                                          job=event.job or known.job, ends_at=known.ends_at)  # fmt: skip
@@ -351,7 +430,8 @@ class Dispatch:
         data = self._queue.data.get(specs[0].data)
         if data is not None:
             seconds = event.seconds / len(event.runs) / side_by_side
-            measured = p.EpochTime(configuration, data.train_images, seconds, worker.slot.name.rstrip("0123456789"))
+            device = worker.changed.device if worker.has_gpu else worker.slot.name.rstrip("0123456789")
+            measured = p.EpochTime(configuration, data.train_images, seconds, device)
             self._queue.times.add(measured)
 
     def _let_go(self, worker: Worker, runs: set[str]) -> None:

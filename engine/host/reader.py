@@ -6,7 +6,6 @@ moved or set aside, and links are not followed: what stands here may be another 
 
 import contextlib
 import hashlib
-import importlib.metadata
 import io
 import os
 import stat
@@ -21,6 +20,7 @@ from engine import protocol as p
 from engine.core.forecast import Measured
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
+from engine.machine.system import version
 from engine.storage import journal, logs
 from engine.storage.run_folder import RUN_ID
 from engine.storage.workspace import Remembered
@@ -113,7 +113,7 @@ class Shelf:
         yield p.Attached(
             workspace=str(self._root),
             host_pid=os.getpid(),
-            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            versions={"svhn-tui": version()},
             data=self.data,
             results=len(results),
             choices=self.kept.choices,

@@ -1,7 +1,6 @@
 """The host's service: carries out commands, publishes events, saves changes, and ends when it is idle."""
 
 import asyncio
-import importlib.metadata
 import os
 import time
 import traceback
@@ -13,6 +12,7 @@ from engine.host.clients import Client, is_from
 from engine.host.commands import DEFECT, Commands
 from engine.host.dispatcher import Dispatch
 from engine.machine import devices, ownership
+from engine.machine.system import version
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Held
 from engine.storage import lock_file, migrations
@@ -48,9 +48,11 @@ class Service:
         results, data = self._records.results(), self._records.trainable()
         self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held)
         self._queue.times = Measured(kept.times)
-        self._dispatch = Dispatch(workspace, devices.machine(), self._queue, self._publish)
+        fleet, complaint = user_config.read_fleet(workspace.root)
+        gpus = devices.choose_gpus(fleet.gpus)
+        self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        self._dispatch.fleet, complaint = user_config.read_fleet(workspace.root)
+        self._dispatch.fleet = fleet
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
@@ -58,7 +60,8 @@ class Service:
         if not complaint and kept.fleet not in (self._dispatch.fleet, p.Fleet()):
             complaint = user_config.is_not_used(kept.fleet)
         exposed = ownership.exposure(workspace.root)
-        self._complaints = [text for text in (brought_up, exposed, complaint, *self._records.complaints) if text]
+        troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
+        self._complaints = [text for text in troubles if text]
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -102,7 +105,7 @@ class Service:
         yield p.Attached(
             workspace=str(self._workspace.root),
             host_pid=os.getpid(),
-            versions={"svhn-tui": importlib.metadata.version("svhn-tui")},
+            versions={"svhn-tui": version()},
             data=self._records.data,
             has_begun=self._dispatch.has_begun,
             results=len(results),
@@ -128,7 +131,7 @@ class Service:
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in self._complaints:
+        for text in (*self._complaints, *self._dispatch.remarks):
             yield p.Noticed(text=text, severity="warning")
         if self._trouble:
             yield p.Noticed(text=self._trouble, severity="error")
@@ -185,10 +188,13 @@ class Service:
             if self._clients:
                 self._publish(p.DeviceSampled(samples=await self._sample(), at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
+            else:
+                devices.rest()
 
     async def _sample(self) -> tuple[p.DeviceSample, ...]:
         try:
-            return await asyncio.to_thread(devices.sample)
+            dispatch = self._dispatch
+            return await asyncio.to_thread(devices.sample, dispatch.gpus, dispatch.own_processes)
         except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
             if not self._has_blind_devices:
                 traceback.print_exc()

@@ -4,14 +4,16 @@ import contextlib
 import os
 import sys
 
-from engine.machine import child_process
+from engine.machine import child_process, compile_cache
 from engine.machine.user_folders import cache_folder
 
 PLATFORM_VARIABLE = "SVHN_TUI_PLATFORM"
 """What JAX trains on, such as `cpu`, for a worker that was given no GPU; else JAX chooses."""
+MATMUL_PRECISION = "float32"
+"""Of products. On GPUs JAX's own default is TF32, with 10 bits of each factor; on CPUs no bit depends on it."""
 JAX_SETTINGS = {
     "jax_enable_x64": False,
-    "jax_default_matmul_precision": None,
+    "jax_default_matmul_precision": MATMUL_PRECISION,
     "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True,
     "jax_random_seed_offset": 0,
@@ -23,7 +25,7 @@ JAX_SETTINGS = {
     "jax_debug_infs": False,
     "jax_default_device": None,
 }
-"""What decides numbers, as JAX comes."""
+"""What decides numbers, as JAX comes but for the products."""
 
 
 def clear_environment() -> None:
@@ -40,7 +42,9 @@ def prepare_jax() -> None:
     if platform := os.environ.get(PLATFORM_VARIABLE):
         os.environ["JAX_PLATFORMS"] = platform
     with contextlib.suppress(OSError):  # without a place for it everything is compiled anew
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder("jax"))
+        folder = cache_folder("jax")
+        compile_cache.prune(folder)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # Keras would import it to save a file: 2 s, 400 MB
@@ -53,6 +57,7 @@ def prepare_tensorflow(log_level: int = 2) -> None:
         log_level: of TensorFlow: 2 logs its errors, 3 only what ends it.
     """
     _prepare_keras("tensorflow")
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it takes the whole card's memory at once
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = str(log_level)
 
 
@@ -71,6 +76,14 @@ def settle_keras() -> None:
     keras.config.set_dtype_policy("float32")
     keras.config.set_max_epochs(None)
     keras.config.set_max_steps_per_epoch(None)
+
+
+def settle_tensorflow() -> None:
+    """Set what decides numbers in TensorFlow and in Keras, once they are imported."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    settle_keras()
 
 
 def settle_jax() -> None:

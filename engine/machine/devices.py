@@ -1,62 +1,53 @@
-"""A look at the machine: how much there is, and how busy it is."""
+"""A look at the machine: how much there is to train on, and how busy it is."""
 
 import os
+from collections.abc import Collection
 
 import psutil
 
-from engine.core.machine import Machine
+from engine.core.device_sample import DeviceSample
+from engine.core.machine import Card, Machine
+from engine.machine import card_choice, gpus
+from engine.machine.card_choice import Choice
+from engine.machine.gpus import Gpu
 from engine.machine.system import usable_cores
-from engine.protocol import DeviceSample
 
 
-def machine() -> Machine:
-    """Return what this process may train on."""
-    return Machine(usable_cores(), psutil.virtual_memory().total, gpus())
+def machine(choice: Choice | None = None) -> Machine:
+    """Return what this process may train on.
+
+    Args:
+        choice: of the GPUs; looked for where none is given.
+    """
+    found = choose_gpus() if choice is None else choice
+    return Machine(usable_cores(), psutil.virtual_memory().total, tuple(map(_card, found.gpus)))
 
 
-def gpus() -> int:
-    """Count the GPUs that JAX could use: none without NVIDIA's driver or without JAX's CUDA plugin."""
-    from importlib.util import find_spec
-
-    if find_spec("jax_cuda12_plugin") is None or os.environ.get("JAX_PLATFORMS", "").startswith("cpu"):
-        return 0
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetCount())
-    except pynvml.NVMLError:
-        return 0
+def choose_gpus(wanted: str = "") -> Choice:
+    """Return the GPUs that this process may give to workers: all, or those that the user wants."""
+    return card_choice.choose(os.environ, wanted)
 
 
-def sample() -> tuple[DeviceSample, ...]:
-    """Look at the GPUs if there are any, else at the CPU."""
-    found = _gpu_samples()
+def sample(watched: Collection[str] = (), own: Collection[int] = ()) -> tuple[DeviceSample, ...]:
+    """Look at the GPUs if there are any, and at the CPU. NVML is held open from the first look until `rest`.
+
+    Args:
+        watched: UUIDs of the GPUs that may be used; of all where none is named.
+        own: processes of ours, beside which a card is nobody else's.
+    """
     memory = psutil.virtual_memory()
     cpu = DeviceSample("cpu", psutil.cpu_percent() / 100, int(memory.total - memory.available), int(memory.total))
-    return (*found, cpu)
+    return (*_gpus.sample(watched, own), cpu)
 
 
-def _gpu_samples() -> tuple[DeviceSample, ...]:
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(_gpu_sample(f"gpu{index}", handle) for index, handle in enumerate(handles))
-    except pynvml.NVMLError:
-        return ()
+def rest() -> None:
+    """Let the GPUs sleep while nobody looks."""
+    _gpus.close()
 
 
-def _gpu_sample(name: str, handle: object) -> DeviceSample:
-    import pynvml
+_gpus = gpus.Watch()
+"""NVML is open once a process, or not."""
 
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    return DeviceSample(
-        name,
-        pynvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100,
-        int(memory.used),
-        int(memory.total),
-        float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-        pynvml.nvmlDeviceGetPowerUsage(handle) / 1000,
-    )
+
+def _card(gpu: Gpu) -> Card:
+    return Card(gpu.uuid, gpu.label, gpu.name, gpu.memory_free)

@@ -1,6 +1,7 @@
 """What differs between Linux and macOS: cores, users at the other end of a socket, boots, the kernel's counters."""
 
 import contextlib
+import importlib.metadata
 import os
 import socket
 import struct
@@ -14,7 +15,18 @@ SOL_LOCAL, LOCAL_PEERCRED = 0, 1
 XUCRED = struct.Struct("IIh16I")
 """Version, user, number of groups, groups: <sys/ucred.h> on macOS and the BSDs."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
+FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""Of Linux itself, PROC_PID_INIT_INO; a container has another."""
 MEMORY_EVENTS = Path("/proc/vmstat")
+
+
+def version(package: str = "svhn-tui") -> str:
+    """Return a package's version; a copy of ours that was never installed has none."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def unsupported() -> str:
@@ -81,3 +93,35 @@ def peak_bytes(pid: int) -> int:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
         return 0
+
+
+def pids_are_the_kernels() -> bool:
+    """Say whether process ids mean here what they mean to drivers: not in containers, nor on WSL."""
+    try:
+        return str(PID_NAMESPACE.readlink()) == FIRST_PID_NAMESPACE
+    except OSError:
+        return False
+
+
+def name_of(pid: int) -> str | None:
+    """Return the name of a process, as far as the system tells; None where there is none of this number."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ""
+
+
+def owner_of(pid: int) -> str:
+    """Return the name of the user who runs a process, or their number."""
+    import pwd  # not on Windows, where the command line has to be importable
+
+    try:
+        uid = Path(f"/proc/{pid}").stat().st_uid
+    except OSError:
+        return "another user"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

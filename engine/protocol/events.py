@@ -116,6 +116,10 @@ class WorkerChanged(Event, frozen=True, kw_only=True):
     """The machine that it runs on, once it runs."""
     gpu: str = ""
     """The GPU of the node that it was given, as CUDA_VISIBLE_DEVICES names it."""
+    uuid: str = ""
+    """Of that GPU, as the driver tells it from inside; the same card may be GPU 0 of several jobs."""
+    pci: str = ""
+    """Its address in the machine."""
     job: str = ""
     """Slurm's number for it."""
     expected_at: float | None = None

@@ -1,5 +1,7 @@
 """Backoff after a cluster or another machine started no worker. Pure: the caller passes the time."""
 
+from collections.abc import Mapping
+
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 """Before it is tried again; twice as long each time."""
 
@@ -20,6 +22,11 @@ class Backoff:
         is_news = self._reasons.get(where) != reason
         self._reasons[where] = reason
         return pause, is_news
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why places that were tried last took no worker."""
+        return self._reasons
 
     def accept(self, where: str) -> None:
         """Forget the refusals of a place: a worker of it was heard."""

@@ -9,13 +9,19 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from engine.core.machine import Machine
+from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, trainable_parameters
 from engine.protocol import Place
 from engine.scheduling.waiting_list import Places
 
 LARGE = 2_000_000
 """Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
+CARD_BYTES = 1_200_000_000
+"""Of a card's memory: CUDA itself, its libraries, and the data."""
+LANE_BYTES_A_PARAMETER = 24
+"""Weights, gradient, Adam's two moments, and a copy of them meanwhile: 17 to 20 by what an H100's compiler says."""
+WORTH_SHARING = 5
+"""Seeds from which a group is cut in two for two cards."""
 WORKER_BYTES = 1_500_000_000
 """What a worker may need: JAX, the data, and the largest network of the assignment."""
 
@@ -29,7 +35,8 @@ class Slot(NamedTuple):
 
     name: str
     cores: tuple[int, ...] = ()
-    gpu: int | None = None
+    gpu: str | None = None
+    """UUID of the card, or of the slice of one."""
     trainer: str = "fast"
     slurm: tuple[str, ...] | None = None
     """Options of `srun` for it; None: it is not in Slurm's queue."""
@@ -72,9 +79,10 @@ def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[
     """Return the `index`-th slot of the kind that suits the configuration."""
     trainer = configuration.training.worker
     if trainer != "fast":
-        return Slot(trainer, machine.cores, trainer=trainer)
+        gpu = machine.gpus[index].uuid if machine.gpus else None
+        return Slot(trainer, machine.cores, gpu, trainer=trainer)
     if machine.gpus:
-        return Slot(f"gpu{index}", gpu=index)
+        return Slot(machine.gpus[index].label, gpu=machine.gpus[index].uuid)
     count = cores_of(configuration, machine, input_shape)
     if count >= len(machine.cores):
         return Slot("cpu", machine.cores)
@@ -86,7 +94,7 @@ def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int
     """Return every slot that may train this configuration at a time."""
     first = slot_for(configuration, machine, input_shape, 0)
     if first.gpu is not None:
-        count = machine.gpus
+        count = len(machine.gpus)
     elif first.trainer != "fast":
         count = 1
     else:
@@ -111,9 +119,37 @@ def next_group(
         return None
     configuration = head.spec.configuration
     used = {core for slot in busy for core in slot.cores}
-    for slot in slots(configuration, machine, input_shape):
-        if slot in busy or used & set(slot.cores):
-            continue
-        lanes = min(machine.lanes, fitting.get(configuration, machine.lanes)) if slot.gpu is not None else 1
-        return slot, queue.alike(head, lanes)
-    return None
+    taken = {slot.gpu for slot in busy if slot.gpu is not None}
+    if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):
+        return None  # one of its kind at a time
+    free = [slot for slot in slots(configuration, machine, input_shape)
+            if slot not in busy and not used & set(slot.cores) and slot.gpu not in taken]  # fmt: skip
+    if not free:
+        return None
+    slot = free[0]
+    if slot.gpu is None or slot.trainer != "fast":
+        return slot, queue.alike(head, 1)
+    card = next(card for card in machine.gpus if card.uuid == slot.gpu)
+    lanes = min(lanes_on(card, machine, configuration, input_shape), fitting.get(configuration, machine.lanes))
+    return slot, queue.alike(head, _share(queue, lanes, len(free)))
+
+
+def lanes_on(card: Card, machine: Machine, configuration: Configuration, input_shape: tuple[int, int, int]) -> int:
+    """Return how many seeds of a configuration a card trains side by side at most: as many as its memory holds."""
+    if card.memory is None:
+        return machine.lanes
+    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, input_shape)
+    return max(1, min(machine.lanes, (card.memory - CARD_BYTES) // lane))
+
+
+def _share(queue: Places, lanes: int, cards: int) -> int:
+    """Return how many seeds of the head's configuration to train on one of these free cards.
+
+    Where nothing else waits, several cards share the seeds; few seeds train as fast on one card as on two.
+    """
+    head = queue.head
+    if head is None or cards < 2:
+        return lanes
+    alike = len(queue.alike(head, lanes * cards))
+    groups = sum(queue.groups(lanes, cards).values())
+    return lanes if groups >= cards else max(min(lanes, WORTH_SHARING), min(lanes, -(-alike // cards)))

@@ -25,11 +25,12 @@ import msgspec
 import numpy as np
 
 from engine import protocol as p
+from engine.core.machine import Machine
 from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training, trainable_parameters
 from engine.data import dataset
 from engine.machine import child_process, devices
 from engine.machine.system import peak_bytes, usable_cores
-from engine.scheduling.placement import Slot, slots
+from engine.scheduling.placement import Slot, lanes_on, slots
 from engine.storage.workspace import Workspace
 from engine.training.native import build
 from engine.training.native.library import Library
@@ -77,11 +78,12 @@ class Measured(msgspec.Struct, frozen=True):
 class Fit:
     """A `model.fit` process."""
 
-    def __init__(self, source: Sequence[str], hidden: str, *, tuned: bool) -> None:
+    def __init__(self, source: Sequence[str], hidden: str, gpu: str | None, *, tuned: bool) -> None:
         options = ("--data", *source, "--hidden", hidden, *(["--tuned"] if tuned else []))
         command = child_process.tool("engine.tools.bench_fit", *options)
         self._process = subprocess.Popen(
-            command.argv, env=command.environment, cwd=child_process.FOLDER, text=True,
+            command.argv, env=command.environment | {"CUDA_VISIBLE_DEVICES": gpu or ""}, cwd=child_process.FOLDER,
+            text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.options = ""
@@ -114,8 +116,8 @@ class Fit:
 class Engine:
     """The worker processes that the host would start for a network."""
 
-    def __init__(self, chosen: Sequence[Slot], data_set: p.DataSet, workspace: Path) -> None:
-        self._data, self._workspace = data_set, workspace
+    def __init__(self, chosen: Sequence[Slot], lanes: int, data_set: p.DataSet, workspace: Path) -> None:
+        self._data, self._workspace, self._lanes = data_set, workspace, lanes
         self._seed = 0
         self._processes = [
             subprocess.Popen(
@@ -124,31 +126,37 @@ class Engine:
             )
             for command in map(launcher.command_of, chosen)
         ]  # fmt: skip
+        for process in self._processes:
+            _await_ready(process)  # a card that another contender is on already would be left to it
 
     def epochs(self, configuration: Configuration) -> list[float]:
-        """Train one run a worker, side by side; return the seconds of each warm epoch, divided by the workers."""
-        specs = [RunSpec(configuration, self._seed + index, self._data.fingerprint) for index in range(self.workers)]
-        self._seed += self.workers
+        """Train a group of runs a worker, side by side; return the seconds of each warm epoch, divided by the runs."""
+        runs = self.workers * self._lanes
+        seeds = range(self._seed, self._seed + runs)
+        specs = [RunSpec(configuration, seed, self._data.fingerprint) for seed in seeds]
+        self._seed += runs
+        groups = [tuple(specs[index :: self.workers]) for index in range(self.workers)]
         with ThreadPoolExecutor(self.workers) as pool:
-            found = list(pool.map(self._train, self._processes, specs))
-        return [second / self.workers for seconds in found for second in seconds[1:]]
+            found = list(pool.map(self._train, self._processes, groups))
+        return [second / runs for seconds in found for second in seconds[1:]]
 
     @property
     def workers(self) -> int:
         """Processes that train side by side."""
         return len(self._processes)
 
-    def _train(self, process: subprocess.Popen[bytes], spec: RunSpec) -> list[float]:
+    def _train(self, process: subprocess.Popen[bytes], specs: tuple[RunSpec, ...]) -> list[float]:
         """Return the seconds of each epoch.
 
         Raises:
             RuntimeError: the worker could not train; the message says why.
         """
         assert process.stdin is not None and process.stdout is not None
-        task = p.Train(group=spec.run_id, workspace=str(self._workspace), specs=(spec,), data=self._data)
+        task = p.Train(group=specs[0].run_id, workspace=str(self._workspace), specs=specs, data=self._data)
         process.stdin.write(p.encode(task))
         process.stdin.flush()
-        seconds = []
+        seconds: list[float] = []
+        finished = 0
         before = time.perf_counter()
         for line in process.stdout:
             event = p.decode_event(line)
@@ -156,7 +164,8 @@ class Engine:
             if isinstance(event, p.EpochEnded):
                 seconds.append(now - before)  # by the clock of who waits, so that nothing between epochs is left out
                 before = now
-            if isinstance(event, p.RunFinished):
+            finished += isinstance(event, p.RunFinished)
+            if finished == len(specs):
                 return seconds
             if isinstance(event, p.RunFailed):
                 raise RuntimeError(event.reason)
@@ -171,6 +180,22 @@ class Engine:
         for process in self._processes:
             process.wait()
         return peak
+
+
+def _await_ready(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a worker has loaded what it trains with.
+
+    Raises:
+        RuntimeError: it ended before; the message says why.
+    """
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = p.decode_event(line)
+        if isinstance(event, p.WorkerChanged) and event.state == "ended":
+            raise RuntimeError(event.text)
+        if isinstance(event, p.WorkerChanged) and event.state == "ready":
+            return
+    raise RuntimeError("A worker ended before it could train.")
 
 
 def bandwidth() -> float:
@@ -212,9 +237,13 @@ def multiply_adds_per_batch(hidden: tuple[int, ...], found: p.DataSet, batches: 
     return 32 * (3 * sum(kernels) - kernels[0]) + found.test_images / batches * sum(kernels)
 
 
-def _slots(configuration: Configuration, found: p.DataSet) -> tuple[Slot, ...]:
-    """Return where the host would train it: what was measured on this machine holds for the native trainer."""
-    machine = devices.machine()
+def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> tuple[Slot, ...]:
+    """Return where the host would train it: what was measured on this machine holds for the native trainer.
+
+    On GPUs all contenders are on the first one, and one at a time.
+    """
+    if machine.gpus:
+        return slots(configuration, machine, found.input_shape)[:1]
     if configuration.training.trainer == "native":
         machine = Arrangement(machine, lambda: None).machine
     return slots(configuration, machine, found.input_shape)
@@ -225,15 +254,19 @@ def measure(
 ) -> Measured:
     """Time one network, A B C D A B C D, each side warmed up before the first round."""
     network = Network(hidden, "relu" if hidden else "linear")
-    trainers: tuple[Trainer, ...] = ("jax", "native") if limit else ("jax",)
+    machine = devices.machine()
+    gpu = machine.gpus[0].uuid if machine.gpus else None
+    trainers: tuple[Trainer, ...] = ("jax", "native") if limit and gpu is None else ("jax",)
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
+    lanes = lanes_on(machine.gpus[0], machine, configurations[0], found.input_shape) if gpu else 1
     parameters = trainable_parameters(network, found.input_shape)
     batches = -(-found.train_images // 32)
     text = ",".join(map(str, hidden)) or "0"
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
-        engines = [Engine(_slots(configuration, found), found, workspace) for configuration in configurations]
-        plain, tuned = (Fit(source, text, tuned=is_tuned) for is_tuned in (False, True))
+        engines = [Engine(_slots(configuration, machine, found), lanes, found, workspace)
+                   for configuration in configurations]  # fmt: skip
+        plain, tuned = (Fit(source, text, gpu, tuned=is_tuned) for is_tuned in (False, True))
         for engine, configuration in zip(engines, configurations, strict=True):
             engine.epochs(configuration)
         fit_seconds, tuned_seconds = list[float](), list[float]()
@@ -304,7 +337,7 @@ def main() -> int:
     told = {
         "data": msgspec.to_builtins(found),
         "cores": len(machine.cores),
-        "gpus": machine.gpus,
+        "gpus": len(machine.gpus),
         "bandwidth_bytes_per_second": speed,
         "multiply_adds_per_second": limit,
         "networks": [msgspec.to_builtins(network) for network in measured],

@@ -74,7 +74,7 @@ def _best_options(network: Network, images: Images) -> tuple[int, bool]:
 def _fit(network: Network, images: Images, options: tuple[int, bool]) -> None:
     import keras
 
-    backends.settle_keras()
+    backends.settle_tensorflow()
 
     class Rounds(keras.callbacks.Callback):
         """Waits between rounds inside the one `fit` call."""

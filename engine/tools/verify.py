@@ -103,7 +103,7 @@ def _loaded(file: Checked, path: Path) -> Any:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the grader has none, and training may need it
     import keras
 
-    backends.settle_keras()
+    backends.settle_tensorflow()
     warnings.simplefilter("ignore")  # a file without an optimizer's state is told in our own words
     try:
         return keras.saving.load_model(file.path, safe_mode=True)

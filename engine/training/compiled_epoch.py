@@ -4,10 +4,15 @@
   TensorFlow uses the logits behind them; with raw pixels the softmax saturates and the two train different networks.
 - Kernels with few outputs are carried transposed between the batches: XLA's CPU code is three times as fast on
   (10, 3072) as on (3072, 10). The optimizer works on the carried shapes; nothing but the layout changes.
+- On a GPU the metrics of the batches are summed while training goes on: XLA can then launch the whole loop as one CUDA
+  graph. On a CPU the logits are stacked and looked at together, which is faster there; sums round differently.
 - Shapes: N images, B a batch, C classes; pixels stay uint8 (N, channels, height, width) and are cast batch by batch.
 """
 
+import contextlib
+import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -91,8 +96,26 @@ def is_carried_transposed(shape: tuple[int, ...]) -> bool:
 class Program:
     """The compiled epoch of a configuration, for one lane or for several side by side."""
 
-    def __init__(self, configuration: Configuration, input_shape: tuple[int, int, int], lanes: int) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        input_shape: tuple[int, int, int],
+        lanes: int,
+        *,
+        sums_metrics: bool | None = None,
+    ) -> None:
+        """Build what is compiled later.
+
+        Args:
+            sums_metrics: sum loss and accuracy batch by batch; None: where JAX computes on a GPU.
+        """
         self.configuration = configuration
+        self.lanes = lanes
+        self.digest = ""
+        """Of the compiled epoch."""
+        self._train = (
+            self._train_summing if (on_gpu() if sums_metrics is None else sums_metrics) else self._train_stacking
+        )
         self.model = models.build(configuration.network, input_shape, softmax=False, seed=0, dense=Dense)
         kernels = [tuple(variable.shape) for variable in self.model.trainable_variables]
         self.is_turned = [is_carried_transposed(shape) for shape in kernels]
@@ -113,17 +136,19 @@ class Program:
     def compile(self, lanes: Lane, pixels: Pixels, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
         """Return the epoch, (lanes, pixels, order) to (lanes, metrics), compiled for arguments like these."""
         if self._compiled is None:
-            self._compiled = self._epochs.lower(lanes, pixels, order).compile()
+            self._compiled = compiled = self._epochs.lower(lanes, pixels, order).compile()
+            self.digest = hashlib.sha256((compiled.as_text() or "").encode()).hexdigest()[:16]
         return self._compiled
 
     def fresh(self, seed: int, input_shape: tuple[int, int, int]) -> Lane:
-        """Return the lane that training with this seed begins from."""
-        model = models.build(self.configuration.network, input_shape, softmax=False, seed=seed)
-        return self.carried(
-            [variable.value for variable in model.trainable_variables],
-            [variable.value for variable in model.non_trainable_variables],
-            self._fresh,
-        )
+        """Return the lane that training with this seed begins from, the same on every device: drawn on the CPU."""
+        with _on_cpu():
+            model = models.build(self.configuration.network, input_shape, softmax=False, seed=seed)
+            parameters = [variable.value for variable in model.trainable_variables]
+            others = [variable.value for variable in model.non_trainable_variables]
+        if on_gpu():
+            parameters, others = jax.device_put((parameters, others), jax.devices()[0])
+        return self.carried(parameters, others, self._fresh)
 
     def carried(self, parameters: list[Array], others: list[Array], optimizer: list[Array]) -> Lane:
         """Return the lane of these variables; the optimizer's are in the carried layout already."""
@@ -144,20 +169,43 @@ class Program:
 
     def _epoch(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Metrics]:
         """Train on the images in this order (images,), then evaluate the test images."""
-        size, images = self.configuration.training.batch_size, order.shape[0]
-        batches, left = divmod(images, size)
+        lane, loss, correct = self._train(lane, pixels, order)
+        images = order.shape[0]
+        return lane, Metrics(loss / images, correct / images, *self._evaluate(lane, pixels))
+
+    def _train_summing(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
+        """Return the trained lane, the sum of the images' losses, and how many were right."""
+
+        def step(carry: tuple[Lane, Array, Array], chosen: Array) -> tuple[tuple[Lane, Array, Array], None]:
+            lane, loss, correct = carry
+            labels = pixels.train_labels[chosen]
+            lane, said = self._step(lane, pixels.train[chosen], labels)
+            return (lane, loss + _cross_entropy(said, labels).sum(), correct + _count_correct(said, labels)), None
+
+        batches, last = self._batches(order)
+        carry, _ = jax.lax.scan(step, (lane, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)), batches)
+        return step(carry, last)[0] if last.size else carry
+
+    def _train_stacking(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
+        """Return the same as `_train_summing`, from the logits of all batches."""
 
         def step(lane: Lane, chosen: Array) -> tuple[Lane, Array]:
             return self._step(lane, pixels.train[chosen], pixels.train_labels[chosen])
 
-        lane, said = jax.lax.scan(step, lane, order[: batches * size].reshape(batches, size))
+        batches, last = self._batches(order)
+        lane, said = jax.lax.scan(step, lane, batches)
         said = said.reshape(-1, CLASSES)
-        if left:
-            lane, last = step(lane, order[-left:])
-            said = jnp.concatenate([said, last])
+        if last.size:
+            lane, of_last = step(lane, last)
+            said = jnp.concatenate([said, of_last])
         labels = pixels.train_labels[order]
-        loss, correct = _cross_entropy(said, labels).sum() / images, _count_correct(said, labels)
-        return lane, Metrics(loss, correct / images, *self._evaluate(lane, pixels))
+        return lane, _cross_entropy(said, labels).sum(), _count_correct(said, labels)
+
+    def _batches(self, order: Array) -> tuple[Array, Array]:
+        """Return the whole batches (batches, size), and what is left over for a smaller one."""
+        size = self.configuration.training.batch_size
+        batches = order.shape[0] // size
+        return order[: batches * size].reshape(batches, size), order[batches * size :]
 
     def _step(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Lane, Array]:
         """Train on one batch; return the lane after it and the logits (B, C) before it.
@@ -198,6 +246,16 @@ class Program:
         if left:
             sums, _ = add(sums, (pixels.test[whole:], pixels.test_labels[whole:]))
         return sums[0] / images, sums[1]
+
+
+def on_gpu() -> bool:
+    """Say whether JAX computes on a GPU."""
+    return bool(jax.devices()[0].platform == "gpu")
+
+
+def _on_cpu() -> AbstractContextManager[object]:
+    """Within it, arrays are made on the CPU, where random numbers round alike on every machine."""
+    return jax.default_device(jax.local_devices(backend="cpu")[0]) if on_gpu() else contextlib.nullcontext()
 
 
 def _cross_entropy(logits: Array, labels: Array) -> Array:

@@ -1,5 +1,6 @@
 """The JAX trainer: groups of runs of one configuration, trained side by side by a compiled epoch on JAX."""
 
+import contextlib
 import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
@@ -11,14 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.results import EpochRow
+from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
-from engine.machine import backends
-from engine.protocol import History
+from engine.machine import backends, card, gpus
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
-from engine.training.compiled_epoch import Lane, Pixels, Program
+from engine.training.compiled_epoch import Lane, Pixels, Program, on_gpu
 from engine.training.metrics import Activity, rows_of
 from engine.training.shuffling import held_in, order_of
 from engine.training.trainer import never
@@ -32,6 +32,7 @@ class FastTrainer:
 
     def __init__(self) -> None:
         backends.settle_jax()
+        _hold_the_gpu()
         self._programs: dict[tuple[Configuration, tuple[int, ...], int], Program] = {}
         self._pixels: dict[str, Pixels] = {}
 
@@ -39,7 +40,7 @@ class FastTrainer:
     def device(self) -> str:
         """What trains, as people call it."""
         device = jax.devices()[0]
-        return "cpu" if device.platform == "cpu" else f"{device.platform}{device.id} {device.device_kind}"
+        return "cpu" if device.platform == "cpu" else f"gpu {device.device_kind}"
 
     @property
     def versions(self) -> dict[str, str]:
@@ -78,6 +79,7 @@ class FastGroup:
         self.trainer = trainer
         self.remark = ""
         self.epoch = epoch
+        self._has_trained = False
         self._program = program
         self._pixels = pixels
         self._is_single = len(lanes) == 1
@@ -94,8 +96,10 @@ class FastGroup:
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...]:
         """Train every lane for one epoch and evaluate it, to its end; one transfer from the device."""
         began = time.perf_counter()
-        self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
-        metrics = jax.device_get(found)
+        with contextlib.nullcontext() if self._has_trained else card.watched():
+            self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
+            metrics = jax.device_get(found)
+        self._has_trained = True
         self.epoch += 1
         measured = {name: np.atleast_1d(values).tolist() for name, values in metrics._asdict().items()}
         return rows_of(measured, len(self._pixels.test_labels), time.perf_counter() - began)
@@ -126,6 +130,12 @@ class FinishedLane:
         """Write the `.keras` file, as `models.save` does."""
         return models.save(self._program.configuration, input_shape, path, *self._program.as_keras(self._lane))
 
+    @property
+    def provenance(self) -> Provenance:
+        """What may have decided its last bits."""
+        driver = gpus.read().driver if on_gpu() else ""
+        return Provenance(self._program.lanes, backends.MATMUL_PRECISION, driver, self._program.digest)
+
     def weights(self) -> list[NDArray[np.generic]]:
         """Return the trainable weights as Keras lays them out."""
         return [np.asarray(array) for array in self._program.as_keras(self._lane).parameters]
@@ -133,6 +143,21 @@ class FinishedLane:
     def activity(self) -> Activity:
         """Look at the hidden dense units over the test images."""
         return activity_of(self._program, self._lane, self._pixels.test)
+
+
+def _hold_the_gpu() -> None:
+    """Where this process was given a GPU, see that JAX computes on it, and let it draw weights on the CPU besides.
+
+    Raises:
+        Refused: JAX computes on the CPU instead.
+    """
+    if jax.config.jax_platforms != "cuda":  # type: ignore[attr-defined]
+        return
+    jax.config.update("jax_platforms", "cuda,cpu")  # type: ignore[no-untyped-call]
+    if not on_gpu():
+        raise card.Refused(
+            card.UNUSABLE, "JAX computes on the CPU although this worker was given a GPU; `svhn-tui doctor` says why."
+        )
 
 
 def _lane_of(snapshot: Snapshot) -> Lane:

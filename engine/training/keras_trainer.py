@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.results import EpochRow
+from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import CLASSES, RunSpec
 from engine.data.dataset import Images
 from engine.machine import backends
-from engine.protocol import History
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.metrics import Activity, rows_of
@@ -33,7 +32,7 @@ class KerasFitTrainer:
     name = "keras-fit"
 
     def __init__(self) -> None:
-        backends.settle_keras()
+        backends.settle_tensorflow()
         self._data: tuple[str, tuple[NDArray[np.float32], ...]] = ("", ())
 
     @property
@@ -138,6 +137,11 @@ class KerasFitLane:
         """
         self._model.save(path)
         return sum(int(np.prod(variable.shape)) for variable in self._model.trainable_variables)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Alone, with products of float32."""
+        return Provenance(precision=backends.MATMUL_PRECISION)
 
     def activity(self) -> Activity:
         """Not looked at: only the fast path does."""

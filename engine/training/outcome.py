@@ -7,6 +7,7 @@ from pathlib import Path
 from engine import protocol as p
 from engine.core.results import FINAL, EpochRow
 from engine.core.spec import RunSpec
+from engine.machine import gpu_errors
 from engine.storage.claims import SUPERSEDED
 from engine.storage.npz import DataError
 from engine.training.convergence import slope_of
@@ -79,6 +80,6 @@ def failed(run_id: str, error: Exception) -> p.RunFailed:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Recognise Python's error, XLA's and TensorFlow's."""
-    exhausted = "RESOURCE_EXHAUSTED" in str(error) or type(error).__name__ == "ResourceExhaustedError"
-    return isinstance(error, MemoryError) or exhausted
+    """Recognise Python's error, and those of XLA, cuBLAS and TensorFlow."""
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    return is_named or gpu_errors.is_out_of_memory(str(error))

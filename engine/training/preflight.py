@@ -31,6 +31,8 @@ class Preflight(msgspec.Struct, frozen=True):
     """Position of this worker among those of the user on the same machine."""
     count: int = 1
     """How many those are: they divide its GPUs, or else its cores."""
+    is_slurms: bool = False
+    """Slurm says which GPU it has."""
 
 
 def issue_token(workspace: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine import protocol as p
-from engine.core.results import EpochRow
+from engine.core.results import EpochRow, Provenance
 from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.storage.checkpoint import Snapshot
@@ -25,6 +25,10 @@ class FinishedLane(Protocol):
 
     def activity(self) -> Activity:
         """Look at what its hidden units do."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """What may have decided its last bits."""
 
 
 class Group(Protocol):

@@ -12,9 +12,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Self, TypeVar
 
+import msgspec
+
 from engine import protocol as p
 from engine.data import dataset
 from engine.data.dataset import Images
+from engine.machine import gpu_errors
+from engine.machine.card import SICK, Refused
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
@@ -50,6 +54,8 @@ class Attempts:
         self._images: tuple[str, Images] | None = None
         self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
         self._pending: list[Future[None]] = []
+        self._fault: Refused | None = None
+        """What is wrong with the card: nothing more can be trained on it by this process."""
 
     def __enter__(self) -> Self:
         """Start."""
@@ -60,8 +66,14 @@ class Attempts:
         self._finishing.shutdown(wait=True)
 
     def train(self, task: p.Train) -> None:
-        """Train a task's runs to their end, a failure or a stop."""
+        """Train a task's runs to their end, a failure or a stop.
+
+        Raises:
+            Refused: the card failed; runs without an outcome go on elsewhere.
+        """
         runs: list[Run] = []
+        if self._fault:
+            raise self._fault
         try:
             for spec in task.specs:
                 begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt)
@@ -75,7 +87,7 @@ class Attempts:
             left = sorted((run for run in runs if run.result is None), key=lambda run: run.epoch)
             for _, alike in groupby(left, key=lambda run: run.epoch):
                 self._train_alike(task, list(alike), images)
-        except Exception as error:  # noqa: BLE001  a run must end with an outcome, whatever went wrong
+        except Exception as error:
             traceback.print_exc()
             over = {run.run_id for run in runs if run.is_over}
             for run in runs:
@@ -84,6 +96,8 @@ class Attempts:
             for spec in task.specs:
                 if spec.run_id not in over:
                     self._tell(self._outcome(spec.run_id, error))
+            if self._fault:
+                raise self._fault from error
 
     def _warn(self, sentence: str) -> None:
         self._tell(p.Noticed(text=sentence, severity="warning"))
@@ -110,6 +124,9 @@ class Attempts:
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
         """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
         stop = self._stop_of(run_id)
+        if sign := gpu_errors.card_fault(str(error)):
+            self._fault = Refused(SICK, f"The GPU failed ({sign}).")
+            return p.RunInterrupted(run_id=run_id, reason=f"{self._fault} The run goes on elsewhere.")
         if stop is None or not isinstance(error, OSError):
             return failed(run_id, error)
         if stop.why == "paused":
@@ -248,8 +265,9 @@ class Attempts:
         """Write the file, then the result; those of an attempt that was superseded are set aside."""
 
         def outcome(model: Path, parameters: int) -> p.RunResult:
-            return result_of(run.spec, run.curve.rows, data_set, lane.activity(), trainer, model, parameters,
-                             run.started_at, run.now)  # fmt: skip
+            found = result_of(run.spec, run.curve.rows, data_set, lane.activity(), trainer, model, parameters,
+                              run.started_at, run.now)  # fmt: skip
+            return msgspec.structs.replace(found, provenance=lane.provenance)
 
         return run.folder.finish(
             run.attempt,

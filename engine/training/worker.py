@@ -14,8 +14,9 @@ import threading
 import msgspec
 
 from engine import protocol as p
-from engine.machine import devices, system
-from engine.machine.backends import clear_environment, prepare_jax, prepare_tensorflow
+from engine.machine import card, devices, system
+from engine.machine.backends import PLATFORM_VARIABLE, clear_environment, prepare_jax, prepare_tensorflow
+from engine.machine.probe import Sight
 from engine.protocol.pipes import MessageWriter, open_stdin
 from engine.training import preflight
 from engine.training.inbox import TERMINATED, Inbox
@@ -28,18 +29,20 @@ TRAINERS = {
 """How the libraries of each are set up before they are imported, and its class."""
 
 
-def serve(name: str, load_trainer: str) -> int:
+def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
     """Claim the pipes, load the trainer `module:class`, and train until the pipe ends.
 
     Args:
         name: the worker's, as the host knows it.
         load_trainer: imported only once stdout is safe from what native libraries print.
+        seen: the GPU to train on.
     """
     tell = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     here = p.WorkerChanged(
         worker=name, state="starting", pid=os.getpid(), node=platform.node().partition(".")[0],
         gpu=os.environ.get("CUDA_VISIBLE_DEVICES", ""), job=os.environ.get("SLURM_JOB_ID", ""),
+        uuid=seen.uuid if seen else "", pci=seen.pci if seen else "",
     )  # fmt: skip
     tell(here)
     inbox = Inbox()
@@ -49,14 +52,34 @@ def serve(name: str, load_trainer: str) -> int:
     from engine.training.training_loop import Attempts
 
     module, _, kind = load_trainer.partition(":")
-    trainer = getattr(importlib.import_module(module), kind)()
-    tell(msgspec.structs.replace(here, state="ready", device=trainer.device))
-    with Attempts(name, trainer, tell, inbox.stop_of) as attempts:
-        while task := inbox.next():
-            attempts.train(task)
-            inbox.forget([spec.run_id for spec in task.specs])
+    try:
+        trainer = getattr(importlib.import_module(module), kind)()
+        for remark in remarks_on(seen, trainer.device):
+            tell(p.Noticed(text=remark, severity="warning"))
+        tell(msgspec.structs.replace(here, state="ready", device=trainer.device))
+        with Attempts(name, trainer, tell, inbox.stop_of) as attempts:
+            while task := inbox.next():
+                attempts.train(task)
+                inbox.forget([spec.run_id for spec in task.specs])
+    except card.Refused as refused:
+        tell(msgspec.structs.replace(here, state="ended", text=str(refused)))
+        os._exit(refused.status)  # what is left of the libraries may wait for the card for ever
     tell(msgspec.structs.replace(here, state="ended"))
     return 0
+
+
+def refuse(name: str, refused: card.Refused) -> int:
+    """Tell why this worker cannot train; return its exit code."""
+    MessageWriter(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=name, state="ended", text=str(refused)))
+    return refused.status
+
+
+def remarks_on(seen: Sight | None, device: str) -> tuple[str, ...]:
+    """Return what the user should know of a GPU that this worker was given, in sentences."""
+    if seen is None:
+        return ()
+    without = "TensorFlow sees no GPU here, since its build is for CUDA 12: keras-fit trains on the CPU."
+    return (*seen.remarks, without) if device == "cpu" else seen.remarks
 
 
 def claim_cores(cores: str) -> None:
@@ -70,35 +93,43 @@ def arguments(program: str) -> argparse.Namespace:
     parser.add_argument("--name", default="w0")
     parser.add_argument("--trainer", choices=list(TRAINERS), default="fast")
     parser.add_argument("--cores", default="", help="CPU cores to keep to, such as 0,1")
+    parser.add_argument("--gpu", default="", help="UUID of the GPU to train on, or none")
     parser.add_argument("--preflight", default="", help="what to find on another machine than the host's, as JSON")
     return parser.parse_args()
 
 
-def take_place(given: argparse.Namespace, trainer: str) -> None:
-    """Keep to the cores, and on another machine to the GPU, that this worker was given.
+def take_place(given: argparse.Namespace, trainer: str) -> Sight | None:
+    """Keep to the cores and to the GPU that this worker was given; return what JAX sees of that GPU.
 
     Raises:
+        Refused: the GPU cannot be had.
         SystemExit: another machine is not fit to train for this host; the message is one sentence.
     """
     if not given.preflight:
         claim_cores(given.cores)
-        return
+        return card.take(given.gpu or card.NONE, os.environ)
     wanted = msgspec.json.decode(given.preflight, type=Preflight)
     if problem := preflight.problem(wanted, preflight.versions(trainer)):
         raise SystemExit(problem)
-    if wanted.count > 1:  # one alone has what Slurm, or the machine's own settings, let it have
-        machine = devices.machine()
-        cores, gpu = preflight.portion(machine.cores, machine.gpus, wanted.index, wanted.count)
-        system.claim_cores(tuple(cores))
-        if gpu is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    if os.environ.get(PLATFORM_VARIABLE) == "cpu":
+        return None
+    if wanted.is_slurms:
+        return card.take(card.GIVEN if os.environ.get("CUDA_VISIBLE_DEVICES") else card.NONE, os.environ)
+    machine = devices.machine()
+    cores, gpu = preflight.portion(machine.cores, len(machine.gpus), wanted.index, wanted.count)
+    system.claim_cores(tuple(cores))
+    gpu = gpu or 0  # one alone has the first
+    return card.take(machine.gpus[gpu].uuid if machine.gpus else card.NONE, os.environ)
 
 
 if __name__ == "__main__":
     given = arguments("python -m engine.training.worker")
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
     clear_environment()
-    take_place(given, given.trainer)
+    try:
+        seen = take_place(given, given.trainer)
+    except card.Refused as refused:
+        raise SystemExit(refuse(given.name, refused)) from None
     prepare, trainer = TRAINERS[given.trainer]
     prepare()
-    raise SystemExit(serve(given.name, trainer))
+    raise SystemExit(serve(given.name, trainer, seen))

@@ -40,24 +40,29 @@ HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "er
                    "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
 """Those that others may be cut short to."""
 HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
+ONE_GPU = r"((gpu)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+)"
+"""An index, a slice such as 1:0, or a UUID or its beginning."""
+GPUS = re.compile(rf"|none|{ONE_GPU}(,{ONE_GPU})*", re.ASCII | re.IGNORECASE)
 EXPORTED = re.compile(r"(NONE|NIL|ALL|[A-Za-z_]\w*)(,[A-Za-z_]\w*)*", re.ASCII)
 """Names alone: `NAME=VALUE` sets a variable."""
 
 
-def parse(slurm: str | None, workers: int, ssh: str, *, on_command_line: bool = False) -> Fleet:
+def parse(slurm: str | None, workers: int, ssh: str, gpus: str = "", *, on_command_line: bool = False) -> Fleet:
     """Read where to train as it is typed, on a command line or in a dialog.
 
     Args:
         slurm: options of `srun`; None: Slurm is not used.
         workers: Slurm workers at a time.
         ssh: boxes, with commas or spaces between.
+        gpus: those of this machine.
         on_command_line: it was typed there, where options of `srun` that run programs are allowed.
 
     Raises:
         ValueError: that is nowhere to train; one sentence says why.
     """
     named = tuple(ssh.replace(",", " ").split())
-    fleet = Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0)
+    cards = ",".join(gpus.replace(",", " ").split())
+    fleet = Fleet(slurm=slurm, ssh=named, workers=workers if slurm is not None else 0, gpus=cards)
     check(fleet, on_command_line=on_command_line)
     return fleet
 
@@ -76,6 +81,10 @@ def check(fleet: Fleet, *, on_command_line: bool = False) -> None:
         raise ValueError(f"{fleet.workers} workers: 1 to {MAX_WORKERS:,} can be asked for.")
     if fleet.workers and fleet.slurm is None:
         raise ValueError("A number of workers is for Slurm; give --slurm and srun's options too.")
+    if not GPUS.fullmatch(fleet.gpus):
+        raise ValueError(f"{fleet.gpus[:40]!r} names no GPUs: such as 1,3 as nvidia-smi numbers them, a UUID, or none.")
+    if fleet.gpus and not fleet.is_local:
+        raise ValueError("GPUs are chosen for this machine; Slurm and other boxes give their own.")
     for box in fleet.ssh:
         boxes.parse(box)
     if fleet.slurm is not None:

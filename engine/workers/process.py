@@ -14,7 +14,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from engine.machine import child_process, ownership
+from engine.machine import card, card_choice, child_process, ownership
 from engine.machine.backends import PLATFORM_VARIABLE
 from engine.machine.child_process import ChildCommand
 from engine.machine.files import Folder, without_controls
@@ -42,6 +42,8 @@ class Death(NamedTuple):
     out_of_memory: bool = False
     is_own_fault: bool = True
     """What it trained may be the cause: repeated, that fails a run."""
+    status: int = 0
+    """Its exit code, where that says what is wrong with its GPU."""
 
 
 class Worker:
@@ -71,6 +73,8 @@ class Worker:
         """It leaves as soon as it has let go what it has."""
         self.last_words = ""
         """The last line that it, or what launched it elsewhere, complained."""
+        self.refusal = ""
+        """Why it could not train on its GPU, in its own words."""
         self.farewell = ""
         """Why it was told to leave."""
         self._oom_kills = oom_kills()
@@ -208,6 +212,8 @@ async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, jo
 def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "") -> ChildCommand:
     """Return what starts a slot's worker, whatever the host's own surroundings are."""
     arguments = ["--name", slot.name, "--trainer", slot.trainer, "--cores", ",".join(map(str, slot.cores))]
+    if not slot.is_elsewhere:
+        arguments += ["--gpu", slot.gpu or card.NONE]
     if preflight is not None:
         arguments += ["--preflight", msgspec.json.encode(preflight).decode()]
     command = child_process.tool("engine.training.worker", *arguments)
@@ -218,9 +224,12 @@ def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str 
         environment = child_process.outside_allocation(child_process.program_environment(os.environ))  # ssh's
     elif slot.slurm is not None:
         environment = child_process.srun_environment(os.environ)
+        if card_choice.keeps_from_gpus(os.environ):
+            environment[PLATFORM_VARIABLE] = "cpu"
     elif slot.gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot.gpu)
+        environment["CUDA_VISIBLE_DEVICES"] = slot.gpu
     else:
+        card.hide(environment)
         environment[PLATFORM_VARIABLE] = "cpu"
     return ChildCommand(tuple(fleet.command_line(slot, command.argv, job_name=job_name)), environment)
 
@@ -244,6 +253,8 @@ def death(status: int, oom_kills: int = 0, said: str = "") -> Death:
         return Death("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
+    if status in card.REASONS:
+        return Death(card.REASONS[status], is_own_fault=False, status=status)
     if status < 0:
         return Death(f"The worker was ended by {signal.Signals(-status).name}{words}.")
     return Death(f"The worker ended with exit code {status}{words}.")
@@ -254,7 +265,7 @@ def last_words(log: Path, start: int) -> str:
     try:
         with os.fdopen(ownership.open_ours(log, os.O_RDONLY), "rb") as file:
             file.seek(max(start, size_of(log) - TAIL_BYTES))
-            lines = file.read(TAIL_BYTES).decode(errors="replace").strip().splitlines()
+            lines = without_controls(file.read(TAIL_BYTES)).decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
     told = [line.strip()[:300].rstrip(".") for line in lines if line.strip()]

@@ -56,7 +56,7 @@ def keep_fleet(workspace: Path, fleet: Fleet) -> None:
         OSError: that cannot be written.
     """
     file = _file(workspace)
-    if fleet.is_local:
+    if fleet == Fleet():
         file.unlink(missing_ok=True)
         return
     make_folder(file.parent)

@@ -48,9 +48,9 @@ def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
     for event in batch:
         if not isinstance(event, p.EpochEnded):
             continue
-        for run_id, row in zip(event.runs, event.rows, strict=True):
+        for run_id in event.runs:
             known = state.live.get(run_id) or state.results.get(run_id)
-            if row.is_diverged and known is not None and state.history(run_id).diverged_at == event.epoch:
+            if known is not None and state.history(run_id).diverged_at == event.epoch:
                 name = f"{known.spec.configuration.label}, seed {known.spec.seed}"
                 text = f"{name}: its loss is no number any more, at epoch {event.epoch}. S on Live (2) stops it."
                 yield Notice(text=clean(text), title="A run diverged", severity="warning", timeout=20, calls=True)
@@ -78,6 +78,7 @@ class Milestones:
         self._trained = tuple(question for question in questions if question.networks and question.seeds)
         self._book = book
         self._data = ""
+        self._is_busy = False
         self._complete: frozenset[str] = frozenset()
 
     def reached(self, batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
@@ -87,6 +88,7 @@ class Milestones:
             batch: events; only after some of them is there something to look for.
             state: after them, caught up. What is complete on data that was not in use before is no news.
         """
+        was_busy, self._is_busy = self._is_busy, bool(state.running or state.places)
         data = state.data.fingerprint if state.data is not None else ""
         if data == self._data and not any(isinstance(event, CHANGES) for event in batch):
             return
@@ -96,8 +98,9 @@ class Milestones:
         new = [question for question in complete if before is not None and question.id not in before]
         whole = [question for question in self._trained if not question.own] or list(self._trained)
         if not new:
-            return
-        if len(whole) > 1 and all(question in complete for question in whole):
+            if was_busy and not self._is_busy:
+                yield Notice(text="Nothing is left to train.", title="Complete", timeout=20, calls=True)
+        elif len(whole) > 1 and all(question in complete for question in whole):
             yield Notice(text=f"All is trained: {_names(whole)}.", title="Complete", timeout=20, calls=True)
         else:
             yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)

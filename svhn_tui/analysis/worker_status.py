@@ -29,7 +29,9 @@ class Member(msgspec.Struct, frozen=True):
 def fleet_text(fleet: Fleet) -> str:
     """Say where it trains."""
     if fleet.is_local:
-        return "on this machine"
+        if fleet.gpus == "none":
+            return "on this machine without its GPUs"
+        return words.clean(f"on this machine's GPU {fleet.gpus}") if fleet.gpus else "on this machine"
     parts = []
     if fleet.slurm is not None:
         options = f" with {fleet.slurm.strip()}" if fleet.slurm.strip() else ""

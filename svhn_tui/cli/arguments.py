@@ -175,20 +175,37 @@ def seconds_of(text: str) -> float:
         fail(str(error), WRONG_USE)
 
 
-def fleet_of(slurm: str | None, workers: int, ssh: str | None, *, local: bool) -> Fleet | None:
+def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None = None, *, local: bool) -> Fleet | None:
     """Return where to train, None where it stays as it was chosen before, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
-        return Fleet()
-    if slurm is None and ssh is None:
+        if gpus is None:
+            return Fleet()
+        slurm = None
+    if slurm is None and ssh is None and gpus is None:
         if workers > 1:
             fail("--workers goes with --slurm.", WRONG_USE)
         return None
+    if gpus is not None:
+        _see_that_there_are(gpus)
     try:
-        return fleet.parse(slurm, workers, ssh or "", on_command_line=True)
+        return fleet.parse(slurm, workers, ssh or "", gpus or "", on_command_line=True)
     except ValueError as error:
         fail(str(error), WRONG_USE)
+
+
+def _see_that_there_are(gpus: str) -> None:
+    """End as wrong use where these GPUs are not all on this machine."""
+    from engine.machine import devices
+
+    if gpus.strip().lower() == "none":
+        return
+    if not gpus.strip():
+        fail("--gpus names GPUs, such as 1,3 as nvidia-smi numbers them, or none; --local takes all.", WRONG_USE)
+    found = devices.choose_gpus(gpus)
+    if not found.gpus:
+        fail(" ".join(found.problems) or "There is no GPU on this machine.", WRONG_USE)
 
 
 def run_of(text: str) -> str:

@@ -1,7 +1,7 @@
 """`svhn-tui doctor`: what is wrong on this machine and in this workspace, and what to do about it."""
 
 import importlib.metadata
-import shutil
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from engine.core.finding import Finding
-from engine.machine import devices, os_errors, sessions
+from engine.machine import devices, gpu_doctor, os_errors, sessions
 from engine.storage import doctor as checks
 from engine.training.native import build
 from svhn_tui import presets, words
@@ -36,7 +36,7 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 def look(workspace: Path, *, repair: bool) -> int:
     """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
-    findings = [_versions(), _devices(), _native(), *sessions.examine(), _presets(workspace)]
+    findings = [_versions(), *_devices(), _native(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += checks.examine(workspace.resolve())
     else:
@@ -75,16 +75,12 @@ def _versions() -> Finding:
     return Finding("fine", ", ".join(found))
 
 
-def _devices() -> Finding:
-    machine = devices.machine()
+def _devices() -> list[Finding]:
+    gpus = devices.choose_gpus()
+    machine = devices.machine(gpus)
     cores, memory = words.plural(len(machine.cores), "core"), f"{machine.memory / 2**30:,.0f} GiB of memory"
-    if machine.gpus:
-        return Finding("fine", f"{words.plural(machine.gpus, 'GPU')}, {cores}, {memory}")
-    if shutil.which("nvidia-smi"):
-        return Finding(
-            "note", f"{cores}, {memory}; a GPU is here but JAX cannot use it", "See README: pip install .[cuda]."
-        )
-    return Finding("fine", f"no GPU, {cores}, {memory}")
+    count = words.plural(len(gpus.gpus), "GPU") if gpus.gpus else "no GPU"
+    return [Finding("fine", f"{count}, {cores}, {memory}"), *gpu_doctor.examine(os.environ, gpus)]
 
 
 def _native() -> Finding:

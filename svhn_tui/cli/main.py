@@ -37,10 +37,10 @@ app = typer.Typer(
 def show_version(wanted: bool) -> None:
     """Print the versions that matter for the files handed in."""
     if wanted:
-        import importlib.metadata
+        from engine.machine.system import version
 
         names = ("svhn-tui", "tensorflow", "keras", "jax", "textual")
-        typer.echo(" · ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
+        typer.echo(" · ".join(f"{name} {version(name)}" for name in names))
         raise typer.Exit
 
 

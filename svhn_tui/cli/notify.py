@@ -18,6 +18,8 @@ from svhn_tui.terminal.printing import complain
 VARIABLE = "SVHN_TUI_NOTICE"
 SECONDS = 60.0
 """How long the command may take."""
+LONGEST = 500
+"""Characters of a sentence: an argument has room for 128 KiB."""
 MOST = 20
 """Sentences that are told together; of more, how many there are."""
 
@@ -46,7 +48,7 @@ class Notifier:
         """Tell a sentence as soon as the command is free."""
         if not self._command:
             return
-        self._waiting.append(f"svhn-tui: {' '.join(words.clean(sentence).split())}")
+        self._waiting.append(f"svhn-tui: {' '.join(words.clean(sentence).split())[:LONGEST]}")
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_all())
 

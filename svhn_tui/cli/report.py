@@ -94,7 +94,7 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             question = progress.question
             table.add_row(MARKS[progress.status], question.id, Text(question.title), runs, left)
         console.print(table)
-        if not state.fleet.is_local:
+        if not state.fleet.is_local or state.fleet.gpus:
             console.print(Text(f"trains {worker_status.fleet_text(state.fleet)}"))
         for member in worker_status.crew_of(state):
             console.print(Text(member.sentence))

@@ -58,7 +58,10 @@ def run(
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=1_000, help="Slurm workers at a time.")] = 1,
     worker_ssh: Annotated[str | None, typer.Option(help="Train on these boxes over your own ssh: boxA,boxB.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="Train on this machine again.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Train on this machine again, on all its GPUs.")] = False,
+    gpus: Annotated[
+        str | None, typer.Option(help="Train on these GPUs of this machine: 1,3 as nvidia-smi has them, or none.")
+    ] = None,
     notify: Annotated[
         str | None,
         typer.Option(
@@ -71,8 +74,8 @@ def run(
 ) -> None:
     """Train what these questions still lack, the cheapest first, and print the answers.
 
-    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh or --local changes it for
-    later runs too.
+    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh, --gpus or --local changes it
+    for later runs too.
     """
     if on_interrupt not in (None, "detach", "stop"):
         fail(f"--on-interrupt {on_interrupt[:40]!r}: `detach` or `stop`.", WRONG_USE)
@@ -80,7 +83,7 @@ def run(
     chosen = [question_of(book, name) for name in names_of(book, questions)]
     reporter = run_output.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after is not None else None
-    fleet = fleet_of(slurm, workers, worker_ssh, local=local)
+    fleet = fleet_of(slurm, workers, worker_ssh, gpus, local=local)
     command = command_of(notify) if notify is not None else ()
     wish = Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet, command)
     raise typer.Exit(asyncio.run(train(workspace, book, wish, reporter)))

@@ -245,7 +245,7 @@ class WhereToTrain(Dialog[Fleet | None]):
         self._fleet = fleet
 
     def compose(self) -> ComposeResult:
-        """Three lines; all of them empty means this machine."""
+        """Four lines; all of them empty means this machine."""
         fleet = self._fleet
         slurm = "" if fleet.slurm is None else fleet.slurm or " "
         with Vertical():
@@ -256,6 +256,8 @@ class WhereToTrain(Dialog[Fleet | None]):
             yield Input(str(max(1, fleet.workers)), id="workers", type="integer", validators=[Integer(1, 1_000)])
             yield Label("Other boxes, as you name them to ssh, with spaces between")
             yield Input(" ".join(fleet.ssh), id="boxes", max_length=1_000)
+            yield Label("GPUs of this machine: all of them, or such as 1,3 as nvidia-smi has them, or none")
+            yield Input(fleet.gpus, id="gpus", max_length=400, placeholder="all")
             yield Label(Text("enter keeps it, esc goes back. All empty: this machine."))
 
     def on_input_submitted(self) -> None:
@@ -265,6 +267,6 @@ class WhereToTrain(Dialog[Fleet | None]):
             return
         slurm = typed["slurm"].strip() if typed["slurm"] else None
         try:
-            self.dismiss(fleets.parse(slurm, int(typed["workers"] or 1), typed["boxes"]))
+            self.dismiss(fleets.parse(slurm, int(typed["workers"] or 1), typed["boxes"], typed["gpus"]))
         except ValueError as error:
             self.notify(str(error), severity="error", markup=False)

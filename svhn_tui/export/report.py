@@ -1,9 +1,9 @@
 """`report.html`: one file that needs no network, with all that stands behind the answers. Pure, but for the drawing."""
 
 import html
-import importlib.metadata
 from collections.abc import Iterable, Sequence
 
+from engine.machine import system
 from svhn_tui import words
 from svhn_tui.analysis.progress import rule_text
 from svhn_tui.analysis.statistics import pairwise, summary_of
@@ -130,7 +130,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "figu
 def _reproduction(state: State) -> str:
     versions = sorted({f"{name} {version}" for run in state.results.values() for name, version in run.versions.items()})
     devices = sorted({run.device for run in state.results.values()})
-    program = importlib.metadata.version("svhn-tui")
+    program = system.version()
     rows = (
         ("trained with", ", ".join(versions) or "–"),
         ("on", ", ".join(devices) or "–"),

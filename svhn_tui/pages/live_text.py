@@ -48,10 +48,13 @@ def _head_of(name: str, seeds: str, right: str, dim: str, width: int) -> Text:
 
 
 def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
-    """Name a group: what it is trained for with its configuration, and its seeds."""
-    configuration = next(iter(lanes.values())).spec.configuration
+    """Name a group: what it is trained for with its configuration, and its seeds, with the card that trains them."""
+    first = next(iter(lanes.values()))
+    configuration = first.spec.configuration
     name = f"{words.clean(title_of(configuration, state))} {configuration.label}".strip()
-    return name, seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
+    seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
+    on_card = f" on {words.clean(first.worker)}" if first.worker.startswith("gpu") else ""
+    return name, seeds + on_card
 
 
 def title_of(configuration: Configuration, state: State) -> str:

@@ -37,6 +37,7 @@ class RunSubjectPage(Page):
         super().__init__(book)
         self.run = ""
         self._origin = "Runs"
+        self._is_training = False
 
     def on_mount(self) -> None:
         """Follow what it prints."""
@@ -49,8 +50,9 @@ class RunSubjectPage(Page):
         self.redraw()
 
     def _follow(self) -> None:
-        log = self.printed
-        if self.is_current and log is not None and self.run in self.state.running:
+        log, was_training = self.printed, self._is_training
+        self._is_training = self.run in self.state.running
+        if self.is_current and log is not None and (self._is_training or was_training):  # its last words come late
             self.want(p.ReadLog(run_id=self.run, file=log.file, begins=log.ends))
 
     @property

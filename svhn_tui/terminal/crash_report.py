@@ -5,6 +5,7 @@ import time
 import traceback
 
 from engine.machine import os_errors
+from engine.machine.system import version
 from svhn_tui import settings
 from svhn_tui.words import clean
 
@@ -17,13 +18,11 @@ def told(error: BaseException) -> str:
 
     A defect's details are kept in a file.
     """
-    from importlib.metadata import version
-
     if sentence := os_errors.sentence_of(error):
         return clean(sentence)
     said = clean(f"{type(error).__name__}: {error}".rstrip(": "))
     details = "".join(traceback.format_exception(error))
-    head = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  svhn-tui {version('svhn-tui')}, Python {sys.version.split()[0]}"
+    head = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  svhn-tui {version()}, Python {sys.version.split()[0]}"
     try:
         file = settings.own_folder() / "defects.log"
         is_large = file.exists() and file.stat().st_size > LARGEST

@@ -4,7 +4,7 @@ from engine import protocol as p
 from svhn_tui.analysis.notices import Milestones, call_text, notice_of
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
-from tests.support.scenes import BOOK, DATA, asked_by, attached, result, specs_of, tanh
+from tests.support.scenes import BOOK, DATA, asked_by, attached, group_of, relu, result, specs_of, tanh
 
 NAMED = [BOOK.question(name) for name in ("Q2", "Q5")]
 
@@ -40,6 +40,16 @@ def test_what_was_complete_before_or_on_other_data_is_no_news():
     opened = [p.DataOpened(data=DATA)]
     state = fold(opened, state)
     assert not list(milestones.reached(opened, state))
+
+
+def test_runs_that_no_question_asks_for_are_told_when_nothing_is_left_to_train():
+    milestones, specs = Milestones(NAMED, BOOK), specs_of(relu(64, epochs=8), 2)
+    state = fold((*attached(), *group_of("g", specs, 3, 0.5)))
+    assert not list(milestones.reached((), state))
+    batch, state = done(state, specs[0])
+    assert not list(milestones.reached(batch, state))
+    batch, state = done(state, specs[1])
+    assert [notice.text for notice in milestones.reached(batch, state)] == ["Nothing is left to train."]
 
 
 def test_many_calls_are_one_sentence():

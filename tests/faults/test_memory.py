@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine import protocol as p
-from engine.core.machine import Machine
+from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.data import dataset
@@ -20,7 +20,7 @@ from engine.storage.workspace import Workspace
 from tests.faults.conftest import Tally
 from tests.faults.hungry_worker import LIMIT_BYTES
 
-GPU = Machine((0, 1), 24 * 2**30, gpus=1, lanes=4)
+GPU = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"),), lanes=4)
 """Groups of four: what is on it in truth is the CPU."""
 TINY, HUGE, LAST = (Configuration(Network((units,), "relu"), Training(epochs=2)) for units in (8, 48, 16))
 WANTED = {TINY: 4, HUGE: 2, LAST: 2}

@@ -4,13 +4,13 @@ import asyncio
 
 import msgspec
 import pytest
-from textual.widgets import OptionList
+from textual.widgets import Input, OptionList
 
 from engine import protocol as p
 from svhn_tui.analysis.queue_entries import entries_of, last_group_of, moved, seeds_text
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.dialogs import Confirm
+from svhn_tui.dialogs.dialogs import Confirm, WhereToTrain
 from svhn_tui.pages.live import LivePage
 from svhn_tui.pages.page import Page
 from svhn_tui.widgets.devices import DeviceHistory
@@ -204,6 +204,34 @@ def test_devices_keep_a_short_history():
     assert history.lines("#ffffff", "#ffffff").plain.endswith("▁█ ")
     history.take(())
     assert history.lines("#ffffff", "#ffffff").plain == ""
+
+
+def test_a_card_says_what_it_is_or_why_it_is_left_alone():
+    history = DeviceHistory()
+    card = msgspec.structs.replace(GPU, kind="NVIDIA H100", temperature=None, power=None)
+    history.take((card, msgspec.structs.replace(card, name="gpu1", busy="process 7 of ada computes on it")))
+    first, second = history.lines("#ffffff", "#ffffff").plain.splitlines()
+    assert first.endswith("NVIDIA H100")
+    assert second.endswith("left alone: process 7 of ada computes on it")
+    assert "°C" not in first
+
+
+async def test_the_cards_of_this_machine_are_chosen_where_to_train():
+    app = staged(training())
+    async with app.run_test(size=(100, 40)) as pilot:
+        chosen = []
+        app.push_screen(WhereToTrain(p.Fleet(gpus="1")), chosen.append)
+        await pilot.pause()
+        field = app.screen.query_one("#gpus", Input)
+        assert field.value == "1"
+        field.value = "half of them"
+        field.focus()
+        await pilot.press("enter")
+        assert not chosen, "what is no GPU is refused in words"
+        field.value = "0, 2"
+        await pilot.press("enter")
+        await pilot.pause()
+        assert chosen == [p.Fleet(gpus="0,2")]
 
 
 def trained(state: State) -> State:

@@ -8,7 +8,7 @@ import pytest
 from engine import protocol as p
 from engine.core import forecast
 from engine.core.forecast import Forecast, Measured
-from engine.core.machine import Machine
+from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, RunSpec, Training, trainable_parameters
 from engine.machine import devices
 from engine.scheduling.placement import Slot, next_group, size_class
@@ -19,7 +19,7 @@ from engine.workers.process import WORKER_VARIABLE
 SHAPE = (3, 32, 32)
 LINEAR, WIDE = Configuration(), Configuration(Network((1024,), "relu"))
 TWO_CORES = Machine((0, 1), 24 * 2**30)
-TWO_GPUS = Machine((0, 1, 2, 3), 64 * 2**30, gpus=2, lanes=4)
+TWO_GPUS = Machine((0, 1, 2, 3), 64 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")), lanes=4)
 
 
 def places(configuration: Configuration, seeds: range) -> list[p.Place]:
@@ -104,7 +104,7 @@ async def test_a_size_is_measured_once_and_remembered(tmp_path: Path, monkeypatc
     """On a busy machine nothing can be measured: then it is placed as usual, and nothing waits either."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv(WORKER_VARIABLE, raising=False)
-    machine = devices.machine()._replace(gpus=0)
+    machine = devices.machine()._replace(gpus=())
     ended = asyncio.Event()
     arrangement = Arrangement(machine, ended.set)
     middle = Configuration(Network((128,), "relu"))

@@ -1,8 +1,14 @@
 """A bell and a notice: the one that the terminal takes, through tmux too, and nothing in it that a terminal obeys."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
+from svhn_tui import settings
 from svhn_tui.terminal.attention import call_of
+from tests.host.test_stages import worker
+from tests.support.terminal import PROGRAM, Terminal
 
 PLAIN = {"TERM": "xterm-256color"}
 
@@ -41,3 +47,28 @@ def test_text_from_outside_ends_no_sequence_and_begins_none(environment: dict[st
     for control in ("\x07", "\x1b", "\x9c", "\x9d", "\n", "\u202e"):
         assert hostile.count(control) == plain.count(control)
     assert len(hostile) < 350
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["by default", "turned off"])
+def test_the_program_calls_when_a_question_is_complete_unless_the_settings_say_no(
+    demo_folder: Path, tmp_path: Path, wanted: bool
+):
+    if not wanted:
+        settings.keep(alerts=False)
+    with Terminal(tmp_path / "w", 80, 24, "--data", str(demo_folder), TMUX=None, **worker()) as terminal:
+        terminal.until(lambda text: "demo data" in text)
+        terminal.press("?")
+        terminal.until(lambda text: "Keys of Questions" in text)
+        terminal.press("\x1b[F")
+        terminal.until(
+            lambda text: ("turns them off" if wanted else "turns it on") in " ".join(text.replace("│", " ").split())
+        )
+        terminal.press("q")
+        terminal.until(lambda text: "Keys of" not in text)
+        terminal.press("\x1b[B\r")
+        terminal.until(lambda text: "every run is trained" in text)
+        terminal.press("q")
+        assert terminal.ended() == 0
+        assert (b"\x1b]9;svhn-tui: Complete: Q2: every run is trained.\x1b\\\a" in terminal.sent) == wanted
+        assert (b"\x1b]9;" in terminal.sent) == wanted
+    subprocess.run([*PROGRAM, "stop", "--workspace", str(tmp_path / "w")], capture_output=True, check=False)

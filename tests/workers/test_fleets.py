@@ -258,3 +258,24 @@ def wait_for(file: Path) -> None:
     while not (file.exists() and file.stat().st_size):
         assert time.monotonic() < deadline, f"{file} never came"
         time.sleep(0.05)
+
+
+def test_gpus_of_this_machine_are_chosen_by_number_uuid_or_not_at_all():
+    for text, kept in (("1,3", "1,3"), ("1 3", "1,3"), ("none", "none"), ("", ""), ("GPU-1f,gpu0:1", "GPU-1f,gpu0:1")):
+        assert fleets.parse(None, 1, "", text) == p.Fleet(gpus=kept)
+        assert fleets.parse(None, 1, "", text).is_local
+    for text in ("1;2", "½", "\x1b[m"):
+        with pytest.raises(ValueError, match="names no GPUs"):
+            fleets.parse(None, 1, "", text)
+    with pytest.raises(ValueError, match="chosen for this machine"):
+        fleets.parse(None, 1, "boxA", "1")
+
+
+def test_the_choice_of_gpus_is_the_users_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    chosen = p.Fleet(gpus="none")
+    user_config.keep_fleet(tmp_path, chosen)
+    assert user_config.read_fleet(tmp_path) == (chosen, "")
+    user_config.keep_fleet(tmp_path, p.Fleet())
+    assert user_config.read_fleet(tmp_path) == (p.Fleet(), "")

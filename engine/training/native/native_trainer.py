@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.results import EpochRow
+from engine.core.results import EpochRow, Provenance
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
 from engine.machine import system
@@ -165,6 +165,11 @@ class NativeLane:
     def weights(self) -> list[Floats]:
         """Return the trainable weights as Keras lays them out."""
         return self._lane.parameters
+
+    @property
+    def provenance(self) -> Provenance:
+        """Alone, in float32."""
+        return Provenance(precision="float32")
 
     def activity(self) -> Activity:
         """Look at the hidden units over the test images."""

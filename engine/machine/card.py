@@ -1,0 +1,164 @@
+"""How a worker comes to its GPU: locked, looked at again under the lock, probed, and only then JAX is loaded.
+
+A worker without a GPU sees none. One with a GPU asks JAX for CUDA alone, which has no way back to the CPU.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+import msgspec
+
+from engine.machine import card_lock, gpus, probe, xla_flags
+from engine.machine.probe import Sight
+from engine.machine.user_folders import cache_folder
+
+BUSY, UNUSABLE, SICK, HUNG = 75, 69, 74, 70
+"""Exit codes of a worker, of those in sysexits.h: others have its card; it cannot be had; it failed; a graph hung."""
+REASONS = {
+    BUSY: "Others compute on its GPU.",
+    UNUSABLE: "Its GPU cannot be used.",
+    SICK: "Its GPU failed.",
+    HUNG: "Its GPU hung in an epoch that was one CUDA graph; from now on its steps are launched one by one.",
+}
+"""How such a worker ended, where it could not say more itself."""
+NONE, GIVEN = "none", "given"
+"""Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
+TAKEN_VARIABLE = "SVHN_TUI_CARD"
+"""What was seen of the card, for the worker that goes on under another LD_LIBRARY_PATH."""
+FIRST_EPOCH_SECONDS = 300.0
+"""Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
+OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
+
+
+class Refused(Exception):
+    """The card cannot be had: `status` is the worker's exit code, the message one sentence."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
+    """Get the card that this process is to compute on, and change the environment so that it does.
+
+    Where libraries have to be found elsewhere the process begins anew, with the card still locked.
+
+    Args:
+        wanted: the card's or slice's UUID, `none`, or `given`.
+        environment: of this process.
+
+    Returns:
+        What JAX sees; None without a GPU.
+
+    Raises:
+        Refused: somebody else computes on it, or nobody can.
+    """
+    if wanted == NONE:
+        hide(environment)
+        return None
+    if before := environment.pop(TAKEN_VARIABLE, ""):
+        seen = msgspec.json.decode(before, type=Sight)
+        environment.update({**dict(seen.environment), "JAX_PLATFORMS": "cuda"})
+        return seen
+    if wanted != GIVEN:
+        environment["CUDA_VISIBLE_DEVICES"] = wanted
+    lock = _locked(wanted) if wanted != GIVEN else None
+    inventory = gpus.read()
+    if lock is not None:
+        _look_again(wanted, inventory)
+    environment["JAX_PLATFORMS"] = "cuda"
+    environment["XLA_FLAGS"] = " ".join(() if has_hung(inventory.driver) else xla_flags.loop_flags(inventory.cuda))
+    seen = probe.look(environment)
+    if not seen.is_usable:
+        raise Refused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
+    if seen.count > 1:
+        idle = (
+            f"{seen.count} GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does."
+        )
+        seen = msgspec.structs.replace(seen, remarks=(*seen.remarks, idle))
+    environment.update(seen.environment)
+    if "LD_LIBRARY_PATH" in dict(seen.environment):
+        _begin_anew(seen, environment, lock)
+    return seen
+
+
+def has_hung(driver: str) -> bool:
+    """Say whether an epoch as one CUDA graph hung on this machine, with this version of the driver."""
+    try:
+        return bool(driver) and driver in _hung().read_text().split()
+    except OSError:
+        return False
+
+
+def note_hang(driver: str) -> None:
+    """Launch no epoch as one graph any more with this version of the driver."""
+    with contextlib.suppress(OSError), _hung().open("a") as file:
+        file.write(f"{driver}\n")
+
+
+@contextlib.contextmanager
+def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
+    """End this process where what is done within takes longer and is one CUDA graph; others are told by the exit code.
+
+    Nothing else ends a call that hangs in the driver. The next worker launches step by step, and is not watched.
+    """
+    if xla_flags.LOOP_FLAG not in os.environ.get("XLA_FLAGS", ""):
+        yield
+        return
+    timer = threading.Timer(seconds, _give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _give_up() -> None:
+    note_hang(gpus.read().driver)
+    os._exit(HUNG)
+
+
+def _hung() -> Path:
+    return cache_folder("gpu") / "drivers-that-hung"
+
+
+def hide(environment: MutableMapping[str, str]) -> None:
+    """Let a process see no GPU."""
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    environment["JAX_PLATFORMS"] = "cpu"
+
+
+def _locked(uuid: str) -> int:
+    """Lock a card until this process ends."""
+    try:
+        lock = card_lock.take(uuid)
+    except OSError as error:
+        raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
+    if lock is None:
+        holder = card_lock.holder(uuid)
+        raise Refused(BUSY, f"Another svhn-tui trains on this GPU (process {holder}).")
+    return lock
+
+
+def _look_again(uuid: str, inventory: gpus.Inventory) -> None:
+    """See that nobody else came before the lock was ours."""
+    gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
+    if gpu is not None and gpu.problem:
+        raise Refused(UNUSABLE, gpu.problem)
+    if gpu is not None and (reason := gpus.busy(gpu, gpus.users(gpu, own=(os.getpid(),)))):
+        raise Refused(BUSY, f"{gpu.label} is left to others: {reason}.")
+
+
+def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:
+    """The loader reads LD_LIBRARY_PATH only at the start of a program."""
+    if lock is not None:
+        os.set_inheritable(lock, True)
+    settled = (("XLA_FLAGS", environment["XLA_FLAGS"]), *seen.environment)
+    seen = msgspec.structs.replace(seen, environment=settled)
+    changed = {**environment, TAKEN_VARIABLE: msgspec.json.encode(seen).decode()}
+    os.execve(sys.executable, sys.orig_argv, changed)

@@ -1,0 +1,84 @@
+"""Which GPUs a host trains on: what there is, what the environment allows, and what the user chose."""
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+
+import msgspec
+
+from engine.machine import gpus, probe, visible
+from engine.machine.gpus import Gpu, Inventory
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The GPUs to train on, and why there are no more of them."""
+
+    gpus: tuple[Gpu, ...] = ()
+    problems: tuple[str, ...] = ()
+    """Why a GPU that is there is not used, a sentence each."""
+
+
+def choose(environment: Mapping[str, str], wanted: str = "") -> Choice:
+    """Look at this machine and choose.
+
+    Args:
+        environment: CUDA_VISIBLE_DEVICES and JAX_PLATFORMS in it are law.
+        wanted: the user's choice, as `visible.chosen` reads it.
+    """
+    inventory = gpus.read()
+    if not inventory.gpus and not inventory.problem and _has_driver():
+        inventory = Inventory(tuple(Gpu(uuid, index) for index, uuid in enumerate(probe.order_of_cards({}))))
+    return among(inventory, environment, wanted, probe.order_of_cards)
+
+
+def among(
+    inventory: Inventory,
+    environment: Mapping[str, str],
+    wanted: str = "",
+    ask_order: Callable[[Mapping[str, str]], Sequence[str]] = lambda environment: (),
+) -> Choice:
+    """Choose among the GPUs that were read.
+
+    Args:
+        ask_order: tells the UUIDs of the cards as CUDA numbers them; asked only where that is not clear.
+    """
+    if not inventory.gpus:
+        return Choice(problems=(inventory.problem,) if inventory.problem else ())
+    if wanted.strip().lower() == "none":
+        return Choice()
+    if keeps_from_gpus(environment):
+        platforms = environment["JAX_PLATFORMS"]
+        return Choice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
+    setting = environment.get("CUDA_VISIBLE_DEVICES")
+    order: Sequence[str] = ()
+    if visible.depends_on_order(setting, environment.get("CUDA_DEVICE_ORDER", ""), inventory.gpus):
+        order = ask_order(environment) or visible.fastest_first(inventory.gpus)
+    allowed = visible.visible(setting, inventory.gpus, order)
+    if not allowed:
+        return Choice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
+    try:
+        chosen = visible.chosen(wanted, allowed)
+    except ValueError as error:
+        return Choice(problems=(str(error),))
+    broken = tuple(gpu.problem for gpu in chosen if gpu.problem)
+    return Choice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
+
+
+def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
+    """Say whether the user set JAX_PLATFORMS to something else."""
+    platforms = environment.get("JAX_PLATFORMS", "")
+    return bool(platforms) and not {"cuda", "gpu"} & set(platforms.split(","))
+
+
+def lacks_plugin(environment: Mapping[str, str]) -> str:
+    """Say why a GPU of another node would not be used; nothing where it would, or is not to be."""
+    is_there = any(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13"))
+    return "" if is_there or keeps_from_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""What `svhn-tui doctor` says of the GPUs: which would train, and what keeps the others from it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+
+from engine.core.finding import Finding
+from engine.machine import card_choice, card_lock, child_process, gpus, probe
+from engine.machine.card_choice import Choice
+from engine.machine.gpus import Gpu
+from engine.machine.probe import Sight
+
+AT_ONCE = 4
+"""Cards that are asked at a time: JAX takes a gigabyte of the machine's memory each."""
+BOTH = (
+    "JAX is installed for CUDA 12 and for CUDA 13, which break each other",
+    "`make install SVHN_TUI_CUDA=cuda12` in the project's folder begins anew.",
+)
+
+
+def examine(
+    environment: Mapping[str, str],
+    choice: Choice | None = None,
+    look: Callable[[Mapping[str, str]], Sight] = probe.look,
+) -> Iterator[Finding]:
+    """Look at every GPU that may be used, as a worker would."""
+    found = card_choice.choose(environment) if choice is None else choice
+    for problem in found.problems:
+        yield Finding("note", problem.rstrip("."))
+    if not found.gpus:
+        return
+    if all(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13")):
+        yield Finding("note", *BOTH)
+    if environment.get("XLA_FLAGS"):
+        yield Finding("note", "XLA_FLAGS is set and not used: what is trained follows from what is asked alone")
+    inherited = child_process.training_environment(environment)
+    with ThreadPoolExecutor(AT_ONCE) as beside:
+        yield from beside.map(lambda gpu: _finding(gpu, inherited, look), found.gpus)
+
+
+def _finding(gpu: Gpu, inherited: Mapping[str, str], look: Callable[[Mapping[str, str]], Sight]) -> Finding:
+    name = f"{gpu.label} {gpu.name}".strip()
+    if (holder := card_lock.holder(gpu.uuid)) is not None:
+        return Finding("fine", f"{name}: a worker of svhn-tui trains on it (process {holder})")
+    if reason := gpus.busy(gpu, gpus.users(gpu)):
+        return Finding("note", f"{name} is left alone: {reason}")
+    seen = look({**inherited, "CUDA_VISIBLE_DEVICES": gpu.uuid})
+    if not seen.is_usable:
+        return Finding("note", f"{name} is not used: {seen.reason.rstrip('.')}")
+    memory = f", {gpu.memory_total / 2**30:,.0f} GiB" if gpu.memory_total else ""
+    remarks = "".join(f" {remark}" for remark in seen.remarks)
+    return Finding("fine", f"{name}{memory}: JAX computes on it", remarks.strip())

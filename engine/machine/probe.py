@@ -1,0 +1,169 @@
+"""What JAX really sees of one GPU: a short process asks, and is gone before a worker starts.
+
+NVML may list a card that CUDA cannot use, and the reverse; JAX falls back to the CPU without a word. So the driver is
+asked by its own first call (cuInit), then JAX, which has to compute something. A card that is exclusive to one process
+is free again when the probe has ended.
+The process itself is `engine.machine.probe_process`.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from engine.machine import child_process, xla_flags
+
+SECONDS = 120.0
+"""A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""
+
+CUDA_ERRORS = {
+    2: "The card's memory is full: see with nvidia-smi who uses it.",
+    3: "NVIDIA's driver could not be initialised: see whether nvidia-smi works.",
+    34: "The libcuda.so.1 that is found is a stub for compiling: take the folder with `stubs` out of LD_LIBRARY_PATH.",
+    35: "NVIDIA's driver is older than this CUDA: update it, or `make install SVHN_TUI_CUDA=cuda12`.",
+    46: "The card is in use by a process that has it for itself, or is set to take none: see nvidia-smi.",
+    100: "The driver gives this process no GPU. In a container, start it with `--gpus all`; in a Slurm job, ask for "
+    "one with `--gres=gpu:1`.",
+    101: "CUDA_VISIBLE_DEVICES names a GPU that this process cannot use.",
+    802: "The cards are not ready: the fabric manager does not run. `sudo systemctl start nvidia-fabricmanager`.",
+    803: "NVIDIA's driver and its libraries have different versions, as after an update: reboot.",
+    804: "A library for forward compatibility (cuda-compat) is found that this card does not support: take its folder "
+    "out of LD_LIBRARY_PATH, or remove the package.",
+    999: "The driver reports an unknown error, as after a suspend or a crash of the card: reload its module "
+    "(`sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`), or reboot.",
+}
+"""A sentence for what cuInit returns: what is wrong, and what mends it."""
+NO_LIBRARY = (
+    "There is no libcuda.so.1: NVIDIA's driver is not installed here. In a container, start it with `--gpus all`."
+)
+NO_PLUGIN = "JAX is installed for the CPU alone: `make install SVHN_TUI_CUDA=cuda12` in the project's folder."
+OTHER_CUDA = "LD_LIBRARY_PATH names another CUDA than JAX's own, and JAX cannot use it: take it out of the variable."
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What a probe saw: the GPU, or why there is none."""
+
+    platform: str = ""
+    """`gpu` where JAX computes on it."""
+    kind: str = ""
+    uuid: str = ""
+    pci: str = ""
+    count: int = 0
+    """GPUs that the process was given; JAX's workers use the first."""
+    memory: int | None = None
+    """Bytes that JAX may take."""
+    cuda: int | None = None
+    """Newest CUDA that the driver supports, 12080 for 12.8."""
+    reason: str = ""
+    """Why JAX does not use the GPU, and what mends it."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables that have to be so for it to be used."""
+    remarks: tuple[str, ...] = ()
+    """What was changed of the user's environment, in sentences."""
+
+    @property
+    def is_usable(self) -> bool:
+        """JAX computes on the card."""
+        return self.platform == "gpu" and not self.reason
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """How a probing process ended: its status and what it printed."""
+
+    status: int
+    said: bytes
+    complaint: str
+
+
+def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer] | None = None) -> Sight:
+    """Ask what JAX sees in an environment; tried as it is, then without another CUDA's libraries.
+
+    Flags that this XLA does not know, which would end a worker, are left out.
+
+    Args:
+        environment: CUDA_VISIBLE_DEVICES in it says which card.
+        ask: runs a probing process; the real one where none is given.
+    """
+    ask = ask or _asked
+    seen = _with_known_flags(environment, ask)
+    path = environment.get("LD_LIBRARY_PATH", "")
+    filtered = xla_flags.without_other_cuda(path, _names_in)
+    if seen.is_usable or filtered == path:
+        return seen
+    again = _with_known_flags({**environment, "LD_LIBRARY_PATH": filtered}, ask)
+    if not again.is_usable:
+        return seen
+    remark = f"LD_LIBRARY_PATH names another CUDA; JAX's workers run with {filtered or 'nothing'} in it."
+    return msgspec.structs.replace(
+        again, environment=(*again.environment, ("LD_LIBRARY_PATH", filtered)), remarks=(*again.remarks, remark)
+    )
+
+
+def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the UUIDs of all cards as CUDA numbers them; empty where it cannot be asked."""
+    everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
+    try:
+        answer = _asked(everything, "--cards")
+        return msgspec.json.decode(answer.said, type=tuple[str, ...])
+    except msgspec.MsgspecError:
+        return ()
+
+
+def cuda_reason(code: int) -> str:
+    """Return a sentence for an error of the driver."""
+    return CUDA_ERRORS.get(code, f"NVIDIA's driver reports error {code} at its start: see whether nvidia-smi works.")
+
+
+def jax_reason(message: str) -> str:
+    """Return a sentence for JAX's reason not to use a GPU that the driver gives."""
+    line = next((line for line in message.strip().splitlines() if line.strip()), "it does not say why").strip()[:300]
+    words = message.lower()
+    if any(name in words for name in ("cusparse", "cudnn", "cublas", "cusolver", "cufft", "cupti", "nvjitlink")) and (
+        "not found" in words or "unable to load" in words or "version" in words
+    ):
+        return f"{OTHER_CUDA} JAX says: {line}"
+    if "out_of_memory" in words or "resource_exhausted" in words or "out of memory" in words:
+        return CUDA_ERRORS[2]
+    if "blas support" in words or "cublas_status" in words:
+        return f"cuBLAS cannot be used on this card, or its memory is full: {line}"
+    return f"JAX cannot use the GPU: {line}"
+
+
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer]) -> Sight:
+    answer = ask(environment)
+    refused = xla_flags.unknown_flags(answer.complaint)
+    if not refused:
+        return _seen(answer)
+    flags = xla_flags.without(environment.get("XLA_FLAGS", ""), refused)
+    seen = _seen(ask({**environment, "XLA_FLAGS": flags}))
+    return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
+
+
+def _seen(answer: Answer) -> Sight:
+    try:
+        return msgspec.json.decode(answer.said, type=Sight)
+    except msgspec.MsgspecError:
+        lines = answer.complaint.strip().splitlines()
+        said = f": {lines[-1][:200]}" if lines else ""
+        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{said}.")
+
+
+def _asked(environment: Mapping[str, str], *options: str) -> Answer:
+    command = [sys.executable, *child_process.module_line("engine.machine.probe_process", *options)]
+    try:
+        done = subprocess.run(
+            command, env=dict(environment), cwd=child_process.FOLDER, stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Answer(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
+    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return [path.name for path in Path(folder).iterdir()]
+    except OSError:
+        return []

@@ -1,0 +1,110 @@
+"""The process that asks the driver and JAX about one GPU, and ends.
+
+    python -m engine.machine.probe_process            what is seen of the first GPU, as JSON on stdout
+    python -m engine.machine.probe_process --cards    UUIDs of all cards as CUDA numbers them
+
+CUDA_VISIBLE_DEVICES says which GPU is the first.
+"""
+
+import ctypes
+import os
+import sys
+
+import msgspec
+
+from engine.machine import probe
+from engine.machine.probe import Sight
+
+
+def see() -> Sight:
+    """Ask the driver, then JAX, for the first GPU that this process may use."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return Sight(reason=probe.NO_LIBRARY)
+    if code := driver.cuInit(0):
+        return Sight(reason=probe.cuda_reason(code), cuda=_version(driver))
+    if not _uuids(driver):
+        return Sight(reason=probe.CUDA_ERRORS[100], cuda=_version(driver))
+    uuids = _uuids(driver)
+    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=_version(driver), count=len(uuids)))
+    if seen.is_usable or any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
+        return seen
+    return msgspec.structs.replace(seen, reason=probe.NO_PLUGIN)
+
+
+def _seen_by_jax(sight: Sight) -> Sight:
+    os.environ["JAX_PLATFORMS"] = "cuda"  # with `cuda,cpu` it would fall back
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        import jax
+        import jax.numpy as jnp
+
+        device = jax.devices()[0]
+        with jax.default_matmul_precision("float32"):
+            (jnp.ones((64, 64)) @ jnp.ones((64, 64))).block_until_ready()
+        stats = device.memory_stats() or {}
+    except Exception as error:  # noqa: BLE001 - whatever JAX raises is the answer
+        return msgspec.structs.replace(sight, reason=probe.jax_reason(str(error) or type(error).__name__))
+    return msgspec.structs.replace(
+        sight, platform=device.platform, kind=device.device_kind, memory=stats.get("bytes_limit"),
+        reason="" if device.platform == "gpu" else f"JAX computes on {device.platform} instead of the GPU.",
+    )  # fmt: skip
+
+
+def has_plugin(kind: str) -> bool:
+    """Say whether JAX's plugin for `cuda12` or `cuda13` is installed."""
+    from importlib.util import find_spec
+
+    return find_spec(f"jax_{kind}_plugin") is not None
+
+
+def _version(driver: ctypes.CDLL) -> int | None:
+    version = ctypes.c_int()
+    return None if driver.cuDriverGetVersion(ctypes.byref(version)) else version.value
+
+
+def _uuids(driver: ctypes.CDLL) -> list[str]:
+    count, uuids = ctypes.c_int(), []
+    if driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    for device in range(count.value):
+        raw = (ctypes.c_ubyte * 16)()
+        get = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid
+        if not get(ctypes.byref(raw), ctypes.c_int(device)):
+            uuids.append(uuid_text(bytes(raw)))
+    return uuids
+
+
+def uuid_text(raw: bytes) -> str:
+    """Write 16 bytes as nvidia-smi does. Of a MIG slice the driver tells the slice's own, without saying so."""
+    text = raw.hex()
+    return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _pci(driver: ctypes.CDLL) -> str:
+    text = ctypes.create_string_buffer(64)
+    return "" if driver.cuDeviceGetPCIBusId(text, 64, ctypes.c_int(0)) else text.value.decode()
+
+
+def main() -> None:
+    """Print what is seen; stdout is claimed before a native library prints on it."""
+    out = os.dup(1)
+    os.dup2(2, 1)
+    if "--cards" in sys.argv[1:]:
+        os.write(out, msgspec.json.encode(_cards()))
+    else:
+        os.write(out, msgspec.json.encode(see()))
+    os._exit(0)  # nothing is to hold the card while Python tidies up
+
+
+def _cards() -> list[str]:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    return [] if driver.cuInit(0) else _uuids(driver)
+
+
+if __name__ == "__main__":
+    main()

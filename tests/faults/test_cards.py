@@ -1,0 +1,160 @@
+"""Cards that others have, that cannot be used, or that fail: every run is trained all the same, and it is said why."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import protocol as p
+from engine.core.machine import Card, Machine
+from engine.core.spec import Configuration, Network, Training
+from engine.core.sweep import Sweep
+from engine.data import dataset
+from engine.host.dispatcher import Dispatch
+from engine.scheduling.queue import Queue
+from engine.storage.workspace import Workspace
+
+TWO = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")), lanes=2)
+TINY = tuple(Configuration(Network((units,), "relu"), Training(epochs=2)) for units in (4, 6, 8))
+
+
+class Told(list[p.AnyEvent]):
+    """What the host told, and a way to wait for something in it."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    def publish(self, event: p.AnyEvent, line: bytes | None = None) -> None:
+        self.append(event)
+        self.changed.set()
+
+    def of(self, kind: type) -> list:
+        return [event for event in self if isinstance(event, kind)]
+
+    @property
+    def notices(self) -> str:
+        return "\n".join(event.text for event in self.of(p.Noticed))
+
+    async def until(self, condition) -> None:
+        async with asyncio.timeout(240):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Return a function that says how the cards are."""
+    monkeypatch.setenv("SVHN_TUI_WORKER", f"{sys.executable} -m tests.support.gpu_worker")
+    monkeypatch.setenv("SVHN_TUI_LOCKS", str(tmp_path))
+    monkeypatch.setenv("SVHN_TUI_TEST_FREE", str(tmp_path / "free"))
+    monkeypatch.setattr("engine.scheduling.backoff.FIRST_SECONDS", 0.5)
+    return lambda **cards: monkeypatch.setenv(
+        "SVHN_TUI_TEST_CARDS", json.dumps({f"GPU-{name}": how for name, how in cards.items()})
+    )
+
+
+def begin(tmp_path: Path, folder: Path) -> tuple[Dispatch, Told]:
+    told = Told()
+    queue = Queue(told.publish)
+    dispatch = Dispatch(Workspace(tmp_path / "w"), TWO, queue, told.publish)
+    found = dataset.describe([folder])
+    queue.open(found)
+    queue.want(Sweep("cards", found.fingerprint, TINY, (0, 1)))
+    dispatch.begin()
+    return dispatch, told
+
+
+def workers(told: Told) -> set[str]:
+    """Return the workers that trained something to its end."""
+    began = {run: event.worker for event in told.of(p.RunStarted) for run in event.runs}
+    return {began[event.result.run_id] for event in told.of(p.RunFinished)}
+
+
+def is_over(told: Told) -> bool:
+    """Say whether every worker that was ready has ended."""
+    changed = told.of(p.WorkerChanged)
+    return {e.worker for e in changed if e.state == "ready"} == {e.worker for e in changed if e.state == "ended"}
+
+
+async def test_two_cards_train_and_each_worker_tells_its_own(demo_folder: Path, tmp_path: Path, made_up):
+    made_up()
+    dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6 and is_over(told))
+    await dispatch.leave()
+    assert workers(told) <= {"gpu0", "gpu1"}
+    ready = {event.worker: event for event in told.of(p.WorkerChanged) if event.state == "ready"}
+    assert {worker.uuid for worker in ready.values()} <= {"GPU-a", "GPU-b"}
+    assert {worker.pci for worker in ready.values()} == {"0000:1B:00.0"}
+    assert {len(event.runs) for event in told.of(p.RunStarted)} == {2}
+    ended = {event.worker for event in told.of(p.WorkerChanged) if event.state == "ended"}
+    assert ended == set(ready), "where nothing waits, the cards are free for others"
+    assert {event.result.provenance.lanes for event in told.of(p.RunFinished)} == {2}
+    assert {event.result.provenance.precision for event in told.of(p.RunFinished)} == {"float32"}
+    assert not told.notices
+
+
+async def test_a_busy_card_is_left_alone_and_taken_once_it_is_free(demo_folder: Path, tmp_path: Path, made_up):
+    made_up(a="busy", b="busy")
+    dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: "gpu0 is left alone" in told.notices and "gpu1 is left alone" in told.notices)
+    assert "memory is full" in told.notices
+    assert not told.of(p.RunStarted), "nothing trains on the CPU without being asked to"
+    (tmp_path / "free").touch()
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await dispatch.leave()
+    assert workers(told) <= {"gpu0", "gpu1"}
+
+
+async def test_a_card_that_cannot_be_used_is_told_and_the_other_trains(demo_folder: Path, tmp_path: Path, made_up):
+    made_up(a="broken")
+    dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await dispatch.leave()
+    assert workers(told) == {"gpu1"}
+    assert "gpu0 is not used: NVIDIA's driver and its libraries have different versions" in told.notices
+
+
+async def test_where_no_card_can_be_used_it_is_said_before_the_cpu_trains(demo_folder: Path, tmp_path: Path, made_up):
+    made_up(a="broken", b="broken")
+    dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await dispatch.leave()
+    said = [index for index, event in enumerate(told) if isinstance(event, p.Noticed)]
+    started = [index for index, event in enumerate(told) if isinstance(event, p.RunStarted)]
+    assert max(said) < min(started)
+    assert "It trains on the CPU." in told.notices
+    assert workers(told) <= {"core0", "core1"}
+
+
+async def test_a_sick_card_is_set_aside_after_two_failures(demo_folder: Path, tmp_path: Path, made_up):
+    made_up(a="sick")
+    dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await dispatch.leave()
+    assert workers(told) == {"gpu1"}
+    assert not told.of(p.RunFailed), "it is the card's fault and not the run's"
+    ended = [event for event in told.of(p.WorkerChanged) if event.worker == "gpu0" and event.state == "ended"]
+    assert ended[0].text == "The GPU failed (CUDA_ERROR_ECC_UNCORRECTABLE)."
+    assert len(ended) <= 2
+
+
+async def test_of_two_hosts_one_has_the_card(demo_folder: Path, tmp_path: Path, made_up):
+    made_up(b="broken")
+    (first, told_first), (second, told_second) = (begin(tmp_path / name, demo_folder) for name in ("one", "two"))
+    both = [told_first, told_second]
+    await asyncio.gather(
+        *(
+            told.until(lambda t=told: t.of(p.RunStarted) or "gpu0 is left alone: Another svhn-tui" in t.notices)
+            for told in both
+        )
+    )
+    began = [bool(told.of(p.RunStarted)) for told in both]
+    assert sorted(began) == [False, True]
+    await (first if began[0] else second).leave()
+    waiting = both[began.index(False)]
+    await waiting.until(lambda: len(waiting.of(p.RunFinished)) == 6)
+    await (second if began[0] else first).leave()
+    assert workers(waiting) == {"gpu0"}

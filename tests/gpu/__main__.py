@@ -1,0 +1,116 @@
+"""The first look at a real GPU: parity, determinism, speed, memory, Keras's own fit, the program itself.
+
+    python -m tests.gpu                 nine minutes; `make gpu`
+    python -m tests.gpu --small         the whole of it on a CPU in a minute or two
+
+Prints a table, and one JSON object last; everything found so far is in $OUT/gpu.json after each step.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+
+from tests.gpu.children import CHILDREN
+from tests.gpu.sections import Check
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--small", action="store_true", help="tiny sizes, for a machine without a GPU")
+    parser.add_argument(
+        "--seconds", type=float, default=0, help="of the whole; sections that no longer fit are skipped"
+    )
+    parser.add_argument(
+        "--precision", default="float32", help="of the timed networks (default, float32, ...); the project's own"
+    )
+    parser.add_argument("--sections", default="", help="comma separated; all without it")
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--payload", default="{}", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def prepare(cache=""):
+    """As engine.worker.prepare_jax does, with the compile cache in our hands."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    if cache:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+    sys.modules["tensorflow"] = None
+
+
+def table(found):
+    """Print microseconds a batch, and what is equal to what."""
+    sections = found["sections"]
+    print(f"{found.get('device', 'no device')}: {sections.get('machine', {}).get('versions', {})}")
+    for precision, rows in sections.get("timing", {}).items():
+        if not isinstance(rows, dict):
+            continue
+        for key, row in rows.items():
+            if "us_per_batch" in row:
+                print(f"{precision:8} {key:18} {row['us_per_batch']:9.1f} us a batch {row['peak_MB']:6} MB")
+    for key, row in sections.get("fit", {}).items():
+        if isinstance(row, dict) and "us_per_batch" in row:
+            print(f"keras    {key:18} {row['us_per_batch']:9.1f} us a batch")
+    for name, row in sections.get("determinism", {}).items():
+        if isinstance(row, dict):
+            print(f"{name:8} " + ", ".join(f"{key} {value}" for key, value in row.items()))
+
+
+def short(found):
+    """What fits into the 12,000 characters that come back: no tracebacks, no stderr."""
+    if isinstance(found, dict):
+        return {
+            key: short(value)
+            for key, value in found.items()
+            if key not in ("traceback", "stderr", "environment", "ms", "memory_stats")
+        }
+    return found
+
+
+def main():
+    given = arguments()
+    if given.child:
+        prepare(os.environ.get("GPU_CHECK_CACHE", ""))
+        out = os.dup(1)
+        os.dup2(2, 1)  # what native libraries print is no answer
+        told = CHILDREN[given.child](json.loads(given.payload))
+        os.write(out, (json.dumps(told) + "\n").encode())
+        os._exit(0)
+    prepare()
+    check = Check(given)
+    plan = [
+        ("reference", check.begin_reference, 5),
+        ("machine", check.machine, 5),
+        ("nvml", check.nvml, 5),
+        ("determinism", check.determinism, 20),
+        ("parity", check.parity_with_cpu, 20),
+        ("timing", check.timing, 20),
+        ("parts", check.parts, 10),
+        ("fit", check.fit, 10),
+        ("estimate", check.estimate, 0),
+        ("product", check.product, 25),
+        ("processes", check.processes, 20),
+    ]
+    wanted = set(filter(None, given.sections.split(",")))
+    if wanted & {"parity"}:
+        wanted |= {"reference"}
+    if wanted:
+        wanted |= {"machine"}
+    for name, do, least in plan:
+        if not wanted or name in wanted:
+            check.section(name, do, least)
+    check.write()
+    shutil.rmtree(check.work, ignore_errors=True)
+    table(check.found)
+    print(json.dumps(short(check.found), separators=(",", ":")))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,244 @@
+"""`make install` on machines that are not here: which JAX is taken, and what is done where Python lacks something."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OPEN_MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build  (user@host)\n"
+MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Sat Feb 17 22:55:48 UTC 2024\n"
+H100, T4, P100, B200, RTX50 = ", 9.0", ", 7.5", ", 6.0", ", 10.0", ", 12.0"
+
+
+class Box:
+    """A made-up machine: programs on its path, files under its root."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root, self.bin = folder / "root", folder / "bin"
+        self.root.mkdir()
+        self.bin.mkdir()
+        self.environment = {
+            "PATH": f"{self.bin}:/usr/bin:/bin", "SVHN_TUI_ROOT": str(self.root), "HOME": str(folder),
+        }  # fmt: skip
+
+    def program(self, name: str, script: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def smi(self, *lines: str, status: int = 0) -> None:
+        """nvidia-smi prints a line for each card."""
+        text = "\n".join(lines)
+        self.program("nvidia-smi", f"cat <<'END'\n{text}\nEND\nexit {status}")
+
+    def file(self, path: str, text: str = "") -> None:
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+
+    def run(self, script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", ROOT / "scripts" / script, *options], env={**self.environment, **environment}, cwd=ROOT,
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    def kind(self, **environment: str) -> str:
+        return self.run("cuda_extra.sh", **environment).stdout.strip()
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+def test_without_a_card_it_is_the_cpu(box: Box):
+    assert box.kind() == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("cards", "kind"),
+    [
+        ([f"580.82.07{H100}"], "cuda12"),
+        ([f"525.60.13{T4}"], "cuda12"),
+        ([f"470.223.02{P100}"], "cpu"),
+        ([f"570.124.06{P100}", f"570.124.06{T4}"], "cuda12"),
+        ([f"580.82.07{B200}"], "cuda13"),
+        ([f"570.82.07{B200}"], "cpu"),
+        ([f"580.82.07{RTX50}"], "cuda12"),
+        ([f"580.82.07{B200}", f"580.82.07{H100}"], "cuda13"),
+        (["580.82.07"], "cuda12"),
+        (["525.60.13, 3.5"], "cpu"),
+    ],
+)
+def test_driver_and_cards_decide(box: Box, cards: list[str], kind: str):
+    box.smi(*cards)
+    assert box.kind() == kind
+
+
+def test_one_lost_card_of_eight_is_no_reason_for_the_cpu(box: Box):
+    lost = "Unable to determine the device handle for GPU0000:1B:00.0: Unknown Error"
+    box.smi(*[f"550.54.15{H100}"] * 3, lost, *[f"550.54.15{H100}"] * 4, status=15)
+    assert box.kind() == "cuda12"
+    box.smi(lost, *[f"550.54.15{H100}"] * 7, status=15)
+    assert box.kind() == "cuda12"
+
+
+def test_a_nvidia_smi_that_fails_or_hangs_leaves_the_other_signs(box: Box):
+    box.smi("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.", status=9)
+    assert box.kind() == "cpu"
+    box.file("proc/driver/nvidia/version", MODULE)
+    assert box.kind() == "cuda12"
+    box.program("timeout", "exit 124")  # as when it hangs
+    assert box.kind() == "cuda12"
+    box.file("proc/driver/nvidia/version", OPEN_MODULE)
+    assert box.kind() == "cuda12"
+    box.file("proc/driver/nvidia/version", MODULE.replace("535", "470"))
+    assert box.kind() == "cpu"
+
+
+def test_windows_subsystem_and_containers_without_nvidia_smi(box: Box):
+    box.file("usr/lib/wsl/lib/nvidia-smi", f"#!/bin/sh\necho '560.94{T4}'")
+    (box.root / "usr/lib/wsl/lib/nvidia-smi").chmod(0o755)
+    assert box.kind() == "cuda12"
+    (box.root / "usr/lib/wsl/lib/nvidia-smi").unlink()
+    assert box.kind() == "cpu"
+    box.file("dev/dxg")
+    assert box.kind() == "cuda12"
+    (box.root / "dev/dxg").unlink()
+    box.file("usr/local/nvidia/lib64/libcuda.so.1")
+    assert box.kind() == "cuda12"
+
+
+def test_an_older_nvidia_smi_that_knows_no_capability(box: Box):
+    box.program(
+        "nvidia-smi", 'case "$*" in *compute_cap*) echo "Field is not a valid field"; exit 2;; *) echo 525.60;; esac'
+    )
+    assert box.kind() == "cuda12"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind"), [("cuda12", "cuda12"), ("cuda13", "cuda13"), ("cpu", "cpu"), ("none", "cpu")]
+)
+def test_the_user_decides(box: Box, asked: str, kind: str):
+    box.smi(f"580.82.07{H100}")
+    assert box.kind(SVHN_TUI_CUDA=asked) == kind
+
+
+def test_an_unknown_kind_is_refused_in_words(box: Box):
+    told = box.run("cuda_extra.sh", SVHN_TUI_CUDA="cuda14")
+    assert told.returncode != 0
+    assert "cuda12, cuda13 or cpu" in told.stderr
+
+
+PYTHON = """
+echo "$@" >> "$LOG"
+echo "  constraints: $PIP_CONSTRAINT" >> "$LOG"
+case "$*" in
+    *version_info*) echo "${FAKE_VERSION-3.12}" ;;
+    "-m venv --without-pip "*) mkdir -p "$4/bin"; touch "$4/pyvenv.cfg"; cp "$0" "$4/bin/python" ;;
+    "-m venv "*) [ -z "$NO_ENSUREPIP" ] || { mkdir -p "$3"; exit 1; }
+        mkdir -p "$3/bin"; touch "$3/pyvenv.cfg" "$3/has-pip"; cp "$0" "$3/bin/python" ;;
+    "-m pip --version") [ -f "$(dirname "$0")/../has-pip" ] ;;
+    "-m pip --python "*) [ -z "$NO_PIP" ] ;;
+esac
+"""
+
+
+@pytest.fixture
+def installer(box: Box, tmp_path: Path):
+    """Return a function that installs with a Python that only takes notes, and tells what it was asked."""
+    box.program("fake-python", PYTHON)
+    box.program("uv", 'echo "uv $*" >> "$LOG"; exit 0')
+    log = tmp_path / "log"
+
+    def install(*options: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], str]:
+        log.write_text("")
+        fixed = {"PYTHON": "fake-python", "VENV": str(tmp_path / "venv"), "LOG": str(log)}
+        told = box.run("install.sh", *options, **fixed, **environment)
+        return told, log.read_text()
+
+    return install
+
+
+def test_an_install_for_the_cpu_asks_for_nothing_of_nvidias(installer, tmp_path: Path):
+    told, log = installer()
+    assert told.returncode == 0, told.stderr
+    assert "--editable .\n" in log
+    assert "cuda" not in log
+    assert (tmp_path / "venv" / "kind").read_text() == "cpu\n"
+    told, log = installer()
+    assert "pip" not in log, "what is there is left as it is"
+    told, log = installer("dev")
+    assert "--editable .[dev]" in log
+
+
+def test_another_kind_begins_anew(installer, tmp_path: Path):
+    installer()
+    (tmp_path / "venv" / "old").touch()
+    told, log = installer(SVHN_TUI_CUDA="cuda12")
+    assert "built anew" in told.stdout
+    assert not (tmp_path / "venv" / "old").exists()
+    assert "--editable .[cuda12]" in log
+    assert "constraints: constraints.txt constraints-cuda12.txt" in log
+    told, log = installer("dev", SVHN_TUI_CUDA="cuda12")
+    assert "--editable .[cuda12,dev]" in log
+
+
+def test_a_folder_that_is_no_environment_is_never_removed(installer, tmp_path: Path):
+    installer()
+    (tmp_path / "venv" / "pyvenv.cfg").unlink()
+    told, _ = installer(SVHN_TUI_CUDA="cuda13")
+    assert told.returncode != 0
+    assert "no environment of Python" in told.stderr
+    assert (tmp_path / "venv" / "ready").exists()
+
+
+@pytest.mark.parametrize(("version", "says"), [("3.14", "too new"), ("3.15", "too new"), ("3.10", "too old")])
+def test_a_python_that_tensorflow_has_no_package_for_is_refused(installer, version: str, says: str):
+    told, log = installer(FAKE_VERSION=version)
+    assert told.returncode != 0
+    assert says in told.stderr
+    assert "venv" not in log
+
+
+def test_without_ensurepip_the_outer_pip_installs_or_uv(installer, tmp_path: Path):
+    told, log = installer(NO_ENSUREPIP="1")
+    assert told.returncode == 0, told.stderr
+    assert f"-m pip --python {tmp_path}/venv/bin/python install" in log
+    (tmp_path / "venv" / "ready").unlink()
+    told, log = installer(NO_ENSUREPIP="1", NO_PIP="1")
+    assert f"uv pip install --python {tmp_path}/venv/bin/python --editable ." in log
+
+
+def test_a_folder_of_wheels_takes_the_place_of_the_network(installer, tmp_path: Path):
+    told, log = installer(SVHN_TUI_WHEELS=str(tmp_path))
+    assert f"--no-index --find-links {tmp_path} --editable ." in log
+    (tmp_path / "venv" / "ready").unlink()
+    told, _ = installer(SVHN_TUI_WHEELS=str(tmp_path / "none"))
+    assert told.returncode != 0
+    assert "make wheels" in told.stderr
+
+
+@pytest.mark.parametrize("kind", ["cuda12", "cuda13"])
+def test_every_package_of_nvidias_is_pinned(kind: str):
+    lines = (ROOT / f"constraints-{kind}.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert {f"jax-{kind}-plugin", f"jax-{kind}-pjrt"} <= set(pins)
+    assert sum(name.startswith("nvidia-") for name in pins) >= 12
+    if kind == "cuda12":
+        assert pins["nvidia-cudnn-cu12"] == "9.10.2.21", "newer ones have no code for a P100"
+    else:
+        assert tuple(map(int, pins["nvidia-cublas"].split(".")[:2])) >= (13, 2)
+    jax = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("jax=="))
+    assert pins[f"jax-{kind}-plugin"] == jax.removeprefix("jax==")
+
+
+def test_make_run_and_make_test_install_different_things():
+    def plan(target: str) -> str:
+        told = subprocess.run(["make", "-n", target, "VENV=/nowhere"], cwd=ROOT, capture_output=True, text=True,
+                              env={**os.environ, "SVHN_TUI_CUDA": ""})  # fmt: skip
+        return told.stdout
+
+    assert "install.sh dev" not in plan("run")
+    assert "install.sh dev" in plan("check")

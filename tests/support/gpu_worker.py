@@ -1,0 +1,66 @@
+"""A real worker on a made-up GPU: how its card is, JSON by UUID, decides what becomes of it; it trains on the CPU.
+
+`fine`; `busy`: others compute on it, as long as the file FREE is not there; `broken`: the driver refuses; `sick`: an
+error of the card's while it trains.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.machine import card, probe
+from engine.machine.probe import Sight
+from engine.training.worker import arguments, refuse, serve
+from tests.support.fake_nvml import pynvml
+
+sys.modules["pynvml"] = pynvml
+
+
+def how(uuid: str) -> str:
+    return str(json.loads(os.environ["SVHN_TUI_TEST_CARDS"]).get(uuid, "fine"))
+
+
+def look(environment: Mapping[str, str]) -> Sight:
+    """What the probe would see."""
+    uuid = environment["CUDA_VISIBLE_DEVICES"]
+    match how(uuid):
+        case "busy" if not Path(os.environ["SVHN_TUI_TEST_FREE"]).exists():
+            return Sight(reason=probe.CUDA_ERRORS[2])
+        case "broken":
+            return Sight(reason=probe.CUDA_ERRORS[803])
+        case _:
+            return Sight("gpu", "NVIDIA Made-up", uuid, "0000:1B:00.0")
+
+
+def main() -> int:
+    given = arguments("gpu worker")
+    probe.look = look
+    try:
+        seen = card.take(given.gpu, os.environ)
+    except card.Refused as refused:
+        return refuse(given.name, refused)
+    from engine.machine.backends import prepare_jax
+
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["XLA_FLAGS"] = ""
+    prepare_jax()
+    return serve(given.name, "tests.support.gpu_worker:MadeUpTrainer", seen)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
+
+if __name__ == "tests.support.gpu_worker":
+    from engine.training.jax_trainer import FastTrainer
+
+    class MadeUpTrainer(FastTrainer):
+        @property
+        def device(self) -> str:
+            return "gpu0 NVIDIA Made-up" if os.environ["CUDA_VISIBLE_DEVICES"] else "cpu"
+
+        def group(self, specs, images, snapshots):
+            if how(os.environ["CUDA_VISIBLE_DEVICES"]) == "sick":
+                raise RuntimeError("INTERNAL: CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered")
+            return super().group(specs, images, snapshots)

@@ -19,7 +19,7 @@ def loaded_by(statement: str) -> set[str]:
     "statement",
     [
         "import svhn_tui.app",
-        "import svhn_tui.cli.main, svhn_tui.cli.run, svhn_tui.cli.actions, svhn_tui.cli.listing",
+        "from svhn_tui.cli import bench, data, doctor, main, report, submission, train, workspace",
         "import engine.host.main",
         "import engine.__main__",
     ],

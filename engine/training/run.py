@@ -9,7 +9,7 @@ from engine.core.curve import EMPTY, Curve
 from engine.core.spec import RunSpec
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
-from engine.training.worker import Stop
+from engine.training.inbox import Stop
 
 LOOK_SECONDS = 1.0
 """How often an attempt looks whether it is still the one."""

@@ -22,10 +22,10 @@ from engine.machine.card import SICK, Refused
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
+from engine.training.inbox import Stop
 from engine.training.outcome import failed, result_of, superseded
 from engine.training.run import Run
 from engine.training.trainer import FinishedLane, Group, Trainer
-from engine.training.worker import Stop
 
 CHECKPOINT_SECONDS = float(os.environ.get("SVHN_TUI_CHECKPOINT_SECONDS", "30"))
 CHECKPOINT_EPOCHS = 10

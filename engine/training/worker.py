@@ -9,11 +9,7 @@ import importlib
 import os
 import platform
 import signal
-import sys
 import threading
-from collections import deque
-from collections.abc import Sequence
-from typing import IO, Literal, NamedTuple
 
 import msgspec
 
@@ -21,99 +17,16 @@ from engine import protocol as p
 from engine.machine import card, devices, system
 from engine.machine.backends import PLATFORM_VARIABLE, clear_environment, prepare_jax, prepare_tensorflow
 from engine.machine.probe import Sight
+from engine.protocol.pipes import MessageWriter, open_stdin
 from engine.training import preflight
+from engine.training.inbox import TERMINATED, Inbox
 from engine.training.preflight import Preflight
 
-Why = Literal["paused", "cancelled", "interrupted"]
-
-
-class Stop(NamedTuple):
-    """Why a run is let go."""
-
-    why: Why
-    reason: str
-
-
-HOST_GONE = Stop("interrupted", "The background process ended; the run goes on from its checkpoint.")
-TERMINATED = Stop("interrupted", "The worker was told to end; the run goes on from its checkpoint.")
 TRAINERS = {
     "fast": (prepare_jax, "engine.training.auto_trainer:AutoTrainer"),
     "keras-fit": (prepare_tensorflow, "engine.training.keras_trainer:KerasFitTrainer"),
 }
 """How the libraries of each are set up before they are imported, and its class."""
-WORDS = {"paused": "Paused.", "cancelled": "Stopped by the user.", "interrupted": "Stopped to go on later."}
-
-
-class Telling:
-    """The way out: messages as lines, from any thread, whole."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-
-    def __call__(self, message: p.Message) -> None:
-        """Tell a message; when nobody listens any more it is dropped, since the journal has what matters."""
-        with self._lock:
-            try:
-                self._file.write(p.encode(message))
-                self._file.flush()
-            except (BrokenPipeError, ValueError):
-                return
-
-
-class Inbox:
-    """The way in: tasks wait their turn, stops are seen between two epochs."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._tasks: deque[p.Train] = deque()
-        self._stops: dict[str, Stop] = {}
-        self._ended: Stop | None = None
-
-    def read(self, file: IO[bytes]) -> None:
-        """Take commands until the pipe ends; what is none is passed over."""
-        while line := file.readline(p.MAX_LINE_BYTES):
-            try:
-                self._take(p.decode_worker_command(line))
-            except p.UNREADABLE as error:
-                print(f"Not a command: {str(error)[:200]}", file=sys.stderr)
-        self.end(HOST_GONE)
-
-    def _take(self, command: p.WorkerCommand) -> None:
-        with self._changed:
-            if isinstance(command, p.Train):
-                self._tasks.append(command)
-            else:
-                self._stops |= dict.fromkeys(command.runs, Stop(command.why, WORDS[command.why]))
-            self._changed.notify()
-
-    def end(self, stop: Stop) -> None:
-        """Let everything go."""
-        with self._changed:
-            self._ended = self._ended or stop
-            self._changed.notify()
-
-    def next(self) -> p.Train | None:
-        """Wait for the next task; None when the worker is to leave."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._tasks or self._ended)
-            return None if self._ended else self._tasks.popleft()
-
-    def stop_of(self, run_id: str) -> Stop | None:
-        """Say whether a run is to be let go, and why."""
-        with self._changed:
-            return self._ended or self._stops.get(run_id)
-
-    def forget(self, runs: Sequence[str]) -> None:
-        """Drop the stops of runs that were let go, so that they can be sent again."""
-        with self._changed:
-            for run_id in runs:
-                self._stops.pop(run_id, None)
-
-
-def way_in() -> IO[bytes]:
-    """Return stdin for a thread that reads on to the end; with `sys.stdin` Python would abort when it leaves before."""
-    return open(0, "rb", closefd=False)
 
 
 def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
@@ -124,7 +37,7 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
         load_trainer: imported only once stdout is safe from what native libraries print.
         seen: the GPU to train on.
     """
-    tell = Telling(os.fdopen(os.dup(1), "wb"))
+    tell = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     here = p.WorkerChanged(
         worker=name, state="starting", pid=os.getpid(), node=platform.node().partition(".")[0],
@@ -135,7 +48,7 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
     inbox = Inbox()
     signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=inbox.end, args=(TERMINATED,)).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the command line's to answer
-    threading.Thread(target=inbox.read, args=(way_in(),), daemon=True).start()
+    threading.Thread(target=inbox.read, args=(open_stdin(),), daemon=True).start()
     from engine.training.training_loop import Attempts
 
     module, _, kind = load_trainer.partition(":")
@@ -157,7 +70,7 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
 
 def refuse(name: str, refused: card.Refused) -> int:
     """Tell why this worker cannot train; return its exit code."""
-    Telling(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=name, state="ended", text=str(refused)))
+    MessageWriter(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=name, state="ended", text=str(refused)))
     return refused.status
 
 

@@ -25,6 +25,19 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """Who looks elsewhere is to hear of it too."""
 
 
+def notices_of(
+    batch: Iterable[p.AnyEvent], before: State, after: State, milestones: "Milestones"
+) -> tuple[Notice, ...]:
+    """Return what to tell of a batch of events that led from one state to the next."""
+    events = tuple(batch)
+    notices = [notice for event in events if (notice := notice_of(event, is_news=before.caught_up)) is not None]
+    if before.caught_up:
+        notices += divergences(events, after)
+    if after.caught_up:
+        notices += milestones.reached(events, after)
+    return tuple(notices)
+
+
 def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
     """Say of runs in training that their loss is no number any more, each once: at the epoch since which it is none.
 

@@ -5,8 +5,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +19,34 @@ from engine.core.sweep import Sweep, asked
 from engine.machine import child_process, tool_process
 from svhn_tui import words
 from svhn_tui.cli import bench_figure
+from svhn_tui.cli.arguments import WORKSPACE, DataOption, JsonOption, hidden_of, load_presets, sources
 from svhn_tui.cli.bench_figure import SIDES
+from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.client.bridge import LinkLost
 from svhn_tui.client.session import connected, open_data
 from svhn_tui.presets import Presets
 from svhn_tui.terminal.printing import Plain, complain, tell
 
+app = command_group()
 
-async def bench(
+
+@app.command()
+def bench(
+    data: DataOption = None,
+    hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
+    train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000, help="Warm epochs a round; there are three rounds.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Draw the times into this PNG file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time JAX and the native trainer beside `model.fit` on this machine, on the same work."""
+    chosen = [hidden_of(text) for text in hidden or ["linear", "64", "256", "1024"]]
+    sizes = (train, max(1_000, train // 5))
+    book = load_presets(WORKSPACE)
+    carry_out(measure(book, sources(data), chosen, sizes, epochs, as_json=as_json, plot=plot))
+
+
+async def measure(
     book: Presets,
     source: tuple[str, ...],
     hidden: Sequence[str],

@@ -4,15 +4,31 @@ import importlib.metadata
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from engine.core.finding import Finding
 from engine.machine import devices, gpu_doctor, os_errors, sessions
-from engine.storage import doctor
+from engine.storage import doctor as checks
 from engine.training.native import build
 from svhn_tui import presets, words
+from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption
+from svhn_tui.cli.commands import command_group
 from svhn_tui.terminal.printing import Plain, complain
+
+app = command_group()
+
+
+@app.command()
+def doctor(
+    workspace: AnyWorkspaceOption = WORKSPACE,
+    repair: Annotated[bool, typer.Option("--repair", help="Put what is damaged aside, into set-aside/.")] = False,
+) -> None:
+    """Look the workspace and this machine over: what is wrong, and what to do."""
+    raise typer.Exit(look(workspace, repair=repair))
+
 
 SIGNS = {"fine": "✓", "note": "!", "damaged": "✗"}
 WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
@@ -22,7 +38,7 @@ def look(workspace: Path, *, repair: bool) -> int:
     """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
     findings = [_versions(), *_devices(), _native(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
-        findings += doctor.examine(workspace.resolve())
+        findings += checks.examine(workspace.resolve())
     else:
         findings.append(Finding("note", f"{workspace} is no workspace yet", "The first `svhn-tui` makes one."))
     console = Plain()
@@ -35,7 +51,7 @@ def look(workspace: Path, *, repair: bool) -> int:
             console.print(f"\n{words.plural(movable, 'thing')} to put aside: svhn-tui doctor --repair")
         return 1 if damaged else 0
     try:
-        folder = doctor.repair(workspace.resolve(), findings)
+        folder = checks.repair(workspace.resolve(), findings)
     except BlockingIOError:
         complain("A host runs in this workspace: end it first with `svhn-tui stop`.")
         return 1

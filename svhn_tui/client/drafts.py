@@ -1,8 +1,10 @@
 """Notes that were written and that the host has not said it keeps: each in a file, until it does."""
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
+from engine import protocol as p
 from engine.machine.files import Folder, make_folder, write_atomically
 from svhn_tui.settings import settings_file
 
@@ -38,3 +40,21 @@ def drop(run_id: str) -> None:
     """Remove a draft: the host has it, or it says nothing new."""
     with contextlib.suppress(OSError):
         file_of(run_id).unlink()
+
+
+class SentNotes:
+    """Notes that the host was asked to keep: the draft of each goes as soon as it has."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def add(self, note: p.Annotate) -> None:
+        """Wait for this one."""
+        self._texts[note.run_id] = note.text
+
+    def settle(self, kept: Mapping[str, p.Note]) -> None:
+        """Drop the drafts of those that are kept by now."""
+        for run_id, text in list(self._texts.items()):
+            if kept.get(run_id, p.Note(run_id)).text == text:
+                drop(run_id)
+                del self._texts[run_id]

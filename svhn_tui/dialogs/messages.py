@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from svhn_tui import words
+from svhn_tui.client.notice_log import LoggedNotice
 from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.themes import dim_of
 
@@ -23,10 +24,10 @@ class Messages(Dialog[None]):
     BINDINGS: ClassVar[list[BindingType]] = [("escape,exclamation_mark,q,enter", "dismiss", "back")]
     DEFAULT_CLASSES = "dialog wide"
 
-    def __init__(self, told: Iterable[tuple[float, str, str]]) -> None:
-        """Take when each came in seconds since 1970, how bad it is, and what was said; the oldest first."""
+    def __init__(self, notices: Iterable[LoggedNotice]) -> None:
+        """Take them the oldest first."""
         super().__init__()
-        self._told = tuple(told)
+        self._notices = tuple(notices)
 
     def compose(self) -> ComposeResult:
         """One scrolling text."""
@@ -37,9 +38,9 @@ class Messages(Dialog[None]):
         theme = self.app.current_theme
         dim, colors = dim_of(theme), {"warning": str(theme.warning), "error": str(theme.error)}
         text = Text.assemble(("Messages", "bold"), ("   esc goes back\n", dim))
-        if not self._told:
+        if not self._notices:
             text.append("\nNothing was said so far.", dim)
-        for at, severity, said in reversed(self._told):
+        for at, severity, said in reversed(self._notices):
             text.append(f"\n{time.strftime('%H:%M', time.localtime(at))} ", dim)
             text.append(f"{SIGNS[severity]} ", colors.get(severity, dim))
             text.append(words.clean(said, newlines=True))

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.reactive import reactive
 from textual.theme import Theme
 from textual.widgets import Static
@@ -32,12 +32,13 @@ from svhn_tui.analysis.progress import progress_of, shown_of
 from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import State
-from svhn_tui.pages.charts import AXIS_KEY, CHART_KEYS, ComparingPage
 from svhn_tui.pages.compare_classes import Seen, class_page
 from svhn_tui.pages.compare_text import NARROW, TALL, figures_of, sides_table
+from svhn_tui.pages.findings import FindingsCache
+from svhn_tui.pages.page import Page
 from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS, ChartBoard
 from svhn_tui.widgets.colors import look_of
 from svhn_tui.widgets.sheet import Sheet
 
@@ -45,16 +46,14 @@ WIDE = 120
 VERDICTS = 3
 
 
-class ComparePage(ComparingPage):
+class ComparePage(Page):
     """A table, a verdict, and curves with their spread or what is right and wrong class by class."""
 
     TITLE_IN_BAR = "Compare"
     CSS = """
-    ComparePage #second { margin: 0 0 0 3; }
     ComparePage #about { padding: 0 0 1 0; }
     ComparePage #classes { height: 1fr; }
     """
-    METRICS: ClassVar[tuple[str, ...]] = tuple(METRICS)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down,j", "other(1)", "next question", tooltip="compare within the next question"),
         Binding("up,k", "other(-1)", "question before", show=False, tooltip="compare within the question before"),
@@ -66,8 +65,12 @@ class ComparePage(ComparingPage):
     selected: reactive[tuple[str, ...]] = reactive(())
     """Runs that were chosen to be compared; without any, a question's configurations are."""
 
+    charts: ChartBoard
+
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
+        self.charts = ChartBoard(tuple(METRICS), charts=2, id="curves")
+        self._findings = FindingsCache(self, self.redraw)
         self._questions = [question for question in book.questions if len(question.networks) > 1]
         self._chosen: Question | None = None
         self._by_class = False
@@ -78,9 +81,7 @@ class ComparePage(ComparingPage):
         """Table and verdict, then the charts or the classes."""
         with Vertical(id="live"):
             yield Sheet(id="about")
-            with Horizontal(id="curves"):
-                yield Chart()
-                yield Chart(id="second")
+            yield self.charts
             with VerticalScroll(id="classes"):
                 yield Static(id="matrix")
 
@@ -117,12 +118,12 @@ class ComparePage(ComparingPage):
     def show(self, state: State) -> None:
         """Draw the comparison."""
         self.set_class(self.size.width < NARROW, "narrow")
-        about, curves = self.query_one("#about", Sheet), self.query_one("#curves")
+        about = self.query_one("#about", Sheet)
         every, theme = self._sides(state), self.app.current_theme
         sides = every[:MOST]
         is_known = any(side.results or state.history(run_id).epochs for side in sides for run_id in side.runs)
         self.query_one("#classes").display = is_known and self._by_class
-        curves.display = is_known and not self._by_class
+        self.charts.display = is_known and not self._by_class
         self.watch_histories(tuple(run_id for side in sides for run_id in side.runs))
         if not is_known:
             about.update(self._empty(state, theme))
@@ -187,7 +188,7 @@ class ComparePage(ComparingPage):
 
     def _findings_of(self, sides: Sequence[Side], names: Sequence[str]) -> Findings | None:
         clear = (f"({name})" if ", " in name and "(" not in name else name for name in names)
-        return self.findings_for(
+        return self._findings.of(
             [Group(name, side.accuracies, side.bests) for name, side in zip(clear, sides, strict=True)]
         )
 
@@ -211,9 +212,8 @@ class ComparePage(ComparingPage):
         return text
 
     def _show_charts(self, sides: Sequence[Side], names: Sequence[str], state: State) -> None:
-        first, second = self.query(Chart)
-        second.display = self.size.width >= WIDE
-        for chart, metric in ((first, self.metric), (second, self.other_metric)):
+        self.charts.charts[1].display = self.size.width >= WIDE
+        for chart, metric in self.charts.shown:
             series: list[Series] = []
             named: list[tuple[str, Curve]] = []
             for index, (side, name) in enumerate(zip(sides, names, strict=True)):
@@ -221,15 +221,15 @@ class ComparePage(ComparingPage):
                 named += [(name, history) for history in histories]
                 if histories:
                     look = look_of(index, self.app.current_theme)
-                    series.append(mean_band(name, histories, metric, *look, by_seconds=self.by_seconds))
+                    series.append(mean_band(name, histories, metric, *look, by_seconds=self.charts.by_seconds))
             diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
             epochs = max(side.configuration.training.epochs for side in sides)
             chart.show(
                 METRICS[metric].title,
                 series,
-                length=None if self.by_seconds else epochs,
+                length=None if self.charts.by_seconds else epochs,
                 note=diverged or ("mean ± std" if several else ""),
-                x_label="seconds" if self.by_seconds else "epoch",
+                x_label="seconds" if self.charts.by_seconds else "epoch",
                 empty=diverged,
             )
 

@@ -13,7 +13,6 @@ from textual.widgets import Static
 
 from svhn_tui import settings, words
 from svhn_tui.dialogs.dialog import Dialog
-from svhn_tui.pages.charts import CHART_ACTIONS
 from svhn_tui.pages.page import Page
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.key_bar import ranked_bindings, sign_of
@@ -94,7 +93,7 @@ def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple
 
 def _section_of(action: str, node: DOMNode, page: Page) -> str:
     if node is page:
-        return "its charts" if action.partition("(")[0] in CHART_ACTIONS else "this page"
+        return "its charts" if action.startswith("chart(") else "this page"
     return "everywhere" if node is page.app else "the list"
 
 

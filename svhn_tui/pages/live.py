@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.theme import Theme
 from textual.widgets import OptionList
 
@@ -20,11 +20,12 @@ from svhn_tui.charts.curves import divergence_of, mean_band, trace
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm
-from svhn_tui.pages.charts import AXIS_KEY, CHART_KEYS, ChartPage
 from svhn_tui.pages.live_text import crew_lines, ended_line, entry_lines, group_line, outcome_page, title_of
+from svhn_tui.pages.page import Page
 from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS, TRACES_KEY, ChartBoard
 from svhn_tui.widgets.colors import look_of
 from svhn_tui.widgets.devices import DeviceHistory
 from svhn_tui.widgets.lines import Lines
@@ -45,7 +46,7 @@ TRACES = 16
 """Single traces that are drawn at once; more could not be told apart."""
 
 
-class LivePage(ChartPage):
+class LivePage(Page):
     """Groups above, curves in the middle, devices and the queue below."""
 
     TITLE_IN_BAR = "Live"
@@ -55,7 +56,6 @@ class LivePage(ChartPage):
     LivePage.narrow #crew { padding: 0; }
     LivePage #outcome { height: auto; padding: 1 0 0 0; }
     LivePage.narrow #outcome { padding: 0; }
-    LivePage #second { margin: 0 0 0 3; }
     LivePage #groups.single > .option-list--option-highlighted { background: $background; text-style: none; }
     LivePage #waiting:blur > .option-list--option-highlighted { background: $background; }
     """
@@ -66,15 +66,17 @@ class LivePage(ChartPage):
         Binding("l", "log_page", "log", tooltip="what was printed while it trained"),
         Binding("J", "move(1)", "later in the queue", group=REORDER),
         Binding("K", "move(-1)", "sooner in the queue", group=REORDER),
-        Binding("t", "traces", "traces", tooltip="single traces, or mean and spread"),
+        TRACES_KEY,
         *CHART_KEYS,
         AXIS_KEY,
         Binding("P", "pause_all", "all", show=False, tooltip="pause or resume everything"),
     ]
 
+    charts: ChartBoard
+
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        self._shows_traces = False
+        self.charts = ChartBoard(("test_accuracy", "gap", "loss"), charts=2, id="curves")
         self._devices = DeviceHistory()
         self._entries: tuple[Entry, ...] = ()
         self._possible: tuple[bool, ...] = ()
@@ -87,9 +89,7 @@ class LivePage(ChartPage):
         """Groups, curves, devices, queue."""
         with Vertical(id="live"):
             yield Lines(id="groups")
-            with Horizontal(id="curves"):
-                yield Chart()
-                yield Chart(id="second")
+            yield self.charts
             yield Sheet(id="outcome")
             yield Sheet(id="devices")
             yield Sheet(id="crew")
@@ -195,11 +195,6 @@ class LivePage(ChartPage):
         if command is not None:
             self.want(command)
 
-    def action_traces(self) -> None:
-        """Draw each lane, or their mean and spread."""
-        self._shows_traces = not self._shows_traces
-        self.redraw()
-
     def show(self, state: State) -> None:
         """Draw groups, curves, devices and queue."""
         theme = self.app.current_theme
@@ -259,21 +254,20 @@ class LivePage(ChartPage):
         return groups.get(chosen or "") or next(iter(groups.values()), {})
 
     def _show_charts(self, lanes: Mapping[str, Live]) -> None:
-        self.query_one("#curves").display = bool(lanes)
+        self.charts.display = bool(lanes)
         if not lanes:
             return
-        first, second = self.query(Chart)
-        second.display = self.size.width >= WIDE
+        self.charts.charts[1].display = self.size.width >= WIDE
         epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
         diverged = divergence_of((f"seed {live.spec.seed}", live.history) for live in lanes.values())
-        several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self._shows_traces else ""
-        for chart, metric in self._due((first, self.metric), (second, self.other_metric)):
+        several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self.charts.shows_traces else ""
+        for chart, metric in self._due(*self.charts.shown):
             chart.show(
                 TITLES[metric],
                 self._series(lanes, metric),
-                length=None if self.by_seconds else epochs,
+                length=None if self.charts.by_seconds else epochs,
                 note=diverged or several,
-                x_label="seconds" if self.by_seconds else "epoch",
+                x_label="seconds" if self.charts.by_seconds else "epoch",
                 empty=diverged,
             )
 
@@ -298,9 +292,9 @@ class LivePage(ChartPage):
             self._show_charts(self._lanes(state) or last_group_of(state))
 
     def _series(self, lanes: Mapping[str, Live], metric: str) -> list[Series]:
-        theme, seconds = self.app.current_theme, self.by_seconds
+        theme, seconds = self.app.current_theme, self.charts.by_seconds
         histories = [live.history for live in lanes.values()]
-        if self._shows_traces:
+        if self.charts.shows_traces:
             of = PAIRS.get(metric, (metric, metric))[1]
             return [
                 trace(f"seed {live.spec.seed}", live.history, of, *look_of(index, theme), by_seconds=seconds)

@@ -8,18 +8,21 @@ from textual.reactive import reactive
 from textual.screen import Screen
 
 from engine import protocol as p
+from svhn_tui.analysis.launches import Launch
 from svhn_tui.client.state import State
+from svhn_tui.pages.registry import PAGES
 from svhn_tui.presets import Presets
+from svhn_tui.widgets.chart_board import ChartBoard
 from svhn_tui.widgets.key_bar import KeyBar
 from svhn_tui.widgets.top_bar import TopBar
-
-PAGES = (("1", "Questions"), ("2", "Live"), ("3", "Runs"), ("4", "Compare"), ("5", "Answers"), ("6", "Data"))
 
 
 class Page(Screen[None]):
     """A screen of the program. The app sets `state`; what the user wants goes up as a message."""
 
     TITLE_IN_BAR: ClassVar[str] = ""
+    charts: ChartBoard | None = None
+    """The page's charts, if it has any."""
     state: reactive[State] = reactive(State, init=False, repaint=False)
 
     class Wanted(Message):
@@ -28,6 +31,13 @@ class Page(Screen[None]):
         def __init__(self, command: p.AnyCommand) -> None:
             super().__init__()
             self.command = command
+
+    class LaunchDeferred(Message):
+        """A question is to be trained as soon as the data is open."""
+
+        def __init__(self, launch: Launch) -> None:
+            super().__init__()
+            self.launch = launch
 
     class ComparisonWanted(Message):
         """These runs are to be compared."""
@@ -88,6 +98,10 @@ class Page(Screen[None]):
         """Draw what changed, while the page is seen."""
         self.redraw()
 
+    def watch_maximized(self) -> None:
+        """Fit what is drawn to the room that there is beside a chart that has the whole page, or had it."""
+        self.call_after_refresh(self.redraw)
+
     def on_resize(self) -> None:
         """Fit what is drawn to the new size."""
         self.call_after_refresh(self.redraw)
@@ -99,13 +113,29 @@ class Page(Screen[None]):
     def redraw(self) -> None:
         """Draw the state as it is."""
         if self.is_current and self.is_mounted:
-            self.query_one(TopBar).show(self.state, PAGES, self.TITLE_IN_BAR)
+            self.query_one(TopBar).show(self.state, [(key, name) for key, name, _ in PAGES], self.TITLE_IN_BAR)
             self.show(self.state)
             self.refresh_bindings()
 
-    def want(self, command: p.AnyCommand) -> None:
-        """Ask for something."""
-        self.post_message(self.Wanted(command))
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what charts do where there is one."""
+        if action == "chart" and self.charts is not None and self.is_mounted:
+            return self.charts.offers(str(parameters[0]))
+        return super().check_action(action, parameters)
+
+    def action_chart(self, verb: str, amount: float = 0) -> None:
+        """Hand what a key of the charts asks for to their board."""
+        if self.charts is not None:
+            self.charts.do(verb, amount)
+
+    def on_chart_board_changed(self) -> None:
+        """Draw what the charts show now."""
+        self.redraw()
+
+    def want(self, command: p.AnyCommand | None) -> None:
+        """Ask the engine for something; None, from a dialog that was left, asks for nothing."""
+        if command is not None:
+            self.post_message(self.Wanted(command))
 
     def copy(self, text: str) -> None:
         """Copy a text."""

@@ -10,7 +10,6 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.message import Message
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -19,6 +18,7 @@ from engine.core import sweep as plan
 from engine.core.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Group
+from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.progress import (
     Overrides,
@@ -35,9 +35,10 @@ from svhn_tui.assignment.keras_code import code_for
 from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
+from svhn_tui.dialogs.choosing import chosen_finalists, chosen_run, judged_statement
 from svhn_tui.dialogs.dialogs import Confirm, RunWith
-from svhn_tui.pages.charts import CHART_KEYS
-from svhn_tui.pages.choosing import ChoosingPage
+from svhn_tui.pages.findings import FindingsCache
+from svhn_tui.pages.page import Page
 from svhn_tui.pages.question_list import outcome_of, question_line, summary_of
 from svhn_tui.pages.question_text import (
     answer_line,
@@ -51,7 +52,7 @@ from svhn_tui.pages.question_text import (
 from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
-from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.chart_board import CHART_KEYS, ChartBoard
 from svhn_tui.widgets.colors import look_of
 from svhn_tui.widgets.options import MarkedOptions
 from svhn_tui.widgets.sheet import Sheet
@@ -67,7 +68,7 @@ This trains the assignment's networks, and proves each answer and each file.
 1 to 6 open the pages, ? lists a page's keys, ^p finds everything by name."""
 
 
-class QuestionsPage(ChoosingPage):
+class QuestionsPage(Page):
     """The list on the left, the chosen question on the right."""
 
     TITLE_IN_BAR = "Questions"
@@ -85,15 +86,12 @@ class QuestionsPage(ChoosingPage):
         *CHART_KEYS,
     ]
 
-    class PutOff(Message):
-        """A question is to be trained as soon as the data is open."""
-
-        def __init__(self, question: Question, overrides: Overrides) -> None:
-            super().__init__()
-            self.question, self.overrides = question, overrides
+    charts: ChartBoard
 
     def __init__(self, book: Presets, chosen: str = "") -> None:
         super().__init__(book)
+        self.charts = ChartBoard(("test_accuracy", "gap", "loss"))
+        self._findings = FindingsCache(self, lambda: self._show_about(self.state))
         self._first = book.question(chosen) if chosen else book.questions[0]
         self._known: tuple[State, Mapping[str, Progress], Mapping[str, Answer]] | None = None
 
@@ -110,7 +108,7 @@ class QuestionsPage(ChoosingPage):
                 yield Sheet(id="summary")
             with VerticalScroll(id="question", can_focus=False):
                 yield Sheet(id="about")
-                yield Chart()
+                yield self.charts
                 yield Sheet(id="below")
 
     @property
@@ -131,21 +129,21 @@ class QuestionsPage(ChoosingPage):
             self._show_chosen(self.state)
             self.refresh_bindings()
 
-    def show_findings(self) -> None:
-        """Draw what is known now of the question that is seen."""
-        self._show_about(self.state)
-
     def action_launch(self) -> None:
         """Train what the chosen question lacks."""
-        self._launch(Overrides())
+        self._launch(Launch(self.chosen))
 
-    def action_launch_with(self) -> None:
+    @work
+    async def action_launch_with(self) -> None:
         """Ask for other epochs and seeds, then train."""
         if (sweep := self.book.sweep(self.chosen, "")) is None:
             self.notify("This question needs no training.")
             return
         epochs, seeds = sweep.configurations[0].training.epochs, len(sweep.seeds)
-        self.app.push_screen(RunWith(f"{self.chosen.id}  {self.chosen.title}", epochs, seeds), self._launch)
+        question = self.chosen
+        overrides = await self.app.push_screen_wait(RunWith(f"{question.id}  {question.title}", epochs, seeds))
+        if overrides is not None:
+            self._launch(Launch(question, overrides))
 
     def action_copy(self) -> None:
         """Copy the answer or the code through the terminal."""
@@ -156,6 +154,21 @@ class QuestionsPage(ChoosingPage):
             self.notify("There is nothing to copy yet.")
             return
         self.copy(text)
+
+    @work
+    async def action_hand_in(self) -> None:
+        """Choose the run whose file the question hands in."""
+        self.want(await chosen_run(self.app, self.chosen, self.book, self.state))
+
+    @work
+    async def action_finalists(self) -> None:
+        """Choose by hand who goes on to the second stage."""
+        self.want(await chosen_finalists(self.app, self.chosen, self.book, self.state))
+
+    @work
+    async def action_statements(self) -> None:
+        """Paste a statement of the grader's, or look at one again."""
+        self.want(await judged_statement(self.app, self.chosen, self.book, self.state))
 
     def action_turn(self, pages: int) -> None:
         """Scroll what stands on the right."""
@@ -193,26 +206,14 @@ class QuestionsPage(ChoosingPage):
             for sweep in sweeps:
                 self.want(p.Submit(sweep=sweep))
 
-    def _launch(self, overrides: Overrides | None) -> None:
-        if overrides is not None:
-            self.train(self.chosen, overrides)
-
-    def train(self, question: Question, overrides: Overrides) -> None:
+    def _launch(self, launch: Launch) -> None:
         """Train what a question lacks, now or as soon as the data is open, and say so."""
-        if not self.state.data_is_open and self.book.sweep(question, "") is not None:
-            self.post_message(self.PutOff(question, overrides))
-            self.notify(f"{question.id} trains as soon as the data is open.")
+        if launch.needs_data(self.book, self.state):
+            self.post_message(self.LaunchDeferred(launch))
             return
-        sweep = sweep_for(question, self.book, self.state, overrides)
-        if sweep is None:
-            self.notify("This question needs no training.")
-            return
-        missing = progress_of(question, self.book, self.state, overrides).missing
-        if not missing:
-            self.notify("All of its runs are done.")
-            return
-        self.want(p.Submit(sweep=sweep))
-        self.notify(f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they go on.")
+        command, said = launch.command(self.book, self.state)
+        self.want(command)
+        self.notify(said)
 
     def show(self, state: State) -> None:
         """Draw the list and the chosen question."""
@@ -272,29 +273,29 @@ class QuestionsPage(ChoosingPage):
     def _verdicts(self, progress: Progress) -> list[str]:
         """What the runs can tell apart; short windows have room for the first of it."""
         named = [Group(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)]
-        findings = self.findings_for(named)
+        findings = self._findings.of(named)
         sentences = [sentence for sentence, _ in findings.verdicts] if findings else []
         most = VERDICTS if self.size.height >= TALL else 1
         more = len(sentences) - most
         return [*sentences[:most], *([f"and {more} more: 4 compares them"] if more > 0 and most > 1 else [])]
 
     def _show_chart(self, progress: Progress, state: State) -> None:
-        chart = self.query_one(Chart)
-        chart.display = bool(progress.rows)
+        self.charts.display = bool(progress.rows)
         if not progress.rows:
             return
         self.watch_histories(tuple(run_id for row in progress.rows for run_id in row.runs))
+        ((chart, metric),) = self.charts.shown
         series: list[Series] = []
         named: list[tuple[str, Curve]] = []
         for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
             named += [(name, history) for history in histories]
             if histories:
-                series.append(mean_band(name, histories, self.metric, *look_of(index, self.app.current_theme)))
+                series.append(mean_band(name, histories, metric, *look_of(index, self.app.current_theme)))
         several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
         diverged = divergence_of(named)
-        chart.show(METRICS[self.metric].title, series, length=epochs, note=diverged or several, empty=diverged)
+        chart.show(METRICS[metric].title, series, length=epochs, note=diverged or several, empty=diverged)
 
     def _below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme

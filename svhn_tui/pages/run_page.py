@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -11,14 +12,14 @@ from textual.containers import VerticalScroll
 from engine import protocol as p
 from svhn_tui.analysis.usage import uses_of
 from svhn_tui.charts.curves import divergence_of, trace
+from svhn_tui.client.drafts import SentNotes
 from svhn_tui.client.state import State
-from svhn_tui.pages.charts import AXIS_KEY, CHART_KEYS, ChartPage
+from svhn_tui.dialogs.noting import note_in_box, note_in_editor
 from svhn_tui.pages.live import PAIRS, TITLES
-from svhn_tui.pages.noting import NotingPage
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.run_text import facts_of, head_of, log_end, remedy_of, spec_of
 from svhn_tui.presets import Presets
-from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS, ChartBoard
 from svhn_tui.widgets.colors import look_of
 from svhn_tui.widgets.sheet import Sheet
 
@@ -80,7 +81,7 @@ class RunSubjectPage(Page):
         self.set_class(self.size.width < NARROW, "narrow")
 
 
-class RunPage(RunSubjectPage, ChartPage, NotingPage):
+class RunPage(RunSubjectPage):
     """All that is known of a run, on a page that scrolls."""
 
     TITLE_IN_BAR = "Run"
@@ -88,8 +89,8 @@ class RunPage(RunSubjectPage, ChartPage, NotingPage):
     RunPage #run { padding: 1 2 0 2; }
     RunPage.narrow #run { padding: 0 1; }
     RunPage #run > Sheet { height: auto; }
-    RunPage Chart { height: 14; margin: 1 0; }
-    RunPage.narrow Chart { height: 9; margin: 0; }
+    RunPage ChartBoard { height: 14; margin: 1 0; }
+    RunPage.narrow ChartBoard { height: 9; margin: 0; }
     RunPage #log { padding: 1 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -105,23 +106,30 @@ class RunPage(RunSubjectPage, ChartPage, NotingPage):
         AXIS_KEY,
     ]
 
+    charts: ChartBoard
+
+    def __init__(self, book: Presets) -> None:
+        super().__init__(book)
+        self.charts = ChartBoard(("test_accuracy", "gap", "loss"))
+        self._sent_notes = SentNotes()
+
     def body(self) -> ComposeResult:
         """One page that scrolls where it is too long."""
         with VerticalScroll(id="run"):
             yield Sheet(id="head")
-            yield Chart()
+            yield self.charts
             yield Sheet(id="facts")
             yield Sheet(id="log")
 
     @property
-    def run_here(self) -> p.RunResult | None:
-        """The run, once it is finished."""
-        return self.state.results.get(self.run)
+    def _note(self) -> p.Note | None:
+        """The note on the run, once it is finished."""
+        return self.state.notes.get(self.run, p.Note(self.run)) if self.run in self.state.results else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what can be done with a run that is finished, or in training, or failed."""
         if action in ("annotate", "edit", "look", "copy"):
-            return self.run_here is not None
+            return self.run in self.state.results
         if action == "question":
             return bool(self._uses)
         return True if action == "whole" else super().check_action(action, parameters)
@@ -141,7 +149,7 @@ class RunPage(RunSubjectPage, ChartPage, NotingPage):
     def action_whole(self) -> None:
         """Leave the full chart, or the page."""
         if self.maximized is not None:
-            super().action_whole()
+            self.minimize()
         else:
             self.action_back()
 
@@ -154,6 +162,22 @@ class RunPage(RunSubjectPage, ChartPage, NotingPage):
         if self._uses:
             self.post_message(self.Visit("Questions", self._uses[0]))
 
+    @work
+    async def action_annotate(self) -> None:
+        """Write a note and tags on the run."""
+        if (note := self._note) is not None:
+            self._keep_note(await note_in_box(self.app, note))
+
+    def action_edit(self) -> None:
+        """Write the note in the user's own editor."""
+        if (note := self._note) is not None:
+            self._keep_note(note_in_editor(self.app, note))
+
+    def _keep_note(self, note: p.Annotate | None) -> None:
+        if note is not None:
+            self._sent_notes.add(note)
+            self.want(note)
+
     def action_look(self) -> None:
         """Look at what it says of the test images."""
         self.post_message(self.LookWanted(self.run))
@@ -164,6 +188,7 @@ class RunPage(RunSubjectPage, ChartPage, NotingPage):
 
     def show(self, state: State) -> None:
         """Draw the run."""
+        self._sent_notes.settle(state.notes)
         super().show(state)
         theme = self.app.current_theme
         self._show_chart(state)
@@ -178,21 +203,25 @@ class RunPage(RunSubjectPage, ChartPage, NotingPage):
         end.update(log_end(self.printed, state, theme, LOG_LINES))
 
     def _show_chart(self, state: State) -> None:
-        chart, theme, spec = self.query_one(Chart), self.app.current_theme, spec_of(self.run, state)
+        theme, spec = self.app.current_theme, spec_of(self.run, state)
+        ((chart, metric),) = self.charts.shown
         self.watch_histories((self.run,))
         history = state.history(self.run)
-        chart.display = spec is not None and bool(history.epochs)
+        self.charts.display = spec is not None and bool(history.epochs)
         if spec is None or not history.epochs:
             return
-        named = zip(("train", "test"), PAIRS[self.metric], (2, 0), strict=True) if self.metric in PAIRS else [
-            ("gap", self.metric, 0)
+        named = zip(("train", "test"), PAIRS[metric], (2, 0), strict=True) if metric in PAIRS else [
+            ("gap", metric, 0)
         ]  # fmt: skip
         diverged = divergence_of([("", history)])
         chart.show(
-            TITLES[self.metric],
-            [trace(name, history, of, *look_of(look, theme), by_seconds=self.by_seconds) for name, of, look in named],
-            length=None if self.by_seconds else spec.configuration.training.epochs,
+            TITLES[metric],
+            [
+                trace(name, history, of, *look_of(look, theme), by_seconds=self.charts.by_seconds)
+                for name, of, look in named
+            ],
+            length=None if self.charts.by_seconds else spec.configuration.training.epochs,
             note=diverged,
-            x_label="seconds" if self.by_seconds else "epoch",
+            x_label="seconds" if self.charts.by_seconds else "epoch",
             empty=diverged,
         )

@@ -24,9 +24,11 @@ from svhn_tui.analysis.run_table import (
     failed_of,
     lines_of,
 )
+from svhn_tui.client.drafts import SentNotes
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialogs import Confirm, Tick
-from svhn_tui.pages.noting import NotingPage
+from svhn_tui.dialogs.noting import note_in_box, note_in_editor
+from svhn_tui.pages.page import Page
 from svhn_tui.pages.runs_text import count_of, detail_of, heads_of
 from svhn_tui.presets import Presets
 from svhn_tui.themes import dim_of
@@ -57,7 +59,7 @@ OF_LINES = {
 """What is done in the list, and not while a filter is typed."""
 
 
-class RunsPage(NotingPage):
+class RunsPage(Page):
     """A table with a filter line above and details below."""
 
     TITLE_IN_BAR = "Runs"
@@ -91,6 +93,7 @@ class RunsPage(NotingPage):
         self._selected: dict[str, None] = {}
         self._table = Table()
         self._hints: tuple[str, ...] = ()
+        self._sent_notes = SentNotes()
         self._wrong = ""
         """What is wrong with the filter; the list stays as it was until it is right."""
         self._kept = State()  # keeps alive what `_seen` names
@@ -119,7 +122,7 @@ class RunsPage(NotingPage):
             return action not in OF_LINES and super().check_action(action, parameters)
         match action:
             case "annotate" | "edit" | "look":
-                return self.run_here is not None
+                return self._note is not None
             case "log_page":
                 return self._chosen_run is not None
             case "again":
@@ -136,10 +139,11 @@ class RunsPage(NotingPage):
         return self.query_one(FilterLine)
 
     @property
-    def run_here(self) -> p.RunResult | None:
-        """The run under the cursor, if it is one."""
+    def _note(self) -> p.Note | None:
+        """The note on the run under the cursor, if it is one."""
         line = self._line()
-        return line.runs[0] if line is not None and not line.is_group and line.runs else None
+        run = line.runs[0] if line is not None and not line.is_group and line.runs else None
+        return self.state.notes.get(run.run_id, p.Note(run.run_id)) if run is not None else None
 
     # --- what is listed ----------------------------------------------------------------------------------------------
 
@@ -218,8 +222,8 @@ class RunsPage(NotingPage):
 
     def action_look(self) -> None:
         """Look at what the run says of the test images."""
-        if (run := self.run_here) is not None:
-            self.post_message(self.LookWanted(run.run_id))
+        if (note := self._note) is not None:
+            self.post_message(self.LookWanted(note.run_id))
 
     def action_pin(self) -> None:
         """Keep a line on top, or let it go."""
@@ -271,6 +275,22 @@ class RunsPage(NotingPage):
         self.post_message(self.ComparisonWanted(self._meant()))
 
     @work
+    async def action_annotate(self) -> None:
+        """Write a note and tags on the run."""
+        if (note := self._note) is not None:
+            self._keep_note(await note_in_box(self.app, note))
+
+    def action_edit(self) -> None:
+        """Write the note in the user's own editor."""
+        if (note := self._note) is not None:
+            self._keep_note(note_in_editor(self.app, note))
+
+    def _keep_note(self, note: p.Annotate | None) -> None:
+        if note is not None:
+            self._sent_notes.add(note)
+            self.want(note)
+
+    @work
     async def action_delete(self) -> None:
         """Move what is selected to the trash, after a question."""
         runs = self._meant()
@@ -296,6 +316,7 @@ class RunsPage(NotingPage):
 
     def show(self, state: State) -> None:
         """Draw the table if what it lists changed."""
+        self._sent_notes.settle(state.notes)
         self.set_class(self.size.width < NARROW, "narrow")
         hints = self._hints = self.filter.hints
         typed = self.filter.settled(hints)

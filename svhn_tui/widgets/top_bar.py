@@ -1,5 +1,7 @@
 """What stands above every page: the program's name, the pages, and how busy the machine is."""
 
+from collections.abc import Iterable
+
 from rich.text import Text
 from textual import events
 
@@ -22,7 +24,7 @@ class TopBar(Sheet):
         super().__init__()
         self._places: dict[range, str] = {}
 
-    def show(self, state: State, pages: tuple[tuple[str, str], ...], current: str) -> None:
+    def show(self, state: State, pages: Iterable[tuple[str, str]], current: str) -> None:
         """Draw the bar for a state; `pages` are keys and names."""
         theme = self.app.current_theme
         dim, width = dim_of(theme), max(0, self.size.width - 2)

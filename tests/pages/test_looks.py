@@ -5,12 +5,12 @@ from rich.color import Color
 
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
-from svhn_tui.pages.page import PAGES
-from svhn_tui.pages.registry import page_of
+from svhn_tui.pages.navigation import page_of
+from svhn_tui.pages.registry import PAGES
 from svhn_tui.themes import THEMES, dim_of, line_colors
 from tests.support.scenes import BOOK, Stage, attached, finished, relu, tanh, training
 
-NAMES = [name for _, name in PAGES]
+NAMES = [name for _, name, _ in PAGES]
 STATES: dict[str, State] = {
     "nothing": State(),
     "attached": fold(attached()),

@@ -10,8 +10,8 @@ from engine import protocol as p
 from svhn_tui import presets
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
-from svhn_tui.pages.page import PAGES
-from svhn_tui.pages.registry import page_of
+from svhn_tui.pages.navigation import page_of
+from svhn_tui.pages.registry import PAGES
 from svhn_tui.presets import Presets
 from tests.support.lively_engine import CONFUSION
 from tests.support.scenes import Stage, attached
@@ -130,7 +130,7 @@ async def test_live_shows_two_groups_and_what_is_next(size: tuple[int, int]):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", [name for _, name in PAGES])
+@pytest.mark.parametrize("name", [name for _, name, _ in PAGES])
 async def test_an_empty_workspace_says_what_to_do(name: str, size: tuple[int, int]):
     text = "\n".join(await lines_of(name, fold(attached()), size))
     hints = {"Questions": "enter trains it", "Live": "Nothing trains.", "Runs": "No run is finished yet: 1 opens",

@@ -9,7 +9,7 @@ from rich.style import Style
 
 from docs.drawing import HALF, moving, still
 from docs.pictures import SIZES, file_of, recorded, scenes
-from svhn_tui.pages.page import PAGES
+from svhn_tui.pages.registry import PAGES
 
 HERE = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -34,7 +34,7 @@ def test_every_picture_of_the_documents_is_drawn_by_the_command_and_small():
 
 
 def test_all_six_pages_are_drawn():
-    assert {scene.page for scene in scenes(recorded()).values()} == {name for _, name in PAGES}
+    assert {scene.page for scene in scenes(recorded()).values()} == {name for _, name, _ in PAGES}
 
 
 def test_cells_become_texts_grounds_and_one_image():

@@ -12,7 +12,9 @@ import msgspec
 
 from engine import protocol as p
 from engine.machine.files import make_folder, write_atomically
-from engine.training.worker import Inbox, Telling, arguments, way_in
+from engine.protocol.pipes import MessageWriter, open_stdin
+from engine.training.inbox import Inbox
+from engine.training.worker import arguments
 from tests.support.epochs import epoch_ended
 from tests.support.fake_worker import result_of
 
@@ -21,8 +23,8 @@ TOLD_TO_STOP = "The worker was told to stop a run that it has not begun."
 
 def main() -> None:
     given = arguments("gated worker")
-    tell, inbox, gate = Telling(os.fdopen(os.dup(1), "wb")), Inbox(), Path(os.environ["SVHN_TUI_TEST_GATE"])
-    threading.Thread(target=inbox.read, args=(way_in(),), daemon=True).start()
+    tell, inbox, gate = MessageWriter(os.fdopen(os.dup(1), "wb")), Inbox(), Path(os.environ["SVHN_TUI_TEST_GATE"])
+    threading.Thread(target=inbox.read, args=(open_stdin(),), daemon=True).start()
     tell(p.WorkerChanged(worker=given.name, state="ready", pid=os.getpid(), node="here"))
     while task := inbox.next():
         is_told = False
@@ -40,7 +42,7 @@ def main() -> None:
         inbox.forget([spec.run_id for spec in task.specs])
 
 
-def train(task: p.Train, run_id: str, tell: Telling) -> None:
+def train(task: p.Train, run_id: str, tell: MessageWriter) -> None:
     (spec,) = (some for some in task.specs if some.run_id == run_id)
     folder, values = make_folder(Path(task.workspace) / "runs" / run_id), (0.5,)
     tell(p.RunStarted(group=task.group, runs=(run_id,), specs=(spec,), worker="gated", device="none"))

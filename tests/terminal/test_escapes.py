@@ -12,8 +12,8 @@ from engine import protocol as p
 from svhn_tui import presets
 from svhn_tui.client.reducer import fold
 from svhn_tui.export import export
-from svhn_tui.pages.page import PAGES
-from svhn_tui.pages.registry import page_of
+from svhn_tui.pages.navigation import page_of
+from svhn_tui.pages.registry import PAGES
 from tests.support.hostile_engine import events, presets_text
 from tests.support.scenes import BOOK
 from tests.support.terminal import PROGRAM, Terminal
@@ -47,7 +47,7 @@ def feet_of(name: str) -> set[str]:
     """What stands at the foot of this page alone."""
     said = {
         page: {binding.description for binding in page_of(page, BOOK).BINDINGS if getattr(binding, "show", False)}
-        for _, page in PAGES
+        for _, page, _ in PAGES
     }
     return said.pop(name).difference(*said.values(), {"all", "train"})  # words that stand everywhere
 
@@ -56,7 +56,7 @@ def feet_of(name: str) -> set[str]:
 def test_no_attack_reaches_the_terminal_on_any_page(attacked: Path, columns: int, lines: int):
     with Terminal(attacked, columns, lines) as terminal:
         terminal.until(lambda text: "Q11" in text and "Opening" not in text and "[/x]" in text)
-        for key, name in (*PAGES[1:], PAGES[0]):
+        for key, name, _ in (*PAGES[1:], PAGES[0]):
             terminal.press(key)
             feet = feet_of(name)
             terminal.until(lambda text, feet=feet: any(foot in text for foot in feet) and "[/x]" in text)

@@ -16,7 +16,8 @@ from textual.worker import WorkerCancelled
 
 import svhn_tui.export.exporting
 from svhn_tui.app import SvhnApp
-from svhn_tui.pages.page import PAGES, Page
+from svhn_tui.pages.page import Page
+from svhn_tui.pages.registry import PAGES
 from svhn_tui.widgets.key_bar import KeyBar, key_at
 from tests.support.scenes import BOOK, screen_text
 
@@ -102,7 +103,7 @@ async def exported(folder: Path, workspace: Path, remote: object) -> svhn_tui.ex
 
 def noticed(app: Watched) -> tuple[object, ...]:
     """What a person, or the engine, could notice."""
-    return type(app.screen), screen_text(app), len(app._told), app.theme, app.asked
+    return type(app.screen), screen_text(app), len(app.notice_log), app.theme, app.asked
 
 
 async def back_to(name: str, app: Watched, pilot: Pilot[None]) -> Page:
@@ -146,7 +147,7 @@ async def idle_keys(page: Page, app: Watched, pilot: Pilot[None]) -> set[str]:
 @pytest.mark.parametrize("options", [(), ("--fresh",)], ids=["at work", "at first"])
 async def test_every_key_that_a_page_offers_does_something(options: tuple[str, ...], tmp_path, monkeypatch):
     async with program(tmp_path, monkeypatch, *options) as (app, pilot):
-        for number, name in PAGES:
+        for number, name, _ in PAGES:
             page = await back_to(name, app, pilot)
             await press(app, pilot, *["down"] * 6)  # to the seventh question, which has something of everything
             assert await idle_keys(page, app, pilot) <= {number, *UNSEEN}, name

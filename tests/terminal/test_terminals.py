@@ -118,7 +118,7 @@ BROKEN = "from {0} import {1}; {1}.{2} = lambda *given, **named: 1 / 0; from svh
 
 
 @pytest.mark.parametrize(
-    ("place", "keys"), [(("svhn_tui.pages.runs", "RunsPage", "show"), "3"), (("svhn_tui", "app", "notice_of"), "")]
+    ("place", "keys"), [(("svhn_tui.pages.runs", "RunsPage", "show"), "3"), (("svhn_tui", "app", "notices_of"), "")]
 )
 def test_a_defect_is_a_sentence_and_gives_the_terminal_back(
     place: tuple[str, str, str], keys: str, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -138,7 +138,7 @@ def test_a_defect_is_a_sentence_and_gives_the_terminal_back(
 
 
 def test_a_defect_of_a_command_is_a_sentence(tmp_path: Path):
-    broken = BROKEN.format("svhn_tui", "listing", "print_status")
+    broken = BROKEN.format("svhn_tui.cli", "report", "print_status")
     home = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     for environment in (home, {**home, "XDG_CONFIG_HOME": "/proc"}):
         done = subprocess.run(

@@ -21,7 +21,7 @@ from engine.core.sweep import FinalistRule, Sweep
 from engine.storage import archive as pack
 from engine.storage import checkpoint, checkpoint_index
 from engine.storage.journal import Journal, Line, _crc
-from engine.training.worker import Inbox
+from engine.training.inbox import Inbox
 from svhn_tui import presets
 from tests.cli.test_program import PROGRAM
 from tests.host.test_stages import worker

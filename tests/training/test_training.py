@@ -15,9 +15,9 @@ from engine.storage import checkpoint, checkpoint_index
 from engine.storage.checkpoint import Snapshot
 from engine.storage.journal import history
 from engine.training.auto_trainer import AutoTrainer
+from engine.training.inbox import Stop
 from engine.training.jax_trainer import FastTrainer
 from engine.training.training_loop import Attempts
-from engine.training.worker import Stop
 
 RELU = Configuration(Network((32,), "relu"), Training(epochs=4))
 

@@ -1,10 +1,12 @@
-"""What `svhn-tui status`, `answers`, `runs` and `evidence` print."""
+"""What stands in a workspace, printed: `status`, `answers`, `runs` and `evidence`."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -15,13 +17,64 @@ from svhn_tui.analysis import run_row, worker_status
 from svhn_tui.analysis.progress import MARKS, Progress, progress_of
 from svhn_tui.analysis.queue_entries import idle_text
 from svhn_tui.assignment import answers as answering
-from svhn_tui.assignment import evidence
 from svhn_tui.assignment.answer_data import check_files
-from svhn_tui.cli.exit_codes import DONE
+from svhn_tui.assignment.evidence import facts_of
+from svhn_tui.cli.arguments import (
+    WORKSPACE,
+    JsonOption,
+    KnownWorkspaceOption,
+    ReadOnlyOption,
+    fail,
+    load_presets,
+    question_of,
+)
+from svhn_tui.cli.commands import carry_out, command_group
+from svhn_tui.cli.exit_codes import DONE, WRONG_USE
 from svhn_tui.client.session import connected
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, say, tell
+
+app = command_group()
+
+
+@app.command()
+def status(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
+    """Say how far every question is, and what is training now."""
+    carry_out(print_status(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
+
+
+@app.command()
+def answers(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
+    """Print the answers, each with how far it can be trusted."""
+    carry_out(print_answers(workspace, load_presets(workspace), as_json=as_json, is_read_only=read_only))
+
+
+@app.command()
+def runs(
+    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+) -> None:
+    """List the finished runs."""
+    carry_out(print_runs(workspace, as_json=as_json, is_read_only=read_only))
+
+
+@app.command()
+def evidence(
+    question: Annotated[str, typer.Argument(help="A multiple-choice question: Q8 or Q11.")],
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    read_only: ReadOnlyOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the runs show about a multiple-choice question, each fact with its figures."""
+    book = load_presets(workspace)
+    asked = question_of(book, question)
+    if not asked.evidence:
+        fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
+    carry_out(print_evidence(workspace, book, asked, as_json=as_json, is_read_only=read_only))
 
 
 async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
@@ -104,7 +157,7 @@ async def print_evidence(
 ) -> int:
     """Print what the runs say about a multiple-choice question."""
     async with connected(workspace, is_read_only=is_read_only) as session:
-        facts = evidence.facts_of(question, book, session.state)
+        facts = facts_of(question, book, session.state)
     if as_json:
         tell(facts)
         return DONE

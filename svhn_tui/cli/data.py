@@ -1,11 +1,12 @@
-"""Commands that need NumPy or TensorFlow: each runs in a process of its own and answers in JSON."""
+"""Data sets: `data check` and `data demo`, each in a process of its own with NumPy in it."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+import typer
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -13,10 +14,36 @@ from rich.text import Text
 from engine.machine import child_process, tool_process
 from engine.machine.child_process import ChildCommand
 from engine.protocol import DataSet
-from svhn_tui.cli.exit_codes import WRONG_USE
-from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import Plain, say, tell
+from svhn_tui.cli.arguments import JsonOption, folder_of, path_of, sources
+from svhn_tui.cli.commands import command_group
+from svhn_tui.terminal.printing import Plain, tell
 from svhn_tui.words import clean
+
+app = command_group()
+data_app = command_group("Check a data set, or make a demo one.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("check")
+def data_check(
+    source: Annotated[
+        list[Path], typer.Argument(help="A folder, or the two files.", parser=path_of, metavar="SOURCE...")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Read a data set's files and say what is in them, or what is wrong."""
+    raise typer.Exit(check_data(sources(source), as_json=as_json))
+
+
+@data_app.command("demo")
+def data_demo(
+    folder: Annotated[Path, typer.Argument(help="Where the two files go.", parser=folder_of, metavar="FOLDER")],
+    train: Annotated[int, typer.Option(min=10, max=50_000)] = 5_000,
+    test: Annotated[int, typer.Option(min=10, max=10_000)] = 1_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a demo data set in the assignment's layout: drawn digits, not SVHN."""
+    raise typer.Exit(make_demo_data(folder, train, test, as_json=as_json))
 
 
 def check_data(source: Sequence[str], *, as_json: bool) -> int:
@@ -28,35 +55,6 @@ def make_demo_data(folder: Path, train: int, test: int, *, as_json: bool) -> int
     """Write a demo data set into a folder and describe it; return the exit code."""
     sizes = ["--train", str(train), "--test", str(test)]
     return _describe(child_process.tool("engine.data.demo", *sizes, "--", str(folder.absolute())), as_json=as_json)
-
-
-def verify(file: Path, source: Sequence[str], book: Presets, question: Question | None, *, as_json: bool) -> int:
-    """Open a file in plain TensorFlow Keras and print what it is; return the exit code."""
-    options = ["--data", *source]
-    if question is not None and question.answer is not None and question.answer.of is not None:
-        question = book.question(question.answer.of)  # it is about that one's file
-    if question is not None:
-        configurations = book.configurations(question)
-        if len(configurations) != 1:
-            print(
-                f"svhn-tui: {question.id} is not about one network's file; verify it without --question.",
-                file=sys.stderr,
-            )
-            return WRONG_USE
-        asked = {
-            "configuration": msgspec.to_builtins(configurations[0]),
-            "limit_mib": question.upload.limit_mib if question.upload else None,
-            "fitted": question.kind != "code",
-        }
-        options += ["--question", json.dumps(asked)]
-    options += ["--json"] if as_json else []
-    done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", str(file.absolute())))
-    print(clean(done.complaint, newlines=True), end="", file=sys.stderr)
-    if as_json and done.answer:
-        tell(msgspec.json.decode(done.answer))
-    elif done.answer:
-        say(done.answer.decode(errors="replace").rstrip("\n"))
-    return done.status
 
 
 def _describe(command: ChildCommand, *, as_json: bool) -> int:

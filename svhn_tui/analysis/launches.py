@@ -1,0 +1,49 @@
+"""Launching a question: what is sent and said, and what waits until there is data to train on."""
+
+from typing import NamedTuple
+
+from engine import protocol as p
+from svhn_tui import words
+from svhn_tui.analysis.progress import Overrides, progress_of, sweep_for
+from svhn_tui.client.state import State
+from svhn_tui.presets import Presets, Question
+
+
+class Launch(NamedTuple):
+    """A question that is to be trained."""
+
+    question: Question
+    overrides: Overrides = Overrides()
+
+    def needs_data(self, book: Presets, state: State) -> bool:
+        """Say whether it has to wait until the data is open."""
+        return not state.data_is_open and book.sweep(self.question, "") is not None
+
+    def command(self, book: Presets, state: State) -> tuple[p.Submit | None, str]:
+        """Return what to send so that all that it lacks is trained, if anything, and what to say to the user."""
+        sweep = sweep_for(self.question, book, state, self.overrides)
+        if sweep is None:
+            return None, "This question needs no training."
+        missing = progress_of(self.question, book, state, self.overrides).missing
+        if not missing:
+            return None, "All of its runs are done."
+        said = f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they go on."
+        return p.Submit(sweep=sweep), said
+
+
+class DeferredLaunches:
+    """Launches that wait until the data is open, the latest of each question."""
+
+    def __init__(self) -> None:
+        self._launches: dict[str, Launch] = {}
+
+    def add(self, launch: Launch) -> None:
+        """Keep one."""
+        self._launches[launch.question.id] = launch
+
+    def due(self, state: State) -> tuple[Launch, ...]:
+        """Return what can be launched now, once."""
+        if not state.data_is_open:
+            return ()
+        launches, self._launches = tuple(self._launches.values()), {}
+        return launches

@@ -1,0 +1,139 @@
+"""What is handed in: `export` puts it into a folder, `verify` opens a file as the grader would."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from engine.machine import child_process, os_errors, tool_process
+from svhn_tui import words
+from svhn_tui.assignment.answer_data import check_files, read_histories
+from svhn_tui.cli.arguments import (
+    WORKSPACE,
+    AnyWorkspaceOption,
+    JsonOption,
+    KnownWorkspaceOption,
+    ReadOnlyOption,
+    fail,
+    file_of,
+    folder_of,
+    load_presets,
+    path_of,
+    question_of,
+    sources,
+)
+from svhn_tui.cli.commands import carry_out, command_group
+from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
+from svhn_tui.client.session import connected
+from svhn_tui.export import export as exporting
+from svhn_tui.presets import Presets, Question
+from svhn_tui.terminal.printing import Plain, complain, say, tell
+from svhn_tui.words import clean
+
+app = command_group()
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")],
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there and were not exported.")] = False,
+    read_only: ReadOnlyOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
+    book = load_presets(workspace)
+    carry_out(export_to(folder, workspace, book, force=force, as_json=as_json, is_read_only=read_only))
+
+
+async def export_to(
+    folder: Path,
+    workspace: Path,
+    book: Presets,
+    *,
+    force: bool = False,
+    as_json: bool = False,
+    is_read_only: bool = False,
+) -> int:
+    """Export, each file verified in a process of its own; the exit code says whether everything was there."""
+    async with connected(workspace, is_read_only=is_read_only) as session:
+        await check_files(session, book)
+        await read_histories(session, book)
+        state = session.state
+
+    def verified(thing: exporting.Exported) -> exporting.Exported:
+        return exporting.verified(thing, folder, book, state.data) if state.data else thing
+
+    try:
+        done = exporting.export(folder, book, state, verified, force=force)
+    except OSError as error:
+        complain(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
+        return FAILED
+    if as_json:
+        tell([{"name": thing.name, "said": thing.said, "ok": thing.ok} for thing in done])
+    else:
+        Plain().print(_table(done))
+    return DONE if all(thing.ok for thing in done) else FAILED
+
+
+def _table(done: Iterable[exporting.Exported]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for thing in done:
+        table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.said)))
+    return table
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A .keras file.", parser=file_of, metavar="FILE")],
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data", "-d", help="Folder with the assignment's two .npz files.", parser=path_of, metavar="PATH"
+        ),
+    ],
+    question: Annotated[str | None, typer.Option(help="Check it as the grader would for this question.")] = None,
+    workspace: AnyWorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Open a file in plain TensorFlow Keras, in a process of its own, and count again."""
+    book = load_presets(workspace)
+    asked = question_of(book, question) if question is not None else None
+    if asked is not None and not asked.networks:
+        fail(f"{asked.id} hands in no trained file.", WRONG_USE)
+    raise typer.Exit(verify_file(file, sources(data), book, asked, as_json=as_json))
+
+
+def verify_file(file: Path, source: Sequence[str], book: Presets, question: Question | None, *, as_json: bool) -> int:
+    """Open a file in plain TensorFlow Keras and print what it is; return the exit code."""
+    options = ["--data", *source]
+    if question is not None and question.answer is not None and question.answer.of is not None:
+        question = book.question(question.answer.of)  # it is about that one's file
+    if question is not None:
+        configurations = book.configurations(question)
+        if len(configurations) != 1:
+            print(
+                f"svhn-tui: {question.id} is not about one network's file; verify it without --question.",
+                file=sys.stderr,
+            )
+            return WRONG_USE
+        asked = {
+            "configuration": msgspec.to_builtins(configurations[0]),
+            "limit_mib": question.upload.limit_mib if question.upload else None,
+            "fitted": question.kind != "code",
+        }
+        options += ["--question", json.dumps(asked)]
+    options += ["--json"] if as_json else []
+    done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", str(file.absolute())))
+    print(clean(done.complaint, newlines=True), end="", file=sys.stderr)
+    if as_json and done.answer:
+        tell(msgspec.json.decode(done.answer))
+    elif done.answer:
+        say(done.answer.decode(errors="replace").rstrip("\n"))
+    return done.status

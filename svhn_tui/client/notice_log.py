@@ -1,0 +1,37 @@
+"""What the program told the user since it was opened."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from textual.notifications import SeverityLevel
+
+KEPT = 100
+
+
+class LoggedNotice(NamedTuple):
+    """A notice, and when it was shown."""
+
+    at: float
+    """Seconds since 1970."""
+    severity: SeverityLevel
+    text: str
+
+
+class NoticeLog:
+    """The latest notices, for those who looked away while they were shown."""
+
+    def __init__(self) -> None:
+        self._notices: deque[LoggedNotice] = deque(maxlen=KEPT)
+
+    def add(self, text: str, severity: SeverityLevel) -> None:
+        """Keep a notice that is shown now."""
+        self._notices.append(LoggedNotice(time.time(), severity, text))
+
+    def __len__(self) -> int:
+        return len(self._notices)
+
+    def __iter__(self) -> Iterator[LoggedNotice]:
+        """The oldest first."""
+        return iter(self._notices)

@@ -1,0 +1,60 @@
+"""Notes on a run, written in a box or in the user's own editor; what is written is a draft on disk until it is kept."""
+
+import contextlib
+from typing import Any
+
+from textual.app import App, SuspendNotSupported
+
+from engine import protocol as p
+from svhn_tui.client import drafts
+from svhn_tui.dialogs.dialogs import Annotation
+from svhn_tui.words import clean
+
+
+async def note_in_box(app: App[Any], note: p.Note) -> p.Annotate | None:
+    """Ask for a run's note and tags; return what the host is to keep, None where that is nothing new."""
+    written = await app.push_screen_wait(Annotation(_text_to_edit(app, note), note.tags))
+    if written is None:
+        return None
+    with contextlib.suppress(OSError):  # no room for a draft: it is kept by the host, or lost
+        drafts.keep(note.run_id, written[0])
+    return _changed(note, *written)
+
+
+def note_in_editor(app: App[Any], note: p.Note) -> p.Annotate | None:
+    """Have a run's note written in the user's own editor; return what the host is to keep, None if nothing new is."""
+    from svhn_tui.terminal.editor import EditorError, edited_in
+
+    try:
+        file = drafts.keep(note.run_id, _text_to_edit(app, note))
+    except OSError as error:
+        app.notify(f"No note can be written: {clean(str(error))}.", severity="error", markup=False)
+        return None
+    try:
+        with app.suspend():
+            text = edited_in(file)
+    except EditorError as error:
+        told = f"{error} What was written is in {file}, and comes again with the next E."
+        app.notify(clean(told), severity="error", markup=False)
+        return None
+    except SuspendNotSupported:
+        app.notify("This terminal cannot be handed to an editor; n writes the note in a box.", severity="error")
+        return None
+    app.refresh()
+    return _changed(note, text, note.tags)
+
+
+def _text_to_edit(app: App[Any], note: p.Note) -> str:
+    """Return the draft that was not kept, or else the note."""
+    draft = drafts.read(note.run_id)
+    if draft is None or draft == note.text:
+        return note.text
+    app.notify("This was written before and not kept; keep it now, or write another.", markup=False)
+    return draft
+
+
+def _changed(note: p.Note, text: str, tags: tuple[str, ...]) -> p.Annotate | None:
+    if (text, tags) == (note.text, note.tags):
+        drafts.drop(note.run_id)
+        return None
+    return p.Annotate(run_id=note.run_id, text=text, tags=tags)

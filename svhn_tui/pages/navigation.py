@@ -1,0 +1,78 @@
+"""Going from page to page: each is made when it is first opened, and lives on while another one is seen."""
+
+from typing import Any
+
+from textual.app import App
+
+from svhn_tui.client.state import State
+from svhn_tui.pages.page import Page
+from svhn_tui.pages.registry import DETAILS, PAGES
+from svhn_tui.presets import Presets
+
+FIRST = PAGES[0].name
+
+
+class Navigation:
+    """The pages that were opened so far, by their names."""
+
+    def __init__(self, app: App[Any], book: Presets) -> None:
+        self._app, self._book = app, book
+        self._made: dict[str, Page] = {}
+
+    @property
+    def current(self) -> Page | None:
+        """The page that is seen, or that a dialog lies over."""
+        return next((screen for screen in reversed(self._app.screen_stack) if isinstance(screen, Page)), None)
+
+    def named(self, name: str) -> Page:
+        """Return the page of this name."""
+        return self._made.get(name) or self._keep(name, page_of(name, self._book))
+
+    def show(self, name: str, state: State, **subject: object) -> None:
+        """Switch to the page of this name, unless a dialog is open, and set what it is to show."""
+        page = self.named(name)
+        if self._app.screen is not page and isinstance(self._app.screen, Page):
+            page.state = state
+            self._app.switch_screen(page)
+        for attribute, value in subject.items():
+            self._app.call_after_refresh(setattr, page, attribute, value)
+
+    def visit(self, name: str, subject: str, state: State) -> None:
+        """Switch to the page of this name and show this question or run there; none: as it was left."""
+        origin, page = self._app.screen, self.named(name)
+        if subject and isinstance(origin, Page):
+            page.state = state
+            page.turn_to(subject, origin.TITLE_IN_BAR)
+        self.show(name, state)
+
+    async def renew(self, book: Presets, state: State, chosen: str) -> None:
+        """Take other presets and show this question of theirs; all other pages are made anew when they are opened."""
+        self._book = book
+        page = page_of(FIRST, book, chosen)
+        page.state = state
+        while not isinstance(self._app.screen, Page):  # a dialog that the same burst of keys had opened
+            await self._app.pop_screen()
+        await self._app.switch_screen(page)
+        for old in self._made.values():
+            self._app.uninstall_screen(old)
+            await old.remove()
+        self._made = {}
+        self._keep(FIRST, page)
+
+    def _keep(self, name: str, page: Page) -> Page:
+        """Install it: Textual removes a screen that is not when another one is seen."""
+        self._made[name] = page
+        self._app.install_screen(page, name)
+        return page
+
+
+def page_of(name: str, *arguments: object) -> Page:
+    """Make the page of this name.
+
+    Args:
+        name: as in the registry.
+        arguments: of the page, the presets first.
+    """
+    page = next(entry.make for entry in (*PAGES, *DETAILS) if entry.name == name)(*arguments)
+    assert isinstance(page, Page)
+    return page

@@ -1,0 +1,125 @@
+"""A Textual program that is at home in a terminal: keys in order, clean cells, themes, notices, one-line ends."""
+
+import signal
+import time
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual import events
+from textual.app import App
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
+from textual.worker import WorkerFailed
+
+from engine.machine import os_errors
+from svhn_tui import settings
+from svhn_tui.analysis.notices import Notice
+from svhn_tui.client.notice_log import NoticeLog
+from svhn_tui.terminal import crash_report
+from svhn_tui.terminal.driver import ThriftyDriver
+from svhn_tui.terminal.keyboard import Keyboard, Typed
+from svhn_tui.terminal.sanitize import Outlet
+from svhn_tui.themes import DARK, THEMES, TITLES
+from svhn_tui.words import clean
+
+CALL_SECONDS = 5.0
+"""The user is called at most this often."""
+NOTICE_LONGEST = 400
+"""Characters of a notice that are shown over a page; `!` shows all of it."""
+
+
+class TerminalApp(App[None]):
+    """What the program has of its own between Textual and the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(driver_class=ThriftyDriver)
+        self._outlet = Outlet()
+        self.notice_log = NoticeLog()
+        self._called_at = -CALL_SECONDS
+        self._keyboard = Keyboard(self, super().on_event)
+
+    def take_liked_theme(self) -> None:
+        """Take the theme that the user chose before."""
+        for theme in THEMES:
+            self.register_theme(theme)
+        liked = settings.load().theme
+        self.theme = liked if liked in TITLES else DARK.name
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Draw nothing that did not pass the outlet."""
+        return [self._outlet, *super().get_line_filters()]
+
+    async def on_event(self, event: events.Event) -> None:
+        """Take keys one at a time."""
+        if isinstance(event, Typed) and not event.is_forwarded:
+            await self._keyboard.take(event)
+        else:
+            await super().on_event(event)
+
+    def on_resize(self) -> None:
+        """Draw everything, also when the size is what it was before: the terminal may have cut what it showed."""
+        self.screen.refresh()
+
+    def fit_screen(self) -> None:
+        """Tell a screen its size that was opened while the terminal's size changed, and did not hear of it."""
+        if self.screen.outer_size != self.size:
+            self.screen.post_message(events.Resize(self.size, self.size))
+
+    def action_repaint(self) -> None:
+        """Draw everything anew, as after a change of size: others may have written to the terminal."""
+        signal.raise_signal(signal.SIGWINCH)
+
+    def action_suspend_process(self) -> None:
+        """Go back to the shell, as every terminal program does; what trains goes on, and `fg` returns."""
+        if self._driver is not None and not self._driver.can_suspend:
+            self.notify("There is no shell below this screen to go back to. q leaves; training goes on.")
+            return
+        super().action_suspend_process()
+
+    def _fatal_error(self) -> None:
+        """Say in a sentence that a defect ended the screen, in place of Textual's traceback."""
+        error: BaseException | None = self._exception
+        if isinstance(error, WorkerFailed):
+            error = error.error
+        if error is not None and not self._exit_renderables:
+            self.panic(Text(crash_report.told(error)))
+
+    def action_theme(self, name: str = "") -> None:
+        """Take this theme or the next one, and remember it."""
+        names = list(TITLES)
+        self.theme = name or names[(names.index(self.theme) + 1) % len(names)]
+        try:
+            settings.keep(theme=self.theme)
+        except OSError as error:
+            why = os_errors.sentence_of(error) or f"{error}."
+            self.notify(f"The theme is not remembered: {clean(why)}", severity="warning", markup=False)
+
+    def tell(self, notice: Notice) -> None:
+        """Show a notice."""
+        title, severity, timeout = notice.title, notice.severity, notice.timeout
+        self.notify(notice.text, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Say something for a while, and keep it for those who looked away."""
+        self.notice_log.add(f"{title}: {message}" if title else message, severity)
+        shown = message if len(message) <= NOTICE_LONGEST else f"{message[:NOTICE_LONGEST]}…"
+        super().notify(shown, title=title, severity=severity, timeout=timeout, markup=markup)
+
+    def call_attention(self, text: str) -> None:
+        """Call for the attention of who looks elsewhere, now and then, unless the settings say no."""
+        is_soon = time.monotonic() - self._called_at < CALL_SECONDS
+        if text and not is_soon and isinstance(self._driver, ThriftyDriver) and settings.load().alerts:
+            self._called_at = time.monotonic()
+            self._driver.call(self.TITLE or "", text)
+
+    def action_leave(self) -> None:
+        """Close the screen; what trains goes on."""
+        self.exit(return_code=0)

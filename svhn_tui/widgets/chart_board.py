@@ -1,0 +1,119 @@
+"""Charts side by side with the keys that they share: metric, axis, zoom, cross-hair and the full page."""
+
+from collections.abc import Iterator, Sequence
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.message import Message
+
+from svhn_tui.widgets.chart import Chart
+
+METRIC, READ, ZOOM, PAN = (Binding.Group(said) for said in ("metric", "read values", "zoom", "pan"))
+CHART_KEYS: list[Binding] = [
+    Binding("m", "chart('metric')", "the next metric", group=METRIC),
+    Binding("M", "chart('other_metric')", "the next metric on the right", group=METRIC),
+    Binding("f", "chart('full')", "full", tooltip="chart over the whole page, and back"),
+    Binding("y", "chart('log')", "log", tooltip="logarithmic values"),
+    Binding("e", "chart('smooth')", "smooth", tooltip="smooth the curves"),
+    Binding("left", "chart('cross', -1)", "read the values before", group=READ, priority=True),
+    Binding("right", "chart('cross', 1)", "read the values after", group=READ, priority=True),
+    Binding("plus", "chart('zoom', 0.5)", "zoom in", group=ZOOM),
+    Binding("minus", "chart('zoom', 2.0)", "zoom out", group=ZOOM),
+    Binding("equals_sign", "chart('zoom', 0.5)", "zoom in", show=False),
+    Binding("shift+left", "chart('pan', -0.25)", "pan to the left", group=PAN),
+    Binding("shift+right", "chart('pan', 0.25)", "pan to the right", group=PAN),
+    Binding("escape", "chart('whole')", "whole chart", show=False,
+            tooltip="out of the full chart; show all of it again"),
+]  # fmt: skip
+"""A page with charts has these among its bindings, and hands what they ask for to its board."""
+AXIS_KEY = Binding("a", "chart('axis')", "seconds", tooltip="epochs or seconds")
+TRACES_KEY = Binding("t", "chart('traces')", "traces", tooltip="single traces, or mean and spread")
+
+
+class ChartBoard(Horizontal):
+    """One chart, or two that draw different metrics; what is done to one is done to both."""
+
+    DEFAULT_CSS = "ChartBoard #second { margin: 0 0 0 3; }"
+
+    class Changed(Message):
+        """Something else is to be drawn: another metric or axis."""
+
+    def __init__(self, metrics: Sequence[str], *, charts: int = 1, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.charts = (Chart(), Chart(id="second"))[:charts]
+        self.by_seconds = False
+        """Whether the x axis counts seconds; epochs otherwise."""
+        self.shows_traces = False
+        """Whether runs are drawn one by one; mean and spread otherwise."""
+        self._metrics = tuple(metrics)
+        self._drawn = [metrics[0], metrics[-1]]
+
+    def compose(self) -> ComposeResult:
+        """Charts side by side."""
+        yield from self.charts
+
+    @property
+    def metric(self) -> str:
+        """What the first chart draws."""
+        return self._drawn[0]
+
+    @property
+    def shown(self) -> Iterator[tuple[Chart, str]]:
+        """All charts, each with the metric that it draws."""
+        return zip(self.charts, self._drawn, strict=False)
+
+    @property
+    def _seen(self) -> int:
+        """How many charts are seen."""
+        is_full = self.is_mounted and self.screen.maximized is not None
+        return 1 if is_full else sum(chart.display for chart in self.charts)
+
+    def offers(self, verb: str) -> bool:
+        """Say whether a key of the charts does something now: one with something in it is seen, or two of them."""
+        chart = self.charts[0]
+        if chart.is_empty or not all(widget.display for widget in (chart, self)):
+            return False
+        return self._seen > (verb == "other_metric")
+
+    def do(self, verb: str, amount: float = 0) -> None:
+        """Do what a key asks for; `amount` is that of the cross-hair's steps, the zoom or the pan."""
+        match verb:
+            case "metric" | "other_metric":
+                self._turn(place=int(verb == "other_metric"))
+                self.post_message(self.Changed())
+            case "axis":
+                self.by_seconds = not self.by_seconds
+                self.post_message(self.Changed())
+            case "traces":
+                self.shows_traces = not self.shows_traces
+                self.post_message(self.Changed())
+            case "full" | "whole" if self.screen.maximized is not None:
+                self.screen.minimize()
+            case "full":
+                self.screen.maximize(self.charts[0], container=False)
+            case _:
+                for chart in self.charts:
+                    _do_to(chart, verb, amount)
+
+    def _turn(self, *, place: int) -> None:
+        """Draw the next metric in a chart; two charts that are both seen do not draw the same one."""
+        taken = self._drawn[1 - place] if sum(chart.display for chart in self.charts) > 1 else ""
+        later = self._metrics.index(self._drawn[place]) + 1
+        self._drawn[place] = next(name for name in (*self._metrics[later:], *self._metrics) if name != taken)
+
+
+def _do_to(chart: Chart, verb: str, amount: float) -> None:
+    match verb:
+        case "log":
+            chart.toggle_log()
+        case "smooth":
+            chart.cycle_smoothing()
+        case "cross":
+            chart.move_cross(int(amount))
+        case "zoom":
+            chart.zoom(amount)
+        case "pan":
+            chart.pan(amount)
+        case "whole":
+            chart.reset()

@@ -109,7 +109,8 @@ def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
     if xla_flags.LOOP_FLAG not in os.environ.get("XLA_FLAGS", ""):
         yield
         return
-    timer = threading.Timer(seconds, _give_up)
+    driver = gpus.read().driver  # asked now: one that hangs may not answer any more
+    timer = threading.Timer(seconds, _give_up, [driver])
     timer.daemon = True
     timer.start()
     try:
@@ -118,8 +119,8 @@ def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
         timer.cancel()
 
 
-def _give_up() -> None:
-    note_hang(gpus.read().driver)
+def _give_up(driver: str) -> None:
+    note_hang(driver)
     os._exit(HUNG)
 
 

@@ -52,7 +52,7 @@ def test_hidden_cards_are_told(cards: Cards):
     ]
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["ours", "nobody"])
 def test_processes_have_names_and_owners_or_are_gone(pid: int):
     assert (system.name_of(pid) is None) is (pid != os.getpid())
     assert system.owner_of(pid)

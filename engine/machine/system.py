@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import socket
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
 """Of Linux itself, PROC_PID_INIT_INO; a container has another."""
+CPU_INFO = Path("/proc/cpuinfo")
+CPU_FIELDS = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
 MEMORY_EVENTS = Path("/proc/vmstat")
 
 
@@ -43,8 +46,21 @@ def usable_cores() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
+def processor() -> str:
+    """Describe the processor: a library that is built for one must not be loaded on another; empty if unknown."""
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "machdep.cpu.brand_string", "hw.optional"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout
+        return ""
+    with contextlib.suppress(OSError):
+        lines = CPU_INFO.read_text().splitlines()
+        return "\n".join(sorted({line for line in lines if line.partition(":")[0].strip().lower() in CPU_FIELDS}))
+    return ""
+
+
 def claim_cores(cores: tuple[int, ...]) -> None:
-    """Keep this process to these cores, where the system pins processes and any are given."""
+    """Keep the calling thread and those that it starts to these cores, if any are given and the system can."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 

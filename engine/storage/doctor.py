@@ -6,7 +6,6 @@ followed: one that stands where something of ours belongs is moved itself.
 """
 
 import contextlib
-import errno
 import os
 import shutil
 import time
@@ -21,7 +20,7 @@ from engine.core.finding import Finding
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
 from engine.machine import ownership
-from engine.machine.files import DAMAGED, Folder, is_temporary, shown
+from engine.machine.files import DAMAGED, Folder, NotOurs, is_temporary, shown
 from engine.protocol import UNREADABLE
 from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
@@ -66,13 +65,13 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
     Raises:
         OSError: something cannot be moved; what was moved before lies in the folder.
         BlockingIOError: a host runs in the workspace.
-        PermissionError: it is not the user's alone.
+        NotOurs: it is not the user's alone.
     """
     paths = [path for finding in findings for path in finding.moved]
     if not paths:
         return None
     if ownership.problem(root):
-        raise PermissionError(errno.EPERM, "it is not yours alone", str(root))
+        raise NotOurs(f"Nothing is put aside in {root}: it is not yours alone.")
     now = time.strftime("%Y-%m-%d-%H%M%S")
     with lock_file.held(root):
         with Folder.at(root) as folder:

@@ -187,6 +187,8 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None 
         if workers > 1:
             fail("--workers goes with --slurm.", WRONG_USE)
         return None
+    if ssh is not None and not ssh.replace(",", " ").split():
+        fail("--worker-ssh names machines as you name them to ssh, with commas between.", WRONG_USE)
     if gpus is not None:
         _see_that_there_are(gpus)
     try:

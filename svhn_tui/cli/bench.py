@@ -19,7 +19,7 @@ from engine.core.sweep import Sweep, asked
 from engine.machine import child_process, tool_process
 from svhn_tui import words
 from svhn_tui.cli import bench_figure
-from svhn_tui.cli.arguments import WORKSPACE, DataOption, JsonOption, hidden_of, load_presets, sources
+from svhn_tui.cli.arguments import WORKSPACE, DataOption, JsonOption, hidden_of, load_presets, new_file_of, sources
 from svhn_tui.cli.bench_figure import SIDES
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.client.bridge import LinkLost
@@ -36,7 +36,9 @@ def bench(
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
     train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
     epochs: Annotated[int, typer.Option(min=1, max=1_000, help="Warm epochs a round; there are three rounds.")] = 3,
-    plot: Annotated[Path | None, typer.Option(help="Draw the times into this PNG file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the times into this PNG file.", parser=new_file_of, metavar="FILE")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Time JAX and the native trainer beside `model.fit` on this machine, on the same work."""

@@ -56,7 +56,8 @@ def look(workspace: Path, *, repair: bool) -> int:
         complain("A host runs in this workspace: end it first with `svhn-tui stop`.")
         return 1
     except OSError as error:
-        complain(os_errors.sentence_of(error) or f"{error.filename}: {error.strerror}.")
+        told = f"{error.filename}: {error.strerror}." if error.strerror else str(error)
+        complain(os_errors.sentence_of(error) or told)
         return 1
     said = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
     console.print(Text(f"\n{said}"), soft_wrap=True)

@@ -19,7 +19,7 @@ NEEDED = {
     "data demo": ["{folder}/demo"],
 }  # fmt: skip
 """What a command needs beside what is tried."""
-PATHS = {"workspace", "data", "folder", "file", "source"}
+PATHS = {"workspace", "data", "folder", "file", "source", "plot"}
 TEXTS = [
     "",
     " ",

@@ -227,7 +227,8 @@ HOSTILE: dict[str, Callable[[], dict[str, Any]]] = {
 def test_hostile_files_are_refused_in_little_memory(tmp_path: Path, said: str):
     folder = pair(tmp_path / "data")
     pack(folder, **HOSTILE[said]())
-    code = "import sys; from engine import data; print(data.main(), open('/proc/self/status').read(), file=sys.stderr)"
+    code = "import sys; from engine.data.dataset import main; code = main(); status = open('/proc/self/status')"
+    code += "; print(code, status.read(), file=sys.stderr)"
     before = [sys.executable, "-c", code, "describe", str(tmp_path / "nowhere")]
     (idle, _), (peak, told) = peak_and_words(before), peak_and_words([*before[:-1], str(folder)])
     assert said in told

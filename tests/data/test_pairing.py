@@ -193,9 +193,9 @@ def test_the_machine_is_blamed_for_what_it_lacks(tmp_path: Path):
     """With no file left to open, a good file is not called damaged."""
     both(tmp_path, TRAIN_FILE, TEST_FILE)
     code = (
-        "import os, resource, sys; from engine import data; import engine.storage.npz\n"
+        "import os, resource, sys; from engine.data import dataset; import engine.storage.npz\n"
         "lowest = os.dup(0); resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, lowest + 1))\n"
-        "sys.exit(data.main())"
+        "sys.exit(dataset.main())"
     )
     command = [sys.executable, "-c", code, "describe", str(tmp_path / TRAIN_FILE), str(tmp_path / TEST_FILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -167,7 +167,7 @@ def test_the_code_defines_the_network_that_is_trained(tmp_path: Path, question: 
     configuration = BOOK.configurations(BOOK.question(question))[0]
     code = code_for(configuration, (3, 32, 32)) + f"model.save({str(tmp_path / 'coded.keras')!r})\n"
     trained = (
-        "from engine.core.spec import *\nfrom engine import models\nimport msgspec\n"
+        "from engine.core.spec import *\nfrom engine.training import models\nimport msgspec\n"
         f"configuration = msgspec.json.decode({msgspec.json.encode(configuration)!r}, type=Configuration)\n"
         "model = models.build(configuration.network, (3, 32, 32), softmax=True, seed=0)\n"
         "models.compile_as_asked(model, configuration.training)\n"

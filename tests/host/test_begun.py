@@ -73,6 +73,7 @@ def packed(scene: Scene, root: Path) -> Path:
     """The same run, finished on another machine, in a packed file."""
     folder = root / "elsewhere" / "runs" / scene.run_id
     folder.mkdir(parents=True)
+    (root / "elsewhere" / "sweeps").mkdir(exist_ok=True)
     (folder / "spec.json").write_bytes(msgspec.json.encode(scene.spec))
     result = result_of(scene.spec, scene.data, 0.9, folder)
     (folder / "result.json").write_bytes(msgspec.json.encode(result))

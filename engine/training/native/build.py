@@ -13,14 +13,13 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
-from engine.machine import child_process
+from engine.machine import child_process, system
 from engine.machine.child_process import ChildCommand
 from engine.machine.files import write_atomically
 from engine.machine.ownership import is_ours_alone
@@ -110,16 +109,7 @@ def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
 
 def processor() -> str:
     """Describe the processor: what differs between two must not share a library."""
-    if sys.platform == "darwin":
-        names = ("machdep.cpu.brand_string", "hw.optional")
-        return platform.machine() + _run(_native_tool("sysctl", *names), COMPILE_SECONDS).stdout
-    told = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
-    lines = set()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.partition(":")[0].strip().lower() in told:
-                lines.add(line)
-    return "\n".join((platform.system(), platform.machine(), *sorted(lines)))
+    return "\n".join((platform.system(), platform.machine(), system.processor()))
 
 
 def _tuned_for_this() -> str:

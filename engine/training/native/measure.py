@@ -7,7 +7,6 @@ others keep the machine so busy that nothing could be said.
 import argparse
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 import psutil
 
+from engine.machine import system
 from engine.training.native import build, reference
 from engine.training.native.library import Library
 
@@ -51,8 +51,8 @@ def batches_per_second(library: Library, sizes: Sequence[int], cores: Sequence[i
     start, end = threading.Barrier(runs + 1), threading.Event()
 
     def train_on(index: int) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            os.sched_setaffinity(0, cores[index * threads : (index + 1) * threads])  # of this thread alone
+        with contextlib.suppress(OSError):
+            system.claim_cores(tuple(cores[index * threads : (index + 1) * threads]))  # of this thread alone
         layers = reference.drawn_layers(sizes, np.random.default_rng(index))
         start.wait()
         while not end.is_set():

@@ -8,6 +8,7 @@ import pytest
 from engine import protocol as p
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
+from engine.training.jax_trainer import FastTrainer
 from svhn_tui import presets
 from svhn_tui.analysis.progress import Overrides, sweep_for
 from svhn_tui.client.state import State
@@ -38,7 +39,7 @@ def test_the_whole_of_q9_trains_on_two_gpus_at_once(cluster: Cluster, demo_folde
     assert [len(event.runs) for event in started] == [10, 10, 10], "on a GPU ten seeds train as one group"
     for configuration in sweep.configurations:
         told = Told()
-        train(tmp_path / "local", demo_folder, configuration, [0], told)
+        train(tmp_path / "local", demo_folder, configuration, [0], told, FastTrainer())  # JAX, as for ten lanes
         (local,) = (event.result for event in told.of(p.RunFinished))
         assert bridge.state.results[local.run_id].test_accuracy == local.test_accuracy
         pairs = zip(weights_of(tmp_path, local.run_id), weights_of(tmp_path / "local", local.run_id), strict=True)

@@ -17,6 +17,7 @@ from engine.storage.journal import history
 from engine.training.auto_trainer import AutoTrainer
 from engine.training.inbox import Stop
 from engine.training.jax_trainer import FastTrainer
+from engine.training.trainer import Trainer
 from engine.training.training_loop import Attempts
 
 RELU = Configuration(Network((32,), "relu"), Training(epochs=4))
@@ -42,12 +43,19 @@ class Told:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def train(workspace: Path, folder: Path, configuration: Configuration, seeds: list[int], told: Told) -> None:
-    """Train as a worker does."""
+def train(
+    workspace: Path,
+    folder: Path,
+    configuration: Configuration,
+    seeds: list[int],
+    told: Told,
+    trainer: Trainer | None = None,
+) -> None:
+    """Train as a worker does: those seeds as one group."""
     found = dataset.describe([folder])
     (workspace / "runs").mkdir(parents=True, exist_ok=True)
     specs = tuple(RunSpec(configuration, seed, found.fingerprint) for seed in seeds)
-    with Attempts("w0", AutoTrainer(), told, told.stop_of) as attempts:
+    with Attempts("w0", trainer or AutoTrainer(), told, told.stop_of) as attempts:
         attempts.train(p.Train(group="g", workspace=str(workspace), specs=specs, data=found))
 
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 
 from engine import protocol as p
+from engine.core.curve import EMPTY, Curve
 from engine.core.forecast import Measured
 from engine.host.clients import Client, is_from
 from engine.host.commands import DEFECT, Commands
@@ -62,6 +63,8 @@ class Service:
         exposed = ownership.exposure(workspace.root)
         troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
         self._complaints = [text for text in troubles if text]
+        self._reading: set[asyncio.Task[None]] = set()
+        """Of curves of runs that go on."""
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -123,10 +126,8 @@ class Service:
         for run_id, training in queue.runs.training.items():
             if training.started is not None:
                 yield training.started
-                known = p.History.of(training.curve.rows)
-                if training.started.epoch and known.epochs <= training.started.epoch:
-                    known, _ = self._workspace.run(run_id).history()
-                yield p.HistoryRead(run_id=run_id, history=known)
+                if training.curve is not None:
+                    yield p.HistoryRead(run_id=run_id, history=p.History.of(training.curve.rows))
         for run_id, record in queue.runs.items():
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
@@ -137,6 +138,23 @@ class Service:
             yield p.Noticed(text=self._trouble, severity="error")
         yield p.CaughtUp()
 
+    async def _read_curves(self, started: p.RunStarted) -> None:
+        """Read what the journals hold of runs that go on, beside everything else: they may be long."""
+        for run_id in started.runs:
+            try:
+                curve = await asyncio.to_thread(self._curve_until, run_id, started.epoch)
+            except OSError:
+                curve = EMPTY.cut(started.epoch)  # epochs stay in their place
+            training = self._queue.runs.training.get(run_id)
+            begun = training.started if training is not None and training.curve is None else None
+            if training is not None and begun is not None and begun.epoch == started.epoch:  # else it ended meanwhile
+                history = p.History.of(training.join(curve).rows)
+                self._publish(p.HistoryRead(run_id=run_id, history=history))
+
+    def _curve_until(self, run_id: str, epoch: int) -> Curve:
+        history, _ = self._workspace.run(run_id).history()
+        return Curve.of(history.rows).cut(epoch)
+
     def _publish(self, event: p.AnyEvent, line: bytes | None = None) -> None:
         """Send an event to every client, and note what has to be saved."""
         match event:
@@ -146,6 +164,9 @@ class Service:
                 self._records.is_changed = True
             case p.EpochEnded() | p.RunsUnqueued():
                 self._records.has_progressed = True
+            case p.RunStarted() if event.epoch:
+                self._reading.add(task := asyncio.create_task(self._read_curves(event)))
+                task.add_done_callback(self._reading.discard)
             case _:
                 pass
         if self._clients:

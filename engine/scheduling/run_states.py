@@ -10,7 +10,8 @@ from typing import Literal
 import msgspec
 
 from engine import protocol as p
-from engine.core.curve import EMPTY
+from engine.core.curve import EMPTY, Curve
+from engine.core.results import EpochRow
 
 Hold = Literal["paused", "cancelled"]
 """What the user may want of a run that is not to be trained now."""
@@ -48,18 +49,30 @@ class Training:
         """What is to become of it when the worker lets it go without a result; None: it goes on."""
         self.started: p.RunStarted | None = None
         """The worker's word that it has begun."""
-        self.curve = EMPTY
-        """From where it was begun; what an epoch that was missed leaves out is read from the journal."""
+        self.curve: Curve | None = EMPTY
+        """None while the epochs before this start, which the journal holds, are not read yet."""
+        self._rows: list[EpochRow] = []
+        """The epochs since then."""
 
     def begin(self, started: p.RunStarted) -> None:
-        """Take note that the worker has begun it; its curve is the journal's up to there."""
+        """Take note that the worker has begun it."""
         self.started = started
-        self.curve = EMPTY
+        self.curve = None if started.epoch else EMPTY
+        self._rows = []
 
     def end_epoch(self, event: p.EpochEnded, lane: int) -> None:
-        """Add what an event says about it, unless epochs before it are missing: a client is told the journal's then."""
-        if self.curve.epochs == event.epoch - 1:
-            self.curve = self.curve.and_then(event.rows[lane])
+        """Add an epoch to its curve, or keep it until there is one."""
+        if self.curve is None:
+            self._rows.append(event.rows[lane])
+        else:
+            self.curve = self.curve.cut(event.epoch - 1).and_then(event.rows[lane])
+
+    def join(self, before: Curve) -> Curve:
+        """Put the epochs since the start behind those before it; return all of them."""
+        for row in self._rows:
+            before = before.and_then(row)
+        self.curve, self._rows = before, []
+        return before
 
 
 Record = Waiting | Training | Held | Finished

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from engine import protocol as p
+from engine.core.curve import Curve
 from engine.core.spec import RunSpec
 from engine.core.sweep import FinalistRule, Sweep
 from engine.scheduling.queue import Queue
@@ -160,3 +161,22 @@ class Transitions(RuleBasedStateMachine):
 
 TestTransitions = Transitions.TestCase
 TestTransitions.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_run_that_goes_on_has_its_whole_curve_once_its_journal_was_read():
+    """What it does meanwhile is kept, and a client is told of one curve without a gap."""
+    run_id, spec = next(iter(SPECS.items()))
+    epochs = [
+        epoch_ended(runs=(run_id,), epoch=epoch, loss=(float(epoch),), accuracy=(0.5,), test_loss=(1.0,),
+                    test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0)
+        for epoch in range(1, 7)
+    ]  # fmt: skip
+    rows = [event.rows[0] for event in epochs]
+    training = Training(p.Place(run_id, spec, "sweep", "title"), "w0")
+    training.begin(p.RunStarted(group="g", runs=(run_id,), specs=(spec,), worker="w0", device="cpu", epoch=3))
+    for event in epochs[3:5]:
+        training.end_epoch(event, 0)
+    assert training.curve is None
+    assert list(training.join(Curve.of(rows[:3])).rows) == rows[:5]
+    training.end_epoch(epochs[5], 0)
+    assert list(training.curve.rows) == rows

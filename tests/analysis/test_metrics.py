@@ -28,12 +28,12 @@ from svhn_tui.export.figures import curves
 from svhn_tui.pages import compare_text
 from svhn_tui.pages.compare import ComparePage
 from tests.support.epochs import curve_of
-from tests.support.scenes import DATA, attached, relu, result, specs_of
+from tests.support.scenes import BOOK, DATA, attached, relu, result, specs_of
 
 curve = curve_of(test_accuracy=(0.25, 0.5))
 assert mean_band("x", [curve], "error", "").values == (0.75, 0.5)
 assert "test error, mean" in curves([("x", [curve])], "error")
-assert ComparePage.METRICS[-1] == "error"
+assert ComparePage(BOOK).charts._metrics[-1] == "error"
 
 runs = [result(spec, 0.5 + seed / 4) for seed, spec in enumerate(specs_of(relu(64), 2))]
 state = fold((*attached(), *(p.RunFinished(result=run) for run in runs)))

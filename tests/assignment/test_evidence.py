@@ -3,6 +3,7 @@
 import msgspec
 
 from engine import protocol as p
+from engine.core.curve import Curve
 from svhn_tui.assignment.answers import all_answers
 from svhn_tui.assignment.evidence import facts_of
 from svhn_tui.export.report import page
@@ -38,7 +39,9 @@ def test_the_board_says_what_the_runs_show():
 
 def test_the_report_is_one_file_with_everything_and_names_from_outside_do_nothing():
     results = nine()
-    state = state_of(*results, histories={run.run_id: history(100, 0.5, run.spec.seed) for run in results})
+    state = state_of(
+        *results, histories={run.run_id: Curve.of(history(100, 0.5, run.spec.seed).rows) for run in results}
+    )
     named = msgspec.structs.replace(state, data=msgspec.structs.replace(DATA, name="<script>alert(1)</script>"))
     text = page(BOOK, all_answers(BOOK, named), named)
     assert "0.4045, 0.5045, 0.5046" in text

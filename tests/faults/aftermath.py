@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import time
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ from engine import protocol as p
 from engine.core.spec import RunSpec
 from engine.storage import journal
 from engine.training.training_loop import CHECKPOINT_EPOCHS
+
+PATIENCE_SECONDS = 30.0
 
 
 def weights(model: Path) -> dict[str, bytes]:
@@ -96,12 +99,15 @@ def _all_of(runtime: str) -> list[psutil.Process]:
 
 
 def zombies(pids: Iterable[int]) -> list[int]:
-    """Those that ended and that nobody waited for."""
-    found = []
-    for pid in pids:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                found.append(pid)
-        except psutil.NoSuchProcess:
-            continue
+    """Those that ended and that nobody waits for: one that is about to be reaped is given time."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := list(filter(_is_zombie, pids))) and time.monotonic() < deadline:
+        time.sleep(0.05)
     return found
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -35,7 +35,7 @@ def test_of_hosts_that_race_to_start_one_wins_and_all_are_served(demo_folder: Pa
             row.injected += 1
             (host,) = {bridge.events[0].host_pid for bridge in bridges}
             children = [child for bridge in bridges for child in psutil.Process(bridge.process.pid).children()]
-            row.found(wrong=len(zombies(child.pid for child in children)) + len(children) - 1)
+            row.found(wrong=len(zombies([child.pid for child in children])) + len(children) - 1)
             data = bridges[0].open(demo_folder)
             sweep = sweep_of(data, seeds=5, epochs=number + 1)
             list(pool.map(Bridge.send, bridges, [p.Submit(sweep=sweep)] * CROWD))

@@ -21,6 +21,8 @@ from tests.faults.conftest import Tally
 from tests.support.bridge import Bridge
 from tests.support.terminal import PROGRAM
 
+ROOT = Path(__file__).parents[2]
+
 PATIENT = {"SVHN_TUI_WORKER": f"{sys.executable} -m tests.faults.patient_worker"}
 BRIDGE = [sys.executable, "-m", "engine", "--workspace"]
 
@@ -149,7 +151,8 @@ def test_tmp_names_that_others_took_are_passed_by(tmp_path: Path, tally: Tally):
     row = tally("/tmp/svhn-tui-UID occupied")
     for plant in plants.values():
         script = f"""
-        mount -t tmpfs tmpfs /tmp || exit 77
+        exec 9<{ROOT}; mount -t tmpfs tmpfs /tmp || exit 77
+        case {ROOT} in /tmp/*) mkdir -p {ROOT} && mount --bind /proc/self/fd/9 {ROOT};; esac
         N=/tmp/svhn-tui-0; {plant}; mkdir -m 700 /tmp/w
         "$@" run Q1 -w /tmp/w; "$@" status -w /tmp/w && "$@" stop -w /tmp/w && ls -A $N/ && ls -A /tmp"""
         environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}

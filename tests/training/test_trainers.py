@@ -9,9 +9,9 @@ import pytest
 from engine import protocol as p
 from engine.core.spec import Configuration, Convolution, Network, RunSpec, Training
 from engine.storage import checkpoint, journal
+from engine.training.inbox import Stop
 from engine.training.native import build
 from engine.training.trainer_choice import Choice, Circumstances, choose
-from engine.training.worker import Stop
 from tests.training.test_training import Told, run_id_of, train, weights_of
 
 needs_compiler = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")

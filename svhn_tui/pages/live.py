@@ -258,7 +258,9 @@ class LivePage(Page):
         if not lanes:
             return
         self.charts.charts[1].display = self.size.width >= WIDE
-        epochs = max(live.spec.configuration.training.epochs for live in lanes.values())
+        is_over = not any(run_id in self.state.running for run_id in lanes)  # then no more epochs come
+        epochs = max(live.history.epochs if is_over else live.spec.configuration.training.epochs
+                     for live in lanes.values())  # fmt: skip
         diverged = divergence_of((f"seed {live.spec.seed}", live.history) for live in lanes.values())
         several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self.charts.shows_traces else ""
         for chart, metric in self._due(*self.charts.shown):

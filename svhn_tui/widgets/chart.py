@@ -103,10 +103,10 @@ class Chart(Widget):
         self._change(cross=places[min(len(places) - 1, max(0, start + steps))])
 
     def zoom(self, factor: float) -> None:
-        """Show `factor` times as much of the x axis, around the cross-hair or else at the end."""
+        """Show `factor` times as much of the x axis, around the cross-hair or else the end of the curves."""
         first, last = self._view.first, self._view.last or self._end
         reach = min(self._end, max(self._end * SMALLEST_SHARE, (last - first) * factor))
-        centre = self._view.cross if self._view.cross is not None else last
+        centre = self._view.cross if self._view.cross is not None else min(last, self._curves_end)
         end = min(self._end, max(centre + reach / 2, reach))
         is_whole = reach >= self._end
         self._change(first=0.0 if is_whole else end - reach, last=None if is_whole else end)
@@ -145,13 +145,18 @@ class Chart(Widget):
 
     @property
     def _end(self) -> float:
-        return float(self._length or max((line.places[-1] for line in self._series if line.places), default=1))
+        return float(self._length or self._curves_end)
+
+    @property
+    def _curves_end(self) -> float:
+        return float(max((line.places[-1] for line in self._series if line.places), default=1))
 
     @property
     def _seen(self) -> View:
         """The view with what follows from the series filled in."""
         last = self._view.last if self._view.last is not None else self._length
-        empty = self._empty or self._view.empty
+        is_elsewhere = self._view.last is not None and not self.is_empty
+        empty = self._empty or ("nothing in this part; esc shows all" if is_elsewhere else self._view.empty)
         return msgspec.structs.replace(self._view, last=last, x_label=self._x_label, empty=empty)
 
     def _change(self, **changes: object) -> None:

@@ -148,11 +148,12 @@ def test_tmp_names_that_others_took_are_passed_by(tmp_path: Path, tally: Tally):
         "a file": "touch $N",
         "open to all": "mkdir $N; chmod 777 $N",
     }
+    if ROOT.is_relative_to("/tmp"):
+        pytest.skip("the program itself lies in /tmp, where this test puts another folder")
     row = tally("/tmp/svhn-tui-UID occupied")
     for plant in plants.values():
         script = f"""
-        exec 9<{ROOT}; mount -t tmpfs tmpfs /tmp || exit 77
-        case {ROOT} in /tmp/*) mkdir -p {ROOT} && mount --bind /proc/self/fd/9 {ROOT};; esac
+        mount -t tmpfs tmpfs /tmp || exit 77
         N=/tmp/svhn-tui-0; {plant}; mkdir -m 700 /tmp/w
         "$@" run Q1 -w /tmp/w; "$@" status -w /tmp/w && "$@" stop -w /tmp/w && ls -A $N/ && ls -A /tmp"""
         environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}

@@ -21,6 +21,7 @@ from engine.host.listener import Listener
 from engine.host.service import Service
 from engine.host.socket_path import HELD, READY
 from engine.machine import ownership
+from engine.machine.clean_log import clean_stderr
 from engine.storage import lock_file
 from engine.storage.migrations import NewerFormat
 from engine.storage.workspace import Workspace
@@ -66,6 +67,7 @@ def main() -> int:
     parser.add_argument("--ready", type=int, help="a file descriptor that is told when the host listens, or why not")
     given = parser.parse_args()
     os.umask(0o077)
+    clean_stderr()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:

@@ -310,8 +310,8 @@ def shown(path: Path) -> str:
 def without_controls(content: bytes) -> bytes:
     """Strip what a terminal would obey from what goes into a log.
 
-    What comes through a pipe of ours is stripped as it is appended. What libraries write straight into file
-    descriptor 2 is not: whatever shows a log strips it then.
+    What comes through a pipe of ours is stripped as it is appended, what our processes print by `clean_log`. What
+    libraries write straight into file descriptor 2 is not: whatever shows a log strips it then.
     """
     return _CONTROLS.sub(b"", content)
 

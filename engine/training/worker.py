@@ -16,6 +16,7 @@ import msgspec
 from engine import protocol as p
 from engine.machine import card, devices, system
 from engine.machine.backends import PLATFORM_VARIABLE, clear_environment, prepare_jax, prepare_tensorflow
+from engine.machine.clean_log import clean_stderr
 from engine.machine.probe import Sight
 from engine.protocol.pipes import MessageWriter, open_stdin
 from engine.training import preflight
@@ -124,6 +125,7 @@ def take_place(given: argparse.Namespace, trainer: str) -> Sight | None:
 
 if __name__ == "__main__":
     given = arguments("python -m engine.training.worker")
+    clean_stderr()
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
     clear_environment()
     try:

@@ -102,6 +102,8 @@ class SvhnApp(TerminalApp):
         """Hand the state to the page that is seen."""
         if self._drawn.caught_up and self._state.connected and not self._state.caught_up:
             return  # all is told anew after a lost connection: what was seen before is better than half of it
+        if not self.screen_stack:
+            return  # the program ends
         self.fit_screen()
         page = self._pages.current
         if page is not None and page.state is not self._state:

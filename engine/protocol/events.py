@@ -7,7 +7,7 @@ import msgspec
 from engine.core.device_sample import DeviceSample
 from engine.core.epoch_time import EpochTime
 from engine.core.fleet import Fleet
-from engine.core.limits import MAX_EPOCHS
+from engine.core.options import MAX_EPOCHS
 from engine.core.pictures import Picture
 from engine.core.queue_place import Place
 from engine.core.remarks import Note, Statement

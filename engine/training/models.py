@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from engine.core.layers import LOSS, METRIC, OPTIMIZERS, layers_of
+from engine.core import compilation
+from engine.core.compilation import Argument, Call
+from engine.core.layers import LOSS, METRIC, layers_of
 from engine.core.spec import CLASSES, Configuration, Network, Training
 
-__all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
+__all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "made", "optimizer_of"]
 
 _building = threading.Lock()
 """Keras seeds its initializers from Python's one global generator: only one thread may build at a time."""
@@ -50,15 +53,24 @@ def build(
     return model
 
 
-def compile_as_asked(model: keras.Model, training: Training) -> None:
-    """Compile with the assignment's loss and metric and the configuration's optimizer."""
-    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training))
+def compile_as_asked(model: keras.Model, training: Training, batches: int = 0) -> None:
+    """Compile with the configuration's loss, metrics and optimizer; a schedule needs the batches of an epoch."""
+    metrics = list(compilation.metrics_of(training))
+    model.compile(loss=made(compilation.loss_of(training)), metrics=metrics, optimizer=optimizer_of(training, batches))
 
 
-def optimizer_of(training: Training) -> keras.Optimizer:
-    """Return a fresh optimizer of the configuration."""
-    kind: type[keras.Optimizer] = getattr(keras.optimizers, OPTIMIZERS[training.optimizer])
-    return kind(learning_rate=training.learning_rate)
+def optimizer_of(training: Training, batches: int = 0) -> keras.Optimizer:
+    """Return a fresh optimizer of the configuration, as `compile_as_asked` does."""
+    found: keras.Optimizer = made(compilation.optimizer_of(training, batches))
+    return found
+
+
+def made(argument: Argument) -> Any:
+    """Return the Keras object that a call makes; any other argument is returned as it is."""
+    if not isinstance(argument, Call):
+        return argument
+    kind = attrgetter(f"{argument.module}.{argument.kind}")(keras)
+    return kind(**{name: made(value) for name, value in argument.arguments.items()})
 
 
 def save(
@@ -68,6 +80,7 @@ def save(
     parameters: Sequence[Any],
     others: Sequence[Any],
     optimizer: Sequence[Any],
+    batches: int = 0,
 ) -> int:
     """Write the `.keras` file: softmax head, compiled, with its optimizer; return the trainable parameters.
 
@@ -78,12 +91,13 @@ def save(
         parameters: the trainable variables' arrays, in Keras's layout and order.
         others: those of the variables that are not trained.
         optimizer: those of the optimizer.
+        batches: of an epoch, in which a learning-rate schedule counts.
 
     Raises:
         OSError: it could not be written; what is half there is the caller's to drop.
     """
     model = build(configuration.network, input_shape, softmax=True, seed=0)
-    compile_as_asked(model, configuration.training)
+    compile_as_asked(model, configuration.training, batches)
     model.optimizer.build(model.trainable_variables)
     held = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
     for variables, values in zip(held, (parameters, others, optimizer), strict=True):

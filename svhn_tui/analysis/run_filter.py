@@ -9,15 +9,13 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import takewhile
-from operator import attrgetter
 
-import msgspec
-
-from engine.core.spec import Configuration, Network, Training
+from engine.core.options import LISTED
+from engine.core.spec import Configuration
 from engine.protocol import Note, RunResult
-from svhn_tui.analysis import run_row
+from svhn_tui.analysis import run_row, run_settings
 from svhn_tui.analysis.metrics import METRICS, Metric
 from svhn_tui.analysis.run_table import COLUMNS
 
@@ -38,14 +36,9 @@ def _measured(metric: Metric) -> Field:
 
 FIELDS: dict[str, Field] = {
     "run": lambda run: run.run_id,
-    "activation": lambda run: run.spec.configuration.network.activation,
-    "hidden": lambda run: ",".join(map(str, run.spec.configuration.network.hidden)),
     "layers": lambda run: float(len(run.spec.configuration.network.hidden)),
     "seed": lambda run: float(run.spec.seed),
-    "epochs": lambda run: float(run.spec.configuration.training.epochs),
-    "batch_size": lambda run: float(run.spec.configuration.training.batch_size),
-    "learning_rate": lambda run: run.spec.configuration.training.learning_rate,
-    "optimizer": lambda run: run.spec.configuration.training.optimizer,
+    **{name: partial(run_settings.value_of, option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
     **{name: _measured(metric) for name, metric in METRICS.items()},
@@ -55,34 +48,14 @@ FIELDS: dict[str, Field] = {
     "configuration": lambda run: run.spec.configuration.label,
     "finished": run_row.finished,
 }
-TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data", "configuration"}
+TEXTS = {"run", "data", "configuration", *run_settings.TEXTS}
+NONE = "none"
+"""A number that was left to Keras."""
 FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False}
 """What is so of a finished run or not; one that failed is none, and stands beside them."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
-
-
-def _add_settings() -> None:
-    """Add what else can be set for a run, so that a setting added later can be looked for."""
-    for part, kind in (("network", Network), ("training", Training)):
-        for name, default in msgspec.structs.asdict(kind()).items():
-            if name in FIELDS or isinstance(default, tuple):
-                continue
-            FIELDS[name] = _setting(attrgetter(f"spec.configuration.{part}.{name}"))
-            if isinstance(default, bool | str):
-                TEXTS.add(name)
-
-
-def _setting(read: Callable[[RunResult], bool | float | str]) -> Field:
-    def value(run: RunResult) -> Value:
-        found = read(run)
-        return str(found).lower() if isinstance(found, bool | str) else float(found)
-
-    return value
-
-
-_add_settings()
 NAMES = {
     **{name: name for name in FIELDS},
     **{
@@ -181,6 +154,8 @@ def _term(term: str) -> Test:
         if not DATE.fullmatch(value):
             raise FilterError(f"{term!r}: {name} is a date, such as 2026-11-24 or 2026-11-24T10:05.")
         return lambda run, note: compare(str(field(run))[: len(value)], value)
+    if value == NONE and name in LISTED:
+        return lambda run, note: compare(float(field(run) != field(run)), 1.0)
     try:
         number = float(value)
     except ValueError:

@@ -4,26 +4,24 @@ import time
 
 import msgspec
 
-from engine.core.spec import Network, Training
+from engine.core.options import NETWORK, OPTIONS, TRAINING, Option
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis.metrics import METRICS
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
             "trained_by", "device", "demo_data", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
-COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *MEASURED[:3],
-           *METRICS, *MEASURED[3:], "finished", "note", "tags")  # fmt: skip
+COLUMNS = (
+    "run_id", "configuration", *(option.name for option in NETWORK), "seed", *(option.name for option in TRAINING),
+    *MEASURED[:3], *METRICS, *MEASURED[3:], "finished", "note", "tags",
+)  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
 def settings_of(run: RunResult) -> dict[str, object]:
     """Return everything that was set for a run, its network's and its training's fields by name."""
-    configuration = run.spec.configuration
-    return {
-        **{name: msgspec.to_builtins(getattr(configuration.network, name)) for name in Network.__struct_fields__},
-        **{name: getattr(configuration.training, name) for name in Training.__struct_fields__},
-    }
+    return {name: msgspec.to_builtins(option.read(run.spec.configuration)) for name, option in OPTIONS.items()}
 
 
 def finished(run: RunResult) -> str:
@@ -35,12 +33,11 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
     """Return a run's cells in the order of `COLUMNS`; text that a spreadsheet would calculate is quoted."""
     layers = run.spec.configuration.network.convolutions
     known = {
-        **settings_of(run),
+        **{name: _cell_of(option, run) for name, option in OPTIONS.items()},
         **{name: metric.read(run) for name, metric in METRICS.items()},
         **{name: getattr(run, name) for name in MEASURED},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
-        "hidden": " ".join(map(str, run.spec.configuration.network.hidden)),
         "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in layers),
         "seed": run.spec.seed,
         "finished": finished(run),
@@ -48,6 +45,12 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
         "tags": " ".join(note.tags) if note else "",
     }
     return tuple(_harmless(known[name]) for name in COLUMNS)
+
+
+def _cell_of(option: Option, run: RunResult) -> object:
+    """Return an option; the items of a list with spaces between."""
+    value = option.read(run.spec.configuration)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _harmless(value: object) -> object:

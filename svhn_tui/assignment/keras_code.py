@@ -1,18 +1,31 @@
-"""Code for the questions that ask for code: from the very layers that the engine builds."""
+"""Code for the questions that ask for code: from the very layers and settings that the engine builds with."""
 
-from engine.core.layers import LOSS, METRIC, OPTIMIZERS, Layer, Setting, class_name, layers_of
+from engine.core import compilation
+from engine.core.compilation import Argument, Call
+from engine.core.layers import Layer, Setting, class_name, layers_of
 from engine.core.spec import CLASSES, Configuration
 
+WIDTH = 100
+"""Columns that a call may take before each of its arguments has a line of its own."""
 
-def code_for(configuration: Configuration, input_shape: tuple[int, int, int], classes: int = CLASSES) -> str:
+
+def code_for(
+    configuration: Configuration, input_shape: tuple[int, int, int], classes: int = CLASSES, train_images: int = 0
+) -> str:
     """Return Python that defines and compiles the network in `model`, and nothing else.
 
     Args:
         configuration: any network and optimizer that can be trained.
         input_shape: (channels, height, width) of an image.
         classes: how many labels the data has.
+        train_images: of the data; a learning-rate schedule counts their batches.
+
+    Raises:
+        ValueError: there is a schedule, and the number of images is not known.
     """
     network, training = configuration.network, configuration.training
+    optimizer = compilation.optimizer_of(training, compilation.batches_of(training, train_images))
+    metrics = ", ".join(f'"{name}"' for name in compilation.metrics_of(training))
     return (
         "from tensorflow import keras\n\n"
         "model = keras.Sequential(\n    [\n"
@@ -20,10 +33,24 @@ def code_for(configuration: Configuration, input_shape: tuple[int, int, int], cl
         f"{''.join(map(_line, layers_of(network, classes=classes)))}"
         "    ]\n)\n"
         "model.compile(\n"
-        f'    loss="{LOSS}",\n'
-        f"    optimizer=keras.optimizers.{OPTIMIZERS[training.optimizer]}(learning_rate={training.learning_rate!r}),\n"
-        f'    metrics=["{METRIC}"],\n'
+        f"{_argument('loss', compilation.loss_of(training))}"
+        f"{_argument('optimizer', optimizer)}"
+        f"    metrics=[{metrics}],\n"
         ")\n"
+    )
+
+
+def fit_code_for(configuration: Configuration) -> str:
+    """Return Python that fits `model` to `images` and one-hot `labels` as the configuration asks."""
+    training = configuration.training
+    stopping = compilation.early_stopping_of(training)
+    held_out = f"    validation_split={training.validation_split!r},\n" if training.validation_split else ""
+    weights = f"    class_weight={dict(enumerate(training.class_weight))},\n" if training.class_weight else ""
+    callbacks = f"    callbacks=[{_call(stopping, 4)}],\n" if stopping else ""
+    return (
+        "model.fit(\n    images,\n    labels,\n"
+        f"    epochs={training.epochs},\n    batch_size={training.batch_size},\n"
+        f"{held_out}{weights}{callbacks})\n"
     )
 
 
@@ -39,4 +66,20 @@ def _line(layer: Layer) -> str:
 def _text(field: str, value: Setting) -> str:
     if field.endswith("_initializer"):
         return f"keras.initializers.{class_name(str(value))}()"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return _call(value, 0) if isinstance(value, str) else repr(value)
+
+
+def _argument(name: str, value: Argument) -> str:
+    return f"    {name}={_call(value, 4)},\n"
+
+
+def _call(value: Argument, indent: int) -> str:
+    """Write a value, or a call: on one line if it fits, else with an argument a line, indented below its own line."""
+    if not isinstance(value, Call):
+        return f'"{value}"' if isinstance(value, str) else repr(value)
+    name = f"keras.{value.module}.{value.kind}("
+    arguments = [f"{field}={_call(own, indent + 4)}" for field, own in value.arguments.items()]
+    one_line = f"{name}{', '.join(arguments)})"
+    if "\n" not in one_line and indent + len(one_line) <= WIDTH:
+        return one_line
+    return name + "\n" + "".join(f"{' ' * (indent + 4)}{own},\n" for own in arguments) + " " * indent + ")"

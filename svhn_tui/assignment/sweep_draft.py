@@ -6,12 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast
 
 import msgspec
 
 from engine.core import sweep as plan
-from engine.core.spec import Activation, Configuration, Initializer, Network, Optimizer, Trainer
+from engine.core.options import LISTED, OPTIONS, Option, applies
+from engine.core.spec import Configuration, Network
 from engine.core.sweep import FinalistRule
 from engine.machine.files import write_atomically
 from svhn_tui import presets, words
@@ -24,48 +25,59 @@ MAX_NETWORKS = 5_000
 RANGE = re.compile(r"(?P<first>[^.]+(?:\.\d+)?)\.\.(?P<last>[^/]+)(?:/(?P<steps>\d+))?")
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """What was typed: a line a field, values with spaces between."""
+FIRST = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "optimizer")
+"""The options that most sweeps are about."""
+SWEPT = tuple(LISTED[name] for name in dict.fromkeys((*FIRST, *LISTED)))
+"""All that can be typed, in the order of the form and of the grid; the others follow in the order of their table."""
+NONE = "none"
+BEGUN = {"hidden": "64 256", "activation": "relu"}
+"""What a draft begins with that is no default."""
+
+
+class Typed(msgspec.Struct, frozen=True):
+    """What was typed: a line a field, values with spaces between. A `Draft` has a field for each option besides."""
 
     title: str = "my sweep"
-    hidden: str = "64 256"
-    activation: str = "relu"
-    learning_rate: str = "1e-5"
-    batch_size: str = "32"
-    epochs: str = "100"
-    optimizer: str = "adam"
-    kernel_initializer: str = "random_normal"
-    bias_initializer: str = "random_normal"
-    dropout: str = "0"
-    batch_normalization: str = "no"
-    input_scaling: str = "1"
-    validation_split: str = "0"
-    trainer: str = "fast"
     seeds: str = "0..2"
     finalists: str = ""
     """Seeds of the finalists of a second stage; empty for one stage."""
+
+
+def text_of(option: Option) -> str:
+    """Return an option's default as it is typed."""
+    value = option.default
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}".replace("e-0", "e-")
+    return NONE if value in (None, ()) else str(value)
+
+
+Draft = cast(
+    "type[Typed]",
+    msgspec.defstruct(
+        "Draft",
+        [(option.name, str, BEGUN.get(option.name, text_of(option))) for option in SWEPT],
+        bases=(Typed,),
+        frozen=True,
+    ),
+)
 
 
 class DraftError(ValueError):
     """A field that cannot be read; the message begins with its name."""
 
 
-def networks_of(draft: Draft) -> dict[str, Network]:
+def networks_of(draft: Typed) -> dict[str, Network]:
     """Return the networks, by label.
 
     Raises:
         DraftError: a value cannot be read.
     """
-    layers, kinds = _hidden(draft.hidden), _words("activation", draft.activation, get_args(Activation))
-    settings: dict[str, tuple[Any, ...]] = {
-        "kernel_initializer": _words("kernel initializer", draft.kernel_initializer, get_args(Initializer)),
-        "bias_initializer": _words("bias initializer", draft.bias_initializer, get_args(Initializer)),
-        "dropout": _numbers("dropout", draft.dropout, float),
-        "batch_normalization": tuple(
-            word == "yes" for word in _words("batch normalization", draft.batch_normalization, ("no", "yes"))
-        ),
-        "input_scaling": _numbers("input scaling", draft.input_scaling, float),
-    }
+    layers = _hidden(_typed(draft, OPTIONS["hidden"]))
+    kinds = _values(draft, OPTIONS["activation"])
+    others = (option for option in SWEPT if option.part == "network" and option.name not in BEGUN)
+    settings = {option.name: _values(draft, option) for option in others}
     if len(layers) * len(kinds) * math.prod(map(len, settings.values())) > MAX_NETWORKS:
         raise DraftError(f"hidden: with all else that is listed these are more than {MAX_NETWORKS:,} networks.")
     found: dict[str, Network] = {}
@@ -77,20 +89,15 @@ def networks_of(draft: Draft) -> dict[str, Network]:
     return found
 
 
-def question_of(draft: Draft, book: Presets) -> Question:
+def question_of(draft: Typed, book: Presets) -> Question:
     """Return the draft as a question of a presets file, under the next free id S1, S2, ...
 
     Raises:
         DraftError: a value cannot be read, or is out of range.
     """
-    grid: dict[str, tuple[Any, ...]] = {
-        "learning_rate": _numbers("learning rate", draft.learning_rate, float),
-        "batch_size": _numbers("batch size", draft.batch_size, int),
-        "epochs": _numbers("epochs", draft.epochs, int),
-        "optimizer": _words("optimizer", draft.optimizer, get_args(Optimizer)),
-        "validation_split": _numbers("validation split", draft.validation_split, float),
-        "trainer": _words("trainer", draft.trainer, get_args(Trainer)),
-    }
+    grid = {option.name: _values(draft, option) for option in SWEPT if option.part == "training"}
+    single = {name: values[0] for name, values in grid.items() if len(values) == 1}
+    usual = {name for name, value in single.items() if value == OPTIONS[name].default == getattr(book.training, name)}
     seeds = _numbers("seeds", draft.seeds, int)
     later = _numbers("finalists", draft.finalists, int) if draft.finalists.strip() else ()
     number = next(number for number in range(1, 10_000) if f"S{number}" not in {some.id for some in book.questions})
@@ -101,7 +108,7 @@ def question_of(draft: Draft, book: Presets) -> Question:
         text="A sweep of one's own.",
         networks=tuple(networks_of(draft)),
         seeds=seeds,
-        training={name: values[0] for name, values in grid.items() if len(values) == 1},
+        training={name: value for name, value in single.items() if name not in usual},
         grid={name: values for name, values in grid.items() if len(values) > 1},
         finalists=FinalistRule(tuple(sorted({*seeds, *later}))) if later else None,
         answer=AnswerFormat("best" if later else "means"),
@@ -109,7 +116,7 @@ def question_of(draft: Draft, book: Presets) -> Question:
     )
 
 
-def with_draft(draft: Draft, text: bytes, name: str) -> tuple[bytes, Question]:
+def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
     """Return a presets file's text with the draft's question at its end, and the question.
 
     Raises:
@@ -138,7 +145,7 @@ def with_draft(draft: Draft, text: bytes, name: str) -> tuple[bytes, Question]:
     return whole, question
 
 
-def forecast(draft: Draft, text: bytes, name: str, state: State) -> str:
+def forecast(draft: Typed, text: bytes, name: str, state: State) -> str:
     """Say what the draft comes to: the grid, how many runs exist already, how many are new, and how long they take.
 
     Raises:
@@ -158,7 +165,7 @@ def forecast(draft: Draft, text: bytes, name: str, state: State) -> str:
     return f"{grid}: {plan_text([sweep], state)}"
 
 
-def save(draft: Draft, workspace: Path) -> Question:
+def save(draft: Typed, workspace: Path) -> Question:
     """Write the draft into the workspace's own presets, which are begun from those in force.
 
     Raises:
@@ -171,6 +178,52 @@ def save(draft: Draft, workspace: Path) -> Question:
     workspace.mkdir(parents=True, exist_ok=True)
     write_atomically(workspace / "experiments.json", whole)
     return question
+
+
+def _typed(draft: Typed, option: Option) -> str:
+    text: str = getattr(draft, option.name)
+    return text
+
+
+def in_use(draft: Typed, option: Option) -> bool:
+    """Say whether an option has a meaning with one of the values typed for the field that it belongs to."""
+    if option.owners is None:
+        return True
+    typed = _typed(draft, OPTIONS[option.owners.field]).replace(",", " ").split()
+    return any(applies(option, word) for word in typed)
+
+
+def _values(draft: Typed, option: Option) -> tuple[Any, ...]:
+    """Read what was typed for an option, by its kind.
+
+    Raises:
+        DraftError: it cannot be read.
+    """
+    text, title = _typed(draft, option), option.title
+    match option.kind:
+        case "choice":
+            return _words(title, text, option.choices)
+        case "switch":
+            return tuple(word == "yes" for word in _words(title, text, ("no", "yes")))
+        case "choices" | "reals":
+            return _lists(option, text)
+        case _:
+            kind = int if option.kind == "integer" else float
+            return _numbers(title, text, kind, may_be_none=option.may_be_none)
+
+
+def _lists(option: Option, text: str) -> tuple[tuple[Any, ...], ...]:
+    """Read lists with spaces between, their items with commas between; `none` is the empty one."""
+    found: list[tuple[Any, ...]] = []
+    for word in text.split():
+        items = [] if word == NONE else word.strip("()").split(",")
+        if option.kind == "reals":
+            found.append(tuple(_number(option.title, item, float) for item in items))
+        else:
+            found.append(_words(option.title, " ".join(items), option.choices) if items else ())
+    if not found:
+        raise DraftError(f"{option.title}: {option.example}, with spaces between.")
+    return tuple(dict.fromkeys(found))
 
 
 def _hidden(text: str) -> tuple[tuple[int, ...], ...]:
@@ -199,10 +252,13 @@ def _words(field: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
     return found
 
 
-def _numbers(field: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+def _numbers(field: str, text: str, kind: Callable[[str], Any], *, may_be_none: bool = False) -> tuple[Any, ...]:
     """Read `1 2 5`, `0..9` (whole steps) and `1e-5..1e-3/3` (so many values, each the same factor above the last)."""
     found: list[Any] = []
     for word in text.replace(",", " ").split():
+        if may_be_none and word == NONE:
+            found.append(None)
+            continue
         span = RANGE.fullmatch(word)
         found += _span(field, span.groupdict(), kind) if span else [_number(field, word, kind)]
         if len(found) > MAX_VALUES:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.models import OptionInfo
 
-from engine.core.limits import MAX_LAYERS, MAX_UNITS
+from engine.core.limits import MAX_LAYERS
+from engine.core.options import MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
 from engine.workers import fleet

@@ -94,6 +94,14 @@ def metrics_of(training: Training) -> tuple[str, ...]:
     return (METRIC, *training.metrics)
 
 
+def weights_problem(training: Training, classes: int) -> str:
+    """Return why class weights do not suit data of so many classes, in a sentence; empty when they do."""
+    weights = len(training.class_weight)
+    if weights in (0, classes):
+        return ""
+    return f"class_weight has {weights:,} weights and the data {classes:,} classes: give one for each, in label order."
+
+
 def early_stopping_of(training: Training) -> Call | None:
     """Return the callback that ends training early; None where all epochs are trained."""
     return Call("callbacks", "EarlyStopping", _settings(training, "early stopping")) if training.patience else None

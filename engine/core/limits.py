@@ -9,7 +9,7 @@ from engine.core.sweep import FinalistRule, Sweep
 
 MAX_LAYERS = 64
 MAX_FILTERS = 4_096
-MAX_CLASSES = 10_000
+MAX_CLASSES = 1_000
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 MAX_SEED = 2**31 - 1
 MAX_RUNS = 100_000

@@ -21,7 +21,8 @@ import keras
 from jax.typing import ArrayLike
 
 from engine.core.compilation import batches_of
-from engine.core.spec import CLASSES, Configuration
+from engine.core.data_shape import DataShape
+from engine.core.spec import Configuration
 from engine.training import models
 
 NARROW = 16
@@ -106,7 +107,7 @@ class Program:
     def __init__(
         self,
         configuration: Configuration,
-        input_shape: tuple[int, int, int],
+        shape: DataShape,
         lanes: int,
         *,
         sums_metrics: bool | None = None,
@@ -125,7 +126,7 @@ class Program:
         self._train = (
             self._train_summing if (on_gpu() if sums_metrics is None else sums_metrics) else self._train_stacking
         )
-        self.model = models.build(configuration.network, input_shape, softmax=False, seed=0, dense=Dense)
+        self.model = models.build(configuration.network, shape, softmax=False, seed=0, dense=Dense)
         kernels = [tuple(variable.shape) for variable in self.model.trainable_variables]
         self.is_turned = [is_carried_transposed(shape) for shape in kernels]
         shadows = [
@@ -150,10 +151,10 @@ class Program:
             self.digest = hashlib.sha256((compiled.as_text() or "").encode()).hexdigest()[:16]
         return self._compiled
 
-    def fresh(self, seed: int, input_shape: tuple[int, int, int]) -> Lane:
+    def fresh(self, seed: int, shape: DataShape) -> Lane:
         """Return the lane that training with this seed begins from, the same on every device: drawn on the CPU."""
         with _on_cpu():
-            model = models.build(self.configuration.network, input_shape, softmax=False, seed=seed)
+            model = models.build(self.configuration.network, shape, softmax=False, seed=seed)
             parameters = [variable.value for variable in model.trainable_variables]
             others = [variable.value for variable in model.non_trainable_variables]
         if on_gpu():
@@ -212,7 +213,7 @@ class Program:
 
         batches, last = self._batches(order)
         lane, said = jax.lax.scan(step, lane, batches)
-        said = said.reshape(-1, CLASSES)
+        said = said.reshape(-1, said.shape[-1])
         if last.size:
             lane, of_last = step(lane, last)
             said = jnp.concatenate([said, of_last])
@@ -239,17 +240,18 @@ class Program:
             return found
 
         logits, backwards, others = jax.vjp(logits_of, lane.parameters, has_aux=True)
-        delta = (jax.nn.softmax(logits) - self._targets(labels)) / len(labels)
+        delta = (jax.nn.softmax(logits) - self._targets(logits, labels)) / len(labels)
         if self.configuration.training.class_weight:
             delta *= self._weights_of(labels)[:, None]
         (gradients,) = backwards(delta)
         parameters, optimizer = self._optimizer.stateless_apply(lane.optimizer, gradients, lane.parameters)
         return Lane(parameters, others, optimizer), logits
 
-    def _targets(self, labels: Array) -> Array:
-        """Return the targets (B, C): one-hot, or smoothed as Keras does."""
-        hot, smoothing = jax.nn.one_hot(labels, CLASSES), self.configuration.training.label_smoothing
-        return hot * (1 - smoothing) + smoothing / CLASSES if smoothing else hot
+    def _targets(self, logits: Array, labels: Array) -> Array:
+        """Return what the logits (B, C) are to say: one-hot, or smoothed as Keras does."""
+        classes, smoothing = logits.shape[-1], self.configuration.training.label_smoothing
+        hot = jax.nn.one_hot(labels, classes)
+        return hot * (1 - smoothing) + smoothing / classes if smoothing else hot
 
     def _weights_of(self, labels: Array) -> Array:
         """Return how much each image counts in training, (B,)."""
@@ -257,7 +259,7 @@ class Program:
 
     def _losses(self, logits: Array, labels: Array) -> Array:
         """Categorical cross-entropy in nats (B,), from logits (B, C)."""
-        return -jnp.sum(self._targets(labels) * jax.nn.log_softmax(logits), axis=-1)
+        return -jnp.sum(self._targets(logits, labels) * jax.nn.log_softmax(logits), axis=-1)
 
     def _training_losses(self, logits: Array, labels: Array) -> Array:
         """Return the same as training counts them: as Keras does, their mean is over the images, not the weights."""
@@ -267,7 +269,7 @@ class Program:
     def _top_k_accuracy(self, lane: Lane, pixels: Pixels) -> Array:
         """Return the share of the test images whose label is among the most probable; equal probabilities count."""
         said = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
-        return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(said), k=min(TOP_K, CLASSES)))
+        return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(said), k=min(TOP_K, said.shape[-1])))
 
     def _evaluate(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Array, Array]:
         """Return the mean loss over images, not in training, and the number of right ones."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.compilation import held_in
+from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
@@ -34,7 +35,7 @@ class FastTrainer:
     def __init__(self) -> None:
         backends.settle_jax()
         _hold_the_gpu()
-        self._programs: dict[tuple[Configuration, tuple[int, ...], int], Program] = {}
+        self._programs: dict[tuple[Configuration, DataShape, int], Program] = {}
         self._pixels: dict[str, Pixels] = {}
 
     @property
@@ -54,7 +55,7 @@ class FastTrainer:
         if spec.data not in self._pixels:
             self._pixels = {spec.data: _on_device(images)}  # one data set at a time: it is the largest thing here
             self._programs = {}  # compiled for the sizes of the data before
-        shape = images.input_shape
+        shape = images.shape
         program = self._program(spec.configuration, shape, len(specs), self._pixels[spec.data].train.shape[0])
         lanes = [
             program.fresh(spec.seed, shape) if snapshot is None else _lane_of(snapshot)
@@ -64,9 +65,7 @@ class FastTrainer:
         best = [snapshot.best if snapshot else [] for snapshot in snapshots]
         return FastGroup(self, program, lanes, best, [spec.seed for spec in specs], self._pixels[spec.data], epoch)
 
-    def _program(
-        self, configuration: Configuration, shape: tuple[int, int, int], lanes: int, train_images: int
-    ) -> Program:
+    def _program(self, configuration: Configuration, shape: DataShape, lanes: int, train_images: int) -> Program:
         training = configuration.training
         if training.schedule != "cosine":  # which ends with the last epoch; else how many there are compiles nothing
             training = msgspec.structs.replace(training, epochs=1)
@@ -151,10 +150,10 @@ class FinishedLane:
         self._lane = lane
         self._pixels = pixels
 
-    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+    def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file, as `models.save` does."""
         program = self._program
-        return models.save(program.configuration, input_shape, path, *program.as_keras(self._lane), program.batches)
+        return models.save(program.configuration, shape, path, *program.as_keras(self._lane), program.batches)
 
     @property
     def provenance(self) -> Provenance:

@@ -15,12 +15,14 @@ from typing import Self, TypeVar
 import msgspec
 
 from engine import protocol as p
+from engine.core.compilation import weights_problem
 from engine.data import dataset
 from engine.data.dataset import Images
 from engine.machine import gpu_errors
 from engine.machine.card import SICK, Refused
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
+from engine.storage.npz import DataError
 from engine.storage.run_folder import RunFolder
 from engine.training.inbox import Stop
 from engine.training.outcome import failed, result_of, superseded
@@ -140,6 +142,8 @@ class Attempts:
         runs = [run for run in runs if not self._stopped_before_start(run)]
         if not runs:
             return
+        if problem := weights_problem(runs[0].spec.configuration.training, images.shape.classes):
+            raise DataError(problem)
         group = self._trainer.group([run.spec for run in runs], images, [run.snapshot for run in runs])
         started = p.RunStarted(
             group=task.group,
@@ -273,7 +277,7 @@ class Attempts:
 
         return run.folder.finish(
             run.attempt,
-            lambda path: lane.save(path, data_set.input_shape),
+            lambda path: lane.save(path, data_set.shape),
             outcome,
             lambda result: self._note(run, p.RunFinished(result=result), durable=True),
         )

@@ -2,22 +2,20 @@
 
 from engine.core import compilation
 from engine.core.compilation import Argument, Call
+from engine.core.data_shape import DataShape
 from engine.core.layers import Layer, Setting, class_name, layers_of
-from engine.core.spec import CLASSES, Configuration
+from engine.core.spec import Configuration
 
 WIDTH = 100
 """Columns that a call may take before each of its arguments has a line of its own."""
 
 
-def code_for(
-    configuration: Configuration, input_shape: tuple[int, int, int], classes: int = CLASSES, train_images: int = 0
-) -> str:
+def code_for(configuration: Configuration, shape: DataShape, train_images: int = 0) -> str:
     """Return Python that defines and compiles the network in `model`, and nothing else.
 
     Args:
         configuration: any network and optimizer that can be trained.
-        input_shape: (channels, height, width) of an image.
-        classes: how many labels the data has.
+        shape: of the data.
         train_images: of the data; a learning-rate schedule counts their batches.
 
     Raises:
@@ -29,8 +27,8 @@ def code_for(
     return (
         "from tensorflow import keras\n\n"
         "model = keras.Sequential(\n    [\n"
-        f"        keras.Input(shape={input_shape}),\n"
-        f"{''.join(map(_line, layers_of(network, classes=classes)))}"
+        f"        keras.Input(shape={shape.inputs}),\n"
+        f"{''.join(map(_line, layers_of(network, shape.classes)))}"
         "    ]\n)\n"
         "model.compile(\n"
         f"{_argument('loss', compilation.loss_of(training))}"

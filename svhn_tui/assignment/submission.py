@@ -43,8 +43,7 @@ def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
 def _code(question: Question, answer: Answer, book: Presets, state: State) -> HandedIn:
     if state.data is None:
         return HandedIn(answer, "code", "missing", "The code names the shape of the images: open the data first.")
-    data, configuration = state.data, book.configurations(question)[0]
-    code = code_for(configuration, data.input_shape, train_images=data.train_images)
+    code = code_for(book.configurations(question)[0], state.shape, state.train_images)
     return HandedIn(answer, "code", "ready", "Code that defines and compiles the network; c copies it.", code)
 
 

@@ -108,9 +108,7 @@ def _clean(text: str) -> bytes:
 
 
 def _code(question: Question, book: Presets, state: State) -> bytes:
-    data = state.data
-    shape, images = (data.input_shape, data.train_images) if data else ((3, 32, 32), 50_000)
-    return _clean(code_for(book.configurations(question)[0], shape, train_images=images))
+    return _clean(code_for(book.configurations(question)[0], state.shape, state.train_images))
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:

@@ -149,7 +149,7 @@ class QuestionsPage(Page):
         """Copy the answer or the code through the terminal."""
         text = answer_of(self.chosen, self.book, self.state).text
         if self.chosen.kind == "code" and self.state.data is not None:
-            text = self._code(self.state.data)
+            text = self._code
         if text is None:
             self.notify("There is nothing to copy yet.")
             return
@@ -254,16 +254,16 @@ class QuestionsPage(Page):
             self._known = (state, progresses, answers)
         return self._known[1:]
 
-    def _code(self, data: p.DataSet) -> str:
-        """Return the code that the chosen question asks for."""
-        configuration = self.book.configurations(self.chosen)[0]
-        return code_for(configuration, data.input_shape, train_images=data.train_images)
+    @property
+    def _code(self) -> str:
+        """The code that the chosen question asks for."""
+        return code_for(self.book.configurations(self.chosen)[0], self.state.shape, self.state.train_images)
 
     def _about(self, progress: Progress, state: State) -> Stack:
         question, theme, is_wide = self.chosen, self.app.current_theme, self.size.width >= NARROW
         parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
-            parts.append(Text(f"\n{self._code(state.data)}", overflow="fold"))
+            parts.append(Text(f"\n{self._code}", overflow="fold"))
         if progress.rows:
             parts += ["", rows_of(progress, theme, is_wide=is_wide)]
             verdicts = self._verdicts(progress)

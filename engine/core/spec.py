@@ -149,12 +149,16 @@ class Configuration(Value, frozen=True):
     def label(self) -> str:
         """The network, and what of it and of its training is not as the assignment asks."""
         other = [
-            f"{name} {value}".replace("_", " ").removesuffix(" True")
+            f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
             for part, default in ((self.network, Network()), (self.training, Training()))
             for name in part.__struct_fields__
             if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
         ]
         return " · ".join([self.network.label, *other])
+
+
+def _listed(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 class RunSpec(Value, frozen=True):

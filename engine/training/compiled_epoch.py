@@ -96,6 +96,21 @@ class Dense(keras.layers.Dense):
         return found
 
 
+class Rescaling(keras.layers.Layer):
+    """Keras's layer of this name, which asks TensorFlow whether it builds a graph: no JAX worker has one to ask."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self._scale = scale
+
+    def call(self, inputs: Array) -> Array:
+        """Return the scaled inputs, of the same shape."""
+        return inputs * self._scale
+
+
+KINDS = {"Dense": Dense, "Rescaling": Rescaling}
+
+
 def is_carried_transposed(shape: tuple[int, ...]) -> bool:
     """Say whether a parameter of this shape is held transposed, in training and in checkpoints."""
     return len(shape) == 2 and shape[1] <= NARROW < shape[0]
@@ -126,7 +141,7 @@ class Program:
         self._train = (
             self._train_summing if (on_gpu() if sums_metrics is None else sums_metrics) else self._train_stacking
         )
-        self.model = models.build(configuration.network, shape, softmax=False, seed=0, dense=Dense)
+        self.model = models.build(configuration.network, shape, softmax=False, seed=0, kinds=KINDS)
         kernels = [tuple(variable.shape) for variable in self.model.trainable_variables]
         self.is_turned = [is_carried_transposed(shape) for shape in kernels]
         shadows = [

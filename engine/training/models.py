@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def build(
     *,
     softmax: bool,
     seed: int,
-    dense: type[layers.Dense] = layers.Dense,
+    kinds: Mapping[str, type[layers.Layer]] = {},
 ) -> keras.Sequential:
     """Return the network with fresh weights that depend on the seed alone.
 
@@ -38,9 +38,8 @@ def build(
         shape: of the data.
         softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
-        dense: the kind of dense layer; one that computes the same in another way.
+        kinds: layers that compute the same as Keras's of these names in another way.
     """
-    kinds = {"Dense": dense}
     with _building:
         random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
         chain = [

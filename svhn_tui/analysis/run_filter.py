@@ -16,7 +16,7 @@ from engine.core.options import LISTED
 from engine.core.spec import Configuration
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis import run_row, run_settings
-from svhn_tui.analysis.metrics import METRICS, Metric
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
 from svhn_tui.analysis.run_table import COLUMNS
 
 Value = float | str
@@ -41,7 +41,7 @@ FIELDS: dict[str, Field] = {
     **{name: partial(run_settings.value_of, option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
-    **{name: _measured(metric) for name, metric in METRICS.items()},
+    **{name: _measured(metric) for name, metric in {**METRICS, **ON_WISH}.items()},
     "best_test_accuracy": lambda run: run.best_test_accuracy,
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,

@@ -6,14 +6,14 @@ import msgspec
 
 from engine.core.options import NETWORK, OPTIONS, TRAINING, Option
 from engine.protocol import Note, RunResult
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import METRICS, ON_WISH
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
             "trained_by", "device", "demo_data", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
 COLUMNS = (
     "run_id", "configuration", *(option.name for option in NETWORK), "seed", *(option.name for option in TRAINING),
-    *MEASURED[:3], *METRICS, *MEASURED[3:], "finished", "note", "tags",
+    *MEASURED[:3], *METRICS, *MEASURED[3:], *ON_WISH, "epochs_trained", "restored_epoch", "finished", "note", "tags",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
@@ -34,8 +34,8 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
     layers = run.spec.configuration.network.convolutions
     known = {
         **{name: _cell_of(option, run) for name, option in OPTIONS.items()},
-        **{name: metric.read(run) for name, metric in METRICS.items()},
-        **{name: getattr(run, name) for name in MEASURED},
+        **{name: metric.read(run) for name, metric in {**METRICS, **ON_WISH}.items()},
+        **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch")},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
         "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in layers),

@@ -11,7 +11,7 @@ from engine.core.spec import Configuration
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import run_settings
-from svhn_tui.analysis.metrics import METRICS, Metric
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.client.state import Live, State
 
@@ -77,6 +77,7 @@ COLUMNS: dict[str, Column] = {
     "least": _of_metric(METRICS["test_accuracy"], "least"),
     "most": _of_metric(METRICS["test_accuracy"], "most"),
     **_of_metrics(*METRICS),  # those that stand above stay where they are
+    **{name: _of_metric(metric) for name, metric in ON_WISH.items()},
     "parameters": Column(
         "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
     ),
@@ -192,7 +193,7 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple(cells)
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
     told = {
-        **{metric.key: metric.text(metric.mean(line.runs)) for metric in METRICS.values()},
+        **{metric.key: metric.text(metric.mean(line.runs)) for metric in (*METRICS.values(), *ON_WISH.values())},
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],

@@ -38,20 +38,6 @@ def code_for(configuration: Configuration, shape: DataShape, train_images: int =
     )
 
 
-def fit_code_for(configuration: Configuration) -> str:
-    """Return Python that fits `model` to `images` and one-hot `labels` as the configuration asks."""
-    training = configuration.training
-    stopping = compilation.early_stopping_of(training)
-    held_out = f"    validation_split={training.validation_split!r},\n" if training.validation_split else ""
-    weights = f"    class_weight={dict(enumerate(training.class_weight))},\n" if training.class_weight else ""
-    callbacks = f"    callbacks=[{_call(stopping, 4)}],\n" if stopping else ""
-    return (
-        "model.fit(\n    images,\n    labels,\n"
-        f"    epochs={training.epochs},\n    batch_size={training.batch_size},\n"
-        f"{held_out}{weights}{callbacks})\n"
-    )
-
-
 def _line(layer: Layer) -> str:
     """Return a layer as an item of the list: on one line, or with one argument a line where there are several."""
     name = f"        keras.layers.{layer.kind}("

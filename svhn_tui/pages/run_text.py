@@ -10,6 +10,7 @@ from textual.theme import Theme
 from engine.core.spec import RunSpec
 from engine.protocol import LogRead, RunResult
 from svhn_tui import words
+from svhn_tui.analysis.metrics import ON_WISH
 from svhn_tui.analysis.usage import uses_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets
@@ -86,6 +87,16 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
     best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
     yield "test", f"{words.accuracy(run.test_accuracy)}, {counted}, loss {words.number(run.test_loss)}; {best}"
     yield "train", f"{words.accuracy(run.accuracy)}, loss {words.number(run.loss)}"
+    for metric in ON_WISH.values():
+        if metric.read(run) is not None:
+            yield metric.head, metric.text(metric.read(run))
+    if run.epochs_trained is not None or run.restored_epoch is not None:
+        epochs = run.epochs_trained or run.spec.configuration.training.epochs
+        yield (
+            "stopped",
+            f"after epoch {epochs}"
+            + (f"; the weights of epoch {run.restored_epoch} were restored" if run.restored_epoch else ""),
+        )
     if run.dead_units is not None:
         yield "dead units", f"{100 * run.dead_units:.1f} % of the ReLU units"
     if run.saturated_units is not None:

@@ -94,8 +94,10 @@ def metrics_of(training: Training) -> tuple[str, ...]:
     return (METRIC, *training.metrics)
 
 
-def weights_problem(training: Training, classes: int) -> str:
-    """Return why class weights do not suit data of so many classes, in a sentence; empty when they do."""
+def data_problem(training: Training, train_images: int, classes: int) -> str:
+    """Return why a training does not suit data of so many images and classes, in a sentence; empty when it does."""
+    if training.patience and held_in(train_images, training.validation_split) == train_images:
+        return f"validation_split holds out none of {train_images:,} images; early stopping needs some."
     weights = len(training.class_weight)
     if weights in (0, classes):
         return ""

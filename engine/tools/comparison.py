@@ -50,7 +50,7 @@ def fit_check(iterations: int | None, batches: int, training: Training, *, fitte
     epochs, (trained, left) = training.epochs, divmod(iterations, batches)
     if iterations == epochs * batches:
         return Check("fitted", f"batches: {iterations:,}, as many as {epochs} x {batches:,}")
-    if training.patience and not left and training.start_from_epoch + 1 < trained < epochs:
+    if training.patience and not left and training.start_from_epoch + training.patience < trained < epochs:
         return Check("fitted", f"batches: {iterations:,}, {trained} x {batches:,}: stopped early, of {epochs} epochs")
     found = f"batches: {iterations:,}" if iterations else "never"
     return Check("fitted", f"{found}; asked are {epochs} x {batches:,} = {epochs * batches:,}", ok=False)

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from engine import protocol as p
-from engine.core.compilation import weights_problem
+from engine.core.compilation import data_problem
 from engine.data import dataset
 from engine.data.dataset import Images
 from engine.machine import gpu_errors
@@ -142,7 +142,8 @@ class Attempts:
         runs = [run for run in runs if not self._stopped_before_start(run)]
         if not runs:
             return
-        if problem := weights_problem(runs[0].spec.configuration.training, images.shape.classes):
+        training = runs[0].spec.configuration.training
+        if problem := data_problem(training, len(images.train_labels), images.shape.classes):
             raise DataError(problem)
         group = self._trainer.group([run.spec for run in runs], images, [run.snapshot for run in runs])
         started = p.RunStarted(

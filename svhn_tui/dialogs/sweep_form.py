@@ -1,6 +1,6 @@
 """The form for a sweep of one's own: what it comes to stands below while it is typed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,8 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Label, Static
 
+from engine.core.options import Option
 from svhn_tui import presets
-from svhn_tui.assignment.sweep_draft import SWEPT, Draft, DraftError, Typed, forecast, in_use, save
+from svhn_tui.assignment.sweep_draft import FIRST, SWEPT, Draft, DraftError, Typed, forecast, in_use, save
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.presets import PresetError, Question
@@ -24,11 +25,16 @@ def _hint(title: str, example: str) -> str:
     return f"{title:<{NAME_CELLS}} {example}"
 
 
+def _hints(options: Iterable[Option]) -> dict[str, str]:
+    return {option.name: _hint(option.title, option.example) for option in options}
+
+
 HINTS: Mapping[str, str] = {
     "title": "title",
-    **{option.name: _hint(option.title, option.example) for option in SWEPT},
+    **_hints(SWEPT[: len(FIRST)]),
     "seeds": _hint("seeds", "0..9 or 0 1 2"),
     "finalists": _hint("finalists' seeds", "0..9; empty for one stage"),
+    **_hints(SWEPT[len(FIRST) :]),
 }
 """What may be typed, by field."""
 

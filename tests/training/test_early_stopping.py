@@ -110,11 +110,23 @@ def test_the_file_holds_the_best_epochs_weights(demo_folder: Path, tmp_path: Pat
     assert all(np.array_equal(one, other) for one, other in zip(best, kept, strict=True))
 
 
-def test_class_weights_for_other_classes_are_refused_before_training(demo_folder: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        (
+            Training(class_weight=(1.0, 2.0)),
+            "class_weight has 2 weights and the data 10 classes: give one for each, in label order.",
+        ),
+        (Training(patience=1, validation_split=1e-12), "validation_split holds out none of"),
+    ],
+)
+def test_what_does_not_suit_the_data_is_refused_before_training(
+    demo_folder: Path, tmp_path: Path, training: Training, said: str
+):
     told = Told()
-    train(tmp_path, demo_folder, Configuration(training=Training(epochs=1, class_weight=(1.0, 2.0))), [0], told)
+    train(tmp_path, demo_folder, Configuration(training=training), [0], told)
     (failed,) = told.of(p.RunFailed)
-    assert failed.reason == "class_weight has 2 weights and the data 10 classes: give one for each, in label order."
+    assert failed.reason.startswith(said)
 
 
 @pytest.mark.parametrize("training", [STOPPED.training, Training(beta_1=0.8), Training(schedule="cosine")])

@@ -52,6 +52,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """Every option of training that Keras takes, in few runs."""
 
 
+AS_WORKER = ("nadam", "stops and restores")
+"""Those that our own worker on TensorFlow trains too."""
 FITTED = ("epochs", "batch_size", "class_weight", "validation_split")
 
 
@@ -98,8 +100,16 @@ def fitted(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Any:
             "early_stopping": dict(stopping.arguments) if stopping else {},
         }
     np.savez(folder / "given.npz", **arrays)
-    (folder / "asked.json").write_text(json.dumps({"classes": SHAPE.classes, "runs": runs}))
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    asked = {"names": images.names, "classes": SHAPE.classes, "runs": runs, "as_worker": AS_WORKER,
+             "specs": {name: msgspec.to_builtins(spec_of(name)) for name in AS_WORKER}}  # fmt: skip
+    (folder / "asked.json").write_text(json.dumps(asked))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REFERENCE.parents[2]),
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=300)
     return np.load(folder / "found.npz")
 
@@ -128,6 +138,20 @@ def test_the_compiled_epoch_trains_what_fit_trains(name: str, images: Images, fi
             np.testing.assert_allclose(found, np.atleast_1d(fitted[f"{name}-{expected}"]), rtol=1e-5, err_msg=field)
         else:
             assert kept.val_loss is None if field.startswith("val") else getattr(kept, field) is None
+
+
+@pytest.mark.parametrize("name", AS_WORKER)
+def test_keras_fit_trains_what_fit_trains(name: str, fitted: Any):
+    weights = [key for key in fitted if key.startswith(f"{name}-weight-")]
+    for key in weights:
+        np.testing.assert_allclose(fitted[key.replace("weight", "worker")], fitted[key], atol=1e-6)
+    rows = msgspec.json.decode(fitted[f"{name}-worker-rows"].tobytes(), type=list[EpochRow])
+    assert len(rows) == len(fitted[f"{name}-loss"])
+    assert [row.loss for row in rows] == pytest.approx(fitted[f"{name}-loss"].tolist(), rel=1e-5)
+    if f"{name}-val_loss" in fitted:
+        assert [row.val_loss for row in rows] == pytest.approx(fitted[f"{name}-val_loss"].tolist(), rel=1e-5)
+    else:
+        assert rows[-1].test_top_k_accuracy == pytest.approx(float(fitted[f"{name}-test-top_k_categorical_accuracy"]))
 
 
 def test_every_option_is_among_them():

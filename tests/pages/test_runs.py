@@ -227,7 +227,7 @@ async def test_a_damaged_journal_is_told_of_the_run_under_the_cursor():
     stage = Stage(RunsPage(BOOK), fold((*attached(), p.RunFinished(result=RESULTS[0]), history)))
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
-        assert "2 lines of its journal cannot be read" in stage.text
+        assert "journal: 2 lines cannot be read" in stage.text
 
 
 def test_the_heads_of_columns_are_words_for_the_filter():

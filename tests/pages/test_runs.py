@@ -182,14 +182,15 @@ def test_what_was_deleted_lies_in_the_trash_for_every_screen(demo_folder: Path, 
         bridge.end()
 
 
-def test_the_editor_is_the_users_own(monkeypatch: pytest.MonkeyPatch):
+def test_the_editor_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (note := tmp_path / "note.txt").write_text("one")
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", "sed -i s/one/two/")
-    assert edited("one") == "two"
+    assert edited(note) == "two"
     for command in ("false", "no-such-editor", "'"):
         monkeypatch.setenv("EDITOR", command)
         with pytest.raises(EditorError):
-            edited("one")
+            edited(note)
 
 
 async def test_what_an_editor_left_behind_and_what_a_cut_line_swallowed_is_offered_again(

@@ -14,6 +14,7 @@ from engine import protocol as p
 from engine.core import compilation
 from engine.core.spec import Configuration, Network, Training
 from engine.storage.journal import history
+from engine.tools.comparison import fit_check
 from engine.training import models
 from engine.training.early_stopping import is_over, kept_epoch
 from engine.training.trainer_choice import Circumstances, unsuited
@@ -132,3 +133,12 @@ def test_what_does_not_suit_the_data_is_refused_before_training(
 @pytest.mark.parametrize("training", [STOPPED.training, Training(beta_1=0.8), Training(schedule="cosine")])
 def test_the_native_trainer_is_left_out_where_its_mathematics_do_not_hold(training: Training):
     assert unsuited(Configuration(training=training), Circumstances(10)).startswith("the ")
+
+
+@pytest.mark.parametrize(
+    ("batches", "ok"), [(250, True), (40, True), (30, False), (41, False), (260, False), (0, False), (None, None)]
+)
+def test_a_file_may_be_fitted_for_fewer_epochs_where_early_stopping_is_asked_for(batches: int | None, ok: bool | None):
+    """25 epochs of 10 batches are asked; with a patience of 2 from the second epoch on it may end after the fourth."""
+    training = msgspec.structs.replace(STOPPED.training, start_from_epoch=1)
+    assert fit_check(batches, 10, training, fitted=True).ok is ok

@@ -184,6 +184,11 @@ def applies(option: Option, value: object) -> bool:
     return str(value) != str(OPTIONS[option.owners.field].default)
 
 
+def has_meaning(option: Option, part: Network | Training) -> bool:
+    """Say whether an option has a meaning with the others."""
+    return option.owners is None or applies(option, getattr(part, option.owners.field))
+
+
 def problem(part: Network | Training) -> str:
     """Return which option is out of range or has no meaning with the others, its name first; empty when none is."""
     for option in NETWORK if isinstance(part, Network) else TRAINING:
@@ -198,11 +203,11 @@ def _problem_of(option: Option, value: Any, part: Network | Training) -> str:
     if option.limits is not None and not all(map(option.limits.hold, numbers)):
         return f"{option.limits.sentence}."
     owners = option.owners
-    if owners is None or applies(option, actual := getattr(part, owners.field)):
+    if owners is None or has_meaning(option, part):
         return ""
     if not owners.values:
         return f"it needs {owners.field} above {OPTIONS[owners.field].default}."
-    return f"it belongs to the {owners.field} {_listed(owners.values)}; here that is {actual}."
+    return f"it belongs to the {owners.field} {_listed(owners.values)}; here that is {getattr(part, owners.field)}."
 
 
 def _listed(values: tuple[str, ...]) -> str:

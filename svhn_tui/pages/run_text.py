@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.theme import Theme
 
+from engine.core.options import OPTIONS, has_meaning
 from engine.core.spec import RunSpec
 from engine.protocol import LogRead, RunResult
 from svhn_tui import words
@@ -106,8 +107,8 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
 def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
     for name, part in (("network", spec.configuration.network), ("training", spec.configuration.training)):
         fields = msgspec.to_builtins(part)  # what is at its default is left out there, and told here
-        told = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
-                for field in part.__struct_fields__]  # fmt: skip
+        options = (option for option in OPTIONS.values() if option.part == name and has_meaning(option, part))
+        told = [f"{option.title} {_value(fields.get(option.name, option.default))}" for option in options]
         yield name, words.clean(", ".join(told))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)
@@ -115,6 +116,8 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
 
 def _value(value: object) -> str:
     match value:
+        case None:
+            return "none"
         case bool():
             return "yes" if value else "no"
         case float():

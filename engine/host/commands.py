@@ -221,7 +221,7 @@ class Commands:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._is_importing = True
         try:
-            with self._dispatch.giving_out_nothing():  # what waits may be replaced by what comes
+            with self._dispatch.suspended():  # what waits may be replaced by what comes
                 busy = frozenset(queue.runs.training)
                 try:
                     found = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)

@@ -122,7 +122,7 @@ class Service:
             yield p.SweepSubmitted(sweep=sweep, missing=())
         yield from queue.told()
         yield p.FleetChanged(fleet=self._dispatch.fleet)
-        yield from self._dispatch.workers()
+        yield from (worker.changed for worker in self._dispatch.pool.workers.values())
         for run_id, training in queue.runs.training.items():
             if training.started is not None:
                 yield training.started
@@ -132,7 +132,7 @@ class Service:
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in (*self._complaints, *self._dispatch.remarks):
+        for text in (*self._complaints, *self._dispatch.machine.remarks):
             yield p.Noticed(text=text, severity="warning")
         if self._trouble:
             yield p.Noticed(text=self._trouble, severity="error")
@@ -215,7 +215,7 @@ class Service:
     async def _sample(self) -> tuple[p.DeviceSample, ...]:
         try:
             dispatch = self._dispatch
-            return await asyncio.to_thread(devices.sample, dispatch.gpus, dispatch.own_processes)
+            return await asyncio.to_thread(devices.sample, dispatch.machine.gpus, dispatch.pool.own_processes)
         except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
             if not self._has_blind_devices:
                 traceback.print_exc()

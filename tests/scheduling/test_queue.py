@@ -152,5 +152,5 @@ def test_an_epoch_in_the_middle_looks_at_no_other_worker_and_not_at_the_queue(
     for epoch in range(1, 101):
         ended = epoch_ended(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,),
                              test_loss=(1.0,), test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0)  # fmt: skip
-        dispatch._told(worker, ended, p.encode(ended))
+        dispatch._worker_reported(worker, ended, p.encode(ended))
     assert looked == [set()], "only when its last epoch is done is there something to give out"

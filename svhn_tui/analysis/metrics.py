@@ -43,6 +43,10 @@ class Metric(msgspec.Struct, frozen=True):
     read: Callable[[Measured], Number]
     column: str = ""
     """What settings and the Runs page call its column, where that is not its own name."""
+    train: str = ""
+    """The same metric of the training images, which is drawn in one chart with it where runs are watched."""
+    quantity: str = ""
+    """The title of that chart."""
 
     @property
     def key(self) -> str:
@@ -75,10 +79,33 @@ def _gap(one: Measured) -> Number:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("test_accuracy", "test accuracy", "test acc", "share", "higher", lambda one: one.test_accuracy, "test"),
+        Metric("test_accuracy", "test accuracy", "test acc", "share", "higher", lambda one: one.test_accuracy, "test",
+               train="accuracy", quantity="accuracy"),
         Metric("accuracy", "train accuracy", "train acc", "share", "higher", lambda one: one.accuracy, "train"),
-        Metric("test_loss", "test loss", "test loss", "nats", "lower", lambda one: one.test_loss, "loss"),
+        Metric("test_loss", "test loss", "test loss", "nats", "lower", lambda one: one.test_loss, "loss",
+               train="loss", quantity="loss"),
         Metric("loss", "train loss", "train loss", "nats", "lower", lambda one: one.loss, "train_loss"),
         Metric("gap", "train − test accuracy", "gap", "share", "lower", _gap),
     )
-}
+}  # fmt: skip
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """A chart of the metrics of runs that are watched."""
+
+    title: str
+    curves: tuple[tuple[str, str], ...]
+    """(name of the curve, metric) of each; the last one matters most."""
+
+
+def panels() -> dict[str, Panel]:
+    """Return the charts of runs by their most important metric: shares first; train and test in one chart."""
+    drawn_with_others = {metric.train for metric in METRICS.values()}
+    alone = (metric for metric in METRICS.values() if metric.name not in drawn_with_others)
+    return {metric.name: _panel(metric) for metric in sorted(alone, key=lambda metric: metric.unit != "share")}
+
+
+def _panel(metric: Metric) -> Panel:
+    if not metric.train:
+        return Panel(metric.title, ((metric.head, metric.name),))
+    return Panel(metric.quantity, (("train", metric.train), ("test", metric.name)))

@@ -1,7 +1,8 @@
 """What waits to be trained, in lines as the screen shows them, and what to ask for to change their order. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,6 +29,29 @@ class Entry(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """Names the entry as long as its first run stands in it."""
         return f"{self.status} {self.runs[0]}"
+
+
+class Target(NamedTuple):
+    """What the cursor of the Live page is on: an entry of the queue, or lanes of a group; neither: nothing."""
+
+    entry: Entry | None
+    lanes: Mapping[str, Live]
+
+    @property
+    def run(self) -> str:
+        """The first run of it."""
+        return self.entry.runs[0] if self.entry is not None else next(iter(self.lanes), "")
+
+    def title(self, state: State) -> str:
+        """Return what it is trained for."""
+        if self.entry is not None:
+            return self.entry.title or title_of(self.entry.configuration, state)
+        return title_of(next(iter(self.lanes.values())).spec.configuration, state) if self.lanes else ""
+
+
+def title_of(configuration: Configuration, state: State) -> str:
+    """Return the sweep that a configuration is trained for: a question's name, or nothing."""
+    return next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
 
 
 def groups_of(state: State) -> dict[str, dict[str, Live]]:

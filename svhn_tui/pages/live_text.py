@@ -6,11 +6,10 @@ from statistics import fmean, stdev
 from rich.text import Text
 from textual.theme import Theme
 
-from engine.core.spec import Configuration
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
-from svhn_tui.analysis.queue_entries import Entry, seeds_text
+from svhn_tui.analysis.queue_entries import Entry, seeds_text, title_of
 from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
 from svhn_tui.pages.question_text import answer_line
@@ -55,11 +54,6 @@ def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
     seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
     on_card = f" on {words.clean(first.worker)}" if first.worker.startswith("gpu") else ""
     return name, seeds + on_card
-
-
-def title_of(configuration: Configuration, state: State) -> str:
-    """Return the sweep that a configuration is trained for: a question's name, or nothing."""
-    return next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
 
 
 def ended_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int) -> Text:
@@ -179,3 +173,15 @@ def crew_lines(state: State, theme: Theme, most: int) -> Text:
     text = Text("\n").join(lines)
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def nothing_text(state: State, theme: Theme) -> Text:
+    """Say that nothing trains, and what does."""
+    dim = dim_of(theme)
+    if not state.caught_up:
+        return Text(words.clean(state.lacking), dim)
+    return Text.assemble(
+        ("Nothing trains.\n", "bold"),
+        ("1 opens the questions; enter there trains what is missing.\n", dim),
+        (f"{words.plural(len(state.results), 'run')} finished so far: 3 lists them.", dim),
+    )

@@ -15,7 +15,8 @@ from svhn_tui.client import drafts
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import Results
 from svhn_tui.pages.page import Page
-from svhn_tui.pages.runs import RunsPage, remembered_columns
+from svhn_tui.pages.run_list import remembered_listing
+from svhn_tui.pages.runs import RunsPage
 from svhn_tui.terminal.editor import EditorError, edited
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
@@ -107,7 +108,7 @@ async def test_what_is_chosen_before_the_list_is_drawn_anew_changes_no_half_of_i
     async with stage.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         await pilot.press("g", "slash")
-        page.filter.value = "seed=x"  # as if pasted; the list stays as it was until the filter is right
+        page.runs.filter.value = "seed=x"  # as if pasted; the list stays as it was until the filter is right
         await pilot.press("enter")
         await pilot.pause()
         shown = stage.text.splitlines()[4:10]
@@ -135,7 +136,7 @@ async def test_selected_runs_are_deleted_together_after_a_question_and_columns_a
         await pilot.press("v", *["down"] * 5, "space", "enter")
         await pilot.pause()
         assert "test loss" in stage.text
-        assert "loss" in remembered_columns()[0], "the next start shows it too"
+        assert "loss" in remembered_listing().columns, "the next start shows it too"
         await pilot.press("t")
         await pilot.pause()
         assert isinstance(stage.wanted[-1], p.ReadTrash)
@@ -153,7 +154,7 @@ async def test_ten_thousand_runs_are_listed_and_only_what_is_seen_is_made():
         page = stage.screen
         assert isinstance(page, RunsPage)
         made: list[int] = []
-        cells = page._cells
+        cells = page.runs.cells
         page.query_one("Grid")._line = lambda place: made.append(place) or cells(place)
         page.query_one("Grid").refresh()
         await pilot.pause()
@@ -270,7 +271,7 @@ async def test_failed_runs_stand_beside_finished_ones_with_their_reason_and_are_
         await pilot.press("slash", *"is:failed", "enter")
         await pilot.pause()
         assert "tanh 8" in stage.text and "relu 64" not in stage.text
-        page.filter.value = "seed=0"
+        page.runs.filter.value = "seed=0"
         await pilot.pause()
         assert "tanh 8" not in stage.text
         page.state = msgspec.structs.replace(state, live={})

@@ -33,7 +33,10 @@ FRAME_SECONDS = 0.5
 
 
 class SvhnApp(TerminalApp):
-    """Owns the only state, and passes it on."""
+    """Owns the only state, and passes it on.
+
+    Whole because Textual delivers every message of a page and every key of the program to the app: a line or two each.
+    """
 
     TITLE = "svhn-tui"
     CSS_PATH = "app.tcss"

@@ -82,10 +82,6 @@ class Presets(Value, frozen=True):
     questions: tuple[Question, ...]
     training: Training = Training()
 
-    def find(self, question_id: str) -> Question | None:
-        """Return the question of this id, if there is one."""
-        return next((question for question in self.questions if question.id == question_id), None)
-
     def question(self, name: str) -> Question:
         """Return the question of this id, whatever its case.
 

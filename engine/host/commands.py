@@ -185,7 +185,7 @@ class Commands:
         for run_id in runs:
             if not self._workspace.restore(run_id):
                 raise ValueError(f"{run_id[:40]!r} is not in the trash.")
-            self._queue.let_on(run_id)
+            self._queue.release([run_id])
             self._take_in(self._workspace.result(run_id))
 
     def _refuse_busy(self, runs: tuple[str, ...], what: str) -> None:

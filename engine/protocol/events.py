@@ -1,4 +1,7 @@
-"""Events that host and workers report, named in the past tense."""
+"""Events that host and workers report, named in the past tense.
+
+Whole because it is a list: a struct an event, and their union.
+"""
 
 from typing import Literal
 

@@ -18,7 +18,10 @@ PLACES_AT_ONCE = 500
 
 
 class Queue:
-    """What waits, and what workers took of it. `publish` takes what clients are to hear."""
+    """What waits, and what workers have of it. `publish` sends an event to all clients.
+
+    Whole because every change of where a run stands is made and published here, and nowhere else.
+    """
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class Queue:
         if lacking and sweep.finalists is not None and not plan.finalists(sweep, self.runs.accuracies):
             self._first_stages[sweep_id] = set(lacking)
         if again:
-            self._release(lacking)
+            self.release(lacking)
         new = []
         for run_id, spec in lacking.items():
             match self.runs.get(run_id):
@@ -139,7 +142,7 @@ class Queue:
     def resume(self, runs: Iterable[str]) -> None:
         """Release held runs; all that are paused when none is named."""
         paused = (run_id for run_id, why in self.order.held.items() if why == "paused")
-        self._release(tuple(runs) or tuple(paused))
+        self.release(tuple(runs) or tuple(paused))
         for sweep in list(self.sweeps.values()):
             self.want(sweep)
 
@@ -171,11 +174,8 @@ class Queue:
         self._leave_list([run_id], None)
         self.runs.put(run_id, Held("cancelled"))
 
-    def let_on(self, run_id: str) -> None:
-        """Release a held run; it is trained when a sweep asks for it."""
-        self._release([run_id])
-
-    def _release(self, runs: Iterable[str]) -> None:
+    def release(self, runs: Iterable[str]) -> None:
+        """Release held runs; they are trained when a sweep asks for them."""
         waiting = []
         for run_id in runs:
             match self.runs.get(run_id):

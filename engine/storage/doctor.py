@@ -25,7 +25,8 @@ from engine.protocol import UNREADABLE
 from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
 from engine.storage.run_check import Problem, decoded, look
-from engine.storage.run_folder import RUN_ID, RUNS, STAGING, TRASH, RunFolder
+from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
+from engine.storage.trash import RUNS, TRASH
 from engine.storage.workspace import SWEEP_FILE, Remembered, stamps_of
 
 LOW_BYTES = 2 * 2**30

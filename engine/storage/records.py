@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Container, Iterable
 
 from engine import protocol as p
 from engine.core.checks import name_problem, note_problem, statement_problem
-from engine.storage.archive import Remarks
 from engine.storage.index import Store
+from engine.storage.manifest import Remarks
 from engine.storage.workspace import KnownData, Order, Remembered, Workspace
 
 PATIENCE = 50

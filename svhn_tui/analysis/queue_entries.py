@@ -11,6 +11,7 @@ from engine.core.forecast import Forecast
 from engine.core.spec import Configuration
 from svhn_tui import words
 from svhn_tui.client.state import Live, State
+from svhn_tui.presets import Presets, Question
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -42,11 +43,13 @@ class Target(NamedTuple):
         """The first run of it."""
         return self.entry.runs[0] if self.entry is not None else next(iter(self.lanes), "")
 
-    def title(self, state: State) -> str:
-        """Return what it is trained for."""
+    def question(self, book: Presets, state: State) -> Question | None:
+        """Return the question that it is trained for, if there is one."""
         if self.entry is not None:
-            return self.entry.title or title_of(self.entry.configuration, state)
-        return title_of(next(iter(self.lanes.values())).spec.configuration, state) if self.lanes else ""
+            title = self.entry.title or title_of(self.entry.configuration, state)
+        else:
+            title = title_of(next(iter(self.lanes.values())).spec.configuration, state) if self.lanes else ""
+        return next((question for question in book.questions if question.id == title), None)
 
 
 def title_of(configuration: Configuration, state: State) -> str:

@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 
 from engine import protocol as p
 from svhn_tui import words
-from svhn_tui.analysis.queue_entries import Entry, Target, entries_of, groups_of, last_group_of, moved, title_of
+from svhn_tui.analysis.queue_entries import Entry, Target, entries_of, groups_of, last_group_of, moved
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm
 from svhn_tui.pages.live_text import crew_lines, ended_line, entry_lines, group_line, nothing_text, outcome_page
@@ -124,8 +124,7 @@ class LivePage(Page):
     @property
     def _followed(self) -> tuple[str, str] | None:
         """The page to which `enter` leads, and the question or run there."""
-        run, name = self._latest.run, self._latest.title(self.state)
-        question = self.book.find(name)
+        run, question = self._latest.run, self._latest.question(self.book, self.state)
         return ("Questions", question.id) if question is not None else ("Run", run) if run else None
 
     def action_log_page(self) -> None:
@@ -191,7 +190,7 @@ class LivePage(Page):
         outcome = self.query_one("#outcome", Sheet)
         outcome.display = bool(ended)
         if ended:
-            question = self.book.find(title_of(next(iter(ended.values())).spec.configuration, state))
+            question = Target(None, ended).question(self.book, state)
             outcome.update(outcome_page(ended, question, self.book, state, theme))
         self._show_below(state, theme, width, is_empty=not groups and not ended and not self._entries)
         if (possible := self._what_is_possible()) != self._possible:

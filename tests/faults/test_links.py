@@ -16,7 +16,7 @@ from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep
 from engine.machine.files import Folder, NotOurs
 from engine.storage import archive as pack
-from engine.storage import checkpoint, checkpoint_index, claims, doctor, file_hashes
+from engine.storage import checkpoint, checkpoint_index, claims, doctor, file_hashes, manifest
 from engine.storage.records import Records
 from engine.storage.run_folder import RunFolder
 from engine.storage.workspace import Order, Workspace
@@ -128,7 +128,7 @@ def exchange(root: Path) -> None:
     """Pack, and take in what is newer than what is here."""
     target = root.parent / "out.zip"
     target.unlink(missing_ok=True)
-    pack.pack(root, target, pack.Remarks())
+    pack.pack(root, target, manifest.Remarks())
     with zipfile.ZipFile(target) as archive:
         assert not [name for name in archive.namelist() if SECRET in archive.read(name)], "the secret is packed"
     pack.unpack(root, root.parent / "newer.zip", busy=frozenset())
@@ -154,7 +154,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if epoch == 20:
             shutil.copytree(root, folder / "ahead")
         begin(folder / "ahead" if epoch == 20 else root, epoch)
-    pack.pack(folder / "ahead", folder / "newer.zip", pack.Remarks())
+    pack.pack(folder / "ahead", folder / "newer.zip", manifest.Remarks())
     hand_in(root)
     serve(root)
     return folder

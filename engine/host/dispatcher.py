@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 from engine import protocol as p
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
 from engine.host.local_machine import LocalMachine
@@ -93,7 +94,7 @@ class Dispatch:
         """
         is_idle = not self._slots and not self.pool.is_leaving
         if self.fleet.is_local and is_idle and not self.machine.has_gpus:
-            self.pool.start(slot_for(configuration or Configuration(), self.machine.available(()), (3, 32, 32), 0))
+            self.pool.start(slot_for(configuration or Configuration(), self.machine.available(()), ASSIGNMENT, 0))
 
     # --- what is next ------------------------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class Dispatch:
     def _advance_here(self) -> None:
         while head := self._queue.places.head:
             busy = {slot for slot, worker in self.pool.workers.items() if worker.training}
-            shape = self._queue.data[head.spec.data].input_shape
+            shape = self._queue.data[head.spec.data].shape
             machine = self.machine.available(self._slots)
             if self.machine.has_gpus and not machine.gpus:
                 return  # others use them all; with --gpus none the CPU trains

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from engine import protocol as p
+from engine.core.data_shape import DataShape
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
 from engine.machine import card
@@ -69,9 +70,9 @@ class LocalMachine:
         """Say whether a GPU is among those chosen, and not set aside."""
         return self._cards.has(uuid)
 
-    def is_measuring(self, configuration: Configuration, input_shape: tuple[int, int, int]) -> bool:
+    def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
         """Say whether the number of cores that suits a run is being measured; begin with that if it is not known."""
-        return self._arrangement.is_open(configuration, input_shape)
+        return self._arrangement.is_open(configuration, shape)
 
     def accept(self, uuid: str) -> None:
         """Record that a worker has begun on a GPU."""

@@ -124,7 +124,7 @@ class QuestionsPage(Page):
         """Copy the answer or the code through the terminal."""
         text = answer_of(self.chosen, self.book, self.state).text
         if self.chosen.kind == "code" and self.state.data is not None:
-            text = code_for(self.book.configurations(self.chosen)[0], self.state.data.input_shape)
+            text = code_for(self.book.configurations(self.chosen)[0], self.state.shape)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return

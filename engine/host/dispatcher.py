@@ -119,7 +119,7 @@ class Dispatch:
                 return  # others use them all; with --gpus none the CPU trains
             if not busy and not machine.gpus and self.machine.is_measuring(head.spec.configuration, shape):
                 return  # `advance` is called when it is measured
-            group = next_group(self._queue.places, machine, shape, busy, self._queue.setbacks.lanes)
+            group = next_group(self._queue.places, machine, shape, busy, self._queue.retries.lanes)
             if group is None:
                 return
             slot, places = group
@@ -164,12 +164,12 @@ class Dispatch:
         """Slots that have a worker, or get one now."""
         return (*self.pool.workers, *self.pool.launcher.starting)
 
-    def _lanes(self, worker: Worker, place: p.Place) -> int:
+    def _lanes(self, worker: Worker, place: p.WaitingRun) -> int:
         """Return how many runs a worker elsewhere trains side by side: on a GPU as many as on one here."""
         if not worker.has_gpu or worker.slot.trainer != "fast":
             return 1
         lanes = self.machine.lanes
-        return min(lanes, self._queue.setbacks.lanes.get(place.spec.configuration, lanes))
+        return min(lanes, self._queue.retries.lanes.get(place.spec.configuration, lanes))
 
     def _is_needed(self, worker: Worker) -> bool:
         """Say whether an idle worker is to stay: on cores and boxes it is warm, GPUs and Slurm cost."""
@@ -183,7 +183,7 @@ class Dispatch:
             return True
         return not worker.was_ready and self._queue.places.first_for(slot.trainer) is not None
 
-    def _send(self, worker: Worker, places: tuple[p.Place, ...]) -> None:
+    def _send(self, worker: Worker, places: tuple[p.WaitingRun, ...]) -> None:
         specs = tuple(place.spec for place in places)
         self.pool.assign(worker, specs)
         self._queue.take(places, worker.slot.name)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine import protocol as p
-from engine.core.forecast import Measured
+from engine.core.forecast import EpochTimes
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
 from engine.machine.files import Folder
@@ -122,7 +122,7 @@ class Shelf:
         yield p.RunsRead(notes=tuple(self._notes()))
         for sweep in self._sweeps():
             yield p.SweepSubmitted(sweep=sweep, missing=())
-        yield p.Timed(times=Measured(self.kept.times).medians)
+        yield p.Timed(times=EpochTimes(self.kept.times).medians)
         if self._passed_over:
             yield p.Noticed(text=f"Files that cannot be read or understood: {self._passed_over}.", severity="warning")
 

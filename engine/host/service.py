@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
-from engine.core.forecast import Measured
+from engine.core.forecast import EpochTimes
 from engine.host.clients import Client, is_from
 from engine.host.commands import DEFECT, Commands
 from engine.host.dispatcher import Dispatch
@@ -48,7 +48,7 @@ class Service:
         kept = self._records.kept
         results, data = self._records.results(), self._records.trainable()
         self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held)
-        self._queue.times = Measured(kept.times)
+        self._queue.times = EpochTimes(kept.times)
         fleet, complaint = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
         self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)

@@ -45,7 +45,7 @@ class KnownData(msgspec.Struct, frozen=True):
     stamps: tuple[tuple[int, int], ...]
 
 
-class Order(msgspec.Struct, frozen=True):
+class QueueOrder(msgspec.Struct, frozen=True):
     """What cannot be derived about the queue: its order, and which runs are held and why."""
 
     runs: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class Remembered(msgspec.Struct, frozen=True):
     data: str = ""
     """Fingerprint of the data set in use."""
     known: dict[str, KnownData] = {}
-    order: Order = Order()
+    order: QueueOrder = QueueOrder()
     choices: dict[str, str] = {}
     statements: dict[str, tuple[Statement, ...]] = {}
     times: tuple[EpochTime, ...] = ()

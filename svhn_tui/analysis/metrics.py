@@ -14,7 +14,7 @@ from engine.core.results import Number
 from svhn_tui import words
 
 
-class Measured(Protocol):
+class HasMetrics(Protocol):
     """An epoch of a run, or what a finished run ended with."""
 
     @property
@@ -40,7 +40,7 @@ class Metric(msgspec.Struct, frozen=True):
     """What heads its column on the Runs page, short."""
     unit: Unit
     better: Literal["higher", "lower"]
-    read: Callable[[Measured], Number]
+    read: Callable[[HasMetrics], Number]
     column: str = ""
     """What settings and the Runs page call its column, where that is not its own name."""
     train: str = ""
@@ -57,12 +57,12 @@ class Metric(msgspec.Struct, frozen=True):
         """Write a value down."""
         return WRITTEN[self.unit](value)
 
-    def mean(self, of: Iterable[Measured]) -> Number:
+    def mean(self, of: Iterable[HasMetrics]) -> Number:
         """Return the mean of what is known."""
         known = [value for one in of if (value := self.read(one)) is not None]
         return fmean(known) if known else None
 
-    def rank(self, one: Measured) -> float:
+    def rank(self, one: HasMetrics) -> float:
         """Return what it is sorted by: the value, or the worst where there is none."""
         value = self.read(one)
         if value is not None:
@@ -70,7 +70,7 @@ class Metric(msgspec.Struct, frozen=True):
         return float("inf") if self.better == "lower" else 0.0
 
 
-def _gap(one: Measured) -> Number:
+def _gap(one: HasMetrics) -> Number:
     """Return train minus test accuracy, the generalisation gap."""
     train, test = one.accuracy, one.test_accuracy
     return None if train is None or test is None else train - test

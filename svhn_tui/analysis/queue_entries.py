@@ -14,7 +14,7 @@ from svhn_tui.client.state import Live, State
 from svhn_tui.presets import Presets, Question
 
 
-class Entry(msgspec.Struct, frozen=True):
+class QueueEntry(msgspec.Struct, frozen=True):
     """Runs of one configuration that stand next to each other; `status` is `waiting`, `paused` or `failed`."""
 
     title: str
@@ -35,7 +35,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Target(NamedTuple):
     """What the cursor of the Live page is on: an entry of the queue, or lanes of a group; neither: nothing."""
 
-    entry: Entry | None
+    entry: QueueEntry | None
     lanes: Mapping[str, Live]
 
     @property
@@ -76,7 +76,7 @@ def last_group_of(state: State) -> dict[str, Live]:
     return lanes
 
 
-def entries_of(state: State) -> tuple[Entry, ...]:
+def entries_of(state: State) -> tuple[QueueEntry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
     forecast = state.forecast
     alike = groupby(state.queue, key=lambda place: (place.title, place.spec.configuration, place.paused))
@@ -84,7 +84,7 @@ def entries_of(state: State) -> tuple[Entry, ...]:
     for run_id, live in state.live.items():
         if live.status in ("failed", "interrupted") and run_id not in state.places:
             entries.append(
-                Entry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
+                QueueEntry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
             )
     return tuple(entries)
 
@@ -100,7 +100,7 @@ def idle_text(state: State) -> str:
     return ""
 
 
-def moved(entries: Sequence[Entry], index: int, step: int) -> p.Reprioritise | None:
+def moved(entries: Sequence[QueueEntry], index: int, step: int) -> p.Reprioritise | None:
     """Return the command that moves an entry of the queue past its neighbour, or None at the queue's ends."""
     queue = [entry for entry in entries if entry.status in ("waiting", "paused")]
     other = index + step
@@ -122,9 +122,9 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return words.plural(len(ordered), "seed")
 
 
-def _entry(places: Sequence[p.Place], forecast: Forecast | None) -> Entry:
+def _entry(places: Sequence[p.WaitingRun], forecast: Forecast | None) -> QueueEntry:
     first = places[0]
-    return Entry(
+    return QueueEntry(
         title=first.title,
         configuration=first.spec.configuration,
         status="paused" if first.paused else "waiting",

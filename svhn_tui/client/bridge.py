@@ -87,7 +87,7 @@ class Link:
             LinkLost: the engine ended without saying so.
         """
         assert self._process is not None and self._process.stdout is not None
-        lines = Lines()
+        lines = LineReader()
         has_ended = False
         has_begun = False
         while content := await self._process.stdout.read(CHUNK):
@@ -138,7 +138,7 @@ class Link:
         return said.splitlines()[-1] if said else "The background process ended without a word."
 
 
-class Lines:
+class LineReader:
     """Puts lines together from pieces; one longer than any event is dropped for a word that is none."""
 
     def __init__(self) -> None:

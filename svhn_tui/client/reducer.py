@@ -131,7 +131,7 @@ def fold(events: Iterable[p.AnyEvent], state: State | None = None) -> State:
     return state
 
 
-def _queued(places: Mapping[str, p.Place], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.Place]:
+def _queued(places: Mapping[str, p.WaitingRun], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.WaitingRun]:
     new = {place.run_id: place for place in event.places}
     others = edits.less(places, *new)
     if event.place is None or event.place >= len(others):

@@ -77,7 +77,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The runs of each group in training, those that left it meanwhile included."""
     last_group: tuple[str, ...] = ()
     """The runs of the group that ended last while we looked on."""
-    places: Mapping[str, p.Place] = {}
+    places: Mapping[str, p.WaitingRun] = {}
     """The queue by run_id, next run first."""
     histories: Mapping[str, Curve] = {}
     """Of finished runs, as far as they were asked for."""
@@ -120,7 +120,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return {run_id: live for run_id, live in self.live.items() if live.status == "running"}
 
     @property
-    def queue(self) -> tuple[p.Place, ...]:
+    def queue(self) -> tuple[p.WaitingRun, ...]:
         """What waits, next run first."""
         return tuple(self.places.values())
 

@@ -9,7 +9,7 @@ from textual.theme import Theme
 
 from svhn_tui import words
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.colors import Look
+from svhn_tui.widgets.colors import LineStyle
 
 Confusion = Sequence[Sequence[int]]
 """Test images by true class (rows) and by what was said (columns)."""
@@ -25,7 +25,7 @@ class Seen(NamedTuple):
     """What a run said of the test images, under the name and look of its side."""
 
     name: str
-    look: Look
+    look: LineStyle
     confusion: Confusion
 
 

@@ -12,7 +12,7 @@ from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
 from svhn_tui.pages.question_text import spread_text
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 
 NARROW = 100
 TALL = 30
@@ -49,7 +49,7 @@ def sides_table(
     nothing = (None,) * len(sides)
     found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
     for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
-        color, mark = look_of(index, theme)
+        color, mark = line_style(index, theme)
         settings = [Text(column[index], "bold") for _, column in differing]
         first = Text.assemble((f"{mark} ", color), settings[0])
         table.add_row(first, *settings[1:], *_cells(side, summary, best, columns, theme))

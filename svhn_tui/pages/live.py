@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 
 from engine import protocol as p
 from svhn_tui import words
-from svhn_tui.analysis.queue_entries import Entry, Target, entries_of, groups_of, last_group_of, moved
+from svhn_tui.analysis.queue_entries import QueueEntry, Target, entries_of, groups_of, last_group_of, moved
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm
 from svhn_tui.pages.live_text import crew_lines, ended_line, entry_lines, group_line, nothing_text, outcome_page
@@ -65,7 +65,7 @@ class LivePage(Page):
         super().__init__(book)
         self.charts = RunCharts(charts=2, id="curves")
         self._devices = DeviceHistory()
-        self._entries: tuple[Entry, ...] = ()
+        self._entries: tuple[QueueEntry, ...] = ()
         self._possible: tuple[bool, ...] = ()
 
     def body(self) -> ComposeResult:

@@ -9,7 +9,7 @@ from textual.theme import Theme
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
-from svhn_tui.analysis.queue_entries import Entry, seeds_text, title_of
+from svhn_tui.analysis.queue_entries import QueueEntry, seeds_text, title_of
 from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
 from svhn_tui.pages.question_text import answer_line
@@ -121,7 +121,7 @@ def diverged_text(lanes: Mapping[str, Live]) -> str:
     return f"{which}diverged at epoch {min(bad.values())}, S stops {'it' if len(lanes) == 1 else 'them'}"
 
 
-def entry_lines(entries: Sequence[Entry], theme: Theme, width: int) -> list[tuple[str, Text]]:
+def entry_lines(entries: Sequence[QueueEntry], theme: Theme, width: int) -> list[tuple[str, Text]]:
     """Return key and line of each entry of the queue: what is next, paused or failed, and how long it takes."""
     dim = dim_of(theme)
     titles = max((len(words.clean(entry.title)) for entry in entries), default=0)
@@ -143,7 +143,7 @@ def entry_lines(entries: Sequence[Entry], theme: Theme, width: int) -> list[tupl
     return lines
 
 
-def _heads(entries: Sequence[Entry]) -> list[str]:
+def _heads(entries: Sequence[QueueEntry]) -> list[str]:
     """`next` before the first that waits; what holds the others."""
     first = next((index for index, entry in enumerate(entries) if entry.status == "waiting"), None)
     return [

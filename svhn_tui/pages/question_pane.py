@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 
 from engine.core.curve import Curve
 from svhn_tui import words
-from svhn_tui.analysis.comparison import Group
+from svhn_tui.analysis.comparison import AccuracySample
 from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.progress import (
     Progress,
@@ -36,7 +36,7 @@ from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 from svhn_tui.widgets.chart_board import ChartBoard
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW, TALL = 100, 30
@@ -92,7 +92,9 @@ class QuestionPane(VerticalScroll, can_focus=False):
 
     def _verdicts(self, progress: Progress) -> list[str]:
         """What the runs can tell apart; short windows have room for the first of it."""
-        named = [Group(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)]
+        named = [
+            AccuracySample(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)
+        ]
         findings = self._findings.of(named)
         sentences = [sentence for sentence, _ in findings.verdicts] if findings else []
         most = VERDICTS if self.screen.size.height >= TALL else 1
@@ -110,7 +112,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
             named += [(name, history) for history in histories]
             if histories:
-                series.append(mean_band(name, histories, metric, *look_of(index, self.app.current_theme)))
+                series.append(mean_band(name, histories, metric, *line_style(index, self.app.current_theme)))
         several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
         diverged = divergence_of(named)

@@ -19,7 +19,7 @@ from svhn_tui.client.state import State
 from svhn_tui.dialogs.statements import line_of
 from svhn_tui.presets import Question
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 
 TRENDS = ("still rising", "flat", "falling")
 
@@ -53,7 +53,7 @@ def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
     for name in ("runs", "test accuracy", *(("parameters", "left") if is_wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
-        color, mark = look_of(index, theme)
+        color, mark = line_style(index, theme)
         is_done = row.done == row.needed
         left = (
             Text("–" if not row.runs else "done", str(theme.success))

@@ -10,7 +10,7 @@ from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
 from svhn_tui.widgets.chart import Chart
 from svhn_tui.widgets.chart_board import ChartBoard
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 
 FOLLOWS_SECONDS = 1.0
 """Within which the second of two charts shows what the first one does."""
@@ -71,11 +71,11 @@ class RunCharts(ChartBoard):
         theme, seconds = self.app.current_theme, self.by_seconds
         if self.shows_traces:
             return [
-                trace(f"seed {live.spec.seed}", live.history, metric, *look_of(index, theme), by_seconds=seconds)
+                trace(f"seed {live.spec.seed}", live.history, metric, *line_style(index, theme), by_seconds=seconds)
                 for index, live in enumerate(list(lanes.values())[:TRACES])
             ]
         histories, curves = [live.history for live in lanes.values()], self._panels[metric].curves
         return [
-            mean_band(name, histories, of, *look_of(color, theme), by_seconds=seconds)
+            mean_band(name, histories, of, *line_style(color, theme), by_seconds=seconds)
             for (name, of), color in zip(curves, COLORS[len(curves)], strict=True)
         ]

@@ -14,8 +14,8 @@ from svhn_tui.analysis.run_table import (
     GROUPED,
     OF_GROUPS,
     SHOWN,
-    Line,
-    Order,
+    RunLine,
+    SortOrder,
     Table,
     cells_of,
     failed_of,
@@ -38,7 +38,7 @@ class Listing(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     """Of runs."""
     group_columns: tuple[str, ...]
-    order: Order = Order()
+    order: SortOrder = SortOrder()
     grouped: bool = False
     """A line a configuration, or a line a run."""
     opened: frozenset[str] = frozenset()
@@ -63,7 +63,7 @@ class Listing(msgspec.Struct, frozen=True):
 
     def sorted_by(self, column: str) -> "Listing":
         """Sort by this column, the best or latest first."""
-        order = Order(column, descending=COLUMNS[column].descends or column == "finished")
+        order = SortOrder(column, descending=COLUMNS[column].descends or column == "finished")
         return msgspec.structs.replace(self, order=order)
 
     def sorted_by_next(self) -> "Listing":
@@ -74,7 +74,7 @@ class Listing(msgspec.Struct, frozen=True):
 
     def reversed(self) -> "Listing":
         """Sort the other way round."""
-        return msgspec.structs.replace(self, order=Order(self.order.column, not self.order.descending))
+        return msgspec.structs.replace(self, order=SortOrder(self.order.column, not self.order.descending))
 
 
 class RunList(Vertical):
@@ -107,7 +107,7 @@ class RunList(Vertical):
         return completions(text, self._state.results.values(), self._state.notes.values())
 
     @property
-    def line(self) -> Line | None:
+    def line(self) -> RunLine | None:
         """The line under the cursor."""
         place = self.grid.cursor
         return self.table.lines[place] if 0 <= place < len(self.table.lines) else None
@@ -155,7 +155,7 @@ class RunList(Vertical):
                 return
         self._changed()
 
-    def _select(self, line: Line) -> None:
+    def _select(self, line: RunLine) -> None:
         """Select or deselect the runs of a line, and move to the next one."""
         runs = [run.run_id for run in line.runs]
         if all(run_id in self.selected for run_id in runs):

@@ -8,7 +8,7 @@ from textual.theme import Theme
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.queue_entries import seeds_text
-from svhn_tui.analysis.run_table import COLUMNS, Line, Order, cells_of
+from svhn_tui.analysis.run_table import COLUMNS, RunLine, SortOrder, cells_of
 from svhn_tui.client.state import State
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.run_grid import Head
@@ -18,7 +18,7 @@ MEASURED = 100
 """Lines that the widths of columns are taken from: so many at the beginning, and so many from all over."""
 
 
-def heads_of(lines: Sequence[Line], columns: Sequence[str], order: Order) -> list[Head]:
+def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder) -> list[Head]:
     """Return the columns with the widths that their lines need; an arrow shows the order."""
     step = max(1, len(lines) // MEASURED)
     texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
@@ -31,7 +31,7 @@ def heads_of(lines: Sequence[Line], columns: Sequence[str], order: Order) -> lis
     return heads
 
 
-def count_of(lines: Sequence[Line], runs: int, selected: int, state: State, *, grouped: bool) -> str:
+def count_of(lines: Sequence[RunLine], runs: int, selected: int, state: State, *, grouped: bool) -> str:
     """Say how many runs are listed, of how many, and what is selected."""
     failed = sum(line.failed is not None for line in lines)
     lost = f", {words.count(failed)} failed: R trains them again" if failed else ""
@@ -48,7 +48,7 @@ def count_of(lines: Sequence[Line], runs: int, selected: int, state: State, *, g
     return told + lost + (f", {words.count(selected)} selected" if selected else "")
 
 
-def detail_of(line: Line, state: State, theme: Theme, *, is_short: bool) -> Text:
+def detail_of(line: RunLine, state: State, theme: Theme, *, is_short: bool) -> Text:
     """Say what is known of the line under the cursor; of a run in a short window no more than its result and note."""
     if line.failed is not None:
         spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known")

@@ -10,7 +10,7 @@ from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from svhn_tui.charts.canvas import Palette
+from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.curves import with_smoothing
 from svhn_tui.charts.plot import Series, View, frame_of, render
 from svhn_tui.themes import dim_of
@@ -175,7 +175,7 @@ class Chart(Widget):
         width, height = self.content_size
         theme = self.app.current_theme
         ground = theme.background or ("#000000" if theme.dark else "#ffffff")
-        palette = Palette(ground, dim_of(theme), "#3a4553" if theme.dark else "#b9c4d0")
+        palette = ChartColors(ground, dim_of(theme), "#3a4553" if theme.dark else "#b9c4d0")
         series = with_smoothing(self._series, self._weight)
         marks = ("log" if self._view.log else "", f"smoothed {self._weight}" if self._weight else "")
         head = head_of(self._title, self._note, marks, self._series, self._view.cross, width,

@@ -19,7 +19,7 @@ from engine.storage import archive as pack
 from engine.storage import checkpoint, checkpoint_index, claims, doctor, file_hashes, manifest
 from engine.storage.records import Records
 from engine.storage.run_folder import RunFolder
-from engine.storage.workspace import Order, Workspace
+from engine.storage.workspace import QueueOrder, Workspace
 from engine.workers import process
 from svhn_tui.export.export import export
 from svhn_tui.terminal import clipboard
@@ -105,7 +105,7 @@ def serve(root: Path) -> None:
     list(workspace.all_sweeps())
     workspace.write_sweep(SWEEP)
     records.add([])
-    records.save(Order, (), is_last=True)
+    records.save(QueueOrder, (), is_last=True)
     with process._opened(root / "host.log") as log:
         log.write(b"said by a worker\n")
     workspace.discard(DONE.run_id)

@@ -10,7 +10,7 @@ from engine import protocol as p
 from engine.core.spec import Network, Training
 from svhn_tui.analysis import run_filter, run_table
 from svhn_tui.analysis.run_filter import completed, completions
-from svhn_tui.analysis.run_table import Order, cells_of, lines_of
+from svhn_tui.analysis.run_table import SortOrder, cells_of, lines_of
 from svhn_tui.client import drafts
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import Results
@@ -31,14 +31,14 @@ def labels(*lines: object) -> list[str]:
 
 
 def test_runs_are_sorted_by_any_column_either_way():
-    seeds = [line.runs[0].spec.seed for line in lines_of(RESULTS, Order("seed", descending=False))]
+    seeds = [line.runs[0].spec.seed for line in lines_of(RESULTS, SortOrder("seed", descending=False))]
     assert seeds == [0, 0, 0, 1, 1, 2]
-    best = lines_of(RESULTS, Order("test"))
+    best = lines_of(RESULTS, SortOrder("test"))
     assert [line.runs[0].test_accuracy for line in best] == sorted((run.test_accuracy for run in RESULTS), reverse=True)
 
 
 def test_groups_say_n_mean_std_and_range_and_open_to_their_seeds():
-    groups = lines_of(RESULTS, Order("test"), grouped=True)
+    groups = lines_of(RESULTS, SortOrder("test"), grouped=True)
     assert labels(*groups) == ["relu 64 1", "relu 256 3", "tanh 256 2"]
     shown = cells_of(groups[1], ("configuration", "n", "seed", "test", "least", "most"))
     accuracies = sorted(run.test_accuracy for run in groups[1].runs)
@@ -47,11 +47,11 @@ def test_groups_say_n_mean_std_and_range_and_open_to_their_seeds():
     assert shown[4:] == (f"{accuracies[0]:.4f}", f"{accuracies[-1]:.4f}")
     assert cells_of(groups[0], ("test",))[0].index(".") == shown[3].index("."), "the points stand in line"
     assert len(cells_of(groups[0], ("test",))[0]) == len(shown[3])
-    opened = lines_of(RESULTS, Order("test"), grouped=True, opened={groups[1].key})
+    opened = lines_of(RESULTS, SortOrder("test"), grouped=True, opened={groups[1].key})
     assert [line.is_inside for line in opened] == [False, False, True, True, True, False]
-    most = lines_of(RESULTS, Order("n"), grouped=True)
+    most = lines_of(RESULTS, SortOrder("n"), grouped=True)
     assert labels(*most) == ["relu 256 3", "tanh 256 2", "relu 64 1"]
-    pinned = lines_of(RESULTS, Order("test"), grouped=True, pinned={groups[2].key})
+    pinned = lines_of(RESULTS, SortOrder("test"), grouped=True, pinned={groups[2].key})
     assert labels(*pinned) == ["tanh 256 2", "relu 64 1", "relu 256 3"]
 
 

@@ -19,7 +19,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Convolution, Network, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
 from engine.storage import checkpoint, checkpoint_index
-from engine.storage.journal import Journal, Line, _crc
+from engine.storage.journal import Journal, JournalLine, _crc
 from engine.storage.manifest import Manifest, Member, Remarks
 from engine.training.inbox import Inbox
 from svhn_tui import presets
@@ -300,7 +300,7 @@ def test_a_checkpoint_from_elsewhere_that_cannot_be_is_passed_over_and_set_aside
         archive.writestr("told.npy", header.getvalue())
     content = forged_file.getvalue()
     (tmp_path / "checkpoint" / "epoch-2.npz").write_bytes(content)
-    entry = checkpoint_index.Entry("epoch-2.npz", hashlib.sha256(content).hexdigest(), 2)
+    entry = checkpoint_index.SavedCheckpoint("epoch-2.npz", hashlib.sha256(content).hexdigest(), 2)
     (tmp_path / "checkpoint" / "latest.json").write_bytes(
         msgspec.json.encode(checkpoint_index.Pointer((entry, *checkpoint_index.read(tmp_path).entries)))
     )
@@ -334,7 +334,7 @@ def test_a_journal_from_elsewhere_cannot_fill_the_memory(tmp_path: Path):
     for told in (epoch, {**epoch, "epoch": 3, "loss": []}, {**epoch, "epoch": 3, "runs": []}):
         text = json.dumps(told).encode()
 
-        os.write(writer._file, msgspec.json.encode(Line(1, _crc(1, text), msgspec.Raw(text))) + b"\n")
+        os.write(writer._file, msgspec.json.encode(JournalLine(1, _crc(1, text), msgspec.Raw(text))) + b"\n")
     told = probed("journal", path, *written(tmp_path, lines))
     assert list(told.values()) == [f"0 epochs, {count} damaged lines" for count in (3, 58, 1)]
 

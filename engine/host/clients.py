@@ -68,7 +68,7 @@ class Client:
                 await self._send(tuple(self._fresh()))
         except ConnectionError:
             return  # it left; whoever reads its commands notices
-        except Exception:  # noqa: BLE001  what cannot be told whole is not told in part: it attaches anew, or is told so
+        except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches anew, or gets an error
             traceback.print_exc()
             self._writer.transport.abort()
             return

@@ -73,13 +73,15 @@ class Service:
 
     async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
-        if not is_from(writer, os.getuid()) or self.ended.is_set():  # who asks at the very end is served by the next
+        if (
+            not is_from(writer, os.getuid()) or self.ended.is_set()
+        ):  # a client that comes at the very end is served by the next host
             writer.close()
             return
         client = Client(writer, self._fresh)
         try:
             client.greet()
-        except Exception:  # noqa: BLE001  a state that cannot be told must not leave the client waiting for it
+        except Exception:  # noqa: BLE001  a state that cannot be sent must not leave the client waiting for it
             traceback.print_exc()
             client.tell(p.encode(p.Refused(command="", reason=DEFECT)))
             await client.close()
@@ -95,7 +97,7 @@ class Service:
                     await asyncio.sleep(1)  # a client that floods waits; the others don't
                 await self._obey(line, client)
         except ConnectionError:
-            pass  # it left without a word
+            pass  # the client is gone
         finally:
             self._clients.discard(client)
             await client.close()
@@ -120,7 +122,7 @@ class Service:
         yield p.RunsRead(notes=tuple(self._records.notes.values()))
         for sweep in queue.sweeps.values():
             yield p.SweepSubmitted(sweep=sweep, missing=())
-        yield from queue.told()
+        yield from queue.events()
         yield p.FleetChanged(fleet=self._dispatch.fleet)
         yield from (worker.changed for worker in self._dispatch.pool.workers.values())
         for run_id, training in queue.runs.training.items():

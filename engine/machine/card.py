@@ -102,7 +102,7 @@ def note_hang(driver: str) -> None:
 
 @contextlib.contextmanager
 def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
-    """End this process where what is done within takes longer and is one CUDA graph; others are told by the exit code.
+    """End this process where what is done within takes longer and is one CUDA graph; the exit code tells others.
 
     Nothing else ends a call that hangs in the driver. The next worker launches step by step, and is not watched.
     """

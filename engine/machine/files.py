@@ -262,8 +262,8 @@ class Folder:
         os.fsync(self._descriptor)
 
     def _not_ours(self, name: str, what: str) -> NotOurs:
-        told = f"it is {what}; remove it, or move it elsewhere"
-        return NotOurs(errno.ELOOP, told, str(self.path / name))
+        text = f"it is {what}; remove it, or move it elsewhere"
+        return NotOurs(errno.ELOOP, text, str(self.path / name))
 
     @contextlib.contextmanager
     def _naming(self, name: str) -> Iterator[None]:

@@ -34,8 +34,8 @@ def examine(root: Path = ROOT) -> Iterator[Finding]:
     if _kills(settings, user):
         yield Finding("note", f"logind's KillUserProcesses is yes, {linger}", ADVICE)
     else:
-        said = settings.get(KILLS) or "not set"
-        yield Finding("fine", f"training goes on after logging out: logind's KillUserProcesses is {said}, {linger}")
+        text = settings.get(KILLS) or "not set"
+        yield Finding("fine", f"training goes on after logging out: logind's KillUserProcesses is {text}, {linger}")
 
 
 def _kills(settings: dict[str, str], user: str) -> bool:

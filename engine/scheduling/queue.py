@@ -60,7 +60,7 @@ class Queue:
         held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
         return QueueOrder((*self.runs.training, *(place.run_id for place in self.places)), held)
 
-    def told(self) -> Iterator[p.RunsQueued]:
+    def events(self) -> Iterator[p.RunsQueued]:
         """Return the whole queue as events."""
         yield from _queued(tuple(self.places))
 

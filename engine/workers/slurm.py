@@ -109,14 +109,14 @@ async def jobs(*options: str) -> dict[str, Job] | None:
     except OSError:
         return None
     try:
-        told, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     except (TimeoutError, asyncio.CancelledError) as stopped:
         process.kill()
         await process.wait()
         if isinstance(stopped, asyncio.CancelledError):
             raise
         return None
-    return read_jobs(told.decode(errors="replace")) if process.returncode == 0 else None
+    return read_jobs(output.decode(errors="replace")) if process.returncode == 0 else None
 
 
 def read_jobs(text: str) -> dict[str, Job]:

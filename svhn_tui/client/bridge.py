@@ -132,10 +132,10 @@ class Link:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 while piece := await self._process.stderr.read(CHUNK):
                     pieces.append(piece)
-        said = b"".join(pieces).decode(errors="replace").strip()
+        text = b"".join(pieces).decode(errors="replace").strip()
         if self._remote is not None:
-            return self._remote.explained(said)
-        return said.splitlines()[-1] if said else "The background process ended without a word."
+            return self._remote.explained(text)
+        return text.splitlines()[-1] if text else "The background process ended without a message."
 
 
 class LineReader:
@@ -172,7 +172,7 @@ class Patience:
         self.seconds, self._said = FIRST_WAIT, ""
 
     def is_news(self, complaint: str) -> bool:
-        """Say whether this was not said already since it last held."""
+        """Say whether this is the first such message since the link last held."""
         before, self._said = self._said, complaint
         return complaint != before
 

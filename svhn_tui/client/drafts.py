@@ -1,4 +1,4 @@
-"""Notes that were written and that the host has not said it keeps: each in a file, until it does."""
+"""Drafts of notes: each stays in a file until the host has confirmed the note."""
 
 import contextlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def file_of(run_id: str) -> Path:
 
 
 def read(run_id: str) -> str | None:
-    """Return a draft that was not kept; None without one."""
+    """Return a draft that was not sent; None without one."""
     file = file_of(run_id)
     with contextlib.suppress(OSError), Folder.at(file.parent) as folder:
         return folder.read(file.name, MAX_BYTES).decode(errors="replace").strip()

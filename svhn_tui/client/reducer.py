@@ -24,7 +24,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
     change, edits = msgspec.structs.replace, edits or Edits()
     more, less = edits.more, edits.less
     match event:
-        case p.Attached():  # everything is told anew; histories of finished runs stay true
+        case p.Attached():  # everything is sent anew; histories of finished runs stay true
             return State(
                 workspace=event.workspace,
                 versions=event.versions,
@@ -109,7 +109,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.TrashRead():
             return state  # shown at once, not kept
         case p.Imported():
-            return state  # the runs were told one by one
+            return state  # the runs came one by one
         case p.DeviceSampled():
             return change(state, devices=event.samples)
         case p.Timed():

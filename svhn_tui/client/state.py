@@ -63,7 +63,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     connected: bool = False
     lost_because: str = ""
-    """Why there is no connection, in a sentence, if that was told."""
+    """Why there is no connection, in a sentence, if that is known."""
     caught_up: bool = False
     has_begun: bool = True
     """The host trained what waits when this screen attached, and did not just tell of it."""

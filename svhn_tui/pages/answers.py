@@ -119,8 +119,8 @@ class AnswersPage(Page):
 
     def _evidence(self, handed: HandedIn) -> Stack:
         theme, answer = self.app.current_theme, handed.answer
-        said = Text.assemble((f"\n{answer.question}  ", "bold"), f"{words.clean(handed.reason)}\n")
-        parts: list[RenderableType] = [said]
+        text = Text.assemble((f"\n{answer.question}  ", "bold"), f"{words.clean(handed.reason)}\n")
+        parts: list[RenderableType] = [text]
         if self.book.questions[self._chosen].kind == "code" and handed.copied:
             parts.append(Text(handed.copied, overflow="fold"))
         if answer.parts:

@@ -174,15 +174,15 @@ class ComparePage(Page):
         question = None if self.selected else self._question(state)
         title = f"{question.id}  {words.clean(question.title)}" if question else "the chosen runs"
         done, needed = sum(len(side.results) for side in sides), sum(len(side.runs) for side in sides)
-        said = f"{done} of {words.plural(needed, 'run')}"
+        text = f"{done} of {words.plural(needed, 'run')}"
         if every > MOST:
-            said += f" · the first {MOST} of {every} configurations"
+            text += f" · the first {MOST} of {every} configurations"
         if question and (other := shown_of(progress_of(question, self.book, state), state).other):
-            said += f" · not as asked: {other}"
+            text += f" · not as asked: {other}"
         differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
         if len(differing) <= 1 < len(sides):
-            said += f" · they differ only in the {differing[0] if differing else 'seed'}"
-        line = Text.assemble((title, "bold"), (f"   {said}", dim_of(self.app.current_theme)))
+            text += f" · they differ only in the {differing[0] if differing else 'seed'}"
+        line = Text.assemble((title, "bold"), (f"   {text}", dim_of(self.app.current_theme)))
         line.no_wrap, line.overflow = True, "ellipsis"
         return line
 

@@ -57,7 +57,7 @@ def sides_table(
 
 
 def figures_of(found: Comparison) -> str:
-    """Write down the interval of a difference, and what the sentence lacks where nothing was told apart."""
+    """Write down the interval of a difference, and what the sentence lacks where no difference is significant."""
     low, high = (words.accuracy(value).replace("-", words.MINUS) for value in found.interval)
     interval = f"95 % interval {low} to {high}"
     if found.p < LEVEL:
@@ -83,7 +83,7 @@ def _cells(
     done = f"{len(side.results)}/{len(side.runs)}" if len(side.results) < len(side.runs) else f"{len(side.results)}"
     mean, deviation = (summary.mean, summary.deviation) if summary else (None, None)
     moves = str(theme.warning) if side.convergence == "still rising" else dim_of(theme)
-    told: dict[str, Text | str] = {
+    cells: dict[str, Text | str] = {
         **{metric.title: metric.text(side.mean(metric.name)) for metric in OTHERS},
         "runs": done,
         "test accuracy": spread_text(mean, deviation, theme),
@@ -95,7 +95,7 @@ def _cells(
         "a run": words.duration(side.seconds),
         "convergence": Text(side.convergence, moves),
     }
-    return [told[name] for name in columns]
+    return [cells[name] for name in columns]
 
 
 def _interval(summary: Summary | None) -> str:

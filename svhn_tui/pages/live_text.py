@@ -26,15 +26,15 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
     rate = words.rate(first.images_per_second) if first.images_per_second else ""
     left = f" · {words.duration(first.seconds_left)} left" if first.seconds_left is not None else ""
     diverged = diverged_text(lanes)
-    said = f"epoch {done} of {epochs}{f' · {diverged}' if diverged else left}"
+    text = f"epoch {done} of {epochs}{f' · {diverged}' if diverged else left}"
     color = str(theme.error if diverged else theme.primary)
     if is_short:
-        bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(said) - 6)))
-        line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, color), f"  {said}")
+        bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(text) - 6)))
+        line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, color), f"  {text}")
     else:
         head = _head_of(name, seeds, rate, dim, width)
-        bar = bar_of(done / epochs, max(4, width - len(said) - 2))
-        line = Text.assemble(head, "\n", (bar, color), f"  {said}")
+        bar = bar_of(done / epochs, max(4, width - len(text) - 2))
+        line = Text.assemble(head, "\n", (bar, color), f"  {text}")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 
@@ -60,7 +60,7 @@ def ended_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
     """Say what a group was and what became of it: a line for its name, and one for each way in which it ended."""
     name, seeds = _name_of(lanes, state)
     lines = [_head_of(name, seeds, "", dim_of(theme), width)]
-    lines += [Text(said, str(color)) for said, color in _endings(lanes, state, theme)]
+    lines += [Text(sentence, str(color)) for sentence, color in _endings(lanes, state, theme)]
     text = Text("\n").join(lines)
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
@@ -82,9 +82,9 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
         if live.status != "finished":
             others.setdefault((live.status, live.reason), []).append(live)
     for (status, reason), some in others.items():
-        told = f": {words.clean(reason)}" if reason else f" after {words.plural(some[0].history.epochs, 'epoch')}"
+        text = f": {words.clean(reason)}" if reason else f" after {words.plural(some[0].history.epochs, 'epoch')}"
         yield (
-            f"{'✗' if status == 'failed' else '·'} {_which(some, lanes)}{status}{told}",
+            f"{'✗' if status == 'failed' else '·'} {_which(some, lanes)}{status}{text}",
             (theme.error if status == "failed" else theme.warning),
         )
 

@@ -85,7 +85,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
             verdicts = self._verdicts(progress)
             parts.append(Text("\n".join(["", *verdicts]), "bold") if verdicts else "")
         is_short = self.screen.size.height < TALL
-        parts.extend(Text(said, dim_of(theme)) for said in beneath_rows(progress, state, is_short=is_short))
+        parts.extend(Text(text, dim_of(theme)) for text in beneath_rows(progress, state, is_short=is_short))
         if question.evidence:
             parts.append(facts_page(question, facts_of(question, self._book, state), state, theme))
         return Stack(*parts)
@@ -140,9 +140,9 @@ class QuestionPane(VerticalScroll, can_focus=False):
         epochs, done = live.spec.configuration.training.epochs, live.history.epochs
         others = f" and {len(running) - 1} more" if len(running) > 1 else ""
         name = f"{live.spec.configuration.network.label} seed {live.spec.seed}{others}"
-        said = f"  epoch {done} of {epochs}, {words.duration(live.seconds_left)} left"
-        room = self._below.content_size.width - len(name) - len(said) - 2
-        line = Text.assemble(f"{name}  ", (bar_of(done / epochs, max(4, min(40, room))), str(theme.primary)), said)
+        text = f"  epoch {done} of {epochs}, {words.duration(live.seconds_left)} left"
+        room = self._below.content_size.width - len(name) - len(text) - 2
+        line = Text.assemble(f"{name}  ", (bar_of(done / epochs, max(4, min(40, room))), str(theme.primary)), text)
         line.no_wrap, line.overflow = True, "ellipsis"
         return line
 

@@ -41,8 +41,9 @@ def names_in(progress: Progress) -> tuple[str, ...]:
 
 def shared_settings(progress: Progress) -> str:
     """Return what all configurations do not do as the assignment asks: `epochs 20`."""
-    told = [row.configuration.label.split(" · ")[1:] for row in progress.rows]
-    return ", ".join(words.clean(part) for part in told[0] if all(part in other for other in told)) if told else ""
+    settings = [row.configuration.label.split(" · ")[1:] for row in progress.rows]
+    shared = [part for part in settings[0] if all(part in other for other in settings)] if settings else []
+    return ", ".join(map(words.clean, shared))
 
 
 def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
@@ -87,8 +88,8 @@ def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterato
     if sweep is not None and sweep.finalists is not None:
         chosen = [progress.rows[index].configuration.network.label
                   for index in plan.finalists(sweep, state.accuracies)]  # fmt: skip
-        told = [rule_text(sweep.finalists)] if not is_short else []
-        yield " ".join([*told, f"Finalists: {', '.join(chosen)}." if chosen else ""]).strip()
+        rule = [rule_text(sweep.finalists)] if not is_short else []
+        yield " ".join([*rule, f"Finalists: {', '.join(chosen)}." if chosen else ""]).strip()
     if is_short:
         return
     trends: dict[str, list[str]] = {}

@@ -175,8 +175,8 @@ class QuestionsPage(Page):
         if not any(plan.missing(sweep, self.state.accuracies) for sweep in sweeps):
             self.notify("Everything is trained.")
             return
-        told = f"The whole assignment: {plan_text(sweeps, self.state)}."
-        if await self.app.push_screen_wait(Confirm(told)):
+        text = f"The whole assignment: {plan_text(sweeps, self.state)}."
+        if await self.app.push_screen_wait(Confirm(text)):
             for sweep in sweeps:
                 self.want(p.Submit(sweep=sweep))
 
@@ -185,9 +185,9 @@ class QuestionsPage(Page):
         if launch.needs_data(self.book, self.state):
             self.post_message(self.LaunchDeferred(launch))
             return
-        command, said = launch.command(self.book, self.state)
+        command, text = launch.command(self.book, self.state)
         self.want(command)
-        self.notify(said)
+        self.notify(text)
 
     def show(self, state: State) -> None:
         """Draw the list and the chosen question."""

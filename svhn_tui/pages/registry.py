@@ -46,7 +46,7 @@ KEYS = (
     Binding("x", "export", "export", tooltip="export everything that is handed in"),
     Binding("W", "fleet", "where", show=False, tooltip="where it trains: here, in Slurm, on other boxes"),
     Binding("T", "theme", "theme", show=False, tooltip="dark, light or high contrast"),
-    Binding("exclamation_mark", "messages", "messages", show=False, tooltip="what was said so far"),
+    Binding("exclamation_mark", "messages", "messages", show=False, tooltip="the latest notices again"),
     Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
     Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
     Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True,

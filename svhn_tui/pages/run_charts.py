@@ -15,7 +15,7 @@ from svhn_tui.widgets.colors import line_style
 FOLLOWS_SECONDS = 1.0
 """Within which the second of two charts shows what the first one does."""
 TRACES = 16
-"""Single traces that are drawn at once; more could not be told apart."""
+"""Single traces that are drawn at once; more could not be distinguished."""
 COLORS = {1: (0,), 2: (2, 0)}
 """Numbers of the colours of the curves in a chart, by how many there are: test has the first one."""
 

@@ -41,11 +41,11 @@ def count_of(lines: Sequence[RunLine], runs: int, selected: int, state: State, *
             if lost
             else "No run is finished yet: 1 opens the questions, enter there trains."
         )
-    told = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
-    told += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
+    text = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
+    text += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
     if not runs and not failed:
-        return f"{told}: esc shows all of them."
-    return told + lost + (f", {words.count(selected)} selected" if selected else "")
+        return f"{text}: esc shows all of them."
+    return text + lost + (f", {words.count(selected)} selected" if selected else "")
 
 
 def detail_of(line: RunLine, state: State, theme: Theme, *, is_short: bool) -> Text:
@@ -62,9 +62,9 @@ def detail_of(line: RunLine, state: State, theme: Theme, *, is_short: bool) -> T
     if not line.is_group:
         return _about(line.runs[0], state, theme, is_short=is_short)
     label = line.runs[0].spec.configuration.label
-    told = f"{words.plural(len(line.runs), 'run')}, {seeds_text([run.spec.seed for run in line.runs])}"
+    text = f"{words.plural(len(line.runs), 'run')}, {seeds_text([run.spec.seed for run in line.runs])}"
     return Text.assemble(
-        (label, "bold"), f"   {told}\n", ("enter shows its runs, space selects them, c compares", dim_of(theme))
+        (label, "bold"), f"   {text}\n", ("enter shows its runs, space selects them, c compares", dim_of(theme))
     )
 
 

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from svhn_tui.widgets.chart import Chart
 
-METRIC, READ, ZOOM, PAN = (Binding.Group(said) for said in ("metric", "read values", "zoom", "pan"))
+METRIC, READ, ZOOM, PAN = (Binding.Group(name) for name in ("metric", "read values", "zoom", "pan"))
 CHART_KEYS: list[Binding] = [
     Binding("m", "chart('metric')", "the next metric", group=METRIC),
     Binding("M", "chart('other_metric')", "the next metric on the right", group=METRIC),

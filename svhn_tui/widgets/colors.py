@@ -1,4 +1,4 @@
-"""How the lines of charts are told apart: by a colour and, where there are few or no colours, by a mark."""
+"""How the lines of charts differ: by a colour and, where there are few or no colours, by a mark."""
 
 from typing import NamedTuple
 

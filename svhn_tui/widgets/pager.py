@@ -45,8 +45,8 @@ class Pager(ScrollView, can_focus=True):
         """The one of them that was gone to."""
 
     @property
-    def told(self) -> str:
-        """How many lines hold what is sought, and which of them one is at: `2 of 5 lines`."""
+    def position(self) -> str:
+        """How many lines hold what is sought, and which of them is shown: `2 of 5 lines`."""
         if not self._sought:
             return ""
         place = f"{self._found.index(self._here) + 1} of " if self._here in self._found else ""

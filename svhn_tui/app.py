@@ -187,4 +187,4 @@ class SvhnApp(TerminalApp):
     def farewell(self) -> str:
         """What is printed when the screen is closed."""
         running = len(self._state.running)
-        return "Training goes on; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
+        return "Training continues; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""

@@ -8,7 +8,7 @@ from engine import protocol as p
 from engine.machine.system import peer_user
 
 LIMIT_BYTES = 32 * 2**20
-"""What is kept for a client that does not read. Beyond it events are dropped, and it gets a fresh state later."""
+"""Bytes that are buffered for a client that does not read; beyond it events are dropped and it gets the state anew."""
 CLOSE_SECONDS = 1.0
 
 

@@ -20,7 +20,7 @@ from engine.workers import slurm
 from engine.workers.process import Death, Worker
 
 STARTS_AT_ONCE = 10
-"""Workers elsewhere that are started side by side: a thousand at once would keep the host from all else for seconds,
+"""Workers elsewhere that are started side by side: a thousand at once would block the host for seconds,
 and Slurm's controller busy for longer."""
 
 

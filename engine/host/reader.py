@@ -79,8 +79,8 @@ class Shelf:
     def results(self, within: str = "runs") -> tuple[p.RunResult, ...]:
         """Return the finished runs, from their folders."""
         folders = _folders(self._root / within)
-        found = ((folder.name, self._read(folder / "result.json", p.RunResult)) for folder in folders)
-        return tuple(result for name, result in found if result is not None and result.run_id == name)
+        named = ((folder.name, self._read(folder / "result.json", p.RunResult)) for folder in folders)
+        return tuple(result for name, result in named if result is not None and result.run_id == name)
 
     def history(self, run_id: str) -> tuple[p.History, int]:
         """Return a run's curves and how many lines are damaged; none where there is no journal."""

@@ -64,7 +64,7 @@ class Service:
         troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
         self._complaints = [text for text in troubles if text]
         self._reading: set[asyncio.Task[None]] = set()
-        """Of curves of runs that go on."""
+        """Of curves of resumed runs."""
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -141,7 +141,7 @@ class Service:
         yield p.CaughtUp()
 
     async def _read_curves(self, started: p.RunStarted) -> None:
-        """Read what the journals hold of runs that go on, beside everything else: they may be long."""
+        """Read the journals of resumed runs, beside everything else: they may be long."""
         for run_id in started.runs:
             try:
                 curve = await asyncio.to_thread(self._curve_until, run_id, started.epoch)
@@ -238,12 +238,12 @@ class Service:
         try:
             self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
-            text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
+            text = f"The workspace cannot be written: {error.strerror}. Training continues; writing is tried again."
             self._complain(text)
-        except Exception:  # noqa: BLE001  the loop that saves has to go on; what was not written is tried again
+        except Exception:  # noqa: BLE001  the loop that saves must continue; what was not written is tried again
             if not self._trouble:
                 traceback.print_exc()
-            self._complain(f"The workspace cannot be saved. {DEFECT} Training goes on; it is tried again.")
+            self._complain(f"The workspace cannot be saved. {DEFECT} Training continues; writing is tried again.")
         else:
             if self._trouble:
                 self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
@@ -256,7 +256,7 @@ class Service:
         self._trouble = text
 
     def _give_up(self) -> None:
-        """End without writing: the workspace was moved, or is another's. Its runs go on from their checkpoints."""
+        """End without writing: the workspace was moved, or is another's. Its runs continue from their checkpoints."""
         self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
         self._dispatch.kill()
         self.is_lost = True

@@ -190,5 +190,5 @@ def logged() -> Iterator[None]:
     """Print an exception inside into host.log and continue after the block."""
     try:
         yield
-    except Exception:  # noqa: BLE001  a defect in one thing must not take all others along
+    except Exception:  # noqa: BLE001  a defect in one thing must not stop all others
         traceback.print_exc()

@@ -28,7 +28,7 @@ REASONS = {
 NONE, GIVEN = "none", "given"
 """Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
 TAKEN_VARIABLE = "SVHN_TUI_CARD"
-"""What was seen of the card, for the worker that goes on under another LD_LIBRARY_PATH."""
+"""What was seen of the card, for the worker that continues under another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
 OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])

@@ -104,7 +104,7 @@ def _space(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
     told = f"{free / 2**30:,.1f} GiB free on its disk"
     if free < LOW_BYTES:
-        return Finding("note", told, "Make room: training goes on without it, but checkpoints wait.")
+        return Finding("note", told, "Make room: training continues without it, but checkpoints wait.")
     return Finding("fine", told)
 
 

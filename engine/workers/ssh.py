@@ -1,4 +1,4 @@
-"""Other machines, reached over the user's own ssh: how one is named, started on, and what keeps one from it. Pure."""
+"""Other machines, reached over the user's own ssh: how one is named, started on, and what prevents it. Pure."""
 
 import re
 import shlex
@@ -44,13 +44,13 @@ def parse(text: str) -> tuple[str, str]:
     Raises:
         ValueError: it is neither; one sentence says what is allowed.
     """
-    found = BOX.fullmatch(text)
-    if found is None:
+    match = BOX.fullmatch(text)
+    if match is None:
         raise ValueError(
             f"{text[:80]!r} is no machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
             "behind a colon its Python if that is not found, as in gpubox:svhn-tui/.venv/bin/python."
         )
-    return found[1], found[2] or ""
+    return match[1], match[2] or ""
 
 
 def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, has_terminal: bool = False) -> list[str]:

@@ -25,7 +25,7 @@ app = typer.Typer(
     cls=Commands,
     help=(
         "Run a set of Keras experiments on SVHN house numbers and hand in answers proved right.\n\n"
-        "Without a command the screen opens. Training goes on in the background when it is closed."
+        "Without a command the screen opens. Training continues in the background when it is closed."
     ),
     rich_markup_mode=None,
     no_args_is_help=False,

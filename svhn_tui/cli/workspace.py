@@ -30,7 +30,7 @@ async def end_host(workspace: Path) -> int:
     async with connected(workspace) as session:
         await session.ask(p.Shutdown())
         await session.until(lambda state, event: isinstance(event, p.HostEnded), within=ANSWER_SECONDS)
-    print("Stopped. What was training goes on from its checkpoint at the next start.")
+    print("Stopped. What was training continues from its checkpoint at the next start.")
     return DONE
 
 

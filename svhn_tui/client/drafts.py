@@ -43,7 +43,7 @@ def drop(run_id: str) -> None:
 
 
 class SentNotes:
-    """Notes that the host was asked to keep: the draft of each goes as soon as it has."""
+    """Notes that were sent to the host: the draft of each is deleted once the host has it."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -53,7 +53,7 @@ class SentNotes:
         self._texts[note.run_id] = note.text
 
     def settle(self, kept: Mapping[str, p.Note]) -> None:
-        """Drop the drafts of those that are kept by now."""
+        """Delete the drafts of those that the host has by now."""
         for run_id, text in list(self._texts.items()):
             if kept.get(run_id, p.Note(run_id)).text == text:
                 drop(run_id)

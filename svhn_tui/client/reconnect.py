@@ -42,7 +42,7 @@ class Connection:
             await self._patience.wait()
 
     async def send(self, command: p.AnyCommand) -> bool:
-        """Send a command and say so; without a link, one is tried at once and the command is not kept."""
+        """Send a command and say so; without a link, one is tried at once and the command is dropped."""
         if self._link is None:
             self._patience.end()
             return False

@@ -107,7 +107,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id: event}))
         case p.TrashRead():
-            return state  # shown at once, not kept
+            return state  # shown at once, no part of the state
         case p.Imported():
             return state  # the runs came one by one
         case p.DeviceSampled():
@@ -117,7 +117,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.Noticed():
             return change(state, notices=(*state.notices, event)[-NOTICES_KEPT:])
         case p.Refused():
-            return state  # shown at once, not kept
+            return state  # shown at once, no part of the state
         case p.Done():
             return state  # who asked knows by it that no more comes
     assert_never(event)

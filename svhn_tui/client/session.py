@@ -23,7 +23,7 @@ SILENCE_SECONDS = 60.0
 """A host says something every two seconds to those attached to it. One that is silent for so long, twice in a row (we
 may have been stopped ourselves meanwhile), does not answer any more."""
 ANSWER_SECONDS = 300.0
-"""How long an answer may take while the host goes on talking: large files are read and hashed."""
+"""How long an answer may take while the host sends other events: large files are read and hashed."""
 IMPORT_SECONDS = 3_600.0
 
 
@@ -32,7 +32,7 @@ class NoAnswer(LinkLost):
 
 
 class Session:
-    """A connection to the workspace's host, and the state folded from its events. A state that is kept may change."""
+    """A connection to the workspace's host, and the state folded from its events. The state object may change."""
 
     def __init__(self, link: Link, received: Callable[[p.AnyEvent, State], None] = lambda event, state: None) -> None:
         self.state = State()
@@ -93,7 +93,7 @@ class Session:
             await self._read()
 
     async def _read(self) -> None:
-        """Wait for the next events. What is being read is kept when the wait is cancelled."""
+        """Wait for the next events. A cancelled wait loses nothing that was being read."""
         for _ in range(2):
             if self._reading is None:
                 self._reading = asyncio.create_task(self._next_batch())
@@ -109,7 +109,7 @@ class Session:
         try:
             return await anext(self._batches)
         except StopAsyncIteration:
-            ended = "The background process ended; run the command again to go on where it stopped."
+            ended = "The background process ended; run the command again to continue where it stopped."
             raise LinkLost(ended) from None
 
     async def close(self) -> None:

@@ -87,7 +87,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: Mapping[str, str] = {}
     """Why the `model.keras` of a finished run could not be read when it was last looked at."""
     log: p.LogRead | None = None
-    """What was printed for the run whose log was asked for last, as much of its end as is kept."""
+    """What was printed for the run whose log was asked for last, of a long one the end."""
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}

@@ -153,10 +153,10 @@ class ComparePage(Page):
         done = [run for run in firsts if run is not None]
         self._look_at([run.run_id for run in done], state)
         seen = [
-            Seen(name, line_style(index, theme), found.confusion)
+            Seen(name, line_style(index, theme), inspected.confusion)
             for index, (name, run) in enumerate(zip(names, firsts, strict=True))
-            if run is not None and (found := state.inspected.get(run.run_id)) is not None
-            if len(found.confusion) == len(labels)
+            if run is not None and (inspected := state.inspected.get(run.run_id)) is not None
+            if len(inspected.confusion) == len(labels)
         ]
         seeds = {run.spec.seed for run in done}
         note = f"Seed {done[0].spec.seed} of each. " if len(seeds) == 1 else ""

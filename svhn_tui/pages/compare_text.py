@@ -56,14 +56,14 @@ def sides_table(
     return table
 
 
-def figures_of(found: Comparison) -> str:
+def figures_of(comparison: Comparison) -> str:
     """Write down the interval of a difference, and what the sentence lacks where no difference is significant."""
-    low, high = (words.accuracy(value).replace("-", words.MINUS) for value in found.interval)
+    low, high = (words.accuracy(value).replace("-", words.MINUS) for value in comparison.interval)
     interval = f"95 % interval {low} to {high}"
-    if found.p < LEVEL:
+    if comparison.p < LEVEL:
         return interval
-    difference = words.accuracy(found.difference).replace("-", words.MINUS)
-    return f"difference {difference}, {interval}, p = {found.p:.2f}"
+    difference = words.accuracy(comparison.difference).replace("-", words.MINUS)
+    return f"difference {difference}, {interval}, p = {comparison.p:.2f}"
 
 
 def _columns(room: int) -> tuple[str, ...]:

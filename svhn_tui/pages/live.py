@@ -145,10 +145,10 @@ class LivePage(Page):
             self.want(p.Pause(runs=entry.runs) if waits else p.Resume(runs=entry.runs))
         elif lanes:
             self.want(p.Pause(runs=tuple(lanes)))
-            self.notify("It is checkpointed and held; space on it in the queue lets it go on.")
+            self.notify("It is checkpointed and paused; space on it in the queue resumes it.")
 
     def action_pause_all(self) -> None:
-        """Hold everything, or let everything go on that is held."""
+        """Pause everything, or resume everything that is paused."""
         holds = bool(self.state.running) or any(entry.status == "waiting" for entry in self._entries)
         self.want(p.Pause() if holds else p.Resume())
 
@@ -160,7 +160,7 @@ class LivePage(Page):
             self.notify(f"{words.plural(len(entry.runs), 'run')} taken out; enter on the question brings them back.")
         elif lanes:
             runs = tuple(lanes)
-            sentence = f"Stop {words.plural(len(runs), 'run')}? The checkpoint stays: enter on the question goes on."
+            sentence = f"Stop {words.plural(len(runs), 'run')}? The checkpoint stays: enter on the question resumes it."
             self.app.push_screen(Confirm(sentence), lambda yes: self.want(p.Cancel(runs=runs)) if yes else None)
 
     def action_move(self, step: int) -> None:

@@ -78,7 +78,7 @@ def spread_text(mean: float | None, deviation: float | None, theme: Theme) -> Te
 
 
 def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterator[str]:
-    """Say who goes on to a second stage, and whether the curves still move at their end; the least of it if short."""
+    """Say which are the finalists, and whether the curves still move at their end; the least of it if short."""
     if progress.other and not is_short:
         yield f"Not as asked: {progress.other}. They stand here until there is a run as asked."
     names = zip(names_in(progress), progress.rows, strict=True)

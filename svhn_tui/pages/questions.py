@@ -89,8 +89,8 @@ class QuestionsPage(Page):
     @property
     def chosen(self) -> Question:
         """The question under the cursor: read from the list, which may be ahead of the messages that it sends."""
-        place = self.query_one(OptionList).highlighted if self.is_mounted else None
-        return self._first if place is None else self.book.questions[place]
+        index = self.query_one(OptionList).highlighted if self.is_mounted else None
+        return self._first if index is None else self.book.questions[index]
 
     def turn_to(self, subject: str, origin: str) -> None:
         """Put the cursor on this question."""
@@ -137,7 +137,7 @@ class QuestionsPage(Page):
 
     @work
     async def action_finalists(self) -> None:
-        """Choose by hand who goes on to the second stage."""
+        """Choose the finalists by hand."""
         self.want(await chosen_finalists(self.app, self.chosen, self.book, self.state))
 
     @work
@@ -170,8 +170,10 @@ class QuestionsPage(Page):
         if not self.state.data_is_open:
             self.notify("The data is still being opened.", severity="warning")
             return
-        found = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.assignment)
-        sweeps = cheapest_first([*{sweep.sweep_id: sweep for sweep in found if sweep is not None}.values()], self.state)
+        all_sweeps = (sweep_for(question, self.book, self.state, Overrides()) for question in self.book.assignment)
+        sweeps = cheapest_first(
+            [*{sweep.sweep_id: sweep for sweep in all_sweeps if sweep is not None}.values()], self.state
+        )
         if not any(plan.missing(sweep, self.state.accuracies) for sweep in sweeps):
             self.notify("Everything is trained.")
             return

@@ -50,8 +50,8 @@ KEYS = (
     Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
     Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
     Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True,
-            tooltip="to the shell; training goes on, fg returns"),
-    Binding("q", "leave", "leave", tooltip="leave; training goes on"),
-    Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),
+            tooltip="to the shell; training continues, fg returns"),
+    Binding("q", "leave", "leave", tooltip="leave; training continues"),
+    Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training continues"),
 )  # fmt: skip
 """Keys of the app: they work on every page."""

@@ -109,8 +109,8 @@ class RunList(Vertical):
     @property
     def line(self) -> RunLine | None:
         """The line under the cursor."""
-        place = self.grid.cursor
-        return self.table.lines[place] if 0 <= place < len(self.table.lines) else None
+        index = self.grid.cursor
+        return self.table.lines[index] if 0 <= index < len(self.table.lines) else None
 
     @property
     def run_id(self) -> str | None:
@@ -185,7 +185,7 @@ class RunList(Vertical):
 
     def on_grid_head_clicked(self, message: Grid.HeadClicked) -> None:
         """Sort by a column that was clicked; again, the other way round."""
-        column = self.table.columns[message.place]
+        column = self.table.columns[message.index]
         is_same = column == self.listing.order.column
         self.listing = self.listing.reversed() if is_same else self.listing.sorted_by(column)
         self._changed()
@@ -221,15 +221,15 @@ class RunList(Vertical):
         lines = failed + listed
         keys = [line.key for line in lines]
         first = self.grid.cursor if cursor is not None or not listed else len(failed)
-        place = keys.index(cursor.key) if cursor is not None and cursor.key in keys else first
+        index = keys.index(cursor.key) if cursor is not None and cursor.key in keys else first
         self.table = Table(lines, listing.shown, len(runs))
-        self.grid.show(heads_of(lines, listing.shown, listing.order), len(lines), self.cells, place)
+        self.grid.show(heads_of(lines, listing.shown, listing.order), len(lines), self.cells, index)
         self._show_count()
         return True
 
-    def cells(self, place: int) -> tuple[str, Sequence[str]]:
+    def cells(self, index: int) -> tuple[str, Sequence[str]]:
         """Return the signs and the texts of a line."""
-        line = self.table.lines[place]
+        line = self.table.lines[index]
         if line.failed is not None:
             return "✗ ", cells_of(line, self.table.columns)
         chosen = "●" if all(run.run_id in self.selected for run in line.runs) else " "

@@ -119,8 +119,8 @@ class LogPage(RunSubjectPage):
         self._tell(state)
 
     def _tell(self, state: State) -> None:
-        theme, found = self.app.current_theme, self.query_one(Pager).position
+        theme, position = self.app.current_theme, self.query_one(Pager).position
         text = Text(log_note(self.printed, state), dim_of(theme))
-        if found:
-            text = Text.assemble((found, "bold"), f" with {words.clean(self._line.value)!r}   ", text)
+        if position:
+            text = Text.assemble((position, "bold"), f" with {words.clean(self._line.value)!r}   ", text)
         self.query_one("#note", Sheet).update(text)

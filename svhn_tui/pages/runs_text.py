@@ -23,10 +23,10 @@ def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder)
     step = max(1, len(lines) // MEASURED)
     texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
     heads = []
-    for place, name in enumerate(columns):
+    for index, name in enumerate(columns):
         column = COLUMNS[name]
         sign = (" ↓" if order.descending else " ↑") if name == order.column else ""
-        width = max([len(column.title) + len(sign), *(len(cells[place]) for cells in texts)])
+        width = max([len(column.title) + len(sign), *(len(cells[index]) for cells in texts)])
         heads.append((column.title + sign, min(width, WIDEST), column.is_number))
     return heads
 

@@ -72,7 +72,7 @@ class TerminalApp(App[None]):
     def action_suspend_process(self) -> None:
         """Go back to the shell, as every terminal program does; what trains goes on, and `fg` returns."""
         if self._driver is not None and not self._driver.can_suspend:
-            self.notify("There is no shell below this screen to go back to. q leaves; training goes on.")
+            self.notify("There is no shell below this screen to go back to. q leaves; training continues.")
             return
         super().action_suspend_process()
 

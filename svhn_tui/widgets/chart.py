@@ -56,14 +56,14 @@ class Chart(Widget):
             empty: what to say where there is no point to draw, if that is more than that there is none yet.
             x_label: what the x axis counts, `epoch` or `seconds`; other units forget the zoom and the cross-hair.
         """
-        found = (title, tuple(series), length, note, x_label, empty)
-        if found == (self._title, self._series, self._length, self._note, self._x_label, self._empty):
+        new = (title, tuple(series), length, note, x_label, empty)
+        if new == (self._title, self._series, self._length, self._note, self._x_label, self._empty):
             return
         if x_label != self._x_label:
             self._view = View(log=self._view.log)
         names = (self._title, *(line.name for line in self._series))
         grows = names == (title, *(line.name for line in series))
-        self._title, self._series, self._length, self._note, self._x_label, self._empty = found
+        self._title, self._series, self._length, self._note, self._x_label, self._empty = new
         if grows and self._strips:
             self._refresh_changed()
         else:

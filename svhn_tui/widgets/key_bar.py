@@ -89,7 +89,7 @@ def ranked_bindings(screen: Screen[Any]) -> list[ActiveBinding]:
 def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:
     """Return what may be shown: one hint a binding, or a group of them that stand side by side."""
 
-    def found() -> Iterator[Hint]:
+    def hints() -> Iterator[Hint]:
         shown = [active.binding for active in bindings if active.enabled and active.binding.show]
         for alike, some in groupby(shown, key=lambda binding: binding.group or binding.action):
             members = list(some)
@@ -97,7 +97,7 @@ def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:
             keys = tuple(binding.key for binding in members) if group is alike else (members[0].key,)
             yield Hint(keys, group.description if group is not None else members[0].description)
 
-    return tuple(found())
+    return tuple(hints())
 
 
 def fitting(hints: tuple[Hint, ...], width: int) -> tuple[Hint, ...]:

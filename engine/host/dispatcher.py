@@ -1,12 +1,13 @@
 """Decides which worker trains which group of runs, and which workers are started and dismissed for that."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from engine import protocol as p
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
+from engine.host.launcher import Publish
 from engine.host.local_machine import LocalMachine
 from engine.host.worker_pool import WorkerPool
 from engine.host.worker_reports import WorkerReports
@@ -32,7 +33,7 @@ class Dispatch:
         workspace: Workspace,
         machine: Machine,
         queue: Queue,
-        publish: Callable[[p.AnyEvent, bytes | None], None],
+        publish: Publish,
     ) -> None:
         self.fleet = p.Fleet()
         """Where workers run."""

@@ -14,6 +14,9 @@ from engine.training.preflight import Preflight, issue_token, versions
 from engine.workers import process
 from engine.workers.process import Worker
 
+Publish = Callable[[p.AnyEvent, bytes | None], None]
+"""Sends an event to all clients, with its line if it is encoded already."""
+
 
 class Launcher:
     """Starts the workers of slots.
@@ -28,7 +31,7 @@ class Launcher:
     def __init__(
         self,
         workspace: Path,
-        publish: Callable[[p.AnyEvent, bytes | None], None],
+        publish: Publish,
         *,
         started: Callable[[Worker], None],
         may_try_again: Callable[[], None],

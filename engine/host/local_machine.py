@@ -8,6 +8,7 @@ from engine import protocol as p
 from engine.core.data_shape import DataShape
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
+from engine.host.launcher import Publish
 from engine.machine import card
 from engine.scheduling.cards import Cards
 from engine.scheduling.placement import Slot
@@ -27,7 +28,7 @@ class LocalMachine:
     def __init__(
         self,
         machine: Machine,
-        publish: Callable[[p.AnyEvent, bytes | None], None],
+        publish: Publish,
         changed: Callable[[], None],
     ) -> None:
         self._publish, self._changed = publish, changed

@@ -10,7 +10,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from engine.host.launcher import Launcher
+from engine.host.launcher import Launcher, Publish
 from engine.scheduling.placement import Slot
 from engine.workers.process import Death, Worker
 from engine.workers.slurm_jobs import Allocations
@@ -31,7 +31,7 @@ class WorkerPool:
     def __init__(
         self,
         workspace: Path,
-        publish: Callable[[p.AnyEvent, bytes | None], None],
+        publish: Publish,
         *,
         is_available: Callable[[], None],
         changed: Callable[[Worker], None],

@@ -1,8 +1,7 @@
 """What workers report of their runs: progress, outcomes, and what becomes of the runs of a worker that died."""
 
-from collections.abc import Callable
-
 from engine import protocol as p
+from engine.host.launcher import Publish
 from engine.host.worker_pool import WorkerPool, logged
 from engine.scheduling.queue import Queue
 from engine.storage.workspace import Workspace
@@ -18,7 +17,7 @@ class WorkerReports:
         workspace: Workspace,
         queue: Queue,
         pool: WorkerPool,
-        publish: Callable[[p.AnyEvent, bytes | None], None],
+        publish: Publish,
     ) -> None:
         self._workspace, self._queue, self._pool, self._publish = workspace, queue, pool, publish
 

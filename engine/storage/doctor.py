@@ -102,10 +102,10 @@ def _owner(root: Path) -> Iterator[Finding]:
 
 def _space(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
-    told = f"{free / 2**30:,.1f} GiB free on its disk"
+    text = f"{free / 2**30:,.1f} GiB free on its disk"
     if free < LOW_BYTES:
-        return Finding("note", told, "Make room: training continues without it, but checkpoints wait.")
-    return Finding("fine", told)
+        return Finding("note", text, "Make room: training continues without it, but checkpoints wait.")
+    return Finding("fine", text)
 
 
 def _lock(root: Path) -> Finding:

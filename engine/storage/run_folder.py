@@ -3,7 +3,7 @@
     spec.json       what is trained, written before anything is
     attempt         which attempt has the run (`claims`)
     journal.jsonl   its events (`journal`)
-    checkpoint/     where it goes on from (`pointer`, `checkpoint`)
+    checkpoint/     where it continues from (`checkpoint_index`, `checkpoint`)
     engine.log      what libraries printed
     model.keras     once it is trained
     result.json     last of all: a run that has it is finished

@@ -129,5 +129,5 @@ def call_text(notices: Iterable[Notice]) -> str:
     if not calling:
         return ""
     first, more = calling[0], len(calling) - 1
-    said = f"{first.title}: {first.text}" if first.title else first.text
-    return f"{said} And {plural(more, 'more notice')}." if more else said
+    text = f"{first.title}: {first.text}" if first.title else first.text
+    return f"{text} And {plural(more, 'more notice')}." if more else text

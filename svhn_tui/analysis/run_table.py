@@ -179,7 +179,7 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
-    told = {
+    figures = {
         **{metric.key: metric.text(metric.mean(line.runs)) for metric in METRICS.values()},
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
@@ -192,7 +192,7 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
         "run": "",
         "finished": words.moment(max(run.finished_at for run in line.runs)),
     }
-    return tuple(told[name] if name in told else COLUMNS[name].text(first) for name in columns)
+    return tuple(figures[name] if name in figures else COLUMNS[name].text(first) for name in columns)
 
 
 def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:

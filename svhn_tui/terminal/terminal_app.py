@@ -70,7 +70,7 @@ class TerminalApp(App[None]):
         signal.raise_signal(signal.SIGWINCH)
 
     def action_suspend_process(self) -> None:
-        """Go back to the shell, as every terminal program does; what trains goes on, and `fg` returns."""
+        """Go back to the shell, as every terminal program does; what trains continues, and `fg` returns."""
         if self._driver is not None and not self._driver.can_suspend:
             self.notify("There is no shell below this screen to go back to. q leaves; training continues.")
             return
@@ -127,5 +127,5 @@ class TerminalApp(App[None]):
             self._driver.call(self.TITLE or "", text)
 
     def action_leave(self) -> None:
-        """Close the screen; what trains goes on."""
+        """Close the screen; what trains continues."""
         self.exit(return_code=0)

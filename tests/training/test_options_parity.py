@@ -44,9 +44,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nadam": {"optimizer": "nadam", "beta_1": 0.7, "label_smoothing": 0.1, "class_weight": WEIGHTS,
               "metrics": ("top_k_categorical_accuracy",)},
     "adagrad": {"optimizer": "adagrad", "epsilon": 1e-5, "weight_decay": 0.001, "learning_rate": 0.02},
-    "stops and restores": {"optimizer": "sgd", "learning_rate": 2.0, "epochs": 12, "validation_split": 0.3,
-                           "patience": 2, "min_delta": 0.01, "restore_best_weights": True, "class_weight": WEIGHTS},
-    "stops": {"learning_rate": 0.05, "epochs": 12, "validation_split": 0.3, "patience": 1, "start_from_epoch": 2,
+    "stops and restores": {"optimizer": "sgd", "learning_rate": 0.02, "epochs": 12, "validation_split": 0.3,
+                           "patience": 2, "min_delta": 0.05, "restore_best_weights": True, "class_weight": WEIGHTS},
+    "stops": {"learning_rate": 0.001, "epochs": 12, "validation_split": 0.3, "patience": 1, "start_from_epoch": 2,
               "monitor": "val_categorical_accuracy"},
 }  # fmt: skip
 """Every option of training that Keras takes, in few runs."""

@@ -24,9 +24,8 @@ from engine.core.compilation import batches_of
 from engine.core.data_shape import DataShape
 from engine.core.spec import Configuration
 from engine.training import models
+from engine.training.compiled_layers import KINDS, NARROW
 
-NARROW = 16
-"""Kernels with at most this many outputs are carried transposed."""
 EVALUATION_CHUNK = 250
 """Test images that are cast to float32 at a time (3 MB of pixels, which the caches hold): fastest of 100 to 2,500."""
 TOP_K = 5
@@ -63,52 +62,6 @@ class Metrics(NamedTuple):
     val_loss: Array | None = None
     val_accuracy: Array | None = None
     """None is what the configuration does not ask for."""
-
-
-@jax.custom_vjp
-def _times(inputs: Array, kernel: Array) -> Array:
-    """Multiply (B, n) by (n, m). The kernel's gradient is computed from inputs that were transposed beforehand:
-    XLA's CPU code for inputs^T @ delta is slower than a transposition and a plain product."""
-    return inputs @ kernel
-
-
-def _times_forwards(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return inputs @ kernel, (inputs, kernel)
-
-
-def _times_backwards(held: tuple[Array, Array], delta: Array) -> tuple[Array, Array]:
-    inputs, kernel = held
-    barrier: Callable[[Array], Array] = jax.lax.optimization_barrier  # the transposition must not be folded back
-    return delta @ kernel.T, barrier(barrier(inputs).T) @ delta
-
-
-_times.defvjp(_times_forwards, _times_backwards)
-
-
-class Dense(keras.layers.Dense):
-    """Keras's dense layer with a faster gradient for wide kernels."""
-
-    def call(self, inputs: Array, training: bool | None = None) -> Array:
-        """Return activation(inputs @ kernel + bias); float32 (B, units) for (B, n)."""
-        kernel, bias = self.kernel.value, self.bias.value
-        product = inputs @ kernel if kernel.shape[1] <= NARROW else _times(inputs, kernel)
-        found: Array = self.activation(product + bias)
-        return found
-
-
-class Rescaling(keras.layers.Layer):
-    """Keras's layer of this name, which asks TensorFlow whether it builds a graph: no JAX worker has one to ask."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self._scale = scale
-
-    def call(self, inputs: Array) -> Array:
-        """Return the scaled inputs, of the same shape."""
-        return inputs * self._scale
-
-
-KINDS = {"Dense": Dense, "Rescaling": Rescaling}
 
 
 def is_carried_transposed(shape: tuple[int, ...]) -> bool:

@@ -118,7 +118,7 @@ def test_the_file_holds_the_best_epochs_weights(demo_folder: Path, tmp_path: Pat
             Training(class_weight=(1.0, 2.0)),
             "class_weight has 2 weights and the data 10 classes: give one for each, in label order.",
         ),
-        (Training(patience=1, validation_split=1e-12), "validation_split holds out none of"),
+        (Training(patience=1, validation_split=1e-17), "validation_split holds out none of"),
     ],
 )
 def test_what_does_not_suit_the_data_is_refused_before_training(

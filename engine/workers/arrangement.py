@@ -96,7 +96,7 @@ def _is_worthwhile(machine: Machine) -> bool:
 
 
 def _path(machine: Machine) -> Path:
-    about = f"{build.processor()} {machine.cores} {hashlib.sha256(build.SOURCE.read_bytes()).hexdigest()}"
+    about = f"{build.processor()} {machine.cores} {build.source_hash()}"
     return cache_folder("native") / f"cores-{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
 
 

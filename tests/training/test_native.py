@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,40 @@ def test_a_stop_leaves_everything_as_it_was_and_comes_before_the_second_batch(li
             layers, "relu", images, order, images, step=0, learning_rate=1e-3, batch_size=1, threads=threads,
             stop=np.ones(1, np.int32),
         )  # fmt: skip
+        assert is_same((layers, found), (before, None))
+
+
+LONG = [
+    ("large batches", (200, 200, 200, 10), 3_000_000, 30_000, 1),
+    ("many batches", (200, 64, 10), 5_000_000, 32, 1),
+    ("many test images", (200, 3_000, 10), 32, 32, 100_000),
+    ("a large layer", (200, 20_000, 10), 20_000, 32, 1),
+]
+
+
+@pytest.mark.parametrize(("sizes", "images", "batch_size", "tests"), [case[1:] for case in LONG],
+                         ids=[case[0] for case in LONG])  # fmt: skip
+def test_a_stop_in_the_middle_takes_effect_at_once(
+    library: Library, sizes: tuple[int, ...], images: int, batch_size: int, tests: int
+):
+    """Whatever an epoch is at, which is long here (seconds to minutes): by processor time, others only disturb."""
+    generator = np.random.default_rng(1)
+    layers = reference.drawn_layers(sizes, generator)
+    before = reference.copied(layers)
+    few = reference.drawn_images(2_000, sizes[0], sizes[-1], generator)
+    test = reference.drawn_images(tests, sizes[0], sizes[-1], generator)
+    order = (np.arange(images) % len(few.labels)).astype(np.int32)
+    for threads in (1, 3):
+        stop = np.zeros(1, np.int32)
+        with ThreadPoolExecutor(1) as pool:
+            began = pool.submit(library.epoch, layers, "relu", few, order, test, step=0, learning_rate=1e-3,
+                                batch_size=batch_size, threads=threads, stop=stop)  # fmt: skip
+            start = time.process_time()
+            while time.process_time() < start + 0.3:
+                time.sleep(0.01)
+            stop[0], at = 1, time.process_time()
+            found = began.result(60)
+            assert time.process_time() - at < 0.1 * threads
         assert is_same((layers, found), (before, None))
 
 

@@ -88,6 +88,15 @@ def test_another_processor_compiler_or_flag_is_another_library(tmp_path: Path, m
     assert len(paths) == 4 and None not in paths
 
 
+@pytest.mark.parametrize("name", ["SOURCE", "HEADER"])
+def test_the_hash_covers_all_that_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    before, changed = build.source_hash(), tmp_path / "changed"
+    changed.write_text(getattr(build, name).read_text() + "\n")
+    monkeypatch.setattr(build, name, changed)
+    assert build.source_hash() != before
+    assert set(build.SOURCE.parent.glob("*.[ch]")) == {build.SOURCE.with_name(n) for n in ("epoch.c", "vectors.h")}
+
+
 @needs_compiler
 def test_a_library_that_computes_something_else_is_not_trusted_and_not_built_again(tmp_path: Path):
     compiler, folder = Compiler(tmp_path, "-Dsqrtf=cbrtf"), private(tmp_path / "native")

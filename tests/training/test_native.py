@@ -64,7 +64,7 @@ def is_same(one: tuple[list, Measured | None], other: tuple[list, Measured | Non
 
 
 SIZES = [
-    *(Case((40, 12, classes)) for classes in (2, 3, 9, 11, 16, 17, 31, 64, 100)),
+    *(Case((40, 12, classes)) for classes in (2, 3, 9, 11, 16, 17, 31, 64, 100, 1_000)),
     *(Case((70, classes), "linear") for classes in (2, 10, 100)),
     *(Case((40, 12, 10), batch_size=size, images=130) for size in (1, 2, 7, 31, 33, 64, 100, 130, 1000)),
     *(Case((units, units, 5), images=40) for units in (1, 2, 3, 15, 17, 31, 33, 65, 127)),
@@ -190,7 +190,7 @@ def test_what_c_cannot_be_given_is_refused(library: Library):
         "float64": {"layers": [(kernel.astype(np.float64), *others), layers[1]]},
         "what must not be written": {"layers": [(read_only, *others), layers[1]]},
         "no batch": {"batch_size": 0},
-        "too many classes": {"layers": reference.drawn_layers((40, 101), generator)},
+        "too many classes": {"layers": reference.drawn_layers((40, 1_001), generator)},
         "too many layers": {"layers": reference.drawn_layers((40, *[9] * 16, 10), generator)},
     }
     for name, changed in bad.items():
@@ -273,3 +273,24 @@ def test_nothing_is_read_or_written_beside_its_buffer(tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("other", [("aarch64-linux-gnu-gcc", "qemu-aarch64", "neon")], ids=["ARM64"])
+def test_another_processor_in_an_emulator_computes_the_same(tmp_path: Path, other: tuple[str, str, str]):
+    compiler, emulator, name = other
+    own = build.find_compiler()
+    if own is None or shutil.which(compiler) is None or shutil.which(emulator) is None:
+        pytest.skip(f"{compiler} and {emulator} are not installed")
+    flags = [f'-DEPOCH="{build.SOURCE}"', "-O2", *(flag for flag in build.FLAGS if flag not in ("-O3", "-shared"))]
+    source = ROOT / "tests/support/epoch_driver.c"
+    printed = []
+    for run, with_compiler, linked in (([], own, ()), ([emulator], compiler, ("-static",))):
+        program = tmp_path / Path(with_compiler).name
+        subprocess.run([with_compiler, *flags, source, *linked, "-o", program, "-lm"], check=True)
+        done = subprocess.run([*run, program], capture_output=True, text=True, check=True)
+        *lines, instructions = done.stdout.splitlines()
+        printed.append([line.split() for line in lines])
+    assert instructions == name
+    for ours, theirs in zip(*printed, strict=True):
+        assert np.allclose(np.array(ours, float), np.array(theirs, float), rtol=1e-4)
+    assert printed[1][:3] == printed[1][3:], "one thread and three"

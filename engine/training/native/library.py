@@ -14,7 +14,7 @@ Layer = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 """Kernel (in, out) and bias (out,), then the first moments of both, then the second."""
 
 ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2}
-MAX_LAYERS, MAX_CLASSES, MAX_THREADS = 16, 100, 64
+MAX_LAYERS, MAX_CLASSES, MAX_THREADS = 16, 1_000, 64
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Adam's defaults in Keras."""
 DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED = range(5)

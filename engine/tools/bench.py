@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import msgspec
 
@@ -76,64 +77,80 @@ def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> 
     return slots(configuration, machine, found.shape)
 
 
-def measure(
-    source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float, limit: float | None
-) -> Measured:
+class Timed(NamedTuple):
+    """The contenders on one network; `jax` is the first of `engines`, and the one that is the engine here the last."""
+
+    fit: list[float]
+    """Microseconds per batch of the whole machine, of each warm epoch; so are those below."""
+    tuned_fit: list[float]
+    engines: list[list[float]]
+    workers: list[int]
+    tuned_options: str
+    fit_peak_bytes: int
+    engine_peak_bytes: int
+
+
+def timed(source: Sequence[str], found: p.DataSet, network: Network, epochs: int, trainers: Sequence[Trainer]) -> Timed:
     """Time one network, A B C D A B C D, each side warmed up before the first round."""
-    network = Network(hidden, "relu" if hidden else "linear")
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
-    trainers: tuple[Trainer, ...] = ("jax", "native") if limit and gpu is None else ("jax",)
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
     lanes = lanes_on(machine.gpus[0], machine, configurations[0], found.shape) if gpu else 1
-    parameters = trainable_parameters(network, found.shape)
-    batches = -(-found.train_images // 32)
-    text = ",".join(map(str, hidden)) or "0"
+    text = ",".join(map(str, network.hidden)) or "0"
+    fit, tuned_fit, seconds = list[float](), list[float](), [list[float]() for _ in trainers]
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
-        engines = [Engine(_slots(configuration, machine, found), lanes, found, workspace)
-                   for configuration in configurations]  # fmt: skip
+        engines = [Engine(_slots(each, machine, found), lanes, found, workspace) for each in configurations]
         plain, tuned = (Fit(source, text, gpu, tuned=is_tuned) for is_tuned in (False, True))
         for engine, configuration in zip(engines, configurations, strict=True):
             engine.epochs(configuration)
-        fit_seconds, tuned_seconds = list[float](), list[float]()
-        seconds: list[list[float]] = [[] for _ in engines]
         for number in range(ROUNDS):
             print(f"{network.label}: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-            fit_seconds += plain.epochs(epochs)
-            tuned_seconds += tuned.epochs(epochs)
+            fit += plain.epochs(epochs)
+            tuned_fit += tuned.epochs(epochs)
             for side, engine, configuration in zip(seconds, engines, configurations, strict=True):
                 side += engine.epochs(configuration)
-        fit_peak, options = plain.close(), tuned.options
-        engine_peak = [engine.close() for engine in engines][-1]
+        workers = [engine.workers for engine in engines]
         tuned.close()
-    fit, tuned_fit, jax, *native = (
-        [1e6 * second / batches for second in side] for side in (fit_seconds, tuned_seconds, *seconds)
-    )
-    ours = native[0] if native else jax
+        peaks = plain.close(), [engine.close() for engine in engines][-1]
+    per_batch = 1e6 / -(-found.train_images // 32)
+    fit, tuned_fit, *seconds = ([per_batch * second for second in side] for side in (fit, tuned_fit, *seconds))
+    return Timed(fit, tuned_fit, seconds, workers, tuned.options, *peaks)
+
+
+def measure(
+    source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float, limit: float | None
+) -> Measured:
+    """Time one network and compare with what the machine could do."""
+    network = Network(hidden, "relu" if hidden else "linear")
+    trainers: tuple[Trainer, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
+    took = timed(source, found, network, epochs, trainers)
+    jax, ours = took.engines[0], took.engines[-1]
+    parameters = trainable_parameters(network, found.shape)
+    batches = -(-found.train_images // 32)
     bytes_moved = bytes_per_batch(trainers[-1], parameters, found)
     work = multiply_adds_per_batch(hidden, found, batches)
     return Measured(
         hidden=hidden,
         parameters=parameters,
         batches=batches,
-        fit_us_per_batch=median(fit),
-        fit_range=(min(fit), max(fit)),
-        tuned_fit_us_per_batch=median(tuned_fit),
-        tuned_range=(min(tuned_fit), max(tuned_fit)),
-        tuned_options=options,
+        fit_us_per_batch=median(took.fit),
+        fit_range=(min(took.fit), max(took.fit)),
+        tuned_fit_us_per_batch=median(took.tuned_fit),
+        tuned_range=(min(took.tuned_fit), max(took.tuned_fit)),
+        tuned_options=took.tuned_options,
         jax_us_per_batch=median(jax),
         jax_range=(min(jax), max(jax)),
-        jax_workers=engines[0].workers,
+        jax_workers=took.workers[0],
         trainer=trainers[-1],
         engine_us_per_batch=median(ours),
         engine_range=(min(ours), max(ours)),
-        engine_workers=engines[-1].workers,
-        ratio=median(fit) / median(ours),
-        tuned_ratio=median(tuned_fit) / median(ours),
+        engine_workers=took.workers[-1],
+        ratio=median(took.fit) / median(ours),
+        tuned_ratio=median(took.tuned_fit) / median(ours),
         images_per_second=32e6 / median(ours),
-        fit_peak_bytes=fit_peak,
-        engine_peak_bytes=engine_peak,
+        fit_peak_bytes=took.fit_peak_bytes,
+        engine_peak_bytes=took.engine_peak_bytes,
         bytes_per_batch=bytes_moved,
         share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6),
         multiply_adds_per_batch=work,

@@ -131,7 +131,7 @@ def test_a_stop_leaves_everything_as_it_was_and_comes_before_the_second_batch(li
 
 
 LONG = [
-    ("large batches", (200, 200, 200, 10), 3_000_000, 30_000, 1),
+    ("large batches", (200, 200, 200, 10), 3_000_000, 10_000, 1),
     ("many batches", (200, 64, 10), 5_000_000, 32, 1),
     ("many test images", (200, 3_000, 10), 32, 32, 100_000),
     ("a large layer", (200, 20_000, 10), 20_000, 32, 1),

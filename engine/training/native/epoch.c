@@ -295,7 +295,7 @@ static void forwards_first(Net *n, I images, const uint8_t *x, float *buffer, I 
     for (I k = 0; k < l->rows && !is_vain(n); k += depth) {
         const I deep = smaller(l->rows - k, depth);
         convert(images, deep, x + k, n->xs, buffer);
-        for (I p = p0; p < p1; p++)
+        for (I p = p0; p < p1 && !is_vain(n); p++)
             product(NULL, images, buffer, STRIDE, panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
     }
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
@@ -474,7 +474,7 @@ static void renew(Worker *me, const uint8_t *x, const uint8_t *next, const Adam 
         const I from = r ? r - R : 0, to = r + deep - (is_end ? 0 : R);  // the last tile is pending
         convert(n->depth, deep, x + r, n->xs, me->now);
         if (next) convert(n->depth, padded(to - from, L), next + from, n->xs, me->then);
-        for (I p = p0; p < p1; p++) {
+        for (I p = p0; p < p1 && !is_vain(n); p++) {
             float *w = panel(y, p) + r * ROW;
             pending->ahead = (const char *)(p + 1 < p1 ? w + y->apart : panel(y, p0) + (r + deep) * ROW);
             for (I k = 0; k < deep; k += R)

@@ -73,6 +73,7 @@ SIZES = [
     *(Case((30, *[9] * hidden, 10)) for hidden in range(16)),
     *(Case((20, 10), "linear", tests=tests) for tests in (1, 63, 64, 65, 128)),
     *(Case((40, 24, 10), "tanh", tests=tests) for tests in (1, 65)),
+    *(Case((40, 24, 10), adam=adam) for adam in ((0, 0, 1e-3), (0.5, 0.9, 1e-8), (0.95, 0.99, 1e-5))),
 ]
 
 

@@ -254,13 +254,13 @@ INLINE I share(I n, int number, int threads) { return n * number / threads; }
 INLINE I first_of(const Worker *w, I n) { return share(n, w->number, w->net->threads); }
 INLINE I end_of(const Worker *w, I n) { return share(n, w->number + 1, w->net->threads); }
 
-// Whether work is in vain: asked in every loop that could last more than some milliseconds.
-INLINE int is_vain(Net *n) {
+// Whether the epoch is to end early: asked in every loop that could last more than some milliseconds.
+INLINE int is_stopping(Net *n) {
     if (*n->stop) atomic_store_explicit(&n->is_asked_to_stop, 1, memory_order_relaxed);
     return atomic_load_explicit(&n->is_asked_to_stop, memory_order_relaxed);
 }
 static int all_leave(Worker *me) {  // the same for all threads
-    if (me->number == 0) me->net->is_stopped = is_vain(me->net);
+    if (me->number == 0) me->net->is_stopped = is_stopping(me->net);
     meet(me);
     return me->net->is_stopped;
 }
@@ -285,17 +285,17 @@ INLINE void convert(I rows, I cols, const uint8_t *x, I xs, float *o) {
 
 // O (n, cols) = activation(X W + b) for panels p0..p1; X (n, rows).
 static void forwards(Net *n, const Layer *l, I images, const float *X, I xs, float *O, I p0, I p1) {
-    for (I p = p0; p < p1 && !is_vain(n); p++)
+    for (I p = p0; p < p1 && !is_stopping(n); p++)
         product(NULL, images, X, xs, panel(l, p), l->rows, O + p * PANEL, l->stride, 1);
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
 }
 // The same for the first layer, whose inputs are pixels: `depth` of them at a time are converted into `buffer`.
 static void forwards_first(Net *n, I images, const uint8_t *x, float *buffer, I depth, float *O, I p0, I p1) {
     const Layer *l = n->layer;
-    for (I k = 0; k < l->rows && !is_vain(n); k += depth) {
+    for (I k = 0; k < l->rows && !is_stopping(n); k += depth) {
         const I deep = smaller(l->rows - k, depth);
         convert(images, deep, x + k, n->xs, buffer);
-        for (I p = p0; p < p1 && !is_vain(n); p++)
+        for (I p = p0; p < p1 && !is_stopping(n); p++)
             product(NULL, images, buffer, STRIDE, panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
     }
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
@@ -310,7 +310,7 @@ static void update_bias(const Net *n, const Layer *l, const float *d, I from, I 
 }
 
 static void gather(Net *n, I at, uint8_t *x, I from, I to) {  // copy images of the batch at `at` to their rows
-    for (I b = from; b < to && !is_vain(n); b++) {
+    for (I b = from; b < to && !is_stopping(n); b++) {
         uint8_t *o = x + b * n->xs;
         if (b >= n->batch || at + b >= n->images) memset(o, 0, n->inputs);
         else memcpy(o, n->pixels + n->order[at + b] * n->inputs, n->inputs);
@@ -319,7 +319,7 @@ static void gather(Net *n, I at, uint8_t *x, I from, I to) {  // copy images of 
 static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's panels in, or back to where they came from
     const I rows = l->is_last ? l->out : l->in, cols = l->is_last ? l->in : l->out;
     const I row = l->is_last ? 1 : l->out, col = l->is_last ? l->out : 1;
-    for (I r = 0; r < rows && (is_back || !is_vain(me->net)); r++)
+    for (I r = 0; r < rows && (is_back || !is_stopping(me->net)); r++)
         for (int s = 0; s < 3; s++)
             for (I p = first_of(me, panels(l)); p < end_of(me, panels(l)); p++) {
                 const I c0 = p * PANEL, real = smaller(cols - c0, PANEL);
@@ -341,7 +341,7 @@ static void evaluate(Worker *me) {  // this thread's blocks of test images
     const I blocks = (n->tests + EVAL - 1) / EVAL;
     float *h = me->outputs[0], *to = me->outputs[1], *o = me->logits;
     uint8_t *x = me->pixels;
-    for (I block = first_of(me, blocks); block < end_of(me, blocks) && !is_vain(n); block++) {
+    for (I block = first_of(me, blocks); block < end_of(me, blocks) && !is_stopping(n); block++) {
         const I at = block * EVAL, count = smaller(n->tests - at, EVAL);
         for (I r = 0; r < EVAL; r++) {
             if (r < count) memcpy(x + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
@@ -397,7 +397,7 @@ static void backwards_last(Worker *me, const uint8_t *x, const Adam *a) {
     const I p0 = first_of(me, panels(out)), p1 = end_of(me, panels(out));
     float *d = n->d[last];
     if (me->number == 0) update_bias(n, out, d, 0, ds, a);
-    for (I p = p0; p < p1 && !is_vain(n); p++) {
+    for (I p = p0; p < p1 && !is_stopping(n); p++) {
         const I c0 = p * PANEL;
         float *w = panel(out, p);
         if (last) {
@@ -423,7 +423,7 @@ static void backwards(Worker *me, int l, const Adam *a) {
     Layer *y = &n->layer[l], *below = &n->layer[l - 1];
     const I ds = y->stride, es = below->stride, B = n->depth;
     float *e = n->d[l - 1], *g = n->h[l - 1], *et = n->turned[l - 1];
-    for (I r = first_of(me, panels(below)) * PANEL; r < end_of(me, panels(below)) * PANEL && !is_vain(n); r += R) {
+    for (I r = first_of(me, panels(below)) * PANEL; r < end_of(me, panels(below)) * PANEL && !is_stopping(n); r += R) {
         for (I b = 0; b < B; b += C * L) {
             V o[R][C] = {0};
             for (I p = 0; p < panels(y); p++) {
@@ -468,13 +468,13 @@ static void renew(Worker *me, const uint8_t *x, const uint8_t *next, const Adam 
     Pending *pending = &me->pending;
     const I ds = y->stride, p0 = first_of(me, panels(y)), p1 = end_of(me, panels(y));
     const I chunk = y->cols >= 256 ? CHUNK / 2 : CHUNK;
-    for (I r = 0; r < y->rows && !is_vain(n); r += chunk) {
+    for (I r = 0; r < y->rows && !is_stopping(n); r += chunk) {
         const I deep = smaller(y->rows - r, chunk);
         const int is_end = r + deep == y->rows;
         const I from = r ? r - R : 0, to = r + deep - (is_end ? 0 : R);  // the last tile is pending
         convert(n->depth, deep, x + r, n->xs, me->now);
         if (next) convert(n->depth, padded(to - from, L), next + from, n->xs, me->then);
-        for (I p = p0; p < p1 && !is_vain(n); p++) {
+        for (I p = p0; p < p1 && !is_stopping(n); p++) {
             float *w = panel(y, p) + r * ROW;
             pending->ahead = (const char *)(p + 1 < p1 ? w + y->apart : panel(y, p0) + (r + deep) * ROW);
             for (I k = 0; k < deep; k += R)

@@ -35,9 +35,9 @@ class Fit:
         assert self._process.stdin is not None
         self._process.stdin.write(f"go {count}\n")
         self._process.stdin.flush()
-        told = self._answer()
-        self.options = f"steps_per_execution={told['options'][0]}, jit_compile={told['options'][1]}"
-        return list(told["seconds"])
+        answer = self._answer()
+        self.options = f"steps_per_execution={answer['options'][0]}, jit_compile={answer['options'][1]}"
+        return list(answer["seconds"])
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None

@@ -68,6 +68,7 @@ class DataPage(Page):
 
     def watch_run(self) -> None:
         """Look at another run from its top."""
+        self._wanted.clear()
         if self.is_mounted:
             self.query_one("#data", VerticalScroll).scroll_home(animate=False)
             self.redraw()
@@ -76,7 +77,8 @@ class DataPage(Page):
         """Return what is known of what is looked at, and ask for it once when nothing is."""
         data = state.data.fingerprint if state.data else ""
         inspected = state.inspected.get(self.run)
-        if inspected is None and (data, self.run) not in self._wanted:
+        lacks = inspected is None or bool(inspected.problem)  # what failed is tried again by whoever comes back to it
+        if lacks and (data, self.run) not in self._wanted:
             self._wanted.add((data, self.run))
             self.want(Inspect(run_id=self.run))
         return inspected
@@ -99,7 +101,11 @@ class DataPage(Page):
             return
         guess = [Text(f"\n{guess_of(state.data)}", dim_of(theme))] if self.size.height >= TALL else []
         counts = counts_of(state.data, theme, self.size.width - 4)
-        pictures = [self._gallery(inspected.pictures, state.data)] if inspected is not None else []
+        pictures: list[RenderableType] = []
+        if inspected is not None and inspected.problem:
+            pictures.append(Text(f"No image can be shown: {words.clean(inspected.problem)}", str(theme.error)))
+        elif inspected is not None:
+            pictures.append(self._gallery(inspected.pictures, state.data))
         about.update(Stack(facts_of(state.data, theme), "", counts, *guess, "", *pictures))
 
     def _run_page(self, run: RunResult, inspected: Inspected | None, data: DataSet) -> Stack:
@@ -112,6 +118,8 @@ class DataPage(Page):
         parts: list[RenderableType] = [head, Text(f"{right}, accuracy {words.accuracy(run.test_accuracy)}\n")]
         if inspected is None:
             return Stack(*parts, Text("Looking at what it says of each test image…", dim))
+        if inspected.problem:
+            return Stack(*parts, Text(f"It cannot be looked at: {words.clean(inspected.problem)}", str(theme.error)))
         parts.append(confusion_of(inspected.confusion, data.labels, theme, self.size.width - 4))
         if inspected.templates:
             parts.append(Text("\nwhat each class looks for (its weights)", "bold"))

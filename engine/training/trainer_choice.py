@@ -7,7 +7,7 @@ from engine.core.spec import Configuration, Network, Training
 
 KNOWN = ("epochs", "batch_size", "learning_rate", "validation_split", "trainer")
 """Settings of training that the native trainer takes; whatever else is not at its default goes to JAX."""
-MOST_LAYERS, MOST_CLASSES = 16, 100
+MOST_LAYERS, MOST_CLASSES = 16, 1_000
 """What `epoch.c` has room for."""
 
 
@@ -58,7 +58,7 @@ def unsuited(configuration: Configuration, here: Circumstances) -> str:
     if here.lanes > 1:
         return "it trains one run at a time"
     if here.classes > MOST_CLASSES:
-        return f"there are more than {MOST_CLASSES} classes"
+        return f"there are more than {MOST_CLASSES:,} classes"
     return _unsuited_network(configuration.network) or _unsuited_training(configuration.training)
 
 

@@ -49,8 +49,30 @@ class Convolution(Value, frozen=True):
     pool: int = 1
 
 
+Scalar = bool | int | float | str | None
+Param = Scalar | tuple[Scalar, ...]
+
+
+class OwnModel(Value, frozen=True):
+    """A call of a function in a model file, a Python file of the user's own: it returns a Keras model."""
+
+    sha256: str
+    """Of the file's content; its name does not count."""
+    build: str
+    """The function, called with `(input_shape, classes, **params)`."""
+    params: tuple[tuple[str, Param], ...] = ()
+    """Sorted by name."""
+
+    @property
+    def label(self) -> str:
+        """`residual width 64 #3f2a`: the file's first digits tell its versions apart."""
+        return " ".join(
+            [self.build, *(f"{name} {_shown(value)}" for name, value in self.params), f"#{self.sha256[:4]}"]
+        )
+
+
 class Network(Value, frozen=True):
-    """A sequential network: convolutions, Flatten, dense hidden layers, a dense softmax output."""
+    """A sequential network: convolutions, Flatten, dense hidden layers, a dense softmax output; or an own model."""
 
     hidden: tuple[int, ...] = ()
     activation: Activation = "linear"
@@ -63,10 +85,14 @@ class Network(Value, frozen=True):
     batch_normalization: bool = False
     input_scaling: float = 1.0
     """Pixels (0..255) are multiplied by this; the assignment trains on raw pixels."""
+    model: OwnModel | None = None
+    """What is built instead of all this, if it is given."""
 
     @property
     def label(self) -> str:
-        """`linear`, `relu 256`, `relu (256, 64)`, `relu conv 16 32, 256`."""
+        """`linear`, `relu 256`, `relu (256, 64)`, `relu conv 16 32, 256`, `residual width 64 #3f2a`."""
+        if self.model is not None:
+            return self.model.label
         if not self.hidden and not self.convolutions:
             return "linear"
         units = str(self.hidden[0]) if len(self.hidden) == 1 else f"({', '.join(map(str, self.hidden))})"
@@ -97,7 +123,7 @@ class Training(Value, frozen=True):
         return "keras-fit" if self.trainer == "keras-fit" else "fast"
 
 
-IN_LABEL = ("hidden", "activation", "convolutions")
+IN_LABEL = ("hidden", "activation", "convolutions", "model")
 """Fields that a network's own label shows."""
 
 
@@ -167,12 +193,14 @@ def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
 
 
 def trainable_parameters(network: Network, input_shape: tuple[int, int, int]) -> int:
-    """Count the weights that training changes.
+    """Count the weights that training changes; 0 for an own model, of which only the built model knows.
 
     Args:
         network: the network.
         input_shape: (channels, height, width) of one image, as the assignment's files give it.
     """
+    if network.model is not None:
+        return 0
     channels, height, width = input_shape
     normalized = 2 if network.batch_normalization else 0  # a scale and an offset a unit
     total = 0
@@ -194,3 +222,13 @@ def _convolved(side: int, layer: Convolution) -> int:
 
 def _pooled(side: int, pool: int) -> int:
     return side // pool if pool > 1 else side
+
+
+def _shown(value: Param) -> str:
+    return (
+        ",".join(map(_shown, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

@@ -15,7 +15,7 @@ from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
 from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
-from engine.storage import archive, file_hashes, journal, logs
+from engine.storage import approvals, archive, file_hashes, journal, logs, sources
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import fleet, user_config
@@ -138,6 +138,9 @@ class Commands:
             raise ValueError(f"The data {sweep.data[:20]!r} is not open in this workspace; open it first.")
         if problem := limits.sweep_problem(sweep):
             raise ValueError(f"The sweep cannot be trained: {problem}")
+        for text in command.sources:
+            sources.keep(self._workspace.root, text)
+            approvals.approve(text)
         self._workspace.write_sweep(sweep)
         for old in queue.supersede(sweep):
             self._workspace.remove_sweep(old)

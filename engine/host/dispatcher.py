@@ -11,6 +11,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
+from engine.host.model_trials import ModelTrials
 from engine.machine import card
 from engine.scheduling.backoff import Backoff
 from engine.scheduling.cards import Cards
@@ -56,6 +57,7 @@ class Dispatch:
         self._starting: dict[Slot, asyncio.Task[None]] = {}
         self._following: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
+        self._trials = ModelTrials(workspace.root, queue, lambda event: publish(event, None), self.advance)
         self._allocations = Allocations(workspace.root, self._workers.values, self._change, self._retire)
         self._backoff = Backoff()
         self._token = ""
@@ -143,6 +145,7 @@ class Dispatch:
         """Give free workers what is next, start those that are lacking, and end those that are not needed."""
         if self._is_leaving or self._is_closed or not self.has_begun:
             return
+        self._trials.begin()
         if self.fleet.is_local:
             self._advance_here()
         else:
@@ -242,7 +245,11 @@ class Dispatch:
         data = self._queue.data[specs[0].data]
         root = str(self._workspace.root)
         attempt = claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs))
-        worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt))
+        own = specs[0].configuration.network.model
+        source = self._trials.source(own.sha256) if own is not None else ""
+        remark = self._queue.models.facts[own, specs[0].data].remark if own is not None else ""
+        worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt, source=source,
+                            remark=remark))  # fmt: skip
 
     def _start(self, slot: Slot) -> None:
         if slot not in self._starting:
@@ -449,6 +456,7 @@ class Dispatch:
         """Let every worker checkpoint and end."""
         self._is_leaving = True
         await self._arrangement.close()
+        await self._trials.close()
         self._allocations.close()
         for task in list(self._starting.values()):
             task.cancel()

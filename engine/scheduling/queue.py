@@ -7,7 +7,9 @@ import msgspec
 from engine import protocol as p
 from engine.core import sweep as plan
 from engine.core.forecast import Measured
+from engine.core.own_model import ModelFacts
 from engine.core.sweep import Sweep
+from engine.scheduling.known_models import Key, KnownModels
 from engine.scheduling.retries import Setbacks
 from engine.scheduling.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
 from engine.scheduling.waiting_list import Places
@@ -33,7 +35,11 @@ class Queue:
         """Data sets that can be trained on, by fingerprint."""
         self.times = Measured(())
         self.setbacks = Setbacks()
-        self.places = Places(can_train=lambda place: place.spec.data in self.data)
+        self.models = KnownModels()
+        self.places = Places(
+            can_train=lambda place: place.spec.data in self.data and self.models.is_ready(place.spec),
+            trained_as=self.models.trained_as,
+        )
         self._publish = publish
         records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
         records |= {run_id: Finished(result) for run_id, result in results.items()}
@@ -47,7 +53,7 @@ class Queue:
     @property
     def is_idle(self) -> bool:
         """Nothing trains and nothing waits to."""
-        return not self.runs.training and self.places.head is None
+        return not self.runs.training and self.places.head is None and not self.models.wanted
 
     @property
     def order(self) -> Order:
@@ -116,6 +122,17 @@ class Queue:
         self.data[data.fingerprint] = data
         self.places.refresh()
 
+    def learn(self, key: Key, facts: ModelFacts) -> None:
+        """Take what a trial of an own model found; runs of one that is of no use fail, once and all together."""
+        self.models.learn(key, facts)
+        if facts.problem:
+            mine = [place for place in self.places if (place.spec.configuration.network.model, place.spec.data) == key]
+            for place in mine:
+                self._publish(p.RunFailed(run_id=place.run_id, reason=facts.problem))
+            self._leave_list([place.run_id for place in mine], Held("failed", facts.problem))
+        else:
+            self.places.refresh()
+
     def arrange(self, order: Order) -> None:
         """Bring the queue into a kept order; runs that it does not know stay behind."""
         self.places.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
@@ -177,6 +194,7 @@ class Queue:
 
     def _release(self, runs: Iterable[str]) -> None:
         waiting = []
+        self.models.forget_problems()
         for run_id in runs:
             match self.runs.get(run_id):
                 case Held():

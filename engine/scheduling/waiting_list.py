@@ -21,10 +21,21 @@ class Places:
     """Places in order, each run once."""
 
     def __init__(
-        self, places: Iterable[Place] = (), *, can_train: Callable[[Place], bool] = lambda place: True
+        self,
+        places: Iterable[Place] = (),
+        *,
+        can_train: Callable[[Place], bool] = lambda place: True,
+        trained_as: Callable[[Configuration, str], Configuration] = lambda configuration, data: configuration,
     ) -> None:
-        """Put places in a row; `can_train` says whether a run that is not paused may be taken: is its data open?"""
+        """Put places in a row.
+
+        Args:
+            places: the first ones.
+            can_train: says whether a run that is not paused may be taken: is its data open?
+            trained_as: returns a configuration, for this data, with the trainer that it needs.
+        """
         self._can_train = can_train
+        self._trained_as = trained_as
         self._all: Row = OrderedDict((place.run_id, place) for place in places)
         self._ready: Row = OrderedDict()
         self._alike: dict[tuple[Configuration, str], Row] = {}
@@ -52,10 +63,14 @@ class Places:
         """Return the first places that may train together with this one, itself included."""
         return tuple(islice(self._alike[_kind(head)].values(), most))
 
+    def trained_as(self, place: Place) -> Configuration:
+        """Return a run's configuration with the trainer that it needs."""
+        return self._trained_as(place.spec.configuration, place.spec.data)
+
     def first_for(self, trainer: str) -> Place | None:
         """Return what a worker of this kind is to take next."""
         return next(
-            (place for place in self._ready.values() if place.spec.configuration.training.worker == trainer), None
+            (place for place in self._ready.values() if self.trained_as(place).training.worker == trainer), None
         )
 
     def groups(self, lanes: int, enough: int) -> dict[str, int]:
@@ -64,10 +79,10 @@ class Places:
         There may be as many groups as runs: beyond `enough` of them in all it is not counted further.
         """
         found: Counter[str] = Counter()
-        for (configuration, _), alike in self._alike.items():
+        for (configuration, data), alike in self._alike.items():
             if found.total() >= enough:
                 break
-            trainer = configuration.training.worker
+            trainer = self._trained_as(configuration, data).training.worker
             found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
         return found
 

@@ -1,13 +1,14 @@
 """Packs a workspace's runs into one zip file, and imports them on another machine.
 
-The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/` and
-`sweeps/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, and a run comes
-into the workspace whole, by one renaming.
+The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/`,
+`sweeps/` and `models/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, no
+model file in it is run, and a run comes into the workspace whole, by one renaming.
 """
 
 import contextlib
 import errno
 import hashlib
+import io
 import re
 import stat
 import zipfile
@@ -23,7 +24,7 @@ from engine.core.checks import name_problem, note_problem, statement_problem
 from engine.core.sweep import Sweep
 from engine.machine.files import MAX_SMALL_BYTES, Folder
 from engine.protocol import UNREADABLE, Note, Statement
-from engine.storage import checkpoint_index, zip_check
+from engine.storage import checkpoint_index, sources, zip_check
 from engine.storage.migrations import SWEEPS
 from engine.storage.run_folder import RUN_ID, RUNS, STAGING, RunFolder
 from engine.storage.workspace import SWEEP_FILE
@@ -34,7 +35,8 @@ Kind = TypeVar("Kind")
 MANIFEST = "manifest.json"
 MEMBER = re.compile(
     r"sweeps/[0-9a-f]{12}\.json"
-    r"|runs/[0-9a-f]{12}/(spec\.json|journal\.jsonl|result\.json|model\.keras|checkpoint/(latest\.json|epoch-\d{1,9}\.npz))"
+    r"|models/[0-9a-f]{64}\.py"
+    r"|runs/[0-9a-f]{12}/(spec\.json|model\.py|journal\.jsonl|result\.json|model\.keras|checkpoint/(latest\.json|epoch-\d{1,9}\.npz))"
 )
 MAX_DIRECTORY_BYTES = 2**22
 MAX_MEMBERS = 40_000
@@ -122,6 +124,8 @@ def _write(root: Path, file: BinaryIO, remarks: Remarks) -> Packed:
                 if kind == "file" and SWEEP_FILE.fullmatch(name):
                     with sweeps.open_to_read(name) as sweep:
                         _add(archive, f"{SWEEPS}/{name}", sweep, members)
+        for sha256, text in sources.all_of(root).items():
+            _add(archive, f"{sources.MODELS}/{sha256}.py", io.BytesIO(text.encode()), members)
         with Folder.at(root, RUNS) as runs:
             run_ids = [name for name, kind in runs.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)]
         for run_id in run_ids:
@@ -153,6 +157,9 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
             manifest = _checked(archive, path)
             runs = _by_run(manifest)
             sweeps = tuple(_sweep(archive, name, manifest, path) for name in manifest.members if name[:7] == "sweeps/")
+            for name, member in manifest.members.items():
+                if name.startswith(f"{sources.MODELS}/"):
+                    sources.keep(root, _source(archive, path, name, member))
             _clear_staging(root)
             for run_id, names in runs.items():
                 outcome = _take_in(archive, manifest, path, RunFolder(root, run_id), names, is_busy=run_id in busy)
@@ -285,9 +292,12 @@ def remarks_problem(remarks: Remarks) -> str:
 def _most_bytes(name: str) -> int:
     """Return the largest size that a member of this name may have."""
     kind = PurePosixPath(name).suffix
-    return {".json": MAX_SMALL_BYTES, ".jsonl": MAX_JOURNAL_BYTES, ".keras": limits.MAX_MODEL_BYTES}.get(
-        kind, checkpoint_index.MAX_BYTES
-    )
+    return {
+        ".json": MAX_SMALL_BYTES,
+        ".py": limits.MAX_SOURCE_BYTES,
+        ".jsonl": MAX_JOURNAL_BYTES,
+        ".keras": limits.MAX_MODEL_BYTES,
+    }.get(kind, checkpoint_index.MAX_BYTES)
 
 
 def _by_run(manifest: Manifest) -> dict[str, list[str]]:
@@ -306,6 +316,18 @@ def _sweep(archive: Archive, name: str, manifest: Manifest, path: Path) -> Sweep
     if problem := limits.sweep_problem(sweep):
         raise PackError(f"{path}: {name} cannot be trained: {problem}")
     return sweep
+
+
+def _source(archive: Archive, path: Path, name: str, member: Member) -> str:
+    """Return the text of a model file, which is named after its SHA-256; it is kept and not run."""
+    content = io.BytesIO()
+    _extract(archive, path, name, member, content)
+    if PurePosixPath(name).stem != member.sha256:
+        raise PackError(f"{path}: {name} has another SHA-256 than its name says.")
+    try:
+        return content.getvalue().decode()
+    except UnicodeDecodeError as error:
+        raise PackError(f"{path}: {name} is not UTF-8 text.") from error
 
 
 def _text(archive: Archive, name: str) -> bytes:

@@ -12,6 +12,7 @@ from keras import layers
 
 from engine.core.layers import LOSS, METRIC, OPTIMIZERS, layers_of
 from engine.core.spec import CLASSES, Configuration, Network, Training
+from engine.training import own_models
 
 __all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
 
@@ -27,7 +28,7 @@ def build(
     seed: int,
     dense: type[layers.Dense] = layers.Dense,
     classes: int = CLASSES,
-) -> keras.Sequential:
+) -> keras.Model:
     """Return the network with fresh weights that depend on the seed alone.
 
     Args:
@@ -37,8 +38,16 @@ def build(
         seed: of the initial weights and of dropout.
         dense: the kind of dense layer; one that computes the same in another way.
         classes: how many outputs there are.
+
+    Raises:
+        ModelError: an own model cannot be built.
     """
     kinds = {"Dense": dense}
+    if network.model is not None:
+        with _building:
+            own = own_models.build(network.model, input_shape, classes, seed)
+            random.seed()
+        return own if softmax else own_models.with_logits(own)
     with _building:
         random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
         chain = [
@@ -52,7 +61,7 @@ def build(
 
 def compile_as_asked(model: keras.Model, training: Training) -> None:
     """Compile with the assignment's loss and metric and the configuration's optimizer."""
-    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training))
+    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training), run_eagerly=model.run_eagerly)
 
 
 def optimizer_of(training: Training) -> keras.Optimizer:

@@ -28,7 +28,7 @@ class Launch(NamedTuple):
         if not missing:
             return None, "All of its runs are done."
         said = f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they go on."
-        return p.Submit(sweep=sweep), said
+        return book.submit(sweep), said
 
 
 class DeferredLaunches:

@@ -105,7 +105,7 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
     reporter.say(plan_text(asked, session.state))
     for sweep in asked:
-        answer = await session.answer(p.Submit(sweep=sweep))
+        answer = await session.answer(book.submit(sweep))
         if isinstance(answer, p.Refused):
             return answer.reason
     await _until_trained(session, asked)

@@ -13,7 +13,6 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine import protocol as p
 from engine.core import sweep as plan
 from engine.core.curve import Curve
 from svhn_tui import words
@@ -204,7 +203,7 @@ class QuestionsPage(Page):
         told = f"The whole assignment: {plan_text(sweeps, self.state)}."
         if await self.app.push_screen_wait(Confirm(told)):
             for sweep in sweeps:
-                self.want(p.Submit(sweep=sweep))
+                self.want(self.book.submit(sweep))
 
     def _launch(self, launch: Launch) -> None:
         """Train what a question lacks, now or as soon as the data is open, and say so."""

@@ -252,7 +252,11 @@ class Commands:
             if data is None or (command.run_id and result is None):
                 raise ValueError(f"{command.run_id[:40]!r} is no finished run on data that is known here.")
             file = self._workspace.run_folder(command.run_id) / "model.keras" if command.run_id else None
-            client.tell(await subprocesses.inspect(data, command.run_id, file))
+            model = result.spec.configuration.network.model if result else None
+            if model is not None and (problem := approvals.refusal(model.sha256)):
+                raise ValueError(problem)
+            source = sources.read(self._workspace.root, model.sha256) if model is not None else ""
+            client.tell(await subprocesses.inspect(data, command.run_id, file, model, source))
         except (ValueError, OSError) as error:
             client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
         except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong

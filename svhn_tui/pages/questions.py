@@ -30,7 +30,7 @@ from svhn_tui.analysis.progress import (
 )
 from svhn_tui.assignment.answers import Answer, answer_of
 from svhn_tui.assignment.evidence import facts_of
-from svhn_tui.assignment.keras_code import code_for
+from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
@@ -148,7 +148,7 @@ class QuestionsPage(Page):
         """Copy the answer or the code through the terminal."""
         text = answer_of(self.chosen, self.book, self.state).text
         if self.chosen.kind == "code" and self.state.data is not None:
-            text = code_for(self.book.configurations(self.chosen)[0], self.state.data.input_shape)
+            text = code_of(self.chosen, self.book, self.state.data.input_shape)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return
@@ -257,7 +257,7 @@ class QuestionsPage(Page):
         question, theme, is_wide = self.chosen, self.app.current_theme, self.size.width >= NARROW
         parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
-            code = code_for(self.book.configurations(question)[0], state.data.input_shape)
+            code = code_of(question, self.book, state.data.input_shape)
             parts.append(Text(f"\n{code}", overflow="fold"))
         if progress.rows:
             parts += ["", rows_of(progress, theme, is_wide=is_wide)]

@@ -110,7 +110,9 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
             return answer.reason
     await _until_trained(session, asked)
     failed = [(spec, session.state.live[spec.run_id]) for spec in missing(session.state, asked)]
-    return "; ".join(f"{spec.configuration.label}, seed {spec.seed}: {live.reason}" for spec, live in failed)
+    return "; ".join(
+        f"{spec.configuration.label}, seed {spec.seed}: {words.on_one_line(live.reason)}" for spec, live in failed
+    )
 
 
 def missing(state: State, sweeps: Sequence[Sweep]) -> list[RunSpec]:

@@ -2,15 +2,15 @@
 
 import msgspec
 
+from engine.core.data_shape import DataShape
 from engine.core.spec import OwnModel
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A model to be built, for images of this shape and so many classes."""
+    """A model to be built for data of this shape."""
 
     model: OwnModel
-    input_shape: tuple[int, ...]
-    classes: int
+    shape: DataShape
     source: str
     """The text of its file."""
 

@@ -68,7 +68,7 @@ class ModelTrials:
             source = self.source(model.sha256)
         except OSError as error:
             return ModelFacts(problem=f"Its model file cannot be read: {error.filename}: {error.strerror}.")
-        trial = Trial(model, data.input_shape, len(data.labels), source)
+        trial = Trial(model, data.shape, source)
         on_jax = await _tried(trial, "jax")
         if not on_jax.problem and not on_jax.refusal:
             return on_jax

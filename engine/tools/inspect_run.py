@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from engine import protocol as p
+from engine.core.data_shape import Shape
 from engine.core.spec import OwnModel
 from engine.data import dataset as datasets
 from engine.machine import backends
@@ -84,7 +85,7 @@ def _said(look: Look, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None
         from engine.training import own_models
 
         own_models.learn(look.source)
-        built = own_models.build(look.model, look.data.input_shape, len(look.data.labels), seed=0)
+        built = own_models.build(look.model, look.data.shape, seed=0)
         check, known = own_file.same_as(built, look.model), own_file.custom_objects(built, look.model)
     with checked(Path(look.file), check) as safe:  # it may have come with an import
         model = keras.saving.load_model(safe.path, custom_objects=known, compile=False, safe_mode=True)
@@ -100,7 +101,7 @@ def _pixels(image: np.ndarray) -> bytes:
     return (rows if rows.shape[-1] == 3 else np.repeat(rows[..., :1], 3, axis=-1)).astype(np.uint8).tobytes()
 
 
-def _templates(kernel: np.ndarray, shape: tuple[int, int, int]) -> tuple[bytes, ...]:
+def _templates(kernel: np.ndarray, shape: Shape) -> tuple[bytes, ...]:
     """Draw what each class of a linear network looks for: grey is no weight, bright and dark are the largest ones."""
     largest = np.abs(kernel).max(axis=0, keepdims=True)
     scaled = np.round(127.5 + 127.5 * kernel / np.where(largest > 0, largest, 1))

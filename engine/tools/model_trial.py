@@ -33,14 +33,14 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
     from engine.training import own_models
 
     own_models.learn(trial.source)
-    model = own_models.build(trial.model, trial.input_shape, trial.classes, seed=0)
-    images = np.random.default_rng(0).integers(0, 256, (IMAGES, *trial.input_shape)).astype(np.float32)
+    model = own_models.build(trial.model, trial.shape, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, *trial.shape.inputs)).astype(np.float32)
     refusal = ""
     try:
         said = np.asarray(model(images, training=False))
-        if said.shape != (IMAGES, trial.classes):
+        if said.shape != (IMAGES, trial.shape.classes):
             raise own_models.ModelError(
-                f"It gives {said.shape} numbers for {IMAGES} images of {trial.classes} classes."
+                f"It gives {said.shape} numbers for {IMAGES} images of {trial.shape.classes} classes."
             )
         if (said < 0).any() or not np.allclose(said.sum(axis=-1), 1, atol=1e-3):
             raise own_models.ModelError("What it gives are no probabilities; end it with a softmax.")
@@ -48,7 +48,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
         known = own_models.custom_objects(trial.model, model)
         keras.saving.deserialize_keras_object(config, custom_objects=dict(known), safe_mode=True)
         if backend == "tensorflow":
-            _fit(model, images, trial.classes)
+            _fit(model, images, trial.shape.classes)
         else:
             refusal = _refusal(model, images)
     except own_models.ModelError:

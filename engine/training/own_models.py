@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 
+from engine.core.data_shape import DataShape
 from engine.core.spec import OwnModel, Param
 from engine.machine.files import without_controls
 
@@ -42,7 +43,7 @@ def learn(source: str) -> None:
     _sources[hashlib.sha256(source.encode()).hexdigest()] = source
 
 
-def build(asked: OwnModel, input_shape: Sequence[int], classes: int, seed: int) -> keras.Model:
+def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
     """Return the model with fresh weights, drawn as after `keras.utils.set_random_seed(seed)`.
 
     Raises:
@@ -53,14 +54,14 @@ def build(asked: OwnModel, input_shape: Sequence[int], classes: int, seed: int) 
         function = getattr(_module(asked.sha256), asked.build, None)
         if not callable(function):
             raise ModelError(f"{FILE} has no function {asked.build!r}.")
-        model = function(tuple(input_shape), classes, **{name: _plain(value) for name, value in asked.params})
+        model = function(tuple(shape.inputs), shape.classes, **{name: _plain(value) for name, value in asked.params})
         if isinstance(model, keras.Model) and not model.built:
-            model.build((None, *input_shape))
+            model.build((None, *shape.inputs))
     except ModelError:
         raise
     except Exception as error:
         raise told(error, asked) from error
-    _check(model, asked, tuple(input_shape), classes)
+    _check(model, asked, tuple(shape.inputs), shape.classes)
     return model
 
 

@@ -40,7 +40,7 @@ def text_of(question: Question, parts: tuple[Part, ...], state: State) -> str | 
             return ", ".join(written(fmean(part.accuracies), decimals) for part in parts)
         case "best":
             index = best_of(parts)
-            parameters = state.parameters_of(parts[index].configuration.network)
+            parameters = parts[index].results[0].trainable_parameters
             return f"{index}, {written(fmean(parts[index].accuracies), decimals)}, {parameters}"
 
 

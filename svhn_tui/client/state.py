@@ -8,9 +8,11 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
+from engine.core.data_shape import ASSIGNMENT, DataShape
 from engine.core.forecast import Forecast
+from engine.core.layers import trainable_parameters
 from engine.core.own_model import ModelFacts
-from engine.core.spec import Network, OwnModel, RunSpec, trainable_parameters
+from engine.core.spec import Network, OwnModel, RunSpec
 from engine.core.sweep import Sweep, is_other_choice
 
 
@@ -107,6 +109,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return "Opening the data…" if self.connected else self.lost_because or "Starting the engine…"
 
     @property
+    def shape(self) -> DataShape:
+        """Of the data in use; the assignment's as long as none is open."""
+        return self.data.shape if self.data else ASSIGNMENT
+
+    @property
     def accuracies(self) -> Mapping[str, float]:
         """Test accuracy of each finished run, by run_id."""
         return self.results.accuracies
@@ -125,13 +132,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def forecast(self) -> Forecast | None:
         """How long runs on the data in use will take."""
         data = self.data
-        return Forecast(self.times, data.train_images, data.input_shape) if data else None
+        return Forecast(self.times, data.train_images, data.shape) if data else None
 
     def parameters_of(self, network: Network) -> int:
         """Return the trainable parameters for the data in use; 0 for an own model that was not built yet."""
         data = self.data
         if network.model is None:
-            return trainable_parameters(network, data.input_shape if data else (3, 32, 32))
+            return trainable_parameters(network, self.shape)
         known = self.models.get((network.model, data.fingerprint if data else ""), ModelFacts())
         built = (run.trainable_parameters for run in self.results.values() if run.spec.configuration.network == network)
         return known.parameters or next(built, 0)

@@ -110,8 +110,7 @@ def _clean(text: str) -> bytes:
 
 
 def _code(question: Question, book: Presets, state: State) -> bytes:
-    shape = state.data.input_shape if state.data else (3, 32, 32)
-    return _clean(code_of(question, book, shape))
+    return _clean(code_of(question, book, state.shape))
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:

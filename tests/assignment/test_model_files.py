@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec
 from engine.storage import approvals
 from svhn_tui import presets
@@ -94,6 +95,6 @@ def test_a_file_runs_by_the_users_word_and_stays_trusted_where_it_is_written_on(
 def test_code_is_the_file_and_the_call(tmp_path: Path):
     (tmp_path / "models.py").write_text(SOURCE)
     book = presets.load(written(tmp_path, MINE))
-    code = code_of(book.questions[0], book, (3, 32, 32))
+    code = code_of(book.questions[0], book, ASSIGNMENT)
     assert code.startswith(SOURCE.rstrip())
     assert "model = residual((3, 32, 32), 10, width=8)\nmodel.compile(" in code

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from engine.core.data_shape import ASSIGNMENT, DataShape
 from engine.core.own_model import Trial
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.tools import keras_config, own_file
@@ -18,7 +19,7 @@ from tests.support.own_models import SOURCE, own
 from tests.training.test_parity import drawn
 
 own_models.learn(SOURCE)
-SHAPE = (3, 32, 32)
+SHAPE = ASSIGNMENT
 
 
 @pytest.mark.parametrize("network", [own("residual", width=8, depth=2), own("normalized")], ids=lambda some: some.label)
@@ -46,7 +47,7 @@ def test_it_ends_with_the_weights_and_the_state_of_fit(network: Network, tmp_pat
 
 def test_a_seed_draws_the_weights_of_set_random_seed():
     keras.utils.set_random_seed(5)
-    theirs = own_models.build(own("residual").model, SHAPE, 10, seed=5).get_weights()
+    theirs = own_models.build(own("residual").model, SHAPE, seed=5).get_weights()
     ours = models.build(own("residual"), SHAPE, softmax=False, seed=5).get_weights()
     others = models.build(own("residual"), SHAPE, softmax=False, seed=6).get_weights()
     assert all(np.array_equal(one, other) for one, other in zip(theirs, ours, strict=True))
@@ -60,7 +61,7 @@ def trial_of(build: str, source: str = SOURCE) -> Trial:
 
     model = own(build).model
     sha256 = hashlib.sha256(source.encode()).hexdigest()
-    return Trial(msgspec.structs.replace(model, sha256=sha256), (3, 8, 8), 10, source)
+    return Trial(msgspec.structs.replace(model, sha256=sha256), DataShape((3, 8, 8), 10), source)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_a_syntax_error_names_its_line():
 def test_a_file_that_holds_anything_else_is_not_loaded():
     """The names of layers may differ; a class, a size or a function may not."""
     network = own("residual")
-    model, again = (own_models.build(network.model, SHAPE, 10, seed=seed) for seed in (0, 1))
+    model, again = (own_models.build(network.model, SHAPE, seed=seed) for seed in (0, 1))
     check = own_file.same_as(model, network.model)
     config = keras.saving.serialize_keras_object(again)
     assert check(config).weights == model.count_params()

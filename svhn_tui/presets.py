@@ -143,10 +143,9 @@ class Presets(Value, frozen=True):
         approved = [file.text for sha256, file in files.items() if approvals.is_approved(sha256, Path(file.path))]
         return Submit(sweep=sweep, sources=tuple(approved))
 
-    def unapproved(self, questions: Iterable[Question]) -> dict[str, ModelFile]:
-        """Return the model files of these questions that the user has not let run, by their SHA-256."""
-        networks = (some.network for question in questions for some in self.configurations(question))
-        named = {network.model.sha256 for network in networks if network.model is not None}
+    def unapproved(self, configurations: Iterable[Configuration]) -> dict[str, ModelFile]:
+        """Return the model files of these configurations that the user has not let run, by their SHA-256."""
+        named = {some.network.model.sha256 for some in configurations if some.network.model is not None}
         return {sha256: file for sha256, file in self.sources.items()
                 if sha256 in named and not approvals.is_approved(sha256, Path(file.path))}  # fmt: skip
 

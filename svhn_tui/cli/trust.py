@@ -47,7 +47,8 @@ def known_files(book: Presets, workspace: Path) -> dict[str, ModelFile]:
 
 def ask_for_trust(book: Presets, questions: Sequence[Question]) -> None:
     """Ask for the user's word on model files that are to be run for the first time, or end."""
-    for file in book.unapproved(questions).values():
+    wanted = [some for question in questions for some in book.configurations(question)]
+    for file in book.unapproved(wanted).values():
         if not sys.stdin.isatty():
             fail(f"{file.path} was never run here. Look at it, and let it run: svhn-tui trust {file.path}", FAILED)
         if not asked(file):

@@ -17,6 +17,7 @@ from svhn_tui.presets import PresetError, Question
 
 HINTS = {
     "title": "title",
+    "model": "model              a network with a model file: mine width=32,64 depth=1..3; else empty",
     "hidden": "hidden layers      64 256,64 linear 64..1024/5",
     "activation": "activation         relu tanh",
     "learning_rate": "learning rate      1e-5 1e-4 or 1e-5..1e-3/3",

@@ -10,7 +10,9 @@ from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec
 from engine.storage import approvals
 from svhn_tui import presets
+from svhn_tui.assignment import sweep_draft
 from svhn_tui.assignment.keras_code import code_of
+from svhn_tui.assignment.sweep_draft import Draft
 from tests.support.own_models import SOURCE
 
 
@@ -78,18 +80,35 @@ def test_a_file_runs_by_the_users_word_and_stays_trusted_where_it_is_written_on(
     book = presets.load(written(tmp_path, MINE))
     sweep = book.sweep(book.questions[0], "data")
     assert sweep is not None
-    ((sha256, file),) = book.unapproved(book.questions).items()
+    ((sha256, file),) = book.unapproved(sweep.configurations).items()
     assert book.submit(sweep).sources == ()
     approvals.approve(file.text, Path(file.path))
-    assert (book.unapproved(book.questions), book.submit(sweep).sources) == ({}, (SOURCE,))
+    assert (book.unapproved(sweep.configurations), book.submit(sweep).sources) == ({}, (SOURCE,))
     (tmp_path / "models.py").write_text(SOURCE + "\n")
-    assert presets.load(tmp_path / "experiments.json").unapproved(book.questions) == {}
+    assert unapproved(presets.load(tmp_path / "experiments.json")) == 0
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "models.py").write_text(SOURCE + "\n")
-    assert len(presets.load(written(elsewhere, MINE)).unapproved(book.questions)) == 1
+    assert unapproved(presets.load(written(elsewhere, MINE))) == 1
     assert approvals.refusal(sha256) == ""
     assert "svhn-tui trust 0000" in approvals.refusal("0" * 64)
+
+
+def unapproved(book: presets.Presets) -> int:
+    return len(book.unapproved(book.configurations(book.questions[0])))
+
+
+def test_the_sweep_form_varies_the_parameters_of_a_model(tmp_path: Path):
+    (tmp_path / "models.py").write_text(SOURCE)
+    written(tmp_path, MINE)
+    question = sweep_draft.save(Draft(model="mine width=8,16 depth=1..2", learning_rate="1e-3 1e-4"), tmp_path)
+    found = presets.load(tmp_path / "experiments.json").configurations(question)
+    assert sorted({some.network.model.params for some in found}) == [
+        (("depth", depth), ("width", width)) for depth in (1, 2) for width in (8, 16)
+    ]
+    for wrong, told in (("nobody", "no network with a model file"), ("mine width", "name=value")):
+        with pytest.raises(sweep_draft.DraftError, match=told):
+            sweep_draft.save(Draft(model=wrong), tmp_path)
 
 
 def test_code_is_the_file_and_the_call(tmp_path: Path):

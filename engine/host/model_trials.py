@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.own_model import ModelFacts, Trial
+from engine.core.spec import short_hash
 from engine.machine import child_process, tool_process
+from engine.machine.files import write_atomically
+from engine.machine.user_folders import cache_folder
 from engine.scheduling.known_models import Key
 from engine.scheduling.queue import Queue
 from engine.storage import approvals, sources
+from engine.training.preflight import versions
 
 TRIAL_SECONDS = 300.0
 """How long building one may take, on a busy machine too."""
-BACKENDS = ("jax", "tensorflow")
+FORMAT = 1
+"""Raised when a trial finds out something else."""
 
 
 class ModelTrials:
@@ -54,6 +60,9 @@ class ModelTrials:
     async def _try(self, key: Key) -> None:
         try:
             facts = await self._facts(key)
+        except Exception:  # noqa: BLE001  its runs fail, and nothing else does
+            traceback.print_exc()
+            facts = ModelFacts(problem="Its model cannot be tried; host.log in the workspace says why.")
         finally:
             self._trying.pop(key, None)
         self._queue.learn(key, facts)
@@ -69,6 +78,15 @@ class ModelTrials:
         except OSError as error:
             return ModelFacts(problem=f"Its model file cannot be read: {error.filename}: {error.strerror}.")
         trial = Trial(model, data.shape, source)
+        if known := _remembered(trial):
+            return known
+        facts = await self._found_out(trial)
+        if not facts.problem:
+            _remember(trial, facts)
+        return facts
+
+    async def _found_out(self, trial: Trial) -> ModelFacts:
+        """Try it on JAX, and on TensorFlow where JAX does not compile it."""
         on_jax = await _tried(trial, "jax")
         if not on_jax.problem and not on_jax.refusal:
             return on_jax
@@ -77,6 +95,24 @@ class ModelTrials:
             refusal = on_jax.problem.splitlines()[0].rstrip(".")
             return msgspec.structs.replace(on_tensorflow, refusal=refusal)
         return on_tensorflow if on_tensorflow.problem else on_jax
+
+
+def _place(trial: Trial) -> Path:
+    """Return where the outcome of a trial is kept, for this program and these libraries."""
+    about = (trial.model, trial.shape, sorted({**versions("fast"), **versions("keras-fit")}.items()), FORMAT)
+    return cache_folder("models") / f"{short_hash(msgspec.json.encode(about).hex())}.json"
+
+
+def _remembered(trial: Trial) -> ModelFacts | None:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(_place(trial).read_bytes(), type=ModelFacts)
+    return None
+
+
+def _remember(trial: Trial, facts: ModelFacts) -> None:
+    """Keep an outcome; without it the next host tries the model again."""
+    with contextlib.suppress(OSError):
+        write_atomically(_place(trial), msgspec.json.encode(facts))
 
 
 async def _tried(trial: Trial, backend: str) -> ModelFacts:

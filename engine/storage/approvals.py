@@ -28,7 +28,7 @@ class Approved(msgspec.Struct, frozen=True):
 def is_approved(sha256: str, path: Path | None = None) -> bool:
     """Say whether a model file may run; `path` is where the user's own stands."""
     known = _read()
-    return sha256 in known.sha256 or (path is not None and str(path.resolve()) in known.paths)
+    return sha256 in known.sha256 or (path is not None and str(path.resolve()) in known.paths and _is_ours(path))
 
 
 def approve(text: str, path: Path | None = None) -> None:
@@ -50,6 +50,15 @@ def refusal(sha256: str) -> str:
     if is_approved(sha256):
         return ""
     return f"Its model file came from elsewhere and was not approved; look at it with: svhn-tui trust {sha256[:12]}"
+
+
+def _is_ours(path: Path) -> bool:
+    """Say whether the user alone can write a file; what others write into it is not the user's word."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid == os.geteuid() and not status.st_mode & ownership.OTHERS_WRITE
 
 
 def _read() -> Approved:

@@ -185,6 +185,8 @@ def _setting(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, OwnModel):
         return value.label
+    if value is None:
+        return "none"
     if isinstance(value, tuple):
         if value and isinstance(value[0], int):
             return ", ".join(map(str, value))

@@ -27,7 +27,7 @@ class TrustModelFiles(Dialog[bool]):
     def compose(self) -> ComposeResult:
         """The question, then the files, scrolling."""
         names = ", ".join(words.clean(file.path) for file in self._files)
-        yield Label(Text(f"Let {names} run, with all your rights?   y yes   n no", style="bold"))
         with VerticalScroll():
+            yield Label(Text(f"Let {names} run, with all your rights?   y yes   n no\n", style="bold"))
             for file in self._files:
                 yield Static(Text(words.clean(file.text, newlines=True)))

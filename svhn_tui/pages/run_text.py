@@ -95,11 +95,14 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
 
 
 def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    network = spec.configuration.network.model or spec.configuration.network
-    for name, part in (("network", network), ("training", spec.configuration.training)):
+    own = spec.configuration.network.model
+    if own is not None:
+        yield "network", words.clean(", ".join([own.build, *(f"{name} {_value(value)}" for name, value in own.params)]))
+    parts = (("training", spec.configuration.training),)
+    for name, part in parts if own is not None else (("network", spec.configuration.network), *parts):
         fields = msgspec.to_builtins(part)  # what is at its default is left out there, and told here
         told = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
-                for field in part.__struct_fields__]  # fmt: skip
+                for field in part.__struct_fields__ if field != "model"]  # fmt: skip
         yield name, words.clean(", ".join(told))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)

@@ -237,6 +237,9 @@ class Dispatch:
 
     def _send(self, worker: Worker, places: tuple[p.Place, ...]) -> None:
         specs = tuple(place.spec for place in places)
+        source, remark = self._trials.handed_over(specs[0])
+        if not source and specs[0].configuration.network.model is not None:
+            return  # they have failed
         worker.runs |= {place.run_id: place.spec for place in places}
         worker.training |= {place.run_id for place in places}
         self._unoccupied.pop(worker, None)
@@ -246,9 +249,6 @@ class Dispatch:
         data = self._queue.data[specs[0].data]
         root = str(self._workspace.root)
         attempt = claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs))
-        own = specs[0].configuration.network.model
-        source = self._trials.source(own.sha256) if own is not None else ""
-        remark = self._queue.models.facts[own, specs[0].data].remark if own is not None else ""
         worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt, source=source,
                             remark=remark))  # fmt: skip
 

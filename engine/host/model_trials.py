@@ -10,7 +10,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.own_model import ModelFacts, Trial
-from engine.core.spec import short_hash
+from engine.core.spec import RunSpec, short_hash
 from engine.machine import child_process, tool_process
 from engine.machine.files import write_atomically
 from engine.machine.user_folders import cache_folder
@@ -49,13 +49,19 @@ class ModelTrials:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def source(self, sha256: str) -> str:
-        """Return the text of a model file.
+    def handed_over(self, spec: RunSpec) -> tuple[str, str]:
+        """Return the text of a run's model file and how its model trains; nothing for a run without one.
 
-        Raises:
-            OSError: it cannot be read.
+        Where the file is gone since the trial, the runs of its model fail.
         """
-        return sources.read(self._root, sha256)
+        model = spec.configuration.network.model
+        if model is None:
+            return "", ""
+        try:
+            return sources.read(self._root, model.sha256), self._queue.models.facts[model, spec.data].remark
+        except OSError as error:
+            self._queue.learn((model, spec.data), _unreadable(error))
+            return "", ""
 
     async def _try(self, key: Key) -> None:
         try:
@@ -74,9 +80,9 @@ class ModelTrials:
         if problem := approvals.refusal(model.sha256):
             return ModelFacts(problem=problem)
         try:
-            source = self.source(model.sha256)
+            source = sources.read(self._root, model.sha256)
         except OSError as error:
-            return ModelFacts(problem=f"Its model file cannot be read: {error.filename}: {error.strerror}.")
+            return _unreadable(error)
         trial = Trial(model, data.shape, source)
         if known := _remembered(trial):
             return known
@@ -95,6 +101,10 @@ class ModelTrials:
             refusal = on_jax.problem.splitlines()[0].rstrip(".")
             return msgspec.structs.replace(on_tensorflow, refusal=refusal)
         return on_tensorflow if on_tensorflow.problem else on_jax
+
+
+def _unreadable(error: OSError) -> ModelFacts:
+    return ModelFacts(problem=f"Its model file cannot be read: {error.filename}: {error.strerror}.")
 
 
 def _place(trial: Trial) -> Path:

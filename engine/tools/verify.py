@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.core.limits import MAX_SOURCE_BYTES
 from engine.core.spec import Configuration, OwnModel
 from engine.machine import backends
+from engine.machine.files import Folder
 from engine.protocol import DataSet
 from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line, is_machine_error, reason
@@ -116,10 +118,14 @@ def _own(own: OwnModel, source: list[str], model_file: Path | None) -> tuple[Con
     from engine.tools import own_file
     from engine.training import own_models
 
-    text = model_file.read_text()
-    if hashlib.sha256(text.encode()).hexdigest() != own.sha256:
+    try:
+        with Folder.at(model_file.parent) as folder:
+            content = folder.read(model_file.name, MAX_SOURCE_BYTES)
+    except OSError as error:
+        raise KerasFileError(f"{model_file} cannot be read ({error.strerror}).") from error
+    if hashlib.sha256(content).hexdigest() != own.sha256:
         raise KerasFileError(f"{model_file} is not the file that builds {own.label}.")
-    own_models.learn(text)
+    own_models.learn(content.decode())
     found = dataset.load_from(source)[1]
     model = own_models.build(own, found.shape, seed=0)
     return own_file.same_as(model, own), own_file.custom_objects(model, own)

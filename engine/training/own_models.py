@@ -6,6 +6,7 @@ there; whatever else of TensorFlow a file uses fails, and `model.fit` trains it.
 """
 
 import builtins
+import contextlib
 import hashlib
 import importlib
 import linecache
@@ -50,13 +51,15 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
         ModelError: the file or its function fails, or returns no such model.
     """
     keras.utils.set_random_seed(seed)
+    params = {name: _plain(value) for name, value in asked.params}
     try:
-        function = getattr(_module(asked.sha256), asked.build, None)
-        if not callable(function):
-            raise ModelError(f"{FILE} has no function {asked.build!r}.")
-        model = function(tuple(shape.inputs), shape.classes, **{name: _plain(value) for name, value in asked.params})
-        if isinstance(model, keras.Model) and not model.built:
-            model.build((None, *shape.inputs))
+        with contextlib.redirect_stdout(sys.stderr):  # what it prints is no answer of this process
+            function = getattr(_module(asked.sha256), asked.build, None)
+            if not callable(function):
+                raise ModelError(f"{FILE} has no function {asked.build!r}.")
+            model = function(tuple(shape.inputs), shape.classes, **params)
+            if isinstance(model, keras.Model) and not model.built:
+                model.build((None, *shape.inputs))
     except ModelError:
         raise
     except Exception as error:

@@ -133,7 +133,7 @@ def verify_file(file: Path, source: Sequence[str], book: Presets, question: Ques
         model = configurations[0].network.model
         if model is not None:
             ask_for_trust(book, [question])
-            options += ["--model-file", str(Path(book.sources[model.sha256].path).absolute())]
+            options += ["--model-file", str(Path(book.sources[model.sha256].path).resolve())]
     options += ["--json"] if as_json else []
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", str(file.absolute())))
     print(clean(done.complaint, newlines=True), end="", file=sys.stderr)

@@ -24,7 +24,7 @@ MISTAKES = 24
 CHUNK = 500
 
 
-class Look(msgspec.Struct, frozen=True):
+class InspectionTask(msgspec.Struct, frozen=True):
     """What to look at: a data set, and a run's file if one is meant."""
 
     data: p.DataSet
@@ -35,7 +35,7 @@ class Look(msgspec.Struct, frozen=True):
     """The text of an own model's file, which the user approved."""
 
 
-def inspect(look: Look) -> p.Inspected:
+def inspect(look: InspectionTask) -> p.Inspected:
     """Load what is asked for and look at it.
 
     Raises:
@@ -72,7 +72,7 @@ def _samples(images: datasets.Images) -> tuple[p.Picture, ...]:
     return tuple(found)
 
 
-def _said(look: Look, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _said(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
     backends.prepare_jax()
     import keras
@@ -111,7 +111,7 @@ def _templates(kernel: np.ndarray, shape: Shape) -> tuple[bytes, ...]:
 def main() -> int:
     """Look, and write what was seen."""
     backends.clear_environment()
-    look = msgspec.json.decode(sys.stdin.buffer.read(), type=Look)
+    look = msgspec.json.decode(sys.stdin.buffer.read(), type=InspectionTask)
     try:
         found = inspect(look)
     except (DataError, KerasFileError) as error:

@@ -62,11 +62,12 @@ def _names(node: object) -> set[str]:
 def _difference(one: object, other: object, names: tuple[set[str], set[str]], known: dict[str, str]) -> str:
     """Return the place of the first difference; empty when there is none. Names have to correspond throughout."""
     if isinstance(one, dict) and isinstance(other, dict):
-        if one.keys() != other.keys():
-            return str(min(one.keys() ^ other.keys(), key=str))[:60]
-        for key in one:
-            if key in LABELS and isinstance(one[key], int | None) and isinstance(other[key], int | None):
-                continue
+        if not all(isinstance(some.get(label), int | None) for some in (one, other) for label in LABELS):
+            return LABELS[0]
+        keys = one.keys() - set(LABELS)
+        if differing := keys ^ (other.keys() - set(LABELS)):
+            return str(min(differing, key=str))[:60]
+        for key in sorted(keys, key=str):
             if place := _difference(one[key], other[key], names, known):
                 return f"{key}.{place}".rstrip(".") if place != "." else str(key)
         return ""

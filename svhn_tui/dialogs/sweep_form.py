@@ -17,7 +17,6 @@ from svhn_tui.presets import PresetError, Question
 
 HINTS = {
     "title": "title",
-    "model": "model              a network with a model file: mine width=32,64 depth=1..3; else empty",
     "hidden": "hidden layers      64 256,64 linear 64..1024/5",
     "activation": "activation         relu tanh",
     "learning_rate": "learning rate      1e-5 1e-4 or 1e-5..1e-3/3",
@@ -32,6 +31,7 @@ HINTS = {
     "validation_split": "validation split   0 0.1",
     "trainer": "trainer            fast keras-fit",
     "seeds": "seeds              0..9 or 0 1 2",
+    "model": "model              a network with a model file: mine width=32,64 depth=1..3; else empty",
     "finalists": "finalists' seeds   0..9; empty for one stage",
 }
 

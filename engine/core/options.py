@@ -133,6 +133,7 @@ NETWORK = _table(
     Option("dropout", "0 0.2 0.5", UNIT),
     Option("batch_normalization", "no yes"),
     Option("input_scaling", "1 0.00392157"),
+    Option("model"),
 )
 TRAINING = _table(
     "training",

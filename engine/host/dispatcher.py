@@ -9,6 +9,7 @@ from engine.core.machine import Machine
 from engine.core.spec import Configuration
 from engine.host.launcher import Publish
 from engine.host.local_machine import LocalMachine
+from engine.host.model_trials import ModelTrials
 from engine.host.worker_pool import WorkerPool
 from engine.host.worker_reports import WorkerReports
 from engine.scheduling.placement import Slot, next_group, slot_for
@@ -50,6 +51,7 @@ class Dispatch:
         )
         self._workspace = workspace
         self._queue = queue
+        self._trials = ModelTrials(workspace.root, queue, lambda event: publish(event, None), self.advance)
         self._reports = WorkerReports(workspace, queue, self.pool, publish)
         self._is_suspended = False
 
@@ -103,6 +105,7 @@ class Dispatch:
         """Give free workers what is next, start those that are lacking, and end those that are not needed."""
         if self.pool.is_leaving or self._is_suspended or not self.has_begun:
             return
+        self._trials.begin()
         if self.fleet.is_local:
             self._advance_here()
         else:
@@ -186,13 +189,17 @@ class Dispatch:
 
     def _send(self, worker: Worker, runs: tuple[p.WaitingRun, ...]) -> None:
         specs = tuple(run.spec for run in runs)
+        source, remark = self._trials.handed_over(specs[0])
+        if not source and specs[0].configuration.network.model is not None:
+            return  # they have failed
         self.pool.assign(worker, specs)
         self._queue.assign(runs, worker.slot.name)
         group = f"{worker.slot.name}-{runs[0].run_id}"
         data = self._queue.data[specs[0].data]
         root = str(self._workspace.root)
         attempt = claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs))
-        worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt))
+        worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt, source=source,
+                            remark=remark))  # fmt: skip
 
     # --- what workers report -----------------------------------------------------------------------------------------
 
@@ -220,5 +227,6 @@ class Dispatch:
 
     async def leave(self) -> None:
         """Let every worker write its checkpoints and end."""
+        await self._trials.close()
         await self.pool.close()
         await self.machine.close()

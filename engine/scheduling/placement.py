@@ -119,7 +119,7 @@ def next_group(
     head = queue.head
     if head is None:
         return None
-    configuration = head.spec.configuration
+    configuration = queue.trained_as(head)
     used = {core for slot in busy for core in slot.cores}
     taken = {slot.gpu for slot in busy if slot.gpu is not None}
     if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):

@@ -10,7 +10,9 @@ import msgspec
 from engine import protocol as p
 from engine.core import sweep as plan
 from engine.core.forecast import EpochTimes
+from engine.core.own_model import ModelFacts
 from engine.core.sweep import Sweep
+from engine.scheduling.known_models import Key, KnownModels
 from engine.scheduling.retries import Retries
 from engine.scheduling.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
 from engine.scheduling.waiting_list import WaitingList
@@ -39,7 +41,11 @@ class Queue:
         """Data sets that can be trained on, by fingerprint."""
         self.times = EpochTimes(())
         self.retries = Retries()
-        self.waiting = WaitingList(can_train=lambda run: run.spec.data in self.data)
+        self.models = KnownModels()
+        self.waiting = WaitingList(
+            can_train=lambda run: run.spec.data in self.data and self.models.is_ready(run.spec),
+            trained_as=self.models.trained_as,
+        )
         self._publish = publish
         records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
         records |= {run_id: Finished(result) for run_id, result in results.items()}
@@ -53,7 +59,7 @@ class Queue:
     @property
     def is_idle(self) -> bool:
         """Nothing trains and nothing waits to."""
-        return not self.runs.training and self.waiting.head is None
+        return not self.runs.training and self.waiting.head is None and not self.models.wanted
 
     @property
     def order(self) -> QueueOrder:
@@ -122,6 +128,17 @@ class Queue:
         self.data[data.fingerprint] = data
         self.waiting.refresh()
 
+    def learn(self, key: Key, facts: ModelFacts) -> None:
+        """Take what a trial of an own model found; runs of one that is of no use fail, once and all together."""
+        self.models.learn(key, facts)
+        if facts.problem:
+            mine = [run.run_id for run in self.waiting if (run.spec.configuration.network.model, run.spec.data) == key]
+            for run_id in mine:
+                self._publish(p.RunFailed(run_id=run_id, reason=facts.problem))
+            self._leave_list(mine, Held("failed", facts.problem))
+        else:
+            self.waiting.refresh()
+
     def arrange(self, order: QueueOrder) -> None:
         """Bring the queue into a kept order; runs that it does not know stay behind."""
         self.waiting.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
@@ -180,6 +197,7 @@ class Queue:
     def release(self, runs: Iterable[str]) -> None:
         """Release held runs; they are trained when a sweep asks for them."""
         waiting = []
+        self.models.forget_problems()
         for run_id in runs:
             match self.runs.get(run_id):
                 case Held():

@@ -21,10 +21,21 @@ class WaitingList:
     """Waiting runs in their order, each once."""
 
     def __init__(
-        self, runs: Iterable[WaitingRun] = (), *, can_train: Callable[[WaitingRun], bool] = lambda run: True
+        self,
+        runs: Iterable[WaitingRun] = (),
+        *,
+        can_train: Callable[[WaitingRun], bool] = lambda run: True,
+        trained_as: Callable[[Configuration, str], Configuration] = lambda configuration, data: configuration,
     ) -> None:
-        """List runs; `can_train` says whether one that is not paused may be trained: is its data open?"""
+        """List runs.
+
+        Args:
+            runs: the first ones.
+            can_train: says whether one that is not paused may be trained: is its data open?
+            trained_as: returns a configuration, for this data, with the trainer that it needs.
+        """
         self._can_train = can_train
+        self._trained_as = trained_as
         self._all: Row = OrderedDict((run.run_id, run) for run in runs)
         self._ready: Row = OrderedDict()
         self._alike: dict[tuple[Configuration, str], Row] = {}
@@ -52,9 +63,13 @@ class WaitingList:
         """Return the first runs that may train together with this one, itself included."""
         return tuple(islice(self._alike[_kind(head)].values(), most))
 
+    def trained_as(self, run: WaitingRun) -> Configuration:
+        """Return a run's configuration with the trainer that it needs."""
+        return self._trained_as(run.spec.configuration, run.spec.data)
+
     def first_for(self, trainer: str) -> WaitingRun | None:
         """Return what a worker of this kind is to train next."""
-        return next((run for run in self._ready.values() if run.spec.configuration.training.worker == trainer), None)
+        return next((run for run in self._ready.values() if self.trained_as(run).training.worker == trainer), None)
 
     def groups(self, lanes: int, enough: int) -> dict[str, int]:
         """Count the groups that are left for each kind of worker, if so many of its runs train together.
@@ -62,10 +77,10 @@ class WaitingList:
         There may be as many groups as runs: beyond `enough` of them in all it is not counted further.
         """
         found: Counter[str] = Counter()
-        for (configuration, _), alike in self._alike.items():
+        for (configuration, data), alike in self._alike.items():
             if found.total() >= enough:
                 break
-            trainer = configuration.training.worker
+            trainer = self._trained_as(configuration, data).training.worker
             found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
         return found
 

@@ -16,6 +16,7 @@ from engine.core.compilation import Argument, Call
 from engine.core.data_shape import DataShape
 from engine.core.layers import LOSS, METRIC, layers_of
 from engine.core.spec import Configuration, Network, Training
+from engine.training import own_models
 
 __all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "made", "optimizer_of"]
 
@@ -30,7 +31,7 @@ def build(
     softmax: bool,
     seed: int,
     kinds: Mapping[str, type[layers.Layer]] = {},
-) -> keras.Sequential:
+) -> keras.Model:
     """Return the network with fresh weights that depend on the seed alone.
 
     Args:
@@ -39,7 +40,15 @@ def build(
         softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
         kinds: layers that compute the same as Keras's of these names in another way.
+
+    Raises:
+        ModelError: an own model cannot be built.
     """
+    if network.model is not None:
+        with _building:
+            own = own_models.build(network.model, shape, seed)
+            random.seed()
+        return own if softmax else own_models.with_logits(own)
     with _building:
         random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
         chain = [
@@ -53,8 +62,12 @@ def build(
 
 def compile_as_asked(model: keras.Model, training: Training, batches: int = 0) -> None:
     """Compile with the configuration's loss, metrics and optimizer; a schedule needs the batches of an epoch."""
-    metrics = list(compilation.metrics_of(training))
-    model.compile(loss=made(compilation.loss_of(training)), metrics=metrics, optimizer=optimizer_of(training, batches))
+    model.compile(
+        loss=made(compilation.loss_of(training)),
+        metrics=list(compilation.metrics_of(training)),
+        optimizer=optimizer_of(training, batches),
+        run_eagerly=model.run_eagerly,
+    )
 
 
 def optimizer_of(training: Training, batches: int = 0) -> keras.Optimizer:

@@ -63,6 +63,8 @@ def unsuited(configuration: Configuration, here: Circumstances) -> str:
 
 
 def _unsuited_network(network: Network) -> str:
+    if network.model is not None:
+        return "the model comes from a file"
     if network.convolutions:
         return "the network has convolutions"
     if network.dropout or network.batch_normalization:

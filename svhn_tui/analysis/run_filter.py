@@ -37,6 +37,7 @@ def _measured(metric: Metric) -> Field:
 FIELDS: dict[str, Field] = {
     "run": lambda run: run.run_id,
     "layers": lambda run: float(len(run.spec.configuration.network.hidden)),
+    "model": lambda run: run.spec.configuration.network.model.label if run.spec.configuration.network.model else "",
     "seed": lambda run: float(run.spec.seed),
     **{name: partial(run_settings.value_of, option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
@@ -48,7 +49,7 @@ FIELDS: dict[str, Field] = {
     "configuration": lambda run: run.spec.configuration.label,
     "finished": run_row.finished,
 }
-TEXTS = {"run", "data", "configuration", *run_settings.TEXTS}
+TEXTS = {"run", "model", "data", "configuration", *run_settings.TEXTS}
 NONE = "none"
 """A number that was left to Keras."""
 FAILED = "is:failed"

@@ -38,6 +38,7 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
         **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch")},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
+        "model": run.spec.configuration.network.model.label if run.spec.configuration.network.model else "",
         "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in layers),
         "seed": run.spec.seed,
         "finished": finished(run),

@@ -5,18 +5,20 @@ from engine.core.compilation import Argument, Call
 from engine.core.data_shape import DataShape
 from engine.core.layers import Layer, Setting, class_name, layers_of
 from engine.core.spec import Configuration
+from svhn_tui.presets import Presets, Question
 
 WIDTH = 100
 """Columns that a call may take before each of its arguments has a line of its own."""
 
 
-def code_for(configuration: Configuration, shape: DataShape, train_images: int = 0) -> str:
+def code_for(configuration: Configuration, shape: DataShape, train_images: int = 0, source: str = "") -> str:
     """Return Python that defines and compiles the network in `model`, and nothing else.
 
     Args:
         configuration: any network and optimizer that can be trained.
         shape: of the data.
         train_images: of the data; a learning-rate schedule counts their batches.
+        source: the text of the model file, of an own model.
 
     Raises:
         ValueError: there is a schedule, and the number of images is not known.
@@ -24,18 +26,33 @@ def code_for(configuration: Configuration, shape: DataShape, train_images: int =
     network, training = configuration.network, configuration.training
     optimizer = compilation.optimizer_of(training, compilation.batches_of(training, train_images))
     metrics = ", ".join(f'"{name}"' for name in compilation.metrics_of(training))
+    if network.model is not None:
+        given = "".join(f", {name}={value!r}" for name, value in network.model.params)
+        model = f"{source.rstrip()}\n\n\nfrom tensorflow import keras\n\nmodel = {network.model.build}("
+        model += f"{shape.inputs}, {shape.classes}{given})\n"
+    else:
+        model = (
+            "from tensorflow import keras\n\n"
+            "model = keras.Sequential(\n    [\n"
+            f"        keras.Input(shape={shape.inputs}),\n"
+            f"{''.join(map(_line, layers_of(network, shape.classes)))}"
+            "    ]\n)\n"
+        )
     return (
-        "from tensorflow import keras\n\n"
-        "model = keras.Sequential(\n    [\n"
-        f"        keras.Input(shape={shape.inputs}),\n"
-        f"{''.join(map(_line, layers_of(network, shape.classes)))}"
-        "    ]\n)\n"
+        f"{model}"
         "model.compile(\n"
         f"{_argument('loss', compilation.loss_of(training))}"
         f"{_argument('optimizer', optimizer)}"
         f"    metrics=[{metrics}],\n"
         ")\n"
     )
+
+
+def code_of(question: Question, book: Presets, shape: DataShape, train_images: int = 0) -> str:
+    """Return the code that a question asks for; that of an own model begins with its whole file."""
+    configuration = book.configurations(question)[0]
+    own = configuration.network.model
+    return code_for(configuration, shape, train_images, source=book.sources[own.sha256].text if own is not None else "")
 
 
 def _line(layer: Layer) -> str:

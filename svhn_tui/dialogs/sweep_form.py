@@ -12,7 +12,8 @@ from textual.widgets import Input, Label, Static
 
 from engine.core.options import Option
 from svhn_tui import presets
-from svhn_tui.assignment.sweep_draft import FIRST, SWEPT, Draft, DraftError, Typed, forecast, in_use, save
+from svhn_tui.assignment.sweep_draft import FIRST, SWEPT, Draft, Typed, forecast, in_use, save
+from svhn_tui.assignment.typed_values import DraftError
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.presets import PresetError, Question
@@ -33,6 +34,7 @@ HINTS: Mapping[str, str] = {
     "title": "title",
     **_hints(SWEPT[: len(FIRST)]),
     "seeds": _hint("seeds", "0..9 or 0 1 2"),
+    "model": _hint("model", "a network with a model file: mine width=32,64 depth=1..3; else empty"),
     "finalists": _hint("finalists' seeds", "0..9; empty for one stage"),
     **_hints(SWEPT[len(FIRST) :]),
 }

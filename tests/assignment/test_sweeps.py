@@ -12,7 +12,8 @@ from engine.core.options import OPTIONS
 from engine.core.spec import Network, Training
 from engine.core.sweep import asked
 from svhn_tui import presets
-from svhn_tui.assignment.sweep_draft import SWEPT, Draft, DraftError, forecast, in_use, question_of, save, with_draft
+from svhn_tui.assignment.sweep_draft import SWEPT, Draft, forecast, in_use, question_of, save, with_draft
+from svhn_tui.assignment.typed_values import DraftError
 from svhn_tui.cli.arguments import names_of
 from svhn_tui.dialogs.sweep_form import HINTS
 from tests.support.scenes import BOOK, finished, relu

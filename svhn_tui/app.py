@@ -59,12 +59,19 @@ class SvhnApp(TerminalApp):
         Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training goes on"),
     ]
 
-    def __init__(self, workspace: Path, source: tuple[str, ...], remote: Remote | None, book: presets.Presets) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        source: tuple[str, ...],
+        remote: Remote | None,
+        book: presets.Presets,
+        layout: str = "",
+    ) -> None:
         super().__init__()
         self._workspace, self._remote, self._book = workspace, remote, book
         self._desk = remote.desk if remote is not None else workspace
         """Where the screen itself writes: presets of one's own, what was copied."""
-        self._connection = Connection(workspace, source, remote, self._take)
+        self._connection = Connection(workspace, p.OpenData(source=source, layout=layout), remote, self._take)
         self._state = State()
         self._drawn = self._state
         self._pages = Navigation(self, book)
@@ -228,14 +235,14 @@ class SvhnApp(TerminalApp):
         return "Training goes on; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
 
 
-def run(workspace: Path, source: tuple[str, ...], remote: Remote | None) -> int:
+def run(workspace: Path, source: tuple[str, ...], remote: Remote | None, layout: str = "") -> int:
     """Open the screen; return the exit code. For another machine the presets are those of this one."""
     try:
         book = presets.load(presets.find(remote.desk if remote is not None else workspace))
     except presets.PresetError as error:
         complain(str(error))
         return 1
-    app = SvhnApp(workspace, source, remote, book)
+    app = SvhnApp(workspace, source, remote, book, layout)
     leave_with_terminal()
     app.run()
     if app.farewell:

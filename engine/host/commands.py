@@ -122,11 +122,11 @@ class Commands:
         try:
             data = self._records.unchanged_data() if not command.source else None
             if data is None:
-                source = command.source
-                if not source and self._records.data is not None and not self._records.data.is_demo:
-                    source = (self._records.data.train_path, self._records.data.test_path)
+                source, layout, known = command.source, command.layout, self._records.data
+                if not source and known is not None and not known.is_demo:
+                    source, layout = known.paths, known.layout
                 demo = self._workspace.demo_folder(command.demo_train, command.demo_test)
-                data = await subprocesses.describe(source, demo, (command.demo_train, command.demo_test))
+                data = await subprocesses.describe(source, layout, demo, (command.demo_train, command.demo_test))
         finally:
             self._opening -= 1
         self._records.use(data)

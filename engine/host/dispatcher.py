@@ -283,7 +283,7 @@ class Dispatch:
         self._token = self._token or issue_token(self._workspace.root)
         head = self._queue.places.head
         data = self._queue.data.get(head.spec.data) if head else None
-        files = (data.train_path, data.test_path) if data else ()
+        files = data.paths if data else ()
         index, count = slot.share
         return Preflight(str(self._workspace.root), self._token, files, versions(slot.trainer), index, count,
                          is_slurms=slot.slurm is not None)  # fmt: skip

@@ -7,9 +7,11 @@ from engine.protocol.message import Command
 
 
 class OpenData(Command, frozen=True, kw_only=True):
-    """Make a folder (or two files) the workspace's data; without a source, the last one used, or else demo data."""
+    """Make a folder or files the workspace's data; without a source, the last one used, or else demo data."""
 
     source: tuple[str, ...] = ()
+    layout: str = ""
+    """The order of the images' axes, such as `NHWC`, where their shape leaves it open."""
     demo_train: int = 5_000
     demo_test: int = 1_000
 

@@ -60,7 +60,7 @@ class Verification(msgspec.Struct, frozen=True):
         return all(check.ok is not False for check in self.checks)
 
 
-def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
+def verify(path: Path, source: list[str], asked: Asked | None, layout: str = "") -> Verification:
     """Load a private copy of the file in TensorFlow Keras and look at it.
 
     Raises:
@@ -70,7 +70,7 @@ def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
     with checked(path) as file:
         from engine.data import dataset
 
-        images, found = dataset.load_from(source)
+        images, found = dataset.load_from(source, layout)
         model = _loaded(file, path)
         from engine.tools.model_checks import weights_check
 
@@ -144,13 +144,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.tools.verify")
     parser.add_argument("file", type=Path)
     parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
     parser.add_argument("--question", default="", help="what is asked, as JSON")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     backends.clear_environment()
     try:
         asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
-        found = verify(given.file, given.data, asked)
+        found = verify(given.file, given.data, asked, given.layout)
     except (KerasFileError, DataError) as error:
         print(f"svhn-tui: {error}", file=sys.stderr)
         return 1

@@ -68,7 +68,7 @@ async def measure(
                 complain(getattr(event, "reason", "no data"))
                 return 1
             data = session.state.data
-        files = (data.train_path, data.test_path)
+        files = data.paths
         options = ["--data", *files, "--epochs", str(epochs)]
         options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
         done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_complaints=True)

@@ -43,6 +43,8 @@ class Wish(msgspec.Struct, frozen=True):
     """Where to train; None: as before."""
     notify: tuple[str, ...] = ()
     """The command that is told what is complete, failed or diverged; empty: none."""
+    layout: str = ""
+    """The order of the images' axes, where their shape leaves it open."""
 
 
 async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) -> int:
@@ -96,7 +98,7 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
             return answer.reason
-    data = await open_data(session, wish.source)
+    data = await open_data(session, wish.source, wish.layout)
     if isinstance(data, str):
         return data
     sweeps = [sweep_for(question, book, session.state, wish.overrides) for question in wish.questions]

@@ -14,11 +14,11 @@ class Connection:
     def __init__(
         self,
         workspace: Path,
-        source: tuple[str, ...],
+        opening: p.OpenData,
         remote: Remote | None,
         take: Callable[[tuple[p.AnyEvent, ...]], None],
     ) -> None:
-        self._workspace, self._source, self._remote = workspace, source, remote
+        self._workspace, self._opening, self._remote = workspace, opening, remote
         self._take = take
         self._link: Link | None = None
         self._patience = Patience()
@@ -29,7 +29,7 @@ class Connection:
             try:
                 async with Link(self._workspace, remote=self._remote) as link:
                     self._link = link
-                    await link.send(p.OpenData(source=self._source))
+                    await link.send(self._opening)
                     await link.send(p.Begin())
                     async for batch in link.events():
                         self._patience.renew()

@@ -144,9 +144,9 @@ async def connected(
             await session.close()
 
 
-async def open_data(session: Session, source: tuple[str, ...]) -> p.DataSet | str:
+async def open_data(session: Session, source: tuple[str, ...], layout: str = "") -> p.DataSet | str:
     """Make this the workspace's data; return it, or why it was refused."""
-    event = await session.answer(p.OpenData(source=source))
+    event = await session.answer(p.OpenData(source=source, layout=layout))
     return event.reason if isinstance(event, p.Refused) else session.state.data or "No data."
 
 

@@ -164,7 +164,8 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exp
         return thing
     limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
     asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
-    options = ["--json", "--data", data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
+    options = ["--json", "--data", *data.paths, "--question", msgspec.json.encode(asked).decode()]
+    options += ["--layout", data.layout] if data.layout else []
     file = str((folder / thing.name).absolute())
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", file))
     try:

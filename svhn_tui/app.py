@@ -14,6 +14,7 @@ from engine import protocol as p
 from svhn_tui import presets, settings
 from svhn_tui.analysis.launches import DeferredLaunches, Launch
 from svhn_tui.analysis.notices import Milestones, call_text, notices_of
+from svhn_tui.analysis.openings import openings_of
 from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
@@ -71,7 +72,7 @@ class SvhnApp(TerminalApp):
         self._workspace, self._remote, self._book = workspace, remote, book
         self._desk = remote.desk if remote is not None else workspace
         """Where the screen itself writes: presets of one's own, what was copied."""
-        self._connection = Connection(workspace, p.OpenData(source=source, layout=layout), remote, self._take)
+        self._connection = Connection(workspace, openings_of(book, source, layout), remote, self._take)
         self._state = State()
         self._drawn = self._state
         self._pages = Navigation(self, book)
@@ -141,7 +142,7 @@ class SvhnApp(TerminalApp):
         self._launch_due()
 
     def _launch_due(self) -> None:
-        for launch in self._deferred.due(self._state):
+        for launch in self._deferred.due(self._book, self._state):
             command, said = launch.command(self._book, self._state)
             self.notify(said, markup=False)
             self.call_later(self._send, command)

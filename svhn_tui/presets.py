@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.core import limits
+from engine.core.data_shape import LAYOUTS
 from engine.core.limits import MAX_RUNS
 from engine.core.spec import Configuration, Network, Training, Value
 from engine.core.sweep import FinalistRule, Sweep
@@ -25,6 +26,7 @@ from engine.machine import os_errors
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}")
+DATA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,39}")
 MAX_POINTS = 1_000
 MAX_QUESTIONS = 1_000
 
@@ -50,6 +52,22 @@ class AnswerFormat(Value, frozen=True):
     decimals: int = 4
 
 
+class DataSource(Value, frozen=True):
+    """Where a data set's files are: `folder`, `file`, or `train` and `test`. Relative paths start at the workspace."""
+
+    train: str = ""
+    test: str = ""
+    file: str = ""
+    folder: str = ""
+    layout: str = ""
+    """The order of the images' axes, such as `NHWC`, where their shape leaves it open."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What is opened."""
+        return tuple(path for path in (self.train, self.test, self.file, self.folder) if path)
+
+
 class Question(Value, frozen=True):
     """One question of the assignment."""
 
@@ -69,6 +87,8 @@ class Question(Value, frozen=True):
     upload: Upload | None = None
     evidence: tuple[str, ...] = ()
     """Questions whose runs a multiple-choice question is about."""
+    data: str = ""
+    """The data set that it is about, one of the file's `data`; empty: the one in use."""
     own: bool = False
     """A sweep of the user's own, which is no part of the assignment."""
 
@@ -81,6 +101,14 @@ class Presets(Value, frozen=True):
     networks: dict[str, Network]
     questions: tuple[Question, ...]
     training: Training = Training()
+    data: dict[str, DataSource] = {}
+    """Data sets by name, for questions that are not about the one in use; without --data the first one is in use."""
+
+    def data_of(self, question: Question) -> str:
+        """Return the name of the data set that a question is about; empty: the one in use."""
+        if not question.data and question.answer is not None and question.answer.of is not None:
+            return self.question(question.answer.of).data
+        return question.data
 
     def question(self, name: str) -> Question:
         """Return the question of this id, whatever its case.
@@ -184,6 +212,9 @@ def _check(presets: Presets, name: str) -> None:
     for label, network in presets.networks.items():
         if problem := limits.network_problem(network):
             raise PresetError(f"{name}, networks[{label!r}].{problem}")
+    for label, source in presets.data.items():
+        if problem := _source_problem(label, source):
+            raise PresetError(f"{name}, data[{label[:40]!r}]{problem}")
     ids = Counter(question.id.lower() for question in presets.questions)
     files = Counter(question.upload.file for question in presets.questions if question.upload)
     runs = 0
@@ -213,6 +244,9 @@ def _check_names(presets: Presets, question: Question, where: str) -> None:
     for label in question.networks:
         if label not in presets.networks:
             raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}")
+    if question.data and question.data not in presets.data:
+        known = _choices(question.data, presets.data) if presets.data else "the file names none under `data`."
+        raise PresetError(f"{where}.data: no data set {question.data[:40]!r}; {known}")
     ids = {other.id: other for other in presets.questions}
     answered = [question.answer.of] if question.answer and question.answer.of is not None else []
     for name in [*answered, *question.evidence]:
@@ -222,6 +256,17 @@ def _check_names(presets: Presets, question: Question, where: str) -> None:
         other = ids[name].answer
         if other is not None and other.of is not None:
             raise PresetError(f"{where}.answer.of: {name} is itself about another question; name that one.")
+
+
+def _source_problem(label: str, source: DataSource) -> str:
+    if not DATA_NAME.fullmatch(label):
+        return ": a name has letters, digits, spaces, and . _ -, at most 40 of them."
+    ways = {("train", "test"), ("file",), ("folder",)}
+    if tuple(field for field in ("train", "test", "file", "folder") if getattr(source, field)) not in ways:
+        return ": give `folder`, `file`, or both `train` and `test`."
+    if source.layout and source.layout not in LAYOUTS:
+        return f".layout: no order {source.layout[:20]!r} of axes; {_choices(source.layout, LAYOUTS)}"
+    return ""
 
 
 def _check_question(question: Question, where: str) -> None:
@@ -256,8 +301,8 @@ def _explained(error: msgspec.ValidationError) -> str:
     text = f"{where}: {problem[0].lower()}{problem[1:]}"
     if "unknown field" in problem:
         wrong = problem.split("`")[1]
-        known = {field for kind in (Presets, Question, Network, Training, AnswerFormat, Upload, FinalistRule)
-                 for field in kind.__struct_fields__}  # fmt: skip
+        kinds = (Presets, Question, DataSource, Network, Training, AnswerFormat, Upload, FinalistRule)
+        known = {field for kind in kinds for field in kind.__struct_fields__}
         nearest = difflib.get_close_matches(wrong, known, n=1)
         text += f"; did you mean `{nearest[0]}`?" if nearest else ""
     return text if text.endswith("?") else text + "."

@@ -185,6 +185,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     device: str
     versions: dict[str, str]
     demo_data: bool = False
+    data_name: str = ""
+    """What the data set was called; its fingerprint is in the spec."""
     trained_by: str = "fast"
     provenance: Provenance = Provenance()
 

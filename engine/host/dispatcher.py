@@ -432,7 +432,7 @@ class Dispatch:
         if data is not None:
             seconds = event.seconds / len(event.runs) / side_by_side
             device = worker.changed.device if worker.has_gpu else worker.slot.name.rstrip("0123456789")
-            measured = p.EpochTime(configuration, data.train_images, seconds, device)
+            measured = p.EpochTime(configuration, data.train_images, seconds, device, data.input_shape)
             self._queue.times.add(measured)
 
     def _let_go(self, worker: Worker, runs: set[str]) -> None:

@@ -96,6 +96,7 @@ class Whole(msgspec.Struct, frozen=True):
 
 def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
     """Return what a question needs trained on the data in use, with other settings where there are overrides."""
+    state = state.on(book.data_of(question))
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
     if sweep is None or overrides == Overrides():
         return sweep and state.as_chosen(sweep)
@@ -118,7 +119,8 @@ def sweep_for(question: Question, book: Presets, state: State, overrides: Overri
 
 
 def progress_of(question: Question, book: Presets, state: State, overrides: Overrides | None = None) -> Progress:
-    """Say how far a question is on the data in use."""
+    """Say how far a question is on its data."""
+    state = state.on(book.data_of(question))
     sweep = sweep_for(question, book, state, overrides or Overrides())
     if sweep is None:
         status: Status = "code" if question.kind == "code" else "evidence"
@@ -189,6 +191,7 @@ def shown_of(progress: Progress, state: State) -> Progress:
     is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.places))
     if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
         return progress
+    state = state.about(progress.sweep.data)
     forecast = state.forecast
     rows = tuple(
         _row(Configuration(configuration.network, others.training), runs, state, forecast)
@@ -212,9 +215,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
         missing.update((spec.run_id, spec) for spec in progress.missing)
     running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
     waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
-    many, forecast = Counter(spec.configuration for spec in waiting), state.forecast
-    rest = sum(runs * forecast.run_seconds(some) for some, runs in many.items()) if forecast else 0.0
-    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + rest)
+    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + _seconds(waiting, state))
 
 
 def rule_text(rule: FinalistRule) -> str:
@@ -237,8 +238,8 @@ def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
 
 def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
     """Order sweeps by the forecast of what they lack, so that answers come in early."""
-    forecast, accuracies = state.forecast, state.accuracies
-    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, accuracies), forecast))
+    accuracies = state.accuracies
+    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, accuracies), state))
 
 
 def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
@@ -246,7 +247,7 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     accuracies = state.accuracies
     asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, accuracies)}
     lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
-    seconds = _seconds(lacking, state.forecast)
+    seconds = _seconds(lacking, state)
     text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
     text += f", about {words.duration(seconds)}" if lacking else ""
     open_places = sum(
@@ -257,8 +258,20 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     return f"{text}; then up to {open_places} more for the finalists" if open_places else text
 
 
-def _seconds(specs: Iterable[RunSpec], forecast: Forecast | None) -> float:
-    return sum(forecast.run_seconds(spec.configuration) for spec in specs) if forecast else 0.0
+def _seconds(specs: Iterable[RunSpec], state: State) -> float:
+    """Forecast runs, each on its data."""
+    total = 0.0
+    for data, configurations in _by_data(specs).items():
+        forecast = state.about(data).forecast
+        total += sum(many * forecast.run_seconds(some) for some, many in configurations.items()) if forecast else 0.0
+    return total
+
+
+def _by_data(specs: Iterable[RunSpec]) -> dict[str, Counter[Configuration]]:
+    found: dict[str, Counter[Configuration]] = {}
+    for spec in specs:
+        found.setdefault(spec.data, Counter())[spec.configuration] += 1
+    return found
 
 
 def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:

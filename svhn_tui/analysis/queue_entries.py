@@ -23,6 +23,8 @@ class Entry(msgspec.Struct, frozen=True):
     seconds: float | None = None
     """Forecast for all of them; None while nothing is known."""
     reason: str = ""
+    data: str = ""
+    """Fingerprint of the data set of its runs."""
 
     @property
     def key(self) -> str:
@@ -51,13 +53,16 @@ def last_group_of(state: State) -> dict[str, Live]:
 
 def entries_of(state: State) -> tuple[Entry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
-    forecast = state.forecast
-    alike = groupby(state.queue, key=lambda place: (place.title, place.spec.configuration, place.paused))
-    entries = [_entry(tuple(places), forecast) for _, places in alike]
+    alike = groupby(
+        state.queue, key=lambda place: (place.title, place.spec.configuration, place.spec.data, place.paused)
+    )
+    forecasts = {data: state.about(data).forecast for data in {place.spec.data for place in state.queue}}
+    entries = [_entry(tuple(places), forecasts[key[2]]) for key, places in alike]
     for run_id, live in state.live.items():
         if live.status in ("failed", "interrupted") and run_id not in state.places:
+            spec, reason = live.spec, live.reason
             entries.append(
-                Entry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
+                Entry("", spec.configuration, live.status, (run_id,), (spec.seed,), reason=reason, data=spec.data)
             )
     return tuple(entries)
 
@@ -104,4 +109,5 @@ def _entry(places: Sequence[p.Place], forecast: Forecast | None) -> Entry:
         runs=tuple(place.run_id for place in places),
         seeds=tuple(place.spec.seed for place in places),
         seconds=len(places) * forecast.run_seconds(first.spec.configuration) if forecast else None,
+        data=first.spec.data,
     )

@@ -90,7 +90,7 @@ async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0,
     """Return the seconds from `Submit` to the first `EpochEnded` of the linear network; `keep` trains one before."""
     configuration = Configuration(Network(), Training(epochs=1))
     async with connected(workspace) as session:
-        data = await open_data(session, files)
+        data = await open_data(session, p.OpenData(source=files))
         if isinstance(data, str):
             raise LinkLost(data)
         seconds = 0.0

@@ -69,7 +69,8 @@ async def export_to(
         state = session.state
 
     def verified(thing: exporting.Exported) -> exporting.Exported:
-        return exporting.verified(thing, folder, book, state.data) if state.data else thing
+        data = state.about(thing.run.spec.data).data if thing.run is not None else None
+        return exporting.verified(thing, folder, book, data) if data is not None else thing
 
     try:
         done = exporting.export(folder, book, state, verified, force=force)

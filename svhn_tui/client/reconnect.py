@@ -1,6 +1,6 @@
 """The screen's connection to the engine: a link that is made again whenever it is lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine import protocol as p
@@ -14,11 +14,11 @@ class Connection:
     def __init__(
         self,
         workspace: Path,
-        opening: p.OpenData,
+        openings: Sequence[p.OpenData],
         remote: Remote | None,
         take: Callable[[tuple[p.AnyEvent, ...]], None],
     ) -> None:
-        self._workspace, self._opening, self._remote = workspace, opening, remote
+        self._workspace, self._openings, self._remote = workspace, openings, remote
         self._take = take
         self._link: Link | None = None
         self._patience = Patience()
@@ -29,7 +29,8 @@ class Connection:
             try:
                 async with Link(self._workspace, remote=self._remote) as link:
                     self._link = link
-                    await link.send(self._opening)
+                    for opening in self._openings:
+                        await link.send(opening)
                     await link.send(p.Begin())
                     async for batch in link.events():
                         self._patience.renew()

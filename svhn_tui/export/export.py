@@ -108,7 +108,7 @@ def _clean(text: str) -> bytes:
 
 
 def _code(question: Question, book: Presets, state: State) -> bytes:
-    return _clean(code_for(book.configurations(question)[0], state.shape))
+    return _clean(code_for(book.configurations(question)[0], state.on(book.data_of(question)).shape))
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
@@ -231,10 +231,11 @@ def _markdown(text: str) -> str:
 
 
 def runs_table(state: State) -> str:
-    """Return all finished runs on the data in use as CSV."""
+    """Return all finished runs on the data that is known as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    runs = [run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint]
+    known = {*state.known, *([state.data.fingerprint] if state.data else [])}
+    runs = [run for run in state.results.values() if not known or run.spec.data in known]
     runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
     writer.writerow(run_row.COLUMNS)
     writer.writerows(run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs)

@@ -132,9 +132,10 @@ class LivePage(Page):
         """The page to which `enter` leads, and the question or run there."""
         entry, lanes = self._entry, self._lanes(self.state) or last_group_of(self.state)
         if entry is not None and (self._is_in_queue or not lanes):
-            name = entry.title or title_of(entry.configuration, self.state)
+            name = entry.title or title_of(entry.configuration, entry.data, self.state)
         elif lanes:
-            name = title_of(next(iter(lanes.values())).spec.configuration, self.state)
+            spec = next(iter(lanes.values())).spec
+            name = title_of(spec.configuration, spec.data, self.state)
         else:
             return None
         question, run = self._question(name), self._run_here
@@ -221,7 +222,8 @@ class LivePage(Page):
         outcome = self.query_one("#outcome", Sheet)
         outcome.display = bool(ended)
         if ended:
-            question = self._question(title_of(next(iter(ended.values())).spec.configuration, state))
+            spec = next(iter(ended.values())).spec
+            question = self._question(title_of(spec.configuration, spec.data, state))
             outcome.update(outcome_page(ended, question, self.book, state, theme))
 
     def _show_below(self, state: State, theme: Theme, width: int, *, is_empty: bool) -> None:

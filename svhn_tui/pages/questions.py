@@ -149,7 +149,7 @@ class QuestionsPage(Page):
         """Copy the answer or the code through the terminal."""
         text = answer_of(self.chosen, self.book, self.state).text
         if self.chosen.kind == "code" and self.state.data is not None:
-            text = code_for(self.book.configurations(self.chosen)[0], self.state.shape)
+            text = self._code(self.state)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return
@@ -258,8 +258,7 @@ class QuestionsPage(Page):
         question, theme, is_wide = self.chosen, self.app.current_theme, self.size.width >= NARROW
         parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
-            code = code_for(self.book.configurations(question)[0], state.shape)
-            parts.append(Text(f"\n{code}", overflow="fold"))
+            parts.append(Text(f"\n{self._code(state)}", overflow="fold"))
         if progress.rows:
             parts += ["", rows_of(progress, theme, is_wide=is_wide)]
             verdicts = self._verdicts(progress)
@@ -269,6 +268,10 @@ class QuestionsPage(Page):
         if question.evidence:
             parts.append(facts_page(question, facts_of(question, self.book, state), state, theme))
         return Stack(*parts)
+
+    def _code(self, state: State) -> str:
+        """Return what defines the chosen question's network for its data."""
+        return code_for(self.book.configurations(self.chosen)[0], state.on(self.book.data_of(self.chosen)).shape)
 
     def _verdicts(self, progress: Progress) -> list[str]:
         """What the runs can tell apart; short windows have room for the first of it."""

@@ -23,6 +23,7 @@ from svhn_tui.analysis.run_table import (
     cells_of,
     failed_of,
     lines_of,
+    with_data,
 )
 from svhn_tui.client.drafts import SentNotes
 from svhn_tui.client.state import State
@@ -236,7 +237,7 @@ class RunsPage(Page):
     async def action_columns(self) -> None:
         """Choose the columns, and remember them."""
         names = [name for name in COLUMNS if self._grouped or name not in OF_GROUPS]
-        ticked = [place for place, name in enumerate(names) if name in self._shown]
+        ticked = [place for place, name in enumerate(names) if name in self._columns[self._grouped]]
         chosen = await self.app.push_screen_wait(Tick("Columns", [COLUMNS[name].title for name in names], ticked))
         if not chosen:
             return
@@ -356,7 +357,7 @@ class RunsPage(Page):
     @property
     def _shown(self) -> tuple[str, ...]:
         """The columns that were chosen for what is listed."""
-        return self._columns[self._grouped]
+        return with_data(self._columns[self._grouped], self.state.results.values())
 
     def _cells(self, place: int) -> tuple[str, Sequence[str]]:
         line = self._table.lines[place]

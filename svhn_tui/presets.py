@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.core import limits
-from engine.core.data_shape import LAYOUTS
+from engine.core.data_source import DataSource, source_problem
 from engine.core.limits import MAX_RUNS
 from engine.core.spec import Configuration, Network, Training, Value
 from engine.core.sweep import FinalistRule, Sweep
@@ -26,7 +26,6 @@ from engine.machine import os_errors
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}")
-DATA_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,39}")
 MAX_POINTS = 1_000
 MAX_QUESTIONS = 1_000
 
@@ -50,22 +49,6 @@ class AnswerFormat(Value, frozen=True):
     format: Literal["file", "means", "best"]
     of: str | None = None
     decimals: int = 4
-
-
-class DataSource(Value, frozen=True):
-    """Where a data set's files are: `folder`, `file`, or `train` and `test`. Relative paths start at the workspace."""
-
-    train: str = ""
-    test: str = ""
-    file: str = ""
-    folder: str = ""
-    layout: str = ""
-    """The order of the images' axes, such as `NHWC`, where their shape leaves it open."""
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """What is opened."""
-        return tuple(path for path in (self.train, self.test, self.file, self.folder) if path)
 
 
 class Question(Value, frozen=True):
@@ -213,7 +196,7 @@ def _check(presets: Presets, name: str) -> None:
         if problem := limits.network_problem(network):
             raise PresetError(f"{name}, networks[{label!r}].{problem}")
     for label, source in presets.data.items():
-        if problem := _source_problem(label, source):
+        if problem := source_problem(label, source):
             raise PresetError(f"{name}, data[{label[:40]!r}]{problem}")
     ids = Counter(question.id.lower() for question in presets.questions)
     files = Counter(question.upload.file for question in presets.questions if question.upload)
@@ -256,17 +239,6 @@ def _check_names(presets: Presets, question: Question, where: str) -> None:
         other = ids[name].answer
         if other is not None and other.of is not None:
             raise PresetError(f"{where}.answer.of: {name} is itself about another question; name that one.")
-
-
-def _source_problem(label: str, source: DataSource) -> str:
-    if not DATA_NAME.fullmatch(label):
-        return ": a name has letters, digits, spaces, and . _ -, at most 40 of them."
-    ways = {("train", "test"), ("file",), ("folder",)}
-    if tuple(field for field in ("train", "test", "file", "folder") if getattr(source, field)) not in ways:
-        return ": give `folder`, `file`, or both `train` and `test`."
-    if source.layout and source.layout not in LAYOUTS:
-        return f".layout: no order {source.layout[:20]!r} of axes; {_choices(source.layout, LAYOUTS)}"
-    return ""
 
 
 def _check_question(question: Question, where: str) -> None:

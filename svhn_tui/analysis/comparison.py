@@ -138,9 +138,10 @@ def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
     Where they are of several data sets, each name ends with its own.
     """
     if len({side.data for side in sides}) > 1:
-        labels = names_of(list(dict.fromkeys(side.configuration for side in sides)))
-        by_configuration = dict(zip(dict.fromkeys(side.configuration for side in sides), labels, strict=True))
-        return tuple(f"{by_configuration[side.configuration]} on {_data_name(side)}" for side in sides)
+        configurations = tuple(dict.fromkeys(side.configuration for side in sides))
+        labels = dict(zip(configurations, names_of(configurations), strict=True))
+        called = _data_names(sides)
+        return tuple(f"{labels[side.configuration]} on {called[side.data]}" for side in sides)
     if len({side.configuration for side in sides}) == 1 < len(sides):
         return tuple(f"seed {side.results[0].spec.seed}" for side in sides)
     return names_of([side.configuration for side in sides])
@@ -192,8 +193,11 @@ def _side(configuration: Configuration, runs: Sequence[str], state: State, data:
     return Side(configuration, tuple(runs), results, parameters, data)
 
 
-def _data_name(side: Side) -> str:
-    return next((run.data_name for run in side.results if run.data_name), side.data)
+def _data_names(sides: Sequence[Side]) -> dict[str, str]:
+    """Return what each data set is called, by its fingerprint; by that itself where a name is shared or not known."""
+    called = {side.data: next((run.data_name for run in side.results if run.data_name), side.data) for side in sides}
+    names = list(called.values())
+    return {data: name if names.count(name) == 1 else data for data, name in called.items()}
 
 
 def _setting(value: Any) -> str:

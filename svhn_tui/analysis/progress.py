@@ -95,7 +95,7 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
-    """Return what a question needs trained on the data in use, with other settings where there are overrides."""
+    """Return what a question needs trained on its data, with other settings where there are overrides."""
     state = state.on(book.data_of(question))
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
     if sweep is None or overrides == Overrides():

@@ -112,7 +112,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     def on(self, name: str) -> Self:
         """Return what is known for a question about the data set of this name; of none, the one in use."""
-        if not name or (self.data is not None and self.data.name == name):
+        if not name:
             return self
         named = [data for data in self.known.values() if data.name == name]
         return msgspec.structs.replace(self, data=named[-1] if named else None)

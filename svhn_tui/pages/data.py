@@ -106,7 +106,9 @@ class DataPage(Page):
             pictures.append(Text(f"No image can be shown: {words.clean(found.problem)}", str(theme.error)))
         elif found is not None:
             pictures.append(self._gallery(found.pictures, state.data))
-        about.update(Stack(facts_of(state.data, theme), "", counts, *guess, "", *pictures))
+        others = [other for name in self.book.data if (other := state.on(name).data) and other != state.data]
+        beside = [Text("\n".join(map(_line_of, others)), dim_of(theme))] if others else []
+        about.update(Stack(facts_of(state.data, theme), *beside, "", counts, *guess, "", *pictures))
 
     def _run_page(self, run: RunResult, found: Inspected | None, data: DataSet) -> Stack:
         """Confusion matrix, the surest mistakes, and what a linear network looks for."""
@@ -236,6 +238,12 @@ def _inputs_of(data: DataSet) -> str:
         return f"{words.plural(data.input_shape[0], 'feature')}{kind}"
     channels, height, width = data.input_shape
     return f"{height} x {width} pixels, {'grey' if channels == 1 else f'{channels} colours'}{kind}"
+
+
+def _line_of(data: DataSet) -> str:
+    """Say in a line what another data set is that questions are about."""
+    images = f"{words.count(data.train_images)} to train, {words.count(data.test_images)} to test"
+    return f"beside it {words.clean(data.name)}: {images}, {_inputs_of(data)}, {len(data.labels)} classes"
 
 
 def counts_of(data: DataSet, theme: Theme, width: int) -> Table:

@@ -99,7 +99,7 @@ def test_what_is_opened_follows_from_the_file_and_the_command_line():
     [
         ({"svhn": {"folder": "a", "file": "b"}}, "data['svhn']: give `folder`, `file`, or both"),
         ({"svhn": {"train": "a"}}, "data['svhn']: give `folder`, `file`, or both"),
-        ({"svhn": {"file": "a", "layout": "NWHC"}}, "data['svhn'].layout: no order 'NWHC' of axes; did you mean"),
+        ({"svhn": {"file": "a", "layout": "NWHC"}}, "data['svhn'].layout: no order 'NWHC' of axes; there are HWCN"),
         ({"svhn": {"fil": "a"}}, "did you mean `file`?"),
         ({"\x1b[2J": {"file": "a"}}, "a name has letters"),
         ({"digit": {"file": "a"}}, "questions[2] (B1).data: no data set 'digits'; did you mean 'digit'?"),

@@ -2,6 +2,7 @@
 
 A file is read as text of bounded size and depth, then checked whole; every message names the file, the place inside
 it, what is allowed, and the nearest name where one was misspelt.
+Whole because what may stand in the file and how each entry of it is refused are read together.
 """
 
 import difflib

@@ -181,8 +181,8 @@ def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
 def difference_of(found: Training, wanted: Training) -> str:
     """Say which settings are not as wanted: `epochs 8 instead of 100`."""
     names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
-    told = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
-    return ", ".join(told)
+    texts = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
+    return ", ".join(texts)
 
 
 def shown_of(progress: Progress, state: State) -> Progress:
@@ -219,7 +219,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
 
 
 def rule_text(rule: FinalistRule) -> str:
-    """Say who goes on to the second stage."""
+    """Say which are the finalists."""
     runs = f"go on to {len(rule.seeds)} runs"
     if rule.chosen:
         return f"{words.plural(len(rule.chosen), 'configuration')} chosen by hand {runs}."
@@ -260,18 +260,9 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
 
 def _seconds(specs: Iterable[RunSpec], state: State) -> float:
     """Forecast runs, each on its data."""
-    total = 0.0
-    for data, configurations in _by_data(specs).items():
-        forecast = state.about(data).forecast
-        total += sum(many * forecast.run_seconds(some) for some, many in configurations.items()) if forecast else 0.0
-    return total
-
-
-def _by_data(specs: Iterable[RunSpec]) -> dict[str, Counter[Configuration]]:
-    found: dict[str, Counter[Configuration]] = {}
-    for spec in specs:
-        found.setdefault(spec.data, Counter())[spec.configuration] += 1
-    return found
+    kinds = Counter((spec.data, spec.configuration) for spec in specs)
+    known = {data: state.about(data).forecast for data, _ in kinds}
+    return sum(many * forecast.run_seconds(some) for (data, some), many in kinds.items() if (forecast := known[data]))
 
 
 def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:

@@ -1,7 +1,8 @@
 """What waits to be trained, in lines as the screen shows them, and what to ask for to change their order. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,9 +11,10 @@ from engine.core.forecast import Forecast
 from engine.core.spec import Configuration
 from svhn_tui import words
 from svhn_tui.client.state import Live, State
+from svhn_tui.presets import Presets, Question
 
 
-class Entry(msgspec.Struct, frozen=True):
+class QueueEntry(msgspec.Struct, frozen=True):
     """Runs of one configuration that stand next to each other; `status` is `waiting`, `paused` or `failed`."""
 
     title: str
@@ -30,6 +32,33 @@ class Entry(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """Names the entry as long as its first run stands in it."""
         return f"{self.status} {self.runs[0]}"
+
+
+class Target(NamedTuple):
+    """What the cursor of the Live page is on: an entry of the queue, or lanes of a group; neither: nothing."""
+
+    entry: QueueEntry | None
+    lanes: Mapping[str, Live]
+
+    @property
+    def run(self) -> str:
+        """The first run of it."""
+        return self.entry.runs[0] if self.entry is not None else next(iter(self.lanes), "")
+
+    def question(self, book: Presets, state: State) -> Question | None:
+        """Return the question that it is trained for, if there is one."""
+        if self.entry is not None:
+            title = self.entry.title or title_of(self.entry.configuration, self.entry.data, state)
+        else:
+            spec = next((live.spec for live in self.lanes.values()), None)
+            title = title_of(spec.configuration, spec.data, state) if spec else ""
+        return next((question for question in book.questions if question.id == title), None)
+
+
+def title_of(configuration: Configuration, data: str, state: State) -> str:
+    """Return the sweep that a configuration is trained for on this data: a question's name, or nothing."""
+    sweeps = (sweep for sweep in state.sweeps.values() if sweep.data == data)
+    return next((sweep.title for sweep in sweeps if configuration in sweep.configurations), "")
 
 
 def groups_of(state: State) -> dict[str, dict[str, Live]]:
@@ -51,7 +80,7 @@ def last_group_of(state: State) -> dict[str, Live]:
     return lanes
 
 
-def entries_of(state: State) -> tuple[Entry, ...]:
+def entries_of(state: State) -> tuple[QueueEntry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
     alike = groupby(
         state.queue, key=lambda place: (place.title, place.spec.configuration, place.spec.data, place.paused)
@@ -62,7 +91,7 @@ def entries_of(state: State) -> tuple[Entry, ...]:
         if live.status in ("failed", "interrupted") and run_id not in state.places:
             spec, reason = live.spec, live.reason
             entries.append(
-                Entry("", spec.configuration, live.status, (run_id,), (spec.seed,), reason=reason, data=spec.data)
+                QueueEntry("", spec.configuration, live.status, (run_id,), (spec.seed,), reason=reason, data=spec.data)
             )
     return tuple(entries)
 
@@ -78,7 +107,7 @@ def idle_text(state: State) -> str:
     return ""
 
 
-def moved(entries: Sequence[Entry], index: int, step: int) -> p.Reprioritise | None:
+def moved(entries: Sequence[QueueEntry], index: int, step: int) -> p.Reprioritise | None:
     """Return the command that moves an entry of the queue past its neighbour, or None at the queue's ends."""
     queue = [entry for entry in entries if entry.status in ("waiting", "paused")]
     other = index + step
@@ -100,9 +129,9 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return words.plural(len(ordered), "seed")
 
 
-def _entry(places: Sequence[p.Place], forecast: Forecast | None) -> Entry:
+def _entry(places: Sequence[p.WaitingRun], forecast: Forecast | None) -> QueueEntry:
     first = places[0]
-    return Entry(
+    return QueueEntry(
         title=first.title,
         configuration=first.spec.configuration,
         status="paused" if first.paused else "waiting",

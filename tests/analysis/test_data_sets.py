@@ -16,7 +16,7 @@ from svhn_tui.analysis.comparison import names_of_sides, sides_of_question, side
 from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.openings import openings_of
 from svhn_tui.analysis.progress import progress_of
-from svhn_tui.analysis.run_table import Order, lines_of, with_data
+from svhn_tui.analysis.run_table import SortOrder, lines_of, with_data
 from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.reducer import fold
 from tests.cli.test_data_sets import BOOK, PARAMETERS
@@ -74,7 +74,7 @@ def test_runs_of_two_data_sets_are_never_one_group():
     runs = (OF_SVHN, OF_DIGITS)
     sides = sides_of_runs([run.run_id for run in runs], STATE)
     assert names_of_sides(sides) == ("linear on svhn", "linear on digits")
-    groups = lines_of(runs, Order("test", descending=False), grouped=True)
+    groups = lines_of(runs, SortOrder("test", descending=False), grouped=True)
     assert [line.runs for line in groups] == [(OF_SVHN,), (OF_DIGITS,)]
     assert with_data(("configuration", "seed"), runs) == ("configuration", "data", "seed")
     assert with_data(("configuration", "seed"), runs[:1]) == ("configuration", "seed")

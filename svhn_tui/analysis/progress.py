@@ -238,8 +238,7 @@ def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
 
 def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
     """Order sweeps by the forecast of what they lack, so that answers come in early."""
-    accuracies = state.accuracies
-    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, accuracies), state))
+    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, state.accuracies), state))
 
 
 def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
@@ -247,9 +246,8 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     accuracies = state.accuracies
     asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, accuracies)}
     lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
-    seconds = _seconds(lacking, state)
     text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
-    text += f", about {words.duration(seconds)}" if lacking else ""
+    text += f", about {words.duration(_seconds(lacking, state))}" if lacking else ""
     open_places = sum(
         sweep.finalists.at_most * len(set(sweep.finalists.seeds) - set(sweep.seeds))
         for sweep in sweeps

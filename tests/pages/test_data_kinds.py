@@ -60,7 +60,7 @@ def test_ten_classes_keep_their_matrix():
 
 def test_grey_and_float_images_are_shown_and_features_are_not(tmp_path):
     data = describe([write_mnist(tmp_path / "mnist.npz")])
-    found = inspect_run.inspect(inspect_run.Look(data))
+    found = inspect_run.inspect(inspect_run.InspectionTask(data))
     assert {len(picture.pixels) for picture in found.pictures} == {3 * 28 * 28}
     pixels = RANDOM.random((20, 1, 6, 5)).astype(np.float32)
     labels = np.arange(20, dtype=np.int32) % 2

@@ -33,6 +33,10 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     labels: tuple[str, ...]
     """The names of the classes, in the order of a network's outputs."""
     is_demo: bool = False
+    dtype: str = "uint8"
+    """Of a pixel or a feature: uint8 or float32."""
+    layout: str = ""
+    """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither images nor rows of features."""
@@ -40,9 +44,14 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
             raise ValueError("an image has (channels, height, width), a row (features,)")
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the train and the test file, or of the one that holds both."""
+        return tuple(dict.fromkeys((self.train_path, self.test_path)))
+
+    @property
     def shape(self) -> DataShape:
         """What a network is built for."""
-        return DataShape(self.input_shape, len(self.labels))
+        return DataShape(self.input_shape, len(self.labels), self.dtype)
 
 
 def is_count(correct: int | None, images: int) -> bool:
@@ -176,6 +185,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     device: str
     versions: dict[str, str]
     demo_data: bool = False
+    data_name: str = ""
+    """What the data set was called; its fingerprint is in the spec."""
     trained_by: str = "fast"
     provenance: Provenance = Provenance()
 

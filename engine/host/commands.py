@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import msgspec
+
 from engine import protocol as p
 from engine.core import limits
 from engine.core import sweep as plan
@@ -121,18 +123,28 @@ class Commands:
         self._dispatch.warm_up()
         self._opening += 1
         try:
-            data = self._records.unchanged_data() if not command.source else None
+            records, source, layout = self._records, self._source_of(command), command.layout
+            data = records.unchanged(command.name, source, layout) if source else records.unchanged_data()
             if data is None:
-                source = command.source
-                if not source and self._records.data is not None and not self._records.data.is_demo:
-                    source = (self._records.data.train_path, self._records.data.test_path)
+                known = records.data
+                if not source and known is not None and not known.is_demo:
+                    source, layout = known.paths, known.layout
                 demo = self._workspace.demo_folder(command.demo_train, command.demo_test)
-                data = await subprocesses.describe(source, demo, (command.demo_train, command.demo_test))
+                data = await subprocesses.describe(source, layout, demo, (command.demo_train, command.demo_test))
+                data = msgspec.structs.replace(data, name=command.name or data.name)
         finally:
             self._opening -= 1
-        self._records.use(data)
+        self._records.use(data, is_beside=command.is_beside)
         self._queue.open(data)
-        self._publish(p.DataOpened(data=data, request=command.request))
+        self._publish(p.DataOpened(data=data, is_beside=command.is_beside, request=command.request))
+
+    def _source_of(self, command: p.OpenData) -> tuple[str, ...]:
+        """Return the paths to open: those of a named data set may be relative to the workspace."""
+        if not command.name:
+            return command.source
+        if any("\0" in path for path in command.source):
+            raise ValueError(f"The files of {command.name[:40]!r} have a NUL in their name.")
+        return tuple(str(self._workspace.root / Path(path).expanduser()) for path in command.source)
 
     def _submit(self, command: p.Submit) -> None:
         sweep, queue = command.sweep, self._queue

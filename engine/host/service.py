@@ -112,6 +112,7 @@ class Service:
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
             data=self._records.data,
+            known=tuple(self._records.trainable().values()),
             has_begun=self._dispatch.has_begun,
             results=len(results),
             choices=self._records.choices,

@@ -7,9 +7,15 @@ from engine.protocol.message import Command
 
 
 class OpenData(Command, frozen=True, kw_only=True):
-    """Make a folder (or two files) the workspace's data; without a source, the last one used, or else demo data."""
+    """Make a folder or files the workspace's data; without a source, the last one used, or else demo data."""
 
     source: tuple[str, ...] = ()
+    layout: str = ""
+    """The order of the images' axes, such as `NHWC`, where their shape leaves it open."""
+    name: str = ""
+    """What the user calls it; empty: what its folder is called. Its paths may be relative to the workspace."""
+    is_beside: bool = False
+    """Make it known beside the data in use, which stays what it is."""
     demo_train: int = 5_000
     demo_test: int = 1_000
 

@@ -71,10 +71,12 @@ class Records:
         self._store.remove(run_ids)
         self.has_progressed = True
 
-    def use(self, data: p.DataSet) -> None:
-        """Make this the data in use."""
+    def use(self, data: p.DataSet, *, is_beside: bool = False) -> None:
+        """Know this data, and make it the one in use, if it is not only to be known beside that."""
+        self.known.pop(data.fingerprint, None)
         self.known[data.fingerprint] = KnownData(data, self._workspace.stamps(data))
-        self.data = data
+        if not is_beside or self.data is None or self.data.fingerprint == data.fingerprint:
+            self.data = data
         self.is_changed = True
 
     def trainable(self) -> dict[str, p.DataSet]:
@@ -86,6 +88,14 @@ class Records:
         if self.data is None or self.known[self.data.fingerprint].stamps != self._workspace.stamps(self.data):
             return None
         return self.data
+
+    def unchanged(self, name: str, paths: tuple[str, ...], layout: str) -> p.DataSet | None:
+        """Return the data set of this name, if it was read from these files and they are still as they were."""
+        for known in self.known.values():
+            data = known.data
+            if (data.name, data.paths, data.layout) == (name, paths, layout):
+                return data if known.stamps == self._workspace.stamps(data) else None
+        return None
 
     def annotate(self, note: p.Note) -> None:
         """Replace a run's note.

@@ -27,6 +27,8 @@ class Side(msgspec.Struct, frozen=True):
     runs: tuple[str, ...]
     results: tuple[RunResult, ...]
     parameters: int
+    data: str = ""
+    """Fingerprint of the data set of its runs."""
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -79,14 +81,14 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 def sides_of_runs(runs: Iterable[str], state: State) -> tuple[Side, ...]:
-    """Put runs that were chosen together by configuration; what is not known yet is left out."""
-    groups: dict[Configuration, list[str]] = {}
+    """Put runs that were chosen together by configuration and data; what is not known yet is left out."""
+    groups: dict[tuple[Configuration, str], list[str]] = {}
     for run_id in runs:
         spec = state.results[run_id].spec if run_id in state.results else None
         spec = state.live[run_id].spec if spec is None and run_id in state.live else spec
         if spec is not None:
-            groups.setdefault(spec.configuration, []).append(run_id)
-    return tuple(_side(configuration, ids, state) for configuration, ids in groups.items())
+            groups.setdefault((spec.configuration, spec.data), []).append(run_id)
+    return tuple(_side(configuration, ids, state, data) for (configuration, data), ids in groups.items())
 
 
 def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
@@ -95,13 +97,14 @@ def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
     if len(sides) != 1:
         return sides
     (side,) = sides
-    return tuple(_side(side.configuration, (result.run_id,), state) for result in side.results)
+    return tuple(_side(side.configuration, (result.run_id,), state, side.data) for result in side.results)
 
 
 def sides_of_question(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
     """Return the configurations of a question, in its order; with other runs while there is none as asked."""
-    rows = shown_of(progress_of(question, book, state), state).rows
-    return tuple(_side(row.configuration, row.runs, state) for row in rows)
+    progress = progress_of(question, book, state)
+    data = progress.sweep.data if progress.sweep else ""
+    return tuple(_side(row.configuration, row.runs, state, data) for row in shown_of(progress, state).rows)
 
 
 def most_complete(questions: Sequence[Question], book: Presets, state: State) -> Question | None:
@@ -129,7 +132,15 @@ def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple
 
 
 def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
-    """Return the shortest names that tell sides apart; runs of one configuration are called by their seeds."""
+    """Return the shortest names that tell sides apart; runs of one configuration are called by their seeds.
+
+    Where they are of several data sets, each name ends with its own.
+    """
+    if len({side.data for side in sides}) > 1:
+        configurations = tuple(dict.fromkeys(side.configuration for side in sides))
+        labels = dict(zip(configurations, names_of(configurations), strict=True))
+        called = _data_names(sides)
+        return tuple(f"{labels[side.configuration]} on {called[side.data]}" for side in sides)
     if len({side.configuration for side in sides}) == 1 < len(sides):
         return tuple(f"seed {side.results[0].spec.seed}" for side in sides)
     return names_of([side.configuration for side in sides])
@@ -175,9 +186,17 @@ def trend(slope: float, error: float) -> str:
     return "still rising" if slope > 0 else "falling"
 
 
-def _side(configuration: Configuration, runs: Sequence[str], state: State) -> Side:
+def _side(configuration: Configuration, runs: Sequence[str], state: State, data: str) -> Side:
     results = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
-    return Side(configuration, tuple(runs), results, state.parameters_of(configuration.network))
+    parameters = state.about(data).parameters_of(configuration.network)
+    return Side(configuration, tuple(runs), results, parameters, data)
+
+
+def _data_names(sides: Sequence[Side]) -> dict[str, str]:
+    """Return what each data set is called, by its fingerprint; by that itself where a name is shared or not known."""
+    called = {side.data: next((run.data_name for run in side.results if run.data_name), side.data) for side in sides}
+    names = list(called.values())
+    return {data: name if names.count(name) == 1 else data for data, name in called.items()}
 
 
 def _setting(value: Any) -> str:

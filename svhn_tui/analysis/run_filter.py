@@ -1,7 +1,7 @@
 """The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
 
-Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, `is:diverged`, or plain
-text that is looked for in the label, the note and the run's name.
+Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, a data set (`data:cifar`),
+`is:diverged`, or plain text that is looked for in the label, the note and the run's name.
 """
 
 import difflib
@@ -131,10 +131,12 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     last = text.split(" ")[-1]
     if last.startswith("tag:"):
         found = {f"tag:{tag}" for note in notes for tag in note.tags if " " not in tag}
+    elif last.startswith("data:"):
+        found = {f"data:{run.data_name}" for run in runs if run.data_name and " " not in run.data_name}
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
         found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
     elif last:
-        return tuple(name for name in [*FIELDS, *STATES, "tag:"] if name.startswith(last) and name != last)
+        return tuple(name for name in [*FIELDS, *STATES, "tag:", "data:"] if name.startswith(last) and name != last)
     else:
         return ()
     return tuple(sorted(word for word in found if word.startswith(last) and word != last))
@@ -162,6 +164,9 @@ def _term(term: str) -> Test:
     if term.startswith("tag:"):
         tag = term.removeprefix("tag:")
         return lambda run, note: note is not None and tag in note.tags
+    if term.startswith("data:"):
+        name = term.removeprefix("data:").lower()
+        return lambda run, note: name in (run.data_name.lower(), run.spec.data)
     found = TERM.fullmatch(term)
     if found is None:
         return lambda run, note: _contains(run, note, term.lower())

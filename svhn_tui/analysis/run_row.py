@@ -9,7 +9,7 @@ from engine.protocol import Note, RunResult
 from svhn_tui.analysis.metrics import METRICS
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
-            "trained_by", "device", "demo_data", "model_sha256")  # fmt: skip
+            "trained_by", "device", "demo_data", "data_name", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
 COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *MEASURED[:3],
            *METRICS, *MEASURED[3:], "finished", "note", "tags")  # fmt: skip

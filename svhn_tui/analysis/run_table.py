@@ -74,7 +74,7 @@ COLUMNS: dict[str, Column] = {
     ),
     "finished": Column("finished", lambda run: run.finished_at, lambda run: words.moment(run.finished_at), False),
     "run": Column("run", lambda run: run.run_id, lambda run: run.run_id, False),
-    "data": Column("data", lambda run: run.spec.data, lambda run: words.clean(run.spec.data), False),
+    "data": Column("data", lambda run: _data(run), lambda run: words.clean(_data(run)), False),
 }
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
@@ -105,7 +105,8 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
         """What stays the same when the list changes."""
         if self.failed is not None:
             return f"failed {self.failed.spec.run_id}"
-        return f"group {self.runs[0].spec.configuration.label}" if self.is_group else self.runs[0].run_id
+        spec = self.runs[0].spec
+        return f"group {spec.configuration.label} {spec.data}" if self.is_group else self.runs[0].run_id
 
 
 class Table(msgspec.Struct, frozen=True, gc=False):
@@ -140,9 +141,9 @@ def lines_of(
         ranked = sorted(results, key=value, reverse=order.descending)
         lines = [RunLine((run,)) for run in ranked]
     else:
-        groups: dict[Configuration, list[RunResult]] = {}
+        groups: dict[tuple[Configuration, str], list[RunResult]] = {}
         for run in results:
-            groups.setdefault(run.spec.configuration, []).append(run)
+            groups.setdefault((run.spec.configuration, run.spec.data), []).append(run)
         found = [RunLine(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
         lines = sorted(found, key=lambda line: _group_value(line, order.column), reverse=order.descending)
     if pinned:
@@ -210,6 +211,17 @@ def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
             return max(numbers), line.key
         case _:
             return fmean(numbers), line.key
+
+
+def with_data(columns: Sequence[str], results: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the columns, with that of the data where runs are of several data sets."""
+    if "data" in columns or len({run.spec.data for run in results}) < 2:
+        return tuple(columns)
+    return (*columns[:1], "data", *columns[1:])
+
+
+def _data(run: RunResult) -> str:
+    return run.data_name or run.spec.data
 
 
 def _label(run: RunResult) -> str:

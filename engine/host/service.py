@@ -98,6 +98,7 @@ class Service:
             pass  # it left without a word
         finally:
             self._clients.discard(client)
+            await self._commands.recorders.leave(client)
             await client.close()
             self.end_if_idle()
 

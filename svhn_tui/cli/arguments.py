@@ -16,7 +16,7 @@ from engine.core.limits import MAX_LAYERS, MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
 from engine.workers import fleet
-from svhn_tui import presets
+from svhn_tui import presets, settings
 from svhn_tui.cli.exit_codes import FAILED, WRONG_USE
 
 if TYPE_CHECKING:
@@ -116,8 +116,8 @@ WorkspaceThereOption = Annotated[Path, _workspace_option(path_of)]
 ReadOnlyOption = Annotated[
     bool, typer.Option("--read-only", help="Start nothing and change nothing: for a workspace that others can write.")
 ]
-WORKSPACE = Path("svhn-workspace")
 
+WORKSPACE = settings.WORKSPACE
 DataOption = Annotated[
     list[Path] | None,
     typer.Option(

@@ -1,9 +1,7 @@
 """Everything that is handed in, in one folder: code, files proved whole, answers, and the runs behind them."""
 
-import csv
 import hashlib
 import html
-import io
 import re
 from collections.abc import Callable, Iterator
 from math import inf
@@ -232,10 +230,6 @@ def _markdown(text: str) -> str:
 
 def runs_table(state: State) -> str:
     """Return all finished runs on the data in use as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     runs = [run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint]
     runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
-    writer.writerow(run_row.COLUMNS)
-    writer.writerows(run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs)
-    return text.getvalue()
+    return run_row.as_csv(run_row.COLUMNS, (run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs))

@@ -150,7 +150,7 @@ class ComparePage(Page):
         """Look at the first run of each side, class by class."""
         theme, labels = self.app.current_theme, state.data.labels if state.data else ()
         firsts = [side.results[0] if side.results else None for side in sides]
-        done = [run for run in firsts if run is not None]
+        done = [run for run in firsts if run is not None and not run.is_recorded]
         self._look_at([run.run_id for run in done], state)
         seen = [
             Seen(name, look_of(index, theme), found.confusion)

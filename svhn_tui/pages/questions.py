@@ -318,7 +318,7 @@ class QuestionsPage(Page):
         theme, live = self.app.current_theme, running[0]
         epochs, done = live.spec.configuration.training.epochs, live.history.epochs
         others = f" and {len(running) - 1} more" if len(running) > 1 else ""
-        name = f"{live.spec.configuration.network.label} seed {live.spec.seed}{others}"
+        name = f"{live.spec.configuration.network_label} seed {live.spec.seed}{others}"
         said = f"  epoch {done} of {epochs}, {words.duration(live.seconds_left)} left"
         room = self.query_one("#below").content_size.width - len(name) - len(said) - 2
         line = Text.assemble(f"{name}  ", (bar_of(done / epochs, max(4, min(40, room))), str(theme.primary)), said)

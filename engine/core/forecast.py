@@ -6,8 +6,10 @@ from statistics import median
 
 import msgspec
 
+from engine.core.data_shape import DataShape
 from engine.core.epoch_time import EpochTime
-from engine.core.spec import Configuration, trainable_parameters
+from engine.core.layers import trainable_parameters
+from engine.core.spec import Configuration
 
 RECENT = 5
 """Epochs of a configuration that its figure is the median of."""
@@ -20,9 +22,9 @@ SECONDS_A_PARAMETER_AND_IMAGE = 3e-11
 """Before anything was measured: two cores of a server of 2023."""
 
 
-def cost(configuration: Configuration, train_images: int, input_shape: tuple[int, int, int]) -> float:
+def cost(configuration: Configuration, train_images: int, shape: DataShape) -> float:
     """Return the seconds an epoch would take on the machine that the constants were measured on."""
-    parameters = trainable_parameters(configuration.network, input_shape)
+    parameters = trainable_parameters(configuration.network, shape)
     smaller_batches = 32 / configuration.training.batch_size
     return train_images * (SECONDS_AN_IMAGE + parameters * SECONDS_A_PARAMETER_AND_IMAGE * smaller_batches)
 
@@ -30,8 +32,8 @@ def cost(configuration: Configuration, train_images: int, input_shape: tuple[int
 class Forecast:
     """How long runs on a data set will take. Made anew when other times are measured."""
 
-    def __init__(self, times: Iterable[EpochTime], train_images: int, input_shape: tuple[int, int, int]) -> None:
-        self._size = (train_images, input_shape)
+    def __init__(self, times: Iterable[EpochTime], train_images: int, shape: DataShape) -> None:
+        self._size = (train_images, shape)
         alike: dict[Configuration, list[float]] = {}
         for time in times:
             alike.setdefault(_essence(time.configuration), []).append(time.seconds * train_images / time.train_images)

@@ -9,8 +9,10 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from engine.core.data_shape import DataShape
+from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
-from engine.core.spec import Configuration, trainable_parameters
+from engine.core.spec import Configuration
 from engine.protocol import Place
 from engine.scheduling.waiting_list import Places
 
@@ -63,9 +65,9 @@ def size_class(parameters: int) -> int:
     return parameters.bit_length()
 
 
-def cores_of(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> int:
+def cores_of(configuration: Configuration, machine: Machine, shape: DataShape) -> int:
     """Return how many cores a run takes."""
-    parameters = trainable_parameters(configuration.network, input_shape)
+    parameters = trainable_parameters(configuration.network, shape)
     known = machine.measured.get(size_class(parameters), 0)
     return min(known, len(machine.cores)) if known else usual_cores(parameters, machine)
 
@@ -75,7 +77,7 @@ def usual_cores(parameters: int, machine: Machine) -> int:
     return 1 if parameters < LARGE else len(machine.cores)
 
 
-def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int], index: int) -> Slot:
+def slot_for(configuration: Configuration, machine: Machine, shape: DataShape, index: int) -> Slot:
     """Return the `index`-th slot of the kind that suits the configuration."""
     trainer = configuration.training.worker
     if trainer != "fast":
@@ -83,29 +85,29 @@ def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[
         return Slot(trainer, machine.cores, gpu, trainer=trainer)
     if machine.gpus:
         return Slot(machine.gpus[index].label, gpu=machine.gpus[index].uuid)
-    count = cores_of(configuration, machine, input_shape)
+    count = cores_of(configuration, machine, shape)
     if count >= len(machine.cores):
         return Slot("cpu", machine.cores)
     cores = machine.cores[index * count : (index + 1) * count]
     return Slot(f"core{cores[0]}" if count == 1 else f"cores{cores[0]}-{cores[-1]}", cores)
 
 
-def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> tuple[Slot, ...]:
+def slots(configuration: Configuration, machine: Machine, shape: DataShape) -> tuple[Slot, ...]:
     """Return every slot that may train this configuration at a time."""
-    first = slot_for(configuration, machine, input_shape, 0)
+    first = slot_for(configuration, machine, shape, 0)
     if first.gpu is not None:
         count = len(machine.gpus)
     elif first.trainer != "fast":
         count = 1
     else:
         count = max(1, min(len(machine.cores) // max(1, len(first.cores)), machine.memory // WORKER_BYTES))
-    return tuple(slot_for(configuration, machine, input_shape, index) for index in range(count))
+    return tuple(slot_for(configuration, machine, shape, index) for index in range(count))
 
 
 def next_group(
     queue: Places,
     machine: Machine,
-    input_shape: tuple[int, int, int],
+    shape: DataShape,
     busy: Collection[Slot],
     fitting: Mapping[Configuration, int] = MappingProxyType({}),
 ) -> tuple[Slot, tuple[Place, ...]] | None:
@@ -122,7 +124,7 @@ def next_group(
     taken = {slot.gpu for slot in busy if slot.gpu is not None}
     if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):
         return None  # one of its kind at a time
-    free = [slot for slot in slots(configuration, machine, input_shape)
+    free = [slot for slot in slots(configuration, machine, shape)
             if slot not in busy and not used & set(slot.cores) and slot.gpu not in taken]  # fmt: skip
     if not free:
         return None
@@ -130,15 +132,15 @@ def next_group(
     if slot.gpu is None or slot.trainer != "fast":
         return slot, queue.alike(head, 1)
     card = next(card for card in machine.gpus if card.uuid == slot.gpu)
-    lanes = min(lanes_on(card, machine, configuration, input_shape), fitting.get(configuration, machine.lanes))
+    lanes = min(lanes_on(card, machine, configuration, shape), fitting.get(configuration, machine.lanes))
     return slot, queue.alike(head, _share(queue, lanes, len(free)))
 
 
-def lanes_on(card: Card, machine: Machine, configuration: Configuration, input_shape: tuple[int, int, int]) -> int:
+def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: DataShape) -> int:
     """Return how many seeds of a configuration a card trains side by side at most: as many as its memory holds."""
     if card.memory is None:
         return machine.lanes
-    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, input_shape)
+    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, shape)
     return max(1, min(machine.lanes, (card.memory - CARD_BYTES) // lane))
 
 

@@ -62,6 +62,17 @@ def new_file_of(text: str) -> Path:
     return path
 
 
+def filter_of(text: str) -> str:
+    """Read a filter of runs, as the Runs page has it."""
+    from svhn_tui.analysis.run_filter import FilterError, parse
+
+    try:
+        parse(text)
+    except FilterError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
 def existing_of(text: str) -> Path:
     """Read the path of a file or folder that is to be read."""
     path = path_of(text).expanduser()

@@ -26,6 +26,7 @@ from svhn_tui.cli.arguments import (
     KnownWorkspaceOption,
     ReadOnlyOption,
     fail,
+    filter_of,
     load_presets,
     new_file_of,
     question_of,
@@ -64,7 +65,8 @@ def answers(
 def runs(
     workspace: KnownWorkspaceOption = WORKSPACE,
     only: Annotated[
-        str, typer.Option("--filter", metavar="TEXT", help="Those alone: 'hidden=256 test_accuracy>0.5'.")
+        str,
+        typer.Option("--filter", metavar="TEXT", parser=filter_of, help="Those alone: 'hidden=256 test_accuracy>0.5'."),
     ] = "",
     csv: Annotated[bool, typer.Option("--csv", help="As CSV, with every setting.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="As CSV, a line for each epoch.")] = False,
@@ -81,6 +83,8 @@ def runs(
     chosen = [name for name, is_wanted in ways.items() if is_wanted]
     if len(chosen) > 1:
         fail(f"--{chosen[0]} and --{chosen[1]} are two tables; name one at a time.", WRONG_USE)
+    if parquet is not None and parquet.exists():
+        fail(f"{parquet} is there; give another name.", WRONG_USE)
     carry_out(print_runs(workspace, only, "".join(chosen), parquet, is_read_only=read_only))
 
 

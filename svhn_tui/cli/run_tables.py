@@ -7,7 +7,7 @@ from typing import Any
 from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
 from svhn_tui.analysis.metrics import METRICS
-from svhn_tui.analysis.run_filter import FilterError, parse
+from svhn_tui.analysis.run_filter import parse
 from svhn_tui.client.session import Session, insist
 from svhn_tui.client.state import State
 
@@ -24,12 +24,9 @@ def chosen(state: State, filter_text: str) -> tuple[p.RunResult, ...]:
     """Return the finished runs that a filter lets through, the newest last.
 
     Raises:
-        NoTable: the filter cannot be understood.
+        FilterError: the filter cannot be understood.
     """
-    try:
-        test = parse(filter_text)
-    except FilterError as error:
-        raise NoTable(f"--filter: {error}") from None
+    test = parse(filter_text)
     runs = (run for run in state.results.values() if test(run, state.notes.get(run.run_id)))
     return tuple(sorted(runs, key=lambda run: run.finished_at))
 
@@ -82,8 +79,6 @@ def write_parquet(results: Sequence[p.RunResult], state: State, file: Path) -> N
         NoTable: pandas, or what it writes Parquet with, is not installed.
         OSError: the file cannot be written.
     """
-    if file.exists():
-        raise NoTable(f"{file} is there; give another name.")
     try:
         pandas: Any = __import__("pandas")
         table = pandas.DataFrame(list(_rows(results, state)), columns=list(run_row.COLUMNS))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine import protocol as p
 from engine.core import limits
+from engine.core.spec import RunSpec
 from engine.host.clients import Client
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Finished
@@ -31,24 +32,24 @@ class Recorders:
             ValueError: it is not a run that it can record; one sentence says why.
         """
         match event:
-            case p.RunStarted():
-                self._begin(event, client)
+            case p.RunStarted(runs=(run_id,), specs=(spec,)) if spec.run_id == run_id:
+                self._begin(event, spec, client)
             case p.EpochEnded(runs=(run_id,)) if self._clients.get(run_id) is client:
                 self._pass_on(event)
             case p.RunInterrupted(run_id=run_id) if self._clients.get(run_id) is client:
                 await self._end(run_id, event.reason)
             case _:
-                raise ValueError("Only who records a run reports its epochs and its end.")
+                raise ValueError("A run is reported one at a time, and its epochs and its end by who records it.")
 
     async def leave(self, client: Client) -> None:
         """End the runs of a client that is gone: each keeps what was recorded of it."""
         for run_id in [run_id for run_id, recorder in self._clients.items() if recorder is client]:
             await self._end(run_id, LOST)
 
-    def _begin(self, event: p.RunStarted, client: Client) -> None:
-        (spec, *others), run_id = event.specs, event.runs[0]
-        if others or spec.run_id != run_id or (problem := limits.recording_problem(spec)):
-            raise ValueError(f"That is no recorded run: {problem if not others else 'there are several'}")
+    def _begin(self, event: p.RunStarted, spec: RunSpec, client: Client) -> None:
+        run_id = spec.run_id
+        if problem := limits.recording_problem(spec):
+            raise ValueError(f"That is no recorded run: {problem}")
         if isinstance(self._queue.runs.get(run_id), Finished):
             raise ValueError(f"Run {run_id} is finished already.")
         if not self._workspace.run(run_id).is_there:

@@ -19,8 +19,8 @@ from engine.protocol import RunResult
 from svhn_tui.analysis import run_row
 from svhn_tui.analysis.metrics import METRICS
 
-CELL = 36
-"""Pixels of a cell of a confusion picture."""
+CELL, MOST_PIXELS = 36, 1_800
+"""Pixels of a cell of a confusion picture, and of a side of it: with many classes cells are small and have no text."""
 UNSAFE = re.compile(r"[^\w.+=-]+")
 
 
@@ -176,19 +176,21 @@ def _picture(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
     from PIL import Image, ImageDraw
     from tensorboard.compat.proto import summary_pb2
 
-    size = CELL * (len(confusion) + 1)
+    cell = max(1, min(CELL, MOST_PIXELS // (len(confusion) + 1)))
+    has_text, size = cell == CELL, cell * (len(confusion) + 1)
     image = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(image)
-    for place, label in enumerate(labels, start=1):
-        draw.text((place * CELL + 4, 12), label[:5], fill="black")
-        draw.text((4, place * CELL + 12), label[:5], fill="black")
+    for place, label in enumerate(labels if has_text else (), start=1):
+        draw.text((place * cell + 4, 12), label[:5], fill="black")
+        draw.text((4, place * cell + 12), label[:5], fill="black")
     for row, counts in enumerate(confusion, start=1):
         for column, count in enumerate(counts, start=1):
             share = count / max(1, sum(counts))
             shade = round(255 * (1 - share))
-            corner = (column * CELL, row * CELL)
-            draw.rectangle((*corner, corner[0] + CELL - 1, corner[1] + CELL - 1), fill=(shade, shade, 255))
-            draw.text((corner[0] + 4, corner[1] + 12), str(count), fill="white" if share > 0.5 else "black")
+            left, top = column * cell, row * cell
+            draw.rectangle((left, top, left + cell - 1, top + cell - 1), fill=(shade, shade, 255))
+            if has_text:
+                draw.text((left + 4, top + 12), str(count), fill="white" if share > 0.5 else "black")
     file = io.BytesIO()
     image.save(file, "PNG")
     drawn = summary_pb2.Summary.Image(height=size, width=size, colorspace=3, encoded_image_string=file.getvalue())

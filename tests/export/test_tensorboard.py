@@ -89,6 +89,14 @@ def test_hyper_parameters_and_the_confusion_are_there_too(tmp_path: Path):
     assert picture.encoded_image_string.startswith(b"\x89PNG")
 
 
+def test_a_picture_of_many_classes_is_not_larger_than_a_screen(tmp_path: Path):
+    spec = RunSpec(Configuration(), 0, "f00d")
+    confusion = tuple(tuple(int(row == column) for column in range(300)) for row in range(300))
+    tensorboard.write_run(tmp_path, result(spec, 0.5), history(1, 0.5, 0).rows, confusion, tuple(map(str, range(300))))
+    (picture,) = read(tmp_path).Images("confusion")
+    assert (picture.width, picture.height) == (5 * 301, 5 * 301)
+
+
 def test_a_loss_that_is_no_number_stays_one_and_what_was_missed_is_left_out(tmp_path: Path):
     spec = RunSpec(Configuration(), 0, "f00d")
     rows = (

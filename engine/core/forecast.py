@@ -60,7 +60,7 @@ class Forecast:
         return START_SECONDS + configuration.training.epochs * self.epoch_seconds(configuration)
 
 
-class Measured:
+class EpochTimes:
     """The newest few epoch times of each network on a device and size of data."""
 
     def __init__(self, times: Iterable[EpochTime]) -> None:

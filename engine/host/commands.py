@@ -109,7 +109,8 @@ class Commands:
             case p.Inspect():
                 if len(self._inspecting) >= MAX_LOOKS:
                     raise ValueError("Many runs are being looked at already; wait until they are done.")
-                self._inspecting.add(task := asyncio.create_task(self._inspect(command, client)))
+                looking = self._inspect(command.run_id, self._data_of(command.run_id), client)
+                self._inspecting.add(task := asyncio.create_task(looking))
                 task.add_done_callback(self._inspecting.discard)
                 return
             case p.Import():
@@ -117,7 +118,7 @@ class Commands:
             case p.SetFleet():
                 await self._set_fleet(command)
             case p.Shutdown():
-                await self._leave("Asked to end; what was training goes on at the next start.")
+                await self._leave("Asked to end; what was training continues at the next start.")
                 return
         self._records.is_changed = True
         dispatch.advance()
@@ -200,7 +201,7 @@ class Commands:
         for run_id in runs:
             if not self._workspace.restore(run_id):
                 raise ValueError(f"{run_id[:40]!r} is not in the trash.")
-            self._queue.let_on(run_id)
+            self._queue.release([run_id])
             self._take_in(self._workspace.result(run_id))
 
     def _refuse_busy(self, runs: tuple[str, ...], what: str) -> None:
@@ -242,41 +243,47 @@ class Commands:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._is_importing = True
         try:
-            with self._dispatch.giving_out_nothing():  # what waits may be replaced by what comes
+            with self._dispatch.suspended():  # what waits may be replaced by what comes
                 busy = frozenset(queue.runs.training)
                 try:
-                    found = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)
+                    unpacked = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)
                 finally:  # some may be there, whatever became of the others
                     there = await asyncio.to_thread(self._workspace.finished)
                     for run_id in sorted(there - set(queue.runs.accuracies)):
                         self._take_in(self._workspace.result(run_id))
         finally:
             self._is_importing = False
-        self._records.take_in(found.remarks, queue.runs.accuracies)
-        for sweep in found.sweeps:
+        self._records.take_in(unpacked.remarks, queue.runs.accuracies)
+        for sweep in unpacked.sweeps:
             if any(plan.is_other_choice(sweep, here) for here in queue.sweeps.values()):
                 continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
             is_new = sweep.sweep_id not in queue.sweeps
             self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep, paused=is_new)))
-        finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
+        finished, unfinished, known = len(unpacked.finished), len(unpacked.unfinished), len(unpacked.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
-    async def _inspect(self, command: p.Inspect, client: Client) -> None:
-        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
-        result = self._queue.result(command.run_id)
+    def _data_of(self, run_id: str) -> p.DataSet:
+        """Return what a finished run was trained on; without a run, the data in use.
+
+        Raises:
+            ValueError: there is no such run, or its data is not known here.
+        """
+        result = self._queue.result(run_id)
         if result is not None and result.is_recorded:
-            reason = f"{command.run_id} was recorded, and there is no file of it to look into."
-            client.tell(p.encode(p.Refused(command="Inspect", reason=reason, request=command.request)))
-            return
+            raise ValueError(f"{run_id} was recorded, and there is no file of it to look into.")
         data = self._queue.data.get(result.spec.data) if result else self._records.data
+        if data is None or (run_id and result is None):
+            raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
+        return data
+
+    async def _inspect(self, run_id: str, data: p.DataSet, client: Client) -> None:
+        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
+        file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
         try:
-            if data is None or (command.run_id and result is None):
-                raise ValueError(f"{command.run_id[:40]!r} is no finished run on data that is known here.")
-            file = self._workspace.run_folder(command.run_id) / "model.keras" if command.run_id else None
-            client.tell(await subprocesses.inspect(data, command.run_id, file))
+            client.tell(await subprocesses.inspect(data, run_id, file))
         except (ValueError, OSError) as error:
-            client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
+            client.tell(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
         except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
             traceback.print_exc()
-            client.tell(p.encode(p.Refused(command="Inspect", reason=DEFECT, request=command.request)))
+            client.tell(p.encode(p.Inspected(run_id=run_id, problem=DEFECT)))

@@ -54,7 +54,7 @@ class Recorders:
             raise ValueError(f"Run {run_id} is finished already.")
         if not self._workspace.run(run_id).is_there:
             raise ValueError(f"There is no run {run_id} in {self._workspace.root}: its recorder writes elsewhere.")
-        self._queue.adopt(p.Place(run_id, spec, "", spec.configuration.label))
+        self._queue.adopt(p.WaitingRun(run_id, spec, "", spec.configuration.label))
         self._clients[run_id] = client
         self._pass_on(event)
 

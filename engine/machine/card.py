@@ -28,7 +28,7 @@ REASONS = {
 NONE, GIVEN = "none", "given"
 """Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
 TAKEN_VARIABLE = "SVHN_TUI_CARD"
-"""What was seen of the card, for the worker that goes on under another LD_LIBRARY_PATH."""
+"""What was seen of the card, for the worker that continues under another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
 OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
@@ -102,7 +102,7 @@ def note_hang(driver: str) -> None:
 
 @contextlib.contextmanager
 def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
-    """End this process where what is done within takes longer and is one CUDA graph; others are told by the exit code.
+    """End this process where what is done within takes longer and is one CUDA graph; the exit code tells others.
 
     Nothing else ends a call that hangs in the driver. The next worker launches step by step, and is not watched.
     """

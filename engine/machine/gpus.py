@@ -1,7 +1,7 @@
 """What GPUs there are and who uses them, as NVIDIA's management library (NVML) tells.
 
 Each query may fail alone: a virtual GPU has no temperature, a MIG slice no utilisation, a lost card nothing at all.
-What was not told is None, or an empty text. NVML is closed whenever nobody looks: an open handle keeps a laptop's GPU
+What is unknown is None, or an empty text. NVML is closed whenever nobody looks: an open handle keeps a laptop's GPU
 awake.
 """
 

@@ -13,8 +13,8 @@ from engine.core.data_shape import DataShape
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration
-from engine.protocol import Place
-from engine.scheduling.waiting_list import Places
+from engine.protocol import WaitingRun
+from engine.scheduling.waiting_list import WaitingList
 
 LARGE = 2_000_000
 """Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
@@ -105,12 +105,12 @@ def slots(configuration: Configuration, machine: Machine, shape: DataShape) -> t
 
 
 def next_group(
-    queue: Places,
+    queue: WaitingList,
     machine: Machine,
     shape: DataShape,
     busy: Collection[Slot],
     fitting: Mapping[Configuration, int] = MappingProxyType({}),
-) -> tuple[Slot, tuple[Place, ...]] | None:
+) -> tuple[Slot, tuple[WaitingRun, ...]] | None:
     """Return the group to start now and its slot, or None while the head of the queue has to wait.
 
     The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
@@ -144,7 +144,7 @@ def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: 
     return max(1, min(machine.lanes, (card.memory - CARD_BYTES) // lane))
 
 
-def _share(queue: Places, lanes: int, cards: int) -> int:
+def _share(queue: WaitingList, lanes: int, cards: int) -> int:
     """Return how many seeds of the head's configuration to train on one of these free cards.
 
     Where nothing else waits, several cards share the seeds; few seeds train as fast on one card as on two.

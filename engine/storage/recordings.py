@@ -14,7 +14,8 @@ from engine.machine.files import Folder
 from engine.protocol import RunResult
 from engine.storage import claims, journal
 from engine.storage.run_check import JOURNAL
-from engine.storage.run_folder import RUN_ID, RUNS, RunFolder
+from engine.storage.run_folder import RUN_ID, RunFolder
+from engine.storage.trash import RUNS
 
 
 def complete(run: RunFolder) -> RunResult | None:

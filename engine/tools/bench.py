@@ -4,6 +4,8 @@ All four train the same network on the same images and evaluate the test images 
 processes of its own. Figures are of the whole machine: where two runs train side by side, an epoch of one run counts
 half. Beside them stands what the machine could do: multiply-adds and bytes a second. Prints JSON; `svhn-tui bench`
 makes the tables. Without a C compiler there are three, and the engine is JAX.
+
+Whole because it is one measurement from beginning to end, read beside its table.
 """
 
 import argparse

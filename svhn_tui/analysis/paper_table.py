@@ -76,6 +76,7 @@ def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, .
         f"On {', '.join(devices)} ({', '.join(trainers)})." if devices else "",
         f"{seeds_text(seeds).capitalize()}." if seeds else "",
         f"Data: {'; '.join(names)}." if names else "",
+        "Demo data among it: drawn digits, not the assignment's." if any(run.demo_data for run in results) else "",
     )
     return tuple(words.clean(line) for line in lines if line)
 
@@ -93,7 +94,7 @@ def _cells(
         "n",
         *(METRICS[name].title for name in SHOWN),
     ]
-    columns = [_column([row.values[index] for row in rows], name, bold, between) for index, name in enumerate(SHOWN)]
+    columns = [_column(rows, index, bold, between) for index in range(len(SHOWN))]
     lines = [
         [escape(row.label), *([escape(row.data or "–")] if has_sets else []), str(row.parameters), str(row.runs),
          *(column[place] for column in columns)]
@@ -102,16 +103,19 @@ def _cells(
     return [head, *lines]
 
 
-def _column(known: Sequence[Sequence[float]], name: str, bold: Callable[[str], str], between: str) -> list[str]:
-    """Return a metric's cells; the best mean is bold where there are several to choose from."""
-    means = [f"{fmean(values):.4f}" if values else "" for values in known]
-    best = {"higher": max, "lower": min}[METRICS[name].better]
-    written = [mean for mean in means if mean]
-    winner = best(written, key=float) if len(written) > 1 else ""
+def _column(rows: Sequence[Row], index: int, bold: Callable[[str], str], between: str) -> list[str]:
+    """Return a metric's cells; the best mean on a data set is bold where there are several to choose from."""
+    means = [f"{fmean(row.values[index]):.4f}" if row.values[index] else "" for row in rows]
+    best = {"higher": max, "lower": min}[METRICS[SHOWN[index]].better]
+    written: dict[str, list[str]] = {}
+    for row, mean in zip(rows, means, strict=True):
+        written.setdefault(row.data, []).extend([mean] if mean else [])
+    winners = {data: best(some, key=float) for data, some in written.items() if len(some) > 1}
     cells = []
-    for values, mean in zip(known, means, strict=True):
+    for row, mean in zip(rows, means, strict=True):
+        values = row.values[index]
         text = f"{mean}{between}{stdev(values):.4f}" if len(values) > 1 else mean or "–"
-        cells.append(bold(text) if mean and mean == winner else text)
+        cells.append(bold(text) if mean and mean == winners.get(row.data) else text)
     return cells
 
 

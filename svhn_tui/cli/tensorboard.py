@@ -51,10 +51,11 @@ def best_of_each(runs: Iterable[p.RunResult], data: p.DataSet | None) -> tuple[p
 async def _confusion(session: Session, run_id: str) -> tuple[tuple[int, ...], ...]:
     """Ask for what a run says of the test images; nothing where that cannot be found out, which is said."""
     event = await session.answer(p.Inspect(run_id=run_id), or_when=lambda state: run_id in state.inspected)
-    if isinstance(event, p.Refused):
-        complain(f"{run_id} has no confusion picture: {event.reason}")
-        return ()
-    return session.state.inspected[run_id].confusion
+    found = session.state.inspected.get(run_id)
+    problem = event.reason if isinstance(event, p.Refused) else found.problem if found is not None else ""
+    if problem:
+        complain(f"{run_id} has no confusion picture: {problem}")
+    return found.confusion if found is not None else ()
 
 
 def _labels(state: State) -> tuple[str, ...]:

@@ -21,8 +21,9 @@ P = ParamSpec("P")
 Hook = Callable[Concatenate["Recorder", P], None]
 
 MAX_WARNINGS = 5
-_OPEN: dict[int, RunRecorder] = {}
-"""The recording of each thread in which a fit began: one that was interrupted ends when the next one begins there."""
+_OPEN: dict[int, list[tuple[Mapping[str, Any], RunRecorder]]] = {}
+"""The recordings of each thread in which a fit began, with the parameters that Keras gave all callbacks of that fit:
+those of a fit that was interrupted end when the next one begins there."""
 
 
 def _harmless(hook: Hook[P]) -> Hook[P]:
@@ -99,8 +100,11 @@ class Recorder:
     def on_train_begin(self, logs: Mapping[str, object] | None = None) -> None:
         """Begin to record a run; where the first batch is what builds the model, after that one."""
         self._thread, self._recording = threading.get_ident(), None
-        if (before := _OPEN.pop(self._thread, None)) is not None:
-            before.end("Its fit was interrupted.")
+        before = _OPEN.pop(self._thread, [])
+        for params, recording in before:
+            if params is not self.params:
+                recording.end("Its fit was interrupted.")
+        _OPEN[self._thread] = [one for one in before if one[0] is self.params]
         self._is_unbuilt = not getattr(self.model, "built", True)
         if not self._is_unbuilt:
             self._begin()
@@ -123,7 +127,7 @@ class Recorder:
             model_facts.summary_of(self.model),
             self.warn,
         )
-        _OPEN[self._thread] = self._recording
+        _OPEN.setdefault(self._thread, []).append((self.params, self._recording))
         self._recording.start()
 
     @_harmless

@@ -66,7 +66,11 @@ def test_runs_on_several_data_sets_are_told_apart():
     spec = RunSpec(Configuration(Network()), 0, "other")
     rows = paper_table.rows_of((*runs(), result(spec, 0.4)))
     assert [(row.data, row.label) for row in rows] == [("f00d", "relu 256"), ("f00d", "tanh 256"), ("other", "linear")]
-    assert "| linear | other |" in paper_table.markdown((*runs(), result(spec, 0.4)), DATA)
+    demo = msgspec.structs.replace(result(spec, 0.9), demo_data=True)
+    table = paper_table.markdown((*runs(), demo), DATA)
+    assert "| linear | other | 789258 | 1 | 0.9000 |" in table, "alone on its data set, it is not the best of anything"
+    assert "| **0.6200 ± 0.0283** |" in table
+    assert "Demo data" in table
 
 
 def test_a_table_of_nothing_has_a_head():

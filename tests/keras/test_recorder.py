@@ -20,7 +20,7 @@ from engine.storage.doctor import examine
 from engine.storage.run_folder import RunFolder
 from svhn_tui.keras import Recorder
 from tests.support.bridge import Bridge
-from tests.support.recorded_fit import begun, logs_of, trained
+from tests.support.recorded_fit import Model, begun, logs_of, trained
 
 PATIENCE = 60
 
@@ -265,6 +265,22 @@ def test_whatever_is_wrong_the_training_goes_on_with_one_line(tmp_path: Path, ca
     lines = capfd.readouterr().err.splitlines()
     assert 3 <= len(lines) <= 5
     assert all(line.startswith("svhn-tui Recorder: ") for line in lines)
+
+
+def test_two_recorders_watch_one_fit(tmp_path: Path):
+    params = {"epochs": 2}
+    both = [Recorder(name, workspace=tmp_path / "w") for name in ("first", "second")]
+    for recorder in both:
+        recorder.set_params(params)
+        recorder.set_model(Model())
+    for recorder in both:
+        recorder.on_train_begin()
+    for recorder in both:
+        trained(recorder, 0)
+        recorder.on_train_end()
+    assert all(recorder.wait() for recorder in both)
+    results = [RunFolder(tmp_path / "w", path.name).read_result() for path in (tmp_path / "w" / "runs").iterdir()]
+    assert {result.spec.configuration.recorded.name for result in results} == {"first", "second"}
 
 
 def test_a_fit_that_was_interrupted_ends_when_the_next_one_begins(tmp_path: Path):

@@ -13,8 +13,10 @@ import msgspec
 NUMERICS_VERSION = 1
 """Raised when a change alters what is trained from the same seed; old runs then stay valid but are not shared.
 
-Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches), far
-below what a seed changes (`tests/test_parity.py`). The result says which of them trained it."""
+Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches,
+`tests/training/test_parity.py`). Saturated tanh units magnify rounding until a seed ends elsewhere, with JAX against
+`model.fit` as with native against JAX; over seeds no test tells them apart (docs/measurements.md). The result records
+which trainer it was."""
 
 Activation = Literal[
     "linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu"

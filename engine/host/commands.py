@@ -215,7 +215,7 @@ class Commands:
     def _refuse_recorded(self, runs: tuple[str, ...]) -> None:
         """Refuse to stop what is not ours to stop."""
         training = self._queue.runs.training
-        if any(run_id in training and training[run_id].place.spec.recording for run_id in runs):
+        if any(run_id in training and training[run_id].run.spec.recording for run_id in runs):
             raise ValueError("A recorded run is trained by its own program; stop it there.")
 
     def _take_in(self, result: p.RunResult | None) -> None:

@@ -33,7 +33,7 @@ SMALL, HUGE = 2**18, 2**24
 
 
 class Slot(NamedTuple):
-    """A place for a worker: a GPU or CPU cores of this machine, Slurm, or another box."""
+    """Where a worker runs: a GPU or CPU cores of this machine, Slurm, or another box."""
 
     name: str
     cores: tuple[int, ...] = ()

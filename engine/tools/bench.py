@@ -4,46 +4,33 @@ All four train the same network on the same images and evaluate the test images 
 processes of its own. Figures are of the whole machine: where two runs train side by side, an epoch of one run counts
 half. Beside them stands what the machine could do: multiply-adds and bytes a second. Prints JSON; `svhn-tui bench`
 makes the tables. Without a C compiler there are three, and the engine is JAX.
-
-Whole because it is one measurement from beginning to end, read beside its table.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from engine import protocol as p
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Machine
-from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training
+from engine.core.spec import Configuration, Network, Trainer, Training
 from engine.data import dataset
-from engine.machine import child_process, devices
-from engine.machine.system import peak_bytes, usable_cores
+from engine.machine import devices
 from engine.scheduling.placement import Slot, lanes_on, slots
 from engine.storage.workspace import Workspace
-from engine.training.native import build
-from engine.training.native.library import Library
-from engine.workers import process as launcher
+from engine.tools.bench_contenders import Engine, Fit
+from engine.tools.machine_limits import bandwidth, bytes_per_batch, multiply_adds, multiply_adds_per_batch
 from engine.workers.arrangement import Arrangement
 
 ROUNDS = 3
-PASSES = {"jax": 9, "native": 6}
-"""Times that each parameter crosses the memory bus a batch. JAX: read forward, gradient written, Adam 7. Native: weight
-and moments read and written, the next batch's outputs computed meanwhile."""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -78,168 +65,6 @@ class Measured(msgspec.Struct, frozen=True):
     """What has to be multiplied and added, over what the cores could in the time taken; None: it is not known."""
 
 
-class Fit:
-    """A `model.fit` process."""
-
-    def __init__(self, source: Sequence[str], hidden: str, gpu: str | None, *, tuned: bool) -> None:
-        options = ("--data", *source, "--hidden", hidden, *(["--tuned"] if tuned else []))
-        command = child_process.tool("engine.tools.bench_fit", *options)
-        self._process = subprocess.Popen(
-            command.argv, env=command.environment | {"CUDA_VISIBLE_DEVICES": gpu or ""}, cwd=child_process.FOLDER,
-            text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.options = ""
-        self._answer()
-
-    def epochs(self, count: int) -> list[float]:
-        """Train so many warm epochs; return the seconds of each."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"go {count}\n")
-        self._process.stdin.flush()
-        told = self._answer()
-        self.options = f"steps_per_execution={told['options'][0]}, jit_compile={told['options'][1]}"
-        return list(told["seconds"])
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("model.fit ended before it was asked to.")
-        return json.loads(line)
-
-    def close(self) -> int:
-        """End it; return the most memory it had, in bytes."""
-        peak = peak_bytes(self._process.pid)
-        self._process.kill()
-        self._process.wait()
-        return peak
-
-
-class Engine:
-    """The worker processes that the host would start for a network."""
-
-    def __init__(self, chosen: Sequence[Slot], lanes: int, data_set: p.DataSet, workspace: Path) -> None:
-        self._data, self._workspace, self._lanes = data_set, workspace, lanes
-        self._seed = 0
-        self._processes = [
-            subprocess.Popen(
-                command.argv, env=command.environment, cwd=child_process.FOLDER,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            )
-            for command in map(launcher.command_of, chosen)
-        ]  # fmt: skip
-        for process in self._processes:
-            _await_ready(process)  # a card that another contender is on already would be left to it
-
-    def epochs(self, configuration: Configuration) -> list[float]:
-        """Train a group of runs a worker, side by side; return the seconds of each warm epoch, divided by the runs."""
-        runs = self.workers * self._lanes
-        seeds = range(self._seed, self._seed + runs)
-        specs = [RunSpec(configuration, seed, self._data.fingerprint) for seed in seeds]
-        self._seed += runs
-        groups = [tuple(specs[index :: self.workers]) for index in range(self.workers)]
-        with ThreadPoolExecutor(self.workers) as pool:
-            found = list(pool.map(self._train, self._processes, groups))
-        return [second / runs for seconds in found for second in seconds[1:]]
-
-    @property
-    def workers(self) -> int:
-        """Processes that train side by side."""
-        return len(self._processes)
-
-    def _train(self, process: subprocess.Popen[bytes], specs: tuple[RunSpec, ...]) -> list[float]:
-        """Return the seconds of each epoch.
-
-        Raises:
-            RuntimeError: the worker could not train; the message says why.
-        """
-        assert process.stdin is not None and process.stdout is not None
-        task = p.Train(group=specs[0].run_id, workspace=str(self._workspace), specs=specs, data=self._data)
-        process.stdin.write(p.encode(task))
-        process.stdin.flush()
-        seconds: list[float] = []
-        finished = 0
-        before = time.perf_counter()
-        for line in process.stdout:
-            event = p.decode_event(line)
-            now = time.perf_counter()
-            if isinstance(event, p.EpochEnded):
-                seconds.append(now - before)  # by the clock of who waits, so that nothing between epochs is left out
-                before = now
-            finished += isinstance(event, p.RunFinished)
-            if finished == len(specs):
-                return seconds
-            if isinstance(event, p.RunFailed):
-                raise RuntimeError(event.reason)
-        raise RuntimeError("A worker ended in the middle of a run.")
-
-    def close(self) -> int:
-        """End them; return the most memory that one of them had, in bytes."""
-        peak = max(peak_bytes(process.pid) for process in self._processes)
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in self._processes:
-            process.wait()
-        return peak
-
-
-def _await_ready(process: subprocess.Popen[bytes]) -> None:
-    """Wait until a worker has loaded what it trains with.
-
-    Raises:
-        RuntimeError: it ended before; the message says why.
-    """
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = p.decode_event(line)
-        if isinstance(event, p.WorkerChanged) and event.state == "ended":
-            raise RuntimeError(event.text)
-        if isinstance(event, p.WorkerChanged) and event.state == "ready":
-            return
-    raise RuntimeError("A worker ended before it could train.")
-
-
-def bandwidth() -> float:
-    """Return bytes a second that all cores together copy, what is read and what is written counted."""
-    cores = len(usable_cores())
-    arrays = [(np.ones(32 * 2**20, np.uint64), np.ones(32 * 2**20, np.uint64)) for _ in range(cores)]
-    best = float("inf")
-    for _ in range(5):
-        threads = [threading.Thread(target=np.copyto, args=(target, source)) for source, target in arrays]
-        began = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        best = min(best, time.perf_counter() - began)
-    return sum(2 * source.nbytes for source, _ in arrays) / best
-
-
-def multiply_adds() -> float | None:
-    """Return multiply-adds a second of all cores together, in registers alone; None without the native library."""
-    built = build.library()
-    if built.path is None:
-        return None
-    library, cores = Library(built.path), len(usable_cores())
-    rates = []
-    with ThreadPoolExecutor(cores) as pool:
-        for _ in range(30):  # short and often: others only disturb
-            began = time.perf_counter()
-            done = sum(pool.map(library.multiply_adds, [4_000_000] * cores))
-            rates.append(done / (time.perf_counter() - began))
-    return max(rates)
-
-
-def multiply_adds_per_batch(hidden: tuple[int, ...], found: p.DataSet, batches: int) -> float:
-    """Count those of a batch of 32: forwards, to the weights, and back to the layers' inputs but for the pixels; and of
-    the evaluation, shared out among the batches."""
-    sizes = (int(np.prod(found.input_shape)), *hidden, len(found.labels))
-    kernels = [below * above for below, above in pairwise(sizes)]
-    return 32 * (3 * sum(kernels) - kernels[0]) + found.test_images / batches * sum(kernels)
-
-
 def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> tuple[Slot, ...]:
     """Return where the host would train it: what was measured on this machine holds for the native trainer.
 
@@ -252,64 +77,80 @@ def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> 
     return slots(configuration, machine, found.shape)
 
 
-def measure(
-    source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float, limit: float | None
-) -> Measured:
+class Timed(NamedTuple):
+    """The contenders on one network; `jax` is the first of `engines`, and the one that is the engine here the last."""
+
+    fit: list[float]
+    """Microseconds per batch of the whole machine, of each warm epoch; so are those below."""
+    tuned_fit: list[float]
+    engines: list[list[float]]
+    workers: list[int]
+    tuned_options: str
+    fit_peak_bytes: int
+    engine_peak_bytes: int
+
+
+def timed(source: Sequence[str], found: p.DataSet, network: Network, epochs: int, trainers: Sequence[Trainer]) -> Timed:
     """Time one network, A B C D A B C D, each side warmed up before the first round."""
-    network = Network(hidden, "relu" if hidden else "linear")
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
-    trainers: tuple[Trainer, ...] = ("jax", "native") if limit and gpu is None else ("jax",)
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
     lanes = lanes_on(machine.gpus[0], machine, configurations[0], found.shape) if gpu else 1
-    parameters = trainable_parameters(network, found.shape)
-    batches = -(-found.train_images // 32)
-    text = ",".join(map(str, hidden)) or "0"
+    text = ",".join(map(str, network.hidden)) or "0"
+    fit, tuned_fit, seconds = list[float](), list[float](), [list[float]() for _ in trainers]
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
-        engines = [Engine(_slots(configuration, machine, found), lanes, found, workspace)
-                   for configuration in configurations]  # fmt: skip
+        engines = [Engine(_slots(each, machine, found), lanes, found, workspace) for each in configurations]
         plain, tuned = (Fit(source, text, gpu, tuned=is_tuned) for is_tuned in (False, True))
         for engine, configuration in zip(engines, configurations, strict=True):
             engine.epochs(configuration)
-        fit_seconds, tuned_seconds = list[float](), list[float]()
-        seconds: list[list[float]] = [[] for _ in engines]
         for number in range(ROUNDS):
             print(f"{network.label}: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-            fit_seconds += plain.epochs(epochs)
-            tuned_seconds += tuned.epochs(epochs)
+            fit += plain.epochs(epochs)
+            tuned_fit += tuned.epochs(epochs)
             for side, engine, configuration in zip(seconds, engines, configurations, strict=True):
                 side += engine.epochs(configuration)
-        fit_peak, options = plain.close(), tuned.options
-        engine_peak = [engine.close() for engine in engines][-1]
+        workers = [engine.workers for engine in engines]
         tuned.close()
-    fit, tuned_fit, jax, *native = (
-        [1e6 * second / batches for second in side] for side in (fit_seconds, tuned_seconds, *seconds)
-    )
-    ours = native[0] if native else jax
-    bytes_moved = parameters * 4 * PASSES[trainers[-1]] + 32 * int(np.prod(found.input_shape)) * 5
+        peaks = plain.close(), [engine.close() for engine in engines][-1]
+    per_batch = 1e6 / -(-found.train_images // 32)
+    fit, tuned_fit, *seconds = ([per_batch * second for second in side] for side in (fit, tuned_fit, *seconds))
+    return Timed(fit, tuned_fit, seconds, workers, tuned.options, *peaks)
+
+
+def measure(
+    source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float, limit: float | None
+) -> Measured:
+    """Time one network and compare with what the machine could do."""
+    network = Network(hidden, "relu" if hidden else "linear")
+    trainers: tuple[Trainer, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
+    took = timed(source, found, network, epochs, trainers)
+    jax, ours = took.engines[0], took.engines[-1]
+    parameters = trainable_parameters(network, found.shape)
+    batches = -(-found.train_images // 32)
+    bytes_moved = bytes_per_batch(trainers[-1], parameters, found)
     work = multiply_adds_per_batch(hidden, found, batches)
     return Measured(
         hidden=hidden,
         parameters=parameters,
         batches=batches,
-        fit_us_per_batch=median(fit),
-        fit_range=(min(fit), max(fit)),
-        tuned_fit_us_per_batch=median(tuned_fit),
-        tuned_range=(min(tuned_fit), max(tuned_fit)),
-        tuned_options=options,
+        fit_us_per_batch=median(took.fit),
+        fit_range=(min(took.fit), max(took.fit)),
+        tuned_fit_us_per_batch=median(took.tuned_fit),
+        tuned_range=(min(took.tuned_fit), max(took.tuned_fit)),
+        tuned_options=took.tuned_options,
         jax_us_per_batch=median(jax),
         jax_range=(min(jax), max(jax)),
-        jax_workers=engines[0].workers,
+        jax_workers=took.workers[0],
         trainer=trainers[-1],
         engine_us_per_batch=median(ours),
         engine_range=(min(ours), max(ours)),
-        engine_workers=engines[-1].workers,
-        ratio=median(fit) / median(ours),
-        tuned_ratio=median(tuned_fit) / median(ours),
+        engine_workers=took.workers[-1],
+        ratio=median(took.fit) / median(ours),
+        tuned_ratio=median(took.tuned_fit) / median(ours),
         images_per_second=32e6 / median(ours),
-        fit_peak_bytes=fit_peak,
-        engine_peak_bytes=engine_peak,
+        fit_peak_bytes=took.fit_peak_bytes,
+        engine_peak_bytes=took.engine_peak_bytes,
         bytes_per_batch=bytes_moved,
         share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6),
         multiply_adds_per_batch=work,
@@ -337,7 +178,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     machine = devices.machine()
-    told = {
+    answer = {
         "data": msgspec.to_builtins(found),
         "cores": len(machine.cores),
         "gpus": len(machine.gpus),
@@ -345,7 +186,7 @@ def main() -> int:
         "multiply_adds_per_second": limit,
         "networks": [msgspec.to_builtins(network) for network in measured],
     }
-    print(json.dumps(told))
+    print(json.dumps(answer))
     return 0
 
 

@@ -100,6 +100,7 @@ class Service:
             pass  # the client is gone
         finally:
             self._clients.discard(client)
+            await self._commands.recorders.leave(client)
             await client.close()
             self.end_if_idle()
 

@@ -3,6 +3,7 @@
 from engine.core.fleet import Fleet
 from engine.core.remarks import Statement
 from engine.core.sweep import Sweep
+from engine.protocol.events import EpochEnded, RunInterrupted, RunStarted
 from engine.protocol.message import Command
 
 
@@ -136,6 +137,15 @@ class SetFleet(Command, frozen=True, kw_only=True):
     """The user typed it there, where options of `srun` that run programs are allowed."""
 
 
+class Report(Command, frozen=True, kw_only=True):
+    """Show what happened to a run that this client records and writes: it began, an epoch ended, or it is over.
+
+    `RunInterrupted` says the last: whether it has a result, its folder says.
+    """
+
+    event: RunStarted | EpochEnded | RunInterrupted
+
+
 class Shutdown(Command, frozen=True, kw_only=True):
     """Checkpoint everything and end the host; the queue is kept for the next start."""
 
@@ -160,5 +170,6 @@ AnyCommand = (
     | Inspect
     | Import
     | SetFleet
+    | Report
     | Shutdown
 )

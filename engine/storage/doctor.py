@@ -199,7 +199,7 @@ def _runs(folder: Folder) -> Iterator[Finding]:
         yield from (_found(problem, f"{where}/") for problem in run.problems())
         result = run.result()
         if result is not None:
-            accuracies[name] = result.test_accuracy
+            accuracies[name] = result.accuracy_or_nan
         else:
             unfinished.add(name)
     yield Finding("fine", f"{len(accuracies)} finished and {len(unfinished)} unfinished runs")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Container, Iterable
 
 from engine import protocol as p
 from engine.core.checks import name_problem, note_problem, statement_problem
+from engine.storage import recordings
 from engine.storage.index import Store
 from engine.storage.manifest import Remarks
 from engine.storage.workspace import KnownData, QueueOrder, Remembered, Workspace
@@ -51,6 +52,7 @@ class Records:
 
     def results(self) -> dict[str, p.RunResult]:
         """Return all finished runs: the index, put right by the run folders, which are the truth."""
+        recordings.complete_all(self._workspace.root)
         indexed, there = self._store.results(), self._workspace.finished()
         gone = set(indexed) - there
         if gone:

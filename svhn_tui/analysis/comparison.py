@@ -1,6 +1,6 @@
 """Configurations side by side: which ones, in what they differ, and what their runs can tell apart. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -33,12 +33,12 @@ class Side(msgspec.Struct, frozen=True):
     @property
     def accuracies(self) -> tuple[float, ...]:
         """Test accuracy of each finished run."""
-        return tuple(result.test_accuracy for result in self.results)
+        return tuple(result.test_accuracy for result in self.results if result.test_accuracy is not None)
 
     @property
     def bests(self) -> tuple[float, ...]:
         """Best test accuracy of each finished run, whatever the epoch."""
-        return tuple(result.best_test_accuracy for result in self.results)
+        return tuple(best for result in self.results if (best := result.best_test_accuracy) is not None)
 
     def mean(self, metric: str) -> float | None:
         """Return the mean of a metric over the finished runs, after the last epoch."""
@@ -128,7 +128,16 @@ def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple
             column = [getattr(value, field) for value in values]
             if any(value != column[0] for value in column):
                 found.append((NAMES.get(field, field.replace("_", " ")), tuple(map(_setting, column))))
-    return tuple(found)
+    return (*found, *_recorded_that_differ(configurations))
+
+
+def _recorded_that_differ(configurations: Sequence[Configuration]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what is known of recorded configurations and is not the same everywhere."""
+    known = [dict(some.recorded.settings) if some.recorded else {} for some in configurations]
+    for name in dict.fromkeys(name for settings in known for name in settings):
+        column = tuple(words.clean(settings.get(name, "–")) for settings in known)
+        if len(set(column)) > 1:
+            yield NAMES.get(name, name.replace("_", " ")), column
 
 
 def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
@@ -142,6 +151,8 @@ def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
         called = _data_names(sides)
         return tuple(f"{labels[side.configuration]} on {called[side.data]}" for side in sides)
     if len({side.configuration for side in sides}) == 1 < len(sides):
+        if len({side.results[0].spec.seed for side in sides}) < len(sides):  # recorded without a seed
+            return tuple(f"run {side.results[0].run_id}" for side in sides)
         return tuple(f"seed {side.results[0].spec.seed}" for side in sides)
     return names_of([side.configuration for side in sides])
 
@@ -152,7 +163,7 @@ def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     if len(differing) == 1 and differing[0][0] in ("hidden layers", "activation"):
         return differing[0][1]
     labels = [configuration.label for configuration in configurations]
-    networks = [configuration.network.label for configuration in configurations]
+    networks = [configuration.network_label for configuration in configurations]
     shortest = networks if len(set(networks)) == len(networks) else labels
     if len(set(shortest)) < len(shortest):  # they differ in what no label says
         shortest = [f"{label} ({index + 1})" for index, label in enumerate(shortest)]
@@ -174,7 +185,7 @@ def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
                  for some in configurations]  # fmt: skip
     differing = [name for name in Training().__struct_fields__ if len({some[name] for some in trainings}) > 1]
     return tuple(
-        " ".join([some.network.label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
+        " ".join([some.network_label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
         for some, training in zip(configurations, trainings, strict=True)
     )
 
@@ -188,7 +199,8 @@ def trend(slope: float, error: float) -> str:
 
 def _side(configuration: Configuration, runs: Sequence[str], state: State, data: str) -> Side:
     results = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
-    parameters = state.about(data).parameters_of(configuration.network)
+    recorded = configuration.recorded
+    parameters = recorded.trainable_parameters if recorded else state.about(data).parameters_of(configuration.network)
     return Side(configuration, tuple(runs), results, parameters, data)
 
 

@@ -155,7 +155,8 @@ def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
     networks = [configuration.network for configuration in sweep.configurations]
 
     def is_near(spec: RunSpec) -> bool:
-        return spec.data == sweep.data and spec.configuration.network in networks
+        is_ours = spec.recording is None and spec.data == sweep.data
+        return is_ours and spec.configuration.network in networks
 
     finished: dict[Training, list[RunResult]] = {}
     for layers in dict.fromkeys(some.hidden for some in networks):
@@ -269,7 +270,7 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
         configuration=configuration,
         runs=tuple(runs),
         done=len(finished),
-        accuracies=tuple(result.test_accuracy for result in finished),
+        accuracies=tuple(result.accuracy_or_nan for result in finished),
         parameters=state.parameters_of(configuration.network),
         running=len(running),
         diverged=(

@@ -189,10 +189,10 @@ def flags_of(parts: Sequence[AnswerRuns], state: State) -> tuple[str, ...]:
     """Name the runs that diverged or are at chance level, with the mean of the others."""
     chance, flags = chance_level(state), []
     for part in parts:
-        unlearned = [run for run in part.results if run.diverged or run.test_accuracy <= chance]
+        unlearned = [run for run in part.results if run.diverged or run.accuracy_or_nan <= chance]
         if not unlearned:
             continue
-        others = [run.test_accuracy for run in part.results if run not in unlearned]
+        others = [run.accuracy_or_nan for run in part.results if run not in unlearned]
         without = f"the mean without is {words.accuracy(fmean(others))}" if others else "there are no others"
         seeds = ", ".join(str(run.spec.seed) for run in unlearned)
         name = part.configuration.network.label

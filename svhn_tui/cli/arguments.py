@@ -17,7 +17,7 @@ from engine.core.limits import MAX_LAYERS, MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
 from engine.workers import fleet
-from svhn_tui import presets
+from svhn_tui import presets, settings
 from svhn_tui.cli.exit_codes import FAILED, WRONG_USE
 
 if TYPE_CHECKING:
@@ -61,6 +61,17 @@ def new_file_of(text: str) -> Path:
     if not path.absolute().parent.is_dir():
         fail(f"{path.absolute().parent} is no folder; name a file in one that is there.", FAILED)
     return path
+
+
+def filter_of(text: str) -> str:
+    """Read a filter of runs, as the Runs page has it."""
+    from svhn_tui.analysis.run_filter import FilterError, parse
+
+    try:
+        parse(text)
+    except FilterError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
 
 
 def existing_of(text: str) -> Path:
@@ -117,8 +128,8 @@ WorkspaceThereOption = Annotated[Path, _workspace_option(path_of)]
 ReadOnlyOption = Annotated[
     bool, typer.Option("--read-only", help="Start nothing and change nothing: for a workspace that others can write.")
 ]
-WORKSPACE = Path("svhn-workspace")
 
+WORKSPACE = settings.WORKSPACE
 DataOption = Annotated[
     list[Path] | None,
     typer.Option(

@@ -43,13 +43,32 @@ app = command_group()
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")
+    ] = None,
     workspace: KnownWorkspaceOption = WORKSPACE,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(help="All runs as TensorBoard reads them, into this folder.", parser=folder_of, metavar="DIR"),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --tensorboard: what trains, too, as it trains, until Ctrl-C.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there and were not exported.")] = False,
     read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
+    if (folder is None) == (tensorboard is None):
+        fail("Name the FOLDER for what is handed in, or --tensorboard DIR.", WRONG_USE)
+    if follow and read_only:
+        fail("--follow hears of training from the host, and --read-only starts none.", WRONG_USE)
+    if tensorboard is not None:
+        from svhn_tui.cli.tensorboard import export_to as export_runs
+
+        carry_out(export_runs(tensorboard, workspace, follows=follow, is_read_only=read_only))
+    if folder is None or follow:
+        fail("--follow goes with --tensorboard DIR.", WRONG_USE)
     book = load_presets(workspace)
     carry_out(export_to(folder, workspace, book, force=force, as_json=as_json, is_read_only=read_only))
 

@@ -48,7 +48,7 @@ class Results(dict[str, p.RunResult]):
     @cached_property
     def accuracies(self) -> Mapping[str, float]:
         """Test accuracy of each run."""
-        return {run_id: result.test_accuracy for run_id, result in self.items()}
+        return {run_id: result.accuracy_or_nan for run_id, result in self.items()}
 
     @cached_property
     def by_layers(self) -> Mapping[tuple[int, ...], Sequence[p.RunResult]]:

@@ -1,9 +1,7 @@
 """Everything that is handed in, in one folder: code, files proved whole, answers, and the runs behind them."""
 
-import csv
 import hashlib
 import html
-import io
 import re
 from collections.abc import Callable, Iterator
 from math import inf
@@ -239,11 +237,7 @@ def _markdown(text: str) -> str:
 
 def runs_table(state: State) -> str:
     """Return all finished runs on the data that is known as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     known = {*state.known, *([state.data.fingerprint] if state.data else [])}
     runs = [run for run in state.results.values() if not known or run.spec.data in known]
     runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
-    writer.writerow(run_row.COLUMNS)
-    writer.writerows(run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs)
-    return text.getvalue()
+    return run_row.as_csv(run_row.COLUMNS, (run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs))

@@ -58,8 +58,8 @@ class DataPage(Page):
                 self.run = run_id
 
         data = self.state.data.fingerprint if self.state.data else ""
-        runs = [run for run in self.state.results.values() if run.spec.data == data]
-        runs.sort(key=lambda run: (-run.test_accuracy, run.run_id))
+        runs = [run for run in self.state.results.values() if run.spec.data == data and not run.is_recorded]
+        runs.sort(key=lambda run: (-run.accuracy_or_nan, run.run_id))
         self.app.push_screen(PickRun(runs), look)
 
     def action_back(self) -> None:

@@ -6,7 +6,7 @@ from statistics import median
 
 import msgspec
 
-from engine.core.data_shape import DataShape
+from engine.core.data_shape import DataShape, Shape
 from engine.core.epoch_time import EpochTime
 from engine.core.layers import trainable_parameters
 from engine.core.spec import Configuration
@@ -36,6 +36,8 @@ class Forecast:
         self._size = (train_images, shape)
         alike: dict[Configuration, list[float]] = {}
         for time in times:
+            if time.inputs and time.inputs != shape.inputs:
+                continue
             alike.setdefault(_essence(time.configuration), []).append(time.seconds * train_images / time.train_images)
         self._known = {configuration: median(seconds) for configuration, seconds in alike.items()}
         self._costs = {configuration: cost(configuration, *self._size) for configuration in self._known}
@@ -64,13 +66,13 @@ class EpochTimes:
     """The newest few epoch times of each network on a device and size of data."""
 
     def __init__(self, times: Iterable[EpochTime]) -> None:
-        self._alike: dict[tuple[Configuration, int, str], tuple[EpochTime, ...]] = {}
+        self._alike: dict[tuple[Configuration, int, str, Shape], tuple[EpochTime, ...]] = {}
         for time in times:
             self.add(time)
 
     def add(self, time: EpochTime) -> None:
         """Take a time, in place of the oldest of its kind."""
-        key = (_essence(time.configuration), time.train_images, time.device)
+        key = (_essence(time.configuration), time.train_images, time.device, time.inputs)
         known = self._alike.pop(key, ())
         self._alike[key] = (*known[-(RECENT - 1) :], time)
         if len(self._alike) > KINDS:

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import shutil
-import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+
+import msgspec
 
 from engine import protocol as p
 from engine.core import limits
@@ -14,16 +15,14 @@ from engine.core.layers import shape_problem
 from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
+from engine.host.inquiries import Inquiries
+from engine.host.recorders import Recorders
 from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
-from engine.storage import approvals, archive, file_hashes, journal, logs, sources
+from engine.storage import approvals, archive, sources
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import fleet, user_config
-
-MAX_LOOKS = 4
-"""At a time: each is a process with its own libraries and data."""
-DEFECT = "It failed for a reason that svhn-tui does not know; host.log in the workspace says more."
 
 
 class Commands:
@@ -42,9 +41,10 @@ class Commands:
         self._queue, self._dispatch = queue, dispatch
         self._publish = publish
         self._leave = leave
+        self.recorders = Recorders(workspace, queue, publish)
         self._opening = 0
         self._is_importing = False
-        self._inspecting: set[asyncio.Task[None]] = set()
+        self._inquiries = Inquiries(workspace, records, queue)
 
     @property
     def is_busy(self) -> bool:
@@ -67,12 +67,17 @@ class Commands:
             case p.Submit():
                 self._submit(command)
                 dispatch.begin()
+            case p.Report():
+                await self.recorders.report(command.event, client)
+                return
             case p.Pause():
+                self._refuse_recorded(command.runs)
                 dispatch.hold(command.runs or queue.order.runs, "paused")
             case p.Resume():
                 queue.resume(command.runs)
                 dispatch.begin()
             case p.Cancel():
+                self._refuse_recorded(command.runs)
                 dispatch.hold(command.runs, "cancelled")
             case p.Reprioritise():
                 queue.move(command.runs, command.place)
@@ -86,25 +91,8 @@ class Commands:
                 self._delete(command.runs)
             case p.Restore():
                 self._restore(command.runs)
-            case p.ReadTrash():
-                client.tell(p.encode(p.TrashRead(results=tuple(self._workspace.discarded()))))
-                return
-            case p.Watch():
-                await self._watch(command.runs, client)
-                return
-            case p.ReadLog():
-                client.tell(p.encode(await asyncio.to_thread(logs.answer, self._workspace.root, command)))
-                return
-            case p.CheckFiles():
-                files = {run_id: self._workspace.run_folder(run_id) / "model.keras" for run_id in command.runs}
-                client.tell(p.encode(await asyncio.to_thread(file_hashes.checked, files)))
-                return
-            case p.Inspect():
-                if len(self._inspecting) >= MAX_LOOKS:
-                    raise ValueError("Many runs are being looked at already; wait until they are done.")
-                looking = self._inspect(command.run_id, self._data_of(command.run_id), client)
-                self._inspecting.add(task := asyncio.create_task(looking))
-                task.add_done_callback(self._inspecting.discard)
+            case p.ReadTrash() | p.Watch() | p.ReadLog() | p.CheckFiles() | p.Inspect():
+                await self._inquiries.answer(command, client)
                 return
             case p.Import():
                 await self._import(command)
@@ -121,18 +109,28 @@ class Commands:
         self._dispatch.warm_up()
         self._opening += 1
         try:
-            data = self._records.unchanged_data() if not command.source else None
+            records, source, layout = self._records, self._source_of(command), command.layout
+            data = records.unchanged(command.name, source, layout) if source else records.unchanged_data()
             if data is None:
-                source = command.source
-                if not source and self._records.data is not None and not self._records.data.is_demo:
-                    source = (self._records.data.train_path, self._records.data.test_path)
+                known = records.data
+                if not source and known is not None and not known.is_demo:
+                    source, layout = known.paths, known.layout
                 demo = self._workspace.demo_folder(command.demo_train, command.demo_test)
-                data = await subprocesses.describe(source, demo, (command.demo_train, command.demo_test))
+                data = await subprocesses.describe(source, layout, demo, (command.demo_train, command.demo_test))
+                data = msgspec.structs.replace(data, name=command.name or data.name)
         finally:
             self._opening -= 1
-        self._records.use(data)
+        self._records.use(data, is_beside=command.is_beside)
         self._queue.open(data)
-        self._publish(p.DataOpened(data=data, request=command.request))
+        self._publish(p.DataOpened(data=data, is_beside=command.is_beside, request=command.request))
+
+    def _source_of(self, command: p.OpenData) -> tuple[str, ...]:
+        """Return the paths to open: those of a named data set may be relative to the workspace."""
+        if not command.name:
+            return command.source
+        if any("\0" in path for path in command.source):
+            raise ValueError(f"The files of {command.name[:40]!r} have a NUL in their name.")
+        return tuple(str(self._workspace.root / Path(path).expanduser()) for path in command.source)
 
     def _submit(self, command: p.Submit) -> None:
         sweep, queue = command.sweep, self._queue
@@ -173,7 +171,10 @@ class Commands:
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:
-        if command.run_id is not None and self._queue.result(command.run_id) is None:
+        found = self._queue.result(command.run_id) if command.run_id is not None else None
+        if found is not None and found.is_recorded:
+            raise ValueError(f"{found.run_id} was recorded: another program trained it, and it has no file to hand in.")
+        if command.run_id is not None and found is None:
             raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
         self._records.choose(command.question, command.run_id)
 
@@ -205,23 +206,16 @@ class Commands:
             raise ValueError(f"Runs are being imported; none can be {what} until that is done.")
         self._queue.runs.refuse_training(runs, what)
 
+    def _refuse_recorded(self, runs: tuple[str, ...]) -> None:
+        """Refuse to stop what is not ours to stop."""
+        training = self._queue.runs.training
+        if any(run_id in training and training[run_id].run.spec.recording for run_id in runs):
+            raise ValueError("A recorded run is trained by its own program; stop it there.")
+
     def _take_in(self, result: p.RunResult | None) -> None:
         """Know a finished run that came into the workspace."""
         if result is not None and self._queue.take_in(result):
             self._publish(p.RunFinished(result=result))
-
-    async def _watch(self, runs: tuple[str, ...], client: Client) -> None:
-        paths = {run_id: self._workspace.run_folder(run_id) / "journal.jsonl" for run_id in runs}
-        for run_id, path in paths.items():
-            try:
-                file_hashes.refuse_no_file(path)
-                history, damaged = await asyncio.to_thread(journal.history, path)
-                read = p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
-            except FileNotFoundError:
-                read = p.HistoryRead(run_id=run_id, history=p.History())
-            except OSError as error:
-                read = p.HistoryRead(run_id=run_id, history=p.History(), problem=error.strerror or str(error))
-            client.tell(p.encode(read))
 
     async def _import(self, command: p.Import) -> None:
         """Take in the runs of a packed file; what its sweeps lack waits, paused, until the user asks for it."""
@@ -249,31 +243,3 @@ class Commands:
             self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep, paused=is_new)))
         finished, unfinished, known = len(unpacked.finished), len(unpacked.unfinished), len(unpacked.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
-
-    def _data_of(self, run_id: str) -> p.DataSet:
-        """Return what a finished run was trained on; without a run, the data in use.
-
-        Raises:
-            ValueError: there is no such run, or its data is not known here.
-        """
-        result = self._queue.result(run_id)
-        data = self._queue.data.get(result.spec.data) if result else self._records.data
-        if data is None or (run_id and result is None):
-            raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
-        return data
-
-    async def _inspect(self, run_id: str, data: p.DataSet, client: Client) -> None:
-        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
-        file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
-        try:
-            result = self._queue.result(run_id)
-            model = result.spec.configuration.network.model if result else None
-            if model is not None and (problem := approvals.refusal(model.sha256)):
-                raise ValueError(problem)
-            source = sources.read(self._workspace.root, model.sha256) if model is not None else ""
-            client.tell(await subprocesses.inspect(data, run_id, file, model, source))
-        except (ValueError, OSError) as error:
-            client.tell(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
-        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
-            traceback.print_exc()
-            client.tell(p.encode(p.Inspected(run_id=run_id, problem=DEFECT)))

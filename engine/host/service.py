@@ -10,8 +10,9 @@ from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
 from engine.core.forecast import EpochTimes
 from engine.host.clients import Client, is_from
-from engine.host.commands import DEFECT, Commands
+from engine.host.commands import Commands
 from engine.host.dispatcher import Dispatch
+from engine.host.inquiries import DEFECT
 from engine.machine import devices, ownership
 from engine.machine.system import version
 from engine.scheduling.queue import Queue
@@ -100,6 +101,7 @@ class Service:
             pass  # the client is gone
         finally:
             self._clients.discard(client)
+            await self._commands.recorders.leave(client)
             await client.close()
             self.end_if_idle()
 
@@ -112,6 +114,7 @@ class Service:
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
             data=self._records.data,
+            known=tuple(self._records.trainable().values()),
             has_begun=self._dispatch.has_begun,
             results=len(results),
             choices=self._records.choices,

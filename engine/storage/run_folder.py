@@ -169,6 +169,15 @@ class RunFolder:
         except (OSError, WrongRun, *UNREADABLE):
             return None
 
+    def spec(self) -> RunSpec | None:
+        """Return what it trains, if that can be read and is this run."""
+        try:
+            with self._open() as folder:
+                spec = decoded(folder, SPEC, RunSpec)
+        except (OSError, *UNREADABLE):
+            return None
+        return spec if spec.run_id == self.run_id else None
+
     def read_result(self) -> RunResult:
         """Return the result.
 

@@ -1,27 +1,53 @@
 """A run as one row for other programs: the columns of `runs.csv`, the keys of `svhn-tui runs --json`. Pure."""
 
+import csv
+import io
 import time
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from engine.core.options import NETWORK, OPTIONS, TRAINING, Option
+from engine.core.options import NETWORK, OPTIONS, TRAINING
+from engine.core.spec import RunSpec
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis.metrics import METRICS, ON_WISH
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
-            "trained_by", "device", "demo_data", "model_sha256")  # fmt: skip
+            "trained_by", "device", "demo_data", "data_name", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
 COLUMNS = (
     "run_id", "configuration", *(option.name for option in NETWORK), "seed", *(option.name for option in TRAINING),
     *MEASURED[:3], *METRICS, *MEASURED[3:], *ON_WISH, "epochs_trained", "restored_epoch", "finished", "note", "tags",
+    "recorded",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
-def settings_of(run: RunResult) -> dict[str, object]:
-    """Return everything that was set for a run, its network's and its training's fields by name."""
-    return {name: msgspec.to_builtins(option.read(run.spec.configuration)) for name, option in OPTIONS.items()}
+def settings_of(spec: RunSpec) -> dict[str, object]:
+    """Return everything that was set for a run, its network's and its training's fields by name.
+
+    Of a recorded run that is what its program said, and None what it did not.
+    """
+    configuration = spec.configuration
+    if configuration.recorded is not None:
+        said = {name: configuration.recorded.setting(name) for name in OPTIONS}
+        return {**said, "epochs": configuration.training.epochs}
+    return {name: msgspec.to_builtins(option.read(configuration)) for name, option in OPTIONS.items()}
+
+
+def written_settings(spec: RunSpec) -> dict[str, object]:
+    """Return the same as `settings_of` as cells, with the layers as text."""
+    network = spec.configuration.network
+    settings = settings_of(spec)
+    if spec.recording is not None:
+        return settings
+    lists = {name: " ".join(map(str, value)) for name, value in settings.items() if isinstance(value, list)}
+    layers = {
+        "model": network.model.label if network.model else "",
+        "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in network.convolutions),
+    }
+    return {**settings, **lists, **layers}
 
 
 def finished(run: RunResult) -> str:
@@ -31,29 +57,33 @@ def finished(run: RunResult) -> str:
 
 def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
     """Return a run's cells in the order of `COLUMNS`; text that a spreadsheet would calculate is quoted."""
-    layers = run.spec.configuration.network.convolutions
+    recorded = run.spec.configuration.recorded
     known = {
-        **{name: _cell_of(option, run) for name, option in OPTIONS.items()},
+        **written_settings(run.spec),
+        "recorded": "; ".join(f"{name}={value}" for name, value in recorded.settings) if recorded else "",
         **{name: metric.read(run) for name, metric in {**METRICS, **ON_WISH}.items()},
         **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch")},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
-        "model": run.spec.configuration.network.model.label if run.spec.configuration.network.model else "",
-        "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in layers),
         "seed": run.spec.seed,
         "finished": finished(run),
         "note": note.text if note else "",
         "tags": " ".join(note.tags) if note else "",
     }
-    return tuple(_harmless(known[name]) for name in COLUMNS)
+    if recorded is not None:
+        known |= {"test_correct": None, "test_images": None}
+    return tuple(harmless(known[name]) for name in COLUMNS)
 
 
-def _cell_of(option: Option, run: RunResult) -> object:
-    """Return an option; the items of a list with spaces between."""
-    value = option.read(run.spec.configuration)
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+def as_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV, the names of the columns first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
-def _harmless(value: object) -> object:
+def harmless(value: object) -> object:
     """Return a cell that is shown and never calculated; numbers stay numbers."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -42,7 +42,7 @@ def written_settings(spec: RunSpec) -> dict[str, object]:
     settings = settings_of(spec)
     if spec.recording is not None:
         return settings
-    lists = {name: " ".join(map(str, value)) for name, value in settings.items() if isinstance(value, list)}
+    lists = {name: " ".join(map(str, value)) for name, value in settings.items() if isinstance(value, list | tuple)}
     layers = {
         "model": network.model.label if network.model else "",
         "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in network.convolutions),

@@ -12,3 +12,5 @@ class EpochTime(msgspec.Struct, frozen=True, gc=False):
     train_images: int
     seconds: float
     device: str = ""
+    lanes: int = 1
+    """Runs that were trained side by side, which share the time."""

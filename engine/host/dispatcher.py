@@ -14,7 +14,7 @@ from engine.core.spec import Configuration
 from engine.machine import card
 from engine.scheduling.backoff import Backoff
 from engine.scheduling.cards import Cards
-from engine.scheduling.placement import Slot, next_group, slot_for
+from engine.scheduling.placement import Occupant, Slot, next_group, slot_for, together
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Hold
 from engine.storage import claims
@@ -153,14 +153,16 @@ class Dispatch:
 
     def _advance_here(self) -> None:
         while head := self._queue.places.head:
-            busy = {slot for slot, worker in self._workers.items() if worker.training}
+            busy = {slot: worker.occupant for slot, worker in self._workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].input_shape
             machine = self._here()
             if self._cards.has_any() and not machine.gpus:
                 return  # others have them all; those who want the CPU say so with --gpus none
             if not busy and not machine.gpus and self._arrangement.is_open(head.spec.configuration, shape):
                 return  # goes on when it is measured
-            found = next_group(self._queue.places, machine, shape, busy, self._queue.setbacks.lanes)
+            queue = self._queue
+            found = next_group(queue.places, machine, shape, busy, queue.setbacks.lanes,
+                               {slot: some for slot, some in busy.items() if some}, queue.groups)  # fmt: skip
             if found is None:
                 return
             slot, places = found
@@ -168,14 +170,20 @@ class Dispatch:
             if worker is None or worker.is_leaving:
                 if self._makes_room(slot):
                     return  # goes on when the card is free again
-                if slot.where not in self._backoff.resting(time.monotonic()):
+                if slot.where not in self._backoff.resting(time.monotonic()) and not self._is_resting(slot.gpu):
                     self._start(slot)
                 return  # goes on when it has started
             self._send(worker, places)
 
+    def _is_resting(self, uuid: str | None) -> bool:
+        """Say whether no other worker is to be tried on a card for now."""
+        return uuid is not None and all(card.uuid != uuid for card in self._cards.free(time.monotonic()))
+
     def _makes_room(self, slot: Slot) -> bool:
         """Let idle workers of another kind leave the card that a slot is on; return whether there are any."""
-        holding = [worker for other, worker in self._workers.items() if slot.gpu is not None and other.gpu == slot.gpu]
+        holding = [worker for other, worker in self._workers.items()
+                   if slot.gpu is not None and other.gpu == slot.gpu
+                   and (other.trainer, slot.trainer) != ("fast", "fast")]  # fmt: skip
         for worker in holding:
             if not worker.is_leaving and not worker.runs:
                 self._let_leave(worker)
@@ -187,7 +195,8 @@ class Dispatch:
         for worker in tuple(self._unoccupied):
             has_time = worker.is_free and slurm.has_time(worker.job, worker.epoch_seconds)
             if has_time and (first := places.first_for(worker.slot.trainer)):
-                self._send(worker, places.alike(first, self._lanes(worker, first)))
+                lanes = self._lanes(worker, first)
+                self._send(worker, together(places, first, lanes, self._queue.groups, lanes))
         size = fleets.size(self.fleet)
         is_full = len(self._workers) + len(self._starting) >= size
         room = STARTS_AT_ONCE - len(self._starting)
@@ -236,7 +245,7 @@ class Dispatch:
         worker.runs |= {place.run_id: place.spec for place in places}
         worker.training |= {place.run_id for place in places}
         self._unoccupied.pop(worker, None)
-        worker.lanes = len(specs)
+        worker.occupant = Occupant(specs[0].configuration, len(specs))
         self._queue.take(places, worker.slot.name)
         group = f"{worker.slot.name}-{places[0].run_id}"
         data = self._queue.data[specs[0].data]
@@ -323,7 +332,11 @@ class Dispatch:
         """Say what becomes of the card of a worker that ended by itself, and why."""
         label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
         match death.status:
+            case card.BUSY | card.UNUSABLE if any(slot.gpu == uuid for slot in self._workers):
+                pause, _ = self._cards.others_have(uuid, reason, now)  # it has no room for another worker of ours
+                asyncio.get_running_loop().call_later(pause, self.advance)
             case card.BUSY:
+                self._queue.setbacks.make_room()
                 pause, is_news = self._cards.others_have(uuid, reason, now)
                 asyncio.get_running_loop().call_later(pause, self.advance)
                 if is_news:
@@ -394,8 +407,6 @@ class Dispatch:
         if event.state == "ended":
             worker.refusal = event.text
             return  # `_follow` tells it, with the reason
-        if worker.slot.gpu is not None and event.state == "ready":
-            self._cards.works(worker.slot.gpu)
         known = worker.changed
         merged = msgspec.structs.replace(event, worker=worker.slot.name, where=known.where,
                                          job=event.job or known.job, ends_at=known.ends_at)  # fmt: skip
@@ -422,6 +433,8 @@ class Dispatch:
             return
         for run_id in event.runs:
             self._queue.setbacks.got_to(run_id, event.epoch)
+        if worker.slot.gpu is not None:
+            self._cards.works(worker.slot.gpu)
         worker.epoch_seconds = max(worker.epoch_seconds, event.seconds)
         configuration = specs[0].configuration
         side_by_side = max(1, len(self._workers) - len(self._unoccupied))
@@ -431,7 +444,7 @@ class Dispatch:
         if data is not None:
             seconds = event.seconds / len(event.runs) / side_by_side
             device = worker.changed.device if worker.has_gpu else worker.slot.name.rstrip("0123456789")
-            measured = p.EpochTime(configuration, data.train_images, seconds, device)
+            measured = p.EpochTime(configuration, data.train_images, seconds, device, len(event.runs))
             self._queue.times.add(measured)
 
     def _let_go(self, worker: Worker, runs: set[str]) -> None:

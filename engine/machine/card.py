@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.machine import card_lock, gpus, probe, xla_flags
+from engine.machine import card_lock, gpus, probe, system, xla_flags
 from engine.machine.probe import Sight
 from engine.machine.user_folders import cache_folder
 
@@ -71,7 +71,7 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
     if lock is not None:
         _look_again(wanted, inventory)
     environment["JAX_PLATFORMS"] = "cuda"
-    environment["XLA_FLAGS"] = " ".join(() if has_hung(inventory.driver) else xla_flags.loop_flags(inventory.cuda))
+    environment["XLA_FLAGS"] = xla_flags.flags_for(inventory.cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
         raise Refused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
@@ -84,6 +84,17 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
     if "LD_LIBRARY_PATH" in dict(seen.environment):
         _begin_anew(seen, environment, lock)
     return seen
+
+
+def others_on(own_bytes: int) -> str:
+    """Say who else holds the memory of this process's card, in a few words; empty where nobody does.
+
+    Args:
+        own_bytes: what this process has reserved there.
+    """
+    uuid = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpu = next((gpu for gpu in gpus.read().gpus if uuid and gpu.uuid == uuid), None)
+    return "" if gpu is None else gpus.holders(gpu, gpus.users(gpu, own=(os.getpid(),)), own_bytes)
 
 
 def has_hung(driver: str) -> bool:
@@ -137,7 +148,7 @@ def hide(environment: MutableMapping[str, str]) -> None:
 def _locked(uuid: str) -> int:
     """Lock a card until this process ends."""
     try:
-        lock = card_lock.take(uuid)
+        lock = card_lock.take(uuid, host_name())
     except OSError as error:
         raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
     if lock is None:
@@ -151,8 +162,18 @@ def _look_again(uuid: str, inventory: gpus.Inventory) -> None:
     gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
     if gpu is not None and gpu.problem:
         raise Refused(UNUSABLE, gpu.problem)
-    if gpu is not None and (reason := gpus.busy(gpu, gpus.users(gpu, own=(os.getpid(),)))):
+    if gpu is None:
+        return
+    others = gpus.users(gpu, own={os.getpid(), *system.descendants(os.getppid())})
+    if others is None and card_lock.is_joined(uuid, host_name()):
+        others = ()  # some of the memory is another worker's of this host
+    if reason := gpus.busy(gpu, others):
         raise Refused(BUSY, f"{gpu.label} is left to others: {reason}.")
+
+
+def host_name() -> str:
+    """Name the host that started this worker: a number may be another process's later, or in another container."""
+    return f"{os.getppid()}-{system.started_at(os.getppid())}"
 
 
 def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:

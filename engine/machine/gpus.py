@@ -149,6 +149,22 @@ def busy(gpu: Gpu, others: Sequence[int] | None) -> str:
     return ""
 
 
+def holders(gpu: Gpu, others: Sequence[int] | None, own_bytes: int) -> str:
+    """Say who else holds a card whose memory has run out, in a few words; empty when that is nobody.
+
+    Args:
+        gpu: as it was read.
+        others: what `users` found.
+        own_bytes: what this process has reserved on it, by which others are known where process ids prove nothing.
+    """
+    if others:
+        return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
+    if others is not None or gpu.memory_free is None or gpu.memory_total is None:
+        return ""
+    held = gpu.memory_total - gpu.memory_free - own_bytes
+    return f"others hold {held / 2**30:.1f} GiB of its memory" if held > NEEDED_BYTES else ""
+
+
 def nvml_problem(message: str) -> str:
     """Return a sentence for why NVML could not be asked."""
     if "mismatch" in message.lower():

@@ -27,6 +27,7 @@ class Queue:
         results: Mapping[str, p.RunResult] = {},
         data: Mapping[str, p.DataSet] = {},
         held: Mapping[str, str] = {},
+        groups: Mapping[str, str] = {},
     ) -> None:
         self.sweeps: dict[str, Sweep] = {}
         self.data = dict(data)
@@ -39,6 +40,8 @@ class Queue:
         records |= {run_id: Finished(result) for run_id, result in results.items()}
         self.runs = RunStates(records)
         """Where each run stands. To be read by others, and changed here alone."""
+        self.groups = {run_id: group for run_id, group in groups.items() if run_id not in results}
+        """By run_id, the group in which a run that has no result trained side by side with others."""
         self._first_stages: dict[str, set[str]] = {}
         """What the first stage of a sweep lacks; the second one follows when it is empty."""
 
@@ -55,7 +58,7 @@ class Queue:
         held: dict[str, str] = {**self.runs.held}
         held |= {place.run_id: "paused" for place in self.places if place.paused}
         held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
-        return Order((*self.runs.training, *(place.run_id for place in self.places)), held)
+        return Order((*self.runs.training, *(place.run_id for place in self.places)), held, dict(self.groups))
 
     def told(self) -> Iterator[p.RunsQueued]:
         """Return the whole queue as events."""
@@ -169,6 +172,7 @@ class Queue:
         """
         self.runs.refuse_training([run_id], "deleted")
         self._leave_list([run_id], None)
+        self.groups.pop(run_id, None)
         self.runs.put(run_id, Held("cancelled"))
 
     def let_on(self, run_id: str) -> None:
@@ -232,6 +236,7 @@ class Queue:
         if training.stop == "cancelled":
             return p.RunInterrupted(run_id=run_id, reason=reason)
         again = self.setbacks.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
+        again = again or (out_of_memory and lanes > 1)  # half as many, which has an end
         if out_of_memory:
             fewer = self.setbacks.ran_out(training.place.spec.configuration, lanes)
             beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
@@ -244,6 +249,8 @@ class Queue:
         """Apply a worker's event; return False where it comes too late to count."""
         match event:
             case p.RunStarted():
+                if len(event.runs) > 1:
+                    self.groups |= dict.fromkeys(event.runs, event.group)
                 for run_id, spec in zip(event.runs, event.specs, strict=True):
                     if training := self.runs.training.get(run_id):
                         training.begin(msgspec.structs.replace(event, runs=(run_id,), specs=(spec,)))
@@ -284,6 +291,7 @@ class Queue:
 
     def _finish(self, result: p.RunResult) -> None:
         run_id = result.run_id
+        self.groups.pop(run_id, None)
         self.runs.put(run_id, Finished(result))
         for sweep_id, lacking in list(self._first_stages.items()):
             lacking.discard(run_id)

@@ -1,7 +1,6 @@
 """Checks a `.keras` file as the grader would: plain TensorFlow Keras, a process of its own, accuracy counted again."""
 
 import argparse
-import importlib.metadata
 import math
 import os
 import sys
@@ -13,6 +12,7 @@ import msgspec
 
 from engine.core.spec import CLASSES, Configuration
 from engine.machine import backends
+from engine.machine.system import version
 from engine.protocol import DataSet
 from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line, is_machine_error, reason
@@ -91,7 +91,7 @@ def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
             test_images=found.test_images,
             test_accuracy=correct / found.test_images,
             has_optimizer_state=bool(file.iterations),
-            versions={name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
+            versions={name: version(name) for name in ("tensorflow", "keras")},
             checks=(weights_check(model), *(_checks(path, file, model, asked, found) if asked else ())),
             iterations=file.iterations,
         )

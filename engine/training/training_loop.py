@@ -15,10 +15,11 @@ from typing import Self, TypeVar
 import msgspec
 
 from engine import protocol as p
+from engine.core.spec import Configuration, RunSpec
 from engine.data import dataset
 from engine.data.dataset import Images
-from engine.machine import gpu_errors
-from engine.machine.card import SICK, Refused
+from engine.machine import card, gpu_errors
+from engine.machine.card import BUSY, SICK, Refused
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
@@ -56,6 +57,8 @@ class Attempts:
         self._pending: list[Future[None]] = []
         self._fault: Refused | None = None
         """What is wrong with the card: nothing more can be trained on it by this process."""
+        self._too_large: set[Configuration] = set()
+        """What ran out of memory before."""
 
     def __enter__(self) -> Self:
         """Start."""
@@ -89,6 +92,7 @@ class Attempts:
                 self._train_alike(task, list(alike), images)
         except Exception as error:
             traceback.print_exc()
+            self._fault = self._fault or self._fault_of(error, task.specs)
             over = {run.run_id for run in runs if run.is_over}
             for run in runs:
                 if not run.is_over:
@@ -124,14 +128,29 @@ class Attempts:
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
         """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
         stop = self._stop_of(run_id)
-        if sign := gpu_errors.card_fault(str(error)):
-            self._fault = Refused(SICK, f"The GPU failed ({sign}).")
-            return p.RunInterrupted(run_id=run_id, reason=f"{self._fault} The run goes on elsewhere.")
+        if self._fault:
+            return p.RunInterrupted(run_id=run_id, reason=str(self._fault))
         if stop is None or not isinstance(error, OSError):
             return failed(run_id, error)
         if stop.why == "paused":
             return p.RunPaused(run_id=run_id)
         return p.RunInterrupted(run_id=run_id, reason=stop.reason)
+
+    def _fault_of(self, error: Exception, specs: Sequence[RunSpec]) -> Refused | None:
+        """Return why nothing more can be trained on this card now, where an error says so.
+
+        Where memory ran out fewer runs are tried first, and only then others are waited for.
+        """
+        if sign := gpu_errors.card_fault(str(error)):
+            return Refused(SICK, f"The GPU failed ({sign}).")
+        if not gpu_errors.is_out_of_memory(str(error)):
+            return None
+        configuration = specs[0].configuration
+        is_least = len(specs) == 1 or configuration in self._too_large
+        self._too_large.add(configuration)
+        if is_least and (others := card.others_on(self._trainer.reserved_bytes)):
+            return Refused(BUSY, f"The card's memory is full: {others}.")
+        return None
 
     def _train_alike(self, task: p.Train, runs: list[Run], images: Images) -> None:
         """Train runs that have the same number of epochs behind them, as one group."""
@@ -258,6 +277,7 @@ class Attempts:
             self._tell(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
+            self._fault = self._fault or self._fault_of(error, [run.spec])
             self._tell(self._outcome(run.run_id, error))
         run.close()
 

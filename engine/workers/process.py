@@ -14,12 +14,12 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from engine.machine import card, card_choice, child_process, ownership
+from engine.machine import card, card_choice, child_process, gpu_errors, ownership
 from engine.machine.backends import PLATFORM_VARIABLE
 from engine.machine.child_process import ChildCommand
 from engine.machine.files import Folder, without_controls
 from engine.machine.system import oom_kills
-from engine.scheduling.placement import Slot
+from engine.scheduling.placement import Occupant, Slot
 from engine.training.preflight import Preflight
 from engine.workers import fleet, slurm, ssh
 
@@ -64,8 +64,8 @@ class Worker:
         """Sent and not ended yet, those included whose files are being written."""
         self.training: set[str] = set()
         """Of those, the ones whose epochs are not all done."""
-        self.lanes = 1
-        """Runs of the group that was sent last."""
+        self.occupant: Occupant | None = None
+        """The group that was sent last."""
         self.epoch_seconds = 0.0
         """What its longest epoch took; above 0 once it has done one."""
         self.is_leaving = False
@@ -87,6 +87,11 @@ class Worker:
     def pid(self) -> int:
         """Of the process on this machine."""
         return self._process.pid
+
+    @property
+    def lanes(self) -> int:
+        """Runs of the group that was sent last."""
+        return self.occupant.lanes if self.occupant else 1
 
     @property
     def was_heard(self) -> bool:
@@ -255,9 +260,10 @@ def death(status: int, oom_kills: int = 0, said: str = "") -> Death:
         return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
     if status in card.REASONS:
         return Death(card.REASONS[status], is_own_fault=False, status=status)
-    if status < 0:
-        return Death(f"The worker was ended by {signal.Signals(-status).name}{words}.")
-    return Death(f"The worker ended with exit code {status}{words}.")
+    if sign := gpu_errors.card_fault(said):  # XLA ends the process at some of them
+        return Death(f"The GPU failed ({sign}).", is_own_fault=False, status=card.SICK)
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+    return Death(f"The worker {how}{words}.", out_of_memory=gpu_errors.is_out_of_memory(said))
 
 
 def last_words(log: Path, start: int) -> str:

@@ -1,6 +1,5 @@
 """How far a question is: which of its runs are done, what is missing, and how long that takes. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Literal
@@ -211,8 +210,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
         missing.update((spec.run_id, spec) for spec in progress.missing)
     running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
     waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
-    many, forecast = Counter(spec.configuration for spec in waiting), state.forecast
-    rest = sum(runs * forecast.run_seconds(some) for some, runs in many.items()) if forecast else 0.0
+    rest = _seconds(waiting, state.forecast)
     return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + rest)
 
 
@@ -257,7 +255,7 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
 
 
 def _seconds(specs: Iterable[RunSpec], forecast: Forecast | None) -> float:
-    return sum(forecast.run_seconds(spec.configuration) for spec in specs) if forecast else 0.0
+    return forecast.total_seconds(spec.configuration for spec in specs) if forecast else 0.0
 
 
 def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
@@ -285,8 +283,10 @@ def _seconds_left(
     """Add up what the running ones still need and the forecast of those that are yet to start."""
     if forecast is None:
         return None
-    each = forecast.run_seconds(configuration) if waiting else 0.0
-    return sum(live.seconds_left or 0.0 for live in running) + waiting * each
+    by_worker: dict[str, float] = {}  # what a card trains side by side is over at one time
+    for live in running:
+        by_worker[live.worker] = max(by_worker.get(live.worker, 0.0), live.seconds_left or 0.0)
+    return sum(by_worker.values()) + forecast.total_seconds([configuration] * waiting)
 
 
 def _status(rows: Sequence[Row]) -> Status:

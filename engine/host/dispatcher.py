@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +61,8 @@ class Dispatch:
         self._backoff = Backoff()
         self._token = ""
         """By which workers elsewhere know the workspace."""
+        self._name = secrets.token_hex(8)
+        """By which its workers know each other on a GPU."""
         self._is_leaving = self._is_closed = False
 
     def begin(self) -> None:
@@ -262,7 +265,7 @@ class Dispatch:
         try:
             preflight = self._preflight(slot) if slot.is_elsewhere else None
             log = self._workspace.root / "host.log"
-            worker = await process.start(slot, log, preflight=preflight, job_name=name)
+            worker = await process.start(slot, log, preflight=preflight, job_name=name, host=self._name)
         except Exception as error:  # noqa: BLE001  whatever keeps it from starting is told, and it is tried again
             reason = str(error).rstrip(".") if isinstance(error, OSError) else "host.log says why"
             if not isinstance(error, OSError):

@@ -42,7 +42,7 @@ class Refused(Exception):
         self.status = status
 
 
-def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
+def take(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
     """Get the card that this process is to compute on, and change the environment so that it does.
 
     Where libraries have to be found elsewhere the process begins anew, with the card still locked.
@@ -50,6 +50,7 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
     Args:
         wanted: the card's or slice's UUID, `none`, or `given`.
         environment: of this process.
+        host: whose worker this is: those of one host may share a card.
 
     Returns:
         What JAX sees; None without a GPU.
@@ -66,10 +67,10 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
         return seen
     if wanted != GIVEN:
         environment["CUDA_VISIBLE_DEVICES"] = wanted
-    lock = _locked(wanted) if wanted != GIVEN else None
+    lock = _locked(wanted, host) if wanted != GIVEN else None
     inventory = gpus.read()
     if lock is not None:
-        _look_again(wanted, inventory)
+        _look_again(wanted, inventory, host)
     environment["JAX_PLATFORMS"] = "cuda"
     environment["XLA_FLAGS"] = xla_flags.flags_for(inventory.cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
@@ -145,10 +146,10 @@ def hide(environment: MutableMapping[str, str]) -> None:
     environment["JAX_PLATFORMS"] = "cpu"
 
 
-def _locked(uuid: str) -> int:
+def _locked(uuid: str, host: str) -> int:
     """Lock a card until this process ends."""
     try:
-        lock = card_lock.take(uuid, host_name())
+        lock = card_lock.take(uuid, host)
     except OSError as error:
         raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
     if lock is None:
@@ -157,7 +158,7 @@ def _locked(uuid: str) -> int:
     return lock
 
 
-def _look_again(uuid: str, inventory: gpus.Inventory) -> None:
+def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     """See that nobody else came before the lock was ours."""
     gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
     if gpu is not None and gpu.problem:
@@ -165,15 +166,10 @@ def _look_again(uuid: str, inventory: gpus.Inventory) -> None:
     if gpu is None:
         return
     others = gpus.users(gpu, own={os.getpid(), *system.descendants(os.getppid())})
-    if others is None and card_lock.is_joined(uuid, host_name()):
+    if others is None and card_lock.is_joined(uuid, host):
         others = ()  # some of the memory is another worker's of this host
     if reason := gpus.busy(gpu, others):
         raise Refused(BUSY, f"{gpu.label} is left to others: {reason}.")
-
-
-def host_name() -> str:
-    """Name the host that started this worker: a number may be another process's later, or in another container."""
-    return f"{os.getppid()}-{system.started_at(os.getppid())}"
 
 
 def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:

@@ -130,16 +130,6 @@ def descendants(pid: int) -> frozenset[int]:
         return frozenset()
 
 
-def started_at(pid: int) -> float:
-    """Return when a process started, in seconds since 1970; 0 if it is gone."""
-    import psutil
-
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return 0.0
-
-
 def pids_are_the_kernels() -> bool:
     """Say whether process ids mean here what they mean to drivers: not in containers, nor on WSL."""
     try:

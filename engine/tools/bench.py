@@ -1,9 +1,10 @@
 """The benchmark: `model.fit` as it is written, `fit` tuned by an expert, JAX and native, in turn on the same work.
 
 All four train the same network on the same images and evaluate the test images every epoch, warmed up, each in
-processes of its own. Figures are of the whole machine: where two runs train side by side, an epoch of one run counts
-half. Beside them stands what the machine could do: multiply-adds and bytes a second. Prints JSON; `svhn-tui bench`
-makes the tables. Without a C compiler there are three, and the engine is JAX.
+processes of its own. On a GPU there are three, on the same card, one at a time. Figures are of the whole machine: where
+two runs train side by side, an epoch of one run counts half. Beside them stands what the machine could do:
+multiply-adds and bytes a second. Prints JSON; `svhn-tui bench` makes the tables. Without a C compiler there are three,
+and the engine is JAX.
 """
 
 import argparse
@@ -14,12 +15,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -68,22 +70,53 @@ class Measured(msgspec.Struct, frozen=True):
     fit_peak_bytes: int
     engine_peak_bytes: int
     bytes_per_batch: int
-    share_of_bandwidth: float
-    """Bytes that have to move, over what memory could move in the time taken; above 1 the caches help."""
+    share_of_bandwidth: float | None
+    """Bytes that have to move, over what memory could move in the time taken; above 1 the caches help. None on a GPU,
+    whose own memory is not measured."""
     multiply_adds_per_batch: float
     share_of_multiply_adds: float | None
     """What has to be multiplied and added, over what the cores could in the time taken; None: it is not known."""
+    fit_backend: str = "tensorflow"
+    """Of both `fit`: on a GPU that TensorFlow does not see it is JAX."""
+
+
+class FitCard(NamedTuple):
+    """What `model.fit` trains on."""
+
+    gpu: str | None
+    """UUID; None: the CPU."""
+    backend: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process has to find, so that it trains there and nowhere else."""
+        if self.gpu is None:
+            return {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        return {"CUDA_VISIBLE_DEVICES": self.gpu, "JAX_PLATFORMS": "cuda"}
+
+
+def fit_card(gpu: str | None) -> FitCard:
+    """Return where `fit` trains: on the card that the engine has, with JAX where TensorFlow does not see it."""
+    if gpu is None:
+        return FitCard(None, "tensorflow")
+    command = child_process.tool("engine.tools.bench_fit", "--sees-gpu")
+    asked = subprocess.run(
+        command.argv, env=command.environment | {"CUDA_VISIBLE_DEVICES": gpu}, cwd=child_process.FOLDER,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return FitCard(gpu, "tensorflow" if asked.stdout.strip() == "true" else "jax")
 
 
 class Fit:
     """A `model.fit` process."""
 
-    def __init__(self, source: Sequence[str], hidden: str, gpu: str | None, *, tuned: bool) -> None:
-        options = ("--data", *source, "--hidden", hidden, *(["--tuned"] if tuned else []))
+    runs = 1
+
+    def __init__(self, source: Sequence[str], hidden: str, card: FitCard, *, tuned: bool) -> None:
+        options = ("--data", *source, "--hidden", hidden, "--backend", card.backend, *(["--tuned"] if tuned else []))
         command = child_process.tool("engine.tools.bench_fit", *options)
         self._process = subprocess.Popen(
-            command.argv, env=command.environment | {"CUDA_VISIBLE_DEVICES": gpu or ""}, cwd=child_process.FOLDER,
-            text=True,
+            command.argv, env=command.environment | card.environment, cwd=child_process.FOLDER, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.options = ""
@@ -116,7 +149,17 @@ class Fit:
 class Engine:
     """The worker processes that the host would start for a network."""
 
-    def __init__(self, chosen: Sequence[Slot], lanes: int, data_set: p.DataSet, workspace: Path) -> None:
+    options = ""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        chosen: Sequence[Slot],
+        lanes: int,
+        data_set: p.DataSet,
+        workspace: Path,
+    ) -> None:
+        self._configuration = configuration
         self._data, self._workspace, self._lanes = data_set, workspace, lanes
         self._seed = 0
         self._processes = [
@@ -127,23 +170,27 @@ class Engine:
             for command in map(launcher.command_of, chosen)
         ]  # fmt: skip
         for process in self._processes:
-            _await_ready(process)  # a card that another contender is on already would be left to it
+            _await_ready(process)
+        self.epochs(0)  # what is timed is warm
 
-    def epochs(self, configuration: Configuration) -> list[float]:
-        """Train a group of runs a worker, side by side; return the seconds of each warm epoch, divided by the runs."""
-        runs = self.workers * self._lanes
+    def epochs(self, count: int) -> list[float]:
+        """Train a group of runs a worker, side by side; return the seconds of each warm epoch, divided by the runs.
+
+        How many epochs there are follows from the configuration.
+        """
+        runs, workers = self.runs, len(self._processes)
         seeds = range(self._seed, self._seed + runs)
-        specs = [RunSpec(configuration, seed, self._data.fingerprint) for seed in seeds]
+        specs = [RunSpec(self._configuration, seed, self._data.fingerprint) for seed in seeds]
         self._seed += runs
-        groups = [tuple(specs[index :: self.workers]) for index in range(self.workers)]
-        with ThreadPoolExecutor(self.workers) as pool:
+        groups = [tuple(specs[index::workers]) for index in range(workers)]
+        with ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(self._train, self._processes, groups))
         return [second / runs for seconds in found for second in seconds[1:]]
 
     @property
-    def workers(self) -> int:
-        """Processes that train side by side."""
-        return len(self._processes)
+    def runs(self) -> int:
+        """Runs that train side by side."""
+        return len(self._processes) * self._lanes
 
     def _train(self, process: subprocess.Popen[bytes], specs: tuple[RunSpec, ...]) -> list[float]:
         """Return the seconds of each epoch.
@@ -249,10 +296,64 @@ def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> 
     return slots(configuration, machine, found.input_shape)
 
 
+class Contender(Protocol):
+    """A process, or several, that train the network when they are asked to; warm from the start."""
+
+    options: str
+
+    @property
+    def runs(self) -> int:
+        """Runs that train side by side."""
+
+    def epochs(self, count: int) -> list[float]:
+        """Return the seconds of each epoch of one run."""
+
+    def close(self) -> int:
+        """End it; return the most memory it had, in bytes."""
+
+
+class Timed(NamedTuple):
+    """What became of a contender."""
+
+    seconds: list[float]
+    runs: int
+    peak_bytes: int
+    options: str
+
+
+def take_turns(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Timed]:
+    """Time contenders.
+
+    Args:
+        starts: start each of them.
+        epochs: of each in a round.
+        label: of the network, for who waits.
+        at_once: let all be there, and train A B C A B C: what disturbs then disturbs all. Else one at a time, from its
+            start to its end: a card may take a single process, and has all its memory for it.
+    """
+    if not at_once and len(starts) > 1:
+        return [timed for start in starts for timed in take_turns([start], epochs, label, at_once=True)]
+    contenders = [start() for start in starts]
+    seconds: list[list[float]] = [[] for _ in contenders]
+    for number in range(ROUNDS):
+        print(f"{label}: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+        for side, contender in zip(seconds, contenders, strict=True):
+            side += contender.epochs(epochs)
+    return [
+        Timed(side, contender.runs, contender.close(), contender.options)
+        for side, contender in zip(seconds, contenders, strict=True)
+    ]
+
+
 def measure(
-    source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float, limit: float | None
+    source: Sequence[str],
+    found: p.DataSet,
+    hidden: tuple[int, ...],
+    epochs: int,
+    speed: float | None,
+    limit: float | None,
 ) -> Measured:
-    """Time one network, A B C D A B C D, each side warmed up before the first round."""
+    """Time one network. On a GPU `speed` and `limit`, which are of cores, are None."""
     network = Network(hidden, "relu" if hidden else "linear")
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
@@ -262,27 +363,19 @@ def measure(
     parameters = trainable_parameters(network, found.input_shape)
     batches = -(-found.train_images // 32)
     text = ",".join(map(str, hidden)) or "0"
+    card = fit_card(gpu)
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
-        engines = [Engine(_slots(configuration, machine, found), lanes, found, workspace)
-                   for configuration in configurations]  # fmt: skip
-        plain, tuned = (Fit(source, text, gpu, tuned=is_tuned) for is_tuned in (False, True))
-        for engine, configuration in zip(engines, configurations, strict=True):
-            engine.epochs(configuration)
-        fit_seconds, tuned_seconds = list[float](), list[float]()
-        seconds: list[list[float]] = [[] for _ in engines]
-        for number in range(ROUNDS):
-            print(f"{network.label}: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-            fit_seconds += plain.epochs(epochs)
-            tuned_seconds += tuned.epochs(epochs)
-            for side, engine, configuration in zip(seconds, engines, configurations, strict=True):
-                side += engine.epochs(configuration)
-        fit_peak, options = plain.close(), tuned.options
-        engine_peak = [engine.close() for engine in engines][-1]
-        tuned.close()
-    fit, tuned_fit, jax, *native = (
-        [1e6 * second / batches for second in side] for side in (fit_seconds, tuned_seconds, *seconds)
-    )
+        contenders: list[Callable[[], Contender]] = [
+            partial(Fit, source, text, card, tuned=False),
+            partial(Fit, source, text, card, tuned=True),
+            *(
+                partial(Engine, configuration, _slots(configuration, machine, found), lanes, found, workspace)
+                for configuration in configurations
+            ),
+        ]
+        timed = take_turns(contenders, epochs, network.label, at_once=gpu is None)
+    fit, tuned_fit, jax, *native = ([1e6 * second / batches for second in side.seconds] for side in timed)
     ours = native[0] if native else jax
     bytes_moved = parameters * 4 * PASSES[trainers[-1]] + 32 * int(np.prod(found.input_shape)) * 5
     work = multiply_adds_per_batch(hidden, found, batches)
@@ -294,23 +387,24 @@ def measure(
         fit_range=(min(fit), max(fit)),
         tuned_fit_us_per_batch=median(tuned_fit),
         tuned_range=(min(tuned_fit), max(tuned_fit)),
-        tuned_options=options,
+        tuned_options=timed[1].options,
         jax_us_per_batch=median(jax),
         jax_range=(min(jax), max(jax)),
-        jax_workers=engines[0].workers,
+        jax_workers=timed[2].runs,
         trainer=trainers[-1],
         engine_us_per_batch=median(ours),
         engine_range=(min(ours), max(ours)),
-        engine_workers=engines[-1].workers,
+        engine_workers=timed[-1].runs,
         ratio=median(fit) / median(ours),
         tuned_ratio=median(tuned_fit) / median(ours),
         images_per_second=32e6 / median(ours),
-        fit_peak_bytes=fit_peak,
-        engine_peak_bytes=engine_peak,
+        fit_peak_bytes=timed[0].peak_bytes,
+        engine_peak_bytes=timed[-1].peak_bytes,
         bytes_per_batch=bytes_moved,
-        share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6),
+        share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6) if speed else None,
         multiply_adds_per_batch=work,
         share_of_multiply_adds=work / (limit * median(ours) / 1e6) if limit else None,
+        fit_backend=card.backend,
     )
 
 
@@ -325,7 +419,8 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     found = dataset.describe(given.data)
-    speed, limit = bandwidth(), multiply_adds()
+    machine = devices.machine()
+    speed, limit = (None, None) if machine.gpus else (bandwidth(), multiply_adds())
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
         networks = chosen or [(), (64,), (256,)]
@@ -333,11 +428,11 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    machine = devices.machine()
     told = {
         "data": msgspec.to_builtins(found),
         "cores": len(machine.cores),
         "gpus": len(machine.gpus),
+        "gpu": machine.gpus[0].kind if machine.gpus else "",
         "bandwidth_bytes_per_second": speed,
         "multiply_adds_per_second": limit,
         "networks": [msgspec.to_builtins(network) for network in measured],

@@ -187,7 +187,9 @@ class Worker:
             self._process.kill()
 
 
-async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, job_name: str = "") -> Worker:
+async def start(
+    slot: Slot, log: Path, *, preflight: Preflight | None = None, job_name: str = "", host: str = ""
+) -> Worker:
     """Start a worker for a slot.
 
     Args:
@@ -195,11 +197,12 @@ async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, jo
         log: takes what it complains of.
         preflight: what it is to find on another machine.
         job_name: by which Slurm knows it.
+        host: by which its workers know each other on a card.
 
     Raises:
         OSError: the command cannot be run.
     """
-    command = command_of(slot, preflight=preflight, job_name=job_name)
+    command = command_of(slot, preflight=preflight, job_name=job_name, host=host)
     with _opened(log) as errors:
         process = await asyncio.create_subprocess_exec(
             *command.argv,
@@ -214,11 +217,11 @@ async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, jo
     return Worker(slot, process, log, job_name)
 
 
-def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "") -> ChildCommand:
+def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "", host: str = "") -> ChildCommand:
     """Return what starts a slot's worker, whatever the host's own surroundings are."""
     arguments = ["--name", slot.name, "--trainer", slot.trainer, "--cores", ",".join(map(str, slot.cores))]
     if not slot.is_elsewhere:
-        arguments += ["--gpu", slot.gpu or card.NONE]
+        arguments += ["--gpu", slot.gpu or card.NONE, *(["--host", host] if host and slot.gpu else [])]
     if preflight is not None:
         arguments += ["--preflight", msgspec.json.encode(preflight).decode()]
     command = child_process.tool("engine.training.worker", *arguments)

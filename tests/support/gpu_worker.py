@@ -29,7 +29,7 @@ def look(environment: Mapping[str, str]) -> Sight:
     match how(uuid):
         case "busy" if not Path(os.environ["SVHN_TUI_TEST_FREE"]).exists():
             return Sight(reason=probe.CUDA_ERRORS[2])
-        case "single" if card_lock.is_joined(uuid, card.host_name()):
+        case "single" if card_lock.is_joined(uuid, arguments("gpu worker").host):
             return Sight(reason=probe.CUDA_ERRORS[46])
         case "broken":
             return Sight(reason=probe.CUDA_ERRORS[803])
@@ -41,7 +41,7 @@ def main() -> int:
     given = arguments("gpu worker")
     probe.look = look
     try:
-        seen = card.take(given.gpu, os.environ)
+        seen = card.take(given.gpu, os.environ, given.host)
     except card.Refused as refused:
         return refuse(given.name, refused)
     from engine.machine.backends import prepare_jax

@@ -169,18 +169,23 @@ class Dispatch:
             if found is None:
                 return
             slot, places = found
-            worker = self._workers.get(slot)
+            worker = self._worker_for(slot)
             if worker is None or worker.is_leaving:
                 if self._makes_room(slot):
                     return  # goes on when the card is free again
-                if slot.where not in self._backoff.resting(time.monotonic()) and not self._is_resting(slot.gpu):
+                if self._backoff.resting(time.monotonic()).isdisjoint((slot.where, slot.name)):
                     self._start(slot)
                 return  # goes on when it has started
             self._send(worker, places)
 
-    def _is_resting(self, uuid: str | None) -> bool:
-        """Say whether no other worker is to be tried on a card for now."""
-        return uuid is not None and all(card.uuid != uuid for card in self._cards.free(time.monotonic()))
+    def _worker_for(self, slot: Slot) -> Worker | None:
+        """Return the worker of a slot, or an idle one on another seat of its card."""
+        found = self._workers.get(slot)
+        if found is not None or slot.gpu is None:
+            return found
+        beside = (worker for other, worker in self._workers.items()
+                  if (other.gpu, other.trainer) == (slot.gpu, slot.trainer))  # fmt: skip
+        return next((worker for worker in beside if not worker.training and not worker.is_leaving), None)
 
     def _makes_room(self, slot: Slot) -> bool:
         """Let idle workers of another kind leave the card that a slot is on; return whether there are any."""
@@ -336,7 +341,7 @@ class Dispatch:
         label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
         match death.status:
             case card.BUSY | card.UNUSABLE if any(slot.gpu == uuid for slot in self._workers):
-                pause, _ = self._cards.others_have(uuid, reason, now)  # it has no room for another worker of ours
+                pause, _ = self._backoff.refuse(worker.slot.name, reason, now)  # beside another of ours
                 asyncio.get_running_loop().call_later(pause, self.advance)
             case card.BUSY:
                 self._queue.setbacks.make_room()
@@ -438,6 +443,7 @@ class Dispatch:
             self._queue.setbacks.got_to(run_id, event.epoch)
         if worker.slot.gpu is not None:
             self._cards.works(worker.slot.gpu)
+            self._backoff.accept(worker.slot.name)
         worker.epoch_seconds = max(worker.epoch_seconds, event.seconds)
         configuration = specs[0].configuration
         side_by_side = max(1, len(self._workers) - len(self._unoccupied))

@@ -15,14 +15,12 @@ from typing import Self, TypeVar
 import msgspec
 
 from engine import protocol as p
-from engine.core.spec import Configuration, RunSpec
 from engine.data import dataset
 from engine.data.dataset import Images
-from engine.machine import card, gpu_errors
-from engine.machine.card import BUSY, SICK, Refused
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
+from engine.training.card_faults import CardFaults
 from engine.training.inbox import Stop
 from engine.training.outcome import failed, result_of, superseded
 from engine.training.run import Run
@@ -55,10 +53,7 @@ class Attempts:
         self._images: tuple[str, Images] | None = None
         self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
         self._pending: list[Future[None]] = []
-        self._fault: Refused | None = None
-        """What is wrong with the card: nothing more can be trained on it by this process."""
-        self._too_large: set[Configuration] = set()
-        """What ran out of memory before."""
+        self._card = CardFaults()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -72,11 +67,11 @@ class Attempts:
         """Train a task's runs to their end, a failure or a stop.
 
         Raises:
-            Refused: the card failed; runs without an outcome go on elsewhere.
+            Refused: the card failed, or others hold it; runs without an outcome go on elsewhere.
         """
         runs: list[Run] = []
-        if self._fault:
-            raise self._fault
+        if self._card.fault:
+            raise self._card.fault
         try:
             for spec in task.specs:
                 begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt)
@@ -92,7 +87,7 @@ class Attempts:
                 self._train_alike(task, list(alike), images)
         except Exception as error:
             traceback.print_exc()
-            self._fault = self._fault or self._fault_of(error, task.specs)
+            self._card.judge(error, task.specs, self._trainer)
             over = {run.run_id for run in runs if run.is_over}
             for run in runs:
                 if not run.is_over:
@@ -100,8 +95,8 @@ class Attempts:
             for spec in task.specs:
                 if spec.run_id not in over:
                     self._tell(self._outcome(spec.run_id, error))
-            if self._fault:
-                raise self._fault from error
+            if self._card.fault:
+                raise self._card.fault from error
 
     def _warn(self, sentence: str) -> None:
         self._tell(p.Noticed(text=sentence, severity="warning"))
@@ -128,29 +123,13 @@ class Attempts:
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
         """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
         stop = self._stop_of(run_id)
-        if self._fault:
-            return p.RunInterrupted(run_id=run_id, reason=str(self._fault))
+        if self._card.fault:
+            return p.RunInterrupted(run_id=run_id, reason=str(self._card.fault))
         if stop is None or not isinstance(error, OSError):
             return failed(run_id, error)
         if stop.why == "paused":
             return p.RunPaused(run_id=run_id)
         return p.RunInterrupted(run_id=run_id, reason=stop.reason)
-
-    def _fault_of(self, error: Exception, specs: Sequence[RunSpec]) -> Refused | None:
-        """Return why nothing more can be trained on this card now, where an error says so.
-
-        Where memory ran out fewer runs are tried first, and only then others are waited for.
-        """
-        if sign := gpu_errors.card_fault(str(error)):
-            return Refused(SICK, f"The GPU failed ({sign}).")
-        if not gpu_errors.is_out_of_memory(str(error)):
-            return None
-        configuration = specs[0].configuration
-        is_least = len(specs) == 1 or configuration in self._too_large
-        self._too_large.add(configuration)
-        if is_least and (others := card.others_on(self._trainer.reserved_bytes)):
-            return Refused(BUSY, f"The card's memory is full: {others}.")
-        return None
 
     def _train_alike(self, task: p.Train, runs: list[Run], images: Images) -> None:
         """Train runs that have the same number of epochs behind them, as one group."""
@@ -277,7 +256,7 @@ class Attempts:
             self._tell(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
-            self._fault = self._fault or self._fault_of(error, [run.spec])
+            self._card.judge(error, [run.spec], self._trainer)
             self._tell(self._outcome(run.run_id, error))
         run.close()
 

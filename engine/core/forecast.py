@@ -7,8 +7,10 @@ from statistics import harmonic_mean, median
 
 import msgspec
 
+from engine.core.data_shape import DataShape
 from engine.core.epoch_time import EpochTime
-from engine.core.spec import Configuration, trainable_parameters
+from engine.core.layers import trainable_parameters
+from engine.core.spec import Configuration
 
 RECENT = 5
 """Epochs of a configuration that its figure is the median of."""
@@ -21,9 +23,9 @@ SECONDS_A_PARAMETER_AND_IMAGE = 3e-11
 """Before anything was measured: two cores of a server of 2023."""
 
 
-def cost(configuration: Configuration, train_images: int, input_shape: tuple[int, int, int]) -> float:
+def cost(configuration: Configuration, train_images: int, shape: DataShape) -> float:
     """Return the seconds an epoch would take on the machine that the constants were measured on."""
-    parameters = trainable_parameters(configuration.network, input_shape)
+    parameters = trainable_parameters(configuration.network, shape)
     smaller_batches = 32 / configuration.training.batch_size
     return train_images * (SECONDS_AN_IMAGE + parameters * SECONDS_A_PARAMETER_AND_IMAGE * smaller_batches)
 
@@ -35,7 +37,7 @@ class Forecast:
         self,
         times: Iterable[EpochTime],
         train_images: int,
-        input_shape: tuple[int, int, int],
+        shape: DataShape,
         devices: Collection[str] = (),
     ) -> None:
         """Take the times of the devices that train now; where none of them was measured, of the one measured last.
@@ -43,10 +45,10 @@ class Forecast:
         Args:
             times: the newest last.
             train_images: of the data set.
-            input_shape: of its images.
+            shape: of its images.
             devices: what trains, as workers call it.
         """
-        self._size = (train_images, input_shape)
+        self._size = (train_images, shape)
         times = tuple(times)
         wanted = set(map(_kind, devices)) & {_kind(time.device) for time in times}
         wanted = wanted or {_kind(time.device) for time in times[-1:]}

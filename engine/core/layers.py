@@ -1,10 +1,13 @@
 """The Keras layers and the optimizer of a configuration, by name, to build models and to write code. Pure."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import msgspec
 
-from engine.core.spec import CLASSES, Network, Optimizer
+from engine.core.data_shape import DataShape
+from engine.core.layer_sizes import sized
+from engine.core.spec import Network, Optimizer
 
 LOSS = "categorical_crossentropy"
 METRIC = "categorical_accuracy"
@@ -23,13 +26,13 @@ class Layer(msgspec.Struct, frozen=True):
     settings: Mapping[str, Setting] = {}
 
 
-def layers_of(network: Network, *, softmax: bool = True, classes: int = CLASSES) -> tuple[Layer, ...]:
-    """Return the network's layers from the raw pixels, (channels, height, width), to one output a class.
+def layers_of(network: Network, classes: int, *, softmax: bool = True) -> tuple[Layer, ...]:
+    """Return the network's layers, from raw pixels (channels, height, width) or features to one output a class.
 
     Args:
         network: the network.
-        softmax: whether the output is probabilities, as handed in, or logits.
         classes: how many outputs there are.
+        softmax: whether the output is probabilities, as handed in, or logits.
     """
     scaling = (Layer("Rescaling", {"scale": network.input_scaling}),) if network.input_scaling != 1 else ()
     return (
@@ -39,6 +42,32 @@ def layers_of(network: Network, *, softmax: bool = True, classes: int = CLASSES)
         *_hidden(network),
         _dense(network, classes, "softmax" if softmax else "linear"),
     )
+
+
+@lru_cache(10_000)
+def trainable_parameters(network: Network, shape: DataShape) -> int:
+    """Count the weights that training changes; 0 for a network that cannot be built for this data."""
+    return 0 if shape_problem(network, shape) else _followed(network, shape)[0]
+
+
+def shape_problem(network: Network, shape: DataShape) -> str:
+    """Say why a network cannot be built for this data, the field's name first; empty when it can."""
+    if network.convolutions and len(shape.inputs) != 3:
+        return f"convolutions: they need images, and the data has rows of {shape.inputs[0]} features; leave them out."
+    _, smallest = _followed(network, shape)
+    if smallest < 1:
+        sides = " x ".join(map(str, shape.inputs[1:]))
+        return f"convolutions: nothing is left of an image of {sides} pixels; take fewer, smaller kernels or less pool."
+    return ""
+
+
+def _followed(network: Network, shape: DataShape) -> tuple[int, int]:
+    """Return the trainable weights, and the smallest side of any layer's output."""
+    sides, total, smallest = shape.inputs, 0, 1
+    for layer in layers_of(network, shape.classes):
+        found = sized(layer.kind, layer.settings, sides)
+        sides, total, smallest = found.shape, total + found.trainable, min(smallest, *found.shape)
+    return total, smallest
 
 
 def class_name(initializer: str) -> str:

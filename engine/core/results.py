@@ -7,6 +7,7 @@ from typing import Self
 
 import msgspec
 
+from engine.core.data_shape import DataShape, Shape
 from engine.core.spec import RunSpec
 
 Number = float | None
@@ -16,7 +17,7 @@ MAX_COUNT = 10**12
 
 
 class DataSet(msgspec.Struct, frozen=True, gc=False):
-    """What was found in the two files of a data set. Sizes in images; `input_shape` is (channels, height, width)."""
+    """What was found in the files of a data set. Sizes in images."""
 
     fingerprint: str
     name: str
@@ -24,12 +25,24 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     test_path: str
     train_images: int
     test_images: int
-    input_shape: tuple[int, int, int]
+    input_shape: Shape
+    """(channels, height, width), or (features,)."""
     train_counts: tuple[int, ...]
     """Images of each class, in label order."""
     test_counts: tuple[int, ...]
     labels: tuple[str, ...]
+    """The names of the classes, in the order of a network's outputs."""
     is_demo: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither images nor rows of features."""
+        if len(self.input_shape) not in (1, 3) or min(self.input_shape) < 1:
+            raise ValueError("an image has (channels, height, width), a row (features,)")
+
+    @property
+    def shape(self) -> DataShape:
+        """What a network is built for."""
+        return DataShape(self.input_shape, len(self.labels))
 
 
 def is_count(correct: int | None, images: int) -> bool:

@@ -16,8 +16,6 @@ NUMERICS_VERSION = 1
 Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches), far
 below what a seed changes (`tests/test_parity.py`). The result says which of them trained it."""
 
-CLASSES = 10
-
 Activation = Literal[
     "linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu"
 ]
@@ -164,33 +162,3 @@ def _canonical(configuration: "Configuration", text: bytes) -> bytes:
 @cache
 def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
     return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
-
-
-def trainable_parameters(network: Network, input_shape: tuple[int, int, int]) -> int:
-    """Count the weights that training changes.
-
-    Args:
-        network: the network.
-        input_shape: (channels, height, width) of one image, as the assignment's files give it.
-    """
-    channels, height, width = input_shape
-    normalized = 2 if network.batch_normalization else 0  # a scale and an offset a unit
-    total = 0
-    for layer in network.convolutions:
-        total += (channels * layer.kernel_size**2 + 1 + normalized) * layer.filters
-        channels = layer.filters
-        height, width = (_pooled(_convolved(side, layer), layer.pool) for side in (height, width))
-    inputs = channels * height * width
-    for units in network.hidden:
-        total += (inputs + 1 + normalized) * units
-        inputs = units
-    return total + (inputs + 1) * CLASSES
-
-
-def _convolved(side: int, layer: Convolution) -> int:
-    reach = side if layer.padding == "same" else side - layer.kernel_size + 1
-    return -(-reach // layer.strides)
-
-
-def _pooled(side: int, pool: int) -> int:
-    return side // pool if pool > 1 else side

@@ -1,7 +1,7 @@
 """The assignment's data: two `.npz` files, loaded exactly as it says.
 
 Images come as (height, width, channels, N) and are transposed to (N, channels, height, width); labels are squeezed and
-mapped to integers by their sorted order. Pixels stay uint8, unscaled.
+mapped to integers by their sorted order, and say how many classes there are. Pixels stay uint8, unscaled.
 """
 
 import argparse
@@ -10,24 +10,24 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.spec import CLASSES
+from engine.core.data_shape import DataShape
+from engine.data import labels as label_forms
+from engine.data.labels import MAX_CLASSES, Labels
 from engine.data.pairing import IMAGES, LABELS, MEMBERS, locate
 from engine.machine import os_errors
 from engine.protocol import DataSet
 from engine.storage.npz import DataError, open_archive, read_array, read_header
 from engine.storage.zip_check import Archive
 
-DIGITS = tuple("0123456789")
+ONE_TO_TEN = {str(number) for number in range(1, 11)}
+"""Labels of the original SVHN, in which 10 stands for the digit 0."""
 MAX_IMAGES = 400_000
 """Of a file; more of the assignment's 3,072 pixels would not fit in the largest member."""
-MAX_LABELS_BYTES = 2**24
-"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` take 4.2 MB."""
 DEMO_MARK = "made_by.npy"
 """A member of this name says that the digits are drawn; loaders of the assignment ignore it."""
 
@@ -39,9 +39,7 @@ class Part(msgspec.Struct, frozen=True):
     archive: Archive
     image_shape: tuple[int, int, int]
     """(channels, height, width)."""
-    labels: NDArray[np.int32]
-    """(N,), indexing `names`."""
-    names: tuple[str, ...]
+    labels: Labels
 
 
 class Images(msgspec.Struct, frozen=True):
@@ -51,12 +49,13 @@ class Images(msgspec.Struct, frozen=True):
     train_labels: NDArray[np.int32]
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int32]
+    names: tuple[str, ...]
+    """Of the classes, in the order of their indices."""
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width)."""
-        channels, height, width = self.train_images.shape[1:]
-        return channels, height, width
+    def shape(self) -> DataShape:
+        """What a network is built for."""
+        return DataShape(self.train_images.shape[1:], len(self.names))
 
 
 def load(data: DataSet) -> Images:
@@ -95,23 +94,25 @@ def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
         train, test = _part(train_zip, train_path), _part(test_zip, test_path)
         test_labels = _labels_as_in(train, test)
         is_demo = any(DEMO_MARK in archive.namelist() for archive in (train_zip, test_zip))
-        if not is_demo and len(train.labels) < len(test.labels):
-            counts = f"{len(train.labels):,} images to train on and {test_path} {len(test.labels):,} to test with"
+        if not is_demo and len(train.labels.indices) < len(test_labels):
+            counts = (
+                f"{len(train.labels.indices):,} images to train on and {test_path} {len(test_labels):,} to test with"
+            )
             raise DataError(f"{train_path} has {counts}: they seem exchanged; name the larger one the train file.")
-        images = Images(_pixels(train), train.labels, _pixels(test), test_labels)
+        images = Images(_pixels(train), train.labels.indices, _pixels(test), test_labels, train.labels.names)
     if np.array_equal(images.train_images, images.test_images):
         raise DataError(f"{train_path} and {test_path} hold the same images; give the train file and the test file.")
     found = DataSet(
-        fingerprint=_fingerprint(images, train.names),
+        fingerprint=_fingerprint(images),
         name=Path(os.path.commonpath([train_path.resolve().parent, test_path.resolve().parent])).name,
         train_path=str(train_path.absolute()),
         test_path=str(test_path.absolute()),
         train_images=len(images.train_labels),
         test_images=len(images.test_labels),
-        input_shape=images.input_shape,
-        train_counts=_counts(images.train_labels, len(train.names)),
-        test_counts=_counts(images.test_labels, len(train.names)),
-        labels=train.names,
+        input_shape=images.shape.inputs,
+        train_counts=_counts(images.train_labels, images.shape.classes),
+        test_counts=_counts(images.test_labels, images.shape.classes),
+        labels=images.names,
         is_demo=is_demo,
     )
     return images, found
@@ -128,30 +129,13 @@ def _part(archive: Archive, path: Path) -> Part:
         raise DataError(f"{path} holds no image; is it the right file?")
     if count > MAX_IMAGES:
         raise DataError(f"{path} declares {count:,} images; at most {MAX_IMAGES:,} can be trained on.")
-    if labels.dtype.kind not in "USiu" or labels.dtype.itemsize == 0:
-        raise DataError(f"{path}: labels are {labels.dtype}; text or whole numbers are expected.")
-    if labels.shape not in ((count,), (count, 1)):
+    if label_forms.count_of(labels, path) != count:
         raise DataError(f"{path}: {count} images but labels of shape {labels.shape}; ({count}, 1) is expected.")
-    if labels.size > MAX_LABELS_BYTES:
-        limit = f"at most {MAX_LABELS_BYTES // 2**20} MiB are read"
-        raise DataError(f"{path}: the labels take {labels.size:,} bytes and {limit}; save each as one character.")
-    names, indices = _indices(read_array(archive, LABELS, path), path)
-    return Part(path, archive, (channels, height, width), indices, names)
-
-
-def _indices(labels: NDArray[Any], path: Path) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Return the labels' names in sorted order and each label's place among them."""
-    values, indices = np.unique(labels.reshape(-1), return_inverse=True)
-    if len(values) > CLASSES:
-        raise DataError(f"{path} has {len(values):,} different labels; 2 to {CLASSES} can be learned.")
-    names = [value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values.tolist()]
-    for name in names:
-        if name == "10" and "0" not in names:
-            advice = "in the original SVHN files 10 stands for 0: labels[labels == 10] = 0, and save them again"
-            raise DataError(f"{path}: the label '10' is no digit; {advice}.")
-        if name not in DIGITS:
-            raise DataError(f"{path}: the label {name[:20]!r} is no digit; labels are '0' to '9'.")
-    return tuple(names), indices.astype(np.int32)
+    found = label_forms.read(read_array(archive, LABELS, path), path)
+    if labels.dtype.kind in "iu" and "10" in found.names and ONE_TO_TEN.issuperset(found.names):
+        advice = "in the original SVHN files 10 stands for 0: labels[labels == 10] = 0, and save them again"
+        raise DataError(f"{path}: the label '10' is no digit; {advice}, or save the names of other classes as text.")
+    return Part(path, archive, (channels, height, width), found)
 
 
 def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
@@ -165,13 +149,14 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
         raise DataError(
             f"{train.path} and {test.path} have images of different sizes, {sizes}; they do not belong together."
         )
-    if len(train.names) < 2:
-        raise DataError(f"{train.path} has only the label {train.names[0]!r}; 2 to {CLASSES} can be learned.")
-    unknown = sorted(set(test.names) - set(train.names))
+    names = train.labels.names
+    if len(names) < 2:
+        raise DataError(f"{train.path} has only the label {names[0]!r}; 2 to {MAX_CLASSES:,} can be learned.")
+    unknown = sorted(set(test.labels.names) - set(names))
     if unknown:
         raise DataError(f"{test.path} has the label {unknown[0]!r}, which {train.path} has not; are they a pair?")
-    places = np.array([train.names.index(name) for name in test.names], dtype=np.int32)
-    return places[test.labels]
+    places = np.array([names.index(name) for name in test.labels.names], dtype=np.int32)
+    return places[test.labels.indices]
 
 
 def _pixels(part: Part) -> NDArray[np.uint8]:
@@ -183,9 +168,9 @@ def _counts(labels: NDArray[np.int32], classes: int) -> tuple[int, ...]:
     return tuple(int(count) for count in np.bincount(labels, minlength=classes))
 
 
-def _fingerprint(images: Images, names: tuple[str, ...]) -> str:
+def _fingerprint(images: Images) -> str:
     """Hash what is trained on, however it was stored: equal pixels and labels have equal fingerprints."""
-    digest = hashlib.sha256(repr((images.train_images.shape, images.test_images.shape, names)).encode())
+    digest = hashlib.sha256(repr((images.train_images.shape, images.test_images.shape, images.names)).encode())
     for array in (images.train_images, images.train_labels, images.test_images, images.test_labels):
         digest.update(array.data)
     return digest.hexdigest()[:16]

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine import protocol as p
 from engine.core import limits
 from engine.core import sweep as plan
+from engine.core.layers import shape_problem
 from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
@@ -138,6 +139,10 @@ class Commands:
             raise ValueError(f"The data {sweep.data[:20]!r} is not open in this workspace; open it first.")
         if problem := limits.sweep_problem(sweep):
             raise ValueError(f"The sweep cannot be trained: {problem}")
+        shape = queue.data[sweep.data].shape
+        for configuration in sweep.configurations:
+            if problem := shape_problem(configuration.network, shape):
+                raise ValueError(f"{configuration.label} cannot be trained on this data: {problem}")
         self._workspace.write_sweep(sweep)
         for old in queue.supersede(sweep):
             self._workspace.remove_sweep(old)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from engine import protocol as p
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
 from engine.machine import card
@@ -140,7 +141,7 @@ class Dispatch:
         """
         is_idle = not self._workers and not self._starting and not self._is_leaving
         if self.fleet.is_local and is_idle and not self._cards.has_any():
-            self._start(slot_for(configuration or Configuration(), self._here(), (3, 32, 32), 0))
+            self._start(slot_for(configuration or Configuration(), self._here(), ASSIGNMENT, 0))
 
     def advance(self) -> None:
         """Give free workers what is next, start those that are lacking, and end those that are not needed."""
@@ -157,7 +158,7 @@ class Dispatch:
     def _advance_here(self) -> None:
         while head := self._queue.places.head:
             busy = {slot: worker.occupant for slot, worker in self._workers.items() if worker.training}
-            shape = self._queue.data[head.spec.data].input_shape
+            shape = self._queue.data[head.spec.data].shape
             machine = self._here()
             if self._cards.has_any() and not machine.gpus:
                 return  # others have them all; those who want the CPU say so with --gpus none

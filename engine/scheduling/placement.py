@@ -11,8 +11,10 @@ from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
+from engine.core.data_shape import DataShape
+from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
-from engine.core.spec import Configuration, trainable_parameters
+from engine.core.spec import Configuration
 from engine.protocol import Place
 from engine.scheduling.waiting_list import Places
 
@@ -72,9 +74,9 @@ def size_class(parameters: int) -> int:
     return parameters.bit_length()
 
 
-def cores_of(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> int:
+def cores_of(configuration: Configuration, machine: Machine, shape: DataShape) -> int:
     """Return how many cores a run takes."""
-    parameters = trainable_parameters(configuration.network, input_shape)
+    parameters = trainable_parameters(configuration.network, shape)
     known = machine.measured.get(size_class(parameters), 0)
     return min(known, len(machine.cores)) if known else usual_cores(parameters, machine)
 
@@ -84,7 +86,7 @@ def usual_cores(parameters: int, machine: Machine) -> int:
     return 1 if parameters < LARGE else len(machine.cores)
 
 
-def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int], index: int) -> Slot:
+def slot_for(configuration: Configuration, machine: Machine, shape: DataShape, index: int) -> Slot:
     """Return the `index`-th slot of the kind that suits the configuration."""
     trainer = configuration.training.worker
     if trainer != "fast":
@@ -92,16 +94,16 @@ def slot_for(configuration: Configuration, machine: Machine, input_shape: tuple[
         return Slot(trainer, machine.cores, gpu, trainer=trainer)
     if machine.gpus:
         return Slot(machine.gpus[index].label, gpu=machine.gpus[index].uuid)
-    count = cores_of(configuration, machine, input_shape)
+    count = cores_of(configuration, machine, shape)
     if count >= len(machine.cores):
         return Slot("cpu", machine.cores)
     cores = machine.cores[index * count : (index + 1) * count]
     return Slot(f"core{cores[0]}" if count == 1 else f"cores{cores[0]}-{cores[-1]}", cores)
 
 
-def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int, int, int]) -> tuple[Slot, ...]:
+def slots(configuration: Configuration, machine: Machine, shape: DataShape) -> tuple[Slot, ...]:
     """Return every slot that may train this configuration at a time."""
-    first = slot_for(configuration, machine, input_shape, 0)
+    first = slot_for(configuration, machine, shape, 0)
     if first.gpu is not None and first.trainer == "fast":
         return tuple(slot for slot, _ in _seats(machine))
     if first.gpu is not None:
@@ -110,7 +112,7 @@ def slots(configuration: Configuration, machine: Machine, input_shape: tuple[int
         count = 1
     else:
         count = max(1, min(len(machine.cores) // max(1, len(first.cores)), machine.memory // WORKER_BYTES))
-    return tuple(slot_for(configuration, machine, input_shape, index) for index in range(count))
+    return tuple(slot_for(configuration, machine, shape, index) for index in range(count))
 
 
 def _seats(machine: Machine) -> list[tuple[Slot, Card]]:
@@ -124,7 +126,7 @@ def _seats(machine: Machine) -> list[tuple[Slot, Card]]:
 def next_group(
     queue: Places,
     machine: Machine,
-    input_shape: tuple[int, int, int],
+    shape: DataShape,
     busy: Collection[Slot],
     fitting: Mapping[Configuration, int] = MappingProxyType({}),
     occupants: Mapping[Slot, Occupant] = MappingProxyType({}),
@@ -137,7 +139,7 @@ def next_group(
     Args:
         queue: what waits.
         machine: what there is to train on.
-        input_shape: of the data's images.
+        shape: of the data's images.
         busy: slots that train.
         fitting: how many runs of a configuration fit side by side, where that is less than the machine's lanes.
         occupants: what busy slots train; a card of which that is not known is not shared.
@@ -148,12 +150,12 @@ def next_group(
         return None
     configuration = head.spec.configuration
     if machine.gpus and configuration.training.worker == "fast":
-        return _next_on_card(queue, head, machine, input_shape, busy, fitting, occupants, begun)
+        return _next_on_card(queue, head, machine, shape, busy, fitting, occupants, begun)
     used = {core for slot in busy for core in slot.cores}
     taken = {slot.gpu for slot in busy if slot.gpu is not None}
     if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):
         return None  # one of its kind at a time
-    free = [slot for slot in slots(configuration, machine, input_shape)
+    free = [slot for slot in slots(configuration, machine, shape)
             if slot not in busy and not used & set(slot.cores) and slot.gpu not in taken]  # fmt: skip
     return (free[0], queue.alike(head, 1)) if free else None
 
@@ -162,7 +164,7 @@ def _next_on_card(
     queue: Places,
     head: Place,
     machine: Machine,
-    input_shape: tuple[int, int, int],
+    shape: DataShape,
     busy: Collection[Slot],
     fitting: Mapping[Configuration, int],
     occupants: Mapping[Slot, Occupant],
@@ -172,7 +174,7 @@ def _next_on_card(
     configuration = head.spec.configuration
     beside = {card.uuid: [slot for slot in busy if slot.gpu == card.uuid] for card in machine.gpus}
     room = {
-        card.uuid: _room(card, [_occupant(slot, occupants) for slot in beside[card.uuid]], configuration, input_shape)
+        card.uuid: _room(card, [_occupant(slot, occupants) for slot in beside[card.uuid]], configuration, shape)
         for card in machine.gpus
     }
     free = [(slot, card) for slot, card in _seats(machine) if slot not in busy and room[card.uuid] is not None]
@@ -180,14 +182,12 @@ def _next_on_card(
         return None
     slot, card = min(free, key=lambda some: len(beside[some[1].uuid]))
     left = card._replace(memory=room[card.uuid]) if beside[card.uuid] else card
-    lanes = min(lanes_on(left, machine, configuration, input_shape), fitting.get(configuration, machine.lanes))
+    lanes = min(lanes_on(left, machine, configuration, shape), fitting.get(configuration, machine.lanes))
     empty = sum(not others for others in beside.values())
     return slot, together(queue, head, lanes, begun, _share(queue, lanes, empty))
 
 
-def _room(
-    card: Card, others: Sequence[Occupant | None], configuration: Configuration, input_shape: tuple[int, int, int]
-) -> int | None:
+def _room(card: Card, others: Sequence[Occupant | None], configuration: Configuration, shape: DataShape) -> int | None:
     """Return the bytes of a card that are left for a group beside others; None where it has no room for it."""
     if not others:
         return card.memory or 0
@@ -196,9 +196,9 @@ def _room(
         return None
     if any(other.configuration == configuration for other in known):
         return None  # more seeds of it would only share the time
-    held = sum(_bytes(other.configuration, other.lanes, input_shape) for other in known)
+    held = sum(_bytes(other.configuration, other.lanes, shape) for other in known)
     left = card.memory - held
-    return left if left >= _bytes(configuration, 1, input_shape) else None
+    return left if left >= _bytes(configuration, 1, shape) else None
 
 
 def _occupant(slot: Slot, occupants: Mapping[Slot, Occupant]) -> Occupant | None:
@@ -206,9 +206,9 @@ def _occupant(slot: Slot, occupants: Mapping[Slot, Occupant]) -> Occupant | None
     return occupants.get(slot) if slot.trainer == "fast" else None
 
 
-def _bytes(configuration: Configuration, lanes: int, input_shape: tuple[int, int, int]) -> int:
+def _bytes(configuration: Configuration, lanes: int, shape: DataShape) -> int:
     """Return what a group needs of a card's memory."""
-    parameters = trainable_parameters(configuration.network, input_shape)
+    parameters = trainable_parameters(configuration.network, shape)
     return CARD_BYTES + lanes * LANE_BYTES_A_PARAMETER * parameters
 
 
@@ -229,11 +229,11 @@ def together(queue: Places, head: Place, lanes: int, begun: Mapping[str, str], s
     return tuple(islice(alike, lanes if group else share))
 
 
-def lanes_on(card: Card, machine: Machine, configuration: Configuration, input_shape: tuple[int, int, int]) -> int:
+def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: DataShape) -> int:
     """Return how many seeds of a configuration a card trains side by side at most: as many as its memory holds."""
     if card.memory is None:
         return machine.lanes
-    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, input_shape)
+    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, shape)
     return max(1, min(machine.lanes, (card.memory - CARD_BYTES) // lane))
 
 

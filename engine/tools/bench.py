@@ -27,8 +27,9 @@ import msgspec
 import numpy as np
 
 from engine import protocol as p
+from engine.core.layers import trainable_parameters
 from engine.core.machine import Machine
-from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training, trainable_parameters
+from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training
 from engine.data import dataset
 from engine.machine import child_process, devices
 from engine.machine.system import peak_bytes, usable_cores
@@ -290,10 +291,10 @@ def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> 
     On GPUs all contenders are on the first one, and one at a time.
     """
     if machine.gpus:
-        return slots(configuration, machine, found.input_shape)[:1]
+        return slots(configuration, machine, found.shape)[:1]
     if configuration.training.trainer == "native":
         machine = Arrangement(machine, lambda: None).machine
-    return slots(configuration, machine, found.input_shape)
+    return slots(configuration, machine, found.shape)
 
 
 class Contender(Protocol):
@@ -359,8 +360,8 @@ def measure(
     gpu = machine.gpus[0].uuid if machine.gpus else None
     trainers: tuple[Trainer, ...] = ("jax", "native") if limit and gpu is None else ("jax",)
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
-    lanes = lanes_on(machine.gpus[0], machine, configurations[0], found.input_shape) if gpu else 1
-    parameters = trainable_parameters(network, found.input_shape)
+    lanes = lanes_on(machine.gpus[0], machine, configurations[0], found.shape) if gpu else 1
+    parameters = trainable_parameters(network, found.shape)
     batches = -(-found.train_images // 32)
     text = ",".join(map(str, hidden)) or "0"
     card = fit_card(gpu)

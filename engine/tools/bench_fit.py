@@ -66,7 +66,7 @@ def _tell_whether_tensorflow_sees_a_gpu() -> int:
 def _model(network: Network, images: Images, options: tuple[int, bool]) -> Any:
     from engine.training import models
 
-    model = models.build(network, images.input_shape, softmax=True, seed=0)
+    model = models.build(network, images.shape, softmax=True, seed=0)
     steps, jit = options
     model.compile(
         loss=models.LOSS,
@@ -84,7 +84,7 @@ def _best_options(network: Network, images: Images, choices: Sequence[tuple[int,
 
     count = TRIAL_BATCHES * 32
     pixels = images.train_images[:count]
-    labels = keras.utils.to_categorical(images.train_labels[:count], 10)
+    labels = keras.utils.to_categorical(images.train_labels[:count], images.shape.classes)
     seconds = {}
     for options in choices:
         model = _model(network, images, options)
@@ -124,7 +124,9 @@ def _fit(network: Network, images: Images, options: tuple[int, bool], *, is_plai
             self.is_warm = True
             print(json.dumps(told), flush=True)
 
-    train, test = (keras.utils.to_categorical(labels, 10) for labels in (images.train_labels, images.test_labels))
+    train, test = (
+        keras.utils.to_categorical(labels, images.shape.classes) for labels in (images.train_labels, images.test_labels)
+    )
     _model(network, images, options).fit(
         images.train_images.astype("float32"),
         train,

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from engine import protocol as p
+from engine.core.data_shape import Shape
 from engine.data import dataset as datasets
 from engine.machine import backends
 from engine.storage.npz import DataError
@@ -87,7 +88,7 @@ def _pixels(image: np.ndarray) -> bytes:
     return (rows if rows.shape[-1] == 3 else np.repeat(rows[..., :1], 3, axis=-1)).astype(np.uint8).tobytes()
 
 
-def _templates(kernel: np.ndarray, shape: tuple[int, int, int]) -> tuple[bytes, ...]:
+def _templates(kernel: np.ndarray, shape: Shape) -> tuple[bytes, ...]:
     """Draw what each class of a linear network looks for: grey is no weight, bright and dark are the largest ones."""
     largest = np.abs(kernel).max(axis=0, keepdims=True)
     scaled = np.round(127.5 + 127.5 * kernel / np.where(largest > 0, largest, 1))

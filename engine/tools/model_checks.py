@@ -11,6 +11,7 @@ import keras
 import msgspec
 import numpy as np
 
+from engine.core.data_shape import DataShape
 from engine.core.layers import LOSS, METRIC
 from engine.core.spec import Configuration
 from engine.tools.comparison import Check, differences, plain, same, text_of
@@ -40,9 +41,9 @@ class _Layer(msgspec.Struct, frozen=True):
         return f"{self.kind}({', '.join(shown)})" if shown else self.kind
 
 
-def model_checks(model: Any, configuration: Configuration, shape: tuple[int, int, int], classes: int) -> list[Check]:
-    """Compare a loaded model with a configuration for images of this shape and so many classes."""
-    asked = models.build(configuration.network, shape, softmax=True, seed=0, classes=classes)
+def model_checks(model: Any, configuration: Configuration, shape: DataShape) -> list[Check]:
+    """Compare a loaded model with a configuration for data of this shape."""
+    asked = models.build(configuration.network, shape, softmax=True, seed=0)
     models.compile_as_asked(asked, configuration.training)
     found, wanted = (sum(int(np.prod(v.shape)) for v in some.trainable_variables) for some in (model, asked))
     told = f"{found:,}" + ("" if found == wanted else f" instead of {wanted:,}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core.spec import CLASSES, Configuration
+from engine.core.spec import Configuration
 from engine.machine import backends
 from engine.machine.system import version
 from engine.protocol import DataSet
@@ -77,9 +77,9 @@ def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
         expected, given = found.input_shape, tuple(model.input_shape[1:])
         if given != expected:
             raise KerasFileError(f"{path} takes images of shape {given}; the data has {expected}.")
-        if model.output_shape[1:] != (CLASSES,):
+        if model.output_shape[1:] != (found.shape.classes,):
             raise KerasFileError(
-                f"{path} gives {model.output_shape[1:]} numbers an image; {CLASSES} classes are asked."
+                f"{path} gives {model.output_shape[1:]} numbers an image; {found.shape.classes} classes are asked."
             )
         correct = _count_right(model, images, file.size.largest)
         return Verification(
@@ -134,7 +134,7 @@ def _checks(path: Path, file: Checked, model: Any, asked: Asked, data: DataSet) 
     return [
         Check("extension", path.suffix, path.suffix == ".keras"),
         Check("size", f"{size:.1f} MiB" + (f" of {limit} MiB" if limit else ""), limit is None or size <= limit),
-        *model_checks(model, asked.configuration, data.input_shape, CLASSES),
+        *model_checks(model, asked.configuration, data.shape),
         fit_check(file.iterations, batches * training.epochs, training.epochs, fitted=asked.fitted),
     ]
 

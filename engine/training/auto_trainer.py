@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.core.spec import CLASSES, RunSpec
+from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.storage.checkpoint import Snapshot
 from engine.training import trainer_choice
@@ -46,7 +46,7 @@ class AutoTrainer:
         """
         configuration, snapshot = specs[0].configuration, snapshots[0]
         written_by = snapshot.trainer if snapshot else ""
-        here = Circumstances(CLASSES, len(specs), self.device, written_by=written_by)
+        here = Circumstances(images.shape.classes, len(specs), self.device, written_by=written_by)
         if configuration.training.trainer != "jax" and not trainer_choice.unsuited(configuration, here):
             here = here._replace(problem=self._load_native())
         choice = trainer_choice.choose(configuration, here)

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import keras
 from jax.typing import ArrayLike
 
-from engine.core.spec import CLASSES, Configuration
+from engine.core.data_shape import DataShape
+from engine.core.spec import Configuration
 from engine.training import models
 
 NARROW = 16
@@ -99,7 +100,7 @@ class Program:
     def __init__(
         self,
         configuration: Configuration,
-        input_shape: tuple[int, int, int],
+        shape: DataShape,
         lanes: int,
         *,
         sums_metrics: bool | None = None,
@@ -116,7 +117,7 @@ class Program:
         self._train = (
             self._train_summing if (on_gpu() if sums_metrics is None else sums_metrics) else self._train_stacking
         )
-        self.model = models.build(configuration.network, input_shape, softmax=False, seed=0, dense=Dense)
+        self.model = models.build(configuration.network, shape, softmax=False, seed=0, dense=Dense)
         kernels = [tuple(variable.shape) for variable in self.model.trainable_variables]
         self.is_turned = [is_carried_transposed(shape) for shape in kernels]
         shadows = [
@@ -140,10 +141,10 @@ class Program:
             self.digest = hashlib.sha256((compiled.as_text() or "").encode()).hexdigest()[:16]
         return self._compiled
 
-    def fresh(self, seed: int, input_shape: tuple[int, int, int]) -> Lane:
+    def fresh(self, seed: int, shape: DataShape) -> Lane:
         """Return the lane that training with this seed begins from, the same on every device: drawn on the CPU."""
         with _on_cpu():
-            model = models.build(self.configuration.network, input_shape, softmax=False, seed=seed)
+            model = models.build(self.configuration.network, shape, softmax=False, seed=seed)
             parameters = [variable.value for variable in model.trainable_variables]
             others = [variable.value for variable in model.non_trainable_variables]
         if on_gpu():
@@ -194,7 +195,7 @@ class Program:
 
         batches, last = self._batches(order)
         lane, said = jax.lax.scan(step, lane, batches)
-        said = said.reshape(-1, CLASSES)
+        said = said.reshape(-1, said.shape[-1])
         if last.size:
             lane, of_last = step(lane, last)
             said = jnp.concatenate([said, of_last])
@@ -221,7 +222,7 @@ class Program:
             return found
 
         logits, backwards, others = jax.vjp(logits_of, lane.parameters, has_aux=True)
-        delta = (jax.nn.softmax(logits) - jax.nn.one_hot(labels, CLASSES)) / len(labels)
+        delta = (jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[-1])) / len(labels)
         (gradients,) = backwards(delta)
         parameters, optimizer = self._optimizer.stateless_apply(lane.optimizer, gradients, lane.parameters)
         return Lane(parameters, others, optimizer), logits
@@ -260,7 +261,7 @@ def _on_cpu() -> AbstractContextManager[object]:
 
 def _cross_entropy(logits: Array, labels: Array) -> Array:
     """Categorical cross-entropy in nats (B,), from logits (B, C)."""
-    return -jnp.sum(jax.nn.one_hot(labels, CLASSES) * jax.nn.log_softmax(logits), axis=-1)
+    return -jnp.sum(jax.nn.one_hot(labels, logits.shape[-1]) * jax.nn.log_softmax(logits), axis=-1)
 
 
 def _count_correct(logits: Array, labels: Array) -> Array:

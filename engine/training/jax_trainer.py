@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
@@ -34,7 +35,7 @@ class FastTrainer:
     def __init__(self) -> None:
         backends.settle_jax()
         _hold_the_gpu()
-        self._programs: dict[tuple[Configuration, tuple[int, ...], int], Program] = {}
+        self._programs: dict[tuple[Configuration, DataShape, int], Program] = {}
         self._pixels: dict[str, Pixels] = {}
 
     @property
@@ -59,7 +60,7 @@ class FastTrainer:
         if spec.data not in self._pixels:
             self._pixels = {spec.data: _on_device(images)}  # one data set at a time: it is the largest thing here
             self._programs = {}  # compiled for the sizes of the data before
-        shape = images.input_shape
+        shape = images.shape
         program = self._program(spec.configuration, shape, len(specs))
         lanes = [
             program.fresh(spec.seed, shape) if snapshot is None else _lane_of(snapshot)
@@ -68,7 +69,7 @@ class FastTrainer:
         epoch = snapshots[0].epoch if snapshots[0] else 0
         return FastGroup(self, program, lanes, [spec.seed for spec in specs], self._pixels[spec.data], epoch)
 
-    def _program(self, configuration: Configuration, shape: tuple[int, int, int], lanes: int) -> Program:
+    def _program(self, configuration: Configuration, shape: DataShape, lanes: int) -> Program:
         training = msgspec.structs.replace(configuration.training, epochs=1)  # how many epochs compiles nothing
         key = (msgspec.structs.replace(configuration, training=training), shape, lanes)
         if key not in self._programs:
@@ -132,9 +133,9 @@ class FinishedLane:
         self._lane = lane
         self._pixels = pixels
 
-    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+    def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file, as `models.save` does."""
-        return models.save(self._program.configuration, input_shape, path, *self._program.as_keras(self._lane))
+        return models.save(self._program.configuration, shape, path, *self._program.as_keras(self._lane))
 
     @property
     def provenance(self) -> Provenance:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, History, Provenance
-from engine.core.spec import CLASSES, RunSpec
+from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.machine import backends
 from engine.machine.system import version
@@ -83,7 +84,7 @@ class KerasFitGroup:
         self.training_images = held_in(len(images.train_labels), configuration.training.validation_split)
         self._spec, self._data = spec, data
         self._test_labels = images.test_labels
-        self._model = models.build(configuration.network, images.input_shape, softmax=True, seed=spec.seed)
+        self._model = models.build(configuration.network, images.shape, softmax=True, seed=spec.seed)
         models.compile_as_asked(self._model, configuration.training)
         self._model.optimizer.build(self._model.trainable_variables)
         if snapshot is not None:
@@ -134,7 +135,7 @@ class KerasFitLane:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+    def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file; return the trainable parameters.
 
         Raises:
@@ -158,6 +159,6 @@ def _values(snapshot: Snapshot) -> tuple[list[NDArray[np.generic]], ...]:
 
 
 def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
-    hot = np.eye(CLASSES, dtype=np.float32)
+    hot = np.eye(images.shape.classes, dtype=np.float32)
     train, test = images.train_images.astype(np.float32), images.test_images.astype(np.float32)
     return train, hot[images.train_labels], test, hot[images.test_labels]

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from keras import layers
 
+from engine.core.data_shape import DataShape
 from engine.core.layers import LOSS, METRIC, OPTIMIZERS, layers_of
-from engine.core.spec import CLASSES, Configuration, Network, Training
+from engine.core.spec import Configuration, Network, Training
 
 __all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
 
@@ -21,31 +22,29 @@ _building = threading.Lock()
 
 def build(
     network: Network,
-    input_shape: tuple[int, int, int],
+    shape: DataShape,
     *,
     softmax: bool,
     seed: int,
     dense: type[layers.Dense] = layers.Dense,
-    classes: int = CLASSES,
 ) -> keras.Sequential:
     """Return the network with fresh weights that depend on the seed alone.
 
     Args:
         network: what to build.
-        input_shape: (channels, height, width) of an image.
+        shape: of the data.
         softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
         dense: the kind of dense layer; one that computes the same in another way.
-        classes: how many outputs there are.
     """
     kinds = {"Dense": dense}
     with _building:
         random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
         chain = [
             (kinds.get(layer.kind) or getattr(layers, layer.kind))(**layer.settings)
-            for layer in layers_of(network, softmax=softmax, classes=classes)
+            for layer in layers_of(network, shape.classes, softmax=softmax)
         ]
-        model = keras.Sequential([keras.Input(input_shape), *chain])
+        model = keras.Sequential([keras.Input(shape.inputs), *chain])
         random.seed()  # whoever draws next is not to repeat these numbers
     return model
 
@@ -63,7 +62,7 @@ def optimizer_of(training: Training) -> keras.Optimizer:
 
 def save(
     configuration: Configuration,
-    input_shape: tuple[int, int, int],
+    shape: DataShape,
     path: Path,
     parameters: Sequence[Any],
     others: Sequence[Any],
@@ -73,7 +72,7 @@ def save(
 
     Args:
         configuration: what was trained.
-        input_shape: (channels, height, width) of an image.
+        shape: of the data.
         path: of the file.
         parameters: the trainable variables' arrays, in Keras's layout and order.
         others: those of the variables that are not trained.
@@ -82,7 +81,7 @@ def save(
     Raises:
         OSError: it could not be written; what is half there is the caller's to drop.
     """
-    model = build(configuration.network, input_shape, softmax=True, seed=0)
+    model = build(configuration.network, shape, softmax=True, seed=0)
     compile_as_asked(model, configuration.training)
     model.optimizer.build(model.trainable_variables)
     held = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)

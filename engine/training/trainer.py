@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from engine import protocol as p
+from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, Provenance
 from engine.core.spec import RunSpec
 from engine.data.dataset import Images
@@ -20,7 +21,7 @@ def never() -> bool:
 class FinishedLane(Protocol):
     """A trained network that is no longer changed."""
 
-    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+    def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file and return the number of trainable parameters."""
 
     def activity(self) -> Activity:

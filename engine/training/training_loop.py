@@ -270,7 +270,7 @@ class Attempts:
 
         return run.folder.finish(
             run.attempt,
-            lambda path: lane.save(path, data_set.input_shape),
+            lambda path: lane.save(path, data_set.shape),
             outcome,
             lambda result: self._note(run, p.RunFinished(result=result), durable=True),
         )

@@ -7,6 +7,7 @@ kept in the user's cache for this processor and number of cores. What cannot be 
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing import Annotated
 
 import msgspec
 
+from engine.core.data_shape import DataShape
+from engine.core.layers import trainable_parameters
 from engine.core.machine import Machine
-from engine.core.spec import CLASSES, Configuration, trainable_parameters
+from engine.core.spec import Configuration
 from engine.machine import child_process, tool_process
 from engine.machine.files import write_atomically
 from engine.machine.user_folders import cache_folder
@@ -37,19 +40,18 @@ class Arrangement:
         self._given_up: set[int] = set()
         self._measuring: asyncio.Task[None] | None = None
 
-    def is_open(self, configuration: Configuration, input_shape: tuple[int, int, int]) -> bool:
+    def is_open(self, configuration: Configuration, shape: DataShape) -> bool:
         """Say whether a run's cores are still being found out; begin with it if that was not done."""
         if self._measuring is not None:
             return True
-        parameters = trainable_parameters(configuration.network, input_shape)
+        parameters = trainable_parameters(configuration.network, shape)
         kind = size_class(parameters)
         is_known = kind in self.machine.measured or kind in self._given_up
         if is_known or not SMALL <= parameters < HUGE or not _is_worthwhile(self.machine):
             return False
-        if configuration.training.trainer == "jax" or unsuited(configuration, Circumstances(CLASSES)):
+        if configuration.training.trainer == "jax" or unsuited(configuration, Circumstances(shape.classes)):
             return False
-        channels, height, width = input_shape
-        sizes = (channels * height * width, *configuration.network.hidden, CLASSES)
+        sizes = (math.prod(shape.inputs), *configuration.network.hidden, shape.classes)
         self._measuring = asyncio.create_task(self._measure(kind, sizes, usual_cores(parameters, self.machine)))
         return True
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.core.spec import Configuration, Training, trainable_parameters
+from engine.core.layers import trainable_parameters
+from engine.core.spec import Configuration, Training
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.metrics import METRICS
@@ -177,8 +178,7 @@ def trend(slope: float, error: float) -> str:
 
 def _side(configuration: Configuration, runs: Sequence[str], state: State) -> Side:
     results = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
-    shape = state.data.input_shape if state.data else (3, 32, 32)
-    return Side(configuration, tuple(runs), results, trainable_parameters(configuration.network, shape))
+    return Side(configuration, tuple(runs), results, trainable_parameters(configuration.network, state.shape))
 
 
 def _setting(value: Any) -> str:

@@ -8,7 +8,8 @@ import msgspec
 
 from engine.core import sweep as plan
 from engine.core.forecast import Forecast
-from engine.core.spec import Configuration, RunSpec, Training, trainable_parameters
+from engine.core.layers import trainable_parameters
+from engine.core.spec import Configuration, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
 from engine.protocol import RunResult
 from svhn_tui import words
@@ -261,13 +262,12 @@ def _seconds(specs: Iterable[RunSpec], forecast: Forecast | None) -> float:
 def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
     finished = [state.results[run_id] for run_id in runs if run_id in state.results]
     running = [live for run_id in runs if (live := state.live.get(run_id)) and live.status == "running"]
-    shape = state.data.input_shape if state.data else (3, 32, 32)
     return Row(
         configuration=configuration,
         runs=tuple(runs),
         done=len(finished),
         accuracies=tuple(result.test_accuracy for result in finished),
-        parameters=trainable_parameters(configuration.network, shape),
+        parameters=trainable_parameters(configuration.network, state.shape),
         running=len(running),
         diverged=(
             *(result.spec.seed for result in finished if result.diverged),

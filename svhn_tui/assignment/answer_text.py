@@ -7,7 +7,7 @@ from statistics import fmean, variance
 
 import msgspec
 
-from engine.core.spec import Configuration, trainable_parameters
+from engine.core.spec import Configuration
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.client.state import State
@@ -40,8 +40,7 @@ def text_of(question: Question, parts: tuple[Part, ...], state: State) -> str | 
             return ", ".join(written(fmean(part.accuracies), decimals) for part in parts)
         case "best":
             index = best_of(parts)
-            shape = state.data.input_shape if state.data else (3, 32, 32)
-            parameters = trainable_parameters(parts[index].configuration.network, shape)
+            parameters = parts[index].results[0].trainable_parameters
             return f"{index}, {written(fmean(parts[index].accuracies), decimals)}, {parameters}"
 
 

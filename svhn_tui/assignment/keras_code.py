@@ -1,23 +1,23 @@
 """Code for the questions that ask for code: from the very layers that the engine builds."""
 
+from engine.core.data_shape import DataShape
 from engine.core.layers import LOSS, METRIC, OPTIMIZERS, Layer, Setting, class_name, layers_of
-from engine.core.spec import CLASSES, Configuration
+from engine.core.spec import Configuration
 
 
-def code_for(configuration: Configuration, input_shape: tuple[int, int, int], classes: int = CLASSES) -> str:
+def code_for(configuration: Configuration, shape: DataShape) -> str:
     """Return Python that defines and compiles the network in `model`, and nothing else.
 
     Args:
         configuration: any network and optimizer that can be trained.
-        input_shape: (channels, height, width) of an image.
-        classes: how many labels the data has.
+        shape: of the data.
     """
     network, training = configuration.network, configuration.training
     return (
         "from tensorflow import keras\n\n"
         "model = keras.Sequential(\n    [\n"
-        f"        keras.Input(shape={input_shape}),\n"
-        f"{''.join(map(_line, layers_of(network, classes=classes)))}"
+        f"        keras.Input(shape={shape.inputs}),\n"
+        f"{''.join(map(_line, layers_of(network, shape.classes)))}"
         "    ]\n)\n"
         "model.compile(\n"
         f'    loss="{LOSS}",\n'

@@ -43,7 +43,7 @@ def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
 def _code(question: Question, answer: Answer, book: Presets, state: State) -> HandedIn:
     if state.data is None:
         return HandedIn(answer, "code", "missing", "The code names the shape of the images: open the data first.")
-    code = code_for(book.configurations(question)[0], state.data.input_shape)
+    code = code_for(book.configurations(question)[0], state.shape)
     return HandedIn(answer, "code", "ready", "Code that defines and compiles the network; c copies it.", code)
 
 

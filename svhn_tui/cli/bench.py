@@ -120,7 +120,7 @@ def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> d
             )
             for network in found["networks"]
         ]
-        forecast = Forecast(times, data.train_images, data.input_shape)
+        forecast = Forecast(times, data.train_images, data.shape)
         hours[side] = forecast.total_seconds(spec.configuration for spec in specs) / 3600
     return hours
 

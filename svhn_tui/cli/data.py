@@ -77,7 +77,7 @@ def _described(data: DataSet) -> Group:
 
 
 def _table(data: DataSet) -> Table:
-    table = Table("digit", box=None, pad_edge=False)
+    table = Table("class", box=None, pad_edge=False)
     for side in ("train", "test"):
         table.add_column(side, justify="right")
     for label, train, test in zip(data.labels, data.train_counts, data.test_counts, strict=True):

@@ -7,6 +7,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
+from engine.core.data_shape import ASSIGNMENT, DataShape
 from engine.core.forecast import Forecast
 from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep, is_other_choice
@@ -103,6 +104,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return "Opening the data…" if self.connected else self.lost_because or "Starting the engine…"
 
     @property
+    def shape(self) -> DataShape:
+        """Of the data in use; the assignment's as long as none is open."""
+        return self.data.shape if self.data else ASSIGNMENT
+
+    @property
     def accuracies(self) -> Mapping[str, float]:
         """Test accuracy of each finished run, by run_id."""
         return self.results.accuracies
@@ -124,7 +130,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         if data is None:
             return None
         devices = {worker.device for worker in self.workers.values() if worker.state != "ended" and worker.device}
-        return Forecast(self.times, data.train_images, data.input_shape, devices)
+        return Forecast(self.times, data.train_images, data.shape, devices)
 
     @property
     def seconds_waiting(self) -> float:

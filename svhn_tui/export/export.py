@@ -108,8 +108,7 @@ def _clean(text: str) -> bytes:
 
 
 def _code(question: Question, book: Presets, state: State) -> bytes:
-    shape = state.data.input_shape if state.data else (3, 32, 32)
-    return _clean(code_for(book.configurations(question)[0], shape))
+    return _clean(code_for(book.configurations(question)[0], state.shape))
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:

@@ -16,6 +16,8 @@ Confusion = Sequence[Sequence[int]]
 NOTABLE = 0.5
 """Percentage points below which a difference is not worth a number."""
 
+LARGEST = 20
+"""Differences that are listed where the matrix has no room."""
 LEGEND = "What is said more (+) or less (−) often, in % of each true class: + on the diagonal is better."
 
 
@@ -49,14 +51,16 @@ def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pai
         return page
     title = Text("right, by class", "bold")
     left = accuracies_table(seen, labels, theme)
+    is_wide = 6 + 4 * len(labels) > width
     if len(seen) == 1:
         page.add_row(title)
         page.add_row(left)
         return page
     ranked = sorted(seen, key=lambda some: -_all_right(some.confusion))
     best, other = ranked[0], ranked[1 + (pair - 1) % (len(seen) - 1)]
-    right, legend = difference_table(other, best, labels, theme), Text(f"{note}{LEGEND}", dim)
-    columns = sum(max(len(some.name) + 2, 6) + 1 for some in seen) + 13 + 3 + 6 + 4 * len(labels)
+    right = largest_differences(other, best, labels, theme) if is_wide else difference_table(other, best, labels, theme)
+    legend = Text(f"{note}{LEGEND}", dim)
+    columns = sum(max(len(some.name) + 2, 6) + 1 for some in seen) + 13 + 3 + (40 if is_wide else 6 + 4 * len(labels))
     if columns <= width:
         page.add_row(title, difference_title(other, best, theme))
         page.add_row(left, right)
@@ -107,6 +111,24 @@ def difference_table(first: Seen, other: Seen, labels: Sequence[str], theme: The
         ]
         cells = [_cell(value, theme, is_right=said == true) for said, value in enumerate(points)]
         table.add_row(Text(words.clean(label), "bold"), *cells)
+    return table
+
+
+def largest_differences(first: Seen, other: Seen, labels: Sequence[str], theme: Theme) -> Table:
+    """Return the largest entries of that difference, for more classes than there is room for columns."""
+    dim = dim_of(theme)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
+    for head in ("true", "said"):
+        table.add_column(head)
+    table.add_column("%", justify="right")
+    points = {
+        (true, said): 100 * (_share(other.confusion, true, said) - _share(first.confusion, true, said))
+        for true in range(len(labels))
+        for said in range(len(labels))
+    }
+    for true, said in sorted(points, key=lambda place: -abs(points[place]))[:LARGEST]:
+        cell = _cell(points[true, said], theme, is_right=said == true)
+        table.add_row(Text(words.clean(labels[true]), "bold"), words.clean(labels[said]), cell)
     return table
 
 

@@ -112,7 +112,7 @@ class DataPage(Page):
         parts: list[RenderableType] = [head, Text(f"{right}, accuracy {words.accuracy(run.test_accuracy)}\n")]
         if found is None:
             return Stack(*parts, Text("Looking at what it says of each test image…", dim))
-        parts.append(confusion_of(found.confusion, data.labels, theme))
+        parts.append(confusion_of(found.confusion, data.labels, theme, self.size.width - 4))
         if found.templates:
             parts.append(Text("\nwhat each class looks for (its weights)", "bold"))
             templates = tuple(Picture(label, pixels) for label, pixels in enumerate(found.templates))
@@ -151,9 +151,15 @@ def caption_of(shown: Picture, labels: Sequence[str]) -> str:
     return f"{words.clean(labels[shown.said])}, not {true}  {100 * shown.confidence:.0f} %"
 
 
-def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme) -> Table:
-    """Return the matrix: a row a true class, a column for each said one, and the share that is right."""
+def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme, width: int) -> Table:
+    """Return the matrix: a row a true class, a column for each said one, and the share that is right.
+
+    Where there is no room for all columns, each class has the one that it is most often taken for.
+    """
     dim = dim_of(theme)
+    names = [words.clean(label) for label in labels]
+    if max(map(len, names), default=0) + 10 + sum(max(4, len(name)) + 1 for name in names) > width:
+        return _commonest_mistakes(confusion, names, theme)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
     table.add_column("true")
     for label in labels:
@@ -167,6 +173,23 @@ def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], them
         ]
         share = counts[index] / sum(counts) if sum(counts) else 0.0
         table.add_row(Text(words.clean(labels[index]), "bold"), *cells, f"{100 * share:.1f} %")
+    return table
+
+
+def _commonest_mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str], theme: Theme) -> Table:
+    dim = dim_of(theme)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=dim)
+    table.add_column("true")
+    for head in ("images", "right"):
+        table.add_column(head, justify="right")
+    table.add_column("most often taken for")
+    for index, counts in enumerate(confusion):
+        images = sum(counts)
+        others = [place for place, count in enumerate(counts) if place != index and count]
+        worst = max(others, key=counts.__getitem__, default=None)
+        taken = "" if worst is None else f"{names[worst]}  {100 * counts[worst] / images:.1f} %"
+        right = f"{100 * counts[index] / images:.1f} %" if images else "–"
+        table.add_row(Text(names[index], "bold"), words.count(images), right, Text(taken, dim))
     return table
 
 

@@ -149,7 +149,7 @@ class QuestionsPage(Page):
         """Copy the answer or the code through the terminal."""
         text = answer_of(self.chosen, self.book, self.state).text
         if self.chosen.kind == "code" and self.state.data is not None:
-            text = code_for(self.book.configurations(self.chosen)[0], self.state.data.input_shape)
+            text = code_for(self.book.configurations(self.chosen)[0], self.state.shape)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return
@@ -258,7 +258,7 @@ class QuestionsPage(Page):
         question, theme, is_wide = self.chosen, self.app.current_theme, self.size.width >= NARROW
         parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
-            code = code_for(self.book.configurations(question)[0], state.data.input_shape)
+            code = code_for(self.book.configurations(question)[0], state.shape)
             parts.append(Text(f"\n{code}", overflow="fold"))
         if progress.rows:
             parts += ["", rows_of(progress, theme, is_wide=is_wide)]

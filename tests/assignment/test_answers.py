@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from engine import protocol as p
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec
 from engine.core.sweep import FinalistRule, Sweep, asked, finalists, missing
 from svhn_tui import presets, words
@@ -28,9 +29,9 @@ DATA = p.DataSet(
 
 
 def finished(spec: RunSpec, accuracy: float, **more: object) -> p.RunResult:
-    from engine.core.spec import trainable_parameters
+    from engine.core.layers import trainable_parameters
 
-    parameters = trainable_parameters(spec.configuration.network, DATA.input_shape)
+    parameters = trainable_parameters(spec.configuration.network, DATA.shape)
     return msgspec.structs.replace(
         result_of(spec), test_accuracy=accuracy, trainable_parameters=parameters, model_sha256="aa", **more
     )
@@ -305,7 +306,7 @@ def test_the_cheapest_question_is_first_and_shared_runs_count_once():
 
 
 def test_the_code_of_q4_compiles_the_network():
-    code = code_for(BOOK.configurations(BOOK.question("Q4"))[0], (3, 32, 32))
+    code = code_for(BOOK.configurations(BOOK.question("Q4"))[0], ASSIGNMENT)
     compile(code, "Q4.py", "exec")
     assert 'activation="tanh"' in code
     assert code.count("RandomNormal()") == 4

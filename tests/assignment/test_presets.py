@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.core.spec import Configuration, RunSpec, trainable_parameters
+from engine.core.data_shape import ASSIGNMENT
+from engine.core.layers import trainable_parameters
+from engine.core.spec import Configuration, RunSpec
 from engine.core.sweep import asked
 from svhn_tui import presets
 
@@ -45,7 +47,7 @@ def test_the_whole_assignment_shares_runs():
     ("network", "parameters"), [("linear", 30_730), ("tanh 256", 789_258), ("relu (256, 64)", 803_786)]
 )
 def test_parameters_are_counted(network: str, parameters: int):
-    assert trainable_parameters(shipped().networks[network], (3, 32, 32)) == parameters
+    assert trainable_parameters(shipped().networks[network], ASSIGNMENT) == parameters
 
 
 def test_equal_runs_have_equal_names_whether_parsed_or_built():

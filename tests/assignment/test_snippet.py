@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
-from engine.core.layers import layers_of
+from engine.core.data_shape import ASSIGNMENT, DataShape
+from engine.core.layers import layers_of, shape_problem, trainable_parameters
 from engine.core.spec import Activation, Configuration, Convolution, Initializer, Network, Optimizer, Training
 from engine.tools.model_checks import model_checks
 from engine.training import models
@@ -32,19 +34,26 @@ CODED: dict[str, Configuration] = {
 """Everything that a network and an optimizer in experiments.json can have."""
 
 
-@pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 10), ((1, 28, 26), 7)], ids=["svhn", "others"])
+@pytest.mark.parametrize(
+    "shape", [ASSIGNMENT, DataShape((1, 28, 26), 7), DataShape((13,), 2)], ids=["svhn", "others", "features"]
+)
 @pytest.mark.parametrize("what", CODED)
-def test_code_makes_what_is_trained(what: str, shape: tuple[int, int, int], classes: int):
+def test_code_makes_what_is_trained(what: str, shape: DataShape):
     configuration = CODED[what]
-    code, names = code_for(configuration, shape, classes), {}
+    if len(shape.inputs) == 1 and configuration.network.convolutions:
+        assert "they need images" in shape_problem(configuration.network, shape)
+        return
+    code, names = code_for(configuration, shape), {}
     assert code.startswith("from tensorflow import keras\n")
     exec(code.replace("from tensorflow import", "import", 1), names)
     coded = names["model"]
-    trained = models.build(configuration.network, shape, softmax=True, seed=0, classes=classes)
+    trained = models.build(configuration.network, shape, softmax=True, seed=0)
     models.compile_as_asked(trained, configuration.training)
-    assert [check for check in model_checks(coded, configuration, shape, classes) if check.ok is not True] == []
+    assert [check for check in model_checks(coded, configuration, shape) if check.ok is not True] == []
     assert coded.count_params() == trained.count_params()
-    assert [layer.kind for layer in layers_of(configuration.network)] == [
+    weights = sum(int(np.prod(variable.shape)) for variable in trained.trainable_variables)
+    assert trainable_parameters(configuration.network, shape) == weights
+    assert [layer.kind for layer in layers_of(configuration.network, shape.classes)] == [
         type(layer).__name__ for layer in coded.layers
     ]
     assert coded.optimizer.get_config() == trained.optimizer.get_config()
@@ -57,5 +66,5 @@ def test_every_code_question_of_the_assignment_has_code_that_is_right():
     for question in (question for question in book.questions if question.kind == "code"):
         (configuration,) = book.configurations(question)
         names: dict[str, Any] = {}
-        exec(code_for(configuration, (3, 32, 32)).replace("from tensorflow import", "import", 1), names)
-        assert all(check.ok for check in model_checks(names["model"], configuration, (3, 32, 32), 10))
+        exec(code_for(configuration, ASSIGNMENT).replace("from tensorflow import", "import", 1), names)
+        assert all(check.ok for check in model_checks(names["model"], configuration, ASSIGNMENT))

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
 
+from engine.core.data_shape import DataShape
 from engine.data.dataset import describe, load, load_from
 from engine.data.pairing import TEST_FILE, TRAIN_FILE, locate
 from engine.protocol import DataSet
@@ -76,6 +77,29 @@ def test_labels_in_any_form_are_the_same_data(tmp_path: Path, labels: Any):
     assert describe([pair(tmp_path / "c", images=changed)]).fingerprint != expected
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (np.array([["cat"], ["dog"]] * 10), ("cat", "dog")),
+        (np.array([b"yes", b"no"] * 10), ("no", "yes")),
+        (np.arange(20) % 12, tuple(map(str, range(12)))),
+        ((np.arange(20) % 12).astype(str), tuple(map(str, range(12)))),
+        (np.eye(12, dtype=np.float32)[np.arange(20) % 12], tuple(map(str, range(12)))),
+    ],
+    ids=["text", "bytes", "numbers", "numbers as text", "one-hot"],
+)
+def test_classes_follow_from_the_labels(tmp_path: Path, labels: Any, names: tuple[str, ...]):
+    write(tmp_path, name=TEST_FILE, images=OTHERS, labels=labels)
+    images, found = load_from([write(tmp_path, labels=labels)])
+    assert found.labels == images.names == names
+    assert found.shape == images.shape == DataShape((3, 32, 32), len(names))
+    said = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+    assert [names[index] for index in images.train_labels] == [
+        one.decode() if isinstance(one, bytes) else str(one) for one in said.tolist()
+    ]
+    assert sum(found.train_counts) == 20 and len(found.train_counts) == len(names)
+
+
 def test_a_described_data_set_is_loaded_only_while_it_is_the_same(tmp_path: Path):
     found = describe([pair(tmp_path)])
     assert (load(found).train_images == IMAGES.transpose(3, 2, 0, 1)).all()
@@ -101,14 +125,16 @@ def test_two_files_in_any_order_are_a_source(tmp_path: Path):
         ({"images": IMAGES[..., :7]}, "7 images but labels of shape (20, 1)"),
         ({"labels": LABELS.astype(object)}, "pickled Python objects"),
         ({"labels": LABELS.astype(float)}, "labels are float64"),
-        ({"labels": np.array([*"abcdefghij"] * 2)}, "the label 'a' is no digit"),
-        ({"labels": np.arange(20) % 11}, "has 11 different labels; 2 to 10 can be learned"),
+        ({"images": np.repeat(IMAGES, 60, 3), "labels": np.arange(1200)}, "has 1,200 different labels; 2 to 1,000 can"),
         ({"labels": np.arange(20) % 10 + 1}, "the label '10' is no digit"),
-        ({"labels": np.full(20, -1)}, "the label '-1' is no digit"),
-        ({"labels": np.array([""] * 20)}, "the label '' is no digit"),
+        ({"labels": np.full(20, -1)}, "the label '-1' is negative"),
+        ({"labels": np.array([""] * 20)}, "a label is empty"),
         ({"labels": LABELS.astype("<U300000")}, "the labels take 24,000,000 bytes"),
         ({"labels": np.arange(20) % 2}, "has the label '2', which"),
         ({"labels": np.zeros(20, int)}, "has only the label '0'"),
+        ({"labels": np.eye(10)[np.arange(20) % 10] * 2}, "row 0 of the labels is not one 1 among 0"),
+        ({"labels": np.eye(10)[np.arange(20) % 10].astype("U3")}, "one row of 0 and 1 for each image is expected"),
+        ({"labels": np.array(["x" * 200, "y"] * 10)}, "names have at most 100 characters"),
         ({"images": IMAGES[:28]}, "images of different sizes"),
         ({"images": IMAGES[..., :0], "labels": LABELS[:0]}, "holds no image"),
     ],

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from engine import protocol as p
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.sweep import missing
 from engine.protocol import RunResult
 from svhn_tui import presets
@@ -165,11 +166,12 @@ def test_a_file_above_the_limit_goes_without_its_optimizer_and_loads_in_tensorfl
 def test_the_code_defines_the_network_that_is_trained(tmp_path: Path, question: str):
     """Run under plain TensorFlow Keras, the code makes what the checks of the file's question ask for."""
     configuration = BOOK.configurations(BOOK.question(question))[0]
-    code = code_for(configuration, (3, 32, 32)) + f"model.save({str(tmp_path / 'coded.keras')!r})\n"
+    code = code_for(configuration, ASSIGNMENT) + f"model.save({str(tmp_path / 'coded.keras')!r})\n"
     trained = (
-        "from engine.core.spec import *\nfrom engine.training import models\nimport msgspec\n"
+        "from engine.core.data_shape import *\nfrom engine.core.spec import *\n"
+        "from engine.training import models\nimport msgspec\n"
         f"configuration = msgspec.json.decode({msgspec.json.encode(configuration)!r}, type=Configuration)\n"
-        "model = models.build(configuration.network, (3, 32, 32), softmax=True, seed=0)\n"
+        "model = models.build(configuration.network, ASSIGNMENT, softmax=True, seed=0)\n"
         "models.compile_as_asked(model, configuration.training)\n"
         f"model.save({str(tmp_path / 'trained.keras')!r})\n"
     )

@@ -3,7 +3,9 @@
 import contextlib
 import hashlib
 
-SHAPE = (3, 32, 32)
+from engine.core.data_shape import ASSIGNMENT
+
+SHAPE = ASSIGNMENT
 NETWORKS = {
     "linear": (),
     "64": (64,),
@@ -37,7 +39,7 @@ def drawn(train, test):
         noise = random.integers(0, 32, size=(64, *images.shape[1:]), dtype=np.uint8)
         images, digits = images[chosen] // 2 + np.resize(noise, (count, *images.shape[1:])), digits[chosen]
     pixels, labels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)), digits.astype(np.int32)
-    return Images(pixels[:train], labels[:train], pixels[train:], labels[train:])
+    return Images(pixels[:train], labels[:train], pixels[train:], labels[train:], tuple("0123456789"))
 
 
 @contextlib.contextmanager

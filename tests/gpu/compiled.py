@@ -114,6 +114,7 @@ def compiled(asked: Asked, dump: Path) -> Compiled:
     from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
 
+    from engine.core.data_shape import ASSIGNMENT
     from engine.core.spec import Configuration, Network, Training
     from engine.training.compiled_epoch import Lane, Pixels, Program
 
@@ -124,13 +125,13 @@ def compiled(asked: Asked, dump: Path) -> Compiled:
         return jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=there)
 
     network = Network(asked.hidden, "relu" if asked.hidden else "linear")
-    shape = (3, 32, 32)
+    shape = ASSIGNMENT
     program = Program(Configuration(network, Training(epochs=1)), shape, asked.lanes, sums_metrics=asked.sums_metrics)
     groups = program.fresh(0, shape)
     lane = Lane(*[[like(lead + array.shape, array.dtype) for array in group] for group in groups])
     pixels = Pixels(
-        like((50_000, *shape), jnp.uint8), like((50_000,), jnp.int32),
-        like((10_000, *shape), jnp.uint8), like((10_000,), jnp.int32),
+        like((50_000, *shape.inputs), jnp.uint8), like((50_000,), jnp.int32),
+        like((10_000, *shape.inputs), jnp.uint8), like((10_000,), jnp.int32),
     )  # fmt: skip
     with jax.default_matmul_precision(asked.precision):
         found = program._epochs.lower(lane, pixels, like((*lead, 50_000), jnp.int32)).compile()

@@ -7,16 +7,18 @@ import pytest
 
 from engine import protocol as p
 from engine.core import forecast
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.forecast import Forecast, Measured
+from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
-from engine.core.spec import Configuration, Network, RunSpec, Training, trainable_parameters
+from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.machine import devices
 from engine.scheduling.placement import Occupant, Slot, next_group, size_class
 from engine.scheduling.waiting_list import Places
 from engine.workers.arrangement import Arrangement
 from engine.workers.process import WORKER_VARIABLE
 
-SHAPE = (3, 32, 32)
+SHAPE = ASSIGNMENT
 LINEAR, WIDE = Configuration(), Configuration(Network((1024,), "relu"))
 TWO_CORES = Machine((0, 1), 24 * 2**30)
 TWO_GPUS = Machine((0, 1, 2, 3), 64 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")), lanes=4)

@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from engine import protocol as p
-from engine.core.spec import RunSpec, trainable_parameters
+from engine.core.layers import trainable_parameters
+from engine.core.spec import RunSpec
 from engine.machine.files import make_folder, write_atomically
 from tests.support.epochs import epoch_ended
 
@@ -21,7 +22,7 @@ def result_of(spec: RunSpec, data: p.DataSet, accuracy: float, folder: Path) -> 
     (folder / "model.keras").write_bytes(content)
     return p.RunResult(
         run_id=spec.run_id, spec=spec, test_images=data.test_images, test_correct=round(accuracy * data.test_images),
-        trainable_parameters=trainable_parameters(spec.configuration.network, data.input_shape),
+        trainable_parameters=trainable_parameters(spec.configuration.network, data.shape),
         test_accuracy=accuracy, test_loss=1.0, accuracy=accuracy, loss=1.0, best_test_accuracy=accuracy, best_epoch=1,
         seconds=0.1, started_at=1.0, finished_at=2.0, model_sha256=hashlib.sha256(content).hexdigest(),
         model_bytes=len(content), device="none", versions={}, demo_data=data.is_demo,

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import pytest
 
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Convolution, Network, Training
 from engine.tools.keras_file import KerasFileError, check
 from engine.training.models import build, compile_as_asked
@@ -23,7 +24,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as training leaves it."""
     path = tmp_path_factory.mktemp("good") / "model.keras"
     configuration = Configuration(Network((4,), "relu"))
-    model = build(configuration.network, (3, 32, 32), softmax=True, seed=0)
+    model = build(configuration.network, ASSIGNMENT, softmax=True, seed=0)
     compile_as_asked(model, configuration.training)
     model.save(path)
     return path
@@ -186,7 +187,7 @@ def test_a_file_as_it_is_handed_in_passes(good: Path, tmp_path: Path):
 def test_every_kind_of_layer_that_own_experiments_may_have_passes(tmp_path: Path):
     network = Network((8, 4), "tanh", convolutions=(Convolution(4),), batch_normalization=True, dropout=0.2)
     for optimizer in ("adam", "adamw", "sgd", "rmsprop"):
-        model = build(network, (3, 32, 32), softmax=True, seed=0)
+        model = build(network, ASSIGNMENT, softmax=True, seed=0)
         compile_as_asked(model, Training(optimizer=optimizer))
         model.save(tmp_path / "model.keras")
         check(tmp_path / "model.keras")

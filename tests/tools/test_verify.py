@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, Training
 from engine.storage import zip_check
 from engine.tools import strip_optimizer, verify
@@ -101,7 +102,7 @@ def float_rate() -> Any:
 
 FORM = "it computes what the Sequential that is asked for computes"
 RIGHT: dict[str, Callable[[Path], Model]] = {
-    "as we write it": lambda tmp: compiled(models.build(ASKED.configuration.network, IMAGE, softmax=True, seed=1)),
+    "as we write it": lambda tmp: compiled(models.build(ASKED.configuration.network, ASSIGNMENT, softmax=True, seed=1)),
     "without Input": lambda tmp: compiled(without_input()),
     "an InputLayer": lambda tmp: compiled(chain(first=layers.InputLayer(shape=IMAGE))),
     "a batch size in the input": lambda tmp: compiled(chain(first=layers.InputLayer(batch_shape=(32, *IMAGE)))),

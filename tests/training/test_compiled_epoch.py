@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from engine.core.data_shape import DataShape
 from engine.core.spec import Configuration, Network, Training
 from engine.machine import backends
 from engine.training import compiled_epoch
 from engine.training.compiled_epoch import Lane, Metrics, Pixels, Program
 
-SHAPE = (3, 8, 8)
+SHAPE = DataShape((3, 8, 8), 10)
 NETWORKS = [Network(), Network((24,), "relu"), Network((24, 16), "tanh")]
 IMAGES = 4 * 32 + 16
 
@@ -21,7 +22,10 @@ def settled():
 
 def pixels() -> Pixels:
     random = np.random.default_rng(5)
-    images, labels = random.integers(0, 256, (IMAGES, *SHAPE), np.uint8), random.integers(0, 10, IMAGES, np.int32)
+    images, labels = (
+        random.integers(0, 256, (IMAGES, *SHAPE.inputs), np.uint8),
+        random.integers(0, 10, IMAGES, np.int32),
+    )
     return Pixels(*(jax.numpy.array(values) for values in (images, labels, images[:60], labels[:60])))
 
 

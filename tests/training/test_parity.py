@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.data.dataset import Images
 from engine.data.demo import draw
@@ -22,13 +23,13 @@ from engine.training.shuffling import order_of
 REFERENCE = Path(__file__).parents[1] / "support" / "reference_fit.py"
 IMAGES = 250 * 32 + 16  # twice 251 batches, the last one smaller
 EPOCHS = 2
-SHAPE = (3, 32, 32)
+SHAPE = ASSIGNMENT
 
 
 def drawn(train: int, test: int) -> Images:
     images, digits = draw(train + test, np.random.default_rng(7))
     pixels, labels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)), digits.astype(np.int32)
-    return Images(pixels[:train], labels[:train], pixels[train:], labels[train:])
+    return Images(pixels[:train], labels[:train], pixels[train:], labels[train:], tuple("0123456789"))
 
 
 def reference(

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine import protocol as p
+from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Convolution, Network, RunSpec, Training
 from engine.data import dataset
 from engine.storage import checkpoint, checkpoint_index
@@ -173,9 +174,9 @@ def test_a_convolutional_network_trains_and_loads(demo_folder: Path, tmp_path: P
     told = Told()
     train(tmp_path, demo_folder, Configuration(network, Training(epochs=1)), [0], told)
     (finished,) = told.of(p.RunFinished)
-    from engine.core.spec import trainable_parameters
+    from engine.core.layers import trainable_parameters
 
-    assert finished.result.trainable_parameters == trainable_parameters(network, (3, 32, 32))
+    assert finished.result.trainable_parameters == trainable_parameters(network, ASSIGNMENT)
     assert weights_of(tmp_path, finished.result.run_id)
 
 

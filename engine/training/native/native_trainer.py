@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, Provenance
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
@@ -106,7 +107,7 @@ class NativeGroup:
         self._spec = spec
         self._train = Labelled(np.ascontiguousarray(images.train_images), images.train_labels.astype(np.int32))
         self._test = Labelled(np.ascontiguousarray(images.test_images), images.test_labels.astype(np.int32))
-        self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.input_shape)
+        self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.shape)
         self._steps = -(-self.training_images // training.batch_size)
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
@@ -162,9 +163,9 @@ class NativeLane:
         self._lane = lane
         self._test_pixels = test_pixels
 
-    def save(self, path: Path, input_shape: tuple[int, int, int]) -> int:
+    def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file, as `models.save` does."""
-        return models.save(self._configuration, input_shape, path, self._lane.parameters, [], self._lane.variables)
+        return models.save(self._configuration, shape, path, self._lane.parameters, [], self._lane.variables)
 
     def weights(self) -> list[Floats]:
         """Return the trainable weights as Keras lays them out."""
@@ -196,9 +197,9 @@ class NativeLane:
         return Activity(saturated=saturated / (total * len(self._test_pixels)))
 
 
-def _fresh(spec: RunSpec, input_shape: tuple[int, int, int]) -> Lane:
+def _fresh(spec: RunSpec, shape: DataShape) -> Lane:
     """Return what training with this seed begins from, the same as on JAX."""
-    model = models.build(spec.configuration.network, input_shape, softmax=False, seed=spec.seed)
+    model = models.build(spec.configuration.network, shape, softmax=False, seed=spec.seed)
     optimizer = models.optimizer_of(spec.configuration.training)
     optimizer.build(model.trainable_variables)
     variables, parameters = ([np.array(v) for v in some] for some in (optimizer.variables, model.trainable_variables))

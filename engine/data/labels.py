@@ -1,0 +1,100 @@
+"""The labels of a data set in the forms that people save them in, as names of classes and their indices.
+
+Whole numbers, text or bytes, (N,) or (N, 1), or one-hot rows (N, classes). Names are in sorted order, numbers by their
+value: the forms of the same labels are the same data.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.storage.npz import DataError, Header
+
+MAX_CLASSES = 1_000
+MAX_NAME = 100
+"""Characters of a class's name."""
+MAX_BYTES = 2**24
+"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` take 4.2 MB."""
+MAX_ONE_HOT_BYTES = 2**28
+"""50,000 rows of 100 classes in float64 take 40 MB."""
+
+
+class Labels(NamedTuple):
+    """What each image of a file shows."""
+
+    names: tuple[str, ...]
+    indices: NDArray[np.int32]
+    """(N,), indexing `names`."""
+
+
+def count_of(header: Header, path: Path) -> int:
+    """Return how many labels a header declares, before they are read.
+
+    Raises:
+        DataError: it declares none that can be used.
+    """
+    kind, shape = header.dtype.kind, header.shape
+    if is_one_hot(header):
+        if kind not in "biuf" or header.size > MAX_ONE_HOT_BYTES or shape[1] > MAX_CLASSES:
+            raise DataError(
+                f"{path}: labels are {header.dtype} of shape {shape}; one row of 0 and 1 for each image is expected, "
+                f"with at most {MAX_CLASSES:,} columns."
+            )
+        return shape[0]
+    if kind not in "USiu" or header.dtype.itemsize == 0:
+        raise DataError(f"{path}: labels are {header.dtype}; text or whole numbers are expected.")
+    if len(shape) not in (1, 2):
+        raise DataError(f"{path}: labels have the shape {shape}; (N, 1), (N,) or (N, classes) is expected.")
+    if header.size > MAX_BYTES:
+        limit = f"at most {MAX_BYTES // 2**20} MiB are read"
+        raise DataError(f"{path}: the labels take {header.size:,} bytes and {limit}; save each as one character.")
+    return shape[0]
+
+
+def is_one_hot(header: Header) -> bool:
+    """Say whether labels are rows of several columns."""
+    return len(header.shape) == 2 and header.shape[1] != 1
+
+
+def read(labels: NDArray[Any], path: Path) -> Labels:
+    """Return the classes' names and each label's index among them.
+
+    Raises:
+        DataError: they are no labels.
+    """
+    if labels.ndim == 2 and labels.shape[1] != 1:
+        return _of_one_hot(labels, path)
+    values, indices = np.unique(labels.reshape(-1), return_inverse=True)
+    if len(values) > MAX_CLASSES:
+        raise DataError(f"{path} has {len(values):,} different labels; 2 to {MAX_CLASSES:,} can be learned.")
+    names = [_text(value) for value in values.tolist()]
+    for name in names:
+        if not name.strip():
+            raise DataError(f"{path}: a label is empty; each image needs the name of its class.")
+        if len(name) > MAX_NAME:
+            raise DataError(f"{path}: the label {name[:20]!r} goes on; names have at most {MAX_NAME} characters.")
+    if labels.dtype.kind in "iu" and values[0] < 0:
+        raise DataError(f"{path}: the label '{values[0]}' is negative; labels are counted from 0, or are names.")
+    if all(name.isascii() and name.isdigit() for name in names):
+        order = sorted(range(len(names)), key=lambda place: (int(names[place]), names[place]))
+    else:
+        order = list(range(len(names)))
+    places = np.empty(len(names), np.int32)
+    places[order] = np.arange(len(names))
+    return Labels(tuple(names[place] for place in order), places[indices.reshape(-1)])
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _of_one_hot(rows: NDArray[Any], path: Path) -> Labels:
+    """Return the labels of rows with a single 1 each; every column is a class, called by its number."""
+    wrong = np.flatnonzero(~(((rows == 0) | (rows == 1)).all(axis=1) & ((rows == 1).sum(axis=1) == 1)))
+    if len(wrong):
+        raise DataError(
+            f"{path}: row {wrong[0]} of the labels is not one 1 among 0; give (N,) labels, or one-hot rows."
+        )
+    return Labels(tuple(map(str, range(rows.shape[1]))), rows.argmax(axis=1).astype(np.int32))

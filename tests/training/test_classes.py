@@ -1,0 +1,102 @@
+"""As many classes as the data has, images of any size: each trainer, the files and their checks."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from engine import protocol as p
+from engine.core.layers import trainable_parameters
+from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training
+from engine.data import dataset
+from engine.training.training_loop import Attempts
+from tests.training.test_training import Told, train
+
+RANDOM = np.random.default_rng(7)
+NETWORK = Network((8,), "relu")
+
+
+def write_pair(folder: Path, classes: int, shape: tuple[int, int, int] = (12, 10, 1)) -> Path:
+    """Write images of one grey each, which says their class but for some noise."""
+    folder.mkdir()
+    for name, count in (("train.npz", 4 * classes + 60), ("test.npz", 2 * classes + 30)):
+        labels = np.arange(count) % classes
+        noise = RANDOM.integers(0, 20, (*shape, count))
+        images = (labels * (230 // classes) + noise).astype(np.uint8)
+        np.savez(folder / name, images=images, labels=labels.astype(str))
+    return folder
+
+
+def configured(trainer: Trainer) -> Configuration:
+    return Configuration(NETWORK, Training(epochs=2, batch_size=16, learning_rate=1e-3, trainer=trainer))
+
+
+WITH_TENSORFLOW = """
+import sys
+from pathlib import Path
+import msgspec
+from engine.machine import backends
+backends.clear_environment()
+backends.prepare_tensorflow(3)
+from engine.tools.verify import Asked, verify
+from engine.core.spec import Configuration
+from tests.training.test_classes import fit
+cases = [(Path(workspace), folder, msgspec.json.decode(configuration, type=Configuration))
+         for workspace, folder, configuration in zip(*[iter(sys.argv[1:])] * 3)]
+for workspace, folder, configuration in cases:
+    file = next(workspace.glob("runs/*/model.keras"), None) or fit(workspace, folder, configuration)
+    sys.stdout.buffer.write(msgspec.json.encode(verify(file, [folder], Asked(configuration))) + b"\\n")
+"""
+
+
+def fit(workspace: Path, folder: str, configuration: Configuration) -> Path:
+    """Train on TensorFlow, in a process that has it; return the file."""
+    from engine.training.keras_trainer import KerasFitTrainer
+
+    found, told = dataset.describe([folder]), Told()
+    (workspace / "runs").mkdir(parents=True)
+    spec = RunSpec(configuration, 0, found.fingerprint)
+    with Attempts("w0", KerasFitTrainer(), told, told.stop_of) as attempts:
+        attempts.train(p.Train(group="g", workspace=str(workspace), specs=(spec,), data=found))
+    (finished,) = told.of(p.RunFinished)
+    return workspace / "runs" / finished.result.run_id / "model.keras"
+
+
+def verified(*cases: tuple[Path, Path, Configuration]) -> list[dict[str, Any]]:
+    """Verify the file of each workspace under TensorFlow, trained there where there is none yet."""
+    words = [word for workspace, folder, configuration in cases
+             for word in (str(workspace), str(folder), msgspec.json.encode(configuration).decode())]  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", WITH_TENSORFLOW, *words], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.slow
+def test_2_26_and_100_classes_train_on_each_trainer_and_verify_under_tensorflow(tmp_path: Path):
+    cases, results = [], []
+    for classes in (2, 26, 100):
+        folder = write_pair(tmp_path / f"data{classes}", classes)
+        for trainer in ("jax", "native", "keras-fit"):
+            workspace, configuration = tmp_path / f"{trainer}{classes}", configured(trainer)
+            cases.append((workspace, folder, configuration))
+            if trainer == "keras-fit":
+                continue
+            train(workspace, folder, configuration, [0], told := Told())
+            (finished,) = told.of(p.RunFinished)
+            shape = dataset.describe([folder]).shape
+            assert shape.classes == classes
+            assert finished.result.trainable_parameters == trainable_parameters(NETWORK, shape)
+            results.append(finished.result)
+    said = verified(*cases)
+    for (_, folder, configuration), found in zip(cases, said, strict=True):
+        assert [check for check in found["checks"] if check["ok"] is False] == [], (folder, configuration)
+        assert found["trainable_parameters"] == trainable_parameters(NETWORK, dataset.describe([folder]).shape)
+    counts = [found["test_correct"] for (*_, some), found in zip(cases, said, strict=True)
+              if some.training.trainer != "keras-fit"]  # fmt: skip
+    assert counts == [result.test_correct for result in results]
+    two_of_a_kind = zip(results[::2], results[1::2], strict=True)
+    assert all(abs(jax.loss - native.loss) < 1e-3 * jax.loss for jax, native in two_of_a_kind)

@@ -316,10 +316,12 @@ class Dispatch:
             del self._workers[worker.slot]
         if worker.slot.gpu is not None and not worker.is_leaving:
             self._judge_card(worker.slot.gpu, worker, death)
-        if worker.slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
+        has_failed = not worker.was_heard or death.status in card.REASONS
+        if worker.slot.is_elsewhere and has_failed and not worker.is_leaving:
             said = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
-            reason = death.reason if worker.slot.box else said
-            self._rest(worker.slot, f"{worker.slot.where} took no worker: {reason.rstrip('.')}")
+            reason = worker.refusal or (death.reason if worker.slot.box or worker.was_heard else said)
+            became = "lost a worker" if worker.was_heard else "took no worker"
+            self._rest(worker.slot, f"{worker.slot.where} {became}: {reason.rstrip('.')}")
         ended = msgspec.structs.replace(worker.changed, state="ended",
                                         text=worker.farewell or worker.refusal or death.reason,
                                         expected_at=None)  # fmt: skip

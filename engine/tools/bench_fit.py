@@ -20,6 +20,8 @@ from engine.data.dataset import Images
 from engine.machine import backends
 
 TRIAL_BATCHES = 200
+WARM_EPOCHS = {"tensorflow": 1, "jax": 2}
+"""Keras on JAX compiles again in its second epoch."""
 OPTIONS = {"tensorflow": tuple(product((1, 50), (False, True))), "jax": ((1, True), (50, True))}
 """`steps_per_execution` and `jit_compile` that an expert would try, by backend: as they come, first."""
 
@@ -103,7 +105,7 @@ def _fit(network: Network, images: Images, options: tuple[int, bool], *, is_plai
 
         def __init__(self) -> None:
             super().__init__()
-            self.left, self.seconds = 1, list[float]()  # one epoch warms up
+            self.left, self.seconds = WARM_EPOCHS[keras.backend.backend()], list[float]()
             self.is_warm = False
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:

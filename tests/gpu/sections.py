@@ -284,7 +284,11 @@ class Check:
         batches = -(-self.timed[0] // 32)
         device = jax.devices()[0]
         mine, other = self.precision, "float32" if self.precision == "default" else "default"
-        plan = [(mine, n, 10) for n in NETWORKS] + [(mine, n, 1) for n in ("linear", "64", "256", "1024")]
+        plan = (
+            [(mine, n, 10) for n in NETWORKS]
+            + [(mine, "64", 20), (mine, "256", 20)]
+            + [(mine, n, 1) for n in ("linear", "64", "256", "1024")]
+        )
         plan += [(mine, n, 3) for n in ("1024,256", "256,256,256", "64")] + [
             (other, n, 10) for n in ("256", "64", "1024", "1024,256")
         ]

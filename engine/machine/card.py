@@ -165,7 +165,8 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
         raise Refused(UNUSABLE, gpu.problem)
     if gpu is None:
         return
-    others = gpus.users(gpu, own={os.getpid(), *system.descendants(os.getppid())})
+    beside = system.descendants(os.getppid()) if host else ()
+    others = gpus.users(gpu, own={os.getpid(), *beside})
     if others is None and card_lock.is_joined(uuid, host):
         others = ()  # some of the memory is another worker's of this host
     if reason := gpus.busy(gpu, others):

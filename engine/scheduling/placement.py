@@ -225,7 +225,7 @@ def together(queue: Places, head: Place, lanes: int, begun: Mapping[str, str], s
         share: of these, how many new runs are wanted.
     """
     group = begun.get(head.run_id)
-    alike = (place for place in queue.alike(head, len(queue)) if begun.get(place.run_id) == group)
+    alike = (place for place in queue.of_kind(head) if begun.get(place.run_id) == group)
     return tuple(islice(alike, lanes if group else share))
 
 

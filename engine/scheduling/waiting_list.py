@@ -50,7 +50,11 @@ class Places:
 
     def alike(self, head: Place, most: int) -> tuple[Place, ...]:
         """Return the first places that may train together with this one, itself included."""
-        return tuple(islice(self._alike[_kind(head)].values(), most))
+        return tuple(islice(self.of_kind(head), most))
+
+    def of_kind(self, head: Place) -> Iterator[Place]:
+        """Go through all that may train together with this one, itself included."""
+        return iter(self._alike[_kind(head)].values())
 
     def first_for(self, trainer: str) -> Place | None:
         """Return what a worker of this kind is to take next."""

@@ -102,7 +102,8 @@ class Commands:
             case p.Inspect():
                 if len(self._inspecting) >= MAX_LOOKS:
                     raise ValueError("Many runs are being looked at already; wait until they are done.")
-                self._inspecting.add(task := asyncio.create_task(self._inspect(command, client)))
+                looking = self._inspect(command.run_id, self._data_of(command.run_id), client)
+                self._inspecting.add(task := asyncio.create_task(looking))
                 task.add_done_callback(self._inspecting.discard)
                 return
             case p.Import():
@@ -246,17 +247,25 @@ class Commands:
         finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
-    async def _inspect(self, command: p.Inspect, client: Client) -> None:
-        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
-        result = self._queue.result(command.run_id)
+    def _data_of(self, run_id: str) -> p.DataSet:
+        """Return what a finished run was trained on; without a run, the data in use.
+
+        Raises:
+            ValueError: there is no such run, or its data is not known here.
+        """
+        result = self._queue.result(run_id)
         data = self._queue.data.get(result.spec.data) if result else self._records.data
+        if data is None or (run_id and result is None):
+            raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
+        return data
+
+    async def _inspect(self, run_id: str, data: p.DataSet, client: Client) -> None:
+        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
+        file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
         try:
-            if data is None or (command.run_id and result is None):
-                raise ValueError(f"{command.run_id[:40]!r} is no finished run on data that is known here.")
-            file = self._workspace.run_folder(command.run_id) / "model.keras" if command.run_id else None
-            client.tell(await subprocesses.inspect(data, command.run_id, file))
+            client.tell(await subprocesses.inspect(data, run_id, file))
         except (ValueError, OSError) as error:
-            client.tell(p.encode(p.Refused(command="Inspect", reason=str(error), request=command.request)))
+            client.tell(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
         except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
             traceback.print_exc()
-            client.tell(p.encode(p.Refused(command="Inspect", reason=DEFECT, request=command.request)))
+            client.tell(p.encode(p.Inspected(run_id=run_id, problem=DEFECT)))

@@ -86,6 +86,12 @@ class RunsHeld(Event, frozen=True, kw_only=True):
     paused: bool
 
 
+class RunsCancelled(Event, frozen=True, kw_only=True):
+    """These runs were cancelled: nothing trains them until they are asked for again."""
+
+    runs: tuple[str, ...]
+
+
 class FleetChanged(Event, frozen=True, kw_only=True):
     """Where workers run from now on."""
 
@@ -283,6 +289,8 @@ class Inspected(Event, frozen=True, kw_only=True):
     pictures: tuple[Picture, ...] = ()
     templates: tuple[bytes, ...] = ()
     """For a network without hidden layers, what each class looks for, as pixels like those of `Picture`."""
+    problem: str = ""
+    """Why nothing could be looked at, in a sentence."""
 
 
 class Imported(Event, frozen=True, kw_only=True):
@@ -343,6 +351,7 @@ AnyEvent = (
     | RunsQueued
     | RunsUnqueued
     | RunsHeld
+    | RunsCancelled
     | FleetChanged
     | WorkerChanged
     | RunStarted

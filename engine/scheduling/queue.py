@@ -137,7 +137,7 @@ class Queue:
         if why == "paused":
             self._pause(waiting, paused=True)
         else:
-            self._leave_list(waiting, Held(why))
+            self._cancel(waiting)
 
     def resume(self, runs: Iterable[str]) -> None:
         """Release held runs; all that are paused when none is named."""
@@ -205,6 +205,11 @@ class Queue:
             for run_id in gone:
                 self.runs.put(run_id, record)
             self._publish(p.RunsUnqueued(runs=gone))
+
+    def _cancel(self, waiting: Sequence[str]) -> None:
+        self._leave_list(waiting, Held("cancelled"))
+        if waiting:
+            self._publish(p.RunsCancelled(runs=tuple(waiting)))
 
     def _tell(self, events: Iterable[p.AnyEvent]) -> None:
         for event in events:
@@ -277,9 +282,13 @@ class Queue:
     def _put_back(self, training: Training) -> None:
         """Put a released run at the head, behind earlier seeds of its kind, if a sweep still asks for it."""
         place = training.place
+        if training.stop == "cancelled":
+            self.runs.put(place.run_id, Held("cancelled"))
+            self._publish(p.RunsCancelled(runs=(place.run_id,)))
+            return
         sweep = self._wanting(place)
-        self.runs.put(place.run_id, Held("cancelled") if training.stop == "cancelled" else None)
-        if sweep is not None and training.stop != "cancelled":
+        self.runs.put(place.run_id, None)
+        if sweep is not None:
             place = p.Place(place.run_id, place.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused")
             self.runs.put(place.run_id, WAITING)
             self._tell(_queued([place], self.places.put_back(place)))

@@ -27,6 +27,7 @@ from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, complain
 
+CANCELLED = "it was cancelled or deleted meanwhile."
 TIME_IS_OVER = "The time is over; the same command goes on from the checkpoints."
 
 
@@ -108,9 +109,13 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         answer = await session.answer(p.Submit(sweep=sweep))
         if isinstance(answer, p.Refused):
             return answer.reason
-    await _until_trained(session, asked)
-    failed = [(spec, session.state.live[spec.run_id]) for spec in missing(session.state, asked)]
-    return "; ".join(f"{spec.configuration.label}, seed {spec.seed}: {live.reason}" for spec, live in failed)
+    cancelled = await _until_trained(session, asked)
+    failed = {run_id: live.reason for run_id, live in session.state.live.items() if live.status == "failed"}
+    reasons = {**failed, **dict.fromkeys(cancelled, CANCELLED)}
+    return "; ".join(
+        f"{spec.configuration.label}, seed {spec.seed}: {reasons[spec.run_id]}"
+        for spec in missing(session.state, asked)
+    )
 
 
 def missing(state: State, sweeps: Sequence[Sweep]) -> list[RunSpec]:
@@ -118,10 +123,14 @@ def missing(state: State, sweeps: Sequence[Sweep]) -> list[RunSpec]:
     return [spec for sweep in sweeps for spec in plan.missing(sweep, state.accuracies)]
 
 
-async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> None:
-    """Wait until no run of these sweeps is still to come. The sweeps are gone through again only when that seems so:
-    a next stage may be known then, or a run that failed be resumed."""
+async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> set[str]:
+    """Wait until no run of these sweeps is still to come; return those that were cancelled or deleted meanwhile.
+
+    The sweeps are gone through again only when none seems to come: a next stage may be known then, or a run that
+    failed be resumed.
+    """
     waited = _unfinished(session.state, sweeps)
+    cancelled: set[str] = set()
 
     def are_trained(state: State, event: p.AnyEvent) -> bool:
         match event:
@@ -129,14 +138,22 @@ async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> None:
                 waited.discard(event.result.run_id)
             case p.RunFailed():
                 waited.discard(event.run_id)
+            case p.RunsCancelled():
+                cancelled.update(event.runs)
+            case p.RunDeleted():
+                cancelled.add(event.run_id)
+            case p.RunsQueued():
+                cancelled.difference_update(place.run_id for place in event.places)
             case _:
                 pass
+        waited.difference_update(cancelled)
         if not waited:
-            waited.update(_unfinished(state, sweeps))
+            waited.update(_unfinished(state, sweeps) - cancelled)
         return not waited
 
     if waited:
         await session.until(are_trained)
+    return cancelled
 
 
 def _unfinished(state: State, sweeps: Sequence[Sweep]) -> set[str]:

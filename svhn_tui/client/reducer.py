@@ -58,6 +58,8 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             held = {run_id: change(place, paused=event.paused)
                     for run_id in event.runs if (place := state.places.get(run_id))}  # fmt: skip
             return change(state, places=more(state.places, held))
+        case p.RunsCancelled():
+            return state  # whoever waits for them knows by it that they do not come
         case p.FleetChanged():
             return change(state, fleet=event.fleet)
         case p.WorkerChanged():
@@ -222,8 +224,10 @@ def _history_read(state: State, event: p.HistoryRead, edits: Edits) -> State:
     curve = Curve.of(event.history.rows)
     lines, live = {event.run_id: event.damaged_lines}, state.live.get(event.run_id)
     damaged = edits.more(state.damaged_lines, lines if event.damaged_lines else {})
+    unread = edits.more(edits.less(state.unread, event.run_id), {event.run_id: event.problem} if event.problem else {})
+    state = msgspec.structs.replace(state, damaged_lines=damaged, unread=unread)
     if live is None:
         histories = edits.more(state.histories, {event.run_id: curve})
-        return msgspec.structs.replace(state, histories=histories, damaged_lines=damaged)
+        return msgspec.structs.replace(state, histories=histories)
     read = {event.run_id: msgspec.structs.replace(live, history=curve)}
-    return msgspec.structs.replace(state, live=edits.more(state.live, read), damaged_lines=damaged)
+    return msgspec.structs.replace(state, live=edits.more(state.live, read))

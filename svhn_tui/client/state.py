@@ -81,6 +81,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     histories: Mapping[str, Curve] = {}
     """Of finished runs, as far as they were asked for."""
     damaged_lines: Mapping[str, int] = {}
+    """Of journals that could not be read in part."""
+    unread: Mapping[str, str] = {}
+    """Why the journal of a run could not be read at all."""
     files: Mapping[str, str | None] = {}
     """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
     unreadable: Mapping[str, str] = {}

@@ -23,7 +23,7 @@ async def note_in_box(app: App[Any], note: p.Note) -> p.Annotate | None:
 
 def note_in_editor(app: App[Any], note: p.Note) -> p.Annotate | None:
     """Have a run's note written in the user's own editor; return what the host is to keep, None if nothing new is."""
-    from svhn_tui.terminal.editor import EditorError, edited_in
+    from svhn_tui.terminal.editor import EditorError, edited
 
     try:
         file = drafts.keep(note.run_id, _text_to_edit(app, note))
@@ -32,7 +32,7 @@ def note_in_editor(app: App[Any], note: p.Note) -> p.Annotate | None:
         return None
     try:
         with app.suspend():
-            text = edited_in(file)
+            text = edited(file)
     except EditorError as error:
         told = f"{error} What was written is in {file}, and comes again with the next E."
         app.notify(clean(told), severity="error", markup=False)

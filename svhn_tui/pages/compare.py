@@ -160,7 +160,9 @@ class ComparePage(Page):
         ]
         seeds = {run.spec.seed for run in done}
         note = f"Seed {done[0].spec.seed} of each. " if len(seeds) == 1 else ""
-        note = "Looking at more… " if len(seen) < len(done) else note
+        problems = [found.problem for run in done if (found := state.inspected.get(run.run_id)) and found.problem]
+        note = "Looking at more… " if len(seen) + len(problems) < len(done) else note
+        note = f"Not all can be looked at: {words.clean(problems[0])} " if problems else note
         return class_page(seen, labels, theme, pair=self._pair, note=note, width=self.size.width - 4)
 
     def _look_at(self, runs: Sequence[str], state: State) -> None:

@@ -68,6 +68,7 @@ class DataPage(Page):
 
     def watch_run(self) -> None:
         """Look at another run from its top."""
+        self._wanted.clear()
         if self.is_mounted:
             self.query_one("#data", VerticalScroll).scroll_home(animate=False)
             self.redraw()
@@ -76,7 +77,8 @@ class DataPage(Page):
         """Return what is known of what is looked at, and ask for it once when nothing is."""
         data = state.data.fingerprint if state.data else ""
         found = state.inspected.get(self.run)
-        if found is None and (data, self.run) not in self._wanted:
+        lacks = found is None or bool(found.problem)  # what failed is tried again by whoever comes back to it
+        if lacks and (data, self.run) not in self._wanted:
             self._wanted.add((data, self.run))
             self.want(Inspect(run_id=self.run))
         return found
@@ -99,7 +101,11 @@ class DataPage(Page):
             return
         guess = [Text(f"\n{guess_of(state.data)}", dim_of(theme))] if self.size.height >= TALL else []
         counts = counts_of(state.data, theme, self.size.width - 4)
-        pictures = [self._gallery(found.pictures, state.data)] if found is not None else []
+        pictures: list[RenderableType] = []
+        if found is not None and found.problem:
+            pictures.append(Text(f"No image can be shown: {words.clean(found.problem)}", str(theme.error)))
+        elif found is not None:
+            pictures.append(self._gallery(found.pictures, state.data))
         about.update(Stack(facts_of(state.data, theme), "", counts, *guess, "", *pictures))
 
     def _run_page(self, run: RunResult, found: Inspected | None, data: DataSet) -> Stack:
@@ -112,6 +118,8 @@ class DataPage(Page):
         parts: list[RenderableType] = [head, Text(f"{right}, accuracy {words.accuracy(run.test_accuracy)}\n")]
         if found is None:
             return Stack(*parts, Text("Looking at what it says of each test image…", dim))
+        if found.problem:
+            return Stack(*parts, Text(f"It cannot be looked at: {words.clean(found.problem)}", str(theme.error)))
         parts.append(confusion_of(found.confusion, data.labels, theme, self.size.width - 4))
         if found.templates:
             parts.append(Text("\nwhat each class looks for (its weights)", "bold"))

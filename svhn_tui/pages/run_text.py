@@ -152,8 +152,16 @@ def _remarks(run_id: str, state: State) -> Iterator[tuple[str, str]]:
     if note is not None and note.tags:
         yield "tags", words.clean(" ".join(note.tags))
     yield "note", words.clean(note.text, newlines=True) if note is not None and note.text else "none; n writes one"
-    if damaged := state.damaged_lines.get(run_id):
-        yield "journal", f"{words.plural(damaged, 'line')} cannot be read"
+    if damage := journal_damage(run_id, state):
+        yield "journal", damage
+
+
+def journal_damage(run_id: str, state: State) -> str:
+    """Say what of a run's journal, which holds its curves, could not be read; empty when nothing."""
+    if problem := state.unread.get(run_id):
+        return f"cannot be read: {words.clean(problem)}"
+    damaged = state.damaged_lines.get(run_id, 0)
+    return f"{words.plural(damaged, 'line')} cannot be read" if damaged else ""
 
 
 def log_note(log: LogRead | None, state: State) -> str:

@@ -10,6 +10,7 @@ from svhn_tui import words
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.analysis.run_table import COLUMNS, Line, Order, cells_of
 from svhn_tui.client.state import State
+from svhn_tui.pages.run_text import journal_damage
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.run_grid import Head
 
@@ -78,8 +79,8 @@ def _about(run: RunResult, state: State, theme: Theme, *, is_short: bool) -> Tex
         file = f"{state.workspace}/runs/{run.run_id}/model.keras  {words.size(run.model_bytes)}"
         made = words.clean(f"{run.device}, {versions}")
         text.append(f"\n{words.clean(file)}\nsha256 {run.model_sha256}\n{made}", dim)
-    if damaged := state.damaged_lines.get(run.run_id):
-        text.append(f"\n{words.plural(damaged, 'line')} of its journal cannot be read", str(theme.warning))
+    if damage := journal_damage(run.run_id, state):
+        text.append(f"\njournal: {damage}", str(theme.warning))
     if note is not None and note.tags:
         text.append(f"\ntags {words.clean(' '.join(note.tags))}")
     if note is not None and note.text:

@@ -3,7 +3,6 @@
 import os
 import shlex
 import subprocess
-import tempfile
 from pathlib import Path
 
 
@@ -11,19 +10,7 @@ class EditorError(OSError):
     """The editor cannot be run; one sentence says why."""
 
 
-def edited(text: str) -> str:
-    """Let the user change a text in `$VISUAL` or `$EDITOR`, else vi; return what stands there afterwards.
-
-    Raises:
-        EditorError: it cannot be run, or ended with an error; the text is as it was.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "note.txt"
-        file.write_text(text)
-        return edited_in(file)
-
-
-def edited_in(file: Path) -> str:
+def edited(file: Path) -> str:
     """Let the user change a file; return what stands in it afterwards.
 
     Raises:

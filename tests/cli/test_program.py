@@ -49,6 +49,22 @@ def test_when_the_time_is_over_everything_is_kept_and_the_same_command_goes_on(d
     svhn_tui("stop", workspace=workspace)
 
 
+def test_a_run_that_is_cancelled_on_another_terminal_is_not_waited_for(demo_folder: Path, tmp_path: Path):
+    with Bridge(tmp_path / "w") as bridge:
+        wish = ["run", "Q7", "--epochs", "90000", "--seeds", "2", "--data", str(demo_folder)]
+        waiting = subprocess.Popen(
+            [*PROGRAM, *wish, "--workspace", str(tmp_path / "w")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        try:
+            bridge.until(lambda state, event: len({*state.places, *state.live}) == 4)
+            bridge.send(p.Cancel(runs=tuple({*bridge.state.places, *bridge.state.live})))
+            _, told = waiting.communicate(timeout=120)
+        finally:
+            waiting.kill()
+        assert (waiting.returncode, told.count(b"it was cancelled or deleted meanwhile")) == (1, 4)
+        bridge.end()
+
+
 def test_q2_from_an_empty_workspace_to_a_verified_answer(demo_folder: Path, tmp_path: Path):
     workspace, data = tmp_path / "w", str(demo_folder)
     told = svhn_tui("run", "Q2", "--data", data, "--epochs", "3", "--json", workspace=workspace).stdout

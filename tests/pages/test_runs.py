@@ -182,14 +182,15 @@ def test_what_was_deleted_lies_in_the_trash_for_every_screen(demo_folder: Path, 
         bridge.end()
 
 
-def test_the_editor_is_the_users_own(monkeypatch: pytest.MonkeyPatch):
+def test_the_editor_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    (note := tmp_path / "note.txt").write_text("one")
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setenv("EDITOR", "sed -i s/one/two/")
-    assert edited("one") == "two"
+    assert edited(note) == "two"
     for command in ("false", "no-such-editor", "'"):
         monkeypatch.setenv("EDITOR", command)
         with pytest.raises(EditorError):
-            edited("one")
+            edited(note)
 
 
 async def test_what_an_editor_left_behind_and_what_a_cut_line_swallowed_is_offered_again(
@@ -227,7 +228,7 @@ async def test_a_damaged_journal_is_told_of_the_run_under_the_cursor():
     stage = Stage(RunsPage(BOOK), fold((*attached(), p.RunFinished(result=RESULTS[0]), history)))
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
-        assert "2 lines of its journal cannot be read" in stage.text
+        assert "journal: 2 lines cannot be read" in stage.text
 
 
 def test_the_heads_of_columns_are_words_for_the_filter():

@@ -60,6 +60,23 @@ def looked_at(state: State) -> p.Inspected:
     return p.Inspected(run_id=first, confusion=counts, pictures=mistakes)
 
 
+async def test_what_cannot_be_looked_at_says_why_and_is_tried_again_by_whoever_comes_back():
+    state = finished((relu(256), 2, 0.55))
+    stage = Stage(DataPage(BOOK), state)
+    async with stage.run_test(size=(80, 24)) as pilot:
+        await pilot.press("r", "enter")
+        await pilot.pause()
+        run_id = stage.wanted[-1].run_id
+        refused = p.Inspected(run_id=run_id, problem="model.keras: Permission [denied].")
+        stage.screen.state = fold((refused,), state)
+        await pilot.pause()
+        assert "It cannot be looked at: model.keras: Permission [denied]." in stage.text
+        asked = stage.wanted.count(p.Inspect(run_id=run_id))
+        await pilot.press("b", "r", "enter")
+        await pilot.pause()
+        assert (asked, stage.wanted.count(p.Inspect(run_id=run_id))) == (1, 2)
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 async def test_a_run_is_picked_and_looked_at(size: tuple[int, int]):
     state = finished((relu(256), 2, 0.55))

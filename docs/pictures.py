@@ -91,7 +91,7 @@ class Offline(SvhnApp):
 
     def __init__(self, book: Presets) -> None:
         super().__init__(Path("svhn-workspace"), (), None, book)
-        self._connection = Nobody(Path("svhn-workspace"), (), None, self._take)
+        self._connection = Nobody(Path("svhn-workspace"), (), None, self._receive)
 
     def tell(self, state: State) -> None:
         """Be in this state."""

@@ -56,7 +56,7 @@ def worker() -> Epochs:
 def host() -> Epochs:
     """Follow a run in training."""
     queue = Queue(lambda event: None, data={DATA.fingerprint: DATA})
-    place = p.Place(SPEC.run_id, SPEC, "s", "t")
+    place = p.WaitingRun(SPEC.run_id, SPEC, "s", "t")
     queue.places.join(place)
     queue.take([place])
     queue.fold(STARTED)

@@ -22,7 +22,7 @@ import msgspec
 import psutil
 
 from svhn_tui import words
-from svhn_tui.charts.canvas import Palette
+from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.plot import Series, render
 from tests.support import busy_host
 from tests.support.terminal import PATIENCE, Terminal
@@ -150,7 +150,7 @@ def _listing(bound: float, sign: int) -> Met:
 
 def chart_time() -> float:
     """Return the seconds in which ten lines of a hundred points and their bands are drawn at 120x36."""
-    palette = Palette("#101418", "#8a95a5", "#3a4250")
+    palette = ChartColors("#101418", "#8a95a5", "#3a4250")
     curves = [tuple((epoch + 5 * place) / 100 for epoch in range(100)) for place in range(12)]
     series = [
         Series(str(place), curves[place], "#7cc7ff", curves[place - 1], curves[place + 1]) for place in range(1, 11)

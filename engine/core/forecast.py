@@ -96,7 +96,7 @@ class Forecast:
         return harmonic_mean(each)
 
 
-class Measured:
+class EpochTimes:
     """The newest few epoch times of each network on a device, by size of data and lanes."""
 
     def __init__(self, times: Iterable[EpochTime]) -> None:

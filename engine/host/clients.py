@@ -8,7 +8,7 @@ from engine import protocol as p
 from engine.machine.system import peer_user
 
 LIMIT_BYTES = 32 * 2**20
-"""What is kept for a client that does not read. Beyond it events are dropped, and it gets a fresh state later."""
+"""Bytes that are buffered for a client that does not read; beyond it events are dropped and it gets the state anew."""
 CLOSE_SECONDS = 1.0
 
 
@@ -68,7 +68,7 @@ class Client:
                 await self._send(tuple(self._fresh()))
         except ConnectionError:
             return  # it left; whoever reads its commands notices
-        except Exception:  # noqa: BLE001  what cannot be told whole is not told in part: it attaches anew, or is told so
+        except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches anew, or gets an error
             traceback.print_exc()
             self._writer.transport.abort()
             return

@@ -111,7 +111,7 @@ class Commands:
             case p.SetFleet():
                 await self._set_fleet(command)
             case p.Shutdown():
-                await self._leave("Asked to end; what was training goes on at the next start.")
+                await self._leave("Asked to end; what was training continues at the next start.")
                 return
         self._records.is_changed = True
         dispatch.advance()
@@ -191,7 +191,7 @@ class Commands:
         for run_id in runs:
             if not self._workspace.restore(run_id):
                 raise ValueError(f"{run_id[:40]!r} is not in the trash.")
-            self._queue.let_on(run_id)
+            self._queue.release([run_id])
             self._take_in(self._workspace.result(run_id))
 
     def _refuse_busy(self, runs: tuple[str, ...], what: str) -> None:
@@ -227,24 +227,24 @@ class Commands:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._is_importing = True
         try:
-            with self._dispatch.giving_out_nothing():  # what waits may be replaced by what comes
+            with self._dispatch.suspended():  # what waits may be replaced by what comes
                 busy = frozenset(queue.runs.training)
                 try:
-                    found = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)
+                    unpacked = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)
                 finally:  # some may be there, whatever became of the others
                     there = await asyncio.to_thread(self._workspace.finished)
                     for run_id in sorted(there - set(queue.runs.accuracies)):
                         self._take_in(self._workspace.result(run_id))
         finally:
             self._is_importing = False
-        self._records.take_in(found.remarks, queue.runs.accuracies)
-        for sweep in found.sweeps:
+        self._records.take_in(unpacked.remarks, queue.runs.accuracies)
+        for sweep in unpacked.sweeps:
             if any(plan.is_other_choice(sweep, here) for here in queue.sweeps.values()):
                 continue  # the finalists are chosen here already
             self._workspace.write_sweep(sweep)
             is_new = sweep.sweep_id not in queue.sweeps
             self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep, paused=is_new)))
-        finished, unfinished, known = len(found.finished), len(found.unfinished), len(found.known)
+        finished, unfinished, known = len(unpacked.finished), len(unpacked.unfinished), len(unpacked.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
 
     def _data_of(self, run_id: str) -> p.DataSet:

@@ -64,7 +64,9 @@ def main() -> int:
     """Hold the workspace's lock for life and serve; leave quietly when another host holds it."""
     parser = argparse.ArgumentParser(prog="python -m engine.host.main")
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--ready", type=int, help="a file descriptor that is told when the host listens, or why not")
+    parser.add_argument(
+        "--ready", type=int, help="a file descriptor that gets a line when the host listens, or why not"
+    )
     given = parser.parse_args()
     os.umask(0o077)
     clean_stderr()

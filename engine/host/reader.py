@@ -5,8 +5,6 @@ moved or set aside, and links are not followed: what stands here may be another 
 """
 
 import contextlib
-import hashlib
-import io
 import os
 import stat
 import sys
@@ -17,11 +15,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine import protocol as p
-from engine.core.forecast import Measured
+from engine.core.forecast import EpochTimes
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
+from engine.machine.files import Folder
 from engine.machine.system import version
-from engine.storage import journal, logs
+from engine.storage import file_hashes, journal, logs
 from engine.storage.run_folder import RUN_ID
 from engine.storage.workspace import Remembered
 
@@ -80,8 +79,8 @@ class Shelf:
     def results(self, within: str = "runs") -> tuple[p.RunResult, ...]:
         """Return the finished runs, from their folders."""
         folders = _folders(self._root / within)
-        found = ((folder.name, self._read(folder / "result.json", p.RunResult)) for folder in folders)
-        return tuple(result for name, result in found if result is not None and result.run_id == name)
+        named = ((folder.name, self._read(folder / "result.json", p.RunResult)) for folder in folders)
+        return tuple(result for name, result in named if result is not None and result.run_id == name)
 
     def history(self, run_id: str) -> tuple[p.History, int]:
         """Return a run's curves and how many lines are damaged; none where there is no journal."""
@@ -103,8 +102,7 @@ class Shelf:
         folder = self.run_folder(run_id)
         with contextlib.suppress(OSError):
             if folder is not None:
-                with _opened(folder / "model.keras") as file:
-                    return hashlib.file_digest(file, "sha256").hexdigest()
+                return file_hashes.sha256(folder / "model.keras")
         return None
 
     def events(self) -> Iterator[p.AnyEvent]:
@@ -124,7 +122,7 @@ class Shelf:
         yield p.RunsRead(notes=tuple(self._notes()))
         for sweep in self._sweeps():
             yield p.SweepSubmitted(sweep=sweep, missing=())
-        yield p.Timed(times=Measured(self.kept.times).medians)
+        yield p.Timed(times=EpochTimes(self.kept.times).medians)
         if self._passed_over:
             yield p.Noticed(text=f"Files that cannot be read or understood: {self._passed_over}.", severity="warning")
 
@@ -145,9 +143,8 @@ class Shelf:
 
     def _read(self, path: Path, kind: type[Kind]) -> Kind | None:
         try:
-            with _opened(path) as file:
-                content = file.read(MOST_BYTES + 1)
-            return msgspec.json.decode(content, type=kind) if len(content) <= MOST_BYTES else None
+            with Folder.at(path.parent) as folder:
+                return msgspec.json.decode(folder.read(path.name, MOST_BYTES), type=kind)
         except FileNotFoundError:
             return None
         except (OSError, *p.UNREADABLE):
@@ -192,16 +189,3 @@ def _is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:
         return False
-
-
-def _opened(path: Path) -> io.BufferedReader:
-    """Open a regular file; a link, pipe or device in its place is an error.
-
-    Raises:
-        OSError: it cannot be opened, or is no file.
-    """
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(f"{path} is no file.")
-    return file

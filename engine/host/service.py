@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
-from engine.core.forecast import Measured
+from engine.core.forecast import EpochTimes
 from engine.host.clients import Client, is_from
 from engine.host.commands import DEFECT, Commands
 from engine.host.dispatcher import Dispatch
@@ -49,7 +49,7 @@ class Service:
         results, data = self._records.results(), self._records.trainable()
         self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held,
                             groups=kept.order.groups)  # fmt: skip
-        self._queue.times = Measured(kept.times)
+        self._queue.times = EpochTimes(kept.times)
         fleet, complaint = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
         self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)
@@ -65,7 +65,7 @@ class Service:
         troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
         self._complaints = [text for text in troubles if text]
         self._reading: set[asyncio.Task[None]] = set()
-        """Of curves of runs that go on."""
+        """Of curves of resumed runs."""
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -74,13 +74,15 @@ class Service:
 
     async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
-        if not is_from(writer, os.getuid()) or self.ended.is_set():  # who asks at the very end is served by the next
+        if (
+            not is_from(writer, os.getuid()) or self.ended.is_set()
+        ):  # a client that comes at the very end is served by the next host
             writer.close()
             return
         client = Client(writer, self._fresh)
         try:
             client.greet()
-        except Exception:  # noqa: BLE001  a state that cannot be told must not leave the client waiting for it
+        except Exception:  # noqa: BLE001  a state that cannot be sent must not leave the client waiting for it
             traceback.print_exc()
             client.tell(p.encode(p.Refused(command="", reason=DEFECT)))
             await client.close()
@@ -96,7 +98,7 @@ class Service:
                     await asyncio.sleep(1)  # a client that floods waits; the others don't
                 await self._obey(line, client)
         except ConnectionError:
-            pass  # it left without a word
+            pass  # the client is gone
         finally:
             self._clients.discard(client)
             await client.close()
@@ -121,9 +123,9 @@ class Service:
         yield p.RunsRead(notes=tuple(self._records.notes.values()))
         for sweep in queue.sweeps.values():
             yield p.SweepSubmitted(sweep=sweep, missing=())
-        yield from queue.told()
+        yield from queue.events()
         yield p.FleetChanged(fleet=self._dispatch.fleet)
-        yield from self._dispatch.workers()
+        yield from (worker.changed for worker in self._dispatch.pool.workers.values())
         for run_id, training in queue.runs.training.items():
             if training.started is not None:
                 yield training.started
@@ -133,14 +135,14 @@ class Service:
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in (*self._complaints, *self._dispatch.remarks):
+        for text in (*self._complaints, *self._dispatch.machine.remarks):
             yield p.Noticed(text=text, severity="warning")
         if self._trouble:
             yield p.Noticed(text=self._trouble, severity="error")
         yield p.CaughtUp()
 
     async def _read_curves(self, started: p.RunStarted) -> None:
-        """Read what the journals hold of runs that go on, beside everything else: they may be long."""
+        """Read the journals of resumed runs, beside everything else: they may be long."""
         for run_id in started.runs:
             try:
                 curve = await asyncio.to_thread(self._curve_until, run_id, started.epoch)
@@ -216,7 +218,7 @@ class Service:
     async def _sample(self) -> tuple[p.DeviceSample, ...]:
         try:
             dispatch = self._dispatch
-            return await asyncio.to_thread(devices.sample, dispatch.gpus, dispatch.own_processes)
+            return await asyncio.to_thread(devices.sample, dispatch.machine.gpus, dispatch.pool.own_processes)
         except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
             if not self._has_blind_devices:
                 traceback.print_exc()
@@ -237,12 +239,12 @@ class Service:
         try:
             self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
-            text = f"The workspace cannot be written: {error.strerror}. Training goes on; it is tried again."
+            text = f"The workspace cannot be written: {error.strerror}. Training continues; writing is tried again."
             self._complain(text)
-        except Exception:  # noqa: BLE001  the loop that saves has to go on; what was not written is tried again
+        except Exception:  # noqa: BLE001  the loop that saves must continue; what was not written is tried again
             if not self._trouble:
                 traceback.print_exc()
-            self._complain(f"The workspace cannot be saved. {DEFECT} Training goes on; it is tried again.")
+            self._complain(f"The workspace cannot be saved. {DEFECT} Training continues; writing is tried again.")
         else:
             if self._trouble:
                 self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
@@ -255,7 +257,7 @@ class Service:
         self._trouble = text
 
     def _give_up(self) -> None:
-        """End without writing: the workspace was moved, or is another's. Its runs go on from their checkpoints."""
+        """End without writing: the workspace was moved, or is another's. Its runs continue from their checkpoints."""
         self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
         self._dispatch.kill()
         self.is_lost = True

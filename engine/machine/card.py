@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,7 +28,7 @@ REASONS = {
 NONE, GIVEN = "none", "given"
 """Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
 TAKEN_VARIABLE = "SVHN_TUI_CARD"
-"""What was seen of the card, for the worker that goes on under another LD_LIBRARY_PATH."""
+"""What was seen of the card, for the worker that continues under another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
 OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
@@ -95,7 +95,23 @@ def others_on(own_bytes: int) -> str:
     """
     uuid = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     gpu = next((gpu for gpu in gpus.read().gpus if uuid and gpu.uuid == uuid), None)
-    return "" if gpu is None else gpus.holders(gpu, gpus.users(gpu, own=(os.getpid(),)), own_bytes)
+    return "" if gpu is None else holders(gpu, gpus.users(gpu, own=(os.getpid(),)), own_bytes)
+
+
+def holders(gpu: gpus.Gpu, others: Sequence[int] | None, own_bytes: int) -> str:
+    """Say who else holds a card whose memory has run out, in a few words; empty when that is nobody.
+
+    Args:
+        gpu: as it was read.
+        others: what `gpus.users` found.
+        own_bytes: what this process has reserved on it, by which others are known where process ids prove nothing.
+    """
+    if others:
+        return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
+    if others is not None or gpu.memory_free is None or gpu.memory_total is None:
+        return ""
+    held = gpu.memory_total - gpu.memory_free - own_bytes
+    return f"others hold {held / 2**30:.1f} GiB of its memory" if held > gpus.NEEDED_BYTES else ""
 
 
 def has_hung(driver: str) -> bool:
@@ -114,7 +130,7 @@ def note_hang(driver: str) -> None:
 
 @contextlib.contextmanager
 def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
-    """End this process where what is done within takes longer and is one CUDA graph; others are told by the exit code.
+    """End this process where what is done within takes longer and is one CUDA graph; the exit code tells others.
 
     Nothing else ends a call that hangs in the driver. The next worker launches step by step, and is not watched.
     """

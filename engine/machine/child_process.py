@@ -55,7 +55,7 @@ class ChildCommand(NamedTuple):
 
 
 def program(module: str, *arguments: str) -> ChildCommand:
-    """Describe a process that computes nothing, such as the bridge and the host: it goes on as the user started us."""
+    """Describe a process that computes nothing, such as the bridge and the host: it runs as the user started us."""
     return ChildCommand((sys.executable, *module_line(module, *arguments)), program_environment(os.environ))
 
 

@@ -3,6 +3,8 @@
 A file is written beside its place, synced, then moved into it. Everything that is opened for writing, packing or
 deleting is opened by its name in a `Folder`, without following links, and only if it is a regular file. The way to the
 first folder, which the user named, may lead through links.
+
+Whole because it alone opens files of ours: a second module that did would be a second way to follow a link.
 """
 
 import contextlib
@@ -41,7 +43,7 @@ class NotOurs(OSError):
 class Folder:
     """A folder that is held open: its files are reached by name, wherever it is moved meanwhile.
 
-    It has many methods, because whatever is done to a file is done by one of them.
+    Whole because whatever is done to a file of ours is done by one of its methods.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -260,8 +262,8 @@ class Folder:
         os.fsync(self._descriptor)
 
     def _not_ours(self, name: str, what: str) -> NotOurs:
-        told = f"it is {what}; remove it, or move it elsewhere"
-        return NotOurs(errno.ELOOP, told, str(self.path / name))
+        text = f"it is {what}; remove it, or move it elsewhere"
+        return NotOurs(errno.ELOOP, text, str(self.path / name))
 
     @contextlib.contextmanager
     def _naming(self, name: str) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """What GPUs there are and who uses them, as NVIDIA's management library (NVML) tells.
 
 Each query may fail alone: a virtual GPU has no temperature, a MIG slice no utilisation, a lost card nothing at all.
-What was not told is None, or an empty text. NVML is closed whenever nobody looks: an open handle keeps a laptop's GPU
+What is unknown is None, or an empty text. NVML is closed whenever nobody looks: an open handle keeps a laptop's GPU
 awake.
 """
 
@@ -147,22 +147,6 @@ def busy(gpu: Gpu, others: Sequence[int] | None) -> str:
     if gpu.memory_free < (half if others is None else min(NEEDED_BYTES, half)):
         return f"only {gpu.memory_free / 2**30:.1f} of {gpu.memory_total / 2**30:.0f} GiB of its memory are free"
     return ""
-
-
-def holders(gpu: Gpu, others: Sequence[int] | None, own_bytes: int) -> str:
-    """Say who else holds a card whose memory has run out, in a few words; empty when that is nobody.
-
-    Args:
-        gpu: as it was read.
-        others: what `users` found.
-        own_bytes: what this process has reserved on it, by which others are known where process ids prove nothing.
-    """
-    if others:
-        return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
-    if others is not None or gpu.memory_free is None or gpu.memory_total is None:
-        return ""
-    held = gpu.memory_total - gpu.memory_free - own_bytes
-    return f"others hold {held / 2**30:.1f} GiB of its memory" if held > NEEDED_BYTES else ""
 
 
 def nvml_problem(message: str) -> str:

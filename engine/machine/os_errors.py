@@ -1,4 +1,4 @@
-"""What the machine cannot do just now, told as such: a full disk is no fault of a file, and no defect of ours. Pure."""
+"""What the machine cannot do just now, in words: a full disk is no fault of a file, and no defect of ours. Pure."""
 
 import errno
 import os

@@ -73,7 +73,7 @@ class Answer(msgspec.Struct, frozen=True):
     """How a probing process ended: its status and what it printed."""
 
     status: int
-    said: bytes
+    output: bytes
     complaint: str
 
 
@@ -106,7 +106,7 @@ def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
     everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
     try:
         answer = _asked(everything, "--cards")
-        return msgspec.json.decode(answer.said, type=tuple[str, ...])
+        return msgspec.json.decode(answer.output, type=tuple[str, ...])
     except msgspec.MsgspecError:
         return ()
 
@@ -143,11 +143,11 @@ def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str
 
 def _seen(answer: Answer) -> Sight:
     try:
-        return msgspec.json.decode(answer.said, type=Sight)
+        return msgspec.json.decode(answer.output, type=Sight)
     except msgspec.MsgspecError:
         lines = answer.complaint.strip().splitlines()
-        said = f": {lines[-1][:200]}" if lines else ""
-        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{said}.")
+        text = f": {lines[-1][:200]}" if lines else ""
+        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{text}.")
 
 
 def _asked(environment: Mapping[str, str], *options: str) -> Answer:

@@ -14,7 +14,7 @@ SETTINGS = ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/syst
 KILLS = "killuserprocesses"
 YES = {"1", "yes", "y", "true", "t", "on"}
 ADVICE = (
-    "Training then ends when you log out, and goes on from its checkpoints at the next start. To keep it: "
+    "Training then ends when you log out, and continues from its checkpoints at the next start. To keep it: "
     "`loginctl enable-linger` once, then start with `systemd-run --user --scope svhn-tui`."
 )
 
@@ -34,8 +34,8 @@ def examine(root: Path = ROOT) -> Iterator[Finding]:
     if _kills(settings, user):
         yield Finding("note", f"logind's KillUserProcesses is yes, {linger}", ADVICE)
     else:
-        said = settings.get(KILLS) or "not set"
-        yield Finding("fine", f"training goes on after logging out: logind's KillUserProcesses is {said}, {linger}")
+        text = settings.get(KILLS) or "not set"
+        yield Finding("fine", f"training continues after logging out: logind's KillUserProcesses is {text}, {linger}")
 
 
 def _kills(settings: dict[str, str], user: str) -> bool:

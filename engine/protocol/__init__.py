@@ -8,9 +8,9 @@ from engine.core.device_sample import DeviceSample
 from engine.core.epoch_time import EpochTime
 from engine.core.fleet import Fleet
 from engine.core.pictures import Picture
-from engine.core.queue_place import Place
 from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement, Verdict
 from engine.core.results import DataSet, EpochRow, History, Number, RunResult, finite
+from engine.core.waiting_run import WaitingRun
 from engine.protocol.codec import decode_command, decode_event, decode_worker_command, encode
 from engine.protocol.commands import (
     Annotate,
@@ -128,7 +128,6 @@ __all__ = [
     "OpenData",
     "Pause",
     "Picture",
-    "Place",
     "ReadLog",
     "ReadTrash",
     "Refused",
@@ -157,6 +156,7 @@ __all__ = [
     "Train",
     "TrashRead",
     "Verdict",
+    "WaitingRun",
     "Watch",
     "WorkerChanged",
     "WorkerCommand",

@@ -1,4 +1,7 @@
-"""Events that host and workers report, named in the past tense."""
+"""Events that host and workers report, named in the past tense.
+
+Whole because it is a list: a struct an event, and their union.
+"""
 
 from typing import Literal
 
@@ -9,11 +12,11 @@ from engine.core.epoch_time import EpochTime
 from engine.core.fleet import Fleet
 from engine.core.limits import MAX_EPOCHS
 from engine.core.pictures import Picture
-from engine.core.queue_place import Place
 from engine.core.remarks import Note, Statement
 from engine.core.results import DataSet, EpochRow, History, RunResult
 from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep
+from engine.core.waiting_run import WaitingRun
 from engine.protocol.message import PROTOCOL_VERSION, Event
 
 
@@ -64,7 +67,7 @@ class RunsQueued(Event, frozen=True, kw_only=True):
     The queue is told by what changes in it, and never as a whole: with 100,000 runs it is 25 MB long.
     """
 
-    places: tuple[Place, ...]
+    places: tuple[WaitingRun, ...]
     place: int | None = None
 
     def __post_init__(self) -> None:

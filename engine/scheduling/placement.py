@@ -15,8 +15,8 @@ from engine.core.data_shape import DataShape
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration
-from engine.protocol import Place
-from engine.scheduling.waiting_list import Places
+from engine.protocol import WaitingRun
+from engine.scheduling.waiting_list import WaitingList
 
 LARGE = 2_000_000
 """Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
@@ -124,14 +124,14 @@ def _seats(machine: Machine) -> list[tuple[Slot, Card]]:
 
 
 def next_group(
-    queue: Places,
+    queue: WaitingList,
     machine: Machine,
     shape: DataShape,
     busy: Collection[Slot],
     fitting: Mapping[Configuration, int] = MappingProxyType({}),
     occupants: Mapping[Slot, Occupant] = MappingProxyType({}),
     begun: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[Slot, tuple[Place, ...]] | None:
+) -> tuple[Slot, tuple[WaitingRun, ...]] | None:
     """Return the group to start now and its slot, or None while the head of the queue has to wait.
 
     The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
@@ -161,15 +161,15 @@ def next_group(
 
 
 def _next_on_card(
-    queue: Places,
-    head: Place,
+    queue: WaitingList,
+    head: WaitingRun,
     machine: Machine,
     shape: DataShape,
     busy: Collection[Slot],
     fitting: Mapping[Configuration, int],
     occupants: Mapping[Slot, Occupant],
     begun: Mapping[str, str],
-) -> tuple[Slot, tuple[Place, ...]] | None:
+) -> tuple[Slot, tuple[WaitingRun, ...]] | None:
     """Return the same for a card: the emptiest that has room, with as many lanes as its memory holds."""
     configuration = head.spec.configuration
     beside = {card.uuid: [slot for slot in busy if slot.gpu == card.uuid] for card in machine.gpus}
@@ -212,7 +212,9 @@ def _bytes(configuration: Configuration, lanes: int, shape: DataShape) -> int:
     return CARD_BYTES + lanes * LANE_BYTES_A_PARAMETER * parameters
 
 
-def together(queue: Places, head: Place, lanes: int, begun: Mapping[str, str], share: int) -> tuple[Place, ...]:
+def together(
+    queue: WaitingList, head: WaitingRun, lanes: int, begun: Mapping[str, str], share: int
+) -> tuple[WaitingRun, ...]:
     """Return the runs that train side by side with the head: those that did so before, or its share of new ones.
 
     How many there are decides the last bits on a GPU, so a group goes on as it was where it can.
@@ -237,7 +239,7 @@ def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: 
     return max(1, min(machine.lanes, (card.memory - CARD_BYTES) // lane))
 
 
-def _share(queue: Places, lanes: int, cards: int) -> int:
+def _share(queue: WaitingList, lanes: int, cards: int) -> int:
     """Return how many seeds of the head's configuration to train on one of these free cards.
 
     Where nothing else waits, several cards share the seeds; few seeds train as fast on one card as on two.

@@ -1,4 +1,7 @@
-"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker."""
+"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker.
+
+Whole because every change of a run's state goes through it, and is published there.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -6,19 +9,22 @@ import msgspec
 
 from engine import protocol as p
 from engine.core import sweep as plan
-from engine.core.forecast import Measured
+from engine.core.forecast import EpochTimes
 from engine.core.sweep import Sweep
-from engine.scheduling.retries import Setbacks
+from engine.scheduling.retries import Retries
 from engine.scheduling.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
-from engine.scheduling.waiting_list import Places
-from engine.storage.workspace import Order
+from engine.scheduling.waiting_list import WaitingList
+from engine.storage.workspace import QueueOrder
 
 PLACES_AT_ONCE = 500
-"""Places in one event."""
+"""Runs in one event."""
 
 
 class Queue:
-    """What waits, and what workers took of it. `publish` takes what clients are to hear."""
+    """What waits, and what workers have of it. `publish` sends an event to all clients.
+
+    Whole because every change of where a run stands is made and published here, and nowhere else.
+    """
 
     def __init__(
         self,
@@ -32,9 +38,9 @@ class Queue:
         self.sweeps: dict[str, Sweep] = {}
         self.data = dict(data)
         """Data sets that can be trained on, by fingerprint."""
-        self.times = Measured(())
-        self.setbacks = Setbacks()
-        self.places = Places(can_train=lambda place: place.spec.data in self.data)
+        self.times = EpochTimes(())
+        self.retries = Retries()
+        self.places = WaitingList(can_train=lambda place: place.spec.data in self.data)
         self._publish = publish
         records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
         records |= {run_id: Finished(result) for run_id, result in results.items()}
@@ -53,14 +59,14 @@ class Queue:
         return not self.runs.training and self.places.head is None
 
     @property
-    def order(self) -> Order:
+    def order(self) -> QueueOrder:
         """What is kept of the queue beyond what follows from the sweeps."""
         held: dict[str, str] = {**self.runs.held}
         held |= {place.run_id: "paused" for place in self.places if place.paused}
         held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
-        return Order((*self.runs.training, *(place.run_id for place in self.places)), held, dict(self.groups))
+        return QueueOrder((*self.runs.training, *(place.run_id for place in self.places)), held, dict(self.groups))
 
-    def told(self) -> Iterator[p.RunsQueued]:
+    def events(self) -> Iterator[p.RunsQueued]:
         """Return the whole queue as events."""
         yield from _queued(tuple(self.places))
 
@@ -86,14 +92,14 @@ class Queue:
         if lacking and sweep.finalists is not None and not plan.finalists(sweep, self.runs.accuracies):
             self._first_stages[sweep_id] = set(lacking)
         if again:
-            self._release(lacking)
+            self.release(lacking)
         new = []
         for run_id, spec in lacking.items():
             match self.runs.get(run_id):
                 case None:
-                    new.append(p.Place(run_id, spec, sweep_id, sweep.title, paused=paused))
+                    new.append(p.WaitingRun(run_id, spec, sweep_id, sweep.title, paused=paused))
                 case Held(why="paused"):
-                    new.append(p.Place(run_id, spec, sweep_id, sweep.title, paused=True))
+                    new.append(p.WaitingRun(run_id, spec, sweep_id, sweep.title, paused=True))
                 case _:
                     pass
         for place in new:
@@ -119,7 +125,7 @@ class Queue:
         self.data[data.fingerprint] = data
         self.places.refresh()
 
-    def arrange(self, order: Order) -> None:
+    def arrange(self, order: QueueOrder) -> None:
         """Bring the queue into a kept order; runs that it does not know stay behind."""
         self.places.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
 
@@ -142,7 +148,7 @@ class Queue:
     def resume(self, runs: Iterable[str]) -> None:
         """Release held runs; all that are paused when none is named."""
         paused = (run_id for run_id, why in self.order.held.items() if why == "paused")
-        self._release(tuple(runs) or tuple(paused))
+        self.release(tuple(runs) or tuple(paused))
         for sweep in list(self.sweeps.values()):
             self.want(sweep)
 
@@ -175,11 +181,8 @@ class Queue:
         self.groups.pop(run_id, None)
         self.runs.put(run_id, Held("cancelled"))
 
-    def let_on(self, run_id: str) -> None:
-        """Release a held run; it is trained when a sweep asks for it."""
-        self._release([run_id])
-
-    def _release(self, runs: Iterable[str]) -> None:
+    def release(self, runs: Iterable[str]) -> None:
+        """Release held runs; they are trained when a sweep asks for them."""
         waiting = []
         for run_id in runs:
             match self.runs.get(run_id):
@@ -192,7 +195,7 @@ class Queue:
                     continue
                 case _:
                     continue
-            self.setbacks.forget(run_id)
+            self.retries.forget(run_id)
         self._pause(waiting, paused=False)
 
     def _pause(self, runs: Sequence[str], *, paused: bool) -> None:
@@ -217,7 +220,7 @@ class Queue:
 
     # --- what workers take and give back ------------------------------------------------------------------------------
 
-    def take(self, places: Iterable[p.Place], worker: str = "") -> None:
+    def take(self, places: Iterable[p.WaitingRun], worker: str = "") -> None:
         """Give waiting runs to a worker."""
         taken = {place.run_id: place for place in places}
         if gone := self.places.leave(taken):
@@ -240,10 +243,10 @@ class Queue:
         training = self.runs.training[run_id]
         if training.stop == "cancelled":
             return p.RunInterrupted(run_id=run_id, reason=reason)
-        again = self.setbacks.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
+        again = self.retries.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
         again = again or (out_of_memory and lanes > 1)  # half as many, which has an end
         if out_of_memory:
-            fewer = self.setbacks.ran_out(training.place.spec.configuration, lanes)
+            fewer = self.retries.ran_out(training.place.spec.configuration, lanes)
             beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
             reason += f" It is tried once more{beside}." if again else " Another try failed too; free some memory."
         if again:
@@ -289,11 +292,13 @@ class Queue:
         sweep = self._wanting(place)
         self.runs.put(place.run_id, None)
         if sweep is not None:
-            place = p.Place(place.run_id, place.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused")
+            place = p.WaitingRun(
+                place.run_id, place.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused"
+            )
             self.runs.put(place.run_id, WAITING)
             self._tell(_queued([place], self.places.put_back(place)))
 
-    def _wanting(self, place: p.Place) -> Sweep | None:
+    def _wanting(self, place: p.WaitingRun) -> Sweep | None:
         """Return the sweep that a run is trained for; another one that wants it when that one was superseded."""
         others = (some for some in self.sweeps.values() if place.spec in plan.missing(some, self.runs.accuracies))
         return self.sweeps.get(place.sweep_id) or next(others, None)
@@ -308,7 +313,7 @@ class Queue:
                 self.want(self.sweeps[sweep_id])
 
 
-def _queued(places: Sequence[p.Place], index: int | None = None) -> Iterator[p.RunsQueued]:
+def _queued(places: Sequence[p.WaitingRun], index: int | None = None) -> Iterator[p.RunsQueued]:
     """Report that these places follow each other, at the end of the waiting list or from an index on."""
     for start in range(0, len(places), PLACES_AT_ONCE):
         some = tuple(places[start : start + PLACES_AT_ONCE])

@@ -10,7 +10,7 @@ OUT_OF_MEMORY = 2
 """The same for memory that ran out: such a run is tried once more, with half as many beside it."""
 
 
-class Setbacks:
+class Retries:
     """Counted since a run last got further."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Setbacks:
         return self._lanes
 
     def got_to(self, run_id: str, epoch: int) -> None:
-        """Forget the setbacks of a run that got further. Epochs that are trained again are no progress: a run whose
+        """Forget the retries of a run that got further. Epochs that are trained again are no progress: a run whose
         worker dies at every checkpoint must not be tried for ever."""
         if epoch > self._furthest.get(run_id, 0):
             self._furthest[run_id] = epoch

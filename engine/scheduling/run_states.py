@@ -41,7 +41,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 class Training:
     """A worker has it. The one record that changes in place, once an epoch."""
 
-    def __init__(self, place: p.Place, worker: str) -> None:
+    def __init__(self, place: p.WaitingRun, worker: str) -> None:
         self.place = place
         """Where it stood in the waiting list."""
         self.worker = worker

@@ -11,17 +11,17 @@ from itertools import islice, takewhile
 import msgspec
 
 from engine.core.spec import Configuration
-from engine.protocol import Place
+from engine.protocol import WaitingRun
 
-Row = OrderedDict[str, Place]
-"""Places by run_id. (A plain dict whose first entries were deleted is searched from its beginning for the next one.)"""
+Row = OrderedDict[str, WaitingRun]
+"""Waiting runs by run_id. (A dict whose first entries were deleted is searched from its beginning for the next one.)"""
 
 
-class Places:
-    """Places in order, each run once."""
+class WaitingList:
+    """Waiting runs in their order, each once."""
 
     def __init__(
-        self, places: Iterable[Place] = (), *, can_train: Callable[[Place], bool] = lambda place: True
+        self, places: Iterable[WaitingRun] = (), *, can_train: Callable[[WaitingRun], bool] = lambda place: True
     ) -> None:
         """Put places in a row; `can_train` says whether a run that is not paused may be taken: is its data open?"""
         self._can_train = can_train
@@ -31,7 +31,7 @@ class Places:
         """Those that are ready, by what may train in one group: network, settings and data."""
         self.refresh()
 
-    def __iter__(self) -> Iterator[Place]:
+    def __iter__(self) -> Iterator[WaitingRun]:
         """Go through all of them, next one first."""
         return iter(self._all.values())
 
@@ -44,19 +44,19 @@ class Places:
         return run_id in self._all
 
     @property
-    def head(self) -> Place | None:
+    def head(self) -> WaitingRun | None:
         """What is to be taken next."""
         return next(iter(self._ready.values()), None)
 
-    def alike(self, head: Place, most: int) -> tuple[Place, ...]:
+    def alike(self, head: WaitingRun, most: int) -> tuple[WaitingRun, ...]:
         """Return the first places that may train together with this one, itself included."""
         return tuple(islice(self.of_kind(head), most))
 
-    def of_kind(self, head: Place) -> Iterator[Place]:
+    def of_kind(self, head: WaitingRun) -> Iterator[WaitingRun]:
         """Go through all that may train together with this one, itself included."""
         return iter(self._alike[_kind(head)].values())
 
-    def first_for(self, trainer: str) -> Place | None:
+    def first_for(self, trainer: str) -> WaitingRun | None:
         """Return what a worker of this kind is to take next."""
         return next(
             (place for place in self._ready.values() if place.spec.configuration.training.worker == trainer), None
@@ -75,11 +75,11 @@ class Places:
             found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
         return found
 
-    def join(self, place: Place) -> None:
+    def join(self, place: WaitingRun) -> None:
         """Put a place at the end."""
         self._put(place, at_end=True)
 
-    def put_back(self, place: Place) -> int:
+    def put_back(self, place: WaitingRun) -> int:
         """Put a place at the head, but behind earlier seeds of its kind there; return its index."""
         earlier = takewhile(lambda some: _kind(some) == _kind(place) and some.spec.seed < place.spec.seed, self)
         places = (*earlier, place)
@@ -87,7 +87,7 @@ class Places:
             self._put(some, at_end=False)
         return len(places) - 1
 
-    def _put(self, place: Place, *, at_end: bool) -> None:
+    def _put(self, place: WaitingRun, *, at_end: bool) -> None:
         rows = [self._all]
         if not place.paused and self._can_train(place):
             rows += [self._ready, self._alike.setdefault(_kind(place), OrderedDict())]
@@ -106,7 +106,7 @@ class Places:
                     del self._alike[_kind(place)]
         return tuple(place.run_id for place in found)
 
-    def move(self, runs: Collection[str], index: int) -> tuple[int, tuple[Place, ...]]:
+    def move(self, runs: Collection[str], index: int) -> tuple[int, tuple[WaitingRun, ...]]:
         """Put runs next to each other, in their order, so that the first has this index; return it and their places."""
         chosen = set(runs)
         moved = tuple(place for place in self if place.run_id in chosen)
@@ -140,5 +140,5 @@ class Places:
                 self._alike.setdefault(_kind(place), OrderedDict())[place.run_id] = place
 
 
-def _kind(place: Place) -> tuple[Configuration, str]:
+def _kind(place: WaitingRun) -> tuple[Configuration, str]:
     return place.spec.configuration, place.spec.data

@@ -66,10 +66,10 @@ def _packed(snapshot: Snapshot) -> bytes:
     arrays: dict[str, NDArray[np.generic]] = {
         f"{group}-{index}": array for group in GROUPS for index, array in enumerate(getattr(snapshot, group))
     }
-    told = msgspec.json.encode((snapshot.epoch, snapshot.history))
+    text = msgspec.json.encode((snapshot.epoch, snapshot.history))
     file = io.BytesIO()
     trainer = snapshot.trainer.encode()
-    np.savez(file, allow_pickle=False, told=_bytes(told), trainer=_bytes(trainer), **arrays)
+    np.savez(file, allow_pickle=False, told=_bytes(text), trainer=_bytes(trainer), **arrays)
     return file.getvalue()
 
 

@@ -16,7 +16,7 @@ MAX_BYTES = 2**31
 """Of a checkpoint."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class SavedCheckpoint(msgspec.Struct, frozen=True):
     """A checkpoint that is there whole."""
 
     file: str
@@ -27,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Pointer(msgspec.Struct, frozen=True):
     """The newest first."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[SavedCheckpoint, ...] = ()
 
     @property
     def epoch(self) -> int:
@@ -60,7 +60,7 @@ def commit(run_folder: Path, epoch: int, sha256: str) -> None:
     before = tuple(known for known in read(run_folder).entries if known.file != name)[:1]
     kept = {name, *(known.file for known in before)}
     with Folder.at(run_folder, FOLDER) as folder:
-        folder.write_atomically(POINTER, msgspec.json.encode(Pointer((Entry(name, sha256, epoch), *before))))
+        folder.write_atomically(POINTER, msgspec.json.encode(Pointer((SavedCheckpoint(name, sha256, epoch), *before))))
         for other in folder.kinds():
             if other not in kept and (FILE.fullmatch(other) or is_temporary(other)):
                 folder.remove(other)

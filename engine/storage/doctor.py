@@ -25,7 +25,8 @@ from engine.protocol import UNREADABLE
 from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
 from engine.storage.run_check import Problem, decoded, look
-from engine.storage.run_folder import RUN_ID, RUNS, STAGING, TRASH, RunFolder
+from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
+from engine.storage.trash import RUNS, TRASH
 from engine.storage.workspace import SWEEP_FILE, Remembered, stamps_of
 
 LOW_BYTES = 2 * 2**30
@@ -101,10 +102,10 @@ def _owner(root: Path) -> Iterator[Finding]:
 
 def _space(root: Path) -> Finding:
     free = shutil.disk_usage(root).free
-    told = f"{free / 2**30:,.1f} GiB free on its disk"
+    text = f"{free / 2**30:,.1f} GiB free on its disk"
     if free < LOW_BYTES:
-        return Finding("note", told, "Make room: training goes on without it, but checkpoints wait.")
-    return Finding("fine", told)
+        return Finding("note", text, "Make room: training continues without it, but checkpoints wait.")
+    return Finding("fine", text)
 
 
 def _lock(root: Path) -> Finding:

@@ -2,12 +2,12 @@
 
 import errno
 import hashlib
-import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from engine import protocol as p
+from engine.machine.files import Folder, NotOurs
 
 
 def checked(files: Mapping[str, Path]) -> p.FilesChecked:
@@ -30,21 +30,22 @@ def sha256(path: Path) -> str:
     Raises:
         OSError: it cannot be read, or is a link, a folder, a pipe or another thing that is no file.
     """
-    refuse_no_file(path)
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        _refuse(os.fstat(file.fileno()), path)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with Folder.at(path.parent) as folder, folder.open_to_read(path.name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except NotOurs as error:
+        raise _no_file(path) from error
 
 
 def refuse_no_file(path: Path) -> None:
-    """See to it that something is a file, before it is opened: a pipe would be waited for, and never ends.
+    """Check that something is a file, before it is opened: opening a pipe waits for a writer.
 
     Raises:
         OSError: it is not there, cannot be looked at, or is no file.
     """
-    _refuse(path.lstat(), path)
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise _no_file(path)
 
 
-def _refuse(status: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no file", str(path))
+def _no_file(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "it is no file", str(path))

@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 120.0
 """How long a worker whose host has died may take to let a run go."""
 
 
-class Line(msgspec.Struct, frozen=True):
+class JournalLine(msgspec.Struct, frozen=True):
     """One line; the event stays as text until it is wanted."""
 
     seq: int
@@ -186,7 +186,7 @@ def _lines(path: Path) -> Iterator[_Read]:
                 yield _Read(is_torn=True)
                 continue
             try:
-                line = msgspec.json.decode(text, type=Line)
+                line = msgspec.json.decode(text, type=JournalLine)
                 if line.crc != _crc(line.seq, bytes(line.event)):
                     raise msgspec.ValidationError("wrong checksum")
                 yield _Read(line.seq, journal_version_2.decode_event(bytes(line.event)))
@@ -211,7 +211,7 @@ def _wait_for_others(descriptor: int) -> None:
 
 def _line(seq: int, event: p.AnyEvent) -> bytes:
     text = p.encode(event)[:-1]
-    return msgspec.json.encode(Line(seq, _crc(seq, text), msgspec.Raw(text))) + b"\n"
+    return msgspec.json.encode(JournalLine(seq, _crc(seq, text), msgspec.Raw(text))) + b"\n"
 
 
 def _crc(seq: int, text: bytes) -> str:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from engine import protocol as p
 from engine.machine.files import Folder, without_controls
 from engine.storage.journal import last_group
-from engine.storage.run_folder import LOG, RUN_ID, RUNS
+from engine.storage.run_folder import LOG, RUN_ID
+from engine.storage.trash import RUNS
 
 HOST_LOG = "host.log"
 PART_BYTES = 256 * 2**10

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Container, Iterable
 
 from engine import protocol as p
 from engine.core.checks import name_problem, note_problem, statement_problem
-from engine.storage.archive import Remarks
 from engine.storage.index import Store
-from engine.storage.workspace import KnownData, Order, Remembered, Workspace
+from engine.storage.manifest import Remarks
+from engine.storage.workspace import KnownData, QueueOrder, Remembered, Workspace
 
 PATIENCE = 50
 """What follows from the run folders is written this many times more rarely than writing it takes: with 100,000 runs
@@ -143,7 +143,7 @@ class Records:
                 if statement.text not in known_here:
                     self.judge(p.Judge(question=question, statement=statement))
 
-    def save(self, order: Callable[[], Order], times: tuple[p.EpochTime, ...], *, is_last: bool = False) -> None:
+    def save(self, order: Callable[[], QueueOrder], times: tuple[p.EpochTime, ...], *, is_last: bool = False) -> None:
         """Write what changed; the index, which may be long, when a note is new, its time has come, or never again.
 
         Raises:

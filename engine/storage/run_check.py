@@ -106,7 +106,7 @@ def checkpoint_problems(run: Folder) -> Iterator[Problem]:
         yield Problem(f"{checkpoint_index.FOLDER} is no folder", "It is put aside.", (checkpoint_index.FOLDER,))
     for newest in checkpoint_index.read(run.path).entries[:1]:
         text = f"{checkpoint_index.FOLDER}/{newest.file}, its newest checkpoint, is damaged"
-        damaged = Problem(text, "It goes on from the one before.", is_damage=False)
+        damaged = Problem(text, "It continues from the one before.", is_damage=False)
         try:
             with run.folder(checkpoint_index.FOLDER) as folder:
                 if _sha256(folder, newest.file) != newest.sha256:

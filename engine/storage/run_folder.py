@@ -3,7 +3,7 @@
     spec.json       what is trained, written before anything is
     attempt         which attempt has the run (`claims`)
     journal.jsonl   its events (`journal`)
-    checkpoint/     where it goes on from (`pointer`, `checkpoint`)
+    checkpoint/     where it continues from (`checkpoint_index`, `checkpoint`)
     engine.log      what libraries printed
     model.keras     once it is trained
     result.json     last of all: a run that has it is finished
@@ -24,7 +24,7 @@ import msgspec
 from engine.core.spec import RunSpec
 from engine.machine.files import Folder, Kind, NotOurs, is_temporary
 from engine.protocol import UNREADABLE, History, RunResult
-from engine.storage import checkpoint_index, claims, journal
+from engine.storage import checkpoint_index, claims, journal, trash
 from engine.storage.journal import Journal
 from engine.storage.run_check import (
     JOURNAL,
@@ -38,12 +38,11 @@ from engine.storage.run_check import (
     journal_problems,
     run_problems,
 )
+from engine.storage.trash import RUNS
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
-DISCARDED = re.compile(r"([0-9a-f]{12})(?:\.(\d{1,9}))?")
-"""A folder in the trash; the later ones of a run are numbered from 2."""
-RUNS, TRASH, STAGING = "runs", "trash", "importing"
-"""Folders of a workspace that hold folders of runs; in the last one they are put together."""
+STAGING = "importing"
+"""The folder of a workspace in which imported runs are put together."""
 LOG = "engine.log"
 
 
@@ -250,7 +249,7 @@ class RunFolder:
         Raises:
             OSError: it cannot be moved.
         """
-        RunFolder(self.workspace, self.run_id).discard()
+        trash.discard(self.workspace, self.run_id)
         with Folder.at(self.workspace, self._place) as here, Folder.at(self.workspace, RUNS, make=True) as runs:
             here.move(self.run_id, runs, self.run_id)
 
@@ -267,37 +266,6 @@ class RunFolder:
                         folder.remove(name)
             checkpoint_index.remove(self.path)
             runs.remove_folder(self.run_id)
-
-    def discard(self) -> None:
-        """Move the folder to the trash, if it exists; older ones of its name are kept.
-
-        Raises:
-            OSError: it cannot be moved.
-        """
-        with Folder.at(self.workspace, RUNS) as runs, Folder.at(self.workspace, TRASH, make=True) as trash:
-            if runs.kind(self.run_id) != "nothing":
-                number = max(self._discarded(trash), default=0) + 1
-                runs.move(self.run_id, trash, self._trash_name(number))
-
-    def restore(self) -> bool:
-        """Bring the newest of its name back from the trash; say whether one was there.
-
-        Raises:
-            OSError: it cannot be moved.
-        """
-        with Folder.at(self.workspace, TRASH) as trash, Folder.at(self.workspace, RUNS) as runs:
-            numbers = [some for some in self._discarded(trash) if trash.kind(self._trash_name(some)) == "folder"]
-            if not numbers or runs.kind(self.run_id) != "nothing":
-                return False
-            trash.move(self._trash_name(max(numbers)), runs, self.run_id)
-        return True
-
-    def _trash_name(self, number: int) -> str:
-        return self.run_id if number == 1 else f"{self.run_id}.{number}"
-
-    def _discarded(self, trash: Folder) -> list[int]:
-        found = [match for name in trash.kinds() if (match := DISCARDED.fullmatch(name))]
-        return [int(match[2] or 1) for match in found if match[1] == self.run_id]
 
     def _open(self) -> Folder:
         return Folder.at(self.workspace, self._place, self.run_id)

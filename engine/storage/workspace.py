@@ -25,9 +25,11 @@ from engine.machine.files import (
     write_atomically,
 )
 from engine.protocol import UNREADABLE, DataSet, EpochTime, Fleet, RunResult, Statement
+from engine.storage import trash
 from engine.storage.migrations import FORMAT, MAX_HOST_BYTES, SWEEPS
 from engine.storage.run_check import RESULT, decoded
-from engine.storage.run_folder import DISCARDED, RUN_ID, RUNS, TRASH, RunFolder, WrongRun
+from engine.storage.run_folder import RUN_ID, RunFolder, WrongRun
+from engine.storage.trash import DISCARDED, RUNS, TRASH
 
 Kind = TypeVar("Kind")
 
@@ -43,7 +45,7 @@ class KnownData(msgspec.Struct, frozen=True):
     stamps: tuple[tuple[int, int], ...]
 
 
-class Order(msgspec.Struct, frozen=True):
+class QueueOrder(msgspec.Struct, frozen=True):
     """What cannot be derived about the queue: its order, and which runs are held and why."""
 
     runs: tuple[str, ...] = ()
@@ -59,7 +61,7 @@ class Remembered(msgspec.Struct, frozen=True):
     data: str = ""
     """Fingerprint of the data set in use."""
     known: dict[str, KnownData] = {}
-    order: Order = Order()
+    order: QueueOrder = QueueOrder()
     choices: dict[str, str] = {}
     statements: dict[str, tuple[Statement, ...]] = {}
     times: tuple[EpochTime, ...] = ()
@@ -179,21 +181,21 @@ class Workspace:
 
     def discard(self, run_id: str) -> None:
         """Move a run to the trash; older ones of its name are kept."""
-        self.run(run_id).discard()
+        trash.discard(self.root, self.run(run_id).run_id)
 
     def restore(self, run_id: str) -> bool:
         """Bring a run's newest back from the trash; say whether it was there."""
-        return self.run(run_id).restore()
+        return trash.restore(self.root, self.run(run_id).run_id)
 
     def discarded(self) -> Iterator[RunResult]:
         """Read the finished runs in the trash, the newest first; of a run the newest; damaged ones stay out."""
         found: dict[str, tuple[int, RunResult]] = {}
-        with Folder.at(self.root, TRASH) as trash:
-            names = [(match[1], int(match[2] or 1), name) for name in trash.kinds()
+        with Folder.at(self.root, TRASH) as folders:
+            names = [(match[1], int(match[2] or 1), name) for name in folders.kinds()
                      if (match := DISCARDED.fullmatch(name))]  # fmt: skip
             for run_id, _, name in sorted(names):
-                with contextlib.suppress(OSError, *UNREADABLE), trash.folder(name) as folder:
-                    found[run_id] = (trash.status(name).st_mtime_ns, decoded(folder, RESULT, RunResult))
+                with contextlib.suppress(OSError, *UNREADABLE), folders.folder(name) as folder:
+                    found[run_id] = (folders.status(name).st_mtime_ns, decoded(folder, RESULT, RunResult))
         for _, result in sorted(found.values(), key=lambda pair: -pair[0]):
             yield result
 

@@ -5,6 +5,8 @@ processes of its own. On a GPU there are three, on the same card, one at a time.
 two runs train side by side, an epoch of one run counts half. Beside them stands what the machine could do:
 multiply-adds and bytes a second. Prints JSON; `svhn-tui bench` makes the tables. Without a C compiler there are three,
 and the engine is JAX.
+
+Whole because it is one measurement from beginning to end, read beside its table.
 """
 
 import argparse

@@ -23,7 +23,7 @@ MISTAKES = 24
 CHUNK = 500
 
 
-class Look(msgspec.Struct, frozen=True):
+class InspectionTask(msgspec.Struct, frozen=True):
     """What to look at: a data set, and a run's file if one is meant."""
 
     data: p.DataSet
@@ -31,7 +31,7 @@ class Look(msgspec.Struct, frozen=True):
     file: str = ""
 
 
-def inspect(look: Look) -> p.Inspected:
+def inspect(look: InspectionTask) -> p.Inspected:
     """Load what is asked for and look at it.
 
     Raises:
@@ -98,7 +98,7 @@ def _templates(kernel: np.ndarray, shape: Shape) -> tuple[bytes, ...]:
 def main() -> int:
     """Look, and write what was seen."""
     backends.clear_environment()
-    look = msgspec.json.decode(sys.stdin.buffer.read(), type=Look)
+    look = msgspec.json.decode(sys.stdin.buffer.read(), type=InspectionTask)
     try:
         found = inspect(look)
     except (DataError, KerasFileError) as error:

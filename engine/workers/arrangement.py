@@ -60,8 +60,8 @@ class Arrangement:
         options = {"--sizes": sizes, "--cores": cores, "--usual": (usual,)}
         words = [word for name, numbers in options.items() for word in (name, ",".join(map(str, numbers)))]
         try:
-            found = await _told(words)
-            self.machine = self.machine._replace(measured={**self.machine.measured, kind: found})
+            best = await _told(words)
+            self.machine = self.machine._replace(measured={**self.machine.measured, kind: best})
             _write(self.machine)
         except (OSError, TimeoutError, msgspec.MsgspecError):
             self._given_up.add(kind)
@@ -87,8 +87,8 @@ async def _told(words: list[str]) -> int:
     """
     command = child_process.tool("engine.training.native.measure", *words)
     outcome = await asyncio.wait_for(tool_process.run_beside(command), MEASURE_SECONDS)
-    found: int = msgspec.json.decode(outcome.answer, type=Annotated[int, msgspec.Meta(ge=1)])
-    return found
+    cores: int = msgspec.json.decode(outcome.answer, type=Annotated[int, msgspec.Meta(ge=1)])
+    return cores
 
 
 def _is_worthwhile(machine: Machine) -> bool:

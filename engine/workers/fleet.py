@@ -161,41 +161,41 @@ def _is_harmless(name: str) -> bool:
 
 @lru_cache(16)
 def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
-    """Return every place of the fleet for a worker of this kind."""
-    found: list[Slot] = []
+    """Return every slot of the fleet for a worker of this kind."""
+    every: list[Slot] = []
     if fleet.slurm is not None:
         options = srun_options(fleet.slurm)
         for index in range(fleet.workers or 1):
-            found.append(Slot(f"slurm{index}", trainer=trainer, slurm=options))
+            every.append(Slot(f"slurm{index}", trainer=trainer, slurm=options))
     named = [boxes.parse(box) for box in fleet.ssh]
-    for place, (box, python) in enumerate(named):
-        before = sum(other == box for other, _ in named[:place])
+    for index, (box, python) in enumerate(named):
+        before = sum(other == box for other, _ in named[:index])
         count = sum(other == box for other, _ in named)
         name = f"{box}#{before + 1}" if before else box
-        found.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count)))
-    return tuple(found)
+        every.append(Slot(name, trainer=trainer, box=box, python=python, share=(before, count)))
+    return tuple(every)
 
 
 def lacking(
     fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], taken: Iterable[str], room: int
 ) -> list[Slot]:
-    """Return the places in which workers are to be started: one for each group that waits and has none on its way.
+    """Return the slots in which workers are to be started: one for each group that waits and has none on its way.
 
     Args:
         groups: how many wait, for each kind of worker.
-        coming: places whose workers are not ready yet.
-        taken: names of places that have a worker, or are about to.
+        coming: slots whose workers are not ready yet.
+        taken: names of slots that have a worker, or get one now.
         room: workers that may be started now.
     """
     held = set(taken)
-    found: list[Slot] = []
+    chosen: list[Slot] = []
     for trainer, count in groups.items():
         wanted = count - sum(slot.trainer == trainer for slot in coming)
         free = [slot for slot in slots(fleet, trainer) if slot.name not in held]
-        new = free[: max(0, min(wanted, room - len(found)))]
+        new = free[: max(0, min(wanted, room - len(chosen)))]
         held.update(slot.name for slot in new)
-        found += new
-    return found
+        chosen += new
+    return chosen
 
 
 def has(fleet: Fleet, slot: Slot) -> bool:

@@ -26,7 +26,7 @@ from engine.workers import fleet, slurm, ssh
 WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.training.worker`, so that tests can train with a stand-in."""
 LEAVE_SECONDS = 60.0
-"""How long a worker may take to write its checkpoint when it is told to leave."""
+"""How long a worker may take to write its checkpoint when the host asks it to end."""
 TAIL_BYTES = 20_000
 """Of a log, what is searched for a worker's last words."""
 ERROR_LINE = re.compile(
@@ -54,12 +54,12 @@ class Worker:
         self.job_name = job_name
         """What Slurm calls its job, if it has one."""
         self.job: slurm.Job | None = None
-        """What Slurm told of it last."""
+        """The latest state of its job in Slurm."""
         self.changed = p.WorkerChanged(
             worker=slot.name, state="waiting" if job_name else "starting", pid=process.pid,
             where=slot.where,
         )  # fmt: skip
-        """What is known of it, as clients are told."""
+        """Its state, as it was sent to clients."""
         self.runs: dict[str, RunSpec] = {}
         """Sent and not ended yet, those included whose files are being written."""
         self.training: set[str] = set()
@@ -70,18 +70,18 @@ class Worker:
         """What its longest epoch took; above 0 once it has done one."""
         self.is_leaving = False
         self.is_retired = False
-        """It leaves as soon as it has let go what it has."""
+        """It ends as soon as it has returned its runs."""
         self.last_words = ""
         """The last line that it, or what launched it elsewhere, complained."""
         self.refusal = ""
         """Why it could not train on its GPU, in its own words."""
         self.farewell = ""
-        """Why it was told to leave."""
+        """Why the host asked it to end."""
         self._oom_kills = oom_kills()
         self._process = process
         self._log = log
         self._logs = {log: size_of(log)}
-        """Where its words stand, that of its latest runs last, and how long each log was before it wrote there."""
+        """The logs that it writes, that of its latest runs last, and the length of each before it wrote there."""
 
     @property
     def pid(self) -> int:
@@ -110,7 +110,7 @@ class Worker:
 
     @property
     def is_free(self) -> bool:
-        """It said that it is ready, and has nothing to train."""
+        """It is ready, and has nothing to train."""
         return self.changed.state == "ready" and not self.training and not self.is_leaving
 
     def send(self, command: p.WorkerCommand) -> None:
@@ -121,9 +121,9 @@ class Worker:
         if self._process.stdin is not None:
             self._process.stdin.write(p.encode(command))
 
-    async def follow(self, told: Callable[["Worker", p.AnyEvent, bytes], None]) -> "Death":
-        """Hand on its events until its pipe ends; return how it ended."""
-        complaints = asyncio.create_task(self._keep_complaints())
+    async def follow(self, receive: Callable[["Worker", p.AnyEvent, bytes], None]) -> "Death":
+        """Pass its events to `receive` until its pipe ends; return how it ended."""
+        complaints = asyncio.create_task(self._log_complaints())
         assert self._process.stdout is not None
         while True:
             try:
@@ -134,18 +134,18 @@ class Worker:
                 await complaints
                 return self._death(await self._process.wait())
             with contextlib.suppress(*p.UNREADABLE):
-                told(self, p.decode_event(line), line)
+                receive(self, p.decode_event(line), line)
 
     def _death(self, status: int) -> "Death":
-        said = self._said() if status else ""
+        last = self._last_words() if status else ""
         if not self.slot.box:
-            return death(status, oom_kills() - self._oom_kills, said)
+            return death(status, oom_kills() - self._oom_kills, last)
         if self.was_heard and 0 <= status != ssh.SSH_FAILED:
-            return death(128 - status if status > 128 else status, said=said)
+            return death(128 - status if status > 128 else status, last=last)
         reason = ssh.complaint(self.slot.box, status, [self.last_words], was_reached=self.was_heard)
         return Death(f"{self.slot.box}: {reason}" if self.was_heard else reason, is_own_fault=False)
 
-    def _said(self) -> str:
+    def _last_words(self) -> str:
         """Return its last words and the log in which they stand."""
         for log, start in reversed(self._logs.items()):
             if words := last_words(log, start):
@@ -157,7 +157,7 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    async def _keep_complaints(self) -> None:
+    async def _log_complaints(self) -> None:
         """Put what comes over stderr into the log, and remember its last line."""
         if self._process.stderr is None:
             return
@@ -168,7 +168,7 @@ class Worker:
             self.last_words = lines[-1][:300] if lines else self.last_words
 
     def retire(self, farewell: str) -> None:
-        """Give it nothing more; what it has is checkpointed and let go, to go on elsewhere."""
+        """Give it nothing more; its runs are checkpointed and returned, to continue elsewhere."""
         self.is_leaving = self.is_retired = True
         self.farewell = farewell
         self.send(p.StopRuns(runs=tuple(self.runs), why="interrupted"))
@@ -194,8 +194,8 @@ async def start(
 
     Args:
         slot: where.
-        log: takes what it complains of.
-        preflight: what it is to find on another machine.
+        log: the file to which its stderr is appended.
+        preflight: what it has to check on another machine.
         job_name: by which Slurm knows it.
         host: by which its workers know each other on a card.
 
@@ -248,25 +248,25 @@ def _opened(log: Path) -> BinaryIO:
         return os.fdopen(folder.open_own(log.name, os.O_WRONLY | os.O_APPEND), "ab")
 
 
-def death(status: int, oom_kills: int = 0, said: str = "") -> Death:
+def death(status: int, oom_kills: int = 0, last: str = "") -> Death:
     """Say how a worker ended.
 
     Args:
         status: its exit code, negative for a signal.
         oom_kills: processes of this machine that the kernel killed for memory meanwhile.
-        said: its last words, if it left any.
+        last: its last words, if it left any.
     """
-    words = f": {said}" if said else ""
+    words = f": {last}" if last else ""
     if status == -signal.SIGKILL and oom_kills > 0:
         return Death("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
         return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
     if status in card.REASONS:
         return Death(card.REASONS[status], is_own_fault=False, status=status)
-    if sign := gpu_errors.card_fault(said):  # XLA ends the process at some of them
+    if sign := gpu_errors.card_fault(last):  # XLA ends the process at some of them
         return Death(f"The GPU failed ({sign}).", is_own_fault=False, status=card.SICK)
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
-    return Death(f"The worker {how}{words}.", out_of_memory=gpu_errors.is_out_of_memory(said))
+    return Death(f"The worker {how}{words}.", out_of_memory=gpu_errors.is_out_of_memory(last))
 
 
 def last_words(log: Path, start: int) -> str:
@@ -274,11 +274,11 @@ def last_words(log: Path, start: int) -> str:
     try:
         with os.fdopen(ownership.open_ours(log, os.O_RDONLY), "rb") as file:
             file.seek(max(start, size_of(log) - TAIL_BYTES))
-            lines = without_controls(file.read(TAIL_BYTES)).decode(errors="replace").strip().splitlines()
+            content = without_controls(file.read(TAIL_BYTES)).decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
-    told = [line.strip()[:300].rstrip(".") for line in lines if line.strip()]
-    return next(filter(ERROR_LINE.fullmatch, reversed(told)), told[-1] if told else "")
+    lines = [line.strip()[:300].rstrip(".") for line in content if line.strip()]
+    return next(filter(ERROR_LINE.fullmatch, reversed(lines)), lines[-1] if lines else "")
 
 
 def size_of(log: Path) -> int:

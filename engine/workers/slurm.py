@@ -109,27 +109,27 @@ async def jobs(*options: str) -> dict[str, Job] | None:
     except OSError:
         return None
     try:
-        told, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
     except (TimeoutError, asyncio.CancelledError) as stopped:
         process.kill()
         await process.wait()
         if isinstance(stopped, asyncio.CancelledError):
             raise
         return None
-    return read_jobs(told.decode(errors="replace")) if process.returncode == 0 else None
+    return read_jobs(output.decode(errors="replace")) if process.returncode == 0 else None
 
 
 def read_jobs(text: str) -> dict[str, Job]:
     """Read what `squeue` prints in FORMAT; lines that are not of that form are passed over."""
-    found: dict[str, Job] = {}
+    jobs: dict[str, Job] = {}
     for line in text.splitlines():
         fields = line.split("|", 6)
         if len(fields) == 7:
             number, name, state, start, end, node, reason = fields
-            known = found.get(name)
+            known = jobs.get(name)
             if known is None or _number(number) > _number(known.number):
-                found[name] = Job(number, name, state, _seconds(start), _seconds(end), node, reason)
-    return found
+                jobs[name] = Job(number, name, state, _seconds(start), _seconds(end), node, reason)
+    return jobs
 
 
 async def cancel(numbers: list[str]) -> None:

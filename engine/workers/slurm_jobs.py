@@ -17,7 +17,7 @@ from engine.workers.process import Death, Worker
 SOONEST_SECONDS, RAREST_SECONDS = 1.0, 30.0
 """Between two questions to Slurm: its controller serves a whole cluster."""
 END_TRIES = 10
-"""Half seconds that a job is given to be said to have ended once its pipe has."""
+"""Half seconds that Slurm is given to report the end of a job whose pipe has ended."""
 NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --time."
 
 
@@ -25,22 +25,22 @@ class Allocations:
     """Keeps `job` and `changed` of every worker that Slurm knows up to date.
 
     Args:
-        workspace: names the jobs, so that those of a host that was killed can be told from others.
+        workspace: names the jobs, so that those of a host that was killed can be recognised.
         workers: the workers there are.
-        told: hears what is to be told of a worker.
-        is_late: hears of a worker whose time is nearly over.
+        changed: is called with a worker and its new state.
+        is_late: is called with a worker whose time is nearly over.
     """
 
     def __init__(
         self,
         workspace: Path,
         workers: Callable[[], Iterable[Worker]],
-        told: Callable[[Worker, p.WorkerChanged], None],
+        changed: Callable[[Worker, p.WorkerChanged], None],
         is_late: Callable[[Worker], None],
     ) -> None:
         self._prefix = f"svhn-{hashlib.sha256(str(workspace).encode()).hexdigest()[:8]}-"
         self._workers = workers
-        self._told = told
+        self._changed = changed
         self._is_late = is_late
         self._woken = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -76,26 +76,26 @@ class Allocations:
         return Death(ending.text or complaint or death.reason, ending.out_of_memory, ending.is_own_fault)
 
     async def _ended(self, worker: Worker) -> slurm.Job | None:
-        """Return how a worker's job ended; one that goes on without its pipe is given back. None: Slurm cannot say."""
+        """Return how a worker's job ended; one that runs without its pipe is cancelled. None: Slurm cannot say."""
         job = None
         for _ in range(END_TRIES):
-            found = await slurm.jobs("--states=all")
-            job = (found or {}).get(worker.job_name)
+            jobs = await slurm.jobs("--states=all")
+            job = (jobs or {}).get(worker.job_name)
             if job is None or (job.has_ended and job.state != "COMPLETING"):
                 return job
             if not job.has_ended:
                 await slurm.cancel([job.number])
-            await asyncio.sleep(0.5)  # nothing tells when slurmctld has heard of it
+            await asyncio.sleep(0.5)  # slurmctld reports no end by itself
         return job
 
     async def _watch(self) -> None:
         pause = SOONEST_SECONDS
         while followed := [worker for worker in self._workers() if worker.job_name]:
             self._woken.clear()
-            found = await slurm.jobs()
-            if found is not None:
-                await self._clean(found)
-            changes = sum(self._update(worker, (found or {}).get(worker.job_name)) for worker in followed)
+            jobs = await slurm.jobs()
+            if jobs is not None:
+                await self._clean(jobs)
+            changes = sum(self._update(worker, (jobs or {}).get(worker.job_name)) for worker in followed)
             pause = SOONEST_SECONDS if changes else min(2 * pause, RAREST_SECONDS)
             for worker in filter(_stays, followed):
                 if not slurm.has_time(worker.job, worker.epoch_seconds):
@@ -109,7 +109,7 @@ class Allocations:
         return max(0.1, min((end for end in ends if end is not None), default=float("inf")) - time.time())
 
     def _update(self, worker: Worker, job: slurm.Job | None) -> bool:
-        """Take in what Slurm tells of a worker; say whether it is something new."""
+        """Enter what Slurm reports of a worker; say whether it is something new."""
         if job is None or job == worker.job:
             return False
         worker.job = job
@@ -121,15 +121,15 @@ class Allocations:
             ends_at=None if job.is_waiting else job.end,
         )
         if after != worker.changed:
-            self._told(worker, after)
+            self._changed(worker, after)
         return True
 
-    async def _clean(self, found: slurm.Jobs) -> None:
+    async def _clean(self, jobs: slurm.Jobs) -> None:
         """Give back, once, what a host of this workspace that was killed left waiting in the queue."""
         if self._has_cleaned:
             return
         self._has_cleaned = True
-        left = [job.number for name, job in found.items()
+        left = [job.number for name, job in jobs.items()
                 if name.startswith(self._prefix) and name not in self._names and job.is_waiting]  # fmt: skip
         if left:
             await slurm.cancel(left)

@@ -1,4 +1,4 @@
-"""Other machines, reached over the user's own ssh: how one is named, started on, and what keeps one from it. Pure."""
+"""Other machines, reached over the user's own ssh: how one is named, started on, and what prevents it. Pure."""
 
 import re
 import shlex
@@ -44,13 +44,13 @@ def parse(text: str) -> tuple[str, str]:
     Raises:
         ValueError: it is neither; one sentence says what is allowed.
     """
-    found = BOX.fullmatch(text)
-    if found is None:
+    match = BOX.fullmatch(text)
+    if match is None:
         raise ValueError(
             f"{text[:80]!r} is no machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
             "behind a colon its Python if that is not found, as in gpubox:svhn-tui/.venv/bin/python."
         )
-    return found[1], found[2] or ""
+    return match[1], match[2] or ""
 
 
 def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, has_terminal: bool = False) -> list[str]:
@@ -60,7 +60,7 @@ def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, h
         name: of the box, for ssh.
         python: to start there; empty looks for one that has svhn-tui.
         arguments: of that Python.
-        option: of ours that names boxes, for what is said when none is found.
+        option: of ours that names boxes, for the message where there is none.
         has_terminal: a person sits before it: ssh may ask, and Ctrl-C goes there.
     """
     places = [python.removeprefix("~/")] if python else PLACES
@@ -70,14 +70,14 @@ def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, h
     return ["ssh", *SSH, *NO_FORWARDING, *(("-t",) if has_terminal else SILENT), "--", name, there]
 
 
-def meaning(name: str, said: str) -> str:
+def meaning(name: str, printed: str) -> str:
     """Say what a complaint of ssh means and what to do, or nothing where it speaks for itself."""
-    return next((told.format(name=name) for clue, told in CLUES.items() if clue in said), "")
+    return next((text.format(name=name) for clue, text in CLUES.items() if clue in printed), "")
 
 
-def complaint(name: str, status: int, said: Sequence[str], *, was_reached: bool) -> str:
-    """Say in a sentence why a command over there ended that should have gone on, by what it printed last."""
-    lines = [printable for line in said if (printable := _printable(line))]
+def complaint(name: str, status: int, printed: Sequence[str], *, was_reached: bool) -> str:
+    """Say in a sentence why a command over there ended too early, by what it printed last."""
+    lines = [printable for line in printed if (printable := _printable(line))]
     last = lines[-1] if lines else f"exit code {status}"
     is_own_word = status == NOT_FOUND or (lines and not was_reached)  # of the script or of our program over there
     clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last.rstrip(".") if is_own_word else ""

@@ -1,4 +1,4 @@
-"""Where a workspace's runs are trained is the user's choice: kept among the user's settings, never in the workspace.
+"""Where a workspace's runs are trained is the user's choice: stored in the user's settings, never in the workspace.
 
 A workspace may come from anybody; what its own files say is started by nobody.
 """
@@ -26,11 +26,11 @@ class Chosen(msgspec.Struct, frozen=True):
 
 
 def read_fleet(workspace: Path) -> tuple[Fleet, str]:
-    """Return where the user lets this workspace train, and what is wrong with what is kept about it, or nothing."""
+    """Return where the user lets this workspace train, and what is wrong with that setting, or nothing."""
     try:
         file = _file(workspace)
     except OSError:
-        return Fleet(), ""  # nothing can be kept without a home
+        return Fleet(), ""  # nothing can be stored without a home
     try:
         with os.fdopen(ownership.open_ours(file, os.O_RDONLY), "rb") as opened:
             status = os.fstat(opened.fileno())

@@ -63,7 +63,7 @@ class Side(msgspec.Struct, frozen=True):
         return trend(fmean(run.slope or 0.0 for run in known), error)
 
 
-class Group(NamedTuple):
+class AccuracySample(NamedTuple):
     """The test accuracies of runs that belong together, after the last epoch and at their best."""
 
     name: str
@@ -149,7 +149,7 @@ def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     return tuple(shortest)
 
 
-def findings_of(groups: Sequence[Group]) -> Findings:
+def findings_of(groups: Sequence[AccuracySample]) -> Findings:
     """Summarise and compare named accuracies. Imports SciPy: not for the thread that answers keys."""
     return Findings(
         tuple(summary_of(group.accuracies) if group.accuracies else None for group in groups),

@@ -27,8 +27,8 @@ class Launch(NamedTuple):
         missing = progress_of(self.question, book, state, self.overrides).missing
         if not missing:
             return None, "All of its runs are done."
-        said = f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they go on."
-        return p.Submit(sweep=sweep), said
+        text = f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they continue."
+        return p.Submit(sweep=sweep), text
 
 
 class DeferredLaunches:

@@ -14,7 +14,7 @@ from engine.core.results import Number
 from svhn_tui import words
 
 
-class Measured(Protocol):
+class HasMetrics(Protocol):
     """An epoch of a run, or what a finished run ended with."""
 
     @property
@@ -40,9 +40,13 @@ class Metric(msgspec.Struct, frozen=True):
     """What heads its column on the Runs page, short."""
     unit: Unit
     better: Literal["higher", "lower"]
-    read: Callable[[Measured], Number]
+    read: Callable[[HasMetrics], Number]
     column: str = ""
     """What settings and the Runs page call its column, where that is not its own name."""
+    train: str = ""
+    """The same metric of the training images, which is drawn in one chart with it where runs are watched."""
+    quantity: str = ""
+    """The title of that chart."""
 
     @property
     def key(self) -> str:
@@ -53,12 +57,12 @@ class Metric(msgspec.Struct, frozen=True):
         """Write a value down."""
         return WRITTEN[self.unit](value)
 
-    def mean(self, of: Iterable[Measured]) -> Number:
+    def mean(self, of: Iterable[HasMetrics]) -> Number:
         """Return the mean of what is known."""
         known = [value for one in of if (value := self.read(one)) is not None]
         return fmean(known) if known else None
 
-    def rank(self, one: Measured) -> float:
+    def rank(self, one: HasMetrics) -> float:
         """Return what it is sorted by: the value, or the worst where there is none."""
         value = self.read(one)
         if value is not None:
@@ -66,7 +70,7 @@ class Metric(msgspec.Struct, frozen=True):
         return float("inf") if self.better == "lower" else 0.0
 
 
-def _gap(one: Measured) -> Number:
+def _gap(one: HasMetrics) -> Number:
     """Return train minus test accuracy, the generalisation gap."""
     train, test = one.accuracy, one.test_accuracy
     return None if train is None or test is None else train - test
@@ -75,10 +79,33 @@ def _gap(one: Measured) -> Number:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("test_accuracy", "test accuracy", "test acc", "share", "higher", lambda one: one.test_accuracy, "test"),
+        Metric("test_accuracy", "test accuracy", "test acc", "share", "higher", lambda one: one.test_accuracy, "test",
+               train="accuracy", quantity="accuracy"),
         Metric("accuracy", "train accuracy", "train acc", "share", "higher", lambda one: one.accuracy, "train"),
-        Metric("test_loss", "test loss", "test loss", "nats", "lower", lambda one: one.test_loss, "loss"),
+        Metric("test_loss", "test loss", "test loss", "nats", "lower", lambda one: one.test_loss, "loss",
+               train="loss", quantity="loss"),
         Metric("loss", "train loss", "train loss", "nats", "lower", lambda one: one.loss, "train_loss"),
         Metric("gap", "train − test accuracy", "gap", "share", "lower", _gap),
     )
-}
+}  # fmt: skip
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """A chart of the metrics of runs that are watched."""
+
+    title: str
+    curves: tuple[tuple[str, str], ...]
+    """(name of the curve, metric) of each; the last one matters most."""
+
+
+def panels() -> dict[str, Panel]:
+    """Return the charts of runs by their most important metric: shares first; train and test in one chart."""
+    drawn_with_others = {metric.train for metric in METRICS.values()}
+    alone = (metric for metric in METRICS.values() if metric.name not in drawn_with_others)
+    return {metric.name: _panel(metric) for metric in sorted(alone, key=lambda metric: metric.unit != "share")}
+
+
+def _panel(metric: Metric) -> Panel:
+    if not metric.train:
+        return Panel(metric.title, ((metric.head, metric.name),))
+    return Panel(metric.quantity, (("train", metric.train), ("test", metric.name)))

@@ -1,4 +1,4 @@
-"""What the user is told for a moment, over whatever page is open. Pure."""
+"""Notices, which are shown for a moment over whatever page is open. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +14,7 @@ from svhn_tui.words import clean, plural
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """Words without markup or anything that a terminal would obey."""
+    """A message without markup and control sequences."""
 
     text: str
     title: str = ""
@@ -22,20 +22,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     """Seconds that it is shown; None: as long as any other."""
     calls: bool = False
-    """Who looks elsewhere is to hear of it too."""
-
-
-def notices_of(
-    batch: Iterable[p.AnyEvent], before: State, after: State, milestones: "Milestones"
-) -> tuple[Notice, ...]:
-    """Return what to tell of a batch of events that led from one state to the next."""
-    events = tuple(batch)
-    notices = [notice for event in events if (notice := notice_of(event, is_news=before.caught_up)) is not None]
-    if before.caught_up:
-        notices += divergences(events, after)
-    if after.caught_up:
-        notices += milestones.reached(events, after)
-    return tuple(notices)
+    """Whether it calls for the attention of users who look elsewhere."""
 
 
 def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
@@ -106,6 +93,23 @@ class Milestones:
             yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)
 
 
+class Notices:
+    """Derives notices from events; each is given once."""
+
+    def __init__(self, book: Presets) -> None:
+        self._milestones = Milestones(book.questions, book)
+
+    def of(self, batch: Iterable[p.AnyEvent], before: State, after: State) -> tuple[Notice, ...]:
+        """Return the notices of a batch of events that led from one state to the next."""
+        events = tuple(batch)
+        notices = [notice for event in events if (notice := notice_of(event, is_news=before.caught_up)) is not None]
+        if before.caught_up:
+            notices += divergences(events, after)
+        if after.caught_up:
+            notices += self._milestones.reached(events, after)
+        return tuple(notices)
+
+
 CHANGES = (p.RunFinished, p.RunDeleted, p.RunsRead, p.DataOpened, p.SweepSubmitted)
 """Events after which a question may be complete that was not before, or the other way round."""
 
@@ -125,5 +129,5 @@ def call_text(notices: Iterable[Notice]) -> str:
     if not calling:
         return ""
     first, more = calling[0], len(calling) - 1
-    said = f"{first.title}: {first.text}" if first.title else first.text
-    return f"{said} And {plural(more, 'more notice')}." if more else said
+    text = f"{first.title}: {first.text}" if first.title else first.text
+    return f"{text} And {plural(more, 'more notice')}." if more else text

@@ -178,8 +178,8 @@ def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
 def difference_of(found: Training, wanted: Training) -> str:
     """Say which settings are not as wanted: `epochs 8 instead of 100`."""
     names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
-    told = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
-    return ", ".join(told)
+    texts = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
+    return ", ".join(texts)
 
 
 def shown_of(progress: Progress, state: State) -> Progress:
@@ -216,7 +216,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
 
 
 def rule_text(rule: FinalistRule) -> str:
-    """Say who goes on to the second stage."""
+    """Say which are the finalists."""
     runs = f"go on to {len(rule.seeds)} runs"
     if rule.chosen:
         return f"{words.plural(len(rule.chosen), 'configuration')} chosen by hand {runs}."

@@ -1,7 +1,8 @@
 """What waits to be trained, in lines as the screen shows them, and what to ask for to change their order. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,9 +11,10 @@ from engine.core.forecast import Forecast
 from engine.core.spec import Configuration
 from svhn_tui import words
 from svhn_tui.client.state import Live, State
+from svhn_tui.presets import Presets, Question
 
 
-class Entry(msgspec.Struct, frozen=True):
+class QueueEntry(msgspec.Struct, frozen=True):
     """Runs of one configuration that stand next to each other; `status` is `waiting`, `paused` or `failed`."""
 
     title: str
@@ -28,6 +30,31 @@ class Entry(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """Names the entry as long as its first run stands in it."""
         return f"{self.status} {self.runs[0]}"
+
+
+class Target(NamedTuple):
+    """What the cursor of the Live page is on: an entry of the queue, or lanes of a group; neither: nothing."""
+
+    entry: QueueEntry | None
+    lanes: Mapping[str, Live]
+
+    @property
+    def run(self) -> str:
+        """The first run of it."""
+        return self.entry.runs[0] if self.entry is not None else next(iter(self.lanes), "")
+
+    def question(self, book: Presets, state: State) -> Question | None:
+        """Return the question that it is trained for, if there is one."""
+        if self.entry is not None:
+            title = self.entry.title or title_of(self.entry.configuration, state)
+        else:
+            title = title_of(next(iter(self.lanes.values())).spec.configuration, state) if self.lanes else ""
+        return next((question for question in book.questions if question.id == title), None)
+
+
+def title_of(configuration: Configuration, state: State) -> str:
+    """Return the sweep that a configuration is trained for: a question's name, or nothing."""
+    return next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
 
 
 def groups_of(state: State) -> dict[str, dict[str, Live]]:
@@ -49,7 +76,7 @@ def last_group_of(state: State) -> dict[str, Live]:
     return lanes
 
 
-def entries_of(state: State) -> tuple[Entry, ...]:
+def entries_of(state: State) -> tuple[QueueEntry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
     forecast = state.forecast
     alike = groupby(state.queue, key=lambda place: (place.title, place.spec.configuration, place.paused))
@@ -57,7 +84,7 @@ def entries_of(state: State) -> tuple[Entry, ...]:
     for run_id, live in state.live.items():
         if live.status in ("failed", "interrupted") and run_id not in state.places:
             entries.append(
-                Entry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
+                QueueEntry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
             )
     return tuple(entries)
 
@@ -73,7 +100,7 @@ def idle_text(state: State) -> str:
     return ""
 
 
-def moved(entries: Sequence[Entry], index: int, step: int) -> p.Reprioritise | None:
+def moved(entries: Sequence[QueueEntry], index: int, step: int) -> p.Reprioritise | None:
     """Return the command that moves an entry of the queue past its neighbour, or None at the queue's ends."""
     queue = [entry for entry in entries if entry.status in ("waiting", "paused")]
     other = index + step
@@ -95,9 +122,9 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return words.plural(len(ordered), "seed")
 
 
-def _entry(places: Sequence[p.Place], forecast: Forecast | None) -> Entry:
+def _entry(places: Sequence[p.WaitingRun], forecast: Forecast | None) -> QueueEntry:
     first = places[0]
-    return Entry(
+    return QueueEntry(
         title=first.title,
         configuration=first.spec.configuration,
         status="paused" if first.paused else "waiting",

@@ -83,14 +83,14 @@ OF_GROUPS = {"n", "least", "most"}
 """Columns that say nothing of a single run."""
 
 
-class Order(msgspec.Struct, frozen=True):
+class SortOrder(msgspec.Struct, frozen=True):
     """How the list is sorted."""
 
     column: str = "finished"
     descending: bool = True
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
+class RunLine(msgspec.Struct, frozen=True, gc=False):
     """A finished run, a configuration with its finished runs, or one run that failed."""
 
     runs: tuple[RunResult, ...]
@@ -111,7 +111,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
 class Table(msgspec.Struct, frozen=True, gc=False):
     """What stands in the list until it is drawn anew, whatever was chosen since."""
 
-    lines: tuple[Line, ...] = ()
+    lines: tuple[RunLine, ...] = ()
     columns: tuple[str, ...] = ()
     runs: int = 0
     """How many are listed, those of groups counted."""
@@ -119,12 +119,12 @@ class Table(msgspec.Struct, frozen=True, gc=False):
 
 def lines_of(
     results: Iterable[RunResult],
-    order: Order,
+    order: SortOrder,
     *,
     grouped: bool = False,
     opened: Collection[str] = (),
     pinned: Collection[str] = (),
-) -> tuple[Line, ...]:
+) -> tuple[RunLine, ...]:
     """Return the lines, pinned ones first.
 
     Args:
@@ -135,15 +135,15 @@ def lines_of(
         pinned: keys of lines that stay on top.
     """
     value = COLUMNS[order.column].value
-    lines: list[Line] = []
+    lines: list[RunLine] = []
     if not grouped:
         ranked = sorted(results, key=value, reverse=order.descending)
-        lines = [Line((run,)) for run in ranked]
+        lines = [RunLine((run,)) for run in ranked]
     else:
         groups: dict[Configuration, list[RunResult]] = {}
         for run in results:
             groups.setdefault(run.spec.configuration, []).append(run)
-        found = [Line(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
+        found = [RunLine(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
         lines = sorted(found, key=lambda line: _group_value(line, order.column), reverse=order.descending)
     if pinned:
         lines.sort(key=lambda line: line.key not in pinned)
@@ -152,18 +152,18 @@ def lines_of(
     return tuple(
         line
         for group in lines
-        for line in (group, *(Line((run,), is_inside=True) for run in group.runs if group.key in opened))
+        for line in (group, *(RunLine((run,), is_inside=True) for run in group.runs if group.key in opened))
     )
 
 
-def failed_of(state: State) -> tuple[Line, ...]:
+def failed_of(state: State) -> tuple[RunLine, ...]:
     """Return the runs that failed, by their configurations."""
     failed = [live for live in state.live.values() if live.status == "failed"]
     failed.sort(key=lambda live: (live.spec.configuration.label, live.spec.seed))
-    return tuple(Line((), failed=live) for live in failed)
+    return tuple(RunLine((), failed=live) for live in failed)
 
 
-def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
+def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
     """Return the texts of a line."""
     if line.failed is not None:
         spec = line.failed.spec
@@ -179,7 +179,7 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
-    told = {
+    figures = {
         **{metric.key: metric.text(metric.mean(line.runs)) for metric in METRICS.values()},
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
@@ -192,10 +192,10 @@ def cells_of(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
         "run": "",
         "finished": words.moment(max(run.finished_at for run in line.runs)),
     }
-    return tuple(told[name] if name in told else COLUMNS[name].text(first) for name in columns)
+    return tuple(figures[name] if name in figures else COLUMNS[name].text(first) for name in columns)
 
 
-def _group_value(line: Line, column: str) -> tuple[Sortable, str]:
+def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
     """Sort groups by what their column shows: the mean of numbers, how many there are, or the largest text."""
     values = [COLUMNS[column].value(run) for run in line.runs]
     numbers = [number for number in values if isinstance(number, int | float)]

@@ -57,17 +57,17 @@ def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
     place = f" on {place_of(worker)}" if worker.node else ""
     match worker.state:
         case "waiting":
-            said = "waits in Slurm's queue"
+            text = "waits in Slurm's queue"
             known += [worker.text] if worker.text else []
             known += [f"expected {_clock(worker.expected_at)}"] if worker.expected_at else []
         case "ended":
-            said, known = "ended", [*known, worker.text.rstrip(".")]
+            text, known = "ended", [*known, worker.text.rstrip(".")]
         case "starting" if not worker.node:
-            said = "is being reached"
+            text = "is being reached"
         case _:
-            said = ("trains" if is_busy or worker.state == "training" else f"is {worker.state}") + place
+            text = ("trains" if is_busy or worker.state == "training" else f"is {worker.state}") + place
             known += [f"until {_clock(worker.ends_at)}"] if worker.ends_at else []
-    return Member(words.clean(worker.worker), words.clean(said), words.clean(" · ".join(known)))
+    return Member(words.clean(worker.worker), words.clean(text), words.clean(" · ".join(known)))
 
 
 def place_of(worker: WorkerChanged) -> str:

@@ -14,7 +14,7 @@ from svhn_tui.client.state import State
 from svhn_tui.presets import Question
 
 
-class Part(msgspec.Struct, frozen=True):
+class AnswerRuns(msgspec.Struct, frozen=True):
     """The runs behind one number of an answer."""
 
     configuration: Configuration
@@ -27,7 +27,7 @@ class Part(msgspec.Struct, frozen=True):
         return tuple(result.test_accuracy for result in self.results)
 
 
-def text_of(question: Question, parts: tuple[Part, ...], state: State) -> str | None:
+def text_of(question: Question, parts: tuple[AnswerRuns, ...], state: State) -> str | None:
     """Write the answer; None while a number of it has no run."""
     if question.answer is None or not all(part.results for part in parts):
         return None
@@ -44,14 +44,14 @@ def text_of(question: Question, parts: tuple[Part, ...], state: State) -> str | 
             return f"{index}, {written(fmean(parts[index].accuracies), decimals)}, {parameters}"
 
 
-def best_of(parts: Sequence[Part]) -> int:
+def best_of(parts: Sequence[AnswerRuns]) -> int:
     """Return the 0-based index of the best mean among the configurations of which the most runs are asked for."""
     most = max(part.needed for part in parts if part.results)
     asked_most = [index for index, part in enumerate(parts) if part.needed == most and part.results]
     return max(asked_most, key=lambda index: (fmean(parts[index].accuracies), -index))
 
 
-def fragile_winner(question: Question, parts: Sequence[Part]) -> str:
+def fragile_winner(question: Question, parts: Sequence[AnswerRuns]) -> str:
     """Say when one more run could well change who wins: the runner-up is within one standard error."""
     if question.answer is None or question.answer.format != "best":
         return ""
@@ -66,7 +66,7 @@ def fragile_winner(question: Question, parts: Sequence[Part]) -> str:
     return ""
 
 
-def fragile_digits(question: Question, parts: Sequence[Part]) -> str:
+def fragile_digits(question: Question, parts: Sequence[AnswerRuns]) -> str:
     """Say which digits of a mean would be others within one standard error: those that other seeds may change."""
     if question.answer is None or question.answer.format == "file":
         return ""

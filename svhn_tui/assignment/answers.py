@@ -18,7 +18,7 @@ from svhn_tui import words
 from svhn_tui.analysis.progress import other_runs
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.analysis.statistics import summary_of
-from svhn_tui.assignment.answer_text import Part, fragile_digits, fragile_winner, text_of
+from svhn_tui.assignment.answer_text import AnswerRuns, fragile_digits, fragile_winner, text_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 
@@ -32,7 +32,7 @@ class Answer(msgspec.Struct, frozen=True):
     text: str | None
     state: Trust
     reason: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[AnswerRuns, ...] = ()
     demo_data: bool = False
     flags: tuple[str, ...] = ()
     """Runs that did not learn, and what the mean would be without them; they are in the answer all the same."""
@@ -111,26 +111,28 @@ def answer_about(source: Question, book: Presets, state: State) -> Answer | None
     return answer_of(about, book, state) if about is not None else None
 
 
-def _parts(sweep: Sweep, state: State) -> tuple[Part, ...]:
+def _parts(sweep: Sweep, state: State) -> tuple[AnswerRuns, ...]:
     specs = asked(sweep, state.accuracies)
     parts = []
     for configuration in sweep.configurations:
         runs = [spec.run_id for spec in specs if spec.configuration == configuration]
         done = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
-        parts.append(Part(configuration, len(runs), done))
+        parts.append(AnswerRuns(configuration, len(runs), done))
     return tuple(parts)
 
 
-def _part_of_file(source: Question, sweep: Sweep, state: State) -> tuple[Part, ...]:
+def _part_of_file(source: Question, sweep: Sweep, state: State) -> tuple[AnswerRuns, ...]:
     chosen = state.results.get(state.choices.get(source.id, ""))
     if chosen is not None and chosen.spec.configuration == sweep.configurations[0] and chosen.spec.data == sweep.data:
-        return (Part(sweep.configurations[0], 1, (chosen,)),)
+        return (AnswerRuns(sweep.configurations[0], 1, (chosen,)),)
     first = asked(sweep, {})[0].run_id
     found = state.results.get(first)
-    return (Part(sweep.configurations[0], 1, (found,) if found else ()),)
+    return (AnswerRuns(sweep.configurations[0], 1, (found,) if found else ()),)
 
 
-def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other: str = "", stale: str = "") -> Answer:
+def _judged(
+    question: Question, parts: tuple[AnswerRuns, ...], state: State, *, other: str = "", stale: str = ""
+) -> Answer:
     """Write the answer and say how far it can be trusted.
 
     Args:
@@ -164,7 +166,7 @@ def _judged(question: Question, parts: tuple[Part, ...], state: State, *, other:
     return answer("ready", "All runs are as asked.")
 
 
-def diverged_text(parts: Sequence[Part]) -> str:
+def diverged_text(parts: Sequence[AnswerRuns]) -> str:
     """Say which of the runs diverged, or nothing: `2 of 10 runs diverged (tanh 256: seeds 3, 4); ...`."""
     runs = [run for part in parts for run in part.results]
     bad = {part.configuration: seeds_text(seeds) for part in parts
@@ -181,7 +183,7 @@ def is_unfit(run: RunResult, source: Question, state: State) -> bool:
     return run.diverged and state.choices.get(source.id) != run.run_id
 
 
-def flags_of(parts: Sequence[Part], state: State) -> tuple[str, ...]:
+def flags_of(parts: Sequence[AnswerRuns], state: State) -> tuple[str, ...]:
     """Name the runs that diverged or are at chance level, with the mean of the others."""
     chance, flags = chance_level(state), []
     for part in parts:
@@ -219,7 +221,7 @@ def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer |
     for configuration, runs in zip(sweep.configurations, others.runs, strict=True):
         done = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
         chosen = done[:1] if is_file else done
-        parts.append(Part(Configuration(configuration.network, others.training), max(1, len(chosen)), chosen))
+        parts.append(AnswerRuns(Configuration(configuration.network, others.training), max(1, len(chosen)), chosen))
     if not any(part.results for part in parts):
         return None
     return _judged(question, tuple(parts), state, other=others.other)
@@ -248,7 +250,7 @@ def _from_before(question: Question, sweep: Sweep, state: State) -> Answer:
     )
 
 
-def _changed_file(parts: Sequence[Part], state: State) -> str:
+def _changed_file(parts: Sequence[AnswerRuns], state: State) -> str:
     for result in (result for part in parts for result in part.results):
         if why := state.unreadable.get(result.run_id):
             return f"The file of run {result.run_id} cannot be read ({why}): it cannot be handed in as it is."

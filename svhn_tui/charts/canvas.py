@@ -21,7 +21,7 @@ LARGEST = 1e150
 """Beyond it differences of values would overflow."""
 
 
-class Palette(msgspec.Struct, frozen=True):
+class ChartColors(msgspec.Struct, frozen=True):
     """Colours that the theme decides."""
 
     ground: str
@@ -46,7 +46,7 @@ class Canvas:
     """Cells over a span of x and bounds of y; y grows upwards in values and downwards in rows."""
 
     def __init__(
-        self, columns: int, lines: int, span: tuple[float, float], bounds: tuple[float, float], palette: Palette
+        self, columns: int, lines: int, span: tuple[float, float], bounds: tuple[float, float], palette: ChartColors
     ) -> None:
         self.columns, self.lines = max(1, columns), max(1, lines)
         self.span, self._bounds = span, bounds

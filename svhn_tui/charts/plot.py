@@ -14,7 +14,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from svhn_tui.charts.axes import labels_of, ticks_between
-from svhn_tui.charts.canvas import Canvas, Palette, blend, is_drawable, style_of
+from svhn_tui.charts.canvas import Canvas, ChartColors, blend, is_drawable, style_of
 
 Value = float | None
 SMALLEST = (12, 4)
@@ -104,7 +104,7 @@ def frame_of(series: Sequence[Series], width: int, height: int, view: View) -> F
 
 
 def render(
-    series: Sequence[Series], width: int, height: int, palette: Palette, view: View | None = None
+    series: Sequence[Series], width: int, height: int, palette: ChartColors, view: View | None = None
 ) -> list[Strip]:
     """Draw the series into `height` lines of at most `width` columns."""
     view = view or View()

@@ -25,7 +25,7 @@ app = typer.Typer(
     cls=Commands,
     help=(
         "Run a set of Keras experiments on SVHN house numbers and hand in answers proved right.\n\n"
-        "Without a command the screen opens. Training goes on in the background when it is closed."
+        "Without a command the screen opens. Training continues in the background when it is closed."
     ),
     rich_markup_mode=None,
     no_args_is_help=False,
@@ -84,7 +84,7 @@ def screen(
     if remote is None and there.exists() and (problem := ownership.problem(there)):
         fail(problem, FAILED)
     os.environ.setdefault("TEXTUAL_FPS", "120")  # how soon a key is seen; what is drawn unasked comes far more rarely
-    from svhn_tui.app import run as open_screen
+    from svhn_tui.cli.screen import open_screen
 
     source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
     raise typer.Exit(open_screen(workspace, source, remote))

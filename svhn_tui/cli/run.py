@@ -174,7 +174,7 @@ async def _interrupt(session: Session, training: asyncio.Task[str], choice: str 
         await _stop(session, training, "Stopped; the same command goes on from the checkpoints.")
     else:
         training.cancel()
-        print("Detached: training goes on. `svhn-tui status` shows it, `svhn-tui stop` ends it.", file=sys.stderr)
+        print("Detached: training continues. `svhn-tui status` shows it, `svhn-tui stop` ends it.", file=sys.stderr)
     return INTERRUPTED
 
 

@@ -48,7 +48,7 @@ def run(
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="Seeds of each configuration, from 0.")] = None,
     on_interrupt: Annotated[
-        str | None, typer.Option(help="What Ctrl-C does: `detach` (training goes on) or `stop`. Else it asks.")
+        str | None, typer.Option(help="What Ctrl-C does: `detach` (training continues) or `stop`. Else it asks.")
     ] = None,
     stop_after: Annotated[
         str | None, typer.Option(help="Checkpoint everything and leave after this long: 45m, 8h, 1h30m. Exit code 3.")

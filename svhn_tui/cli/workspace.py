@@ -8,7 +8,7 @@ import typer
 
 from engine import protocol as p
 from engine.machine import os_errors
-from engine.storage import archive
+from engine.storage import archive, manifest
 from svhn_tui import words
 from svhn_tui.cli.arguments import WORKSPACE, KnownWorkspaceOption, WorkspaceOption, existing_of, new_file_of
 from svhn_tui.cli.commands import carry_out, command_group
@@ -30,7 +30,7 @@ async def end_host(workspace: Path) -> int:
     async with connected(workspace) as session:
         await session.ask(p.Shutdown())
         await session.until(lambda state, event: isinstance(event, p.HostEnded), within=ANSWER_SECONDS)
-    print("Stopped. What was training goes on from its checkpoint at the next start.")
+    print("Stopped. What was training continues from its checkpoint at the next start.")
     return DONE
 
 
@@ -48,7 +48,7 @@ async def pack_to(file: Path, workspace: Path) -> int:
     async with connected(workspace) as session:
         state = session.state
         root = Path(state.workspace)
-        remarks = archive.Remarks(tuple(state.notes.values()), dict(state.choices), dict(state.statements))
+        remarks = manifest.Remarks(tuple(state.notes.values()), dict(state.choices), dict(state.statements))
         try:
             packed = await asyncio.to_thread(archive.pack, root, file.absolute(), remarks)
         except OSError as error:

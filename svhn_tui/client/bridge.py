@@ -1,4 +1,4 @@
-"""The pipe to the engine: a bridge process whose stdin takes commands and whose stdout tells events."""
+"""The pipe to the engine: a bridge process that reads commands from stdin and writes events to stdout."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ PACE_SECONDS, LITTLE = 0.05, 1 << 14
 """Where no more bytes than `LITTLE` came, what comes within this time is read together: a turn of the event loop costs
 more than an event."""
 LAST_WORDS_SECONDS = 2.0
-"""An ssh that others share keeps stderr open."""
+"""An ssh connection that is shared leaves stderr open."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
@@ -59,7 +59,7 @@ class Link:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Detach; what trains goes on."""
+        """Detach; what trains continues."""
         process = self._process
         if process is None:
             return
@@ -87,15 +87,18 @@ class Link:
             LinkLost: the engine ended without saying so.
         """
         assert self._process is not None and self._process.stdout is not None
-        lines = Lines()
+        lines = LineReader()
         has_ended = False
         has_begun = False
         while content := await self._process.stdout.read(CHUNK):
-            found = lines.of(content)
-            if not has_begun and (first := next((line for line in found if line.startswith(b"{")), None)) is not None:
+            complete = lines.of(content)
+            if (
+                not has_begun
+                and (first := next((line for line in complete if line.startswith(b"{")), None)) is not None
+            ):
                 has_begun = True
                 self._check_version(first)
-            batch = tuple(event for event in map(self._decoded, found) if event is not None)
+            batch = tuple(event for event in map(self._decoded, complete) if event is not None)
             has_ended = has_ended or any(isinstance(event, p.HostEnded) for event in batch)
             if batch:
                 yield batch
@@ -132,13 +135,13 @@ class Link:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 while piece := await self._process.stderr.read(CHUNK):
                     pieces.append(piece)
-        said = b"".join(pieces).decode(errors="replace").strip()
+        text = b"".join(pieces).decode(errors="replace").strip()
         if self._remote is not None:
-            return self._remote.explained(said)
-        return said.splitlines()[-1] if said else "The background process ended without a word."
+            return self._remote.explained(text)
+        return text.splitlines()[-1] if text else "The background process ended without a word."
 
 
-class Lines:
+class LineReader:
     """Puts lines together from pieces; one longer than any event is dropped for a word that is none."""
 
     def __init__(self) -> None:
@@ -172,7 +175,7 @@ class Patience:
         self.seconds, self._said = FIRST_WAIT, ""
 
     def is_news(self, complaint: str) -> bool:
-        """Say whether this was not said already since it last held."""
+        """Say whether this is the first such message since the link last held."""
         before, self._said = self._said, complaint
         return complaint != before
 

@@ -1,4 +1,4 @@
-"""Notes that were written and that the host has not said it keeps: each in a file, until it does."""
+"""Drafts of notes: each stays in a file until the host has confirmed the note."""
 
 import contextlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def file_of(run_id: str) -> Path:
 
 
 def read(run_id: str) -> str | None:
-    """Return a draft that was not kept; None without one."""
+    """Return a draft that was not sent; None without one."""
     file = file_of(run_id)
     with contextlib.suppress(OSError), Folder.at(file.parent) as folder:
         return folder.read(file.name, MAX_BYTES).decode(errors="replace").strip()
@@ -43,7 +43,7 @@ def drop(run_id: str) -> None:
 
 
 class SentNotes:
-    """Notes that the host was asked to keep: the draft of each goes as soon as it has."""
+    """Notes that were sent to the host: the draft of each is deleted once the host has it."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -53,7 +53,7 @@ class SentNotes:
         self._texts[note.run_id] = note.text
 
     def settle(self, kept: Mapping[str, p.Note]) -> None:
-        """Drop the drafts of those that are kept by now."""
+        """Delete the drafts of those that the host has by now."""
         for run_id, text in list(self._texts.items()):
             if kept.get(run_id, p.Note(run_id)).text == text:
                 drop(run_id)

@@ -1,4 +1,4 @@
-"""What the program told the user since it was opened."""
+"""The latest notices that the program showed."""
 
 import time
 from collections import deque

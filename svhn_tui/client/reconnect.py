@@ -9,22 +9,22 @@ from svhn_tui.client.remote_host import Remote
 
 
 class Connection:
-    """Keeps a link; `take` gets what it tells, those events together that came at once."""
+    """Keeps a link; `receive` is called with events, those together that came at once."""
 
     def __init__(
         self,
         workspace: Path,
         source: tuple[str, ...],
         remote: Remote | None,
-        take: Callable[[tuple[p.AnyEvent, ...]], None],
+        receive: Callable[[tuple[p.AnyEvent, ...]], None],
     ) -> None:
         self._workspace, self._source, self._remote = workspace, source, remote
-        self._take = take
+        self._receive = receive
         self._link: Link | None = None
         self._patience = Patience()
 
     async def keep(self) -> None:
-        """Hold a link to the engine for as long as the program runs; a loss is told like an event."""
+        """Hold a link to the engine for as long as the program runs; a loss is reported like an event."""
         while True:
             try:
                 async with Link(self._workspace, remote=self._remote) as link:
@@ -33,16 +33,16 @@ class Connection:
                     await link.send(p.Begin())
                     async for batch in link.events():
                         self._patience.renew()
-                        self._take(batch)
+                        self._receive(batch)
             except LinkLost as error:
                 is_new = self._patience.is_news(str(error))
-                told = p.Noticed(text=f"{error} It is tried again; keys still work.", severity="error")
-                self._take((*((told,) if is_new else ()), p.HostEnded(reason=str(error))))
+                text = p.Noticed(text=f"{error} It is tried again; keys still work.", severity="error")
+                self._receive((*((text,) if is_new else ()), p.HostEnded(reason=str(error))))
             self._link = None
             await self._patience.wait()
 
     async def send(self, command: p.AnyCommand) -> bool:
-        """Send a command and say so; without a link, one is tried at once and the command is not kept."""
+        """Send a command and say so; without a link, one is tried at once and the command is dropped."""
         if self._link is None:
             self._patience.end()
             return False

@@ -24,7 +24,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
     change, edits = msgspec.structs.replace, edits or Edits()
     more, less = edits.more, edits.less
     match event:
-        case p.Attached():  # everything is told anew; histories of finished runs stay true
+        case p.Attached():  # everything is sent anew; histories of finished runs stay true
             return State(
                 workspace=event.workspace,
                 versions=event.versions,
@@ -109,9 +109,9 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id: event}))
         case p.TrashRead():
-            return state  # shown at once, not kept
+            return state  # shown at once, no part of the state
         case p.Imported():
-            return state  # the runs were told one by one
+            return state  # the runs came one by one
         case p.DeviceSampled():
             return change(state, devices=event.samples)
         case p.Timed():
@@ -119,7 +119,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.Noticed():
             return change(state, notices=(*state.notices, event)[-NOTICES_KEPT:])
         case p.Refused():
-            return state  # shown at once, not kept
+            return state  # shown at once, no part of the state
         case p.Done():
             return state  # who asked knows by it that no more comes
     assert_never(event)
@@ -133,7 +133,7 @@ def fold(events: Iterable[p.AnyEvent], state: State | None = None) -> State:
     return state
 
 
-def _queued(places: Mapping[str, p.Place], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.Place]:
+def _queued(places: Mapping[str, p.WaitingRun], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.WaitingRun]:
     new = {place.run_id: place for place in event.places}
     others = edits.less(places, *new)
     if event.place is None or event.place >= len(others):

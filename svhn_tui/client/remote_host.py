@@ -31,11 +31,11 @@ class Remote(msgspec.Struct, frozen=True):
         """
         return ssh.over_ssh(self.name, self.python, arguments, option="--host", has_terminal=has_terminal)
 
-    def explained(self, said: str) -> str:
+    def explained(self, printed: str) -> str:
         """Say what a complaint from there means, and what to do; our own are sentences already."""
-        if meaning := ssh.meaning(self.name, said):
+        if meaning := ssh.meaning(self.name, printed):
             return f"{self.name}: {meaning}."
-        last = words.clean(said.strip().splitlines()[-1]) if said.strip() else "the connection was lost"
+        last = words.clean(printed.strip().splitlines()[-1]) if printed.strip() else "the connection was lost"
         return f"{self.name}: {last}"
 
 

@@ -23,7 +23,7 @@ SILENCE_SECONDS = 60.0
 """A host says something every two seconds to those attached to it. One that is silent for so long, twice in a row (we
 may have been stopped ourselves meanwhile), does not answer any more."""
 ANSWER_SECONDS = 300.0
-"""How long an answer may take while the host goes on talking: large files are read and hashed."""
+"""How long an answer may take while the host sends other events: large files are read and hashed."""
 IMPORT_SECONDS = 3_600.0
 
 
@@ -32,12 +32,12 @@ class NoAnswer(LinkLost):
 
 
 class Session:
-    """A connection to the workspace's host, and the state folded from its events. A state that is kept may change."""
+    """A connection to the workspace's host, and the state folded from its events. The state object may change."""
 
-    def __init__(self, link: Link, told: Callable[[p.AnyEvent, State], None] = lambda event, state: None) -> None:
+    def __init__(self, link: Link, received: Callable[[p.AnyEvent, State], None] = lambda event, state: None) -> None:
         self.state = State()
         self._link = link
-        self._told = told
+        self._received = received
         self._batches = link.events()
         self._reading: asyncio.Task[tuple[p.AnyEvent, ...]] | None = None
         self._left: deque[p.AnyEvent] = deque()
@@ -85,7 +85,7 @@ class Session:
             while self._left:
                 event = self._left.popleft()
                 self.state = apply(self.state, event, self._edits)
-                self._told(event, self.state)
+                self._received(event, self.state)
                 if met(self.state, event):
                     return event
             if deadline is not None and time.monotonic() > deadline:
@@ -93,7 +93,7 @@ class Session:
             await self._read()
 
     async def _read(self) -> None:
-        """Wait for the next events. What is being read is kept when the wait is cancelled."""
+        """Wait for the next events. A cancelled wait loses nothing that was being read."""
         for _ in range(2):
             if self._reading is None:
                 self._reading = asyncio.create_task(self._next_batch())
@@ -109,7 +109,7 @@ class Session:
         try:
             return await anext(self._batches)
         except StopAsyncIteration:
-            ended = "The background process ended; run the command again to go on where it stopped."
+            ended = "The background process ended; run the command again to continue where it stopped."
             raise LinkLost(ended) from None
 
     async def close(self) -> None:
@@ -122,7 +122,7 @@ class Session:
 @contextlib.asynccontextmanager
 async def connected(
     workspace: Path,
-    told: Callable[[p.AnyEvent, State], None] = lambda event, state: None,
+    received: Callable[[p.AnyEvent, State], None] = lambda event, state: None,
     *,
     is_read_only: bool = False,
 ) -> AsyncIterator[Session]:
@@ -130,11 +130,11 @@ async def connected(
 
     Args:
         workspace: its folder.
-        told: gets every event, and the state after it.
+        received: is called with every event, and the state after it.
         is_read_only: start no host and trust nothing there; what only reads is done all the same.
     """
     async with Link(workspace, is_read_only=is_read_only) as link:
-        session = Session(link, told)
+        session = Session(link, received)
         try:
             event = await session.until(lambda state, event: state.caught_up or isinstance(event, p.Refused))
             if isinstance(event, p.Refused):
@@ -156,7 +156,7 @@ def answers_to(request: str) -> Callable[[State, p.AnyEvent], bool]:
 
 
 async def insist(session: Session, command: p.AnyCommand, is_known: Callable[[State], bool]) -> None:
-    """Have something told: until it is known, or the host says that this was all.
+    """Wait for an answer: until it is known, or the host has sent all that there is.
 
     Raises:
         NoAnswer: it was refused, or takes too long.

@@ -62,7 +62,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     connected: bool = False
     lost_because: str = ""
-    """Why there is no connection, in a sentence, if that was told."""
+    """Why there is no connection, in a sentence, if that is known."""
     caught_up: bool = False
     has_begun: bool = True
     """The host trained what waits when this screen attached, and did not just tell of it."""
@@ -76,7 +76,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The runs of each group in training, those that left it meanwhile included."""
     last_group: tuple[str, ...] = ()
     """The runs of the group that ended last while we looked on."""
-    places: Mapping[str, p.Place] = {}
+    places: Mapping[str, p.WaitingRun] = {}
     """The queue by run_id, next run first."""
     histories: Mapping[str, Curve] = {}
     """Of finished runs, as far as they were asked for."""
@@ -89,7 +89,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: Mapping[str, str] = {}
     """Why the `model.keras` of a finished run could not be read when it was last looked at."""
     log: p.LogRead | None = None
-    """What was printed for the run whose log was asked for last, as much of its end as is kept."""
+    """What was printed for the run whose log was asked for last, of a long one the end."""
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}
@@ -122,7 +122,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return {run_id: live for run_id, live in self.live.items() if live.status == "running"}
 
     @property
-    def queue(self) -> tuple[p.Place, ...]:
+    def queue(self) -> tuple[p.WaitingRun, ...]:
         """What waits, next run first."""
         return tuple(self.places.values())
 

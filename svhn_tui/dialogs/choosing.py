@@ -30,7 +30,7 @@ async def chosen_run(app: App[Any], question: Question, book: Presets, state: St
 
 
 async def chosen_finalists(app: App[Any], question: Question, book: Presets, state: State) -> p.Submit | None:
-    """Ask who goes on to the second stage."""
+    """Ask for the finalists."""
     progress = progress_of(question, book, state)
     sweep = progress.sweep
     if state.data is None or sweep is None or sweep.finalists is None:
@@ -43,11 +43,11 @@ async def chosen_finalists(app: App[Any], question: Question, book: Presets, sta
 async def judged_statement(app: App[Any], question: Question, book: Presets, state: State) -> p.Judge | None:
     """Have a statement of the grader's pasted, or one looked at again."""
     known = state.statements.get(question.id, ())
-    place = await app.push_screen_wait(PickStatement(known)) if known else -1
-    if place is None:
+    index = await app.push_screen_wait(PickStatement(known)) if known else -1
+    if index is None:
         return None
     facts = [fact.title for fact in facts_of(question, book, state)]
-    return await app.push_screen_wait(EditStatement(question.id, facts, known[place] if place >= 0 else None))
+    return await app.push_screen_wait(EditStatement(question.id, facts, known[index] if index >= 0 else None))
 
 
 async def chosen_fleet(app: App[Any], fleet: p.Fleet) -> p.SetFleet | None:
@@ -62,4 +62,4 @@ async def runs_to_restore(app: App[Any], results: Sequence[p.RunResult]) -> p.Re
         app.notify("The trash is empty.")
         return None
     ticked = await app.push_screen_wait(Trash(results))
-    return p.Restore(runs=tuple(results[place].run_id for place in ticked)) if ticked else None
+    return p.Restore(runs=tuple(results[index].run_id for index in ticked)) if ticked else None

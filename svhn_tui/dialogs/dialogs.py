@@ -176,7 +176,7 @@ class Trash(Tick):
 
 
 class PickFinalists(Dialog[tuple[int, ...] | None]):
-    """Which configurations go on to the second stage; none ticked means those that the rule names."""
+    """The finalists; none ticked means those that the rule names."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "keep", "take these", priority=True),

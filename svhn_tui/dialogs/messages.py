@@ -40,8 +40,8 @@ class Messages(Dialog[None]):
         text = Text.assemble(("Messages", "bold"), ("   esc goes back\n", dim))
         if not self._notices:
             text.append("\nNothing was said so far.", dim)
-        for at, severity, said in reversed(self._notices):
+        for at, severity, sentence in reversed(self._notices):
             text.append(f"\n{time.strftime('%H:%M', time.localtime(at))} ", dim)
             text.append(f"{SIGNS[severity]} ", colors.get(severity, dim))
-            text.append(words.clean(said, newlines=True))
+            text.append(words.clean(sentence, newlines=True))
         return text

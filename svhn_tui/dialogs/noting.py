@@ -34,8 +34,8 @@ def note_in_editor(app: App[Any], note: p.Note) -> p.Annotate | None:
         with app.suspend():
             text = edited(file)
     except EditorError as error:
-        told = f"{error} What was written is in {file}, and comes again with the next E."
-        app.notify(clean(told), severity="error", markup=False)
+        sentence = f"{error} What was written is in {file}, and comes again with the next E."
+        app.notify(clean(sentence), severity="error", markup=False)
         return None
     except SuspendNotSupported:
         app.notify("This terminal cannot be handed to an editor; n writes the note in a box.", severity="error")

@@ -66,7 +66,7 @@ class EditStatement(Dialog[Judge | None]):
             yield Options(*(Option(words_for, id=verdict) for verdict, words_for in VERDICTS.items()), id="verdict")
             yield Label("facts behind it (space ticks)" if self._facts else "no facts yet: no run is done")
             ticked = known.facts if known else ()
-            yield TickList(self._facts, (place for place, fact in enumerate(self._facts) if fact in ticked))
+            yield TickList(self._facts, (index for index, fact in enumerate(self._facts) if fact in ticked))
             yield Label(Text("tab next   ctrl+s keeps   ctrl+d removes   esc goes back"))
 
     def on_mount(self) -> None:
@@ -84,7 +84,7 @@ class EditStatement(Dialog[Judge | None]):
             self.notify(f"{len(text):,} characters; at most {MAX_STATEMENT:,}.", severity="warning")
             return
         verdict = list(VERDICTS)[self.query_one("#verdict", OptionList).highlighted or 0]
-        facts = tuple(self._facts[place] for place in self.query_one(TickList).ticked)
+        facts = tuple(self._facts[index] for index in self.query_one(TickList).ticked)
         self._leave(Statement(text, verdict, facts))
 
     def action_remove(self) -> None:

@@ -7,7 +7,7 @@ from engine.machine import system
 from svhn_tui import words
 from svhn_tui.analysis.progress import rule_text
 from svhn_tui.analysis.statistics import pairwise, summary_of
-from svhn_tui.assignment.answer_text import Part
+from svhn_tui.assignment.answer_text import AnswerRuns
 from svhn_tui.assignment.answers import Answer
 from svhn_tui.assignment.evidence import Fact, facts_of
 from svhn_tui.client.state import State
@@ -95,7 +95,7 @@ def _section(question: Question, answer: Answer | None, book: Presets, state: St
     return f"<section>{head}{body}</section>\n"
 
 
-def _row(part: Part) -> tuple[str, ...]:
+def _row(part: AnswerRuns) -> tuple[str, ...]:
     found = summary_of(part.accuracies)
     between = " to ".join(map(words.accuracy, found.interval)) if found.interval else "–"
     return (
@@ -104,7 +104,7 @@ def _row(part: Part) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _figure(parts: Sequence[Part], state: State) -> str:
+def _figure(parts: Sequence[AnswerRuns], state: State) -> str:
     groups = []
     for part in parts:
         known = [history for run in part.results if (history := state.history(run.run_id)).epochs]

@@ -87,17 +87,17 @@ class AnswersPage(Page):
     def show(self, state: State) -> None:
         """Draw the answers."""
         self.set_class(self.size.width < NARROW, "narrow")
-        found = [handed_in(question, self.book, state) for question in self.book.questions]
+        every = [handed_in(question, self.book, state) for question in self.book.questions]
         listed = self.query_one(OptionList)
-        for index, handed in enumerate(found):
+        for index, handed in enumerate(every):
             line = self._line(index, handed)
             if listed.get_option_at_index(index).prompt != line:
                 listed.replace_option_prompt_at_index(index, line)
-        self._check_files(found)
-        self.query_one("#detail", Sheet).update(self._evidence(found[self._chosen]))
+        self._check_files(every)
+        self.query_one("#detail", Sheet).update(self._evidence(every[self._chosen]))
 
-    def _check_files(self, found: Sequence[HandedIn]) -> None:
-        bound = tuple(dict.fromkeys(run_id for handed in found if handed.is_bound for run_id in handed.answer.runs))
+    def _check_files(self, every: Sequence[HandedIn]) -> None:
+        bound = tuple(dict.fromkeys(run_id for handed in every if handed.is_bound for run_id in handed.answer.runs))
         if bound and self._checked != bound:
             self._checked = bound
             self.want(p.CheckFiles(runs=self._checked))
@@ -119,8 +119,8 @@ class AnswersPage(Page):
 
     def _evidence(self, handed: HandedIn) -> Stack:
         theme, answer = self.app.current_theme, handed.answer
-        said = Text.assemble((f"\n{answer.question}  ", "bold"), f"{words.clean(handed.reason)}\n")
-        parts: list[RenderableType] = [said]
+        text = Text.assemble((f"\n{answer.question}  ", "bold"), f"{words.clean(handed.reason)}\n")
+        parts: list[RenderableType] = [text]
         if self.book.questions[self._chosen].kind == "code" and handed.copied:
             parts.append(Text(handed.copied, overflow="fold"))
         if answer.parts:
@@ -137,8 +137,8 @@ class AnswersPage(Page):
     def _figures(self, values: tuple[float, ...], needed: int) -> tuple[str, ...]:
         if not values:
             return (f"0/{needed}", "–", "–", "–", "–")
-        found = summary_of(values)
-        interval = found.interval
+        summary = summary_of(values)
+        interval = summary.interval
         between = f"{words.accuracy(interval[0])} to {words.accuracy(interval[1])}" if interval else "–"
-        figures = (words.accuracy(found.mean), words.accuracy(found.deviation), words.accuracy(found.error))
-        return (f"{found.n}/{needed}", *figures, between)
+        figures = (words.accuracy(summary.mean), words.accuracy(summary.deviation), words.accuracy(summary.error))
+        return (f"{summary.n}/{needed}", *figures, between)

@@ -18,8 +18,8 @@ from engine.core.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import (
     MOST,
+    AccuracySample,
     Findings,
-    Group,
     Side,
     most_complete,
     names_of_sides,
@@ -39,7 +39,7 @@ from svhn_tui.pages.page import Page
 from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS, ChartBoard
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 from svhn_tui.widgets.sheet import Sheet
 
 WIDE = 120
@@ -153,10 +153,10 @@ class ComparePage(Page):
         done = [run for run in firsts if run is not None]
         self._look_at([run.run_id for run in done], state)
         seen = [
-            Seen(name, look_of(index, theme), found.confusion)
+            Seen(name, line_style(index, theme), inspected.confusion)
             for index, (name, run) in enumerate(zip(names, firsts, strict=True))
-            if run is not None and (found := state.inspected.get(run.run_id)) is not None
-            if len(found.confusion) == len(labels)
+            if run is not None and (inspected := state.inspected.get(run.run_id)) is not None
+            if len(inspected.confusion) == len(labels)
         ]
         seeds = {run.spec.seed for run in done}
         note = f"Seed {done[0].spec.seed} of each. " if len(seeds) == 1 else ""
@@ -176,22 +176,22 @@ class ComparePage(Page):
         question = None if self.selected else self._question(state)
         title = f"{question.id}  {words.clean(question.title)}" if question else "the chosen runs"
         done, needed = sum(len(side.results) for side in sides), sum(len(side.runs) for side in sides)
-        said = f"{done} of {words.plural(needed, 'run')}"
+        text = f"{done} of {words.plural(needed, 'run')}"
         if every > MOST:
-            said += f" · the first {MOST} of {every} configurations"
+            text += f" · the first {MOST} of {every} configurations"
         if question and (other := shown_of(progress_of(question, self.book, state), state).other):
-            said += f" · not as asked: {other}"
+            text += f" · not as asked: {other}"
         differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
         if len(differing) <= 1 < len(sides):
-            said += f" · they differ only in the {differing[0] if differing else 'seed'}"
-        line = Text.assemble((title, "bold"), (f"   {said}", dim_of(self.app.current_theme)))
+            text += f" · they differ only in the {differing[0] if differing else 'seed'}"
+        line = Text.assemble((title, "bold"), (f"   {text}", dim_of(self.app.current_theme)))
         line.no_wrap, line.overflow = True, "ellipsis"
         return line
 
     def _findings_of(self, sides: Sequence[Side], names: Sequence[str]) -> Findings | None:
         clear = (f"({name})" if ", " in name and "(" not in name else name for name in names)
         return self._findings.of(
-            [Group(name, side.accuracies, side.bests) for name, side in zip(clear, sides, strict=True)]
+            [AccuracySample(name, side.accuracies, side.bests) for name, side in zip(clear, sides, strict=True)]
         )
 
     def _verdicts(self, sides: Sequence[Side], names: Sequence[str]) -> Text:
@@ -222,7 +222,7 @@ class ComparePage(Page):
                 histories = [history for run_id in side.runs if (history := state.history(run_id)).epochs]
                 named += [(name, history) for history in histories]
                 if histories:
-                    look = look_of(index, self.app.current_theme)
+                    look = line_style(index, self.app.current_theme)
                     series.append(mean_band(name, histories, metric, *look, by_seconds=self.charts.by_seconds))
             diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
             epochs = max(side.configuration.training.epochs for side in sides)

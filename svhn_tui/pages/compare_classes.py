@@ -9,10 +9,10 @@ from textual.theme import Theme
 
 from svhn_tui import words
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.colors import Look
+from svhn_tui.widgets.colors import LineStyle
 
 Confusion = Sequence[Sequence[int]]
-"""Test images by true class (rows) and by what was said (columns)."""
+"""Test images by true class (rows) and by predicted class (columns)."""
 NOTABLE = 0.5
 """Percentage points below which a difference is not worth a number."""
 
@@ -22,10 +22,10 @@ LEGEND = "What is said more (+) or less (−) often, in % of each true class: + 
 
 
 class Seen(NamedTuple):
-    """What a run said of the test images, under the name and look of its side."""
+    """What a run predicted for the test images, under the name and look of its side."""
 
     name: str
-    look: Look
+    look: LineStyle
     confusion: Confusion
 
 
@@ -42,7 +42,7 @@ def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pai
         labels: of the classes.
         theme: gives the colours.
         pair: counts through the other runs, the second best being 1.
-        note: what is said before the legend.
+        note: what stands before the legend.
         width: in cells.
     """
     dim, page = dim_of(theme), Table.grid(padding=(0, 3, 0, 0))
@@ -84,11 +84,11 @@ def accuracies_table(seen: Sequence[Seen], labels: Sequence[str], theme: Theme) 
         head = Text.assemble((f"{some.look.mark} ", some.look.color), (some.name, dim))
         table.add_column(head, justify="right", no_wrap=True)
     shares = [right_of(some.confusion) for some in seen]
-    for place, label in enumerate(labels):
-        found = [share[place] for share in shares]
-        top = max((share for share in found if share is not None), default=None)
-        cells = [Text(_percent(share), "bold" if share == top else dim) for share in found]
-        table.add_row(Text(words.clean(label), "bold"), words.count(sum(seen[0].confusion[place])), *cells)
+    for index, label in enumerate(labels):
+        row = [share[index] for share in shares]
+        top = max((share for share in row if share is not None), default=None)
+        cells = [Text(_percent(share), "bold" if share == top else dim) for share in row]
+        table.add_row(Text(words.clean(label), "bold"), words.count(sum(seen[0].confusion[index])), *cells)
     images = sum(map(sum, seen[0].confusion))
     table.add_row(
         Text("all", dim), Text(words.count(images), dim),
@@ -106,10 +106,10 @@ def difference_table(first: Seen, other: Seen, labels: Sequence[str], theme: The
         table.add_column(words.clean(label), justify="right", min_width=3, no_wrap=True)
     for true, label in enumerate(labels):
         points = [
-            100 * (_share(other.confusion, true, said) - _share(first.confusion, true, said))
-            for said in range(len(labels))
+            100 * (_share(other.confusion, true, predicted) - _share(first.confusion, true, predicted))
+            for predicted in range(len(labels))
         ]
-        cells = [_cell(value, theme, is_right=said == true) for said, value in enumerate(points)]
+        cells = [_cell(value, theme, is_right=predicted == true) for predicted, value in enumerate(points)]
         table.add_row(Text(words.clean(label), "bold"), *cells)
     return table
 
@@ -122,13 +122,13 @@ def largest_differences(first: Seen, other: Seen, labels: Sequence[str], theme: 
         table.add_column(head)
     table.add_column("%", justify="right")
     points = {
-        (true, said): 100 * (_share(other.confusion, true, said) - _share(first.confusion, true, said))
+        (true, predicted): 100 * (_share(other.confusion, true, predicted) - _share(first.confusion, true, predicted))
         for true in range(len(labels))
-        for said in range(len(labels))
+        for predicted in range(len(labels))
     }
-    for true, said in sorted(points, key=lambda place: -abs(points[place]))[:LARGEST]:
-        cell = _cell(points[true, said], theme, is_right=said == true)
-        table.add_row(Text(words.clean(labels[true]), "bold"), words.clean(labels[said]), cell)
+    for true, predicted in sorted(points, key=lambda pair: -abs(points[pair]))[:LARGEST]:
+        cell = _cell(points[true, predicted], theme, is_right=predicted == true)
+        table.add_row(Text(words.clean(labels[true]), "bold"), words.clean(labels[predicted]), cell)
     return table
 
 
@@ -144,9 +144,9 @@ def _all_right(confusion: Confusion) -> int:
     return sum(counts[label] for label, counts in enumerate(confusion))
 
 
-def _share(confusion: Confusion, true: int, said: int) -> float:
+def _share(confusion: Confusion, true: int, predicted: int) -> float:
     images = sum(confusion[true])
-    return confusion[true][said] / images if images else 0.0
+    return confusion[true][predicted] / images if images else 0.0
 
 
 def _cell(points: float, theme: Theme, *, is_right: bool) -> Text:

@@ -12,7 +12,7 @@ from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
 from svhn_tui.pages.question_text import spread_text
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 
 NARROW = 100
 TALL = 30
@@ -49,21 +49,21 @@ def sides_table(
     nothing = (None,) * len(sides)
     found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
     for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
-        color, mark = look_of(index, theme)
+        color, mark = line_style(index, theme)
         settings = [Text(column[index], "bold") for _, column in differing]
         first = Text.assemble((f"{mark} ", color), settings[0])
         table.add_row(first, *settings[1:], *_cells(side, summary, best, columns, theme))
     return table
 
 
-def figures_of(found: Comparison) -> str:
-    """Write down the interval of a difference, and what the sentence lacks where nothing was told apart."""
-    low, high = (words.accuracy(value).replace("-", words.MINUS) for value in found.interval)
+def figures_of(comparison: Comparison) -> str:
+    """Write down the interval of a difference, and what the sentence lacks where no difference is significant."""
+    low, high = (words.accuracy(value).replace("-", words.MINUS) for value in comparison.interval)
     interval = f"95 % interval {low} to {high}"
-    if found.p < LEVEL:
+    if comparison.p < LEVEL:
         return interval
-    difference = words.accuracy(found.difference).replace("-", words.MINUS)
-    return f"difference {difference}, {interval}, p = {found.p:.2f}"
+    difference = words.accuracy(comparison.difference).replace("-", words.MINUS)
+    return f"difference {difference}, {interval}, p = {comparison.p:.2f}"
 
 
 def _columns(room: int) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def _cells(
     done = f"{len(side.results)}/{len(side.runs)}" if len(side.results) < len(side.runs) else f"{len(side.results)}"
     mean, deviation = (summary.mean, summary.deviation) if summary else (None, None)
     moves = str(theme.warning) if side.convergence == "still rising" else dim_of(theme)
-    told: dict[str, Text | str] = {
+    cells: dict[str, Text | str] = {
         **{metric.title: metric.text(side.mean(metric.name)) for metric in OTHERS},
         "runs": done,
         "test accuracy": spread_text(mean, deviation, theme),
@@ -95,7 +95,7 @@ def _cells(
         "a run": words.duration(side.seconds),
         "convergence": Text(side.convergence, moves),
     }
-    return [told[name] for name in columns]
+    return [cells[name] for name in columns]
 
 
 def _interval(summary: Summary | None) -> str:

@@ -76,12 +76,12 @@ class DataPage(Page):
     def _inspected(self, state: State) -> Inspected | None:
         """Return what is known of what is looked at, and ask for it once when nothing is."""
         data = state.data.fingerprint if state.data else ""
-        found = state.inspected.get(self.run)
-        lacks = found is None or bool(found.problem)  # what failed is tried again by whoever comes back to it
+        inspected = state.inspected.get(self.run)
+        lacks = inspected is None or bool(inspected.problem)  # what failed is tried again by whoever comes back to it
         if lacks and (data, self.run) not in self._wanted:
             self._wanted.add((data, self.run))
             self.want(Inspect(run_id=self.run))
-        return found
+        return inspected
 
     def body(self) -> ComposeResult:
         """One page that scrolls where it is too long."""
@@ -95,20 +95,20 @@ class DataPage(Page):
         if state.data is None:
             about.update(Text(words.clean(state.lacking), dim_of(theme)))
             return
-        found = self._inspected(state)
+        inspected = self._inspected(state)
         if self.run in state.results:
-            about.update(self._run_page(state.results[self.run], found, state.data))
+            about.update(self._run_page(state.results[self.run], inspected, state.data))
             return
         guess = [Text(f"\n{guess_of(state.data)}", dim_of(theme))] if self.size.height >= TALL else []
         counts = counts_of(state.data, theme, self.size.width - 4)
         pictures: list[RenderableType] = []
-        if found is not None and found.problem:
-            pictures.append(Text(f"No image can be shown: {words.clean(found.problem)}", str(theme.error)))
-        elif found is not None:
-            pictures.append(self._gallery(found.pictures, state.data))
+        if inspected is not None and inspected.problem:
+            pictures.append(Text(f"No image can be shown: {words.clean(inspected.problem)}", str(theme.error)))
+        elif inspected is not None:
+            pictures.append(self._gallery(inspected.pictures, state.data))
         about.update(Stack(facts_of(state.data, theme), "", counts, *guess, "", *pictures))
 
-    def _run_page(self, run: RunResult, found: Inspected | None, data: DataSet) -> Stack:
+    def _run_page(self, run: RunResult, inspected: Inspected | None, data: DataSet) -> Stack:
         """Confusion matrix, the surest mistakes, and what a linear network looks for."""
         theme = self.app.current_theme
         dim = dim_of(theme)
@@ -116,17 +116,17 @@ class DataPage(Page):
         head = Text.assemble((name, "bold"), (f"   {run.run_id}", dim))
         right = f"{words.count(run.test_correct)} of {words.count(run.test_images)} test images right"
         parts: list[RenderableType] = [head, Text(f"{right}, accuracy {words.accuracy(run.test_accuracy)}\n")]
-        if found is None:
+        if inspected is None:
             return Stack(*parts, Text("Looking at what it says of each test image…", dim))
-        if found.problem:
-            return Stack(*parts, Text(f"It cannot be looked at: {words.clean(found.problem)}", str(theme.error)))
-        parts.append(confusion_of(found.confusion, data.labels, theme, self.size.width - 4))
-        if found.templates:
+        if inspected.problem:
+            return Stack(*parts, Text(f"It cannot be looked at: {words.clean(inspected.problem)}", str(theme.error)))
+        parts.append(confusion_of(inspected.confusion, data.labels, theme, self.size.width - 4))
+        if inspected.templates:
             parts.append(Text("\nwhat each class looks for (its weights)", "bold"))
-            templates = tuple(Picture(label, pixels) for label, pixels in enumerate(found.templates))
+            templates = tuple(Picture(label, pixels) for label, pixels in enumerate(inspected.templates))
             parts.append(self._gallery(templates, data))
         parts.append(Text("\nthe surest mistakes: what it said, what is true, and how sure it was", "bold"))
-        parts.append(self._gallery(found.pictures, data))
+        parts.append(self._gallery(inspected.pictures, data))
         return Stack(*parts)
 
     @property

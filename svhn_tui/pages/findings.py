@@ -7,7 +7,7 @@ from typing import Any
 from textual.screen import Screen
 from textual.worker import get_current_worker
 
-from svhn_tui.analysis.comparison import Findings, Group, findings_of
+from svhn_tui.analysis.comparison import AccuracySample, Findings, findings_of
 
 KEPT = 32
 """So that going to a question and back works nothing out again."""
@@ -19,11 +19,11 @@ class FindingsCache:
     def __init__(self, page: Screen[Any], changed: Callable[[], None]) -> None:
         """Call `changed` when findings that were asked for are known, while the page is seen."""
         self._page, self._changed = page, changed
-        self._asked_for: tuple[Group, ...] = ()
-        self._known: dict[tuple[Group, ...], Findings] = {(): Findings()}
+        self._asked_for: tuple[AccuracySample, ...] = ()
+        self._known: dict[tuple[AccuracySample, ...], Findings] = {(): Findings()}
         """The latest last."""
 
-    def of(self, groups: Sequence[Group]) -> Findings | None:
+    def of(self, groups: Sequence[AccuracySample]) -> Findings | None:
         """Return what named test accuracies say; what is not known yet is worked out from now on.
 
         Until then the same names' findings from a moment ago stand there, so that nothing jumps.
@@ -38,12 +38,12 @@ class FindingsCache:
         before = (known for known in reversed(self._known) if [group.name for group in known] == names)
         return self._known.get(next(before, asked))
 
-    def _find(self, groups: tuple[Group, ...]) -> None:
+    def _find(self, groups: tuple[AccuracySample, ...]) -> None:
         findings = findings_of(groups)
         if not get_current_worker().is_cancelled:
             self._page.app.call_from_thread(self._found, groups, findings)
 
-    def _found(self, groups: tuple[Group, ...], findings: Findings) -> None:
+    def _found(self, groups: tuple[AccuracySample, ...], findings: Findings) -> None:
         self._known[groups] = findings
         if len(self._known) > KEPT:
             del self._known[next(iter(self._known))]

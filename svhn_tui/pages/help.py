@@ -64,8 +64,8 @@ class HelpPage(Dialog[None]):
         table = Table.grid(padding=(0, 2, 0, 0))
         table.add_column(justify="right", no_wrap=True, min_width=9)
         table.add_row("", Text(name, dim_of(theme)))
-        for said, pressed in keys.items():
-            table.add_row(Text(" ".join(pressed), f"bold {theme.primary}"), said)
+        for text, pressed in keys.items():
+            table.add_row(Text(" ".join(pressed), f"bold {theme.primary}"), text)
         table.add_row("", "")
         return table
 
@@ -85,9 +85,9 @@ def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple
         binding = active.binding
         if active.enabled and binding.description and binding.action not in HIDDEN:
             keys = sections[_section_of(binding.action, active.node, page)]
-            said = binding.tooltip or binding.description
-            said = PAGES_TOGETHER if binding.action.startswith("open_page(") else said
-            keys.setdefault(said[0].lower() + said[1:], []).append(sign_of(binding.key))
+            text = binding.tooltip or binding.description
+            text = PAGES_TOGETHER if binding.action.startswith("open_page(") else text
+            keys.setdefault(text[0].lower() + text[1:], []).append(sign_of(binding.key))
     yield from sections.items()
 
 

@@ -6,11 +6,10 @@ from statistics import fmean, stdev
 from rich.text import Text
 from textual.theme import Theme
 
-from engine.core.spec import Configuration
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
-from svhn_tui.analysis.queue_entries import Entry, seeds_text
+from svhn_tui.analysis.queue_entries import QueueEntry, seeds_text, title_of
 from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
 from svhn_tui.pages.question_text import answer_line
@@ -27,15 +26,15 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
     rate = words.rate(first.images_per_second) if first.images_per_second else ""
     left = f" · {words.duration(first.seconds_left)} left" if first.seconds_left is not None else ""
     diverged = diverged_text(lanes)
-    said = f"epoch {done} of {epochs}{f' · {diverged}' if diverged else left}"
+    text = f"epoch {done} of {epochs}{f' · {diverged}' if diverged else left}"
     color = str(theme.error if diverged else theme.primary)
     if is_short:
-        bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(said) - 6)))
-        line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, color), f"  {said}")
+        bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(text) - 6)))
+        line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, color), f"  {text}")
     else:
         head = _head_of(name, seeds, rate, dim, width)
-        bar = bar_of(done / epochs, max(4, width - len(said) - 2))
-        line = Text.assemble(head, "\n", (bar, color), f"  {said}")
+        bar = bar_of(done / epochs, max(4, width - len(text) - 2))
+        line = Text.assemble(head, "\n", (bar, color), f"  {text}")
     line.no_wrap, line.overflow = True, "ellipsis"
     return line
 
@@ -57,16 +56,11 @@ def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
     return name, seeds + on_card
 
 
-def title_of(configuration: Configuration, state: State) -> str:
-    """Return the sweep that a configuration is trained for: a question's name, or nothing."""
-    return next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
-
-
 def ended_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int) -> Text:
     """Say what a group was and what became of it: a line for its name, and one for each way in which it ended."""
     name, seeds = _name_of(lanes, state)
     lines = [_head_of(name, seeds, "", dim_of(theme), width)]
-    lines += [Text(said, str(color)) for said, color in _endings(lanes, state, theme)]
+    lines += [Text(sentence, str(color)) for sentence, color in _endings(lanes, state, theme)]
     text = Text("\n").join(lines)
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
@@ -88,9 +82,9 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
         if live.status != "finished":
             others.setdefault((live.status, live.reason), []).append(live)
     for (status, reason), some in others.items():
-        told = f": {words.clean(reason)}" if reason else f" after {words.plural(some[0].history.epochs, 'epoch')}"
+        text = f": {words.clean(reason)}" if reason else f" after {words.plural(some[0].history.epochs, 'epoch')}"
         yield (
-            f"{'✗' if status == 'failed' else '·'} {_which(some, lanes)}{status}{told}",
+            f"{'✗' if status == 'failed' else '·'} {_which(some, lanes)}{status}{text}",
             (theme.error if status == "failed" else theme.warning),
         )
 
@@ -127,7 +121,7 @@ def diverged_text(lanes: Mapping[str, Live]) -> str:
     return f"{which}diverged at epoch {min(bad.values())}, S stops {'it' if len(lanes) == 1 else 'them'}"
 
 
-def entry_lines(entries: Sequence[Entry], theme: Theme, width: int) -> list[tuple[str, Text]]:
+def entry_lines(entries: Sequence[QueueEntry], theme: Theme, width: int) -> list[tuple[str, Text]]:
     """Return key and line of each entry of the queue: what is next, paused or failed, and how long it takes."""
     dim = dim_of(theme)
     titles = max((len(words.clean(entry.title)) for entry in entries), default=0)
@@ -149,7 +143,7 @@ def entry_lines(entries: Sequence[Entry], theme: Theme, width: int) -> list[tupl
     return lines
 
 
-def _heads(entries: Sequence[Entry]) -> list[str]:
+def _heads(entries: Sequence[QueueEntry]) -> list[str]:
     """`next` before the first that waits; what holds the others."""
     first = next((index for index, entry in enumerate(entries) if entry.status == "waiting"), None)
     return [
@@ -179,3 +173,15 @@ def crew_lines(state: State, theme: Theme, most: int) -> Text:
     text = Text("\n").join(lines)
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def nothing_text(state: State, theme: Theme) -> Text:
+    """Say that nothing trains, and what does."""
+    dim = dim_of(theme)
+    if not state.caught_up:
+        return Text(words.clean(state.lacking), dim)
+    return Text.assemble(
+        ("Nothing trains.\n", "bold"),
+        ("1 opens the questions; enter there trains what is missing.\n", dim),
+        (f"{words.plural(len(state.results), 'run')} finished so far: 3 lists them.", dim),
+    )

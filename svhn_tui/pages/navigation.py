@@ -1,23 +1,24 @@
 """Going from page to page: each is made when it is first opened, and lives on while another one is seen."""
 
-from typing import Any
-
-from textual.app import App
-
+from svhn_tui.client.notice_log import NoticeLog
 from svhn_tui.client.state import State
+from svhn_tui.pages.command_palette import Palette
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.registry import DETAILS, PAGES
 from svhn_tui.presets import Presets
+from svhn_tui.terminal.terminal_app import TerminalApp
 
 FIRST = PAGES[0].name
 
 
 class Navigation:
-    """The pages that were opened so far, by their names."""
+    """The pages that were opened so far; the one that is seen is given the state."""
 
-    def __init__(self, app: App[Any], book: Presets) -> None:
+    def __init__(self, app: TerminalApp, book: Presets) -> None:
         self._app, self._book = app, book
         self._made: dict[str, Page] = {}
+        """By their names."""
+        self._drawn = State()
 
     @property
     def current(self) -> Page | None:
@@ -27,6 +28,26 @@ class Navigation:
     def named(self, name: str) -> Page:
         """Return the page of this name."""
         return self._made.get(name) or self._keep(name, page_of(name, self._book))
+
+    def open_first(self) -> None:
+        """Open the page that is seen first."""
+        self._app.push_screen(self.named(FIRST))
+
+    def receive(self, state: State) -> None:
+        """Draw a new state at once if it is the first or has other data; others wait for the next `draw`."""
+        if self._drawn.caught_up != state.caught_up or self._drawn.data != state.data:
+            self.draw(state)
+
+    def draw(self, state: State) -> None:
+        """Hand a state to the page that is seen."""
+        if self._drawn.caught_up and state.connected and not state.caught_up:
+            return  # after a lost connection all is sent anew: what was seen before is better than half of it
+        if not self._app.screen_stack:
+            return  # the program ends
+        self._app.fit_screen()
+        page = self.current
+        if page is not None and page.state is not state:
+            self._drawn = page.state = state
 
     def show(self, name: str, state: State, **subject: object) -> None:
         """Switch to the page of this name, unless a dialog is open, and set what it is to show."""
@@ -58,6 +79,25 @@ class Navigation:
             await old.remove()
         self._made = {}
         self._keep(FIRST, page)
+
+    def open_help(self) -> None:
+        """Show what the keys of the page do."""
+        from svhn_tui.pages.help import HelpPage
+
+        if isinstance(page := self._app.screen, Page):
+            self._app.push_screen(HelpPage(page))
+
+    def open_messages(self, log: NoticeLog) -> None:
+        """Show the latest notices again, over a page."""
+        from svhn_tui.dialogs.messages import Messages
+
+        if isinstance(self._app.screen, Page):
+            self._app.push_screen(Messages(log))
+
+    def open_palette(self) -> None:
+        """Open the command palette, unless it is open."""
+        if not isinstance(self._app.screen, Palette):
+            self._app.push_screen(Palette())
 
     def _keep(self, name: str, page: Page) -> Page:
         """Install it: Textual removes a screen that is not when another one is seen."""

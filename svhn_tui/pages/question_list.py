@@ -27,15 +27,15 @@ def question_line(question: Question, progress: Progress, outcome: tuple[str, st
         "partial": theme.warning,
         "diverged": theme.error,
     }
-    said, style = outcome
-    room = max(0, width - len(said) - 9)
+    text, style = outcome
+    room = max(0, width - len(text) - 9)
     title = words.clean(question.title)
     title = title if len(title) <= room else title[: max(0, room - 1)] + "…"
     return Text.assemble(
         f" {question.id:<4}",
         (f"{MARKS[progress.status]} ", str(colors.get(progress.status) or dim_of(theme))),
         f"{title:<{room}} ",
-        (said, style),
+        (text, style),
         no_wrap=True,
         overflow="crop",
     )

@@ -19,7 +19,7 @@ from svhn_tui.client.state import State
 from svhn_tui.dialogs.statements import line_of
 from svhn_tui.presets import Question
 from svhn_tui.themes import dim_of
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 
 TRENDS = ("still rising", "flat", "falling")
 
@@ -41,8 +41,9 @@ def names_in(progress: Progress) -> tuple[str, ...]:
 
 def shared_settings(progress: Progress) -> str:
     """Return what all configurations do not do as the assignment asks: `epochs 20`."""
-    told = [row.configuration.label.split(" · ")[1:] for row in progress.rows]
-    return ", ".join(words.clean(part) for part in told[0] if all(part in other for other in told)) if told else ""
+    settings = [row.configuration.label.split(" · ")[1:] for row in progress.rows]
+    shared = [part for part in settings[0] if all(part in other for other in settings)] if settings else []
+    return ", ".join(map(words.clean, shared))
 
 
 def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
@@ -53,7 +54,7 @@ def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
     for name in ("runs", "test accuracy", *(("parameters", "left") if is_wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
-        color, mark = look_of(index, theme)
+        color, mark = line_style(index, theme)
         is_done = row.done == row.needed
         left = (
             Text("–" if not row.runs else "done", str(theme.success))
@@ -77,7 +78,7 @@ def spread_text(mean: float | None, deviation: float | None, theme: Theme) -> Te
 
 
 def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterator[str]:
-    """Say who goes on to a second stage, and whether the curves still move at their end; the least of it if short."""
+    """Say which are the finalists, and whether the curves still move at their end; the least of it if short."""
     if progress.other and not is_short:
         yield f"Not as asked: {progress.other}. They stand here until there is a run as asked."
     names = zip(names_in(progress), progress.rows, strict=True)
@@ -87,8 +88,8 @@ def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterato
     if sweep is not None and sweep.finalists is not None:
         chosen = [progress.rows[index].configuration.network.label
                   for index in plan.finalists(sweep, state.accuracies)]  # fmt: skip
-        told = [rule_text(sweep.finalists)] if not is_short else []
-        yield " ".join([*told, f"Finalists: {', '.join(chosen)}." if chosen else ""]).strip()
+        rule = [rule_text(sweep.finalists)] if not is_short else []
+        yield " ".join([*rule, f"Finalists: {', '.join(chosen)}." if chosen else ""]).strip()
     if is_short:
         return
     trends: dict[str, list[str]] = {}

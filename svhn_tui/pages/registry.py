@@ -1,9 +1,10 @@
-"""The pages of the program: a line each."""
+"""The pages of the program, a line each, and the keys that work on all of them."""
 
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from textual.binding import Binding
 from textual.screen import Screen
 
 
@@ -40,3 +41,17 @@ DETAILS = (
     PageEntry("", "Log", lazily("run_log", "LogPage")),
 )
 """Those that are opened from another page, at what its cursor is on."""
+KEYS = (
+    *(Binding(key, f"open_page('{name}')", name, show=False, tooltip=f"open {name}") for key, name, _ in PAGES),
+    Binding("x", "export", "export", tooltip="export everything that is handed in"),
+    Binding("W", "fleet", "where", show=False, tooltip="where it trains: here, in Slurm, on other boxes"),
+    Binding("T", "theme", "theme", show=False, tooltip="dark, light or high contrast"),
+    Binding("exclamation_mark", "messages", "messages", show=False, tooltip="the latest notices again"),
+    Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
+    Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
+    Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True,
+            tooltip="to the shell; training continues, fg returns"),
+    Binding("q", "leave", "leave", tooltip="leave; training continues"),
+    Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training continues"),
+)  # fmt: skip
+"""Keys of the app: they work on every page."""

@@ -28,7 +28,7 @@ class LogPage(RunSubjectPage):
     LogPage #log { padding: 1 1 0 2; }
     LogPage.narrow #log { padding: 0 0 0 1; }
     LogPage #head { padding: 0 0 1 0; }
-    LogPage #told { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    LogPage #note { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", tooltip="end the search; back to where you came from"),
@@ -47,7 +47,7 @@ class LogPage(RunSubjectPage):
             line.placeholder = "a word of the log; enter goes to the last line that holds it, n and N to others"
             yield line
             yield Pager()
-            yield Sheet(id="told")
+            yield Sheet(id="note")
 
     def on_mount(self) -> None:
         """Begin in the log."""
@@ -119,8 +119,8 @@ class LogPage(RunSubjectPage):
         self._tell(state)
 
     def _tell(self, state: State) -> None:
-        theme, found = self.app.current_theme, self.query_one(Pager).told
-        told = Text(log_note(self.printed, state), dim_of(theme))
-        if found:
-            told = Text.assemble((found, "bold"), f" with {words.clean(self._line.value)!r}   ", told)
-        self.query_one("#told", Sheet).update(told)
+        theme, position = self.app.current_theme, self.query_one(Pager).position
+        text = Text(log_note(self.printed, state), dim_of(theme))
+        if position:
+            text = Text.assemble((position, "bold"), f" with {words.clean(self._line.value)!r}   ", text)
+        self.query_one("#note", Sheet).update(text)

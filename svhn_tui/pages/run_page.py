@@ -4,23 +4,19 @@ from typing import ClassVar
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from engine import protocol as p
 from svhn_tui.analysis.usage import uses_of
-from svhn_tui.charts.curves import divergence_of, trace
-from svhn_tui.client.drafts import SentNotes
-from svhn_tui.client.state import State
-from svhn_tui.dialogs.noting import note_in_box, note_in_editor
-from svhn_tui.pages.live import PAIRS, TITLES
+from svhn_tui.client.state import Live, State
 from svhn_tui.pages.page import Page
+from svhn_tui.pages.run_charts import RunCharts
+from svhn_tui.pages.run_notes import RunNotes
 from svhn_tui.pages.run_text import facts_of, head_of, log_end, remedy_of, spec_of
 from svhn_tui.presets import Presets
-from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS, ChartBoard
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.chart_board import AXIS_KEY, CHART_KEYS
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW = 100
@@ -89,7 +85,7 @@ class RunPage(RunSubjectPage):
     RunPage #run { padding: 1 2 0 2; }
     RunPage.narrow #run { padding: 0 1; }
     RunPage #run > Sheet { height: auto; }
-    RunPage ChartBoard { height: 14; margin: 1 0; }
+    RunPage RunCharts { height: 14; margin: 1 0; }
     RunPage.narrow ChartBoard { height: 9; margin: 0; }
     RunPage #log { padding: 1 0; }
     """
@@ -98,20 +94,20 @@ class RunPage(RunSubjectPage):
         Binding("l", "log_page", "log", tooltip="what it printed"),
         Binding("enter", "question", "its question", tooltip="go to the question that it counts for"),
         Binding("i", "look", "images", tooltip="what it says of the test images"),
-        Binding("n", "annotate", "note", tooltip="note and tags"),
+        Binding("n", "note(False)", "note", tooltip="note and tags"),
         Binding("R", "again", "train again", tooltip="train a run that failed again"),
         Binding("c", "copy", "copy", tooltip="copy the file's path"),
-        Binding("E", "edit", "edit", tooltip="the note in $EDITOR"),
+        Binding("E", "note(True)", "edit", tooltip="the note in $EDITOR"),
         *(binding for binding in CHART_KEYS if binding.key != "escape"),
         AXIS_KEY,
     ]
 
-    charts: ChartBoard
+    charts: RunCharts
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
-        self.charts = ChartBoard(("test_accuracy", "gap", "loss"))
-        self._sent_notes = SentNotes()
+        self.charts = RunCharts()
+        self._notes = RunNotes(self)
 
     def body(self) -> ComposeResult:
         """One page that scrolls where it is too long."""
@@ -121,14 +117,9 @@ class RunPage(RunSubjectPage):
             yield Sheet(id="facts")
             yield Sheet(id="log")
 
-    @property
-    def _note(self) -> p.Note | None:
-        """The note on the run, once it is finished."""
-        return self.state.notes.get(self.run, p.Note(self.run)) if self.run in self.state.results else None
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what can be done with a run that is finished, or in training, or failed."""
-        if action in ("annotate", "edit", "look", "copy"):
+        if action in ("note", "look", "copy"):
             return self.run in self.state.results
         if action == "question":
             return bool(self._uses)
@@ -162,21 +153,9 @@ class RunPage(RunSubjectPage):
         if self._uses:
             self.post_message(self.Visit("Questions", self._uses[0]))
 
-    @work
-    async def action_annotate(self) -> None:
-        """Write a note and tags on the run."""
-        if (note := self._note) is not None:
-            self._keep_note(await note_in_box(self.app, note))
-
-    def action_edit(self) -> None:
-        """Write the note in the user's own editor."""
-        if (note := self._note) is not None:
-            self._keep_note(note_in_editor(self.app, note))
-
-    def _keep_note(self, note: p.Annotate | None) -> None:
-        if note is not None:
-            self._sent_notes.add(note)
-            self.want(note)
+    def action_note(self, in_editor: bool) -> None:
+        """Edit the run's note and tags, or the note in the user's own editor."""
+        self._notes.edit(self.run, in_editor=in_editor)
 
     def action_look(self) -> None:
         """Look at what it says of the test images."""
@@ -188,9 +167,10 @@ class RunPage(RunSubjectPage):
 
     def show(self, state: State) -> None:
         """Draw the run."""
-        self._sent_notes.settle(state.notes)
+        self._notes.settle()
         super().show(state)
         theme = self.app.current_theme
+        self.watch_histories((self.run,))
         self._show_chart(state)
         parts: list[RenderableType] = [head_of(self.run, state, theme)]
         remedy = remedy_of(self.run, state, theme)
@@ -203,25 +183,6 @@ class RunPage(RunSubjectPage):
         end.update(log_end(self.printed, state, theme, LOG_LINES))
 
     def _show_chart(self, state: State) -> None:
-        theme, spec = self.app.current_theme, spec_of(self.run, state)
-        ((chart, metric),) = self.charts.shown
-        self.watch_histories((self.run,))
-        history = state.history(self.run)
-        self.charts.display = spec is not None and bool(history.epochs)
-        if spec is None or not history.epochs:
-            return
-        named = zip(("train", "test"), PAIRS[metric], (2, 0), strict=True) if metric in PAIRS else [
-            ("gap", metric, 0)
-        ]  # fmt: skip
-        diverged = divergence_of([("", history)])
-        chart.show(
-            TITLES[metric],
-            [
-                trace(name, history, of, *look_of(look, theme), by_seconds=self.charts.by_seconds)
-                for name, of, look in named
-            ],
-            length=None if self.charts.by_seconds else spec.configuration.training.epochs,
-            note=diverged,
-            x_label="seconds" if self.charts.by_seconds else "epoch",
-            empty=diverged,
-        )
+        spec, history = spec_of(self.run, state), state.history(self.run)
+        lanes = {self.run: Live(spec, history=history)} if spec is not None and history.epochs else {}
+        self.charts.show(lanes, state, epochs=spec.configuration.training.epochs if spec is not None else 0)

@@ -1,4 +1,4 @@
-"""What is said of a single run: what became of it, its settings, its file, the questions about it, its log. Pure."""
+"""Texts about a single run: its outcome, its settings, its file, the questions about it, its log. Pure."""
 
 from collections.abc import Iterator
 
@@ -31,9 +31,9 @@ def head_of(run_id: str, state: State, theme: Theme) -> Text:
     dim, spec = dim_of(theme), spec_of(run_id, state)
     if spec is None:
         return Text.assemble((run_id, "bold"), ("   This run is not here any more; t on Runs shows the trash.", dim))
-    said, style = _became(run_id, state, theme)
+    text, style = _became(run_id, state, theme)
     name = f"{spec.configuration.label}, seed {spec.seed}"
-    return Text.assemble((name, "bold"), (f"   {run_id}   ", dim), (said, style))
+    return Text.assemble((name, "bold"), (f"   {run_id}   ", dim), (text, style))
 
 
 def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
@@ -76,8 +76,8 @@ def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
     if result is not None:
         rows += [*_made(result), *_file(result, state)]
     rows += [*_questions(spec, book, state), *_remarks(run_id, state)]
-    for name, said in rows:
-        table.add_row(name, Text(said, overflow="fold"))
+    for name, text in rows:
+        table.add_row(name, Text(text, overflow="fold"))
     return table
 
 
@@ -94,10 +94,10 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
 
 def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
     for name, part in (("network", spec.configuration.network), ("training", spec.configuration.training)):
-        fields = msgspec.to_builtins(part)  # what is at its default is left out there, and told here
-        told = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
+        fields = msgspec.to_builtins(part)  # it leaves out what is at its default
+        settings = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
                 for field in part.__struct_fields__]  # fmt: skip
-        yield name, words.clean(", ".join(told))
+        yield name, words.clean(", ".join(settings))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)
 
@@ -140,9 +140,9 @@ def _file(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
 def _questions(spec: RunSpec, book: Presets, state: State) -> Iterator[tuple[str, str]]:
     uses = uses_of(spec, book, state)
     for place, use in enumerate(uses):
-        told = f"does not count: {use.other}" if use.other else "counts as asked"
+        text = f"does not count: {use.other}" if use.other else "counts as asked"
         handed = "; its file was chosen" if state.choices.get(use.question.id) == spec.run_id else ""
-        yield "" if place else "questions", words.clean(f"{use.question.id} {use.question.title}: {told}{handed}")
+        yield "" if place else "questions", words.clean(f"{use.question.id} {use.question.title}: {text}{handed}")
     if not uses:
         yield "questions", "none is about this network"
 
@@ -175,7 +175,7 @@ def log_note(log: LogRead | None, state: State) -> str:
     place = words.clean(f"{state.workspace}/{log.file}")
     cut = f", its first {words.size(log.begins)} left out" if log.begins else ""
     if log.file == HOST_LOG:
-        return f"It printed nothing itself; what its worker said before stands in {place}{cut}"
+        return f"It printed nothing itself; what its worker printed before is in {place}{cut}"
     beside = " (of the group that it trained in)" if log.run_id not in log.file else ""
     return f"{place}{beside}{cut}"
 

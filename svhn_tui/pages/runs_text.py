@@ -8,7 +8,7 @@ from textual.theme import Theme
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.queue_entries import seeds_text
-from svhn_tui.analysis.run_table import COLUMNS, Line, Order, cells_of
+from svhn_tui.analysis.run_table import COLUMNS, RunLine, SortOrder, cells_of
 from svhn_tui.client.state import State
 from svhn_tui.pages.run_text import journal_damage
 from svhn_tui.themes import dim_of
@@ -19,20 +19,20 @@ MEASURED = 100
 """Lines that the widths of columns are taken from: so many at the beginning, and so many from all over."""
 
 
-def heads_of(lines: Sequence[Line], columns: Sequence[str], order: Order) -> list[Head]:
+def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder) -> list[Head]:
     """Return the columns with the widths that their lines need; an arrow shows the order."""
     step = max(1, len(lines) // MEASURED)
     texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
     heads = []
-    for place, name in enumerate(columns):
+    for index, name in enumerate(columns):
         column = COLUMNS[name]
         sign = (" ↓" if order.descending else " ↑") if name == order.column else ""
-        width = max([len(column.title) + len(sign), *(len(cells[place]) for cells in texts)])
+        width = max([len(column.title) + len(sign), *(len(cells[index]) for cells in texts)])
         heads.append((column.title + sign, min(width, WIDEST), column.is_number))
     return heads
 
 
-def count_of(lines: Sequence[Line], runs: int, selected: int, state: State, *, grouped: bool) -> str:
+def count_of(lines: Sequence[RunLine], runs: int, selected: int, state: State, *, grouped: bool) -> str:
     """Say how many runs are listed, of how many, and what is selected."""
     failed = sum(line.failed is not None for line in lines)
     lost = f", {words.count(failed)} failed: R trains them again" if failed else ""
@@ -42,14 +42,14 @@ def count_of(lines: Sequence[Line], runs: int, selected: int, state: State, *, g
             if lost
             else "No run is finished yet: 1 opens the questions, enter there trains."
         )
-    told = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
-    told += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
+    text = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
+    text += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
     if not runs and not failed:
-        return f"{told}: esc shows all of them."
-    return told + lost + (f", {words.count(selected)} selected" if selected else "")
+        return f"{text}: esc shows all of them."
+    return text + lost + (f", {words.count(selected)} selected" if selected else "")
 
 
-def detail_of(line: Line, state: State, theme: Theme, *, is_short: bool) -> Text:
+def detail_of(line: RunLine, state: State, theme: Theme, *, is_short: bool) -> Text:
     """Say what is known of the line under the cursor; of a run in a short window no more than its result and note."""
     if line.failed is not None:
         spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known")
@@ -63,9 +63,9 @@ def detail_of(line: Line, state: State, theme: Theme, *, is_short: bool) -> Text
     if not line.is_group:
         return _about(line.runs[0], state, theme, is_short=is_short)
     label = line.runs[0].spec.configuration.label
-    told = f"{words.plural(len(line.runs), 'run')}, {seeds_text([run.spec.seed for run in line.runs])}"
+    text = f"{words.plural(len(line.runs), 'run')}, {seeds_text([run.spec.seed for run in line.runs])}"
     return Text.assemble(
-        (label, "bold"), f"   {told}\n", ("enter shows its runs, space selects them, c compares", dim_of(theme))
+        (label, "bold"), f"   {text}\n", ("enter shows its runs, space selects them, c compares", dim_of(theme))
     )
 
 

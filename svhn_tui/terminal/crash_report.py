@@ -20,7 +20,7 @@ def told(error: BaseException) -> str:
     """
     if sentence := os_errors.sentence_of(error):
         return clean(sentence)
-    said = clean(f"{type(error).__name__}: {error}".rstrip(": "))
+    text = clean(f"{type(error).__name__}: {error}".rstrip(": "))
     details = "".join(traceback.format_exception(error))
     head = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  svhn-tui {version()}, Python {sys.version.split()[0]}"
     try:
@@ -31,5 +31,5 @@ def told(error: BaseException) -> str:
     except OSError:  # no room
         frame = traceback.extract_tb(error.__traceback__)[-1:]
         place = "".join(f" in {clean(at.name)}, line {at.lineno} of {clean(at.filename)}" for at in frame)
-        return f"A defect of svhn-tui ended it: {said}{place}. What trains goes on; start it again."
-    return f"A defect of svhn-tui ended it: {said}. What trains goes on; start it again. Details: {clean(str(file))}"
+        return f"A defect of svhn-tui ended it: {text}{place}. What trains continues; start it again."
+    return f"A defect of svhn-tui ended it: {text}. What trains continues; start it again. Details: {clean(str(file))}"

@@ -33,7 +33,7 @@ COLORS = {"39", *map(str, (*range(30, 38), *range(90, 98)))}
 GROUNDS = {"49", *map(str, (*range(40, 48), *range(100, 108)))}
 
 
-class Look(NamedTuple):
+class CellStyle(NamedTuple):
     """How a cell looks, as the parameters of SGR; empty is the terminal's own."""
 
     attributes: str = ""
@@ -41,7 +41,7 @@ class Look(NamedTuple):
     ground: str = ""
 
 
-PLAIN = Look()
+PLAIN = CellStyle()
 
 
 class Cells:
@@ -55,7 +55,7 @@ class Cells:
         self._row = self._column = 0
         self._look = PLAIN
         self._cursor: tuple[int, int] | None = None
-        self._written: Look | None = None
+        self._written: CellStyle | None = None
         self._holds_sync = False
 
     def forget(self) -> None:
@@ -113,7 +113,7 @@ class Cells:
         end = self._column = start + width
         is_plain = width == len(text)
         shown = list(text) if is_plain else [text, *[REST] * (width - 1)]  # others are written as a whole
-        blank = self._look if self._look.attributes else Look(ground=self._look.ground)
+        blank = self._look if self._look.attributes else CellStyle(ground=self._look.ground)
         looks = [blank if character == " " else self._look for character in shown]
         row = self._rows.setdefault(self._row, _Row([], []))
         row.reach(end)
@@ -155,7 +155,7 @@ class _Row(NamedTuple):
     """The cells of a line: what stands there, and how it looks."""
 
     shown: list[str]
-    looks: list[Look]
+    looks: list[CellStyle]
 
     def reach(self, end: int) -> None:
         """Have at least so many cells."""
@@ -189,7 +189,7 @@ class _Row(NamedTuple):
         yield from pieces
 
 
-def _is_same(character: str, look: Look, written: Look | None) -> bool:
+def _is_same(character: str, look: CellStyle, written: CellStyle | None) -> bool:
     """Say whether a character can be written in the look that the terminal writes in; a blank has no colour."""
     if written is None:
         return False
@@ -199,7 +199,7 @@ def _is_same(character: str, look: Look, written: Look | None) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def look_after(look: Look, parameters: str, *, has_colors: bool) -> Look:
+def look_after(look: CellStyle, parameters: str, *, has_colors: bool) -> CellStyle:
     """Return the look after an SGR sequence with these parameters."""
     codes = iter(parameters.split(";"))
     attributes, color, ground = look
@@ -216,11 +216,11 @@ def look_after(look: Look, parameters: str, *, has_colors: bool) -> Look:
             ground = "" if code == "49" else code
         elif code not in attributes.split(";"):
             attributes = f"{attributes};{code}" if attributes else code
-    return Look(attributes, color, ground) if has_colors else Look(attributes)
+    return CellStyle(attributes, color, ground) if has_colors else CellStyle(attributes)
 
 
 @lru_cache(maxsize=4096)
-def change_of(before: Look | None, after: Look) -> str:
+def change_of(before: CellStyle | None, after: CellStyle) -> str:
     """Return the shortest SGR sequence that makes the terminal write in another look."""
     had = set(before.attributes.split(";")) if before is not None else {"?"}
     if not had - {""} <= set(after.attributes.split(";")):

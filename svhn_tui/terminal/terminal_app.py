@@ -13,7 +13,7 @@ from textual.worker import WorkerFailed
 
 from engine.machine import os_errors
 from svhn_tui import settings
-from svhn_tui.analysis.notices import Notice
+from svhn_tui.analysis.notices import Notice, call_text
 from svhn_tui.client.notice_log import NoticeLog
 from svhn_tui.terminal import crash_report
 from svhn_tui.terminal.driver import ThriftyDriver
@@ -70,9 +70,9 @@ class TerminalApp(App[None]):
         signal.raise_signal(signal.SIGWINCH)
 
     def action_suspend_process(self) -> None:
-        """Go back to the shell, as every terminal program does; what trains goes on, and `fg` returns."""
+        """Go back to the shell, as every terminal program does; what trains continues, and `fg` returns."""
         if self._driver is not None and not self._driver.can_suspend:
-            self.notify("There is no shell below this screen to go back to. q leaves; training goes on.")
+            self.notify("There is no shell below this screen to go back to. q leaves; training continues.")
             return
         super().action_suspend_process()
 
@@ -94,7 +94,13 @@ class TerminalApp(App[None]):
             why = os_errors.sentence_of(error) or f"{error}."
             self.notify(f"The theme is not remembered: {clean(why)}", severity="warning", markup=False)
 
-    def tell(self, notice: Notice) -> None:
+    def show_notices(self, notices: Sequence[Notice]) -> None:
+        """Show notices, and call for the attention of users who look elsewhere where one asks for it."""
+        for notice in notices:
+            self.show_notice(notice)
+        self.call_attention(call_text(notices))
+
+    def show_notice(self, notice: Notice) -> None:
         """Show a notice."""
         title, severity, timeout = notice.title, notice.severity, notice.timeout
         self.notify(notice.text, title=title, severity=severity, timeout=timeout, markup=False)
@@ -108,7 +114,7 @@ class TerminalApp(App[None]):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Say something for a while, and keep it for those who looked away."""
+        """Show a message for a while, and log it for those who looked away."""
         self.notice_log.add(f"{title}: {message}" if title else message, severity)
         shown = message if len(message) <= NOTICE_LONGEST else f"{message[:NOTICE_LONGEST]}…"
         super().notify(shown, title=title, severity=severity, timeout=timeout, markup=markup)
@@ -121,5 +127,5 @@ class TerminalApp(App[None]):
             self._driver.call(self.TITLE or "", text)
 
     def action_leave(self) -> None:
-        """Close the screen; what trains goes on."""
+        """Close the screen; what trains continues."""
         self.exit(return_code=0)

@@ -4,18 +4,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
-from rich.text import Text
 from textual import events
 from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from svhn_tui import words
-from svhn_tui.charts.canvas import Palette
+from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.curves import with_smoothing
 from svhn_tui.charts.plot import Series, View, frame_of, render
 from svhn_tui.themes import dim_of
+from svhn_tui.widgets.chart_head import end_of, head_of
 from svhn_tui.widgets.sheet import changed_regions
 
 WEIGHTS = (0.0, 0.6, 0.9)
@@ -57,21 +56,18 @@ class Chart(Widget):
             empty: what to say where there is no point to draw, if that is more than that there is none yet.
             x_label: what the x axis counts, `epoch` or `seconds`; other units forget the zoom and the cross-hair.
         """
-        found = (title, tuple(series), length, note, x_label, empty)
-        if found == (self._title, self._series, self._length, self._note, self._x_label, self._empty):
+        new = (title, tuple(series), length, note, x_label, empty)
+        if new == (self._title, self._series, self._length, self._note, self._x_label, self._empty):
             return
         if x_label != self._x_label:
             self._view = View(log=self._view.log)
-        grows = self._names == (title, *(line.name for line in series))
-        self._title, self._series, self._length, self._note, self._x_label, self._empty = found
+        names = (self._title, *(line.name for line in self._series))
+        grows = names == (title, *(line.name for line in series))
+        self._title, self._series, self._length, self._note, self._x_label, self._empty = new
         if grows and self._strips:
             self._refresh_changed()
         else:
             self.refresh()
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return self._title, *(line.name for line in self._series)
 
     def _refresh_changed(self) -> None:
         """Have only those lines drawn again that are not what they were: of curves that grow, most are."""
@@ -106,7 +102,7 @@ class Chart(Widget):
         """Show `factor` times as much of the x axis, around the cross-hair or else the end of the curves."""
         first, last = self._view.first, self._view.last or self._end
         reach = min(self._end, max(self._end * SMALLEST_SHARE, (last - first) * factor))
-        centre = self._view.cross if self._view.cross is not None else min(last, self._curves_end)
+        centre = self._view.cross if self._view.cross is not None else min(last, end_of(self._series))
         end = min(self._end, max(centre + reach / 2, reach))
         is_whole = reach >= self._end
         self._change(first=0.0 if is_whole else end - reach, last=None if is_whole else end)
@@ -145,11 +141,7 @@ class Chart(Widget):
 
     @property
     def _end(self) -> float:
-        return float(self._length or self._curves_end)
-
-    @property
-    def _curves_end(self) -> float:
-        return float(max((line.places[-1] for line in self._series if line.places), default=1))
+        return float(self._length or end_of(self._series))
 
     @property
     def _seen(self) -> View:
@@ -171,63 +163,23 @@ class Chart(Widget):
     @property
     def _strips_now(self) -> list[Strip]:
         """All lines, drawn when they are first asked for, and kept until something else is to be seen."""
-        what = (self.content_size, self.app.current_theme.name, self._series, self._view, self._weight, self._words)
+        words = (self._title, self._note, self._x_label, self._length)
+        what = (self.content_size, self.app.current_theme.name, self._series, self._view, self._weight, words)
         if what != self._drawn:
             self._drawn, style = what, self.rich_style
             self._strips = [strip.apply_style(style) for strip in self._lines()]
         return self._strips
-
-    @property
-    def _words(self) -> tuple[object, ...]:
-        return self._title, self._note, self._x_label, self._length
 
     def _lines(self) -> list[Strip]:
         """Draw the title and the chart."""
         width, height = self.content_size
         theme = self.app.current_theme
         ground = theme.background or ("#000000" if theme.dark else "#ffffff")
-        palette = Palette(ground, dim_of(theme), "#3a4553" if theme.dark else "#b9c4d0")
-        series, head = with_smoothing(self._series, self._weight), self._head(width)
+        palette = ChartColors(ground, dim_of(theme), "#3a4553" if theme.dark else "#b9c4d0")
+        series = with_smoothing(self._series, self._weight)
+        marks = ("log" if self._view.log else "", f"smoothed {self._weight}" if self._weight else "")
+        head = head_of(self._title, self._note, marks, self._series, self._view.cross, width,
+                       x_label=self._x_label, dim=dim_of(theme))  # fmt: skip
         head.end = ""
         title = Strip(head.render(self.app.console), head.cell_len)
         return [title, *render(series, width, max(0, height - 1), palette, self._seen)]
-
-    def _head(self, width: int) -> Text:
-        """The title, and at the right what the lines read; the least needed goes where there is no room."""
-        dim = dim_of(self.app.current_theme)
-        notes = [self._note, "log" if self._view.log else "", f"smoothed {self._weight}" if self._weight else ""]
-        title = Text.assemble((self._title, "bold"), *((f"  {note}", dim) for note in notes if note))
-        short = Text.assemble((self._title, "bold"), *((f"  {note}", dim) for note in notes[1:] if note))
-        for head, has_spread in ((title, True), (title, False), (short, False)):
-            reading = self._reading(has_spread=has_spread)
-            gap = width - head.cell_len - reading.cell_len
-            if gap >= 2:
-                return Text.assemble(head, " " * gap, reading, no_wrap=True)
-        if self._view.cross is not None:
-            title = Text.assemble(short, "  ", reading)
-        title.truncate(max(0, width), overflow="ellipsis")
-        title.no_wrap = True
-        return title
-
-    def _reading(self, *, has_spread: bool) -> Text:
-        dim = dim_of(self.app.current_theme)
-        ends = [line.places[-1] for line in self._series if line.places]
-        if not ends:
-            return Text()
-        x = self._view.cross if self._view.cross is not None else max(ends)
-        at = words.duration(x) if self._x_label == "seconds" else f"{self._x_label or 'epoch'} {x:g}"
-        text = Text.assemble((at, dim))
-        for line in self._series:
-            index = bisect_left(line.places, x)
-            if index < len(line.values) and line.places[index] == x:
-                text.append(f"   {line.name} ", dim)
-                text.append(words.number(line.values[index]), line.color)
-                text.append(_spread_at(line, index) if has_spread else "", dim)
-        return text
-
-
-def _spread_at(line: Series, index: int) -> str:
-    if index >= min(len(line.low), len(line.high)):
-        return ""
-    low, high = line.low[index], line.high[index]
-    return f" ± {(high - low) / 2:.2g}" if low is not None and high is not None else ""

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from svhn_tui.widgets.chart import Chart
 
-METRIC, READ, ZOOM, PAN = (Binding.Group(said) for said in ("metric", "read values", "zoom", "pan"))
+METRIC, READ, ZOOM, PAN = (Binding.Group(name) for name in ("metric", "read values", "zoom", "pan"))
 CHART_KEYS: list[Binding] = [
     Binding("m", "chart('metric')", "the next metric", group=METRIC),
     Binding("M", "chart('other_metric')", "the next metric on the right", group=METRIC),
@@ -80,7 +80,7 @@ class ChartBoard(Horizontal):
         """Do what a key asks for; `amount` is that of the cross-hair's steps, the zoom or the pan."""
         match verb:
             case "metric" | "other_metric":
-                self._turn(place=int(verb == "other_metric"))
+                self._turn(index=int(verb == "other_metric"))
                 self.post_message(self.Changed())
             case "axis":
                 self.by_seconds = not self.by_seconds
@@ -96,11 +96,11 @@ class ChartBoard(Horizontal):
                 for chart in self.charts:
                     _do_to(chart, verb, amount)
 
-    def _turn(self, *, place: int) -> None:
+    def _turn(self, *, index: int) -> None:
         """Draw the next metric in a chart; two charts that are both seen do not draw the same one."""
-        taken = self._drawn[1 - place] if sum(chart.display for chart in self.charts) > 1 else ""
-        later = self._metrics.index(self._drawn[place]) + 1
-        self._drawn[place] = next(name for name in (*self._metrics[later:], *self._metrics) if name != taken)
+        taken = self._drawn[1 - index] if sum(chart.display for chart in self.charts) > 1 else ""
+        later = self._metrics.index(self._drawn[index]) + 1
+        self._drawn[index] = next(name for name in (*self._metrics[later:], *self._metrics) if name != taken)
 
 
 def _do_to(chart: Chart, verb: str, amount: float) -> None:

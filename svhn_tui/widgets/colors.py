@@ -1,4 +1,4 @@
-"""How the lines of charts are told apart: by a colour and, where there are few or no colours, by a mark."""
+"""How the lines of charts differ: by a colour and, where there are few or no colours, by a mark."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,14 @@ from svhn_tui.themes import line_colors
 MARKS = "●▲■◆○△□◇"
 
 
-class Look(NamedTuple):
+class LineStyle(NamedTuple):
     """A line's colour and mark; the same stand before its name in a table."""
 
     color: str
     mark: str
 
 
-def look_of(index: int, theme: Theme) -> Look:
+def line_style(index: int, theme: Theme) -> LineStyle:
     """Return the look of the line at a place; it repeats after eight."""
     colors = line_colors(theme)
-    return Look(colors[index % len(colors)], MARKS[index % len(MARKS)])
+    return LineStyle(colors[index % len(colors)], MARKS[index % len(MARKS)])

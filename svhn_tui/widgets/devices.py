@@ -34,7 +34,7 @@ class DeviceHistory:
             used = "  –  " if sample.utilisation is None else f"{100 * sample.utilisation:3.0f} %"
             memory = f"{words.size(sample.memory_used)} of {words.size(sample.memory_total)}"
             memory = memory if sample.memory_total else "memory unknown"
-            said = f"left alone: {sample.busy}" if sample.busy else sample.kind
+            text = f"left alone: {sample.busy}" if sample.busy else sample.kind
             temperature = "" if sample.temperature is None else f"   {sample.temperature:.0f} °C"
             power = "" if sample.power is None else f"   {sample.power:.0f} W"
             spark = sparkline(self._shares[sample.name])
@@ -44,7 +44,7 @@ class DeviceHistory:
                     used,
                     (f"   {memory}{temperature}{power}   ", dim),
                     (spark, color),
-                    (f"   {words.clean(said)}" if said else "", dim),
+                    (f"   {words.clean(text)}" if text else "", dim),
                     no_wrap=True,
                     overflow="ellipsis",
                 )

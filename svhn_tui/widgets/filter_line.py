@@ -20,7 +20,7 @@ class FilterLine(Input):
     def __init__(self, candidates: Callable[[str], tuple[str, ...]], *, id: str) -> None:
         super().__init__(placeholder="activation=relu hidden=256 test_accuracy>0.5 tag:final", id=id)
         self._candidates = candidates
-        self.can_focus = False  # a line that is not seen takes no keys
+        self.can_focus = False  # a hidden line gets no keys
 
     @property
     def is_open(self) -> bool:
@@ -43,7 +43,7 @@ class FilterLine(Input):
         self.screen.set_focus(self)
 
     def close(self) -> None:
-        """Empty it and take it away."""
+        """Empty and hide it."""
         self.value = ""
         self.remove_class("shown")
         self.display = self.can_focus = False

@@ -28,12 +28,12 @@ class Hint(NamedTuple):
     """Keys that belong together, and what they do in a word or two."""
 
     keys: tuple[str, ...]
-    said: str
+    text: str
 
     @property
     def width(self) -> int:
         """Cells that it takes."""
-        return sum(len(sign_of(key)) + 1 for key in self.keys) + len(self.said)
+        return sum(len(sign_of(key)) + 1 for key in self.keys) + len(self.text)
 
 
 class KeyBar(Widget):
@@ -65,7 +65,7 @@ class KeyBar(Widget):
         for hint in self._drawn:
             text.append(" " * GAP if text else "")
             text.append("".join(f"{sign_of(key)} " for key in hint.keys), f"bold {theme.primary}")
-            text.append(hint.said, dim_of(theme))
+            text.append(hint.text, dim_of(theme))
         return text
 
     def on_click(self, event: events.Click) -> None:
@@ -89,7 +89,7 @@ def ranked_bindings(screen: Screen[Any]) -> list[ActiveBinding]:
 def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:
     """Return what may be shown: one hint a binding, or a group of them that stand side by side."""
 
-    def found() -> Iterator[Hint]:
+    def hints() -> Iterator[Hint]:
         shown = [active.binding for active in bindings if active.enabled and active.binding.show]
         for alike, some in groupby(shown, key=lambda binding: binding.group or binding.action):
             members = list(some)
@@ -97,7 +97,7 @@ def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:
             keys = tuple(binding.key for binding in members) if group is alike else (members[0].key,)
             yield Hint(keys, group.description if group is not None else members[0].description)
 
-    return tuple(found())
+    return tuple(hints())
 
 
 def fitting(hints: tuple[Hint, ...], width: int) -> tuple[Hint, ...]:
@@ -121,7 +121,7 @@ def key_at(hints: Iterable[Hint], column: int) -> str | None:
             left += len(sign_of(key)) + 1
             if 0 <= column < left:
                 return key
-        left += len(hint.said) + GAP
+        left += len(hint.text) + GAP
         if column < left - GAP:
             return hint.keys[0]
     return None

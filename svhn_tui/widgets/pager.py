@@ -45,12 +45,12 @@ class Pager(ScrollView, can_focus=True):
         """The one of them that was gone to."""
 
     @property
-    def told(self) -> str:
-        """How many lines hold what is sought, and which of them one is at: `2 of 5 lines`."""
+    def position(self) -> str:
+        """How many lines hold what is sought, and which of them is shown: `2 of 5 lines`."""
         if not self._sought:
             return ""
-        place = f"{self._found.index(self._here) + 1} of " if self._here in self._found else ""
-        return f"{place}{words.plural(len(self._found), 'line')}" if self._found else "no line"
+        which = f"{self._found.index(self._here) + 1} of " if self._here in self._found else ""
+        return f"{which}{words.plural(len(self._found), 'line')}" if self._found else "no line"
 
     def show(self, lines: Sequence[str], sought: str = "") -> None:
         """Show these lines, harmless, with those marked that hold what is sought, in whatever case."""
@@ -61,7 +61,7 @@ class Pager(ScrollView, can_focus=True):
             self._fold(lines)
         self._sought = sought
         text = sought.lower()
-        self._found = [place for place, line in enumerate(self._lines) if text in line.lower()] if text else []
+        self._found = [index for index, line in enumerate(self._lines) if text in line.lower()] if text else []
         if is_new:
             self._here = -1
             self.go(-1)
@@ -77,8 +77,8 @@ class Pager(ScrollView, can_focus=True):
     def _fold(self, lines: tuple[str, ...]) -> None:
         self._lines, self._width = lines, self.size.width
         self._rows = [
-            (place, row)
-            for place, line in enumerate(lines)
+            (index, row)
+            for index, line in enumerate(lines)
             for row in _folded(words.clean(line.expandtabs(8)), max(1, self._width - 1))
         ]
         self.virtual_size = Size(self._width, len(self._rows))
@@ -87,10 +87,10 @@ class Pager(ScrollView, can_focus=True):
         """Go to the next line (`step` 1) or the one before (-1) that holds what is sought, past the ends too."""
         if not self._found:
             return
-        after = [place for place in self._found if place > self._here]
-        before = [place for place in self._found if self._here < 0 or place < self._here]
+        after = [index for index in self._found if index > self._here]
+        before = [index for index in self._found if self._here < 0 or index < self._here]
         self._here = (after or self._found)[0] if step > 0 else (before or self._found)[-1]
-        row = next(row for row, (place, _) in enumerate(self._rows) if place == self._here)
+        row = next(row for row, (index, _) in enumerate(self._rows) if index == self._here)
         self.scroll_to(y=max(0, row - self.size.height // 2), animate=False, immediate=True)
         self.refresh()
 
@@ -99,8 +99,8 @@ class Pager(ScrollView, can_focus=True):
         row, width = self.scroll_offset.y + y, self.size.width
         if row >= len(self._rows):
             return Strip.blank(width, self.rich_style)
-        place, text = self._rows[row]
-        style = self._style("pager--here") if place == self._here and self._sought else self.rich_style
+        index, text = self._rows[row]
+        style = self._style("pager--here") if index == self._here and self._sought else self.rich_style
         return Strip(list(self._marked(text, style))).adjust_cell_length(width, style)
 
     def _marked(self, text: str, style: Style) -> Sequence[Segment]:

@@ -53,17 +53,17 @@ class Grid(ScrollView, can_focus=True):
         """The cursor is on another line, or other columns are seen."""
 
     class HeadClicked(Message):
-        """A column's title was clicked; `place` counts the columns."""
+        """A column's title was clicked; `index` counts the columns."""
 
-        def __init__(self, place: int) -> None:
+        def __init__(self, index: int) -> None:
             super().__init__()
-            self.place = place
+            self.index = index
 
     def __init__(self) -> None:
         super().__init__()
         self._heads: tuple[Head, ...] = ()
         self._count = 0
-        self._line: Callable[[int], tuple[str, Sequence[str]]] = lambda place: ("", ())
+        self._line: Callable[[int], tuple[str, Sequence[str]]] = lambda index: ("", ())
 
     def show(
         self,
@@ -83,8 +83,8 @@ class Grid(ScrollView, can_focus=True):
     def watch_cursor(self, before: int, now: int) -> None:
         """Follow the cursor; where nothing has to scroll, two lines are drawn anew."""
         self._keep_in_view()
-        for place in (before, now):
-            self.refresh_line(place + 1)
+        for index in (before, now):
+            self.refresh_line(index + 1)
         self.post_message(self.Moved())
 
     def watch_passed(self) -> None:
@@ -100,9 +100,9 @@ class Grid(ScrollView, can_focus=True):
         """Go up or down by what is seen."""
         self._go(self.cursor + step * max(1, self.size.height - 2))
 
-    def action_go(self, place: int) -> None:
+    def action_go(self, index: int) -> None:
         """Go to the first or the last line."""
-        self._go(place if place >= 0 else self._count - 1)
+        self._go(index if index >= 0 else self._count - 1)
 
     def action_turn(self, step: int) -> None:
         """Go through the columns that have no room."""
@@ -119,15 +119,15 @@ class Grid(ScrollView, can_focus=True):
         """The places of the columns that have room, the first one in any case."""
         right = SIGNS - GAP
         seen: list[int] = []
-        for place in (0, *range(1 + self.passed, len(self._heads))):
-            right += GAP + self._heads[place][1]
+        for index in (0, *range(1 + self.passed, len(self._heads))):
+            right += GAP + self._heads[index][1]
             if seen and right > self.size.width:
                 break
-            seen.append(place)
+            seen.append(index)
         return seen
 
-    def _go(self, place: int) -> None:
-        self.cursor = max(0, min(place, self._count - 1))
+    def _go(self, index: int) -> None:
+        self.cursor = max(0, min(index, self._count - 1))
 
     def _keep_in_view(self) -> None:
         """Scroll so that the cursor is seen below the head, which stays where it is."""
@@ -139,33 +139,33 @@ class Grid(ScrollView, can_focus=True):
             self._go(self.scroll_offset.y + event.y - 1)
             return
         left = SIGNS
-        for place in self._seen if self._heads else ():
-            width = self._heads[place][1]
+        for index in self._seen if self._heads else ():
+            width = self._heads[index][1]
             if left <= event.x < left + width + GAP:
-                self.post_message(self.HeadClicked(place))
+                self.post_message(self.HeadClicked(index))
             left += width + GAP
 
     def render_line(self, y: int) -> Strip:
         """Make one line of what is seen."""
-        place, width = self.scroll_offset.y + y - 1, self.size.width
+        index, width = self.scroll_offset.y + y - 1, self.size.width
         if not y:
             text, style = self._joined("", [title for title, _, _ in self._heads]), self._style("grid--head")
-        elif place < self._count:
-            text = self._joined(*self._line(place))
-            style = self._style("grid--cursor") if place == self.cursor else self.rich_style
+        elif index < self._count:
+            text = self._joined(*self._line(index))
+            style = self._style("grid--cursor") if index == self.cursor else self.rich_style
         else:
             text, style = "", self.rich_style
         rest = Segment(set_cell_size(text, max(0, width - 1)), style)
-        is_cursor = bool(y) and place == self.cursor and place < self._count
+        is_cursor = bool(y) and index == self.cursor and index < self._count
         color = self._style("grid--mark").color
         mark = Segment(CURSOR if is_cursor else " ", style + Style(color=color) if is_cursor else style)
         return Strip([mark, rest]).crop(0, width)
 
     def _joined(self, signs: str, cells: Sequence[str]) -> str:
         parts = [set_cell_size(signs, SIGNS - 1)]
-        for place in self._seen if self._heads else ():
-            _, width, is_right = self._heads[place]
-            cell = cells[place]
+        for index in self._seen if self._heads else ():
+            _, width, is_right = self._heads[index]
+            cell = cells[index]
             short = cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…"
             parts.append(
                 (" " * (width - cell_len(short)) + short if is_right else set_cell_size(short, width)) + " " * GAP

@@ -17,7 +17,7 @@ class TickList(Options):
 
     def __init__(self, lines: Sequence[str], ticked: Iterable[int] = (), *, id: str | None = None) -> None:
         self._labels, self._ticked = tuple(lines), set(ticked)
-        super().__init__(*(Option(self._prompt(place)) for place in range(len(lines))), id=id)
+        super().__init__(*(Option(self._prompt(index)) for index in range(len(lines))), id=id)
 
     @property
     def ticked(self) -> tuple[int, ...]:
@@ -25,12 +25,12 @@ class TickList(Options):
         return tuple(sorted(self._ticked))
 
     def action_tick(self) -> None:
-        """Tick, or take the tick away."""
+        """Tick or untick."""
         if self.highlighted is not None:
             self._ticked ^= {self.highlighted}
             self.replace_option_prompt_at_index(self.highlighted, self._prompt(self.highlighted))
 
-    def _prompt(self, place: int) -> Text:
+    def _prompt(self, index: int) -> Text:
         return Text(
-            f"{'[x]' if place in self._ticked else '[ ]'} {self._labels[place]}", no_wrap=True, overflow="ellipsis"
+            f"{'[x]' if index in self._ticked else '[ ]'} {self._labels[index]}", no_wrap=True, overflow="ellipsis"
         )

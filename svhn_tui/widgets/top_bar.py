@@ -72,4 +72,4 @@ class TopBar(Sheet):
             heat = f" {sample.temperature:.0f}°" if sample.temperature is not None else ""
             more = f" {words.size(sample.memory_used)}{heat}" if self.size.width >= WIDE else ""
             parts.append((used + more, dim_of(theme)))
-        return [Text(said, style) for said, style in parts]
+        return [Text(text, style) for text, style in parts]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from svhn_tui.analysis.metrics import METRICS
-from svhn_tui.analysis.run_table import COLUMNS, Order, lines_of
+from svhn_tui.analysis.run_table import COLUMNS, SortOrder, lines_of
 from tests.support.epochs import row_of
 from tests.support.scenes import relu, result, specs_of
 
@@ -41,9 +41,9 @@ state = fold((*attached(), *(p.RunFinished(result=run) for run in runs)))
 assert side.mean("error") == 0.375
 assert "test error" in compare_text.COLUMNS
 
-lines = run_table.lines_of(runs, run_table.Order("error", descending=False))
+lines = run_table.lines_of(runs, run_table.SortOrder("error", descending=False))
 assert [run_table.cells_of(line, ["error"]) for line in lines] == [("0.2500",), ("0.5000",)]
-(group,) = run_table.lines_of(runs, run_table.Order("error"), grouped=True)
+(group,) = run_table.lines_of(runs, run_table.SortOrder("error"), grouped=True)
 assert run_table.cells_of(group, ["error"]) == ("0.3750",)
 assert [run_filter.parse("error<0.4")(run, None) for run in runs] == [False, True]
 print(runs_table(state))
@@ -80,7 +80,7 @@ def test_the_best_come_first_and_what_is_no_number_last(metric):
     runs = [msgspec.structs.replace(run, loss=3 - run.accuracy, test_loss=3 - run.accuracy) for run in runs]
     ill = msgspec.structs.replace(result(specs_of(relu(32), 1)[0], 0.0), loss=None, test_loss=None, accuracy=None)
     column = metric.key
-    (first, *_, last) = lines_of([ill, *runs], Order(column, descending=COLUMNS[column].descends))
+    (first, *_, last) = lines_of([ill, *runs], SortOrder(column, descending=COLUMNS[column].descends))
     if metric.name != "gap":
         assert first.runs == (runs[1],)
     assert last.runs == (ill,)

@@ -15,7 +15,7 @@ from engine.machine import tool_process
 from svhn_tui.analysis.notices import divergences
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.run_filter import FilterError, completions, parse
-from svhn_tui.analysis.run_table import Line, cells_of
+from svhn_tui.analysis.run_table import RunLine, cells_of
 from svhn_tui.assignment.answers import answer_of, as_json, file_run, is_unfit
 from svhn_tui.assignment.submission import handed_in
 from svhn_tui.client.reducer import fold
@@ -136,8 +136,8 @@ def test_it_is_found_by_the_filter_and_stands_first_in_its_row_and_in_the_table(
     assert completions("is") == ("is:diverged", "is:failed")
     with pytest.raises(FilterError, match="is:diverged"):
         parse("is:odd")
-    assert cells_of(Line((bad,)), ("configuration",)) == ("✗ diverged  tanh 256",)
-    assert cells_of(Line((good, bad), True), ("configuration",)) == ("✗ 1 diverged  tanh 256",)
+    assert cells_of(RunLine((bad,)), ("configuration",)) == ("✗ diverged  tanh 256",)
+    assert cells_of(RunLine((good, bad), True), ("configuration",)) == ("✗ 1 diverged  tanh 256",)
     rows = list(csv.DictReader(io.StringIO(runs_table(state_of(bad, good)))))
     assert [row["diverged"] for row in rows] == ["True", "False"]
 

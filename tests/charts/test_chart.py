@@ -6,13 +6,13 @@ import pytest
 from textual.app import App, ComposeResult
 
 from svhn_tui.charts.axes import labels_of, ticks_between
-from svhn_tui.charts.canvas import Canvas, Palette
+from svhn_tui.charts.canvas import Canvas, ChartColors
 from svhn_tui.charts.plot import Series, View, frame_of, render, thinned
 from svhn_tui.themes import THEMES
 from svhn_tui.widgets.chart import Chart
-from svhn_tui.widgets.colors import look_of
+from svhn_tui.widgets.colors import line_style
 
-PALETTE = Palette("#101418", "#8a95a5", "#3a4250")
+PALETTE = ChartColors("#101418", "#8a95a5", "#3a4250")
 BLUE, ORANGE = "#7cc7ff", "#ff9d5c"
 
 
@@ -164,5 +164,5 @@ def test_what_is_clicked_is_found_on_the_axis():
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
 def test_eight_lines_differ_in_colour_and_in_mark(theme):
-    looks = [look_of(index, theme) for index in range(8)]
+    looks = [line_style(index, theme) for index in range(8)]
     assert len({look.color for look in looks}) == len({look.mark for look in looks}) == 8

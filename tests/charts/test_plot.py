@@ -5,12 +5,12 @@ import math
 import pytest
 
 from svhn_tui.charts.axes import ticks_between
-from svhn_tui.charts.canvas import Palette
+from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.curves import mean_band, metric_of, smoothed, with_smoothing
 from svhn_tui.charts.plot import Series, View, render
 from tests.support.epochs import curve_of
 
-PALETTE = Palette("#101418", "#8a95a5", "#3a4250")
+PALETTE = ChartColors("#101418", "#8a95a5", "#3a4250")
 BAD = [(), (math.inf,), (-math.inf, math.nan), (None,) * 5, (1.0,), (2.0,) * 9, (0.0, -1.0), (1e308, -1e308, 1e-308)]
 
 

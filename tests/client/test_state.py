@@ -56,8 +56,8 @@ def result_of(spec: RunSpec) -> p.RunResult:
     )
 
 
-def place(spec: RunSpec) -> p.Place:
-    return p.Place(spec.run_id, spec, "sweep", "Q7")
+def place(spec: RunSpec) -> p.WaitingRun:
+    return p.WaitingRun(spec.run_id, spec, "sweep", "Q7")
 
 
 def test_lanes_of_a_group_keep_their_own_curves():

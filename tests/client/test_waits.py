@@ -199,9 +199,9 @@ async def test_a_defect_met_with_one_event_of_a_worker_keeps_none_of_the_next_fr
         p.RunFinished(result=result(place.spec, 0.5)),
     ]  # fmt: skip
     worker = Worker(Slot("core0", (0,)), ended_process(map(p.encode, lines)), tmp_path / "log")
-    dispatch._workers[worker.slot] = worker
+    dispatch.pool.add(worker)
     dispatch._send(worker, (place,))
-    await dispatch._follow(worker)
+    await dispatch.leave()
     assert [type(event) for event in heard if isinstance(event, p.EpochEnded | p.RunFinished)] == [
         p.EpochEnded, p.EpochEnded, p.RunFinished,
     ]  # fmt: skip
@@ -259,4 +259,4 @@ def test_what_waits_is_told_of_and_not_trained_by_looking(tmp_path: Path):
     queue.want(Sweep("s", DATA.fingerprint, (relu(8),), (0,)))
     dispatch.advance()
     assert [place.run_id for place in queue.places] == [spec.run_id]
-    assert not dispatch._starting
+    assert not dispatch.pool.launcher.starting

@@ -1,5 +1,6 @@
 """Counts what the fault suite injects and what it finds broken, and prints the table at the end."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from engine import protocol as p
 from engine.core.sweep import asked
 from tests.faults.scene import sweep_on
+from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
+from tests.support.scenes import BOOK
 
 
 @dataclass
@@ -83,6 +86,31 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> 
         bridge.until(lambda state, event: len(state.results) == len(asked(sweep, {})))
         bridge.end()
     return root
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
+    """A workspace with twenty finished runs and a note, made by a worker that trains nothing."""
+    root = tmp_path_factory.mktemp("whole")
+    with Bridge(root, **worker()) as bridge:
+        data = bridge.open(demo_folder)
+        bridge.send(p.Submit(sweep=BOOK.sweep(BOOK.question("Q7"), data.fingerprint)))
+        bridge.until(lambda state, event: len(state.results) == 20)
+        bridge.send(p.Annotate(run_id=next(iter(bridge.state.results)), text="kept", tags=("final",)))
+        bridge.until_kind(p.NoteChanged)
+        bridge.end()
+    return root
+
+
+@pytest.fixture
+def copied(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(whole, tmp_path / "w"))
+
+
+def a_run(root: Path) -> Path:
+    """Return the folder of its first run."""
+    return sorted(path for path in (root / "runs").iterdir() if len(path.name) == 12)[0]
 
 
 @pytest.fixture

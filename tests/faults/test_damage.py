@@ -12,6 +12,7 @@ import pytest
 
 from engine import protocol as p
 from engine.storage import doctor
+from tests.faults.conftest import a_run
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
 from tests.support.scenes import BOOK
@@ -19,29 +20,6 @@ from tests.support.scenes import BOOK
 Q7 = BOOK.question("Q7")
 ROW = "damaged files"
 """In the table of faults."""
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
-    """A workspace with twenty finished runs and a note, made by a worker that trains nothing."""
-    root = tmp_path_factory.mktemp("whole")
-    with Bridge(root, **worker()) as bridge:
-        data = bridge.open(demo_folder)
-        bridge.send(p.Submit(sweep=BOOK.sweep(Q7, data.fingerprint)))
-        bridge.until(lambda state, event: len(state.results) == 20)
-        bridge.send(p.Annotate(run_id=next(iter(bridge.state.results)), text="kept", tags=("final",)))
-        bridge.until_kind(p.NoteChanged)
-        bridge.end()
-    return root
-
-
-@pytest.fixture
-def copied(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "w"))
-
-
-def a_run(root: Path) -> Path:
-    return sorted((root / "runs").iterdir())[0]
 
 
 def garbled(name: str, content: bytes) -> Callable[[Path], None]:

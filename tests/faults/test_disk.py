@@ -21,7 +21,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, RunSpec
 from engine.core.sweep import Sweep
 from engine.machine.files import Folder
-from engine.storage import archive, checkpoint, checkpoint_index, journal
+from engine.storage import archive, checkpoint, checkpoint_index, journal, manifest
 from engine.storage.index import Store
 from engine.storage.run_folder import RunFolder
 from engine.storage.workspace import Remembered, Workspace
@@ -114,7 +114,7 @@ def packed(version: int) -> Path:
     run = RunFolder(folder / "w", SPEC.run_id)
     run.begin(SPEC).close()
     checkpoint.save(run.path, snapshot(version))
-    archive.pack(folder / "w", folder / "runs.zip", archive.Remarks())
+    archive.pack(folder / "w", folder / "runs.zip", manifest.Remarks())
     return folder / "runs.zip"
 
 
@@ -122,7 +122,7 @@ def write_import(root: Path, version: int) -> None:
     Workspace(root)
     try:
         archive.unpack(root, packed(version), busy=frozenset())
-    except archive.PackError as error:
+    except manifest.PackError as error:
         assert isinstance(error.__cause__, OSError)
         raise error.__cause__ from None
 
@@ -146,7 +146,7 @@ def write_trash(root: Path, version: int) -> None:
     Workspace(root)
     run = RunFolder(root, SPEC.run_id)
     run.put("spec.json", lambda file: file.write(f"{MARK}{version:04}".encode()))
-    run.discard()
+    Workspace(root).discard(SPEC.run_id)
 
 
 def write_restored(root: Path, version: int) -> None:

@@ -16,10 +16,10 @@ from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep
 from engine.machine.files import Folder, NotOurs
 from engine.storage import archive as pack
-from engine.storage import checkpoint, checkpoint_index, claims, doctor, file_hashes
+from engine.storage import checkpoint, checkpoint_index, claims, doctor, file_hashes, manifest
 from engine.storage.records import Records
 from engine.storage.run_folder import RunFolder
-from engine.storage.workspace import Order, Workspace
+from engine.storage.workspace import QueueOrder, Workspace
 from engine.workers import process
 from svhn_tui.export.export import export
 from svhn_tui.terminal import clipboard
@@ -105,7 +105,7 @@ def serve(root: Path) -> None:
     list(workspace.all_sweeps())
     workspace.write_sweep(SWEEP)
     records.add([])
-    records.save(Order, (), is_last=True)
+    records.save(QueueOrder, (), is_last=True)
     with process._opened(root / "host.log") as log:
         log.write(b"said by a worker\n")
     workspace.discard(DONE.run_id)
@@ -128,7 +128,7 @@ def exchange(root: Path) -> None:
     """Pack, and take in what is newer than what is here."""
     target = root.parent / "out.zip"
     target.unlink(missing_ok=True)
-    pack.pack(root, target, pack.Remarks())
+    pack.pack(root, target, manifest.Remarks())
     with zipfile.ZipFile(target) as archive:
         assert not [name for name in archive.namelist() if SECRET in archive.read(name)], "the secret is packed"
     pack.unpack(root, root.parent / "newer.zip", busy=frozenset())
@@ -154,7 +154,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if epoch == 20:
             shutil.copytree(root, folder / "ahead")
         begin(folder / "ahead" if epoch == 20 else root, epoch)
-    pack.pack(folder / "ahead", folder / "newer.zip", pack.Remarks())
+    pack.pack(folder / "ahead", folder / "newer.zip", manifest.Remarks())
     hand_in(root)
     serve(root)
     return folder

@@ -15,7 +15,7 @@ from engine.core.sweep import Sweep
 from engine.data import dataset
 from engine.host.dispatcher import Dispatch
 from engine.scheduling.queue import Queue
-from engine.scheduling.retries import Setbacks
+from engine.scheduling.retries import Retries
 from engine.storage.workspace import Workspace
 from tests.faults.conftest import Tally
 from tests.faults.hungry_worker import LIMIT_BYTES
@@ -108,11 +108,11 @@ async def test_what_the_kernel_kills_for_memory_is_tried_with_fewer(
 
 
 def test_a_run_that_gets_no_further_is_given_up_and_one_that_does_is_not():
-    setbacks = Setbacks()
-    setbacks.got_to("a", 10)
-    assert [setbacks.is_tried_again("a", out_of_memory=False) for _ in range(3)] == [True, True, False]
-    setbacks.got_to("a", 10)
-    assert not setbacks.is_tried_again("a", out_of_memory=False), "the same ten epochs again are no progress"
-    setbacks.got_to("a", 11)
-    assert [setbacks.is_tried_again("a", out_of_memory=True) for _ in range(2)] == [True, False]
-    assert [setbacks.ran_out(TINY, lanes) for lanes in (10, 5, 1)] == [5, 2, 1]
+    retries = Retries()
+    retries.got_to("a", 10)
+    assert [retries.is_tried_again("a", out_of_memory=False) for _ in range(3)] == [True, True, False]
+    retries.got_to("a", 10)
+    assert not retries.is_tried_again("a", out_of_memory=False), "the same ten epochs again are no progress"
+    retries.got_to("a", 11)
+    assert [retries.is_tried_again("a", out_of_memory=True) for _ in range(2)] == [True, False]
+    assert [retries.ran_out(TINY, lanes) for lanes in (10, 5, 1)] == [5, 2, 1]

@@ -15,32 +15,11 @@ from engine import protocol as p
 from engine.machine.files import Folder, without_controls
 from engine.storage import checkpoint, doctor
 from engine.storage.workspace import Workspace
+from tests.faults.conftest import a_run
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
-from tests.support.scenes import BOOK
 
 ROW = "odd things in a workspace"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
-    """A workspace with twenty finished runs."""
-    root = tmp_path_factory.mktemp("whole")
-    with Bridge(root, **worker()) as bridge:
-        data = bridge.open(demo_folder)
-        bridge.send(p.Submit(sweep=BOOK.sweep(BOOK.question("Q7"), data.fingerprint)))
-        bridge.until(lambda state, event: len(state.results) == 20)
-        bridge.end()
-    return root
-
-
-@pytest.fixture
-def copied(whole: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole, tmp_path / "w"))
-
-
-def a_run(root: Path) -> Path:
-    return sorted(path for path in (root / "runs").iterdir() if len(path.name) == 12)[0]
 
 
 def listening(path: Path) -> None:

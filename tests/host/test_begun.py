@@ -11,7 +11,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.core.sweep import Sweep
 from engine.storage import archive
-from engine.storage.archive import Remarks
+from engine.storage.manifest import Remarks
 from svhn_tui.analysis.queue_entries import idle_text
 from tests.support.bridge import Bridge
 from tests.support.fake_worker import result_of

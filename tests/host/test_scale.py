@@ -13,7 +13,7 @@ from engine.host.clients import Client
 from engine.storage import records
 from engine.storage.index import AtomicStorage, Store
 from engine.storage.records import Records
-from engine.storage.workspace import Order, Workspace
+from engine.storage.workspace import QueueOrder, Workspace
 from tests.simulation.__main__ import stand_ins, table
 from tests.simulation.measure import measure
 from tests.support.scenes import relu, result, specs_of
@@ -77,16 +77,16 @@ def test_the_index_is_written_more_rarely_the_longer_that_takes_but_a_note_at_on
     kept = Records(Workspace(tmp_path), lambda event: None)
     for run in results(1_000):
         kept.add([run])
-        kept.save(Order, ())
+        kept.save(QueueOrder, ())
         now += 1.0
     assert 2 <= writes <= 1_000 // 100 + 1, "two seconds of writing are followed by a hundred without"
     before, (run,) = writes, results(1)
     (tmp_path / "runs" / run.run_id).mkdir()
     kept.annotate(p.Note(run.run_id, "good"))
-    kept.save(Order, ())
+    kept.save(QueueOrder, ())
     assert writes == before + 1
     kept.add(results(1_001)[-1:])
-    kept.save(Order, (), is_last=True)
+    kept.save(QueueOrder, (), is_last=True)
     again = Records(Workspace(tmp_path), lambda event: None)
     assert len(again._store.results()) == 1_001
     assert len(again.notes) == 1
@@ -98,7 +98,7 @@ def test_a_thousand_finished_runs_go_through_tinydb_once(tmp_path: Path, monkeyp
     monkeypatch.setattr(AtomicStorage, "write", lambda storage, data: (handed.append(len(data)), write(storage, data)))
     for run in results(1_000):
         kept.add([run])
-    kept.save(Order, ())
+    kept.save(QueueOrder, ())
     assert len(handed) == 1
 
 

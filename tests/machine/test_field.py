@@ -71,7 +71,7 @@ def test_5_who_has_the_memory_is_told_by_pids_or_by_what_is_our_own(
     others: tuple[int, ...] | None, total: int | None, free: int | None, own: int, says: str
 ):
     found = Gpu(UUID, 0, memory_total=total and total * GIB, memory_free=free and free * GIB)
-    held = gpus.holders(found, others, own * GIB)
+    held = card.holders(found, others, own * GIB)
     assert held.startswith(says) and bool(held) is bool(says)
 
 

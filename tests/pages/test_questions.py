@@ -65,7 +65,7 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
     app = SvhnApp(tmp_path, (), None, BOOK)
     app._connection.keep = asyncio.Event().wait  # no engine
     async with app.run_test(size=(80, 24)) as pilot:
-        app._take((*attached(),))
+        app._receive((*attached(),))
         await pilot.pause()
         await pilot.press("s")
         await pilot.pause()
@@ -93,11 +93,11 @@ async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_tha
     before = msgspec.structs.replace(DATA, fingerprint="before")
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("down", "enter")
-        app._take((msgspec.structs.replace(told, data=before), caught_up))
+        app._receive((msgspec.structs.replace(told, data=before), caught_up))
         await pilot.press("down", "down", "down", "enter", "3")
         await pilot.pause()
         assert not any(isinstance(command, p.Submit) for command in sent), "that data was in use before"
-        app._take((opened,))
+        app._receive((opened,))
         await pilot.pause()
     submitted = [command.sweep for command in sent if isinstance(command, p.Submit)]
     assert [(sweep.title, sweep.data) for sweep in submitted] == [("Q2", DATA.fingerprint), ("Q5", DATA.fingerprint)]

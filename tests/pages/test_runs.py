@@ -10,12 +10,13 @@ from engine import protocol as p
 from engine.core.spec import Network, Training
 from svhn_tui.analysis import run_filter, run_table
 from svhn_tui.analysis.run_filter import completed, completions
-from svhn_tui.analysis.run_table import Order, cells_of, lines_of
+from svhn_tui.analysis.run_table import SortOrder, cells_of, lines_of
 from svhn_tui.client import drafts
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import Results
 from svhn_tui.pages.page import Page
-from svhn_tui.pages.runs import RunsPage, remembered_columns
+from svhn_tui.pages.run_list import remembered_listing
+from svhn_tui.pages.runs import RunsPage
 from svhn_tui.terminal.editor import EditorError, edited
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
@@ -30,14 +31,14 @@ def labels(*lines: object) -> list[str]:
 
 
 def test_runs_are_sorted_by_any_column_either_way():
-    seeds = [line.runs[0].spec.seed for line in lines_of(RESULTS, Order("seed", descending=False))]
+    seeds = [line.runs[0].spec.seed for line in lines_of(RESULTS, SortOrder("seed", descending=False))]
     assert seeds == [0, 0, 0, 1, 1, 2]
-    best = lines_of(RESULTS, Order("test"))
+    best = lines_of(RESULTS, SortOrder("test"))
     assert [line.runs[0].test_accuracy for line in best] == sorted((run.test_accuracy for run in RESULTS), reverse=True)
 
 
 def test_groups_say_n_mean_std_and_range_and_open_to_their_seeds():
-    groups = lines_of(RESULTS, Order("test"), grouped=True)
+    groups = lines_of(RESULTS, SortOrder("test"), grouped=True)
     assert labels(*groups) == ["relu 64 1", "relu 256 3", "tanh 256 2"]
     shown = cells_of(groups[1], ("configuration", "n", "seed", "test", "least", "most"))
     accuracies = sorted(run.test_accuracy for run in groups[1].runs)
@@ -46,11 +47,11 @@ def test_groups_say_n_mean_std_and_range_and_open_to_their_seeds():
     assert shown[4:] == (f"{accuracies[0]:.4f}", f"{accuracies[-1]:.4f}")
     assert cells_of(groups[0], ("test",))[0].index(".") == shown[3].index("."), "the points stand in line"
     assert len(cells_of(groups[0], ("test",))[0]) == len(shown[3])
-    opened = lines_of(RESULTS, Order("test"), grouped=True, opened={groups[1].key})
+    opened = lines_of(RESULTS, SortOrder("test"), grouped=True, opened={groups[1].key})
     assert [line.is_inside for line in opened] == [False, False, True, True, True, False]
-    most = lines_of(RESULTS, Order("n"), grouped=True)
+    most = lines_of(RESULTS, SortOrder("n"), grouped=True)
     assert labels(*most) == ["relu 256 3", "tanh 256 2", "relu 64 1"]
-    pinned = lines_of(RESULTS, Order("test"), grouped=True, pinned={groups[2].key})
+    pinned = lines_of(RESULTS, SortOrder("test"), grouped=True, pinned={groups[2].key})
     assert labels(*pinned) == ["tanh 256 2", "relu 64 1", "relu 256 3"]
 
 
@@ -107,7 +108,7 @@ async def test_what_is_chosen_before_the_list_is_drawn_anew_changes_no_half_of_i
     async with stage.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
         await pilot.press("g", "slash")
-        page.filter.value = "seed=x"  # as if pasted; the list stays as it was until the filter is right
+        page.runs.filter.value = "seed=x"  # as if pasted; the list stays as it was until the filter is right
         await pilot.press("enter")
         await pilot.pause()
         shown = stage.text.splitlines()[4:10]
@@ -135,7 +136,7 @@ async def test_selected_runs_are_deleted_together_after_a_question_and_columns_a
         await pilot.press("v", *["down"] * 5, "space", "enter")
         await pilot.pause()
         assert "test loss" in stage.text
-        assert "loss" in remembered_columns()[0], "the next start shows it too"
+        assert "loss" in remembered_listing().columns, "the next start shows it too"
         await pilot.press("t")
         await pilot.pause()
         assert isinstance(stage.wanted[-1], p.ReadTrash)
@@ -153,7 +154,7 @@ async def test_ten_thousand_runs_are_listed_and_only_what_is_seen_is_made():
         page = stage.screen
         assert isinstance(page, RunsPage)
         made: list[int] = []
-        cells = page._cells
+        cells = page.runs.cells
         page.query_one("Grid")._line = lambda place: made.append(place) or cells(place)
         page.query_one("Grid").refresh()
         await pilot.pause()
@@ -271,7 +272,7 @@ async def test_failed_runs_stand_beside_finished_ones_with_their_reason_and_are_
         await pilot.press("slash", *"is:failed", "enter")
         await pilot.pause()
         assert "tanh 8" in stage.text and "relu 64" not in stage.text
-        page.filter.value = "seed=0"
+        page.runs.filter.value = "seed=0"
         await pilot.pause()
         assert "tanh 8" not in stage.text
         page.state = msgspec.structs.replace(state, live={})

@@ -8,13 +8,13 @@ import pytest
 from engine import protocol as p
 from engine.core import forecast
 from engine.core.data_shape import ASSIGNMENT
-from engine.core.forecast import Forecast, Measured
+from engine.core.forecast import EpochTimes, Forecast
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.machine import devices
 from engine.scheduling.placement import Occupant, Slot, next_group, size_class
-from engine.scheduling.waiting_list import Places
+from engine.scheduling.waiting_list import WaitingList
 from engine.workers.arrangement import Arrangement
 from engine.workers.process import WORKER_VARIABLE
 
@@ -24,16 +24,16 @@ TWO_CORES = Machine((0, 1), 24 * 2**30)
 TWO_GPUS = Machine((0, 1, 2, 3), 64 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")), lanes=4)
 
 
-def places(configuration: Configuration, seeds: range) -> list[p.Place]:
+def places(configuration: Configuration, seeds: range) -> list[p.WaitingRun]:
     specs = (RunSpec(configuration, seed, "data") for seed in seeds)
-    return [p.Place(spec.run_id, spec, "sweep", "Q9") for spec in specs]
+    return [p.WaitingRun(spec.run_id, spec, "sweep", "Q9") for spec in specs]
 
 
-def spread(queue: list[p.Place], machine: Machine) -> list[tuple[str, int]]:
+def spread(queue: list[p.WaitingRun], machine: Machine) -> list[tuple[str, int]]:
     """Start groups until the head of the queue has to wait; return each slot's name and number of lanes."""
     busy: list[Slot] = []
     found = []
-    while group := next_group(Places(queue), machine, SHAPE, busy):
+    while group := next_group(WaitingList(queue), machine, SHAPE, busy):
         slot, chosen = group
         busy.append(slot)
         found.append((slot.name, len(chosen)))
@@ -58,11 +58,11 @@ def test_gpus_take_seeds_of_one_configuration_as_lanes():
     assert spread(queue[6:], TWO_GPUS) == [("gpu0", 3)]
 
 
-def shared(queue: list[p.Place], machine: Machine) -> list[tuple[str, int]]:
+def shared(queue: list[p.WaitingRun], machine: Machine) -> list[tuple[str, int]]:
     """Return the same as `spread` where it is known what each slot trains."""
     occupants: dict[Slot, Occupant] = {}
     found = []
-    while group := next_group(Places(queue), machine, SHAPE, occupants, {}, occupants):
+    while group := next_group(WaitingList(queue), machine, SHAPE, occupants, {}, occupants):
         slot, chosen = group
         occupants[slot] = Occupant(chosen[0].spec.configuration, len(chosen))
         found.append((slot.name, len(chosen)))
@@ -94,7 +94,7 @@ def test_a_group_goes_on_with_the_lanes_it_had():
     before = {place.run_id: "gpu0-a" if place.spec.seed < 3 else "gpu1-b" for place in queue[:5]}
 
     def seeds(*waiting: int, machine: Machine = TWO_GPUS) -> list[int]:
-        row = Places([queue[seed] for seed in waiting])
+        row = WaitingList([queue[seed] for seed in waiting])
         found = next_group(row, machine, SHAPE, (), {}, {}, before)
         return [place.spec.seed for place in found[1]] if found else []
 
@@ -105,7 +105,7 @@ def test_a_group_goes_on_with_the_lanes_it_had():
 
 
 def test_paused_runs_are_passed_over_and_little_memory_means_fewer_workers():
-    paused = [p.Place(place.run_id, place.spec, "s", "t", paused=True) for place in places(WIDE, range(1))]
+    paused = [p.WaitingRun(place.run_id, place.spec, "s", "t", paused=True) for place in places(WIDE, range(1))]
     assert spread([*paused, *places(LINEAR, range(2))], Machine((0, 1), 2 * 2**30)) == [("core0", 1)]
 
 
@@ -118,7 +118,7 @@ def test_forecasts_follow_what_was_measured():
     hidden = Configuration(Network((256,), "relu"), Training(epochs=10))
     before = Forecast((), 50_000, SHAPE).run_seconds(hidden)
     assert 1 < before < 60
-    measured = Measured(())
+    measured = EpochTimes(())
     for seconds in (9.0, 0.5, 0.51, 0.49):  # the first is an outlier
         measured.add(p.EpochTime(hidden, 50_000, seconds))
     for times in (measured.times, measured.medians):
@@ -130,7 +130,7 @@ def test_forecasts_follow_what_was_measured():
     assert (len(measured.times), len(measured.medians)) == (4, 1)
     for seconds in (0.5, 0.6):
         measured.add(p.EpochTime(hidden, 50_000, seconds))
-    assert [time.seconds for time in Measured(measured.times).times] == [0.5, 0.51, 0.49, 0.5, 0.6]
+    assert [time.seconds for time in EpochTimes(measured.times).times] == [0.5, 0.51, 0.49, 0.5, 0.6]
     for units in range(1, 2 * forecast.KINDS):
         measured.add(p.EpochTime(Configuration(Network((units,), "relu")), 50_000, 0.1))
     assert len(measured.medians) == forecast.KINDS, "a grid of thousands of networks does not fill every message"
@@ -161,7 +161,7 @@ def test_a_forecast_is_of_the_cards_that_train_and_of_as_many_lanes():
     forecast = Forecast(times, 50_000, SHAPE, [fast])
     assert forecast.epoch_seconds(other, 10) == pytest.approx(forecast.epoch_seconds(other, 1) / 4)
     assert forecast.total_seconds([hidden] * 10) == pytest.approx(10 * (1 + 100 * 0.1))
-    measured = Measured(times)
+    measured = EpochTimes(times)
     assert len(measured.medians) == 5
 
 

@@ -13,7 +13,7 @@ from engine.core.sweep import FinalistRule, Sweep
 from engine.host.dispatcher import Dispatch
 from engine.scheduling.placement import Slot
 from engine.scheduling.queue import Queue
-from engine.scheduling.waiting_list import Places
+from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Workspace
 from engine.workers.process import Worker
 from svhn_tui.client.reducer import apply
@@ -36,7 +36,7 @@ class Follower:
         self.told.append(event)
         self.state = apply(self.state, event)
 
-    def train(self, places: tuple[p.Place, ...]) -> None:
+    def train(self, places: tuple[p.WaitingRun, ...]) -> None:
         """As a worker does with a group: take, start, end an epoch, finish."""
         specs, runs = tuple(place.spec for place in places), tuple(place.run_id for place in places)
         values = (0.5,) * len(runs)
@@ -51,7 +51,7 @@ class Follower:
         self.queue.fold(event)
         self._hear(event)
 
-    def next_group(self, lanes: int) -> tuple[p.Place, ...]:
+    def next_group(self, lanes: int) -> tuple[p.WaitingRun, ...]:
         head = self.queue.places.head
         return self.queue.places.alike(head, lanes) if head else ()
 
@@ -109,9 +109,9 @@ def test_a_finished_run_costs_as_many_bytes_behind_ten_thousand_as_behind_ten(ru
 def test_what_happens_for_every_run_looks_at_that_run_alone():
     looked: list[str] = []
     specs = [RunSpec(some, seed, "data") for some in CONFIGURATIONS for seed in range(1_000)]
-    row = Places(can_train=lambda place: bool(looked.append(place.run_id)) or True)
+    row = WaitingList(can_train=lambda place: bool(looked.append(place.run_id)) or True)
     for spec in specs:
-        row.join(p.Place(spec.run_id, spec, "s", "t"))
+        row.join(p.WaitingRun(spec.run_id, spec, "s", "t"))
     assert len(looked) == 3_000
     for _ in range(500):
         group = row.alike(row.head, 2)
@@ -122,7 +122,9 @@ def test_what_happens_for_every_run_looks_at_that_run_alone():
 
 
 def test_a_run_that_came_back_stands_behind_earlier_seeds_of_its_kind():
-    row = Places(p.Place(spec.run_id, spec, "s", "t") for spec in (RunSpec(relu(64), seed, "d") for seed in range(6)))
+    row = WaitingList(
+        p.WaitingRun(spec.run_id, spec, "s", "t") for spec in (RunSpec(relu(64), seed, "d") for seed in range(6))
+    )
     first, second, third, *_ = row
     row.leave((first.run_id, second.run_id, third.run_id))
     assert [row.put_back(place) for place in (second, first, third)] == [0, 0, 2]
@@ -171,5 +173,5 @@ def test_an_epoch_in_the_middle_looks_at_no_other_worker_and_not_at_the_queue(
     for epoch in range(1, 101):
         ended = epoch_ended(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,),
                              test_loss=(1.0,), test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0)  # fmt: skip
-        dispatch._told(worker, ended, p.encode(ended))
+        dispatch._worker_reported(worker, ended, p.encode(ended))
     assert looked == [set()], "only when its last epoch is done is there something to give out"

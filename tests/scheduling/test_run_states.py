@@ -172,7 +172,7 @@ def test_a_run_that_goes_on_has_its_whole_curve_once_its_journal_was_read():
         for epoch in range(1, 7)
     ]  # fmt: skip
     rows = [event.rows[0] for event in epochs]
-    training = Training(p.Place(run_id, spec, "sweep", "title"), "w0")
+    training = Training(p.WaitingRun(run_id, spec, "sweep", "title"), "w0")
     training.begin(p.RunStarted(group="g", runs=(run_id,), specs=(spec,), worker="w0", device="cpu", epoch=3))
     for event in epochs[3:5]:
         training.end_epoch(event, 0)

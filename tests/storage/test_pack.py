@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage.archive import PackError, unpack
+from engine.storage.archive import unpack
+from engine.storage.manifest import PackError
 from tests.cli.test_program import PROGRAM, as_json, svhn_tui
 
 

@@ -30,7 +30,7 @@ class Engine:
         self.results: dict[str, p.RunResult] = {}
         self.notes: dict[str, p.Note] = {}
         self.trash: dict[str, p.RunResult] = {}
-        self.queue: tuple[p.Place, ...] = ()
+        self.queue: tuple[p.WaitingRun, ...] = ()
         self.statements: dict[str, tuple[p.Statement, ...]] = {}
 
     def begin(self, workspace: str, *, is_fresh: bool) -> Iterator[p.AnyEvent]:

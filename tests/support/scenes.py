@@ -120,8 +120,8 @@ def group_of(name: str, specs: tuple[RunSpec, ...], epochs: int, top: float) -> 
     return (began, *read, ended)
 
 
-def waiting(title: str, specs: tuple[RunSpec, ...], *, paused: bool = False) -> tuple[p.Place, ...]:
-    return tuple(p.Place(spec.run_id, spec, f"sweep {title}", title, paused) for spec in specs)
+def waiting(title: str, specs: tuple[RunSpec, ...], *, paused: bool = False) -> tuple[p.WaitingRun, ...]:
+    return tuple(p.WaitingRun(spec.run_id, spec, f"sweep {title}", title, paused) for spec in specs)
 
 
 GPU = p.DeviceSample("gpu0", 0.93, 11_200_000_000, 80_000_000_000, 64, 310)

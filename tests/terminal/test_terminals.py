@@ -118,7 +118,8 @@ BROKEN = "from {0} import {1}; {1}.{2} = lambda *given, **named: 1 / 0; from svh
 
 
 @pytest.mark.parametrize(
-    ("place", "keys"), [(("svhn_tui.pages.runs", "RunsPage", "show"), "3"), (("svhn_tui", "app", "notices_of"), "")]
+    ("place", "keys"),
+    [(("svhn_tui.pages.runs", "RunsPage", "show"), "3"), (("svhn_tui.analysis.notices", "Notices", "of"), "")],
 )
 def test_a_defect_is_a_sentence_and_gives_the_terminal_back(
     place: tuple[str, str, str], keys: str, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -154,7 +154,7 @@ def test_a_journal_gives_what_is_whole_in_it(tmp_path: Path, seed: int):
     spoilt = bent(chance.choice(LINES), seed)
     path.write_bytes(b"".join([*lines[:at], spoilt, b"\n", *lines[at:]]))
     found = journal.read(path)
-    whole = [p.decode_event(bytes(msgspec.json.decode(line, type=journal.Line).event)) for line in lines]
+    whole = [p.decode_event(bytes(msgspec.json.decode(line, type=journal.JournalLine).event)) for line in lines]
     kept = [event for event in found.events if event in whole]
     assert len(kept) >= len(whole), "what was written whole is read, whatever stands beside it"
     history, damaged = journal.history(path)

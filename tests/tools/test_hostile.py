@@ -18,9 +18,9 @@ import pytest
 from engine import protocol as p
 from engine.core.spec import Configuration, Convolution, Network, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
-from engine.storage import archive as pack
 from engine.storage import checkpoint, checkpoint_index
-from engine.storage.journal import Journal, Line, _crc
+from engine.storage.journal import Journal, JournalLine, _crc
+from engine.storage.manifest import Manifest, Member, Remarks
 from engine.training.inbox import Inbox
 from svhn_tui import presets
 from tests.cli.test_program import PROGRAM
@@ -199,14 +199,17 @@ SPEC = RunSpec(Configuration(), 0, "f00d")
 RUN = f"runs/{SPEC.run_id}"
 
 
-NO_REMARKS = pack.Remarks()
+NO_REMARKS = Remarks()
 
 
-def packed(path: Path, contents: dict[str, bytes], *, remarks: pack.Remarks = NO_REMARKS, method: int = 0) -> Path:
+def packed(path: Path, contents: dict[str, bytes], *, remarks: Remarks = NO_REMARKS, method: int = 0) -> Path:
     """Write a packed file with a manifest that is true."""
-    members = {name: pack.Member(len(text), hashlib.sha256(text).hexdigest()) for name, text in contents.items()}
+    members = {name: Member(len(text), hashlib.sha256(text).hexdigest()) for name, text in contents.items()}
     with zipfile.ZipFile(path, "w", method) as archive:
-        for name, text in {**contents, "manifest.json": msgspec.json.encode(pack.Manifest(members, remarks))}.items():
+        for name, text in {
+            **contents,
+            "manifest.json": msgspec.json.encode(Manifest(members, remarks)),
+        }.items():
             archive.writestr(name, text)
     return path
 
@@ -252,7 +255,7 @@ def hostile_packs(folder: Path) -> dict[str, Path]:
     os.mkfifo(folder / "pipe.zip")
     (folder / "folder.zip").mkdir()
     (folder / "zero.zip").symlink_to("/dev/zero")
-    remarks = pack.Remarks(notes=(p.Note(SPEC.run_id, "x" * 100_000),))
+    remarks = Remarks(notes=(p.Note(SPEC.run_id, "x" * 100_000),))
     files = {
         "is a link or compressed": packed(folder / "bomb.zip", {f"{RUN}/journal.jsonl": bytes(5 * 10**7)}, method=8),
         "more than it holds": overlapping(folder / "overlapping.zip"),
@@ -297,7 +300,7 @@ def test_a_checkpoint_from_elsewhere_that_cannot_be_is_passed_over_and_set_aside
         archive.writestr("told.npy", header.getvalue())
     content = forged_file.getvalue()
     (tmp_path / "checkpoint" / "epoch-2.npz").write_bytes(content)
-    entry = checkpoint_index.Entry("epoch-2.npz", hashlib.sha256(content).hexdigest(), 2)
+    entry = checkpoint_index.SavedCheckpoint("epoch-2.npz", hashlib.sha256(content).hexdigest(), 2)
     (tmp_path / "checkpoint" / "latest.json").write_bytes(
         msgspec.json.encode(checkpoint_index.Pointer((entry, *checkpoint_index.read(tmp_path).entries)))
     )
@@ -331,7 +334,7 @@ def test_a_journal_from_elsewhere_cannot_fill_the_memory(tmp_path: Path):
     for told in (epoch, {**epoch, "epoch": 3, "loss": []}, {**epoch, "epoch": 3, "runs": []}):
         text = json.dumps(told).encode()
 
-        os.write(writer._file, msgspec.json.encode(Line(1, _crc(1, text), msgspec.Raw(text))) + b"\n")
+        os.write(writer._file, msgspec.json.encode(JournalLine(1, _crc(1, text), msgspec.Raw(text))) + b"\n")
     told = probed("journal", path, *written(tmp_path, lines))
     assert list(told.values()) == [f"0 epochs, {count} damaged lines" for count in (3, 58, 1)]
 

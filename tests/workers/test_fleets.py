@@ -13,7 +13,7 @@ from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.core.sweep import Sweep
 from engine.protocol import Fleet
 from engine.scheduling.placement import Slot
-from engine.scheduling.waiting_list import Places
+from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Remembered
 from engine.workers import fleet as fleets
 from engine.workers import user_config
@@ -142,7 +142,7 @@ def test_a_free_worker_takes_what_its_kind_trains_and_groups_are_counted_by_kind
     plain = Configuration(training=Training(trainer="keras-fit"))
     wanted = [(plain, 0), (plain, 1), *((Configuration(), seed) for seed in range(5))]
     specs = [RunSpec(configuration, seed, "data") for configuration, seed in wanted]
-    places = Places(p.Place(spec.run_id, spec, "sweep", "title") for spec in specs)
+    places = WaitingList(p.WaitingRun(spec.run_id, spec, "sweep", "title") for spec in specs)
     assert places.groups(lanes=4, enough=100) == {"keras-fit": 2, "fast": 2}
     assert places.groups(lanes=1, enough=100) == {"keras-fit": 2, "fast": 5}
     first = places.first_for("fast")

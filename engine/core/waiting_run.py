@@ -5,7 +5,7 @@ import msgspec
 from engine.core.spec import RunSpec
 
 
-class Place(msgspec.Struct, frozen=True, gc=False):
+class WaitingRun(msgspec.Struct, frozen=True, gc=False):
     """A run in the queue, and the sweep that it is first wanted by."""
 
     run_id: str

@@ -1,0 +1,105 @@
+"""What the host's own machine offers to workers now: its cores, and those of its GPUs that can be used."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from engine import protocol as p
+from engine.core.data_shape import DataShape
+from engine.core.machine import Machine
+from engine.core.spec import Configuration
+from engine.host.launcher import Publish
+from engine.machine import card
+from engine.scheduling.cards import Cards
+from engine.scheduling.placement import Slot
+from engine.workers.arrangement import Arrangement
+from engine.workers.process import Death, Worker
+
+
+class LocalMachine:
+    """The machine, the cards that are usable at present, and how many cores suit a run.
+
+    Args:
+        machine: its cores, memory, and the GPUs that the user chose.
+        publish: sends an event to all clients.
+        changed: is called when something may be trained here that could not be before.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        publish: Publish,
+        changed: Callable[[], None],
+    ) -> None:
+        self._publish, self._changed = publish, changed
+        self._arrangement = Arrangement(machine, changed)
+        self._cards = Cards(machine.gpus)
+
+    @property
+    def lanes(self) -> int:
+        """How many runs are trained side by side on a GPU at most."""
+        return self._arrangement.machine.lanes
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """UUIDs of the GPUs that the user chose."""
+        return tuple(card.uuid for card in self._arrangement.machine.gpus)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether there is a GPU that is not set aside, even if others use it at present."""
+        return self._cards.has_any()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why GPUs are not used now, in sentences."""
+        return self._cards.remarks()
+
+    def use(self, machine: Machine | None) -> None:
+        """Begin anew with all GPUs, those of `machine` if it is given."""
+        if machine is not None and machine.gpus != self._arrangement.machine.gpus:
+            self._arrangement = Arrangement(machine, self._changed)
+        self._cards = Cards(self._arrangement.machine.gpus)
+
+    def available(self, slots: Iterable[Slot]) -> Machine:
+        """Return what may be given to workers now; these slots have a worker already."""
+        usable = {card.uuid for card in self._cards.free(time.monotonic())} | {slot.gpu for slot in slots}
+        machine = self._arrangement.machine
+        return machine._replace(gpus=tuple(c for c in machine.gpus if c.uuid in usable and self._cards.has(c.uuid)))
+
+    def has(self, uuid: str) -> bool:
+        """Say whether a GPU is among those chosen, and not set aside."""
+        return self._cards.has(uuid)
+
+    def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
+        """Say whether the number of cores that suits a run is being measured; begin with that if it is not known."""
+        return self._arrangement.is_open(configuration, shape)
+
+    def accept(self, uuid: str) -> None:
+        """Record that a worker has begun on a GPU."""
+        self._cards.works(uuid)
+
+    def judge(self, uuid: str, worker: Worker, death: Death) -> None:
+        """Decide what becomes of the GPU of a worker that ended by itself, and report why."""
+        label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
+        match death.status:
+            case card.BUSY:
+                pause, is_news = self._cards.others_have(uuid, reason, now)
+                asyncio.get_running_loop().call_later(pause, self._changed)
+                if is_news:
+                    text = f"{label} is left alone: {reason} It is tried again; --gpus chooses others, or none."
+                    self._publish(p.Noticed(text=text, severity="warning"), None)
+            case card.UNUSABLE:
+                self._cards.set_aside(uuid, reason)
+                fallback = "" if self.has_gpus else " It trains on the CPU."
+                self._publish(p.Noticed(text=f"{label} is not used: {reason}{fallback}", severity="error"), None)
+            case card.SICK if self._cards.failed(uuid, reason):
+                others = "the other cards" if self.has_gpus else "the CPU"
+                text = f"{label} failed twice and is set aside: {reason} Its runs continue on {others}."
+                self._publish(p.Noticed(text=text, severity="error"), None)
+            case _:
+                pass
+
+    async def close(self) -> None:
+        """End a measurement."""
+        await self._arrangement.close()

@@ -1,0 +1,30 @@
+"""Opening the screen."""
+
+from pathlib import Path
+
+from svhn_tui import presets
+from svhn_tui.app import SvhnApp
+from svhn_tui.client.remote_host import Remote
+from svhn_tui.terminal.hangup import leave_with_terminal
+from svhn_tui.terminal.printing import complain
+
+
+def open_screen(workspace: Path, source: tuple[str, ...], remote: Remote | None) -> int:
+    """Show the screen until it is closed; return the exit code. For another machine the presets are those of this one.
+
+    Args:
+        workspace: where it is, on the machine of `remote` if there is one.
+        source: files or folders with the data, or none for the workspace's own.
+        remote: the machine of the host.
+    """
+    try:
+        book = presets.load(presets.find(remote.desk if remote is not None else workspace))
+    except presets.PresetError as error:
+        complain(str(error))
+        return 1
+    app = SvhnApp(workspace, source, remote, book)
+    leave_with_terminal()
+    app.run()
+    if app.farewell:
+        print(app.farewell)
+    return app.return_code or 0

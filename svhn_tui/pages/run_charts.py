@@ -1,0 +1,81 @@
+"""Charts of runs that are watched: their metrics, train and test together, over epochs or seconds."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from svhn_tui.analysis.metrics import panels
+from svhn_tui.analysis.queue_entries import groups_of
+from svhn_tui.charts.curves import divergence_of, mean_band, trace
+from svhn_tui.charts.plot import Series
+from svhn_tui.client.state import Live, State
+from svhn_tui.widgets.chart import Chart
+from svhn_tui.widgets.chart_board import ChartBoard
+from svhn_tui.widgets.colors import line_style
+
+FOLLOWS_SECONDS = 1.0
+"""Within which the second of two charts shows what the first one does."""
+TRACES = 16
+"""Single traces that are drawn at once; more could not be distinguished."""
+COLORS = {1: (0,), 2: (2, 0)}
+"""Numbers of the colours of the curves in a chart, by how many there are: test has the first one."""
+
+
+class RunCharts(ChartBoard):
+    """One chart, or two with different metrics, of runs of one configuration."""
+
+    def __init__(self, *, charts: int = 1, id: str | None = None) -> None:
+        self._panels = panels()
+        super().__init__(tuple(self._panels), charts=charts, id=id)
+        self._state = State()
+        """The state that was drawn last."""
+        self._latest = 0
+        """Which of two charts was drawn last."""
+
+    def forget(self) -> None:
+        """Draw all charts with the next state."""
+        self._state = State()
+
+    def show(self, lanes: Mapping[str, Live], state: State, *, epochs: int) -> None:
+        """Draw the curves of these runs; the x axis goes to `epochs`, whatever they have so far."""
+        before, self._state = self._state, state
+        self.display = bool(lanes)
+        if not lanes:
+            return
+        charts = tuple(self.shown)
+        only_grew = state is not before and groups_of(state).keys() == groups_of(before).keys()
+        if len(charts) > 1 and only_grew and all(chart.display for chart, _ in charts):
+            self._latest = 1 - self._latest  # the other one follows: to draw one takes longer than all else on the page
+            self.set_timer(FOLLOWS_SECONDS, partial(self._follow, lanes, state, epochs))
+            charts = (charts[self._latest],)
+        self._draw(charts, lanes, epochs)
+
+    def _follow(self, lanes: Mapping[str, Live], state: State, epochs: int) -> None:
+        """Draw the chart whose turn it was not, if nothing has happened since."""
+        if self.screen.is_current and self._state is state:
+            self._draw(tuple(self.shown), lanes, epochs)
+
+    def _draw(self, charts: Sequence[tuple[Chart, str]], lanes: Mapping[str, Live], epochs: int) -> None:
+        diverged = divergence_of((f"seed {live.spec.seed}", live.history) for live in lanes.values())
+        several = f"mean ± std over {len(lanes)} seeds" if len(lanes) > 1 and not self.shows_traces else ""
+        for chart, metric in charts:
+            chart.show(
+                self._panels[metric].title,
+                self._series(lanes, metric),
+                length=None if self.by_seconds else epochs,
+                note=diverged or several,
+                x_label="seconds" if self.by_seconds else "epoch",
+                empty=diverged,
+            )
+
+    def _series(self, lanes: Mapping[str, Live], metric: str) -> list[Series]:
+        theme, seconds = self.app.current_theme, self.by_seconds
+        if self.shows_traces:
+            return [
+                trace(f"seed {live.spec.seed}", live.history, metric, *line_style(index, theme), by_seconds=seconds)
+                for index, live in enumerate(list(lanes.values())[:TRACES])
+            ]
+        histories, curves = [live.history for live in lanes.values()], self._panels[metric].curves
+        return [
+            mean_band(name, histories, of, *line_style(color, theme), by_seconds=seconds)
+            for (name, of), color in zip(curves, COLORS[len(curves)], strict=True)
+        ]

@@ -1,0 +1,255 @@
+"""The list of runs with its filter: what is listed, in which order, and what is selected in it."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from svhn_tui import settings, words
+from svhn_tui.analysis.run_filter import FAILED, FilterError, completions, parse
+from svhn_tui.analysis.run_table import (
+    COLUMNS,
+    GROUPED,
+    OF_GROUPS,
+    SHOWN,
+    RunLine,
+    SortOrder,
+    Table,
+    cells_of,
+    failed_of,
+    lines_of,
+)
+from svhn_tui.client.state import State
+from svhn_tui.pages.runs_text import count_of, heads_of
+from svhn_tui.themes import dim_of
+from svhn_tui.widgets.filter_line import FilterLine
+from svhn_tui.widgets.run_grid import Grid
+from svhn_tui.widgets.sheet import Sheet
+
+HINTS = 6
+"""Completions that are shown."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """How runs are listed."""
+
+    columns: tuple[str, ...]
+    """Of runs."""
+    group_columns: tuple[str, ...]
+    order: SortOrder = SortOrder()
+    grouped: bool = False
+    """A line a configuration, or a line a run."""
+    opened: frozenset[str] = frozenset()
+    """Keys of configurations whose runs are listed below them."""
+    pinned: frozenset[str] = frozenset()
+    """Keys of lines that stay on top."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The columns that were chosen for what is listed."""
+        return self.group_columns if self.grouped else self.columns
+
+    @property
+    def choices(self) -> list[str]:
+        """All columns that can be chosen."""
+        return [name for name in COLUMNS if self.grouped or name not in OF_GROUPS]
+
+    def with_columns(self, columns: tuple[str, ...]) -> "Listing":
+        """Show these columns."""
+        changed = {"group_columns" if self.grouped else "columns": columns}
+        return msgspec.structs.replace(self, **changed)
+
+    def sorted_by(self, column: str) -> "Listing":
+        """Sort by this column, the best or latest first."""
+        order = SortOrder(column, descending=COLUMNS[column].descends or column == "finished")
+        return msgspec.structs.replace(self, order=order)
+
+    def sorted_by_next(self) -> "Listing":
+        """Sort by the column on the right."""
+        columns, current = self.shown, self.order.column
+        index = columns.index(current) + 1 if current in columns else 0
+        return self.sorted_by(columns[index % len(columns)])
+
+    def reversed(self) -> "Listing":
+        """Sort the other way round."""
+        return msgspec.structs.replace(self, order=SortOrder(self.order.column, not self.order.descending))
+
+
+class RunList(Vertical):
+    """A filter line, what it lists in words, and the table of runs."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        """Call `changed` when the list has to be drawn, since other runs are listed, selected or opened."""
+        super().__init__(id="table")
+        self.listing = remembered_listing()
+        self.selected: dict[str, None] = {}
+        """Ids of selected runs, in the order of their selection."""
+        self.filter = FilterLine(self._candidates, id="filter")
+        self.grid = Grid()
+        self.table = Table()
+        """What is listed until it is drawn anew."""
+        self._changed = changed
+        self._hints: tuple[str, ...] = ()
+        self._wrong = ""
+        """What is wrong with the filter; the list stays as it was until it is right."""
+        self._state = State()
+        self._drawn: tuple[object, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """Filter, its outcome, table."""
+        yield self.filter
+        yield Sheet(id="said")
+        yield self.grid
+
+    def _candidates(self, text: str) -> tuple[str, ...]:
+        return completions(text, self._state.results.values(), self._state.notes.values())
+
+    @property
+    def line(self) -> RunLine | None:
+        """The line under the cursor."""
+        index = self.grid.cursor
+        return self.table.lines[index] if 0 <= index < len(self.table.lines) else None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run under the cursor, finished or failed."""
+        line = self.line
+        if line is None or line.is_group:
+            return None
+        return line.failed.spec.run_id if line.failed is not None else line.runs[0].run_id
+
+    @property
+    def finished_run(self) -> str | None:
+        """The run under the cursor, if it is finished."""
+        line = self.line
+        return line.runs[0].run_id if line is not None and line.runs and not line.is_group else None
+
+    @property
+    def meant(self) -> tuple[str, ...]:
+        """The selected runs that still exist, or else those under the cursor."""
+        line = self.line
+        chosen = [run_id for run_id in self.selected if run_id in self._state.results]
+        return tuple(chosen or ([run.run_id for run in line.runs] if line is not None else []))
+
+    # --- what is listed ----------------------------------------------------------------------------------------------
+
+    def do(self, verb: str) -> None:
+        """Do what a key asks for."""
+        line, listing = self.line, self.listing
+        match verb:
+            case "sort":
+                self.listing = listing.sorted_by_next()
+            case "reverse":
+                self.listing = listing.reversed()
+            case "group":
+                self.listing = msgspec.structs.replace(listing, grouped=not listing.grouped)
+            case "open" if line is not None:
+                self.listing = msgspec.structs.replace(listing, opened=listing.opened ^ {line.key})
+            case "pin" if line is not None and not line.is_inside:
+                self.listing = msgspec.structs.replace(listing, pinned=listing.pinned ^ {line.key})
+            case "select" if line is not None:
+                self._select(line)
+            case _:
+                return
+        self._changed()
+
+    def _select(self, line: RunLine) -> None:
+        """Select or deselect the runs of a line, and move to the next one."""
+        runs = [run.run_id for run in line.runs]
+        if all(run_id in self.selected for run_id in runs):
+            self.selected = {run_id: None for run_id in self.selected if run_id not in runs}
+        else:
+            self.selected |= dict.fromkeys(runs)
+        self.grid.action_move(1)
+
+    def clear(self) -> None:
+        """List all runs again, none selected."""
+        self.filter.close()
+        self.selected = {}
+        self.grid.focus()
+        self._changed()
+
+    def on_input_changed(self) -> None:
+        """Filter while the user types."""
+        self._changed()
+
+    def on_input_submitted(self) -> None:
+        """Go to the table; the filter stays."""
+        self.grid.focus()
+
+    def on_descendant_focus(self) -> None:
+        """Take the filter as it stands once it is left."""
+        self._changed()
+
+    def on_grid_head_clicked(self, message: Grid.HeadClicked) -> None:
+        """Sort by a column that was clicked; again, the other way round."""
+        column = self.table.columns[message.index]
+        is_same = column == self.listing.order.column
+        self.listing = self.listing.reversed() if is_same else self.listing.sorted_by(column)
+        self._changed()
+
+    def on_grid_moved(self) -> None:
+        """Count the columns that have no room now."""
+        self._show_count()
+
+    # --- drawing -----------------------------------------------------------------------------------------------------
+
+    def show(self, state: State) -> bool:
+        """Draw the list if something in it changed; return whether its lines are drawn anew."""
+        before, self._state = self._state, state
+        hints = self._hints = self.filter.hints
+        typed = self.filter.settled(hints)
+        failed = failed_of(state) if typed in ("", FAILED) else ()
+        same = state.results is before.results and state.notes is before.notes
+        drawn = (typed, hints, self.listing, tuple(line.key for line in failed), tuple(self.selected),
+                 self.app.theme, self.screen.size)  # fmt: skip
+        if same and drawn == self._drawn:
+            return False
+        self._drawn = drawn
+        try:
+            test = parse(typed)
+        except FilterError as error:
+            self._wrong = f"✗ {error}"
+            self._show_count()
+            return False
+        self._wrong = ""
+        listing, cursor = self.listing, self.line
+        runs = [run for run_id, run in state.results.items() if test(run, state.notes.get(run_id))]
+        listed = lines_of(runs, listing.order, grouped=listing.grouped, opened=listing.opened, pinned=listing.pinned)
+        lines = failed + listed
+        keys = [line.key for line in lines]
+        first = self.grid.cursor if cursor is not None or not listed else len(failed)
+        index = keys.index(cursor.key) if cursor is not None and cursor.key in keys else first
+        self.table = Table(lines, listing.shown, len(runs))
+        self.grid.show(heads_of(lines, listing.shown, listing.order), len(lines), self.cells, index)
+        self._show_count()
+        return True
+
+    def cells(self, index: int) -> tuple[str, Sequence[str]]:
+        """Return the signs and the texts of a line."""
+        line = self.table.lines[index]
+        if line.failed is not None:
+            return "✗ ", cells_of(line, self.table.columns)
+        chosen = "●" if all(run.run_id in self.selected for run in line.runs) else " "
+        opened = ("▾" if line.key in self.listing.opened else "▸") if line.is_group else " "
+        sign = "◆" if line.key in self.listing.pinned and chosen == " " else chosen
+        return f"{sign}{opened}", cells_of(line, self.table.columns)
+
+    def _show_count(self) -> None:
+        theme, table = self.app.current_theme, self.table
+        selected, hidden = len(self.selected), self.grid.hidden
+        text = self._wrong or count_of(table.lines, table.runs, selected, self._state, grouped=self.listing.grouped)
+        if self._hints:
+            text += f"   tab: {words.clean('  '.join(self._hints[:HINTS]))}"
+        elif hidden and table.runs and not self._wrong:
+            text += f"   → {words.plural(hidden, 'more column')}"
+        self.query_one("#said", Sheet).update(Text(text, str(theme.error) if self._wrong else dim_of(theme)))
+
+
+def remembered_listing() -> Listing:
+    """Return the columns that the user chose before, as far as they still exist."""
+    liked = settings.load()
+    runs, groups = (tuple(name for name in names if name in COLUMNS) for names in (liked.columns, liked.group_columns))
+    return Listing(runs or SHOWN, groups or GROUPED)

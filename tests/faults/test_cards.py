@@ -115,7 +115,7 @@ async def test_a_card_that_takes_no_second_worker_trains_with_one(demo_folder: P
     dispatch, told = begin(tmp_path, demo_folder, SHARED)
     await told.until(lambda: len(told.of(p.RunFinished)) == 6)
     await dispatch.leave()
-    assert "gpu0" in workers(told)
+    assert workers(told) <= {"gpu0", "gpu0#2"}, "whichever was there first"
     assert not told.of(p.RunFailed) and not told.notices, "it trains: nobody has to do anything"
 
 

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,8 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from engine import protocol as p
+from engine.core.sweep import Sweep
+from engine.storage import approvals
 from svhn_tui import presets, settings
 from svhn_tui.analysis.launches import DeferredLaunches, Launch
 from svhn_tui.analysis.notices import Notices
@@ -19,6 +22,7 @@ from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.choosing import chosen_fleet, runs_to_restore
+from svhn_tui.dialogs.trusting import TrustModelFiles
 from svhn_tui.export.exporting import export_beside
 from svhn_tui.pages.command_palette import commands_of
 from svhn_tui.pages.navigation import Navigation
@@ -86,10 +90,20 @@ class SvhnApp(TerminalApp):
         await self._send(message.command)
 
     async def _send(self, command: p.AnyCommand | None) -> None:
-        """Send a command if there is one, or say that it could not be sent."""
+        """Send a command if there is one, or say that it could not be sent; a new model file is asked about first."""
+        if isinstance(command, p.Submit) and (files := self._book.unapproved(command.sweep.configurations)):
+            self.push_screen(TrustModelFiles(files.values()), partial(self._trusted, command.sweep, files.values()))
+            return
         if command is not None and not await self._connection.send(command):
             text = "There is no connection; it is tried again now. Press the key once more then."
             self.notify(text, severity="error")
+
+    def _trusted(self, sweep: Sweep, files: Iterable[presets.ModelFile], is_sure: bool | None) -> None:
+        """Let model files run and train, if the user said so."""
+        if is_sure:
+            for file in files:
+                approvals.approve(file.text, Path(file.path))
+            self.call_later(self._send, self._book.submit(sweep))
 
     def on_page_launch_deferred(self, message: Page.LaunchDeferred) -> None:
         """Launch a question as soon as there is data to train on."""

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +21,13 @@ from engine.core.limits import MAX_RUNS
 from engine.core.spec import Configuration, Network, Training, Value
 from engine.core.sweep import FinalistRule, Sweep
 from engine.machine import os_errors
+from engine.protocol import Submit
+from engine.storage import approvals
+from svhn_tui import model_files
 
 MAX_BYTES = 2**20
+PARAMS = "params."
+"""Before the name of a model file's parameter in a grid."""
 MAX_DEPTH = 32
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}")
 MAX_POINTS = 1_000
@@ -73,6 +78,13 @@ class Question(Value, frozen=True):
     """A sweep of the user's own, which is no part of the assignment."""
 
 
+class ModelFile(Value, frozen=True):
+    """A file of the user's that builds models: where it stands, and its text as it was read."""
+
+    path: str
+    text: str
+
+
 class Presets(Value, frozen=True):
     """The whole file."""
 
@@ -81,6 +93,8 @@ class Presets(Value, frozen=True):
     networks: dict[str, Network]
     questions: tuple[Question, ...]
     training: Training = Training()
+    sources: dict[str, ModelFile] = {}
+    """The model files that it names, by SHA-256; read with it, and no part of its text."""
 
     def question(self, name: str) -> Question:
         """Return the question of this id, whatever its case.
@@ -106,10 +120,13 @@ class Presets(Value, frozen=True):
     def configurations(self, question: Question) -> tuple[Configuration, ...]:
         """Return the question's configurations in the order of the file."""
         base = msgspec.to_builtins(self.training_of(question))
-        each = [dict(zip(question.grid, values, strict=True)) for values in product(*question.grid.values())]
+        grid = {name: values for name, values in question.grid.items() if not name.startswith(PARAMS)}
+        each = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
         trainings = [msgspec.convert({**base, **settings}, Training) for settings in each]
-        return tuple(Configuration(self.networks[name], training)
-                     for name in question.networks for training in trainings)  # fmt: skip
+        varied = {name: values for name, values in question.grid.items() if name.startswith(PARAMS)}
+        return tuple(Configuration(network, training) for name in question.networks
+                     for network in model_files.varied(self.networks[name], varied)
+                     for training in trainings)  # fmt: skip
 
     def sweep(self, question: Question, data: str) -> Sweep | None:
         """Return what the question needs trained, or None; a question about another's file needs that file's run."""
@@ -118,6 +135,19 @@ class Presets(Value, frozen=True):
         if not question.networks or not question.seeds:
             return None
         return Sweep(question.id, data, self.configurations(question), question.seeds, question.finalists)
+
+    def submit(self, sweep: Sweep) -> Submit:
+        """Return the command that trains a sweep, with the model files that it needs and the user approved."""
+        named = {some.network.model.sha256 for some in sweep.configurations if some.network.model is not None}
+        files = {sha256: self.sources[sha256] for sha256 in sorted(named & self.sources.keys())}
+        approved = [file.text for sha256, file in files.items() if approvals.is_approved(sha256, Path(file.path))]
+        return Submit(sweep=sweep, sources=tuple(approved))
+
+    def unapproved(self, configurations: Iterable[Configuration]) -> dict[str, ModelFile]:
+        """Return the model files of these configurations that the user has not let run, by their SHA-256."""
+        named = {some.network.model.sha256 for some in configurations if some.network.model is not None}
+        return {sha256: file for sha256, file in self.sources.items()
+                if sha256 in named and not approvals.is_approved(sha256, Path(file.path))}  # fmt: skip
 
 
 class PresetError(ValueError):
@@ -170,12 +200,32 @@ def parse(text: bytes, name: str) -> Presets:
         if isinstance(error, PresetError):
             raise
         raise PresetError(f"{name}: a number of thousands of digits.") from error
+    sources: dict[str, ModelFile] = {}
+    given = raw.get("networks") if isinstance(raw, dict) else None
+    networks: dict[str, Any] = given if isinstance(given, dict) else {}
+    for label, network in networks.items():
+        if isinstance(network, dict) and "file" in network:
+            networks[label] = _own_network(network, name, label, sources)
+        elif isinstance(network, dict) and "model" in network:
+            raise PresetError(f"{name}, networks[{label!r}].model: name a model file in `file`.")
+    if isinstance(raw, dict) and "sources" in raw:
+        raise PresetError(f"{name}: sources: it follows from the networks; leave it out.")
     try:
-        presets = msgspec.convert(raw, Presets)
+        presets = msgspec.structs.replace(msgspec.convert(raw, Presets), sources=sources)
     except msgspec.ValidationError as error:
         raise PresetError(f"{name}: {_explained(error)}") from error
     _check(presets, name)
     return presets
+
+
+def _own_network(given: dict[str, Any], name: str, label: str, sources: dict[str, ModelFile]) -> dict[str, Any]:
+    """Return a network that names a model file as one that names the file's SHA-256; its text goes into `sources`."""
+    try:
+        found = model_files.read(given, Path(name).parent)
+    except ValueError as error:
+        raise PresetError(f"{name}, networks[{label!r}].{error}") from error
+    sources[found.model.sha256] = ModelFile(str(found.path), found.text)
+    return {"model": msgspec.to_builtins(found.model)}
 
 
 def _check(presets: Presets, name: str) -> None:
@@ -213,6 +263,10 @@ def _check_names(presets: Presets, question: Question, where: str) -> None:
     for label in question.networks:
         if label not in presets.networks:
             raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}")
+    for name in question.grid:
+        for label in question.networks if name.startswith(PARAMS) else ():
+            if presets.networks[label].model is None:
+                raise PresetError(f"{where}.grid.{name}: {label!r} has no model file, so no such parameter.")
     ids = {other.id: other for other in presets.questions}
     answered = [question.answer.of] if question.answer and question.answer.of is not None else []
     for name in [*answered, *question.evidence]:

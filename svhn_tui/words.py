@@ -22,6 +22,11 @@ def clean(text: str, *, newlines: bool = False) -> str:
     )
 
 
+def on_one_line(text: str) -> str:
+    """Return what was said in several lines, such as the last ones of a traceback, as one: `said · line 3, in f: x`."""
+    return " · ".join(filter(None, map(str.strip, text.splitlines())))
+
+
 def fitted(text: str) -> str:
     """Return a line that is laid out already as `clean` does, in as many cells as it had: what showed nothing goes."""
     return text if text.isprintable() else set_cell_size(clean(text), cell_len(text))

@@ -57,8 +57,8 @@ def host() -> Epochs:
     """Follow a run in training."""
     queue = Queue(lambda event: None, data={DATA.fingerprint: DATA})
     place = p.WaitingRun(SPEC.run_id, SPEC, "s", "t")
-    queue.places.join(place)
-    queue.take([place])
+    queue.waiting.join(place)
+    queue.assign([place])
     queue.fold(STARTED)
     epoch = 0
     while True:

@@ -46,12 +46,15 @@ def layers_of(network: Network, classes: int, *, softmax: bool = True) -> tuple[
 
 @lru_cache(10_000)
 def trainable_parameters(network: Network, shape: DataShape) -> int:
-    """Count the weights that training changes; 0 for a network that cannot be built for this data."""
-    return 0 if shape_problem(network, shape) else _followed(network, shape)[0]
+    """Count the weights that training changes; 0 for a network that cannot be built for this data, and for an own
+    model, of which only the built one knows."""
+    return 0 if network.model is not None or shape_problem(network, shape) else _followed(network, shape)[0]
 
 
 def shape_problem(network: Network, shape: DataShape) -> str:
-    """Say why a network cannot be built for this data, the field's name first; empty when it can."""
+    """Say why a network cannot be built for this data, the field's name first; empty when it can, or nobody knows."""
+    if network.model is not None:
+        return ""
     if network.convolutions and len(shape.inputs) != 3:
         return f"convolutions: they need images, and the data has rows of {shape.inputs[0]} features; leave them out."
     _, smallest = _followed(network, shape)

@@ -1,8 +1,11 @@
 """Limits of configurations and sweeps, applied to presets, commands and packed files alike. Pure."""
 
 import math
+import re
 
-from engine.core.spec import Configuration, Network, Training
+import msgspec
+
+from engine.core.spec import Configuration, Network, OwnModel, Training
 from engine.core.sweep import FinalistRule, Sweep
 
 MAX_UNITS = 65_536
@@ -13,12 +16,19 @@ MAX_SEED = 2**31 - 1
 MAX_RUNS = 100_000
 MAX_MODEL_BYTES = 2**28
 """Of a `.keras` file; the assignment's largest takes 41 MB with its optimizer's state."""
+MAX_NAME, MAX_PARAMS_BYTES = 100, 10_000
+"""Of a function or parameter of a model file, and of all parameters together."""
+MAX_SOURCE_BYTES = 2**18
+"""Of a model file."""
 MAX_TITLE = 500
 """Characters of a sweep's title."""
 
 
 def network_problem(network: Network) -> str:
     """Return what is out of range, the field's name first; empty when nothing is."""
+    if network.model is not None:
+        is_alone = network == Network(model=network.model)
+        return _own_model_problem(network.model) if is_alone else "file: a model file says all; leave other fields out."
     if any(not 1 <= units <= MAX_UNITS for units in network.hidden):
         return f"hidden: each layer has 1 to {MAX_UNITS:,} units."
     if len(network.hidden) + len(network.convolutions) > MAX_LAYERS:
@@ -33,6 +43,19 @@ def network_problem(network: Network) -> str:
         numbers = (layer.filters, layer.kernel_size, layer.strides, layer.pool)
         if any(not 1 <= number <= MAX_FILTERS for number in numbers):
             return f"convolutions[{index}]: filters, kernel_size, strides and pool are 1 to {MAX_FILTERS:,}."
+    return ""
+
+
+def _own_model_problem(model: OwnModel) -> str:
+    names = [name for name, _ in model.params]
+    if not re.fullmatch(r"[0-9a-f]{64}", model.sha256):
+        return "file: its SHA-256 has 64 hexadecimal digits."
+    if not model.build.isidentifier() or len(model.build) > MAX_NAME:
+        return "build: the name of a function in the file."
+    if not all(name.isidentifier() and len(name) <= MAX_NAME for name in names) or names != sorted(set(names)):
+        return "params: each a name of Python, once, in the order of the alphabet."
+    if len(msgspec.json.encode(model.params)) > MAX_PARAMS_BYTES:
+        return f"params: at most {MAX_PARAMS_BYTES:,} characters together."
     return ""
 
 

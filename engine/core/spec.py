@@ -13,8 +13,10 @@ import msgspec
 NUMERICS_VERSION = 1
 """Raised when a change alters what is trained from the same seed; old runs then stay valid but are not shared.
 
-Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches), far
-below what a seed changes (`tests/test_parity.py`). The result says which of them trained it."""
+Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches,
+`tests/training/test_parity.py`). Saturated tanh units magnify rounding until a seed ends elsewhere, with JAX against
+`model.fit` as with native against JAX; over seeds no test tells them apart (docs/measurements.md). The result records
+which trainer it was."""
 
 Activation = Literal[
     "linear", "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "silu", "softplus", "softsign", "leaky_relu"
@@ -47,8 +49,30 @@ class Convolution(Value, frozen=True):
     pool: int = 1
 
 
+Scalar = bool | int | float | str | None
+Param = Scalar | tuple[Scalar, ...]
+
+
+class OwnModel(Value, frozen=True):
+    """A call of a function in a model file, a Python file of the user's own: it returns a Keras model."""
+
+    sha256: str
+    """Of the file's content; its name does not count."""
+    build: str
+    """The function, called with `(input_shape, classes, **params)`."""
+    params: tuple[tuple[str, Param], ...] = ()
+    """Sorted by name."""
+
+    @property
+    def label(self) -> str:
+        """`residual width 64 #3f2a`: the file's first digits tell its versions apart."""
+        return " ".join(
+            [self.build, *(f"{name} {_shown(value)}" for name, value in self.params), f"#{self.sha256[:4]}"]
+        )
+
+
 class Network(Value, frozen=True):
-    """A sequential network: convolutions, Flatten, dense hidden layers, a dense softmax output."""
+    """A sequential network: convolutions, Flatten, dense hidden layers, a dense softmax output; or an own model."""
 
     hidden: tuple[int, ...] = ()
     activation: Activation = "linear"
@@ -61,10 +85,14 @@ class Network(Value, frozen=True):
     batch_normalization: bool = False
     input_scaling: float = 1.0
     """Pixels (0..255) are multiplied by this; the assignment trains on raw pixels."""
+    model: OwnModel | None = None
+    """What is built instead of all this, if it is given."""
 
     @property
     def label(self) -> str:
-        """`linear`, `relu 256`, `relu (256, 64)`, `relu conv 16 32, 256`."""
+        """`linear`, `relu 256`, `relu (256, 64)`, `relu conv 16 32, 256`, `residual width 64 #3f2a`."""
+        if self.model is not None:
+            return self.model.label
         if not self.hidden and not self.convolutions:
             return "linear"
         units = str(self.hidden[0]) if len(self.hidden) == 1 else f"({', '.join(map(str, self.hidden))})"
@@ -95,7 +123,7 @@ class Training(Value, frozen=True):
         return "keras-fit" if self.trainer == "keras-fit" else "fast"
 
 
-IN_LABEL = ("hidden", "activation", "convolutions")
+IN_LABEL = ("hidden", "activation", "convolutions", "model")
 """Fields that a network's own label shows."""
 
 
@@ -162,3 +190,9 @@ def _canonical(configuration: "Configuration", text: bytes) -> bytes:
 @cache
 def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
     return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
+
+
+def _shown(value: Param) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_shown, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

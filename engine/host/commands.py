@@ -16,7 +16,7 @@ from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
 from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
-from engine.storage import archive, file_hashes, journal, logs
+from engine.storage import approvals, archive, file_hashes, journal, logs, sources
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import fleet, user_config
@@ -144,6 +144,9 @@ class Commands:
         for configuration in sweep.configurations:
             if problem := shape_problem(configuration.network, shape):
                 raise ValueError(f"{configuration.label} cannot be trained on this data: {problem}")
+        for text in command.sources:
+            sources.keep(self._workspace.root, text)
+            approvals.approve(text)
         self._workspace.write_sweep(sweep)
         for old in queue.supersede(sweep):
             self._workspace.remove_sweep(old)
@@ -263,7 +266,12 @@ class Commands:
         """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
         file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
         try:
-            client.tell(await subprocesses.inspect(data, run_id, file))
+            result = self._queue.result(run_id)
+            model = result.spec.configuration.network.model if result else None
+            if model is not None and (problem := approvals.refusal(model.sha256)):
+                raise ValueError(problem)
+            source = sources.read(self._workspace.root, model.sha256) if model is not None else ""
+            client.tell(await subprocesses.inspect(data, run_id, file, model, source))
         except (ValueError, OSError) as error:
             client.tell(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
         except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong

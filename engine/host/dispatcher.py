@@ -9,6 +9,7 @@ from engine.core.machine import Machine
 from engine.core.spec import Configuration
 from engine.host.launcher import Publish
 from engine.host.local_machine import LocalMachine
+from engine.host.model_trials import ModelTrials
 from engine.host.worker_pool import WorkerPool
 from engine.host.worker_reports import WorkerReports
 from engine.machine import card
@@ -51,6 +52,7 @@ class Dispatch:
         )
         self._workspace = workspace
         self._queue = queue
+        self._trials = ModelTrials(workspace.root, queue, lambda event: publish(event, None), self.advance)
         self._reports = WorkerReports(workspace, queue, self.pool, publish)
         self._is_suspended = False
 
@@ -104,6 +106,7 @@ class Dispatch:
         """Give free workers what is next, start those that are lacking, and end those that are not needed."""
         if self.pool.is_leaving or self._is_suspended or not self.has_begun:
             return
+        self._trials.begin()
         if self.fleet.is_local:
             self._advance_here()
         else:
@@ -113,7 +116,7 @@ class Dispatch:
                 self.pool.dismiss(worker)
 
     def _advance_here(self) -> None:
-        while head := self._queue.places.head:
+        while head := self._queue.waiting.head:
             busy = {slot: worker.occupant for slot, worker in self.pool.workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].shape
             machine = self.machine.available(self._slots)
@@ -122,16 +125,16 @@ class Dispatch:
             if not busy and not machine.gpus and self.machine.is_measuring(head.spec.configuration, shape):
                 return  # `advance` is called when it is measured
             queue, occupants = self._queue, {slot: some for slot, some in busy.items() if some}
-            group = next_group(queue.places, machine, shape, busy, queue.retries.lanes, occupants, queue.groups)
+            group = next_group(queue.waiting, machine, shape, busy, queue.retries.lanes, occupants, queue.groups)
             if group is None:
                 return
-            slot, places = group
+            slot, runs = group
             worker = self.pool.worker_for(slot)
             if worker is None or worker.is_leaving:
                 if not self._makes_room(slot) and self.pool.launcher.resting().isdisjoint((slot.where, slot.name)):
                     self.pool.start(slot)
                 return  # `advance` is called when it has started, or the card's last worker has ended
-            self._send(worker, places)
+            self._send(worker, runs)
 
     def _makes_room(self, slot: Slot) -> bool:
         """Dismiss idle workers of another kind from the card of a slot; return whether there are any on it."""
@@ -145,24 +148,24 @@ class Dispatch:
 
     def _advance_elsewhere(self) -> None:
         """Give workers elsewhere their groups once each has reported that it is ready: they may come late."""
-        places = self._queue.places
+        waiting = self._queue.waiting
         for worker in self.pool.unoccupied:
             has_time = worker.is_free and slurm.has_time(worker.job, worker.epoch_seconds)
-            if has_time and (first := places.first_for(worker.slot.trainer)):
+            if has_time and (first := waiting.first_for(worker.slot.trainer)):
                 lanes = self._lanes(worker, first)
-                self._send(worker, together(places, first, lanes, self._queue.groups, lanes))
+                self._send(worker, together(waiting, first, lanes, self._queue.groups, lanes))
         size, starting = fleets.size(self.fleet), self.pool.launcher.starting
         room = STARTS_AT_ONCE - len(starting)
-        if len(self._slots) >= size or room <= 0 or places.head is None:
+        if len(self._slots) >= size or room <= 0 or waiting.head is None:
             return
         unavailable = {slot.name for slot in self._slots}
         if resting := self.pool.launcher.resting():
             unavailable |= {slot.name for slot in fleets.slots(self.fleet) if slot.where in resting}
         coming = [slot for slot, worker in self.pool.workers.items() if not worker.was_ready] + list(starting)
         lanes = self.machine.lanes if fleets.asks_for_gpu(self.fleet) else 1
-        data = self._queue.data.get(places.head.spec.data)
+        data = self._queue.data.get(waiting.head.spec.data)
         files = (data.train_path, data.test_path) if data else ()
-        for slot in fleets.lacking(self.fleet, places.groups(lanes, size), coming, unavailable, room):
+        for slot in fleets.lacking(self.fleet, waiting.groups(lanes, size), coming, unavailable, room):
             self.pool.start(slot, files)
 
     @property
@@ -170,34 +173,38 @@ class Dispatch:
         """Slots that have a worker, or get one now."""
         return (*self.pool.workers, *self.pool.launcher.starting)
 
-    def _lanes(self, worker: Worker, place: p.WaitingRun) -> int:
+    def _lanes(self, worker: Worker, run: p.WaitingRun) -> int:
         """Return how many runs a worker elsewhere trains side by side: on a GPU as many as on one here."""
         if not worker.has_gpu or worker.slot.trainer != "fast":
             return 1
         lanes = self.machine.lanes
-        return min(lanes, self._queue.retries.lanes.get(place.spec.configuration, lanes))
+        return min(lanes, self._queue.retries.lanes.get(run.spec.configuration, lanes))
 
     def _is_needed(self, worker: Worker) -> bool:
         """Say whether an idle worker is to stay: on cores and boxes it is warm, GPUs and Slurm cost."""
         slot = worker.slot
         if not slot.is_elsewhere:
-            is_wanted = slot.gpu is None or (self.machine.has(slot.gpu) and self._queue.places.head is not None)
+            is_wanted = slot.gpu is None or (self.machine.has(slot.gpu) and self._queue.waiting.head is not None)
             return self.fleet.is_local and is_wanted
         if not fleets.has(self.fleet, slot):
             return False
         if slot.slurm is None:
             return True
-        return not worker.was_ready and self._queue.places.first_for(slot.trainer) is not None
+        return not worker.was_ready and self._queue.waiting.first_for(slot.trainer) is not None
 
-    def _send(self, worker: Worker, places: tuple[p.WaitingRun, ...]) -> None:
-        specs = tuple(place.spec for place in places)
+    def _send(self, worker: Worker, runs: tuple[p.WaitingRun, ...]) -> None:
+        specs = tuple(run.spec for run in runs)
+        source, remark = self._trials.handed_over(specs[0])
+        if not source and specs[0].configuration.network.model is not None:
+            return  # they have failed
         self.pool.assign(worker, specs)
-        self._queue.take(places, worker.slot.name)
-        group = f"{worker.slot.name}-{places[0].run_id}"
+        self._queue.assign(runs, worker.slot.name)
+        group = f"{worker.slot.name}-{runs[0].run_id}"
         data = self._queue.data[specs[0].data]
         root = str(self._workspace.root)
         attempt = claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs))
-        worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt))
+        worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt, source=source,
+                            remark=remark))  # fmt: skip
 
     # --- what workers report -----------------------------------------------------------------------------------------
 
@@ -235,5 +242,6 @@ class Dispatch:
 
     async def leave(self) -> None:
         """Let every worker write its checkpoints and end."""
+        await self._trials.close()
         await self.pool.close()
         await self.machine.close()

@@ -124,6 +124,8 @@ class Service:
         for sweep in queue.sweeps.values():
             yield p.SweepSubmitted(sweep=sweep, missing=())
         yield from queue.events()
+        for (model, fingerprint), facts in queue.models.facts.items():
+            yield p.ModelTried(model=model, data=fingerprint, facts=facts)
         yield p.FleetChanged(fleet=self._dispatch.fleet)
         yield from (worker.changed for worker in self._dispatch.pool.workers.values())
         for run_id, training in queue.runs.training.items():

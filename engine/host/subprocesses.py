@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.core.spec import OwnModel
 from engine.machine import child_process, tool_process
 from engine.protocol import DataSet, Inspected
 
@@ -24,13 +25,16 @@ async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple
     return msgspec.json.decode(await _told(command), type=DataSet)
 
 
-async def inspect(data: DataSet, run_id: str, file: Path | None) -> bytes:
+async def inspect(
+    data: DataSet, run_id: str, file: Path | None, model: OwnModel | None = None, source: str = ""
+) -> bytes:
     """Inspect a run's predictions for the test images, or training images; return the event as a line.
 
     Raises:
         ValueError: the data or the file cannot be used; one sentence says why.
     """
-    look = {"data": msgspec.to_builtins(data), "run_id": run_id, "file": str(file or "")}
+    look = {"data": msgspec.to_builtins(data), "run_id": run_id, "file": str(file or ""),
+            "model": msgspec.to_builtins(model), "source": source}  # fmt: skip
     line = await _told(["engine.tools.inspect_run"], msgspec.json.encode(look))
     msgspec.json.decode(line, type=Inspected)
     return line

@@ -22,6 +22,8 @@ class Submit(Command, frozen=True, kw_only=True):
     """Train what a sweep still lacks."""
 
     sweep: Sweep
+    sources: tuple[str, ...] = ()
+    """The text of the model files that it needs; by sending them the user lets them run."""
 
 
 class Pause(Command, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ from engine.core.device_sample import DeviceSample
 from engine.core.epoch_time import EpochTime
 from engine.core.fleet import Fleet
 from engine.core.limits import MAX_EPOCHS
+from engine.core.own_model import ModelFacts
 from engine.core.pictures import Picture
 from engine.core.remarks import Note, Statement
 from engine.core.results import DataSet, EpochRow, History, RunResult
-from engine.core.spec import RunSpec
+from engine.core.spec import OwnModel, RunSpec
 from engine.core.sweep import Sweep
 from engine.core.waiting_run import WaitingRun
 from engine.protocol.message import PROTOCOL_VERSION, Event
@@ -59,6 +60,14 @@ class SweepSubmitted(Event, frozen=True, kw_only=True):
     sweep: Sweep
     missing: tuple[str, ...]
     request: str = ""
+
+
+class ModelTried(Event, frozen=True, kw_only=True):
+    """An own model was built for a data set, to see whether and with what it trains."""
+
+    model: OwnModel
+    data: str
+    facts: ModelFacts
 
 
 class RunsQueued(Event, frozen=True, kw_only=True):
@@ -351,6 +360,7 @@ AnyEvent = (
     | CaughtUp
     | DataOpened
     | SweepSubmitted
+    | ModelTried
     | RunsQueued
     | RunsUnqueued
     | RunsHeld

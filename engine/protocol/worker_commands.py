@@ -16,6 +16,10 @@ class Train(Command, frozen=True, kw_only=True):
     data: DataSet
     attempt: str = ""
     """Its name, later than that of any attempt before; the runs' folders say whose they are."""
+    source: str = ""
+    """The text of the model file, of an own model: the user approved it."""
+    remark: str = ""
+    """How an own model trains, and why."""
 
 
 class StopRuns(Command, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 
 
 class Backoff:
-    """Refusals in a row of each place that workers are started in, `Slurm` or a box."""
+    """Refusals in a row of `Slurm` and of each box in which workers are started."""
 
     def __init__(self) -> None:
         self._refusals: dict[str, int] = {}
@@ -25,14 +25,14 @@ class Backoff:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """Why places that were tried last took no worker."""
+        """Why those that were tried last started no worker, by name."""
         return self._reasons
 
     def accept(self, where: str) -> None:
-        """Forget the refusals of a place: a worker of it was heard."""
+        """Forget the refusals of one: a worker has started there."""
         for known in (self._refusals, self._until, self._reasons):
             known.pop(where, None)
 
     def resting(self, now: float) -> set[str]:
-        """Return the places that are left alone at this time."""
+        """Return those in which no worker is started at this time."""
         return {where for where, until in self._until.items() if now < until}

@@ -35,7 +35,7 @@ SMALL, HUGE = 2**18, 2**24
 
 
 class Slot(NamedTuple):
-    """A place for a worker: a GPU or CPU cores of this machine, Slurm, or another box."""
+    """Where a worker runs: a GPU or CPU cores of this machine, Slurm, or another box."""
 
     name: str
     cores: tuple[int, ...] = ()
@@ -148,7 +148,7 @@ def next_group(
     head = queue.head
     if head is None:
         return None
-    configuration = head.spec.configuration
+    configuration = queue.trained_as(head)
     if machine.gpus and configuration.training.worker == "fast":
         return _next_on_card(queue, head, machine, shape, busy, fitting, occupants, begun)
     used = {core for slot in busy for core in slot.cores}
@@ -227,7 +227,7 @@ def together(
         share: of these, how many new runs are wanted.
     """
     group = begun.get(head.run_id)
-    alike = (place for place in queue.of_kind(head) if begun.get(place.run_id) == group)
+    alike = (run for run in queue.of_kind(head) if begun.get(run.run_id) == group)
     return tuple(islice(alike, lanes if group else share))
 
 

@@ -1,6 +1,6 @@
 """The queue: which runs are to be trained, in which order, and the state of each. Knows no worker.
 
-Whole because every change of a run's state goes through it, and is published there.
+Whole because it is one class, and that is whole for the reason that it gives.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,13 +10,15 @@ import msgspec
 from engine import protocol as p
 from engine.core import sweep as plan
 from engine.core.forecast import EpochTimes
+from engine.core.own_model import ModelFacts
 from engine.core.sweep import Sweep
+from engine.scheduling.known_models import Key, KnownModels
 from engine.scheduling.retries import Retries
 from engine.scheduling.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
 from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import QueueOrder
 
-PLACES_AT_ONCE = 500
+RUNS_AT_ONCE = 500
 """Runs in one event."""
 
 
@@ -40,7 +42,11 @@ class Queue:
         """Data sets that can be trained on, by fingerprint."""
         self.times = EpochTimes(())
         self.retries = Retries()
-        self.places = WaitingList(can_train=lambda place: place.spec.data in self.data)
+        self.models = KnownModels()
+        self.waiting = WaitingList(
+            can_train=lambda run: run.spec.data in self.data and self.models.is_ready(run.spec),
+            trained_as=self.models.trained_as,
+        )
         self._publish = publish
         records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
         records |= {run_id: Finished(result) for run_id, result in results.items()}
@@ -56,19 +62,19 @@ class Queue:
     @property
     def is_idle(self) -> bool:
         """Nothing trains and nothing waits to."""
-        return not self.runs.training and self.places.head is None
+        return not self.runs.training and self.waiting.head is None and not self.models.wanted
 
     @property
     def order(self) -> QueueOrder:
         """What is kept of the queue beyond what follows from the sweeps."""
         held: dict[str, str] = {**self.runs.held}
-        held |= {place.run_id: "paused" for place in self.places if place.paused}
+        held |= {run.run_id: "paused" for run in self.waiting if run.paused}
         held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
-        return QueueOrder((*self.runs.training, *(place.run_id for place in self.places)), held, dict(self.groups))
+        return QueueOrder((*self.runs.training, *(run.run_id for run in self.waiting)), held, dict(self.groups))
 
     def events(self) -> Iterator[p.RunsQueued]:
         """Return the whole queue as events."""
-        yield from _queued(tuple(self.places))
+        yield from _queued(tuple(self.waiting))
 
     def result(self, run_id: str) -> p.RunResult | None:
         """Return the outcome of a run, if it is finished."""
@@ -102,9 +108,9 @@ class Queue:
                     new.append(p.WaitingRun(run_id, spec, sweep_id, sweep.title, paused=True))
                 case _:
                     pass
-        for place in new:
-            self.runs.put(place.run_id, WAITING)
-            self.places.join(place)
+        for run in new:
+            self.runs.put(run.run_id, WAITING)
+            self.waiting.join(run)
         self._tell(_queued(new))
         return tuple(lacking)
 
@@ -117,17 +123,28 @@ class Queue:
         if old:
             left = (*self.sweeps.values(), sweep)
             wanted = {spec.run_id for some in left for spec in plan.missing(some, self.runs.accuracies)}
-            self._leave_list([place.run_id for place in self.places if place.run_id not in wanted], None)
+            self._leave_list([run.run_id for run in self.waiting if run.run_id not in wanted], None)
         return old
 
     def open(self, data: p.DataSet) -> None:
         """Train on this data from now on."""
         self.data[data.fingerprint] = data
-        self.places.refresh()
+        self.waiting.refresh()
+
+    def learn(self, key: Key, facts: ModelFacts) -> None:
+        """Take what a trial of an own model found; runs of one that is of no use fail, once and all together."""
+        self.models.learn(key, facts)
+        if facts.problem:
+            mine = [run.run_id for run in self.waiting if (run.spec.configuration.network.model, run.spec.data) == key]
+            for run_id in mine:
+                self._publish(p.RunFailed(run_id=run_id, reason=facts.problem))
+            self._leave_list(mine, Held("failed", facts.problem))
+        else:
+            self.waiting.refresh()
 
     def arrange(self, order: QueueOrder) -> None:
         """Bring the queue into a kept order; runs that it does not know stay behind."""
-        self.places.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
+        self.waiting.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
 
     def hold(self, runs: Iterable[str], why: Hold) -> None:
         """Pause or cancel runs; those that workers have are theirs to stop."""
@@ -153,10 +170,10 @@ class Queue:
             self.want(sweep)
 
     def move(self, runs: Sequence[str], index: int) -> None:
-        """Put waiting runs at a place in the queue, in their order."""
-        index, moved = self.places.move(runs, index)
+        """Put waiting runs at an index of the queue, in their order."""
+        index, moved = self.waiting.move(runs, index)
         if moved:
-            self._publish(p.RunsUnqueued(runs=tuple(place.run_id for place in moved)))
+            self._publish(p.RunsUnqueued(runs=tuple(run.run_id for run in moved)))
             self._tell(_queued(moved, index))
 
     def take_in(self, result: p.RunResult) -> bool:
@@ -184,6 +201,7 @@ class Queue:
     def release(self, runs: Iterable[str]) -> None:
         """Release held runs; they are trained when a sweep asks for them."""
         waiting = []
+        self.models.forget_problems()
         for run_id in runs:
             match self.runs.get(run_id):
                 case Held():
@@ -199,12 +217,12 @@ class Queue:
         self._pause(waiting, paused=False)
 
     def _pause(self, runs: Sequence[str], *, paused: bool) -> None:
-        if new := self.places.hold(runs, paused=paused):
+        if new := self.waiting.hold(runs, paused=paused):
             self._publish(p.RunsHeld(runs=new, paused=paused))
 
     def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
         """Take runs out of the waiting list, those that are in it, and give them this record."""
-        if gone := self.places.leave(runs):
+        if gone := self.waiting.leave(runs):
             for run_id in gone:
                 self.runs.put(run_id, record)
             self._publish(p.RunsUnqueued(runs=gone))
@@ -220,12 +238,12 @@ class Queue:
 
     # --- what workers take and give back ------------------------------------------------------------------------------
 
-    def take(self, places: Iterable[p.WaitingRun], worker: str = "") -> None:
+    def assign(self, runs: Iterable[p.WaitingRun], worker: str = "") -> None:
         """Give waiting runs to a worker."""
-        taken = {place.run_id: place for place in places}
-        if gone := self.places.leave(taken):
+        assigned = {run.run_id: run for run in runs}
+        if gone := self.waiting.leave(assigned):
             for run_id in gone:
-                self.runs.put(run_id, Training(taken[run_id], worker))
+                self.runs.put(run_id, Training(assigned[run_id], worker))
             self._publish(p.RunsUnqueued(runs=gone))
 
     def set_back(
@@ -246,7 +264,7 @@ class Queue:
         again = self.retries.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
         again = again or (out_of_memory and lanes > 1)  # half as many, which has an end
         if out_of_memory:
-            fewer = self.retries.ran_out(training.place.spec.configuration, lanes)
+            fewer = self.retries.ran_out(training.run.spec.configuration, lanes)
             beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
             reason += f" It is tried once more{beside}." if again else " Another try failed too; free some memory."
         if again:
@@ -284,24 +302,22 @@ class Queue:
 
     def _put_back(self, training: Training) -> None:
         """Put a released run at the head, behind earlier seeds of its kind, if a sweep still asks for it."""
-        place = training.place
+        run = training.run
         if training.stop == "cancelled":
-            self.runs.put(place.run_id, Held("cancelled"))
-            self._publish(p.RunsCancelled(runs=(place.run_id,)))
+            self.runs.put(run.run_id, Held("cancelled"))
+            self._publish(p.RunsCancelled(runs=(run.run_id,)))
             return
-        sweep = self._wanting(place)
-        self.runs.put(place.run_id, None)
+        sweep = self._wanting(run)
+        self.runs.put(run.run_id, None)
         if sweep is not None:
-            place = p.WaitingRun(
-                place.run_id, place.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused"
-            )
-            self.runs.put(place.run_id, WAITING)
-            self._tell(_queued([place], self.places.put_back(place)))
+            run = p.WaitingRun(run.run_id, run.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused")
+            self.runs.put(run.run_id, WAITING)
+            self._tell(_queued([run], self.waiting.put_back(run)))
 
-    def _wanting(self, place: p.WaitingRun) -> Sweep | None:
+    def _wanting(self, run: p.WaitingRun) -> Sweep | None:
         """Return the sweep that a run is trained for; another one that wants it when that one was superseded."""
-        others = (some for some in self.sweeps.values() if place.spec in plan.missing(some, self.runs.accuracies))
-        return self.sweeps.get(place.sweep_id) or next(others, None)
+        others = (some for some in self.sweeps.values() if run.spec in plan.missing(some, self.runs.accuracies))
+        return self.sweeps.get(run.sweep_id) or next(others, None)
 
     def _finish(self, result: p.RunResult) -> None:
         run_id = result.run_id
@@ -313,8 +329,8 @@ class Queue:
                 self.want(self.sweeps[sweep_id])
 
 
-def _queued(places: Sequence[p.WaitingRun], index: int | None = None) -> Iterator[p.RunsQueued]:
-    """Report that these places follow each other, at the end of the waiting list or from an index on."""
-    for start in range(0, len(places), PLACES_AT_ONCE):
-        some = tuple(places[start : start + PLACES_AT_ONCE])
+def _queued(runs: Sequence[p.WaitingRun], index: int | None = None) -> Iterator[p.RunsQueued]:
+    """Report that these runs follow each other, at the end of the waiting list or from an index on."""
+    for start in range(0, len(runs), RUNS_AT_ONCE):
+        some = tuple(runs[start : start + RUNS_AT_ONCE])
         yield p.RunsQueued(places=some, place=None if index is None else index + start)

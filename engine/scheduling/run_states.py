@@ -41,8 +41,8 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 class Training:
     """A worker has it. The one record that changes in place, once an epoch."""
 
-    def __init__(self, place: p.WaitingRun, worker: str) -> None:
-        self.place = place
+    def __init__(self, run: p.WaitingRun, worker: str) -> None:
+        self.run = run
         """Where it stood in the waiting list."""
         self.worker = worker
         self.stop: Hold | None = None

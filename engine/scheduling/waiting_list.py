@@ -1,6 +1,6 @@
 """The ordered list of runs that wait. Pure.
 
-What happens for every run of a sweep (join, come next, be taken, return to the head) takes the same time however long
+What happens for every run of a sweep (join, come next, leave, return to the head) takes the same time however long
 the row is; what only a user asks for (move, hold) goes through all of it once.
 """
 
@@ -21,11 +21,22 @@ class WaitingList:
     """Waiting runs in their order, each once."""
 
     def __init__(
-        self, places: Iterable[WaitingRun] = (), *, can_train: Callable[[WaitingRun], bool] = lambda place: True
+        self,
+        runs: Iterable[WaitingRun] = (),
+        *,
+        can_train: Callable[[WaitingRun], bool] = lambda run: True,
+        trained_as: Callable[[Configuration, str], Configuration] = lambda configuration, data: configuration,
     ) -> None:
-        """Put places in a row; `can_train` says whether a run that is not paused may be taken: is its data open?"""
+        """List runs.
+
+        Args:
+            runs: the first ones.
+            can_train: says whether one that is not paused may be trained: is its data open?
+            trained_as: returns a configuration, for this data, with the trainer that it needs.
+        """
         self._can_train = can_train
-        self._all: Row = OrderedDict((place.run_id, place) for place in places)
+        self._trained_as = trained_as
+        self._all: Row = OrderedDict((run.run_id, run) for run in runs)
         self._ready: Row = OrderedDict()
         self._alike: dict[tuple[Configuration, str], Row] = {}
         """Those that are ready, by what may train in one group: network, settings and data."""
@@ -40,27 +51,29 @@ class WaitingList:
         return len(self._all)
 
     def __contains__(self, run_id: str) -> bool:
-        """Say whether a run has a place."""
+        """Say whether a run waits."""
         return run_id in self._all
 
     @property
     def head(self) -> WaitingRun | None:
-        """What is to be taken next."""
+        """What is to be trained next."""
         return next(iter(self._ready.values()), None)
 
     def alike(self, head: WaitingRun, most: int) -> tuple[WaitingRun, ...]:
-        """Return the first places that may train together with this one, itself included."""
+        """Return the first runs that may train together with this one, itself included."""
         return tuple(islice(self.of_kind(head), most))
 
     def of_kind(self, head: WaitingRun) -> Iterator[WaitingRun]:
         """Go through all that may train together with this one, itself included."""
         return iter(self._alike[_kind(head)].values())
 
+    def trained_as(self, run: WaitingRun) -> Configuration:
+        """Return a run's configuration with the trainer that it needs."""
+        return self._trained_as(run.spec.configuration, run.spec.data)
+
     def first_for(self, trainer: str) -> WaitingRun | None:
-        """Return what a worker of this kind is to take next."""
-        return next(
-            (place for place in self._ready.values() if place.spec.configuration.training.worker == trainer), None
-        )
+        """Return what a worker of this kind is to train next."""
+        return next((run for run in self._ready.values() if self.trained_as(run).training.worker == trainer), None)
 
     def groups(self, lanes: int, enough: int) -> dict[str, int]:
         """Count the groups that are left for each kind of worker, if so many of its runs train together.
@@ -68,56 +81,56 @@ class WaitingList:
         There may be as many groups as runs: beyond `enough` of them in all it is not counted further.
         """
         found: Counter[str] = Counter()
-        for (configuration, _), alike in self._alike.items():
+        for (configuration, data), alike in self._alike.items():
             if found.total() >= enough:
                 break
-            trainer = configuration.training.worker
+            trainer = self._trained_as(configuration, data).training.worker
             found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
         return found
 
-    def join(self, place: WaitingRun) -> None:
-        """Put a place at the end."""
-        self._put(place, at_end=True)
+    def join(self, run: WaitingRun) -> None:
+        """Put a run at the end."""
+        self._put(run, at_end=True)
 
-    def put_back(self, place: WaitingRun) -> int:
-        """Put a place at the head, but behind earlier seeds of its kind there; return its index."""
-        earlier = takewhile(lambda some: _kind(some) == _kind(place) and some.spec.seed < place.spec.seed, self)
-        places = (*earlier, place)
-        for some in reversed(places):
+    def put_back(self, run: WaitingRun) -> int:
+        """Put a run at the head, but behind earlier seeds of its kind there; return its index."""
+        earlier = takewhile(lambda some: _kind(some) == _kind(run) and some.spec.seed < run.spec.seed, self)
+        first = (*earlier, run)
+        for some in reversed(first):
             self._put(some, at_end=False)
-        return len(places) - 1
+        return len(first) - 1
 
-    def _put(self, place: WaitingRun, *, at_end: bool) -> None:
+    def _put(self, run: WaitingRun, *, at_end: bool) -> None:
         rows = [self._all]
-        if not place.paused and self._can_train(place):
-            rows += [self._ready, self._alike.setdefault(_kind(place), OrderedDict())]
+        if not run.paused and self._can_train(run):
+            rows += [self._ready, self._alike.setdefault(_kind(run), OrderedDict())]
         for row in rows:
-            row[place.run_id] = place
-            row.move_to_end(place.run_id, last=at_end)
+            row[run.run_id] = run
+            row.move_to_end(run.run_id, last=at_end)
 
     def leave(self, runs: Iterable[str]) -> tuple[str, ...]:
-        """Take runs out; return those that had a place."""
-        found = tuple(place for run_id in runs if (place := self._all.pop(run_id, None)))
-        for place in found:
-            if self._ready.pop(place.run_id, None):
-                alike = self._alike[_kind(place)]
-                del alike[place.run_id]
+        """Take runs out; return those that waited."""
+        found = tuple(run for run_id in runs if (run := self._all.pop(run_id, None)))
+        for run in found:
+            if self._ready.pop(run.run_id, None):
+                alike = self._alike[_kind(run)]
+                del alike[run.run_id]
                 if not alike:
-                    del self._alike[_kind(place)]
-        return tuple(place.run_id for place in found)
+                    del self._alike[_kind(run)]
+        return tuple(run.run_id for run in found)
 
     def move(self, runs: Collection[str], index: int) -> tuple[int, tuple[WaitingRun, ...]]:
-        """Put runs next to each other, in their order, so that the first has this index; return it and their places."""
+        """Put runs next to each other, in their order, so that the first has this index; return it and them."""
         chosen = set(runs)
-        moved = tuple(place for place in self if place.run_id in chosen)
-        others = [place for place in self if place.run_id not in chosen]
+        moved = tuple(run for run in self if run.run_id in chosen)
+        others = [run for run in self if run.run_id not in chosen]
         index = max(0, min(index, len(others)))
-        self._all = OrderedDict((place.run_id, place) for place in (*others[:index], *moved, *others[index:]))
+        self._all = OrderedDict((run.run_id, run) for run in (*others[:index], *moved, *others[index:]))
         self.refresh()
         return index, moved
 
     def hold(self, runs: Collection[str], *, paused: bool) -> tuple[str, ...]:
-        """Pause or release runs in their places; return those that changed."""
+        """Pause or release runs where they stand; return those that changed."""
         new = tuple(run_id for run_id in runs if run_id in self._all and self._all[run_id].paused != paused)
         for run_id in new:
             self._all[run_id] = msgspec.structs.replace(self._all[run_id], paused=paused)
@@ -127,18 +140,18 @@ class WaitingList:
 
     def arrange(self, rank: Mapping[str, int]) -> None:
         """Sort by rank; what has none stays behind."""
-        ordered = sorted(self, key=lambda place: rank.get(place.run_id, len(rank)))
-        self._all = OrderedDict((place.run_id, place) for place in ordered)
+        ordered = sorted(self, key=lambda run: rank.get(run.run_id, len(rank)))
+        self._all = OrderedDict((run.run_id, run) for run in ordered)
         self.refresh()
 
     def refresh(self) -> None:
         """Find out anew what can be trained."""
         self._ready, self._alike = OrderedDict(), {}
-        for place in self:
-            if not place.paused and self._can_train(place):
-                self._ready[place.run_id] = place
-                self._alike.setdefault(_kind(place), OrderedDict())[place.run_id] = place
+        for run in self:
+            if not run.paused and self._can_train(run):
+                self._ready[run.run_id] = run
+                self._alike.setdefault(_kind(run), OrderedDict())[run.run_id] = run
 
 
-def _kind(place: WaitingRun) -> tuple[Configuration, str]:
-    return place.spec.configuration, place.spec.data
+def _kind(run: WaitingRun) -> tuple[Configuration, str]:
+    return run.spec.configuration, run.spec.data

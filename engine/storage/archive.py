@@ -1,17 +1,18 @@
 """Packs a workspace's runs into one zip file, and imports them on another machine.
 
-The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/` and
-`sweeps/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, and a run comes
-into the workspace whole, by one renaming.
+The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/`,
+`sweeps/` and `models/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, no
+model file in it is run, and a run comes into the workspace whole, by one renaming.
 """
 
 import contextlib
 import errno
 import hashlib
+import io
 import zipfile
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Literal
 
 import msgspec
@@ -19,7 +20,7 @@ import msgspec
 from engine.core import limits
 from engine.core.sweep import Sweep
 from engine.machine.files import Folder
-from engine.storage import zip_check
+from engine.storage import sources, zip_check
 from engine.storage.manifest import (
     MANIFEST,
     MAX_DIRECTORY_BYTES,
@@ -92,6 +93,8 @@ def _write(root: Path, file: BinaryIO, remarks: Remarks) -> Packed:
                 if kind == "file" and SWEEP_FILE.fullmatch(name):
                     with sweeps.open_to_read(name) as sweep:
                         _add(archive, f"{SWEEPS}/{name}", sweep, members)
+        for sha256, text in sources.all_of(root).items():
+            _add(archive, f"{sources.MODELS}/{sha256}.py", io.BytesIO(text.encode()), members)
         with Folder.at(root, RUNS) as runs:
             run_ids = [name for name, kind in runs.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)]
         for run_id in run_ids:
@@ -123,6 +126,9 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
             manifest = checked(archive, path)
             runs = _by_run(manifest)
             sweeps = tuple(_sweep(archive, name, manifest, path) for name in manifest.members if name[:7] == "sweeps/")
+            for name, member in manifest.members.items():
+                if name.startswith(f"{sources.MODELS}/"):
+                    sources.keep(root, _source(archive, path, name, member))
             _clear_staging(root)
             for run_id, names in runs.items():
                 outcome = _take_in(archive, manifest, path, RunFolder(root, run_id), names, is_busy=run_id in busy)
@@ -219,6 +225,18 @@ def _sweep(archive: Archive, name: str, manifest: Manifest, path: Path) -> Sweep
     if problem := limits.sweep_problem(sweep):
         raise PackError(f"{path}: {name} cannot be trained: {problem}")
     return sweep
+
+
+def _source(archive: Archive, path: Path, name: str, member: Member) -> str:
+    """Return the text of a model file, which is named after its SHA-256; it is kept and not run."""
+    content = io.BytesIO()
+    _extract(archive, path, name, member, content)
+    if PurePosixPath(name).stem != member.sha256:
+        raise PackError(f"{path}: {name} has another SHA-256 than its name says.")
+    try:
+        return content.getvalue().decode()
+    except UnicodeDecodeError as error:
+        raise PackError(f"{path}: {name} is not UTF-8 text.") from error
 
 
 def _extract(archive: Archive, path: Path, name: str, member: Member, target: BinaryIO) -> None:

@@ -26,6 +26,7 @@ from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
 from engine.storage.run_check import Problem, decoded, look
 from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
+from engine.storage.sources import MODELS
 from engine.storage.trash import RUNS, TRASH
 from engine.storage.workspace import SWEEP_FILE, Remembered, stamps_of
 
@@ -165,7 +166,7 @@ def _data(folder: Folder) -> Iterator[Finding]:
 
 def _folders(folder: Folder) -> Iterator[Finding]:
     """Report anything in the place of a folder of ours."""
-    for name in (RUNS, SWEEPS, TRASH, "exports", BACKUPS, ASIDE):
+    for name in (RUNS, SWEEPS, MODELS, TRASH, "exports", BACKUPS, ASIDE):
         if folder.kind(name) not in ("folder", "nothing"):
             yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))
 
@@ -236,7 +237,7 @@ def _left_over(folder: Folder, *, is_busy: bool) -> Iterator[Finding]:
 def _written(folder: Folder) -> Iterator[str]:
     """Yield the paths of everything in those folders that the program writes to."""
     yield from folder.kinds()
-    for place in (SWEEPS, RUNS):
+    for place in (SWEEPS, MODELS, RUNS):
         for name, kind in _kinds(folder, place).items():
             yield f"{place}/{name}"
             if place == RUNS and kind == "folder" and RUN_ID.fullmatch(name):

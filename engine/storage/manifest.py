@@ -20,7 +20,8 @@ Kind = TypeVar("Kind")
 MANIFEST = "manifest.json"
 MEMBER = re.compile(
     r"sweeps/[0-9a-f]{12}\.json"
-    r"|runs/[0-9a-f]{12}/(spec\.json|journal\.jsonl|result\.json|model\.keras|checkpoint/(latest\.json|epoch-\d{1,9}\.npz))"
+    r"|models/[0-9a-f]{64}\.py"
+    r"|runs/[0-9a-f]{12}/(spec\.json|model\.py|journal\.jsonl|result\.json|model\.keras|checkpoint/(latest\.json|epoch-\d{1,9}\.npz))"
 )
 MAX_DIRECTORY_BYTES = 2**22
 MAX_MEMBERS = 40_000
@@ -108,9 +109,12 @@ def remarks_problem(remarks: Remarks) -> str:
 def _most_bytes(name: str) -> int:
     """Return the largest size that a member of this name may have."""
     kind = PurePosixPath(name).suffix
-    return {".json": MAX_SMALL_BYTES, ".jsonl": MAX_JOURNAL_BYTES, ".keras": limits.MAX_MODEL_BYTES}.get(
-        kind, checkpoint_index.MAX_BYTES
-    )
+    return {
+        ".json": MAX_SMALL_BYTES,
+        ".py": limits.MAX_SOURCE_BYTES,
+        ".jsonl": MAX_JOURNAL_BYTES,
+        ".keras": limits.MAX_MODEL_BYTES,
+    }.get(kind, checkpoint_index.MAX_BYTES)
 
 
 def text_of(archive: Archive, name: str) -> bytes:

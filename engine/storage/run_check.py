@@ -16,6 +16,8 @@ from engine.storage import checkpoint_index, journal
 Content = TypeVar("Content")
 
 SPEC, JOURNAL, MODEL, RESULT = "spec.json", "journal.jsonl", "model.keras", "result.json"
+SOURCE = "model.py"
+"""The model file of a run of an own model."""
 RIGHTS = "Give yourself the right to read it."
 
 
@@ -66,6 +68,8 @@ def run_problems(folder: Folder, run_id: str) -> Iterator[Problem]:
     problem = spec if isinstance(spec, Problem) else _spec_problem(spec, run_id)
     if problem:
         yield problem
+    if isinstance(spec, RunSpec) and folder.kind(SOURCE) != "nothing":
+        yield from _source_problems(folder, spec)
     if folder.kind(RESULT) != "nothing":
         yield from _outcome_problems(folder, spec if isinstance(spec, RunSpec) else None)
 
@@ -77,6 +81,17 @@ def _spec_problem(spec: RunSpec, run_id: str) -> Problem | None:
     return (
         Problem(f"{SPEC} cannot have been trained: {problem}", "The folder is put aside.", ("",)) if problem else None
     )
+
+
+def _source_problems(folder: Folder, spec: RunSpec) -> Iterator[Problem]:
+    own = spec.configuration.network.model
+    try:
+        if own is None or _sha256(folder, SOURCE) != own.sha256:
+            yield Problem(f"{SOURCE} is not the file that builds its model", "It is put aside.", (SOURCE,))
+    except NotOurs as error:
+        yield Problem(f"{SOURCE} is no file: {error.strerror}", "It is put aside.", (SOURCE,))
+    except OSError as error:
+        yield Problem(f"{SOURCE} cannot be read: {error.strerror}", RIGHTS)
 
 
 def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]:

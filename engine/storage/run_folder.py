@@ -1,6 +1,7 @@
 """A run's folder; the only module that writes or checks its contents.
 
     spec.json       what is trained, written before anything is
+    model.py        the file that builds it, of an own model
     attempt         which attempt has the run (`claims`)
     journal.jsonl   its events (`journal`)
     checkpoint/     where it continues from (`checkpoint_index`, `checkpoint`)
@@ -31,6 +32,7 @@ from engine.storage.run_check import (
     MODEL,
     RESULT,
     RIGHTS,
+    SOURCE,
     SPEC,
     Problem,
     checkpoint_problems,
@@ -68,8 +70,13 @@ class RunFolder:
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def begin(self, spec: RunSpec, attempt: str = "") -> Journal:
+    def begin(self, spec: RunSpec, attempt: str = "", source: str = "") -> Journal:
         """Open the folder for training, once a worker that lost its host has stopped writing there.
+
+        Args:
+            spec: what is trained.
+            attempt: this one's name.
+            source: the text of the model file, of an own model.
 
         Raises:
             NotOurs: a link, a file or another run has its name.
@@ -88,6 +95,8 @@ class RunFolder:
             elif known.run_id != self.run_id:
                 raise NotOurs(0, f"it is another run's, {known.run_id}; `svhn-tui doctor --repair` puts it aside",
                               str(folder.path / SPEC))  # fmt: skip
+            if source:
+                folder.write_atomically(SOURCE, source.encode())
         opened = Journal(self.path / JOURNAL)
         claims.take(self.path, attempt)
         return opened
@@ -198,7 +207,7 @@ class RunFolder:
         """
         newest = [f"{checkpoint_index.FOLDER}/{entry.file}" for entry in checkpoint_index.read(self.path).entries[:1]]
         unfinished = (*newest, f"{checkpoint_index.FOLDER}/{checkpoint_index.POINTER}")
-        for name in (SPEC, JOURNAL, *((MODEL, RESULT) if self.is_finished else unfinished)):
+        for name in (SPEC, SOURCE, JOURNAL, *((MODEL, RESULT) if self.is_finished else unfinished)):
             *above, last = name.split("/")
             try:
                 if name == JOURNAL and not journal.has_lines(self.path / name):
@@ -262,7 +271,7 @@ class RunFolder:
         with Folder.at(self.workspace, self._place) as runs:
             with runs.folder(self.run_id) as folder:
                 for name in folder.kinds():
-                    if name in (SPEC, JOURNAL, MODEL, RESULT) or is_temporary(name):
+                    if name in (SPEC, SOURCE, JOURNAL, MODEL, RESULT) or is_temporary(name):
                         folder.remove(name)
             checkpoint_index.remove(self.path)
             runs.remove_folder(self.run_id)

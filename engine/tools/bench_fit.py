@@ -122,9 +122,9 @@ def _fit(network: Network, images: Images, options: tuple[int, bool], *, is_plai
             self.left -= 1
 
         def _report(self) -> None:
-            told = {"seconds": self.seconds, "options": options} if self.is_warm else "ready"
+            answer = {"seconds": self.seconds, "options": options} if self.is_warm else "ready"
             self.is_warm = True
-            print(json.dumps(told), flush=True)
+            print(json.dumps(answer), flush=True)
 
     train, test = (
         keras.utils.to_categorical(labels, images.shape.classes) for labels in (images.train_labels, images.test_labels)

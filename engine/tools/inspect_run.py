@@ -11,11 +11,12 @@ import numpy as np
 
 from engine import protocol as p
 from engine.core.data_shape import Shape
+from engine.core.spec import OwnModel
 from engine.data import dataset as datasets
 from engine.machine import backends
 from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line
-from engine.tools.keras_file import KerasFileError, checked
+from engine.tools.keras_file import ConfigCheck, KerasFileError, checked, listed
 
 SAMPLES = 3
 """Training images shown of each class."""
@@ -29,6 +30,9 @@ class InspectionTask(msgspec.Struct, frozen=True):
     data: p.DataSet
     run_id: str = ""
     file: str = ""
+    model: OwnModel | None = None
+    source: str = ""
+    """The text of an own model's file, which the user approved."""
 
 
 def inspect(look: InspectionTask) -> p.Inspected:
@@ -41,7 +45,7 @@ def inspect(look: InspectionTask) -> p.Inspected:
     images = datasets.load(look.data)
     if not look.file:
         return p.Inspected(run_id="", pictures=_samples(images))
-    probabilities, kernel = _said(Path(look.file), images.test_images)
+    probabilities, kernel = _said(look, images.test_images)
     said, true = probabilities.argmax(axis=1), images.test_labels.astype(np.int64)
     classes = probabilities.shape[1]
     confusion = np.bincount(true * classes + said, minlength=classes * classes).reshape(classes, classes)
@@ -68,14 +72,23 @@ def _samples(images: datasets.Images) -> tuple[p.Picture, ...]:
     return tuple(found)
 
 
-def _said(file: Path, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _said(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
     backends.prepare_jax()
     import keras
 
     backends.settle_jax()
-    with checked(file) as safe:  # it may have come with an import
-        model = keras.saving.load_model(safe.path, compile=False, safe_mode=True)
+    check: ConfigCheck = listed
+    known: dict[str, object] = {}
+    if look.model is not None:
+        from engine.tools import own_file
+        from engine.training import own_models
+
+        own_models.learn(look.source)
+        built = own_models.build(look.model, look.data.shape, seed=0)
+        check, known = own_file.same_as(built, look.model), own_file.custom_objects(built, look.model)
+    with checked(Path(look.file), check) as safe:  # it may have come with an import
+        model = keras.saving.load_model(safe.path, custom_objects=known, compile=False, safe_mode=True)
     parts = [np.asarray(model(images[start : start + CHUNK].astype(np.float32), training=False))
              for start in range(0, len(images), CHUNK)]  # fmt: skip
     weights = model.get_weights()

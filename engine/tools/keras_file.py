@@ -4,7 +4,7 @@ import contextlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +26,10 @@ MAX_ACTIVATIONS = 2**24
 """Numbers that a layer may give for one image."""
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 WEIGHTS = "model.weights.h5"
+
+
+ConfigCheck = Callable[[dict[str, Any]], Size]
+"""Refuses a configuration that may not be loaded with a ConfigError; returns how large its network is."""
 
 
 class KerasFileError(ValueError):
@@ -55,9 +59,30 @@ def check(path: Path) -> dict[str, Any]:
         return found.config
 
 
+def listed(config: dict[str, Any]) -> Size:
+    """Check a configuration against the allow-list; return how large its network is.
+
+    Raises:
+        ConfigError: something in it is not on the list.
+    """
+    keras_config.check_config(config, is_layer=True)
+    if config.get("class_name") not in keras_config.MODELS:
+        raise ConfigError("holds no network; save the model with model.save")
+    return layer_shapes.size_of(config)
+
+
+def unread(config: dict[str, Any]) -> Size:
+    """Take any configuration: of a file that nothing loads."""
+    return Size((), 0, 0)
+
+
 @contextlib.contextmanager
-def checked(path: Path) -> Iterator[Checked]:
+def checked(path: Path, check_config: ConfigCheck = listed) -> Iterator[Checked]:
     """Copy a file to a private place and look through the copy; what is loaded in the block is what was checked.
+
+    Args:
+        path: the file.
+        check_config: refuses a configuration that may not be loaded with a ConfigError.
 
     Raises:
         KerasFileError: as `check`, or the machine has no room for the copy.
@@ -69,7 +94,7 @@ def checked(path: Path) -> Iterator[Checked]:
             copy = folder / "model.keras"
             content = zip_check.copy_private(path, copy, most=MAX_MODEL_BYTES)
             with zip_check.open_zip(copy, ".keras", most=MAX_DIRECTORY_BYTES) as archive:
-                found = _looked_through(archive, copy, content)
+                found = _looked_through(archive, copy, content, check_config)
         except FileNotFoundError:
             raise KerasFileError(f"{path} is not there.") from None
         except zip_check.MachineError as error:
@@ -88,7 +113,12 @@ def _temporary() -> str:
         return "a temporary folder"
 
 
-def _looked_through(archive: zipfile.ZipFile, copy: Path, content: zip_check.Content) -> Checked:
+def _looked_through(
+    archive: zipfile.ZipFile,
+    copy: Path,
+    content: zip_check.Content,
+    check_config: ConfigCheck,
+) -> Checked:
     """Check a file's members, its configuration and its weights.
 
     Raises:
@@ -98,10 +128,7 @@ def _looked_through(archive: zipfile.ZipFile, copy: Path, content: zip_check.Con
     _check_members(archive, content.bytes)
     config = _json(archive, "config.json")
     _json(archive, "metadata.json")
-    keras_config.check_config(config, is_layer=True)
-    if config.get("class_name") not in keras_config.MODELS:
-        raise ConfigError("holds no network; save the model with model.save")
-    size = layer_shapes.size_of(config)
+    size = check_config(config)
     if size.weights > MAX_PARAMETERS:
         raise ConfigError(f"describes a network of more than {MAX_PARAMETERS:,} weights; it is not loaded")
     if size.largest > MAX_ACTIVATIONS:

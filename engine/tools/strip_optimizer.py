@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 
 from engine.machine.files import write_atomically
-from engine.tools.keras_file import WEIGHTS, KerasFileError, checked
+from engine.tools.keras_file import WEIGHTS, KerasFileError, checked, unread
 
 
 def stripped(path: Path) -> bytes:
@@ -21,7 +21,7 @@ def stripped(path: Path) -> bytes:
         KerasFileError: it is no `.keras` file of ours.
     """
     content = io.BytesIO()
-    with checked(path) as file, zipfile.ZipFile(file.path) as source, zipfile.ZipFile(content, "w") as target:
+    with checked(path, unread) as file, zipfile.ZipFile(file.path) as source, zipfile.ZipFile(content, "w") as target:
         for member in source.infolist():
             text = source.read(member)
             target.writestr(member, _without_optimizer(text) if member.filename == WEIGHTS else text)

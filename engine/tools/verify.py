@@ -1,6 +1,7 @@
 """Checks a `.keras` file as the grader would: plain TensorFlow Keras, a process of its own, accuracy counted again."""
 
 import argparse
+import hashlib
 import math
 import os
 import sys
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engine.core.spec import Configuration
+from engine.core.limits import MAX_SOURCE_BYTES
+from engine.core.spec import Configuration, OwnModel
 from engine.machine import backends
+from engine.machine.files import Folder
 from engine.machine.system import version
 from engine.protocol import DataSet
 from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line, is_machine_error, reason
 from engine.tools.comparison import Check, fit_check
-from engine.tools.keras_file import Checked, KerasFileError, checked
+from engine.tools.keras_file import Checked, ConfigCheck, KerasFileError, checked, listed
 from engine.training.shuffling import held_in
 
 if TYPE_CHECKING:
@@ -60,18 +63,27 @@ class Verification(msgspec.Struct, frozen=True):
         return all(check.ok is not False for check in self.checks)
 
 
-def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
+def verify(path: Path, source: list[str], asked: Asked | None, model_file: Path | None = None) -> Verification:
     """Load a private copy of the file in TensorFlow Keras and look at it.
 
+    Args:
+        path: the file.
+        source: the data's.
+        asked: what it is to be.
+        model_file: of an own model, which the user approved.
+
     Raises:
+        ModelError: the model file fails.
         KerasFileError: it cannot be loaded, or is not safe to.
         DataError: the data cannot be used.
     """
-    with checked(path) as file:
-        from engine.data import dataset
+    from engine.data import dataset
 
+    own = asked.configuration.network.model if asked else None
+    check, known = (listed, {}) if own is None else _own(own, source, model_file)
+    with checked(path, check) as file:
         images, found = dataset.load_from(source)
-        model = _loaded(file, path)
+        model = _loaded(file, path, known)
         from engine.tools.model_checks import weights_check
 
         expected, given = found.input_shape, tuple(model.input_shape[1:])
@@ -97,16 +109,43 @@ def verify(path: Path, source: list[str], asked: Asked | None) -> Verification:
         )
 
 
-def _loaded(file: Checked, path: Path) -> Any:
-    """Load the copy that was checked; messages name the file that was given."""
+def _own(own: OwnModel, source: list[str], model_file: Path | None) -> tuple[ConfigCheck, dict[str, Any]]:
+    """Build an own model; return the check of a file of it, and the classes that its file may name."""
+    if model_file is None:
+        raise KerasFileError(f"A file of {own.label} is verified with its model file alone.")
+    _prepare()
+    from engine.data import dataset
+    from engine.tools import own_file
+    from engine.training import own_models
+
+    try:
+        with Folder.at(model_file.parent) as folder:
+            content = folder.read(model_file.name, MAX_SOURCE_BYTES)
+    except OSError as error:
+        raise KerasFileError(f"{model_file} cannot be read ({error.strerror}).") from error
+    if hashlib.sha256(content).hexdigest() != own.sha256:
+        raise KerasFileError(f"{model_file} is not the file that builds {own.label}.")
+    own_models.learn(content.decode())
+    found = dataset.load_from(source)[1]
+    model = own_models.build(own, found.shape, seed=0)
+    return own_file.same_as(model, own), own_file.custom_objects(model, own)
+
+
+def _prepare() -> None:
+    """Load TensorFlow as a grader has it."""
     backends.prepare_tensorflow(3)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the grader has none, and training may need it
+    backends.settle_tensorflow()
+
+
+def _loaded(file: Checked, path: Path, known: dict[str, Any]) -> Any:
+    """Load the copy that was checked; messages name the file that was given."""
+    _prepare()
     import keras
 
-    backends.settle_tensorflow()
     warnings.simplefilter("ignore")  # a file without an optimizer's state is told in our own words
     try:
-        return keras.saving.load_model(file.path, safe_mode=True)
+        return keras.saving.load_model(file.path, custom_objects=known, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
         if is_machine_error(error):
             raise KerasFileError(f"{path} cannot be loaded ({reason(error)}).") from error
@@ -145,12 +184,13 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--data", nargs="+", required=True)
     parser.add_argument("--question", default="", help="what is asked, as JSON")
+    parser.add_argument("--model-file", type=Path, help="of an own model; it is run")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     backends.clear_environment()
     try:
         asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
-        found = verify(given.file, given.data, asked)
+        found = verify(given.file, given.data, asked, given.model_file)
     except (KerasFileError, DataError) as error:
         print(f"svhn-tui: {error}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ from keras import layers
 from engine.core.data_shape import DataShape
 from engine.core.layers import LOSS, METRIC, OPTIMIZERS, layers_of
 from engine.core.spec import Configuration, Network, Training
+from engine.training import own_models
 
 __all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
 
@@ -27,7 +28,7 @@ def build(
     softmax: bool,
     seed: int,
     dense: type[layers.Dense] = layers.Dense,
-) -> keras.Sequential:
+) -> keras.Model:
     """Return the network with fresh weights that depend on the seed alone.
 
     Args:
@@ -36,8 +37,16 @@ def build(
         softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
         dense: the kind of dense layer; one that computes the same in another way.
+
+    Raises:
+        ModelError: an own model cannot be built.
     """
     kinds = {"Dense": dense}
+    if network.model is not None:
+        with _building:
+            own = own_models.build(network.model, shape, seed)
+            random.seed()
+        return own if softmax else own_models.with_logits(own)
     with _building:
         random.seed(seed)  # keras.utils.set_random_seed would import TensorFlow
         chain = [
@@ -51,7 +60,7 @@ def build(
 
 def compile_as_asked(model: keras.Model, training: Training) -> None:
     """Compile with the assignment's loss and metric and the configuration's optimizer."""
-    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training))
+    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training), run_eagerly=model.run_eagerly)
 
 
 def optimizer_of(training: Training) -> keras.Optimizer:

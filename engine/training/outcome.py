@@ -12,6 +12,7 @@ from engine.storage.claims import SUPERSEDED
 from engine.storage.npz import DataError
 from engine.training.convergence import slope_of
 from engine.training.metrics import Activity
+from engine.training.own_models import ModelError
 from engine.training.trainer import Trainer
 
 
@@ -70,6 +71,8 @@ def failed(run_id: str, error: Exception) -> p.RunFailed:
     match error:
         case DataError():
             reason = text
+        case ModelError():
+            reason = str(error)
         case OSError():
             reason = f"{error.filename or 'A file'} cannot be written or read: {error.strerror}."
         case _ if is_out_of_memory(error):

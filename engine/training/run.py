@@ -18,7 +18,9 @@ LOOK_SECONDS = 1.0
 class Run:
     """Owned by the worker that trains it: nobody else writes there meanwhile."""
 
-    def __init__(self, spec: RunSpec, workspace: Path, told: Callable[[str], object], attempt: str = "") -> None:
+    def __init__(
+        self, spec: RunSpec, workspace: Path, told: Callable[[str], object], attempt: str = "", source: str = ""
+    ) -> None:
         """Open them, once a worker whose host has died writes them no more; `told` hears what is damaged.
 
         Raises:
@@ -27,7 +29,7 @@ class Run:
         self.spec = spec
         self.run_id = spec.run_id
         self.folder = RunFolder(workspace, spec.run_id)
-        self.journal = self.folder.begin(spec, attempt)
+        self.journal = self.folder.begin(spec, attempt, source)
         self.attempt = attempt
         self._looked_at = time.monotonic()
         self.result = self.folder.result()

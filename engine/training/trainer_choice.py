@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from engine.core.spec import Configuration, Network, Training
 
-MOST_LAYERS, MOST_CLASSES = 16, 100
+MOST_LAYERS, MOST_CLASSES = 16, 1_000
 """What `epoch.c` has room for."""
 
 
@@ -55,11 +55,13 @@ def unsuited(configuration: Configuration, here: Circumstances) -> str:
     if here.lanes > 1:
         return "it trains one run at a time"
     if here.classes > MOST_CLASSES:
-        return f"there are more than {MOST_CLASSES} classes"
+        return f"there are more than {MOST_CLASSES:,} classes"
     return _unsuited_network(configuration.network) or _unsuited_training(configuration.training)
 
 
 def _unsuited_network(network: Network) -> str:
+    if network.model is not None:
+        return "the model comes from a file"
     if network.convolutions:
         return "the network has convolutions"
     if network.dropout or network.batch_normalization:

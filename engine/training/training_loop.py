@@ -20,6 +20,7 @@ from engine.data.dataset import Images
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
+from engine.training import own_models
 from engine.training.card_faults import CardFaults
 from engine.training.inbox import Stop
 from engine.training.outcome import failed, result_of, superseded
@@ -73,8 +74,10 @@ class Attempts:
         if self._card.fault:
             raise self._card.fault
         try:
+            if task.source:
+                own_models.learn(task.source)
             for spec in task.specs:
-                begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt)
+                begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt, task.source)
                 runs.append(self._insist("A run cannot be begun", spec.run_id, begun))
             self._log_to(runs[0].folder)
             for run in runs:
@@ -148,8 +151,8 @@ class Attempts:
         self._tell(started)
         for lane, run in enumerate(runs):
             self._note(run, p.of_lane(started, lane))
-            if group.remark:
-                self._note(run, p.Noticed(text=group.remark))
+            for remark in filter(None, (task.remark, group.remark)):
+                self._note(run, p.Noticed(text=remark))
         if group.remark:
             self._tell(p.Noticed(text=group.remark))
         saved_at, saved_epoch = time.monotonic(), group.epoch

@@ -1,7 +1,9 @@
 """How many cores a run takes on this machine, measured once for each class of networks before the first of it trains.
 
-Measured by `engine.training.native.measure` in a process of its own, in about two seconds, while nothing trains here;
-kept in the user's cache for this processor and number of cores. What cannot be measured is placed as usual.
+Measured by `engine.training.native.measure` in a process of its own, in about two seconds, while nothing trains here.
+It trains in each arrangement on all cores at once, so that memory's bandwidth counts. Kept in the user's cache for this
+processor, these cores and this source, and measured again when one of them changes. What cannot be measured, because
+others keep the machine busy, is placed as usual and tried again later.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import contextlib
 import hashlib
 import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +32,8 @@ from engine.workers.process import WORKER_VARIABLE
 
 MEASURE_SECONDS = 60.0
 """Beyond that it is given up; on a quiet machine it takes two, and a few more where C is compiled first."""
+AGAIN_SECONDS = 600.0
+"""After so long what could not be measured is tried again, when nothing trains here."""
 
 
 class Arrangement:
@@ -37,7 +42,7 @@ class Arrangement:
     def __init__(self, machine: Machine, changed: Callable[[], None]) -> None:
         self.machine = machine._replace(measured=_read(machine)) if _is_worthwhile(machine) else machine
         self._changed = changed
-        self._given_up: set[int] = set()
+        self._given_up: dict[int, float] = {}
         self._measuring: asyncio.Task[None] | None = None
 
     def is_open(self, configuration: Configuration, shape: DataShape) -> bool:
@@ -46,7 +51,8 @@ class Arrangement:
             return True
         parameters = trainable_parameters(configuration.network, shape)
         kind = size_class(parameters)
-        is_known = kind in self.machine.measured or kind in self._given_up
+        is_given_up = time.monotonic() < self._given_up.get(kind, -math.inf) + AGAIN_SECONDS
+        is_known = kind in self.machine.measured or is_given_up
         if is_known or not SMALL <= parameters < HUGE or not _is_worthwhile(self.machine):
             return False
         if configuration.training.trainer == "jax" or unsuited(configuration, Circumstances(shape.classes)):
@@ -64,7 +70,7 @@ class Arrangement:
             self.machine = self.machine._replace(measured={**self.machine.measured, kind: best})
             _write(self.machine)
         except (OSError, TimeoutError, msgspec.MsgspecError):
-            self._given_up.add(kind)
+            self._given_up[kind] = time.monotonic()
         finally:
             self._measuring = None
             self._changed()
@@ -98,7 +104,7 @@ def _is_worthwhile(machine: Machine) -> bool:
 
 
 def _path(machine: Machine) -> Path:
-    about = f"{build.processor()} {machine.cores} {hashlib.sha256(build.SOURCE.read_bytes()).hexdigest()}"
+    about = f"{build.processor()} {machine.cores} {build.source_hash()}"
     return cache_folder("native") / f"cores-{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
 
 

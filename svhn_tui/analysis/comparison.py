@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.core.layers import trainable_parameters
-from engine.core.spec import Configuration, Training
+from engine.core.spec import Configuration, OwnModel, Training
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.metrics import METRICS
@@ -178,12 +177,16 @@ def trend(slope: float, error: float) -> str:
 
 def _side(configuration: Configuration, runs: Sequence[str], state: State) -> Side:
     results = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
-    return Side(configuration, tuple(runs), results, trainable_parameters(configuration.network, state.shape))
+    return Side(configuration, tuple(runs), results, state.parameters_of(configuration.network))
 
 
 def _setting(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, OwnModel):
+        return value.label
+    if value is None:
+        return "none"
     if isinstance(value, tuple):
         if value and isinstance(value[0], int):
             return ", ".join(map(str, value))

@@ -28,7 +28,7 @@ class Launch(NamedTuple):
         if not missing:
             return None, "All of its runs are done."
         text = f"{words.plural(len(missing), 'run')} to train. 2 shows them live; q leaves and they continue."
-        return p.Submit(sweep=sweep), text
+        return book.submit(sweep), text
 
 
 class DeferredLaunches:

@@ -10,7 +10,7 @@ from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.worker_status import fleet_text
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
-from svhn_tui.words import clean, plural
+from svhn_tui.words import clean, on_one_line, plural
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +53,7 @@ def notice_of(event: p.AnyEvent, *, is_news: bool) -> Notice | None:
         case p.FleetChanged() if is_news:
             return Notice(text=f"It trains {fleet_text(event.fleet)} from now on.")
         case p.RunFailed() if is_news:
-            return Notice(text=clean(event.reason), title="A run failed", severity="error", calls=True)
+            return Notice(text=clean(on_one_line(event.reason)), title="A run failed", severity="error", calls=True)
         case _:
             return None
 

@@ -8,7 +8,6 @@ import msgspec
 
 from engine.core import sweep as plan
 from engine.core.forecast import Forecast
-from engine.core.layers import trainable_parameters
 from engine.core.spec import Configuration, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
 from engine.protocol import RunResult
@@ -267,7 +266,7 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
         runs=tuple(runs),
         done=len(finished),
         accuracies=tuple(result.test_accuracy for result in finished),
-        parameters=trainable_parameters(configuration.network, state.shape),
+        parameters=state.parameters_of(configuration.network),
         running=len(running),
         diverged=(
             *(result.spec.seed for result in finished if result.diverged),

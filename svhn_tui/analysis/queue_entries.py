@@ -84,7 +84,14 @@ def entries_of(state: State) -> tuple[QueueEntry, ...]:
     for run_id, live in state.live.items():
         if live.status in ("failed", "interrupted") and run_id not in state.places:
             entries.append(
-                QueueEntry("", live.spec.configuration, live.status, (run_id,), (live.spec.seed,), reason=live.reason)
+                QueueEntry(
+                    "",
+                    live.spec.configuration,
+                    live.status,
+                    (run_id,),
+                    (live.spec.seed,),
+                    reason=words.on_one_line(live.reason),
+                )
             )
     return tuple(entries)
 

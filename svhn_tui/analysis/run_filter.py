@@ -41,6 +41,7 @@ FIELDS: dict[str, Field] = {
     "activation": lambda run: run.spec.configuration.network.activation,
     "hidden": lambda run: ",".join(map(str, run.spec.configuration.network.hidden)),
     "layers": lambda run: float(len(run.spec.configuration.network.hidden)),
+    "model": lambda run: run.spec.configuration.network.model.label if run.spec.configuration.network.model else "",
     "seed": lambda run: float(run.spec.seed),
     "epochs": lambda run: float(run.spec.configuration.training.epochs),
     "batch_size": lambda run: float(run.spec.configuration.training.batch_size),
@@ -55,7 +56,7 @@ FIELDS: dict[str, Field] = {
     "configuration": lambda run: run.spec.configuration.label,
     "finished": run_row.finished,
 }
-TEXTS = {"run", "activation", "hidden", "optimizer", "trainer", "data", "configuration"}
+TEXTS = {"run", "activation", "hidden", "model", "optimizer", "trainer", "data", "configuration"}
 FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False}
 """What is so of a finished run or not; one that failed is none, and stands beside them."""

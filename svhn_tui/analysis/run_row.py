@@ -40,6 +40,7 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
         **{name: getattr(run, name) for name in MEASURED},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
+        "model": run.spec.configuration.network.model.label if run.spec.configuration.network.model else "",
         "hidden": " ".join(map(str, run.spec.configuration.network.hidden)),
         "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in layers),
         "seed": run.spec.seed,

@@ -4,7 +4,7 @@ import msgspec
 
 from svhn_tui import words
 from svhn_tui.assignment.answers import Answer, Trust, answer_about, answer_of, file_run, is_unfit
-from svhn_tui.assignment.keras_code import code_for
+from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 
@@ -43,7 +43,7 @@ def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
 def _code(question: Question, answer: Answer, book: Presets, state: State) -> HandedIn:
     if state.data is None:
         return HandedIn(answer, "code", "missing", "The code names the shape of the images: open the data first.")
-    code = code_for(book.configurations(question)[0], state.shape)
+    code = code_of(question, book, state.shape)
     return HandedIn(answer, "code", "ready", "Code that defines and compiles the network; c copies it.", code)
 
 

@@ -28,6 +28,8 @@ class Draft(msgspec.Struct, frozen=True):
     """What was typed: a line a field, values with spaces between."""
 
     title: str = "my sweep"
+    model: str = ""
+    """A network with a model file, and values of its parameters; empty for networks of the fields below."""
     hidden: str = "64 256"
     activation: str = "relu"
     learning_rate: str = "1e-5"
@@ -93,16 +95,17 @@ def question_of(draft: Draft, book: Presets) -> Question:
     }
     seeds = _numbers("seeds", draft.seeds, int)
     later = _numbers("finalists", draft.finalists, int) if draft.finalists.strip() else ()
+    label, params = _own_model(draft.model, book) if draft.model.strip() else ("", {})
     number = next(number for number in range(1, 10_000) if f"S{number}" not in {some.id for some in book.questions})
     return Question(
         id=f"S{number}",
         kind="answer",
         title=words.clean(draft.title).strip() or "my sweep",
         text="A sweep of one's own.",
-        networks=tuple(networks_of(draft)),
+        networks=(label,) if label else tuple(networks_of(draft)),
         seeds=seeds,
         training={name: values[0] for name, values in grid.items() if len(values) == 1},
-        grid={name: values for name, values in grid.items() if len(values) > 1},
+        grid={name: values for name, values in grid.items() if len(values) > 1} | params,
         finalists=FinalistRule(tuple(sorted({*seeds, *later}))) if later else None,
         answer=AnswerFormat("best" if later else "means"),
         own=True,
@@ -119,8 +122,8 @@ def with_draft(draft: Draft, text: bytes, name: str) -> tuple[bytes, Question]:
     book = presets.parse(text, name)
     question = question_of(draft, book)
     raw = json.loads(text)
-    labels = []
-    for label, network in networks_of(draft).items():
+    labels = list(question.networks) if draft.model.strip() else []
+    for label, network in () if labels else networks_of(draft).items():
         free = next(
             label + " *" * number
             for number in range(100)
@@ -169,8 +172,38 @@ def save(draft: Draft, workspace: Path) -> Question:
     source = presets.find(workspace)
     whole, question = with_draft(draft, source.read_bytes(), str(source))
     workspace.mkdir(parents=True, exist_ok=True)
+    for file in presets.load(source).sources.values() if source.parent != workspace else ():
+        beside = workspace / Path(file.path).relative_to(source.parent)
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(beside, file.text.encode())
     write_atomically(workspace / "experiments.json", whole)
     return question
+
+
+def _own_model(text: str, book: Presets) -> tuple[str, dict[str, tuple[Any, ...]]]:
+    """Read `mine width=32,64 depth=1..3`: the label of a network with a model file, and a grid of its parameters."""
+    first, *settings = re.split(r"\s+(?=\S+=)", text.strip())
+    if first not in book.networks or book.networks[first].model is None:
+        known = [label for label, network in book.networks.items() if network.model is not None]
+        said = f"there are {', '.join(known)}" if known else "experiments.json names none"
+        raise DraftError(f"model: {first[:40]!r} is no network with a model file and values as name=value; {said}.")
+    grid = {}
+    for setting in settings:
+        name, _, values = setting.partition("=")
+        found = [value for word in values.split(",") for value in _param_values(word.strip())]
+        grid[f"{presets.PARAMS}{name}"] = tuple(dict.fromkeys(found))
+    return first, grid
+
+
+def _param_values(word: str) -> tuple[Any, ...]:
+    """Read a value of a parameter, or a range of numbers: a number, true, false, or else text."""
+    if word in ("true", "false"):
+        return (word == "true",)
+    is_whole = not re.search(r"(?<!\.)\.(?!\.)|e", word)
+    try:
+        return _numbers("model", word, int if is_whole else float)
+    except DraftError:
+        return (word,)
 
 
 def _hidden(text: str) -> tuple[tuple[int, ...], ...]:

@@ -25,6 +25,7 @@ MODULES = {
     "export": "submission",
     "pack": "workspace",
     "import": "workspace",
+    "trust": "trust",
     "doctor": "doctor",
     "bench": "bench",
     "data": "data",

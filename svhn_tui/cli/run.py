@@ -106,14 +106,14 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
     reporter.say(plan_text(asked, session.state))
     for sweep in asked:
-        answer = await session.answer(p.Submit(sweep=sweep))
+        answer = await session.answer(book.submit(sweep))
         if isinstance(answer, p.Refused):
             return answer.reason
     cancelled = await _until_trained(session, asked)
     failed = {run_id: live.reason for run_id, live in session.state.live.items() if live.status == "failed"}
     reasons = {**failed, **dict.fromkeys(cancelled, CANCELLED)}
     return "; ".join(
-        f"{spec.configuration.label}, seed {spec.seed}: {reasons[spec.run_id]}"
+        f"{spec.configuration.label}, seed {spec.seed}: {words.on_one_line(reasons[spec.run_id])}"
         for spec in missing(session.state, asked)
     )
 

@@ -202,7 +202,7 @@ def trouble(event: p.AnyEvent) -> str:
     """Say what is not going well, or nothing."""
     match event:
         case p.RunFailed():
-            return f"{event.run_id} failed: {event.reason}"
+            return f"{event.run_id} failed: {words.on_one_line(event.reason)}"
         case p.RunInterrupted():
             return f"{event.run_id} stopped at epoch {event.epoch}: {event.reason}"
         case p.Noticed() if event.severity != "information":

@@ -30,6 +30,7 @@ from svhn_tui.cli.arguments import (
 )
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
+from svhn_tui.cli.trust import ask_for_trust
 from svhn_tui.client.session import connected
 from svhn_tui.export import export as exporting
 from svhn_tui.presets import Presets, Question
@@ -68,7 +69,7 @@ async def export_to(
         state = session.state
 
     def verified(thing: exporting.Exported) -> exporting.Exported:
-        return exporting.verified(thing, folder, book, state.data) if state.data else thing
+        return exporting.verified(thing, folder, book, state.data, Path(state.workspace)) if state.data else thing
 
     try:
         done = exporting.export(folder, book, state, verified, force=force)
@@ -129,6 +130,10 @@ def verify_file(file: Path, source: Sequence[str], book: Presets, question: Ques
             "fitted": question.kind != "code",
         }
         options += ["--question", json.dumps(asked)]
+        model = configurations[0].network.model
+        if model is not None:
+            ask_for_trust(book, [question])
+            options += ["--model-file", str(Path(book.sources[model.sha256].path).resolve())]
     options += ["--json"] if as_json else []
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", str(file.absolute())))
     print(clean(done.complaint, newlines=True), end="", file=sys.stderr)

@@ -30,6 +30,7 @@ from svhn_tui.cli.arguments import (
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.cli.run import Wish, missing, train
+from svhn_tui.cli.trust import ask_for_trust
 from svhn_tui.client.session import connected
 from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import complain, say
@@ -81,6 +82,7 @@ def run(
         fail(f"--on-interrupt {on_interrupt[:40]!r}: `detach` or `stop`.", WRONG_USE)
     book = load_presets(workspace)
     chosen = [question_of(book, name) for name in names_of(book, questions)]
+    ask_for_trust(book, chosen)
     reporter = run_output.reporter(as_json=as_json)
     seconds = seconds_of(stop_after) if stop_after is not None else None
     fleet = fleet_of(slurm, workers, worker_ssh, gpus, local=local)
@@ -146,7 +148,7 @@ async def choose_finalists(workspace: Path, book: Presets, question: Question, c
             complain("No data is open yet; train the first stage: svhn-tui run Q10 --data DIR.")
             return FAILED
         sweep = with_finalists(sweep, chosen)
-        event = await session.answer(p.Submit(sweep=sweep))
+        event = await session.answer(book.submit(sweep))
     if isinstance(event, p.Refused):
         complain(event.reason)
         return FAILED

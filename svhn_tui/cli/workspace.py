@@ -8,7 +8,7 @@ import typer
 
 from engine import protocol as p
 from engine.machine import os_errors
-from engine.storage import archive, manifest
+from engine.storage import approvals, archive, manifest, sources
 from svhn_tui import words
 from svhn_tui.cli.arguments import WORKSPACE, KnownWorkspaceOption, WorkspaceOption, existing_of, new_file_of
 from svhn_tui.cli.commands import carry_out, command_group
@@ -89,4 +89,7 @@ async def import_from(file: Path, workspace: Path) -> int:
         f"{event.known} were here already."
         + (" `svhn-tui run all` goes on with what is not finished." if event.unfinished else "")
     )
+    for sha256 in sorted(sources.all_of(workspace.expanduser())):
+        if not approvals.is_approved(sha256):
+            say(f"Model file {sha256[:12]} is not run until you looked at it: svhn-tui trust {sha256[:12]}")
     return DONE

@@ -58,6 +58,8 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             held = {run_id: change(place, paused=event.paused)
                     for run_id in event.runs if (place := state.places.get(run_id))}  # fmt: skip
             return change(state, places=more(state.places, held))
+        case p.ModelTried():
+            return change(state, models={**state.models, (event.model, event.data): event.facts})
         case p.RunsCancelled():
             return state  # whoever waits for them knows by it that they do not come
         case p.FleetChanged():

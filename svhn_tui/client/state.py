@@ -9,7 +9,9 @@ from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
 from engine.core.data_shape import ASSIGNMENT, DataShape
 from engine.core.forecast import Forecast
-from engine.core.spec import RunSpec
+from engine.core.layers import trainable_parameters
+from engine.core.own_model import ModelFacts
+from engine.core.spec import Network, OwnModel, RunSpec
 from engine.core.sweep import Sweep, is_other_choice
 
 
@@ -93,6 +95,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     inspected: Mapping[str, p.Inspected] = {}
     """By run; under the empty name, images of the data in use."""
     sweeps: Mapping[str, Sweep] = {}
+    models: Mapping[tuple[OwnModel, str], ModelFacts] = {}
+    """What building own models for a data set showed."""
     fleet: p.Fleet = p.Fleet()
     workers: Mapping[str, p.WorkerChanged] = {}
     devices: tuple[p.DeviceSample, ...] = ()
@@ -134,6 +138,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
             return None
         devices = {worker.device for worker in self.workers.values() if worker.state != "ended" and worker.device}
         return Forecast(self.times, data.train_images, data.shape, devices)
+
+    def parameters_of(self, network: Network) -> int:
+        """Return the trainable parameters for the data in use; 0 for an own model that was not built yet."""
+        data = self.data
+        if network.model is None:
+            return trainable_parameters(network, self.shape)
+        known = self.models.get((network.model, data.fingerprint if data else ""), ModelFacts())
+        built = (run.trainable_parameters for run in self.results.values() if run.spec.configuration.network == network)
+        return known.parameters or next(built, 0)
 
     @property
     def seconds_waiting(self) -> float:

@@ -37,7 +37,7 @@ async def chosen_finalists(app: App[Any], question: Question, book: Presets, sta
         return None
     finalists = plan.finalists(sweep, state.accuracies)
     chosen = await app.push_screen_wait(PickFinalists(progress.rows, sweep.finalists, finalists))
-    return None if chosen is None else p.Submit(sweep=with_finalists(sweep, chosen))
+    return None if chosen is None else book.submit(with_finalists(sweep, chosen))
 
 
 async def judged_statement(app: App[Any], question: Question, book: Presets, state: State) -> p.Judge | None:

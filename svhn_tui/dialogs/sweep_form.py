@@ -31,6 +31,7 @@ HINTS = {
     "validation_split": "validation split   0 0.1",
     "trainer": "trainer            fast keras-fit",
     "seeds": "seeds              0..9 or 0 1 2",
+    "model": "model              a network with a model file: mine width=32,64 depth=1..3; else empty",
     "finalists": "finalists' seeds   0..9; empty for one stage",
 }
 

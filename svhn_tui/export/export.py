@@ -13,13 +13,15 @@ import msgspec
 
 from engine.machine import child_process, tool_process
 from engine.protocol import DataSet, RunResult
+from engine.storage import approvals
+from engine.storage.run_check import SOURCE
 from engine.storage.run_folder import RunFolder
 from engine.tools.comparison import Check
 from svhn_tui import words
 from svhn_tui.analysis import run_row
 from svhn_tui.assignment import answers as answering
 from svhn_tui.assignment.answers import Answer, file_run
-from svhn_tui.assignment.keras_code import code_for
+from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.client.state import State
 from svhn_tui.export import report
 from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, opened
@@ -108,7 +110,7 @@ def _clean(text: str) -> bytes:
 
 
 def _code(question: Question, book: Presets, state: State) -> bytes:
-    return _clean(code_for(book.configurations(question)[0], state.shape))
+    return _clean(code_of(question, book, state.shape))
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
@@ -158,13 +160,18 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
     yield Exported(name, said, run=run)
 
 
-def verified(thing: Exported, folder: Path, book: Presets, data: DataSet) -> Exported:
+def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, workspace: Path) -> Exported:
     """Have an exported file looked at as the grader would, in a process of its own; say what came of it."""
     if thing.run is None:
         return thing
     limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
     asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
+    model = thing.run.spec.configuration.network.model
+    if model is not None and (problem := approvals.refusal(model.sha256)):
+        return msgspec.structs.replace(thing, said=f"{thing.said}; not verified. {problem}", ok=False)
     options = ["--json", "--data", data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
+    if model is not None:
+        options += ["--model-file", str(RunFolder(workspace, thing.run.run_id).path.absolute() / SOURCE)]
     file = str((folder / thing.name).absolute())
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", file))
     try:

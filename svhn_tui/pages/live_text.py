@@ -80,7 +80,7 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
     others: dict[tuple[str, str], list[Live]] = {}
     for live in lanes.values():
         if live.status != "finished":
-            others.setdefault((live.status, live.reason), []).append(live)
+            others.setdefault((live.status, words.on_one_line(live.reason)), []).append(live)
     for (status, reason), some in others.items():
         text = f": {words.clean(reason)}" if reason else f" after {words.plural(some[0].history.epochs, 'epoch')}"
         yield (

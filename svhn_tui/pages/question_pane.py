@@ -18,7 +18,7 @@ from svhn_tui.analysis.progress import (
 )
 from svhn_tui.assignment.answers import Answer
 from svhn_tui.assignment.evidence import facts_of
-from svhn_tui.assignment.keras_code import code_for
+from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import Live, State
@@ -78,7 +78,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         theme, is_wide = self.app.current_theme, self.screen.size.width >= NARROW
         parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
-            code = code_for(self._book.configurations(question)[0], state.shape)
+            code = code_of(question, self._book, state.shape)
             parts.append(Text(f"\n{code}", overflow="fold"))
         if progress.rows:
             parts += ["", rows_of(progress, theme, is_wide=is_wide)]

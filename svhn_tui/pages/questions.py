@@ -11,7 +11,6 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine import protocol as p
 from engine.core import sweep as plan
 from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.progress import (
@@ -24,7 +23,7 @@ from svhn_tui.analysis.progress import (
     sweep_for,
 )
 from svhn_tui.assignment.answers import Answer, answer_of
-from svhn_tui.assignment.keras_code import code_for
+from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.choosing import chosen_finalists, chosen_run, judged_statement
 from svhn_tui.dialogs.dialogs import Confirm, RunWith
@@ -124,7 +123,7 @@ class QuestionsPage(Page):
         """Copy the answer or the code through the terminal."""
         text = answer_of(self.chosen, self.book, self.state).text
         if self.chosen.kind == "code" and self.state.data is not None:
-            text = code_for(self.book.configurations(self.chosen)[0], self.state.shape)
+            text = code_of(self.chosen, self.book, self.state.shape)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return
@@ -180,7 +179,7 @@ class QuestionsPage(Page):
         text = f"The whole assignment: {plan_text(sweeps, self.state)}."
         if await self.app.push_screen_wait(Confirm(text)):
             for sweep in sweeps:
-                self.want(p.Submit(sweep=sweep))
+                self.want(self.book.submit(sweep))
 
     def _launch(self, launch: Launch) -> None:
         """Train what a question lacks, now or as soon as the data is open, and say so."""

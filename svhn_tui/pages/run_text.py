@@ -61,7 +61,9 @@ def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:
     if live is None or live.status not in ("failed", "interrupted"):
         return None
     todo = "What it printed last stands below. R trains it again, from its newest checkpoint if it has one."
-    return Text.assemble((words.clean(live.reason or "No reason is known."), str(theme.error)), "\n", (todo, ""))
+    return Text.assemble(
+        (words.clean(live.reason or "No reason is known.", newlines=True), str(theme.error)), "\n", (todo, "")
+    )
 
 
 def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
@@ -72,7 +74,7 @@ def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
     spec, result = spec_of(run_id, state), state.results.get(run_id)
     if spec is None:
         return table
-    rows = [*(_reached(result) if result is not None else ()), *_settings(spec)]
+    rows = [*(_reached(result) if result is not None else ()), *_settings(spec), *_own_model(spec, state)]
     if result is not None:
         rows += [*_made(result), *_file(result, state)]
     rows += [*_questions(spec, book, state), *_remarks(run_id, state)]
@@ -93,13 +95,28 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
 
 
 def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
-    for name, part in (("network", spec.configuration.network), ("training", spec.configuration.training)):
-        fields = msgspec.to_builtins(part)  # it leaves out what is at its default
-        settings = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
-                for field in part.__struct_fields__]  # fmt: skip
-        yield name, words.clean(", ".join(settings))
+    own = spec.configuration.network.model
+    if own is not None:
+        yield "network", words.clean(", ".join([own.build, *(f"{name} {_value(value)}" for name, value in own.params)]))
+    parts = (("training", spec.configuration.training),)
+    for name, part in parts if own is not None else (("network", spec.configuration.network), *parts):
+        fields = msgspec.to_builtins(part)  # what is at its default is left out there, and told here
+        told = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
+                for field in part.__struct_fields__ if field != "model"]  # fmt: skip
+        yield name, words.clean(", ".join(told))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)
+
+
+def _own_model(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:
+    """Say which model file builds its model, and how that trains."""
+    model = spec.configuration.network.model
+    if model is None:
+        return
+    yield "model file", f"sha256 {model.sha256}, a copy in the run's folder"
+    known = state.models.get((model, spec.data))
+    if known is not None and not known.problem:
+        yield "", words.clean(known.remark)
 
 
 def _value(value: object) -> str:

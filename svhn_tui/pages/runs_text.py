@@ -52,7 +52,7 @@ def count_of(lines: Sequence[RunLine], runs: int, selected: int, state: State, *
 def detail_of(line: RunLine, state: State, theme: Theme, *, is_short: bool) -> Text:
     """Say what is known of the line under the cursor; of a run in a short window no more than its result and note."""
     if line.failed is not None:
-        spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known")
+        spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known", newlines=True)
         name = f"{spec.configuration.label}, seed {spec.seed}"
         return Text.assemble(
             (name, "bold"),

@@ -125,7 +125,7 @@ def test_the_count_of_a_diverged_file_may_be_as_recorded_and_is_no_verification(
     answer = b'{"test_correct": 977, "test_images": 10000}'
     monkeypatch.setattr(tool_process, "run", lambda command: tool_process.Outcome(0, answer, ""))
     run = msgspec.structs.replace(diverged(SPEC), test_correct=977)
-    said = exporting.verified(Exported("Q5.keras", "7 B", run=run), tmp_path, BOOK, DATA).said
+    said = exporting.verified(Exported("Q5.keras", "7 B", run=run), tmp_path, BOOK, DATA, tmp_path).said
     assert "diverged" in said and "verified" not in said
 
 

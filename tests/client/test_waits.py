@@ -191,7 +191,7 @@ async def test_a_defect_met_with_one_event_of_a_worker_keeps_none_of_the_next_fr
     dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), queue, publish)
     configuration = Configuration(Network((8,), "relu"), Training(epochs=2))
     queue.want(Sweep("s", DATA.fingerprint, (configuration,), (0,)))
-    place = queue.places.head
+    place = queue.waiting.head
     lines = [
         p.RunStarted(group="g", runs=(place.run_id,), specs=(place.spec,), worker="w", device="d"),
         *(epoch_ended(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,), test_loss=(1.0,),
@@ -258,5 +258,5 @@ def test_what_waits_is_told_of_and_not_trained_by_looking(tmp_path: Path):
     dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: None)
     queue.want(Sweep("s", DATA.fingerprint, (relu(8),), (0,)))
     dispatch.advance()
-    assert [place.run_id for place in queue.places] == [spec.run_id]
+    assert [place.run_id for place in queue.waiting] == [spec.run_id]
     assert not dispatch.pool.launcher.starting

@@ -12,9 +12,10 @@ from engine.core.forecast import EpochTimes, Forecast
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, RunSpec, Training
-from engine.machine import devices
+from engine.machine import devices, tool_process
 from engine.scheduling.placement import Occupant, Slot, next_group, size_class
 from engine.scheduling.waiting_list import WaitingList
+from engine.training.native import build
 from engine.workers.arrangement import Arrangement
 from engine.workers.process import WORKER_VARIABLE
 
@@ -193,6 +194,29 @@ async def test_a_size_is_measured_once_and_remembered(tmp_path: Path, monkeypatc
     if arrangement.machine.measured:
         assert Arrangement(machine, ended.set).machine == arrangement.machine
         assert set(arrangement.machine.measured.values()) <= set(range(1, len(machine.cores) + 1))
+
+
+async def test_what_others_kept_from_being_measured_is_tried_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(WORKER_VARIABLE, raising=False)
+    monkeypatch.setattr(build, "absence", lambda: None)
+
+    async def busy(command: object) -> tool_process.Outcome:
+        return tool_process.Outcome(0, b"0", "")
+
+    monkeypatch.setattr(tool_process, "run_beside", busy)
+    ended = asyncio.Event()
+    arrangement = Arrangement(Machine((0, 1), 64 * 2**30), ended.set)
+    middle = Configuration(Network((128,), "relu"))
+    assert arrangement.is_open(middle, SHAPE)
+    await asyncio.wait_for(ended.wait(), 60)
+    assert not arrangement.machine.measured
+    assert not arrangement.is_open(middle, SHAPE), "it is placed as usual meanwhile"
+    monkeypatch.setattr("engine.workers.arrangement.AGAIN_SECONDS", 0)
+    assert arrangement.is_open(middle, SHAPE)
+    await arrangement.close()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Follower:
         """As a worker does with a group: take, start, end an epoch, finish."""
         specs, runs = tuple(place.spec for place in places), tuple(place.run_id for place in places)
         values = (0.5,) * len(runs)
-        self.queue.take(places)
+        self.queue.assign(places)
         self._happen(p.RunStarted(group="g", runs=runs, specs=specs, worker="w", device="d"))
         self._happen(epoch_ended(group="g", runs=runs, epoch=1, loss=values, accuracy=values, test_loss=values,
                                   test_accuracy=values, seconds=1.0, images_per_second=1.0))  # fmt: skip
@@ -52,8 +52,8 @@ class Follower:
         self._hear(event)
 
     def next_group(self, lanes: int) -> tuple[p.WaitingRun, ...]:
-        head = self.queue.places.head
-        return self.queue.places.alike(head, lanes) if head else ()
+        head = self.queue.waiting.head
+        return self.queue.waiting.alike(head, lanes) if head else ()
 
 
 def sweep(seeds: int, *, first: int = 0, rule: FinalistRule | None = None) -> Sweep:
@@ -65,7 +65,7 @@ def test_whatever_is_done_to_the_queue_who_follows_its_events_has_the_same_queue
     queue, taken = follower.queue, []
     queue.want(sweep(40))
     for step in range(600):
-        some = tuple(place.run_id for place in queue.places if dice.random() < 0.1)
+        some = tuple(place.run_id for place in queue.waiting if dice.random() < 0.1)
         match dice.randrange(8):
             case 0:
                 queue.move(some, dice.randrange(60))
@@ -78,16 +78,16 @@ def test_whatever_is_done_to_the_queue_who_follows_its_events_has_the_same_queue
             case 4:
                 queue.want(sweep(3, first=step))
             case 5 if group := follower.next_group(dice.randrange(1, 4)):
-                queue.take(group)
+                queue.assign(group)
                 taken += group
             case 6 if taken:
                 place = taken.pop(dice.randrange(len(taken)))
                 follower.queue.fold(p.RunInterrupted(run_id=place.run_id, reason="its worker died"))
             case _:
                 follower.train(follower.next_group(2))
-        assert follower.state.queue == tuple(queue.places), step
-        ready = [place for place in queue.places if not place.paused]
-        assert queue.places.head == (ready[0] if ready else None)
+        assert follower.state.queue == tuple(queue.waiting), step
+        ready = [place for place in queue.waiting if not place.paused]
+        assert queue.waiting.head == (ready[0] if ready else None)
         if ready:
             kind = ready[0].spec.configuration
             assert follower.next_group(3) == tuple(place for place in ready if place.spec.configuration == kind)[:3]
@@ -137,7 +137,7 @@ def test_who_trained_side_by_side_is_kept_until_they_are_finished():
     queue.want(sweep(3))
     places = follower.next_group(3)
     specs, runs = tuple(place.spec for place in places), tuple(place.run_id for place in places)
-    queue.take(places)
+    queue.assign(places)
     queue.fold(p.RunStarted(group="gpu0-a", runs=runs, specs=specs, worker="gpu0", device="d"))
     for run_id in runs[:2]:
         queue.fold(p.RunInterrupted(run_id=run_id, reason="the host ends"))

@@ -73,12 +73,12 @@ class Transitions(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 3))
     def take(self, most: int) -> None:
-        if head := self.queue.places.head:
-            group = self.queue.places.alike(head, most)
+        if head := self.queue.waiting.head:
+            group = self.queue.waiting.alike(head, most)
             runs = {place.run_id for place in group}
             assert not runs & set(self.given), "a run that a worker has is given to no other"
             assert not runs & self.disk, "what is finished is not trained again"
-            self.queue.take(group, "w")
+            self.queue.assign(group, "w")
             self.given |= dict.fromkeys(runs, 0)
 
     @rule(run_id=RUNS)
@@ -127,7 +127,7 @@ class Transitions(RuleBasedStateMachine):
     def start_again(self) -> None:
         """A host that ends, and one that begins with what is on disk."""
         order, sweeps = self.queue.order, self.queue.sweeps
-        waiting = list(self.queue.places)
+        waiting = list(self.queue.waiting)
         results = {run.run_id: run for run in self.queue.runs.results}
         self.state = State()
         for run in results.values():
@@ -136,10 +136,10 @@ class Transitions(RuleBasedStateMachine):
         for sweep in sweeps.values():
             self.queue.want(sweep)
         self.queue.arrange(order)
-        assert [(place.run_id, place.paused) for place in self.queue.places] == [
+        assert [(place.run_id, place.paused) for place in self.queue.waiting] == [
             (place.run_id, place.paused) for place in waiting
         ]
-        self.state = apply(State(), p.RunsQueued(places=tuple(self.queue.places)))
+        self.state = apply(State(), p.RunsQueued(places=tuple(self.queue.waiting)))
         for run in results.values():
             self.hear(p.RunFinished(result=run))
 
@@ -148,14 +148,14 @@ class Transitions(RuleBasedStateMachine):
         runs = self.queue.runs
         of = {kind: {run_id for run_id, record in runs.items() if isinstance(record, kind)}
               for kind in (Waiting, Training, Finished, Held)}  # fmt: skip
-        assert of[Waiting] == {place.run_id for place in self.queue.places}
+        assert of[Waiting] == {place.run_id for place in self.queue.waiting}
         assert of[Training] == set(runs.training) == set(self.given)
         assert of[Finished] == set(runs.accuracies) == self.disk
-        assert len(self.queue.places) == len(of[Waiting]), "none waits twice"
+        assert len(self.queue.waiting) == len(of[Waiting]), "none waits twice"
 
     @invariant()
     def who_follows_the_events_knows_the_same(self) -> None:
-        assert self.state.queue == tuple(self.queue.places)
+        assert self.state.queue == tuple(self.queue.waiting)
         assert set(self.state.results) == self.disk
 
 

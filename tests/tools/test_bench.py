@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 from rich.console import Console
 
-from engine.tools import bench
-from engine.tools.bench import FitCard
+from engine.tools import bench_contenders as bench
+from engine.tools.bench_contenders import FitCard
 from svhn_tui.cli.bench import tables
 
 

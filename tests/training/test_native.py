@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,7 @@ def is_same(one: tuple[list, Measured | None], other: tuple[list, Measured | Non
 
 
 SIZES = [
-    *(Case((40, 12, classes)) for classes in (2, 3, 9, 11, 16, 17, 31, 64, 100)),
+    *(Case((40, 12, classes)) for classes in (2, 3, 9, 11, 16, 17, 31, 64, 100, 1_000)),
     *(Case((70, classes), "linear") for classes in (2, 10, 100)),
     *(Case((40, 12, 10), batch_size=size, images=130) for size in (1, 2, 7, 31, 33, 64, 100, 130, 1000)),
     *(Case((units, units, 5), images=40) for units in (1, 2, 3, 15, 17, 31, 33, 65, 127)),
@@ -71,6 +73,7 @@ SIZES = [
     *(Case((30, *[9] * hidden, 10)) for hidden in range(16)),
     *(Case((20, 10), "linear", tests=tests) for tests in (1, 63, 64, 65, 128)),
     *(Case((40, 24, 10), "tanh", tests=tests) for tests in (1, 65)),
+    *(Case((40, 24, 10), adam=adam) for adam in ((0, 0, 1e-3), (0.5, 0.9, 1e-8), (0.95, 0.99, 1e-5))),
 ]
 
 
@@ -128,6 +131,40 @@ def test_a_stop_leaves_everything_as_it_was_and_comes_before_the_second_batch(li
         assert is_same((layers, found), (before, None))
 
 
+LONG = [
+    ("large batches", (200, 200, 200, 10), 3_000_000, 10_000, 1),
+    ("many batches", (200, 64, 10), 5_000_000, 32, 1),
+    ("many test images", (200, 3_000, 10), 32, 32, 100_000),
+    ("a large layer", (200, 20_000, 10), 20_000, 32, 1),
+]
+
+
+@pytest.mark.parametrize(("sizes", "images", "batch_size", "tests"), [case[1:] for case in LONG],
+                         ids=[case[0] for case in LONG])  # fmt: skip
+def test_a_stop_in_the_middle_takes_effect_at_once(
+    library: Library, sizes: tuple[int, ...], images: int, batch_size: int, tests: int
+):
+    """Whatever an epoch is at, which is long here (seconds to minutes): by processor time, others only disturb."""
+    generator = np.random.default_rng(1)
+    layers = reference.drawn_layers(sizes, generator)
+    before = reference.copied(layers)
+    few = reference.drawn_images(2_000, sizes[0], sizes[-1], generator)
+    test = reference.drawn_images(tests, sizes[0], sizes[-1], generator)
+    order = (np.arange(images) % len(few.labels)).astype(np.int32)
+    for threads in (1, 3):
+        stop = np.zeros(1, np.int32)
+        with ThreadPoolExecutor(1) as pool:
+            began = pool.submit(library.epoch, layers, "relu", few, order, test, step=0, learning_rate=1e-3,
+                                batch_size=batch_size, threads=threads, stop=stop)  # fmt: skip
+            start = time.process_time()
+            while time.process_time() < start + 0.3:
+                time.sleep(0.01)
+            stop[0], at = 1, time.process_time()
+            found = began.result(60)
+            assert time.process_time() - at < 0.1 * threads
+        assert is_same((layers, found), (before, None))
+
+
 def test_what_c_cannot_be_given_is_refused(library: Library):
     generator = np.random.default_rng(1)
     layers, images = reference.drawn_layers((40, 12, 10), generator), reference.drawn_images(50, 40, 10, generator)
@@ -154,7 +191,7 @@ def test_what_c_cannot_be_given_is_refused(library: Library):
         "float64": {"layers": [(kernel.astype(np.float64), *others), layers[1]]},
         "what must not be written": {"layers": [(read_only, *others), layers[1]]},
         "no batch": {"batch_size": 0},
-        "too many classes": {"layers": reference.drawn_layers((40, 101), generator)},
+        "too many classes": {"layers": reference.drawn_layers((40, 1_001), generator)},
         "too many layers": {"layers": reference.drawn_layers((40, *[9] * 16, 10), generator)},
     }
     for name, changed in bad.items():
@@ -237,3 +274,24 @@ def test_nothing_is_read_or_written_beside_its_buffer(tmp_path: Path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("other", [("aarch64-linux-gnu-gcc", "qemu-aarch64", "neon")], ids=["ARM64"])
+def test_another_processor_in_an_emulator_computes_the_same(tmp_path: Path, other: tuple[str, str, str]):
+    compiler, emulator, name = other
+    own = build.find_compiler()
+    if own is None or shutil.which(compiler) is None or shutil.which(emulator) is None:
+        pytest.skip(f"{compiler} and {emulator} are not installed")
+    flags = [f'-DEPOCH="{build.SOURCE}"', "-O2", *(flag for flag in build.FLAGS if flag not in ("-O3", "-shared"))]
+    source = ROOT / "tests/support/epoch_driver.c"
+    printed = []
+    for run, with_compiler, linked in (([], own, ()), ([emulator], compiler, ("-static",))):
+        program = tmp_path / Path(with_compiler).name
+        subprocess.run([with_compiler, *flags, source, *linked, "-o", program, "-lm"], check=True)
+        done = subprocess.run([*run, program], capture_output=True, text=True, check=True)
+        *lines, instructions = done.stdout.splitlines()
+        printed.append([line.split() for line in lines])
+    assert instructions == name
+    for ours, theirs in zip(*printed, strict=True):
+        assert np.allclose(np.array(ours, float), np.array(theirs, float), rtol=1e-4)
+    assert printed[1][:3] == printed[1][3:], "one thread and three"

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_another_processor_compiler_or_flag_is_another_library(tmp_path: Path, m
     assert len(paths) == 4 and None not in paths
 
 
+@pytest.mark.parametrize("name", ["SOURCE", "HEADER"])
+def test_the_hash_covers_all_that_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    assert set(build.SOURCE.parent.glob("*.[ch]")) == {build.SOURCE, build.HEADER}
+    before, changed = build.source_hash(), tmp_path / "changed"
+    changed.write_text(getattr(build, name).read_text() + "\n")
+    monkeypatch.setattr(build, name, changed)
+    assert build.source_hash() != before
+
+
 @needs_compiler
 def test_a_library_that_computes_something_else_is_not_trusted_and_not_built_again(tmp_path: Path):
     compiler, folder = Compiler(tmp_path, "-Dsqrtf=cbrtf"), private(tmp_path / "native")
@@ -162,3 +172,10 @@ def test_without_a_compiler_a_sentence_says_what_would_help(monkeypatch: pytest.
 def test_it_can_be_switched_off(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(build.SWITCH, "off")
     assert build.SWITCH in build.library().problem
+
+
+def test_the_wheel_contains_the_source(tmp_path: Path):
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    path = next(wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
+    names = zipfile.ZipFile(path).namelist()
+    assert {f"engine/training/native/{file.name}" for file in (build.SOURCE, build.HEADER)} <= set(names)

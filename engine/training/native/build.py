@@ -26,6 +26,7 @@ from engine.machine.ownership import is_ours_alone
 from engine.machine.user_folders import cache_folder
 
 SOURCE = Path(__file__).with_name("epoch.c")
+HEADER = SOURCE.with_name("vectors.h")
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
 """`errno` of square roots, which nobody reads, would keep them out of vectors: half the speed."""
@@ -91,8 +92,8 @@ def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
     if not is_ours_alone(folder):
         raise PermissionError(errno.EPERM, "others can write there", str(folder))
     version = _run(_native_tool(compiler, "--version"), COMPILE_SECONDS).stdout
-    parts = (SOURCE.read_bytes(), version.encode(), repr(flags).encode(), processor().encode())
-    key = hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:20]
+    parts = "\0".join((source_hash(), version, repr(flags), processor()))
+    key = hashlib.sha256(parts.encode()).hexdigest()[:20]
     path, verdict_path = folder / f"epoch-{key}.so", folder / f"epoch-{key}.json"
     with _alone(folder / f"epoch-{key}.lock"):
         verdict = _verdict(path, verdict_path)
@@ -105,6 +106,11 @@ def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
             verdict = Verdict(_hash(path), problem)
             write_atomically(verdict_path, msgspec.json.encode(verdict))
     return Built(None, verdict.problem) if verdict.problem else Built(path)
+
+
+def source_hash() -> str:
+    """Return a hash of everything that is compiled."""
+    return " ".join(map(_hash, (SOURCE, HEADER)))
 
 
 def processor() -> str:

@@ -2,212 +2,123 @@
 // arrays in Keras's layout. Stateless: nothing outlives a call, so two threads may train two networks.
 //
 // Bits: every element is summed in one fixed order whatever thread does it, so the number of threads changes none.
-// Layout: an epoch works on packed copies. A kernel (rows, cols) is cut into panels of columns, each [row][w, m, v]
-// [width]: a pass over weights and moments is one stream through memory (1,024 units: 5.4 to 2.6 ms a batch). The last
-// layer is held transposed, its few units as rows. Everything is padded with zeros, so no loop has a remainder. Copying
-// in and out takes 0.8 % of an epoch. Figures in these comments are microseconds a batch of 32 on cores with AVX-512.
+// Layout: an epoch works on packed copies. A kernel (rows, cols) is cut into panels of PANEL columns, each
+// [row][w, m, v][PANEL]: a pass over weights and moments is one stream through memory (1,024 units: 5.4 to 2.6 ms a
+// batch), and the columns of a tile lie so close that its rows share no cache sets (256 units: 9 %). The last layer is
+// held transposed, its few units as rows. Everything is padded with zeros, so no loop has a remainder. Copying in and
+// out takes 0.8 % of an epoch. Figures in these comments are microseconds a batch of 32 on cores with AVX-512.
 //
 // Letters: B images of a batch, padded (depth); n images of any block; X inputs; D gradients of the loss before an
 // activation; xs, ds, ... strides in elements; r a row, c a column of a kernel; T threads.
-#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "vectors.h"
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_POISON_MEMORY_REGION(from, size)
 #endif
 
-// L lanes of a vector; a tile is R rows of C vectors of sums; TQ rows in the last layer's update; M images x Q units in
-// its logits. As many sums as hide the latency of a multiply-add and leave registers for the operands: 32 registers
-// with AVX-512 and NEON, 16 with AVX and SSE.
-#if defined(__AVX512F__)
-enum { L = 16, R = 8, TQ = 10, M = 4 };
-#define NAME "avx512"
-#elif defined(__AVX__)
-enum { L = 8, R = 4, TQ = 5, M = 2 };
-#ifdef __FMA__
-#define NAME "avx2"
-#else
-#define NAME "avx"
-#endif
-#elif defined(__aarch64__)
-enum { L = 4, R = 8, TQ = 10, M = 4 };
-#define NAME "neon"
-#else
-enum { L = 4, R = 4, TQ = 5, M = 2 };
-#define NAME "128 bits"
-#endif
 enum {
-    C = 2,
-    Q = 5,
-    PAD = 32,         // batches and columns are padded to it: a multiple of every C * L and R
-    WIDTH = 256,      // columns of a panel, at most
+    PANEL = 32,       // columns of a panel; batches are padded to it too: a multiple of every C * L and R
+    ROW = 3 * PANEL,  // of a panel, with its moments
     CHUNK = 192,      // rows that are updated before the next batch goes through them; half of them from 256 columns on
-    BLOCK = 32, SPAN = 2,  // images and panels of the last layer's forward pass at a time
+    BLOCK = 32, SPAN = 16,  // images and panels of the last layer's forward pass at a time
     EVAL = 64,        // test images at a time
     DEPTH = 256,      // of their pixels at a time
+    STRIDE = DEPTH + 16,  // of pixels as float32: not a multiple of 4 KB, or rows would share cache sets
     MAX_LAYERS = 16,
     MAX_THREADS = 64,
-    MAX_CLASSES = 100,
+    MAX_CLASSES = 1000,
 };
-enum { DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED };  // as native_trainer.py knows them
+enum { DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED };  // as library.py knows them
 enum { LINEAR, RELU, TANH };
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 16")
-#if defined(__x86_64__)
-#define HOLD(v) __asm__("" : "+v"(v))  // keep in a register what the compiler would load again for each use
-#else
-#define HOLD(v)
-#endif
-
-typedef float V __attribute__((vector_size(4 * L)));
-typedef float U __attribute__((vector_size(4 * L), aligned(4), may_alias));
-typedef int32_t N __attribute__((vector_size(4 * L)));
-typedef uint8_t P __attribute__((vector_size(L), aligned(1), may_alias));
 typedef int64_t I;
 
-INLINE V get(const float *p) { return (V) * (const U *)p; }
-INLINE void put(float *p, V v) { *(U *)p = (U)v; }
-INLINE V pixels(const uint8_t *p) {  // L of them as float32
-#if defined(__AVX512F__)  // GCC 12 takes them apart one by one otherwise: 81 instead of 36 us (linear)
-    return (V)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
-#elif defined(__AVX2__)
-    return (V)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-#else
-    return __builtin_convertvector(*(const P *)p, V);
-#endif
-}
-INLINE V fetch(const int bytes, const void *p, I at) {
-    return bytes ? pixels((const uint8_t *)p + at) : get((const float *)p + at);
-}
-INLINE V root(V a) {
-    float t[L];
-    put(t, a);
-    for (int i = 0; i < L; i++) t[i] = sqrtf(t[i]);  // one instruction
-    return get(t);
-}
-INLINE float total(V v) {  // halves added to halves, in the same order whatever the compiler
-    float t[L];
-    put(t, v);
-    for (int h = L / 2; h; h /= 2)
-        for (int i = 0; i < h; i++) t[i] += t[i + h];
-    return t[0];
-}
-INLINE V choose(N mask, V yes, V no) { return (V)(((N)yes & mask) | ((N)no & ~mask)); }
-
-// e^x for x <= 0, within 2 units in the last place. Coefficients: expf of the Cephes Mathematical Library (S. Moshier).
-INLINE V exponential(V x) {
-    const V zero = {0}, magic = zero + 12582912.f;  // 1.5 * 2^23: what is added to it is rounded to a whole number
-    V t = x * 1.44269504088896341f + magic, n = t - magic, r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    V p = ((((1.9875691500e-4f * r + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r +
-           1.6666665459e-1f) * r + 5.0000001201e-1f;
-    V scale = (V)(((N)t - (N)magic + 127) << 23);
-    return choose(x < zero - 87.f, zero, (p * r * r + r + 1.f) * scale);
-}
-// tanh as XLA computes it, so that units saturate at the same inputs: the rational function of Eigen's
-// generic_fast_tanh_float, x itself below 0.0004, and 1 beyond 7.9988.
-INLINE V hyperbolic(V x) {
-    const V zero = {0}, one = zero + 1.f, most = zero + 7.99881172180175781f;
-    V c = choose(x > most, most, choose(x < -most, -most, x)), s = c * c;
-    V p = ((((((-2.76076847742355e-16f * s + 2.00018790482477e-13f) * s - 8.60467152213735e-11f) * s +
-              5.12229709037114e-08f) * s + 1.48572235717979e-05f) * s + 6.37261928875436e-04f) * s +
-           4.89352455891786e-03f) * c;
-    V q = ((1.19825839466702e-06f * s + 1.18534705686654e-04f) * s + 2.26843463243900e-03f) * s +
-          4.89352518554385e-03f;
-    V found = choose((x < zero + 0.0004f) & (x > zero - 0.0004f), x, p / q);
-    return choose(x > most, one, choose(x < -most, -one, found));
-}
+INLINE I smaller(I a, I b) { return a < b ? a : b; }
+INLINE I padded(I n, I to) { return (n + to - 1) / to * to; }
 
 typedef struct {
     V alpha, c1, c2, eps;  // rate corrected for the step; 1 - beta_1; 1 - beta_2
 } Adam;
 
-INLINE void adam(float *q, I width, V g, const Adam *a) {  // as Keras writes it
-    V w = get(q), m = get(q + width), v = get(q + 2 * width);
+INLINE void adam(float *q, V g, const Adam *a) {  // as Keras writes it
+    V w = get(q), m = get(q + PANEL), v = get(q + 2 * PANEL);
     m += (g - m) * a->c1;
     v += (g * g - v) * a->c2;
     w -= (m * a->alpha) / (root(v) + a->eps);
-    put(q, w), put(q + width, m), put(q + 2 * width, v);
+    put(q, w), put(q + PANEL, m), put(q + 2 * PANEL, v);
 }
 
 typedef struct {  // a tile whose gradient is known and whose weights are still to be updated
     V g[20];
     float *at;
-    I row, width;
     const char *ahead;  // what will be needed later, to be fetched meanwhile
 } Pending;
 
 // A tile's gradient, A^T D over the batch, while the divider works on the update of the tile before: Adam's division
-// and square root cost 3 % between multiplications. A (depth, rows), D (depth, cols vectors), float or bytes.
-INLINE void tile(const int rows, const int cols, const int bytes, const int lines, I depth, const float *A, I as,
-                 const void *D, I ds, float *at, I width, Pending *p, const Adam *given) {
-    V g[10][2] = {0};
+// and square root cost 10 % of an epoch where they wait for the multiplications (64 units: 142 to 129 us). A (depth,
+// rows), D (depth, C vectors), float or bytes.
+INLINE void tile(const int rows, const int bytes, const int lines, I depth, const float *A, I as, const void *D, I ds,
+                 float *at, Pending *p, const Adam *given) {
+    V g[10][C] = {0};
     I k = 0;
     float *from = p->at;
     const char *ahead = p->ahead;
-    const I jump = p->row - cols * L, old = p->width;
     Adam a = *given;
     HOLD(a.alpha); HOLD(a.c1); HOLD(a.c2); HOLD(a.eps);
-#define STEP                                                                          \
-    {                                                                                 \
-        V d[2];                                                                       \
-        UNROLL for (int c = 0; c < cols; c++) d[c] = fetch(bytes, D, k * ds + c * L); \
-        UNROLL for (int r = 0; r < rows; r++) {                                       \
-            float s = A[k * as + r];                                                  \
-            UNROLL for (int c = 0; c < cols; c++) g[r][c] += s * d[c];                \
-        }                                                                             \
-        k++;                                                                          \
+#define STEP                                                                       \
+    {                                                                              \
+        V d[C];                                                                    \
+        UNROLL for (int c = 0; c < C; c++) d[c] = fetch(bytes, D, k * ds + c * L); \
+        UNROLL for (int r = 0; r < rows; r++) {                                    \
+            float s = A[k * as + r];                                               \
+            UNROLL for (int c = 0; c < C; c++) g[r][c] += s * d[c];                \
+        }                                                                          \
+        k++;                                                                       \
     }
-    for (int q = 0; q < rows * cols; q++) {
-        UNROLL for (int u = 0; u < PAD / (rows * cols); u++) STEP
-        adam(from, old, p->g[q], &a);
+    for (int q = 0; q < rows * C; q++) {
+        UNROLL for (int u = 0; u < PANEL / (rows * C); u++) STEP
+        adam(from, p->g[q], &a);
         UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
         ahead += 64 * lines;
-        from += L + ((q & (cols - 1)) == cols - 1 ? jump : 0);
+        from += q % C == C - 1 ? ROW - (C - 1) * L : L;
     }
     while (k < depth) STEP
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < cols; c++) p->g[r * cols + c] = g[r][c];
-    p->at = at, p->row = 3 * width, p->width = width, p->ahead = ahead;
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < C; c++) p->g[r * C + c] = g[r][c];
+    p->at = at, p->ahead = ahead;
 }
-#define TILE(name, rows, bytes, lines)                                                                             \
-    static __attribute__((noinline)) void name(I depth, const float *A, I as, const void *D, I ds, float *at,      \
-                                               I width, Pending *p, const Adam *a) {                               \
-        tile(rows, C, bytes, lines, depth, A, as, D, ds, at, width, p, a);                                         \
+#define TILE(name, rows, bytes, lines)                                                                        \
+    static __attribute__((noinline)) void name(I depth, const float *A, I as, const void *D, I ds, float *at, \
+                                               Pending *p, const Adam *a) {                                   \
+        tile(rows, bytes, lines, depth, A, as, D, ds, at, p, a);                                              \
     }
 TILE(tile_plain, R, 0, 2)
 TILE(tile_last, TQ, 0, 0)
 TILE(tile_only, TQ, 1, 0)
 
-static void settle(int rows, Pending *p, float *nowhere, const Adam *a) {  // update the pending tile, if there is one
-    for (int r = 0; p->at != nowhere && r < rows; r++)
-        for (int c = 0; c < C; c++) adam(p->at + r * p->row + c * L, p->width, p->g[r * C + c], a);
+static void settle(int rows, Pending *p, float *nowhere, const Adam *a) {  // update the pending tile
+    for (int q = 0; q < rows * C; q++) adam(p->at + q / C * ROW + q % C * L, p->g[q], a);
     memset(p->g, 0, sizeof p->g);
-    p->at = nowhere, p->row = 12 * L, p->width = 4 * L;
+    p->at = nowhere;
 }
 
-// O (n, cols) = or += X (n, depth) W (depth, cols). Sums of parts are closer to the truth than one long sum, and are
-// what XLA computes too. `ahead`: memory that is needed next, fetched meanwhile.
-INLINE void multiply(const int fetching, const char **from, I n, const float *X, I xs, const float *W, I ws, I depth,
-                     I cols, float *O, I os, int fresh) {
-    const char *ahead = fetching ? *from : NULL;
-    for (I c = 0; c < cols; c += C * L)
+// O (n, PANEL) = or += X (n, depth) W (depth rows of a panel). Sums of parts are closer to the truth than one long sum,
+// and are what XLA computes too. `ahead`: memory that is needed next, fetched meanwhile.
+static __attribute__((noinline)) void product(const char **ahead, I n, const float *X, I xs, const float *W, I depth,
+                                              float *O, I os, int fresh) {
+    const I line = ahead ? 32 : 0;  // half of one, each time
+    const char *from = ahead ? *ahead : (const char *)W;
+    for (I c = 0; c < PANEL; c += C * L)
         for (I b = 0; b < n; b += R) {
             V o[R][C] = {0};
-            float *at = O + b * os + c;
             const float *w = W + c, *x = X + b * xs;
-            for (I k = 0; k < depth; k++, w += ws, x++) {
+            for (I k = 0; k < depth; k++, w += ROW, x++, from += line) {
                 V d[C];
-                if (fetching) __builtin_prefetch(ahead, 0, 2), ahead += 32;
+                __builtin_prefetch(from, 0, 2);
                 UNROLL for (int i = 0; i < C; i++) d[i] = get(w + i * L);
                 UNROLL for (int r = 0; r < R; r++) {
                     float s = x[r * xs];
@@ -215,38 +126,27 @@ INLINE void multiply(const int fetching, const char **from, I n, const float *X,
                 }
             }
             UNROLL for (int r = 0; r < R; r++) UNROLL for (int i = 0; i < C; i++) {
-                float *to = at + r * os + i * L;
+                float *to = O + (b + r) * os + c + i * L;
                 put(to, fresh ? o[r][i] : get(to) + o[r][i]);
             }
         }
-    if (fetching) *from = ahead;
-}
-static void product(I n, const float *X, I xs, const float *W, I ws, I depth, I cols, float *O, I os, int fresh) {
-    multiply(0, NULL, n, X, xs, W, ws, depth, cols, O, os, fresh);
-}
-static void product_ahead(const char **ahead, I n, const float *X, I xs, const float *W, I ws, I depth, I cols,
-                          float *O, I os, int fresh) {
-    multiply(1, ahead, n, X, xs, W, ws, depth, cols, O, os, fresh);
+    if (ahead) *ahead = from;
 }
 
 typedef struct {
     I in, out;          // as given
     I rows, cols;       // padded; the last layer's are exchanged
-    I width;            // of a panel
-    I stride;           // of its outputs: not a multiple of 4 KB, or rows would share cache sets
+    I stride;           // of its outputs
+    I apart;            // floats from one panel to the next
     int is_last;
     float *kernel;      // packed
-    float *bias;        // w, m and v
+    float *bias;        // packed: one row of panels
     float *given[6];    // kernel, bias, their first moments, their second moments
 } Layer;
 
-INLINE I panels(const Layer *l) { return (l->cols + l->width - 1) / l->width; }
-INLINE float *panel(const Layer *l, I p) { return l->kernel + p * l->width * 3 * l->rows; }
-INLINE I panel_width(const Layer *l, I p) {
-    I left = l->cols - p * l->width;
-    return left < l->width ? left : l->width;
-}
-INLINE I bias_size(const Layer *l) { return l->is_last ? l->stride : l->cols; }
+INLINE I panels(const Layer *l) { return l->cols / PANEL; }
+INLINE float *panel(const Layer *l, I p) { return l->kernel + p * l->apart; }
+INLINE float *bias(const Layer *l, I c) { return l->bias + c / PANEL * ROW + c % PANEL; }
 
 // Logits O (n, stride) of X (n, cols) through the last layer. SPAN panels at a time for all images: so many weights
 // stay in the first cache (linear: 4 % of an epoch, a tenth of its evaluation). Pixels converted once to float32
@@ -255,32 +155,29 @@ INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, fl
     V sums[BLOCK / M][M][Q];
     for (I b0 = 0; b0 < n; b0 += BLOCK)
         for (I j = 0; j < l->rows; j += Q) {
-            const I images = n - b0 < BLOCK ? n - b0 : BLOCK;
+            const I images = smaller(n - b0, BLOCK);
             memset(sums, 0, sizeof sums);
             for (I p0 = 0; p0 < panels(l); p0 += SPAN)
                 for (I b = 0; b < images; b += M) {
                     V o[M][Q];
-                    UNROLL for (int r = 0; r < M; r++) UNROLL for (int i = 0; i < Q; i++) o[r][i] = sums[b / M][r][i];
-                    for (I p = p0; p < panels(l) && p < p0 + SPAN; p++) {
-                        const I width = panel_width(l, p), x = (b0 + b) * xs + p * l->width;
-                        const float *w = panel(l, p) + j * 3 * width;
-                        for (I c = 0; c < width; c += L) {
+                    memcpy(o, sums[b / M], sizeof o);
+                    for (I p = p0; p < smaller(panels(l), p0 + SPAN); p++)
+                        for (I c = 0; c < PANEL; c += L) {
                             V d[Q];
                             UNROLL for (int i = 0; i < Q; i++) {
-                                d[i] = get(w + i * 3 * width + c);
+                                d[i] = get(panel(l, p) + (j + i) * ROW + c);
                                 HOLD(d[i]);
                             }
                             UNROLL for (int r = 0; r < M; r++) {
-                                V s = fetch(bytes, X, x + r * xs + c);
+                                V s = fetch(bytes, X, (b0 + b + r) * xs + p * PANEL + c);
                                 UNROLL for (int i = 0; i < Q; i++) o[r][i] += s * d[i];
                             }
                         }
-                    }
-                    UNROLL for (int r = 0; r < M; r++) UNROLL for (int i = 0; i < Q; i++) sums[b / M][r][i] = o[r][i];
+                    memcpy(sums[b / M], o, sizeof o);
                 }
             for (I b = 0; b < images; b++)
                 for (int i = 0; i < Q; i++)
-                    O[(b0 + b) * l->stride + j + i] = total(sums[b / M][b % M][i]) + l->bias[j + i];
+                    O[(b0 + b) * l->stride + j + i] = total(sums[b / M][b % M][i]) + *bias(l, j + i);
         }
 }
 static void logits_of(const Layer *l, I n, const float *X, I xs, float *O) { logits(0, l, n, X, xs, O); }
@@ -315,7 +212,8 @@ typedef struct {
     float *loss, *block_loss;                   // of each image of the batch; of each block of test images
     int *right, *block_right;
     double loss_sum, right_sum;
-    int is_stopped;
+    atomic_int is_asked_to_stop;                // by `stop`, once; what is computed from then on is thrown away
+    int is_stopped;                             // decided between two barriers, so that all threads leave together
     atomic_int waiting, turn;
     pthread_mutex_t gate;                       // held until it is known whether all threads could be made
     int is_open;
@@ -327,8 +225,10 @@ typedef struct {
     pthread_t thread;
     Pending pending;
     float *nowhere;          // where a pending tile that is none is updated
-    float *now, *then;       // CHUNK rows of the inputs of this batch and the next as float32 (B, CHUNK + 16)
-    float *eval;
+    float *now, *then;       // rows of the inputs of this batch and the next as float32 (B, STRIDE)
+    float *outputs[2];       // of test images (EVAL, widest layer)
+    float *logits;
+    uint8_t *pixels;
     I b0, b1;                // its images of a batch
 } Worker;
 
@@ -354,131 +254,107 @@ INLINE I share(I n, int number, int threads) { return n * number / threads; }
 INLINE I first_of(const Worker *w, I n) { return share(n, w->number, w->net->threads); }
 INLINE I end_of(const Worker *w, I n) { return share(n, w->number + 1, w->net->threads); }
 
-// Denormals are zeros: units that died would cost a hundred times as much.
-static uint64_t flush_denormals(void) {
-#if defined(__SSE__)
-    const uint64_t mode = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(mode | 0x8040);
-    return mode;
-#elif defined(__aarch64__)
-    uint64_t mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | 1 << 24));
-    return mode;
-#else
-    return 0;
-#endif
+// Whether the epoch is to end early: asked in every loop that could last more than some milliseconds.
+INLINE int is_stopping(Net *n) {
+    if (*n->stop) atomic_store_explicit(&n->is_asked_to_stop, 1, memory_order_relaxed);
+    return atomic_load_explicit(&n->is_asked_to_stop, memory_order_relaxed);
 }
-static void restore(uint64_t mode) {
-#if defined(__SSE__)
-    __builtin_ia32_ldmxcsr(mode);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
-#endif
-    (void)mode;
+static int all_leave(Worker *me) {  // the same for all threads
+    if (me->number == 0) me->net->is_stopped = is_stopping(me->net);
+    meet(me);
+    return me->net->is_stopped;
 }
 
 static void activate(int activation, const Layer *l, I rows, float *h, I from, I to) {  // columns from..to, in place
     const V zero = {0};
     for (I b = 0; b < rows; b++)
         for (I j = from; j < to; j += L) {
-            V o = get(h + b * l->stride + j) + get(l->bias + j);
+            V o = get(h + b * l->stride + j) + get(bias(l, j));
             if (activation == RELU) o = choose(o <= zero, zero, o);  // what is not a number stays so
             put(h + b * l->stride + j, activation == TANH ? hyperbolic(o) : o);
         }
 }
-// O = activation(X W + b) for panels p0..p1; X (n, rows), O (n, cols).
-static void forwards(int activation, const Layer *l, I n, const float *X, I xs, float *O, I p0, I p1) {
-    for (I p = p0; p < p1; p++) {
-        const I width = panel_width(l, p), c = p * l->width;
-        product(n, X, xs, panel(l, p), 3 * width, l->rows, width, O + c, l->stride, 1);
-        activate(activation, l, n, O, c, c + width);
-    }
-}
 INLINE V slope(int activation, V h) {
     const V zero = {0}, one = zero + 1.f;
     return activation == LINEAR ? one : activation == RELU ? choose(h > zero, one, zero) : one - h * h;
+}
+INLINE void convert(I rows, I cols, const uint8_t *x, I xs, float *o) {
+    for (I b = 0; b < rows; b++)
+        for (I i = 0; i < cols; i += L) put(o + b * STRIDE + i, pixels(x + b * xs + i));
+}
+
+// O (n, cols) = activation(X W + b) for panels p0..p1; X (n, rows).
+static void forwards(Net *n, const Layer *l, I images, const float *X, I xs, float *O, I p0, I p1) {
+    for (I p = p0; p < p1 && !is_stopping(n); p++)
+        product(NULL, images, X, xs, panel(l, p), l->rows, O + p * PANEL, l->stride, 1);
+    activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
+}
+// The same for the first layer, whose inputs are pixels: `depth` of them at a time are converted into `buffer`.
+static void forwards_first(Net *n, I images, const uint8_t *x, float *buffer, I depth, float *O, I p0, I p1) {
+    const Layer *l = n->layer;
+    for (I k = 0; k < l->rows && !is_stopping(n); k += depth) {
+        const I deep = smaller(l->rows - k, depth);
+        convert(images, deep, x + k, n->xs, buffer);
+        for (I p = p0; p < p1 && !is_stopping(n); p++)
+            product(NULL, images, buffer, STRIDE, panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
+    }
+    activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
 }
 
 static void update_bias(const Net *n, const Layer *l, const float *d, I from, I to, const Adam *a) {
     for (I c = from; c < to; c += L) {
         V g = {0};
         for (I b = 0; b < n->depth; b++) g += get(d + b * l->stride + c);
-        adam(l->bias + c, bias_size(l), g, a);
+        adam(bias(l, c), g, a);
     }
 }
 
-static void gather(const Net *n, I at, uint8_t *x, I from, I to) {  // copy images of the batch at `at` to their rows
-    for (I b = from; b < to; b++) {
+static void gather(Net *n, I at, uint8_t *x, I from, I to) {  // copy images of the batch at `at` to their rows
+    for (I b = from; b < to && !is_stopping(n); b++) {
         uint8_t *o = x + b * n->xs;
         if (b >= n->batch || at + b >= n->images) memset(o, 0, n->inputs);
         else memcpy(o, n->pixels + n->order[at + b] * n->inputs, n->inputs);
     }
 }
-// Fetch one of `parts` of the pixels that gather(n, at, ., from, to) will copy from all over the memory.
-INLINE void announce(const Net *n, I at, I from, I to, I part, I parts) {
-    const I lines = (n->inputs + 63) / 64, all = (to - from) * lines;
-    for (I i = all * part / parts; i < all * (part + 1) / parts; i++) {
-        const I b = at + from + i / lines;
-        if (b < n->images) __builtin_prefetch(n->pixels + n->order[b] * n->inputs + i % lines * 64, 0, 2);
-    }
-}
-INLINE void convert(I rows, I cols, const uint8_t *x, I xs, float *o, I os) {
-    for (I b = 0; b < rows; b++)
-        for (I i = 0; i < cols; i += L) put(o + b * os + i, pixels(x + b * xs + i));
-}
-
 static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's panels in, or back to where they came from
-    for (I p = first_of(me, panels(l)); p < end_of(me, panels(l)); p++) {
-        const I width = panel_width(l, p), c0 = p * l->width, rows = l->is_last ? l->out : l->in;
-        const I cols = (l->is_last ? l->in : l->out) - c0, real = cols < width ? cols : width;
-        const I row = l->is_last ? 1 : l->out, col = l->is_last ? l->out : 1;
-        for (I r = 0; r < rows; r++)
-            for (int s = 0; s < 3; s++) {
-                float *q = panel(l, p) + (r * 3 + s) * width, *g = l->given[2 * s] + r * row + c0 * col;
+    const I rows = l->is_last ? l->out : l->in, cols = l->is_last ? l->in : l->out;
+    const I row = l->is_last ? 1 : l->out, col = l->is_last ? l->out : 1;
+    for (I r = 0; r < rows && (is_back || !is_stopping(me->net)); r++)
+        for (int s = 0; s < 3; s++)
+            for (I p = first_of(me, panels(l)); p < end_of(me, panels(l)); p++) {
+                const I c0 = p * PANEL, real = smaller(cols - c0, PANEL);
+                float *q = panel(l, p) + r * ROW + s * PANEL, *g = l->given[2 * s] + r * row + c0 * col;
                 if (is_back) for (I c = 0; c < real; c++) g[c * col] = q[c];
                 else for (I c = 0; c < real; c++) q[c] = g[c * col];
             }
-    }
-    for (int s = 0; me->number == 0 && s < 3; s++) {
-        float *q = l->bias + s * bias_size(l), *g = l->given[2 * s + 1];
-        memcpy(is_back ? g : q, is_back ? q : g, 4 * l->out);
-    }
+    for (int s = 0; me->number == 0 && s < 3; s++)
+        for (I c = 0; c < l->out; c++) {
+            float *q = bias(l, c) + s * PANEL, *g = l->given[2 * s + 1] + c;
+            *(is_back ? g : q) = *(is_back ? q : g);
+        }
 }
 
 static void evaluate(Worker *me) {  // this thread's blocks of test images
     Net *n = me->net;
     const int last = n->layers - 1;
-    const Layer *out = &n->layer[last], *first = n->layer;
-    const I xs = DEPTH + 16, blocks = (n->tests + EVAL - 1) / EVAL;
-    I widest = 0;
-    for (int l = 0; l < last; l++) widest = n->layer[l].stride > widest ? n->layer[l].stride : widest;
-    float *x = me->eval, *a = x + EVAL * xs, *b = a + EVAL * widest, *o = b + EVAL * widest;
-    uint8_t *s = (uint8_t *)(o + EVAL * out->stride);
-    for (I block = first_of(me, blocks); block < end_of(me, blocks) && !*n->stop; block++) {
-        const I at = block * EVAL, count = n->tests - at < EVAL ? n->tests - at : EVAL;
+    const Layer *out = &n->layer[last];
+    const I blocks = (n->tests + EVAL - 1) / EVAL;
+    float *h = me->outputs[0], *to = me->outputs[1], *o = me->logits;
+    uint8_t *x = me->pixels;
+    for (I block = first_of(me, blocks); block < end_of(me, blocks) && !is_stopping(n); block++) {
+        const I at = block * EVAL, count = smaller(n->tests - at, EVAL);
         for (I r = 0; r < EVAL; r++) {
-            if (r < count) memcpy(s + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
-            else memset(s + r * n->xs, 0, n->inputs);
+            if (r < count) memcpy(x + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
+            else memset(x + r * n->xs, 0, n->inputs);
         }
-        for (I k = 0; last && k < first->rows; k += DEPTH) {
-            const I depth = first->rows - k < DEPTH ? first->rows - k : DEPTH;
-            convert(EVAL, depth, s + k, n->xs, x, xs);
-            for (I p = 0; p < panels(first); p++) {
-                const I width = panel_width(first, p);
-                product(EVAL, x, xs, panel(first, p) + k * 3 * width, 3 * width, depth, width, a + p * first->width,
-                        first->stride, k == 0);
-            }
-        }
-        if (last) activate(n->activation, first, EVAL, a, 0, first->cols);
-        float *h = a, *to = b;
+        if (last) forwards_first(n, EVAL, x, me->then, DEPTH, h, 0, panels(n->layer));
         for (int l = 1; l < last; l++) {
-            forwards(n->activation, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
+            forwards(n, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
             float *past = h;
             h = to, to = past;
         }
         if (last) logits_of(out, EVAL, h, n->layer[last - 1].stride, o);
-        else logits_of_pixels(out, EVAL, s, n->xs, o);
+        else logits_of_pixels(out, EVAL, x, n->xs, o);
         double loss = 0;
         int is_right, right = 0;
         for (I r = 0; r < count; r++) {
@@ -486,22 +362,6 @@ static void evaluate(Worker *me) {  // this thread's blocks of test images
             right += is_right;
         }
         n->block_loss[block] = loss, n->block_right[block] = right;
-    }
-}
-
-// Outputs of the first layer for the epoch's first batch; those of the others are computed while the weights pass by.
-static void enter(Worker *me) {
-    Net *n = me->net;
-    Layer *y = n->layer;
-    for (I p = first_of(me, panels(y)); p < end_of(me, panels(y)); p++) {
-        const I width = panel_width(y, p), c = p * y->width;
-        for (I r = 0; r < y->rows; r += CHUNK) {
-            const I deep = y->rows - r < CHUNK ? y->rows - r : CHUNK;
-            convert(n->depth, deep, n->x[0] + r, n->xs, me->then, CHUNK + 16);
-            product(n->depth, me->then, CHUNK + 16, panel(y, p) + r * 3 * width, 3 * width, deep, width, n->h[0] + c,
-                    y->stride, r == 0);
-        }
-        activate(n->activation, y, n->depth, n->h[0], c, c + width);
     }
 }
 
@@ -529,33 +389,30 @@ static void compare(Worker *me, I at, I count, const uint8_t *x) {
     }
 }
 
-static void backwards_last(Worker *me, I at, const uint8_t *x, const Adam *a) {
+static void backwards_last(Worker *me, const uint8_t *x, const Adam *a) {
     Net *n = me->net;
     const int last = n->layers - 1;
     Layer *out = &n->layer[last];
-    const I ds = out->stride, p0 = first_of(me, panels(out)), p1 = end_of(me, panels(out));
+    const I ds = out->stride, ys = last ? out[-1].stride : 0;
+    const I p0 = first_of(me, panels(out)), p1 = end_of(me, panels(out));
     float *d = n->d[last];
     if (me->number == 0) update_bias(n, out, d, 0, ds, a);
-    for (I p = p0; p < p1; p++) {
-        const I width = panel_width(out, p), c0 = p * out->width;
+    for (I p = p0; p < p1 && !is_stopping(n); p++) {
+        const I c0 = p * PANEL;
         float *w = panel(out, p);
-        if (!last) announce(n, at + 2 * n->batch, me->b0, me->b1, p - p0, p1 - p0);
         if (last) {
-            const I ys = n->layer[last - 1].stride;
             float *h = n->h[last - 1], *e = n->d[last - 1], *turned = n->turned[last - 1];
-            product(n->depth, d, ds, w, 3 * width, out->rows, width, e + c0, ys, 1);
+            product(NULL, n->depth, d, ds, w, out->rows, e + c0, ys, 1);
             for (I b = 0; b < n->depth; b++)
-                for (I c = c0; c < c0 + width; c += L)
+                for (I c = c0; c < c0 + PANEL; c += L)
                     put(e + b * ys + c, get(e + b * ys + c) * slope(n->activation, get(h + b * ys + c)));
-            for (I c = c0; last > 1 && c < c0 + width; c++)
+            for (I c = c0; last > 1 && c < c0 + PANEL; c++)
                 for (I b = 0; b < n->depth; b++) turned[c * n->depth + b] = e[b * ys + c];
-            for (I r = 0; r < out->rows; r += TQ)
-                for (I c = 0; c < width; c += C * L)
-                    tile_last(n->depth, d + r, ds, h + c0 + c, ys, w + r * 3 * width + c, width, &me->pending, a);
-        } else
-            for (I r = 0; r < out->rows; r += TQ)
-                for (I c = 0; c < width; c += C * L)
-                    tile_only(n->depth, d + r, ds, x + c0 + c, n->xs, w + r * 3 * width + c, width, &me->pending, a);
+        }
+        for (I r = 0; r < out->rows; r += TQ)
+            for (I c = 0; c < PANEL; c += C * L)
+                if (last) tile_last(n->depth, d + r, ds, n->h[last - 1] + c0 + c, ys, w + r * ROW + c, &me->pending, a);
+                else tile_only(n->depth, d + r, ds, x + c0 + c, n->xs, w + r * ROW + c, &me->pending, a);
     }
     settle(TQ, &me->pending, me->nowhere, a);
 }
@@ -565,21 +422,18 @@ static void backwards(Worker *me, int l, const Adam *a) {
     Net *n = me->net;
     Layer *y = &n->layer[l], *below = &n->layer[l - 1];
     const I ds = y->stride, es = below->stride, B = n->depth;
-    const I r0 = first_of(me, panels(below)) * below->width;
-    const I r1 = me->number + 1 == n->threads ? y->rows : end_of(me, panels(below)) * below->width;
     float *e = n->d[l - 1], *g = n->h[l - 1], *et = n->turned[l - 1];
-    for (I r = r0; r < r1; r += R) {
+    for (I r = first_of(me, panels(below)) * PANEL; r < end_of(me, panels(below)) * PANEL && !is_stopping(n); r += R) {
         for (I b = 0; b < B; b += C * L) {
             V o[R][C] = {0};
             for (I p = 0; p < panels(y); p++) {
-                const I width = panel_width(y, p);
-                const float *w = panel(y, p) + r * 3 * width, *dt = n->turned[l] + p * y->width * B + b;
-                for (I c = 0; c < width; c++, dt += B) {
-                    if (!b) __builtin_prefetch(w + 3 * R * width + 16 * c, 1, 2);
+                const float *w = panel(y, p) + r * ROW, *dt = n->turned[l] + p * PANEL * B + b;
+                for (I c = 0; c < PANEL; c++, dt += B) {
+                    if (!b) __builtin_prefetch(w + R * ROW + 16 * c, 1, 2);
                     V v[C];
                     UNROLL for (int i = 0; i < C; i++) v[i] = get(dt + i * L);
                     UNROLL for (int i = 0; i < R; i++) {
-                        float s = w[i * 3 * width + c];
+                        float s = w[i * ROW + c];
                         UNROLL for (int q = 0; q < C; q++) o[i][q] += s * v[q];
                     }
                 }
@@ -597,11 +451,10 @@ static void backwards(Worker *me, int l, const Adam *a) {
                 for (int i = 0; i < R; i++) e[(b + q) * es + r + i] = all[i][q];
         }
         for (I p = 0; p < panels(y); p++) {
-            const I width = panel_width(y, p), c0 = p * y->width;
-            float *w = panel(y, p) + r * 3 * width;
-            me->pending.ahead = (const char *)(w + 3 * R * width + 16 * width);  // what the loop above left
-            for (I c = 0; c < width; c += C * L)
-                tile_plain(B, g + r, es, n->d[l] + c0 + c, ds, w + c, width, &me->pending, a);
+            float *w = panel(y, p) + r * ROW;
+            me->pending.ahead = (const char *)(w + R * ROW + 16 * PANEL);  // what the loop above left
+            for (I c = 0; c < PANEL; c += C * L)
+                tile_plain(B, g + r, es, n->d[l] + p * PANEL + c, ds, w + c, &me->pending, a);
         }
     }
     settle(R, &me->pending, me->nowhere, a);
@@ -609,34 +462,32 @@ static void backwards(Worker *me, int l, const Adam *a) {
 }
 
 // The first layer: rows are updated and, still in the cache, the next batch goes through them: one pass over memory.
-static void renew(Worker *me, I at, const uint8_t *x, const uint8_t *next, const Adam *a) {
+static void renew(Worker *me, const uint8_t *x, const uint8_t *next, const Adam *a) {
     Net *n = me->net;
     Layer *y = n->layer;
+    Pending *pending = &me->pending;
     const I ds = y->stride, p0 = first_of(me, panels(y)), p1 = end_of(me, panels(y));
-    const I chunk = y->cols >= 256 ? CHUNK / 2 : CHUNK;  // not of the panel's width, which depends on the threads
-    for (I p = p0; p < p1; p++) {
-        const I width = panel_width(y, p), c0 = p * y->width;
-        float *w = panel(y, p);
-        for (I r = 0; r < y->rows; r += chunk) {
-            const I deep = y->rows - r < chunk ? y->rows - r : chunk;
-            const int is_end = r + deep == y->rows;
-            me->pending.ahead = (const char *)(is_end ? panel(y, p + 1 < p1 ? p + 1 : p) : w + (r + deep) * 3 * width);
-            convert(n->depth, deep, x + r, n->xs, me->now, CHUNK + 16);
-            if (p == p0) announce(n, at + 2 * n->batch, me->b0, me->b1, r / chunk, (y->rows + chunk - 1) / chunk);
+    const I chunk = y->cols >= 256 ? CHUNK / 2 : CHUNK;
+    for (I r = 0; r < y->rows && !is_stopping(n); r += chunk) {
+        const I deep = smaller(y->rows - r, chunk);
+        const int is_end = r + deep == y->rows;
+        const I from = r ? r - R : 0, to = r + deep - (is_end ? 0 : R);  // the last tile is pending
+        convert(n->depth, deep, x + r, n->xs, me->now);
+        if (next) convert(n->depth, padded(to - from, L), next + from, n->xs, me->then);
+        for (I p = p0; p < p1 && !is_stopping(n); p++) {
+            float *w = panel(y, p) + r * ROW;
+            pending->ahead = (const char *)(p + 1 < p1 ? w + y->apart : panel(y, p0) + (r + deep) * ROW);
             for (I k = 0; k < deep; k += R)
-                for (I c = 0; c < width; c += C * L)
-                    tile_plain(n->depth, me->now + k, CHUNK + 16, n->d[0] + c0 + c, ds, w + (r + k) * 3 * width + c,
-                               width, &me->pending, a);
-            if (is_end) settle(R, &me->pending, me->nowhere, a);
-            if (!next) continue;
-            const I from = r ? r - R : 0, to = r + deep - (is_end ? 0 : R);  // the last tile is pending
-            convert(n->depth, (to - from + L - 1) / L * L, next + from, n->xs, me->then, CHUNK + 16);
-            product_ahead(&me->pending.ahead, n->depth, me->then, CHUNK + 16, w + from * 3 * width, 3 * width,
-                          to - from, width, n->h[0] + c0, ds, from == 0);
+                for (I c = 0; c < PANEL; c += C * L)
+                    tile_plain(n->depth, me->now + k, STRIDE, n->d[0] + p * PANEL + c, ds, w + k * ROW + c, pending, a);
+            if (is_end) settle(R, pending, me->nowhere, a);
+            if (next)
+                product(&pending->ahead, n->depth, me->then, STRIDE, panel(y, p) + from * ROW, to - from,
+                        n->h[0] + p * PANEL, ds, from == 0);
         }
-        update_bias(n, y, n->d[0], c0, c0 + width, a);
-        if (next) activate(n->activation, y, n->depth, n->h[0], c0, c0 + width);
     }
+    update_bias(n, y, n->d[0], p0 * PANEL, p1 * PANEL, a);
+    if (next) activate(n->activation, y, n->depth, n->h[0], p0 * PANEL, p1 * PANEL);
 }
 
 static Adam adam_at(const Net *n, I t) {  // in float32, as Keras works out the corrections
@@ -651,32 +502,32 @@ static void train(Worker *me) {
     const int last = n->layers - 1;
     gather(n, 0, n->x[0], me->b0, me->b1);
     meet(me);
-    if (last) enter(me);
+    if (last)  // those of the other batches are computed while the weights pass by
+        forwards_first(n, n->depth, n->x[0], me->then, CHUNK, n->h[0], first_of(me, panels(n->layer)),
+                       end_of(me, panels(n->layer)));
     meet(me);
     const I steps = (n->images + n->batch - 1) / n->batch;
     for (I t = 0; t < steps; t++) {
-        const I at = t * n->batch, count = n->images - at < n->batch ? n->images - at : n->batch;
+        const I at = t * n->batch, count = smaller(n->images - at, n->batch);
         const Adam a = adam_at(n, t);
         uint8_t *x = n->x[t & 1], *next = t + 1 < steps ? n->x[(t + 1) & 1] : NULL;
         for (int l = 1; l < last; l++) {
             Layer *y = &n->layer[l];
-            forwards(n->activation, y, n->depth, n->h[l - 1], y[-1].stride, n->h[l], first_of(me, panels(y)),
-                     end_of(me, panels(y)));
+            const I p0 = first_of(me, panels(y)), p1 = end_of(me, panels(y));
+            forwards(n, y, n->depth, n->h[l - 1], y[-1].stride, n->h[l], p0, p1);
             meet(me);
         }
         compare(me, at, count, x);
         if (next) gather(n, at + n->batch, next, me->b0, me->b1);
-        if (me->number == 0 && *n->stop) n->is_stopped = 1;
-        meet(me);
-        if (n->is_stopped) return;
+        if (all_leave(me)) return;
         for (I b = 0; me->number == 0 && b < count; b++) n->loss_sum += n->loss[b], n->right_sum += n->right[b];
-        backwards_last(me, at, x, &a);
+        backwards_last(me, x, &a);
         if (last != 1) meet(me);  // with one hidden layer each thread goes on with its own columns
         for (int l = last - 1; l > 0; l--) {
             backwards(me, l, &a);
             if (l > 1) meet(me);
         }
-        if (last) renew(me, at, x, next, &a), meet(me);
+        if (last) renew(me, x, next, &a), meet(me);
     }
 }
 
@@ -688,17 +539,13 @@ static void *work(void *argument) {
     pthread_mutex_unlock(&n->gate);
     if (!is_open) return NULL;
     const uint64_t mode = flush_denormals();
-    me->pending.at = NULL;
-    settle(0, &me->pending, me->nowhere, NULL);
-    me->pending.ahead = (const char *)me->nowhere;
     for (int l = 0; l < n->layers; l++) pack(me, &n->layer[l], 0);
     train(me);
     meet(me);
     if (!n->is_stopped) evaluate(me);
     meet(me);
-    if (me->number == 0 && *n->stop) n->is_stopped = 1;
-    meet(me);
-    for (int l = 0; !n->is_stopped && l < n->layers; l++) pack(me, &n->layer[l], 1);
+    const int is_stopped = all_leave(me);
+    for (int l = 0; !is_stopped && l < n->layers; l++) pack(me, &n->layer[l], 1);
     restore(mode);
     return NULL;
 }
@@ -713,21 +560,18 @@ static float *take(char *base, size_t *at, size_t floats) {
 
 // Hand out memory from `base` on; return how much it is. With NULL only that.
 static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **parameters, char *base) {
-    const int T = n->threads;
     size_t at = 0;
-    I below = (sizes[0] + PAD - 1) / PAD * PAD, widest = 0;
+    I below = padded(sizes[0], PANEL), widest = 0;
     n->xs = below + 64;
     for (int l = 0; l < n->layers; l++) {
         Layer *y = &n->layer[l];
         y->in = sizes[l], y->out = sizes[l + 1], y->is_last = l == n->layers - 1;
-        y->rows = y->is_last ? (y->out + 9) / 10 * 10 : below;
-        y->cols = y->is_last ? below : (y->out + PAD - 1) / PAD * PAD;
-        y->stride = y->is_last ? (y->rows + 15) / 16 * 16 : y->cols + 16;
-        const I each = ((y->cols + T - 1) / T + PAD - 1) / PAD * PAD;
-        y->width = each < WIDTH ? each : WIDTH;
-        if (y->is_last && l) y->width = n->layer[l - 1].width;  // the same columns for the same thread
-        y->kernel = take(base, &at, 3 * y->rows * y->cols);
-        y->bias = take(base, &at, 3 * bias_size(y));
+        y->rows = y->is_last ? padded(y->out, 10) : below;
+        y->cols = y->is_last ? below : padded(y->out, PANEL);
+        y->stride = y->is_last ? padded(y->rows, 16) : y->cols + 16;
+        y->apart = (y->rows + (y->is_last ? 0 : R)) * ROW;  // some rows between, or panels would share cache sets
+        y->kernel = take(base, &at, panels(y) * y->apart);
+        y->bias = take(base, &at, 3 * padded(y->is_last ? y->stride : y->cols, PANEL));
         for (int s = 0; s < 6; s++) y->given[s] = parameters[6 * l + s];
         n->h[l] = take(base, &at, n->depth * y->stride);
         n->d[l] = take(base, &at, n->depth * y->stride);
@@ -740,22 +584,26 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
     n->right = (int *)take(base, &at, n->depth);
     n->block_loss = take(base, &at, n->tests / EVAL + 1);
     n->block_right = (int *)take(base, &at, n->tests / EVAL + 1);
-    for (int i = 0; i < T; i++) {
+    for (int i = 0; i < n->threads; i++) {
         Worker *w = &workers[i];
-        w->net = n, w->number = i, w->sense = 0;
-        w->b0 = share(n->depth / 4, i, T) * 4, w->b1 = share(n->depth / 4, i + 1, T) * 4;
-        w->nowhere = take(base, &at, 12 * 16 * L);
-        w->now = take(base, &at, n->depth * (CHUNK + 16));
-        w->then = take(base, &at, n->depth * (CHUNK + 16));
-        w->eval = take(base, &at, EVAL * (DEPTH + 16 + 2 * widest + n->layer[n->layers - 1].stride + n->xs / 4));
+        const I images = n->depth > EVAL ? n->depth : EVAL;
+        w->net = n, w->number = i;
+        w->b0 = share(n->depth / 4, i, n->threads) * 4, w->b1 = share(n->depth / 4, i + 1, n->threads) * 4;
+        w->nowhere = take(base, &at, TQ * ROW);
+        w->now = take(base, &at, images * STRIDE);
+        w->then = take(base, &at, images * STRIDE);
+        for (int o = 0; o < 2; o++) w->outputs[o] = take(base, &at, EVAL * widest);
+        w->logits = take(base, &at, EVAL * n->layer[n->layers - 1].stride);
+        w->pixels = (uint8_t *)take(base, &at, EVAL * n->xs / 4);
+        w->pending.at = w->nowhere, w->pending.ahead = (const char *)w->nowhere;
     }
     return at;
 }
 
 // Train one epoch in place and evaluate it. `sizes`: inputs and the units of each layer; `parameters`: for each layer
 // kernel (in, out), bias, first moments of both, second moments of both; `step`: updates that were made before;
-// `order`: indices of `images` images; `stop`: anything but 0 ends it early. `found`: mean loss, accuracy, mean test loss, right
-// test images. Return DONE; whatever else is returned, the parameters are as they were.
+// `order`: indices of `images` images; `stop`: anything but 0 ends it early. `found`: mean loss, accuracy, mean test
+// loss, right test images. Return DONE; whatever else is returned, the parameters are as they were.
 int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, int64_t images, const uint8_t *pixels,
                const int32_t *labels, const int32_t *order, int64_t tests, const uint8_t *test_pixels,
                const int32_t *test_labels, float **parameters, int64_t step, double rate, double b1, double b2,
@@ -764,11 +612,11 @@ int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, 
         threads > MAX_THREADS || batch < 1 || images < 1 || tests < 0 || !(eps > 0)) return NOT_TRAINABLE;
     for (int l = 0; l <= layers; l++)
         if (sizes[l] < 1) return NOT_TRAINABLE;
-    batch = batch < images ? batch : images;
+    batch = smaller(batch, images);
     Net n = {.layers = layers, .activation = activation, .threads = threads, .batch = batch, .images = images,
              .tests = tests, .inputs = sizes[0], .pixels = pixels, .test_pixels = test_pixels, .labels = labels,
              .test_labels = test_labels, .order = order, .stop = stop, .step = step, .rate = rate, .b1 = b1, .b2 = b2,
-             .eps = eps, .depth = (batch + PAD - 1) / PAD * PAD, .gate = PTHREAD_MUTEX_INITIALIZER, .is_open = 1};
+             .eps = eps, .depth = padded(batch, PANEL), .gate = PTHREAD_MUTEX_INITIALIZER, .is_open = 1};
     const size_t page = 2u << 20;  // huge: the packed weights take more small ones than the processor's table holds
     Worker *workers = aligned_alloc(128, (sizeof(Worker) * threads + 127) & ~(size_t)127);
     char *base = NULL;
@@ -779,6 +627,7 @@ int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, 
             madvise(base, used, MADV_HUGEPAGE);
 #endif
             memset(base, 0, used);
+            memset(workers, 0, sizeof(Worker) * threads);
             lay_out(&n, workers, sizes, parameters, base);
         }
     }
@@ -806,8 +655,8 @@ const char *svhn_instructions(void) { return NAME; }
 
 // Multiply and add in registers alone for so many rounds; return how many were done: what one core can do at most.
 double svhn_multiply_adds(int64_t rounds) {
-    V sums[R][C], by = (V){0} + 0.999999f;
-    for (int r = 0; r < R; r++) for (int c = 0; c < C; c++) sums[r][c] = by * (float)(r + c);
+    V sums[R][C], by = (V){0} + 0.999999f;  // the sums differ, or a compiler would keep fewer
+    for (int r = 0; r < R; r++) for (int c = 0; c < C; c++) sums[r][c] = by * (float)(r * C + c);
     for (I i = 0; i < rounds; i++) {
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int c = 0; c < C; c++) sums[r][c] = sums[r][c] * by + by;
         HOLD(by);

@@ -14,7 +14,7 @@ Layer = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 """Kernel (in, out) and bias (out,), then the first moments of both, then the second."""
 
 ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2}
-MAX_LAYERS, MAX_CLASSES, MAX_THREADS = 16, 100, 64
+MAX_LAYERS, MAX_CLASSES, MAX_THREADS = 16, 1_000, 64
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Adam's defaults in Keras."""
 DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED = range(5)
@@ -80,6 +80,9 @@ class Library:
         *,
         step: int,
         learning_rate: float,
+        beta_1: float = BETA_1,
+        beta_2: float = BETA_2,
+        epsilon: float = EPSILON,
         batch_size: int = 32,
         threads: int = 1,
         stop: NDArray[np.int32] | None = None,
@@ -94,6 +97,9 @@ class Library:
             test: the images to evaluate on.
             step: updates that were made before.
             learning_rate: Adam's.
+            beta_1: by how much Adam's first moment keeps what it was.
+            beta_2: the same of the second.
+            epsilon: what Adam adds to the root of the second moment, above 0.
             batch_size: images of an update; the last one of the epoch takes what is left.
             threads: at most; they change the time and nothing else.
             stop: one number, which another thread may set to 1 to end the epoch early.
@@ -112,7 +118,7 @@ class Library:
                 len(layers), sizes.ctypes.data, ACTIVATIONS[activation], batch_size,
                 len(order), train.pixels.ctypes.data, train.labels.ctypes.data, order.ctypes.data,
                 len(test.labels), test.pixels.ctypes.data, test.labels.ctypes.data,
-                ctypes.cast(places, _AT), step, learning_rate, BETA_1, BETA_2, EPSILON, count,
+                ctypes.cast(places, _AT), step, learning_rate, beta_1, beta_2, epsilon, count,
                 stop.ctypes.data, found.ctypes.data,
             )  # fmt: skip
             if status != NO_THREAD:  # the system gives no more threads: one will do

@@ -120,7 +120,8 @@ class NativeGroup:
                 found = future.result(POLL_SECONDS)
                 break
             except TimeoutError:
-                stop[0] = is_stopped()
+                if is_stopped():
+                    stop[0] = 1
         if found is None:
             return None
         self.epoch += 1

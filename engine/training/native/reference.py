@@ -40,6 +40,9 @@ def epoch(
     *,
     step: int,
     learning_rate: float,
+    beta_1: float = BETA_1,
+    beta_2: float = BETA_2,
+    epsilon: float = EPSILON,
     batch_size: int = 32,
 ) -> tuple[list[list[Wide]], Measured]:
     """Return the layers after the epoch, and what it measured; arguments as those of `Library.epoch`."""
@@ -55,7 +58,7 @@ def epoch(
         delta = (probabilities - np.eye(probabilities.shape[1])[train.labels[batch]]) / len(batch)
         for index in reversed(range(len(state))):
             kernel, below = state[index][0].copy(), outputs[index]
-            _apply_adam(state[index], below.T @ delta, delta.sum(axis=0), step, learning_rate)
+            _apply_adam(state[index], below.T @ delta, delta.sum(axis=0), step, learning_rate, beta_1, beta_2, epsilon)
             delta = delta @ kernel.T * _slope(activation, below)
     losses, probabilities = _judged(_outputs(state, activation, test.pixels)[-1], test.labels)
     right = int((probabilities.argmax(axis=1) == test.labels).sum())
@@ -90,9 +93,11 @@ def _judged(logits: Wide, labels: NDArray[np.int32]) -> tuple[Wide, Wide]:
     return losses, np.exp(shifted) / sums
 
 
-def _apply_adam(layer: list[Wide], kernel: Wide, bias: Wide, step: int, learning_rate: float) -> None:
-    rate = learning_rate * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+def _apply_adam(
+    layer: list[Wide], kernel: Wide, bias: Wide, step: int, rate: float, beta_1: float, beta_2: float, epsilon: float
+) -> None:
+    rate *= np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
     for index, gradient in enumerate((kernel, bias)):
-        layer[2 + index] += (gradient - layer[2 + index]) * (1 - BETA_1)
-        layer[4 + index] += (gradient**2 - layer[4 + index]) * (1 - BETA_2)
-        layer[index] -= rate * layer[2 + index] / (np.sqrt(layer[4 + index]) + EPSILON)
+        layer[2 + index] += (gradient - layer[2 + index]) * (1 - beta_1)
+        layer[4 + index] += (gradient**2 - layer[4 + index]) * (1 - beta_2)
+        layer[index] -= rate * layer[2 + index] / (np.sqrt(layer[4 + index]) + epsilon)

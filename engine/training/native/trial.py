@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.training.native import reference
-from engine.training.native.library import Library
+from engine.training.native.library import BETA_1, BETA_2, EPSILON, Library
 
 WRONG = 3
 """The exit code of a library that computes something else: it would again."""
@@ -22,6 +22,7 @@ class Case(NamedTuple):
     batch_size: int = 32
     images: int = 70
     tests: int = 70
+    adam: tuple[float, float, float] = (BETA_1, BETA_2, EPSILON)
 
 
 CASES = (
@@ -43,13 +44,15 @@ def difference(library: Library, case: Case, threads: int = 1) -> float:
     train = reference.drawn_images(case.images, case.sizes[0], case.sizes[-1], generator)
     test = reference.drawn_images(case.tests, case.sizes[0], case.sizes[-1], generator)
     order = generator.permutation(case.images).astype(np.int32)
+    beta_1, beta_2, epsilon = case.adam
     expected, measured = reference.epoch(
-        layers, case.activation, train, order, test, step=2, learning_rate=1e-4, batch_size=case.batch_size
-    )
+        layers, case.activation, train, order, test, step=2, learning_rate=1e-4, beta_1=beta_1, beta_2=beta_2,
+        epsilon=epsilon, batch_size=case.batch_size,
+    )  # fmt: skip
     trained = reference.copied(layers)
     found = library.epoch(
-        trained, case.activation, train, order, test, step=2, learning_rate=1e-4, batch_size=case.batch_size,
-        threads=threads,
+        trained, case.activation, train, order, test, step=2, learning_rate=1e-4, beta_1=beta_1, beta_2=beta_2,
+        epsilon=epsilon, batch_size=case.batch_size, threads=threads,
     )  # fmt: skip
     assert found is not None
     apart = [abs(found.loss / measured.loss - 1), abs(found.test_loss / measured.test_loss - 1)]

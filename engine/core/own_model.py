@@ -1,0 +1,33 @@
+"""What was found out about an own model by building it."""
+
+import msgspec
+
+from engine.core.data_shape import DataShape
+from engine.core.spec import OwnModel
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """A model to be built for data of this shape."""
+
+    model: OwnModel
+    shape: DataShape
+    source: str
+    """The text of its file."""
+
+
+class ModelFacts(msgspec.Struct, frozen=True, gc=False):
+    """What a built model is, or why there is none."""
+
+    parameters: int = 0
+    """That training changes."""
+    refusal: str = ""
+    """Why JAX cannot compile its training, without a full stop; then `model.fit` trains it."""
+    problem: str = ""
+    """Why it cannot be trained at all: what is wrong and where, then the lines of the file that lead there."""
+
+    @property
+    def remark(self) -> str:
+        """How it trains, for the run's journal and page."""
+        if self.refusal:
+            return f"model.fit trains it, since JAX cannot compile it: {self.refusal}."
+        return "It trains compiled on JAX: its layers keep their state in Keras's variables alone."

@@ -1,0 +1,136 @@
+"""Tries own models, in processes of their own, before a worker gets a run of one."""
+
+import asyncio
+import contextlib
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from engine import protocol as p
+from engine.core.own_model import ModelFacts, Trial
+from engine.core.spec import RunSpec, short_hash
+from engine.machine import child_process, tool_process
+from engine.machine.files import write_atomically
+from engine.machine.user_folders import cache_folder
+from engine.scheduling.known_models import Key
+from engine.scheduling.queue import Queue
+from engine.storage import approvals, sources
+from engine.training.preflight import versions
+
+TRIAL_SECONDS = 300.0
+"""How long building one may take, on a busy machine too."""
+FORMAT = 1
+"""Raised when a trial finds out something else."""
+
+
+class ModelTrials:
+    """Trials under way. `advance` is called when one has ended."""
+
+    def __init__(self, root: Path, queue: Queue, publish: Callable[[p.AnyEvent], None], advance: Callable[[], None]):
+        self._root, self._queue = root, queue
+        self._publish, self._advance = publish, advance
+        self._trying: dict[Key, asyncio.Task[None]] = {}
+
+    def begin(self) -> None:
+        """Try what waits for it; runs of a model that is of no use fail."""
+        for key in tuple(self._queue.models.wanted):
+            known = self._queue.models.facts.get(key)
+            if known is not None:
+                self._queue.learn(key, known)
+            elif key not in self._trying:
+                self._trying[key] = asyncio.create_task(self._try(key))
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for task in tuple(self._trying.values()):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def handed_over(self, spec: RunSpec) -> tuple[str, str]:
+        """Return the text of a run's model file and how its model trains; nothing for a run without one.
+
+        Where the file is gone since the trial, the runs of its model fail.
+        """
+        model = spec.configuration.network.model
+        if model is None:
+            return "", ""
+        try:
+            return sources.read(self._root, model.sha256), self._queue.models.facts[model, spec.data].remark
+        except OSError as error:
+            self._queue.learn((model, spec.data), _unreadable(error))
+            return "", ""
+
+    async def _try(self, key: Key) -> None:
+        try:
+            facts = await self._facts(key)
+        except Exception:  # noqa: BLE001  its runs fail, and nothing else does
+            traceback.print_exc()
+            facts = ModelFacts(problem="Its model cannot be tried; host.log in the workspace says why.")
+        finally:
+            self._trying.pop(key, None)
+        self._queue.learn(key, facts)
+        self._publish(p.ModelTried(model=key[0], data=key[1], facts=facts))
+        self._advance()
+
+    async def _facts(self, key: Key) -> ModelFacts:
+        model, data = key[0], self._queue.data[key[1]]
+        if problem := approvals.refusal(model.sha256):
+            return ModelFacts(problem=problem)
+        try:
+            source = sources.read(self._root, model.sha256)
+        except OSError as error:
+            return _unreadable(error)
+        trial = Trial(model, data.shape, source)
+        if known := _remembered(trial):
+            return known
+        facts = await self._found_out(trial)
+        if not facts.problem:
+            _remember(trial, facts)
+        return facts
+
+    async def _found_out(self, trial: Trial) -> ModelFacts:
+        """Try it on JAX, and on TensorFlow where JAX does not compile it."""
+        on_jax = await _tried(trial, "jax")
+        if not on_jax.problem and not on_jax.refusal:
+            return on_jax
+        on_tensorflow = await _tried(trial, "tensorflow")
+        if on_jax.problem and not on_tensorflow.problem:
+            refusal = on_jax.problem.splitlines()[0].rstrip(".")
+            return msgspec.structs.replace(on_tensorflow, refusal=refusal)
+        return on_tensorflow if on_tensorflow.problem else on_jax
+
+
+def _unreadable(error: OSError) -> ModelFacts:
+    return ModelFacts(problem=f"Its model file cannot be read: {error.filename}: {error.strerror}.")
+
+
+def _place(trial: Trial) -> Path:
+    """Return where the outcome of a trial is kept, for this program and these libraries."""
+    about = (trial.model, trial.shape, sorted({**versions("fast"), **versions("keras-fit")}.items()), FORMAT)
+    return cache_folder("models") / f"{short_hash(msgspec.json.encode(about).hex())}.json"
+
+
+def _remembered(trial: Trial) -> ModelFacts | None:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(_place(trial).read_bytes(), type=ModelFacts)
+    return None
+
+
+def _remember(trial: Trial, facts: ModelFacts) -> None:
+    """Keep an outcome; without it the next host tries the model again."""
+    with contextlib.suppress(OSError):
+        write_atomically(_place(trial), msgspec.json.encode(facts))
+
+
+async def _tried(trial: Trial, backend: str) -> ModelFacts:
+    command = child_process.tool("engine.tools.model_trial", backend)
+    try:
+        outcome = await asyncio.wait_for(tool_process.run_beside(command, msgspec.json.encode(trial)), TRIAL_SECONDS)
+        return msgspec.json.decode(outcome.answer, type=ModelFacts)
+    except TimeoutError:
+        return ModelFacts(problem=f"Building its model takes longer than {TRIAL_SECONDS:.0f} s.")
+    except (OSError, msgspec.MsgspecError):
+        return ModelFacts(problem="The process that builds its model ended without a word; host.log may say more.")

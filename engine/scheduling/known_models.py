@@ -1,0 +1,47 @@
+"""What is known of own models: whether they were tried, and what trains them. Knows no process."""
+
+import msgspec
+
+from engine.core.own_model import ModelFacts
+from engine.core.spec import Configuration, OwnModel, RunSpec
+
+Key = tuple[OwnModel, str]
+"""A model and the fingerprint of the data that it is built for."""
+
+
+class KnownModels:
+    """The outcome of each trial, and which models wait for one."""
+
+    def __init__(self) -> None:
+        self.facts: dict[Key, ModelFacts] = {}
+        self.wanted: dict[Key, None] = {}
+        """Models of waiting runs that are to be tried, or of no use."""
+
+    def is_ready(self, spec: RunSpec) -> bool:
+        """Say whether a run can be given to a worker; note a model that has to be looked at first."""
+        model = spec.configuration.network.model
+        if model is None:
+            return True
+        known = self.facts.get((model, spec.data))
+        if known is None or known.problem:
+            self.wanted[model, spec.data] = None
+            return False
+        return True
+
+    def trained_as(self, configuration: Configuration, data: str) -> Configuration:
+        """Return the configuration with the trainer that its model needs."""
+        model = configuration.network.model
+        known = self.facts.get((model, data)) if model is not None else None
+        if known is None or not known.refusal or configuration.training.trainer != "fast":
+            return configuration
+        training = msgspec.structs.replace(configuration.training, trainer="keras-fit")
+        return msgspec.structs.replace(configuration, training=training)
+
+    def learn(self, key: Key, facts: ModelFacts) -> None:
+        """Take the outcome of a trial."""
+        self.facts[key] = facts
+        self.wanted.pop(key, None)
+
+    def forget_problems(self) -> None:
+        """Have what was of no use tried again: the user asked for it."""
+        self.facts = {key: facts for key, facts in self.facts.items() if not facts.problem}

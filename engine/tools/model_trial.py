@@ -1,0 +1,142 @@
+"""Tries an own model before anything trains it: is it one, how large is it, and does it compile on JAX?
+
+`python -m engine.tools.model_trial BACKEND` reads a `Trial` from standard input and writes `ModelFacts`. A process of
+its own, since it runs a file of the user's.
+"""
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from engine.core.own_model import ModelFacts, Trial
+from engine.machine import backends, card
+
+if TYPE_CHECKING:
+    import keras
+
+IMAGES = 4
+ADDRESS = re.compile(r"0x[0-9a-f]+")
+
+
+def tried(trial: Trial, backend: str) -> ModelFacts:
+    """Build the model and look at what it does with a few images.
+
+    Raises:
+        ModelError: it is of no use.
+    """
+    import keras
+    import numpy as np
+
+    from engine.training import own_models
+
+    own_models.learn(trial.source)
+    model = own_models.build(trial.model, trial.shape, seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, *trial.shape.inputs)).astype(np.float32)
+    refusal = ""
+    try:
+        said = np.asarray(model(images, training=False))
+        if said.shape != (IMAGES, trial.shape.classes):
+            raise own_models.ModelError(
+                f"It gives {said.shape} numbers for {IMAGES} images of {trial.shape.classes} classes."
+            )
+        if (said < 0).any() or not np.allclose(said.sum(axis=-1), 1, atol=1e-3):
+            raise own_models.ModelError("What it gives are no probabilities; end it with a softmax.")
+        config = keras.saving.serialize_keras_object(model)
+        known = own_models.custom_objects(trial.model, model)
+        keras.saving.deserialize_keras_object(config, custom_objects=dict(known), safe_mode=True)
+        if backend == "tensorflow":
+            _fit(model, images, trial.shape.classes)
+        else:
+            refusal = _refusal(model, images)
+    except own_models.ModelError:
+        raise
+    except Exception as error:
+        raise own_models.told(error, trial.model) from error
+    return ModelFacts(sum(int(np.prod(some.shape)) for some in model.trainable_variables), refusal)
+
+
+def _fit(model: "keras.Model", images: Any, classes: int) -> None:
+    import numpy as np
+
+    from engine.core.spec import Training
+    from engine.training import models
+
+    models.compile_as_asked(model, Training())
+    model.train_on_batch(images, np.eye(classes, dtype=np.float32)[np.arange(len(images)) % classes])
+
+
+def _refusal(model: "keras.Model", images: Any) -> str:
+    """Say why JAX cannot compile its training, without a full stop; empty when it can."""
+    import jax
+    import jax.numpy as jnp
+
+    from engine.training import own_models
+
+    if model.run_eagerly:
+        return "it asks for run_eagerly"
+    if model.losses:
+        return "its layers add losses of their own"
+    if any(getattr(some, "constraint", None) is not None for some in model.trainable_variables):
+        return "its weights have constraints"
+    if any(str(some.dtype) != "float32" for some in model.trainable_variables):
+        return "its weights are not all float32"
+    parameters = [some.value for some in model.trainable_variables]
+    others = [some.value for some in model.non_trainable_variables]
+
+    def step(parameters: list[Any], others: list[Any]) -> tuple[list[Any], list[Any]]:
+        def summed(parameters: list[Any]) -> tuple[Any, list[Any]]:
+            said, after = model.stateless_call(parameters, others, jnp.asarray(images), training=True)
+            return said.sum(), after
+
+        found: tuple[list[Any], list[Any]] = jax.grad(summed, has_aux=True)(parameters)
+        return found
+
+    try:
+        model = own_models.with_logits(model)
+        first, second = (jax.make_jaxpr(lambda *held: step(*held))(parameters, others) for _ in range(2))
+    except own_models.NotCompilable as refused:
+        return str(refused)
+    except Exception as error:  # noqa: BLE001  whatever its layers raise while they are traced
+        return f"{type(error).__name__} while its layers were traced"
+    if _text(first) != _text(second):
+        return "its layers do something else each time that they are called"
+    carried = [(some.shape, some.dtype) for some in (*parameters, *others)]
+    if [(some.shape, some.dtype) for some in first.out_avals] != carried:
+        return "its layers change the shape of what they keep"
+    return ""
+
+
+def _text(program: Any) -> str:
+    """Return a traced program as text, its constants included, and without addresses in memory."""
+    import numpy as np
+
+    constants = [np.asarray(some).tobytes() for some in program.consts]
+    return ADDRESS.sub("", str(program)) + repr(constants)
+
+
+def main() -> int:
+    """Try a model and say what was found; what its file prints is none of the answer."""
+    (backend,) = sys.argv[1:]
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    backends.clear_environment()
+    card.hide(os.environ)
+    trial = msgspec.json.decode(sys.stdin.buffer.read(), type=Trial)
+    (backends.prepare_tensorflow if backend == "tensorflow" else backends.prepare_jax)()
+    from engine.training.own_models import ModelError
+
+    (backends.settle_tensorflow if backend == "tensorflow" else backends.settle_jax)()
+    try:
+        found = tried(trial, backend)
+    except ModelError as error:
+        found = ModelFacts(problem=str(error))
+    answer.write(msgspec.json.encode(found))
+    answer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,72 @@
+"""`trust`: model files are looked at, and let run by the user's word alone."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.storage import approvals, sources
+from svhn_tui import words
+from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption, fail, load_presets
+from svhn_tui.cli.commands import command_group
+from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
+from svhn_tui.presets import ModelFile, Presets, Question
+from svhn_tui.terminal.printing import say
+
+app = command_group()
+
+
+@app.command()
+def trust(
+    file: Annotated[
+        str | None, typer.Argument(help="A file of experiments.json, or the first digits of a model file's SHA-256.")
+    ] = None,
+    workspace: AnyWorkspaceOption = WORKSPACE,
+    yes: Annotated[bool, typer.Option("--yes", help="Let it run without asking.")] = False,
+) -> None:
+    """Show a model file and let it run; without one, list those that there are."""
+    known = known_files(load_presets(workspace), workspace.expanduser())
+    if file is None:
+        for sha256, model in known.items():
+            path = Path(model.path) if model.path else None
+            state = "may run" if approvals.is_approved(sha256, path) else "is not run"
+            say(f"{sha256[:12]}  {state}  {words.clean(model.path or 'in the workspace')}")
+        raise typer.Exit(DONE)
+    chosen = [sha256 for sha256, model in known.items() if _is_named(file, sha256, model)]
+    if len(chosen) != 1:
+        fail(f"{file[:80]!r} is no model file here; `svhn-tui trust` lists them.", WRONG_USE)
+    raise typer.Exit(DONE if asked(known[chosen[0]], is_sure=yes) else FAILED)
+
+
+def known_files(book: Presets, workspace: Path) -> dict[str, ModelFile]:
+    """Return the model files of experiments.json and of a workspace, by their SHA-256."""
+    return {sha256: ModelFile("", text) for sha256, text in sources.all_of(workspace).items()} | book.sources
+
+
+def ask_for_trust(book: Presets, questions: Sequence[Question]) -> None:
+    """Ask for the user's word on model files that are to be run for the first time, or end."""
+    wanted = [some for question in questions for some in book.configurations(question)]
+    for file in book.unapproved(wanted).values():
+        if not sys.stdin.isatty():
+            fail(f"{file.path} was never run here. Look at it, and let it run: svhn-tui trust {file.path}", FAILED)
+        if not asked(file):
+            fail("It is not run, and nothing was trained.", FAILED)
+
+
+def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
+    """Show a model file, ask whether it may run, and keep a yes; say whether it was one."""
+    if not is_sure:
+        say(words.clean(file.text, newlines=True))
+        named = words.clean(file.path) or "this file, which came with an import,"
+        is_sure = typer.prompt(f"Let {named} run, with all your rights? [y/N]", default="n", show_default=False) == "y"
+    if is_sure:
+        approvals.approve(file.text, Path(file.path) if file.path else None)
+        say("It may run." + (" What you change in it may run too." if file.path else ""))
+    return is_sure
+
+
+def _is_named(given: str, sha256: str, file: ModelFile) -> bool:
+    is_digits = len(given) >= 4 and sha256.startswith(given.lower())
+    return is_digits or bool(file.path and Path(given).expanduser().resolve() == Path(file.path).resolve())

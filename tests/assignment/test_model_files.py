@@ -1,0 +1,119 @@
+"""Model files in `experiments.json`: read and hashed, never run; trusted by the user's word alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.core.data_shape import ASSIGNMENT
+from engine.core.spec import Configuration, Network, RunSpec
+from engine.storage import approvals
+from svhn_tui import presets
+from svhn_tui.assignment import sweep_draft
+from svhn_tui.assignment.keras_code import code_of
+from svhn_tui.assignment.sweep_draft import Draft
+from tests.support.own_models import SOURCE
+
+
+def written(folder: Path, network: dict[str, Any], grid: dict[str, Any] | None = None) -> Path:
+    question = {"id": "A1", "kind": "training", "title": "t", "text": "t", "networks": ["mine"], "seeds": [0],
+                "grid": grid or {}}  # fmt: skip
+    path = folder / "experiments.json"
+    book = {"format": 1, "title": "own", "networks": {"mine": network}, "questions": [question]}
+    path.write_text(json.dumps(book))
+    return path
+
+
+def configurations(folder: Path, network: dict[str, Any], grid: dict[str, Any] | None = None) -> list[Configuration]:
+    book = presets.load(written(folder, network, grid))
+    return list(book.configurations(book.questions[0]))
+
+
+MINE = {"file": "models.py", "build": "residual", "params": {"width": 8}}
+
+
+def test_a_run_is_known_by_the_files_content_and_the_parameters(tmp_path: Path):
+    file = tmp_path / "models.py"
+    file.write_text(SOURCE)
+    (one,) = configurations(tmp_path, MINE)
+    file.rename(tmp_path / "other.py")
+    (renamed,) = configurations(tmp_path, {**MINE, "file": "other.py"})
+    assert renamed == one
+    assert one.label.startswith("residual width 8 #")
+    (wider,) = configurations(tmp_path, {**MINE, "file": "other.py", "params": {"width": 16}})
+    file.write_text(SOURCE + "\n")
+    (edited,) = configurations(tmp_path, MINE)
+    ids = {RunSpec(some, 0, "data").run_id for some in (one, wider, edited)}
+    assert len(ids) == 3
+    assert RunSpec(Configuration(Network((64,), "relu")), 0, "data").run_id == "c91f3759de9e", "as ever"
+
+
+def test_a_grid_varies_parameters(tmp_path: Path):
+    (tmp_path / "models.py").write_text(SOURCE)
+    grid = {"params.width": [8, 16], "params.depth": [1, 2], "learning_rate": [1e-3, 1e-4]}
+    found = configurations(tmp_path, MINE, grid)
+    assert len({some.label for some in found}) == len(found) == 8
+    assert found[0].network.model.params == (("depth", 1), ("width", 8))
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({**MINE, "file": "../models.py"}, "file: a .py file in the folder"),
+        ({**MINE, "file": "gone.py"}, "cannot be read"),
+        ({**MINE, "hidden": [3]}, "hidden: a network with a model file"),
+        ({**MINE, "build": "os.system"}, "build: the name of a function"),
+        ({**MINE, "params": {"width": {"a": 1}}}, "params: numbers, text"),
+        ({"model": {"sha256": "0" * 64, "build": "f"}}, "name a model file in `file`"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, network: dict[str, Any], told: str):
+    (tmp_path / "models.py").write_text(SOURCE)
+    with pytest.raises(presets.PresetError, match=r"networks\['mine'\]") as error:
+        configurations(tmp_path, network)
+    assert told in str(error.value)
+
+
+def test_a_file_runs_by_the_users_word_and_stays_trusted_where_it_is_written_on(tmp_path: Path):
+    (tmp_path / "models.py").write_text(SOURCE)
+    book = presets.load(written(tmp_path, MINE))
+    sweep = book.sweep(book.questions[0], "data")
+    assert sweep is not None
+    ((sha256, file),) = book.unapproved(sweep.configurations).items()
+    assert book.submit(sweep).sources == ()
+    approvals.approve(file.text, Path(file.path))
+    assert (book.unapproved(sweep.configurations), book.submit(sweep).sources) == ({}, (SOURCE,))
+    (tmp_path / "models.py").write_text(SOURCE + "\n")
+    assert unapproved(presets.load(tmp_path / "experiments.json")) == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "models.py").write_text(SOURCE + "\n")
+    assert unapproved(presets.load(written(elsewhere, MINE))) == 1
+    assert approvals.refusal(sha256) == ""
+    assert "svhn-tui trust 0000" in approvals.refusal("0" * 64)
+
+
+def unapproved(book: presets.Presets) -> int:
+    return len(book.unapproved(book.configurations(book.questions[0])))
+
+
+def test_the_sweep_form_varies_the_parameters_of_a_model(tmp_path: Path):
+    (tmp_path / "models.py").write_text(SOURCE)
+    written(tmp_path, MINE)
+    question = sweep_draft.save(Draft(model="mine width=8,16 depth=1..2", learning_rate="1e-3 1e-4"), tmp_path)
+    found = presets.load(tmp_path / "experiments.json").configurations(question)
+    assert sorted({some.network.model.params for some in found}) == [
+        (("depth", depth), ("width", width)) for depth in (1, 2) for width in (8, 16)
+    ]
+    for wrong, told in (("nobody", "no network with a model file"), ("mine width", "name=value")):
+        with pytest.raises(sweep_draft.DraftError, match=told):
+            sweep_draft.save(Draft(model=wrong), tmp_path)
+
+
+def test_code_is_the_file_and_the_call(tmp_path: Path):
+    (tmp_path / "models.py").write_text(SOURCE)
+    book = presets.load(written(tmp_path, MINE))
+    code = code_of(book.questions[0], book, ASSIGNMENT)
+    assert code.startswith(SOURCE.rstrip())
+    assert "model = residual((3, 32, 32), 10, width=8)\nmodel.compile(" in code

@@ -1,0 +1,74 @@
+"""Own models through the whole program: asked about, tried, trained compiled or with `fit`, packed and verified."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine import protocol as p
+from engine.storage import journal
+from tests.cli.test_program import as_json, svhn_tui
+from tests.support.own_models import FILE
+
+
+def book(folder: Path) -> None:
+    """Write an `experiments.json` with a model file beside it."""
+    folder.mkdir(mode=0o700)
+    shutil.copy(FILE, folder / "models.py")
+    builds = {"mine": "residual", "tf": "tensorflow_only", "bad": "broken"}
+    uploads = {"mine": "A1.keras", "tf": "A2.keras"}
+    questions = [
+        {"id": f"A{index + 1}", "kind": "training", "title": name, "text": name, "networks": [name], "seeds": [0],
+         **({"upload": {"file": uploads[name]}} if name in uploads else {})}
+        for index, name in enumerate(builds)
+    ]  # fmt: skip
+    networks = {name: {"file": "models.py", "build": build} for name, build in builds.items()}
+    training = {"epochs": 2, "learning_rate": 1e-3}
+    text = {"format": 1, "title": "own", "training": training, "networks": networks, "questions": questions}
+    (folder / "experiments.json").write_text(json.dumps(text))
+
+
+@pytest.mark.slow
+def test_from_the_question_whether_it_may_run_to_a_verified_export(
+    demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    workspace, data = tmp_path / "w", ("--data", str(demo_folder))
+    book(workspace)
+    refused = svhn_tui("run", "A1", *data, workspace=workspace, code=1).stderr
+    assert "svhn-tui trust" in refused
+    assert not (workspace / "runs").exists()
+    svhn_tui("trust", str(workspace / "models.py"), "--yes", workspace=workspace)
+    failed = svhn_tui("run", "A3", "A1", "A2", *data, workspace=workspace, code=1).stderr
+    assert "model.py, line 104, in _deeper: ValueError: width 3 is not even" in failed
+    runs = {run["configuration"].split()[0]: run for run in as_json("runs", workspace=workspace)}
+    assert {name: run["trained_by"] for name, run in runs.items()} == {
+        "residual": "jax",
+        "tensorflow_only": "keras-fit",
+    }
+    for run, told in (("residual", "compiled on JAX"), ("tensorflow_only", "model.fit trains it")):
+        folder = Path(runs[run]["folder"])
+        assert (folder / "model.py").read_bytes() == FILE.read_bytes()
+        events = journal.read(folder / "journal.jsonl").events
+        assert any(told in event.text for event in events if isinstance(event, p.Noticed))
+    exported = as_json("export", str(tmp_path / "out"), workspace=workspace)
+    said = {thing["name"]: thing["said"] for thing in exported}
+    assert all("verified" in said[name] and "NOT" not in said[name] for name in ("A1.keras", "A2.keras")), said
+    svhn_tui("pack", str(tmp_path / "runs.zip"), workspace=workspace)
+    svhn_tui("stop", workspace=workspace)
+
+    elsewhere, home = tmp_path / "config", tmp_path / "home"
+    elsewhere.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(elsewhere))  # another user's machine
+    told = svhn_tui("import", str(tmp_path / "runs.zip"), workspace=home).stdout
+    assert "2 finished runs taken in" in told
+    assert "is not run until you looked at it: svhn-tui trust" in told
+    (digits,) = {line.split()[2] for line in told.splitlines() if line.startswith("Model file")}
+    shutil.copy(workspace / "experiments.json", home)
+    shutil.copy(workspace / "models.py", home)
+    assert "svhn-tui trust" in svhn_tui("run", "A1", *data, workspace=home, code=1).stderr
+    svhn_tui("trust", digits, "--yes", workspace=home)
+    svhn_tui("run", "A1", *data, workspace=home)
+    exported = as_json("export", str(tmp_path / "out2"), workspace=home)
+    assert "verified" in {thing["name"]: thing["said"] for thing in exported}["A1.keras"]
+    svhn_tui("stop", workspace=home)

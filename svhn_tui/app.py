@@ -17,6 +17,7 @@ from engine.storage import approvals
 from svhn_tui import presets, settings
 from svhn_tui.analysis.launches import DeferredLaunches, Launch
 from svhn_tui.analysis.notices import Notices
+from svhn_tui.analysis.openings import openings_of
 from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
@@ -46,12 +47,19 @@ class SvhnApp(TerminalApp):
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar[list[BindingType]] = list(KEYS)
 
-    def __init__(self, workspace: Path, source: tuple[str, ...], remote: Remote | None, book: presets.Presets) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        source: tuple[str, ...],
+        remote: Remote | None,
+        book: presets.Presets,
+        layout: str = "",
+    ) -> None:
         super().__init__()
         self._workspace, self._remote, self._book = workspace, remote, book
         self._desk = remote.desk if remote is not None else workspace
         """The folder in which the screen itself writes: the user's own presets, what was copied."""
-        self._connection = Connection(workspace, source, remote, self._receive)
+        self._connection = Connection(workspace, openings_of(book, source, layout), remote, self._receive)
         self._state = State()
         self._pages = Navigation(self, book)
         self._launches = DeferredLaunches()
@@ -117,7 +125,7 @@ class SvhnApp(TerminalApp):
         self._launch_due()
 
     def _launch_due(self) -> None:
-        for launch in self._launches.due(self._state):
+        for launch in self._launches.due(self._book, self._state):
             command, text = launch.command(self._book, self._state)
             self.notify(text, markup=False)
             self.call_later(self._send, command)

@@ -2,6 +2,7 @@
 
 A file is read as text of bounded size and depth, then checked whole; every message names the file, the place inside
 it, what is allowed, and the nearest name where one was misspelt.
+Whole because what may stand in the file and how each entry of it is refused are read together.
 """
 
 import difflib
@@ -17,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.core import limits
+from engine.core.data_source import DataSource, source_problem
 from engine.core.limits import MAX_RUNS
 from engine.core.spec import Configuration, Network, Training, Value
 from engine.core.sweep import FinalistRule, Sweep
@@ -74,6 +76,8 @@ class Question(Value, frozen=True):
     upload: Upload | None = None
     evidence: tuple[str, ...] = ()
     """Questions whose runs a multiple-choice question is about."""
+    data: str = ""
+    """The data set that it is about, one of the file's `data`; empty: the one in use."""
     own: bool = False
     """A sweep of the user's own, which is no part of the assignment."""
 
@@ -93,6 +97,15 @@ class Presets(Value, frozen=True):
     networks: dict[str, Network]
     questions: tuple[Question, ...]
     training: Training = Training()
+    data: dict[str, DataSource] = {}
+    """Data sets by name, for questions that are not about the one in use; without --data the first one is in use."""
+
+    def data_of(self, question: Question) -> str:
+        """Return the name of the data set that a question is about; empty: the one in use."""
+        if not question.data and question.answer is not None and question.answer.of is not None:
+            return self.question(question.answer.of).data
+        return question.data
+
     sources: dict[str, ModelFile] = {}
     """The model files that it names, by SHA-256; read with it, and no part of its text."""
 
@@ -234,6 +247,9 @@ def _check(presets: Presets, name: str) -> None:
     for label, network in presets.networks.items():
         if problem := limits.network_problem(network):
             raise PresetError(f"{name}, networks[{label!r}].{problem}")
+    for label, source in presets.data.items():
+        if problem := source_problem(label, source):
+            raise PresetError(f"{name}, data[{label[:40]!r}]{problem}")
     ids = Counter(question.id.lower() for question in presets.questions)
     files = Counter(question.upload.file for question in presets.questions if question.upload)
     runs = 0
@@ -267,6 +283,9 @@ def _check_names(presets: Presets, question: Question, where: str) -> None:
         for label in question.networks if name.startswith(PARAMS) else ():
             if presets.networks[label].model is None:
                 raise PresetError(f"{where}.grid.{name}: {label!r} has no model file, so no such parameter.")
+    if question.data and question.data not in presets.data:
+        known = _choices(question.data, presets.data) if presets.data else "the file names none under `data`."
+        raise PresetError(f"{where}.data: no data set {question.data[:40]!r}; {known}")
     ids = {other.id: other for other in presets.questions}
     answered = [question.answer.of] if question.answer and question.answer.of is not None else []
     for name in [*answered, *question.evidence]:
@@ -310,8 +329,8 @@ def _explained(error: msgspec.ValidationError) -> str:
     text = f"{where}: {problem[0].lower()}{problem[1:]}"
     if "unknown field" in problem:
         wrong = problem.split("`")[1]
-        known = {field for kind in (Presets, Question, Network, Training, AnswerFormat, Upload, FinalistRule)
-                 for field in kind.__struct_fields__}  # fmt: skip
+        kinds = (Presets, Question, DataSource, Network, Training, AnswerFormat, Upload, FinalistRule)
+        known = {field for kind in kinds for field in kind.__struct_fields__}
         nearest = difflib.get_close_matches(wrong, known, n=1)
         text += f"; did you mean `{nearest[0]}`?" if nearest else ""
     return text if text.endswith("?") else text + "."

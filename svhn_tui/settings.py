@@ -10,6 +10,9 @@ import msgspec
 from engine.machine.files import make_folder, write_atomically
 from engine.machine.user_folders import config_folder, home
 
+WORKSPACE = Path("svhn-workspace")
+"""Of who names none: a folder here."""
+
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is remembered from one start to the next. Unknown names in the file are left out of account."""

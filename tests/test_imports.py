@@ -28,6 +28,10 @@ def test_nothing_heavy_is_loaded(statement: str):
     assert loaded_by(statement) & HEAVY == set()
 
 
+def test_a_recorder_loads_no_library_that_trains_or_draws():
+    assert loaded_by("from svhn_tui.keras import Recorder") & (HEAVY | {"textual", "tinydb"}) == set()
+
+
 def test_the_bridge_loads_no_libraries_at_all():
     assert loaded_by("import engine.__main__") & {"msgspec", "tinydb", "textual", "asyncio"} == set()
 

@@ -34,13 +34,30 @@ def statement_problem(statement: Statement, others: int) -> str:
 
 def result_problem(result: RunResult) -> str:
     """Return which of a result's numbers cannot come from training; empty when all can."""
+    if result.is_recorded:
+        return _recorded_problem(result)
     counts = (result.trainable_parameters, result.test_images, result.model_bytes, result.best_epoch)
     if any(not 0 < count < MAX_COUNT for count in counts) or not 0 <= result.test_correct <= result.test_images:
         return "its counts are out of range"
+    if result.test_accuracy is None or result.best_test_accuracy is None:
+        return "it has no test accuracy"
     if abs(result.test_accuracy - result.test_correct / result.test_images) > 1e-6:
         return "its test accuracy is not the share of images that it had right"
+    return _range_problem(result)
+
+
+def _recorded_problem(result: RunResult) -> str:
+    counts = (result.test_correct, result.test_images, result.model_bytes)
+    if any(counts) or result.model_sha256 or not 0 <= result.trainable_parameters < MAX_COUNT:
+        return "a recorded run has neither a file nor counts of test images"
+    if not 0 < result.best_epoch < MAX_COUNT:
+        return "its best epoch is out of range"
+    return _range_problem(result)
+
+
+def _range_problem(result: RunResult) -> str:
     times = (result.seconds, result.started_at, result.finished_at)
-    shares = (result.best_test_accuracy, result.accuracy or 0.0)
+    shares = (result.test_accuracy or 0.0, result.best_test_accuracy or 0.0, result.accuracy or 0.0)
     if any(not 0 <= time < MAX_COUNT for time in times) or any(not 0 <= share <= 1 for share in shares):
         return "its times or accuracies are out of range"
     return ""

@@ -6,12 +6,18 @@ Shape = tuple[int, ...]
 """Of one image, or of what a layer makes of it: without the batch."""
 
 
+LAYOUTS = ("HWCN", "NHWC", "NCHW", "NHW", "HWN", "NF", "FN")
+"""Orders of the axes of images in files: N images, H and W height and width, C colours, F features of a table."""
+
+
 class DataShape(NamedTuple):
     """The input and the output of every network that is trained on a data set."""
 
     inputs: Shape
     """(channels, height, width) of an image, or (features,)."""
     classes: int
+    dtype: str = "uint8"
+    """Of a pixel or a feature: uint8 or float32."""
 
 
 ASSIGNMENT = DataShape((3, 32, 32), 10)

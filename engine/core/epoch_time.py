@@ -2,6 +2,7 @@
 
 import msgspec
 
+from engine.core.data_shape import Shape
 from engine.core.spec import Configuration
 
 
@@ -12,5 +13,7 @@ class EpochTime(msgspec.Struct, frozen=True, gc=False):
     train_images: int
     seconds: float
     device: str = ""
+    inputs: Shape = ()
+    """Of an image of the data; empty: not known, from before there were several data sets."""
     lanes: int = 1
     """Runs that were trained side by side, which share the time."""

@@ -7,7 +7,7 @@ from statistics import harmonic_mean, median
 
 import msgspec
 
-from engine.core.data_shape import DataShape
+from engine.core.data_shape import DataShape, Shape
 from engine.core.epoch_time import EpochTime
 from engine.core.layers import trainable_parameters
 from engine.core.spec import Configuration
@@ -49,7 +49,7 @@ class Forecast:
             devices: what trains, as workers call it.
         """
         self._size = (train_images, shape)
-        times = tuple(times)
+        times = tuple(time for time in times if not time.inputs or time.inputs == shape.inputs)
         wanted = set(map(_kind, devices)) & {_kind(time.device) for time in times}
         wanted = wanted or {_kind(time.device) for time in times[-1:]}
         found: dict[Configuration, dict[str, dict[int, list[float]]]] = {}
@@ -100,13 +100,13 @@ class EpochTimes:
     """The newest few epoch times of each network on a device, by size of data and lanes."""
 
     def __init__(self, times: Iterable[EpochTime]) -> None:
-        self._alike: dict[tuple[Configuration, int, str, int], tuple[EpochTime, ...]] = {}
+        self._alike: dict[tuple[Configuration, int, str, Shape, int], tuple[EpochTime, ...]] = {}
         for time in times:
             self.add(time)
 
     def add(self, time: EpochTime) -> None:
         """Take a time, in place of the oldest of its kind."""
-        key = (_essence(time.configuration), time.train_images, time.device, time.lanes)
+        key = (_essence(time.configuration), time.train_images, time.device, time.inputs, time.lanes)
         known = self._alike.pop(key, ())
         self._alike[key] = (*known[-(RECENT - 1) :], time)
         if len(self._alike) > KINDS:

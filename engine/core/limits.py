@@ -5,7 +5,7 @@ import re
 
 import msgspec
 
-from engine.core.spec import Configuration, Network, OwnModel, Training
+from engine.core.spec import Configuration, Network, OwnModel, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
 
 MAX_UNITS = 65_536
@@ -21,7 +21,12 @@ MAX_NAME, MAX_PARAMS_BYTES = 100, 10_000
 MAX_SOURCE_BYTES = 2**18
 """Of a model file."""
 MAX_TITLE = 500
-"""Characters of a sweep's title."""
+"""Characters of a sweep's title, and of a name, a setting or a value of what is recorded."""
+MAX_SETTINGS = 200
+MAX_PARAMETERS = 10**13
+MAX_TIME = 10**12
+TOKEN = re.compile(r"[0-9a-f]{16}")
+"""Of a recording."""
 
 
 def network_problem(network: Network) -> str:
@@ -95,6 +100,27 @@ def configuration_problem(configuration: Configuration) -> str:
     return network_problem(configuration.network) or training_problem(configuration.training)
 
 
+def recording_problem(spec: RunSpec) -> str:
+    """Return what is wrong with the specification of a recorded run; empty when nothing is."""
+    model, recording = spec.configuration.recorded, spec.recording
+    if model is None or recording is None:
+        return "it is not a recorded one."
+    if not TOKEN.fullmatch(recording.token) or spec.data or not 0 <= recording.started_at < MAX_TIME:
+        return "its token, data or time is not as a recorder writes it."
+    pairs = (*model.settings, *recording.versions)
+    texts = (model.name, recording.name, recording.device, *(text for pair in pairs for text in pair))
+    if not model.name.strip() or len(pairs) > MAX_SETTINGS or any(len(text) > MAX_TITLE for text in texts):
+        return f"name: 1 to {MAX_TITLE} characters; at most {MAX_SETTINGS} settings, each as long."
+    if not all(text.isprintable() for text in texts):
+        return "name: names, settings and values are text without control characters."
+    if not 0 <= model.trainable_parameters < MAX_PARAMETERS:
+        return "trainable_parameters: 0 or more."
+    plain = Configuration(training=Training(epochs=spec.configuration.training.epochs), recorded=model)
+    if spec.configuration != plain:
+        return "a recorded run has no network and training of ours."
+    return configuration_problem(spec.configuration) or seeds_problem((spec.seed,))
+
+
 def sweep_problem(sweep: Sweep) -> str:
     """Return what a sweep cannot ask for; empty when it can be trained."""
     seeds = len(sweep.seeds) + (len(sweep.finalists.seeds) if sweep.finalists else 0)
@@ -102,6 +128,8 @@ def sweep_problem(sweep: Sweep) -> str:
         return f"it has more than {MAX_RUNS:,} runs; make it smaller."
     if len(sweep.title) > MAX_TITLE:
         return f"title: at most {MAX_TITLE} characters."
+    if any(configuration.recorded for configuration in sweep.configurations):
+        return "a recorded configuration is trained by its own program alone."
     problems = [seeds_problem(sweep.seeds), *map(configuration_problem, sweep.configurations)]
     if sweep.finalists is not None:
         problems.append(rule_problem(sweep.finalists, len(sweep.configurations)))

@@ -33,6 +33,10 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     labels: tuple[str, ...]
     """The names of the classes, in the order of a network's outputs."""
     is_demo: bool = False
+    dtype: str = "uint8"
+    """Of a pixel or a feature: uint8 or float32."""
+    layout: str = ""
+    """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither images nor rows of features."""
@@ -40,9 +44,14 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
             raise ValueError("an image has (channels, height, width), a row (features,)")
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the train and the test file, or of the one that holds both."""
+        return tuple(dict.fromkeys((self.train_path, self.test_path)))
+
+    @property
     def shape(self) -> DataShape:
         """What a network is built for."""
-        return DataShape(self.input_shape, len(self.labels))
+        return DataShape(self.input_shape, len(self.labels), self.dtype)
 
 
 def is_count(correct: int | None, images: int) -> bool:
@@ -64,7 +73,8 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     seconds: Number
     """Wall time of the epoch, its evaluation included; the runs of a group share it."""
     recorded_test_accuracy: Number = msgspec.field(default=None, name="test_accuracy")
-    """Of an epoch that version 2 of the protocol recorded, which kept a share and no count."""
+    """Of an epoch of which a share is known and no count: of another program's training (`svhn_tui.keras`), and of one
+    that version 2 of the protocol recorded."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be counted."""
@@ -79,7 +89,8 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def is_diverged(self) -> bool:
         """A loss is no number. An epoch that was missed has no accuracy either; a network that diverged has one."""
-        return (self.loss is None or self.test_loss is None) and self.test_accuracy is not None
+        is_loss_lost = self.loss is None and self.accuracy is not None
+        return is_loss_lost or ((self.loss is None or self.test_loss is None) and self.test_accuracy is not None)
 
 
 MISSED = EpochRow(loss=None, accuracy=None, test_loss=None, test_correct=None, test_images=0, seconds=None)
@@ -152,12 +163,13 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     trainable_parameters: int
     test_correct: int
     test_images: int
-    test_accuracy: float
-    """`test_correct / test_images` after the last epoch."""
+    test_accuracy: Number
+    """After the last epoch: `test_correct / test_images`. A recorded run has no counts; it has the share that its
+    program measured on its validation data, or None."""
     test_loss: Number
     accuracy: Number
     loss: Number
-    best_test_accuracy: float
+    best_test_accuracy: Number
     best_epoch: int
     slope: Number = None
     """Test accuracy gained an epoch over the last ten, by least squares."""
@@ -178,8 +190,20 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     device: str
     versions: dict[str, str]
     demo_data: bool = False
+    data_name: str = ""
+    """What the data set was called; its fingerprint is in the spec."""
     trained_by: str = "fast"
     provenance: Provenance = Provenance()
+
+    @property
+    def is_recorded(self) -> bool:
+        """Another program trained it: it has a curve, and no file that could be handed in."""
+        return self.spec.recording is not None
+
+    @property
+    def accuracy_or_nan(self) -> float:
+        """The test accuracy, which only a recorded run may lack."""
+        return float("nan") if self.test_accuracy is None else self.test_accuracy
 
 
 FINAL = tuple(sorted({*EpochRow.__struct_fields__} & {*RunResult.__struct_fields__} - {"seconds"}))

@@ -127,15 +127,41 @@ IN_LABEL = ("hidden", "activation", "convolutions", "model")
 """Fields that a network's own label shows."""
 
 
+class RecordedModel(Value, frozen=True):
+    """What a program of the user's own trains, as far as `svhn_tui.keras.Recorder` knows it."""
+
+    name: str
+    """What the user calls it; runs of one group have the same."""
+    trainable_parameters: int = 0
+    settings: tuple[tuple[str, str], ...] = ()
+    """Names and values, in the order in which they are shown."""
+
+    def setting(self, name: str) -> str | None:
+        """Return the value of a setting; None where it is not known."""
+        return dict(self.settings).get(name)
+
+
 class Configuration(Value, frozen=True):
-    """A network and its training settings."""
+    """A network and its training settings.
+
+    Of what was recorded, `recorded` says what it is: the network is at its defaults then and says nothing, and of the
+    training the number of epochs alone is known.
+    """
 
     network: Network = Network()
     training: Training = Training()
+    recorded: RecordedModel | None = None
+
+    @property
+    def network_label(self) -> str:
+        """The network, or the name of what was recorded."""
+        return self.network.label if self.recorded is None else f"{self.recorded.name} (recorded)"
 
     @property
     def label(self) -> str:
         """The network, and what of it and of its training is not as the assignment asks."""
+        if self.recorded is not None:
+            return self.network_label
         other = [
             f"{name} {value}".replace("_", " ").removesuffix(" True")
             for part, default in ((self.network, Network()), (self.training, Training()))
@@ -143,6 +169,20 @@ class Configuration(Value, frozen=True):
             if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
         ]
         return " · ".join([self.network.label, *other])
+
+
+class Recording(Value, frozen=True):
+    """One training by a program of the user's own, which is a run of its own however often it is repeated."""
+
+    token: str
+    """Random, so that two recordings of one configuration and seed are two runs."""
+    started_at: float
+    """Seconds since 1970."""
+    name: str = ""
+    """Of this run alone, where its group has another."""
+    device: str = ""
+    versions: tuple[tuple[str, str], ...] = ()
+    """Of the libraries that trained it."""
 
 
 class RunSpec(Value, frozen=True):
@@ -153,6 +193,8 @@ class RunSpec(Value, frozen=True):
     data: str
     """Fingerprint of the data set's content."""
     numerics: int = NUMERICS_VERSION
+    recording: Recording | None = None
+    """Present if, and only if, the configuration is a recorded one; the data is not known then."""
 
     @property
     def run_id(self) -> str:

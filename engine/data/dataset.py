@@ -1,7 +1,7 @@
-"""The assignment's data: two `.npz` files, loaded exactly as it says.
+"""A data set in memory, read from whichever files people have it in, and described.
 
-Images come as (height, width, channels, N) and are transposed to (N, channels, height, width); labels are squeezed and
-mapped to integers by their sorted order, and say how many classes there are. Pixels stay uint8, unscaled.
+Images become (N, channels, height, width) and rows of features stay (N, features); labels become integers by the sorted
+order of the classes' names. Pixels stay uint8, unscaled; other numbers become float32.
 """
 
 import argparse
@@ -16,38 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.data_shape import DataShape
-from engine.data import labels as label_forms
-from engine.data.labels import MAX_CLASSES, Labels
-from engine.data.pairing import IMAGES, LABELS, MEMBERS, locate
+from engine.data import layouts
+from engine.data.labels import MAX_CLASSES
+from engine.data.layouts import Stored
+from engine.data.pairing import locate
+from engine.data.part import Part, as_trained
+from engine.data.readers import reader_of
 from engine.machine import os_errors
 from engine.protocol import DataSet
-from engine.storage.npz import DataError, open_archive, read_array, read_header
-from engine.storage.zip_check import Archive
+from engine.storage.npz import DataError
 
-ONE_TO_TEN = {str(number) for number in range(1, 11)}
-"""Labels of the original SVHN, in which 10 stands for the digit 0."""
-MAX_IMAGES = 400_000
-"""Of a file; more of the assignment's 3,072 pixels would not fit in the largest member."""
-DEMO_MARK = "made_by.npy"
-"""A member of this name says that the digits are drawn; loaders of the assignment ignore it."""
-
-
-class Part(msgspec.Struct, frozen=True):
-    """One file whose headers and labels were found good; its pixels are still to be read."""
-
-    path: Path
-    archive: Archive
-    image_shape: tuple[int, int, int]
-    """(channels, height, width)."""
-    labels: Labels
+Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class Images(msgspec.Struct, frozen=True):
     """A data set in memory."""
 
-    train_images: NDArray[np.uint8]
+    train_images: Pixels
     train_labels: NDArray[np.int32]
-    test_images: NDArray[np.uint8]
+    test_images: Pixels
     test_labels: NDArray[np.int32]
     names: tuple[str, ...]
     """Of the classes, in the order of their indices."""
@@ -55,7 +42,7 @@ class Images(msgspec.Struct, frozen=True):
     @property
     def shape(self) -> DataShape:
         """What a network is built for."""
-        return DataShape(self.train_images.shape[1:], len(self.names))
+        return DataShape(self.train_images.shape[1:], len(self.names), str(self.train_images.dtype))
 
 
 def load(data: DataSet) -> Images:
@@ -64,47 +51,59 @@ def load(data: DataSet) -> Images:
     Raises:
         DataError: the files cannot be used, or their content is no longer what was described.
     """
-    images, found = _read(Path(data.train_path), Path(data.test_path))
+    images, found = _read(Path(data.train_path), Path(data.test_path), data.layout)
     if found.fingerprint != data.fingerprint:
-        raise DataError(f"{data.train_path} and {data.test_path} changed since they were opened; open the data again.")
+        files = " and ".join(data.paths)
+        raise DataError(f"{files} changed since they were opened; open the data again.")
     return images
 
 
-def load_from(source: Sequence[str | Path]) -> tuple[Images, DataSet]:
-    """Load the data set of a folder or of two files, and describe it.
+def load_from(source: Sequence[str | Path], layout: str = "") -> tuple[Images, DataSet]:
+    """Load the data set of a folder or of its files, and describe it.
+
+    Args:
+        source: a folder, the train and the test file, or one file that holds both.
+        layout: the order of the images' axes, such as `NHWC`; empty: as their shape says.
 
     Raises:
         DataError: the files cannot be used.
     """
-    return _read(*locate(source))
+    return _read(*locate(source), layout)
 
 
-def describe(source: Sequence[str | Path]) -> DataSet:
-    """Say what is in a folder or in two files.
+def describe(source: Sequence[str | Path], layout: str = "") -> DataSet:
+    """Say what is in a folder or in files, as `load_from` does.
 
     Raises:
         DataError: the files cannot be used.
     """
-    return load_from(source)[1]
+    return load_from(source, layout)[1]
 
 
-def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
-    """Read the two files: headers first, then labels, and pixels only once all else is found good."""
-    with open_archive(train_path, MEMBERS) as train_zip, open_archive(test_path, MEMBERS) as test_zip:
-        train, test = _part(train_zip, train_path), _part(test_zip, test_path)
+def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSet]:
+    """Read the files: headers first, then labels, and pixels only once all else is found good."""
+    reader = reader_of(train_path, test_path)
+    with reader.open(train_path, test_path) as (train, test):
+        stored = [Stored(part.path, part.images.shape, len(part.labels.indices)) for part in (train, test)]
+        layout = layouts.layout_of(stored, reader.layouts, asked)
+        _check_inputs(train, test, layout)
         test_labels = _labels_as_in(train, test)
-        is_demo = any(DEMO_MARK in archive.namelist() for archive in (train_zip, test_zip))
-        if not is_demo and len(train.labels.indices) < len(test_labels):
+        is_demo = train.is_demo or test.is_demo
+        if not is_demo and train_path != test_path and len(train.labels.indices) < len(test_labels):
             counts = (
                 f"{len(train.labels.indices):,} images to train on and {test_path} {len(test_labels):,} to test with"
             )
             raise DataError(f"{train_path} has {counts}: they seem exchanged; name the larger one the train file.")
-        images = Images(_pixels(train), train.labels.indices, _pixels(test), test_labels, train.labels.names)
+        pixels = [as_trained(layouts.arranged(part.read(), layout), part.path) for part in (train, test)]
+        images = Images(pixels[0], train.labels.indices, pixels[1], test_labels, train.labels.names)
+    if pixels[0].dtype != pixels[1].dtype:
+        kinds = f"{pixels[0].dtype} to train on and {pixels[1].dtype} to test with"
+        raise DataError(f"{train_path} holds {kinds}; save both alike: uint8 from 0 to 255, or both as float32.")
     if np.array_equal(images.train_images, images.test_images):
         raise DataError(f"{train_path} and {test_path} hold the same images; give the train file and the test file.")
     found = DataSet(
         fingerprint=_fingerprint(images),
-        name=Path(os.path.commonpath([train_path.resolve().parent, test_path.resolve().parent])).name,
+        name=_name(train_path, test_path),
         train_path=str(train_path.absolute()),
         test_path=str(test_path.absolute()),
         train_images=len(images.train_labels),
@@ -114,28 +113,31 @@ def _read(train_path: Path, test_path: Path) -> tuple[Images, DataSet]:
         test_counts=_counts(images.test_labels, images.shape.classes),
         labels=images.names,
         is_demo=is_demo,
+        dtype=images.shape.dtype,
+        layout=asked,
     )
     return images, found
 
 
-def _part(archive: Archive, path: Path) -> Part:
-    images, labels = (read_header(archive, member, path) for member in MEMBERS)
-    if images.dtype != np.uint8:
-        raise DataError(f"{path}: images are {images.dtype}; uint8 is expected, pixels from 0 to 255.")
-    if len(images.shape) != 4 or images.shape[2] not in (1, 3):
-        raise DataError(f"{path}: images have the shape {images.shape}; (height, width, channels, N) is expected.")
-    height, width, channels, count = images.shape
-    if 0 in images.shape:
-        raise DataError(f"{path} holds no image; is it the right file?")
-    if count > MAX_IMAGES:
-        raise DataError(f"{path} declares {count:,} images; at most {MAX_IMAGES:,} can be trained on.")
-    if label_forms.count_of(labels, path) != count:
-        raise DataError(f"{path}: {count} images but labels of shape {labels.shape}; ({count}, 1) is expected.")
-    found = label_forms.read(read_array(archive, LABELS, path), path)
-    if labels.dtype.kind in "iu" and "10" in found.names and ONE_TO_TEN.issuperset(found.names):
-        advice = "in the original SVHN files 10 stands for 0: labels[labels == 10] = 0, and save them again"
-        raise DataError(f"{path}: the label '10' is no digit; {advice}, or save the names of other classes as text.")
-    return Part(path, archive, (channels, height, width), found)
+def _name(train_path: Path, test_path: Path) -> str:
+    """Return what people call it: the one file's name, or that of the folder of both."""
+    if train_path == test_path:
+        return train_path.stem
+    return Path(os.path.commonpath([train_path.resolve().parent, test_path.resolve().parent])).name
+
+
+def _check_inputs(train: Part, test: Part, layout: str) -> None:
+    """See that train and test images have one size.
+
+    Raises:
+        DataError: they do not belong together.
+    """
+    sizes = [layouts.inputs_of(part.images.shape, layout) for part in (train, test)]
+    if sizes[0] != sizes[1]:
+        raise DataError(
+            f"{train.path} and {test.path} have images of different sizes, {sizes[0]} and {sizes[1]}; "
+            "they do not belong together."
+        )
 
 
 def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
@@ -144,11 +146,6 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
     Raises:
         DataError: the two files are no pair.
     """
-    if train.image_shape != test.image_shape:
-        sizes = f"{train.image_shape} and {test.image_shape}"
-        raise DataError(
-            f"{train.path} and {test.path} have images of different sizes, {sizes}; they do not belong together."
-        )
     names = train.labels.names
     if len(names) < 2:
         raise DataError(f"{train.path} has only the label {names[0]!r}; 2 to {MAX_CLASSES:,} can be learned.")
@@ -159,18 +156,16 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
     return places[test.labels.indices]
 
 
-def _pixels(part: Part) -> NDArray[np.uint8]:
-    """Read images (height, width, channels, N) and return them as (N, channels, height, width)."""
-    return np.ascontiguousarray(read_array(part.archive, IMAGES, part.path).transpose(3, 2, 0, 1))
-
-
 def _counts(labels: NDArray[np.int32], classes: int) -> tuple[int, ...]:
     return tuple(int(count) for count in np.bincount(labels, minlength=classes))
 
 
 def _fingerprint(images: Images) -> str:
     """Hash what is trained on, however it was stored: equal pixels and labels have equal fingerprints."""
-    digest = hashlib.sha256(repr((images.train_images.shape, images.test_images.shape, images.names)).encode())
+    about: tuple[object, ...] = (images.train_images.shape, images.test_images.shape, images.names)
+    if images.shape.dtype != "uint8":
+        about = (*about, images.shape.dtype)
+    digest = hashlib.sha256(repr(about).encode())
     for array in (images.train_images, images.train_labels, images.test_images, images.test_labels):
         digest.update(array.data)
     return digest.hexdigest()[:16]
@@ -180,10 +175,11 @@ def main() -> int:
     """Describe a data set as one line of JSON, or say on stderr what is wrong with it."""
     parser = argparse.ArgumentParser(prog="python -m engine.data.dataset")
     parser.add_argument("action", choices=["describe"])
+    parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
     parser.add_argument("source", nargs="+", help="a folder, or the two files")
     arguments = parser.parse_args()
     try:
-        found = describe(arguments.source)
+        found = describe(arguments.source, arguments.layout)
     except DataError as error:
         print(error, file=sys.stderr)
         return 1

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from engine.data.dataset import DEMO_MARK, describe
+from engine.data.assignment_files import DEMO_MARK
+from engine.data.dataset import describe
 from engine.data.pairing import TEST_FILE, TRAIN_FILE
 from engine.machine import os_errors
 from engine.machine.files import make_folder, write_atomically_with

@@ -29,20 +29,22 @@ class Labels(NamedTuple):
     """(N,), indexing `names`."""
 
 
-def count_of(header: Header, path: Path) -> int:
-    """Return how many labels a header declares, before they are read.
+def check(header: Header, path: Path) -> None:
+    """See that an array can be labels, before it is read.
 
     Raises:
-        DataError: it declares none that can be used.
+        DataError: it cannot.
     """
     kind, shape = header.dtype.kind, header.shape
+    if 0 in shape:
+        raise DataError(f"{path} holds no label; is it the right file?")
     if is_one_hot(header):
         if kind not in "biuf" or header.size > MAX_ONE_HOT_BYTES or shape[1] > MAX_CLASSES:
             raise DataError(
                 f"{path}: labels are {header.dtype} of shape {shape}; one row of 0 and 1 for each image is expected, "
                 f"with at most {MAX_CLASSES:,} columns."
             )
-        return shape[0]
+        return
     if kind not in "USiu" or header.dtype.itemsize == 0:
         raise DataError(f"{path}: labels are {header.dtype}; text or whole numbers are expected.")
     if len(shape) not in (1, 2):
@@ -50,7 +52,6 @@ def count_of(header: Header, path: Path) -> int:
     if header.size > MAX_BYTES:
         limit = f"at most {MAX_BYTES // 2**20} MiB are read"
         raise DataError(f"{path}: the labels take {header.size:,} bytes and {limit}; save each as one character.")
-    return shape[0]
 
 
 def is_one_hot(header: Header) -> bool:

@@ -1,4 +1,4 @@
-"""Which two files are the train and the test file: told by their names, as people rename, move and unpack them."""
+"""Which files hold the train and the test images: told by their names, as people rename, move and unpack them."""
 
 import os
 import re
@@ -7,11 +7,13 @@ from itertools import islice
 from pathlib import Path
 
 from engine.machine import os_errors
-from engine.storage.npz import DataError
+from engine.storage.npz import DataError, names_in
 
 TRAIN_FILE = "p4_2026_svhn_train.npz"
 TEST_FILE = "p4_2026_svhn_test.npz"
 IMAGES, LABELS = MEMBERS = ("images.npy", "labels.npy")
+IN_ONE = ("x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy")
+"""Members of a file that holds both halves."""
 ROLES = {"train": TRAIN_FILE, "test": TEST_FILE}
 MISLEADING = re.compile("latest|greatest|fastest|contest|strain")
 """Words that hold one of ours and mean something else."""
@@ -24,9 +26,10 @@ BOTH = "give the two files themselves: --data TRAIN --data TEST."
 
 
 def locate(source: Sequence[str | Path]) -> tuple[Path, Path]:
-    """Return the train and the test file of a folder, or of two files given in any order.
+    """Return the train and the test file of a folder, or of two files given in any order; twice the one with both.
 
-    A file is an `.npz`, or a folder that one was unpacked into. Where several could be meant, none is guessed.
+    A file is an `.npz`, a folder that one was unpacked into, or a `.mat`. Where several could be meant, none is
+    guessed.
 
     Raises:
         DataError: they cannot be told.
@@ -41,6 +44,9 @@ def locate(source: Sequence[str | Path]) -> tuple[Path, Path]:
         raise DataError(f"{folder} is not there; {expected}.")
     if folder.suffix.lower() == ".zip" and folder.is_file():
         raise DataError(f"{folder} is packed; unpack it (unzip {folder.name}) and {expected}.")
+    is_half = folder.is_file() and names_in(folder).issuperset(MEMBERS)
+    if _holds_both(folder) or (folder.is_file() and folder.suffix.lower() == ".npz" and not is_half):
+        return folder, folder
     if not folder.is_dir():
         raise DataError(f"{folder} is a single file; {expected}, or both.")
     if _is_unpacked(folder):
@@ -61,6 +67,8 @@ def _ordered(first: Path, second: Path) -> tuple[Path, Path]:
     Raises:
         DataError: their names contradict each other.
     """
+    if first == second and _holds_both(first):
+        return first, second
     in_two_folders = first.parent != second.parent
     roles = [role_of(path.name) or (role_of(path.parent.name) if in_two_folders else "") for path in (first, second)]
     if roles[0] == roles[1] != "":
@@ -70,12 +78,13 @@ def _ordered(first: Path, second: Path) -> tuple[Path, Path]:
 
 
 def _pair_in(folder: Path) -> tuple[Path, Path]:
-    """Return the pair of a folder, or of folders below it where it has none.
+    """Return the pair of a folder, or of folders below it where it has none; or the one file that holds both.
 
     Raises:
         DataError: one is missing, several could be meant, or the two are of different years.
     """
     found: dict[str, list[Path]] = {role: [] for role in ROLES}
+    others: list[Path] = []
     level = [folder]
     for _ in range(DEPTH + 1):
         below = []
@@ -85,9 +94,16 @@ def _pair_in(folder: Path) -> tuple[Path, Path]:
                     below.append(path)
                 elif role := role_of(path.name) or (role_of(each.name) if each != folder else ""):
                     found[role].append(path)
+                else:
+                    others.append(path)
         if all(found.values()):
             break
         level = [path for path in below if path.is_dir()]
+    if not all(found.values()) and (both := [path for path in others if _holds_both(path)]):
+        if len(both) > 1:
+            names = " and ".join(str(path.relative_to(folder)) for path in both[:2])
+            raise DataError(f"{folder} has {len(both)} data sets, {names}; name the file: --data {both[0]}.")
+        return both[0], both[0]
     train, test = (_only(folder, role, found[role]) for role in ROLES)
     years = [set(YEAR.findall(path.name)) for path in (train, test)]
     if all(years) and not years[0] & years[1]:
@@ -133,8 +149,18 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _is_archive(path: Path) -> bool:
+    return is_npz(path) or path.suffix.lower() == ".mat"
+
+
+def is_npz(path: Path) -> bool:
+    """Say whether this is an `.npz`, by its name, or a folder that one was unpacked into."""
     return path.suffix.lower() == ".npz" or _is_unpacked(path)
 
 
 def _is_unpacked(path: Path) -> bool:
-    return any((path / member).is_file() for member in MEMBERS)
+    return any((path / member).is_file() for member in (*MEMBERS, *IN_ONE))
+
+
+def _holds_both(path: Path) -> bool:
+    """Say whether a file holds both halves, by the names of its members."""
+    return is_npz(path) and any(member in names_in(path) for member in IN_ONE)

@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import msgspec
+
 from engine import protocol as p
 from engine.core import limits
 from engine.core import sweep as plan
@@ -14,6 +16,7 @@ from engine.core.layers import shape_problem
 from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
+from engine.host.recorders import Recorders
 from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
 from engine.storage import approvals, archive, file_hashes, journal, logs, sources
@@ -42,6 +45,7 @@ class Commands:
         self._queue, self._dispatch = queue, dispatch
         self._publish = publish
         self._leave = leave
+        self.recorders = Recorders(workspace, queue, publish)
         self._opening = 0
         self._is_importing = False
         self._inspecting: set[asyncio.Task[None]] = set()
@@ -67,12 +71,17 @@ class Commands:
             case p.Submit():
                 self._submit(command)
                 dispatch.begin()
+            case p.Report():
+                await self.recorders.report(command.event, client)
+                return
             case p.Pause():
+                self._refuse_recorded(command.runs)
                 dispatch.hold(command.runs or queue.order.runs, "paused")
             case p.Resume():
                 queue.resume(command.runs)
                 dispatch.begin()
             case p.Cancel():
+                self._refuse_recorded(command.runs)
                 dispatch.hold(command.runs, "cancelled")
             case p.Reprioritise():
                 queue.move(command.runs, command.place)
@@ -121,18 +130,28 @@ class Commands:
         self._dispatch.warm_up()
         self._opening += 1
         try:
-            data = self._records.unchanged_data() if not command.source else None
+            records, source, layout = self._records, self._source_of(command), command.layout
+            data = records.unchanged(command.name, source, layout) if source else records.unchanged_data()
             if data is None:
-                source = command.source
-                if not source and self._records.data is not None and not self._records.data.is_demo:
-                    source = (self._records.data.train_path, self._records.data.test_path)
+                known = records.data
+                if not source and known is not None and not known.is_demo:
+                    source, layout = known.paths, known.layout
                 demo = self._workspace.demo_folder(command.demo_train, command.demo_test)
-                data = await subprocesses.describe(source, demo, (command.demo_train, command.demo_test))
+                data = await subprocesses.describe(source, layout, demo, (command.demo_train, command.demo_test))
+                data = msgspec.structs.replace(data, name=command.name or data.name)
         finally:
             self._opening -= 1
-        self._records.use(data)
+        self._records.use(data, is_beside=command.is_beside)
         self._queue.open(data)
-        self._publish(p.DataOpened(data=data, request=command.request))
+        self._publish(p.DataOpened(data=data, is_beside=command.is_beside, request=command.request))
+
+    def _source_of(self, command: p.OpenData) -> tuple[str, ...]:
+        """Return the paths to open: those of a named data set may be relative to the workspace."""
+        if not command.name:
+            return command.source
+        if any("\0" in path for path in command.source):
+            raise ValueError(f"The files of {command.name[:40]!r} have a NUL in their name.")
+        return tuple(str(self._workspace.root / Path(path).expanduser()) for path in command.source)
 
     def _submit(self, command: p.Submit) -> None:
         sweep, queue = command.sweep, self._queue
@@ -173,7 +192,10 @@ class Commands:
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:
-        if command.run_id is not None and self._queue.result(command.run_id) is None:
+        found = self._queue.result(command.run_id) if command.run_id is not None else None
+        if found is not None and found.is_recorded:
+            raise ValueError(f"{found.run_id} was recorded: another program trained it, and it has no file to hand in.")
+        if command.run_id is not None and found is None:
             raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
         self._records.choose(command.question, command.run_id)
 
@@ -204,6 +226,12 @@ class Commands:
         if self._is_importing:
             raise ValueError(f"Runs are being imported; none can be {what} until that is done.")
         self._queue.runs.refuse_training(runs, what)
+
+    def _refuse_recorded(self, runs: tuple[str, ...]) -> None:
+        """Refuse to stop what is not ours to stop."""
+        training = self._queue.runs.training
+        if any(run_id in training and training[run_id].run.spec.recording for run_id in runs):
+            raise ValueError("A recorded run is trained by its own program; stop it there.")
 
     def _take_in(self, result: p.RunResult | None) -> None:
         """Know a finished run that came into the workspace."""
@@ -257,6 +285,8 @@ class Commands:
             ValueError: there is no such run, or its data is not known here.
         """
         result = self._queue.result(run_id)
+        if result is not None and result.is_recorded:
+            raise ValueError(f"{run_id} was recorded, and there is no file of it to look into.")
         data = self._queue.data.get(result.spec.data) if result else self._records.data
         if data is None or (run_id and result is None):
             raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")

@@ -164,7 +164,7 @@ class Dispatch:
         coming = [slot for slot, worker in self.pool.workers.items() if not worker.was_ready] + list(starting)
         lanes = self.machine.lanes if fleets.asks_for_gpu(self.fleet) else 1
         data = self._queue.data.get(waiting.head.spec.data)
-        files = (data.train_path, data.test_path) if data else ()
+        files = data.paths if data else ()
         for slot in fleets.lacking(self.fleet, waiting.groups(lanes, size), coming, unavailable, room):
             self.pool.start(slot, files)
 

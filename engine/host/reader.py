@@ -113,6 +113,7 @@ class Shelf:
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
             data=self.data,
+            known=tuple(known.data for known in self.kept.known.values()),
             results=len(results),
             choices=self.kept.choices,
             statements=self.kept.statements,

@@ -101,6 +101,7 @@ class Service:
             pass  # the client is gone
         finally:
             self._clients.discard(client)
+            await self._commands.recorders.leave(client)
             await client.close()
             self.end_if_idle()
 
@@ -113,6 +114,7 @@ class Service:
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
             data=self._records.data,
+            known=tuple(self._records.trainable().values()),
             has_begun=self._dispatch.has_begun,
             results=len(results),
             choices=self._records.choices,

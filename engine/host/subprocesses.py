@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.core.data_shape import LAYOUTS
 from engine.core.spec import OwnModel
 from engine.machine import child_process, tool_process
 from engine.protocol import DataSet, Inspected
@@ -11,7 +12,7 @@ from engine.protocol import DataSet, Inspected
 MAX_PATH = 4_096
 
 
-async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple[int, int]) -> DataSet:
+async def describe(source: tuple[str, ...], layout: str, demo_folder: Path, demo_sizes: tuple[int, int]) -> DataSet:
     """Describe a folder or two files; without a source, demo data, which is drawn if it is not there.
 
     Raises:
@@ -21,7 +22,10 @@ async def describe(source: tuple[str, ...], demo_folder: Path, demo_sizes: tuple
         raise ValueError(f"The name of a data folder has at most {MAX_PATH:,} characters, and no NUL.")
     train, test = demo_sizes
     drawing = ["engine.data.demo", str(demo_folder), "--train", str(train), "--test", str(test)]
-    command = ["engine.data.dataset", "describe", "--", *source] if source else drawing
+    if layout and layout not in LAYOUTS:
+        raise ValueError(f"{layout[:20]!r} is no layout; there are {', '.join(LAYOUTS)}.")
+    options = ["--layout", layout] if layout else []
+    command = ["engine.data.dataset", "describe", *options, "--", *source] if source else drawing
     return msgspec.json.decode(await _told(command), type=DataSet)
 
 

@@ -3,13 +3,20 @@
 from engine.core.fleet import Fleet
 from engine.core.remarks import Statement
 from engine.core.sweep import Sweep
+from engine.protocol.events import EpochEnded, RunInterrupted, RunStarted
 from engine.protocol.message import Command
 
 
 class OpenData(Command, frozen=True, kw_only=True):
-    """Make a folder (or two files) the workspace's data; without a source, the last one used, or else demo data."""
+    """Make a folder or files the workspace's data; without a source, the last one used, or else demo data."""
 
     source: tuple[str, ...] = ()
+    layout: str = ""
+    """The order of the images' axes, such as `NHWC`, where their shape leaves it open."""
+    name: str = ""
+    """What the user calls it; empty: what its folder is called. Its paths may be relative to the workspace."""
+    is_beside: bool = False
+    """Make it known beside the data in use, which stays what it is."""
     demo_train: int = 5_000
     demo_test: int = 1_000
 
@@ -130,6 +137,15 @@ class SetFleet(Command, frozen=True, kw_only=True):
     """The user typed it there, where options of `srun` that run programs are allowed."""
 
 
+class Report(Command, frozen=True, kw_only=True):
+    """Show what happened to a run that this client records and writes: it began, an epoch ended, or it is over.
+
+    `RunInterrupted` says the last: whether it has a result, its folder says.
+    """
+
+    event: RunStarted | EpochEnded | RunInterrupted
+
+
 class Shutdown(Command, frozen=True, kw_only=True):
     """Checkpoint everything and end the host; the queue is kept for the next start."""
 
@@ -154,5 +170,6 @@ AnyCommand = (
     | Inspect
     | Import
     | SetFleet
+    | Report
     | Shutdown
 )

@@ -29,6 +29,8 @@ class Attached(Event, frozen=True, kw_only=True):
     versions: dict[str, str]
     protocol: int = PROTOCOL_VERSION
     data: DataSet | None = None
+    known: tuple[DataSet, ...] = ()
+    """All data sets whose files are there, the one opened last at the end."""
     has_begun: bool = True
     """What waits is being trained; else it waits until somebody asks for it."""
     results: int = 0
@@ -48,9 +50,10 @@ class CaughtUp(Event, frozen=True, kw_only=True):
 
 
 class DataOpened(Event, frozen=True, kw_only=True):
-    """The workspace trains on this data from now on."""
+    """The workspace trains on this data from now on, or knows it beside the one in use."""
 
     data: DataSet
+    is_beside: bool = False
     request: str = ""
 
 

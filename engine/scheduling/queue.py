@@ -151,7 +151,7 @@ class Queue:
         waiting = []
         for run_id in runs:
             match self.runs.get(run_id):
-                case Training() as training:
+                case Training() as training if training.run.spec.recording is None:
                     training.stop = why
                 case Waiting():
                     waiting.append(run_id)
@@ -186,6 +186,10 @@ class Queue:
         self._leave_list([result.run_id], None)
         self._finish(result)
         return True
+
+    def adopt(self, place: p.WaitingRun) -> None:
+        """Know a run that another program trains and records, from now on."""
+        self.runs.put(place.run_id, Training(place, "recorder"))
 
     def forget(self, run_id: str) -> None:
         """Drop a run that was deleted; it is trained again only when it is asked for.

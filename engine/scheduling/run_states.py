@@ -147,7 +147,7 @@ class Accuracies(Mapping[str, float]):
         record = self._records[run_id]
         if not isinstance(record, Finished):
             raise KeyError(run_id)
-        return record.result.test_accuracy
+        return record.result.accuracy_or_nan
 
     def __contains__(self, run_id: object) -> bool:
         """Say whether a run is finished."""

@@ -155,7 +155,7 @@ def _data(folder: Folder) -> Iterator[Finding]:
         known = kept.known.get(kept.data)
         if known is None:
             return
-        paths = (known.data.train_path, known.data.test_path)
+        paths = known.data.paths
         gone = [path for path in paths if not Path(path).exists()]
         for path in gone:
             yield Finding("note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR.")
@@ -199,7 +199,7 @@ def _runs(folder: Folder) -> Iterator[Finding]:
         yield from (_found(problem, f"{where}/") for problem in run.problems())
         result = run.result()
         if result is not None:
-            accuracies[name] = result.test_accuracy
+            accuracies[name] = result.accuracy_or_nan
         else:
             unfinished.add(name)
     yield Finding("fine", f"{len(accuracies)} finished and {len(unfinished)} unfinished runs")

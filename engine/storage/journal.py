@@ -73,6 +73,10 @@ class Journal:
         """Add an event; return what kept it from the disk for now. `durable` waits until a power cut spares it."""
         self._seq += 1
         self._unwritten += _line(self._seq, event)
+        return self.flush(durable=durable)
+
+    def flush(self, *, durable: bool = False) -> OSError | None:
+        """Write what waits in memory; return what kept it from the disk for now."""
         try:
             written = os.write(self._file, self._unwritten)
             self._unwritten = self._unwritten[written:]  # a short write goes on where it stopped
@@ -142,6 +146,20 @@ def last_group(path: Path) -> str:
         if isinstance(line.event, p.RunStarted):
             group = line.event.group
     return group
+
+
+def is_written(path: Path) -> bool:
+    """Say whether a process of this machine has the journal open to write, or might: where locks cannot tell, too.
+
+    Raises:
+        FileNotFoundError: there is no journal.
+    """
+    with Folder.at(path.parent) as folder, folder.open_to_read(path.name) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def has_lines(path: Path) -> bool:

@@ -40,12 +40,7 @@ def bring_up(root: Path) -> str:
         NewerFormat: it is of a later one. Nothing was changed.
         OSError: it cannot be read or written; nothing that was there is lost.
     """
-    try:
-        with Folder.at(root) as folder:
-            stated = msgspec.json.decode(folder.read("host.json", MAX_HOST_BYTES), type=_Stated).format
-    except (OSError, *UNREADABLE):
-        return ""  # new, or damaged: who reads it says so
-    refuse_newer(root / "host.json", stated, FORMAT)
+    stated = refuse_newer_workspace(root)
     if stated == FORMAT:
         return ""
     backup = root / BACKUPS / f"format-{stated}"
@@ -53,6 +48,21 @@ def bring_up(root: Path) -> str:
     for step in range(stated, FORMAT):
         STEPS[step](root)
     return f"The workspace was brought from format {stated} to {FORMAT}; what it was is in {backup}."
+
+
+def refuse_newer_workspace(root: Path) -> int:
+    """Return the format of a workspace; ours where it is new, or damaged: who reads it says so.
+
+    Raises:
+        NewerFormat: it is a later one.
+    """
+    try:
+        with Folder.at(root) as folder:
+            stated = msgspec.json.decode(folder.read("host.json", MAX_HOST_BYTES), type=_Stated).format
+    except (OSError, *UNREADABLE):
+        return FORMAT
+    refuse_newer(root / "host.json", stated, FORMAT)
+    return stated
 
 
 def refuse_newer(path: Path, found: int, known: int) -> None:

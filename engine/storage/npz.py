@@ -70,7 +70,7 @@ def open_archive(path: Path, members: Sequence[str]) -> Archive:
     try:
         archive: Archive = (
             OpenFolder(path)
-            if _holds(path, members)
+            if path.is_dir() and (not members or _holds(path, members))
             else open_zip(path, ".npz", most=MAX_DIRECTORY_BYTES, methods=ALL_METHODS)
         )
     except FileNotFoundError:
@@ -86,6 +86,15 @@ def open_archive(path: Path, members: Sequence[str]) -> Archive:
             problem = "has no" if count == 0 else f"has {count} members"
             _refuse(archive, f"{path} {problem} {member}; expected are {' and '.join(members)}, once each.")
     return archive
+
+
+def names_in(path: Path) -> frozenset[str]:
+    """Return the names of the members of a zip or of the folder that it was unpacked into; none where it is neither."""
+    try:
+        with open_archive(path, ()) as archive:
+            return frozenset(archive.namelist())
+    except DataError:
+        return frozenset()
 
 
 def _holds(path: Path, members: Sequence[str]) -> bool:

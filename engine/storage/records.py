@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Container, Iterable
 
 from engine import protocol as p
 from engine.core.checks import name_problem, note_problem, statement_problem
+from engine.storage import recordings
 from engine.storage.index import Store
 from engine.storage.manifest import Remarks
 from engine.storage.workspace import KnownData, QueueOrder, Remembered, Workspace
@@ -51,6 +52,7 @@ class Records:
 
     def results(self) -> dict[str, p.RunResult]:
         """Return all finished runs: the index, put right by the run folders, which are the truth."""
+        recordings.complete_all(self._workspace.root)
         indexed, there = self._store.results(), self._workspace.finished()
         gone = set(indexed) - there
         if gone:
@@ -71,10 +73,12 @@ class Records:
         self._store.remove(run_ids)
         self.has_progressed = True
 
-    def use(self, data: p.DataSet) -> None:
-        """Make this the data in use."""
+    def use(self, data: p.DataSet, *, is_beside: bool = False) -> None:
+        """Know this data, and make it the one in use, if it is not only to be known beside that."""
+        self.known.pop(data.fingerprint, None)
         self.known[data.fingerprint] = KnownData(data, self._workspace.stamps(data))
-        self.data = data
+        if not is_beside or self.data is None or self.data.fingerprint == data.fingerprint:
+            self.data = data
         self.is_changed = True
 
     def trainable(self) -> dict[str, p.DataSet]:
@@ -86,6 +90,14 @@ class Records:
         if self.data is None or self.known[self.data.fingerprint].stamps != self._workspace.stamps(self.data):
             return None
         return self.data
+
+    def unchanged(self, name: str, paths: tuple[str, ...], layout: str) -> p.DataSet | None:
+        """Return the data set of this name, if it was read from these files and they are still as they were."""
+        for known in self.known.values():
+            data = known.data
+            if (data.name, data.paths, data.layout) == (name, paths, layout):
+                return data if known.stamps == self._workspace.stamps(data) else None
+        return None
 
     def annotate(self, note: p.Note) -> None:
         """Replace a run's note.

@@ -77,7 +77,10 @@ def run_problems(folder: Folder, run_id: str) -> Iterator[Problem]:
 def _spec_problem(spec: RunSpec, run_id: str) -> Problem | None:
     if spec.run_id != run_id:
         return Problem(f"{SPEC} is another run's, {spec.run_id}", "The folder is put aside.", ("",))
-    problem = limits.configuration_problem(spec.configuration) or limits.seeds_problem((spec.seed,))
+    if spec.recording is not None or spec.configuration.recorded is not None:
+        problem = limits.recording_problem(spec)
+    else:
+        problem = limits.configuration_problem(spec.configuration) or limits.seeds_problem((spec.seed,))
     return (
         Problem(f"{SPEC} cannot have been trained: {problem}", "The folder is put aside.", ("",)) if problem else None
     )
@@ -104,6 +107,8 @@ def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]
         yield Problem(f"{RESULT} is another run's", "The run is trained again.", (RESULT,))
     elif problem := result_problem(result):
         yield Problem(f"{RESULT} cannot be: {problem}", "The run is trained again.", (RESULT,))
+    if result.is_recorded:
+        return  # it has no file
     try:
         if _sha256(folder, MODEL) != result.model_sha256:
             yield Problem(f"{MODEL} is not what was trained", again, both)

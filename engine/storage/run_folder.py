@@ -145,6 +145,18 @@ class RunFolder:
         checkpoint_index.remove(self.path)
         return result
 
+    def finish_recorded(self, attempt: str, result: RunResult) -> bool:
+        """Write the result of a recorded run, which has no model; return False where another attempt has the run.
+
+        Raises:
+            OSError: it could not be written; it may be tried again.
+        """
+        with self._open() as folder:
+            if claims.is_superseded(self.path, attempt):
+                return False
+            folder.write_atomically(RESULT, msgspec.json.encode(result))
+        return True
+
     # --- looking -----------------------------------------------------------------------------------------------------
 
     @property
@@ -168,6 +180,15 @@ class RunFolder:
             return self.read_result()
         except (OSError, WrongRun, *UNREADABLE):
             return None
+
+    def spec(self) -> RunSpec | None:
+        """Return what it trains, if that can be read and is this run."""
+        try:
+            with self._open() as folder:
+                spec = decoded(folder, SPEC, RunSpec)
+        except (OSError, *UNREADABLE):
+            return None
+        return spec if spec.run_id == self.run_id else None
 
     def read_result(self) -> RunResult:
         """Return the result.

@@ -201,7 +201,7 @@ class Workspace:
 
     def stamps(self, data: DataSet) -> tuple[tuple[int, int], ...]:
         """Size and modification time of the data's files as they are now; empty when one is gone."""
-        return stamps_of((data.train_path, data.test_path))
+        return stamps_of(data.paths)
 
     def _read(self, path: Path, kind: type[Kind], most: int = MAX_SMALL_BYTES) -> Kind | None:
         """Read a file; one that cannot be read or understood is set aside."""

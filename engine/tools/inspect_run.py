@@ -4,6 +4,8 @@
 """
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -43,8 +45,9 @@ def inspect(look: InspectionTask) -> p.Inspected:
         KerasFileError: the run's file is none, or not safe to load.
     """
     images = datasets.load(look.data)
+    show = partial(_pixels, scale=_scale_of(images.test_images))
     if not look.file:
-        return p.Inspected(run_id="", pictures=_samples(images))
+        return p.Inspected(run_id="", pictures=_samples(images, show))
     probabilities, kernel = _said(look, images.test_images)
     said, true = probabilities.argmax(axis=1), images.test_labels.astype(np.int64)
     classes = probabilities.shape[1]
@@ -52,7 +55,7 @@ def inspect(look: InspectionTask) -> p.Inspected:
     wrong = np.flatnonzero(said != true)
     surest = wrong[np.argsort(-probabilities[wrong, said[wrong]], kind="stable")][:MISTAKES]
     mistakes = tuple(
-        p.Picture(int(true[index]), _pixels(images.test_images[index]), int(said[index]),
+        p.Picture(int(true[index]), show(images.test_images[index]), int(said[index]),
                   float(probabilities[index, said[index]]))
         for index in surest
     )  # fmt: skip
@@ -60,15 +63,19 @@ def inspect(look: InspectionTask) -> p.Inspected:
         run_id=look.run_id,
         confusion=tuple(tuple(map(int, row)) for row in confusion),
         pictures=mistakes,
-        templates=_templates(kernel, look.data.input_shape) if kernel is not None else (),
+        templates=_templates(kernel, look.data.input_shape)
+        if kernel is not None and len(images.shape.inputs) == 3
+        else (),
     )
 
 
-def _samples(images: datasets.Images) -> tuple[p.Picture, ...]:
+def _samples(images: datasets.Images, show: Callable[[np.ndarray], bytes]) -> tuple[p.Picture, ...]:
+    if len(images.shape.inputs) != 3:
+        return ()
     found = []
     for label in np.unique(images.train_labels):
         for index in np.flatnonzero(images.train_labels == label)[:SAMPLES]:
-            found.append(p.Picture(int(label), _pixels(images.train_images[index])))
+            found.append(p.Picture(int(label), show(images.train_images[index])))
     return tuple(found)
 
 
@@ -95,8 +102,20 @@ def _said(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.concatenate(parts), weights[0] if len(weights) == 2 else None
 
 
-def _pixels(image: np.ndarray) -> bytes:
-    """Turn (channels, height, width) into red, green and blue bytes, row by row."""
+def _scale_of(images: np.ndarray) -> tuple[float, float]:
+    """Return the values that are shown as black and as white: of bytes 0 and 255, of floats as they are used."""
+    if images.dtype == np.uint8:
+        return 0.0, 255.0
+    low, high = float(images.min()), float(images.max())
+    return (0.0, 1.0 if high <= 1 else max(255.0, high)) if low >= 0 else (low, high)
+
+
+def _pixels(image: np.ndarray, scale: tuple[float, float] = (0.0, 255.0)) -> bytes:
+    """Turn (channels, height, width) into red, green and blue bytes, row by row; nothing for a row of features."""
+    if image.ndim != 3:
+        return b""
+    if scale != (0.0, 255.0):
+        image = np.clip((image - scale[0]) * (255 / ((scale[1] - scale[0]) or 1)), 0, 255)
     rows = np.moveaxis(image, 0, -1)
     return (rows if rows.shape[-1] == 3 else np.repeat(rows[..., :1], 3, axis=-1)).astype(np.uint8).tobytes()
 

@@ -63,7 +63,9 @@ class Verification(msgspec.Struct, frozen=True):
         return all(check.ok is not False for check in self.checks)
 
 
-def verify(path: Path, source: list[str], asked: Asked | None, model_file: Path | None = None) -> Verification:
+def verify(
+    path: Path, source: list[str], asked: Asked | None, layout: str = "", model_file: Path | None = None
+) -> Verification:
     """Load a private copy of the file in TensorFlow Keras and look at it.
 
     Args:
@@ -80,9 +82,9 @@ def verify(path: Path, source: list[str], asked: Asked | None, model_file: Path 
     from engine.data import dataset
 
     own = asked.configuration.network.model if asked else None
-    check, known = (listed, {}) if own is None else _own(own, source, model_file)
+    check, known = (listed, {}) if own is None else _own(own, source, layout, model_file)
     with checked(path, check) as file:
-        images, found = dataset.load_from(source)
+        images, found = dataset.load_from(source, layout)
         model = _loaded(file, path, known)
         from engine.tools.model_checks import weights_check
 
@@ -109,7 +111,7 @@ def verify(path: Path, source: list[str], asked: Asked | None, model_file: Path 
         )
 
 
-def _own(own: OwnModel, source: list[str], model_file: Path | None) -> tuple[ConfigCheck, dict[str, Any]]:
+def _own(own: OwnModel, source: list[str], layout: str, model_file: Path | None) -> tuple[ConfigCheck, dict[str, Any]]:
     """Build an own model; return the check of a file of it, and the classes that its file may name."""
     if model_file is None:
         raise KerasFileError(f"A file of {own.label} is verified with its model file alone.")
@@ -126,7 +128,7 @@ def _own(own: OwnModel, source: list[str], model_file: Path | None) -> tuple[Con
     if hashlib.sha256(content).hexdigest() != own.sha256:
         raise KerasFileError(f"{model_file} is not the file that builds {own.label}.")
     own_models.learn(content.decode())
-    found = dataset.load_from(source)[1]
+    found = dataset.load_from(source, layout)[1]
     model = own_models.build(own, found.shape, seed=0)
     return own_file.same_as(model, own), own_file.custom_objects(model, own)
 
@@ -183,6 +185,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.tools.verify")
     parser.add_argument("file", type=Path)
     parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
     parser.add_argument("--question", default="", help="what is asked, as JSON")
     parser.add_argument("--model-file", type=Path, help="of an own model; it is run")
     parser.add_argument("--json", action="store_true")
@@ -190,7 +193,7 @@ def main() -> int:
     backends.clear_environment()
     try:
         asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
-        found = verify(given.file, given.data, asked, given.model_file)
+        found = verify(given.file, given.data, asked, given.layout, given.model_file)
     except (KerasFileError, DataError) as error:
         print(f"svhn-tui: {error}", file=sys.stderr)
         return 1

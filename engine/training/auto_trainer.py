@@ -46,7 +46,9 @@ class AutoTrainer:
         """
         configuration, snapshot = specs[0].configuration, snapshots[0]
         written_by = snapshot.trainer if snapshot else ""
-        here = Circumstances(images.shape.classes, len(specs), self.device, written_by=written_by)
+        here = Circumstances(
+            images.shape.classes, len(specs), self.device, dtype=images.shape.dtype, written_by=written_by
+        )
         if configuration.training.trainer != "jax" and not trainer_choice.unsuited(configuration, here):
             here = here._replace(problem=self._load_native())
         choice = trainer_choice.choose(configuration, here)

@@ -56,6 +56,7 @@ def result_of(
         device=trainer.device,
         versions=trainer.versions,
         demo_data=data_set.is_demo,
+        data_name=data_set.name,
         trained_by=trainer.name,
     )
 

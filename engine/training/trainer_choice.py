@@ -25,6 +25,8 @@ class Circumstances(NamedTuple):
     """What JAX trains on."""
     problem: str = ""
     """Why there is no native library here, in a sentence without its full stop; empty when there is one."""
+    dtype: str = "uint8"
+    """Of the data's pixels or features."""
     written_by: str = ""
     """What wrote the checkpoint to go on from; empty at the beginning."""
 
@@ -54,6 +56,8 @@ def unsuited(configuration: Configuration, here: Circumstances) -> str:
         return f"{here.device} trains"
     if here.lanes > 1:
         return "it trains one run at a time"
+    if here.dtype != "uint8":
+        return f"the data is {here.dtype}"
     if here.classes > MOST_CLASSES:
         return f"there are more than {MOST_CLASSES:,} classes"
     return _unsuited_network(configuration.network) or _unsuited_training(configuration.training)

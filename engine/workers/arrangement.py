@@ -55,7 +55,9 @@ class Arrangement:
         is_known = kind in self.machine.measured or is_given_up
         if is_known or not SMALL <= parameters < HUGE or not _is_worthwhile(self.machine):
             return False
-        if configuration.training.trainer == "jax" or unsuited(configuration, Circumstances(shape.classes)):
+        if configuration.training.trainer == "jax" or unsuited(
+            configuration, Circumstances(shape.classes, dtype=shape.dtype)
+        ):
             return False
         sizes = (math.prod(shape.inputs), *configuration.network.hidden, shape.classes)
         self._measuring = asyncio.create_task(self._measure(kind, sizes, usual_cores(parameters, self.machine)))

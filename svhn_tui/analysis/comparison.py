@@ -1,6 +1,6 @@
 """Configurations side by side: which ones, in what they differ, and what their runs can tell apart. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -27,16 +27,18 @@ class Side(msgspec.Struct, frozen=True):
     runs: tuple[str, ...]
     results: tuple[RunResult, ...]
     parameters: int
+    data: str = ""
+    """Fingerprint of the data set of its runs."""
 
     @property
     def accuracies(self) -> tuple[float, ...]:
         """Test accuracy of each finished run."""
-        return tuple(result.test_accuracy for result in self.results)
+        return tuple(result.test_accuracy for result in self.results if result.test_accuracy is not None)
 
     @property
     def bests(self) -> tuple[float, ...]:
         """Best test accuracy of each finished run, whatever the epoch."""
-        return tuple(result.best_test_accuracy for result in self.results)
+        return tuple(best for result in self.results if (best := result.best_test_accuracy) is not None)
 
     def mean(self, metric: str) -> float | None:
         """Return the mean of a metric over the finished runs, after the last epoch."""
@@ -79,14 +81,14 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 def sides_of_runs(runs: Iterable[str], state: State) -> tuple[Side, ...]:
-    """Put runs that were chosen together by configuration; what is not known yet is left out."""
-    groups: dict[Configuration, list[str]] = {}
+    """Put runs that were chosen together by configuration and data; what is not known yet is left out."""
+    groups: dict[tuple[Configuration, str], list[str]] = {}
     for run_id in runs:
         spec = state.results[run_id].spec if run_id in state.results else None
         spec = state.live[run_id].spec if spec is None and run_id in state.live else spec
         if spec is not None:
-            groups.setdefault(spec.configuration, []).append(run_id)
-    return tuple(_side(configuration, ids, state) for configuration, ids in groups.items())
+            groups.setdefault((spec.configuration, spec.data), []).append(run_id)
+    return tuple(_side(configuration, ids, state, data) for (configuration, data), ids in groups.items())
 
 
 def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
@@ -95,13 +97,14 @@ def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
     if len(sides) != 1:
         return sides
     (side,) = sides
-    return tuple(_side(side.configuration, (result.run_id,), state) for result in side.results)
+    return tuple(_side(side.configuration, (result.run_id,), state, side.data) for result in side.results)
 
 
 def sides_of_question(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
     """Return the configurations of a question, in its order; with other runs while there is none as asked."""
-    rows = shown_of(progress_of(question, book, state), state).rows
-    return tuple(_side(row.configuration, row.runs, state) for row in rows)
+    progress = progress_of(question, book, state)
+    data = progress.sweep.data if progress.sweep else ""
+    return tuple(_side(row.configuration, row.runs, state, data) for row in shown_of(progress, state).rows)
 
 
 def most_complete(questions: Sequence[Question], book: Presets, state: State) -> Question | None:
@@ -125,12 +128,31 @@ def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple
             column = [getattr(value, field) for value in values]
             if any(value != column[0] for value in column):
                 found.append((NAMES.get(field, field.replace("_", " ")), tuple(map(_setting, column))))
-    return tuple(found)
+    return (*found, *_recorded_that_differ(configurations))
+
+
+def _recorded_that_differ(configurations: Sequence[Configuration]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what is known of recorded configurations and is not the same everywhere."""
+    known = [dict(some.recorded.settings) if some.recorded else {} for some in configurations]
+    for name in dict.fromkeys(name for settings in known for name in settings):
+        column = tuple(words.clean(settings.get(name, "–")) for settings in known)
+        if len(set(column)) > 1:
+            yield NAMES.get(name, name.replace("_", " ")), column
 
 
 def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
-    """Return the shortest names that tell sides apart; runs of one configuration are called by their seeds."""
+    """Return the shortest names that tell sides apart; runs of one configuration are called by their seeds.
+
+    Where they are of several data sets, each name ends with its own.
+    """
+    if len({side.data for side in sides}) > 1:
+        configurations = tuple(dict.fromkeys(side.configuration for side in sides))
+        labels = dict(zip(configurations, names_of(configurations), strict=True))
+        called = _data_names(sides)
+        return tuple(f"{labels[side.configuration]} on {called[side.data]}" for side in sides)
     if len({side.configuration for side in sides}) == 1 < len(sides):
+        if len({side.results[0].spec.seed for side in sides}) < len(sides):  # recorded without a seed
+            return tuple(f"run {side.results[0].run_id}" for side in sides)
         return tuple(f"seed {side.results[0].spec.seed}" for side in sides)
     return names_of([side.configuration for side in sides])
 
@@ -141,7 +163,7 @@ def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     if len(differing) == 1 and differing[0][0] in ("hidden layers", "activation"):
         return differing[0][1]
     labels = [configuration.label for configuration in configurations]
-    networks = [configuration.network.label for configuration in configurations]
+    networks = [configuration.network_label for configuration in configurations]
     shortest = networks if len(set(networks)) == len(networks) else labels
     if len(set(shortest)) < len(shortest):  # they differ in what no label says
         shortest = [f"{label} ({index + 1})" for index, label in enumerate(shortest)]
@@ -163,7 +185,7 @@ def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
                  for some in configurations]  # fmt: skip
     differing = [name for name in Training().__struct_fields__ if len({some[name] for some in trainings}) > 1]
     return tuple(
-        " ".join([some.network.label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
+        " ".join([some.network_label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
         for some, training in zip(configurations, trainings, strict=True)
     )
 
@@ -175,9 +197,18 @@ def trend(slope: float, error: float) -> str:
     return "still rising" if slope > 0 else "falling"
 
 
-def _side(configuration: Configuration, runs: Sequence[str], state: State) -> Side:
+def _side(configuration: Configuration, runs: Sequence[str], state: State, data: str) -> Side:
     results = tuple(state.results[run_id] for run_id in runs if run_id in state.results)
-    return Side(configuration, tuple(runs), results, state.parameters_of(configuration.network))
+    recorded = configuration.recorded
+    parameters = recorded.trainable_parameters if recorded else state.about(data).parameters_of(configuration.network)
+    return Side(configuration, tuple(runs), results, parameters, data)
+
+
+def _data_names(sides: Sequence[Side]) -> dict[str, str]:
+    """Return what each data set is called, by its fingerprint; by that itself where a name is shared or not known."""
+    called = {side.data: next((run.data_name for run in side.results if run.data_name), side.data) for side in sides}
+    names = list(called.values())
+    return {data: name if names.count(name) == 1 else data for data, name in called.items()}
 
 
 def _setting(value: Any) -> str:

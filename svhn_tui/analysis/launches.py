@@ -17,7 +17,8 @@ class Launch(NamedTuple):
 
     def needs_data(self, book: Presets, state: State) -> bool:
         """Say whether it has to wait until the data is open."""
-        return not state.data_is_open and book.sweep(self.question, "") is not None
+        is_open = state.data_is_open and state.on(book.data_of(self.question)).data is not None
+        return not is_open and book.sweep(self.question, "") is not None
 
     def command(self, book: Presets, state: State) -> tuple[p.Submit | None, str]:
         """Return what to send so that all that it lacks is trained, if anything, and what to say to the user."""
@@ -41,9 +42,9 @@ class DeferredLaunches:
         """Keep one."""
         self._launches[launch.question.id] = launch
 
-    def due(self, state: State) -> tuple[Launch, ...]:
+    def due(self, book: Presets, state: State) -> tuple[Launch, ...]:
         """Return what can be launched now, once."""
-        if not state.data_is_open:
-            return ()
-        launches, self._launches = tuple(self._launches.values()), {}
-        return launches
+        due = tuple(launch for launch in self._launches.values() if not launch.needs_data(book, state))
+        for launch in due:
+            del self._launches[launch.question.id]
+        return due

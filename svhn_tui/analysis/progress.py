@@ -1,5 +1,6 @@
 """How far a question is: which of its runs are done, what is missing, and how long that takes. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 from typing import Literal
@@ -93,7 +94,8 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
-    """Return what a question needs trained on the data in use, with other settings where there are overrides."""
+    """Return what a question needs trained on its data, with other settings where there are overrides."""
+    state = state.on(book.data_of(question))
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
     if sweep is None or overrides == Overrides():
         return sweep and state.as_chosen(sweep)
@@ -116,7 +118,8 @@ def sweep_for(question: Question, book: Presets, state: State, overrides: Overri
 
 
 def progress_of(question: Question, book: Presets, state: State, overrides: Overrides | None = None) -> Progress:
-    """Say how far a question is on the data in use."""
+    """Say how far a question is on its data."""
+    state = state.on(book.data_of(question))
     sweep = sweep_for(question, book, state, overrides or Overrides())
     if sweep is None:
         status: Status = "code" if question.kind == "code" else "evidence"
@@ -152,7 +155,8 @@ def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
     networks = [configuration.network for configuration in sweep.configurations]
 
     def is_near(spec: RunSpec) -> bool:
-        return spec.data == sweep.data and spec.configuration.network in networks
+        is_ours = spec.recording is None and spec.data == sweep.data
+        return is_ours and spec.configuration.network in networks
 
     finished: dict[Training, list[RunResult]] = {}
     for layers in dict.fromkeys(some.hidden for some in networks):
@@ -187,6 +191,7 @@ def shown_of(progress: Progress, state: State) -> Progress:
     is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.places))
     if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
         return progress
+    state = state.about(progress.sweep.data)
     forecast = state.forecast
     rows = tuple(
         _row(Configuration(configuration.network, others.training), runs, state, forecast)
@@ -210,8 +215,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
         missing.update((spec.run_id, spec) for spec in progress.missing)
     running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
     waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
-    rest = _seconds(waiting, state.forecast)
-    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + rest)
+    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + _seconds(waiting, state))
 
 
 def rule_text(rule: FinalistRule) -> str:
@@ -234,8 +238,7 @@ def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
 
 def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
     """Order sweeps by the forecast of what they lack, so that answers come in early."""
-    forecast, accuracies = state.forecast, state.accuracies
-    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, accuracies), forecast))
+    return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, state.accuracies), state))
 
 
 def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
@@ -243,9 +246,8 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     accuracies = state.accuracies
     asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, accuracies)}
     lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
-    seconds = _seconds(lacking, state.forecast)
     text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
-    text += f", about {words.duration(seconds)}" if lacking else ""
+    text += f", about {words.duration(_seconds(lacking, state))}" if lacking else ""
     open_places = sum(
         sweep.finalists.at_most * len(set(sweep.finalists.seeds) - set(sweep.seeds))
         for sweep in sweeps
@@ -254,8 +256,13 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     return f"{text}; then up to {open_places} more for the finalists" if open_places else text
 
 
-def _seconds(specs: Iterable[RunSpec], forecast: Forecast | None) -> float:
-    return forecast.total_seconds(spec.configuration for spec in specs) if forecast else 0.0
+def _seconds(specs: Iterable[RunSpec], state: State) -> float:
+    """Forecast runs, each on its data."""
+    kinds = Counter((spec.data, spec.configuration) for spec in specs)
+    known = {data: state.about(data).forecast for data, _ in kinds}
+    return sum(
+        many * forecast.run_seconds(some, many) for (data, some), many in kinds.items() if (forecast := known[data])
+    )
 
 
 def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
@@ -265,7 +272,7 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
         configuration=configuration,
         runs=tuple(runs),
         done=len(finished),
-        accuracies=tuple(result.test_accuracy for result in finished),
+        accuracies=tuple(result.accuracy_or_nan for result in finished),
         parameters=state.parameters_of(configuration.network),
         running=len(running),
         diverged=(

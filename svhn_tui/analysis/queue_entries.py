@@ -25,6 +25,8 @@ class QueueEntry(msgspec.Struct, frozen=True):
     seconds: float | None = None
     """Forecast for all of them; None while nothing is known."""
     reason: str = ""
+    data: str = ""
+    """Fingerprint of the data set of its runs."""
 
     @property
     def key(self) -> str:
@@ -46,15 +48,17 @@ class Target(NamedTuple):
     def question(self, book: Presets, state: State) -> Question | None:
         """Return the question that it is trained for, if there is one."""
         if self.entry is not None:
-            title = self.entry.title or title_of(self.entry.configuration, state)
+            title = self.entry.title or title_of(self.entry.configuration, self.entry.data, state)
         else:
-            title = title_of(next(iter(self.lanes.values())).spec.configuration, state) if self.lanes else ""
+            spec = next((live.spec for live in self.lanes.values()), None)
+            title = title_of(spec.configuration, spec.data, state) if spec else ""
         return next((question for question in book.questions if question.id == title), None)
 
 
-def title_of(configuration: Configuration, state: State) -> str:
-    """Return the sweep that a configuration is trained for: a question's name, or nothing."""
-    return next((sweep.title for sweep in state.sweeps.values() if configuration in sweep.configurations), "")
+def title_of(configuration: Configuration, data: str, state: State) -> str:
+    """Return the sweep that a configuration is trained for on this data: a question's name, or nothing."""
+    sweeps = (sweep for sweep in state.sweeps.values() if sweep.data == data)
+    return next((sweep.title for sweep in sweeps if configuration in sweep.configurations), "")
 
 
 def groups_of(state: State) -> dict[str, dict[str, Live]]:
@@ -78,19 +82,23 @@ def last_group_of(state: State) -> dict[str, Live]:
 
 def entries_of(state: State) -> tuple[QueueEntry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
-    forecast = state.forecast
-    alike = groupby(state.queue, key=lambda place: (place.title, place.spec.configuration, place.paused))
-    entries = [_entry(tuple(places), forecast) for _, places in alike]
+    alike = groupby(
+        state.queue, key=lambda place: (place.title, place.spec.configuration, place.spec.data, place.paused)
+    )
+    forecasts = {data: state.about(data).forecast for data in {place.spec.data for place in state.queue}}
+    entries = [_entry(tuple(places), forecasts[key[2]]) for key, places in alike]
     for run_id, live in state.live.items():
         if live.status in ("failed", "interrupted") and run_id not in state.places:
+            spec, reason = live.spec, live.reason
             entries.append(
                 QueueEntry(
                     "",
-                    live.spec.configuration,
+                    spec.configuration,
                     live.status,
                     (run_id,),
-                    (live.spec.seed,),
-                    reason=words.on_one_line(live.reason),
+                    (spec.seed,),
+                    reason=words.on_one_line(reason),
+                    data=spec.data,
                 )
             )
     return tuple(entries)
@@ -138,4 +146,5 @@ def _entry(places: Sequence[p.WaitingRun], forecast: Forecast | None) -> QueueEn
         runs=tuple(place.run_id for place in places),
         seeds=tuple(place.spec.seed for place in places),
         seconds=forecast.total_seconds(place.spec.configuration for place in places) if forecast else None,
+        data=first.spec.data,
     )

@@ -1,7 +1,7 @@
 """The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
 
-Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, `is:diverged`, or plain
-text that is looked for in the label, the note and the run's name.
+Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, a data set (`data:cifar`),
+`is:diverged`, or plain text that is looked for in the label, the note and the run's name.
 """
 
 import difflib
@@ -50,7 +50,7 @@ FIELDS: dict[str, Field] = {
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
     **{name: _measured(metric) for name, metric in METRICS.items()},
-    "best_test_accuracy": lambda run: run.best_test_accuracy,
+    "best_test_accuracy": lambda run: float("nan") if run.best_test_accuracy is None else run.best_test_accuracy,
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,
     "configuration": lambda run: run.spec.configuration.label,
@@ -58,7 +58,8 @@ FIELDS: dict[str, Field] = {
 }
 TEXTS = {"run", "activation", "hidden", "model", "optimizer", "trainer", "data", "configuration"}
 FAILED = "is:failed"
-STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False}
+STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False,
+                           "is:recorded": lambda run, note: run.is_recorded}  # fmt: skip
 """What is so of a finished run or not; one that failed is none, and stands beside them."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
@@ -83,7 +84,26 @@ def _setting(read: Callable[[RunResult], bool | float | str]) -> Field:
     return value
 
 
+def _of_recorded(name: str, field: Field) -> Field:
+    """Read a setting; of a recorded run it is what its program said, or nothing."""
+
+    def value(run: RunResult) -> Value:
+        if (recorded := run.spec.configuration.recorded) is None:
+            return field(run)
+        found = recorded.setting(name)
+        if name in TEXTS:
+            return found or ""
+        try:
+            return float(found or "nan")
+        except ValueError:
+            return float("nan")
+
+    return value
+
+
 _add_settings()
+SETTINGS = ({*Network.__struct_fields__, *Training.__struct_fields__, "layers"} & set(FIELDS)) - {"epochs", "trainer"}
+FIELDS |= {name: _of_recorded(name, FIELDS[name]) for name in SETTINGS}
 NAMES = {
     **{name: name for name in FIELDS},
     **{
@@ -131,10 +151,12 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     last = text.split(" ")[-1]
     if last.startswith("tag:"):
         found = {f"tag:{tag}" for note in notes for tag in note.tags if " " not in tag}
+    elif last.startswith("data:"):
+        found = {f"data:{run.data_name}" for run in runs if run.data_name and " " not in run.data_name}
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
         found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
     elif last:
-        return tuple(name for name in [*FIELDS, *STATES, "tag:"] if name.startswith(last) and name != last)
+        return tuple(name for name in [*FIELDS, *STATES, "tag:", "data:"] if name.startswith(last) and name != last)
     else:
         return ()
     return tuple(sorted(word for word in found if word.startswith(last) and word != last))
@@ -162,6 +184,9 @@ def _term(term: str) -> Test:
     if term.startswith("tag:"):
         tag = term.removeprefix("tag:")
         return lambda run, note: note is not None and tag in note.tags
+    if term.startswith("data:"):
+        name = term.removeprefix("data:").lower()
+        return lambda run, note: name in (run.data_name.lower(), run.spec.data)
     found = TERM.fullmatch(term)
     if found is None:
         return lambda run, note: _contains(run, note, term.lower())

@@ -1,29 +1,50 @@
 """A run as one row for other programs: the columns of `runs.csv`, the keys of `svhn-tui runs --json`. Pure."""
 
+import csv
+import io
 import time
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from engine.core.spec import Network, Training
+from engine.core.spec import Network, RunSpec, Training
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis.metrics import METRICS
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
-            "trained_by", "device", "demo_data", "model_sha256")  # fmt: skip
+            "trained_by", "device", "demo_data", "data_name", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
 COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *MEASURED[:3],
-           *METRICS, *MEASURED[3:], "finished", "note", "tags")  # fmt: skip
+           *METRICS, *MEASURED[3:], "finished", "note", "tags", "recorded")  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
-def settings_of(run: RunResult) -> dict[str, object]:
-    """Return everything that was set for a run, its network's and its training's fields by name."""
-    configuration = run.spec.configuration
+def settings_of(spec: RunSpec) -> dict[str, object]:
+    """Return everything that was set for a run, its network's and its training's fields by name.
+
+    Of a recorded run that is what its program said, and None what it did not.
+    """
+    configuration = spec.configuration
+    if configuration.recorded is not None:
+        fields = (*Network.__struct_fields__, *Training.__struct_fields__)
+        return {**{name: configuration.recorded.setting(name) for name in fields},
+                "epochs": configuration.training.epochs}  # fmt: skip
     return {
         **{name: msgspec.to_builtins(getattr(configuration.network, name)) for name in Network.__struct_fields__},
         **{name: getattr(configuration.training, name) for name in Training.__struct_fields__},
     }
+
+
+def written_settings(spec: RunSpec) -> dict[str, object]:
+    """Return the same as `settings_of` as cells, with the layers as text."""
+    network = spec.configuration.network
+    layers = {
+        "model": network.model.label if network.model else "",
+        "hidden": " ".join(map(str, network.hidden)),
+        "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in network.convolutions),
+    }
+    return settings_of(spec) | (layers if spec.recording is None else {})
 
 
 def finished(run: RunResult) -> str:
@@ -33,24 +54,33 @@ def finished(run: RunResult) -> str:
 
 def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
     """Return a run's cells in the order of `COLUMNS`; text that a spreadsheet would calculate is quoted."""
-    layers = run.spec.configuration.network.convolutions
+    recorded = run.spec.configuration.recorded
     known = {
-        **settings_of(run),
+        **written_settings(run.spec),
+        "recorded": "; ".join(f"{name}={value}" for name, value in recorded.settings) if recorded else "",
         **{name: metric.read(run) for name, metric in METRICS.items()},
         **{name: getattr(run, name) for name in MEASURED},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
-        "model": run.spec.configuration.network.model.label if run.spec.configuration.network.model else "",
-        "hidden": " ".join(map(str, run.spec.configuration.network.hidden)),
-        "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in layers),
         "seed": run.spec.seed,
         "finished": finished(run),
         "note": note.text if note else "",
         "tags": " ".join(note.tags) if note else "",
     }
-    return tuple(_harmless(known[name]) for name in COLUMNS)
+    if recorded is not None:
+        known |= {"test_correct": None, "test_images": None}
+    return tuple(harmless(known[name]) for name in COLUMNS)
 
 
-def _harmless(value: object) -> object:
+def as_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as CSV, the names of the columns first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def harmless(value: object) -> object:
     """Return a cell that is shown and never calculated; numbers stay numbers."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

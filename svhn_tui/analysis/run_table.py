@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 
 import msgspec
 
-from engine.core.spec import Configuration, Training
+from engine.core.spec import Configuration, Training, short_hash
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.metrics import METRICS, Metric
@@ -51,7 +51,7 @@ COLUMNS: dict[str, Column] = {
     **_of_metrics("test_accuracy", "accuracy"),
     "best": Column(
         "best",
-        lambda run: run.best_test_accuracy,
+        lambda run: run.best_test_accuracy or 0.0,
         lambda run: words.accuracy(run.best_test_accuracy),
         field="best_test_accuracy",
     ),
@@ -66,15 +66,18 @@ COLUMNS: dict[str, Column] = {
     "rate": Column(
         "rate",
         lambda run: _training(run).learning_rate,
-        lambda run: f"{_training(run).learning_rate:g}",
+        lambda run: _set(run, "learning_rate", f"{_training(run).learning_rate:g}"),
         field="learning_rate",
     ),
     "batch": Column(
-        "batch", lambda run: _training(run).batch_size, lambda run: str(_training(run).batch_size), field="batch_size"
+        "batch",
+        lambda run: _training(run).batch_size,
+        lambda run: _set(run, "batch_size", str(_training(run).batch_size)),
+        field="batch_size",
     ),
     "finished": Column("finished", lambda run: run.finished_at, lambda run: words.moment(run.finished_at), False),
     "run": Column("run", lambda run: run.run_id, lambda run: run.run_id, False),
-    "data": Column("data", lambda run: run.spec.data, lambda run: words.clean(run.spec.data), False),
+    "data": Column("data", lambda run: _data(run), lambda run: words.clean(_data(run)), False),
 }
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
@@ -105,7 +108,9 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
         """What stays the same when the list changes."""
         if self.failed is not None:
             return f"failed {self.failed.spec.run_id}"
-        return f"group {self.runs[0].spec.configuration.label}" if self.is_group else self.runs[0].run_id
+        spec, configuration = self.runs[0].spec, self.runs[0].spec.configuration
+        known = short_hash(configuration) if configuration.recorded else configuration.label  # names may be the same
+        return f"group {known} {spec.data}" if self.is_group else self.runs[0].run_id
 
 
 class Table(msgspec.Struct, frozen=True, gc=False):
@@ -140,9 +145,9 @@ def lines_of(
         ranked = sorted(results, key=value, reverse=order.descending)
         lines = [RunLine((run,)) for run in ranked]
     else:
-        groups: dict[Configuration, list[RunResult]] = {}
+        groups: dict[tuple[Configuration, str], list[RunResult]] = {}
         for run in results:
-            groups.setdefault(run.spec.configuration, []).append(run)
+            groups.setdefault((run.spec.configuration, run.spec.data), []).append(run)
         found = [RunLine(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
         lines = sorted(found, key=lambda line: _group_value(line, order.column), reverse=order.descending)
     if pinned:
@@ -178,16 +183,19 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
-    first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs]
+    first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs if run.test_accuracy is not None]
+    bests = [run.best_test_accuracy for run in line.runs if run.best_test_accuracy is not None]
     figures = {
         **{metric.key: metric.text(metric.mean(line.runs)) for metric in METRICS.values()},
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
-        "test": words.aligned_spread(fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None),
-        "least": words.accuracy(min(accuracies)),
-        "most": words.accuracy(max(accuracies)),
-        "best": words.accuracy(fmean(run.best_test_accuracy for run in line.runs)),
+        "test": words.aligned_spread(
+            fmean(accuracies) if accuracies else None, stdev(accuracies) if len(accuracies) > 1 else None
+        ),
+        "least": words.accuracy(min(accuracies, default=None)),
+        "most": words.accuracy(max(accuracies, default=None)),
+        "best": words.accuracy(fmean(bests) if bests else None),
         "time": words.duration(fmean(run.seconds for run in line.runs)),
         "run": "",
         "finished": words.moment(max(run.finished_at for run in line.runs)),
@@ -212,6 +220,17 @@ def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
             return fmean(numbers), line.key
 
 
+def with_data(columns: Sequence[str], results: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the columns, with that of the data where runs are of several data sets."""
+    if "data" in columns or len({run.spec.data for run in results}) < 2:
+        return tuple(columns)
+    return (*columns[:1], "data", *columns[1:])
+
+
+def _data(run: RunResult) -> str:
+    return run.data_name or run.spec.data
+
+
 def _label(run: RunResult) -> str:
     return ("✗ diverged  " if run.diverged else "") + run.spec.configuration.label
 
@@ -219,6 +238,12 @@ def _label(run: RunResult) -> str:
 def _group_label(runs: Sequence[RunResult]) -> str:
     bad = sum(run.diverged for run in runs)
     return (f"✗ {bad} diverged  " if bad else "") + runs[0].spec.configuration.label
+
+
+def _set(run: RunResult, name: str, text: str) -> str:
+    """Return the text of a setting; of a recorded run what is known of it."""
+    recorded = run.spec.configuration.recorded
+    return text if recorded is None else words.clean(recorded.setting(name) or "–")
 
 
 def _training(run: RunResult) -> Training:

@@ -19,9 +19,11 @@ class Use(msgspec.Struct, frozen=True):
 
 def uses_of(spec: RunSpec, book: Presets, state: State) -> tuple[Use, ...]:
     """Return the questions that are about this run's network, those first for which it counts as asked."""
-    uses = []
+    uses: list[Use] = []
+    if spec.recording is not None:
+        return ()
     for question in book.questions:
-        sweep = book.sweep(question, state.data.fingerprint if state.data else "")
+        sweep = book.sweep(question, data.fingerprint if (data := state.on(book.data_of(question)).data) else "")
         if sweep is None:
             continue
         sweep = state.as_chosen(sweep)

@@ -24,7 +24,7 @@ class AnswerRuns(msgspec.Struct, frozen=True):
     @property
     def accuracies(self) -> tuple[float, ...]:
         """Test accuracy of each run."""
-        return tuple(result.test_accuracy for result in self.results)
+        return tuple(result.accuracy_or_nan for result in self.results)
 
 
 def text_of(question: Question, parts: tuple[AnswerRuns, ...], state: State) -> str | None:
@@ -35,7 +35,7 @@ def text_of(question: Question, parts: tuple[AnswerRuns, ...], state: State) -> 
     match question.answer.format:
         case "file":
             result = parts[0].results[0]
-            return f"{result.trainable_parameters}, {written(result.test_accuracy, decimals)}"
+            return f"{result.trainable_parameters}, {written(result.accuracy_or_nan, decimals)}"
         case "means":
             return ", ".join(written(fmean(part.accuracies), decimals) for part in parts)
         case "best":

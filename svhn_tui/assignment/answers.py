@@ -47,6 +47,7 @@ def answer_of(question: Question, book: Presets, state: State) -> Answer:
     """Work out a question's answer."""
     if question.answer is None:
         return Answer(question.id, None, "missing", "This question asks for no number.")
+    state = state.on(book.data_of(question))
     if state.data is None:
         return Answer(question.id, None, "missing", "No data is open yet.")
     sweep = book.sweep(question, state.data.fingerprint)
@@ -97,6 +98,7 @@ def file_run(source: Question, book: Presets, state: State) -> RunResult | None:
 
     While there is none, it is the run with other settings that the answer about the file is made from.
     """
+    state = state.on(book.data_of(source))
     if state.data is None or (sweep := book.sweep(source, state.data.fingerprint)) is None:
         return None
     results = _part_of_file(source, sweep, state)[0].results
@@ -187,10 +189,10 @@ def flags_of(parts: Sequence[AnswerRuns], state: State) -> tuple[str, ...]:
     """Name the runs that diverged or are at chance level, with the mean of the others."""
     chance, flags = chance_level(state), []
     for part in parts:
-        unlearned = [run for run in part.results if run.diverged or run.test_accuracy <= chance]
+        unlearned = [run for run in part.results if run.diverged or run.accuracy_or_nan <= chance]
         if not unlearned:
             continue
-        others = [run.test_accuracy for run in part.results if run not in unlearned]
+        others = [run.accuracy_or_nan for run in part.results if run not in unlearned]
         without = f"the mean without is {words.accuracy(fmean(others))}" if others else "there are no others"
         seeds = ", ".join(str(run.spec.seed) for run in unlearned)
         name = part.configuration.network.label

@@ -38,11 +38,15 @@ def facts_of(question: Question, book: Presets, state: State) -> tuple[Fact, ...
 
 
 def _sides(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
-    """Return the configurations behind the answers of these questions, or behind the answer about their file."""
+    """Return the configurations behind the answers of these questions, or behind the answer about their file.
+
+    They are of one data set: that of the first of them.
+    """
     about = set(question.evidence)
     asked = [other for other in book.questions if other.answer and (other.id in about or other.answer.of in about)]
     runs = dict.fromkeys(run_id for other in asked for run_id in answer_of(other, book, state).runs)
-    return tuple(side for side in sides_of_runs(runs, state) if side.results)
+    sides = [side for side in sides_of_runs(runs, state) if side.results]
+    return tuple(side for side in sides if side.data == sides[0].data)
 
 
 def _name(side: Side) -> str:

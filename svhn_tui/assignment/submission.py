@@ -27,6 +27,7 @@ class HandedIn(msgspec.Struct, frozen=True):
 
 def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
     """Say what a question wants handed in and how far it is."""
+    state = state.on(book.data_of(question))
     answer = answer_of(question, book, state)
     if question.answer is not None:
         is_bound = question.answer.format == "file"

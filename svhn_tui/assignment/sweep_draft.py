@@ -150,6 +150,7 @@ def forecast(draft: Draft, text: bytes, name: str, state: State) -> str:
     """
     whole, question = with_draft(draft, text, name)
     book = presets.parse(whole, name)
+    state = state.on(book.data_of(question))
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
     if sweep is None:
         return "No seeds, nothing to train."

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from typer.models import OptionInfo
 
+from engine.core.data_shape import LAYOUTS
 from engine.core.limits import MAX_LAYERS, MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
 from engine.workers import fleet
-from svhn_tui import presets
+from svhn_tui import presets, settings
 from svhn_tui.cli.exit_codes import FAILED, WRONG_USE
 
 if TYPE_CHECKING:
@@ -60,6 +61,17 @@ def new_file_of(text: str) -> Path:
     if not path.absolute().parent.is_dir():
         fail(f"{path.absolute().parent} is no folder; name a file in one that is there.", FAILED)
     return path
+
+
+def filter_of(text: str) -> str:
+    """Read a filter of runs, as the Runs page has it."""
+    from svhn_tui.analysis.run_filter import FilterError, parse
+
+    try:
+        parse(text)
+    except FilterError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
 
 
 def existing_of(text: str) -> Path:
@@ -116,13 +128,29 @@ WorkspaceThereOption = Annotated[Path, _workspace_option(path_of)]
 ReadOnlyOption = Annotated[
     bool, typer.Option("--read-only", help="Start nothing and change nothing: for a workspace that others can write.")
 ]
-WORKSPACE = Path("svhn-workspace")
 
+WORKSPACE = settings.WORKSPACE
 DataOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--data", "-d", help="Folder with the assignment's two .npz files (or each file). Else demo data.",
+        "--data", "-d", help="Folder with the data set, or its files: two .npz or .mat, or one .npz. Else demo data.",
         parser=path_of, metavar="PATH",
+    ),
+]  # fmt: skip
+
+
+def _layout_of(text: str) -> str:
+    """Read the order of axes, whatever its case."""
+    if text.upper() not in LAYOUTS:
+        raise typer.BadParameter(f"{text[:20]!r} is none of {', '.join(LAYOUTS)}.")
+    return text.upper()
+
+
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layout", help="Order of the images' axes where their shape leaves it open, such as NHWC.",
+        parser=_layout_of, metavar="AXES", show_default=False,
     ),
 ]  # fmt: skip
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -139,7 +167,7 @@ def sources(paths: list[Path] | None) -> tuple[str, ...]:
             fail(os_errors.sentence_of(error) or told, FAILED)
         if not path.is_file() and not path.is_dir():
             fail(f"{path} is neither a file nor a folder.", WRONG_USE)
-    if len(found) == 1 and found[0].is_file():
+    if len(found) == 1 and found[0].is_file() and found[0].suffix.lower() != ".npz":
         first = "unpack it and " if found[0].suffix.lower() == ".zip" else ""
         fail(f"{found[0]} is a single file; {first}give the folder that holds both files, or both.", WRONG_USE)
     if len(found) > 2:

@@ -68,7 +68,7 @@ async def measure(
                 complain(getattr(event, "reason", "no data"))
                 return 1
             data = session.state.data
-        files = (data.train_path, data.test_path)
+        files = data.paths
         options = ["--data", *files, "--epochs", str(epochs)]
         options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
         done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_complaints=True)
@@ -90,7 +90,7 @@ async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0,
     """Return the seconds from `Submit` to the first `EpochEnded` of the linear network; `keep` trains one before."""
     configuration = Configuration(Network(), Training(epochs=1))
     async with connected(workspace) as session:
-        data = await open_data(session, files)
+        data = await open_data(session, p.OpenData(source=files))
         if isinstance(data, str):
             raise LinkLost(data)
         seconds = 0.0

@@ -14,7 +14,7 @@ from rich.text import Text
 from engine.machine import child_process, tool_process
 from engine.machine.child_process import ChildCommand
 from engine.protocol import DataSet
-from svhn_tui.cli.arguments import JsonOption, folder_of, path_of, sources
+from svhn_tui.cli.arguments import JsonOption, LayoutOption, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
 from svhn_tui.terminal.printing import Plain, tell
 from svhn_tui.words import clean
@@ -27,12 +27,25 @@ app.add_typer(data_app, name="data")
 @data_app.command("check")
 def data_check(
     source: Annotated[
-        list[Path], typer.Argument(help="A folder, or the two files.", parser=path_of, metavar="SOURCE...")
+        list[Path], typer.Argument(help="A folder, or the data set's files.", parser=path_of, metavar="SOURCE...")
     ],
+    layout: LayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read a data set's files and say what is in them, or what is wrong."""
-    raise typer.Exit(check_data(sources(source), as_json=as_json))
+    raise typer.Exit(check_data(sources(source), layout or "", as_json=as_json))
+
+
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[Path, typer.Argument(help="A folder, or a file with both halves.", parser=path_of, metavar="IN")],
+    folder: Annotated[Path, typer.Argument(help="Where the two files go.", parser=folder_of, metavar="OUT")],
+    layout: LayoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a data set of images in the assignment's layout."""
+    given = [*_layout(layout or ""), "--", *sources([source]), str(folder.absolute())]
+    raise typer.Exit(_describe(child_process.tool("engine.data.convert", *given), as_json=as_json))
 
 
 @data_app.command("demo")
@@ -46,9 +59,14 @@ def data_demo(
     raise typer.Exit(make_demo_data(folder, train, test, as_json=as_json))
 
 
-def check_data(source: Sequence[str], *, as_json: bool) -> int:
+def check_data(source: Sequence[str], layout: str = "", *, as_json: bool) -> int:
     """Describe a data set on stdout; return the exit code."""
-    return _describe(child_process.tool("engine.data.dataset", "describe", "--", *source), as_json=as_json)
+    given = ["describe", *_layout(layout), "--", *source]
+    return _describe(child_process.tool("engine.data.dataset", *given), as_json=as_json)
+
+
+def _layout(layout: str) -> list[str]:
+    return ["--layout", layout] if layout else []
 
 
 def make_demo_data(folder: Path, train: int, test: int, *, as_json: bool) -> int:
@@ -71,8 +89,9 @@ def _describe(command: ChildCommand, *, as_json: bool) -> int:
 
 def _described(data: DataSet) -> Group:
     mark = "  demo data: drawn digits, not SVHN" if data.is_demo else ""
-    paths = (Text(clean(path), overflow="fold") for path in (data.train_path, data.test_path))
-    about = Text(f"images {data.input_shape}, uint8 · fingerprint {data.fingerprint}")
+    paths = (Text(clean(path), overflow="fold") for path in data.paths)
+    what = "images" if len(data.input_shape) == 3 else "rows of features"
+    about = Text(f"{what} {data.input_shape}, {data.dtype} · fingerprint {data.fingerprint}")
     return Group(Text(f"{clean(data.name)}{mark}"), *paths, _table(data), about)
 
 

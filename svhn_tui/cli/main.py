@@ -12,6 +12,7 @@ from engine.machine import system
 from svhn_tui.cli.arguments import (
     WORKSPACE,
     DataOption,
+    LayoutOption,
     WorkspaceThereOption,
     fail,
     remote_of,
@@ -49,6 +50,7 @@ def screen(
     context: typer.Context,
     workspace: WorkspaceThereOption = WORKSPACE,
     data: DataOption = None,
+    layout: LayoutOption = None,
     host: Annotated[
         str | None, typer.Option(help="Work on another machine over your own ssh: HOST, or HOST:PATH of its Python.")
     ] = None,
@@ -87,7 +89,7 @@ def screen(
     from svhn_tui.cli.screen import open_screen
 
     source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
-    raise typer.Exit(open_screen(workspace, source, remote))
+    raise typer.Exit(open_screen(workspace, source, remote, layout or ""))
 
 
 def is_text(name: str) -> bool:

@@ -19,23 +19,30 @@ from svhn_tui.analysis.queue_entries import idle_text
 from svhn_tui.assignment import answers as answering
 from svhn_tui.assignment.answer_data import check_files
 from svhn_tui.assignment.evidence import facts_of
+from svhn_tui.cli import run_tables
 from svhn_tui.cli.arguments import (
     WORKSPACE,
     JsonOption,
     KnownWorkspaceOption,
     ReadOnlyOption,
     fail,
+    filter_of,
     load_presets,
+    new_file_of,
     question_of,
 )
 from svhn_tui.cli.commands import carry_out, command_group
-from svhn_tui.cli.exit_codes import DONE, WRONG_USE
+from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.client.session import connected
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import Plain, say, tell
+from svhn_tui.terminal.printing import Plain, complain, say, tell
 
 app = command_group()
+
+TABLES = {"csv": run_tables.csv_of, "curves": run_tables.curves_csv, "latex": run_tables.latex,
+          "markdown": run_tables.markdown}  # fmt: skip
+"""What `runs` prints for other programs, by the option."""
 
 
 @app.command()
@@ -56,10 +63,29 @@ def answers(
 
 @app.command()
 def runs(
-    workspace: KnownWorkspaceOption = WORKSPACE, read_only: ReadOnlyOption = False, as_json: JsonOption = False
+    workspace: KnownWorkspaceOption = WORKSPACE,
+    only: Annotated[
+        str,
+        typer.Option("--filter", metavar="TEXT", parser=filter_of, help="Those alone: 'hidden=256 test_accuracy>0.5'."),
+    ] = "",
+    csv: Annotated[bool, typer.Option("--csv", help="As CSV, with every setting.")] = False,
+    curves: Annotated[bool, typer.Option("--curves", help="As CSV, a line for each epoch.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="As a table for a paper, the best in bold.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The same as Markdown.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Into this file, through pandas.", parser=new_file_of, metavar="FILE")
+    ] = None,
+    read_only: ReadOnlyOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """List the finished runs."""
-    carry_out(print_runs(workspace, as_json=as_json, is_read_only=read_only))
+    """List the finished runs, or print them as a table for another program."""
+    ways = {"csv": csv, "curves": curves, "latex": latex, "markdown": markdown, "parquet": parquet, "json": as_json}
+    chosen = [name for name, is_wanted in ways.items() if is_wanted]
+    if len(chosen) > 1:
+        fail(f"--{chosen[0]} and --{chosen[1]} are two tables; name one at a time.", WRONG_USE)
+    if parquet is not None and parquet.exists():
+        fail(f"{parquet} is there; give another name.", WRONG_USE)
+    carry_out(print_runs(workspace, only, "".join(chosen), parquet, is_read_only=read_only))
 
 
 @app.command()
@@ -177,24 +203,50 @@ async def print_evidence(
     return DONE
 
 
-async def print_runs(workspace: Path, *, as_json: bool, is_read_only: bool = False) -> int:
-    """List the finished runs, the newest last."""
+async def print_runs(
+    workspace: Path, only: str = "", kind: str = "", file: Path | None = None, *, is_read_only: bool = False
+) -> int:
+    """Print the finished runs, the newest last.
+
+    Args:
+        workspace: whose runs.
+        only: a filter; those that it lets through are printed.
+        kind: of the table for another program; empty for a person's.
+        file: where Parquet goes.
+        is_read_only: start no host.
+    """
     async with connected(workspace, is_read_only=is_read_only) as session:
         state = session.state
-    results = sorted(state.results.values(), key=lambda result: result.finished_at)
-    if as_json:
-        tell([_run_json(result, state) for result in results])
-        return DONE
+        try:
+            results = run_tables.chosen(state, only)
+            if kind == "curves":
+                await run_tables.read_curves(session, (run.run_id for run in results))
+                state = session.state
+            match kind:
+                case "json":
+                    tell([_run_json(result, state) for result in results])
+                case "parquet" if file is not None:
+                    run_tables.write_parquet(results, state, file)
+                case "csv" | "curves" | "latex" | "markdown":
+                    say(TABLES[kind](results, state).rstrip("\n"))
+                case _:
+                    _list_runs(results)
+        except run_tables.NoTable as error:
+            complain(str(error))
+            return FAILED
+    return DONE
+
+
+def _list_runs(results: Sequence[p.RunResult]) -> None:
     head = ("run", "configuration", "seed", "test accuracy", "parameters", "time")
     if not sys.stdout.isatty():  # for other programs: a run a line, however long
         for row in (head, *map(_run_cells, results)):
             say("\t".join(map(words.clean, row)))
-        return DONE
+        return
     table = Table(*head, box=None, pad_edge=False)
     for result in results:
         table.add_row(*map(Text, _run_cells(result)))
     Plain().print(table)
-    return DONE
 
 
 def _run_cells(result: p.RunResult) -> tuple[str, ...]:
@@ -212,12 +264,13 @@ def _run_json(result: p.RunResult, state: State) -> dict[str, object]:
     note = state.notes.get(result.run_id)
     return {
         **msgspec.to_builtins(result),
-        **run_row.settings_of(result),
+        **run_row.settings_of(result.spec),
         "configuration": result.spec.configuration.label,
         "seed": result.spec.seed,
         "data": result.spec.data,
         "finished": run_row.finished(result),
         "note": note.text if note else "",
         "tags": list(note.tags) if note else [],
+        "recorded": dict(recorded.settings) if (recorded := result.spec.configuration.recorded) else None,
         "folder": str(Path(state.workspace) / "runs" / result.run_id),
     }

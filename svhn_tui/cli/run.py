@@ -16,6 +16,7 @@ from engine.core.spec import RunSpec
 from engine.core.sweep import Sweep
 from svhn_tui import words
 from svhn_tui.analysis.notices import Milestones
+from svhn_tui.analysis.openings import openings_of
 from svhn_tui.analysis.progress import Overrides, Row, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.assignment import answers as answering
 from svhn_tui.cli.exit_codes import DONE, FAILED, INTERRUPTED, TIME_OVER
@@ -44,6 +45,8 @@ class Wish(msgspec.Struct, frozen=True):
     """Where to train; None: as before."""
     notify: tuple[str, ...] = ()
     """The command that is told what is complete, failed or diverged; empty: none."""
+    layout: str = ""
+    """The order of the images' axes, where their shape leaves it open."""
 
 
 async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) -> int:
@@ -97,7 +100,8 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
             return answer.reason
-    data = await open_data(session, wish.source)
+    names = {book.data_of(question) for question in wish.questions}
+    data = await open_data(session, *openings_of(book, wish.source, wish.layout, names))
     if isinstance(data, str):
         return data
     sweeps = [sweep_for(question, book, session.state, wish.overrides) for question in wish.questions]

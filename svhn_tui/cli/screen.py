@@ -9,20 +9,21 @@ from svhn_tui.terminal.hangup import leave_with_terminal
 from svhn_tui.terminal.printing import complain
 
 
-def open_screen(workspace: Path, source: tuple[str, ...], remote: Remote | None) -> int:
+def open_screen(workspace: Path, source: tuple[str, ...], remote: Remote | None, layout: str = "") -> int:
     """Show the screen until it is closed; return the exit code. For another machine the presets are those of this one.
 
     Args:
         workspace: where it is, on the machine of `remote` if there is one.
         source: files or folders with the data, or none for the workspace's own.
         remote: the machine of the host.
+        layout: the order of the images' axes, where their shape leaves it open.
     """
     try:
         book = presets.load(presets.find(remote.desk if remote is not None else workspace))
     except presets.PresetError as error:
         complain(str(error))
         return 1
-    app = SvhnApp(workspace, source, remote, book)
+    app = SvhnApp(workspace, source, remote, book, layout)
     leave_with_terminal()
     app.run()
     if app.farewell:

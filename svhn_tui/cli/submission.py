@@ -19,6 +19,7 @@ from svhn_tui.cli.arguments import (
     AnyWorkspaceOption,
     JsonOption,
     KnownWorkspaceOption,
+    LayoutOption,
     ReadOnlyOption,
     fail,
     file_of,
@@ -42,13 +43,32 @@ app = command_group()
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where everything goes.", parser=folder_of, metavar="FOLDER")
+    ] = None,
     workspace: KnownWorkspaceOption = WORKSPACE,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(help="All runs as TensorBoard reads them, into this folder.", parser=folder_of, metavar="DIR"),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --tensorboard: what trains, too, as it trains, until Ctrl-C.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there and were not exported.")] = False,
     read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
+    if (folder is None) == (tensorboard is None):
+        fail("Name the FOLDER for what is handed in, or --tensorboard DIR.", WRONG_USE)
+    if follow and read_only:
+        fail("--follow hears of training from the host, and --read-only starts none.", WRONG_USE)
+    if tensorboard is not None:
+        from svhn_tui.cli.tensorboard import export_to as export_runs
+
+        carry_out(export_runs(tensorboard, workspace, follows=follow, is_read_only=read_only))
+    if folder is None or follow:
+        fail("--follow goes with --tensorboard DIR.", WRONG_USE)
     book = load_presets(workspace)
     carry_out(export_to(folder, workspace, book, force=force, as_json=as_json, is_read_only=read_only))
 
@@ -69,7 +89,8 @@ async def export_to(
         state = session.state
 
     def verified(thing: exporting.Exported) -> exporting.Exported:
-        return exporting.verified(thing, folder, book, state.data, Path(state.workspace)) if state.data else thing
+        data = state.about(thing.run.spec.data).data if thing.run is not None else None
+        return exporting.verified(thing, folder, book, data, Path(state.workspace)) if data is not None else thing
 
     try:
         done = exporting.export(folder, book, state, verified, force=force)
@@ -95,10 +116,9 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A .keras file.", parser=file_of, metavar="FILE")],
     data: Annotated[
         list[Path],
-        typer.Option(
-            "--data", "-d", help="Folder with the assignment's two .npz files.", parser=path_of, metavar="PATH"
-        ),
+        typer.Option("--data", "-d", help="Folder with the data set, or its files.", parser=path_of, metavar="PATH"),
     ],
+    layout: LayoutOption = None,
     question: Annotated[str | None, typer.Option(help="Check it as the grader would for this question.")] = None,
     workspace: AnyWorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
@@ -108,12 +128,14 @@ def verify(
     asked = question_of(book, question) if question is not None else None
     if asked is not None and not asked.networks:
         fail(f"{asked.id} hands in no trained file.", WRONG_USE)
-    raise typer.Exit(verify_file(file, sources(data), book, asked, as_json=as_json))
+    raise typer.Exit(verify_file(file, sources(data), book, asked, layout or "", as_json=as_json))
 
 
-def verify_file(file: Path, source: Sequence[str], book: Presets, question: Question | None, *, as_json: bool) -> int:
+def verify_file(
+    file: Path, source: Sequence[str], book: Presets, question: Question | None, layout: str = "", *, as_json: bool
+) -> int:
     """Open a file in plain TensorFlow Keras and print what it is; return the exit code."""
-    options = ["--data", *source]
+    options = ["--data", *source, *(["--layout", layout] if layout else [])]
     if question is not None and question.answer is not None and question.answer.of is not None:
         question = book.question(question.answer.of)  # it is about that one's file
     if question is not None:

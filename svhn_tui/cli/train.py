@@ -16,6 +16,7 @@ from svhn_tui.cli.arguments import (
     DataOption,
     JsonOption,
     KnownWorkspaceOption,
+    LayoutOption,
     WorkspaceOption,
     command_of,
     fail,
@@ -43,6 +44,7 @@ def run(
     questions: Annotated[list[str], typer.Argument(help="Questions, such as Q2 Q7, or `all`.", metavar="QUESTION...")],
     workspace: WorkspaceOption = WORKSPACE,
     data: DataOption = None,
+    layout: LayoutOption = None,
     epochs: Annotated[
         int | None,
         typer.Option(min=1, max=MAX_EPOCHS, help="Other than asked: such runs are runs of their own."),
@@ -87,7 +89,8 @@ def run(
     seconds = seconds_of(stop_after) if stop_after is not None else None
     fleet = fleet_of(slurm, workers, worker_ssh, gpus, local=local)
     command = command_of(notify) if notify is not None else ()
-    wish = Wish(chosen, Overrides(epochs=epochs, seeds=seeds), sources(data), on_interrupt, seconds, fleet, command)
+    overrides = Overrides(epochs=epochs, seeds=seeds)
+    wish = Wish(chosen, overrides, sources(data), on_interrupt, seconds, fleet, command, layout or "")
     raise typer.Exit(asyncio.run(train(workspace, book, wish, reporter)))
 
 

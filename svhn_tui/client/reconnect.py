@@ -1,6 +1,6 @@
 """The screen's connection to the engine: a link that is made again whenever it is lost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine import protocol as p
@@ -14,11 +14,11 @@ class Connection:
     def __init__(
         self,
         workspace: Path,
-        source: tuple[str, ...],
+        openings: Sequence[p.OpenData],
         remote: Remote | None,
         receive: Callable[[tuple[p.AnyEvent, ...]], None],
     ) -> None:
-        self._workspace, self._source, self._remote = workspace, source, remote
+        self._workspace, self._openings, self._remote = workspace, openings, remote
         self._receive = receive
         self._link: Link | None = None
         self._patience = Patience()
@@ -29,7 +29,8 @@ class Connection:
             try:
                 async with Link(self._workspace, remote=self._remote) as link:
                     self._link = link
-                    await link.send(p.OpenData(source=self._source))
+                    for opening in self._openings:
+                        await link.send(opening)
                     await link.send(p.Begin())
                     async for batch in link.events():
                         self._patience.renew()

@@ -31,6 +31,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 connected=True,
                 has_begun=event.has_begun,
                 data=event.data,
+                known={data.fingerprint: data for data in event.known},
                 choices=event.choices,
                 statements=event.statements,
                 histories=state.histories,
@@ -46,7 +47,11 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.CaughtUp():
             return change(state, caught_up=True)
         case p.DataOpened():
-            return change(state, data=event.data, data_is_open=True, inspected=less(state.inspected, ""))
+            known = {**less(state.known, event.data.fingerprint), event.data.fingerprint: event.data}
+            if event.is_beside and state.data is not None and state.data.fingerprint != event.data.fingerprint:
+                return change(state, known=known)
+            inspected = less(state.inspected, "")
+            return change(state, data=event.data, known=known, data_is_open=True, inspected=inspected)
         case p.SweepSubmitted():
             kept = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
             return change(state, sweeps={**kept, event.sweep.sweep_id: event.sweep})

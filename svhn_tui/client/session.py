@@ -144,9 +144,12 @@ async def connected(
             await session.close()
 
 
-async def open_data(session: Session, source: tuple[str, ...]) -> p.DataSet | str:
-    """Make this the workspace's data; return it, or why it was refused."""
-    event = await session.answer(p.OpenData(source=source))
+async def open_data(session: Session, *openings: p.OpenData) -> p.DataSet | str:
+    """Open data sets, the one to be used first; return that one, or why one of them was refused."""
+    for opening in openings or (p.OpenData(),):
+        event = await session.answer(opening)
+        if isinstance(event, p.Refused):
+            break
     return event.reason if isinstance(event, p.Refused) else session.state.data or "No data."
 
 

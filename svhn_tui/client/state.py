@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Self
 
 import msgspec
 
@@ -46,7 +47,7 @@ class Results(dict[str, p.RunResult]):
     @cached_property
     def accuracies(self) -> Mapping[str, float]:
         """Test accuracy of each run."""
-        return {run_id: result.test_accuracy for run_id, result in self.items()}
+        return {run_id: result.accuracy_or_nan for run_id, result in self.items()}
 
     @cached_property
     def by_layers(self) -> Mapping[tuple[int, ...], Sequence[p.RunResult]]:
@@ -69,6 +70,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     has_begun: bool = True
     """The host trained what waits when this screen attached, and did not just tell of it."""
     data: p.DataSet | None = None
+    known: Mapping[str, p.DataSet] = {}
+    """All data sets that runs can be trained on, by fingerprint; the one opened last at the end."""
     data_is_open: bool = False
     """It is what this screen asked for, and not just what was in use here before."""
     results: Results = msgspec.field(default_factory=Results)
@@ -109,6 +112,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def lacking(self) -> str:
         """What a page says that has nothing to show yet: what is being waited for, or why that is in vain."""
         return "Opening the data…" if self.connected else self.lost_because or "Starting the engine…"
+
+    def on(self, name: str) -> Self:
+        """Return what is known for a question about the data set of this name; of none, the one in use."""
+        if not name:
+            return self
+        named = [data for data in self.known.values() if data.name == name]
+        return msgspec.structs.replace(self, data=named[-1] if named else None)
+
+    def about(self, fingerprint: str) -> Self:
+        """Return the same for runs on the data with this fingerprint, where that is known."""
+        data = self.known.get(fingerprint)
+        return msgspec.structs.replace(self, data=data) if data is not None and data != self.data else self
 
     @property
     def shape(self) -> DataShape:

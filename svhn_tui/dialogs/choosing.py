@@ -18,6 +18,7 @@ from svhn_tui.presets import Presets, Question
 async def chosen_run(app: App[Any], question: Question, book: Presets, state: State) -> p.Choose | None:
     """Ask for the run whose file the question hands in."""
     configurations = book.configurations(question)
+    state = state.on(book.data_of(question))
     data = state.data.fingerprint if state.data else ""
     runs = [run for run in state.results.values() if run.spec.configuration in configurations and run.spec.data == data]
     if not runs:

@@ -1,9 +1,7 @@
 """Everything that is handed in, in one folder: code, files proved whole, answers, and the runs behind them."""
 
-import csv
 import hashlib
 import html
-import io
 import re
 from collections.abc import Callable, Iterator
 from math import inf
@@ -110,7 +108,7 @@ def _clean(text: str) -> bytes:
 
 
 def _code(question: Question, book: Presets, state: State) -> bytes:
-    return _clean(code_of(question, book, state.shape))
+    return _clean(code_of(question, book, state.on(book.data_of(question)).shape))
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
@@ -169,7 +167,8 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, worksp
     model = thing.run.spec.configuration.network.model
     if model is not None and (problem := approvals.refusal(model.sha256)):
         return msgspec.structs.replace(thing, said=f"{thing.said}; not verified. {problem}", ok=False)
-    options = ["--json", "--data", data.train_path, data.test_path, "--question", msgspec.json.encode(asked).decode()]
+    options = ["--json", "--data", *data.paths, "--question", msgspec.json.encode(asked).decode()]
+    options += ["--layout", data.layout] if data.layout else []
     if model is not None:
         options += ["--model-file", str(RunFolder(workspace, thing.run.run_id).path.absolute() / SOURCE)]
     file = str((folder / thing.name).absolute())
@@ -237,11 +236,8 @@ def _markdown(text: str) -> str:
 
 
 def runs_table(state: State) -> str:
-    """Return all finished runs on the data in use as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    runs = [run for run in state.results.values() if state.data is None or run.spec.data == state.data.fingerprint]
+    """Return all finished runs on the data that is known as CSV."""
+    known = {*state.known, *([state.data.fingerprint] if state.data else [])}
+    runs = [run for run in state.results.values() if not known or run.spec.data in known]
     runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
-    writer.writerow(run_row.COLUMNS)
-    writer.writerows(run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs)
-    return text.getvalue()
+    return run_row.as_csv(run_row.COLUMNS, (run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs))

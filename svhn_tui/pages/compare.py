@@ -148,9 +148,10 @@ class ComparePage(Page):
 
     def _class_page(self, sides: Sequence[Side], names: Sequence[str], state: State) -> Table:
         """Look at the first run of each side, class by class."""
-        theme, labels = self.app.current_theme, state.data.labels if state.data else ()
+        theme, data = self.app.current_theme, state.about(sides[0].data if sides else "").data
+        labels = data.labels if data is not None else ()
         firsts = [side.results[0] if side.results else None for side in sides]
-        done = [run for run in firsts if run is not None]
+        done = [run for run in firsts if run is not None and not run.is_recorded]
         self._look_at([run.run_id for run in done], state)
         seen = [
             Seen(name, line_style(index, theme), inspected.confusion)

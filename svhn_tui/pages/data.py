@@ -58,8 +58,8 @@ class DataPage(Page):
                 self.run = run_id
 
         data = self.state.data.fingerprint if self.state.data else ""
-        runs = [run for run in self.state.results.values() if run.spec.data == data]
-        runs.sort(key=lambda run: (-run.test_accuracy, run.run_id))
+        runs = [run for run in self.state.results.values() if run.spec.data == data and not run.is_recorded]
+        runs.sort(key=lambda run: (-run.accuracy_or_nan, run.run_id))
         self.app.push_screen(PickRun(runs), look)
 
     def action_back(self) -> None:
@@ -106,7 +106,9 @@ class DataPage(Page):
             pictures.append(Text(f"No image can be shown: {words.clean(inspected.problem)}", str(theme.error)))
         elif inspected is not None:
             pictures.append(self._gallery(inspected.pictures, state.data))
-        about.update(Stack(facts_of(state.data, theme), "", counts, *guess, "", *pictures))
+        others = [other for name in self.book.data if (other := state.on(name).data) and other != state.data]
+        beside = [Text("\n".join(map(_line_of, others)), dim_of(theme))] if others else []
+        about.update(Stack(facts_of(state.data, theme), *beside, "", counts, *guess, "", *pictures))
 
     def _run_page(self, run: RunResult, inspected: Inspected | None, data: DataSet) -> Stack:
         """Confusion matrix, the surest mistakes, and what a linear network looks for."""
@@ -136,7 +138,7 @@ class DataPage(Page):
 
     def _gallery(self, pictures: Sequence[Picture], data: DataSet) -> Table:
         """Draw as many pictures side by side as there is room for, a line of words under each."""
-        _, height, width = data.input_shape
+        height, width = data.input_shape[1:] or (0, 0)
         size = 32 if self.size.width >= WIDE else 16
         columns = max(1, (self.size.width - 4) // (size + 2))
         table = Table.grid(padding=(0, 2, 1, 0))
@@ -145,8 +147,12 @@ class DataPage(Page):
             for shown in pictures[start : start + columns]:
                 if len(shown.pixels) != 3 * height * width:
                     continue
+                caption = caption_of(shown, data.labels)
+                if not shown.pixels:  # a row of features
+                    row.append(Text(caption))
+                    continue
                 drawn = picture(shown.pixels, height, width, size, colored=self._has_colors)
-                row.append(Text.assemble(drawn, "\n", caption_of(shown, data.labels)))
+                row.append(Text.assemble(drawn, "\n", caption))
             table.add_row(*row)
         return table
 
@@ -211,7 +217,6 @@ def _weight(count: int, worst: int, theme: Theme) -> str:
 def facts_of(data: DataSet, theme: Theme) -> Text:
     """Name, sizes and files; and in plain words when it is not the assignment's data."""
     dim = dim_of(theme)
-    channels, height, width = data.input_shape
     text = Text.assemble((words.clean(data.name), "bold"))
     if data.is_demo:
         text.append("   demo data", f"bold {theme.warning}")
@@ -219,11 +224,26 @@ def facts_of(data: DataSet, theme: Theme) -> Text:
         text.append("good for trying things out, nothing to hand in. svhn-tui --data DIR opens the real files.")
     images = f"{words.count(data.train_images)} to train, {words.count(data.test_images)} to test"
     text.append(f"\n{images}", "bold")
-    text.append(f"   {height} x {width} pixels, {channels} colours, {len(data.labels)} classes", dim)
-    for path in (data.train_path, data.test_path):
+    text.append(f"   {_inputs_of(data)}, {len(data.labels)} classes", dim)
+    for path in data.paths:
         text.append(f"\n{words.clean(path)}", dim)
     text.append(f"\nfingerprint {words.clean(data.fingerprint)}", dim)
     return text
+
+
+def _inputs_of(data: DataSet) -> str:
+    """`32 x 32 pixels, 3 colours`, or `13 features`; with their type where it is not the usual one."""
+    kind = "" if data.dtype == "uint8" else f", {data.dtype}"
+    if len(data.input_shape) == 1:
+        return f"{words.plural(data.input_shape[0], 'feature')}{kind}"
+    channels, height, width = data.input_shape
+    return f"{height} x {width} pixels, {'grey' if channels == 1 else f'{channels} colours'}{kind}"
+
+
+def _line_of(data: DataSet) -> str:
+    """Say in a line what another data set is that questions are about."""
+    images = f"{words.count(data.train_images)} to train, {words.count(data.test_images)} to test"
+    return f"beside it {words.clean(data.name)}: {images}, {_inputs_of(data)}, {len(data.labels)} classes"
 
 
 def counts_of(data: DataSet, theme: Theme, width: int) -> Table:

@@ -50,7 +50,7 @@ def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
     """Name a group: what it is trained for with its configuration, and its seeds, with the card that trains them."""
     first = next(iter(lanes.values()))
     configuration = first.spec.configuration
-    name = f"{words.clean(title_of(configuration, state))} {configuration.label}".strip()
+    name = f"{words.clean(title_of(configuration, first.spec.data, state))} {configuration.label}".strip()
     seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
     on_card = f" on {words.clean(first.worker)}" if first.worker.startswith("gpu") else ""
     return name, seeds + on_card
@@ -70,8 +70,8 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
     results = [state.results[run_id] for run_id, live in lanes.items() if live.status == "finished"]
     good = [run for run in results if not run.diverged]
     if good:
-        accuracies = [run.test_accuracy for run in good]
-        mean, deviation = fmean(accuracies), stdev(accuracies) if len(accuracies) > 1 else None
+        accuracies = [run.test_accuracy for run in good if run.test_accuracy is not None]
+        mean, deviation = fmean(accuracies) if accuracies else None, stdev(accuracies) if len(accuracies) > 1 else None
         took = words.duration(max(run.finished_at for run in good) - min(run.started_at for run in good))
         yield f"✓ {_which(good, lanes)}finished in {took}, test accuracy {words.spread(mean, deviation)}", theme.success
     if bad := [run for run in results if run.diverged]:
@@ -105,6 +105,8 @@ def outcome_page(
             lines.append(Text.assemble((f"{answer.question}  ", dim), answer_line(answer, theme)))
     for run in [state.results[run_id] for run_id in lanes if run_id in state.results][:1]:
         more = f"   and {len(lanes) - 1} more" if len(lanes) > 1 else ""
+        if run.is_recorded:
+            continue  # it has no file
         file = words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
         lines.append(Text.assemble(("file  ", dim), f"{file}  {words.size(run.model_bytes)}", (more, dim)))
     leads = question.id if question is not None else "the run"

@@ -78,7 +78,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         theme, is_wide = self.app.current_theme, self.screen.size.width >= NARROW
         parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
-            code = code_of(question, self._book, state.shape)
+            code = code_of(question, self._book, state.on(self._book.data_of(question)).shape)
             parts.append(Text(f"\n{code}", overflow="fold"))
         if progress.rows:
             parts += ["", rows_of(progress, theme, is_wide=is_wide)]
@@ -139,7 +139,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         theme, live = self.app.current_theme, running[0]
         epochs, done = live.spec.configuration.training.epochs, live.history.epochs
         others = f" and {len(running) - 1} more" if len(running) > 1 else ""
-        name = f"{live.spec.configuration.network.label} seed {live.spec.seed}{others}"
+        name = f"{live.spec.configuration.network_label} seed {live.spec.seed}{others}"
         text = f"  epoch {done} of {epochs}, {words.duration(live.seconds_left)} left"
         room = self._below.content_size.width - len(name) - len(text) - 2
         line = Text.assemble(f"{name}  ", (bar_of(done / epochs, max(4, min(40, room))), str(theme.primary)), text)

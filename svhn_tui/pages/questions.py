@@ -122,8 +122,9 @@ class QuestionsPage(Page):
     def action_copy(self) -> None:
         """Copy the answer or the code through the terminal."""
         text = answer_of(self.chosen, self.book, self.state).text
-        if self.chosen.kind == "code" and self.state.data is not None:
-            text = code_of(self.chosen, self.book, self.state.shape)
+        state = self.state.on(self.book.data_of(self.chosen))
+        if self.chosen.kind == "code" and state.data is not None:
+            text = code_of(self.chosen, self.book, state.shape)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return

@@ -20,6 +20,7 @@ from svhn_tui.analysis.run_table import (
     cells_of,
     failed_of,
     lines_of,
+    with_data,
 )
 from svhn_tui.client.state import State
 from svhn_tui.pages.runs_text import count_of, heads_of
@@ -222,8 +223,9 @@ class RunList(Vertical):
         keys = [line.key for line in lines]
         first = self.grid.cursor if cursor is not None or not listed else len(failed)
         index = keys.index(cursor.key) if cursor is not None and cursor.key in keys else first
-        self.table = Table(lines, listing.shown, len(runs))
-        self.grid.show(heads_of(lines, listing.shown, listing.order), len(lines), self.cells, index)
+        columns = with_data(listing.shown, state.results.values())
+        self.table = Table(lines, columns, len(runs))
+        self.grid.show(heads_of(lines, columns, listing.order), len(lines), self.cells, index)
         self._show_count()
         return True
 

@@ -60,6 +60,8 @@ def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:
     live = state.live.get(run_id)
     if live is None or live.status not in ("failed", "interrupted"):
         return None
+    if live.spec.recording is not None:
+        return Text(words.clean(live.reason or "No reason is known."), str(theme.error))
     todo = "What it printed last stands below. R trains it again, from its newest checkpoint if it has one."
     return Text.assemble(
         (words.clean(live.reason or "No reason is known.", newlines=True), str(theme.error)), "\n", (todo, "")
@@ -79,12 +81,14 @@ def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
         rows += [*_made(result), *_file(result, state)]
     rows += [*_questions(spec, book, state), *_remarks(run_id, state)]
     for name, text in rows:
-        table.add_row(name, Text(text, overflow="fold"))
+        table.add_row(Text(words.clean(name)), Text(text, overflow="fold"))
     return table
 
 
 def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
     counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} right"
+    if run.is_recorded:
+        counted = "as its program measured it on its validation data"
     best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
     yield "test", f"{words.accuracy(run.test_accuracy)}, {counted}, loss {words.number(run.test_loss)}; {best}"
     yield "train", f"{words.accuracy(run.accuracy)}, loss {words.number(run.loss)}"
@@ -95,15 +99,21 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
 
 
 def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    if (recorded := spec.configuration.recorded) is not None and spec.recording is not None:
+        yield "recorded", words.clean(spec.recording.name or recorded.name)
+        yield from ((name.replace("_", " "), words.clean(value)) for name, value in recorded.settings)
+        yield "epochs", words.count(spec.configuration.training.epochs)
+        yield "seed", str(spec.seed)
+        return
     own = spec.configuration.network.model
     if own is not None:
         yield "network", words.clean(", ".join([own.build, *(f"{name} {_value(value)}" for name, value in own.params)]))
     parts = (("training", spec.configuration.training),)
     for name, part in parts if own is not None else (("network", spec.configuration.network), *parts):
-        fields = msgspec.to_builtins(part)  # what is at its default is left out there, and told here
-        told = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
-                for field in part.__struct_fields__ if field != "model"]  # fmt: skip
-        yield name, words.clean(", ".join(told))
+        fields = msgspec.to_builtins(part)  # it leaves out what is at its default
+        settings = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
+                    for field in part.__struct_fields__ if field != "model"]  # fmt: skip
+        yield name, words.clean(", ".join(settings))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)
 
@@ -144,6 +154,8 @@ def _made(run: RunResult) -> Iterator[tuple[str, str]]:
 
 
 def _file(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
+    if run.is_recorded:
+        return
     yield "file", words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
     yield "", f"{words.count(run.model_bytes)} bytes, sha256 {words.clean(run.model_sha256)}"
     if run.run_id in state.unreadable:
@@ -160,7 +172,9 @@ def _questions(spec: RunSpec, book: Presets, state: State) -> Iterator[tuple[str
         text = f"does not count: {use.other}" if use.other else "counts as asked"
         handed = "; its file was chosen" if state.choices.get(use.question.id) == spec.run_id else ""
         yield "" if place else "questions", words.clean(f"{use.question.id} {use.question.title}: {text}{handed}")
-    if not uses:
+    if spec.recording is not None:
+        yield "questions", "none: what another program trained is no answer"
+    elif not uses:
         yield "questions", "none is about this network"
 
 

@@ -73,12 +73,14 @@ def _about(run: RunResult, state: State, theme: Theme, *, is_short: bool) -> Tex
     dim, note = dim_of(theme), state.notes.get(run.run_id)
     best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
     counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} right"
+    counted = "recorded" if run.is_recorded else counted
     text = Text.assemble((f"{run.spec.configuration.label}, seed {run.spec.seed}", "bold"), f"   {counted}, {best}")
     if not is_short:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
         file = f"{state.workspace}/runs/{run.run_id}/model.keras  {words.size(run.model_bytes)}"
         made = words.clean(f"{run.device}, {versions}")
-        text.append(f"\n{words.clean(file)}\nsha256 {run.model_sha256}\n{made}", dim)
+        about_file = "" if run.is_recorded else f"\n{words.clean(file)}\nsha256 {run.model_sha256}"
+        text.append(f"{about_file}\n{made}", dim)
     if damage := journal_damage(run.run_id, state):
         text.append(f"\njournal: {damage}", str(theme.warning))
     if note is not None and note.tags:

@@ -15,11 +15,11 @@ from svhn_tui.cli import main
 
 NEEDED = {
     "run": ["Q2"], "evidence": ["Q8"], "choose": ["Q5"], "finalists": ["Q10"], "verify": ["{file}", "-d", "{folder}"],
-    "export": ["{folder}"], "pack": ["{folder}/new.zip"], "import": ["{file}"], "data check": ["{folder}"],
+    "pack": ["{folder}/new.zip"], "import": ["{file}"], "data check": ["{folder}"],
     "data demo": ["{folder}/demo"],
 }  # fmt: skip
 """What a command needs beside what is tried."""
-PATHS = {"workspace", "data", "folder", "file", "source", "plot"}
+PATHS = {"workspace", "data", "folder", "file", "source", "plot", "parquet", "tensorboard"}
 TEXTS = [
     "",
     " ",
@@ -41,6 +41,7 @@ FINE = {
     ("slurm", "-1"),  # srun has such options
     *(("worker_ssh", name) for name in ("garbage", "0", "9" * 30, "1.5", "1e9", "nan", "inf")),  # as good as any name
     *(("configurations", number) for number in ("0",)),
+    *(("only", text) for text in TEXTS),  # a filter may be any text
 }  # fmt: skip
 """What is given there is right, or nothing tells that it is not before the work begins."""
 

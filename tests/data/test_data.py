@@ -119,7 +119,10 @@ def test_two_files_in_any_order_are_a_source(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"images": IMAGES.astype(np.float32)}, "images are float32; uint8 is expected"),
+        ({"images": IMAGES.astype(np.float32)}, "holds float32 to train on and uint8 to test with"),
+        ({"images": IMAGES.astype(complex)}, "images are complex128; numbers are expected"),
+        ({"images": np.where(IMAGES == 0, np.nan, IMAGES)}, "values are no finite numbers (NaN or infinite)"),
+        ({"images": IMAGES * 1e300}, "values are no finite numbers (NaN or infinite)"),
         ({"images": IMAGES[0]}, "images have the shape (32, 3, 20)"),
         ({"images": IMAGES.transpose(3, 0, 1, 2)}, "(height, width, channels, N) is expected"),
         ({"images": IMAGES[..., :7]}, "7 images but labels of shape (20, 1)"),

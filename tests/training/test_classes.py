@@ -14,6 +14,7 @@ from engine.core.layers import trainable_parameters
 from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training
 from engine.data import dataset
 from engine.training.training_loop import Attempts
+from tests.support.data_files import write_cifar, write_mnist, write_svhn
 from tests.training.test_training import Told, train
 
 RANDOM = np.random.default_rng(7)
@@ -75,28 +76,40 @@ def verified(*cases: tuple[Path, Path, Configuration]) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
 
 
+def data_sets(folder: Path) -> dict[str, Path]:
+    """Write data sets of every kind: how many classes, in which files, of what."""
+    sets = {f"{classes} classes": write_pair(folder / f"data{classes}", classes) for classes in (2, 26, 100)}
+    sets |= {"mnist": write_mnist(folder / "mnist.npz"), "cifar": write_cifar(folder / "cifar10.npz")}
+    sets["svhn"] = write_svhn(folder / "svhn")
+    table = {f"x_{half}": RANDOM.normal(size=(count, 13)) for half, count in (("train", 90), ("test", 40))}
+    labels = {f"y_{half}": np.arange(len(table[f"x_{half}"])) % 3 for half in ("train", "test")}
+    np.savez(folder / "table.npz", **table, **labels)
+    return {**sets, "table": folder / "table.npz"}
+
+
+TRAINERS: dict[str, tuple[Trainer, ...]] = {"mnist": ("fast",), "cifar": ("fast",), "svhn": ("fast",)}
+
+
 @pytest.mark.slow
-def test_2_26_and_100_classes_train_on_each_trainer_and_verify_under_tensorflow(tmp_path: Path):
-    cases, results = [], []
-    for classes in (2, 26, 100):
-        folder = write_pair(tmp_path / f"data{classes}", classes)
-        for trainer in ("jax", "native", "keras-fit"):
-            workspace, configuration = tmp_path / f"{trainer}{classes}", configured(trainer)
+def test_data_of_every_kind_trains_on_each_trainer_and_verifies_under_tensorflow(tmp_path: Path):
+    cases, results = [], {}
+    for name, folder in data_sets(tmp_path).items():
+        shape = dataset.describe([folder]).shape
+        for trainer in TRAINERS.get(
+            name, ("jax", "native", "keras-fit") if "classes" in name else ("fast", "keras-fit")
+        ):
+            workspace, configuration = tmp_path / f"{name} {trainer}", configured(trainer)
             cases.append((workspace, folder, configuration))
-            if trainer == "keras-fit":
-                continue
-            train(workspace, folder, configuration, [0], told := Told())
-            (finished,) = told.of(p.RunFinished)
-            shape = dataset.describe([folder]).shape
-            assert shape.classes == classes
-            assert finished.result.trainable_parameters == trainable_parameters(NETWORK, shape)
-            results.append(finished.result)
-    said = verified(*cases)
-    for (_, folder, configuration), found in zip(cases, said, strict=True):
-        assert [check for check in found["checks"] if check["ok"] is False] == [], (folder, configuration)
+            if trainer != "keras-fit":
+                train(workspace, folder, configuration, [0], told := Told())
+                (finished,) = told.of(p.RunFinished)
+                assert finished.result.trainable_parameters == trainable_parameters(NETWORK, shape)
+                results[workspace] = finished.result
+    for (workspace, folder, _), found in zip(cases, verified(*cases), strict=True):
+        assert [check for check in found["checks"] if check["ok"] is False] == [], workspace
         assert found["trainable_parameters"] == trainable_parameters(NETWORK, dataset.describe([folder]).shape)
-    counts = [found["test_correct"] for (*_, some), found in zip(cases, said, strict=True)
-              if some.training.trainer != "keras-fit"]  # fmt: skip
-    assert counts == [result.test_correct for result in results]
-    two_of_a_kind = zip(results[::2], results[1::2], strict=True)
-    assert all(abs(jax.loss - native.loss) < 1e-3 * jax.loss for jax, native in two_of_a_kind)
+        assert workspace not in results or found["test_correct"] == results[workspace].test_correct
+    for classes in (2, 26, 100):
+        jax, native = (results[tmp_path / f"{classes} classes {trainer}"] for trainer in ("jax", "native"))
+        assert abs(jax.loss - native.loss) < 1e-3 * jax.loss
+    assert results[tmp_path / "table fast"].trained_by == "jax", "the native trainer takes bytes"

@@ -1,0 +1,56 @@
+"""Recorded runs whose program is gone: they are finished from their journals.
+
+A recorder writes its run's folder itself, as a worker does, and holds the lock of the journal as long as it lives. Who
+finds the lock free finishes the run as a new attempt, so that a recorder that lives after all changes nothing more.
+"""
+
+import contextlib
+import time
+from pathlib import Path
+
+from engine.core import limits
+from engine.core.recording import result_of
+from engine.machine.files import Folder
+from engine.protocol import RunResult
+from engine.storage import claims, journal
+from engine.storage.run_check import JOURNAL
+from engine.storage.run_folder import RUN_ID, RunFolder
+from engine.storage.trash import RUNS
+
+
+def complete(run: RunFolder) -> RunResult | None:
+    """Return the result of a recorded run, made of its journal if nobody writes there any more.
+
+    None where it is still recorded, has no epoch, is not a recorded run, or cannot be written.
+    """
+    if run.is_finished:
+        return run.result()
+    spec = run.spec()
+    if spec is None or spec.recording is None or limits.recording_problem(spec):
+        return None
+    if is_written(run):
+        return None
+    with contextlib.suppress(OSError):
+        claims.take(run.path, attempt := claims.new_attempt(run.path))
+        history, _ = run.history()
+        ended_at = min(time.time(), (run.path / JOURNAL).stat().st_mtime)
+        result = result_of(spec, history.rows, ended_at)
+        if result is not None and run.finish_recorded(attempt, result):
+            return result
+    return None
+
+
+def is_written(run: RunFolder) -> bool:
+    """Say whether a run that is not finished is still recorded, as far as can be told."""
+    with contextlib.suppress(OSError):
+        return not run.is_finished and journal.is_written(run.path / JOURNAL)
+    return False
+
+
+def complete_all(root: Path) -> None:
+    """Finish every recorded run of a workspace whose program is gone."""
+    with contextlib.suppress(OSError), Folder.at(root, RUNS) as runs:
+        names = [name for name, kind in runs.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)]
+        unfinished = [run for name in names if not (run := RunFolder(root, name)).is_finished]
+        for run in unfinished:
+            complete(run)

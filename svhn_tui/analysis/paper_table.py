@@ -1,0 +1,127 @@
+"""Runs as a table for a paper: a line a configuration, the best in bold, and what they were trained with. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean, stdev
+
+import msgspec
+
+from engine.core.spec import Configuration
+from engine.protocol import DataSet, RunResult
+from svhn_tui import words
+from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.queue_entries import seeds_text
+
+LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
+         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
+MARKDOWN = frozenset("\\`*_{}[]<>|#~&")
+"""What Markdown takes for more than text, anywhere in a cell."""
+SHOWN = ("test_accuracy", "accuracy", "test_loss")
+"""Metrics that have a column."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A configuration on one data set: its name, how large, how many runs, and the metrics of them."""
+
+    label: str
+    data: str
+    parameters: int
+    runs: int
+    values: tuple[tuple[float, ...], ...]
+    """Of each metric that is shown, what is known."""
+
+
+def rows_of(results: Iterable[RunResult]) -> tuple[Row, ...]:
+    """Put runs together by data set and configuration, by their names."""
+    groups: dict[tuple[str, Configuration], list[RunResult]] = {}
+    for run in results:
+        groups.setdefault((run.spec.data, run.spec.configuration), []).append(run)
+    rows = [
+        Row(words.clean(configuration.label), words.clean(data), runs[0].trainable_parameters, len(runs),
+            tuple(tuple(v for run in runs if (v := METRICS[name].read(run)) is not None) for name in SHOWN))
+        for (data, configuration), runs in groups.items()
+    ]  # fmt: skip
+    return tuple(sorted(rows, key=lambda row: (row.data, row.label)))
+
+
+def latex(results: Sequence[RunResult], data: DataSet | None) -> str:
+    """Return a `tabular` for LaTeX; what they were trained with follows as comments."""
+    head, *lines = _cells(results, _latex, lambda text: rf"\textbf{{{text}}}", r" $\pm$ ")
+    columns = "l" + "r" * (len(head) - 1)
+    body = [" & ".join(cells) + r" \\" for cells in lines]
+    rules = [rf"\begin{{tabular}}{{{columns}}}", r"\hline", " & ".join(head) + r" \\", r"\hline", *body, r"\hline",
+             r"\end{tabular}"]  # fmt: skip
+    return "\n".join([*rules, *(f"% {line}" for line in citation(results, data)), ""])
+
+
+def markdown(results: Sequence[RunResult], data: DataSet | None) -> str:
+    """Return a table for Markdown, and below it what they were trained with."""
+    head, *lines = _cells(results, _markdown, lambda text: f"**{text}**", " ± ")
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    table = [f"| {' | '.join(cells)} |" for cells in (head, rule, *lines)]
+    return "\n".join([*table, "", *map(_markdown, citation(results, data)), ""])
+
+
+def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, ...]:
+    """Return what somebody needs to get the same again: versions, devices, seeds and data, a line each."""
+    versions = sorted({f"{name} {version}" for run in results for name, version in run.versions.items()})
+    devices = sorted({run.device for run in results if run.device})
+    trainers = sorted({run.trained_by for run in results})
+    sets = sorted({run.spec.data for run in results if run.spec.data})
+    names = [f"{data.name}, fingerprint {name}" if data and data.fingerprint == name else name for name in sets]
+    seeds = sorted({run.spec.seed for run in results})
+    deviation = "± is the standard deviation of a run; n the number of runs; bold the best mean."
+    lines = (
+        deviation,
+        f"Trained with {', '.join(versions)}." if versions else "",
+        f"On {', '.join(devices)} ({', '.join(trainers)})." if devices else "",
+        f"{seeds_text(seeds).capitalize()}." if seeds else "",
+        f"Data: {'; '.join(names)}." if names else "",
+        "Demo data among it: drawn digits, not the assignment's." if any(run.demo_data for run in results) else "",
+    )
+    return tuple(words.clean(line) for line in lines if line)
+
+
+def _cells(
+    results: Sequence[RunResult], escape: Callable[[str], str], bold: Callable[[str], str], between: str
+) -> list[list[str]]:
+    """Return the head and a line a configuration, each cell as it is to be written."""
+    rows = rows_of(results)
+    has_sets = len({row.data for row in rows}) > 1
+    head = [
+        "configuration",
+        *(["data"] if has_sets else []),
+        "parameters",
+        "n",
+        *(METRICS[name].title for name in SHOWN),
+    ]
+    columns = [_column(rows, index, bold, between) for index in range(len(SHOWN))]
+    lines = [
+        [escape(row.label), *([escape(row.data or "–")] if has_sets else []), str(row.parameters), str(row.runs),
+         *(column[place] for column in columns)]
+        for place, row in enumerate(rows)
+    ]  # fmt: skip
+    return [head, *lines]
+
+
+def _column(rows: Sequence[Row], index: int, bold: Callable[[str], str], between: str) -> list[str]:
+    """Return a metric's cells; the best mean on a data set is bold where there are several to choose from."""
+    means = [f"{fmean(row.values[index]):.4f}" if row.values[index] else "" for row in rows]
+    best = {"higher": max, "lower": min}[METRICS[SHOWN[index]].better]
+    written: dict[str, list[str]] = {}
+    for row, mean in zip(rows, means, strict=True):
+        written.setdefault(row.data, []).extend([mean] if mean else [])
+    winners = {data: best(some, key=float) for data, some in written.items() if len(some) > 1}
+    cells = []
+    for row, mean in zip(rows, means, strict=True):
+        values = row.values[index]
+        text = f"{mean}{between}{stdev(values):.4f}" if len(values) > 1 else mean or "–"
+        cells.append(bold(text) if mean and mean == winners.get(row.data) else text)
+    return cells
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in text)
+
+
+def _markdown(text: str) -> str:
+    return "".join(f"\\{sign}" if sign in MARKDOWN else sign for sign in text)

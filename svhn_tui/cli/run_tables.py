@@ -1,0 +1,93 @@
+"""The finished runs as tables for other programs, on stdout or in a file of theirs."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine import protocol as p
+from svhn_tui.analysis import paper_table, run_row
+from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.run_filter import parse
+from svhn_tui.client.session import Session, insist
+from svhn_tui.client.state import State
+
+CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, "seconds")
+WATCHED_AT_ONCE = 500
+"""Curves in one request."""
+
+
+class NoTable(Exception):
+    """A table cannot be made; one sentence says why, and what to do."""
+
+
+def chosen(state: State, filter_text: str) -> tuple[p.RunResult, ...]:
+    """Return the finished runs that a filter lets through, the newest last.
+
+    Raises:
+        FilterError: the filter cannot be understood.
+    """
+    test = parse(filter_text)
+    runs = (run for run in state.results.values() if test(run, state.notes.get(run.run_id)))
+    return tuple(sorted(runs, key=lambda run: run.finished_at))
+
+
+async def read_curves(session: Session, runs: Iterable[str]) -> None:
+    """Have the curves of runs read.
+
+    Raises:
+        NoAnswer: the host does not send them.
+    """
+    wanted = [run_id for run_id in runs if run_id not in session.state.histories]
+    for start in range(0, len(wanted), WATCHED_AT_ONCE):
+        await _watch(session, tuple(wanted[start : start + WATCHED_AT_ONCE]))
+
+
+async def _watch(session: Session, runs: tuple[str, ...]) -> None:
+    await insist(session, p.Watch(runs=runs), lambda state: set(runs) <= set(state.histories))
+
+
+def csv_of(results: Sequence[p.RunResult], state: State) -> str:
+    """Return a line a run, with every setting, as the export folder's `runs.csv` has them."""
+    return run_row.as_csv(run_row.COLUMNS, _rows(results, state))
+
+
+def curves_csv(results: Sequence[p.RunResult], state: State) -> str:
+    """Return a line an epoch of each run; what is not known of one is empty."""
+    rows = (
+        (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, epoch,
+         *(metric.read(row) for metric in METRICS.values()), row.seconds)
+        for run in results
+        for epoch, row in enumerate(state.history(run.run_id).rows, start=1)
+    )  # fmt: skip
+    return run_row.as_csv(CURVE_COLUMNS, rows)
+
+
+def latex(results: Sequence[p.RunResult], state: State) -> str:
+    """Return a table for LaTeX."""
+    return paper_table.latex(results, state.data)
+
+
+def markdown(results: Sequence[p.RunResult], state: State) -> str:
+    """Return a table for Markdown."""
+    return paper_table.markdown(results, state.data)
+
+
+def write_parquet(results: Sequence[p.RunResult], state: State, file: Path) -> None:
+    """Write the runs as Parquet, through pandas.
+
+    Raises:
+        NoTable: pandas, or what it writes Parquet with, is not installed.
+        OSError: the file cannot be written.
+    """
+    try:
+        pandas: Any = __import__("pandas")
+        table = pandas.DataFrame(list(_rows(results, state)), columns=list(run_row.COLUMNS))
+        table.to_parquet(file)
+    except ImportError as error:
+        missing = error.name or "pyarrow"
+        raise NoTable(f"Parquet is written by pandas, and {missing} is not installed: `pip install pandas pyarrow`, "
+                      "or --csv.") from None  # fmt: skip
+
+
+def _rows(results: Sequence[p.RunResult], state: State) -> Iterable[tuple[object, ...]]:
+    return (run_row.cells_of(run, state.notes.get(run.run_id)) for run in results)

@@ -1,0 +1,111 @@
+"""What a Keras model, its optimizer and its logs say of a training, read without importing Keras."""
+
+import contextlib
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from engine.core.limits import MAX_SETTINGS, MAX_TITLE
+from engine.core.results import EpochRow, Number
+
+ACCURACIES = ("accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy")
+"""What Keras calls the share of images that are right, by the loss and by the user's choice."""
+MAX_LAYERS_SHOWN = 400
+"""Characters."""
+
+
+def text_of(value: object) -> str:
+    """Return a value as a short text without control characters."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(value)).strip()[:MAX_TITLE]
+
+
+def settings_of(model: Any, given: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Return what is set for a training: what the user says comes first and replaces what the model says."""
+    known = {**dict(_found(model)), **{text_of(name): text_of(value) for name, value in given.items()}}
+    first = {text_of(name): known[text_of(name)] for name in given}
+    return tuple({**first, **known}.items())[: MAX_SETTINGS - 10]
+
+
+def parameters_of(model: Any) -> int:
+    """Count the weights that training changes; 0 where the model does not say."""
+    with contextlib.suppress(Exception):
+        return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    return 0
+
+
+def summary_of(model: Any) -> str:
+    """Return the model's own summary; nothing where it has none."""
+    lines: list[str] = []
+    with contextlib.suppress(Exception):
+        model.summary(print_fn=lambda line, *_, **__: lines.append(str(line)))
+    return "\n".join(lines)
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """Return the versions of Keras and of its backend, as far as they are loaded."""
+    names = ("keras", *_backend(), "numpy")
+    found = ((name, text_of(getattr(sys.modules.get(name), "__version__", ""))) for name in names)
+    return tuple((name, version) for name, version in found if version)
+
+
+def device() -> str:
+    """Return `Keras on jax`."""
+    return " on ".join(("Keras", *_backend()))
+
+
+def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[str, ...]]:
+    """Return the row of an epoch's logs, and the names of what it has no field for.
+
+    An accuracy counts beside its loss alone: without one it could not be said whether that is missing or no number.
+    """
+    used = {name: name for name in ("loss", "val_loss") if name in logs}
+    for kind, loss in (("", "loss"), ("val_", "val_loss")):
+        names = [kind + name for name in ACCURACIES if kind + name in logs and loss in logs]
+        if names and 0 <= (_number(logs[names[0]]) or 0.0) <= 1:
+            used[f"{kind}accuracy"] = names[0]
+
+    def value(field: str) -> Number:
+        return _number(logs[used[field]]) if field in used else None
+
+    row = EpochRow(
+        loss=value("loss"),
+        accuracy=value("accuracy"),
+        test_loss=value("val_loss"),
+        test_correct=None,
+        test_images=0,
+        seconds=seconds,
+        recorded_test_accuracy=value("val_accuracy"),
+    )
+    return row, tuple(name for name in logs if name not in used.values())
+
+
+def _number(value: Any) -> Number:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _backend() -> Iterable[str]:
+    with contextlib.suppress(Exception):
+        return (text_of(sys.modules["keras"].backend.backend()),)
+    return ()
+
+
+def _found(model: Any) -> Iterator[tuple[str, str]]:
+    """Yield what can be read; each is left out where it cannot."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        yield "optimizer", text_of(type(optimizer).__name__.lower())
+        with contextlib.suppress(Exception):
+            yield "learning_rate", f"{float(optimizer.learning_rate):.6g}"
+    loss = getattr(model, "loss", None)
+    if loss is not None:
+        yield "loss_function", text_of(loss if isinstance(loss, str) else getattr(loss, "name", type(loss).__name__))
+    with contextlib.suppress(Exception):
+        if layers := ", ".join(map(_layer, model.layers)):
+            yield "layers", text_of(layers)[:MAX_LAYERS_SHOWN]
+
+
+def _layer(layer: Any) -> str:
+    size = next((size for name in ("units", "filters", "rate") if (size := getattr(layer, name, None)) is not None), "")
+    return f"{type(layer).__name__} {size}".strip()

@@ -1,0 +1,184 @@
+"""The callback: it hands each epoch's logs to a thread that writes them, and lets nothing go wrong in the fit."""
+
+import contextlib
+import functools
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+from engine.core.limits import MAX_EPOCHS, MAX_SEED, recording_problem
+from engine.core.spec import Configuration, RecordedModel, Recording, RunSpec, Training
+from svhn_tui.keras import model_facts
+from svhn_tui.keras.recording import RunRecorder
+from svhn_tui.settings import WORKSPACE
+
+P = ParamSpec("P")
+Hook = Callable[Concatenate["Recorder", P], None]
+
+MAX_WARNINGS = 5
+_OPEN: dict[int, list[tuple[Mapping[str, Any], RunRecorder]]] = {}
+"""The recordings of each thread in which a fit began, with the parameters that Keras gave all callbacks of that fit:
+those of a fit that was interrupted end when the next one begins there."""
+
+
+def _harmless(hook: Hook[P]) -> Hook[P]:
+    """Keep whatever goes wrong in a hook from the training: it becomes a line on stderr."""
+
+    @functools.wraps(hook)
+    def guarded(self: "Recorder", /, *arguments: P.args, **named: P.kwargs) -> None:
+        try:
+            hook(self, *arguments, **named)
+        except Exception as error:  # noqa: BLE001  whatever it is, the training it watches goes on
+            self.warn(f"{type(error).__name__}: {error}")
+
+    return guarded
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing, as most hooks of a callback."""
+
+
+class Recorder:
+    """Records `model.fit` as a run of a workspace: `model.fit(..., callbacks=[Recorder(name="my cnn")])`.
+
+    It is a Keras callback by its methods and no subclass, so that it works with every Keras that calls them and loads
+    none. What it records never counts as an answer to a question.
+    """
+
+    async_safe = True
+    """Keras on JAX need not wait for each batch because of it."""
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        group: str = "",
+        seed: int = 0,
+        notes: str = "",
+        tags: Iterable[str] = (),
+        settings: Mapping[str, object] | None = None,
+    ) -> None:
+        """Say how the run is called; nothing is written before the fit begins.
+
+        Args:
+            name: what is trained; without one, the model's own name. Runs of equal names and settings are grouped.
+            workspace: the folder of the runs; without one SVHN_TUI_WORKSPACE, or `svhn-workspace` here.
+            group: what several runs of other names are grouped as.
+            seed: what the program seeded itself with.
+            notes: a note on the run, which can be changed later.
+            tags: of the run.
+            settings: what else was set, such as `{"batch_size": 64}`; what the optimizer says need not be named.
+        """
+        self.model: Any = None
+        self.params: Mapping[str, Any] = {}
+        self._name, self._group, self._seed = name, group, seed
+        self._workspace = workspace
+        self._notes, self._tags, self._settings = notes, tags, settings
+        self._recording: RunRecorder | None = None
+        self._began = 0.0
+        self._thread = 0
+        """In which the fit began."""
+        self._is_unbuilt = False
+        """The fit began, and the model is not built yet."""
+        self._warnings: set[str] = set()
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Take Keras's word for the number of epochs."""
+        self.params = params or {}
+
+    def set_model(self, model: Any) -> None:
+        """Take the model that is trained."""
+        self.model = model
+
+    @_harmless
+    def on_train_begin(self, logs: Mapping[str, object] | None = None) -> None:
+        """Begin to record a run; where the first batch is what builds the model, after that one."""
+        self._thread, self._recording = threading.get_ident(), None
+        before = _OPEN.pop(self._thread, [])
+        for params, recording in before:
+            if params is not self.params:
+                recording.end("Its fit was interrupted.")
+        _OPEN[self._thread] = [one for one in before if one[0] is self.params]
+        self._is_unbuilt = not getattr(self.model, "built", True)
+        if not self._is_unbuilt:
+            self._begin()
+
+    @_harmless
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, object] | None = None) -> None:
+        """Begin to record a model that is built by now."""
+        if self._is_unbuilt:
+            self._is_unbuilt = False
+            self._begin()
+
+    def _begin(self) -> None:
+        spec = self._spec()
+        if problem := recording_problem(spec):
+            raise ValueError(problem)
+        self._recording = RunRecorder(
+            Path(self._workspace or os.environ.get("SVHN_TUI_WORKSPACE") or WORKSPACE).expanduser().absolute(),
+            spec,
+            (str(self._notes), tuple(map(str, self._tags))),
+            model_facts.summary_of(self.model),
+            self.warn,
+        )
+        _OPEN.setdefault(self._thread, []).append((self.params, self._recording))
+        self._recording.start()
+
+    @_harmless
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, object] | None = None) -> None:
+        """Take the time."""
+        self._began = time.perf_counter()
+
+    @_harmless
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, object] | None = None) -> None:
+        """Hand the epoch's logs to the thread that writes them."""
+        if self._recording is not None:
+            self._recording.add(epoch, dict(logs or {}), time.perf_counter() - self._began)
+
+    @_harmless
+    def on_train_end(self, logs: Mapping[str, object] | None = None) -> None:
+        """End the run; its thread writes the result."""
+        if self._recording is not None:
+            _OPEN.pop(self._thread, None)
+            self._recording.end()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Every other hook does nothing."""
+        if name.startswith("on_"):
+            return _nothing
+        raise AttributeError(f"Recorder has no {name}")
+
+    def wait(self, seconds: float = 60.0) -> bool:
+        """Wait until what was recorded is on the disk, and say whether it is; a program need not."""
+        return self._recording is None or self._recording.wait(seconds)
+
+    def warn(self, sentence: str) -> None:
+        """Print a sentence on stderr, once."""
+        line = " ".join(sentence.split())
+        if line in self._warnings or len(self._warnings) >= MAX_WARNINGS:
+            return
+        self._warnings.add(line)
+        with contextlib.suppress(Exception):  # stderr may be closed, or anything that a notebook puts there
+            print(f"svhn-tui Recorder: {line}", file=sys.stderr, flush=True)
+
+    def _spec(self) -> RunSpec:
+        name = model_facts.text_of(self._name or getattr(self.model, "name", "") or "model")
+        group = model_facts.text_of(self._group)
+        settings = model_facts.settings_of(self.model, self._settings or {})
+        model = RecordedModel(group or name, model_facts.parameters_of(self.model), settings)
+        epochs = min(max(1, int(self.params.get("epochs") or 1)), MAX_EPOCHS)
+        recording = Recording(
+            token=secrets.token_hex(8),
+            started_at=time.time(),
+            name=name if group else "",
+            device=model_facts.device(),
+            versions=model_facts.versions(),
+        )
+        seed = min(max(0, int(self._seed)), MAX_SEED)
+        return RunSpec(Configuration(training=Training(epochs=epochs), recorded=model), seed, "", recording=recording)

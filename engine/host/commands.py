@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -16,17 +15,14 @@ from engine.core.layers import shape_problem
 from engine.host import subprocesses
 from engine.host.clients import Client
 from engine.host.dispatcher import Dispatch
+from engine.host.inquiries import Inquiries
 from engine.host.recorders import Recorders
 from engine.machine import card_choice, devices
 from engine.scheduling.queue import Queue
-from engine.storage import approvals, archive, file_hashes, journal, logs, sources
+from engine.storage import approvals, archive, sources
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import fleet, user_config
-
-MAX_LOOKS = 4
-"""At a time: each is a process with its own libraries and data."""
-DEFECT = "It failed for a reason that svhn-tui does not know; host.log in the workspace says more."
 
 
 class Commands:
@@ -48,7 +44,7 @@ class Commands:
         self.recorders = Recorders(workspace, queue, publish)
         self._opening = 0
         self._is_importing = False
-        self._inspecting: set[asyncio.Task[None]] = set()
+        self._inquiries = Inquiries(workspace, records, queue)
 
     @property
     def is_busy(self) -> bool:
@@ -95,25 +91,8 @@ class Commands:
                 self._delete(command.runs)
             case p.Restore():
                 self._restore(command.runs)
-            case p.ReadTrash():
-                client.tell(p.encode(p.TrashRead(results=tuple(self._workspace.discarded()))))
-                return
-            case p.Watch():
-                await self._watch(command.runs, client)
-                return
-            case p.ReadLog():
-                client.tell(p.encode(await asyncio.to_thread(logs.answer, self._workspace.root, command)))
-                return
-            case p.CheckFiles():
-                files = {run_id: self._workspace.run_folder(run_id) / "model.keras" for run_id in command.runs}
-                client.tell(p.encode(await asyncio.to_thread(file_hashes.checked, files)))
-                return
-            case p.Inspect():
-                if len(self._inspecting) >= MAX_LOOKS:
-                    raise ValueError("Many runs are being looked at already; wait until they are done.")
-                looking = self._inspect(command.run_id, self._data_of(command.run_id), client)
-                self._inspecting.add(task := asyncio.create_task(looking))
-                task.add_done_callback(self._inspecting.discard)
+            case p.ReadTrash() | p.Watch() | p.ReadLog() | p.CheckFiles() | p.Inspect():
+                await self._inquiries.answer(command, client)
                 return
             case p.Import():
                 await self._import(command)
@@ -238,19 +217,6 @@ class Commands:
         if result is not None and self._queue.take_in(result):
             self._publish(p.RunFinished(result=result))
 
-    async def _watch(self, runs: tuple[str, ...], client: Client) -> None:
-        paths = {run_id: self._workspace.run_folder(run_id) / "journal.jsonl" for run_id in runs}
-        for run_id, path in paths.items():
-            try:
-                file_hashes.refuse_no_file(path)
-                history, damaged = await asyncio.to_thread(journal.history, path)
-                read = p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
-            except FileNotFoundError:
-                read = p.HistoryRead(run_id=run_id, history=p.History())
-            except OSError as error:
-                read = p.HistoryRead(run_id=run_id, history=p.History(), problem=error.strerror or str(error))
-            client.tell(p.encode(read))
-
     async def _import(self, command: p.Import) -> None:
         """Take in the runs of a packed file; what its sweeps lack waits, paused, until the user asks for it."""
         queue, root = self._queue, self._workspace.root
@@ -277,33 +243,3 @@ class Commands:
             self._publish(p.SweepSubmitted(sweep=sweep, missing=queue.want(sweep, paused=is_new)))
         finished, unfinished, known = len(unpacked.finished), len(unpacked.unfinished), len(unpacked.known)
         self._publish(p.Imported(finished=finished, unfinished=unfinished, known=known, request=command.request))
-
-    def _data_of(self, run_id: str) -> p.DataSet:
-        """Return what a finished run was trained on; without a run, the data in use.
-
-        Raises:
-            ValueError: there is no such run, or its data is not known here.
-        """
-        result = self._queue.result(run_id)
-        if result is not None and result.is_recorded:
-            raise ValueError(f"{run_id} was recorded, and there is no file of it to look into.")
-        data = self._queue.data.get(result.spec.data) if result else self._records.data
-        if data is None or (run_id and result is None):
-            raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
-        return data
-
-    async def _inspect(self, run_id: str, data: p.DataSet, client: Client) -> None:
-        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
-        file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
-        try:
-            result = self._queue.result(run_id)
-            model = result.spec.configuration.network.model if result else None
-            if model is not None and (problem := approvals.refusal(model.sha256)):
-                raise ValueError(problem)
-            source = sources.read(self._workspace.root, model.sha256) if model is not None else ""
-            client.tell(await subprocesses.inspect(data, run_id, file, model, source))
-        except (ValueError, OSError) as error:
-            client.tell(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
-        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
-            traceback.print_exc()
-            client.tell(p.encode(p.Inspected(run_id=run_id, problem=DEFECT)))

@@ -10,8 +10,9 @@ from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
 from engine.core.forecast import EpochTimes
 from engine.host.clients import Client, is_from
-from engine.host.commands import DEFECT, Commands
+from engine.host.commands import Commands
 from engine.host.dispatcher import Dispatch
+from engine.host.inquiries import DEFECT
 from engine.machine import devices, ownership
 from engine.machine.system import version
 from engine.scheduling.queue import Queue

@@ -8,12 +8,14 @@ import contextlib
 import time
 from pathlib import Path
 
+import msgspec
+
 from engine.core import limits
 from engine.core.recording import result_of
 from engine.machine.files import Folder
 from engine.protocol import RunResult
 from engine.storage import claims, journal
-from engine.storage.run_check import JOURNAL
+from engine.storage.run_check import JOURNAL, RESULT
 from engine.storage.run_folder import RUN_ID, RunFolder
 from engine.storage.trash import RUNS
 
@@ -35,9 +37,21 @@ def complete(run: RunFolder) -> RunResult | None:
         history, _ = run.history()
         ended_at = min(time.time(), (run.path / JOURNAL).stat().st_mtime)
         result = result_of(spec, history.rows, ended_at)
-        if result is not None and run.finish_recorded(attempt, result):
+        if result is not None and finish(run, attempt, result):
             return result
     return None
+
+
+def finish(run: RunFolder, attempt: str, result: RunResult) -> bool:
+    """Write the result of a recorded run, which has no model; return False where another attempt has the run.
+
+    Raises:
+        OSError: it could not be written; it may be tried again.
+    """
+    if claims.is_superseded(run.path, attempt):
+        return False
+    run.put(RESULT, lambda file: file.write(msgspec.json.encode(result)))
+    return True
 
 
 def is_written(run: RunFolder) -> bool:

@@ -145,18 +145,6 @@ class RunFolder:
         checkpoint_index.remove(self.path)
         return result
 
-    def finish_recorded(self, attempt: str, result: RunResult) -> bool:
-        """Write the result of a recorded run, which has no model; return False where another attempt has the run.
-
-        Raises:
-            OSError: it could not be written; it may be tried again.
-        """
-        with self._open() as folder:
-            if claims.is_superseded(self.path, attempt):
-                return False
-            folder.write_atomically(RESULT, msgspec.json.encode(result))
-        return True
-
     # --- looking -----------------------------------------------------------------------------------------------------
 
     @property

@@ -22,7 +22,7 @@ from engine.core.results import MISSED
 from engine.core.spec import RunSpec
 from engine.machine import ownership
 from engine.machine.files import make_folder
-from engine.storage import claims, migrations
+from engine.storage import claims, migrations, recordings
 from engine.storage.journal import Journal
 from engine.storage.run_folder import RunFolder
 from engine.storage.workspace import Workspace
@@ -187,7 +187,7 @@ class RunRecorder:
     def _finish(self, journal: Journal) -> None:
         """Write the result, last of all; without an epoch there is none."""
         result = result_of(self._spec, self._rows, time.time())
-        if result is not None and self._run.finish_recorded(self._attempt, result):
+        if result is not None and recordings.finish(self._run, self._attempt, result):
             journal.append(p.RunFinished(result=result))
         else:
             journal.append(p.RunInterrupted(run_id=self._spec.run_id, reason=self._why_over))

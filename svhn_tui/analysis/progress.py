@@ -260,9 +260,7 @@ def _seconds(specs: Iterable[RunSpec], state: State) -> float:
     """Forecast runs, each on its data."""
     kinds = Counter((spec.data, spec.configuration) for spec in specs)
     known = {data: state.about(data).forecast for data, _ in kinds}
-    return sum(
-        many * forecast.run_seconds(some, many) for (data, some), many in kinds.items() if (forecast := known[data])
-    )
+    return sum(runs * found.run_seconds(some, runs) for (data, some), runs in kinds.items() if (found := known[data]))
 
 
 def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
@@ -289,10 +287,8 @@ def _seconds_left(
     """Add up what the running ones still need and the forecast of those that are yet to start."""
     if forecast is None:
         return None
-    by_worker: dict[str, float] = {}  # what a card trains side by side is over at one time
-    for live in running:
-        by_worker[live.worker] = max(by_worker.get(live.worker, 0.0), live.seconds_left or 0.0)
-    return sum(by_worker.values()) + forecast.total_seconds([configuration] * waiting)
+    left = {name: seconds for seconds, name in sorted((live.seconds_left or 0.0, live.worker) for live in running)}
+    return sum(left.values()) + forecast.total_seconds([configuration] * waiting)
 
 
 def _status(rows: Sequence[Row]) -> Status:

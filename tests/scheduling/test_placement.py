@@ -141,7 +141,7 @@ def test_a_forecast_is_of_the_cards_that_train_and_of_as_many_lanes():
     hidden, other = Configuration(Network((256,), "relu")), Configuration(Network((512,), "relu"))
     fast, slow = "gpu NVIDIA H100", "gpu Tesla T4"
     times = [
-        p.EpochTime(hidden, 50_000, seconds, device, lanes)
+        p.EpochTime(hidden, 50_000, seconds, device, lanes=lanes)
         for seconds, device, lanes in (
             (9.0, "core", 1),
             (0.4, fast, 1),

@@ -284,7 +284,7 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
 def _seconds_left(
     configuration: Configuration, running: Sequence[Live], waiting: int, forecast: Forecast | None
 ) -> float | None:
-    """Add up what the running ones still need and the forecast of those that are yet to start."""
+    """Add up what workers still need, whose runs end together, and the forecast of those that are yet to start."""
     if forecast is None:
         return None
     left = {name: seconds for seconds, name in sorted((live.seconds_left or 0.0, live.worker) for live in running)}

@@ -15,3 +15,5 @@ class EpochTime(msgspec.Struct, frozen=True, gc=False):
     device: str = ""
     inputs: Shape = ()
     """Of an image of the data; empty: not known, from before there were several data sets."""
+    lanes: int = 1
+    """Runs that were trained side by side, which share the time."""

@@ -1,8 +1,9 @@
 """Forecasts of how long a run takes, from measured epochs. Pure."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from statistics import median
+from statistics import harmonic_mean, median
 
 import msgspec
 
@@ -30,49 +31,82 @@ def cost(configuration: Configuration, train_images: int, shape: DataShape) -> f
 
 
 class Forecast:
-    """How long runs on a data set will take. Made anew when other times are measured."""
+    """How long runs on a data set will take, on one kind of card or on several. Made anew when more is measured."""
 
-    def __init__(self, times: Iterable[EpochTime], train_images: int, shape: DataShape) -> None:
+    def __init__(
+        self,
+        times: Iterable[EpochTime],
+        train_images: int,
+        shape: DataShape,
+        devices: Collection[str] = (),
+    ) -> None:
+        """Take the times of the devices that train now; where none of them was measured, of the one measured last.
+
+        Args:
+            times: the newest last.
+            train_images: of the data set.
+            shape: of its images.
+            devices: what trains, as workers call it.
+        """
         self._size = (train_images, shape)
-        alike: dict[Configuration, list[float]] = {}
+        times = tuple(time for time in times if not time.inputs or time.inputs == shape.inputs)
+        wanted = set(map(_kind, devices)) & {_kind(time.device) for time in times}
+        wanted = wanted or {_kind(time.device) for time in times[-1:]}
+        found: dict[Configuration, dict[str, dict[int, list[float]]]] = {}
         for time in times:
-            if time.inputs and time.inputs != shape.inputs:
-                continue
-            alike.setdefault(_essence(time.configuration), []).append(time.seconds * train_images / time.train_images)
-        self._known = {configuration: median(seconds) for configuration, seconds in alike.items()}
-        self._costs = {configuration: cost(configuration, *self._size) for configuration in self._known}
+            if (kind := _kind(time.device)) in wanted:
+                lanes = found.setdefault(_essence(time.configuration), {}).setdefault(kind, {})
+                lanes.setdefault(time.lanes, []).append(time.seconds * train_images / time.train_images)
+        self._known = found
+        self._costs = {configuration: cost(configuration, *self._size) for configuration in found}
 
-    def epoch_seconds(self, configuration: Configuration) -> float:
+    def epoch_seconds(self, configuration: Configuration, runs: int = 1) -> float:
         """Return the seconds of the whole machine that one epoch of one run takes.
 
         The same network's own time is scaled by the number of images; else the measured times of others correct the
         cost model, the network nearest in cost having the word.
+
+        Args:
+            configuration: what is trained.
+            runs: how many of it there are: a card trains them side by side.
         """
         essence = _essence(configuration)
-        if essence not in self._known:
-            expected = cost(configuration, *self._size)
-            if not self._costs:
-                return expected
-            nearest = min(self._costs, key=lambda some: abs(self._costs[some] - expected))
-            self._known[essence] = expected * self._known[nearest] / self._costs[nearest]
-        return self._known[essence]
+        if essence in self._known:
+            return self._measured(essence, runs)
+        expected = cost(configuration, *self._size)
+        if not self._costs:
+            return expected
+        nearest = min(self._costs, key=lambda some: abs(self._costs[some] - expected))
+        return expected * self._measured(nearest, runs) / self._costs[nearest]
 
-    def run_seconds(self, configuration: Configuration) -> float:
-        """Return the seconds of the whole machine that a run takes from start to file."""
-        return START_SECONDS + configuration.training.epochs * self.epoch_seconds(configuration)
+    def run_seconds(self, configuration: Configuration, runs: int = 1) -> float:
+        """Return the seconds of the whole machine that a run takes from start to file, being one of so many."""
+        return START_SECONDS + configuration.training.epochs * self.epoch_seconds(configuration, runs)
+
+    def total_seconds(self, configurations: Iterable[Configuration]) -> float:
+        """Return the seconds of the whole machine that these runs take together, one a configuration as it comes."""
+        return sum(runs * self.run_seconds(some, runs) for some, runs in Counter(configurations).items())
+
+    def _measured(self, configuration: Configuration, runs: int) -> float:
+        """Return what was measured with about as many lanes; of unlike cards the rates add up."""
+        each = []
+        for by_lanes in self._known[configuration].values():
+            nearest = min(by_lanes, key=lambda lanes: (abs(lanes - runs), lanes))
+            each.append(median(by_lanes[nearest]))
+        return harmonic_mean(each)
 
 
 class EpochTimes:
-    """The newest few epoch times of each network on a device and size of data."""
+    """The newest few epoch times of each network on a device, by size of data and lanes."""
 
     def __init__(self, times: Iterable[EpochTime]) -> None:
-        self._alike: dict[tuple[Configuration, int, str, Shape], tuple[EpochTime, ...]] = {}
+        self._alike: dict[tuple[Configuration, int, str, Shape, int], tuple[EpochTime, ...]] = {}
         for time in times:
             self.add(time)
 
     def add(self, time: EpochTime) -> None:
         """Take a time, in place of the oldest of its kind."""
-        key = (_essence(time.configuration), time.train_images, time.device, time.inputs)
+        key = (_essence(time.configuration), time.train_images, time.device, time.inputs, time.lanes)
         known = self._alike.pop(key, ())
         self._alike[key] = (*known[-(RECENT - 1) :], time)
         if len(self._alike) > KINDS:
@@ -97,3 +131,8 @@ def _essence(configuration: Configuration) -> Configuration:
     """Return what an epoch's time depends on: how many epochs there are and how large steps are does not count."""
     training = msgspec.structs.replace(configuration.training, epochs=1, learning_rate=1.0)
     return msgspec.structs.replace(configuration, training=training)
+
+
+def _kind(device: str) -> str:
+    """Return the kind of a card; all that trains on cores is of one."""
+    return device if device.startswith("gpu") else ""

@@ -14,6 +14,8 @@ class Card(NamedTuple):
     kind: str = ""
     memory: int | None = None
     """Free bytes, where that is known."""
+    seats: int = 1
+    """Groups of different configurations that may train on it at a time, each in a process of its own."""
 
 
 class Machine(NamedTuple):

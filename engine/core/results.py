@@ -163,6 +163,8 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     """Version of the GPU's."""
     executable: str = ""
     """Digest of the compiled epoch, the choices included that were made by timing on a GPU."""
+    flags: str = ""
+    """XLA's, on a GPU."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):

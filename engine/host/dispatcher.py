@@ -12,7 +12,8 @@ from engine.host.local_machine import LocalMachine
 from engine.host.model_trials import ModelTrials
 from engine.host.worker_pool import WorkerPool
 from engine.host.worker_reports import WorkerReports
-from engine.scheduling.placement import Slot, next_group, slot_for
+from engine.machine import card
+from engine.scheduling.placement import Slot, next_group, slot_for, together
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Hold
 from engine.storage import claims
@@ -116,27 +117,30 @@ class Dispatch:
 
     def _advance_here(self) -> None:
         while head := self._queue.waiting.head:
-            busy = {slot for slot, worker in self.pool.workers.items() if worker.training}
+            busy = {slot: worker.occupant for slot, worker in self.pool.workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].shape
             machine = self.machine.available(self._slots)
             if self.machine.has_gpus and not machine.gpus:
                 return  # others use them all; with --gpus none the CPU trains
             if not busy and not machine.gpus and self.machine.is_measuring(head.spec.configuration, shape):
                 return  # `advance` is called when it is measured
-            group = next_group(self._queue.waiting, machine, shape, busy, self._queue.retries.lanes)
+            queue, occupants = self._queue, {slot: some for slot, some in busy.items() if some}
+            group = next_group(queue.waiting, machine, shape, busy, queue.retries.lanes, occupants, queue.groups)
             if group is None:
                 return
             slot, runs = group
-            worker = self.pool.workers.get(slot)
+            worker = self.pool.worker_for(slot)
             if worker is None or worker.is_leaving:
-                if not self._makes_room(slot) and slot.where not in self.pool.launcher.resting():
+                if not self._makes_room(slot) and self.pool.launcher.resting().isdisjoint((slot.where, slot.name)):
                     self.pool.start(slot)
                 return  # `advance` is called when it has started, or the card's last worker has ended
             self._send(worker, runs)
 
     def _makes_room(self, slot: Slot) -> bool:
         """Dismiss idle workers of another kind from the card of a slot; return whether there are any on it."""
-        on_card = [worker for other, worker in self.pool.workers.items() if slot.gpu and other.gpu == slot.gpu]
+        on_card = [worker for other, worker in self.pool.workers.items()
+                   if slot.gpu and other.gpu == slot.gpu
+                   and (other.trainer, slot.trainer) != ("fast", "fast")]  # fmt: skip
         for worker in on_card:
             if not worker.is_leaving and not worker.runs:
                 self.pool.dismiss(worker)
@@ -148,7 +152,8 @@ class Dispatch:
         for worker in self.pool.unoccupied:
             has_time = worker.is_free and slurm.has_time(worker.job, worker.epoch_seconds)
             if has_time and (first := waiting.first_for(worker.slot.trainer)):
-                self._send(worker, waiting.alike(first, self._lanes(worker, first)))
+                lanes = self._lanes(worker, first)
+                self._send(worker, together(waiting, first, lanes, self._queue.groups, lanes))
         size, starting = fleets.size(self.fleet), self.pool.launcher.starting
         room = STARTS_AT_ONCE - len(starting)
         if len(self._slots) >= size or room <= 0 or waiting.head is None:
@@ -204,20 +209,30 @@ class Dispatch:
     # --- what workers report -----------------------------------------------------------------------------------------
 
     def _worker_changed(self, worker: Worker) -> None:
-        if worker.slot.gpu is not None and worker.changed.state == "ready":
-            self.machine.accept(worker.slot.gpu)
         if worker.is_free:
             self.advance()
 
     def _worker_reported(self, worker: Worker, event: p.AnyEvent, line: bytes | None) -> None:
+        if worker.slot.gpu is not None and isinstance(event, p.EpochEnded):
+            self.machine.accept(worker.slot.gpu)
+            self.pool.launcher.accept_seat(worker.slot)
         if self._reports.enter(worker, event, line):
             self.advance()
 
     def _worker_ended(self, worker: Worker, death: Death) -> None:
         if worker.slot.gpu is not None and not worker.is_leaving:
-            self.machine.judge(worker.slot.gpu, worker, death)
+            self._judge_card(worker.slot.gpu, worker, death)
         self._reports.recover(worker, death)
         self.advance()
+
+    def _judge_card(self, uuid: str, worker: Worker, death: Death) -> None:
+        """Decide what becomes of the card of a worker that ended by itself."""
+        if death.status in (card.BUSY, card.UNUSABLE) and any(slot.gpu == uuid for slot in self.pool.workers):
+            self.pool.launcher.refuse_seat(worker.slot, worker.refusal or death.reason)
+            return
+        if death.status == card.BUSY:
+            self._queue.retries.make_room()
+        self.machine.judge(uuid, worker, death)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

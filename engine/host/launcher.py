@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import secrets
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
@@ -40,6 +41,8 @@ class Launcher:
         self._publish, self._started, self._may_try_again = publish, started, may_try_again
         self._starting: dict[Slot, asyncio.Task[None]] = {}
         self._backoff = Backoff()
+        self._host = secrets.token_hex(8)
+        """By which its workers know each other on a GPU."""
         self._token = ""
         """Identifies the workspace to workers on other machines."""
 
@@ -49,7 +52,7 @@ class Launcher:
         return self._starting.keys()
 
     def resting(self) -> set[str]:
-        """Return `Slurm` or the boxes in which no worker is started for a while, since others failed to start."""
+        """Return `Slurm`, the boxes and the seats where no worker is started for a while, since others failed there."""
         return self._backoff.resting(time.monotonic())
 
     def start(self, slot: Slot, files: Sequence[str] = (), job_name: str = "") -> None:
@@ -66,7 +69,8 @@ class Launcher:
     async def _start(self, slot: Slot, files: Sequence[str], job_name: str) -> None:
         try:
             preflight = self._preflight(slot, files) if slot.is_elsewhere else None
-            worker = await process.start(slot, self._workspace / "host.log", preflight=preflight, job_name=job_name)
+            log = self._workspace / "host.log"
+            worker = await process.start(slot, log, preflight=preflight, job_name=job_name, host=self._host)
         except Exception as error:  # noqa: BLE001  whatever prevents the start is reported, and it is tried again
             reason = str(error).rstrip(".") if isinstance(error, OSError) else "host.log says why"
             if not isinstance(error, OSError):
@@ -95,6 +99,15 @@ class Launcher:
         if is_news:
             text = f"{why}. It is tried again in {pause:.0f} s, then more rarely."
             self._publish(p.Noticed(text=text, severity="error"), None)
+
+    def refuse_seat(self, slot: Slot, why: str) -> None:
+        """Start no further worker on a seat for a while, in silence: its card trains, and has no room for a second."""
+        pause, _ = self._backoff.refuse(slot.name, why, time.monotonic())
+        asyncio.get_running_loop().call_later(pause, self._may_try_again)
+
+    def accept_seat(self, slot: Slot) -> None:
+        """Forget refusals of a seat: a worker trains there."""
+        self._backoff.accept(slot.name)
 
     def accept(self, slot: Slot) -> None:
         """Forget failures where this slot is: a worker has started there."""

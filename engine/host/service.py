@@ -48,7 +48,8 @@ class Service:
         self._records = Records(workspace, self._publish)
         kept = self._records.kept
         results, data = self._records.results(), self._records.trainable()
-        self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held)
+        self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held,
+                            groups=kept.order.groups)  # fmt: skip
         self._queue.times = EpochTimes(kept.times)
         fleet, complaint = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)

@@ -11,7 +11,8 @@ import msgspec
 from engine import protocol as p
 from engine.core.spec import RunSpec
 from engine.host.launcher import Launcher, Publish
-from engine.scheduling.placement import Slot
+from engine.machine import card
+from engine.scheduling.placement import Occupant, Slot
 from engine.workers.process import Death, Worker
 from engine.workers.slurm_jobs import Allocations
 
@@ -57,6 +58,15 @@ class WorkerPool:
         """All workers, by the slots that they are in."""
         return self._workers
 
+    def worker_for(self, slot: Slot) -> Worker | None:
+        """Return the worker of a slot, or an idle one on another seat of its card."""
+        found = self._workers.get(slot)
+        if found is not None or slot.gpu is None:
+            return found
+        beside = (worker for other, worker in self._workers.items()
+                  if (other.gpu, other.trainer) == (slot.gpu, slot.trainer))  # fmt: skip
+        return next((worker for worker in beside if not worker.training and not worker.is_leaving), None)
+
     @property
     def unoccupied(self) -> tuple[Worker, ...]:
         """Workers that train nothing at present; one of them may still write the files of its last group."""
@@ -73,7 +83,7 @@ class WorkerPool:
         """Record that a worker trains these runs as a group."""
         worker.runs |= {spec.run_id: spec for spec in specs}
         worker.training |= {spec.run_id for spec in specs}
-        worker.lanes = len(specs)
+        worker.occupant = Occupant(specs[0].configuration, len(specs))
         self._unoccupied.pop(worker, None)
 
     def unassign(self, worker: Worker, runs: Collection[str]) -> None:
@@ -116,10 +126,12 @@ class WorkerPool:
         slot = worker.slot
         if self._workers.get(slot) is worker:
             del self._workers[slot]
-        if slot.is_elsewhere and not worker.was_heard and not worker.is_leaving:
+        has_failed = not worker.was_heard or death.status in card.REASONS
+        if slot.is_elsewhere and has_failed and not worker.is_leaving:
             complaint = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
-            reason = death.reason if slot.box else complaint
-            self.launcher.refuse(slot, f"{slot.where} took no worker: {reason.rstrip('.')}")
+            reason = worker.refusal or (death.reason if slot.box or worker.was_heard else complaint)
+            outcome = "lost a worker" if worker.was_heard else "took no worker"
+            self.launcher.refuse(slot, f"{slot.where} {outcome}: {reason.rstrip('.')}")
         text = worker.farewell or worker.refusal or death.reason
         self._change(worker, msgspec.structs.replace(worker.changed, state="ended", text=text, expected_at=None))
         self._ended(worker, death)

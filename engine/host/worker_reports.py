@@ -70,7 +70,8 @@ class WorkerReports:
         if data is not None:
             seconds = event.seconds / len(event.runs) / side_by_side
             device = worker.changed.device if worker.has_gpu else worker.slot.name.rstrip("0123456789")
-            self._queue.times.add(p.EpochTime(configuration, data.train_images, seconds, device, data.input_shape))
+            time = p.EpochTime(configuration, data.train_images, seconds, device, data.input_shape, len(event.runs))
+            self._queue.times.add(time)
 
     def _set_back(self, worker: Worker, run_id: str, death: Death) -> p.RunFailed | p.RunInterrupted:
         return self._queue.set_back(

@@ -6,7 +6,6 @@ import os
 import sys
 
 from engine.machine import child_process, compile_cache
-from engine.machine.user_folders import cache_folder
 
 PLATFORM_VARIABLE = "SVHN_TUI_PLATFORM"
 """What JAX trains on, such as `cpu`, for a worker that was given no GPU; else JAX chooses."""
@@ -52,9 +51,7 @@ def prepare_jax() -> None:
     if platform := os.environ.get(PLATFORM_VARIABLE):
         os.environ["JAX_PLATFORMS"] = platform
     with contextlib.suppress(OSError):  # without a place for it everything is compiled anew
-        folder = cache_folder("jax")
-        compile_cache.prune(folder)
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compile_cache.folder())
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
     sys.meta_path.insert(0, _WithoutTensorFlow())  # Keras would import it to save a file: 2 s, 400 MB

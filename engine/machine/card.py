@@ -7,12 +7,12 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from engine.machine import card_lock, gpus, probe, xla_flags
+from engine.machine import card_lock, gpus, probe, system, xla_flags
 from engine.machine.probe import Sight
 from engine.machine.user_folders import cache_folder
 
@@ -42,7 +42,7 @@ class Refused(Exception):
         self.status = status
 
 
-def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
+def take(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
     """Get the card that this process is to compute on, and change the environment so that it does.
 
     Where libraries have to be found elsewhere the process begins anew, with the card still locked.
@@ -50,6 +50,7 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
     Args:
         wanted: the card's or slice's UUID, `none`, or `given`.
         environment: of this process.
+        host: whose worker this is: those of one host may share a card.
 
     Returns:
         What JAX sees; None without a GPU.
@@ -66,12 +67,12 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
         return seen
     if wanted != GIVEN:
         environment["CUDA_VISIBLE_DEVICES"] = wanted
-    lock = _locked(wanted) if wanted != GIVEN else None
+    lock = _locked(wanted, host) if wanted != GIVEN else None
     inventory = gpus.read()
     if lock is not None:
-        _look_again(wanted, inventory)
+        _look_again(wanted, inventory, host)
     environment["JAX_PLATFORMS"] = "cuda"
-    environment["XLA_FLAGS"] = " ".join(() if has_hung(inventory.driver) else xla_flags.loop_flags(inventory.cuda))
+    environment["XLA_FLAGS"] = xla_flags.flags_for(inventory.cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
         raise Refused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
@@ -84,6 +85,33 @@ def take(wanted: str, environment: MutableMapping[str, str]) -> Sight | None:
     if "LD_LIBRARY_PATH" in dict(seen.environment):
         _begin_anew(seen, environment, lock)
     return seen
+
+
+def others_on(own_bytes: int) -> str:
+    """Say who else holds the memory of this process's card, in a few words; empty where nobody does.
+
+    Args:
+        own_bytes: what this process has reserved there.
+    """
+    uuid = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    gpu = next((gpu for gpu in gpus.read().gpus if uuid and gpu.uuid == uuid), None)
+    return "" if gpu is None else holders(gpu, gpus.users(gpu, own=(os.getpid(),)), own_bytes)
+
+
+def holders(gpu: gpus.Gpu, others: Sequence[int] | None, own_bytes: int) -> str:
+    """Say who else holds a card whose memory has run out, in a few words; empty when that is nobody.
+
+    Args:
+        gpu: as it was read.
+        others: what `gpus.users` found.
+        own_bytes: what this process has reserved on it, by which others are known where process ids prove nothing.
+    """
+    if others:
+        return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
+    if others is not None or gpu.memory_free is None or gpu.memory_total is None:
+        return ""
+    held = gpu.memory_total - gpu.memory_free - own_bytes
+    return f"others hold {held / 2**30:.1f} GiB of its memory" if held > gpus.NEEDED_BYTES else ""
 
 
 def has_hung(driver: str) -> bool:
@@ -134,10 +162,10 @@ def hide(environment: MutableMapping[str, str]) -> None:
     environment["JAX_PLATFORMS"] = "cpu"
 
 
-def _locked(uuid: str) -> int:
+def _locked(uuid: str, host: str) -> int:
     """Lock a card until this process ends."""
     try:
-        lock = card_lock.take(uuid)
+        lock = card_lock.take(uuid, host)
     except OSError as error:
         raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
     if lock is None:
@@ -146,12 +174,18 @@ def _locked(uuid: str) -> int:
     return lock
 
 
-def _look_again(uuid: str, inventory: gpus.Inventory) -> None:
+def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     """See that nobody else came before the lock was ours."""
     gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
     if gpu is not None and gpu.problem:
         raise Refused(UNUSABLE, gpu.problem)
-    if gpu is not None and (reason := gpus.busy(gpu, gpus.users(gpu, own=(os.getpid(),)))):
+    if gpu is None:
+        return
+    beside = system.descendants(os.getppid()) if host else ()
+    others = gpus.users(gpu, own={os.getpid(), *beside})
+    if others is None and card_lock.is_joined(uuid, host):
+        others = ()  # some of the memory is another worker's of this host
+    if reason := gpus.busy(gpu, others):
         raise Refused(BUSY, f"{gpu.label} is left to others: {reason}.")
 
 

@@ -1,7 +1,9 @@
-"""One worker a GPU: a lock for each card's UUID, held by the worker for as long as it lives.
+"""One host a GPU: a lock for each card's UUID, held by its workers for as long as one of them lives.
 
-The locks lie where all users of a machine see them, and hold no more than the number of the process: two of us, and
-two users of svhn-tui, never take the same card. Who has the lock looks at the card again: others may have come first.
+The locks lie where all users of a machine see them, and hold no more than the numbers of two processes: two hosts, and
+two users of svhn-tui, never take the same card; workers of one host may share it. Who has the lock looks at the card
+again: others may have come first. A second file for each card is locked while its lock is taken or looked at, so that
+nobody is seen between two steps.
 """
 
 import contextlib
@@ -10,11 +12,13 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 FOLDER_VARIABLE = "SVHN_TUI_LOCKS"
 """Another folder for the locks, for tests."""
-TRIES = 5
+GATE_SECONDS = 5.0
+"""Taking a lock is a matter of microseconds; a process that was stopped meanwhile is not waited for longer."""
 
 
 def folder() -> Path:
@@ -27,50 +31,93 @@ def path_of(uuid: str) -> Path:
     return folder() / f"svhn-tui-{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
 
 
-def take(uuid: str) -> int | None:
+def take(uuid: str, host: str = "") -> int | None:
     """Lock a card; return the open file, which holds it until the process ends or starts another program.
 
+    Args:
+        uuid: the card's or slice's.
+        host: whose worker this is: the workers of one host share the lock.
+
     Returns:
-        None where another process holds it.
+        None where a process of another host holds it.
 
     Raises:
         OSError: the lock cannot be made.
     """
-    file = _open(path_of(uuid))
-    if not _is_locked(file):
-        os.close(file)
+    path = path_of(uuid)
+    with _gate(path) as is_open:
+        file = _open(path) if is_open else -1
+        if file >= 0 and _try(file, fcntl.LOCK_EX):
+            with contextlib.suppress(OSError):  # another user's file: locked all the same
+                own = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
+                os.write(own, f"{os.getpid()} {host}\n".encode())
+                os.close(own)
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return file
+        if file >= 0 and host and _is_another(_text(file), host) and _try(file, fcntl.LOCK_SH):
+            return file
+        if file >= 0:
+            os.close(file)
         return None
-    with contextlib.suppress(OSError):  # another user's file: locked all the same
-        own = os.open(path_of(uuid), os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW)
-        os.write(own, f"{os.getpid()}\n".encode())
-        os.close(own)
-    return file
 
 
 def holder(uuid: str) -> int | None:
-    """Return the process that holds a card's lock, 0 where its number is not known; None where nobody holds it."""
+    """Return the process that locked a card first, 0 where its number is not known; None where nobody holds it."""
+    path = path_of(uuid)
     try:
-        file = os.open(path_of(uuid), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        text = os.read(file, 20).strip()
-        return int(text) if text.isdigit() else 0
+        with contextlib.suppress(OSError), _gate(path) as is_open:
+            if is_open and _try(file, fcntl.LOCK_EX):
+                return None
+        words = _text(file)
+        return int(words[0]) if words and words[0].isdigit() else 0
     finally:
         os.close(file)
-    return None
 
 
-def _is_locked(file: int) -> bool:
-    """Lock it; tried again, since `holder` holds it for an instant to see whether somebody does."""
-    for _ in range(TRIES):
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.02)
-    return False
+def is_joined(uuid: str, host: str) -> bool:
+    """Say whether the lock that this process shares was another's of the same host first."""
+    try:
+        words = path_of(uuid).read_text(errors="replace").split()
+    except OSError:
+        return False
+    return _is_another(words, host)
+
+
+@contextlib.contextmanager
+def _gate(path: Path) -> Iterator[bool]:
+    """Let one process at a time take or look at a lock; yield whether this one may.
+
+    Raises:
+        OSError: the gate cannot be made.
+    """
+    file, until = _open(path.with_suffix(".gate")), time.monotonic() + GATE_SECONDS
+    try:
+        while not (is_open := _try(file, fcntl.LOCK_EX)) and time.monotonic() < until:
+            time.sleep(0.01)
+        yield is_open
+    finally:
+        os.close(file)
+
+
+def _try(file: int, how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_another(words: Sequence[str], host: str) -> bool:
+    """Say whether a lock's text names another worker of this host."""
+    return list(words[1:]) == [host] and words[0] != str(os.getpid())
+
+
+def _text(file: int) -> list[str]:
+    return os.pread(file, 100, 0).decode(errors="replace").split()
 
 
 def _open(path: Path) -> int:

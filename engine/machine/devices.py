@@ -12,6 +12,9 @@ from engine.machine.card_choice import Choice
 from engine.machine.gpus import Gpu
 from engine.machine.system import usable_cores
 
+GROUPS_ON_A_CARD = 1 if os.environ.get("SVHN_TUI_GROUPS_ON_A_CARD") == "1" else 2
+"""Each in a process of its own, so that a card computes while the other group compiles or is written."""
+
 
 def machine(choice: Choice | None = None) -> Machine:
     """Return what this process may train on.
@@ -50,4 +53,4 @@ _gpus = gpus.Watch()
 
 
 def _card(gpu: Gpu) -> Card:
-    return Card(gpu.uuid, gpu.label, gpu.name, gpu.memory_free)
+    return Card(gpu.uuid, gpu.label, gpu.name, gpu.memory_free, 1 if gpu.is_exclusive else GROUPS_ON_A_CARD)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from engine.core.device_sample import DeviceSample
-from engine.machine import system
+from engine.machine import card_lock, system
 
 Found = TypeVar("Found")
 
@@ -273,8 +273,7 @@ def _computing(handle: Any) -> tuple[int, ...] | None:
 def _sample(gpu: Gpu, handle: Any, own: Collection[int]) -> DeviceSample:
     import pynvml
 
-    is_ours = any(pid in own for pid in gpu.pids or ())
-
+    is_ours = any(pid in own for pid in gpu.pids or ()) or (bool(own) and card_lock.holder(gpu.uuid) in own)
     use = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
     temperature = _told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
     power = _told(pynvml.nvmlDeviceGetPowerUsage, handle)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -22,14 +23,22 @@ FIRST_PID_NAMESPACE = "pid:[4026531836]"
 CPU_INFO = Path("/proc/cpuinfo")
 CPU_FIELDS = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
 MEMORY_EVENTS = Path("/proc/vmstat")
+MOUNTS = Path("/proc/self/mountinfo")
+OCTAL = re.compile(r"\\([0-7]{3})")
+"""How a space, a tab or a backslash of a path is written there."""
+NETWORK_KINDS = frozenset((
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs",
+    "lustre", "nfs", "nfs4", "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
+))  # fmt: skip
+"""File systems that several machines may have at once. What one of them compiled may not run on another's processor."""
 
 
 def version(package: str = "svhn-tui") -> str:
-    """Return a package's version; a copy of ours that was never installed has none."""
+    """Return a package's version; one that was copied and not installed may tell it itself, ours then has none."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return str(getattr(sys.modules.get(package), "__version__", "not installed"))
 
 
 def unsupported() -> str:
@@ -111,6 +120,16 @@ def peak_bytes(pid: int) -> int:
         return 0
 
 
+def descendants(pid: int) -> frozenset[int]:
+    """Return the processes that a process started, and those that these did; none of one that is gone."""
+    import psutil
+
+    try:
+        return frozenset(child.pid for child in psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return frozenset()
+
+
 def pids_are_the_kernels() -> bool:
     """Say whether process ids mean here what they mean to drivers: not in containers, nor on WSL."""
     try:
@@ -141,3 +160,20 @@ def owner_of(pid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"user {uid}"
+
+
+def is_on_network(path: Path, mounts: Path = MOUNTS) -> bool:
+    """Say whether a folder is on a file system that other machines have too; unknown counts as no."""
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+        target = path.resolve()
+    except OSError:
+        return False
+    kind, longest = "", -1
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        fields = left.split()
+        point = Path(OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])) if len(fields) > 4 else None
+        if point is not None and target.is_relative_to(point) and len(point.parts) >= longest:
+            kind, longest = right.partition(" ")[0], len(point.parts)
+    return kind in NETWORK_KINDS

@@ -4,17 +4,34 @@ The user's own XLA_FLAGS never reach training: what is trained follows from its 
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 LOOPS_IN_GRAPHS = 12080
 """CUDA of the driver from which a whole epoch can be one CUDA graph; with older ones such graphs may hang."""
 LOOP_FLAG = "--xla_gpu_enable_command_buffer=+WHILE"
+DETERMINISTIC_FLAG = "--xla_gpu_deterministic_ops=true"
+"""Only kernels whose sums always have the same order, and none that is chosen by timing."""
+DETERMINISTIC_VARIABLE = "SVHN_TUI_DETERMINISTIC"
+"""1 adds that flag. It is not the default as long as nobody has measured on a GPU what it costs (`make gpu`)."""
 UNKNOWN = re.compile(r"Unknown flags? in XLA_FLAGS: (.+)")
 """What XLA says before it ends the process."""
 CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libnvJitLink.so", "libcusparse.so", "libcusolver.so",
                   "libcufft.so")  # fmt: skip
 """A folder of LD_LIBRARY_PATH with one of these brings another CUDA than JAX's own."""
 DRIVER = "libcuda.so.1"
+
+
+def flags_for(cuda: int | None, environment: Mapping[str, str], *, has_hung: bool = False) -> str:
+    """Return XLA_FLAGS for a worker on a GPU.
+
+    Args:
+        cuda: newest CUDA that the driver supports, 12080 for 12.8; None where that is not known.
+        environment: the user's, which may ask for deterministic kernels.
+        has_hung: an epoch that was one graph hung with this driver.
+    """
+    loop = () if has_hung else loop_flags(cuda)
+    deterministic = (DETERMINISTIC_FLAG,) if environment.get(DETERMINISTIC_VARIABLE) == "1" else ()
+    return " ".join((*loop, *deterministic))
 
 
 def loop_flags(cuda: int | None) -> tuple[str, ...]:

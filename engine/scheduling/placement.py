@@ -2,10 +2,12 @@
 
 On CPUs a small network gains nothing from a second thread, so as many runs as there are cores train side by side, each
 on a core of its own; a large one is bound by memory and takes all cores. Where it was measured on this machine, each
-run takes as many cores as proved best. On GPUs seeds of one configuration train as lanes of one group.
+run takes as many cores as proved best. On GPUs seeds of one configuration train as lanes of one group, and groups of
+different configurations share a card while its memory lasts: one trains while the other compiles or is written.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -60,6 +62,13 @@ class Slot(NamedTuple):
         return "Slurm" if self.slurm is not None else self.box
 
 
+class Occupant(NamedTuple):
+    """What a slot trains now."""
+
+    configuration: Configuration
+    lanes: int
+
+
 def size_class(parameters: int) -> int:
     """Return the class of networks of about this many trainable parameters: twice as many are the next one."""
     return parameters.bit_length()
@@ -95,6 +104,8 @@ def slot_for(configuration: Configuration, machine: Machine, shape: DataShape, i
 def slots(configuration: Configuration, machine: Machine, shape: DataShape) -> tuple[Slot, ...]:
     """Return every slot that may train this configuration at a time."""
     first = slot_for(configuration, machine, shape, 0)
+    if first.gpu is not None and first.trainer == "fast":
+        return tuple(slot for slot, _ in _seats(machine))
     if first.gpu is not None:
         count = len(machine.gpus)
     elif first.trainer != "fast":
@@ -104,36 +115,120 @@ def slots(configuration: Configuration, machine: Machine, shape: DataShape) -> t
     return tuple(slot_for(configuration, machine, shape, index) for index in range(count))
 
 
+def _seats(machine: Machine) -> list[tuple[Slot, Card]]:
+    """Return a slot for each group that the cards may train at a time, the first of each card first."""
+    most = max(len(machine.gpus), machine.memory // WORKER_BYTES)
+    found = [(seat, card) for seat in range(max(card.seats for card in machine.gpus)) for card in machine.gpus]
+    return [(Slot(card.label if seat == 0 else f"{card.label}#{seat + 1}", gpu=card.uuid), card)
+            for seat, card in found if seat < card.seats][:most]  # fmt: skip
+
+
 def next_group(
     queue: WaitingList,
     machine: Machine,
     shape: DataShape,
     busy: Collection[Slot],
     fitting: Mapping[Configuration, int] = MappingProxyType({}),
+    occupants: Mapping[Slot, Occupant] = MappingProxyType({}),
+    begun: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Slot, tuple[WaitingRun, ...]] | None:
     """Return the group to start now and its slot, or None while the head of the queue has to wait.
 
     The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
-    `fitting` says how many runs of a configuration fit side by side, where that is less than the machine's lanes.
+
+    Args:
+        queue: what waits.
+        machine: what there is to train on.
+        shape: of the data's images.
+        busy: slots that train.
+        fitting: how many runs of a configuration fit side by side, where that is less than the machine's lanes.
+        occupants: what busy slots train; a card of which that is not known is not shared.
+        begun: the group in which a run trained before, by run_id.
     """
     head = queue.head
     if head is None:
         return None
     configuration = queue.trained_as(head)
+    if machine.gpus and configuration.training.worker == "fast":
+        return _next_on_card(queue, head, machine, shape, busy, fitting, occupants, begun)
     used = {core for slot in busy for core in slot.cores}
     taken = {slot.gpu for slot in busy if slot.gpu is not None}
     if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):
         return None  # one of its kind at a time
     free = [slot for slot in slots(configuration, machine, shape)
             if slot not in busy and not used & set(slot.cores) and slot.gpu not in taken]  # fmt: skip
+    return (free[0], queue.alike(head, 1)) if free else None
+
+
+def _next_on_card(
+    queue: WaitingList,
+    head: WaitingRun,
+    machine: Machine,
+    shape: DataShape,
+    busy: Collection[Slot],
+    fitting: Mapping[Configuration, int],
+    occupants: Mapping[Slot, Occupant],
+    begun: Mapping[str, str],
+) -> tuple[Slot, tuple[WaitingRun, ...]] | None:
+    """Return the same for a card: the emptiest that has room, with as many lanes as its memory holds."""
+    configuration = head.spec.configuration
+    beside = {card.uuid: [slot for slot in busy if slot.gpu == card.uuid] for card in machine.gpus}
+    room = {
+        card.uuid: _room(card, [_occupant(slot, occupants) for slot in beside[card.uuid]], configuration, shape)
+        for card in machine.gpus
+    }
+    free = [(slot, card) for slot, card in _seats(machine) if slot not in busy and room[card.uuid] is not None]
     if not free:
         return None
-    slot = free[0]
-    if slot.gpu is None or slot.trainer != "fast":
-        return slot, queue.alike(head, 1)
-    card = next(card for card in machine.gpus if card.uuid == slot.gpu)
-    lanes = min(lanes_on(card, machine, configuration, shape), fitting.get(configuration, machine.lanes))
-    return slot, queue.alike(head, _share(queue, lanes, len(free)))
+    slot, card = min(free, key=lambda some: len(beside[some[1].uuid]))
+    left = card._replace(memory=room[card.uuid]) if beside[card.uuid] else card
+    lanes = min(lanes_on(left, machine, configuration, shape), fitting.get(configuration, machine.lanes))
+    empty = sum(not others for others in beside.values())
+    return slot, together(queue, head, lanes, begun, _share(queue, lanes, empty))
+
+
+def _room(card: Card, others: Sequence[Occupant | None], configuration: Configuration, shape: DataShape) -> int | None:
+    """Return the bytes of a card that are left for a group beside others; None where it has no room for it."""
+    if not others:
+        return card.memory or 0
+    known = [other for other in others if other is not None]
+    if card.memory is None or len(others) >= card.seats or len(known) < len(others):
+        return None
+    if any(other.configuration == configuration for other in known):
+        return None  # more seeds of it would only share the time
+    held = sum(_bytes(other.configuration, other.lanes, shape) for other in known)
+    left = card.memory - held
+    return left if left >= _bytes(configuration, 1, shape) else None
+
+
+def _occupant(slot: Slot, occupants: Mapping[Slot, Occupant]) -> Occupant | None:
+    """Return what a slot trains, if others may train beside it: TensorFlow has its card for itself."""
+    return occupants.get(slot) if slot.trainer == "fast" else None
+
+
+def _bytes(configuration: Configuration, lanes: int, shape: DataShape) -> int:
+    """Return what a group needs of a card's memory."""
+    parameters = trainable_parameters(configuration.network, shape)
+    return CARD_BYTES + lanes * LANE_BYTES_A_PARAMETER * parameters
+
+
+def together(
+    queue: WaitingList, head: WaitingRun, lanes: int, begun: Mapping[str, str], share: int
+) -> tuple[WaitingRun, ...]:
+    """Return the runs that train side by side with the head: those that did so before, or its share of new ones.
+
+    How many there are decides the last bits on a GPU, so a group goes on as it was where it can.
+
+    Args:
+        queue: what waits.
+        head: the first of them.
+        lanes: runs that fit.
+        begun: the group in which a run trained before, by run_id.
+        share: of these, how many new runs are wanted.
+    """
+    group = begun.get(head.run_id)
+    alike = (run for run in queue.of_kind(head) if begun.get(run.run_id) == group)
+    return tuple(islice(alike, lanes if group else share))
 
 
 def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: DataShape) -> int:

@@ -35,6 +35,7 @@ class Queue:
         results: Mapping[str, p.RunResult] = {},
         data: Mapping[str, p.DataSet] = {},
         held: Mapping[str, str] = {},
+        groups: Mapping[str, str] = {},
     ) -> None:
         self.sweeps: dict[str, Sweep] = {}
         self.data = dict(data)
@@ -51,6 +52,8 @@ class Queue:
         records |= {run_id: Finished(result) for run_id, result in results.items()}
         self.runs = RunStates(records)
         """Where each run stands. To be read by others, and changed here alone."""
+        self.groups = {run_id: group for run_id, group in groups.items() if run_id not in results}
+        """By run_id, the group in which a run that has no result trained side by side with others."""
         self._first_stages: dict[str, set[str]] = {}
         """What the first stage of a sweep lacks; the second one follows when it is empty."""
 
@@ -67,7 +70,7 @@ class Queue:
         held: dict[str, str] = {**self.runs.held}
         held |= {run.run_id: "paused" for run in self.waiting if run.paused}
         held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
-        return QueueOrder((*self.runs.training, *(run.run_id for run in self.waiting)), held)
+        return QueueOrder((*self.runs.training, *(run.run_id for run in self.waiting)), held, dict(self.groups))
 
     def events(self) -> Iterator[p.RunsQueued]:
         """Return the whole queue as events."""
@@ -196,6 +199,7 @@ class Queue:
         """
         self.runs.refuse_training([run_id], "deleted")
         self._leave_list([run_id], None)
+        self.groups.pop(run_id, None)
         self.runs.put(run_id, Held("cancelled"))
 
     def release(self, runs: Iterable[str]) -> None:
@@ -262,6 +266,7 @@ class Queue:
         if training.stop == "cancelled":
             return p.RunInterrupted(run_id=run_id, reason=reason)
         again = self.retries.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
+        again = again or (out_of_memory and lanes > 1)  # half as many, which has an end
         if out_of_memory:
             fewer = self.retries.ran_out(training.run.spec.configuration, lanes)
             beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
@@ -274,6 +279,8 @@ class Queue:
         """Apply a worker's event; return False where it comes too late to count."""
         match event:
             case p.RunStarted():
+                if len(event.runs) > 1:
+                    self.groups |= dict.fromkeys(event.runs, event.group)
                 for run_id, spec in zip(event.runs, event.specs, strict=True):
                     if training := self.runs.training.get(run_id):
                         training.begin(msgspec.structs.replace(event, runs=(run_id,), specs=(spec,)))
@@ -318,6 +325,7 @@ class Queue:
 
     def _finish(self, result: p.RunResult) -> None:
         run_id = result.run_id
+        self.groups.pop(run_id, None)
         self.runs.put(run_id, Finished(result))
         for sweep_id, lacking in list(self._first_stages.items()):
             lacking.discard(run_id)

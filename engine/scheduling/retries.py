@@ -40,6 +40,10 @@ class Retries:
         self._lanes[configuration] = max(1, lanes // 2)
         return self._lanes[configuration]
 
+    def make_room(self) -> None:
+        """Forget what did not fit: others had the memory, who may be gone by the next try."""
+        self._lanes.clear()
+
     def forget(self, run_id: str) -> None:
         """Begin anew with a run: the user asked for it again."""
         self._counts.pop(run_id, None)

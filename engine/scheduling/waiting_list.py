@@ -61,7 +61,11 @@ class WaitingList:
 
     def alike(self, head: WaitingRun, most: int) -> tuple[WaitingRun, ...]:
         """Return the first runs that may train together with this one, itself included."""
-        return tuple(islice(self._alike[_kind(head)].values(), most))
+        return tuple(islice(self.of_kind(head), most))
+
+    def of_kind(self, head: WaitingRun) -> Iterator[WaitingRun]:
+        """Go through all that may train together with this one, itself included."""
+        return iter(self._alike[_kind(head)].values())
 
     def trained_as(self, run: WaitingRun) -> Configuration:
         """Return a run's configuration with the trainer that it needs."""

@@ -50,6 +50,8 @@ class QueueOrder(msgspec.Struct, frozen=True):
 
     runs: tuple[str, ...] = ()
     held: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    """By run_id, the group in which a run trained side by side with others."""
 
 
 class Remembered(msgspec.Struct, frozen=True):

@@ -1,9 +1,10 @@
 """The benchmark: `model.fit` as it is written, `fit` tuned by an expert, JAX and native, in turn on the same work.
 
 All four train the same network on the same images and evaluate the test images every epoch, warmed up, each in
-processes of its own. Figures are of the whole machine: where two runs train side by side, an epoch of one run counts
-half. Beside them stands what the machine could do: multiply-adds and bytes a second. Prints JSON; `svhn-tui bench`
-makes the tables. Without a C compiler there are three, and the engine is JAX.
+processes of its own. On a GPU there are three, on the same card, one at a time. Figures are of the whole machine: where
+two runs train side by side, an epoch of one run counts half. Beside them stands what the machine could do:
+multiply-adds and bytes a second. Prints JSON; `svhn-tui bench` makes the tables. Without a C compiler there are three,
+and the engine is JAX.
 """
 
 import argparse
@@ -11,10 +12,10 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 import msgspec
 
@@ -26,11 +27,9 @@ from engine.data import dataset
 from engine.machine import devices
 from engine.scheduling.placement import Slot, lanes_on, slots
 from engine.storage.workspace import Workspace
-from engine.tools.bench_contenders import Engine, Fit
+from engine.tools.bench_contenders import Contender, Engine, Fit, Side, fit_card, take_turns
 from engine.tools.machine_limits import bandwidth, bytes_per_batch, multiply_adds, multiply_adds_per_batch
 from engine.workers.arrangement import Arrangement
-
-ROUNDS = 3
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -58,11 +57,14 @@ class Measured(msgspec.Struct, frozen=True):
     fit_peak_bytes: int
     engine_peak_bytes: int
     bytes_per_batch: int
-    share_of_bandwidth: float
-    """Bytes that have to move, over what memory could move in the time taken; above 1 the caches help."""
+    share_of_bandwidth: float | None
+    """Bytes that have to move, over what memory could move in the time taken; above 1 the caches help. None on a GPU,
+    whose own memory is not measured."""
     multiply_adds_per_batch: float
     share_of_multiply_adds: float | None
     """What has to be multiplied and added, over what the cores could in the time taken; None: it is not known."""
+    fit_backend: str = "tensorflow"
+    """Of both `fit`: on a GPU that TensorFlow does not see it is JAX."""
 
 
 def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> tuple[Slot, ...]:
@@ -77,84 +79,68 @@ def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> 
     return slots(configuration, machine, found.shape)
 
 
-class Timed(NamedTuple):
-    """The contenders on one network; `jax` is the first of `engines`, and the one that is the engine here the last."""
-
-    fit: list[float]
-    """Microseconds per batch of the whole machine, of each warm epoch; so are those below."""
-    tuned_fit: list[float]
-    engines: list[list[float]]
-    workers: list[int]
-    tuned_options: str
-    fit_peak_bytes: int
-    engine_peak_bytes: int
-
-
-def timed(source: Sequence[str], found: p.DataSet, network: Network, epochs: int, trainers: Sequence[Trainer]) -> Timed:
-    """Time one network, A B C D A B C D, each side warmed up before the first round."""
+def timed(
+    source: Sequence[str], found: p.DataSet, network: Network, epochs: int, trainers: Sequence[Trainer]
+) -> tuple[list[Side], str]:
+    """Time one network: `fit`, tuned `fit`, then the trainers; return what each took, and the backend of both `fit`."""
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
     lanes = lanes_on(machine.gpus[0], machine, configurations[0], found.shape) if gpu else 1
-    text = ",".join(map(str, network.hidden)) or "0"
-    fit, tuned_fit, seconds = list[float](), list[float](), [list[float]() for _ in trainers]
+    text, card = ",".join(map(str, network.hidden)) or "0", fit_card(gpu)
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
-        engines = [Engine(_slots(each, machine, found), lanes, found, workspace) for each in configurations]
-        plain, tuned = (Fit(source, text, gpu, tuned=is_tuned) for is_tuned in (False, True))
-        for engine, configuration in zip(engines, configurations, strict=True):
-            engine.epochs(configuration)
-        for number in range(ROUNDS):
-            print(f"{network.label}: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
-            fit += plain.epochs(epochs)
-            tuned_fit += tuned.epochs(epochs)
-            for side, engine, configuration in zip(seconds, engines, configurations, strict=True):
-                side += engine.epochs(configuration)
-        workers = [engine.workers for engine in engines]
-        tuned.close()
-        peaks = plain.close(), [engine.close() for engine in engines][-1]
-    per_batch = 1e6 / -(-found.train_images // 32)
-    fit, tuned_fit, *seconds = ([per_batch * second for second in side] for side in (fit, tuned_fit, *seconds))
-    return Timed(fit, tuned_fit, seconds, workers, tuned.options, *peaks)
+        contenders: list[Callable[[], Contender]] = [
+            *(partial(Fit, source, text, card, tuned=is_tuned) for is_tuned in (False, True)),
+            *(partial(Engine, each, _slots(each, machine, found), lanes, found, workspace) for each in configurations),
+        ]
+        return take_turns(contenders, epochs, network.label, at_once=gpu is None), card.backend
 
 
 def measure(
-    source: Sequence[str], found: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float, limit: float | None
+    source: Sequence[str],
+    found: p.DataSet,
+    hidden: tuple[int, ...],
+    epochs: int,
+    speed: float | None,
+    limit: float | None,
 ) -> Measured:
-    """Time one network and compare with what the machine could do."""
+    """Time one network and compare with what the machine could do. On a GPU `speed` and `limit`, of cores, are None."""
     network = Network(hidden, "relu" if hidden else "linear")
     trainers: tuple[Trainer, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
-    took = timed(source, found, network, epochs, trainers)
-    jax, ours = took.engines[0], took.engines[-1]
+    sides, backend = timed(source, found, network, epochs, trainers)
     parameters = trainable_parameters(network, found.shape)
     batches = -(-found.train_images // 32)
+    fit, tuned_fit, jax, *others = ([1e6 * second / batches for second in side.seconds] for side in sides)
+    ours = others[0] if others else jax
     bytes_moved = bytes_per_batch(trainers[-1], parameters, found)
     work = multiply_adds_per_batch(hidden, found, batches)
     return Measured(
         hidden=hidden,
         parameters=parameters,
         batches=batches,
-        fit_us_per_batch=median(took.fit),
-        fit_range=(min(took.fit), max(took.fit)),
-        tuned_fit_us_per_batch=median(took.tuned_fit),
-        tuned_range=(min(took.tuned_fit), max(took.tuned_fit)),
-        tuned_options=took.tuned_options,
+        fit_us_per_batch=median(fit),
+        fit_range=(min(fit), max(fit)),
+        tuned_fit_us_per_batch=median(tuned_fit),
+        tuned_range=(min(tuned_fit), max(tuned_fit)),
+        tuned_options=sides[1].options,
         jax_us_per_batch=median(jax),
         jax_range=(min(jax), max(jax)),
-        jax_workers=took.workers[0],
+        jax_workers=sides[2].runs,
         trainer=trainers[-1],
         engine_us_per_batch=median(ours),
         engine_range=(min(ours), max(ours)),
-        engine_workers=took.workers[-1],
-        ratio=median(took.fit) / median(ours),
-        tuned_ratio=median(took.tuned_fit) / median(ours),
+        engine_workers=sides[-1].runs,
+        ratio=median(fit) / median(ours),
+        tuned_ratio=median(tuned_fit) / median(ours),
         images_per_second=32e6 / median(ours),
-        fit_peak_bytes=took.fit_peak_bytes,
-        engine_peak_bytes=took.engine_peak_bytes,
+        fit_peak_bytes=sides[0].peak_bytes,
+        engine_peak_bytes=sides[-1].peak_bytes,
         bytes_per_batch=bytes_moved,
-        share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6),
+        share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6) if speed else None,
         multiply_adds_per_batch=work,
         share_of_multiply_adds=work / (limit * median(ours) / 1e6) if limit else None,
+        fit_backend=backend,
     )
 
 
@@ -169,7 +155,8 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     found = dataset.describe(given.data)
-    speed, limit = bandwidth(), multiply_adds()
+    machine = devices.machine()
+    speed, limit = (None, None) if machine.gpus else (bandwidth(), multiply_adds())
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
         networks = chosen or [(), (64,), (256,)]
@@ -177,11 +164,11 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    machine = devices.machine()
     answer = {
         "data": msgspec.to_builtins(found),
         "cores": len(machine.cores),
         "gpus": len(machine.gpus),
+        "gpu": machine.gpus[0].kind if machine.gpus else "",
         "bandwidth_bytes_per_second": speed,
         "multiply_adds_per_second": limit,
         "networks": [msgspec.to_builtins(network) for network in measured],

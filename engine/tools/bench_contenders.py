@@ -1,12 +1,13 @@
-"""What the benchmark times: a `model.fit` process, and the worker processes that the host would start."""
+"""What the benchmark times: a `model.fit` process, and the worker processes that the host would start; and in turn."""
 
 import json
 import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from engine import protocol as p
 from engine.core.spec import Configuration, RunSpec
@@ -15,16 +16,46 @@ from engine.machine.system import peak_bytes
 from engine.scheduling.placement import Slot
 from engine.workers import process as launcher
 
+ROUNDS = 3
+
+
+class FitCard(NamedTuple):
+    """What `model.fit` trains on."""
+
+    gpu: str | None
+    """UUID; None: the CPU."""
+    backend: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process has to find, so that it trains there and nowhere else."""
+        if self.gpu is None:
+            return {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+        return {"CUDA_VISIBLE_DEVICES": self.gpu, "JAX_PLATFORMS": "cuda"}
+
+
+def fit_card(gpu: str | None) -> FitCard:
+    """Return where `fit` trains: on the card that the engine has, with JAX where TensorFlow does not see it."""
+    if gpu is None:
+        return FitCard(None, "tensorflow")
+    command = child_process.tool("engine.tools.bench_fit", "--sees-gpu")
+    asked = subprocess.run(
+        command.argv, env=command.environment | {"CUDA_VISIBLE_DEVICES": gpu}, cwd=child_process.FOLDER,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return FitCard(gpu, "tensorflow" if asked.stdout.strip() == "true" else "jax")
+
 
 class Fit:
     """A `model.fit` process."""
 
-    def __init__(self, source: Sequence[str], hidden: str, gpu: str | None, *, tuned: bool) -> None:
-        options = ("--data", *source, "--hidden", hidden, *(["--tuned"] if tuned else []))
+    runs = 1
+
+    def __init__(self, source: Sequence[str], hidden: str, card: FitCard, *, tuned: bool) -> None:
+        options = ("--data", *source, "--hidden", hidden, "--backend", card.backend, *(["--tuned"] if tuned else []))
         command = child_process.tool("engine.tools.bench_fit", *options)
         self._process = subprocess.Popen(
-            command.argv, env=command.environment | {"CUDA_VISIBLE_DEVICES": gpu or ""}, cwd=child_process.FOLDER,
-            text=True,
+            command.argv, env=command.environment | card.environment, cwd=child_process.FOLDER, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.options = ""
@@ -57,7 +88,17 @@ class Fit:
 class Engine:
     """The worker processes that the host would start for a network."""
 
-    def __init__(self, chosen: Sequence[Slot], lanes: int, data_set: p.DataSet, workspace: Path) -> None:
+    options = ""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        chosen: Sequence[Slot],
+        lanes: int,
+        data_set: p.DataSet,
+        workspace: Path,
+    ) -> None:
+        self._configuration = configuration
         self._data, self._workspace, self._lanes = data_set, workspace, lanes
         self._seed = 0
         self._processes = [
@@ -68,23 +109,27 @@ class Engine:
             for command in map(launcher.command_of, chosen)
         ]  # fmt: skip
         for process in self._processes:
-            _await_ready(process)  # a card that another contender is on already would be left to it
+            _await_ready(process)
+        self.epochs(0)  # what is timed is warm
 
-    def epochs(self, configuration: Configuration) -> list[float]:
-        """Train a group of runs a worker, side by side; return the seconds of each warm epoch, divided by the runs."""
-        runs = self.workers * self._lanes
+    def epochs(self, count: int) -> list[float]:
+        """Train a group of runs a worker, side by side; return the seconds of each warm epoch, divided by the runs.
+
+        How many epochs there are follows from the configuration.
+        """
+        runs, workers = self.runs, len(self._processes)
         seeds = range(self._seed, self._seed + runs)
-        specs = [RunSpec(configuration, seed, self._data.fingerprint) for seed in seeds]
+        specs = [RunSpec(self._configuration, seed, self._data.fingerprint) for seed in seeds]
         self._seed += runs
-        groups = [tuple(specs[index :: self.workers]) for index in range(self.workers)]
-        with ThreadPoolExecutor(self.workers) as pool:
+        groups = [tuple(specs[index::workers]) for index in range(workers)]
+        with ThreadPoolExecutor(workers) as pool:
             found = list(pool.map(self._train, self._processes, groups))
         return [second / runs for seconds in found for second in seconds[1:]]
 
     @property
-    def workers(self) -> int:
-        """Processes that train side by side."""
-        return len(self._processes)
+    def runs(self) -> int:
+        """Runs that train side by side."""
+        return len(self._processes) * self._lanes
 
     def _train(self, process: subprocess.Popen[bytes], specs: tuple[RunSpec, ...]) -> list[float]:
         """Return the seconds of each epoch.
@@ -137,3 +182,52 @@ def _await_ready(process: subprocess.Popen[bytes]) -> None:
         if isinstance(event, p.WorkerChanged) and event.state == "ready":
             return
     raise RuntimeError("A worker ended before it could train.")
+
+
+class Contender(Protocol):
+    """A process, or several, that train the network when they are asked to; warm from the start."""
+
+    options: str
+
+    @property
+    def runs(self) -> int:
+        """Runs that train side by side."""
+
+    def epochs(self, count: int) -> list[float]:
+        """Return the seconds of each epoch of one run."""
+
+    def close(self) -> int:
+        """End it; return the most memory it had, in bytes."""
+
+
+class Side(NamedTuple):
+    """What became of a contender."""
+
+    seconds: list[float]
+    runs: int
+    peak_bytes: int
+    options: str
+
+
+def take_turns(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Side]:
+    """Time contenders.
+
+    Args:
+        starts: start each of them.
+        epochs: of each in a round.
+        label: of the network, for who waits.
+        at_once: let all be there, and train A B C A B C: what disturbs then disturbs all. Else one at a time, from its
+            start to its end: a card may take a single process, and has all its memory for it.
+    """
+    if not at_once and len(starts) > 1:
+        return [side for start in starts for side in take_turns([start], epochs, label, at_once=True)]
+    contenders = [start() for start in starts]
+    seconds: list[list[float]] = [[] for _ in contenders]
+    for number in range(ROUNDS):
+        print(f"{label}: round {number + 1} of {ROUNDS}", file=sys.stderr, flush=True)
+        for side, contender in zip(seconds, contenders, strict=True):
+            side += contender.epochs(epochs)
+    return [
+        Side(side, contender.runs, contender.close(), contender.options)
+        for side, contender in zip(seconds, contenders, strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""The other side of the benchmark: one long `model.fit` on TensorFlow, let on round by round.
+"""The other side of the benchmark: one long `model.fit` on TensorFlow or on JAX, let on round by round.
 
 Speaks lines: it says `ready`, waits for `go N`, trains N warm epochs, says their seconds, and waits again. An epoch is
 training and the evaluation of the test images, as in the engine.
@@ -6,8 +6,10 @@ training and the evaluation of the test images, as in the engine.
 
 import argparse
 import json
+import os
 import sys
 import time
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,24 +20,48 @@ from engine.data.dataset import Images
 from engine.machine import backends
 
 TRIAL_BATCHES = 200
-OPTIONS = tuple(product((1, 50), (False, True)))
-"""`steps_per_execution` and `jit_compile` that an expert would try."""
+WARM_EPOCHS = {"tensorflow": 1, "jax": 2}
+"""Keras on JAX compiles again in its second epoch."""
+OPTIONS = {"tensorflow": tuple(product((1, 50), (False, True))), "jax": ((1, True), (50, True))}
+"""`steps_per_execution` and `jit_compile` that an expert would try, by backend: as they come, first."""
 
 
 def main() -> int:
     """Serve rounds until stdin ends."""
     parser = argparse.ArgumentParser(prog="python -m engine.tools.bench_fit")
-    parser.add_argument("--data", nargs="+", required=True)
-    parser.add_argument("--hidden", required=True, help="such as 256 or 1024,256; 0 is the linear network")
+    parser.add_argument("--data", nargs="+", default=[])
+    parser.add_argument("--hidden", default="0", help="such as 256 or 1024,256; 0 is the linear network")
+    parser.add_argument("--backend", choices=list(OPTIONS), default="tensorflow")
     parser.add_argument("--tuned", action="store_true")
+    parser.add_argument("--sees-gpu", action="store_true", help="print whether TensorFlow sees a GPU, and end")
     given = parser.parse_args()
+    platforms = os.environ.get("JAX_PLATFORMS", "")
     backends.clear_environment()
-    backends.prepare_tensorflow(3)
+    if given.sees_gpu:
+        return _tell_whether_tensorflow_sees_a_gpu()
+    if given.backend == "jax":
+        os.environ["JAX_PLATFORMS"] = platforms  # which was given by the benchmark
+        backends.prepare_jax()
+    else:
+        backends.prepare_tensorflow(3)
     images, _ = dataset.load_from([Path(path) for path in given.data])
     hidden = tuple(int(units) for units in given.hidden.split(",") if int(units))
     network = Network(hidden, "relu" if hidden else "linear")
-    options = _best_options(network, images) if given.tuned else OPTIONS[0]
-    _fit(network, images, options)
+    choices = OPTIONS[given.backend]
+    options = _best_options(network, images, choices) if given.tuned else choices[0]
+    (backends.settle_jax if given.backend == "jax" else backends.settle_tensorflow)()
+    _fit(network, images, options, is_plain=options == choices[0])
+    return 0
+
+
+def _tell_whether_tensorflow_sees_a_gpu() -> int:
+    backends.prepare_tensorflow(3)
+    try:
+        import tensorflow as tf
+    except ImportError:
+        print("false")
+        return 0
+    print(json.dumps(bool(tf.config.list_physical_devices("GPU"))))
     return 0
 
 
@@ -54,7 +80,7 @@ def _model(network: Network, images: Images, options: tuple[int, bool]) -> Any:
     return model
 
 
-def _best_options(network: Network, images: Images) -> tuple[int, bool]:
+def _best_options(network: Network, images: Images, choices: Sequence[tuple[int, bool]]) -> tuple[int, bool]:
     """Try each option on some batches, warmed up, and return the fastest."""
     import keras
 
@@ -62,7 +88,7 @@ def _best_options(network: Network, images: Images) -> tuple[int, bool]:
     pixels = images.train_images[:count]
     labels = keras.utils.to_categorical(images.train_labels[:count], images.shape.classes)
     seconds = {}
-    for options in OPTIONS:
+    for options in choices:
         model = _model(network, images, options)
         model.fit(pixels, labels, batch_size=32, epochs=1, verbose=0)
         began = time.perf_counter()
@@ -71,17 +97,15 @@ def _best_options(network: Network, images: Images) -> tuple[int, bool]:
     return min(seconds, key=seconds.__getitem__)
 
 
-def _fit(network: Network, images: Images, options: tuple[int, bool]) -> None:
+def _fit(network: Network, images: Images, options: tuple[int, bool], *, is_plain: bool) -> None:
     import keras
-
-    backends.settle_tensorflow()
 
     class Rounds(keras.callbacks.Callback):
         """Waits between rounds inside the one `fit` call."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.left, self.seconds = 1, list[float]()  # one epoch warms up
+            self.left, self.seconds = WARM_EPOCHS[keras.backend.backend()], list[float]()
             self.is_warm = False
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
@@ -111,7 +135,7 @@ def _fit(network: Network, images: Images, options: tuple[int, bool]) -> None:
         batch_size=32,
         epochs=1_000_000,
         validation_data=(images.test_images.astype("float32"), test),
-        validation_batch_size=32 if options == OPTIONS[0] else 500,
+        validation_batch_size=32 if is_plain else 500,
         verbose=0,
         callbacks=[Rounds()],
     )

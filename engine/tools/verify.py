@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import importlib.metadata
 import math
 import os
 import sys
@@ -17,6 +16,7 @@ from engine.core.limits import MAX_SOURCE_BYTES
 from engine.core.spec import Configuration, OwnModel
 from engine.machine import backends
 from engine.machine.files import Folder
+from engine.machine.system import version
 from engine.protocol import DataSet
 from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line, is_machine_error, reason
@@ -105,7 +105,7 @@ def verify(
             test_images=found.test_images,
             test_accuracy=correct / found.test_images,
             has_optimizer_state=bool(file.iterations),
-            versions={name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
+            versions={name: version(name) for name in ("tensorflow", "keras")},
             checks=(weights_check(model), *(_checks(path, file, model, asked, found) if asked else ())),
             iterations=file.iterations,
         )

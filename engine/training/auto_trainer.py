@@ -33,6 +33,11 @@ class AutoTrainer:
         """Of the libraries that decide the numbers."""
         return self._jax.versions
 
+    @property
+    def reserved_bytes(self) -> int:
+        """What this process holds of its GPU's memory."""
+        return self._jax.reserved_bytes
+
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
         """Begin or go on with runs that have the same number of epochs behind them.
 

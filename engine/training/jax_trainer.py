@@ -1,7 +1,7 @@
 """The JAX trainer: groups of runs of one configuration, trained side by side by a compiled epoch on JAX."""
 
 import contextlib
-import importlib.metadata
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +18,7 @@ from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import Configuration, RunSpec
 from engine.data.dataset import Images
 from engine.machine import backends, card, gpus
+from engine.machine.system import version
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import Lane, Pixels, Program, on_gpu
@@ -47,7 +48,12 @@ class FastTrainer:
     @property
     def versions(self) -> dict[str, str]:
         """Of what decides the numbers and the file."""
-        return {name: importlib.metadata.version(name) for name in ("keras", "jax", "numpy")}
+        return {name: version(name) for name in ("keras", "jax", "numpy")}
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What this process holds of its GPU's memory; 0 where that is not known."""
+        return int((jax.devices()[0].memory_stats() or {}).get("pool_bytes", 0))
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "FastGroup":
         """Begin or go on with runs of one configuration, all of them after the same number of epochs."""
@@ -158,8 +164,8 @@ class FinishedLane:
     @property
     def provenance(self) -> Provenance:
         """What may have decided its last bits."""
-        driver = gpus.read().driver if on_gpu() else ""
-        return Provenance(self._program.lanes, backends.MATMUL_PRECISION, driver, self._program.digest)
+        driver, flags = (gpus.read().driver, os.environ.get("XLA_FLAGS", "")) if on_gpu() else ("", "")
+        return Provenance(self._program.lanes, backends.MATMUL_PRECISION, driver, self._program.digest, flags)
 
     def weights(self) -> list[NDArray[np.generic]]:
         """Return the trainable weights as Keras lays them out."""

@@ -4,7 +4,6 @@ For configurations that the fast path cannot express, and for whoever wants to s
 time. The order of the images follows from the seed and the epoch, so a resumed run goes on as it would have.
 """
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.machine import backends
+from engine.machine.system import version
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.metrics import Activity, rows_of
@@ -47,7 +47,12 @@ class KerasFitTrainer:
     @property
     def versions(self) -> dict[str, str]:
         """Of what decides the numbers and the file."""
-        return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
+        return {name: version(name) for name in ("keras", "tensorflow", "numpy")}
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What this process holds of its GPU's memory: TensorFlow does not say."""
+        return 0
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "KerasFitGroup":
         """Begin or go on with one run.

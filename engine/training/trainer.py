@@ -73,5 +73,9 @@ class Trainer(Protocol):
     def versions(self) -> dict[str, str]:
         """Of the libraries that decide the numbers."""
 
+    @property
+    def reserved_bytes(self) -> int:
+        """What this process holds of its GPU's memory; 0 where that is not known."""
+
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
         """Begin or go on with runs that have the same number of epochs behind them."""

@@ -18,13 +18,12 @@ from engine import protocol as p
 from engine.core.compilation import data_problem
 from engine.data import dataset
 from engine.data.dataset import Images
-from engine.machine import gpu_errors
-from engine.machine.card import SICK, Refused
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.npz import DataError
 from engine.storage.run_folder import RunFolder
 from engine.training import own_models
+from engine.training.card_faults import CardFaults
 from engine.training.inbox import Stop
 from engine.training.outcome import failed, result_of, superseded
 from engine.training.run import Run
@@ -59,8 +58,7 @@ class Attempts:
         self._earlier: list[Future[None]] = []
         self._pending: list[Future[None]] = []
         """What writes the files of runs: of the groups before, and of this one."""
-        self._fault: Refused | None = None
-        """What is wrong with the card: nothing more can be trained on it by this process."""
+        self._card = CardFaults()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -74,11 +72,11 @@ class Attempts:
         """Train a task's runs to their end, a failure or a stop.
 
         Raises:
-            Refused: the card failed; runs without an outcome go on elsewhere.
+            Refused: the card failed, or others hold it; runs without an outcome go on elsewhere.
         """
         runs: list[Run] = []
-        if self._fault:
-            raise self._fault
+        if self._card.fault:
+            raise self._card.fault
         try:
             if task.source:
                 own_models.learn(task.source)
@@ -96,6 +94,7 @@ class Attempts:
                 self._train_alike(task, list(alike), images)
         except Exception as error:
             traceback.print_exc()
+            self._card.judge(error, task.specs, self._trainer)
             over = {run.run_id for run in runs if run.is_over}
             for run in runs:
                 if not run.is_over:
@@ -103,8 +102,8 @@ class Attempts:
             for spec in task.specs:
                 if spec.run_id not in over:
                     self._tell(self._outcome(spec.run_id, error))
-            if self._fault:
-                raise self._fault from error
+            if self._card.fault:
+                raise self._card.fault from error
 
     def _warn(self, sentence: str) -> None:
         self._tell(p.Noticed(text=sentence, severity="warning"))
@@ -131,9 +130,8 @@ class Attempts:
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
         """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
         stop = self._stop_of(run_id)
-        if sign := gpu_errors.card_fault(str(error)):
-            self._fault = Refused(SICK, f"The GPU failed ({sign}).")
-            return p.RunInterrupted(run_id=run_id, reason=f"{self._fault} The run goes on elsewhere.")
+        if self._card.fault:
+            return p.RunInterrupted(run_id=run_id, reason=str(self._card.fault))
         if stop is None or not isinstance(error, OSError):
             return failed(run_id, error)
         if stop.why == "paused":
@@ -268,6 +266,7 @@ class Attempts:
             self._tell(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
+            self._card.judge(error, [run.spec], self._trainer)
             self._tell(self._outcome(run.run_id, error))
         run.close()
 

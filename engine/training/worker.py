@@ -95,6 +95,7 @@ def arguments(program: str) -> argparse.Namespace:
     parser.add_argument("--trainer", choices=list(TRAINERS), default="fast")
     parser.add_argument("--cores", default="", help="CPU cores to keep to, such as 0,1")
     parser.add_argument("--gpu", default="", help="UUID of the GPU to train on, or none")
+    parser.add_argument("--host", default="", help="whose worker it is: those of one host may share a GPU")
     parser.add_argument("--preflight", default="", help="what to find on another machine than the host's, as JSON")
     return parser.parse_args()
 
@@ -108,7 +109,7 @@ def take_place(given: argparse.Namespace, trainer: str) -> Sight | None:
     """
     if not given.preflight:
         claim_cores(given.cores)
-        return card.take(given.gpu or card.NONE, os.environ)
+        return card.take(given.gpu or card.NONE, os.environ, given.host)
     wanted = msgspec.json.decode(given.preflight, type=Preflight)
     if problem := preflight.problem(wanted, preflight.versions(trainer)):
         raise SystemExit(problem)

@@ -14,12 +14,12 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from engine.machine import card, card_choice, child_process, ownership
+from engine.machine import card, card_choice, child_process, gpu_errors, ownership
 from engine.machine.backends import PLATFORM_VARIABLE
 from engine.machine.child_process import ChildCommand
 from engine.machine.files import Folder, without_controls
 from engine.machine.system import oom_kills
-from engine.scheduling.placement import Slot
+from engine.scheduling.placement import Occupant, Slot
 from engine.training.preflight import Preflight
 from engine.workers import fleet, slurm, ssh
 
@@ -64,8 +64,8 @@ class Worker:
         """Sent and not ended yet, those included whose files are being written."""
         self.training: set[str] = set()
         """Of those, the ones whose epochs are not all done."""
-        self.lanes = 1
-        """Runs of the group that was sent last."""
+        self.occupant: Occupant | None = None
+        """The group that was sent last."""
         self.epoch_seconds = 0.0
         """What its longest epoch took; above 0 once it has done one."""
         self.is_leaving = False
@@ -87,6 +87,11 @@ class Worker:
     def pid(self) -> int:
         """Of the process on this machine."""
         return self._process.pid
+
+    @property
+    def lanes(self) -> int:
+        """Runs of the group that was sent last."""
+        return self.occupant.lanes if self.occupant else 1
 
     @property
     def was_heard(self) -> bool:
@@ -182,7 +187,9 @@ class Worker:
             self._process.kill()
 
 
-async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, job_name: str = "") -> Worker:
+async def start(
+    slot: Slot, log: Path, *, preflight: Preflight | None = None, job_name: str = "", host: str = ""
+) -> Worker:
     """Start a worker for a slot.
 
     Args:
@@ -190,11 +197,12 @@ async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, jo
         log: the file to which its stderr is appended.
         preflight: what it has to check on another machine.
         job_name: by which Slurm knows it.
+        host: by which its workers know each other on a card.
 
     Raises:
         OSError: the command cannot be run.
     """
-    command = command_of(slot, preflight=preflight, job_name=job_name)
+    command = command_of(slot, preflight=preflight, job_name=job_name, host=host)
     with _opened(log) as errors:
         process = await asyncio.create_subprocess_exec(
             *command.argv,
@@ -209,11 +217,11 @@ async def start(slot: Slot, log: Path, *, preflight: Preflight | None = None, jo
     return Worker(slot, process, log, job_name)
 
 
-def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "") -> ChildCommand:
+def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "", host: str = "") -> ChildCommand:
     """Return what starts a slot's worker, whatever the host's own surroundings are."""
     arguments = ["--name", slot.name, "--trainer", slot.trainer, "--cores", ",".join(map(str, slot.cores))]
     if not slot.is_elsewhere:
-        arguments += ["--gpu", slot.gpu or card.NONE]
+        arguments += ["--gpu", slot.gpu or card.NONE, *(["--host", host] if host and slot.gpu else [])]
     if preflight is not None:
         arguments += ["--preflight", msgspec.json.encode(preflight).decode()]
     command = child_process.tool("engine.training.worker", *arguments)
@@ -255,9 +263,10 @@ def death(status: int, oom_kills: int = 0, last: str = "") -> Death:
         return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
     if status in card.REASONS:
         return Death(card.REASONS[status], is_own_fault=False, status=status)
-    if status < 0:
-        return Death(f"The worker was ended by {signal.Signals(-status).name}{words}.")
-    return Death(f"The worker ended with exit code {status}{words}.")
+    if sign := gpu_errors.card_fault(last):  # XLA ends the process at some of them
+        return Death(f"The GPU failed ({sign}).", is_own_fault=False, status=card.SICK)
+    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+    return Death(f"The worker {how}{words}.", out_of_memory=gpu_errors.is_out_of_memory(last))
 
 
 def last_words(log: Path, start: int) -> str:

@@ -68,6 +68,8 @@ class Allocations:
     async def death_of(self, worker: Worker, death: Death) -> Death:
         """Return how a worker ended: what became of its job says more than `death`, the end of the pipe to it."""
         ending = slurm.ending(await self._ended(worker))
+        if death.status:  # the worker's own word on its GPU, which Slurm takes for a failure of the run
+            return death
         if ending.is_time_over and not worker.epoch_seconds:
             return Death(NO_EPOCH)
         complaint = worker.last_words.removeprefix("srun: error: ") if worker.last_words.startswith("srun:") else ""

@@ -260,7 +260,7 @@ def _seconds(specs: Iterable[RunSpec], state: State) -> float:
     """Forecast runs, each on its data."""
     kinds = Counter((spec.data, spec.configuration) for spec in specs)
     known = {data: state.about(data).forecast for data, _ in kinds}
-    return sum(many * forecast.run_seconds(some) for (data, some), many in kinds.items() if (forecast := known[data]))
+    return sum(runs * found.run_seconds(some, runs) for (data, some), runs in kinds.items() if (found := known[data]))
 
 
 def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
@@ -284,11 +284,11 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
 def _seconds_left(
     configuration: Configuration, running: Sequence[Live], waiting: int, forecast: Forecast | None
 ) -> float | None:
-    """Add up what the running ones still need and the forecast of those that are yet to start."""
+    """Add up what workers still need, whose runs end together, and the forecast of those that are yet to start."""
     if forecast is None:
         return None
-    each = forecast.run_seconds(configuration) if waiting else 0.0
-    return sum(live.seconds_left or 0.0 for live in running) + waiting * each
+    left = {name: seconds for seconds, name in sorted((live.seconds_left or 0.0, live.worker) for live in running)}
+    return sum(left.values()) + forecast.total_seconds([configuration] * waiting)
 
 
 def _status(rows: Sequence[Row]) -> Status:

@@ -145,6 +145,6 @@ def _entry(places: Sequence[p.WaitingRun], forecast: Forecast | None) -> QueueEn
         status="paused" if first.paused else "waiting",
         runs=tuple(place.run_id for place in places),
         seeds=tuple(place.spec.seed for place in places),
-        seconds=len(places) * forecast.run_seconds(first.spec.configuration) if forecast else None,
+        seconds=forecast.total_seconds(place.spec.configuration for place in places) if forecast else None,
         data=first.spec.data,
     )

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import protocol as p
-from engine.core.forecast import Forecast
+from engine.core.forecast import START_SECONDS, Forecast
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep, asked
 from engine.machine import child_process, tool_process
@@ -121,7 +121,7 @@ def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> d
             for network in found["networks"]
         ]
         forecast = Forecast(times, data.train_images, data.shape)
-        hours[side] = sum(forecast.run_seconds(spec.configuration) for spec in specs) / 3600
+        hours[side] = forecast.total_seconds(spec.configuration for spec in specs) / 3600
     return hours
 
 
@@ -157,15 +157,32 @@ def tables(found: dict[str, Any]) -> Group:
         costs.add_row(
             name,
             "" if network["share_of_multiply_adds"] is None else f"{network['share_of_multiply_adds']:.0%}",
-            f"{network['share_of_bandwidth']:.0%}",
+            "" if network["share_of_bandwidth"] is None else f"{network['share_of_bandwidth']:.0%}",
             words.size(network["fit_peak_bytes"]),
             words.size(network["engine_peak_bytes"]),
         )
+    if found.get("gpu"):
+        costs = _rates(found["networks"])
     return Group(times, "", speeds, "", costs, "", bench_figure.bars(found), "", Text(caption))
+
+
+def _rates(networks: Sequence[dict[str, Any]]) -> Table:
+    """Lay out how many runs of 100 epochs an hour are trained; on a GPU, the shares of a processor mean nothing."""
+    rates = _table("fit: runs/h", "tuned fit", "engine", "fit is on")
+    for network in networks:
+        an_hour = (
+            words.count(round(3600 / (START_SECONDS + 1e-4 * network[f"{side}_us_per_batch"] * network["batches"])))
+            for side in ("fit", "tuned_fit", "engine")
+        )
+        backend = {"jax": "JAX", "tensorflow": "TensorFlow"}[network["fit_backend"]]
+        rates.add_row(", ".join(map(str, network["hidden"])) or "linear", *an_hour, backend)
+    return rates
 
 
 def _machine(found: dict[str, Any]) -> str:
     """Say what the shares are of: `of limit` is of the multiply-adds."""
+    if found.get("gpu"):
+        return f"One {words.clean(found['gpu'])}, one contender at a time"
     limit = found["multiply_adds_per_second"]
     rate = f", the limit {limit / 1e9:.0f} billion multiply-adds/s" if limit else ""
     return f"{found['cores']} cores, {found['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s{rate}"

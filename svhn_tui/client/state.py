@@ -1,6 +1,5 @@
 """What the screen and the command line know of a workspace, as frozen values. Pure; `fold` makes them from events."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Self
@@ -155,7 +154,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def forecast(self) -> Forecast | None:
         """How long runs on the data in use will take."""
         data = self.data
-        return Forecast(self.times, data.train_images, data.shape) if data else None
+        if data is None:
+            return None
+        devices = {worker.device for worker in self.workers.values() if worker.state != "ended" and worker.device}
+        return Forecast(self.times, data.train_images, data.shape, devices)
 
     def parameters_of(self, network: Network) -> int:
         """Return the trainable parameters for the data in use; 0 for an own model that was not built yet."""
@@ -170,8 +172,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def seconds_waiting(self) -> float:
         """Forecast for all that waits and is not paused; 0 while no data is open."""
         forecast = self.forecast
-        counts = Counter(place.spec.configuration for place in self.places.values() if not place.paused)
-        return sum(count * forecast.run_seconds(some) for some, count in counts.items()) if forecast else 0.0
+        waiting = (place.spec.configuration for place in self.places.values() if not place.paused)
+        return forecast.total_seconds(waiting) if forecast else 0.0
 
     def as_chosen(self, sweep: Sweep) -> Sweep:
         """Return the sweep with the finalists that were chosen by hand, where that was done."""

@@ -56,10 +56,10 @@ def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     )
 
 
-def begin(tmp_path: Path, folder: Path) -> tuple[Dispatch, Told]:
+def begin(tmp_path: Path, folder: Path, machine: Machine = TWO) -> tuple[Dispatch, Told]:
     told = Told()
     queue = Queue(told.publish)
-    dispatch = Dispatch(Workspace(tmp_path / "w"), TWO, queue, told.publish)
+    dispatch = Dispatch(Workspace(tmp_path / "w"), machine, queue, told.publish)
     found = dataset.describe([folder])
     queue.open(found)
     queue.want(Sweep("cards", found.fingerprint, TINY, (0, 1)))
@@ -94,6 +94,29 @@ async def test_two_cards_train_and_each_worker_tells_its_own(demo_folder: Path, 
     assert {event.result.provenance.lanes for event in told.of(p.RunFinished)} == {2}
     assert {event.result.provenance.precision for event in told.of(p.RunFinished)} == {"float32"}
     assert not told.notices
+
+
+SHARED = TWO._replace(gpus=(Card("GPU-a", "gpu0", memory=16 * 2**30, seats=2),))
+
+
+async def test_groups_of_different_configurations_share_a_card(demo_folder: Path, tmp_path: Path, made_up):
+    made_up()
+    dispatch, told = begin(tmp_path, demo_folder, SHARED)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6 and is_over(told))
+    await dispatch.leave()
+    assert workers(told) == {"gpu0", "gpu0#2"}
+    ready = {event.worker: event.uuid for event in told.of(p.WorkerChanged) if event.state == "ready"}
+    assert ready == {"gpu0": "GPU-a", "gpu0#2": "GPU-a"}
+    assert not told.notices
+
+
+async def test_a_card_that_takes_no_second_worker_trains_with_one(demo_folder: Path, tmp_path: Path, made_up):
+    made_up(a="single")
+    dispatch, told = begin(tmp_path, demo_folder, SHARED)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await dispatch.leave()
+    assert workers(told) <= {"gpu0", "gpu0#2"}, "whichever was there first"
+    assert not told.of(p.RunFailed) and not told.notices, "it trains: nobody has to do anything"
 
 
 async def test_a_busy_card_is_left_alone_and_taken_once_it_is_free(demo_folder: Path, tmp_path: Path, made_up):
@@ -139,6 +162,31 @@ async def test_a_sick_card_is_set_aside_after_two_failures(demo_folder: Path, tm
     ended = [event for event in told.of(p.WorkerChanged) if event.worker == "gpu0" and event.state == "ended"]
     assert ended[0].text == "The GPU failed (CUDA_ERROR_ECC_UNCORRECTABLE)."
     assert len(ended) <= 2
+
+
+async def test_a_card_whose_error_ends_the_process_is_set_aside_too(demo_folder: Path, tmp_path: Path, made_up):
+    made_up(a="aborted")
+    dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await dispatch.leave()
+    assert workers(told) == {"gpu1"}
+    assert not told.of(p.RunFailed)
+    assert "gpu0 failed twice and is set aside: The GPU failed (CUDA_ERROR_ILLEGAL_ADDRESS)." in told.notices
+
+
+async def test_memory_that_others_took_is_tried_with_fewer_and_then_waited_for(
+    demo_folder: Path, tmp_path: Path, made_up
+):
+    made_up(a="filled", b="broken")
+    dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: "gpu0 is left alone: The card's memory is full: " in told.notices)
+    assert "1 at a time instead of 2" in "".join(event.reason for event in told.of(p.RunInterrupted))
+    assert not told.of(p.RunFailed) and not told.of(p.RunStarted)
+    (tmp_path / "free").touch()
+    await told.until(lambda: len(told.of(p.RunFinished)) == 6)
+    await dispatch.leave()
+    assert not told.of(p.RunFailed), "nothing was wrong with the runs"
+    assert {len(event.runs) for event in told.of(p.RunStarted)} == {2}, "with the memory back as many as before"
 
 
 async def test_of_two_hosts_one_has_the_card(demo_folder: Path, tmp_path: Path, made_up):

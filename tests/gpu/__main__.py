@@ -32,7 +32,10 @@ def arguments():
 
 
 def prepare(cache=""):
-    """As engine.worker.prepare_jax does, with the compile cache in our hands."""
+    """As a worker does, with the compile cache in our hands: flags as this driver takes them, unless they are given."""
+    from engine.machine import gpus, xla_flags
+
+    os.environ.setdefault("XLA_FLAGS", xla_flags.flags_for(gpus.read().cuda, os.environ))
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -57,6 +60,11 @@ def table(found):
     for key, row in sections.get("fit", {}).items():
         if isinstance(row, dict) and "us_per_batch" in row:
             print(f"keras    {key:18} {row['us_per_batch']:9.1f} us a batch")
+    for name, value in sections.get("processes", {}).get("verdict", {}).items():
+        print(f"verdict  {name}: {value}")
+    for name in ("product", "one_group_at_a_time"):
+        if "seconds" in (row := sections.get(name, {})):
+            print(f"{name}: {row['finished']} runs in {row['seconds']} s on {row['devices']}, {row['kinds']}")
     for name, row in sections.get("determinism", {}).items():
         if isinstance(row, dict):
             print(f"{name:8} " + ", ".join(f"{key} {value}" for key, value in row.items()))
@@ -96,6 +104,7 @@ def main():
         ("estimate", check.estimate, 0),
         ("product", check.product, 25),
         ("processes", check.processes, 20),
+        ("one_group_at_a_time", check.one_group_at_a_time, 30),
     ]
     wanted = set(filter(None, given.sections.split(",")))
     if wanted & {"parity"}:

@@ -59,15 +59,12 @@ def group_of(specs, images, precision, snapshots=None, trainer=None):
 
 
 def epochs_of(group, count):
+    """Train so many epochs; return arrays (lanes, epochs) of what was measured."""
     import numpy as np
 
     found = [group.train_epoch() for _ in range(count)]
-    return {
-        "loss": np.array([m.loss for m in found]).T,
-        "accuracy": np.array([m.accuracy for m in found]).T,
-        "test_loss": np.array([m.test_loss for m in found]).T,
-        "test_correct": np.array([m.test_correct for m in found]).T,
-    }
+    fields = ("loss", "accuracy", "test_loss", "test_correct")
+    return {field: np.array([[getattr(row, field) for row in rows] for rows in found]).T for field in fields}
 
 
 def weights_of(group, lanes):

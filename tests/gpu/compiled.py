@@ -1,6 +1,7 @@
 """Compile the epoch for an H100 on a machine that has none, and say what it launches: a table, and one JSON line.
 
     python -m tests.gpu.compiled            compile all of NETWORKS, before and after; `make gpu-compile`
+    python -m tests.gpu.compiled --install  install what it needs, or say why that cannot be
     python -m tests.gpu.compiled ONE        one compilation, in a process of its own: ONE is the JSON of `Asked`
 
 It needs the real CUDA plugin of JAX's own version, 1 GB, which is installed once into a folder of its own; where that
@@ -21,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 PACKAGES = ("nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink-cu12", "nvidia-cuda-runtime-cu12", "nvidia-cuda-nvrtc-cu12")
+INSTALL_SECONDS = 900
 NETWORKS = ((64,), (256,), (1024,), (1024, 256))
 LANES = 10
 LOOP = "--xla_gpu_enable_command_buffer=+WHILE"
@@ -79,7 +81,10 @@ def install() -> str:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--target", folder(),
                "--constraint", root / "constraints-cuda12.txt",
                f"jax-cuda12-plugin=={version}", f"jax-cuda12-pjrt=={version}", *PACKAGES]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {INSTALL_SECONDS} s"
     if done.returncode:
         return (done.stderr.strip().splitlines() or ["pip failed"])[-1]
     (folder() / "complete").touch()
@@ -171,6 +176,10 @@ def is_one_graph(thunks: str) -> bool:
 
 def main() -> None:
     """Print the table of what changed, and one JSON line."""
+    if sys.argv[1:] == ["--install"]:
+        reason = install()
+        print(f"The tests with a compiler for an H100 are skipped: {reason}" if reason else f"The compiler: {folder()}")
+        return
     if len(sys.argv) > 1:
         asked = msgspec.json.decode(sys.argv[1], type=Asked)
         out = os.dup(1)

@@ -14,6 +14,7 @@ import time
 import traceback
 from pathlib import Path
 
+from engine.machine.xla_flags import DETERMINISTIC_FLAG, LOOP_FLAG
 from tests.gpu.children import BEGAN, result_of, start_child
 from tests.gpu.common import (
     NETWORKS,
@@ -283,7 +284,11 @@ class Check:
         batches = -(-self.timed[0] // 32)
         device = jax.devices()[0]
         mine, other = self.precision, "float32" if self.precision == "default" else "default"
-        plan = [(mine, n, 10) for n in NETWORKS] + [(mine, n, 1) for n in ("linear", "64", "256", "1024")]
+        plan = (
+            [(mine, n, 10) for n in NETWORKS]
+            + [(mine, "64", 20), (mine, "256", 20)]
+            + [(mine, n, 1) for n in ("linear", "64", "256", "1024")]
+        )
         plan += [(mine, n, 3) for n in ("1024,256", "256,256,256", "64")] + [
             (other, n, 10) for n in ("256", "64", "1024", "1024,256")
         ]
@@ -386,7 +391,8 @@ class Check:
                     "steps": steps,
                     "limit": 40,
                 }
-                held[f"{name} steps_per_execution={steps}"] = result_of(start_child("fit", given), min(60, self.left()))
+                child = start_child("fit", given, {"XLA_FLAGS": ""})  # as a user would have it
+                held[f"{name} steps_per_execution={steps}"] = result_of(child, min(60, self.left()))
                 self.write()
 
     def estimate(self, held):
@@ -430,7 +436,11 @@ class Check:
             "deep shapes that were not timed take the nearest timed one; files, checkpoints and start not included"
         )
 
-    def product(self, held):
+    def one_group_at_a_time(self, held):
+        """The same with one group on a card at a time: what sharing gains or costs."""
+        self.product(held, groups=1)
+
+    def product(self, held, groups=2):
         """svhn-tui itself, without a screen: Q2 and Q7 on demo data."""
         import numpy as np
 
@@ -439,7 +449,9 @@ class Check:
 
         train, test, epochs = (*self.timed, 20) if not self.small else (1_000, 300, 2)
         folder = self.work / "data"
-        if self.small:
+        if folder.exists():
+            pass
+        elif self.small:
             demo.write(folder, train=train, test=test)
         else:  # the assignment's layout, from the images that are drawn already
             images = self.images(self.timed)
@@ -459,11 +471,12 @@ class Check:
         environment |= {
             "XDG_RUNTIME_DIR": str(self.work),
             "XDG_CONFIG_HOME": str(self.work),
-            "XDG_CACHE_HOME": str(self.work / "cache"),
+            "XDG_CACHE_HOME": str(self.work / f"cache-{groups}"),
+            "SVHN_TUI_GROUPS_ON_A_CARD": str(groups),
         }
         held["gpus_seen"] = [gpu.label for gpu in devices.choose_gpus().gpus]
         environment["PYTHONPATH"] = f"{Path.cwd()}:{environment.get('PYTHONPATH', '')}"
-        workspace = self.work / "w"
+        workspace = self.work / f"w{groups}"
         command = [sys.executable, "-c", "from svhn_tui.cli.main import main; main()"]
         asked = [
             "run",
@@ -587,39 +600,40 @@ class Check:
         cache = str(self.work / "jaxcache")
         flags = os.environ.get("XLA_FLAGS", "")
         on_gpu = self.found["sections"].get("machine", {}).get("platform") == "gpu"
-        small, loop = {"hidden": (64,)}, "--xla_gpu_enable_command_buffer=+WHILE"
-        plan = [
-            ("no cache, 1", "", "", {}),
-            ("no cache, 2", "", "", {}),
-            ("stacked logits", "", "", {"change": {"stacked": 1}}),
-        ]
-        if on_gpu:
+        small, steps = {"hidden": (64,)}, flags.replace(LOOP_FLAG, "").strip()
+        plan = [("no cache, 1", flags, "", {}), ("no cache, 2", flags, "", {})]
+        if on_gpu:  # what matters most comes first: the time may be over before the end
             plan += [
-                ("loop as one graph", loop, "", {}),
-                ("64 units", "", "", small),
-                ("64 units, loop as one graph", loop, "", small),
-                ("64 units, 8 steps unrolled", "", "", {**small, "change": {"unroll": 8}}),
-                ("deterministic_ops", "--xla_gpu_deterministic_ops=true", "", {}),
-                ("exclude_nondeterministic_ops", "--xla_gpu_exclude_nondeterministic_ops=true", "", {}),
-                ("no command buffers", "--xla_gpu_enable_command_buffer=", "", {}),
-                ("plain dense", "", "", {"change": {"plain": 1}}),
-                ("no triton gemm", "--xla_gpu_enable_triton_gemm=false", "", {}),
-                ("deterministic_ops, 2", "--xla_gpu_deterministic_ops=true", "", {}),
-                ("no autotuning", "--xla_gpu_autotune_level=0", "", {}),
+                ("deterministic", f"{flags} {DETERMINISTIC_FLAG}", "", {}),
+                ("steps one by one", steps, "", {}),
+                ("64 units", flags, "", small),
+                ("64 units, deterministic", f"{flags} {DETERMINISTIC_FLAG}", "", small),
+                ("64 units, steps one by one", steps, "", small),
+                ("cache cold", flags, cache, {}),
+                ("cache warm", flags, cache, {}),
+                ("deterministic, 2", f"{flags} {DETERMINISTIC_FLAG}", "", {}),
+                ("exclude_nondeterministic_ops", f"{flags} --xla_gpu_exclude_nondeterministic_ops=true", "", {}),
+                ("plain dense", flags, "", {"change": {"plain": 1}}),
+                ("stacked logits", steps, "", {"change": {"stacked": 1}}),
+                ("64 units, 8 steps unrolled", flags, "", {**small, "change": {"unroll": 8}}),
+                ("no command buffers", f"{steps} --xla_gpu_enable_command_buffer=", "", {}),
+                ("no triton gemm", f"{flags} --xla_gpu_enable_triton_gemm=false", "", {}),
+                ("no autotuning", f"{flags} --xla_gpu_autotune_level=0", "", {}),
             ]
         plan += [
-            ("cache cold", "", cache, {}),
-            ("cache warm", "", cache, {}),
-            ("plain dense", "", "", {"change": {"plain": 1}}),
+            ("cache cold", flags, cache, {}),
+            ("cache warm", flags, cache, {}),
+            ("plain dense", flags, "", {"change": {"plain": 1}}),
+            ("stacked logits", steps, "", {"change": {"stacked": 1}}),
         ]
         plan = list({entry[0]: entry for entry in plan}.values())
         for name, flag, where, change in plan:
             if self.left() < 25 and not self.small:
                 held.setdefault("not_run", []).append(name)
                 continue
-            env = {"XLA_FLAGS": f"{flags} {flag}".strip()} if flag else {}
             began = time.monotonic()
-            told = result_of(start_child("once", {**base, **change}, env, where), min(90, self.left()))
+            child = start_child("once", {**base, **change}, {"XLA_FLAGS": flag.strip()}, where)
+            told = result_of(child, min(90, self.left()))
             told["process_s"] = round(time.monotonic() - began, 1)
             held[name] = told
             print(
@@ -628,3 +642,24 @@ class Check:
                 flush=True,
             )
             self.write()
+        held["verdict"] = verdict(held)
+
+
+def verdict(found):
+    """Say what is to be decided: deterministic kernels are on where they cost less than 5 %, loops where they gain."""
+
+    def cost(name, than):
+        one, other = (found.get(key, {}).get("us_per_batch") for key in (name, than))
+        return round(100 * (one / other - 1), 1) if one and other else None
+
+    hashes = [found.get(name, {}).get("hash") for name in ("deterministic", "deterministic, 2")]
+    costs = [cost("deterministic", "no cache, 1"), cost("64 units, deterministic", "64 units")]
+    return {
+        "deterministic_costs_percent": costs,
+        "deterministic_equal": hashes[0] == hashes[1] if all(hashes) else None,
+        "deterministic_to_be_on": all(some < 5 for some in costs) if None not in costs else None,
+        "steps_one_by_one_cost_percent": [
+            cost("steps one by one", "no cache, 1"),
+            cost("64 units, steps one by one", "64 units"),
+        ],
+    }

@@ -45,9 +45,10 @@ def test_a_worker_on_a_gpu_sees_that_one_and_asks_for_cuda_alone(cards: Cards, t
     assert environment["XLA_FLAGS"] == LOOP_FLAG, "the user's own flags reach no training"
     assert tried == [environment], "what was probed is what the worker runs with"
     assert card_lock.holder(UUID) == os.getpid()
-    with pytest.raises(Refused, match="Another svhn-tui") as refused:
-        card.take(UUID, {})
-    assert refused.value.status == card.BUSY
+    for host in ("", "another"):
+        with pytest.raises(Refused, match="Another svhn-tui") as refused:
+            card.take(UUID, {}, host)
+        assert refused.value.status == card.BUSY
 
 
 def test_with_an_older_driver_or_after_a_hang_the_loop_is_no_graph(cards: Cards, tried: list[Mapping[str, str]]):

@@ -43,14 +43,45 @@ def test_of_many_starters_at_once_one_takes_the_card():
     os.close(file)
 
 
+SHARE = """
+import sys
+from engine.machine import card_lock
+
+print(card_lock.take("GPU-a", sys.argv[1]) is not None, card_lock.is_joined("GPU-a", sys.argv[1]), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_workers_of_one_host_share_a_card_and_no_other_host_comes_between():
+    def begun(host: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen([sys.executable, "-c", SHARE, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   text=True)  # fmt: skip
+        return process, process.stdout.readline().strip()
+
+    first, said = begun("7-1.5")
+    assert said == "True False"
+    second, said = begun("7-1.5")
+    assert said == "True True"
+    other, said = begun("8-1.5")
+    assert said == "False False"
+    other.communicate("")
+    first.communicate("")
+    assert card_lock.holder("GPU-a") == first.pid, "the one that stays holds it as well"
+    other, said = begun("8-1.5")
+    assert said == "False False"
+    for process in (second, other):
+        process.communicate("")
+    assert card_lock.holder("GPU-a") is None
+
+
 def test_a_lock_is_for_all_users_whatever_the_umask(folder: Path):
     before = os.umask(0o077)
     try:
         file = card_lock.take("MIG-GPU-x/1/0")
     finally:
         os.umask(before)
-    (path,) = folder.iterdir()
-    assert path.stat().st_mode & 0o777 == 0o644
+    for path in folder.iterdir():
+        assert path.stat().st_mode & 0o777 == 0o644
     assert file is not None
     os.close(file)
 

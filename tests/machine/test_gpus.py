@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from engine.machine import gpus, system
+from engine.machine import card_lock, gpus, system
 from tests.machine.conftest import Cards
 from tests.support.fake_nvml import pynvml
 
@@ -105,6 +105,16 @@ def test_a_card_that_is_left_to_others_says_why(cards: Cards):
     (others,), (ours,) = gpus.Watch().sample(), gpus.Watch().sample(own=[os.getpid()])
     assert others.busy
     assert ours.busy == "", "what fills it is a worker of ours"
+
+
+def test_in_a_container_a_card_that_we_locked_is_ours(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(system, "FIRST_PID_NAMESPACE", "pid:[1]")
+    cards({"free": 10, "pids": [999_999]})
+    lock = card_lock.take("GPU-00000000-aaaa", "host")
+    assert lock is not None
+    (others,), (ours,) = gpus.Watch().sample(), gpus.Watch().sample(own=[os.getpid()])
+    os.close(lock)
+    assert (bool(others.busy), ours.busy) == (True, "")
 
 
 def test_a_card_on_which_another_process_computes_is_busy(cards: Cards, monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,7 @@ from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.machine import devices, tool_process
-from engine.scheduling.placement import Slot, next_group, size_class
+from engine.scheduling.placement import Occupant, Slot, next_group, size_class
 from engine.scheduling.waiting_list import WaitingList
 from engine.training.native import build
 from engine.workers.arrangement import Arrangement
@@ -59,6 +59,52 @@ def test_gpus_take_seeds_of_one_configuration_as_lanes():
     assert spread(queue[6:], TWO_GPUS) == [("gpu0", 3)]
 
 
+def shared(queue: list[p.WaitingRun], machine: Machine) -> list[tuple[str, int]]:
+    """Return the same as `spread` where it is known what each slot trains."""
+    occupants: dict[Slot, Occupant] = {}
+    found = []
+    while group := next_group(WaitingList(queue), machine, SHAPE, occupants, {}, occupants):
+        slot, chosen = group
+        occupants[slot] = Occupant(chosen[0].spec.configuration, len(chosen))
+        found.append((slot.name, len(chosen)))
+        queue = [place for place in queue if place not in chosen]
+    return found
+
+
+def test_different_configurations_share_a_card_while_its_memory_lasts():
+    gib = 2**30
+    queue = [place for units in (8, 16, 24, 32) for place in places(Configuration(Network((units,), "relu")), range(4))]
+    roomy = tuple(Card(uuid, uuid, memory=16 * gib, seats=2) for uuid in ("gpu0", "gpu1"))
+    both = TWO_GPUS._replace(gpus=roomy)
+    assert shared(queue, both) == [("gpu0", 4), ("gpu1", 4), ("gpu0#2", 4), ("gpu1#2", 4)], "empty cards come first"
+    assert shared(queue, both._replace(memory=5 * 10**9)) == [("gpu0", 4), ("gpu1", 4), ("gpu0#2", 4)]
+    one = TWO_GPUS._replace(gpus=roomy[:1])
+    assert shared(places(LINEAR, range(9)), one) == [("gpu0", 4)], "more seeds of it would only share the time"
+    for card in (roomy[0]._replace(seats=1), roomy[0]._replace(memory=None), roomy[0]._replace(memory=2 * gib)):
+        assert shared(queue, TWO_GPUS._replace(gpus=(card,))) == [("gpu0", 4)]
+    large = [*places(WIDE, range(4)), *places(Configuration(Network((4096,), "relu")), range(4))]
+    tight = roomy[0]._replace(memory=7 * gib // 2)
+    assert shared(large, TWO_GPUS._replace(gpus=(tight,))) == [("gpu0", 4), ("gpu0#2", 3)], "as many as still fit"
+    plain = [*places(Configuration(Network(), Training(trainer="keras-fit")), range(1)), *queue]
+    assert shared(plain, one) == [("keras-fit", 1)], "TensorFlow has its card for itself"
+    assert shared([*queue[:4], *plain[:1]], one) == [("gpu0", 4)]
+
+
+def test_a_group_goes_on_with_the_lanes_it_had():
+    queue = places(LINEAR, range(9))
+    before = {place.run_id: "gpu0-a" if place.spec.seed < 3 else "gpu1-b" for place in queue[:5]}
+
+    def seeds(*waiting: int, machine: Machine = TWO_GPUS) -> list[int]:
+        row = WaitingList([queue[seed] for seed in waiting])
+        found = next_group(row, machine, SHAPE, (), {}, {}, before)
+        return [place.spec.seed for place in found[1]] if found else []
+
+    assert seeds(*range(9)) == [0, 1, 2], "as many as before, not more"
+    assert seeds(3, 4, 5, 6) == [3, 4]
+    assert seeds(5, 0, 6, 7, 8, 1) == [5, 6, 7, 8], "new ones begin by themselves"
+    assert seeds(0, 1, 2, machine=TWO_GPUS._replace(lanes=2)) == [0, 1], "fewer where more do not fit"
+
+
 def test_paused_runs_are_passed_over_and_little_memory_means_fewer_workers():
     paused = [p.WaitingRun(place.run_id, place.spec, "s", "t", paused=True) for place in places(WIDE, range(1))]
     assert spread([*paused, *places(LINEAR, range(2))], Machine((0, 1), 2 * 2**30)) == [("core0", 1)]
@@ -89,6 +135,35 @@ def test_forecasts_follow_what_was_measured():
     for units in range(1, 2 * forecast.KINDS):
         measured.add(p.EpochTime(Configuration(Network((units,), "relu")), 50_000, 0.1))
     assert len(measured.medians) == forecast.KINDS, "a grid of thousands of networks does not fill every message"
+
+
+def test_a_forecast_is_of_the_cards_that_train_and_of_as_many_lanes():
+    hidden, other = Configuration(Network((256,), "relu")), Configuration(Network((512,), "relu"))
+    fast, slow = "gpu NVIDIA H100", "gpu Tesla T4"
+    times = [
+        p.EpochTime(hidden, 50_000, seconds, device, lanes=lanes)
+        for seconds, device, lanes in (
+            (9.0, "core", 1),
+            (0.4, fast, 1),
+            (0.1, fast, 10),
+            (1.2, slow, 1),
+            (0.3, slow, 10),
+        )
+    ]
+
+    def seconds(runs: int, *devices: str) -> float:
+        return Forecast(times, 50_000, SHAPE, devices).epoch_seconds(hidden, runs)
+
+    assert [seconds(runs, fast) for runs in (1, 8, 30)] == [0.4, 0.1, 0.1]
+    assert seconds(10, slow) == 0.3
+    assert seconds(10, fast, slow) == pytest.approx(0.15), "of the whole machine: a worker of each kind at a time"
+    assert seconds(1, "cpu") == 9.0
+    assert seconds(10) == seconds(10, "gpu of another box") == 0.3, "else what was measured last"
+    forecast = Forecast(times, 50_000, SHAPE, [fast])
+    assert forecast.epoch_seconds(other, 10) == pytest.approx(forecast.epoch_seconds(other, 1) / 4)
+    assert forecast.total_seconds([hidden] * 10) == pytest.approx(10 * (1 + 100 * 0.1))
+    measured = EpochTimes(times)
+    assert len(measured.medians) == 5
 
 
 def test_where_it_was_measured_a_run_takes_the_cores_that_proved_best():

@@ -131,6 +131,25 @@ def test_a_run_that_came_back_stands_behind_earlier_seeds_of_its_kind():
     assert [place.spec.seed for place in row] == [0, 1, 2, 3, 4, 5]
 
 
+def test_who_trained_side_by_side_is_kept_until_they_are_finished():
+    follower = Follower()
+    queue = follower.queue
+    queue.want(sweep(3))
+    places = follower.next_group(3)
+    specs, runs = tuple(place.spec for place in places), tuple(place.run_id for place in places)
+    queue.assign(places)
+    queue.fold(p.RunStarted(group="gpu0-a", runs=runs, specs=specs, worker="gpu0", device="d"))
+    for run_id in runs[:2]:
+        queue.fold(p.RunInterrupted(run_id=run_id, reason="the host ends"))
+    queue.fold(p.RunFinished(result=result(specs[2], 0.5)))
+    assert queue.order.groups == dict.fromkeys(runs[:2], "gpu0-a")
+    finished = result(specs[0], 0.5)
+    again = Queue(lambda event: None, results={finished.run_id: finished}, groups=queue.order.groups)
+    assert again.groups == {runs[1]: "gpu0-a"}
+    queue.forget(runs[0])
+    assert runs[0] not in queue.groups
+
+
 def test_the_second_stage_is_worked_out_when_the_first_is_complete_and_not_before():
     follower = Follower()
     first = sweep(2, rule=FinalistRule((0, 1, 2), at_least=1, at_most=1))

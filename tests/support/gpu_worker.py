@@ -1,7 +1,8 @@
 """A real worker on a made-up GPU: how its card is, JSON by UUID, decides what becomes of it; it trains on the CPU.
 
-`fine`; `busy`: others compute on it, as long as the file FREE is not there; `broken`: the driver refuses; `sick`: an
-error of the card's while it trains.
+`fine`; `busy`: others compute on it, as long as the file FREE is not there; `filled`: others take its memory once this
+worker is on it, as long as FREE is not there; `broken`: the driver refuses; `sick`: an error of the card's while it
+trains; `aborted`: one at which XLA ends the process; `single`: it takes no second process.
 """
 
 import json
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.machine import card, probe
+from engine.machine import card, card_lock, probe
 from engine.machine.probe import Sight
 from engine.training.worker import arguments, refuse, serve
 from tests.support.fake_nvml import pynvml
@@ -28,6 +29,8 @@ def look(environment: Mapping[str, str]) -> Sight:
     match how(uuid):
         case "busy" if not Path(os.environ["SVHN_TUI_TEST_FREE"]).exists():
             return Sight(reason=probe.CUDA_ERRORS[2])
+        case "single" if card_lock.is_joined(uuid, arguments("gpu worker").host):
+            return Sight(reason=probe.CUDA_ERRORS[46])
         case "broken":
             return Sight(reason=probe.CUDA_ERRORS[803])
         case _:
@@ -38,7 +41,7 @@ def main() -> int:
     given = arguments("gpu worker")
     probe.look = look
     try:
-        seen = card.take(given.gpu, os.environ)
+        seen = card.take(given.gpu, os.environ, given.host)
     except card.Refused as refused:
         return refuse(given.name, refused)
     from engine.machine.backends import prepare_jax
@@ -61,6 +64,16 @@ if __name__ == "tests.support.gpu_worker":
             return "gpu0 NVIDIA Made-up" if os.environ["CUDA_VISIBLE_DEVICES"] else "cpu"
 
         def group(self, specs, images, snapshots):
-            if how(os.environ["CUDA_VISIBLE_DEVICES"]) == "sick":
-                raise RuntimeError("INTERNAL: CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered")
+            uuid = os.environ["CUDA_VISIBLE_DEVICES"]
+            match how(uuid):
+                case "sick":
+                    raise RuntimeError("INTERNAL: CUDA_ERROR_ECC_UNCORRECTABLE: uncorrectable ECC error encountered")
+                case "aborted":
+                    os.write(2, b"F1126 stream.cc:1] Check failed: CUDA_ERROR_ILLEGAL_ADDRESS: cannot synchronize\n")
+                    os.abort()
+                case "filled" if not Path(os.environ["SVHN_TUI_TEST_FREE"]).exists():
+                    os.environ["FAKE_NVML"] = json.dumps({"cards": [{"uuid": uuid, "free": 0.1, "pids": [1]}]})
+                    raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4294967296 bytes.")
+                case _:
+                    pass
             return super().group(specs, images, snapshots)

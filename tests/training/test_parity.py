@@ -14,6 +14,7 @@ from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.data.dataset import Images
 from engine.data.demo import draw
+from engine.machine.system import version
 from engine.training import models
 from engine.training.auto_trainer import AutoTrainer
 from engine.training.native.build import find_compiler
@@ -35,6 +36,8 @@ def reference(
     folder: Path, images: Images, configuration: Configuration, *, backend: str, seeds: list[int]
 ) -> list[dict]:
     """Train with plain Keras in a process of its own, from the same weights and in the same order."""
+    if backend == "tensorflow" and version("tensorflow") == "not installed":
+        pytest.skip("TensorFlow is not installed")
     epochs = configuration.training.epochs
     asked = {"hidden": configuration.network.hidden, "activation": configuration.network.activation, "epochs": epochs}
     arrays = {"train": images.train_images, "labels": images.train_labels}

@@ -4,7 +4,6 @@ Initial weights, the images' order, checkpoints and files are those of the JAX t
 one's by rounding, and not at all with the number of threads.
 """
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,9 +54,14 @@ class NativeTrainer:
     @property
     def versions(self) -> dict[str, str]:
         """Of what decides the numbers and the file; the instruction set does, the number of threads does not."""
-        found = {name: importlib.metadata.version(name) for name in ("keras", "jax", "numpy")}
+        found = {name: system.version(name) for name in ("keras", "jax", "numpy")}
         threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
         return {**found, "native": f"{self.library.instructions}, {threads}"}
+
+    @property
+    def reserved_bytes(self) -> int:
+        """Nothing: it trains on the processor."""
+        return 0
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "NativeGroup":
         """Begin or go on with one run.

@@ -1,0 +1,73 @@
+"""Who trains when in the benchmark, and on what: side by side on a processor, one at a time on a card."""
+
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+from engine.tools import bench_contenders as bench
+from engine.tools.bench_contenders import FitCard
+from svhn_tui.cli.bench import tables
+
+
+class Noted:
+    """A contender that only takes notes."""
+
+    options = ""
+    runs = 1
+
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name, self.notes = name, notes
+        notes.append(f"+{name}")
+
+    def epochs(self, count: int) -> list[float]:
+        self.notes.append(self.name)
+        return [1.0] * count
+
+    def close(self) -> int:
+        self.notes.append(f"-{self.name}")
+        return 7
+
+
+@pytest.mark.parametrize(
+    ("at_once", "order"),
+    [(True, "+a +b a b a b a b -a -b"), (False, "+a a a a -a +b b b b -b")],
+    ids=["processor", "card"],
+)
+def test_on_a_card_one_contender_is_over_before_the_next_begins(at_once: bool, order: str):
+    notes: list[str] = []
+    timed = bench.take_turns([partial(Noted, name, notes) for name in "ab"], 2, "64", at_once=at_once)
+    assert " ".join(notes) == order
+    assert [(len(side.seconds), side.peak_bytes) for side in timed] == [(6, 7), (6, 7)]
+
+
+def test_fit_trains_on_the_card_that_the_engine_has_or_on_none():
+    assert FitCard(None, "tensorflow").environment == {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    assert FitCard("GPU-b", "jax").environment == {"CUDA_VISIBLE_DEVICES": "GPU-b", "JAX_PLATFORMS": "cuda"}
+
+
+def test_where_tensorflow_sees_no_gpu_fit_is_keras_on_jax():
+    assert bench.fit_card("GPU-0").backend == "jax", "there is none here"
+    assert bench.fit_card(None) == FitCard(None, "tensorflow")
+
+
+def test_on_a_card_runs_an_hour_take_the_place_of_shares_of_the_processor():
+    network = {
+        "hidden": (64,), "batches": 1563, "trainer": "jax", "ratio": 40.0, "tuned_ratio": 20.0, "fit_backend": "jax",
+        "images_per_second": 1e6, "engine_workers": 10, "share_of_multiply_adds": None, "share_of_bandwidth": None,
+        "fit_peak_bytes": 10**9, "engine_peak_bytes": 10**9, "tuned_range": (90, 110),
+    }  # fmt: skip
+    for side, time in {"fit": 200, "tuned_fit": 100, "jax": 5, "engine": 5}.items():
+        network |= {f"{side}_us_per_batch": time, f"{side}_range": (time, time)}
+    found = {
+        "networks": [network], "gpu": "NVIDIA H100", "cores": 16, "bandwidth_bytes_per_second": None,
+        "multiply_adds_per_second": None, "first_epoch_seconds": {"cold": 9.0, "warm": 2.0},
+        "assignment_hours": {"fit": 9.0, "tuned_fit": 5.0, "jax": 0.1, "engine": 0.1},
+    }  # fmt: skip
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    console.print(tables(found))
+    text = console.export_text()
+    assert "One NVIDIA H100, one contender at a time" in text
+    assert "fit: runs/h" in text and "JAX" in text
+    row = next(line for line in text.splitlines() if line.endswith("JAX") and line.startswith("64"))
+    assert row.split() == ["64", "112", "216", "2,021", "JAX"]

@@ -69,6 +69,8 @@ class Inquiries:
             ValueError: there is no such run, or its data is not known here.
         """
         result = self._queue.result(run_id)
+        if result is not None and result.is_recorded:
+            raise ValueError(f"{run_id} was recorded, and there is no file of it to look into.")
         data = self._queue.data.get(result.spec.data) if result else self._records.data
         if data is None or (run_id and result is None):
             raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
@@ -79,8 +81,6 @@ class Inquiries:
         file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
         try:
             result = self._queue.result(run_id)
-            if result is not None and result.is_recorded:
-                raise ValueError("It was recorded, and there is no file of it to look into.")
             model = result.spec.configuration.network.model if result else None
             if model is not None and (problem := approvals.refusal(model.sha256)):
                 raise ValueError(problem)

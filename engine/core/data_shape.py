@@ -22,3 +22,5 @@ class DataShape(NamedTuple):
 
 ASSIGNMENT = DataShape((3, 32, 32), 10)
 """The assignment's, which is assumed as long as no data is open."""
+ASSIGNMENT_IMAGES = 50_000
+"""For training; assumed likewise."""

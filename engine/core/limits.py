@@ -5,13 +5,15 @@ import re
 
 import msgspec
 
+from engine.core import options
+from engine.core.options import MAX_UNITS
 from engine.core.spec import Configuration, Network, OwnModel, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
 
-MAX_UNITS = 65_536
 MAX_LAYERS = 64
 MAX_FILTERS = 4_096
-MAX_EPOCHS = 100_000
+MAX_CLASSES = 1_000
+CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 MAX_SEED = 2**31 - 1
 MAX_RUNS = 100_000
 MAX_MODEL_BYTES = 2**28
@@ -40,8 +42,8 @@ def network_problem(network: Network) -> str:
         return f"hidden: at most {MAX_LAYERS} layers, the convolutions included."
     if not network.hidden and not network.convolutions and network.activation != "linear":
         return "activation: a network without hidden layers has none; leave it out."
-    if not 0 <= network.dropout < 1:
-        return "dropout: from 0 to below 1."
+    if problem := options.problem(network):
+        return problem
     if not 0 < abs(network.input_scaling) <= 1e6:
         return "input_scaling: a number other than 0, at most a million."
     for index, layer in enumerate(network.convolutions):
@@ -65,15 +67,19 @@ def _own_model_problem(model: OwnModel) -> str:
 
 
 def training_problem(training: Training) -> str:
-    """Return what is out of range, the field's name first; empty when nothing is."""
-    if not 1 <= training.epochs <= MAX_EPOCHS:
-        return f"epochs: 1 to {MAX_EPOCHS:,}."
-    if not 1 <= training.batch_size <= MAX_UNITS:
-        return f"batch_size: 1 to {MAX_UNITS:,}."
-    if not 0 < training.learning_rate <= 1e3:
-        return "learning_rate: above 0, at most 1000."
-    if not 0 <= training.validation_split < 1:
-        return "validation_split: from 0 to below 1."
+    """Return what is out of range or does not go together, the field's name first; empty when nothing is."""
+    if problem := options.problem(training):
+        return problem
+    if sum(getattr(training, name) is not None for name in CLIPPING) > 1:
+        return f"{CLIPPING[0]}: Keras takes one of {', '.join(CLIPPING)}."
+    if training.nesterov and not training.momentum:
+        return "nesterov: it needs momentum above 0."
+    if training.patience and not training.validation_split:
+        return "patience: early stopping watches the validation images; it needs validation_split above 0."
+    if training.schedule == "cosine" and training.warmup_epochs >= training.epochs:
+        return f"warmup_epochs: fewer than the {training.epochs:,} epochs."
+    if len(training.class_weight) > MAX_CLASSES or (training.class_weight and not any(training.class_weight)):
+        return f"class_weight: a weight for each class, one of them above 0, at most {MAX_CLASSES:,}."
     return ""
 
 

@@ -75,6 +75,11 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     recorded_test_accuracy: Number = msgspec.field(default=None, name="test_accuracy")
     """Of an epoch of which a share is known and no count: of another program's training (`svhn_tui.keras`), and of one
     that version 2 of the protocol recorded."""
+    val_loss: Number = None
+    """Of the validation images, where early stopping watches them."""
+    val_accuracy: Number = None
+    test_top_k_accuracy: Number = None
+    """The share of the test images whose class is among the five most probable, where that is asked for."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be counted."""
@@ -110,6 +115,9 @@ class History(msgspec.Struct, frozen=True, gc=False):
     seconds: tuple[Number, ...] = ()
     test_correct: tuple[int | None, ...] = ()
     test_images: tuple[int, ...] = ()
+    val_loss: tuple[Number, ...] = ()
+    val_accuracy: tuple[Number, ...] = ()
+    test_top_k_accuracy: tuple[Number, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse columns that are no rows."""
@@ -120,8 +128,10 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, rows: Sequence[EpochRow]) -> Self:
-        """Lay rows out in columns."""
-        return cls(**{name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()})
+        """Lay rows out in columns; what was not measured has none."""
+        columns = {name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()}
+        unmeasured = {name for name in ON_WISH if all(value is None for value in columns[name])}
+        return cls(**{name: column for name, column in columns.items() if name not in unmeasured})
 
     @property
     def rows(self) -> tuple[EpochRow, ...]:
@@ -138,6 +148,8 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 ROW_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(EpochRow)}
 """The fields of a row, in their order, by their columns' names."""
+ON_WISH = ("val_loss", "val_accuracy", "test_top_k_accuracy")
+"""Fields that only some runs measure."""
 
 
 class Provenance(msgspec.Struct, frozen=True, gc=False):
@@ -171,6 +183,13 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     loss: Number
     best_test_accuracy: Number
     best_epoch: int
+    val_loss: Number = None
+    val_accuracy: Number = None
+    test_top_k_accuracy: Number = None
+    epochs_trained: int | None = None
+    """Where early stopping ended the run before its last epoch: after so many."""
+    restored_epoch: int | None = None
+    """The epoch whose weights and metrics these are, where the best weights were restored; else the last one's."""
     slope: Number = None
     """Test accuracy gained an epoch over the last ten, by least squares."""
     slope_error: Number = None

@@ -26,6 +26,9 @@ Initializer = Literal[
     "lecun_normal", "lecun_uniform", "truncated_normal", "zeros", "ones",
 ]  # fmt: skip
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam"]
+Schedule = Literal["constant", "cosine", "step", "exponential"]
+Monitor = Literal["val_loss", "val_categorical_accuracy"]
+ExtraMetric = Literal["top_k_categorical_accuracy"]
 Trainer = Literal["fast", "native", "jax", "keras-fit", "auto", "keras"]
 """`fast` is whichever of `native` and `jax` suits configuration and machine; `keras-fit` is `model.fit`."""
 OTHER_NAMES: dict[Trainer, Trainer] = {"auto": "fast", "keras": "keras-fit"}
@@ -102,7 +105,10 @@ class Network(Value, frozen=True):
 
 
 class Training(Value, frozen=True):
-    """How a network is trained. The defaults are the assignment's."""
+    """How a network is trained. The defaults are the assignment's, and Keras's where the assignment is silent.
+
+    The fields have Keras's names; `engine/core/options.py` says of each what it may be and where Keras takes it.
+    """
 
     epochs: int = 100
     batch_size: int = 32
@@ -111,6 +117,40 @@ class Training(Value, frozen=True):
     validation_split: float = 0.0
     """Share of the training images, taken from the end, that is held out as Keras does; 0 in the assignment."""
     trainer: Trainer = "fast"
+    momentum: float = 0.0
+    nesterov: bool = False
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    rho: float = 0.9
+    epsilon: float = 1e-7
+    amsgrad: bool = False
+    centered: bool = False
+    weight_decay: float | None = None
+    """None is Keras's default: 0.004 for AdamW, none for the others."""
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    schedule: Schedule = "constant"
+    """How the learning rate changes from batch to batch; `step` and `exponential` are Keras's ExponentialDecay."""
+    warmup_epochs: int = 0
+    """Epochs during which the learning rate rises from 0."""
+    decay_epochs: int = 10
+    """Epochs after which the learning rate has been multiplied by `decay_rate`."""
+    decay_rate: float = 0.1
+    alpha: float = 0.0
+    """Where the cosine ends, as a share of the learning rate."""
+    label_smoothing: float = 0.0
+    class_weight: tuple[float, ...] = ()
+    """By how much the images of each class count in the training loss, in label order; empty: all alike."""
+    patience: int = 0
+    """Epochs without an improvement of `monitor` after which training stops; 0 trains all epochs."""
+    monitor: Monitor = "val_loss"
+    min_delta: float = 0.0
+    start_from_epoch: int = 0
+    restore_best_weights: bool = False
+    """The file holds the weights of the best epoch instead of those of the last."""
+    metrics: tuple[ExtraMetric, ...] = ()
+    """What is measured of the test images besides loss and accuracy."""
 
     def __post_init__(self) -> None:
         """Keep the trainer by the name that runs are known by."""
@@ -163,12 +203,16 @@ class Configuration(Value, frozen=True):
         if self.recorded is not None:
             return self.network_label
         other = [
-            f"{name} {value}".replace("_", " ").removesuffix(" True")
+            f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
             for part, default in ((self.network, Network()), (self.training, Training()))
             for name in part.__struct_fields__
             if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
         ]
         return " · ".join([self.network.label, *other])
+
+
+def _listed(value: object) -> object:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 class Recording(Value, frozen=True):

@@ -10,7 +10,7 @@ import msgspec
 from engine.core.device_sample import DeviceSample
 from engine.core.epoch_time import EpochTime
 from engine.core.fleet import Fleet
-from engine.core.limits import MAX_EPOCHS
+from engine.core.options import MAX_EPOCHS
 from engine.core.own_model import ModelFacts
 from engine.core.pictures import Picture
 from engine.core.remarks import Note, Statement

@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.limits import MAX_EPOCHS
+from engine.core.options import MAX_EPOCHS
 from engine.machine.files import Folder, NotOurs
 from engine.protocol import UNREADABLE, History
 from engine.storage import checkpoint_index, npz, zip_check
 from engine.storage.checkpoint_index import FOLDER
 
-GROUPS = ("parameters", "others", "optimizer")
+GROUPS = ("parameters", "others", "optimizer", "best")
 DAMAGES = (*zip_check.UNREADABLE, *UNREADABLE, KeyError, MemoryError)
 """What reading one raises that came damaged from elsewhere, its hash being right."""
 
@@ -35,6 +35,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     optimizer: list[NDArray[np.generic]]
     trainer: str = "jax"
     """What wrote it; `native` and `jax` keep the same layout, so that each can go on from the other's."""
+    best: list[NDArray[np.generic]] = []
+    """Parameters and others of the best epoch so far, where they are to be restored."""
 
 
 def save(run_folder: Path, snapshot: Snapshot) -> None:

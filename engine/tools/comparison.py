@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from engine.core.spec import Training
 from engine.tools.keras_config import POLICIES
 
 FREE: Mapping[str, str] = {
@@ -32,13 +33,13 @@ class Check(msgspec.Struct, frozen=True):
     ok: bool | None = True
 
 
-def fit_check(iterations: int | None, expected: int, epochs: int, *, fitted: bool) -> Check:
+def fit_check(iterations: int | None, batches: int, training: Training, *, fitted: bool) -> Check:
     """Compare how often the optimizer has changed the weights with how often it is asked to.
 
     Args:
         iterations: batches that the file's optimizer counted; None where the file holds no state of it.
-        expected: batches of all epochs.
-        epochs: so many are asked.
+        batches: of an epoch.
+        training: what is asked; early stopping may end it after any epoch.
         fitted: whether the question asks for a fitted network at all.
     """
     if iterations is None:
@@ -46,10 +47,13 @@ def fit_check(iterations: int | None, expected: int, epochs: int, *, fitted: boo
         return Check("fitted", said if fitted else f"{said}; the question asks for none", None)
     if not fitted:
         return Check("fitted", "no" if not iterations else f"batches: {iterations:,}; none are asked", not iterations)
-    if iterations == expected:
-        return Check("fitted", f"batches: {iterations:,}, as many as {epochs} x {expected // epochs:,}")
+    epochs, (trained, left) = training.epochs, divmod(iterations, batches)
+    if iterations == epochs * batches:
+        return Check("fitted", f"batches: {iterations:,}, as many as {epochs} x {batches:,}")
+    if training.patience and not left and training.start_from_epoch + training.patience < trained < epochs:
+        return Check("fitted", f"batches: {iterations:,}, {trained} x {batches:,}: stopped early, of {epochs} epochs")
     found = f"batches: {iterations:,}" if iterations else "never"
-    return Check("fitted", f"{found}; asked are {epochs} x {expected // epochs:,} = {expected:,}", ok=False)
+    return Check("fitted", f"{found}; asked are {epochs} x {batches:,} = {epochs * batches:,}", ok=False)
 
 
 def differences(found: Any, wanted: Any, where: str = "") -> Iterator[str]:

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from engine.core.data_shape import DataShape
-from engine.core.layers import LOSS, METRIC
+from engine.core.layers import LOSS, METRIC, class_name
 from engine.core.spec import Configuration
-from engine.tools.comparison import Check, differences, plain, same, text_of
+from engine.tools.comparison import Check, differences, plain, text_of
 from engine.training import models
 
 SHOWN = ("units", "filters", "rate", "scale", "activation")
@@ -41,10 +41,10 @@ class _Layer(msgspec.Struct, frozen=True):
         return f"{self.kind}({', '.join(shown)})" if shown else self.kind
 
 
-def model_checks(model: Any, configuration: Configuration, shape: DataShape) -> list[Check]:
-    """Compare a loaded model with a configuration for data of this shape."""
+def model_checks(model: Any, configuration: Configuration, shape: DataShape, batches: int = 0) -> list[Check]:
+    """Compare a loaded model with a configuration for data of this shape and so many batches an epoch."""
     asked = models.build(configuration.network, shape, softmax=True, seed=0)
-    models.compile_as_asked(asked, configuration.training)
+    models.compile_as_asked(asked, configuration.training, batches)
     found, wanted = (sum(int(np.prod(v.shape)) for v in some.trainable_variables) for some in (model, asked))
     told = f"{found:,}" + ("" if found == wanted else f" instead of {wanted:,}")
     return [
@@ -134,14 +134,17 @@ def _compile_checks(model: Any, asked: Any) -> Iterator[Check]:
     if not said:
         yield Check("compiled", "no: the file names no loss, metric or optimizer", ok=False)
         return
-    loss, wanted = _loss(said.get("loss")), _loss(LOSS)
+    wished = asked.get_compile_config()
+    loss, wanted = _loss(said.get("loss")), _loss(wished["loss"])
     is_kind = isinstance(loss, dict) and loss.get("class") == wanted["class"]
     wrong = list(differences(loss, wanted)) if is_kind else [f"{_name(said.get('loss'))} instead of {LOSS}"]
     if said.get("loss_weights") is not None:
         wrong.append(f"loss weights {text_of(said['loss_weights'])} instead of none")
     yield Check("loss", ", ".join(wrong) or LOSS, not wrong)
     metrics = [_name(metric) for metric in _flat(said.get("metrics"))]
-    yield Check("metric", ", ".join(metrics) or "none", not SAME_METRIC.isdisjoint(metrics))
+    lacking = [name for name in map(_name, wished["metrics"]) if _same_metrics(name).isdisjoint(metrics)]
+    without = "".join(f" without {name}" for name in lacking if name != METRIC)
+    yield Check("metric", (", ".join(metrics) or "none") + without, not lacking)
     yield from _optimizer_checks(model.optimizer, asked.optimizer)
 
 
@@ -152,12 +155,15 @@ def _optimizer_checks(found: Any, asked: Any) -> Iterator[Check]:
     for settings in (own, other):
         settings.setdefault("learning_rate", None)
     rate, wanted_rate = own.pop("learning_rate"), other.pop("learning_rate")
-    is_rate = same(rate, wanted_rate)
-    yield Check(
-        "learning rate", text_of(rate) if is_rate else f"{text_of(rate)} instead of {text_of(wanted_rate)}", is_rate
-    )
+    wrong = ", ".join(differences(rate, wanted_rate))
+    yield Check("learning rate", wrong or text_of(rate), not wrong)
     if kind == wanted:
         yield from (Check("optimizer", said, ok=False) for said in differences(own, other))
+
+
+def _same_metrics(name: str) -> set[str]:
+    """Return what Keras takes as the same metric where labels are one-hot."""
+    return SAME_METRIC if name == METRIC else {name, class_name(name)}
 
 
 def _loss(said: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engine.core.compilation import batches_of
 from engine.core.limits import MAX_SOURCE_BYTES
 from engine.core.spec import Configuration, OwnModel
 from engine.machine import backends
@@ -21,7 +22,6 @@ from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line, is_machine_error, reason
 from engine.tools.comparison import Check, fit_check
 from engine.tools.keras_file import Checked, ConfigCheck, KerasFileError, checked, listed
-from engine.training.shuffling import held_in
 
 if TYPE_CHECKING:
     from engine.data.dataset import Images
@@ -171,12 +171,12 @@ def _checks(path: Path, file: Checked, model: Any, asked: Asked, data: DataSet) 
     from engine.tools.model_checks import model_checks
 
     training, limit, size = asked.configuration.training, asked.limit_mib, file.bytes / 2**20
-    batches = math.ceil(held_in(data.train_images, training.validation_split) / training.batch_size)
+    batches = batches_of(training, data.train_images)
     return [
         Check("extension", path.suffix, path.suffix == ".keras"),
         Check("size", f"{size:.1f} MiB" + (f" of {limit} MiB" if limit else ""), limit is None or size <= limit),
-        *model_checks(model, asked.configuration, data.shape),
-        fit_check(file.iterations, batches * training.epochs, training.epochs, fitted=asked.fitted),
+        *model_checks(model, asked.configuration, data.shape, batches),
+        fit_check(file.iterations, batches, training, fitted=asked.fitted),
     ]
 
 

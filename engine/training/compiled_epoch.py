@@ -20,14 +20,16 @@ import jax.numpy as jnp
 import keras
 from jax.typing import ArrayLike
 
+from engine.core.compilation import batches_of
 from engine.core.data_shape import DataShape
 from engine.core.spec import Configuration
 from engine.training import models
+from engine.training.compiled_layers import KINDS, NARROW
 
-NARROW = 16
-"""Kernels with at most this many outputs are carried transposed."""
 EVALUATION_CHUNK = 250
 """Test images that are cast to float32 at a time (3 MB of pixels, which the caches hold): fastest of 100 to 2,500."""
+TOP_K = 5
+"""As Keras counts by default."""
 
 Array = jax.Array
 
@@ -56,37 +58,10 @@ class Metrics(NamedTuple):
     accuracy: Array
     test_loss: Array
     test_correct: Array
-
-
-@jax.custom_vjp
-def _times(inputs: Array, kernel: Array) -> Array:
-    """Multiply (B, n) by (n, m). The kernel's gradient is computed from inputs that were transposed beforehand:
-    XLA's CPU code for inputs^T @ delta is slower than a transposition and a plain product."""
-    return inputs @ kernel
-
-
-def _times_forwards(inputs: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return inputs @ kernel, (inputs, kernel)
-
-
-def _times_backwards(held: tuple[Array, Array], delta: Array) -> tuple[Array, Array]:
-    inputs, kernel = held
-    barrier: Callable[[Array], Array] = jax.lax.optimization_barrier  # the transposition must not be folded back
-    return delta @ kernel.T, barrier(barrier(inputs).T) @ delta
-
-
-_times.defvjp(_times_forwards, _times_backwards)
-
-
-class Dense(keras.layers.Dense):
-    """Keras's dense layer with a faster gradient for wide kernels."""
-
-    def call(self, inputs: Array, training: bool | None = None) -> Array:
-        """Return activation(inputs @ kernel + bias); float32 (B, units) for (B, n)."""
-        kernel, bias = self.kernel.value, self.bias.value
-        product = inputs @ kernel if kernel.shape[1] <= NARROW else _times(inputs, kernel)
-        found: Array = self.activation(product + bias)
-        return found
+    test_top_k_accuracy: Array | None = None
+    val_loss: Array | None = None
+    val_accuracy: Array | None = None
+    """None is what the configuration does not ask for."""
 
 
 def is_carried_transposed(shape: tuple[int, ...]) -> bool:
@@ -104,10 +79,12 @@ class Program:
         lanes: int,
         *,
         sums_metrics: bool | None = None,
+        train_images: int = 0,
     ) -> None:
         """Build what is compiled later.
 
         Args:
+            train_images: of the data set, validation images included; a learning-rate schedule counts their batches.
             sums_metrics: sum loss and accuracy batch by batch; None: where JAX computes on a GPU.
         """
         self.configuration = configuration
@@ -117,14 +94,15 @@ class Program:
         self._train = (
             self._train_summing if (on_gpu() if sums_metrics is None else sums_metrics) else self._train_stacking
         )
-        self.model = models.build(configuration.network, shape, softmax=False, seed=0, dense=Dense)
+        self.model = models.build(configuration.network, shape, softmax=False, seed=0, kinds=KINDS)
         kernels = [tuple(variable.shape) for variable in self.model.trainable_variables]
         self.is_turned = [is_carried_transposed(shape) for shape in kernels]
         shadows = [
             keras.Variable(jnp.zeros(shape[::-1] if turned else shape), name=f"carried_{index}")
             for index, (shape, turned) in enumerate(zip(kernels, self.is_turned, strict=True))
         ]
-        self._optimizer = models.optimizer_of(configuration.training)
+        self.batches = batches_of(configuration.training, train_images)
+        self._optimizer = models.optimizer_of(configuration.training, self.batches)
         self._optimizer.build(shadows)
         self._fresh = [jnp.array(variable.value, copy=True) for variable in self._optimizer.variables]
         self._optimizer_turned = _turned_slots(self._optimizer, shadows, self.is_turned)
@@ -171,8 +149,15 @@ class Program:
     def _epoch(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Metrics]:
         """Train on the images in this order (images,), then evaluate the test images."""
         lane, loss, correct = self._train(lane, pixels, order)
-        images = order.shape[0]
-        return lane, Metrics(loss / images, correct / images, *self._evaluate(lane, pixels))
+        images, training = order.shape[0], self.configuration.training
+        found = Metrics(loss / images, correct / images, *self._evaluate(lane, pixels.test, pixels.test_labels))
+        if "top_k_categorical_accuracy" in training.metrics:
+            found = found._replace(test_top_k_accuracy=self._top_k_accuracy(lane, pixels))
+        if training.patience:
+            held_out = pixels.train[images:], pixels.train_labels[images:]
+            loss, correct = self._evaluate(lane, *held_out)
+            found = found._replace(val_loss=loss, val_accuracy=correct / held_out[1].shape[0])
+        return lane, found
 
     def _train_summing(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
         """Return the trained lane, the sum of the images' losses, and how many were right."""
@@ -181,7 +166,8 @@ class Program:
             lane, loss, correct = carry
             labels = pixels.train_labels[chosen]
             lane, said = self._step(lane, pixels.train[chosen], labels)
-            return (lane, loss + _cross_entropy(said, labels).sum(), correct + _count_correct(said, labels)), None
+            loss += self._training_losses(said, labels).sum()
+            return (lane, loss, correct + _count_correct(said, labels)), None
 
         batches, last = self._batches(order)
         carry, _ = jax.lax.scan(step, (lane, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)), batches)
@@ -200,7 +186,7 @@ class Program:
             lane, of_last = step(lane, last)
             said = jnp.concatenate([said, of_last])
         labels = pixels.train_labels[order]
-        return lane, _cross_entropy(said, labels).sum(), _count_correct(said, labels)
+        return lane, self._training_losses(said, labels).sum(), _count_correct(said, labels)
 
     def _batches(self, order: Array) -> tuple[Array, Array]:
         """Return the whole batches (batches, size), and what is left over for a smaller one."""
@@ -222,30 +208,54 @@ class Program:
             return found
 
         logits, backwards, others = jax.vjp(logits_of, lane.parameters, has_aux=True)
-        delta = (jax.nn.softmax(logits) - jax.nn.one_hot(labels, logits.shape[-1])) / len(labels)
+        delta = (jax.nn.softmax(logits) - self._targets(logits, labels)) / len(labels)
+        if self.configuration.training.class_weight:
+            delta *= self._weights_of(labels)[:, None]
         (gradients,) = backwards(delta)
         parameters, optimizer = self._optimizer.stateless_apply(lane.optimizer, gradients, lane.parameters)
         return Lane(parameters, others, optimizer), logits
 
-    def _evaluate(self, lane: Lane, pixels: Pixels) -> tuple[Array, Array]:
-        """Return the mean loss over the test images and the number of right ones."""
-        images = pixels.test.shape[0]
+    def _targets(self, logits: Array, labels: Array) -> Array:
+        """Return what the logits (B, C) are to say: one-hot, or smoothed as Keras does."""
+        classes, smoothing = logits.shape[-1], self.configuration.training.label_smoothing
+        hot = jax.nn.one_hot(labels, classes)
+        return hot * (1 - smoothing) + smoothing / classes if smoothing else hot
+
+    def _weights_of(self, labels: Array) -> Array:
+        """Return how much each image counts in training, (B,)."""
+        return jnp.asarray(self.configuration.training.class_weight, jnp.float32)[labels]
+
+    def _losses(self, logits: Array, labels: Array) -> Array:
+        """Categorical cross-entropy in nats (B,), from logits (B, C)."""
+        return -jnp.sum(self._targets(logits, labels) * jax.nn.log_softmax(logits), axis=-1)
+
+    def _training_losses(self, logits: Array, labels: Array) -> Array:
+        """Return the same as training counts them: as Keras does, their mean is over the images, not the weights."""
+        losses = self._losses(logits, labels)
+        return losses * self._weights_of(labels) if self.configuration.training.class_weight else losses
+
+    def _top_k_accuracy(self, lane: Lane, pixels: Pixels) -> Array:
+        """Return the share of the test images whose label is among the most probable; equal probabilities count."""
+        said = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
+        return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(said), k=min(TOP_K, said.shape[-1])))
+
+    def _evaluate(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Array, Array]:
+        """Return the mean loss over images, not in training, and the number of right ones."""
+        images = pixels.shape[0]
         chunks, left = divmod(images, EVALUATION_CHUNK)
         whole = chunks * EVALUATION_CHUNK
 
         def add(sums: tuple[Array, Array], chunk: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
             logits = self.logits(lane, chunk[0])
-            loss, correct = _cross_entropy(logits, chunk[1]).sum(), _count_correct(logits, chunk[1])
+            loss, correct = self._losses(logits, chunk[1]).sum(), _count_correct(logits, chunk[1])
             return (sums[0] + loss, sums[1] + correct), None
 
         sums = (jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32))
         if chunks:
-            shape = (chunks, EVALUATION_CHUNK, *pixels.test.shape[1:])
-            sums, _ = jax.lax.scan(
-                add, sums, (pixels.test[:whole].reshape(shape), pixels.test_labels[:whole].reshape(chunks, -1))
-            )
+            shape = (chunks, EVALUATION_CHUNK, *pixels.shape[1:])
+            sums, _ = jax.lax.scan(add, sums, (pixels[:whole].reshape(shape), labels[:whole].reshape(chunks, -1)))
         if left:
-            sums, _ = add(sums, (pixels.test[whole:], pixels.test_labels[whole:]))
+            sums, _ = add(sums, (pixels[whole:], labels[whole:]))
         return sums[0] / images, sums[1]
 
 
@@ -257,11 +267,6 @@ def on_gpu() -> bool:
 def _on_cpu() -> AbstractContextManager[object]:
     """Within it, arrays are made on the CPU, where random numbers round alike on every machine."""
     return jax.default_device(jax.local_devices(backend="cpu")[0]) if on_gpu() else contextlib.nullcontext()
-
-
-def _cross_entropy(logits: Array, labels: Array) -> Array:
-    """Categorical cross-entropy in nats (B,), from logits (B, C)."""
-    return -jnp.sum(jax.nn.one_hot(labels, logits.shape[-1]) * jax.nn.log_softmax(logits), axis=-1)
 
 
 def _count_correct(logits: Array, labels: Array) -> Array:

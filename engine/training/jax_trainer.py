@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.compilation import held_in
 from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import Configuration, RunSpec
@@ -22,7 +23,7 @@ from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import Lane, Pixels, Program, on_gpu
 from engine.training.metrics import Activity, rows_of
-from engine.training.shuffling import held_in, order_of
+from engine.training.shuffling import order_of
 from engine.training.trainer import never
 from engine.training.unit_activity import activity_of
 
@@ -61,19 +62,22 @@ class FastTrainer:
             self._pixels = {spec.data: _on_device(images)}  # one data set at a time: it is the largest thing here
             self._programs = {}  # compiled for the sizes of the data before
         shape = images.shape
-        program = self._program(spec.configuration, shape, len(specs))
+        program = self._program(spec.configuration, shape, len(specs), self._pixels[spec.data].train.shape[0])
         lanes = [
             program.fresh(spec.seed, shape) if snapshot is None else _lane_of(snapshot)
             for spec, snapshot in zip(specs, snapshots, strict=True)
         ]
         epoch = snapshots[0].epoch if snapshots[0] else 0
-        return FastGroup(self, program, lanes, [spec.seed for spec in specs], self._pixels[spec.data], epoch)
+        best = [snapshot.best if snapshot else [] for snapshot in snapshots]
+        return FastGroup(self, program, lanes, best, [spec.seed for spec in specs], self._pixels[spec.data], epoch)
 
-    def _program(self, configuration: Configuration, shape: DataShape, lanes: int) -> Program:
-        training = msgspec.structs.replace(configuration.training, epochs=1)  # how many epochs compiles nothing
+    def _program(self, configuration: Configuration, shape: DataShape, lanes: int, train_images: int) -> Program:
+        training = configuration.training
+        if training.schedule != "cosine":  # which ends with the last epoch; else how many there are compiles nothing
+            training = msgspec.structs.replace(training, epochs=1)
         key = (msgspec.structs.replace(configuration, training=training), shape, lanes)
         if key not in self._programs:
-            self._programs[key] = Program(configuration, shape, lanes)
+            self._programs[key] = Program(configuration, shape, lanes, train_images=train_images)
         return self._programs[key]
 
 
@@ -81,7 +85,14 @@ class FastGroup:
     """Runs in training; `epoch` epochs of each lane are done."""
 
     def __init__(
-        self, trainer: FastTrainer, program: Program, lanes: list[Lane], seeds: list[int], pixels: Pixels, epoch: int
+        self,
+        trainer: FastTrainer,
+        program: Program,
+        lanes: list[Lane],
+        best: Sequence[list[NDArray[np.generic]]],
+        seeds: list[int],
+        pixels: Pixels,
+        epoch: int,
     ) -> None:
         self.trainer = trainer
         self.remark = ""
@@ -91,6 +102,8 @@ class FastGroup:
         self._pixels = pixels
         self._is_single = len(lanes) == 1
         self._lanes = lanes[0] if self._is_single else jax.tree.map(lambda *values: jnp.stack(values), *lanes)
+        self._best = dict(enumerate(best))
+        """By lane: parameters and others of its best epoch; none while it is not to be restored."""
         self._seeds = seeds
         self.training_images = held_in(pixels.train.shape[0], program.configuration.training.validation_split)
         self._epoch = program.compile(self._lanes, pixels, self._order())  # so that the first epoch is timed without it
@@ -108,18 +121,28 @@ class FastGroup:
             metrics = jax.device_get(found)
         self._has_trained = True
         self.epoch += 1
-        measured = {name: np.atleast_1d(values).tolist() for name, values in metrics._asdict().items()}
+        found = metrics._asdict().items()
+        measured = {name: np.atleast_1d(values).tolist() for name, values in found if values is not None}
         return rows_of(measured, len(self._pixels.test_labels), time.perf_counter() - began)
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy a lane out of the device's memory."""
         held = jax.device_get(self._lane(lane))
         parameters, others, optimizer = ([np.asarray(array) for array in group] for group in held)
-        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name)
+        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name, self._best[lane])
+
+    def remember(self, lane: int) -> None:
+        """Copy a lane's weights out of the device's memory."""
+        held = self._lane(lane)
+        self._best[lane] = [np.asarray(array) for array in jax.device_get([*held.parameters, *held.others])]
 
     def keep(self, lane: int) -> "FinishedLane":
-        """Take a lane out of the group as it is, to be written while others train."""
-        return FinishedLane(self._program, jax.tree.map(jnp.array, self._lane(lane)), self._pixels)
+        """Take a lane out, with its best weights if some are remembered, to be written while others train."""
+        held = jax.tree.map(jnp.array, self._lane(lane))
+        if best := [jnp.array(array) for array in self._best[lane]]:
+            count = len(held.parameters)
+            held = held._replace(parameters=best[:count], others=best[count:])
+        return FinishedLane(self._program, held, self._pixels)
 
     def _lane(self, lane: int) -> Lane:
         return self._lanes if self._is_single else jax.tree.map(lambda values: values[lane], self._lanes)
@@ -135,7 +158,8 @@ class FinishedLane:
 
     def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file, as `models.save` does."""
-        return models.save(self._program.configuration, shape, path, *self._program.as_keras(self._lane))
+        program = self._program
+        return models.save(program.configuration, shape, path, *program.as_keras(self._lane), program.batches)
 
     @property
     def provenance(self) -> Provenance:

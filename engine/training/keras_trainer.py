@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.compilation import batches_of, held_in
 from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import RunSpec
@@ -21,7 +22,7 @@ from engine.machine.system import version
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.metrics import Activity, rows_of
-from engine.training.shuffling import held_in, order_of
+from engine.training.shuffling import order_of
 from engine.training.trainer import never
 
 EVALUATION_BATCH = 500
@@ -85,7 +86,9 @@ class KerasFitGroup:
         self._spec, self._data = spec, data
         self._test_labels = images.test_labels
         self._model = models.build(configuration.network, images.shape, softmax=True, seed=spec.seed)
-        models.compile_as_asked(self._model, configuration.training)
+        self._best: list[NDArray[np.generic]] = snapshot.best if snapshot else []
+        batches = batches_of(configuration.training, len(images.train_labels))
+        models.compile_as_asked(self._model, configuration.training, batches)
         self._model.optimizer.build(self._model.trainable_variables)
         if snapshot is not None:
             for variables, values in zip(self._variables(), _values(snapshot), strict=True):
@@ -95,33 +98,52 @@ class KerasFitGroup:
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...]:
         """Fit one epoch in the run's own order, then evaluate the test images."""
         began = time.perf_counter()
+        training = self._spec.configuration.training
         order = order_of(self._spec.seed, self.epoch, self.training_images)
         pixels, labels, test_pixels, test_labels = self._data
+        held_out = slice(self.training_images, None)
         told = self._model.fit(
             pixels[order],
             labels[order],
-            batch_size=self._spec.configuration.training.batch_size,
+            batch_size=training.batch_size,
             initial_epoch=self.epoch,
             epochs=self.epoch + 1,
             shuffle=False,
             verbose=0,
+            validation_data=(pixels[held_out], labels[held_out]) if training.patience else None,
+            validation_batch_size=EVALUATION_BATCH,
+            class_weight=dict(enumerate(training.class_weight)) or None,
         ).history
         said = self._model.predict(test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
-        test_loss, _ = self._model.evaluate(test_pixels, test_labels, batch_size=EVALUATION_BATCH, verbose=0)
+        tested = self._model.evaluate(
+            test_pixels, test_labels, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
+        )
         correct = int((said.argmax(axis=-1) == self._test_labels).sum())
         self.epoch += 1
         seconds = time.perf_counter() - began
-        measured = {"loss": told["loss"], "accuracy": told[models.METRIC], "test_loss": [float(test_loss)],
+        measured = {"loss": told["loss"], "accuracy": told[models.METRIC], "test_loss": [float(tested["loss"])],
                     "test_correct": [correct]}  # fmt: skip
+        if training.patience:
+            measured |= {"val_loss": told["val_loss"], "val_accuracy": told[f"val_{models.METRIC}"]}
+        if "top_k_categorical_accuracy" in training.metrics:
+            measured["test_top_k_accuracy"] = [float(tested["top_k_categorical_accuracy"])]
         return rows_of(measured, len(self._test_labels), seconds)
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy the model and its optimizer."""
         parameters, others, optimizer = ([np.asarray(v) for v in variables] for variables in self._variables())
-        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name)
+        return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name, self._best)
+
+    def remember(self, lane: int) -> None:
+        """Copy the model's weights."""
+        parameters, others, _ = self._variables()
+        self._best = [np.asarray(variable) for variable in (*parameters, *others)]
 
     def keep(self, lane: int) -> "KerasFitLane":
-        """The model as it is: nothing trains it any more."""
+        """The model, with its best weights if some are remembered: nothing trains it any more."""
+        parameters, others, _ = self._variables()
+        for variable, value in zip((*parameters, *others) if self._best else (), self._best, strict=True):
+            variable.assign(value)
         return KerasFitLane(self._model)
 
     def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:

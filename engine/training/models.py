@@ -2,7 +2,8 @@
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import keras
 import numpy as np
 from keras import layers
 
+from engine.core import compilation
+from engine.core.compilation import Argument, Call
 from engine.core.data_shape import DataShape
-from engine.core.layers import LOSS, METRIC, OPTIMIZERS, layers_of
+from engine.core.layers import LOSS, METRIC, layers_of
 from engine.core.spec import Configuration, Network, Training
 from engine.training import own_models
 
-__all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "optimizer_of"]
+__all__ = ["LOSS", "METRIC", "build", "compile_as_asked", "made", "optimizer_of"]
 
 _building = threading.Lock()
 """Keras seeds its initializers from Python's one global generator: only one thread may build at a time."""
@@ -27,7 +30,7 @@ def build(
     *,
     softmax: bool,
     seed: int,
-    dense: type[layers.Dense] = layers.Dense,
+    kinds: Mapping[str, type[layers.Layer]] = {},
 ) -> keras.Model:
     """Return the network with fresh weights that depend on the seed alone.
 
@@ -36,12 +39,11 @@ def build(
         shape: of the data.
         softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
-        dense: the kind of dense layer; one that computes the same in another way.
+        kinds: layers that compute the same as Keras's of these names in another way.
 
     Raises:
         ModelError: an own model cannot be built.
     """
-    kinds = {"Dense": dense}
     if network.model is not None:
         with _building:
             own = own_models.build(network.model, shape, seed)
@@ -58,15 +60,28 @@ def build(
     return model
 
 
-def compile_as_asked(model: keras.Model, training: Training) -> None:
-    """Compile with the assignment's loss and metric and the configuration's optimizer."""
-    model.compile(loss=LOSS, metrics=[METRIC], optimizer=optimizer_of(training), run_eagerly=model.run_eagerly)
+def compile_as_asked(model: keras.Model, training: Training, batches: int = 0) -> None:
+    """Compile with the configuration's loss, metrics and optimizer; a schedule needs the batches of an epoch."""
+    model.compile(
+        loss=made(compilation.loss_of(training)),
+        metrics=list(compilation.metrics_of(training)),
+        optimizer=optimizer_of(training, batches),
+        run_eagerly=model.run_eagerly,
+    )
 
 
-def optimizer_of(training: Training) -> keras.Optimizer:
-    """Return a fresh optimizer of the configuration."""
-    kind: type[keras.Optimizer] = getattr(keras.optimizers, OPTIMIZERS[training.optimizer])
-    return kind(learning_rate=training.learning_rate)
+def optimizer_of(training: Training, batches: int = 0) -> keras.Optimizer:
+    """Return a fresh optimizer of the configuration, as `compile_as_asked` does."""
+    found: keras.Optimizer = made(compilation.optimizer_of(training, batches))
+    return found
+
+
+def made(argument: Argument) -> Any:
+    """Return the Keras object that a call makes; any other argument is returned as it is."""
+    if not isinstance(argument, Call):
+        return argument
+    kind = attrgetter(f"{argument.module}.{argument.kind}")(keras)
+    return kind(**{name: made(value) for name, value in argument.arguments.items()})
 
 
 def save(
@@ -76,6 +91,7 @@ def save(
     parameters: Sequence[Any],
     others: Sequence[Any],
     optimizer: Sequence[Any],
+    batches: int = 0,
 ) -> int:
     """Write the `.keras` file: softmax head, compiled, with its optimizer; return the trainable parameters.
 
@@ -86,12 +102,13 @@ def save(
         parameters: the trainable variables' arrays, in Keras's layout and order.
         others: those of the variables that are not trained.
         optimizer: those of the optimizer.
+        batches: of an epoch, in which a learning-rate schedule counts.
 
     Raises:
         OSError: it could not be written; what is half there is the caller's to drop.
     """
     model = build(configuration.network, shape, softmax=True, seed=0)
-    compile_as_asked(model, configuration.training)
+    compile_as_asked(model, configuration.training, batches)
     model.optimizer.build(model.trainable_variables)
     held = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables)
     for variables, values in zip(held, (parameters, others, optimizer), strict=True):

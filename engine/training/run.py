@@ -9,6 +9,7 @@ from engine.core.curve import EMPTY, Curve
 from engine.core.spec import RunSpec
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
+from engine.training import early_stopping
 from engine.training.inbox import Stop
 
 LOOK_SECONDS = 1.0
@@ -45,6 +46,17 @@ class Run:
     def epoch(self) -> int:
         """Epochs that are done."""
         return self.curve.epochs
+
+    @property
+    def is_trained(self) -> bool:
+        """It has all its epochs, or early stopping ended it."""
+        return early_stopping.is_over(self.spec.configuration.training, self.curve.rows)
+
+    @property
+    def is_at_best(self) -> bool:
+        """Its weights are those that it would be left with now, and not just because they are the last ones."""
+        training = self.spec.configuration.training
+        return training.restore_best_weights and early_stopping.kept_epoch(training, self.curve.rows) == self.epoch
 
     @property
     def is_superseded(self) -> bool:

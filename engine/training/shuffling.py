@@ -1,4 +1,4 @@
-"""Which images a run trains on, and in what order. Pure."""
+"""The order in which a run sees its images. Pure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,3 @@ def order_of(seed: int, epoch: int, images: int) -> NDArray[np.int32]:
     """
     generator = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, epoch))))
     return generator.permutation(images).astype(np.int32)
-
-
-def held_in(images: int, validation_split: float) -> int:
-    """Return how many of the images Keras trains on: the last ones are held out."""
-    return int(images * (1 - validation_split))

@@ -53,8 +53,11 @@ class Group(Protocol):
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
         """Copy all that a lane goes on from."""
 
+    def remember(self, lane: int) -> None:
+        """Keep a copy of a lane's weights, which are its best so far: they are what it is left with at its end."""
+
     def keep(self, lane: int) -> FinishedLane:
-        """Take a lane out as it is."""
+        """Take a lane out as it is, with its best weights where some are remembered."""
 
 
 class Trainer(Protocol):

@@ -2,8 +2,11 @@
 
 from typing import Literal, NamedTuple
 
+from engine.core.options import TRAINING
 from engine.core.spec import Configuration, Network, Training
 
+KNOWN = ("epochs", "batch_size", "learning_rate", "validation_split", "trainer")
+"""Settings of training that the native trainer takes; whatever else is not at its default goes to JAX."""
 MOST_LAYERS, MOST_CLASSES = 16, 1_000
 """What `epoch.c` has room for."""
 
@@ -80,4 +83,9 @@ def _unsuited_network(network: Network) -> str:
 
 
 def _unsuited_training(training: Training) -> str:
-    return "" if training.optimizer == "adam" else f"the optimizer is {training.optimizer}"
+    """Name the first setting that `epoch.c` does not know: it has Adam as Keras has it by default, and nothing else."""
+    for option in TRAINING:
+        value = getattr(training, option.name)
+        if option.name not in KNOWN and value != option.default:
+            return f"the {option.title} is {value}"
+    return ""

@@ -15,10 +15,12 @@ from typing import Self, TypeVar
 import msgspec
 
 from engine import protocol as p
+from engine.core.compilation import data_problem
 from engine.data import dataset
 from engine.data.dataset import Images
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
+from engine.storage.npz import DataError
 from engine.storage.run_folder import RunFolder
 from engine.training import own_models
 from engine.training.card_faults import CardFaults
@@ -53,7 +55,9 @@ class Attempts:
         self._stop_of = stop_of
         self._images: tuple[str, Images] | None = None
         self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
+        self._earlier: list[Future[None]] = []
         self._pending: list[Future[None]] = []
+        """What writes the files of runs: of the groups before, and of this one."""
         self._card = CardFaults()
 
     def __enter__(self) -> Self:
@@ -139,6 +143,9 @@ class Attempts:
         runs = [run for run in runs if not self._stopped_before_start(run)]
         if not runs:
             return
+        training = runs[0].spec.configuration.training
+        if problem := data_problem(training, len(images.train_labels), images.shape.classes):
+            raise DataError(problem)
         group = self._trainer.group([run.spec for run in runs], images, [run.snapshot for run in runs])
         started = p.RunStarted(
             group=task.group,
@@ -156,51 +163,49 @@ class Attempts:
         if group.remark:
             self._tell(p.Noticed(text=group.remark))
         saved_at, saved_epoch = time.monotonic(), group.epoch
-        while group.epoch < runs[0].spec.configuration.training.epochs:
+        self._earlier, self._pending = [*self._earlier, *self._pending], []
+        self._finish_trained(task, runs, group)
+        while not all(run.is_over for run in runs):
             rows = group.train_epoch(lambda: self._is_all_stopped(runs))
             if rows is not None:
                 self._record(task.group, runs, group, rows)
             self._let_go(runs, group)
-            if all(run.let_go for run in runs):
-                return
+            self._finish_trained(task, runs, group)
             passed, epochs = time.monotonic() - saved_at, group.epoch - saved_epoch
-            is_last = group.epoch == runs[0].spec.configuration.training.epochs
-            if passed >= CHECKPOINT_SECONDS and epochs >= CHECKPOINT_EPOCHS and not is_last:
+            if passed >= CHECKPOINT_SECONDS and epochs >= CHECKPOINT_EPOCHS:
                 for lane, run in enumerate(runs):
-                    if not run.let_go:
+                    if not run.is_over:
                         self._save(run, lane, group)
                 saved_at, saved_epoch = time.monotonic(), group.epoch
-        self._finish_all(task, runs, group)
 
     def _record(self, name: str, runs: Sequence[Run], group: Group, rows: tuple[p.EpochRow, ...]) -> None:
-        """Tell an epoch to the host and to each run's journal."""
-        images, seconds = group.training_images * len(runs), rows[0].seconds
+        """Tell an epoch of the runs that are still trained to the host and to each run's journal."""
+        left = [lane for lane, run in enumerate(runs) if not run.is_over]
+        images, seconds = group.training_images * len(left), rows[0].seconds
         ended = p.EpochEnded(
             group=name,
-            runs=tuple(run.run_id for run in runs),
+            runs=tuple(runs[lane].run_id for lane in left),
             epoch=group.epoch,
-            rows=rows,
+            rows=tuple(rows[lane] for lane in left),
             images_per_second=images / seconds if seconds else 0.0,
         )
-        for lane, run in enumerate(runs):
-            if run.let_go:
-                continue
+        for place, lane in enumerate(left):
+            run = runs[lane]
             run.curve = run.curve.and_then(rows[lane])
-            self._note(run, p.of_lane(ended, lane))
+            if run.is_at_best:
+                group.remember(lane)
+            self._note(run, p.of_lane(ended, place))
         self._tell(ended)
 
     def _is_all_stopped(self, runs: Sequence[Run]) -> bool:
-        return all(run.let_go or self._stop_of(run.run_id) for run in runs)
+        return all(run.is_over or self._stop_of(run.run_id) for run in runs)
 
     def _let_go(self, runs: Sequence[Run], group: Group) -> None:
         """Checkpoint and release the runs that are to stop; the other lanes train on."""
         for lane, run in enumerate(runs):
             stop = self._stop_of(run.run_id) or (SUPERSEDED if run.is_seen_superseded else None)
-            if stop is None or run.let_go:
+            if stop is None or run.is_over or run.is_trained:
                 continue
-            is_finished = group.epoch == run.spec.configuration.training.epochs
-            if is_finished:
-                continue  # nothing is left to stop
             run.let_go = stop
             if group.epoch:
                 self._save(run, lane, group)
@@ -241,13 +246,15 @@ class Attempts:
         if was_waiting and not error:
             self._tell(p.Noticed(text=f"The journal of {run.run_id} is written again; nothing is missing."))
 
-    def _finish_all(self, task: p.Train, runs: Sequence[Run], group: Group) -> None:
-        for future in self._pending:
-            future.result()  # at most one group's networks wait in memory
-        kept = [(run, group.keep(lane)) for lane, run in enumerate(runs) if not run.let_go]
+    def _finish_trained(self, task: p.Train, runs: Sequence[Run], group: Group) -> None:
+        """Write the files of the runs that have nothing left to train; one that stops early waits for no other."""
+        trained = [(lane, run) for lane, run in enumerate(runs) if run.is_trained and not run.is_over]
+        while trained and self._earlier:
+            self._earlier.pop().result()  # at most one group's networks wait in memory
+        kept = [(run, group.keep(lane)) for lane, run in trained]
         for run, _ in kept:
             run.is_over = True  # from here on `_finish` tells its outcome
-        self._pending = [
+        self._pending += [
             self._finishing.submit(self._finish, task.data, run, lane, group.trainer) for run, lane in kept
         ]
 

@@ -25,6 +25,12 @@ class HasMetrics(Protocol):
     def test_loss(self) -> Number: ...
     @property
     def test_accuracy(self) -> Number: ...
+    @property
+    def test_top_k_accuracy(self) -> Number: ...
+    @property
+    def val_loss(self) -> Number: ...
+    @property
+    def val_accuracy(self) -> Number: ...
 
 
 Unit = Literal["share", "nats"]
@@ -88,6 +94,16 @@ METRICS: dict[str, Metric] = {
         Metric("gap", "train − test accuracy", "gap", "share", "lower", _gap),
     )
 }  # fmt: skip
+ON_WISH: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("val_loss", "validation loss", "val loss", "nats", "lower", lambda one: one.val_loss),
+        Metric("val_accuracy", "validation accuracy", "val acc", "share", "higher", lambda one: one.val_accuracy),
+        Metric("test_top_k_accuracy", "test top-5 accuracy", "top 5", "share", "higher",
+               lambda one: one.test_top_k_accuracy),
+    )
+}  # fmt: skip
+"""Those that only runs with certain options have: columns, filter and export know them, charts do not."""
 
 
 class Panel(msgspec.Struct, frozen=True):

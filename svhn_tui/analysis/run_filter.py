@@ -9,16 +9,14 @@ import operator
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import takewhile
-from operator import attrgetter
 
-import msgspec
-
-from engine.core.spec import Configuration, Network, Training
+from engine.core.options import LISTED
+from engine.core.spec import Configuration
 from engine.protocol import Note, RunResult
-from svhn_tui.analysis import run_row
-from svhn_tui.analysis.metrics import METRICS, Metric
+from svhn_tui.analysis import run_row, run_settings
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
 from svhn_tui.analysis.run_table import COLUMNS
 
 Value = float | str
@@ -38,72 +36,28 @@ def _measured(metric: Metric) -> Field:
 
 FIELDS: dict[str, Field] = {
     "run": lambda run: run.run_id,
-    "activation": lambda run: run.spec.configuration.network.activation,
-    "hidden": lambda run: ",".join(map(str, run.spec.configuration.network.hidden)),
-    "layers": lambda run: float(len(run.spec.configuration.network.hidden)),
-    "model": lambda run: run.spec.configuration.network.model.label if run.spec.configuration.network.model else "",
+    "layers": run_settings.layers_of,
+    "model": run_settings.model_of,
     "seed": lambda run: float(run.spec.seed),
-    "epochs": lambda run: float(run.spec.configuration.training.epochs),
-    "batch_size": lambda run: float(run.spec.configuration.training.batch_size),
-    "learning_rate": lambda run: run.spec.configuration.training.learning_rate,
-    "optimizer": lambda run: run.spec.configuration.training.optimizer,
+    **{name: partial(run_settings.value_of, option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
-    **{name: _measured(metric) for name, metric in METRICS.items()},
+    **{name: _measured(metric) for name, metric in {**METRICS, **ON_WISH}.items()},
     "best_test_accuracy": lambda run: float("nan") if run.best_test_accuracy is None else run.best_test_accuracy,
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,
     "configuration": lambda run: run.spec.configuration.label,
     "finished": run_row.finished,
 }
-TEXTS = {"run", "activation", "hidden", "model", "optimizer", "trainer", "data", "configuration"}
+TEXTS = {"run", "model", "data", "configuration", *run_settings.TEXTS}
+NONE = "none"
+"""A number that was left to Keras."""
 FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False,
                            "is:recorded": lambda run, note: run.is_recorded}  # fmt: skip
 """What is so of a finished run or not; one that failed is none, and stands beside them."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
-
-
-def _add_settings() -> None:
-    """Add what else can be set for a run, so that a setting added later can be looked for."""
-    for part, kind in (("network", Network), ("training", Training)):
-        for name, default in msgspec.structs.asdict(kind()).items():
-            if name in FIELDS or isinstance(default, tuple):
-                continue
-            FIELDS[name] = _setting(attrgetter(f"spec.configuration.{part}.{name}"))
-            if isinstance(default, bool | str):
-                TEXTS.add(name)
-
-
-def _setting(read: Callable[[RunResult], bool | float | str]) -> Field:
-    def value(run: RunResult) -> Value:
-        found = read(run)
-        return str(found).lower() if isinstance(found, bool | str) else float(found)
-
-    return value
-
-
-def _of_recorded(name: str, field: Field) -> Field:
-    """Read a setting; of a recorded run it is what its program said, or nothing."""
-
-    def value(run: RunResult) -> Value:
-        if (recorded := run.spec.configuration.recorded) is None:
-            return field(run)
-        found = recorded.setting(name)
-        if name in TEXTS:
-            return found or ""
-        try:
-            return float(found or "nan")
-        except ValueError:
-            return float("nan")
-
-    return value
-
-
-_add_settings()
-SETTINGS = ({*Network.__struct_fields__, *Training.__struct_fields__, "layers"} & set(FIELDS)) - {"epochs", "trainer"}
-FIELDS |= {name: _of_recorded(name, FIELDS[name]) for name in SETTINGS}
 NAMES = {
     **{name: name for name in FIELDS},
     **{
@@ -207,6 +161,8 @@ def _term(term: str) -> Test:
         if not DATE.fullmatch(value):
             raise FilterError(f"{term!r}: {name} is a date, such as 2026-11-24 or 2026-11-24T10:05.")
         return lambda run, note: compare(str(field(run))[: len(value)], value)
+    if value == NONE and name in LISTED:
+        return lambda run, note: compare(float(field(run) != field(run)), 1.0)
     try:
         number = float(value)
     except ValueError:

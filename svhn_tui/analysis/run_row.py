@@ -7,15 +7,19 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from engine.core.spec import Network, RunSpec, Training
+from engine.core.options import NETWORK, OPTIONS, TRAINING
+from engine.core.spec import RunSpec
 from engine.protocol import Note, RunResult
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import METRICS, ON_WISH
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
             "trained_by", "device", "demo_data", "data_name", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
-COLUMNS = ("run_id", "configuration", *Network.__struct_fields__, "seed", *Training.__struct_fields__, *MEASURED[:3],
-           *METRICS, *MEASURED[3:], "finished", "note", "tags", "recorded")  # fmt: skip
+COLUMNS = (
+    "run_id", "configuration", *(option.name for option in NETWORK), "seed", *(option.name for option in TRAINING),
+    *MEASURED[:3], *METRICS, *MEASURED[3:], *ON_WISH, "epochs_trained", "restored_epoch", "finished", "note", "tags",
+    "recorded",
+)  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -27,24 +31,23 @@ def settings_of(spec: RunSpec) -> dict[str, object]:
     """
     configuration = spec.configuration
     if configuration.recorded is not None:
-        fields = (*Network.__struct_fields__, *Training.__struct_fields__)
-        return {**{name: configuration.recorded.setting(name) for name in fields},
-                "epochs": configuration.training.epochs}  # fmt: skip
-    return {
-        **{name: msgspec.to_builtins(getattr(configuration.network, name)) for name in Network.__struct_fields__},
-        **{name: getattr(configuration.training, name) for name in Training.__struct_fields__},
-    }
+        said = {name: configuration.recorded.setting(name) for name in OPTIONS}
+        return {**said, "epochs": configuration.training.epochs}
+    return {name: msgspec.to_builtins(option.read(configuration)) for name, option in OPTIONS.items()}
 
 
 def written_settings(spec: RunSpec) -> dict[str, object]:
     """Return the same as `settings_of` as cells, with the layers as text."""
     network = spec.configuration.network
+    settings = settings_of(spec)
+    if spec.recording is not None:
+        return settings
+    lists = {name: " ".join(map(str, value)) for name, value in settings.items() if isinstance(value, list | tuple)}
     layers = {
         "model": network.model.label if network.model else "",
-        "hidden": " ".join(map(str, network.hidden)),
         "convolutions": " ".join(f"{layer.filters}x{layer.kernel_size}" for layer in network.convolutions),
     }
-    return settings_of(spec) | (layers if spec.recording is None else {})
+    return {**settings, **lists, **layers}
 
 
 def finished(run: RunResult) -> str:
@@ -58,8 +61,8 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
     known = {
         **written_settings(run.spec),
         "recorded": "; ".join(f"{name}={value}" for name, value in recorded.settings) if recorded else "",
-        **{name: metric.read(run) for name, metric in METRICS.items()},
-        **{name: getattr(run, name) for name in MEASURED},
+        **{name: metric.read(run) for name, metric in {**METRICS, **ON_WISH}.items()},
+        **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch")},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
         "seed": run.spec.seed,

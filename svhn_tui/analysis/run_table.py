@@ -1,14 +1,17 @@
 """The lines of the Runs page: which runs and groups stand there, in which order, with which cells. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from statistics import fmean, stdev
 
 import msgspec
 
-from engine.core.spec import Configuration, Training, short_hash
+from engine.core.options import LISTED, Option
+from engine.core.spec import Configuration, short_hash
 from engine.protocol import RunResult
 from svhn_tui import words
-from svhn_tui.analysis.metrics import METRICS, Metric
+from svhn_tui.analysis import run_settings
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.client.state import Live, State
 
@@ -44,6 +47,22 @@ def _of_metrics(*names: str) -> dict[str, Column]:
     return {METRICS[name].key: _of_metric(METRICS[name]) for name in names}
 
 
+def _of_option(option: Option) -> Column:
+    """Return the column of what was set for a run."""
+    return Column(
+        option.head or option.title,
+        partial(run_settings.rank_of, option),
+        partial(run_settings.text_of, option),
+        is_number=option.name not in run_settings.TEXTS,
+        field=option.name,
+    )
+
+
+def _of_options(*names: str) -> dict[str, Column]:
+    options = [LISTED[name] for name in names]
+    return {option.head or option.name: _of_option(option) for option in options}
+
+
 COLUMNS: dict[str, Column] = {
     "configuration": Column("configuration", lambda run: run.spec.configuration.label, lambda run: _label(run), False),
     "seed": Column("seed", lambda run: run.spec.seed, lambda run: str(run.spec.seed)),
@@ -58,26 +77,17 @@ COLUMNS: dict[str, Column] = {
     "least": _of_metric(METRICS["test_accuracy"], "least"),
     "most": _of_metric(METRICS["test_accuracy"], "most"),
     **_of_metrics(*METRICS),  # those that stand above stay where they are
+    **{name: _of_metric(metric) for name, metric in ON_WISH.items()},
     "parameters": Column(
         "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
     ),
     "time": Column("time", lambda run: run.seconds, lambda run: words.duration(run.seconds), field="seconds"),
-    "epochs": Column("epochs", lambda run: _training(run).epochs, lambda run: words.count(_training(run).epochs)),
-    "rate": Column(
-        "rate",
-        lambda run: _training(run).learning_rate,
-        lambda run: _set(run, "learning_rate", f"{_training(run).learning_rate:g}"),
-        field="learning_rate",
-    ),
-    "batch": Column(
-        "batch",
-        lambda run: _training(run).batch_size,
-        lambda run: _set(run, "batch_size", str(_training(run).batch_size)),
-        field="batch_size",
-    ),
+    **_of_options("epochs", "learning_rate", "batch_size"),
     "finished": Column("finished", lambda run: run.finished_at, lambda run: words.moment(run.finished_at), False),
     "run": Column("run", lambda run: run.run_id, lambda run: run.run_id, False),
     "data": Column("data", lambda run: _data(run), lambda run: words.clean(_data(run)), False),
+    **_of_options(*LISTED),
+    "trainer": Column("trainer", lambda run: run.trained_by, lambda run: words.clean(run.trained_by), False),
 }
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
@@ -186,7 +196,7 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs if run.test_accuracy is not None]
     bests = [run.best_test_accuracy for run in line.runs if run.best_test_accuracy is not None]
     figures = {
-        **{metric.key: metric.text(metric.mean(line.runs)) for metric in METRICS.values()},
+        **{metric.key: metric.text(metric.mean(line.runs)) for metric in (*METRICS.values(), *ON_WISH.values())},
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
@@ -238,13 +248,3 @@ def _label(run: RunResult) -> str:
 def _group_label(runs: Sequence[RunResult]) -> str:
     bad = sum(run.diverged for run in runs)
     return (f"✗ {bad} diverged  " if bad else "") + runs[0].spec.configuration.label
-
-
-def _set(run: RunResult, name: str, text: str) -> str:
-    """Return the text of a setting; of a recorded run what is known of it."""
-    recorded = run.spec.configuration.recorded
-    return text if recorded is None else words.clean(recorded.setting(name) or "–")
-
-
-def _training(run: RunResult) -> Training:
-    return run.spec.configuration.training

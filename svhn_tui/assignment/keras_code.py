@@ -1,20 +1,31 @@
-"""Code for the questions that ask for code: from the very layers that the engine builds."""
+"""Code for the questions that ask for code: from the very layers and settings that the engine builds with."""
 
+from engine.core import compilation
+from engine.core.compilation import Argument, Call
 from engine.core.data_shape import DataShape
-from engine.core.layers import LOSS, METRIC, OPTIMIZERS, Layer, Setting, class_name, layers_of
+from engine.core.layers import Layer, Setting, class_name, layers_of
 from engine.core.spec import Configuration
 from svhn_tui.presets import Presets, Question
 
+WIDTH = 100
+"""Columns that a call may take before each of its arguments has a line of its own."""
 
-def code_for(configuration: Configuration, shape: DataShape, source: str = "") -> str:
+
+def code_for(configuration: Configuration, shape: DataShape, train_images: int = 0, source: str = "") -> str:
     """Return Python that defines and compiles the network in `model`, and nothing else.
 
     Args:
         configuration: any network and optimizer that can be trained.
         shape: of the data.
+        train_images: of the data; a learning-rate schedule counts their batches.
         source: the text of the model file, of an own model.
+
+    Raises:
+        ValueError: there is a schedule, and the number of images is not known.
     """
     network, training = configuration.network, configuration.training
+    optimizer = compilation.optimizer_of(training, compilation.batches_of(training, train_images))
+    metrics = ", ".join(f'"{name}"' for name in compilation.metrics_of(training))
     if network.model is not None:
         given = "".join(f", {name}={value!r}" for name, value in network.model.params)
         model = f"{source.rstrip()}\n\n\nfrom tensorflow import keras\n\nmodel = {network.model.build}("
@@ -30,18 +41,18 @@ def code_for(configuration: Configuration, shape: DataShape, source: str = "") -
     return (
         f"{model}"
         "model.compile(\n"
-        f'    loss="{LOSS}",\n'
-        f"    optimizer=keras.optimizers.{OPTIMIZERS[training.optimizer]}(learning_rate={training.learning_rate!r}),\n"
-        f'    metrics=["{METRIC}"],\n'
+        f"{_argument('loss', compilation.loss_of(training))}"
+        f"{_argument('optimizer', optimizer)}"
+        f"    metrics=[{metrics}],\n"
         ")\n"
     )
 
 
-def code_of(question: Question, book: Presets, shape: DataShape) -> str:
+def code_of(question: Question, book: Presets, shape: DataShape, train_images: int = 0) -> str:
     """Return the code that a question asks for; that of an own model begins with its whole file."""
     configuration = book.configurations(question)[0]
     own = configuration.network.model
-    return code_for(configuration, shape, source=book.sources[own.sha256].text if own is not None else "")
+    return code_for(configuration, shape, train_images, source=book.sources[own.sha256].text if own is not None else "")
 
 
 def _line(layer: Layer) -> str:
@@ -56,4 +67,20 @@ def _line(layer: Layer) -> str:
 def _text(field: str, value: Setting) -> str:
     if field.endswith("_initializer"):
         return f"keras.initializers.{class_name(str(value))}()"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    return _call(value, 0) if isinstance(value, str) else repr(value)
+
+
+def _argument(name: str, value: Argument) -> str:
+    return f"    {name}={_call(value, 4)},\n"
+
+
+def _call(value: Argument, indent: int) -> str:
+    """Write a value, or a call: on one line if it fits, else with an argument a line, indented below its own line."""
+    if not isinstance(value, Call):
+        return f'"{value}"' if isinstance(value, str) else repr(value)
+    name = f"keras.{value.module}.{value.kind}("
+    arguments = [f"{field}={_call(own, indent + 4)}" for field, own in value.arguments.items()]
+    one_line = f"{name}{', '.join(arguments)})"
+    if "\n" not in one_line and indent + len(one_line) <= WIDTH:
+        return one_line
+    return name + "\n" + "".join(f"{' ' * (indent + 4)}{own},\n" for own in arguments) + " " * indent + ")"

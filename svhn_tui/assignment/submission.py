@@ -44,7 +44,7 @@ def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
 def _code(question: Question, answer: Answer, book: Presets, state: State) -> HandedIn:
     if state.data is None:
         return HandedIn(answer, "code", "missing", "The code names the shape of the images: open the data first.")
-    code = code_of(question, book, state.shape)
+    code = code_of(question, book, state.shape, state.train_images)
     return HandedIn(answer, "code", "ready", "Code that defines and compiles the network; c copies it.", code)
 
 

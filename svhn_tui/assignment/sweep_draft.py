@@ -3,71 +3,74 @@
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast
 
 import msgspec
 
 from engine.core import sweep as plan
-from engine.core.spec import Activation, Configuration, Initializer, Network, Optimizer, Trainer
+from engine.core.options import LISTED, OPTIONS, Option, applies
+from engine.core.spec import Configuration, Network
 from engine.core.sweep import FinalistRule
 from engine.machine.files import write_atomically
 from svhn_tui import presets, words
 from svhn_tui.analysis.progress import plan_text
+from svhn_tui.assignment.typed_values import NONE, DraftError, numbers_of, values_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import AnswerFormat, Presets, Question
 
-MAX_VALUES = 200
 MAX_NETWORKS = 5_000
-RANGE = re.compile(r"(?P<first>[^.]+(?:\.\d+)?)\.\.(?P<last>[^/]+)(?:/(?P<steps>\d+))?")
+FIRST = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "optimizer")
+"""The options that most sweeps are about."""
+SWEPT = tuple(LISTED[name] for name in dict.fromkeys((*FIRST, *LISTED)))
+"""All that can be typed, in the order of the form and of the grid; the others follow in the order of their table."""
+BEGUN = {"hidden": "64 256", "activation": "relu"}
+"""What a draft begins with that is no default."""
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """What was typed: a line a field, values with spaces between."""
+class Typed(msgspec.Struct, frozen=True):
+    """What was typed: a line a field, values with spaces between. A `Draft` has a field for each option besides."""
 
     title: str = "my sweep"
     model: str = ""
     """A network with a model file, and values of its parameters; empty for networks of the fields below."""
-    hidden: str = "64 256"
-    activation: str = "relu"
-    learning_rate: str = "1e-5"
-    batch_size: str = "32"
-    epochs: str = "100"
-    optimizer: str = "adam"
-    kernel_initializer: str = "random_normal"
-    bias_initializer: str = "random_normal"
-    dropout: str = "0"
-    batch_normalization: str = "no"
-    input_scaling: str = "1"
-    validation_split: str = "0"
-    trainer: str = "fast"
     seeds: str = "0..2"
     finalists: str = ""
     """Seeds of the finalists of a second stage; empty for one stage."""
 
 
-class DraftError(ValueError):
-    """A field that cannot be read; the message begins with its name."""
+def text_of(option: Option) -> str:
+    """Return an option's default as it is typed."""
+    value = option.default
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}".replace("e-0", "e-")
+    return NONE if value in (None, ()) else str(value)
 
 
-def networks_of(draft: Draft) -> dict[str, Network]:
+Draft = cast(
+    "type[Typed]",
+    msgspec.defstruct(
+        "Draft",
+        [(option.name, str, BEGUN.get(option.name, text_of(option))) for option in SWEPT],
+        bases=(Typed,),
+        frozen=True,
+    ),
+)
+
+
+def networks_of(draft: Typed) -> dict[str, Network]:
     """Return the networks, by label.
 
     Raises:
         DraftError: a value cannot be read.
     """
-    layers, kinds = _hidden(draft.hidden), _words("activation", draft.activation, get_args(Activation))
-    settings: dict[str, tuple[Any, ...]] = {
-        "kernel_initializer": _words("kernel initializer", draft.kernel_initializer, get_args(Initializer)),
-        "bias_initializer": _words("bias initializer", draft.bias_initializer, get_args(Initializer)),
-        "dropout": _numbers("dropout", draft.dropout, float),
-        "batch_normalization": tuple(
-            word == "yes" for word in _words("batch normalization", draft.batch_normalization, ("no", "yes"))
-        ),
-        "input_scaling": _numbers("input scaling", draft.input_scaling, float),
-    }
+    layers = _values(draft, OPTIONS["hidden"])
+    kinds = _values(draft, OPTIONS["activation"])
+    others = (option for option in SWEPT if option.part == "network" and option.name not in BEGUN)
+    settings = {option.name: _values(draft, option) for option in others}
     if len(layers) * len(kinds) * math.prod(map(len, settings.values())) > MAX_NETWORKS:
         raise DraftError(f"hidden: with all else that is listed these are more than {MAX_NETWORKS:,} networks.")
     found: dict[str, Network] = {}
@@ -79,22 +82,17 @@ def networks_of(draft: Draft) -> dict[str, Network]:
     return found
 
 
-def question_of(draft: Draft, book: Presets) -> Question:
+def question_of(draft: Typed, book: Presets) -> Question:
     """Return the draft as a question of a presets file, under the next free id S1, S2, ...
 
     Raises:
         DraftError: a value cannot be read, or is out of range.
     """
-    grid: dict[str, tuple[Any, ...]] = {
-        "learning_rate": _numbers("learning rate", draft.learning_rate, float),
-        "batch_size": _numbers("batch size", draft.batch_size, int),
-        "epochs": _numbers("epochs", draft.epochs, int),
-        "optimizer": _words("optimizer", draft.optimizer, get_args(Optimizer)),
-        "validation_split": _numbers("validation split", draft.validation_split, float),
-        "trainer": _words("trainer", draft.trainer, get_args(Trainer)),
-    }
-    seeds = _numbers("seeds", draft.seeds, int)
-    later = _numbers("finalists", draft.finalists, int) if draft.finalists.strip() else ()
+    grid = {option.name: _values(draft, option) for option in SWEPT if option.part == "training"}
+    single = {name: values[0] for name, values in grid.items() if len(values) == 1}
+    usual = {name for name, value in single.items() if value == OPTIONS[name].default == getattr(book.training, name)}
+    seeds = numbers_of("seeds", draft.seeds, int)
+    later = numbers_of("finalists", draft.finalists, int) if draft.finalists.strip() else ()
     label, params = _own_model(draft.model, book) if draft.model.strip() else ("", {})
     number = next(number for number in range(1, 10_000) if f"S{number}" not in {some.id for some in book.questions})
     return Question(
@@ -104,7 +102,7 @@ def question_of(draft: Draft, book: Presets) -> Question:
         text="A sweep of one's own.",
         networks=(label,) if label else tuple(networks_of(draft)),
         seeds=seeds,
-        training={name: values[0] for name, values in grid.items() if len(values) == 1},
+        training={name: value for name, value in single.items() if name not in usual},
         grid={name: values for name, values in grid.items() if len(values) > 1} | params,
         finalists=FinalistRule(tuple(sorted({*seeds, *later}))) if later else None,
         answer=AnswerFormat("best" if later else "means"),
@@ -112,7 +110,7 @@ def question_of(draft: Draft, book: Presets) -> Question:
     )
 
 
-def with_draft(draft: Draft, text: bytes, name: str) -> tuple[bytes, Question]:
+def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
     """Return a presets file's text with the draft's question at its end, and the question.
 
     Raises:
@@ -141,7 +139,7 @@ def with_draft(draft: Draft, text: bytes, name: str) -> tuple[bytes, Question]:
     return whole, question
 
 
-def forecast(draft: Draft, text: bytes, name: str, state: State) -> str:
+def forecast(draft: Typed, text: bytes, name: str, state: State) -> str:
     """Say what the draft comes to: the grid, how many runs exist already, how many are new, and how long they take.
 
     Raises:
@@ -162,7 +160,7 @@ def forecast(draft: Draft, text: bytes, name: str, state: State) -> str:
     return f"{grid}: {plan_text([sweep], state)}"
 
 
-def save(draft: Draft, workspace: Path) -> Question:
+def save(draft: Typed, workspace: Path) -> Question:
     """Write the draft into the workspace's own presets, which are begun from those in force.
 
     Raises:
@@ -179,6 +177,23 @@ def save(draft: Draft, workspace: Path) -> Question:
         write_atomically(beside, file.text.encode())
     write_atomically(workspace / "experiments.json", whole)
     return question
+
+
+def _typed(draft: Typed, option: Option) -> str:
+    text: str = getattr(draft, option.name)
+    return text
+
+
+def in_use(draft: Typed, option: Option) -> bool:
+    """Say whether an option has a meaning with one of the values typed for the field that it belongs to."""
+    if option.owners is None:
+        return True
+    typed = _typed(draft, OPTIONS[option.owners.field]).replace(",", " ").split()
+    return any(applies(option, word) for word in typed)
+
+
+def _values(draft: Typed, option: Option) -> tuple[Any, ...]:
+    return values_of(option, _typed(draft, option))
 
 
 def _own_model(text: str, book: Presets) -> tuple[str, dict[str, tuple[Any, ...]]]:
@@ -202,71 +217,6 @@ def _param_values(word: str) -> tuple[Any, ...]:
         return (word == "true",)
     is_whole = not re.search(r"(?<!\.)\.(?!\.)|e", word)
     try:
-        return _numbers("model", word, int if is_whole else float)
+        return numbers_of("model", word, int if is_whole else float)
     except DraftError:
         return (word,)
-
-
-def _hidden(text: str) -> tuple[tuple[int, ...], ...]:
-    """Read `linear 64 256,64 64..1024/5`: layers with commas between, networks with spaces."""
-    found: list[tuple[int, ...]] = []
-    for word in text.split():
-        if word == "linear":
-            found.append(())
-        elif "," in word:
-            found.append(tuple(_number("hidden", part, int) for part in word.strip("()").split(",")))
-        else:
-            found += [(units,) for units in _numbers("hidden", word.strip("()"), int)]
-    if not found:
-        raise DraftError("hidden: `linear`, `256`, `256,64` or `64..1024/5`, with spaces between.")
-    return tuple(dict.fromkeys(found))
-
-
-def _words(field: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Read words with spaces between, each one of those that there are."""
-    found = tuple(dict.fromkeys(text.replace(",", " ").split()))
-    for word in found:
-        if word not in known:
-            raise DraftError(f"{field}: {word[:30]!r}; there are {', '.join(known)}.")
-    if not found:
-        raise DraftError(f"{field}: at least one of {', '.join(known)}.")
-    return found
-
-
-def _numbers(field: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
-    """Read `1 2 5`, `0..9` (whole steps) and `1e-5..1e-3/3` (so many values, each the same factor above the last)."""
-    found: list[Any] = []
-    for word in text.replace(",", " ").split():
-        span = RANGE.fullmatch(word)
-        found += _span(field, span.groupdict(), kind) if span else [_number(field, word, kind)]
-        if len(found) > MAX_VALUES:
-            raise DraftError(f"{field}: more than {MAX_VALUES} values.")
-    if not found:
-        raise DraftError(f"{field}: at least one value.")
-    return tuple(dict.fromkeys(found))
-
-
-def _span(field: str, span: Mapping[str, str | None], kind: Callable[[str], Any]) -> list[Any]:
-    first, last = (_number(field, span[name] or "", kind) for name in ("first", "last"))
-    if last < first:
-        raise DraftError(f"{field}: {first}..{last} runs backwards.")
-    if span["steps"] is None:
-        if kind is not int or last - first >= MAX_VALUES:
-            raise DraftError(f"{field}: say how many values, as in {first}..{last}/3.")
-        return list(range(first, last + 1))
-    steps = int(span["steps"])
-    if not 2 <= steps <= MAX_VALUES or first <= 0:
-        raise DraftError(f"{field}: 2 to {MAX_VALUES} values, the first above 0.")
-    factor = (last / first) ** (1 / (steps - 1))
-    exact = [first * factor**step for step in range(steps)]
-    return [round(value) if kind is int else float(f"{value:.6g}") for value in exact]
-
-
-def _number(field: str, text: str, kind: Callable[[str], Any]) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        raise DraftError(f"{field}: {text[:30]!r} is no {'whole number' if kind is int else 'number'}.") from None
-    if not math.isfinite(value) or abs(value) > 1e9:
-        raise DraftError(f"{field}: {text[:30]} is out of range.")
-    return value

@@ -13,7 +13,8 @@ import typer
 from typer.models import OptionInfo
 
 from engine.core.data_shape import LAYOUTS
-from engine.core.limits import MAX_LAYERS, MAX_UNITS
+from engine.core.limits import MAX_LAYERS
+from engine.core.options import MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
 from engine.workers import fleet

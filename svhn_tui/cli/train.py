@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from engine import protocol as p
-from engine.core.limits import MAX_EPOCHS
+from engine.core.options import MAX_EPOCHS
 from svhn_tui import words
 from svhn_tui.analysis.progress import Overrides, rule_text, sweep_for, with_finalists
 from svhn_tui.cli import run_output

@@ -8,7 +8,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
-from engine.core.data_shape import ASSIGNMENT, DataShape
+from engine.core.data_shape import ASSIGNMENT, ASSIGNMENT_IMAGES, DataShape
 from engine.core.forecast import Forecast
 from engine.core.layers import trainable_parameters
 from engine.core.own_model import ModelFacts
@@ -129,6 +129,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def shape(self) -> DataShape:
         """Of the data in use; the assignment's as long as none is open."""
         return self.data.shape if self.data else ASSIGNMENT
+
+    @property
+    def train_images(self) -> int:
+        """How many images there are to train on."""
+        return self.data.train_images if self.data else ASSIGNMENT_IMAGES
 
     @property
     def accuracies(self) -> Mapping[str, float]:

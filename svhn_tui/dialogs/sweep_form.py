@@ -1,5 +1,6 @@
 """The form for a sweep of one's own: what it comes to stands below while it is typed."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,31 +10,35 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Label, Static
 
+from engine.core.options import Option
 from svhn_tui import presets
-from svhn_tui.assignment.sweep_draft import Draft, DraftError, forecast, save
+from svhn_tui.assignment.sweep_draft import FIRST, SWEPT, Draft, Typed, forecast, in_use, save
+from svhn_tui.assignment.typed_values import DraftError
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.presets import PresetError, Question
 
-HINTS = {
+NAME_CELLS = 20
+"""Cells of a field's name."""
+
+
+def _hint(title: str, example: str) -> str:
+    return f"{title:<{NAME_CELLS}} {example}"
+
+
+def _hints(options: Iterable[Option]) -> dict[str, str]:
+    return {option.name: _hint(option.title, option.example) for option in options}
+
+
+HINTS: Mapping[str, str] = {
     "title": "title",
-    "hidden": "hidden layers      64 256,64 linear 64..1024/5",
-    "activation": "activation         relu tanh",
-    "learning_rate": "learning rate      1e-5 1e-4 or 1e-5..1e-3/3",
-    "batch_size": "batch size         32 64",
-    "epochs": "epochs             100",
-    "optimizer": "optimizer          adam adamw sgd rmsprop adagrad nadam",
-    "kernel_initializer": "kernel initializer random_normal glorot_uniform he_normal",
-    "bias_initializer": "bias initializer   random_normal zeros",
-    "dropout": "dropout            0 0.2 0.5",
-    "batch_normalization": "batch normalization no yes",
-    "input_scaling": "input scaling      1 0.00392157",
-    "validation_split": "validation split   0 0.1",
-    "trainer": "trainer            fast keras-fit",
-    "seeds": "seeds              0..9 or 0 1 2",
-    "model": "model              a network with a model file: mine width=32,64 depth=1..3; else empty",
-    "finalists": "finalists' seeds   0..9; empty for one stage",
+    **_hints(SWEPT[: len(FIRST)]),
+    "seeds": _hint("seeds", "0..9 or 0 1 2"),
+    "model": _hint("model", "a network with a model file: mine width=32,64 depth=1..3; else empty"),
+    "finalists": _hint("finalists' seeds", "0..9; empty for one stage"),
+    **_hints(SWEPT[len(FIRST) :]),
 }
+"""What may be typed, by field."""
 
 
 class SweepForm(Dialog[Question | None]):
@@ -55,18 +60,28 @@ class SweepForm(Dialog[Question | None]):
             yield Label(Text("A sweep of your own\n", style="bold"))
             with VerticalScroll(can_focus=False):
                 for name, hint in HINTS.items():
-                    yield Label(hint, classes="hint")
+                    yield Label(hint, id=f"hint-{name}", classes="hint")
                     yield Input(getattr(Draft(), name), id=name, max_length=500, classes="field")
             yield Static(id="preview")
             yield Label(Text("↑ ↓ field   enter trains and keeps it   esc goes back"))
 
     def on_input_changed(self) -> None:
-        """Say what it comes to now."""
+        """Show the fields that have a meaning with the others, and say what they come to now."""
+        typed = self._typed
+        for option in SWEPT:
+            shown = in_use(typed, option)
+            self.query_one(f"#{option.name}").display = self.query_one(f"#hint-{option.name}").display = shown
         self.query_one("#preview", Static).update(Text(self._told()))
 
     @property
-    def _draft(self) -> Draft:
+    def _typed(self) -> Typed:
         return Draft(**{name: self.query_one(f"#{name}", Input).value for name in HINTS})
+
+    @property
+    def _draft(self) -> Typed:
+        """What is typed in the fields that are shown; the others are at their defaults."""
+        shown = [name for name in HINTS if self.query_one(f"#{name}").display]
+        return Draft(**{name: self.query_one(f"#{name}", Input).value for name in shown})
 
     def _told(self) -> str:
         source = presets.find(self._workspace)

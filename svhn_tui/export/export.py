@@ -108,7 +108,8 @@ def _clean(text: str) -> bytes:
 
 
 def _code(question: Question, book: Presets, state: State) -> bytes:
-    return _clean(code_of(question, book, state.on(book.data_of(question)).shape))
+    state = state.on(book.data_of(question))
+    return _clean(code_of(question, book, state.shape, state.train_images))
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:

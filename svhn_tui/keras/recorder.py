@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
-from engine.core.limits import MAX_EPOCHS, MAX_SEED, recording_problem
+from engine.core.limits import MAX_SEED, recording_problem
+from engine.core.options import MAX_EPOCHS
 from engine.core.spec import Configuration, RecordedModel, Recording, RunSpec, Training
 from svhn_tui.keras import model_facts
 from svhn_tui.keras.recording import RunRecorder

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine import protocol as p
-from engine.core.limits import MAX_EPOCHS
+from engine.core.options import MAX_EPOCHS
 from engine.core.recording import result_of
 from engine.core.results import MISSED
 from engine.core.spec import RunSpec

@@ -78,7 +78,8 @@ class QuestionPane(VerticalScroll, can_focus=False):
         theme, is_wide = self.app.current_theme, self.screen.size.width >= NARROW
         parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
-            code = code_of(question, self._book, state.on(self._book.data_of(question)).shape)
+            on = state.on(self._book.data_of(question))
+            code = code_of(question, self._book, on.shape, on.train_images)
             parts.append(Text(f"\n{code}", overflow="fold"))
         if progress.rows:
             parts += ["", rows_of(progress, theme, is_wide=is_wide)]

@@ -124,7 +124,7 @@ class QuestionsPage(Page):
         text = answer_of(self.chosen, self.book, self.state).text
         state = self.state.on(self.book.data_of(self.chosen))
         if self.chosen.kind == "code" and state.data is not None:
-            text = code_of(self.chosen, self.book, state.shape)
+            text = code_of(self.chosen, self.book, state.shape, state.train_images)
         if text is None:
             self.notify("There is nothing to copy yet.")
             return

@@ -7,9 +7,11 @@ from rich.table import Table
 from rich.text import Text
 from textual.theme import Theme
 
+from engine.core.options import OPTIONS, has_meaning
 from engine.core.spec import RunSpec
 from engine.protocol import LogRead, RunResult
 from svhn_tui import words
+from svhn_tui.analysis.metrics import ON_WISH
 from svhn_tui.analysis.usage import uses_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets
@@ -92,6 +94,16 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
     best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
     yield "test", f"{words.accuracy(run.test_accuracy)}, {counted}, loss {words.number(run.test_loss)}; {best}"
     yield "train", f"{words.accuracy(run.accuracy)}, loss {words.number(run.loss)}"
+    for metric in ON_WISH.values():
+        if metric.read(run) is not None:
+            yield metric.head, metric.text(metric.read(run))
+    if run.epochs_trained is not None or run.restored_epoch is not None:
+        epochs = run.epochs_trained or run.spec.configuration.training.epochs
+        yield (
+            "stopped",
+            f"after epoch {epochs}"
+            + (f"; the weights of epoch {run.restored_epoch} were restored" if run.restored_epoch else ""),
+        )
     if run.dead_units is not None:
         yield "dead units", f"{100 * run.dead_units:.1f} % of the ReLU units"
     if run.saturated_units is not None:
@@ -111,8 +123,9 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
     parts = (("training", spec.configuration.training),)
     for name, part in parts if own is not None else (("network", spec.configuration.network), *parts):
         fields = msgspec.to_builtins(part)  # it leaves out what is at its default
-        settings = [f"{field.replace('_', ' ')} {_value(fields.get(field, getattr(part, field)))}"
-                    for field in part.__struct_fields__ if field != "model"]  # fmt: skip
+        options = [option for option in OPTIONS.values() if option.part == name and has_meaning(option, part)]
+        settings = [f"{option.title} {_value(fields.get(option.name, option.default))}"
+                    for option in options if option.name != "model"]  # fmt: skip
         yield name, words.clean(", ".join(settings))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)
@@ -131,6 +144,8 @@ def _own_model(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:
 
 def _value(value: object) -> str:
     match value:
+        case None:
+            return "none"
         case bool():
             return "yes" if value else "no"
         case float():

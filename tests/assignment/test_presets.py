@@ -78,6 +78,11 @@ def test_a_question_about_a_file_needs_that_files_run():
         ({"networks": {}}, "questions[0] (Q1).networks: no network 'linear'"),
         ({"training": {"epochs": 0}}, "training.epochs: 1 to 100,000"),
         ({"training": {"optimizer": "adamm"}}, "training.optimizer: invalid enum value 'adamm'"),
+        (
+            {"training": {"momentum": 0.9}},
+            "(Q1).training.momentum: it belongs to the optimizer sgd or rmsprop; here that is adam.",
+        ),
+        ({"training": {"optimizer": "sgd", "momentun": 0.9}}, "did you mean `momentum`?"),
         ({"format": 2}, "format"),
     ],
 )

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.core.options import OPTIONS
 from engine.core.spec import Network, Training
 from engine.core.sweep import asked
 from svhn_tui import presets
-from svhn_tui.assignment.sweep_draft import Draft, DraftError, forecast, question_of, save, with_draft
+from svhn_tui.assignment.sweep_draft import SWEPT, Draft, forecast, in_use, question_of, save, with_draft
+from svhn_tui.assignment.typed_values import DraftError
 from svhn_tui.cli.arguments import names_of
 from svhn_tui.dialogs.sweep_form import HINTS
 from tests.support.scenes import BOOK, finished, relu
@@ -60,6 +62,28 @@ def test_every_setting_that_there_is_can_be_swept():
         forecast(draft(hidden="1..200", dropout="1e-6..0.5/100"), TEXT, "experiments.json", finished())
 
 
+def test_every_kind_of_option_is_read():
+    fields = {"weight_decay": "none 1e-3", "optimizer": "adamw", "amsgrad": "no yes", "class_weight": "none 1,2.5"}
+    assert configurations(hidden="8", epochs="9", **fields) == [
+        f"relu 8 · epochs 9 · optimizer adamw{amsgrad}{decay}{weights}"
+        for amsgrad in ("", " · amsgrad")
+        for decay in ("", " · weight decay 0.001")
+        for weights in ("", " · class weight 1.0,2.5")
+    ]
+    metrics = configurations(hidden="8", metrics="top_k_categorical_accuracy")
+    assert metrics == ["relu 8 · metrics top k categorical accuracy"]
+    question = question_of(draft(weight_decay="1e-4", learning_rate="1e-5"), BOOK)
+    assert question.training == {"weight_decay": 1e-4}, "what is as usual is not stated"
+
+
+def test_the_form_shows_the_options_that_have_a_meaning():
+    shown = {option.name for option in SWEPT if in_use(draft(optimizer="sgd adam", schedule="step"), option)}
+    assert {"momentum", "nesterov", "beta_1", "decay_rate", "patience", "clipnorm"} <= shown
+    assert not {"rho", "warmup_epochs", "alpha", "monitor", "restore_best_weights"} & shown
+    assert in_use(draft(patience="0 5"), OPTIONS["monitor"])
+    assert not in_use(draft(optimizer="adam"), OPTIONS["momentum"])
+
+
 def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
     question = save(Draft(), tmp_path)
     book = presets.load(presets.find(tmp_path))
@@ -83,6 +107,10 @@ def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
         ("seeds", "0..999999999", "seeds: say how many values"),
         ("seeds", "-1", "seeds: whole numbers from 0"),
         ("batch_size", "0", "training.batch_size: 1 to 65,536."),
+        ("momentum", "0.9", "training.momentum: it belongs to the optimizer sgd or rmsprop; here that is adam."),
+        ("weight_decay", "x", "weight decay: 'x' is no number."),
+        ("class_weight", "1,x", "class weight: 'x' is no number."),
+        ("metrics", "auc", "metrics: 'auc'; there are top_k_categorical_accuracy."),
     ],
 )
 def test_a_wrong_field_is_named_in_one_sentence(field: str, text: str, said: str | None):

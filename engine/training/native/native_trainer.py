@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.compilation import held_in
 from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, Provenance
 from engine.core.spec import Configuration, RunSpec
@@ -25,7 +26,7 @@ from engine.training import models
 from engine.training.compiled_epoch import is_carried_transposed
 from engine.training.metrics import Activity, rows_of
 from engine.training.native.library import Floats, Labelled, Layer, Library, Measured
-from engine.training.shuffling import held_in, order_of
+from engine.training.shuffling import order_of
 from engine.training.trainer import never
 
 POLL_SECONDS = 0.02
@@ -149,6 +150,10 @@ class NativeGroup:
         copied = self._lane.copy()
         parameters, optimizer = _carried(copied.parameters), _carried(copied.variables)
         return Snapshot(self.epoch, history, parameters, [], optimizer, self.trainer.name)
+
+    def remember(self, lane: int) -> None:
+        """Never asked for: JAX trains what stops early (`trainer_choice`)."""
+        raise NotImplementedError
 
     def keep(self, lane: int) -> "NativeLane":
         """Take the lane as it is: nothing trains it any more."""

@@ -1,0 +1,52 @@
+"""When early stopping ends a run, and which epoch's weights it keeps: as `keras.callbacks.EarlyStopping` does. Pure.
+
+Everything follows from the run's rows, so that a run that goes on from a checkpoint stops where it would have.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from engine.core.results import EpochRow
+from engine.core.spec import Training
+
+
+class Watch(NamedTuple):
+    """What early stopping knows after an epoch."""
+
+    best_epoch: int = 0
+    """From 1 on; 0 while no epoch was looked at."""
+    is_over: bool = False
+
+
+def watch(training: Training, rows: Sequence[EpochRow]) -> Watch:
+    """Look at the epochs so far. A value that is no number is no improvement, except on nothing."""
+    best: float | None = None
+    best_epoch = wait = 0
+    for epoch in range(training.start_from_epoch + 1, len(rows) + 1):
+        value = _monitored(training, rows[epoch - 1])
+        wait += 1
+        best_epoch = best_epoch or epoch
+        if best is None or value - training.min_delta > best:
+            best, best_epoch, wait = value, epoch, 0
+        elif wait >= training.patience:
+            return Watch(best_epoch, is_over=True)
+    return Watch(best_epoch)
+
+
+def is_over(training: Training, rows: Sequence[EpochRow]) -> bool:
+    """Say whether nothing is left to train."""
+    return len(rows) >= training.epochs or (training.patience > 0 and watch(training, rows).is_over)
+
+
+def kept_epoch(training: Training, rows: Sequence[EpochRow]) -> int:
+    """Return the epoch, from 1 on, whose weights are the run's: the last one, or the best one where it is restored."""
+    best_epoch = watch(training, rows).best_epoch if training.patience and training.restore_best_weights else 0
+    return best_epoch or len(rows)
+
+
+def _monitored(training: Training, row: EpochRow) -> float:
+    """Return what is watched, so that more is better."""
+    value = row.val_loss if training.monitor == "val_loss" else row.val_accuracy
+    if value is None:
+        return float("nan")
+    return -value if training.monitor == "val_loss" else value

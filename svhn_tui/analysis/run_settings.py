@@ -1,0 +1,76 @@
+"""What was set for a run: its options as they are sorted, looked for and written. Pure.
+
+The options come from the engine's table (`engine/core/options.py`), so that one added there is listed, looked for and
+exported. Of a recorded run a setting is what its program said, or nothing.
+"""
+
+from engine.core.options import LISTED, Option
+from engine.protocol import RunResult
+from svhn_tui import words
+
+TEXTS = {"model", *(name for name, option in LISTED.items() if option.kind not in ("integer", "real"))}
+"""The settings that are no number."""
+MEASURED = {"epochs", "trainer"}
+"""What is known of a recorded run, whatever its program said of it."""
+
+
+def value_of(option: Option, run: RunResult) -> float | str:
+    """Return what a run is looked for by: a number, or text; a number that is not known is none."""
+    if run.spec.configuration.recorded is not None and option.name not in MEASURED:
+        return _recorded(option.name, run)
+    value = option.read(run.spec.configuration)
+    if option.name in TEXTS:
+        return _written(value)
+    return float("nan") if value is None else float(value)
+
+
+def rank_of(option: Option, run: RunResult) -> float | str:
+    """Return the same to sort by: what is not known comes before the numbers."""
+    value = value_of(option, run)
+    return float("-inf") if value != value else value
+
+
+def text_of(option: Option, run: RunResult) -> str:
+    """Return an option as the Runs page shows it."""
+    recorded = run.spec.configuration.recorded
+    if recorded is not None and option.name not in MEASURED:
+        return words.clean(recorded.setting(option.name) or "–")
+    value = option.read(run.spec.configuration)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "–" if value in (None, ()) else f"{value:,}" if isinstance(value, int) else _written(value)
+
+
+def layers_of(run: RunResult) -> float | str:
+    """Return the number of hidden layers."""
+    if run.spec.configuration.recorded is not None:
+        return _recorded("layers", run)
+    return float(len(run.spec.configuration.network.hidden))
+
+
+def model_of(run: RunResult) -> float | str:
+    """Return the label of an own model; of others there is none."""
+    if run.spec.configuration.recorded is not None:
+        return _recorded("model", run)
+    model = run.spec.configuration.network.model
+    return model.label if model else ""
+
+
+def _recorded(name: str, run: RunResult) -> float | str:
+    recorded = run.spec.configuration.recorded
+    said = (recorded.setting(name) if recorded else None) or ""
+    if name in TEXTS:
+        return said
+    try:
+        return float(said or "nan")
+    except ValueError:
+        return float("nan")
+
+
+def _written(value: object) -> str:
+    """Write text, yes and no, or a list as the filter wants them."""
+    if isinstance(value, tuple):
+        return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    return str(value).lower()

@@ -4,10 +4,11 @@ None of them reads Python from the current folder, and what trains, verifies or 
 built from an allow-list, so that what it computes follows from what it was given alone.
 """
 
+import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import engine
@@ -124,6 +125,9 @@ def _python_needed(inherited: Mapping[str, str]) -> Environment:
 
 def _homes() -> frozenset[str]:
     """Return the folders in which the program's packages are found by this process."""
-    specs = (importlib.util.find_spec(name) for name in PACKAGES if sys.modules.get(name, ...) is not None)
-    places: Iterable[str] = (place for spec in specs if spec for place in spec.submodule_search_locations or ())
+    places: list[str] = []
+    for name in PACKAGES:
+        with contextlib.suppress(ImportError, ValueError):  # it was hidden from this process
+            spec = importlib.util.find_spec(name)
+            places += (spec.submodule_search_locations or ()) if spec else ()
     return frozenset(os.path.dirname(os.path.abspath(place)) for place in places)  # noqa: PTH100, PTH120

@@ -6,7 +6,6 @@ user's choice.
 
 import errno
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
@@ -91,6 +90,8 @@ def open_ours(path: Path, flags: int) -> int:
 def user_name(user: int) -> str:
     """Return a user's name, or the number where there is none."""
     try:
+        import pwd  # not on Windows, where the command line has to be importable
+
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return f"user {user}"

@@ -42,17 +42,5 @@ class Dense(keras.layers.Dense):
         return found
 
 
-class Rescaling(keras.layers.Layer):
-    """Keras's layer of this name, which asks TensorFlow whether it builds a graph: no JAX worker has one to ask."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self._scale = scale
-
-    def call(self, inputs: Array) -> Array:
-        """Return the scaled inputs, of the same shape."""
-        return inputs * self._scale
-
-
-KINDS = {"Dense": Dense, "Rescaling": Rescaling}
+KINDS = {"Dense": Dense}
 """By the names of Keras's own."""

@@ -49,7 +49,7 @@ def normalized(input_shape, classes, rate=0.5):
             keras.Input(input_shape),
             layers.Flatten(),
             layers.Rescaling(1 / 255),
-            layers.Dense(16),
+            layers.Dense(16, use_bias=False),  # normalization takes a bias away: its gradient would be rounding alone
             layers.BatchNormalization(),
             layers.ReLU(),
             layers.Dropout(rate),

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import pwd
 import tempfile
 from pathlib import Path
 
@@ -39,6 +38,8 @@ def cache_folder(name: str) -> Path:
 
 def home() -> Path | None:
     """Return the user's home; None where neither HOME nor the system's list of users names one."""
+    import pwd  # not on Windows, where the command line has to be importable
+
     with contextlib.suppress(KeyError):
         given = os.environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
         return Path(given) if given.startswith("/") else None

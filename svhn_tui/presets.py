@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -163,6 +163,12 @@ class Presets(Value, frozen=True):
                 if sha256 in named and not approvals.is_approved(sha256, Path(file.path))}  # fmt: skip
 
 
+PARTS: tuple[tuple[str, type[Value], dict[str, Any] | list[Any]], ...] = (
+    ("networks", Network, {}), ("data", DataSource, {}), ("questions", Question, []),
+)  # fmt: skip
+"""Fields of the file, what each of their entries is, and what there is without any."""
+
+
 class PresetError(ValueError):
     """The file cannot be used; the message says where and why."""
 
@@ -201,10 +207,39 @@ def parse(text: bytes, name: str) -> Presets:
     Raises:
         PresetError: as `load`.
     """
+    raw = _raw(text, name)
+    sources: dict[str, ModelFile] = {}
+    for problem in _untyped(raw, name, sources):
+        raise PresetError(problem)
+    presets = _typed(raw, sources)
+    for problem in _problems(presets, name):
+        raise PresetError(problem)
+    return presets
+
+
+def mistakes(text: bytes, name: str) -> tuple[str, ...]:
+    """Return all that is wrong with a presets file as far as it can be told at once; empty when nothing is.
+
+    What entries name of one another is looked at once each of them is well formed.
+    """
+    sources: dict[str, ModelFile] = {}
+    try:
+        raw = _raw(text, name)
+    except PresetError as error:
+        return (str(error),)
+    return tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
+
+
+def _raw(text: bytes, name: str) -> Any:
+    """Return what the text says as JSON.
+
+    Raises:
+        PresetError: it is none.
+    """
     if _depth(text) > MAX_DEPTH:
         raise PresetError(f"{name}: nested more than {MAX_DEPTH} levels deep.")
     try:
-        raw = json.loads(text, object_pairs_hook=_unique(name), parse_constant=_refuse_constant(name))
+        return json.loads(text, object_pairs_hook=_unique(name), parse_constant=_refuse_constant(name))
     except json.JSONDecodeError as error:
         raise PresetError(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
     except UnicodeDecodeError as error:
@@ -213,22 +248,47 @@ def parse(text: bytes, name: str) -> Presets:
         if isinstance(error, PresetError):
             raise
         raise PresetError(f"{name}: a number of thousands of digits.") from error
-    sources: dict[str, ModelFile] = {}
-    given = raw.get("networks") if isinstance(raw, dict) else None
-    networks: dict[str, Any] = given if isinstance(given, dict) else {}
-    for label, network in networks.items():
-        if isinstance(network, dict) and "file" in network:
-            networks[label] = _own_network(network, name, label, sources)
-        elif isinstance(network, dict) and "model" in network:
-            raise PresetError(f"{name}, networks[{label!r}].model: name a model file in `file`.")
+
+
+def _typed(raw: Any, sources: dict[str, ModelFile]) -> Presets:
+    return msgspec.structs.replace(msgspec.convert(raw, Presets), sources=sources)
+
+
+def _untyped(raw: Any, name: str, sources: dict[str, ModelFile]) -> Iterator[str]:
+    """Yield what has a wrong form. Networks with model files are replaced in `raw` by such as name the file's SHA-256,
+    and `sources` gets its text."""
     if isinstance(raw, dict) and "sources" in raw:
-        raise PresetError(f"{name}: sources: it follows from the networks; leave it out.")
+        yield f"{name}: sources: it follows from the networks; leave it out."
+        return
+    whole = dict(raw) if isinstance(raw, dict) else raw
+    if isinstance(raw, dict):
+        for field, kind, none in PARTS:
+            given: Any = raw.get(field)
+            if type(given) is not type(none):
+                continue
+            whole[field] = none
+            parts: Iterable[tuple[Any, Any]] = given.items() if isinstance(given, dict) else enumerate(given)
+            for key, part in tuple(parts):
+                try:
+                    if kind is Network and isinstance(part, dict):
+                        given[key] = part = _network(part, name, key, sources)
+                    msgspec.convert(part, kind)
+                except PresetError as error:
+                    yield str(error)
+                except msgspec.ValidationError as error:
+                    yield f"{name}: {_explained(error, f'{field}[{key!r:.60}]')}"
     try:
-        presets = msgspec.structs.replace(msgspec.convert(raw, Presets), sources=sources)
+        msgspec.convert(whole, Presets)
     except msgspec.ValidationError as error:
-        raise PresetError(f"{name}: {_explained(error)}") from error
-    _check(presets, name)
-    return presets
+        yield f"{name}: {_explained(error)}"
+
+
+def _network(given: dict[str, Any], name: str, label: str, sources: dict[str, ModelFile]) -> dict[str, Any]:
+    if "file" in given:
+        return _own_network(given, name, label, sources)
+    if "model" in given:
+        raise PresetError(f"{name}, networks[{label!r}].model: name a model file in `file`.")
+    return given
 
 
 def _own_network(given: dict[str, Any], name: str, label: str, sources: dict[str, ModelFile]) -> dict[str, Any]:
@@ -241,80 +301,86 @@ def _own_network(given: dict[str, Any], name: str, label: str, sources: dict[str
     return {"model": msgspec.to_builtins(found.model)}
 
 
-def _check(presets: Presets, name: str) -> None:
+def _problems(presets: Presets, name: str) -> Iterator[str]:
+    """Yield what is wrong with values, and with what entries name of one another."""
     if len(presets.questions) > MAX_QUESTIONS:
-        raise PresetError(f"{name}, questions: at most {MAX_QUESTIONS:,}.")
+        yield f"{name}, questions: at most {MAX_QUESTIONS:,}."
+        return
     for label, network in presets.networks.items():
         if problem := limits.network_problem(network):
-            raise PresetError(f"{name}, networks[{label!r}].{problem}")
+            yield f"{name}, networks[{label!r}].{problem}"
     for label, source in presets.data.items():
         if problem := source_problem(label, source):
-            raise PresetError(f"{name}, data[{label[:40]!r}]{problem}")
+            yield f"{name}, data[{label[:40]!r}]{problem}"
     ids = Counter(question.id.lower() for question in presets.questions)
     files = Counter(question.upload.file for question in presets.questions if question.upload)
     runs = 0
     for index, question in enumerate(presets.questions):
         where = f"{name}, questions[{index}] ({question.id})"
         if ids[question.id.lower()] > 1:
-            raise PresetError(f"{where}: the id {question.id!r} stands twice.")
+            yield f"{where}: the id {question.id!r} stands twice."
         if not question.id.isalnum():
-            raise PresetError(f"{where}.id: letters and digits only.")
+            yield f"{where}.id: letters and digits only."
         if question.upload and files[question.upload.file] > 1:
-            raise PresetError(f"{where}.upload.file: two questions hand in {question.upload.file!r}.")
-        _check_names(presets, question, where)
-        _check_question(question, where)
+            yield f"{where}.upload.file: two questions hand in {question.upload.file!r}."
+        yield from (wrong := tuple(_name_problems(presets, question, where)))
+        yield from _question_problems(question, where)
         runs += _runs_of(question)
         if runs > MAX_RUNS:
-            raise PresetError(f"{where}: more than {MAX_RUNS:,} runs.")
+            yield f"{where}: more than {MAX_RUNS:,} runs."
+            return
+        if wrong:
+            continue  # its configurations are not known
         try:
-            for configuration in presets.configurations(question):
-                if problem := limits.training_problem(configuration.training):
-                    raise PresetError(f"{where}.training.{problem}")
+            found = (limits.training_problem(some.training) for some in presets.configurations(question))
+            yield from (f"{where}.training.{problem}" for problem in dict.fromkeys(found) if problem)
         except msgspec.ValidationError as error:
-            raise PresetError(f"{where}.training: {_explained(error)}") from error
+            yield f"{where}.training: {_explained(error)}"
+        except ValueError as error:
+            yield f"{where}.grid: {error}"
 
 
-def _check_names(presets: Presets, question: Question, where: str) -> None:
+def _name_problems(presets: Presets, question: Question, where: str) -> Iterator[str]:
     """See that the networks and questions that a question names are there."""
     for label in question.networks:
         if label not in presets.networks:
-            raise PresetError(f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}")
+            yield f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}"
     for name in question.grid:
         for label in question.networks if name.startswith(PARAMS) else ():
-            if presets.networks[label].model is None:
-                raise PresetError(f"{where}.grid.{name}: {label!r} has no model file, so no such parameter.")
+            if label in presets.networks and presets.networks[label].model is None:
+                yield f"{where}.grid.{name}: {label!r} has no model file, so no such parameter."
     if question.data and question.data not in presets.data:
         known = _choices(question.data, presets.data) if presets.data else "the file names none under `data`."
-        raise PresetError(f"{where}.data: no data set {question.data[:40]!r}; {known}")
+        yield f"{where}.data: no data set {question.data[:40]!r}; {known}"
     ids = {other.id: other for other in presets.questions}
     answered = [question.answer.of] if question.answer and question.answer.of is not None else []
     for name in [*answered, *question.evidence]:
         if name not in ids:
-            raise PresetError(f"{where}: no question {name!r}; {_choices(name, ids)}")
+            yield f"{where}: no question {name!r}; {_choices(name, ids)}"
     for name in answered:
-        other = ids[name].answer
+        other = ids[name].answer if name in ids else None
         if other is not None and other.of is not None:
-            raise PresetError(f"{where}.answer.of: {name} is itself about another question; name that one.")
+            yield f"{where}.answer.of: {name} is itself about another question; name that one."
 
 
-def _check_question(question: Question, where: str) -> None:
+def _question_problems(question: Question, where: str) -> Iterator[str]:
     if question.upload and not FILE_NAME.fullmatch(question.upload.file):
-        raise PresetError(f"{where}.upload.file: a plain file name, without folders.")
+        yield f"{where}.upload.file: a plain file name, without folders."
     if question.upload and question.upload.limit_mib is not None and not 0 < question.upload.limit_mib <= 1e6:
-        raise PresetError(f"{where}.upload.limit_mib: above 0, at most a million.")
+        yield f"{where}.upload.limit_mib: above 0, at most a million."
     if question.answer and not 3 <= question.answer.decimals <= 9:
-        raise PresetError(f"{where}.answer.decimals: from 3 to 9.")
+        yield f"{where}.answer.decimals: from 3 to 9."
     if question.answer and question.answer.format == "file" and question.answer.of in (None, question.id):
-        raise PresetError(f"{where}.answer.of: name the question whose file this is about.")
+        yield f"{where}.answer.of: name the question whose file this is about."
     if not 0 <= question.points <= MAX_POINTS:
-        raise PresetError(f"{where}.points: from 0 to {MAX_POINTS:,}.")
+        yield f"{where}.points: from 0 to {MAX_POINTS:,}."
     if problem := limits.seeds_problem(question.seeds):
-        raise PresetError(f"{where}.{problem}")
+        yield f"{where}.{problem}"
     if len(set(question.seeds)) < len(question.seeds):
-        raise PresetError(f"{where}.seeds: a seed stands twice.")
+        yield f"{where}.seeds: a seed stands twice."
     combinations = len(question.networks) * math.prod(map(len, question.grid.values()))
     if question.finalists and (problem := limits.rule_problem(question.finalists, combinations)):
-        raise PresetError(f"{where}.finalists.{problem}")
+        yield f"{where}.finalists.{problem}"
 
 
 def _runs_of(question: Question) -> int:
@@ -322,10 +388,10 @@ def _runs_of(question: Question) -> int:
     return len(question.networks) * max(1, seeds) * math.prod(map(len, question.grid.values()))
 
 
-def _explained(error: msgspec.ValidationError) -> str:
-    """Turn msgspec's message into ours: the place first, then what is wrong, then the nearest known name."""
+def _explained(error: msgspec.ValidationError, part: str = "") -> str:
+    """Turn msgspec's message about a part into ours: the place first, then what is wrong, then the nearest name."""
     problem, _, place = str(error).partition(" - at `")
-    where = place.rstrip("`").removeprefix("$.") or "the file"
+    where = (part + place.rstrip("`").removeprefix("$")).removeprefix(".") or "the file"
     text = f"{where}: {problem[0].lower()}{problem[1:]}"
     if "unknown field" in problem:
         wrong = problem.split("`")[1]

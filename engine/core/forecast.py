@@ -60,6 +60,10 @@ class Forecast:
         self._known = found
         self._costs = {configuration: cost(configuration, *self._size) for configuration in found}
 
+    def is_measured(self, configuration: Configuration) -> bool:
+        """Say whether this very network was measured, so that nothing is inferred from others."""
+        return _essence(configuration) in self._known
+
     def epoch_seconds(self, configuration: Configuration, runs: int = 1) -> float:
         """Return the seconds of the whole machine that one epoch of one run takes.
 

@@ -83,24 +83,29 @@ class ModelTrials:
             source = sources.read(self._root, model.sha256)
         except OSError as error:
             return _unreadable(error)
-        trial = Trial(model, data.shape, source)
-        if known := _remembered(trial):
-            return known
-        facts = await self._found_out(trial)
-        if not facts.problem:
-            _remember(trial, facts)
-        return facts
+        return await outcome_of(Trial(model, data.shape, source))
 
-    async def _found_out(self, trial: Trial) -> ModelFacts:
-        """Try it on JAX, and on TensorFlow where JAX does not compile it."""
-        on_jax = await _tried(trial, "jax")
-        if not on_jax.problem and not on_jax.refusal:
-            return on_jax
-        on_tensorflow = await _tried(trial, "tensorflow")
-        if on_jax.problem and not on_tensorflow.problem:
-            refusal = on_jax.problem.splitlines()[0].rstrip(".")
-            return msgspec.structs.replace(on_tensorflow, refusal=refusal)
-        return on_tensorflow if on_tensorflow.problem else on_jax
+
+async def outcome_of(trial: Trial) -> ModelFacts:
+    """Return what a trial shows; one that succeeded is remembered."""
+    if known := _remembered(trial):
+        return known
+    facts = await _found_out(trial)
+    if not facts.problem:
+        _remember(trial, facts)
+    return facts
+
+
+async def _found_out(trial: Trial) -> ModelFacts:
+    """Try it on JAX, and on TensorFlow where JAX does not compile it."""
+    on_jax = await _tried(trial, "jax")
+    if not on_jax.problem and not on_jax.refusal:
+        return on_jax
+    on_tensorflow = await _tried(trial, "tensorflow")
+    if on_jax.problem and not on_tensorflow.problem:
+        refusal = on_jax.problem.splitlines()[0].rstrip(".")
+        return msgspec.structs.replace(on_tensorflow, refusal=refusal)
+    return on_tensorflow if on_tensorflow.problem else on_jax
 
 
 def _unreadable(error: OSError) -> ModelFacts:

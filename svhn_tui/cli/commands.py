@@ -29,6 +29,7 @@ MODULES = {
     "doctor": "doctor",
     "bench": "bench",
     "data": "data",
+    "course": "course",
 }
 """By command, in the order of `--help`: the module of this folder that holds it in its `app`."""
 

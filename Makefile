@@ -11,8 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
 
-test: $(DEV)  ## every test, slow ones too, two files at a time
-	$(BIN)/pytest -q -n 2 --dist loadfile
+test: $(DEV)  ## every test, slow ones too, three files at a time: many wait for processes
+	$(BIN)/pytest -q -n 3 --dist loadfile
 
 faults: $(DEV)  ## kill, fill, cut and damage everything; prints what was lost
 	$(BIN)/pytest -q -n 2 --dist loadfile tests/faults

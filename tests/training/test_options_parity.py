@@ -20,10 +20,13 @@ from engine.core.options import TRAINING
 from engine.core.results import EpochRow
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.data.dataset import Images
+from engine.machine.system import version
 from engine.training import jax_trainer, models
 from engine.training.early_stopping import is_over, kept_epoch
 from engine.training.jax_trainer import FastTrainer
 from svhn_tui.assignment.keras_code import code_for
+
+pytestmark = pytest.mark.skipif(version("tensorflow") == "not installed", reason="TensorFlow is not installed")
 
 REFERENCE = Path(__file__).parents[1] / "support" / "reference_options.py"
 SHAPE = DataShape((3, 8, 8), 10)

@@ -28,6 +28,6 @@ class TrustModelFiles(Dialog[bool]):
         """The question, then the files, scrolling."""
         names = ", ".join(words.clean(file.path) for file in self._files)
         with VerticalScroll():
-            yield Label(Text(f"Let {names} run, with all your rights?   y yes   n no\n", style="bold"))
+            yield Label(Text(f"Let {names} run, with all your rights?\ny yes   n no\n", style="bold"))
             for file in self._files:
                 yield Static(Text(words.clean(file.text, newlines=True)))

@@ -38,16 +38,31 @@ def read(given: Mapping[str, Any], folder: Path) -> ReadModel:
         raise ValueError("build: the name of a function in the file; `params` is an object with its parameters.")
     path = folder / name
     try:
+        text = text_of(path)
+    except ValueError as error:
+        raise ValueError(f"file: {error}") from error
+    return ReadModel(OwnModel(hashlib.sha256(text.encode()).hexdigest(), build, _params(params)), path, text)
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a model file.
+
+    Raises:
+        ValueError: it cannot be one; one sentence says why.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe, for one, is never at its end
+            raise ValueError(f"{path} is not a file.")
         with path.open("rb") as file:
             content = file.read(MAX_SOURCE_BYTES + 1)
         text = content.decode()
     except UnicodeDecodeError:
-        raise ValueError(f"file: {path} is not UTF-8 text.") from None
+        raise ValueError(f"{path} is not UTF-8 text.") from None
     except OSError as error:
-        raise ValueError(f"file: {path} cannot be read ({error.strerror}).") from error
+        raise ValueError(f"{path} cannot be read ({error.strerror}).") from error
     if len(content) > MAX_SOURCE_BYTES:
-        raise ValueError(f"file: {path} is larger than {MAX_SOURCE_BYTES // 1024} KiB.")
-    return ReadModel(OwnModel(hashlib.sha256(content).hexdigest(), build, _params(params)), path, text)
+        raise ValueError(f"{path} is larger than {MAX_SOURCE_BYTES // 1024} KiB.")
+    return text
 
 
 def varied(network: Network, grid: Mapping[str, Sequence[Any]]) -> tuple[Network, ...]:

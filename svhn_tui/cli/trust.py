@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from engine.storage import approvals, sources
-from svhn_tui import words
+from svhn_tui import model_files, words
 from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption, fail, load_presets
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
@@ -21,7 +21,7 @@ app = command_group()
 @app.command()
 def trust(
     file: Annotated[
-        str | None, typer.Argument(help="A file of experiments.json, or the first digits of a model file's SHA-256.")
+        str | None, typer.Argument(help="A Python file, or the first digits of the SHA-256 of one in the workspace.")
     ] = None,
     workspace: AnyWorkspaceOption = WORKSPACE,
     yes: Annotated[bool, typer.Option("--yes", help="Let it run without asking.")] = False,
@@ -35,9 +35,9 @@ def trust(
             say(f"{sha256[:12]}  {state}  {words.clean(model.path or 'in the workspace')}")
         raise typer.Exit(DONE)
     chosen = [sha256 for sha256, model in known.items() if _is_named(file, sha256, model)]
-    if len(chosen) != 1:
-        fail(f"{file[:80]!r} is no model file here; `svhn-tui trust` lists them.", WRONG_USE)
-    raise typer.Exit(DONE if asked(known[chosen[0]], is_sure=yes) else FAILED)
+    if len(chosen) > 1:
+        fail(f"{file[:80]!r} is the beginning of several; `svhn-tui trust` lists them.", WRONG_USE)
+    raise typer.Exit(DONE if asked(known[chosen[0]] if chosen else _at(file), is_sure=yes) else FAILED)
 
 
 def known_files(book: Presets, workspace: Path) -> dict[str, ModelFile]:
@@ -65,6 +65,17 @@ def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
         approvals.approve(file.text, Path(file.path) if file.path else None)
         say("It may run." + (" What you change in it may run too." if file.path else ""))
     return is_sure
+
+
+def _at(given: str) -> ModelFile:
+    """Return a file of the user's own, which no workspace need name yet, or end."""
+    path = Path(given).expanduser().absolute()
+    if not path.exists():
+        fail(f"{given[:80]!r} is no model file here; `svhn-tui trust` lists them.", WRONG_USE)
+    try:
+        return ModelFile(str(path), model_files.text_of(path))
+    except ValueError as error:
+        fail(str(error), FAILED)
 
 
 def _is_named(given: str, sha256: str, file: ModelFile) -> bool:

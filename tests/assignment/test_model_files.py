@@ -1,6 +1,7 @@
 """Model files in `experiments.json`: read and hashed, never run; trusted by the user's word alone."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, network: dict[str,
     with pytest.raises(presets.PresetError, match=r"networks\['mine'\]") as error:
         configurations(tmp_path, network)
     assert told in str(error.value)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "models.py")
+    with pytest.raises(presets.PresetError, match="is not a file"):
+        configurations(tmp_path, MINE)
 
 
 def test_a_file_runs_by_the_users_word_and_stays_trusted_where_it_is_written_on(tmp_path: Path):

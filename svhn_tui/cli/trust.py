@@ -9,7 +9,7 @@ import typer
 
 from engine.storage import approvals, sources
 from svhn_tui import model_files, words
-from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption, fail, load_presets
+from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption, fail, load_presets, path_of
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.presets import ModelFile, Presets, Question
@@ -34,10 +34,11 @@ def trust(
             state = "may run" if approvals.is_approved(sha256, path) else "is not run"
             say(f"{sha256[:12]}  {state}  {words.clean(model.path or 'in the workspace')}")
         raise typer.Exit(DONE)
-    chosen = [sha256 for sha256, model in known.items() if _is_named(file, sha256, model)]
+    path = path_of(file).expanduser().absolute()
+    chosen = [sha256 for sha256, model in known.items() if _is_named(file, path, sha256, model)]
     if len(chosen) > 1:
         fail(f"{file[:80]!r} is the beginning of several; `svhn-tui trust` lists them.", WRONG_USE)
-    raise typer.Exit(DONE if asked(known[chosen[0]] if chosen else _at(file), is_sure=yes) else FAILED)
+    raise typer.Exit(DONE if asked(known[chosen[0]] if chosen else _at(path), is_sure=yes) else FAILED)
 
 
 def known_files(book: Presets, workspace: Path) -> dict[str, ModelFile]:
@@ -67,17 +68,16 @@ def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
     return is_sure
 
 
-def _at(given: str) -> ModelFile:
+def _at(path: Path) -> ModelFile:
     """Return a file of the user's own, which no workspace need name yet, or end."""
-    path = Path(given).expanduser().absolute()
-    if not path.exists():
-        fail(f"{given[:80]!r} is no model file here; `svhn-tui trust` lists them.", WRONG_USE)
+    if not path.is_file():
+        fail(f"{path.name[:80]!r} is no model file here; `svhn-tui trust` lists them.", WRONG_USE)
     try:
         return ModelFile(str(path), model_files.text_of(path))
     except ValueError as error:
         fail(str(error), FAILED)
 
 
-def _is_named(given: str, sha256: str, file: ModelFile) -> bool:
+def _is_named(given: str, path: Path, sha256: str, file: ModelFile) -> bool:
     is_digits = len(given) >= 4 and sha256.startswith(given.lower())
-    return is_digits or bool(file.path and Path(given).expanduser().resolve() == Path(file.path).resolve())
+    return is_digits or bool(file.path and path.resolve() == Path(file.path).resolve())

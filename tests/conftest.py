@@ -13,12 +13,6 @@ os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # pages without a terminal are
 os.environ["JAX_PLATFORMS"] = "cpu"  # the suite's figures are those of CPUs; GPUs are simulated where they matter
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests: with several processes, none of them is left for the end alone."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture(autouse=True)
 def private_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Sockets and workspaces of a test are its own; the compile cache is shared by all of them."""

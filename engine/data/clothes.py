@@ -10,14 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from engine.data.dataset import describe
-from engine.machine import os_errors
+from engine.data.dataset import describe, report
 from engine.machine.files import make_folder, write_atomically_with
+from engine.protocol import DataSet
 from engine.storage.npz import DataError
 
 SIDE = 28
@@ -103,17 +102,12 @@ def main() -> int:
     if not all(len(NAMES) <= count <= LARGEST for count in (given.train, given.test)):
         print(f"There are {len(NAMES)} to {LARGEST:,} images to train on, and as many to test with.", file=sys.stderr)
         return 1
-    try:
-        write(given.file, train=given.train, test=given.test)
-        found = describe([given.file])
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(os_errors.sentence_of(error, given.file) or error, file=sys.stderr)
-        return 1
-    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    return 0
+    return report(lambda: _written(given.file, given.train, given.test), given.file)
+
+
+def _written(file: Path, train: int, test: int) -> DataSet:
+    write(file, train=train, test=test)
+    return describe([file])
 
 
 if __name__ == "__main__":

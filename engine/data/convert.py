@@ -1,17 +1,14 @@
 """Writes a data set in the assignment's layout, whatever files it came in: `svhn-tui data convert`."""
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from engine.data import layouts
-from engine.data.dataset import Images, describe, load_from
+from engine.data.dataset import Images, describe, load_from, report
 from engine.data.pairing import TEST_FILE, TRAIN_FILE
-from engine.machine import os_errors
 from engine.machine.files import make_folder, write_atomically_with
 from engine.protocol import DataSet
 from engine.storage.npz import DataError
@@ -54,16 +51,7 @@ def main() -> int:
     parser.add_argument("source", type=Path, help="a folder, or a file")
     parser.add_argument("folder", type=Path, help="where the two files go")
     given = parser.parse_args()
-    try:
-        found = convert(given.source, given.folder, given.layout)
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (OSError, MemoryError) as error:
-        print(os_errors.sentence_of(error, given.folder) or error, file=sys.stderr)
-        return 1
-    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    return 0
+    return report(lambda: convert(given.source, given.folder, given.layout), given.folder)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import argparse
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -178,13 +178,23 @@ def main() -> int:
     parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
     parser.add_argument("source", nargs="+", help="a folder, or the two files")
     arguments = parser.parse_args()
+    return report(lambda: describe(arguments.source, arguments.layout))
+
+
+def report(described: Callable[[], DataSet], place: Path | None = None) -> int:
+    """Print a description as one line of JSON, or on stderr what is wrong; return the exit status.
+
+    Args:
+        described: reads or writes the data set, and describes it.
+        place: where it lies, for errors of the machine that do not name it.
+    """
     try:
-        found = describe(arguments.source, arguments.layout)
+        found = described()
     except DataError as error:
         print(error, file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
-        print(os_errors.sentence_of(error) or error, file=sys.stderr)
+        print(os_errors.sentence_of(error, place or "") or error, file=sys.stderr)
         return 1
     sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     return 0

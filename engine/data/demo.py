@@ -12,15 +12,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from engine.data.assignment_files import DEMO_MARK
-from engine.data.dataset import describe
+from engine.data.dataset import describe, report
 from engine.data.pairing import TEST_FILE, TRAIN_FILE
-from engine.machine import os_errors
 from engine.machine.files import make_folder, write_atomically_with
 from engine.protocol import DataSet
 from engine.storage.npz import DataError, open_archive, read_array, read_header
@@ -189,19 +187,16 @@ def main() -> int:
     if given.seed < 0:
         print(f"The seed {given.seed} is negative; give 0 or more.", file=sys.stderr)
         return 1
-    try:
-        found = _drawn(given.folder, given.seed)
-        if found is None or (found.train_images, found.test_images) != (given.train, given.test):
-            write(given.folder, train=given.train, test=given.test, seed=given.seed)
-            found = describe([given.folder])
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except (OSError, MemoryError) as error:
-        print(os_errors.sentence_of(error, given.folder) or error, file=sys.stderr)
-        return 1
-    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    return 0
+    return report(lambda: _drawn_once(given.folder, given.train, given.test, given.seed), given.folder)
+
+
+def _drawn_once(folder: Path, train: int, test: int, seed: int) -> DataSet:
+    """Describe the demo data of a folder; draw it where there is none such."""
+    found = _drawn(folder, seed)
+    if found is not None and (found.train_images, found.test_images) == (train, test):
+        return found
+    write(folder, train=train, test=test, seed=seed)
+    return describe([folder])
 
 
 def _drawn(folder: Path, seed: int) -> DataSet | None:

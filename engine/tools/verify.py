@@ -6,12 +6,15 @@ import math
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engine.core.compilation import batches_of
+from engine.core.data_shape import DataShape
 from engine.core.limits import MAX_SOURCE_BYTES
 from engine.core.spec import Configuration, OwnModel
 from engine.machine import backends
@@ -82,9 +85,10 @@ def verify(
     from engine.data import dataset
 
     own = asked.configuration.network.model if asked else None
-    check, known = (listed, {}) if own is None else _own(own, source, layout, model_file)
+    data = cache(lambda: dataset.load_from(source, layout))  # before the file where it decides what the file may hold
+    check, known = (listed, {}) if own is None else _own(own, model_file, lambda: data()[1].shape)
     with checked(path, check) as file:
-        images, found = dataset.load_from(source, layout)
+        images, found = data()
         model = _loaded(file, path, known)
         from engine.tools.model_checks import weights_check
 
@@ -111,12 +115,11 @@ def verify(
         )
 
 
-def _own(own: OwnModel, source: list[str], layout: str, model_file: Path | None) -> tuple[ConfigCheck, dict[str, Any]]:
+def _own(own: OwnModel, model_file: Path | None, shape: Callable[[], DataShape]) -> tuple[ConfigCheck, dict[str, Any]]:
     """Build an own model; return the check of a file of it, and the classes that its file may name."""
     if model_file is None:
         raise KerasFileError(f"A file of {own.label} is verified with its model file alone.")
     _prepare()
-    from engine.data import dataset
     from engine.tools import own_file
     from engine.training import own_models
 
@@ -128,8 +131,7 @@ def _own(own: OwnModel, source: list[str], layout: str, model_file: Path | None)
     if hashlib.sha256(content).hexdigest() != own.sha256:
         raise KerasFileError(f"{model_file} is not the file that builds {own.label}.")
     own_models.learn(content.decode())
-    found = dataset.load_from(source, layout)[1]
-    model = own_models.build(own, found.shape, seed=0)
+    model = own_models.build(own, shape(), seed=0)
     return own_file.same_as(model, own), own_file.custom_objects(model, own)
 
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 
-import msgspec
 from rich.table import Table
 from rich.text import Text
 from textual.theme import Theme
 
 from engine.core.options import OPTIONS, has_meaning
-from engine.core.spec import RunSpec
+from engine.core.spec import Network, RunSpec, Training
 from engine.protocol import LogRead, RunResult
 from svhn_tui import words
 from svhn_tui.analysis.metrics import ON_WISH
+from svhn_tui.analysis.run_row import settings_of
 from svhn_tui.analysis.usage import uses_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets
@@ -120,13 +120,12 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
     own = spec.configuration.network.model
     if own is not None:
         yield "network", words.clean(", ".join([own.build, *(f"{name} {_value(value)}" for name, value in own.params)]))
-    parts = (("training", spec.configuration.training),)
-    for name, part in parts if own is not None else (("network", spec.configuration.network), *parts):
-        fields = msgspec.to_builtins(part)  # it leaves out what is at its default
-        options = [option for option in OPTIONS.values() if option.part == name and has_meaning(option, part)]
-        settings = [f"{option.title} {_value(fields.get(option.name, option.default))}"
-                    for option in options if option.name != "model"]  # fmt: skip
-        yield name, words.clean(", ".join(settings))
+    settings, configuration = settings_of(spec), spec.configuration
+    parts: dict[str, Network | Training] = {"network": configuration.network, "training": configuration.training}
+    for name in ("training",) if own is not None else parts:
+        options = [option for option in OPTIONS.values() if option.part == name and has_meaning(option, parts[name])]
+        said = (f"{option.title} {_value(settings[option.name])}" for option in options if option.name != "model")
+        yield name, words.clean(", ".join(said))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)
 

@@ -1,4 +1,4 @@
-"""`python -m tests.without_compiler COMMAND...`: runs it with every program of the path but the C compilers."""
+"""`python -m tests.support.without_compiler COMMAND...`: runs it with every program of the path but the C compilers."""
 
 import os
 import subprocess

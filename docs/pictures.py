@@ -17,7 +17,7 @@ import msgspec
 
 from docs.drawing import Rows, moving, rows_of, still
 from engine import protocol as p
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.app import SvhnApp
 from svhn_tui.assignment.answers import all_answers
 from svhn_tui.client.reconnect import Connection
@@ -163,7 +163,7 @@ def draw_report(book: Presets, state: State) -> None:
 
 async def main() -> None:
     """Draw them all."""
-    events, book = recorded(), shortened(presets.load(presets.find(Path("no workspace"))))
+    events, book = recorded(), shortened(preset_file.load(preset_file.find(Path("no workspace"))))
     await draw_pages(events, book)
     draw_report(book, fold(events))
 

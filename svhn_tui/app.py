@@ -14,7 +14,7 @@ from textual.screen import Screen
 from engine import protocol as p
 from engine.core.sweep import Sweep
 from engine.storage import approvals
-from svhn_tui import presets, settings
+from svhn_tui import preset_file, presets, settings
 from svhn_tui.analysis.launches import DeferredLaunches, Launch
 from svhn_tui.analysis.notices import Notices
 from svhn_tui.analysis.openings import openings_of
@@ -167,7 +167,7 @@ class SvhnApp(TerminalApp):
         question = await self.push_screen_wait(SweepForm(self._desk, self._state))
         if question is None:
             return
-        self._book = presets.load(presets.find(self._desk))
+        self._book = preset_file.load(preset_file.find(self._desk))
         self._notices = Notices(self._book)
         await self._pages.renew(self._book, self._state, question.id)
         self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)

@@ -1,41 +1,28 @@
-"""`experiments.json` as typed values: the questions, their networks and what is handed in.
-
-A file is read as text of bounded size and depth, then checked whole; every message names the file, the place inside
-it, what is allowed, and the nearest name where one was misspelt.
-Whole because what may stand in the file and how each entry of it is refused are read together.
-"""
+"""`experiments.json` as values: questions, their networks and what is handed in. Pure, but for what was approved."""
 
 import difflib
-import json
-import math
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from engine.core import limits
-from engine.core.data_source import DataSource, source_problem
-from engine.core.limits import MAX_RUNS
+from engine.core.data_source import DataSource
 from engine.core.spec import Configuration, Network, Training, Value
 from engine.core.sweep import FinalistRule, Sweep
-from engine.machine import os_errors
 from engine.protocol import Submit
 from engine.storage import approvals
 from svhn_tui import model_files
 
-MAX_BYTES = 2**20
 PARAMS = "params."
 """Before the name of a model file's parameter in a grid."""
-MAX_DEPTH = 32
-FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}")
-MAX_POINTS = 1_000
-MAX_QUESTIONS = 1_000
 
 Kind = Literal["code", "training", "answer", "choice"]
+
+
+class PresetError(ValueError):
+    """The file cannot be used, or has nothing of this name; the message says where and why."""
 
 
 class Upload(Value, frozen=True):
@@ -99,15 +86,14 @@ class Presets(Value, frozen=True):
     training: Training = Training()
     data: dict[str, DataSource] = {}
     """Data sets by name, for questions that are not about the one in use; without --data the first one is in use."""
+    sources: dict[str, ModelFile] = {}
+    """The model files that it names, by SHA-256; read with it, and no part of its text."""
 
     def data_of(self, question: Question) -> str:
         """Return the name of the data set that a question is about; empty: the one in use."""
         if not question.data and question.answer is not None and question.answer.of is not None:
             return self.question(question.answer.of).data
         return question.data
-
-    sources: dict[str, ModelFile] = {}
-    """The model files that it names, by SHA-256; read with it, and no part of its text."""
 
     def question(self, name: str) -> Question:
         """Return the question of this id, whatever its case.
@@ -119,7 +105,7 @@ class Presets(Value, frozen=True):
             if question.id.lower() == name.lower():
                 return question
         ids = [question.id for question in self.questions]
-        raise PresetError(f"There is no question {name[:40]!r}: {_choices(name[:40], ids)}")
+        raise PresetError(f"There is no question {name[:40]!r}: {choices(name[:40], ids)}")
 
     @property
     def assignment(self) -> tuple[Question, ...]:
@@ -163,276 +149,8 @@ class Presets(Value, frozen=True):
                 if sha256 in named and not approvals.is_approved(sha256, Path(file.path))}  # fmt: skip
 
 
-PARTS: tuple[tuple[str, type[Value], dict[str, Any] | list[Any]], ...] = (
-    ("networks", Network, {}), ("data", DataSource, {}), ("questions", Question, []),
-)  # fmt: skip
-"""Fields of the file, what each of their entries is, and what there is without any."""
-
-
-class PresetError(ValueError):
-    """The file cannot be used; the message says where and why."""
-
-
-def find(workspace: Path) -> Path:
-    """Return the presets in force: the workspace's own `experiments.json`, or else the one that came with us."""
-    own = workspace / "experiments.json"
-    if own.is_file():
-        return own
-    here = Path(__file__).parent
-    shipped = here / "experiments.json"  # inside the wheel
-    return shipped if shipped.is_file() else here.parent / "experiments.json"
-
-
-def load(path: Path) -> Presets:
-    """Read and check a presets file.
-
-    Raises:
-        PresetError: it cannot be read or is not valid; one sentence says where and what is allowed.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise PresetError(
-            os_errors.sentence_of(error, path) or f"{path}: cannot be read ({error.strerror})."
-        ) from error
-    if len(text) > MAX_BYTES:
-        raise PresetError(f"{path}: larger than {MAX_BYTES // 2**20} MiB; presets are a few kB.")
-    return parse(text, str(path))
-
-
-def parse(text: bytes, name: str) -> Presets:
-    """Check the text of a presets file called `name`.
-
-    Raises:
-        PresetError: as `load`.
-    """
-    raw = _raw(text, name)
-    sources: dict[str, ModelFile] = {}
-    for problem in _untyped(raw, name, sources):
-        raise PresetError(problem)
-    presets = _typed(raw, sources)
-    for problem in _problems(presets, name):
-        raise PresetError(problem)
-    return presets
-
-
-def mistakes(text: bytes, name: str) -> tuple[str, ...]:
-    """Return all that is wrong with a presets file as far as it can be told at once; empty when nothing is.
-
-    What entries name of one another is looked at once each of them is well formed.
-    """
-    sources: dict[str, ModelFile] = {}
-    try:
-        raw = _raw(text, name)
-    except PresetError as error:
-        return (str(error),)
-    return tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
-
-
-def _raw(text: bytes, name: str) -> Any:
-    """Return what the text says as JSON.
-
-    Raises:
-        PresetError: it is none.
-    """
-    if _depth(text) > MAX_DEPTH:
-        raise PresetError(f"{name}: nested more than {MAX_DEPTH} levels deep.")
-    try:
-        return json.loads(text, object_pairs_hook=_unique(name), parse_constant=_refuse_constant(name))
-    except json.JSONDecodeError as error:
-        raise PresetError(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
-    except UnicodeDecodeError as error:
-        raise PresetError(f"{name}: not UTF-8 text (byte {error.start}).") from error
-    except ValueError as error:
-        if isinstance(error, PresetError):
-            raise
-        raise PresetError(f"{name}: a number of thousands of digits.") from error
-
-
-def _typed(raw: Any, sources: dict[str, ModelFile]) -> Presets:
-    return msgspec.structs.replace(msgspec.convert(raw, Presets), sources=sources)
-
-
-def _untyped(raw: Any, name: str, sources: dict[str, ModelFile]) -> Iterator[str]:
-    """Yield what has a wrong form. Networks with model files are replaced in `raw` by such as name the file's SHA-256,
-    and `sources` gets its text."""
-    if isinstance(raw, dict) and "sources" in raw:
-        yield f"{name}: sources: it follows from the networks; leave it out."
-        return
-    whole = dict(raw) if isinstance(raw, dict) else raw
-    if isinstance(raw, dict):
-        for field, kind, none in PARTS:
-            given: Any = raw.get(field)
-            if type(given) is not type(none):
-                continue
-            whole[field] = none
-            parts: Iterable[tuple[Any, Any]] = given.items() if isinstance(given, dict) else enumerate(given)
-            for key, part in tuple(parts):
-                try:
-                    if kind is Network and isinstance(part, dict):
-                        given[key] = part = _network(part, name, key, sources)
-                    msgspec.convert(part, kind)
-                except PresetError as error:
-                    yield str(error)
-                except msgspec.ValidationError as error:
-                    yield f"{name}: {_explained(error, f'{field}[{key!r:.60}]')}"
-    try:
-        msgspec.convert(whole, Presets)
-    except msgspec.ValidationError as error:
-        yield f"{name}: {_explained(error)}"
-
-
-def _network(given: dict[str, Any], name: str, label: str, sources: dict[str, ModelFile]) -> dict[str, Any]:
-    if "file" in given:
-        return _own_network(given, name, label, sources)
-    if "model" in given:
-        raise PresetError(f"{name}, networks[{label!r}].model: name a model file in `file`.")
-    return given
-
-
-def _own_network(given: dict[str, Any], name: str, label: str, sources: dict[str, ModelFile]) -> dict[str, Any]:
-    """Return a network that names a model file as one that names the file's SHA-256; its text goes into `sources`."""
-    try:
-        found = model_files.read(given, Path(name).parent)
-    except ValueError as error:
-        raise PresetError(f"{name}, networks[{label!r}].{error}") from error
-    sources[found.model.sha256] = ModelFile(str(found.path), found.text)
-    return {"model": msgspec.to_builtins(found.model)}
-
-
-def _problems(presets: Presets, name: str) -> Iterator[str]:
-    """Yield what is wrong with values, and with what entries name of one another."""
-    if len(presets.questions) > MAX_QUESTIONS:
-        yield f"{name}, questions: at most {MAX_QUESTIONS:,}."
-        return
-    for label, network in presets.networks.items():
-        if problem := limits.network_problem(network):
-            yield f"{name}, networks[{label!r}].{problem}"
-    for label, source in presets.data.items():
-        if problem := source_problem(label, source):
-            yield f"{name}, data[{label[:40]!r}]{problem}"
-    ids = Counter(question.id.lower() for question in presets.questions)
-    files = Counter(question.upload.file for question in presets.questions if question.upload)
-    runs = 0
-    for index, question in enumerate(presets.questions):
-        where = f"{name}, questions[{index}] ({question.id})"
-        if ids[question.id.lower()] > 1:
-            yield f"{where}: the id {question.id!r} stands twice."
-        if not question.id.isalnum():
-            yield f"{where}.id: letters and digits only."
-        if question.upload and files[question.upload.file] > 1:
-            yield f"{where}.upload.file: two questions hand in {question.upload.file!r}."
-        yield from (wrong := tuple(_name_problems(presets, question, where)))
-        yield from _question_problems(question, where)
-        runs += _runs_of(question)
-        if runs > MAX_RUNS:
-            yield f"{where}: more than {MAX_RUNS:,} runs."
-            return
-        if wrong:
-            continue  # its configurations are not known
-        try:
-            found = (limits.training_problem(some.training) for some in presets.configurations(question))
-            yield from (f"{where}.training.{problem}" for problem in dict.fromkeys(found) if problem)
-        except msgspec.ValidationError as error:
-            yield f"{where}.training: {_explained(error)}"
-        except ValueError as error:
-            yield f"{where}.grid: {error}"
-
-
-def _name_problems(presets: Presets, question: Question, where: str) -> Iterator[str]:
-    """See that the networks and questions that a question names are there."""
-    for label in question.networks:
-        if label not in presets.networks:
-            yield f"{where}.networks: no network {label!r}; {_choices(label, presets.networks)}"
-    for name in question.grid:
-        for label in question.networks if name.startswith(PARAMS) else ():
-            if label in presets.networks and presets.networks[label].model is None:
-                yield f"{where}.grid.{name}: {label!r} has no model file, so no such parameter."
-    if question.data and question.data not in presets.data:
-        known = _choices(question.data, presets.data) if presets.data else "the file names none under `data`."
-        yield f"{where}.data: no data set {question.data[:40]!r}; {known}"
-    ids = {other.id: other for other in presets.questions}
-    answered = [question.answer.of] if question.answer and question.answer.of is not None else []
-    for name in [*answered, *question.evidence]:
-        if name not in ids:
-            yield f"{where}: no question {name!r}; {_choices(name, ids)}"
-    for name in answered:
-        other = ids[name].answer if name in ids else None
-        if other is not None and other.of is not None:
-            yield f"{where}.answer.of: {name} is itself about another question; name that one."
-
-
-def _question_problems(question: Question, where: str) -> Iterator[str]:
-    if question.upload and not FILE_NAME.fullmatch(question.upload.file):
-        yield f"{where}.upload.file: a plain file name, without folders."
-    if question.upload and question.upload.limit_mib is not None and not 0 < question.upload.limit_mib <= 1e6:
-        yield f"{where}.upload.limit_mib: above 0, at most a million."
-    if question.answer and not 3 <= question.answer.decimals <= 9:
-        yield f"{where}.answer.decimals: from 3 to 9."
-    if question.answer and question.answer.format == "file" and question.answer.of in (None, question.id):
-        yield f"{where}.answer.of: name the question whose file this is about."
-    if not 0 <= question.points <= MAX_POINTS:
-        yield f"{where}.points: from 0 to {MAX_POINTS:,}."
-    if problem := limits.seeds_problem(question.seeds):
-        yield f"{where}.{problem}"
-    if len(set(question.seeds)) < len(question.seeds):
-        yield f"{where}.seeds: a seed stands twice."
-    combinations = len(question.networks) * math.prod(map(len, question.grid.values()))
-    if question.finalists and (problem := limits.rule_problem(question.finalists, combinations)):
-        yield f"{where}.finalists.{problem}"
-
-
-def _runs_of(question: Question) -> int:
-    seeds = len(question.seeds) + (len(question.finalists.seeds) if question.finalists else 0)
-    return len(question.networks) * max(1, seeds) * math.prod(map(len, question.grid.values()))
-
-
-def _explained(error: msgspec.ValidationError, part: str = "") -> str:
-    """Turn msgspec's message about a part into ours: the place first, then what is wrong, then the nearest name."""
-    problem, _, place = str(error).partition(" - at `")
-    where = (part + place.rstrip("`").removeprefix("$")).removeprefix(".") or "the file"
-    text = f"{where}: {problem[0].lower()}{problem[1:]}"
-    if "unknown field" in problem:
-        wrong = problem.split("`")[1]
-        kinds = (Presets, Question, DataSource, Network, Training, AnswerFormat, Upload, FinalistRule)
-        known = {field for kind in kinds for field in kind.__struct_fields__}
-        nearest = difflib.get_close_matches(wrong, known, n=1)
-        text += f"; did you mean `{nearest[0]}`?" if nearest else ""
-    return text if text.endswith("?") else text + "."
-
-
-def _choices(wrong: str, known: Any) -> str:
-    nearest = difflib.get_close_matches(wrong, list(known), n=1)
+def choices(wrong: str, known: Iterable[str]) -> str:
+    """Name the nearest of the known names, or else all of them."""
+    known = tuple(known)
+    nearest = difflib.get_close_matches(wrong, known, n=1)
     return f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(known)}."
-
-
-def _unique(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise PresetError(f"{name}: the key {twice!r} stands twice in one object.")
-        return value
-
-    return build
-
-
-def _refuse_constant(name: str) -> Callable[[str], Any]:
-    def refuse(constant: str) -> Any:
-        raise PresetError(f"{name}: {constant} is not a number that JSON knows.")
-
-    return refuse
-
-
-def _depth(text: bytes) -> int:
-    """Return how deep brackets nest, counting those inside strings too: an upper bound, in one pass."""
-    depth = deepest = 0
-    for byte in text:
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest

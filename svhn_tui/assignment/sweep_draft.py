@@ -14,7 +14,7 @@ from engine.core.options import LISTED, OPTIONS, Option, applies
 from engine.core.spec import Configuration, Network
 from engine.core.sweep import FinalistRule
 from engine.machine.files import write_atomically
-from svhn_tui import presets, words
+from svhn_tui import preset_file, presets, words
 from svhn_tui.analysis.progress import plan_text
 from svhn_tui.assignment.typed_values import NONE, DraftError, numbers_of, values_of
 from svhn_tui.client.state import State
@@ -117,7 +117,7 @@ def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
         DraftError: the draft cannot be read, or the file would not be valid with it.
         PresetError: the file is not valid as it is.
     """
-    book = presets.parse(text, name)
+    book = preset_file.parse(text, name)
     question = question_of(draft, book)
     raw = json.loads(text)
     labels = list(question.networks) if draft.model.strip() else []
@@ -133,7 +133,7 @@ def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
     raw["questions"].append(msgspec.to_builtins(question))
     whole = json.dumps(raw, indent=2).encode() + b"\n"
     try:
-        presets.parse(whole, name)
+        preset_file.parse(whole, name)
     except presets.PresetError as error:
         raise DraftError(str(error).rpartition(f"({question.id})")[2].lstrip("., ")) from error
     return whole, question
@@ -147,7 +147,7 @@ def forecast(draft: Typed, text: bytes, name: str, state: State) -> str:
         PresetError: the presets file is not valid.
     """
     whole, question = with_draft(draft, text, name)
-    book = presets.parse(whole, name)
+    book = preset_file.parse(whole, name)
     state = state.on(book.data_of(question))
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
     if sweep is None:
@@ -168,10 +168,10 @@ def save(draft: Typed, workspace: Path) -> Question:
         PresetError: the presets in force are not valid.
         OSError: the file cannot be written; the one that was there is whole.
     """
-    source = presets.find(workspace)
+    source = preset_file.find(workspace)
     whole, question = with_draft(draft, source.read_bytes(), str(source))
     workspace.mkdir(parents=True, exist_ok=True)
-    for file in presets.load(source).sources.values() if source.parent != workspace else ():
+    for file in preset_file.load(source).sources.values() if source.parent != workspace else ():
         beside = workspace / Path(file.path).relative_to(source.parent)
         beside.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(beside, file.text.encode())

@@ -18,7 +18,7 @@ from engine.core.options import MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
 from engine.workers import fleet
-from svhn_tui import presets, settings
+from svhn_tui import preset_file, presets, settings
 from svhn_tui.cli.exit_codes import FAILED, WRONG_USE
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def remote_of(host: str) -> "Remote":
 def load_presets(workspace: Path) -> presets.Presets:
     """Return the presets in force, or end with what is wrong with them."""
     try:
-        return presets.load(presets.find(workspace))
+        return preset_file.load(preset_file.find(workspace))
     except presets.PresetError as error:
         fail(str(error), FAILED)
 

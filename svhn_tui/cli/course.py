@@ -17,7 +17,7 @@ from engine.core.own_model import ModelFacts, Trial
 from engine.core.spec import OwnModel
 from engine.machine import child_process, os_errors, tool_process
 from engine.protocol import DataSet
-from svhn_tui import presets, words
+from svhn_tui import preset_file, words
 from svhn_tui.analysis import course_plan
 from svhn_tui.analysis.course_plan import Asked, CoursePlan, FileSize, Given, Hours
 from svhn_tui.cli.arguments import DataOption, JsonOption, LayoutOption, fail, file_of, folder_of, path_of, sources
@@ -102,14 +102,14 @@ async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path
     """Read the file, describe its data, try its model files, and work out what it asks for."""
     try:
         with file.open("rb") as opened:
-            text = opened.read(presets.MAX_BYTES + 1)
+            text = opened.read(preset_file.MAX_BYTES + 1)
     except OSError as error:
         fail(os_errors.sentence_of(error, file) or f"{file}: {error.strerror}.", FAILED)
-    if len(text) > presets.MAX_BYTES:
-        fail(f"{file}: larger than {presets.MAX_BYTES // 2**20} MiB; presets are a few kB.", FAILED)
-    if wrong := presets.mistakes(text, str(file)):
+    if len(text) > preset_file.MAX_BYTES:
+        fail(f"{file}: larger than {preset_file.MAX_BYTES // 2**20} MiB; presets are a few kB.", FAILED)
+    if wrong := preset_file.mistakes(text, str(file)):
         return Course(str(file), wrong)
-    book = presets.parse(text, str(file))
+    book = preset_file.parse(text, str(file))
     mistakes: list[str] = []
     notes: list[str] = []
     found = _data_of(book, file, data, layout, mistakes, notes)

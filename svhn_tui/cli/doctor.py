@@ -13,7 +13,7 @@ from engine.core.finding import Finding
 from engine.machine import devices, gpu_doctor, os_errors, sessions
 from engine.storage import doctor as checks
 from engine.training.native import build
-from svhn_tui import presets, words
+from svhn_tui import preset_file, presets, words
 from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption
 from svhn_tui.cli.commands import command_group
 from svhn_tui.terminal.printing import Plain, complain
@@ -92,8 +92,8 @@ def _native() -> Finding:
 
 
 def _presets(workspace: Path) -> Finding:
-    path = presets.find(workspace)
+    path = preset_file.find(workspace)
     try:
-        return Finding("fine", f"{path}: {words.plural(len(presets.load(path).questions), 'question')}")
+        return Finding("fine", f"{path}: {words.plural(len(preset_file.load(path).questions), 'question')}")
     except presets.PresetError as error:
         return Finding("damaged", str(error), "Mend that line, or remove the file to take the assignment's.")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from svhn_tui import presets
+from svhn_tui import preset_file, presets
 from svhn_tui.app import SvhnApp
 from svhn_tui.client.remote_host import Remote
 from svhn_tui.terminal.hangup import leave_with_terminal
@@ -19,7 +19,7 @@ def open_screen(workspace: Path, source: tuple[str, ...], remote: Remote | None,
         layout: the order of the images' axes, where their shape leaves it open.
     """
     try:
-        book = presets.load(presets.find(remote.desk if remote is not None else workspace))
+        book = preset_file.load(preset_file.find(remote.desk if remote is not None else workspace))
     except presets.PresetError as error:
         complain(str(error))
         return 1

@@ -11,7 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Input, Label, Static
 
 from engine.core.options import Option
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.assignment.sweep_draft import FIRST, SWEPT, Draft, Typed, forecast, in_use, save
 from svhn_tui.assignment.typed_values import DraftError
 from svhn_tui.client.state import State
@@ -84,7 +84,7 @@ class SweepForm(Dialog[Question | None]):
         return Draft(**{name: self.query_one(f"#{name}", Input).value for name in shown})
 
     def _told(self) -> str:
-        source = presets.find(self._workspace)
+        source = preset_file.find(self._workspace)
         try:
             return forecast(self._draft, source.read_bytes(), str(source), self._state)
         except (DraftError, PresetError) as error:

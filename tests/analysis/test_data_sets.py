@@ -10,7 +10,7 @@ from engine.core.data_shape import DataShape
 from engine.core.epoch_time import EpochTime
 from engine.core.forecast import Forecast
 from engine.core.spec import Configuration, Network, RunSpec
-from svhn_tui import presets
+from svhn_tui import preset_file, presets
 from svhn_tui.analysis import run_filter
 from svhn_tui.analysis.comparison import names_of_sides, sides_of_question, sides_of_runs
 from svhn_tui.analysis.launches import Launch
@@ -22,7 +22,7 @@ from svhn_tui.client.reducer import fold
 from tests.cli.test_data_sets import BOOK, PARAMETERS
 from tests.support.scenes import DATA
 
-PARSED = presets.parse(json.dumps(BOOK).encode(), "experiments.json")
+PARSED = preset_file.parse(json.dumps(BOOK).encode(), "experiments.json")
 SVHN = msgspec.structs.replace(DATA, fingerprint="aaaa", name="svhn")
 DIGITS = msgspec.structs.replace(DATA, fingerprint="bbbb", name="digits", input_shape=(1, 28, 28), train_images=600)
 
@@ -90,7 +90,7 @@ def test_what_is_opened_follows_from_the_file_and_the_command_line():
     assert openings_of(PARSED, (), only={""}) == (svhn,)
     given = openings_of(PARSED, ("/d",), "NHWC")
     assert given == (p.OpenData(source=("/d",), layout="NHWC"), msgspec.structs.replace(svhn, is_beside=True), digits)
-    plain = presets.parse(json.dumps({**BOOK, "data": {}, "questions": BOOK["questions"][:2]}).encode(), "e.json")
+    plain = preset_file.parse(json.dumps({**BOOK, "data": {}, "questions": BOOK["questions"][:2]}).encode(), "e.json")
     assert openings_of(plain, ()) == (p.OpenData(),)
 
 
@@ -108,7 +108,7 @@ def test_what_is_opened_follows_from_the_file_and_the_command_line():
 )
 def test_a_wrong_data_set_is_refused_with_its_place(data: dict[str, object], said: str):
     with pytest.raises(presets.PresetError) as caught:
-        presets.parse(json.dumps({**BOOK, "data": data}).encode(), "experiments.json")
+        preset_file.parse(json.dumps({**BOOK, "data": data}).encode(), "experiments.json")
     assert said in str(caught.value)
 
 

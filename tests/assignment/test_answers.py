@@ -10,7 +10,7 @@ from engine import protocol as p
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec
 from engine.core.sweep import FinalistRule, Sweep, asked, finalists, missing
-from svhn_tui import presets, words
+from svhn_tui import preset_file, words
 from svhn_tui.analysis import statistics
 from svhn_tui.analysis.progress import Overrides, progress_of, sweep_for
 from svhn_tui.analysis.run_filter import FilterError, parse
@@ -22,7 +22,7 @@ from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import Results, State
 from tests.client.test_state import result_of
 
-BOOK = presets.load(presets.find(Path("nowhere")))
+BOOK = preset_file.load(preset_file.find(Path("nowhere")))
 DATA = p.DataSet(
     "data", "svhn", "/train", "/test", 50_000, 10_000, (3, 32, 32), (5_000,) * 10, (1_000,) * 10, tuple("0123456789")
 )

@@ -10,7 +10,7 @@ import pytest
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec
 from engine.storage import approvals
-from svhn_tui import presets
+from svhn_tui import preset_file, presets
 from svhn_tui.assignment import sweep_draft
 from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.assignment.sweep_draft import Draft
@@ -27,7 +27,7 @@ def written(folder: Path, network: dict[str, Any], grid: dict[str, Any] | None =
 
 
 def configurations(folder: Path, network: dict[str, Any], grid: dict[str, Any] | None = None) -> list[Configuration]:
-    book = presets.load(written(folder, network, grid))
+    book = preset_file.load(written(folder, network, grid))
     return list(book.configurations(book.questions[0]))
 
 
@@ -84,7 +84,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path):
 
 def test_a_file_runs_by_the_users_word_and_stays_trusted_where_it_is_written_on(tmp_path: Path):
     (tmp_path / "models.py").write_text(SOURCE)
-    book = presets.load(written(tmp_path, MINE))
+    book = preset_file.load(written(tmp_path, MINE))
     sweep = book.sweep(book.questions[0], "data")
     assert sweep is not None
     ((sha256, file),) = book.unapproved(sweep.configurations).items()
@@ -92,11 +92,11 @@ def test_a_file_runs_by_the_users_word_and_stays_trusted_where_it_is_written_on(
     approvals.approve(file.text, Path(file.path))
     assert (book.unapproved(sweep.configurations), book.submit(sweep).sources) == ({}, (SOURCE,))
     (tmp_path / "models.py").write_text(SOURCE + "\n")
-    assert unapproved(presets.load(tmp_path / "experiments.json")) == 0
+    assert unapproved(preset_file.load(tmp_path / "experiments.json")) == 0
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "models.py").write_text(SOURCE + "\n")
-    assert unapproved(presets.load(written(elsewhere, MINE))) == 1
+    assert unapproved(preset_file.load(written(elsewhere, MINE))) == 1
     assert approvals.refusal(sha256) == ""
     assert "svhn-tui trust 0000" in approvals.refusal("0" * 64)
 
@@ -109,7 +109,7 @@ def test_the_sweep_form_varies_the_parameters_of_a_model(tmp_path: Path):
     (tmp_path / "models.py").write_text(SOURCE)
     written(tmp_path, MINE)
     question = sweep_draft.save(Draft(model="mine width=8,16 depth=1..2", learning_rate="1e-3 1e-4"), tmp_path)
-    found = presets.load(tmp_path / "experiments.json").configurations(question)
+    found = preset_file.load(tmp_path / "experiments.json").configurations(question)
     assert sorted({some.network.model.params for some in found}) == [
         (("depth", depth), ("width", width)) for depth in (1, 2) for width in (8, 16)
     ]
@@ -120,7 +120,7 @@ def test_the_sweep_form_varies_the_parameters_of_a_model(tmp_path: Path):
 
 def test_code_is_the_file_and_the_call(tmp_path: Path):
     (tmp_path / "models.py").write_text(SOURCE)
-    book = presets.load(written(tmp_path, MINE))
+    book = preset_file.load(written(tmp_path, MINE))
     code = code_of(book.questions[0], book, ASSIGNMENT)
     assert code.startswith(SOURCE.rstrip())
     assert "model = residual((3, 32, 32), 10, width=8)\nmodel.compile(" in code

@@ -12,22 +12,22 @@ from engine.core.data_shape import ASSIGNMENT
 from engine.core.layers import trainable_parameters
 from engine.core.spec import Configuration, RunSpec
 from engine.core.sweep import asked
-from svhn_tui import presets
+from svhn_tui import preset_file, presets
 
 
 def shipped() -> presets.Presets:
-    return presets.load(presets.find(Path("nowhere")))
+    return preset_file.load(preset_file.find(Path("nowhere")))
 
 
 def shipped_text() -> dict[str, object]:
-    text: dict[str, object] = json.loads(presets.find(Path("nowhere")).read_text())
+    text: dict[str, object] = json.loads(preset_file.find(Path("nowhere")).read_text())
     return text
 
 
 def complaint(change: dict[str, object] | bytes) -> str:
     text = change if isinstance(change, bytes) else json.dumps({**shipped_text(), **change}).encode()
     with pytest.raises(presets.PresetError) as caught:
-        presets.parse(text, "experiments.json")
+        preset_file.parse(text, "experiments.json")
     return str(caught.value)
 
 
@@ -70,7 +70,7 @@ def test_a_question_about_a_file_needs_that_files_run():
         (b'{"format": 1, "format": 1}', "the key 'format' stands twice"),
         (b'{"format": NaN}', "NaN is not a number that JSON knows"),
         (b"[" * 100_000, "nested more than 32 levels"),
-        (b" " * (presets.MAX_BYTES + 1) + b"{", "experiments.json"),
+        (b" " * (preset_file.MAX_BYTES + 1) + b"{", "experiments.json"),
         (b"\xff", "not UTF-8 text"),
         ({"networks": {"linear": {"hiden": [3]}}}, "did you mean `hidden`?"),
         ({"networks": {"linear": {"hidden": [0]}}}, "networks['linear'].hidden: each layer has 1 to 65,536 units"),
@@ -109,7 +109,7 @@ def test_a_sweep_of_too_many_runs_is_refused():
 def test_the_workspaces_own_file_wins(tmp_path: Path):
     own = tmp_path / "experiments.json"
     own.write_text("{}")
-    assert presets.find(tmp_path) == own
+    assert preset_file.find(tmp_path) == own
 
 
 json_values = st.recursive(
@@ -124,6 +124,6 @@ fields = st.sampled_from(["format", "title", "networks", "questions", "training"
 @given(st.binary(max_size=200) | st.dictionaries(fields, json_values).map(lambda value: json.dumps(value).encode()))
 def test_nothing_but_a_preset_error_ever_leaves_the_parser(text: bytes):
     try:
-        presets.parse(text, "experiments.json")
+        preset_file.parse(text, "experiments.json")
     except presets.PresetError as error:
         assert "experiments.json" in str(error)

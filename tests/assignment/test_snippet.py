@@ -13,7 +13,7 @@ from engine.core.layers import layers_of, shape_problem, trainable_parameters
 from engine.core.spec import Activation, Configuration, Convolution, Initializer, Network, Optimizer, Training
 from engine.tools.model_checks import model_checks
 from engine.training import models
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.assignment.keras_code import code_for
 
 SET: dict[str, dict[str, Any]] = {
@@ -110,7 +110,7 @@ def test_a_schedule_needs_the_number_of_images():
 
 
 def test_every_code_question_of_the_assignment_has_code_that_is_right():
-    book = presets.load(presets.find(Path("nowhere")))
+    book = preset_file.load(preset_file.find(Path("nowhere")))
     for question in (question for question in book.questions if question.kind == "code"):
         (configuration,) = book.configurations(question)
         names: dict[str, Any] = {}

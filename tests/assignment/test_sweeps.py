@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from engine.core.options import OPTIONS
 from engine.core.spec import Network, Training
 from engine.core.sweep import asked
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.assignment.sweep_draft import SWEPT, Draft, forecast, in_use, question_of, save, with_draft
 from svhn_tui.assignment.typed_values import DraftError
 from svhn_tui.cli.arguments import names_of
 from svhn_tui.dialogs.sweep_form import HINTS
 from tests.support.scenes import BOOK, finished, relu
 
-SHIPPED = presets.find(Path("no workspace"))
+SHIPPED = preset_file.find(Path("no workspace"))
 TEXT = SHIPPED.read_bytes()
 
 
@@ -28,7 +28,7 @@ def draft(**fields: str) -> Draft:
 
 def configurations(**fields: str) -> list[str]:
     whole, question = with_draft(draft(**fields), TEXT, "experiments.json")
-    return [some.label for some in presets.parse(whole, "experiments.json").configurations(question)]
+    return [some.label for some in preset_file.parse(whole, "experiments.json").configurations(question)]
 
 
 def test_lists_and_ranges_make_a_grid():
@@ -86,7 +86,7 @@ def test_the_form_shows_the_options_that_have_a_meaning():
 
 def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
     question = save(Draft(), tmp_path)
-    book = presets.load(presets.find(tmp_path))
+    book = preset_file.load(preset_file.find(tmp_path))
     assert book.question("S1") == question
     assert book.assignment == BOOK.questions
     assert "S1" not in names_of(book, ["all"])
@@ -138,7 +138,7 @@ def test_runs_that_exist_are_not_counted_as_new():
 def test_a_saved_sweep_is_a_preset_beside_all_that_was_there(tmp_path: Path):
     first = save(draft(title="wide [b]", hidden="2048", learning_rate="1e-5 1e-4"), tmp_path)
     second = save(draft(hidden="256"), tmp_path)
-    book = presets.load(presets.find(tmp_path))
+    book = preset_file.load(preset_file.find(tmp_path))
     assert (first.id, second.id) == ("S1", "S2")
     assert [question.id for question in book.questions] == [question.id for question in BOOK.questions] + ["S1", "S2"]
     assert book.question("S1").title == "wide [b]"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from svhn_tui import presets
+from svhn_tui import preset_file
 from tests.cli.test_program import as_json, svhn_tui
 from tests.support.terminal import PROGRAM
 
@@ -24,12 +24,12 @@ def test_several_mistakes_are_told_at_once():
         "format": 1, "title": "t", "networks": {"a": {"hidden": "x"}, "b": {"hiden": [1]}},
         "questions": [question, {**question, "id": 3}],
     }  # fmt: skip
-    told = presets.mistakes(json.dumps(wrong).encode(), "f.json")
+    told = preset_file.mistakes(json.dumps(wrong).encode(), "f.json")
     assert [name for name in ("['a']", "['b']", "questions[1]") if any(name in some for some in told)] == [
         "['a']", "['b']", "questions[1]",
     ]  # fmt: skip
     wrong = {**wrong, "networks": {}, "questions": [{**question, "networks": ["no"], "points": -1}, question]}
-    told = presets.mistakes(json.dumps(wrong).encode(), "f.json")
+    told = preset_file.mistakes(json.dumps(wrong).encode(), "f.json")
     assert sum("stands twice" in some for some in told) == 2
     assert any("no network 'no'" in some for some in told)
     assert any("points" in some for some in told)

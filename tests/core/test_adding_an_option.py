@@ -26,7 +26,7 @@ from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Training
 from engine.tools.model_checks import model_checks
 from engine.training import models
-from svhn_tui import presets
+from svhn_tui import preset_file, presets
 from svhn_tui.analysis import run_filter, run_row, run_table
 from svhn_tui.assignment.keras_code import code_for
 from svhn_tui.assignment.sweep_draft import Draft, with_draft
@@ -35,9 +35,9 @@ from tests.support.scenes import result, specs_of
 
 NAME = "initial_accumulator_value"
 assert "initial accumulator value 0.1 0.5" == " ".join(HINTS[NAME].split())
-text = presets.find(__import__("pathlib").Path("nowhere")).read_bytes()
+text = preset_file.find(__import__("pathlib").Path("nowhere")).read_bytes()
 whole, question = with_draft(Draft(hidden="8", optimizer="adagrad", **{NAME: "0.1 0.5"}), text, "experiments.json")
-one, two = presets.parse(whole, "experiments.json").configurations(question)
+one, two = preset_file.parse(whole, "experiments.json").configurations(question)
 assert two.label == "relu 8 · optimizer adagrad · initial accumulator value 0.5", two.label
 
 owned = "it belongs to the optimizer adagrad; here that is adam."
@@ -45,7 +45,7 @@ for changed, said in (({NAME: 0.5}, owned), ({NAME: 2}, "from 0 to 1.")):
     raw = json.loads(text)
     raw["questions"][1]["training"] = changed
     try:
-        presets.parse(json.dumps(raw).encode(), "experiments.json")
+        preset_file.parse(json.dumps(raw).encode(), "experiments.json")
         raise AssertionError(changed)
     except presets.PresetError as error:
         assert f"experiments.json, questions[1] (Q2).training.{NAME}: " in str(error) and said in str(error), error

@@ -17,7 +17,7 @@ from engine import protocol as p
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.sweep import missing
 from engine.protocol import RunResult
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.assignment.keras_code import code_for
 from svhn_tui.export.export import export
 from tests.assignment.test_answers import BOOK, finished, runs, state_of
@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_handed_in_is_said_and_not_copied(tmp_path: Path, 
 def test_a_file_above_the_limit_goes_without_its_optimizer_and_loads_in_tensorflow(demo_folder: Path, tmp_path: Path):
     from tests.cli.test_program import as_json, svhn_tui
 
-    workspace, limited = tmp_path / "w", json.loads(presets.find(Path("nowhere")).read_text())
+    workspace, limited = tmp_path / "w", json.loads(preset_file.find(Path("nowhere")).read_text())
     svhn_tui("run", "Q2", "--data", str(demo_folder), "--epochs", "2", workspace=workspace)
     limited["questions"][1]["upload"]["limit_mib"] = 0.2
     (workspace / "experiments.json").write_text(json.dumps(limited))

@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from engine import protocol as p
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.analysis.progress import with_finalists
 from svhn_tui.assignment.answers import answer_of
 from tests.support.bridge import Bridge
 
-BOOK = presets.load(presets.find(Path("no workspace")))
+BOOK = preset_file.load(preset_file.find(Path("no workspace")))
 Q10 = BOOK.question("Q10")
 DEEP = [configuration.network.label for configuration in BOOK.configurations(Q10)]
 

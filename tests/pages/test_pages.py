@@ -7,7 +7,7 @@ import pytest
 
 from docs.pictures import midway, recorded, shortened
 from engine import protocol as p
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.pages.navigation import page_of
@@ -22,7 +22,7 @@ SIZES = (SMALL, GOOD, LARGE)
 
 @cache
 def book() -> Presets:
-    return shortened(presets.load(presets.find(Path("no workspace"))))
+    return shortened(preset_file.load(preset_file.find(Path("no workspace"))))
 
 
 @cache

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from engine import protocol as p
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.pages.questions import QuestionsPage
@@ -75,7 +75,7 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
         assert app.screen.query_one("#about")
         listed = app.screen.query_one("OptionList")
         assert listed.get_option_at_index(listed.highlighted).id == "S1"
-    assert presets.load(tmp_path / "experiments.json").question("S1").networks == ("relu 8",)
+    assert preset_file.load(tmp_path / "experiments.json").question("S1").networks == ("relu 8",)
 
 
 async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_that_was_asked_for(tmp_path: Path):

@@ -9,14 +9,14 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.training.jax_trainer import FastTrainer
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.analysis.progress import Overrides, sweep_for
 from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
 from tests.support.bridge import Bridge
 from tests.training.test_training import Told, train, weights_of
 
-BOOK = presets.load(presets.find(Path("no workspace")))
+BOOK = preset_file.load(preset_file.find(Path("no workspace")))
 ONE_GPU = "--gres=gpu:1"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from engine import protocol as p
-from svhn_tui import presets
+from svhn_tui import preset_file
 from tests.support.epochs import epoch_ended
 from tests.support.scenes import BOOK, DATA, GPU, history, relu, result, specs_of, tanh, waiting
 
@@ -103,7 +103,7 @@ def answer_to(command: p.AnyCommand) -> list[bytes]:
 
 
 def presets_text() -> str:
-    book = json.loads(presets.find(Path("no workspace")).read_text())
+    book = json.loads(preset_file.find(Path("no workspace")).read_text())
     book["title"] = EVIL
     for question in book["questions"]:
         question["title"], question["text"] = EVIL + question["title"], LONG + question["text"]

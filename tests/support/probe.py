@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def read_presets(path: Path) -> object:
-    from svhn_tui import presets
+    from svhn_tui import preset_file
 
-    return presets.load(path)
+    return preset_file.load(path)
 
 
 def read_keras_file(path: Path) -> object:

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 
 from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.app import SvhnApp
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
@@ -18,7 +18,7 @@ from svhn_tui.pages.page import Page
 from svhn_tui.themes import DARK, THEMES
 from tests.support.epochs import epoch_ended
 
-BOOK = presets.load(presets.find(Path("no workspace")))
+BOOK = preset_file.load(preset_file.find(Path("no workspace")))
 TRAINING = BOOK.training_of(BOOK.question("Q7"))
 DATA = p.DataSet(
     fingerprint="f00d",

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine import protocol as p
-from svhn_tui import presets
+from svhn_tui import preset_file
 from svhn_tui.client.reducer import fold
 from svhn_tui.export import export
 from svhn_tui.pages.navigation import page_of
@@ -90,7 +90,7 @@ def test_no_attack_reaches_the_terminal_from_the_command_line(attacked: Path, co
 
 
 def test_exported_pages_hold_text_alone(tmp_path: Path):
-    book = presets.parse(presets_text().encode(), "experiments.json")
+    book = preset_file.parse(presets_text().encode(), "experiments.json")
     state = msgspec.structs.replace(fold(tuple(map(p.decode_event, events()))), workspace=str(tmp_path))
     told = export.export(tmp_path / "out", book, state)
     assert any(not thing.ok for thing in told), "the files are nowhere"

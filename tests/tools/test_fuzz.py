@@ -19,7 +19,7 @@ from engine.core.results import ON_WISH
 from engine.core.spec import RunSpec
 from engine.storage import journal, zip_check
 from engine.tools import keras_config, layer_shapes
-from svhn_tui import presets, words
+from svhn_tui import preset_file, presets, words
 from svhn_tui.analysis import run_filter
 from svhn_tui.client.reducer import apply, fold
 from svhn_tui.client.state import State
@@ -36,7 +36,7 @@ VALUES = [None, True, -1, 0, 1, 2**31, 2**63, 10**30, 1e308, -0.5, "", "x", "[/x
           "\u202e", [], [[]], {}, {"": ""}, "Q2", ["a", "a"]]  # fmt: skip
 RUNS = [result(spec, 0.5) for spec in (*specs_of(relu(256), 2), *specs_of(tanh(64, 32), 2))]
 EVENTS = [json.loads(line) for line in hostile_engine.events(honest=True)]
-BOOK = json.loads(presets.find(Path("no workspace")).read_text())
+BOOK = json.loads(preset_file.find(Path("no workspace")).read_text())
 COMMANDS: list[dict[str, Any]] = [
     msgspec.to_builtins(command)
     for command in (
@@ -169,13 +169,13 @@ def test_a_journal_gives_what_is_whole_in_it(tmp_path: Path, seed: int):
        | seeds.map(lambda seed: bent(json.dumps(changed(BOOK, seed)).encode(), seed)))  # fmt: skip
 def test_presets_are_good_or_one_sentence_says_why_not(text: bytes):
     try:
-        book = presets.parse(text, "experiments.json")
+        book = preset_file.parse(text, "experiments.json")
     except presets.PresetError as error:
         assert str(error).startswith("experiments.json")
         return
     for question in book.questions:
         sweep = book.sweep(question, "data")
-        assert sweep is None or len(sweep.configurations) * len(sweep.seeds) <= presets.MAX_RUNS
+        assert sweep is None or len(sweep.configurations) * len(sweep.seeds) <= preset_file.MAX_RUNS
         assert all(RunSpec(some, 0, "data").run_id for some in (sweep.configurations if sweep else ())[:3])
 
 

@@ -22,7 +22,7 @@ from engine.storage import checkpoint, checkpoint_index
 from engine.storage.journal import Journal, JournalLine, _crc
 from engine.storage.manifest import Manifest, Member, Remarks
 from engine.training.inbox import Inbox
-from svhn_tui import presets
+from svhn_tui import preset_file
 from tests.cli.test_program import PROGRAM
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
@@ -56,7 +56,7 @@ def written(folder: Path, contents: dict[str, bytes]) -> list[Path]:
 
 
 def book(**changes: Any) -> bytes:
-    raw = json.loads(presets.find(Path("no workspace")).read_text())
+    raw = json.loads(preset_file.find(Path("no workspace")).read_text())
     question = raw["questions"][1]
     for name, value in changes.items():
         target, _, field = name.rpartition("__")

@@ -8,7 +8,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.forecast import Forecast
-from engine.core.spec import Configuration
+from engine.core.spec import Configuration, RunSpec
 from svhn_tui import words
 from svhn_tui.client.state import Live, State
 from svhn_tui.presets import Presets, Question
@@ -48,17 +48,21 @@ class Target(NamedTuple):
     def question(self, book: Presets, state: State) -> Question | None:
         """Return the question that it is trained for, if there is one."""
         if self.entry is not None:
-            title = self.entry.title or title_of(self.entry.configuration, self.entry.data, state)
+            spec = RunSpec(self.entry.configuration, self.entry.seeds[0], self.entry.data)
+            title = self.entry.title or title_of(spec, state)
         else:
-            spec = next((live.spec for live in self.lanes.values()), None)
-            title = title_of(spec.configuration, spec.data, state) if spec else ""
+            first = next(iter(self.lanes.values()), None)
+            title = title_of(first.spec, state) if first else ""
         return next((question for question in book.questions if question.id == title), None)
 
 
-def title_of(configuration: Configuration, data: str, state: State) -> str:
-    """Return the sweep that a configuration is trained for on this data: a question's name, or nothing."""
-    sweeps = (sweep for sweep in state.sweeps.values() if sweep.data == data)
-    return next((sweep.title for sweep in sweeps if configuration in sweep.configurations), "")
+def title_of(spec: RunSpec, state: State) -> str:
+    """Return the sweep that a run is trained for, one that asks for its seed first: a question's name, or nothing."""
+    sweeps = [some for some in state.sweeps.values()
+              if some.data == spec.data and spec.configuration in some.configurations]  # fmt: skip
+    seeded = (some for some in sweeps
+              if spec.seed in some.seeds or (some.finalists and spec.seed in some.finalists.seeds))  # fmt: skip
+    return next((some.title for some in (*seeded, *sweeps)), "")
 
 
 def groups_of(state: State) -> dict[str, dict[str, Live]]:

@@ -50,7 +50,7 @@ def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
     """Name a group: what it is trained for with its configuration, and its seeds, with the card that trains them."""
     first = next(iter(lanes.values()))
     configuration = first.spec.configuration
-    name = f"{words.clean(title_of(configuration, first.spec.data, state))} {configuration.label}".strip()
+    name = f"{words.clean(title_of(first.spec, state))} {configuration.label}".strip()
     seeds = seeds_text([live.spec.seed for live in lanes.values()]) + (" together" if len(lanes) > 1 else "")
     on_card = f" on {words.clean(first.worker)}" if first.worker.startswith("gpu") else ""
     return name, seeds + on_card

@@ -7,7 +7,8 @@ import pytest
 from textual.widgets import Input, OptionList
 
 from engine import protocol as p
-from svhn_tui.analysis.queue_entries import entries_of, last_group_of, moved, seeds_text
+from engine.core.spec import RunSpec
+from svhn_tui.analysis.queue_entries import entries_of, last_group_of, moved, seeds_text, title_of
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialogs import Confirm, WhereToTrain
@@ -17,8 +18,10 @@ from svhn_tui.widgets.devices import DeviceHistory
 from tests.support.epochs import epoch_ended
 from tests.support.scenes import (
     BOOK,
+    DATA,
     GPU,
     Stage,
+    asked_by,
     attached,
     group_of,
     relu,
@@ -171,6 +174,17 @@ async def test_any_size_and_any_key_leaves_it_standing():
             await pilot.press("m", "y", "e", "left", "plus", "minus", "shift+left", "t", "a", "f", "escape", "tab")
             await pilot.pause()
         assert "relu 256" in app.text
+
+
+def test_a_run_is_named_after_the_question_that_asks_for_its_seed():
+    """Q5 asks for one seed of tanh 256, Q7 for ten: whichever was submitted first."""
+    book = [BOOK.sweep(BOOK.question(name), DATA.fingerprint) for name in ("Q5", "Q7", "Q10")]
+    state = fold((*attached(), *(p.SweepSubmitted(sweep=sweep, missing=()) for sweep in book)))
+    named = [title_of(RunSpec(asked_by("Q5"), seed, DATA.fingerprint), state) for seed in (0, 1, 9, 70)]
+    assert named == ["Q5", "Q7", "Q7", "Q5"]
+    (first, *_) = book[2].configurations
+    assert title_of(RunSpec(first, 9, DATA.fingerprint), state) == "Q10", "a seed of the finalists"
+    assert title_of(RunSpec(asked_by("Q5"), 0, "other data"), state) == ""
 
 
 def test_neighbours_in_the_queue_are_one_line_and_move_as_one():

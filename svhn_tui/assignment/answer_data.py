@@ -2,7 +2,7 @@
 
 from engine import protocol as p
 from svhn_tui.assignment import answers as answering
-from svhn_tui.client.session import Session, insist
+from svhn_tui.client.session import Session, insist, read_curves
 from svhn_tui.presets import Presets
 
 
@@ -16,7 +16,7 @@ async def check_files(session: Session, book: Presets) -> None:
 
 
 async def read_histories(session: Session, book: Presets) -> None:
-    """Have the curves read of the runs behind the answers; those that cannot be read stay empty."""
-    runs = {run_id for answer in answering.all_answers(book, session.state) for run_id in answer.runs}
-    if runs:
-        await insist(session, p.Watch(runs=tuple(sorted(runs))), lambda state: runs <= set(state.histories))
+    """Have the curves read of the runs behind the answers."""
+    await read_curves(
+        session, sorted({run_id for answer in answering.all_answers(book, session.state) for run_id in answer.runs})
+    )

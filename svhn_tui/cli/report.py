@@ -33,7 +33,7 @@ from svhn_tui.cli.arguments import (
 )
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
-from svhn_tui.client.session import connected
+from svhn_tui.client.session import connected, read_curves
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, complain, say, tell
@@ -220,7 +220,7 @@ async def print_runs(
         try:
             results = run_tables.chosen(state, only)
             if kind == "curves":
-                await run_tables.read_curves(session, (run.run_id for run in results))
+                await read_curves(session, (run.run_id for run in results))
                 state = session.state
             match kind:
                 case "json":

@@ -8,12 +8,9 @@ from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
 from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.analysis.run_filter import parse
-from svhn_tui.client.session import Session, insist
 from svhn_tui.client.state import State
 
 CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, "seconds")
-WATCHED_AT_ONCE = 500
-"""Curves in one request."""
 
 
 class NoTable(Exception):
@@ -29,21 +26,6 @@ def chosen(state: State, filter_text: str) -> tuple[p.RunResult, ...]:
     test = parse(filter_text)
     runs = (run for run in state.results.values() if test(run, state.notes.get(run.run_id)))
     return tuple(sorted(runs, key=lambda run: run.finished_at))
-
-
-async def read_curves(session: Session, runs: Iterable[str]) -> None:
-    """Have the curves of runs read.
-
-    Raises:
-        NoAnswer: the host does not send them.
-    """
-    wanted = [run_id for run_id in runs if run_id not in session.state.histories]
-    for start in range(0, len(wanted), WATCHED_AT_ONCE):
-        await _watch(session, tuple(wanted[start : start + WATCHED_AT_ONCE]))
-
-
-async def _watch(session: Session, runs: tuple[str, ...]) -> None:
-    await insist(session, p.Watch(runs=runs), lambda state: set(runs) <= set(state.histories))
 
 
 def csv_of(results: Sequence[p.RunResult], state: State) -> str:

@@ -9,8 +9,7 @@ from engine.core.results import EpochRow
 from engine.core.spec import Configuration
 from svhn_tui import words
 from svhn_tui.cli.exit_codes import DONE, FAILED
-from svhn_tui.cli.run_tables import read_curves
-from svhn_tui.client.session import Session, connected
+from svhn_tui.client.session import Session, connected, read_curves
 from svhn_tui.client.state import State
 from svhn_tui.export import tensorboard
 from svhn_tui.terminal.printing import complain, say

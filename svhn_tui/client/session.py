@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,8 @@ from svhn_tui.client.state import State
 SILENCE_SECONDS = 60.0
 """A host says something every two seconds to those attached to it. One that is silent for so long, twice in a row (we
 may have been stopped ourselves meanwhile), does not answer any more."""
+WATCHED_AT_ONCE = 500
+"""Curves in one request."""
 ANSWER_SECONDS = 300.0
 """How long an answer may take while the host sends other events: large files are read and hashed."""
 IMPORT_SECONDS = 3_600.0
@@ -167,3 +169,18 @@ async def insist(session: Session, command: p.AnyCommand, is_known: Callable[[St
     event = await session.answer(command, or_when=is_known)
     if isinstance(event, p.Refused):
         raise NoAnswer(event.reason)
+
+
+async def read_curves(session: Session, runs: Iterable[str]) -> None:
+    """Have the curves of runs read, as far as they are not known; those that cannot be read stay empty.
+
+    Raises:
+        NoAnswer: the host does not send them.
+    """
+    wanted = [run_id for run_id in runs if run_id not in session.state.histories]
+    for start in range(0, len(wanted), WATCHED_AT_ONCE):
+        await _watch(session, tuple(wanted[start : start + WATCHED_AT_ONCE]))
+
+
+async def _watch(session: Session, runs: tuple[str, ...]) -> None:
+    await insist(session, p.Watch(runs=runs), lambda state: set(runs) <= set(state.histories))

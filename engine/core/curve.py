@@ -48,7 +48,7 @@ class Column(Sequence[Value], Generic[Value]):
         """Return a value, or a tuple of some."""
         if isinstance(index, slice):
             start, stop, step = index.indices(self._length)
-            return tuple(self._values[place] for place in range(start, stop, step))
+            return tuple(self._values[at] for at in range(start, stop, step))
         return self._values[range(self._length)[index]]
 
     def __eq__(self, other: object) -> bool:

@@ -194,8 +194,8 @@ def problem(part: Network | Training) -> str:
     """Return which option is out of range or has no meaning with the others, its name first; empty when none is."""
     for option in NETWORK if isinstance(part, Network) else TRAINING:
         value = getattr(part, option.name)
-        if value != option.default and (found := _problem_of(option, value, part)):
-            return f"{option.name}: {found}"
+        if value != option.default and (text := _problem_of(option, value, part)):
+            return f"{option.name}: {text}"
     return ""
 
 

@@ -27,7 +27,7 @@ REASONS = {
 """How such a worker ended, where it could not say more itself."""
 NONE, GIVEN = "none", "given"
 """Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
-TAKEN_VARIABLE = "SVHN_TUI_CARD"
+SEEN_VARIABLE = "SVHN_TUI_CARD"
 """What was seen of the card, for the worker that continues under another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
@@ -42,7 +42,7 @@ class Refused(Exception):
         self.status = status
 
 
-def take(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
+def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
     """Get the card that this process is to compute on, and change the environment so that it does.
 
     Where libraries have to be found elsewhere the process begins anew, with the card still locked.
@@ -61,7 +61,7 @@ def take(wanted: str, environment: MutableMapping[str, str], host: str = "") -> 
     if wanted == NONE:
         hide(environment)
         return None
-    if before := environment.pop(TAKEN_VARIABLE, ""):
+    if before := environment.pop(SEEN_VARIABLE, ""):
         seen = msgspec.json.decode(before, type=Sight)
         environment.update({**dict(seen.environment), "JAX_PLATFORMS": "cuda"})
         return seen
@@ -165,7 +165,7 @@ def hide(environment: MutableMapping[str, str]) -> None:
 def _locked(uuid: str, host: str) -> int:
     """Lock a card until this process ends."""
     try:
-        lock = card_lock.take(uuid, host)
+        lock = card_lock.acquire(uuid, host)
     except OSError as error:
         raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
     if lock is None:
@@ -195,5 +195,5 @@ def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | 
         os.set_inheritable(lock, True)
     settled = (("XLA_FLAGS", environment["XLA_FLAGS"]), *seen.environment)
     seen = msgspec.structs.replace(seen, environment=settled)
-    changed = {**environment, TAKEN_VARIABLE: msgspec.json.encode(seen).decode()}
+    changed = {**environment, SEEN_VARIABLE: msgspec.json.encode(seen).decode()}
     os.execve(sys.executable, sys.orig_argv, changed)

@@ -46,7 +46,7 @@ def among(
         return Choice(problems=(inventory.problem,) if inventory.problem else ())
     if wanted.strip().lower() == "none":
         return Choice()
-    if keeps_from_gpus(environment):
+    if excludes_gpus(environment):
         platforms = environment["JAX_PLATFORMS"]
         return Choice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
     setting = environment.get("CUDA_VISIBLE_DEVICES")
@@ -64,7 +64,7 @@ def among(
     return Choice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
 
 
-def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
+def excludes_gpus(environment: Mapping[str, str]) -> bool:
     """Say whether the user set JAX_PLATFORMS to something else."""
     platforms = environment.get("JAX_PLATFORMS", "")
     return bool(platforms) and not {"cuda", "gpu"} & set(platforms.split(","))
@@ -73,7 +73,7 @@ def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
 def lacks_plugin(environment: Mapping[str, str]) -> str:
     """Say why a GPU of another node would not be used; nothing where it would, or is not to be."""
     is_there = any(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13"))
-    return "" if is_there or keeps_from_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
+    return "" if is_there or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
 
 
 def _has_driver() -> bool:

@@ -22,8 +22,8 @@ def machine(choice: Choice | None = None) -> Machine:
     Args:
         choice: of the GPUs; looked for where none is given.
     """
-    found = choose_gpus() if choice is None else choice
-    return Machine(usable_cores(), psutil.virtual_memory().total, tuple(map(_card, found.gpus)))
+    gpus = choose_gpus() if choice is None else choice
+    return Machine(usable_cores(), psutil.virtual_memory().total, tuple(map(_card, gpus.gpus)))
 
 
 def choose_gpus(wanted: str = "") -> Choice:

@@ -80,13 +80,13 @@ class WaitingList:
 
         There may be as many groups as runs: beyond `enough` of them in all it is not counted further.
         """
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for (configuration, data), alike in self._alike.items():
-            if found.total() >= enough:
+            if counts.total() >= enough:
                 break
             trainer = self._trained_as(configuration, data).training.worker
-            found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
-        return found
+            counts[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
+        return counts
 
     def join(self, run: WaitingRun) -> None:
         """Put a run at the end."""
@@ -110,14 +110,14 @@ class WaitingList:
 
     def leave(self, runs: Iterable[str]) -> tuple[str, ...]:
         """Take runs out; return those that waited."""
-        found = tuple(run for run_id in runs if (run := self._all.pop(run_id, None)))
-        for run in found:
+        left = tuple(run for run_id in runs if (run := self._all.pop(run_id, None)))
+        for run in left:
             if self._ready.pop(run.run_id, None):
                 alike = self._alike[_kind(run)]
                 del alike[run.run_id]
                 if not alike:
                     del self._alike[_kind(run)]
-        return tuple(run.run_id for run in found)
+        return tuple(run.run_id for run in left)
 
     def move(self, runs: Collection[str], index: int) -> tuple[int, tuple[WaitingRun, ...]]:
         """Put runs next to each other, in their order, so that the first has this index; return it and them."""

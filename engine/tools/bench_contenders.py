@@ -123,8 +123,8 @@ class Engine:
         self._seed += runs
         groups = [tuple(specs[index::workers]) for index in range(workers)]
         with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(self._train, self._processes, groups))
-        return [second / runs for seconds in found for second in seconds[1:]]
+            measured = list(pool.map(self._train, self._processes, groups))
+        return [second / runs for seconds in measured for second in seconds[1:]]
 
     @property
     def runs(self) -> int:
@@ -209,7 +209,7 @@ class Side(NamedTuple):
     options: str
 
 
-def take_turns(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Side]:
+def time_in_turn(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Side]:
     """Time contenders.
 
     Args:
@@ -220,7 +220,7 @@ def take_turns(starts: Sequence[Callable[[], Contender]], epochs: int, label: st
             start to its end: a card may take a single process, and has all its memory for it.
     """
     if not at_once and len(starts) > 1:
-        return [side for start in starts for side in take_turns([start], epochs, label, at_once=True)]
+        return [side for start in starts for side in time_in_turn([start], epochs, label, at_once=True)]
     contenders = [start() for start in starts]
     seconds: list[list[float]] = [[] for _ in contenders]
     for number in range(ROUNDS):

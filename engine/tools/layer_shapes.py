@@ -47,8 +47,8 @@ def size_of(model: Config) -> Size:
                 continue
             if layer.config.get("lora_rank") is not None:
                 raise ConfigError(f"has a {layer.kind} layer with `lora_rank`, which no network of this assignment has")
-            found = sized(layer.kind, layer.config, shape)
-            shape, weights = found.shape, weights + found.trainable + found.fixed
+            output = sized(layer.kind, layer.config, shape)
+            shape, weights = output.shape, weights + output.trainable + output.fixed
             largest = max(largest, math.prod(shape))
             if not all(side > 0 for side in shape):
                 raise ConfigError(f"has a {layer.kind} layer that leaves nothing of an image; it is not loaded")
@@ -72,9 +72,9 @@ def _chain(model: Config) -> Iterator[_Layer]:
             yield _Layer(layer["class_name"], layer["config"], _built(layer.get("build_config")))
 
 
-def _again(*said: object) -> Iterator[_Layer]:
+def _again(*arguments: object) -> Iterator[_Layer]:
     """Yield what a model says of its input as a layer that changes nothing."""
-    for shape in (_built(said[0]), said[1]):
+    for shape in (_built(arguments[0]), arguments[1]):
         if shape is not None:
             yield _Layer("Identity", {}, shape)
 
@@ -118,8 +118,8 @@ def _before(layer: Config) -> str | None:
         return None
     if len(nodes) != 1 or len(nodes[0]["args"]) != 1 or not isinstance(nodes[0]["args"][0], dict):
         raise _branched()
-    name, *place = nodes[0]["args"][0]["config"]["keras_history"]
-    if place != [0, 0] or any(isinstance(value, dict | list) for value in nodes[0].get("kwargs", {}).values()):
+    name, *indices = nodes[0]["args"][0]["config"]["keras_history"]
+    if indices != [0, 0] or any(isinstance(value, dict | list) for value in nodes[0].get("kwargs", {}).values()):
         raise _branched()
     return str(name)
 
@@ -154,10 +154,10 @@ def _declared(config: Config) -> Any:
         ConfigError: it is given twice, or as a tensor.
     """
     given = [config.get("batch_shape"), [None, *config["shape"]] if config.get("shape") is not None else None]
-    found = [shape for shape in given if shape is not None]
-    if len(found) != 1 or config.get("input_tensor") is not None:
+    shapes = [shape for shape in given if shape is not None]
+    if len(shapes) != 1 or config.get("input_tensor") is not None:
         raise ConfigError("has an input layer without one shape; it is not loaded")
-    return found[0]
+    return shapes[0]
 
 
 def _agree(kind: str, again: Any, shape: Shape) -> None:

@@ -30,10 +30,10 @@ def same_as(model: keras.Model, asked: OwnModel) -> ConfigCheck:
     def check(config: Config) -> Size:
         keras_config.check_config(config.get("compile_config"))
         names = _names(config), _names(wanted)
-        place = _difference(_plain(config), _plain(wanted), names, {})
-        if place:
+        difference = _difference(_plain(config), _plain(wanted), names, {})
+        if difference:
             label = asked.label
-            raise ConfigError(f"is not what {label} builds (its config.json differs at {place}); it is not loaded")
+            raise ConfigError(f"is not what {label} builds (its config.json differs at {difference}); it is not loaded")
         weights = sum(int(np.prod(some.shape)) for some in model.weights)
         return Size(tuple(model.input_shape[1:]), weights, LARGEST)
 
@@ -68,8 +68,8 @@ def _difference(one: object, other: object, names: tuple[set[str], set[str]], kn
         if differing := keys ^ (other.keys() - set(LABELS)):
             return str(min(differing, key=str))[:60]
         for key in sorted(keys, key=str):
-            if place := _difference(one[key], other[key], names, known):
-                return f"{key}.{place}".rstrip(".") if place != "." else str(key)
+            if difference := _difference(one[key], other[key], names, known):
+                return f"{key}.{difference}".rstrip(".") if difference != "." else str(key)
         return ""
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         if len(one) != len(other):

@@ -35,10 +35,10 @@ def numbers_in(file: BinaryIO) -> tuple[int, int | None]:
 
 
 def _iterations(weights: h5py.File) -> int | None:
-    for place in ("optimizer/inner_optimizer/vars/0", "optimizer/vars/0"):
-        found = weights.get(place)
-        if isinstance(found, h5py.Dataset) and found.shape == () and found.dtype.kind in "iu":
-            return int(found[()])
+    for name in ("optimizer/inner_optimizer/vars/0", "optimizer/vars/0"):
+        count = weights.get(name)
+        if isinstance(count, h5py.Dataset) and count.shape == () and count.dtype.kind in "iu":
+            return int(count[()])
     return None
 
 

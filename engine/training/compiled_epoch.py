@@ -142,22 +142,22 @@ class Program:
     def logits(self, lane: Lane, pixels: Array) -> Array:
         """Return float32 (B, C) for uint8 (B, channels, height, width), as in use, not in training."""
         parameters = _turn(lane.parameters, self.is_turned)
-        found: Array
-        found, _ = self.model.stateless_call(parameters, lane.others, pixels.astype(jnp.float32), training=False)
-        return found
+        outputs: Array
+        outputs, _ = self.model.stateless_call(parameters, lane.others, pixels.astype(jnp.float32), training=False)
+        return outputs
 
     def _epoch(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Metrics]:
         """Train on the images in this order (images,), then evaluate the test images."""
         lane, loss, correct = self._train(lane, pixels, order)
         images, training = order.shape[0], self.configuration.training
-        found = Metrics(loss / images, correct / images, *self._evaluate(lane, pixels.test, pixels.test_labels))
+        metrics = Metrics(loss / images, correct / images, *self._evaluate(lane, pixels.test, pixels.test_labels))
         if "top_k_categorical_accuracy" in training.metrics:
-            found = found._replace(test_top_k_accuracy=self._top_k_accuracy(lane, pixels))
+            metrics = metrics._replace(test_top_k_accuracy=self._top_k_accuracy(lane, pixels))
         if training.patience:
             held_out = pixels.train[images:], pixels.train_labels[images:]
             loss, correct = self._evaluate(lane, *held_out)
-            found = found._replace(val_loss=loss, val_accuracy=correct / held_out[1].shape[0])
-        return lane, found
+            metrics = metrics._replace(val_loss=loss, val_accuracy=correct / held_out[1].shape[0])
+        return lane, metrics
 
     def _train_summing(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
         """Return the trained lane, the sum of the images' losses, and how many were right."""
@@ -165,9 +165,9 @@ class Program:
         def step(carry: tuple[Lane, Array, Array], chosen: Array) -> tuple[tuple[Lane, Array, Array], None]:
             lane, loss, correct = carry
             labels = pixels.train_labels[chosen]
-            lane, said = self._step(lane, pixels.train[chosen], labels)
-            loss += self._training_losses(said, labels).sum()
-            return (lane, loss, correct + _count_correct(said, labels)), None
+            lane, logits = self._step(lane, pixels.train[chosen], labels)
+            loss += self._training_losses(logits, labels).sum()
+            return (lane, loss, correct + _count_correct(logits, labels)), None
 
         batches, last = self._batches(order)
         carry, _ = jax.lax.scan(step, (lane, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)), batches)
@@ -180,13 +180,13 @@ class Program:
             return self._step(lane, pixels.train[chosen], pixels.train_labels[chosen])
 
         batches, last = self._batches(order)
-        lane, said = jax.lax.scan(step, lane, batches)
-        said = said.reshape(-1, said.shape[-1])
+        lane, logits = jax.lax.scan(step, lane, batches)
+        logits = logits.reshape(-1, logits.shape[-1])
         if last.size:
             lane, of_last = step(lane, last)
-            said = jnp.concatenate([said, of_last])
+            logits = jnp.concatenate([logits, of_last])
         labels = pixels.train_labels[order]
-        return lane, self._training_losses(said, labels).sum(), _count_correct(said, labels)
+        return lane, self._training_losses(logits, labels).sum(), _count_correct(logits, labels)
 
     def _batches(self, order: Array) -> tuple[Array, Array]:
         """Return the whole batches (batches, size), and what is left over for a smaller one."""
@@ -203,9 +203,9 @@ class Program:
 
         def logits_of(parameters: list[Array]) -> tuple[Array, list[Array]]:
             turned = _turn(parameters, self.is_turned)
-            found: tuple[Array, list[Array]]
-            found = self.model.stateless_call(turned, lane.others, pixels.astype(jnp.float32), training=True)
-            return found
+            outputs: tuple[Array, list[Array]]
+            outputs = self.model.stateless_call(turned, lane.others, pixels.astype(jnp.float32), training=True)
+            return outputs
 
         logits, backwards, others = jax.vjp(logits_of, lane.parameters, has_aux=True)
         delta = (jax.nn.softmax(logits) - self._targets(logits, labels)) / len(labels)
@@ -236,8 +236,8 @@ class Program:
 
     def _top_k_accuracy(self, lane: Lane, pixels: Pixels) -> Array:
         """Return the share of the test images whose label is among the most probable; equal probabilities count."""
-        said = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
-        return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(said), k=min(TOP_K, said.shape[-1])))
+        logits = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
+        return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(logits), k=min(TOP_K, logits.shape[-1])))
 
     def _evaluate(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Array, Array]:
         """Return the mean loss over images, not in training, and the number of right ones."""

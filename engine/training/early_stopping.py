@@ -38,7 +38,7 @@ def is_over(training: Training, rows: Sequence[EpochRow]) -> bool:
     return len(rows) >= training.epochs or (training.patience > 0 and watch(training, rows).is_over)
 
 
-def kept_epoch(training: Training, rows: Sequence[EpochRow]) -> int:
+def epoch_of_weights(training: Training, rows: Sequence[EpochRow]) -> int:
     """Return the epoch, from 1 on, whose weights are the run's: the last one, or the best one where it is restored."""
     best_epoch = watch(training, rows).best_epoch if training.patience and training.restore_best_weights else 0
     return best_epoch or len(rows)

@@ -36,12 +36,12 @@ class Inbox:
         """Take commands until the pipe ends; what is none is passed over."""
         while line := file.readline(p.MAX_LINE_BYTES):
             try:
-                self._take(p.decode_worker_command(line))
+                self._put(p.decode_worker_command(line))
             except p.UNREADABLE as error:
                 print(f"Not a command: {str(error)[:200]}", file=sys.stderr)
         self.end(HOST_GONE)
 
-    def _take(self, command: p.WorkerCommand) -> None:
+    def _put(self, command: p.WorkerCommand) -> None:
         with self._changed:
             if isinstance(command, p.Train):
                 self._tasks.append(command)

@@ -117,12 +117,13 @@ class FastGroup:
         """Train every lane for one epoch and evaluate it, to its end; one transfer from the device."""
         began = time.perf_counter()
         with contextlib.nullcontext() if self._has_trained else card.watched():
-            self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
-            metrics = jax.device_get(found)
+            self._lanes, on_device = self._epoch(self._lanes, self._pixels, self._order())
+            metrics = jax.device_get(on_device)
         self._has_trained = True
         self.epoch += 1
-        found = metrics._asdict().items()
-        measured = {name: np.atleast_1d(values).tolist() for name, values in found if values is not None}
+        measured = {
+            name: np.atleast_1d(values).tolist() for name, values in metrics._asdict().items() if values is not None
+        }
         return rows_of(measured, len(self._pixels.test_labels), time.perf_counter() - began)
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
@@ -136,7 +137,7 @@ class FastGroup:
         held = self._lane(lane)
         self._best[lane] = [np.asarray(array) for array in jax.device_get([*held.parameters, *held.others])]
 
-    def keep(self, lane: int) -> "FinishedLane":
+    def finish(self, lane: int) -> "FinishedLane":
         """Take a lane out, with its best weights if some are remembered, to be written while others train."""
         held = jax.tree.map(jnp.array, self._lane(lane))
         if best := [jnp.array(array) for array in self._best[lane]]:

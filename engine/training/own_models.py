@@ -63,7 +63,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
     except ModelError:
         raise
     except Exception as error:
-        raise told(error, asked) from error
+        raise model_error(error, asked) from error
     _check(model, asked, tuple(shape.inputs), shape.classes)
     return model
 
@@ -75,7 +75,7 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
     return own | {kind.__name__: kind for kind in map(type, _layers(model)) if _is_of(module, kind)}
 
 
-def told(error: Exception, asked: OwnModel) -> ModelError:
+def model_error(error: Exception, asked: OwnModel) -> ModelError:
     """Say what went wrong in a model file, with the lines of it that lead there."""
     source = _sources[asked.sha256].splitlines()
     what = f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
@@ -181,11 +181,11 @@ def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes
     if not isinstance(model, keras.Model):
         raise ModelError(f"{name} returns {type(model).__name__}, and has to return a keras.Model.")
     try:
-        given, found = model.compute_output_shape((None, *input_shape)), model.inputs
+        given, inputs = model.compute_output_shape((None, *input_shape)), model.inputs
     except Exception as error:
-        raise told(error, asked) from error
-    if found is not None and (len(found) != 1 or tuple(found[0].shape[1:]) != input_shape):
-        shapes = ", ".join(str(tuple(some.shape[1:])) for some in found)
+        raise model_error(error, asked) from error
+    if inputs is not None and (len(inputs) != 1 or tuple(inputs[0].shape[1:]) != input_shape):
+        shapes = ", ".join(str(tuple(some.shape[1:])) for some in inputs)
         raise ModelError(f"{name} returns a model for {shapes}; the images are {input_shape}.")
     if given != (None, classes):
         raise ModelError(f"{name} returns a model that gives {given} numbers; ({None}, {classes}) are asked.")

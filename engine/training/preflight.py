@@ -48,13 +48,13 @@ def issue_token(workspace: Path) -> str:
 
 def versions(trainer: str) -> dict[str, str]:
     """Return what has to be the same on every machine that a trainer of this kind trains on."""
-    found = {"svhn-tui's numerics": str(NUMERICS_VERSION)}
+    versions = {"svhn-tui's numerics": str(NUMERICS_VERSION)}
     for name in LIBRARIES[trainer]:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
 def problem(preflight: Preflight, here: dict[str, str]) -> str:

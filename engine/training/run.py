@@ -20,7 +20,7 @@ class Run:
     """Owned by the worker that trains it: nobody else writes there meanwhile."""
 
     def __init__(
-        self, spec: RunSpec, workspace: Path, told: Callable[[str], object], attempt: str = "", source: str = ""
+        self, spec: RunSpec, workspace: Path, report: Callable[[str], object], attempt: str = "", source: str = ""
     ) -> None:
         """Open them, once a worker whose host has died writes them no more; `told` hears what is damaged.
 
@@ -34,7 +34,7 @@ class Run:
         self.attempt = attempt
         self._looked_at = time.monotonic()
         self.result = self.folder.result()
-        self.snapshot = checkpoint.load(self.folder.path, told)
+        self.snapshot = checkpoint.load(self.folder.path, report)
         self.curve = Curve.of(self.snapshot.history.rows) if self.snapshot else EMPTY
         self.let_go: Stop | None = None
         self.is_over = False
@@ -56,7 +56,9 @@ class Run:
     def is_at_best(self) -> bool:
         """Its weights are those that it would be left with now, and not just because they are the last ones."""
         training = self.spec.configuration.training
-        return training.restore_best_weights and early_stopping.kept_epoch(training, self.curve.rows) == self.epoch
+        return (
+            training.restore_best_weights and early_stopping.epoch_of_weights(training, self.curve.rows) == self.epoch
+        )
 
     @property
     def is_superseded(self) -> bool:

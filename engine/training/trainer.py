@@ -56,7 +56,7 @@ class Group(Protocol):
     def remember(self, lane: int) -> None:
         """Keep a copy of a lane's weights, which are its best so far: they are what it is left with at its end."""
 
-    def keep(self, lane: int) -> FinishedLane:
+    def finish(self, lane: int) -> FinishedLane:
         """Take a lane out as it is, with its best weights where some are remembered."""
 
 

@@ -109,9 +109,9 @@ def problems(book: Presets, given: Given, name: str) -> Iterable[str]:
         for label in question.networks:
             if data is not None and (problem := shape_problem(book.networks[label], data.shape)):
                 yield f"{where}: networks[{label!r}].{problem}"
-        found = [data_problem(some.training, data.train_images, len(data.labels))
+        sentences = [data_problem(some.training, data.train_images, len(data.labels))
                  for some in book.configurations(question)] if data is not None else []  # fmt: skip
-        yield from (f"{where}.training: {problem}" for problem in dict.fromkeys(found) if problem)
+        yield from (f"{where}.training: {problem}" for problem in dict.fromkeys(sentences) if problem)
     for file in plan_of(book, given).files:
         if file.limit_mib is not None and file.weights_mib is not None and file.weights_mib > file.limit_mib:
             yield (

@@ -97,8 +97,8 @@ def _cells(
     columns = [_column(rows, index, bold, between) for index in range(len(SHOWN))]
     lines = [
         [escape(row.label), *([escape(row.data or "–")] if has_sets else []), str(row.parameters), str(row.runs),
-         *(column[place] for column in columns)]
-        for place, row in enumerate(rows)
+         *(column[index] for column in columns)]
+        for index, row in enumerate(rows)
     ]  # fmt: skip
     return [head, *lines]
 

@@ -79,15 +79,15 @@ def smoothed(values: Sequence[Value], weight: float) -> tuple[Value, ...]:
     A value that is missing or not finite leaves a gap and does not count.
     """
     average, known = 0.0, 0.0
-    found: list[Value] = []
+    smooth: list[Value] = []
     for value in values:
         if value is None or not math.isfinite(value):
-            found.append(None)
+            smooth.append(None)
             continue
         average = weight * average + (1 - weight) * value
         known = weight * known + (1 - weight)
-        found.append(average / known)
-    return tuple(found)
+        smooth.append(average / known)
+    return tuple(smooth)
 
 
 def with_smoothing(series: Sequence[Series], weight: float) -> tuple[Series, ...]:

@@ -13,7 +13,7 @@ from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.analysis.notices import Milestones, divergences, notice_of
 from svhn_tui.client.state import State
-from svhn_tui.terminal.printing import complain
+from svhn_tui.terminal.printing import print_error
 
 VARIABLE = "SVHN_TUI_NOTICE"
 SECONDS = 60.0
@@ -30,9 +30,9 @@ class Notifier:
     def __init__(self, command: Sequence[str], milestones: Milestones) -> None:
         self._command, self._milestones = tuple(command), milestones
         self._waiting: list[str] = []
-        self._telling: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
-    def told(self, event: p.AnyEvent, state: State) -> None:
+    def receive(self, event: p.AnyEvent, state: State) -> None:
         """Take an event and the state after it."""
         if not self._command or not state.caught_up:
             return
@@ -40,33 +40,33 @@ class Notifier:
         if isinstance(event, p.RunFailed) and (notice := notice_of(event, is_news=True)) is not None:
             live = state.live.get(event.run_id)
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}" if live is not None else event.run_id
-            self.say(f"{name}: {notice.title}: {notice.text}")
+            self.add_sentence(f"{name}: {notice.title}: {notice.text}")
         for notice in notices:
-            self.say(notice.text)
+            self.add_sentence(notice.text)
 
-    def say(self, sentence: str) -> None:
+    def add_sentence(self, sentence: str) -> None:
         """Tell a sentence as soon as the command is free."""
         if not self._command:
             return
         self._waiting.append(f"svhn-tui: {' '.join(words.clean(sentence).split())[:LONGEST]}")
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_all())
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run_commands())
 
     async def close(self) -> None:
         """Wait until all is told."""
-        if self._telling is not None:
-            await self._telling
+        if self._running is not None:
+            await self._running
 
-    async def _tell_all(self) -> None:
+    async def _run_commands(self) -> None:
         while self._waiting:
             sentences, self._waiting = self._waiting, []
             more = len(sentences) - MOST
             text = "\n".join([*sentences[:MOST], *([f"and {words.plural(more, 'more notice')}"] if more > 0 else [])])
-            if problem := await told_to(self._command, text):
-                complain(f"--notify: {problem}")
+            if problem := await run_with(self._command, text):
+                print_error(f"--notify: {problem}")
 
 
-async def told_to(command: Sequence[str], text: str) -> str:
+async def run_with(command: Sequence[str], text: str) -> str:
     """Start a command with a text; return what went wrong in a sentence, or nothing.
 
     Args:
@@ -76,7 +76,7 @@ async def told_to(command: Sequence[str], text: str) -> str:
     name = words.clean(command[0])
     try:
         process = await asyncio.create_subprocess_exec(
-            *(argument.replace("{}", text) if place else argument for place, argument in enumerate(command)),
+            *(argument.replace("{}", text) if index else argument for index, argument in enumerate(command)),
             stdin=asyncio.subprocess.PIPE,
             stdout=2,  # stdout is for what `run` prints
             env={**os.environ, VARIABLE: text},

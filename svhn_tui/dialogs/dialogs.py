@@ -148,7 +148,7 @@ class Tick(Dialog[tuple[int, ...] | None]):
     """Some of several lines, by their places."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "keep", "take these", priority=True),
+        Binding("enter", "accept", "take these", priority=True),
         ("escape", "dismiss(None)", "back"),
     ]
 
@@ -163,7 +163,7 @@ class Tick(Dialog[tuple[int, ...] | None]):
             yield TickList(self._lines, self._ticked)
             yield Label(Text("space ticks   enter takes these   esc goes back"))
 
-    def action_keep(self) -> None:
+    def action_accept(self) -> None:
         """Take what is ticked."""
         self.dismiss(self.query_one(TickList).ticked)
 
@@ -179,7 +179,7 @@ class PickFinalists(Dialog[tuple[int, ...] | None]):
     """The finalists; none ticked means those that the rule names."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "keep", "take these", priority=True),
+        Binding("enter", "accept", "take these", priority=True),
         Binding("r", "rule", "by the rule", priority=True),
         ("escape", "dismiss(None)", "back"),
     ]
@@ -198,7 +198,7 @@ class PickFinalists(Dialog[tuple[int, ...] | None]):
     def _line(self, row: Row) -> str:
         return f"{row.configuration.network.label:<22} {row.done:>2} runs  {words.spread(row.mean, row.deviation)}"
 
-    def action_keep(self) -> None:
+    def action_accept(self) -> None:
         """Take what is ticked."""
         self.dismiss(self.query_one(TickList).ticked)
 

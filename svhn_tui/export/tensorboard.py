@@ -49,8 +49,8 @@ def write_run(
     if confusion:
         values.append(_event(run.finished_at, len(rows), [_picture(confusion, labels)]))
     values.append(_ended(run))
-    with _folder_of(folder, run.spec) as place:
-        place.write_atomically(_file_name(run.run_id), _encoded([_version(run.started_at), *values]))
+    with _folder_of(folder, run.spec) as below:
+        below.write_atomically(_file_name(run.run_id), _encoded([_version(run.started_at), *values]))
 
 
 class LiveRun:
@@ -67,9 +67,9 @@ class LiveRun:
         self._seconds = 0.0
         self.epochs = 0
         """That are written."""
-        with _folder_of(folder, spec) as place:
+        with _folder_of(folder, spec) as below:
             content = _encoded([_version(self._began_at), _began(spec, self._began_at)])
-            place.write_atomically(_file_name(spec.run_id), content)
+            below.write_atomically(_file_name(spec.run_id), content)
         self.add(rows)
 
     def add(self, rows: Sequence[EpochRow]) -> None:
@@ -180,9 +180,9 @@ def _picture(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
     has_text, size = cell == CELL, cell * (len(confusion) + 1)
     image = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(image)
-    for place, label in enumerate(labels if has_text else (), start=1):
-        draw.text((place * cell + 4, 12), label[:5], fill="black")
-        draw.text((4, place * cell + 12), label[:5], fill="black")
+    for index, label in enumerate(labels if has_text else (), start=1):
+        draw.text((index * cell + 4, 12), label[:5], fill="black")
+        draw.text((4, index * cell + 12), label[:5], fill="black")
     for row, counts in enumerate(confusion, start=1):
         for column, count in enumerate(counts, start=1):
             share = count / max(1, sum(counts))

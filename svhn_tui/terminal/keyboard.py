@@ -31,7 +31,7 @@ class Keyboard:
         self.is_busy = False
         """Whether what a key did is still going on."""
 
-    async def take(self, typed: Typed) -> None:
+    async def add(self, typed: Typed) -> None:
         """Deliver it, now or when those before it are done with."""
         self._waiting.append(typed)
         if not self.is_busy:

@@ -110,7 +110,7 @@ def test_a_card_that_is_left_to_others_says_why(cards: Cards):
 def test_in_a_container_a_card_that_we_locked_is_ours(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(system, "FIRST_PID_NAMESPACE", "pid:[1]")
     cards({"free": 10, "pids": [999_999]})
-    lock = card_lock.take("GPU-00000000-aaaa", "host")
+    lock = card_lock.acquire("GPU-00000000-aaaa", "host")
     assert lock is not None
     (others,), (ours,) = gpus.Watch().sample(), gpus.Watch().sample(own=[os.getpid()])
     os.close(lock)

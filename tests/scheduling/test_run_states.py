@@ -117,7 +117,7 @@ class Transitions(RuleBasedStateMachine):
     def import_(self, run_id: str) -> None:
         is_news = run_id not in self.given and run_id not in self.disk
         found = result(SPECS[run_id], 0.6)
-        assert self.queue.take_in(found) == is_news
+        assert self.queue.add_finished(found) == is_news
         if is_news:
             self.disk.add(run_id)
             self.hear(p.RunFinished(result=found))
@@ -139,7 +139,7 @@ class Transitions(RuleBasedStateMachine):
         assert [(place.run_id, place.paused) for place in self.queue.waiting] == [
             (place.run_id, place.paused) for place in waiting
         ]
-        self.state = apply(State(), p.RunsQueued(places=tuple(self.queue.waiting)))
+        self.state = apply(State(), p.RunsQueued(waiting=tuple(self.queue.waiting)))
         for run in results.values():
             self.hear(p.RunFinished(result=run))
 

@@ -41,7 +41,7 @@ def main() -> int:
     given = arguments("gpu worker")
     probe.look = look
     try:
-        seen = card.take(given.gpu, os.environ, given.host)
+        seen = card.claim(given.gpu, os.environ, given.host)
     except card.Refused as refused:
         return refuse(given.name, refused)
     from engine.machine.backends import prepare_jax

@@ -146,8 +146,8 @@ def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
     try:
         done = _run(_native_tool(compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"), COMPILE_SECONDS)
         if done.returncode or not temporary.exists():
-            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:]).strip()
-            return f"{compiler} could not compile the native trainer: {said or f'exit code {done.returncode}'}"
+            complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:]).strip()
+            return f"{compiler} could not compile the native trainer: {complaint or f'exit code {done.returncode}'}"
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -162,8 +162,8 @@ def _tried(path: Path) -> tuple[str, bool]:
     if done.returncode < 0:
         text = f"was ended by signal {-done.returncode}"
         return f"The native trainer {text} when it was tried", -done.returncode in (4, 7, 8, 11, 6)  # by its own fault
-    said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1][:300]
-    return f"The native trainer did not pass its trial: {said}", done.returncode == 3
+    complaint = (done.stderr.strip().splitlines() or ["no reason was given"])[-1][:300]
+    return f"The native trainer did not pass its trial: {complaint}", done.returncode == 3
 
 
 def _native_tool(*argv: str) -> ChildCommand:

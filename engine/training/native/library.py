@@ -111,15 +111,15 @@ class Library:
         sizes = _checked(layers, train, order, test)
         stop = np.zeros(1, np.int32) if stop is None else stop
         flat = [array for layer in layers for array in layer]
-        places = (_AT * len(flat))(*(array.ctypes.data for array in flat))
-        found = np.zeros(4)
+        addresses = (_AT * len(flat))(*(array.ctypes.data for array in flat))
+        metrics = np.zeros(4)
         for count in dict.fromkeys((max(1, min(threads, MAX_THREADS)), 1)):
             status = self._epoch(
                 len(layers), sizes.ctypes.data, ACTIVATIONS[activation], batch_size,
                 len(order), train.pixels.ctypes.data, train.labels.ctypes.data, order.ctypes.data,
                 len(test.labels), test.pixels.ctypes.data, test.labels.ctypes.data,
-                ctypes.cast(places, _AT), step, learning_rate, beta_1, beta_2, epsilon, count,
-                stop.ctypes.data, found.ctypes.data,
+                ctypes.cast(addresses, _AT), step, learning_rate, beta_1, beta_2, epsilon, count,
+                stop.ctypes.data, metrics.ctypes.data,
             )  # fmt: skip
             if status != NO_THREAD:  # the system gives no more threads: one will do
                 break
@@ -127,7 +127,11 @@ class Library:
             raise MemoryError("There is no memory for an epoch.")
         if status in (NOT_TRAINABLE, NO_THREAD):
             raise ValueError(f"The native trainer cannot train layers of {sizes.tolist()} in batches of {batch_size}.")
-        return None if status == STOPPED else Measured(float(found[0]), float(found[1]), float(found[2]), int(found[3]))
+        return (
+            None
+            if status == STOPPED
+            else Measured(float(metrics[0]), float(metrics[1]), float(metrics[2]), int(metrics[3]))
+        )
 
 
 def _checked(layers: Sequence[Layer], train: Labelled, order: NDArray[np.int32], test: Labelled) -> NDArray[np.int64]:

@@ -54,9 +54,9 @@ class NativeTrainer:
     @property
     def versions(self) -> dict[str, str]:
         """Of what decides the numbers and the file; the instruction set does, the number of threads does not."""
-        found = {name: system.version(name) for name in ("keras", "jax", "numpy")}
+        versions = {name: system.version(name) for name in ("keras", "jax", "numpy")}
         threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
-        return {**found, "native": f"{self.library.instructions}, {threads}"}
+        return {**versions, "native": f"{self.library.instructions}, {threads}"}
 
     @property
     def reserved_bytes(self) -> int:
@@ -118,15 +118,15 @@ class NativeGroup:
         future = self.trainer.waiting.submit(self._epoch, stop)
         while True:
             try:
-                found = future.result(POLL_SECONDS)
+                metrics = future.result(POLL_SECONDS)
                 break
             except TimeoutError:
                 if is_stopped():
                     stop[0] = 1
-        if found is None:
+        if metrics is None:
             return None
         self.epoch += 1
-        measured = {name: [value] for name, value in found._asdict().items()}
+        measured = {name: [value] for name, value in metrics._asdict().items()}
         return rows_of(measured, len(self._test.labels), time.perf_counter() - began)
 
     def _epoch(self, stop: NDArray[np.int32]) -> Measured | None:
@@ -155,7 +155,7 @@ class NativeGroup:
         """Never asked for: JAX trains what stops early (`trainer_choice`)."""
         raise NotImplementedError
 
-    def keep(self, lane: int) -> "NativeLane":
+    def finish(self, lane: int) -> "NativeLane":
         """Take the lane as it is: nothing trains it any more."""
         self._lane.optimizer[0][...] = self.epoch * self._steps
         return NativeLane(self._spec.configuration, self._lane, self._test.pixels)

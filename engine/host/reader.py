@@ -24,7 +24,7 @@ from engine.storage import file_hashes, journal, logs
 from engine.storage.run_folder import RUN_ID
 from engine.storage.workspace import Remembered
 
-Kind = TypeVar("Kind")
+Decoded = TypeVar("Decoded")
 
 MOST_BYTES = 256 * 2**20
 """Of a file that is read whole; the index of 100,000 runs is smaller."""
@@ -142,7 +142,7 @@ class Shelf:
             if sweep is not None and not sweep_problem(sweep):
                 yield sweep
 
-    def _read(self, path: Path, kind: type[Kind]) -> Kind | None:
+    def _read(self, path: Path, kind: type[Decoded]) -> Decoded | None:
         try:
             with Folder.at(path.parent) as folder:
                 return msgspec.json.decode(folder.read(path.name, MOST_BYTES), type=kind)

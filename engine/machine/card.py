@@ -34,7 +34,7 @@ FIRST_EPOCH_SECONDS = 300.0
 OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
 
 
-class Refused(Exception):
+class CardRefused(Exception):
     """The card cannot be had: `status` is the worker's exit code, the message one sentence."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -56,7 +56,7 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
         What JAX sees; None without a GPU.
 
     Raises:
-        Refused: somebody else computes on it, or nobody can.
+        CardRefused: somebody else computes on it, or nobody can.
     """
     if wanted == NONE:
         hide(environment)
@@ -75,7 +75,7 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     environment["XLA_FLAGS"] = xla_flags.flags_for(inventory.cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
-        raise Refused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
+        raise CardRefused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
     if seen.count > 1:
         idle = (
             f"{seen.count} GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does."
@@ -167,10 +167,10 @@ def _locked(uuid: str, host: str) -> int:
     try:
         lock = card_lock.acquire(uuid, host)
     except OSError as error:
-        raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
+        raise CardRefused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
     if lock is None:
         holder = card_lock.holder(uuid)
-        raise Refused(BUSY, f"Another svhn-tui trains on this GPU (process {holder}).")
+        raise CardRefused(BUSY, f"Another svhn-tui trains on this GPU (process {holder}).")
     return lock
 
 
@@ -178,7 +178,7 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     """See that nobody else came before the lock was ours."""
     gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
     if gpu is not None and gpu.problem:
-        raise Refused(UNUSABLE, gpu.problem)
+        raise CardRefused(UNUSABLE, gpu.problem)
     if gpu is None:
         return
     beside = system.descendants(os.getppid()) if host else ()
@@ -186,7 +186,7 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     if others is None and card_lock.is_joined(uuid, host):
         others = ()  # some of the memory is another worker's of this host
     if reason := gpus.busy(gpu, others):
-        raise Refused(BUSY, f"{gpu.label} is left to others: {reason}.")
+        raise CardRefused(BUSY, f"{gpu.label} is left to others: {reason}.")
 
 
 def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:

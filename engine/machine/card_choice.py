@@ -10,7 +10,7 @@ from engine.machine import gpus, probe, visible
 from engine.machine.gpus import Gpu, Inventory
 
 
-class Choice(msgspec.Struct, frozen=True):
+class GpuChoice(msgspec.Struct, frozen=True):
     """The GPUs to train on, and why there are no more of them."""
 
     gpus: tuple[Gpu, ...] = ()
@@ -18,7 +18,7 @@ class Choice(msgspec.Struct, frozen=True):
     """Why a GPU that is there is not used, a sentence each."""
 
 
-def choose(environment: Mapping[str, str], wanted: str = "") -> Choice:
+def choose(environment: Mapping[str, str], wanted: str = "") -> GpuChoice:
     """Look at this machine and choose.
 
     Args:
@@ -36,32 +36,32 @@ def among(
     environment: Mapping[str, str],
     wanted: str = "",
     ask_order: Callable[[Mapping[str, str]], Sequence[str]] = lambda environment: (),
-) -> Choice:
+) -> GpuChoice:
     """Choose among the GPUs that were read.
 
     Args:
         ask_order: tells the UUIDs of the cards as CUDA numbers them; asked only where that is not clear.
     """
     if not inventory.gpus:
-        return Choice(problems=(inventory.problem,) if inventory.problem else ())
+        return GpuChoice(problems=(inventory.problem,) if inventory.problem else ())
     if wanted.strip().lower() == "none":
-        return Choice()
+        return GpuChoice()
     if excludes_gpus(environment):
         platforms = environment["JAX_PLATFORMS"]
-        return Choice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
+        return GpuChoice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
     setting = environment.get("CUDA_VISIBLE_DEVICES")
     order: Sequence[str] = ()
     if visible.depends_on_order(setting, environment.get("CUDA_DEVICE_ORDER", ""), inventory.gpus):
         order = ask_order(environment) or visible.fastest_first(inventory.gpus)
     allowed = visible.visible(setting, inventory.gpus, order)
     if not allowed:
-        return Choice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
+        return GpuChoice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
     try:
         chosen = visible.chosen(wanted, allowed)
     except ValueError as error:
-        return Choice(problems=(str(error),))
+        return GpuChoice(problems=(str(error),))
     broken = tuple(gpu.problem for gpu in chosen if gpu.problem)
-    return Choice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
+    return GpuChoice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
 
 
 def excludes_gpus(environment: Mapping[str, str]) -> bool:

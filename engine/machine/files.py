@@ -31,8 +31,8 @@ _CONTROLS = re.compile(
 )
 """Escape sequences and control characters, but for tab and newline."""
 
-Kind = Literal["nothing", "file", "folder", "link", "other"]
-_WORDS: dict[Kind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
+FileKind = Literal["nothing", "file", "folder", "link", "other"]
+_WORDS: dict[FileKind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
                            "other": "a pipe, a socket or a device"}  # fmt: skip
 
 
@@ -74,10 +74,10 @@ class Folder:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self) -> dict[str, FileKind]:
         """Return what is in it and what each is, sorted by name. Names that are no text hold surrogates."""
         with os.scandir(self._descriptor) as entries:
-            kinds: dict[str, Kind] = {
+            kinds: dict[str, FileKind] = {
                 entry.name: "link" if entry.is_symlink()
                 else "folder" if entry.is_dir(follow_symlinks=False)
                 else "file" if entry.is_file(follow_symlinks=False)
@@ -86,7 +86,7 @@ class Folder:
             }  # fmt: skip
         return dict(sorted(kinds.items()))
 
-    def kind(self, name: str, *below: str) -> Kind:
+    def kind(self, name: str, *below: str) -> FileKind:
         """Say what stands there, without opening it, or `below` a folder that was found to be one."""
         try:
             path = "/".join(map(_plain, (name, *below)))
@@ -318,7 +318,7 @@ def without_controls(content: bytes) -> bytes:
     return _CONTROLS.sub(b"", content)
 
 
-def _kind_of(mode: int) -> Kind:
+def _kind_of(mode: int) -> FileKind:
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from engine.core.finding import Finding
 from engine.machine import card_choice, card_lock, child_process, gpus, probe
-from engine.machine.card_choice import Choice
+from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
 from engine.machine.probe import Sight
 
@@ -20,7 +20,7 @@ BOTH = (
 
 def examine(
     environment: Mapping[str, str],
-    choice: Choice | None = None,
+    choice: GpuChoice | None = None,
     look: Callable[[Mapping[str, str]], Sight] = probe.look,
 ) -> Iterator[Finding]:
     """Look at every GPU that may be used, as a worker would."""

@@ -14,7 +14,7 @@ import msgspec
 from engine.core.device_sample import DeviceSample
 from engine.machine import card_lock, system
 
-Answer = TypeVar("Answer")
+Reading = TypeVar("Reading")
 
 NEEDED_BYTES = 2 * 2**30
 """Free memory with which a worker can begin: CUDA itself, the data, and ten lanes of a large network."""
@@ -83,7 +83,7 @@ def read() -> Inventory:
         return Inventory(problem="" if isinstance(error, missing) else nvml_problem(str(error)))
 
 
-class Watch:
+class GpuMonitor:
     """Looks at how busy GPUs are, again and again. NVML is held open from the first look until `close`."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ def _opened() -> Iterator[None]:
             pynvml.nvmlShutdown()
 
 
-def _answer_of(query: Callable[..., Answer], *given: object) -> Answer | None:
+def _answer_of(query: Callable[..., Reading], *given: object) -> Reading | None:
     """Return what one query says; None where the card, the driver or the binding does not support it."""
     import pynvml
 

@@ -14,7 +14,7 @@ from engine.core.own_model import ModelFacts
 from engine.core.sweep import Sweep
 from engine.scheduling.known_models import Key, KnownModels
 from engine.scheduling.retries import Retries
-from engine.scheduling.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
+from engine.scheduling.run_states import WAITING, WHYS, Assigned, Finished, Held, Hold, Record, RunStates, Waiting
 from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import QueueOrder
 
@@ -151,7 +151,7 @@ class Queue:
         waiting = []
         for run_id in runs:
             match self.runs.get(run_id):
-                case Training() as training if training.run.spec.recording is None:
+                case Assigned() as training if training.run.spec.recording is None:
                     training.stop = why
                 case Waiting():
                     waiting.append(run_id)
@@ -181,7 +181,7 @@ class Queue:
 
         Return whether that is news; a run that a worker has is the worker's to finish.
         """
-        if isinstance(self.runs.get(result.run_id), Training | Finished):
+        if isinstance(self.runs.get(result.run_id), Assigned | Finished):
             return False
         self._leave_list([result.run_id], None)
         self._finish(result)
@@ -189,7 +189,7 @@ class Queue:
 
     def adopt(self, run: p.WaitingRun) -> None:
         """Know a run that another program trains and records, from now on."""
-        self.runs.put(run.run_id, Training(run, "recorder"))
+        self.runs.put(run.run_id, Assigned(run, "recorder"))
 
     def forget(self, run_id: str) -> None:
         """Drop a run that was deleted; it is trained again only when it is asked for.
@@ -210,7 +210,7 @@ class Queue:
             match self.runs.get(run_id):
                 case Held():
                     self.runs.put(run_id, None)
-                case Training() as training:
+                case Assigned() as training:
                     training.stop = None
                 case Waiting():
                     waiting.append(run_id)
@@ -247,7 +247,7 @@ class Queue:
         assigned = {run.run_id: run for run in runs}
         if gone := self.waiting.leave(assigned):
             for run_id in gone:
-                self.runs.put(run_id, Training(assigned[run_id], worker))
+                self.runs.put(run_id, Assigned(assigned[run_id], worker))
             self._publish(p.RunsUnqueued(runs=gone))
 
     def set_back(
@@ -304,7 +304,7 @@ class Queue:
                 pass
         return True
 
-    def _put_back(self, training: Training) -> None:
+    def _put_back(self, training: Assigned) -> None:
         """Put a released run at the head, behind earlier seeds of its kind, if a sweep still asks for it."""
         run = training.run
         if training.stop == "cancelled":

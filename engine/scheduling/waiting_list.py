@@ -13,7 +13,7 @@ import msgspec
 from engine.core.spec import Configuration
 from engine.protocol import WaitingRun
 
-Row = OrderedDict[str, WaitingRun]
+RunsInOrder = OrderedDict[str, WaitingRun]
 """Waiting runs by run_id. (A dict whose first entries were deleted is searched from its beginning for the next one.)"""
 
 
@@ -36,9 +36,9 @@ class WaitingList:
         """
         self._can_train = can_train
         self._trained_as = trained_as
-        self._all: Row = OrderedDict((run.run_id, run) for run in runs)
-        self._ready: Row = OrderedDict()
-        self._alike: dict[tuple[Configuration, str], Row] = {}
+        self._all: RunsInOrder = OrderedDict((run.run_id, run) for run in runs)
+        self._ready: RunsInOrder = OrderedDict()
+        self._alike: dict[tuple[Configuration, str], RunsInOrder] = {}
         """Those that are ready, by what may train in one group: network, settings and data."""
         self.refresh()
 

@@ -15,7 +15,7 @@ from engine.protocol import UNREADABLE, Note, Statement
 from engine.storage import checkpoint_index
 from engine.storage.zip_check import Archive, OpenFolder
 
-Kind = TypeVar("Kind")
+Decoded = TypeVar("Decoded")
 
 MANIFEST = "manifest.json"
 MEMBER = re.compile(
@@ -122,7 +122,7 @@ def text_of(archive: Archive, name: str) -> bytes:
         return file.read(MAX_SMALL_BYTES)
 
 
-def decoded(text: bytes, kind: type[Kind], where: str) -> Kind:
+def decoded(text: bytes, kind: type[Decoded], where: str) -> Decoded:
     try:
         return msgspec.json.decode(text, type=kind)
     except UNREADABLE as error:

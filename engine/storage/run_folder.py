@@ -23,7 +23,7 @@ from typing import BinaryIO
 import msgspec
 
 from engine.core.spec import RunSpec
-from engine.machine.files import Folder, Kind, NotOurs, is_temporary
+from engine.machine.files import FileKind, Folder, NotOurs, is_temporary
 from engine.protocol import UNREADABLE, History, RunResult
 from engine.storage import checkpoint_index, claims, journal, trash
 from engine.storage.journal import Journal
@@ -288,7 +288,7 @@ class RunFolder:
     def _open(self) -> Folder:
         return Folder.at(self.workspace, self._parent, self.run_id)
 
-    def _kind(self, *name: str) -> Kind:
+    def _kind(self, *name: str) -> FileKind:
         """Return the kind of the folder itself or of a name in it; "nothing" where it cannot be examined."""
         *above, last = (self._parent, self.run_id, *name)
         try:

@@ -31,7 +31,7 @@ from engine.storage.run_check import RESULT, decoded
 from engine.storage.run_folder import RUN_ID, RunFolder, WrongRun
 from engine.storage.trash import DISCARDED, RUNS, TRASH
 
-Kind = TypeVar("Kind")
+Decoded = TypeVar("Decoded")
 
 SWEEP_FILE = re.compile(r"[0-9a-f]{12}\.json")
 MAX_REPORTED = 10
@@ -203,7 +203,7 @@ class Workspace:
         """Size and modification time of the data's files as they are now; empty when one is gone."""
         return stamps_of(data.paths)
 
-    def _read(self, path: Path, kind: type[Kind], most: int = MAX_SMALL_BYTES) -> Kind | None:
+    def _read(self, path: Path, kind: type[Decoded], most: int = MAX_SMALL_BYTES) -> Decoded | None:
         """Read a file; one that cannot be read or understood is set aside."""
         try:
             with Folder.at(path.parent) as folder:

@@ -22,17 +22,17 @@ import msgspec
 from engine import protocol as p
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Machine
-from engine.core.spec import Configuration, Network, Trainer, Training
+from engine.core.spec import Configuration, Network, TrainerName, Training
 from engine.data import dataset
 from engine.machine import devices
 from engine.scheduling.placement import Slot, lanes_on, slots
 from engine.storage.workspace import Workspace
-from engine.tools.bench_contenders import Contender, Engine, Fit, Side, fit_card, time_in_turn
+from engine.tools.bench_contenders import Contender, Engine, Fit, Timings, fit_card, time_in_turn
 from engine.tools.machine_limits import bandwidth, bytes_per_batch, multiply_adds, multiply_adds_per_batch
 from engine.workers.arrangement import Arrangement
 
 
-class Measured(msgspec.Struct, frozen=True):
+class NetworkTimes(msgspec.Struct, frozen=True):
     """One network: microseconds per batch of 32 of the whole machine, evaluation of the test images included."""
 
     hidden: tuple[int, ...]
@@ -80,8 +80,8 @@ def _slots(configuration: Configuration, machine: Machine, data: p.DataSet) -> t
 
 
 def timed(
-    source: Sequence[str], data: p.DataSet, network: Network, epochs: int, trainers: Sequence[Trainer]
-) -> tuple[list[Side], str]:
+    source: Sequence[str], data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]
+) -> tuple[list[Timings], str]:
     """Time one network: `fit`, tuned `fit`, then the trainers; return what each took, and the backend of both `fit`."""
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
@@ -104,10 +104,10 @@ def measure(
     epochs: int,
     speed: float | None,
     limit: float | None,
-) -> Measured:
+) -> NetworkTimes:
     """Time one network and compare with what the machine could do. On a GPU `speed` and `limit`, of cores, are None."""
     network = Network(hidden, "relu" if hidden else "linear")
-    trainers: tuple[Trainer, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
+    trainers: tuple[TrainerName, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
     sides, backend = timed(source, data, network, epochs, trainers)
     parameters = trainable_parameters(network, data.shape)
     batches = -(-data.train_images // 32)
@@ -115,7 +115,7 @@ def measure(
     ours = others[0] if others else jax
     bytes_moved = bytes_per_batch(trainers[-1], parameters, data)
     work = multiply_adds_per_batch(hidden, data, batches)
-    return Measured(
+    return NetworkTimes(
         hidden=hidden,
         parameters=parameters,
         batches=batches,

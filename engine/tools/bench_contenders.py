@@ -200,7 +200,7 @@ class Contender(Protocol):
         """End it; return the most memory it had, in bytes."""
 
 
-class Side(NamedTuple):
+class Timings(NamedTuple):
     """What became of a contender."""
 
     seconds: list[float]
@@ -209,7 +209,7 @@ class Side(NamedTuple):
     options: str
 
 
-def time_in_turn(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Side]:
+def time_in_turn(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Timings]:
     """Time contenders.
 
     Args:
@@ -228,6 +228,6 @@ def time_in_turn(starts: Sequence[Callable[[], Contender]], epochs: int, label: 
         for side, contender in zip(seconds, contenders, strict=True):
             side += contender.epochs(epochs)
     return [
-        Side(side, contender.runs, contender.close(), contender.options)
+        Timings(side, contender.runs, contender.close(), contender.options)
         for side, contender in zip(seconds, contenders, strict=True)
     ]

@@ -20,7 +20,7 @@ class Size(msgspec.Struct, frozen=True):
     """Numbers in the largest input or output of a layer, for one image."""
 
 
-class _Layer(msgspec.Struct, frozen=True):
+class _ChainLayer(msgspec.Struct, frozen=True):
     """A layer of a chain, as the configuration has it."""
 
     kind: str
@@ -61,7 +61,7 @@ def size_of(model: Config) -> Size:
     return Size(first, weights, largest)
 
 
-def _chain(model: Config) -> Iterator[_Layer]:
+def _chain(model: Config) -> Iterator[_ChainLayer]:
     """Yield the layers in the order in which an image passes them, those of nested models too."""
     inner = model["config"]
     yield from _again(model.get("build_config"), inner.get("build_input_shape"))
@@ -69,14 +69,14 @@ def _chain(model: Config) -> Iterator[_Layer]:
         if layer["class_name"] in MODELS:
             yield from _chain(layer)
         else:
-            yield _Layer(layer["class_name"], layer["config"], _built(layer.get("build_config")))
+            yield _ChainLayer(layer["class_name"], layer["config"], _built(layer.get("build_config")))
 
 
-def _again(*arguments: object) -> Iterator[_Layer]:
+def _again(*arguments: object) -> Iterator[_ChainLayer]:
     """Yield what a model says of its input as a layer that changes nothing."""
     for shape in (_built(arguments[0]), arguments[1]):
         if shape is not None:
-            yield _Layer("Identity", {}, shape)
+            yield _ChainLayer("Identity", {}, shape)
 
 
 def _built(build_config: object) -> object:
@@ -134,7 +134,7 @@ def _branched() -> ConfigError:
     return ConfigError("has branches or shared layers, which no network of this assignment has; it is not loaded")
 
 
-def _input_shape(model: Config, layers: list[_Layer]) -> Shape:
+def _input_shape(model: Config, layers: list[_ChainLayer]) -> Shape:
     """Return the shape of an image: of the input layer, or else what the model or its first layer was built for."""
     for layer in layers:
         config = layer.config

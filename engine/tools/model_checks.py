@@ -28,12 +28,12 @@ ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
 SAME_METRIC = {METRIC, "CategoricalAccuracy", "accuracy", "acc"}
 """What Keras takes as categorical accuracy with one-hot labels."""
 
-Settings = dict[str, Any]
+LayerConfig = dict[str, Any]
 
 
-class _Layer(msgspec.Struct, frozen=True):
+class _ComparedLayer(msgspec.Struct, frozen=True):
     kind: str
-    settings: Settings
+    settings: LayerConfig
 
     @property
     def label(self) -> str:
@@ -77,7 +77,7 @@ def _layer_checks(model: Any, asked: Any) -> Iterator[Check]:
         yield Check("form", f"{form}; it computes what the Sequential that is asked for computes")
 
 
-def _listed(layers: Sequence[_Layer]) -> str:
+def _listed(layers: Sequence[_ComparedLayer]) -> str:
     return ", ".join(layer.label for layer in layers if layer.kind != "InputLayer")
 
 
@@ -89,36 +89,36 @@ def _form(model: Any, *, has_merged: bool) -> str:
     return ", ".join(forms)
 
 
-def _layers(model: Any, *, inside: bool = False) -> Iterator[_Layer]:
+def _layers(model: Any, *, inside: bool = False) -> Iterator[_ComparedLayer]:
     """Yield a model's input and layers, those of nested models in their place."""
     if not inside:
         for tensor in model.inputs:
-            yield _Layer("InputLayer", {"dtype": tensor.dtype, "sparse": tensor.sparse})
+            yield _ComparedLayer("InputLayer", {"dtype": tensor.dtype, "sparse": tensor.sparse})
     for layer in model.layers:
         if hasattr(layer, "layers"):
             yield from _layers(layer, inside=True)
         elif type(layer).__name__ != "InputLayer":
             settings = plain(layer.get_config())
             if isinstance(own := settings.get("activation"), dict):  # a layer stands for it
-                settings["activation"] = _activation_of(_Layer(own["class"], own)) or own
-            yield _Layer(type(layer).__name__, settings)
+                settings["activation"] = _activation_of(_ComparedLayer(own["class"], own)) or own
+            yield _ComparedLayer(type(layer).__name__, settings)
 
 
-def _merged(layers: list[_Layer]) -> list[_Layer]:
+def _merged(layers: list[_ComparedLayer]) -> list[_ComparedLayer]:
     """Put an activation that is a layer of its own into the dense or convolutional layer before it."""
-    merged: list[_Layer] = []
+    merged: list[_ComparedLayer] = []
     for layer in layers:
         activation = _activation_of(layer)
         before = merged[-1] if merged else layer
         is_open = before.kind in ("Dense", "Conv2D") and before.settings["activation"] == "linear"
         if activation and is_open and before.settings["dtype"] == layer.settings["dtype"]:
-            merged[-1] = _Layer(before.kind, {**before.settings, "activation": activation})
+            merged[-1] = _ComparedLayer(before.kind, {**before.settings, "activation": activation})
         else:
             merged.append(layer)
     return merged
 
 
-def _activation_of(layer: _Layer) -> str | None:
+def _activation_of(layer: _ComparedLayer) -> str | None:
     """Return the activation that a layer is and nothing else, or None."""
     settings = {key: value for key, value in layer.settings.items() if key not in ("class", "dtype", "trainable")}
     if layer.kind == "Activation" and list(settings) == ["activation"] and isinstance(settings["activation"], str):

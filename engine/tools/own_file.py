@@ -1,11 +1,11 @@
 """Checks that a `.keras` file describes an own model: its configuration is what the approved model file builds."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from engine.core.layer_sizes import Config
 from engine.core.spec import OwnModel
 from engine.tools import keras_config
 from engine.tools.keras_config import ConfigError
@@ -16,8 +16,6 @@ from engine.training import own_models
 LARGEST = 2**20
 """Numbers that a layer is taken to give for an image: its chunks stay small."""
 LABELS = ("seed", "shared_object_id")
-
-Config = Mapping[str, Any]
 
 
 def same_as(model: keras.Model, asked: OwnModel) -> ConfigCheck:

@@ -36,7 +36,7 @@ CHUNK_NUMBERS = 2**26
 """Most numbers that a layer may give for them."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Requirement(msgspec.Struct, frozen=True):
     """What a question wants the file to be."""
 
     configuration: Configuration
@@ -67,7 +67,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 def verify(
-    path: Path, source: list[str], asked: Asked | None, layout: str = "", model_file: Path | None = None
+    path: Path, source: list[str], asked: Requirement | None, layout: str = "", model_file: Path | None = None
 ) -> Verification:
     """Load a private copy of the file in TensorFlow Keras and look at it.
 
@@ -169,7 +169,7 @@ def _count_right(model: Any, images: "Images", largest: int) -> int:
     return correct
 
 
-def _checks(path: Path, file: Checked, model: Any, asked: Asked, data: DataSet) -> list[Check]:
+def _checks(path: Path, file: Checked, model: Any, asked: Requirement, data: DataSet) -> list[Check]:
     from engine.tools.model_checks import model_checks
 
     training, limit, size = asked.configuration.training, asked.limit_mib, file.bytes / 2**20
@@ -194,7 +194,7 @@ def main() -> int:
     given = parser.parse_args()
     backends.clear_environment()
     try:
-        asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
+        asked = msgspec.json.decode(given.question, type=Requirement) if given.question else None
         verification = verify(given.file, given.data, asked, given.layout, given.model_file)
     except (KerasFileError, DataError) as error:
         print(f"svhn-tui: {error}", file=sys.stderr)

@@ -42,7 +42,7 @@ class Lane(NamedTuple):
     optimizer: list[Array]
 
 
-class Pixels(NamedTuple):
+class DeviceImages(NamedTuple):
     """A data set on the device: uint8 (N, channels, height, width) and int32 (N,), train then test."""
 
     train: Array
@@ -112,7 +112,7 @@ class Program:
         self._epochs = jax.jit(epoch, donate_argnums=0)
         self._compiled: Callable[..., tuple[Lane, Metrics]] | None = None
 
-    def compile(self, lanes: Lane, pixels: Pixels, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
+    def compile(self, lanes: Lane, pixels: DeviceImages, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
         """Return the epoch, (lanes, pixels, order) to (lanes, metrics), compiled for arguments like these."""
         if self._compiled is None:
             self._compiled = compiled = self._epochs.lower(lanes, pixels, order).compile()
@@ -146,7 +146,7 @@ class Program:
         outputs, _ = self.model.stateless_call(parameters, lane.others, pixels.astype(jnp.float32), training=False)
         return outputs
 
-    def _epoch(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Metrics]:
+    def _epoch(self, lane: Lane, pixels: DeviceImages, order: Array) -> tuple[Lane, Metrics]:
         """Train on the images in this order (images,), then evaluate the test images."""
         lane, loss, correct = self._train(lane, pixels, order)
         images, training = order.shape[0], self.configuration.training
@@ -159,7 +159,7 @@ class Program:
             metrics = metrics._replace(val_loss=loss, val_accuracy=correct / held_out[1].shape[0])
         return lane, metrics
 
-    def _train_summing(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
+    def _train_summing(self, lane: Lane, pixels: DeviceImages, order: Array) -> tuple[Lane, Array, Array]:
         """Return the trained lane, the sum of the images' losses, and how many were right."""
 
         def step(carry: tuple[Lane, Array, Array], chosen: Array) -> tuple[tuple[Lane, Array, Array], None]:
@@ -173,7 +173,7 @@ class Program:
         carry, _ = jax.lax.scan(step, (lane, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)), batches)
         return step(carry, last)[0] if last.size else carry
 
-    def _train_stacking(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
+    def _train_stacking(self, lane: Lane, pixels: DeviceImages, order: Array) -> tuple[Lane, Array, Array]:
         """Return the same as `_train_summing`, from the logits of all batches."""
 
         def step(lane: Lane, chosen: Array) -> tuple[Lane, Array]:
@@ -234,7 +234,7 @@ class Program:
         losses = self._losses(logits, labels)
         return losses * self._weights_of(labels) if self.configuration.training.class_weight else losses
 
-    def _top_k_accuracy(self, lane: Lane, pixels: Pixels) -> Array:
+    def _top_k_accuracy(self, lane: Lane, pixels: DeviceImages) -> Array:
         """Return the share of the test images whose label is among the most probable; equal probabilities count."""
         logits = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
         return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(logits), k=min(TOP_K, logits.shape[-1])))

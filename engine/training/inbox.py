@@ -8,13 +8,13 @@ from typing import IO, Literal, NamedTuple
 
 from engine import protocol as p
 
-Why = Literal["paused", "cancelled", "interrupted"]
+StopReason = Literal["paused", "cancelled", "interrupted"]
 
 
 class Stop(NamedTuple):
     """Why a run is let go."""
 
-    why: Why
+    why: StopReason
     reason: str
 
 

@@ -21,7 +21,7 @@ from engine.machine import backends, card, gpus
 from engine.machine.system import version
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
-from engine.training.compiled_epoch import Lane, Pixels, Program, on_gpu
+from engine.training.compiled_epoch import DeviceImages, Lane, Program, on_gpu
 from engine.training.metrics import Activity, rows_of
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
@@ -37,7 +37,7 @@ class FastTrainer:
         backends.settle_jax()
         _hold_the_gpu()
         self._programs: dict[tuple[Configuration, DataShape, int], Program] = {}
-        self._pixels: dict[str, Pixels] = {}
+        self._pixels: dict[str, DeviceImages] = {}
 
     @property
     def device(self) -> str:
@@ -91,7 +91,7 @@ class FastGroup:
         lanes: list[Lane],
         best: Sequence[list[NDArray[np.generic]]],
         seeds: list[int],
-        pixels: Pixels,
+        pixels: DeviceImages,
         epoch: int,
     ) -> None:
         self.trainer = trainer
@@ -137,22 +137,22 @@ class FastGroup:
         held = self._lane(lane)
         self._best[lane] = [np.asarray(array) for array in jax.device_get([*held.parameters, *held.others])]
 
-    def finish(self, lane: int) -> "FinishedLane":
+    def finish(self, lane: int) -> "JaxLane":
         """Take a lane out, with its best weights if some are remembered, to be written while others train."""
         held = jax.tree.map(jnp.array, self._lane(lane))
         if best := [jnp.array(array) for array in self._best[lane]]:
             count = len(held.parameters)
             held = held._replace(parameters=best[:count], others=best[count:])
-        return FinishedLane(self._program, held, self._pixels)
+        return JaxLane(self._program, held, self._pixels)
 
     def _lane(self, lane: int) -> Lane:
         return self._lanes if self._is_single else jax.tree.map(lambda values: values[lane], self._lanes)
 
 
-class FinishedLane:
+class JaxLane:
     """A trained lane that is no longer changed."""
 
-    def __init__(self, program: Program, lane: Lane, pixels: Pixels) -> None:
+    def __init__(self, program: Program, lane: Lane, pixels: DeviceImages) -> None:
         self._program = program
         self._lane = lane
         self._pixels = pixels
@@ -181,13 +181,13 @@ def _hold_the_gpu() -> None:
     """Where this process was given a GPU, see that JAX computes on it, and let it draw weights on the CPU besides.
 
     Raises:
-        Refused: JAX computes on the CPU instead.
+        CardRefused: JAX computes on the CPU instead.
     """
     if jax.config.jax_platforms != "cuda":  # type: ignore[attr-defined]
         return
     jax.config.update("jax_platforms", "cuda,cpu")  # type: ignore[no-untyped-call]
     if not on_gpu():
-        raise card.Refused(
+        raise card.CardRefused(
             card.UNUSABLE, "JAX computes on the CPU although this worker was given a GPU; `svhn-tui doctor` says why."
         )
 
@@ -196,8 +196,8 @@ def _lane_of(snapshot: Snapshot) -> Lane:
     return Lane(*([jnp.array(array) for array in getattr(snapshot, group)] for group in Lane._fields))
 
 
-def _on_device(images: Images) -> Pixels:
+def _on_device(images: Images) -> DeviceImages:
     arrays: tuple[NDArray[np.generic], ...] = (
         images.train_images, images.train_labels, images.test_images, images.test_labels
     )  # fmt: skip
-    return Pixels(*(jnp.array(array) for array in arrays))
+    return DeviceImages(*(jnp.array(array) for array in arrays))

@@ -11,7 +11,7 @@ MOST_LAYERS, MOST_CLASSES = 16, 1_000
 """What `epoch.c` has room for."""
 
 
-class Choice(NamedTuple):
+class TrainerChoice(NamedTuple):
     """The trainer, and what is to be said of it in the run's journal."""
 
     trainer: Literal["native", "jax"]
@@ -34,7 +34,7 @@ class Circumstances(NamedTuple):
     """What wrote the checkpoint to go on from; empty at the beginning."""
 
 
-def choose(configuration: Configuration, here: Circumstances) -> Choice:
+def choose(configuration: Configuration, here: Circumstances) -> TrainerChoice:
     """Return what trains: a checkpoint goes on with what wrote it where it can.
 
     Raises:
@@ -42,15 +42,17 @@ def choose(configuration: Configuration, here: Circumstances) -> Choice:
     """
     asked = configuration.training.trainer
     if asked == "jax":
-        return Choice("jax")
+        return TrainerChoice("jax")
     problem = unsuited(configuration, here) or here.problem
     if problem and asked == "native":
         raise ValueError(f"The native trainer was asked for and cannot train this: {problem}.")
     if not problem:
-        return Choice("jax" if here.written_by == "jax" and asked != "native" else "native")
+        return TrainerChoice("jax" if here.written_by == "jax" and asked != "native" else "native")
     if here.written_by != "native":
-        return Choice("jax")
-    return Choice("jax", f"The native trainer trained it so far and JAX goes on: {problem}. They differ by rounding.")
+        return TrainerChoice("jax")
+    return TrainerChoice(
+        "jax", f"The native trainer trained it so far and JAX goes on: {problem}. They differ by rounding."
+    )
 
 
 def unsuited(configuration: Configuration, here: Circumstances) -> str:

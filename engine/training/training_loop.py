@@ -36,7 +36,7 @@ SUPERSEDED = Stop("interrupted", claims.SUPERSEDED)
 RETRY_SECONDS = 1.0
 """How long a disk that takes nothing is given before it is tried again."""
 
-Done = TypeVar("Done")
+Returned = TypeVar("Returned")
 
 
 class Attempts:
@@ -72,7 +72,7 @@ class Attempts:
         """Train a task's runs to their end, a failure or a stop.
 
         Raises:
-            Refused: the card failed, or others hold it; runs without an outcome go on elsewhere.
+            CardRefused: the card failed, or others hold it; runs without an outcome go on elsewhere.
         """
         runs: list[Run] = []
         if self._card.fault:
@@ -108,7 +108,7 @@ class Attempts:
     def _warn(self, sentence: str) -> None:
         self._publish(p.Noticed(text=sentence, severity="warning"))
 
-    def _insist(self, text: str, run_id: str, do: Callable[[], Done]) -> Done:
+    def _insist(self, text: str, run_id: str, do: Callable[[], Returned]) -> Returned:
         """Do what needs the disk, as often as it takes; `text` tells the user when the disk does not take it.
 
         Raises:

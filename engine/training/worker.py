@@ -62,14 +62,14 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
             while task := inbox.next():
                 attempts.train(task)
                 inbox.forget([spec.run_id for spec in task.specs])
-    except card.Refused as refused:
+    except card.CardRefused as refused:
         publish(msgspec.structs.replace(here, state="ended", text=str(refused)))
         os._exit(refused.status)  # what is left of the libraries may wait for the card for ever
     publish(msgspec.structs.replace(here, state="ended"))
     return 0
 
 
-def refuse(name: str, refused: card.Refused) -> int:
+def refuse(name: str, refused: card.CardRefused) -> int:
     """Tell why this worker cannot train; return its exit code."""
     MessageWriter(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=name, state="ended", text=str(refused)))
     return refused.status
@@ -104,7 +104,7 @@ def claim_device(given: argparse.Namespace, trainer: str) -> Sight | None:
     """Keep to the cores and to the GPU that this worker was given; return what JAX sees of that GPU.
 
     Raises:
-        Refused: the GPU cannot be had.
+        CardRefused: the GPU cannot be had.
         SystemExit: another machine is not fit to train for this host; the message is one sentence.
     """
     if not given.preflight:
@@ -131,7 +131,7 @@ if __name__ == "__main__":
     clear_environment()
     try:
         seen = claim_device(given, given.trainer)
-    except card.Refused as refused:
+    except card.CardRefused as refused:
         raise SystemExit(refuse(given.name, refused)) from None
     prepare, trainer = TRAINERS[given.trainer]
     prepare()

@@ -28,7 +28,7 @@ class Overrides(msgspec.Struct, frozen=True):
     seeds: int | None = None
 
 
-class Row(msgspec.Struct, frozen=True):
+class ProgressRow(msgspec.Struct, frozen=True):
     """One configuration of a question. Accuracies are those of its finished runs."""
 
     configuration: Configuration
@@ -62,7 +62,7 @@ class Progress(msgspec.Struct, frozen=True):
 
     question: Question
     status: Status
-    rows: tuple[Row, ...]
+    rows: tuple[ProgressRow, ...]
     sweep: Sweep | None
     missing: tuple[RunSpec, ...]
     other: str = ""
@@ -260,15 +260,13 @@ def _seconds(specs: Iterable[RunSpec], state: State) -> float:
     """Forecast runs, each on its data."""
     kinds = Counter((spec.data, spec.configuration) for spec in specs)
     known = {data: state.about(data).forecast for data, _ in kinds}
-    return sum(
-        runs * forecast.run_seconds(some, runs) for (data, some), runs in kinds.items() if (forecast := known[data])
-    )
+    return sum(runs * about.run_seconds(some, runs) for (data, some), runs in kinds.items() if (about := known[data]))
 
 
-def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
+def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> ProgressRow:
     finished = [state.results[run_id] for run_id in runs if run_id in state.results]
     running = [live for run_id in runs if (live := state.live.get(run_id)) and live.status == "running"]
-    return Row(
+    return ProgressRow(
         configuration=configuration,
         runs=tuple(runs),
         done=len(finished),
@@ -293,7 +291,7 @@ def _seconds_left(
     return sum(left.values()) + forecast.total_seconds([configuration] * waiting)
 
 
-def _status(rows: Sequence[Row]) -> Status:
+def _status(rows: Sequence[ProgressRow]) -> Status:
     done, needed = sum(row.done for row in rows), sum(row.needed for row in rows)
     if needed and done == needed:
         return "diverged" if any(row.diverged for row in rows) else "done"

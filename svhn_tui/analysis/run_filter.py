@@ -19,22 +19,22 @@ from svhn_tui.analysis import run_row, run_settings
 from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
 from svhn_tui.analysis.run_table import COLUMNS
 
-Value = float | str
-Field = Callable[[RunResult], Value]
+FilterValue = float | str
+ValueReader = Callable[[RunResult], FilterValue]
 Test = Callable[[RunResult, Note | None], bool]
 
 
-def _measured(metric: Metric) -> Field:
+def _measured(metric: Metric) -> ValueReader:
     """Read a metric; of what is not known, no comparison is true but that it is another number."""
 
-    def value(run: RunResult) -> Value:
+    def value(run: RunResult) -> FilterValue:
         number = metric.read(run)
         return float("nan") if number is None else number
 
     return value
 
 
-FIELDS: dict[str, Field] = {
+FIELDS: dict[str, ValueReader] = {
     "run": lambda run: run.run_id,
     "layers": run_settings.layers_of,
     "model": run_settings.model_of,
@@ -70,7 +70,7 @@ NAMES = {
 """Every word for a field: its own, and what heads its column on the Runs page."""
 HEADS = re.compile(rf"\b({'|'.join(name for name in NAMES if ' ' in name)})\s*(?=[=!<>])", re.IGNORECASE)
 """Heads of several words, before an operator."""
-OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
+OPERATORS: dict[str, Callable[[FilterValue, FilterValue], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
     ">": operator.gt,

@@ -13,10 +13,10 @@ import msgspec
 from rich.segment import Segment
 from textual.strip import Strip
 
+from engine.core.results import Number
 from svhn_tui.charts.axes import labels_of, ticks_between
 from svhn_tui.charts.canvas import Canvas, ChartColors, blend, is_drawable, style_of
 
-Value = float | None
 SMALLEST = (12, 4)
 """Columns and rows below which there is room for a line of text only."""
 ROWS_WITH_TITLE = 16
@@ -30,10 +30,10 @@ class Series(msgspec.Struct, frozen=True):
     """A line: `values[i]` at `x[i]`, None where there is none; `low` and `high` bound its band, if it has one."""
 
     name: str
-    values: tuple[Value, ...]
+    values: tuple[Number, ...]
     color: str
-    low: tuple[Value, ...] = ()
-    high: tuple[Value, ...] = ()
+    low: tuple[Number, ...] = ()
+    high: tuple[Number, ...] = ()
     faint: bool = False
     """A raw trace behind a smoothed one: no name at its end."""
     x: tuple[float, ...] = ()
@@ -147,17 +147,17 @@ def _draw(canvas: Canvas, series: Sequence[Series], ticks: Sequence[float], view
 
 
 def thinned(
-    points: Sequence[tuple[float, Value]], span: tuple[float, float], columns: int
-) -> list[tuple[float, Value]]:
+    points: Sequence[tuple[float, Number]], span: tuple[float, float], columns: int
+) -> list[tuple[float, Number]]:
     """Return at most two points a column, its lowest and its highest, so that no peak is lost; gaps stay gaps."""
     first, last = span
     inside = [(x, value) for x, value in points if first <= x <= last]
     if len(inside) <= POINTS_A_COLUMN * columns:
         return inside
-    buckets: dict[int, list[tuple[float, Value]]] = {}
+    buckets: dict[int, list[tuple[float, Number]]] = {}
     for x, value in inside:
         buckets.setdefault(int((x - first) / (last - first) * columns), []).append((x, value))
-    drawn: list[tuple[float, Value]] = []
+    drawn: list[tuple[float, Number]] = []
     for bucket in buckets.values():
         known = [(x, value) for x, value in bucket if is_drawable(value)]
         if not known:
@@ -190,7 +190,7 @@ def _span(series: Sequence[Series], view: View) -> tuple[float, float]:
     return view.first, last if last > view.first else view.first + 1
 
 
-def _scaled(values: Sequence[Value], *, log: bool) -> Sequence[Value]:
+def _scaled(values: Sequence[Number], *, log: bool) -> Sequence[Number]:
     if not log:
         return values
     return [math.log10(value) if value is not None and 0 < value < math.inf else None for value in values]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
-Check = Callable[[typer.Context, typer.CallbackParam, Path], Path]
+PathCheck = Callable[[typer.Context, typer.CallbackParam, Path], Path]
 
 
 def path_of(given: str | Path) -> Path:
@@ -109,7 +109,7 @@ def _is_there_if_named(context: typer.Context, option: typer.CallbackParam, work
     return _is_there(context, option, workspace) if is_named else workspace
 
 
-def _workspace_option(parser: Callable[[str], Path], callback: Check | None = None) -> OptionInfo:
+def _workspace_option(parser: Callable[[str], Path], callback: PathCheck | None = None) -> OptionInfo:
     """Return the option that names a workspace, read by this parser and then checked."""
     option: OptionInfo = typer.Option(
         "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,

@@ -19,7 +19,7 @@ from engine.machine import child_process, os_errors, tool_process
 from engine.protocol import DataSet
 from svhn_tui import preset_file, words
 from svhn_tui.analysis import course_plan
-from svhn_tui.analysis.course_plan import Asked, CoursePlan, FileSize, Given, Hours
+from svhn_tui.analysis.course_plan import CoursePlan, FileSize, Given, Hours, QuestionPlan
 from svhn_tui.cli.arguments import DataOption, JsonOption, LayoutOption, fail, file_of, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
@@ -201,7 +201,7 @@ def _described(course: Course) -> Group:
     return Group(*parts)
 
 
-def _questions(questions: Sequence[Asked]) -> Table:
+def _questions(questions: Sequence[QuestionPlan]) -> Table:
     table = Table("id", "kind", "title", box=None, pad_edge=False)
     for name in ("points", "networks", "runs"):
         table.add_column(name, justify="right")

@@ -18,12 +18,12 @@ from svhn_tui.cli.arguments import (
     remote_of,
     sources,
 )
-from svhn_tui.cli.commands import Commands
+from svhn_tui.cli.commands import ProgramCommands
 from svhn_tui.cli.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from svhn_tui.terminal import streams
 
 app = typer.Typer(
-    cls=Commands,
+    cls=ProgramCommands,
     help=(
         "Run a set of Keras experiments on SVHN house numbers and hand in answers proved right.\n\n"
         "Without a command the screen opens. Training continues in the background when it is closed."

@@ -17,7 +17,7 @@ from engine.core.sweep import Sweep
 from svhn_tui import words
 from svhn_tui.analysis.notices import Milestones
 from svhn_tui.analysis.openings import openings_of
-from svhn_tui.analysis.progress import Overrides, Row, cheapest_first, plan_text, progress_of, sweep_for
+from svhn_tui.analysis.progress import Overrides, ProgressRow, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.assignment import answers as answering
 from svhn_tui.cli.exit_codes import DONE, FAILED, INTERRUPTED, TIME_OVER
 from svhn_tui.cli.notify import Notifier
@@ -212,7 +212,7 @@ def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
             console.print(Text(f"{answer.question}: {answer.text}   {answer.state}. {answer.reason}"), soft_wrap=True)
 
 
-def _row_text(row: Row) -> str:
+def _row_text(row: ProgressRow) -> str:
     runs = f"{row.done} of {words.plural(row.needed, 'run')}"
     accuracy = words.spread(row.mean, row.deviation)
     parameters = f"{words.count(row.parameters)} parameters"

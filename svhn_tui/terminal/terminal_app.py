@@ -17,7 +17,7 @@ from svhn_tui.analysis.notices import Notice, call_text
 from svhn_tui.client.notice_log import NoticeLog
 from svhn_tui.terminal import crash_report
 from svhn_tui.terminal.driver import ThriftyDriver
-from svhn_tui.terminal.keyboard import Keyboard, Typed
+from svhn_tui.terminal.keyboard import Keyboard, KeyOrPaste
 from svhn_tui.terminal.sanitize import Outlet
 from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.words import clean
@@ -51,7 +51,7 @@ class TerminalApp(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Take keys one at a time."""
-        if isinstance(event, Typed) and not event.is_forwarded:
+        if isinstance(event, KeyOrPaste) and not event.is_forwarded:
             await self._keyboard.add(event)
         else:
             await super().on_event(event)

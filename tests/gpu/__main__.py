@@ -116,8 +116,8 @@ def main():
             check.section(name, do, least)
     check.write()
     shutil.rmtree(check.work, ignore_errors=True)
-    table(check.text)
-    print(json.dumps(short(check.text), separators=(",", ":")))
+    table(check.found)
+    print(json.dumps(short(check.found), separators=(",", ":")))
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from engine.machine import card, card_lock, probe
-from engine.machine.card import Refused
+from engine.machine.card import CardRefused
 from engine.machine.probe import Sight
 from engine.machine.xla_flags import LOOP_FLAG
 from tests.machine.conftest import Cards
@@ -46,7 +46,7 @@ def test_a_worker_on_a_gpu_sees_that_one_and_asks_for_cuda_alone(cards: Cards, t
     assert tried == [environment], "what was probed is what the worker runs with"
     assert card_lock.holder(UUID) == os.getpid()
     for host in ("", "another"):
-        with pytest.raises(Refused, match="Another svhn-tui") as refused:
+        with pytest.raises(CardRefused, match="Another svhn-tui") as refused:
             card.claim(UUID, {}, host)
         assert refused.value.status == card.BUSY
 
@@ -84,7 +84,7 @@ def test_a_second_card_that_lies_idle_is_told(cards: Cards, monkeypatch: pytest.
 
 def test_a_card_that_others_took_before_the_lock_is_left_to_them(cards: Cards, tried: list[Mapping[str, str]]):
     cards({"free": 1})
-    with pytest.raises(Refused, match=r"gpu0 is left to others: only 1.0 of 80 GiB") as refused:
+    with pytest.raises(CardRefused, match=r"gpu0 is left to others: only 1.0 of 80 GiB") as refused:
         card.claim(UUID, {})
     assert refused.value.status == card.BUSY
     assert not tried, "and it is not even probed"
@@ -96,7 +96,7 @@ def test_a_card_without_nvml_is_tried_all_the_same(cards: Cards, tried: list[Map
 
 def test_a_prohibited_card_is_refused(cards: Cards, tried: list[Mapping[str, str]]):
     cards({"mode": 2})
-    with pytest.raises(Refused, match="no computing") as refused:
+    with pytest.raises(CardRefused, match="no computing") as refused:
         card.claim(UUID, {})
     assert refused.value.status == card.UNUSABLE
 
@@ -107,7 +107,7 @@ def test_a_card_that_jax_does_not_see_is_refused_with_the_reason(
 ):
     cards({})
     monkeypatch.setattr(probe, "look", lambda environment: Sight(reason=probe.cuda_reason(code)))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(CardRefused) as refused:
         card.claim(UUID, {})
     assert (refused.value.status, str(refused.value)) == (status, probe.CUDA_ERRORS[code])
 

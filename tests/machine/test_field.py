@@ -24,7 +24,7 @@ from engine.machine import (
     system,
     xla_flags,
 )
-from engine.machine.card_choice import Choice
+from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
 from engine.machine.probe import Sight
 from engine.protocol import Fleet
@@ -112,7 +112,7 @@ def test_9_both_kinds_of_jax_together_are_told(
     monkeypatch.setattr(gpu_doctor, "find_spec", lambda name: name in plugins or None)
     monkeypatch.setattr(card_choice, "find_spec", lambda name: name in plugins or None)
     cards({})
-    choice = Choice(gpus.read().gpus)
+    choice = GpuChoice(gpus.read().gpus)
     told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: Sight("gpu"))]
     assert any("break each other" in text for text in told) is says
     assert bool(card_choice.lacks_plugin({})) is not bool(installed)

@@ -42,7 +42,7 @@ def main() -> int:
     probe.look = look
     try:
         seen = card.claim(given.gpu, os.environ, given.host)
-    except card.Refused as refused:
+    except card.CardRefused as refused:
         return refuse(given.name, refused)
     from engine.machine.backends import prepare_jax
 

@@ -23,7 +23,7 @@ from engine.training import models
 from tests.support.scenes import DATA
 from tests.tools.test_keras_file import forged
 
-ASKED = verify.Asked(Configuration(Network((8,), "relu"), Training(epochs=2)), limit_mib=1)
+ASKED = verify.Requirement(Configuration(Network((8,), "relu"), Training(epochs=2)), limit_mib=1)
 SMALL = msgspec.structs.replace(DATA, train_images=64, input_shape=(3, 32, 32))
 BATCHES = 4
 IMAGE = (3, 32, 32)
@@ -294,13 +294,13 @@ WRONG: dict[str, tuple[Callable[[], Model], list[str]]] = {
 """Networks that are read, and in what they are not as asked."""
 
 
-def looked_at(path: Path, asked: verify.Asked = ASKED) -> list[Any]:
+def looked_at(path: Path, asked: verify.Requirement = ASKED) -> list[Any]:
     with checked(path) as file:
         model = keras.saving.load_model(file.path)
         return [weights_check(model), *verify._checks(path, file, model, asked, SMALL)]
 
 
-def complaints(path: Path, asked: verify.Asked = ASKED) -> list[str]:
+def complaints(path: Path, asked: verify.Requirement = ASKED) -> list[str]:
     return [f"{check.name}: {check.text}" for check in looked_at(path, asked) if check.ok is False]
 
 

@@ -43,7 +43,7 @@ class Built(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class TrialRecord(msgspec.Struct, frozen=True):
     """How a library did when it was tried; kept beside it."""
 
     sha256: str
@@ -103,7 +103,7 @@ def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
             problem, is_final = _tried(path)
             if not is_final:
                 return Built(None, problem)
-            verdict = Verdict(_hash(path), problem)
+            verdict = TrialRecord(_hash(path), problem)
             write_atomically(verdict_path, msgspec.json.encode(verdict))
     return Built(None, verdict.problem) if verdict.problem else Built(path)
 
@@ -131,10 +131,10 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _verdict(path: Path, verdict_path: Path) -> Verdict | None:
+def _verdict(path: Path, verdict_path: Path) -> TrialRecord | None:
     """Return what was found before of the very file that lies there."""
     try:
-        verdict = msgspec.json.decode(verdict_path.read_bytes(), type=Verdict)
+        verdict = msgspec.json.decode(verdict_path.read_bytes(), type=TrialRecord)
         return verdict if verdict.sha256 == _hash(path) else None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Layer = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
+LayerArrays = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 """Kernel (in, out) and bias (out,), then the first moments of both, then the second."""
 
 ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2}
@@ -22,7 +22,7 @@ DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED = range(5)
 _I64, _F64, _AT = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 
-def untrained(kernel: Floats, bias: Floats) -> Layer:
+def untrained(kernel: Floats, bias: Floats) -> LayerArrays:
     """Return a layer that no update has changed yet."""
     zeros = np.zeros_like
     return kernel, bias, zeros(kernel), zeros(bias), zeros(kernel), zeros(bias)
@@ -35,7 +35,7 @@ class Labelled(NamedTuple):
     labels: NDArray[np.int32]
 
 
-class Measured(NamedTuple):
+class EpochMetrics(NamedTuple):
     """Of one epoch: means over the training images, at the weights before each batch's update; then the test images."""
 
     loss: float
@@ -72,7 +72,7 @@ class Library:
 
     def epoch(
         self,
-        layers: Sequence[Layer],
+        layers: Sequence[LayerArrays],
         activation: str,
         train: Labelled,
         order: NDArray[np.int32],
@@ -86,7 +86,7 @@ class Library:
         batch_size: int = 32,
         threads: int = 1,
         stop: NDArray[np.int32] | None = None,
-    ) -> Measured | None:
+    ) -> EpochMetrics | None:
         """Train one epoch in place and evaluate it; None when it was stopped before its end: then nothing changed.
 
         Args:
@@ -130,11 +130,13 @@ class Library:
         return (
             None
             if status == STOPPED
-            else Measured(float(metrics[0]), float(metrics[1]), float(metrics[2]), int(metrics[3]))
+            else EpochMetrics(float(metrics[0]), float(metrics[1]), float(metrics[2]), int(metrics[3]))
         )
 
 
-def _checked(layers: Sequence[Layer], train: Labelled, order: NDArray[np.int32], test: Labelled) -> NDArray[np.int64]:
+def _checked(
+    layers: Sequence[LayerArrays], train: Labelled, order: NDArray[np.int32], test: Labelled
+) -> NDArray[np.int64]:
     """Return the inputs and the units of each layer.
 
     Raises:

@@ -1,6 +1,6 @@
 """The assignment's data: two `.npz` files with `images` and `labels`, or folders that they were unpacked into.
 
-Images come as (height, width, channels, N), or in another order that their shape tells.
+Images come as (height, width, channels, N), or in another order that follows from their shape.
 """
 
 import contextlib

@@ -81,7 +81,7 @@ def describe(source: Sequence[str | Path], layout: str = "") -> DataSet:
 
 
 def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSet]:
-    """Read the files: headers first, then labels, and pixels only once all else is found good."""
+    """Read the files: headers first, then labels, and pixels only once all else is checked."""
     reader = reader_of(train_path, test_path)
     with reader.open(train_path, test_path) as (train, test):
         stored = [Stored(part.path, part.images.shape, len(part.labels.indices)) for part in (train, test)]
@@ -186,7 +186,7 @@ def report(described: Callable[[], DataSet], folder: Path | None = None) -> int:
 
     Args:
         described: reads or writes the data set, and describes it.
-        place: where it lies, for errors of the machine that do not name it.
+        folder: where it is, for errors of the machine that do not name it.
     """
     try:
         description = described()

@@ -16,9 +16,9 @@ MAX_CLASSES = 1_000
 MAX_NAME = 100
 """Characters of a class's name."""
 MAX_BYTES = 2**24
-"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` take 4.2 MB."""
+"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` are 4.2 MB."""
 MAX_ONE_HOT_BYTES = 2**28
-"""50,000 rows of 100 classes in float64 take 40 MB."""
+"""50,000 rows of 100 classes in float64 are 40 MB."""
 
 
 class Labels(NamedTuple):

@@ -40,9 +40,9 @@ class Variable(NamedTuple):
 
     header: Header
     stored: int
-    """Bytes that its numbers take when unpacked."""
+    """Bytes of its numbers when unpacked."""
     packed: int
-    """Bytes that it takes in the file."""
+    """Bytes of it in the file."""
 
 
 def suits(train: Path, test: Path) -> bool:
@@ -70,7 +70,7 @@ def _part(path: Path) -> Part:
     check_images(images, path)
     values = _read(LABELS, path)
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.round(values)).all():
-        values = values.astype(np.int64)  # MATLAB's numbers are float64 where nothing else was said
+        values = values.astype(np.int64)  # MATLAB's numbers are float64 by default
     label_forms.check(Header(values.shape, values.dtype), path)
     if values.size != max(labels.shape):
         raise DataError(f"{path}: the labels y have the shape {labels.shape}; (N, 1) is expected.")
@@ -175,7 +175,7 @@ def _whole(content: bytes, size: int) -> bytes:
 
 
 def _read(name: str, path: Path) -> NDArray[Any]:
-    """Read a variable whose header was found good.
+    """Read a variable whose header was checked.
 
     Raises:
         DataError: it is damaged, or there is no SciPy.

@@ -1,4 +1,4 @@
-"""Which files hold the train and the test images: told by their names, as people rename, move and unpack them."""
+"""Which files hold the train and the test images: recognised by their names, as people rename, move and unpack them."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def locate(source: Sequence[str | Path]) -> tuple[Path, Path]:
     guessed.
 
     Raises:
-        DataError: they cannot be told.
+        DataError: they cannot be recognised.
     """
     paths = [Path(path) for path in source]
     if len(paths) == 2:
@@ -112,7 +112,7 @@ def _pair_in(folder: Path) -> tuple[Path, Path]:
 
 
 def _only(folder: Path, role: str, candidates: list[Path]) -> Path:
-    """Return the one file that was found for a role, or the one with the assignment's name.
+    """Return the only candidate for a role, or the one with the assignment's name.
 
     Raises:
         DataError: there is none, or none that is clearly meant.

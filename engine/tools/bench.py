@@ -58,11 +58,11 @@ class NetworkTimes(msgspec.Struct, frozen=True):
     engine_peak_bytes: int
     bytes_per_batch: int
     share_of_bandwidth: float | None
-    """Bytes that have to move, over what memory could move in the time taken; above 1 the caches help. None on a GPU,
+    """Bytes that have to move, over what memory could move in this time; above 1 the caches help. None on a GPU,
     whose own memory is not measured."""
     multiply_adds_per_batch: float
     share_of_multiply_adds: float | None
-    """What has to be multiplied and added, over what the cores could in the time taken; None: it is not known."""
+    """What has to be multiplied and added, over what the cores could in this time; None: it is not known."""
     fit_backend: str = "tensorflow"
     """Of both `fit`: on a GPU that TensorFlow does not see it is JAX."""
 
@@ -82,7 +82,7 @@ def _slots(configuration: Configuration, machine: Machine, data: p.DataSet) -> t
 def timed(
     source: Sequence[str], data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]
 ) -> tuple[list[Timings], str]:
-    """Time one network: `fit`, tuned `fit`, then the trainers; return what each took, and the backend of both `fit`."""
+    """Time one network: `fit`, tuned `fit`, then the trainers; return their times, and the backend of both `fit`."""
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]

@@ -217,7 +217,7 @@ def time_in_turn(starts: Sequence[Callable[[], Contender]], epochs: int, label: 
         epochs: of each in a round.
         label: of the network, for who waits.
         at_once: let all be there, and train A B C A B C: what disturbs then disturbs all. Else one at a time, from its
-            start to its end: a card may take a single process, and has all its memory for it.
+            start to its end: a card may allow a single process, and has all its memory for it.
     """
     if not at_once and len(starts) > 1:
         return [side for start in starts for side in time_in_turn([start], epochs, label, at_once=True)]

@@ -26,7 +26,7 @@ FLOAT32 = 1e-7
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing looked at: what was found, and whether that is as asked; `None` where the file does not say."""
+    """One comparison: its outcome in words, and whether that is as asked; `None` where the file does not show it."""
 
     name: str
     text: str
@@ -81,7 +81,7 @@ def plain(value: Any) -> Any:
 
 
 def same(given: Any, wanted: Any) -> bool:
-    """Compare values; numbers as far as float32 can tell them apart."""
+    """Compare values; numbers to the precision of float32."""
     if isinstance(given, list) and isinstance(wanted, list):
         return len(given) == len(wanted) and all(map(same, given, wanted))
     if type(given) in (int, float) and type(wanted) in (int, float):

@@ -1,4 +1,4 @@
-"""A `.keras` file from outside: copied to a private place and looked through there before Keras may load the copy."""
+"""A `.keras` file from outside: copied to a private folder and checked there before Keras may load the copy."""
 
 import contextlib
 import json
@@ -72,13 +72,13 @@ def listed(config: dict[str, Any]) -> Size:
 
 
 def unread(config: dict[str, Any]) -> Size:
-    """Take any configuration: of a file that nothing loads."""
+    """Accept any configuration: of a file that nothing loads."""
     return Size((), 0, 0)
 
 
 @contextlib.contextmanager
 def checked(path: Path, check_config: ConfigCheck = listed) -> Iterator[Checked]:
-    """Copy a file to a private place and look through the copy; what is loaded in the block is what was checked.
+    """Copy a file to a private folder and check the copy; what is loaded in the block is what was checked.
 
     Args:
         path: the file.

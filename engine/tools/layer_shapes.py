@@ -12,7 +12,7 @@ from engine.tools.keras_config import MODELS, ConfigError
 
 
 class Size(msgspec.Struct, frozen=True):
-    """What a network takes."""
+    """The size of a network."""
 
     input_shape: Shape
     weights: int
@@ -33,7 +33,7 @@ def size_of(model: Config) -> Size:
     """Follow the shapes through a chain of layers.
 
     Raises:
-        ConfigError: it is no chain, a layer's settings cannot be, or two places name different shapes.
+        ConfigError: it is no chain, a layer's settings cannot be, or two layers declare different shapes.
     """
     try:
         layers = list(_chain(model))

@@ -18,7 +18,7 @@ from engine.tools.comparison import Check, differences, plain, text_of
 from engine.training import models
 
 SHOWN = ("units", "filters", "rate", "scale", "activation")
-"""Settings by which a list of layers tells them apart."""
+"""Settings that a list of layers shows beside each layer's class."""
 ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
     "ReLU": {"activation": "relu", "max_value": None, "negative_slope": 0.0, "threshold": 0.0},
     "Softmax": {"activation": "softmax", "axis": -1},
@@ -26,7 +26,7 @@ ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
 }
 """Layers that are an activation and nothing else, with the settings at which they are."""
 SAME_METRIC = {METRIC, "CategoricalAccuracy", "accuracy", "acc"}
-"""What Keras takes as categorical accuracy with one-hot labels."""
+"""What Keras treats as categorical accuracy with one-hot labels."""
 
 LayerConfig = dict[str, Any]
 
@@ -90,7 +90,7 @@ def _form(model: Any, *, has_merged: bool) -> str:
 
 
 def _layers(model: Any, *, inside: bool = False) -> Iterator[_ComparedLayer]:
-    """Yield a model's input and layers, those of nested models in their place."""
+    """Yield a model's input and layers, nested models replaced by their layers."""
     if not inside:
         for tensor in model.inputs:
             yield _ComparedLayer("InputLayer", {"dtype": tensor.dtype, "sparse": tensor.sparse})
@@ -162,7 +162,7 @@ def _optimizer_checks(given: Any, asked: Any) -> Iterator[Check]:
 
 
 def _same_metrics(name: str) -> set[str]:
-    """Return what Keras takes as the same metric where labels are one-hot."""
+    """Return what Keras treats as the same metric where labels are one-hot."""
     return SAME_METRIC if name == METRIC else {name, class_name(name)}
 
 

@@ -118,7 +118,7 @@ def _text(program: Any) -> str:
 
 
 def main() -> int:
-    """Try a model and say what was found; what its file prints is none of the answer."""
+    """Try a model and print the facts; what its file prints is not part of the answer."""
     (backend,) = sys.argv[1:]
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

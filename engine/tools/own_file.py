@@ -14,7 +14,7 @@ from engine.tools.layer_shapes import Size
 from engine.training import own_models
 
 LARGEST = 2**20
-"""Numbers that a layer is taken to give for an image: its chunks stay small."""
+"""Numbers that a layer is assumed to give for an image: its chunks stay small."""
 LABELS = ("seed", "shared_object_id")
 
 
@@ -58,7 +58,7 @@ def _names(node: object) -> set[str]:
 
 
 def _difference(one: object, other: object, names: tuple[set[str], set[str]], known: dict[str, str]) -> str:
-    """Return the place of the first difference; empty when there is none. Names have to correspond throughout."""
+    """Return the path of the first difference; empty when there is none. Names have to correspond throughout."""
     if isinstance(one, dict) and isinstance(other, dict):
         if not all(isinstance(some.get(label), int | None) for some in (one, other) for label in LABELS):
             return LABELS[0]

@@ -147,7 +147,7 @@ def _loaded(file: Checked, path: Path, known: dict[str, Any]) -> Any:
     _prepare()
     import keras
 
-    warnings.simplefilter("ignore")  # a file without an optimizer's state is told in our own words
+    warnings.simplefilter("ignore")  # a file without an optimizer's state is reported in our own words
     try:
         return keras.saving.load_model(file.path, custom_objects=known, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:

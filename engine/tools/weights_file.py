@@ -8,7 +8,7 @@ MAX_DEPTH = 64
 MAX_ITEMS = 10_000
 """Groups and arrays; a network of 64 layers with its optimizer has some hundred."""
 MAX_ATTRIBUTE_BYTES = 2**12
-"""Keras keeps the names of layers in attributes."""
+"""Keras stores the names of layers in attributes."""
 NUMBERS = "fiub"
 OPTIMIZER = "optimizer"
 
@@ -24,7 +24,7 @@ def numbers_in(file: BinaryIO) -> tuple[int, int | None]:
         file: an HDF5 file, open for reading.
 
     Raises:
-        WeightsError: it links to other places, or its arrays are not plain numbers in this very file.
+        WeightsError: it links to other files, or its arrays are not plain numbers in this very file.
         OSError, ValueError, RuntimeError, KeyError, TypeError: it is damaged.
     """
     size = file.seek(0, 2)

@@ -18,7 +18,7 @@ class CardFaults:
         """What ran out of memory before."""
 
     def judge(self, error: Exception, specs: Sequence[RunSpec], trainer: Trainer) -> None:
-        """Take an error of a group. Where memory ran out fewer runs are tried first; only then others are waited for.
+        """Judge an error of a group. Where memory ran out, fewer runs are tried first, then others are waited for.
 
         Args:
             error: as the libraries raised it.

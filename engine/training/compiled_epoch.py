@@ -4,7 +4,7 @@
   TensorFlow uses the logits behind them; with raw pixels the softmax saturates and the two train different networks.
 - Kernels with few outputs are carried transposed between the batches: XLA's CPU code is three times as fast on
   (10, 3072) as on (3072, 10). The optimizer works on the carried shapes; nothing but the layout changes.
-- On a GPU the metrics of the batches are summed while training goes on: XLA can then launch the whole loop as one CUDA
+- On a GPU the metrics of the batches are summed during training: XLA can then launch the whole loop as one CUDA
   graph. On a CPU the logits are stacked and looked at together, which is faster there; sums round differently.
 - Shapes: N images, B a batch, C classes; pixels stay uint8 (N, channels, height, width) and are cast batch by batch.
 """
@@ -270,7 +270,7 @@ def _on_cpu() -> AbstractContextManager[object]:
 
 
 def _count_correct(logits: Array, labels: Array) -> Array:
-    """Count as Keras does on the softmax of the file: the first of equal probabilities is what was said."""
+    """Count as Keras does on the softmax of the file: the first of equal probabilities is the prediction."""
     return jnp.sum(jnp.argmax(jax.nn.softmax(logits), axis=-1) == labels, dtype=jnp.int32)
 
 

@@ -1,6 +1,6 @@
-"""When early stopping ends a run, and which epoch's weights it keeps: as `keras.callbacks.EarlyStopping` does. Pure.
+"""When early stopping ends a run, and with which epoch's weights: as `keras.callbacks.EarlyStopping` does. Pure.
 
-Everything follows from the run's rows, so that a run that goes on from a checkpoint stops where it would have.
+Everything follows from the run's rows, so that a run resumed from a checkpoint stops where it would have.
 """
 
 from collections.abc import Sequence

@@ -33,7 +33,7 @@ class Inbox:
         self._ended: Stop | None = None
 
     def read(self, file: IO[bytes]) -> None:
-        """Take commands until the pipe ends; what is none is passed over."""
+        """Read commands until the pipe ends; invalid lines are skipped."""
         while line := file.readline(p.MAX_LINE_BYTES):
             try:
                 self._put(p.decode_worker_command(line))

@@ -29,7 +29,7 @@ from engine.training.unit_activity import activity_of
 
 
 class FastTrainer:
-    """Keeps what groups share: the data on the device and the compiled programs."""
+    """Holds what groups share: the data on the device and the compiled programs."""
 
     name = "jax"
 
@@ -56,7 +56,7 @@ class FastTrainer:
         return int((jax.devices()[0].memory_stats() or {}).get("pool_bytes", 0))
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "FastGroup":
-        """Begin or go on with runs of one configuration, all of them after the same number of epochs."""
+        """Begin or resume runs of one configuration that have trained the same number of epochs."""
         spec = specs[0]
         if spec.data not in self._pixels:
             self._pixels = {spec.data: _on_device(images)}  # one data set at a time: it is the largest thing here
@@ -138,7 +138,7 @@ class FastGroup:
         self._best[lane] = [np.asarray(array) for array in jax.device_get([*held.parameters, *held.others])]
 
     def finish(self, lane: int) -> "JaxLane":
-        """Take a lane out, with its best weights if some are remembered, to be written while others train."""
+        """Return a lane, with its best weights if some are remembered, to be written while others train."""
         held = jax.tree.map(jnp.array, self._lane(lane))
         if best := [jnp.array(array) for array in self._best[lane]]:
             count = len(held.parameters)

@@ -1,7 +1,7 @@
 """The plain trainer: `model.fit` on TensorFlow, in a worker of its own kind with the same events and the same files.
 
 For configurations that the fast path cannot express, and for whoever wants to see the reference train. One run at a
-time. The order of the images follows from the seed and the epoch, so a resumed run goes on as it would have.
+time. The order of the images follows from the seed and the epoch, so a resumed run computes what it would have.
 """
 
 import time
@@ -29,7 +29,7 @@ EVALUATION_BATCH = 500
 
 
 class KerasFitTrainer:
-    """Keeps the images as `fit` wants them: float32 pixels and one-hot labels."""
+    """Holds the images as `fit` expects them: float32 pixels and one-hot labels."""
 
     name = "keras-fit"
 
@@ -55,7 +55,7 @@ class KerasFitTrainer:
         return 0
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "KerasFitGroup":
-        """Begin or go on with one run.
+        """Begin or resume one run.
 
         Raises:
             ValueError: there are several; TensorFlow trains one at a time here.

@@ -25,7 +25,7 @@ from engine.machine.files import without_controls
 FILE = "model.py"
 """What a model file is called in messages, and as a copy in a run's folder."""
 MAX_CALLS = 4
-"""Lines of a traceback that are told, the last ones."""
+"""Lines of a traceback that are shown, the last ones."""
 
 _sources: dict[str, str] = {}
 _modules: dict[str, ModuleType] = {}
@@ -40,7 +40,7 @@ class NotCompilable(Exception):
 
 
 def learn(source: str) -> None:
-    """Keep the text of a model file, for models of it to be built."""
+    """Register the text of a model file, so that its models can be built."""
     _sources[hashlib.sha256(source.encode()).hexdigest()] = source
 
 
@@ -137,7 +137,7 @@ def _import(
     fromlist: Sequence[str] = (),
     level: int = 0,
 ) -> ModuleType:
-    """Import as Python does, but give a file that takes Keras from TensorFlow the Keras of this process."""
+    """Import as Python does, but give a file that imports Keras from TensorFlow the Keras of this process."""
     first, *below = name.split(".")
     if first != "tensorflow" or keras.backend.backend() == "tensorflow":
         return builtins.__import__(name, globals, locals, fromlist, level)

@@ -79,7 +79,7 @@ def problem(preflight: Preflight, here: dict[str, str]) -> str:
 def portion(cores: tuple[int, ...], gpus: int, index: int, count: int) -> tuple[tuple[int, ...], int | None]:
     """Return the cores and the GPU of one of `count` workers of a machine: they divide its GPUs, or else its cores.
 
-    A single worker keeps to no GPU: JAX takes the first of those that it may see.
+    A single worker is given no GPU: JAX uses the first that it sees.
     """
     if count == 1 or gpus:
         return cores, index % gpus if count > 1 else None

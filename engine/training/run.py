@@ -1,4 +1,4 @@
-"""A run in training, on disk: its folder, its journal, its curve and where it goes on from."""
+"""A run in training, on disk: its folder, its journal, its curve and its checkpoint."""
 
 import contextlib
 import time
@@ -22,7 +22,7 @@ class Run:
     def __init__(
         self, spec: RunSpec, workspace: Path, report: Callable[[str], object], attempt: str = "", source: str = ""
     ) -> None:
-        """Open them, once a worker whose host has died writes them no more; `told` hears what is damaged.
+        """Open them, once a worker whose host has died writes them no more; `report` is called with what is damaged.
 
         Raises:
             OSError: they cannot be written or read.
@@ -38,7 +38,7 @@ class Run:
         self.curve = Curve.of(self.snapshot.history.rows) if self.snapshot else EMPTY
         self.let_go: Stop | None = None
         self.is_over = False
-        """Its outcome is told, or others tell it."""
+        """Its outcome has been reported, or another task reports it."""
         self.started_at = time.time()
         self._began = time.monotonic()
 
@@ -77,7 +77,7 @@ class Run:
         return self.started_at + time.monotonic() - self._began
 
     def close(self) -> None:
-        """Let others write here. What the disk does not take is lost with the worker, and trained again."""
+        """Let others write here. What cannot be written is lost with the worker, and trained again."""
         self.is_over = True
         with contextlib.suppress(OSError):
             self.journal.close()

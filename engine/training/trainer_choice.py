@@ -6,13 +6,13 @@ from engine.core.options import TRAINING
 from engine.core.spec import Configuration, Network, Training
 
 KNOWN = ("epochs", "batch_size", "learning_rate", "validation_split", "trainer")
-"""Settings of training that the native trainer takes; whatever else is not at its default goes to JAX."""
+"""Settings of training that the native trainer supports; with any other that is not at its default JAX trains."""
 MOST_LAYERS, MOST_CLASSES = 16, 1_000
 """What `epoch.c` has room for."""
 
 
 class TrainerChoice(NamedTuple):
-    """The trainer, and what is to be said of it in the run's journal."""
+    """The trainer, and the remark about it for the run's journal."""
 
     trainer: Literal["native", "jax"]
     remark: str = ""
@@ -31,11 +31,11 @@ class Circumstances(NamedTuple):
     dtype: str = "uint8"
     """Of the data's pixels or features."""
     written_by: str = ""
-    """What wrote the checkpoint to go on from; empty at the beginning."""
+    """What wrote the checkpoint to resume from; empty at the beginning."""
 
 
 def choose(configuration: Configuration, here: Circumstances) -> TrainerChoice:
-    """Return what trains: a checkpoint goes on with what wrote it where it can.
+    """Return what trains: a checkpoint is resumed by what wrote it where that is possible.
 
     Raises:
         ValueError: the configuration asks for the native trainer, which cannot train it here.

@@ -34,7 +34,7 @@ CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
 SUPERSEDED = Stop("interrupted", claims.SUPERSEDED)
 RETRY_SECONDS = 1.0
-"""How long a disk that takes nothing is given before it is tried again."""
+"""How long to wait after a failed write before the disk is tried again."""
 
 Returned = TypeVar("Returned")
 
@@ -72,7 +72,7 @@ class Attempts:
         """Train a task's runs to their end, a failure or a stop.
 
         Raises:
-            CardRefused: the card failed, or others hold it; runs without an outcome go on elsewhere.
+            CardRefused: the card failed, or others hold it; runs without an outcome continue elsewhere.
         """
         runs: list[Run] = []
         if self._card.fault:
@@ -109,7 +109,7 @@ class Attempts:
         self._publish(p.Noticed(text=sentence, severity="warning"))
 
     def _insist(self, text: str, run_id: str, do: Callable[[], Returned]) -> Returned:
-        """Do what needs the disk, as often as it takes; `text` tells the user when the disk does not take it.
+        """Repeat what needs the disk until it succeeds; `text` is shown to the user when the disk refuses.
 
         Raises:
             OSError: it does not, and the run is to be let go; or its folder is gone or a link, which no waiting mends.
@@ -128,7 +128,7 @@ class Attempts:
             time.sleep(RETRY_SECONDS)
 
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
-        """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
+        """Return what became of a run that met this error: one that waits for the disk may be stopped."""
         stop = self._stop_of(run_id)
         if self._card.fault:
             return p.RunInterrupted(run_id=run_id, reason=str(self._card.fault))
@@ -179,7 +179,7 @@ class Attempts:
                 saved_at, saved_epoch = time.monotonic(), group.epoch
 
     def _record(self, name: str, runs: Sequence[Run], group: Group, rows: tuple[p.EpochRow, ...]) -> None:
-        """Tell an epoch of the runs that are still trained to the host and to each run's journal."""
+        """Report an epoch of the runs that are still trained to the host, and write it to each run's journal."""
         left = [lane for lane, run in enumerate(runs) if not run.is_over]
         images, seconds = group.training_images * len(left), rows[0].seconds
         ended = p.EpochEnded(
@@ -253,7 +253,7 @@ class Attempts:
             self._earlier.pop().result()  # at most one group's networks wait in memory
         finished = [(run, group.finish(lane)) for lane, run in trained]
         for run, _ in finished:
-            run.is_over = True  # from here on `_finish` tells its outcome
+            run.is_over = True  # from here on `_finish` reports its outcome
         self._pending += [
             self._finishing.submit(self._finish, task.data, run, lane, group.trainer) for run, lane in finished
         ]

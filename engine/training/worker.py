@@ -1,4 +1,4 @@
-"""A worker: trains the groups that the host sends over its stdin and tells the events on its stdout.
+"""A worker: trains the groups that the host sends to its stdin, and writes the events to its stdout.
 
 It owns the folders of the runs it trains. Whatever happens, every run leaves an outcome: a result, a failure in words,
 or a checkpoint. It stops in order when its stdin ends (the host is gone) and on SIGTERM.
@@ -70,7 +70,7 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
 
 
 def refuse(name: str, refused: card.CardRefused) -> int:
-    """Tell why this worker cannot train; return its exit code."""
+    """Report why this worker cannot train; return its exit code."""
     MessageWriter(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=name, state="ended", text=str(refused)))
     return refused.status
 
@@ -84,7 +84,7 @@ def remarks_on(seen: Sight | None, device: str) -> tuple[str, ...]:
 
 
 def claim_cores(cores: str) -> None:
-    """Keep to these CPU cores, such as `0,1`; to be called before a native library counts them."""
+    """Restrict this process to these CPU cores, such as `0,1`; call it before a native library counts them."""
     system.claim_cores(tuple(map(int, cores.split(","))) if cores else ())
 
 
@@ -101,7 +101,7 @@ def arguments(program: str) -> argparse.Namespace:
 
 
 def claim_device(given: argparse.Namespace, trainer: str) -> Sight | None:
-    """Keep to the cores and to the GPU that this worker was given; return what JAX sees of that GPU.
+    """Restrict this worker to the cores and the GPU that it was given; return what JAX sees of that GPU.
 
     Raises:
         CardRefused: the GPU cannot be had.

@@ -280,7 +280,7 @@ def fail(sentence: str, code: int) -> NoReturn:
 
 
 def command_of(text: str) -> tuple[str, ...]:
-    """Take a command apart as a shell would; it is not given to one."""
+    """Split a command as a shell would; no shell runs it."""
     import shlex
     import shutil
 

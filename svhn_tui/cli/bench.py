@@ -126,7 +126,7 @@ def assignment_hours(book: Presets, data: p.DataSet, measured: dict[str, Any]) -
 
 
 def tables(measured: dict[str, Any]) -> Group:
-    """Lay the figures out in 80 columns: the times, and what they were had for."""
+    """Lay the figures out in 80 columns: the times, and what they cost."""
     hours, first = measured["assignment_hours"], measured["first_epoch_seconds"]
     caption = (
         f"Microseconds per batch of 32 of the whole machine, evaluation included: median, and least to most. "

@@ -37,7 +37,7 @@ app.add_typer(course_app, name="course")
 
 
 class Course(msgspec.Struct, frozen=True):
-    """What was found out about a course."""
+    """What `course check` reports."""
 
     file: str
     mistakes: tuple[str, ...]

@@ -35,7 +35,7 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 
 def look(workspace: Path, *, repair: bool) -> int:
-    """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
+    """Print the findings; 0 when nothing is damaged, or all that was is put aside now."""
     findings = [_versions(), *_devices(), _native(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += checks.examine(workspace.resolve())

@@ -1,6 +1,6 @@
-"""`svhn-tui run --notify COMMAND`: the user's own command is told what is complete, failed or diverged.
+"""`svhn-tui run --notify COMMAND`: the user's own command receives what is complete, failed or diverged.
 
-What is told comes from outside in part (why a run failed), so no shell ever reads it: the command is taken apart as a
+The text comes from outside in part (why a run failed), so no shell ever reads it: the command is split as a
 shell would, and the sentence goes to its stdin, to a variable, and into arguments that hold `{}`.
 """
 
@@ -17,15 +17,15 @@ from svhn_tui.terminal.printing import print_error
 
 VARIABLE = "SVHN_TUI_NOTICE"
 SECONDS = 60.0
-"""How long the command may take."""
+"""How long the command may run."""
 LONGEST = 500
 """Characters of a sentence: an argument has room for 128 KiB."""
 MOST = 20
-"""Sentences that are told together; of more, how many there are."""
+"""Sentences in one call of the command; of more, how many there are."""
 
 
 class Notifier:
-    """Tells one thing after the other; what comes while the command still runs is told together after it."""
+    """Runs the command for one notice after the other; what comes while it still runs is passed together after it."""
 
     def __init__(self, command: Sequence[str], milestones: Milestones) -> None:
         self._command, self._milestones = tuple(command), milestones
@@ -33,7 +33,7 @@ class Notifier:
         self._running: asyncio.Task[None] | None = None
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
-        """Take an event and the state after it."""
+        """Notify of an event, given the state after it."""
         if not self._command or not state.caught_up:
             return
         notices = [*divergences([event], state), *self._milestones.reached([event], state)]
@@ -45,7 +45,7 @@ class Notifier:
             self.add_sentence(notice.text)
 
     def add_sentence(self, sentence: str) -> None:
-        """Tell a sentence as soon as the command is free."""
+        """Pass a sentence to the command as soon as the last call has ended."""
         if not self._command:
             return
         self._waiting.append(f"svhn-tui: {' '.join(words.clean(sentence).split())[:LONGEST]}")
@@ -53,7 +53,7 @@ class Notifier:
             self._running = asyncio.create_task(self._run_commands())
 
     async def close(self) -> None:
-        """Wait until all is told."""
+        """Wait until every sentence was passed on."""
         if self._running is not None:
             await self._running
 
@@ -70,7 +70,7 @@ async def run_with(command: Sequence[str], text: str) -> str:
     """Start a command with a text; return what went wrong in a sentence, or nothing.
 
     Args:
-        command: its arguments; in the place of `{}` in them stands the text.
+        command: its arguments; `{}` in them is replaced by the text.
         text: also its stdin, and in `SVHN_TUI_NOTICE`.
     """
     name = words.clean(command[0])

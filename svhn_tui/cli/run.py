@@ -44,7 +44,7 @@ class Wish(msgspec.Struct, frozen=True):
     fleet: p.Fleet | None = None
     """Where to train; None: as before."""
     notify: tuple[str, ...] = ()
-    """The command that is told what is complete, failed or diverged; empty: none."""
+    """The command that receives what is complete, failed or diverged; empty: none."""
     layout: str = ""
     """The order of the images' axes, where their shape leaves it open."""
 

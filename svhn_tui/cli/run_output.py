@@ -23,10 +23,10 @@ class Reporter(Protocol):
     """Where events go as they come."""
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
-        """Take one event and the state after it."""
+        """Receive one event and the state after it."""
 
     def add_sentence(self, sentence: str) -> None:
-        """Take a sentence for a person."""
+        """Receive a sentence for a person."""
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -154,7 +154,7 @@ class Bars:
 
 
 class WorkerNews:
-    """What workers elsewhere do, each thing told once."""
+    """What workers elsewhere do, each change reported once."""
 
     def __init__(self) -> None:
         self._printed: dict[str, str] = {}

@@ -36,7 +36,7 @@ async def export_to(folder: Path, workspace: Path, *, follows: bool, is_read_onl
 
 
 def best_of_each(runs: Iterable[p.RunResult], data: p.DataSet | None) -> tuple[p.RunResult, ...]:
-    """Return the best run of each configuration on the data in use: each look at one takes a process and seconds."""
+    """Return the best run of each configuration on the data in use: inspecting one needs a process and seconds."""
     best: dict[Configuration, p.RunResult] = {}
     for run in runs:
         if run.is_recorded or run.diverged or data is None or run.spec.data != data.fingerprint:
@@ -48,7 +48,7 @@ def best_of_each(runs: Iterable[p.RunResult], data: p.DataSet | None) -> tuple[p
 
 
 async def _confusion(session: Session, run_id: str) -> tuple[tuple[int, ...], ...]:
-    """Ask for what a run says of the test images; nothing where that cannot be found out, which is said."""
+    """Ask for a run's confusion matrix; None where it cannot be had, which is printed."""
     event = await session.answer(p.Inspect(run_id=run_id), or_when=lambda state: run_id in state.inspected)
     inspected = session.state.inspected.get(run_id)
     problem = event.reason if isinstance(event, p.Refused) else inspected.problem if inspected is not None else ""

@@ -1,4 +1,4 @@
-"""What is trained, and what is made of it: `run`, `choose` and `finalists`."""
+"""Training, and choices that follow from it: `run`, `choose` and `finalists`."""
 
 import asyncio
 from pathlib import Path
@@ -133,7 +133,7 @@ def finalists(
     ] = None,
     workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
-    """Choose by hand which configurations go on to the second stage, and train them."""
+    """Choose by hand which configurations enter the second stage, and train them."""
     book = load_presets(workspace)
     asked = question_of(book, question)
     if asked.finalists is None:

@@ -57,7 +57,7 @@ def ask_for_trust(book: Presets, questions: Sequence[Question]) -> None:
 
 
 def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
-    """Show a model file, ask whether it may run, and keep a yes; say whether it was one."""
+    """Show a model file, ask whether it may run, and record a yes; return whether it was one."""
     if not is_sure:
         print_text(words.clean(file.text, newlines=True))
         named = words.clean(file.path) or "this file, which came with an import,"

@@ -73,12 +73,12 @@ def import_runs(
     ],
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Take in the runs of a packed file: each once, checked; unfinished ones go on from their checkpoints."""
+    """Import the runs of a packed file: each once, checked; unfinished ones continue from their checkpoints."""
     carry_out(import_from(file, workspace))
 
 
 async def import_from(file: Path, workspace: Path) -> int:
-    """Take in the runs of a packed file."""
+    """Import the runs of a packed file."""
     async with connected(workspace) as session:
         event = await session.answer(p.Import(path=str(file.absolute())), within=IMPORT_SECONDS)
     if not isinstance(event, p.Imported):

@@ -26,7 +26,7 @@ from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, o
 from svhn_tui.presets import Presets, Question
 
 MARKUP = re.compile(r"[\\`\[\]<>&|]")
-"""What Markdown takes for code, a link, HTML or a table; emphasis is left to who wrote it."""
+"""What Markdown treats as code, a link, HTML or a table; emphasis is left to who wrote it."""
 MIB = 2**20
 
 
@@ -56,7 +56,7 @@ def export(
     *,
     force: bool = False,
 ) -> tuple[Exported, ...]:
-    """Write everything that there is; what is missing is said, never invented.
+    """Write everything that there is; what is missing is reported, never invented.
 
     Args:
         folder: where it goes.
@@ -191,7 +191,7 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, worksp
 
 
 def strip(file: Path, limit_mib: float) -> None:
-    """Take the optimizer's state out of a file, in a process of its own.
+    """Remove the optimizer's state from a file, in a process of its own.
 
     Raises:
         ExportError: that cannot be done, or is not enough.
@@ -210,7 +210,7 @@ def _statements_json(state: State) -> dict[str, object]:
 
 
 def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done: tuple[Exported, ...]) -> str:
-    """Return the answers as Markdown, each with what stands behind it, the statements and what the checks said."""
+    """Return the answers as Markdown, each with its runs, the statements, and the outcomes of the checks."""
     lines = [f"# {_markdown(book.title)}: answers", ""]
     for answer in answers:
         question = book.question(answer.question)

@@ -64,7 +64,7 @@ class ExportFolder:
         self._known[name] = hashlib.sha256(content).hexdigest()
 
     def write_pages(self, pages: Mapping[str, bytes], manifest: Mapping[str, object]) -> None:
-        """Write what is said about the files. Cut off, it is known which were still to be replaced.
+        """Write the pages about the files. Cut off, it is known which were still to be replaced.
 
         Raises:
             OSError: as `write`.

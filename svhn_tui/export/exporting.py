@@ -13,7 +13,7 @@ from svhn_tui.words import clean
 
 
 class Thing(msgspec.Struct, frozen=True):
-    """One thing that was to be exported, as `svhn-tui export --json` tells it."""
+    """One thing that was to be exported, as `svhn-tui export --json` prints it."""
 
     name: str
     text: str = msgspec.field(name="said")
@@ -45,7 +45,7 @@ async def export_beside(exports: Path, workspace: Path, remote: Remote | None) -
 
 
 async def exported(folder: Path, workspace: Path, remote: Remote | None = None) -> Export:
-    """Run `svhn-tui export` where the workspace is; return what it told."""
+    """Run `svhn-tui export` where the workspace is; return what it printed."""
     there = workspace if remote else workspace.expanduser().absolute()
     command = child_process.program("svhn_tui", "export", "--json", "--workspace", str(there), "--", str(folder))
     if remote is not None:

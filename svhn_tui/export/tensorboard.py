@@ -33,13 +33,13 @@ def folder_name(spec: RunSpec) -> str:
 def write_run(
     folder: Path, run: RunResult, rows: Sequence[EpochRow], confusion: Sequence[Sequence[int]], labels: Sequence[str]
 ) -> None:
-    """Write a finished run, in the place of what was there.
+    """Write a finished run, replacing what was there.
 
     Args:
         folder: that TensorBoard is given as `--logdir`.
         run: its outcome.
         rows: of its epochs, from the first on.
-        confusion: test images by true class (rows) and by what was said (columns); none where it is not known.
+        confusion: test images by true class (rows) and by prediction (columns); none where it is not known.
         labels: of the classes.
 
     Raises:
@@ -57,7 +57,7 @@ class LiveRun:
     """A run in training, whose epochs are added as they come."""
 
     def __init__(self, folder: Path, spec: RunSpec, rows: Sequence[EpochRow]) -> None:
-        """Write what is known already, in the place of what was there.
+        """Write what is known already, replacing what was there.
 
         Raises:
             OSError: it cannot be written.
@@ -172,7 +172,7 @@ def _hparams(at: float, tag: str, data: Any) -> Any:
 
 
 def _picture(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
-    """Draw test images by true class (rows) and by what was said (columns): the darker, the larger its row's share."""
+    """Draw test images by true class (rows) and by prediction (columns): the darker, the larger its row's share."""
     from PIL import Image, ImageDraw
     from tensorboard.compat.proto import summary_pb2
 

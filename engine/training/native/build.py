@@ -29,7 +29,7 @@ SOURCE = Path(__file__).with_name("epoch.c")
 HEADER = SOURCE.with_name("vectors.h")
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
-"""`errno` of square roots, which nobody reads, would keep them out of vectors: half the speed."""
+"""`errno` of square roots, which nobody reads, would prevent vector instructions: half the speed."""
 COMPILE_SECONDS, TRIAL_SECONDS = 120, 120
 SWITCH = "SVHN_TUI_NATIVE"
 """Set to `off`, nothing is built and JAX trains what this could."""
@@ -44,7 +44,7 @@ class Built(msgspec.Struct, frozen=True):
 
 
 class TrialRecord(msgspec.Struct, frozen=True):
-    """How a library did when it was tried; kept beside it."""
+    """The outcome of a library's trial, stored beside it."""
 
     sha256: str
     problem: str = ""
@@ -124,7 +124,7 @@ def _tuned_for_this() -> str:
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Keep other processes of this user out; a file system without locks lets them in, which costs a build."""
+    """Exclude other processes of this user; without locks in the file system one may build a second time."""
     with lock.open("ab") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -132,7 +132,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def _verdict(path: Path, verdict_path: Path) -> TrialRecord | None:
-    """Return what was found before of the very file that lies there."""
+    """Return the recorded outcome of the trial of this very file."""
     try:
         verdict = msgspec.json.decode(verdict_path.read_bytes(), type=TrialRecord)
         return verdict if verdict.sha256 == _hash(path) else None
@@ -141,7 +141,7 @@ def _verdict(path: Path, verdict_path: Path) -> TrialRecord | None:
 
 
 def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
-    """Write the library; return what kept it from being written."""
+    """Write the library; return why it could not be written."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.so")
     try:
         done = _run(_native_tool(compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"), COMPILE_SECONDS)

@@ -97,10 +97,10 @@ class Library:
             test: the images to evaluate on.
             step: updates that were made before.
             learning_rate: Adam's.
-            beta_1: by how much Adam's first moment keeps what it was.
+            beta_1: decay of Adam's first moment.
             beta_2: the same of the second.
             epsilon: what Adam adds to the root of the second moment, above 0.
-            batch_size: images of an update; the last one of the epoch takes what is left.
+            batch_size: images of an update; the last one of the epoch has the remaining ones.
             threads: at most; they change the time and nothing else.
             stop: one number, which another thread may set to 1 to end the epoch early.
 

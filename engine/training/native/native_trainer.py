@@ -40,7 +40,7 @@ HEAD = 2
 
 
 class NativeTrainer:
-    """Keeps the library and the thread that waits in it."""
+    """Holds the library and the thread that waits in it."""
 
     name = "native"
     device = "cpu"
@@ -64,7 +64,7 @@ class NativeTrainer:
         return 0
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "NativeGroup":
-        """Begin or go on with one run.
+        """Begin or resume one run.
 
         Raises:
             ValueError: there are several.
@@ -112,7 +112,7 @@ class NativeGroup:
         self._steps = -(-self.training_images // training.batch_size)
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
-        """Train one epoch and evaluate it, in a thread that can be told to stop; then nothing has changed."""
+        """Train one epoch and evaluate it, in a thread that can be stopped; then nothing has changed."""
         began = time.perf_counter()
         stop = np.zeros(1, np.int32)
         future = self.trainer.waiting.submit(self._epoch, stop)
@@ -156,7 +156,7 @@ class NativeGroup:
         raise NotImplementedError
 
     def finish(self, lane: int) -> "NativeLane":
-        """Take the lane as it is: nothing trains it any more."""
+        """Return the lane as it is: nothing trains it any more."""
         self._lane.optimizer[0][...] = self.epoch * self._steps
         return NativeLane(self._spec.configuration, self._lane, self._test.pixels)
 

@@ -29,7 +29,7 @@ class Check(msgspec.Struct, frozen=True):
     """One comparison: its outcome in words, and whether that is as asked; `None` where the file does not show it."""
 
     name: str
-    text: str
+    text: str = msgspec.field(name="found")
     ok: bool | None = True
 
 

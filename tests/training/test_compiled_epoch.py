@@ -9,6 +9,7 @@ from engine.core.spec import Configuration, Network, Training
 from engine.machine import backends
 from engine.training import compiled_epoch
 from engine.training.compiled_epoch import Lane, Metrics, Pixels, Program
+from engine.training.executable_digest import digest_of
 
 SHAPE = DataShape((3, 8, 8), 10)
 NETWORKS = [Network(), Network((24,), "relu"), Network((24, 16), "tanh")]
@@ -72,3 +73,31 @@ def test_what_was_compiled_has_a_digest():
     lane = program.fresh(0, SHAPE)
     program.compile(lane, pixels(), np.arange(IMAGES, dtype=np.int32))
     assert len(program.digest) == 16
+
+
+FRESH = """HloModule jit__epoch
+
+FileNames
+1 "/home/a/engine/training/compiled_epoch.py"
+
+StackFrames
+1 {file_location_id=1 parent_frame_id=1}
+
+%main (x: f32[2]) -> f32[2] {
+  ROOT %y = f32[2] add(%x, %x), metadata={op_name="epoch/{x}" stack_frame_id=1}, backend_config={"b":"1"}
+}
+"""
+CACHED = """HloModule jit__epoch
+
+FileNames
+
+%main (x: f32[2]) -> f32[2] {
+  ROOT %y = f32[2] add(%x, %x), metadata={op_name="epoch/{x}"}, backend_config={"b":"1"}
+}
+"""
+
+
+def test_a_digest_depends_on_what_is_computed_and_not_on_folders_or_the_cache():
+    assert digest_of(FRESH) == digest_of(CACHED)
+    assert digest_of(FRESH) != digest_of(FRESH.replace('"b":"1"', '"b":"2"')), "another kernel was chosen"
+    assert digest_of(FRESH) != digest_of(FRESH.replace("add(", "multiply("))

@@ -1,5 +1,9 @@
 """The compiled epoch as a GPU gets it: the same weights, bit for bit; products of float32; weights drawn on the CPU."""
 
+import os
+import sys
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from engine.machine import backends
 from engine.training import compiled_epoch
 from engine.training.compiled_epoch import Lane, Metrics, Pixels, Program
 from engine.training.executable_digest import digest_of
+from engine.training.keras_trainer import KerasFitTrainer
 
 SHAPE = DataShape((3, 8, 8), 10)
 NETWORKS = [Network(), Network((24,), "relu"), Network((24, 16), "tanh")]
@@ -65,6 +70,23 @@ def test_a_gpu_begins_from_the_weights_of_the_cpu(monkeypatch: pytest.MonkeyPatc
     on_the_cpu = program.fresh(3, SHAPE)
     monkeypatch.setattr(compiled_epoch, "on_gpu", lambda: True)
     assert bits(program.fresh(3, SHAPE)) == bits(on_the_cpu)
+
+
+def test_keras_fit_on_a_card_has_products_of_float32_and_as_much_memory_as_it_needs(monkeypatch: pytest.MonkeyPatch):
+    cards, rounded = ["GPU:0"], list[bool]()
+    experimental = SimpleNamespace(
+        enable_tensor_float_32_execution=rounded.append, get_memory_info=lambda name: {"current": 3, "peak": 7}
+    )
+    config = SimpleNamespace(experimental=experimental, list_physical_devices=lambda kind: cards)
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    backends.prepare_tensorflow()
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    trainer = KerasFitTrainer()
+    assert rounded == [False], "TF32 is off"
+    assert (trainer.device, trainer.reserved_bytes) == ("gpu", 7)
+    cards.clear()
+    assert (trainer.device, trainer.reserved_bytes) == ("cpu", 0)
 
 
 def test_what_was_compiled_has_a_digest():

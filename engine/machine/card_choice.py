@@ -12,7 +12,7 @@ from engine.machine.gpus import Gpu, Inventory
 FLAGS_DROPPED = "XLA_FLAGS is set and not used: what is trained follows from what is asked alone."
 
 
-class Choice(msgspec.Struct, frozen=True):
+class GpuChoice(msgspec.Struct, frozen=True):
     """The GPUs to train on, and why there are no more of them."""
 
     gpus: tuple[Gpu, ...] = ()
@@ -22,7 +22,7 @@ class Choice(msgspec.Struct, frozen=True):
     """What of the environment counts for nothing where a GPU trains, a sentence each."""
 
 
-def choose(environment: Mapping[str, str], wanted: str = "") -> Choice:
+def choose(environment: Mapping[str, str], wanted: str = "") -> GpuChoice:
     """Look at this machine and choose.
 
     Args:
@@ -30,7 +30,7 @@ def choose(environment: Mapping[str, str], wanted: str = "") -> Choice:
         wanted: the user's choice, as `visible.chosen` reads it.
     """
     if _is_none(wanted):
-        return Choice()
+        return GpuChoice()
     inventory = gpus.read()
     return among(inventory if inventory.gpus else _without_nvml(inventory), environment, wanted, probe.order_of_cards)
 
@@ -40,37 +40,37 @@ def among(
     environment: Mapping[str, str],
     wanted: str = "",
     ask_order: Callable[[Mapping[str, str]], Sequence[str]] = lambda environment: (),
-) -> Choice:
+) -> GpuChoice:
     """Choose among the GPUs that were read.
 
     Args:
         ask_order: tells the UUIDs of the cards as CUDA numbers them; asked only where that is not clear.
     """
     if _is_none(wanted):
-        return Choice()
+        return GpuChoice()
     if not inventory.gpus:
-        is_problem = inventory.problem and not keeps_from_gpus(environment)
-        return Choice(problems=(inventory.problem,) if is_problem else ())
-    if keeps_from_gpus(environment):
+        is_problem = inventory.problem and not excludes_gpus(environment)
+        return GpuChoice(problems=(inventory.problem,) if is_problem else ())
+    if excludes_gpus(environment):
         platforms = environment["JAX_PLATFORMS"]
-        return Choice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
+        return GpuChoice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
     setting = environment.get("CUDA_VISIBLE_DEVICES")
     order: Sequence[str] = ()
     if visible.depends_on_order(setting, environment.get("CUDA_DEVICE_ORDER", ""), inventory.gpus):
         order = ask_order(environment) or visible.fastest_first(inventory.gpus)
     allowed = visible.visible(setting, inventory.gpus, order)
     if not allowed:
-        return Choice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
+        return GpuChoice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
     try:
         chosen = visible.chosen(wanted, allowed)
     except ValueError as error:
-        return Choice(problems=(str(error),))
+        return GpuChoice(problems=(str(error),))
     broken = tuple(gpu.problem for gpu in chosen if gpu.problem)
     remarks = (FLAGS_DROPPED,) if environment.get("XLA_FLAGS") else ()
-    return Choice(tuple(gpu for gpu in chosen if not gpu.problem), broken, remarks)
+    return GpuChoice(tuple(gpu for gpu in chosen if not gpu.problem), broken, remarks)
 
 
-def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
+def excludes_gpus(environment: Mapping[str, str]) -> bool:
     """Say whether the user set JAX_PLATFORMS to something else."""
     platforms = environment.get("JAX_PLATFORMS", "")
     return bool(platforms) and not {"cuda", "gpu"} & set(platforms.split(","))
@@ -79,7 +79,7 @@ def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
 def lacks_plugin(environment: Mapping[str, str]) -> str:
     """Say why a GPU of another node would not be used; nothing where it would, or is not to be."""
     is_there = any(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13"))
-    return "" if is_there or keeps_from_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
+    return "" if is_there or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
 
 
 def _is_none(wanted: str) -> bool:

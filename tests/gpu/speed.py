@@ -106,9 +106,9 @@ def parts(kit: Kit, held: Found) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for lane, name in enumerate(("save_keras_ms", "save_keras_again_ms")):
             with stopwatch(held, name, 1):
-                group.keep(lane).save(Path(folder) / f"{lane}.keras", SHAPE)
+                group.finish(lane).save(Path(folder) / f"{lane}.keras", SHAPE)
     with stopwatch(held, "activity_ms", 1):
-        group.keep(0).activity()
+        group.finish(0).activity()
 
 
 def estimate(kit: Kit, held: Found) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.machine import card_choice, card_signs, probe
-from engine.machine.card_choice import Choice
+from engine.machine.card_choice import GpuChoice
 from engine.machine.probe import CUDA_ERRORS, NO_LIBRARY, Listed
 from tests.machine.conftest import Cards
 
@@ -67,7 +67,7 @@ def test_a_card_that_nvml_does_not_list_is_told_with_what_mends_it(
     found = card_choice.choose({})
     assert found.problems == ((says,) if says else ())
     assert [gpu.uuid for gpu in found.gpus] == list(listed.uuids if listed else ())
-    assert card_choice.choose({}, "none") == Choice(), "nothing is said where none is wanted"
+    assert card_choice.choose({}, "none") == GpuChoice(), "nothing is said where none is wanted"
     assert says not in card_choice.choose({"JAX_PLATFORMS": "cpu"}).problems
 
 

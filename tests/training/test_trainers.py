@@ -16,7 +16,7 @@ from engine.storage import checkpoint, journal
 from engine.training import trainer_choice
 from engine.training.inbox import Stop
 from engine.training.native import build, native_trainer
-from engine.training.trainer_choice import Choice, Circumstances, choose
+from engine.training.trainer_choice import Circumstances, TrainerChoice, choose
 from tests.training.test_training import Told, run_id_of, train, weights_of
 
 needs_compiler = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")
@@ -54,7 +54,7 @@ NONE = Circumstances(10, problem="No C compiler is on the path")
 def test_what_trains_follows_from_configuration_machine_and_checkpoint(
     network: Network, training: Training, here: Circumstances, trainer: str
 ):
-    assert choose(Configuration(network, training), here) == Choice(trainer)  # type: ignore[arg-type]
+    assert choose(Configuration(network, training), here) == TrainerChoice(trainer)  # type: ignore[arg-type]
 
 
 OF_JAX: dict[str, Any] = {
@@ -68,7 +68,7 @@ OF_JAX: dict[str, Any] = {
 @pytest.mark.parametrize("name", OF_JAX)
 def test_options_that_are_not_native_go_to_jax_and_are_named_where_native_is_asked_for(name: str):
     options = {name: OF_JAX[name]}
-    assert choose(Configuration(RELU, Training(**options)), CPU) == Choice("jax")
+    assert choose(Configuration(RELU, Training(**options)), CPU) == TrainerChoice("jax")
     with pytest.raises(ValueError, match=f"cannot train this: the {name.replace('_', ' ')} is "):
         choose(Configuration(RELU, Training(**options, trainer="native")), CPU)
 

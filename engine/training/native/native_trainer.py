@@ -25,7 +25,7 @@ from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import is_carried_transposed
 from engine.training.metrics import Activity, rows_of
-from engine.training.native.library import Floats, Labelled, Layer, Library, Measured
+from engine.training.native.library import EpochMetrics, Floats, Labelled, LayerArrays, Library
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
 
@@ -38,7 +38,7 @@ SATURATED = 0.99
 
 
 class NativeTrainer:
-    """Keeps the library and the thread that waits in it."""
+    """Holds the library and the thread that waits in it."""
 
     name = "native"
     device = "cpu"
@@ -52,9 +52,9 @@ class NativeTrainer:
     @property
     def versions(self) -> dict[str, str]:
         """Of what decides the numbers and the file; the instruction set does, the number of threads does not."""
-        found = {name: system.version(name) for name in ("keras", "jax", "numpy")}
+        versions = {name: system.version(name) for name in ("keras", "jax", "numpy")}
         threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
-        return {**found, "native": f"{self.library.instructions}, {threads}"}
+        return {**versions, "native": f"{self.library.instructions}, {threads}"}
 
     @property
     def reserved_bytes(self) -> int:
@@ -62,7 +62,7 @@ class NativeTrainer:
         return 0
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "NativeGroup":
-        """Begin or go on with one run.
+        """Begin or resume one run.
 
         Raises:
             ValueError: there are several.
@@ -72,17 +72,17 @@ class NativeTrainer:
         return NativeGroup(self, specs[0], images, snapshots[0])
 
 
-class Lane(msgspec.Struct, frozen=True):
+class NativeState(msgspec.Struct, frozen=True):
     """What training changes, in Keras's layout.
 
     Of Adam's variables, `optimizer` holds those before the moments: its count of updates and, without a schedule, its
     learning rate.
     """
 
-    layers: list[Layer]
+    layers: list[LayerArrays]
     optimizer: list[NDArray[np.generic]]
 
-    def copy(self) -> "Lane":
+    def copy(self) -> "NativeState":
         """Return one that shares nothing with this."""
         return _lane([array.copy() for array in self.parameters], [array.copy() for array in self.variables])
 
@@ -114,24 +114,24 @@ class NativeGroup:
         self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.shape, self._steps)
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
-        """Train one epoch and evaluate it, in a thread that can be told to stop; then nothing has changed."""
+        """Train one epoch and evaluate it, in a thread that can be stopped; then nothing has changed."""
         began = time.perf_counter()
         stop = np.zeros(1, np.int32)
         future = self.trainer.waiting.submit(self._epoch, stop)
         while True:
             try:
-                found = future.result(POLL_SECONDS)
+                metrics = future.result(POLL_SECONDS)
                 break
             except TimeoutError:
                 if is_stopped():
                     stop[0] = 1
-        if found is None:
+        if metrics is None:
             return None
         self.epoch += 1
-        measured = {name: [value] for name, value in found._asdict().items()}
+        measured = {name: [value] for name, value in metrics._asdict().items()}
         return rows_of(measured, len(self._test.labels), time.perf_counter() - began)
 
-    def _epoch(self, stop: NDArray[np.int32]) -> Measured | None:
+    def _epoch(self, stop: NDArray[np.int32]) -> EpochMetrics | None:
         training, step = self._spec.configuration.training, self.epoch * self._steps
         return self.trainer.library.epoch(
             self._lane.layers,
@@ -160,8 +160,8 @@ class NativeGroup:
         """Never asked for: JAX trains what stops early (`trainer_choice`)."""
         raise NotImplementedError
 
-    def keep(self, lane: int) -> "NativeLane":
-        """Take the lane as it is: nothing trains it any more."""
+    def finish(self, lane: int) -> "NativeLane":
+        """Return the lane as it is: nothing trains it any more."""
         self._lane.optimizer[0][...] = self.epoch * self._steps
         return NativeLane(self._spec.configuration, self._lane, self._test.pixels, self._steps)
 
@@ -169,7 +169,9 @@ class NativeGroup:
 class NativeLane:
     """A trained lane that is no longer changed."""
 
-    def __init__(self, configuration: Configuration, lane: Lane, test_pixels: NDArray[np.uint8], steps: int) -> None:
+    def __init__(
+        self, configuration: Configuration, lane: NativeState, test_pixels: NDArray[np.uint8], steps: int
+    ) -> None:
         self._configuration = configuration
         self._lane = lane
         self._test_pixels = test_pixels
@@ -218,7 +220,7 @@ def _rate_at(step: int, training: Training, steps: int) -> float:
     return float(models.made(compilation.schedule_of(training, steps))(step))
 
 
-def _fresh(spec: RunSpec, shape: DataShape, steps: int) -> Lane:
+def _fresh(spec: RunSpec, shape: DataShape, steps: int) -> NativeState:
     """Return what training with this seed begins from, the same as on JAX."""
     model = models.build(spec.configuration.network, shape, softmax=False, seed=spec.seed)
     optimizer = models.optimizer_of(spec.configuration.training, steps)
@@ -227,7 +229,7 @@ def _fresh(spec: RunSpec, shape: DataShape, steps: int) -> Lane:
     return _lane(parameters, variables)
 
 
-def _resumed(snapshot: Snapshot) -> Lane:
+def _resumed(snapshot: Snapshot) -> NativeState:
     """Return the lane of a checkpoint, whichever trainer wrote it; it holds narrow kernels transposed."""
     parameters, optimizer = snapshot.parameters, snapshot.optimizer
     kernels, units = parameters[::2], [len(bias) for bias in parameters[1::2]]
@@ -238,7 +240,7 @@ def _resumed(snapshot: Snapshot) -> Lane:
     return _lane(parameters, [*head, *moments]).copy()
 
 
-def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]]) -> Lane:
+def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]]) -> NativeState:
     """Put together what Keras lists: kernel and bias of each layer; of each of these first and second moment."""
     head, moments = _apart(parameters, optimizer)
     layers = [
@@ -247,7 +249,7 @@ def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]])
             parameters[::2], parameters[1::2], *(moments[index::4] for index in range(4)), strict=True
         )
     ]
-    return Lane(layers, head)
+    return NativeState(layers, head)
 
 
 def _apart(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from textual.app import App
+from textual.coordinate import Coordinate
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.message import Message
@@ -20,7 +21,7 @@ from svhn_tui.pages import run_charts, run_list
 from svhn_tui.terminal.driver import ThriftyDriver
 from svhn_tui.terminal.terminal_app import TerminalApp
 from svhn_tui.widgets import chart, sheet
-from svhn_tui.widgets.run_grid import SIGNS, Grid, Head
+from svhn_tui.widgets.run_grid import CURSOR, SIGNS, Grid, Head
 
 
 def without_cells() -> None:
@@ -90,6 +91,7 @@ class TextualGrid(DataTable[str]):
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row")
+        self._marked = -1
 
     @property
     def cursor(self) -> int:
@@ -107,7 +109,11 @@ class TextualGrid(DataTable[str]):
     def action_move(self, step: int) -> None:
         self.move_cursor(row=self.cursor_row + step)
 
-    def on_data_table_row_highlighted(self) -> None:
+    def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
+        for row, sign in ((self._marked, " "), (message.cursor_row, CURSOR)):
+            if self.is_valid_row_index(row):
+                self.update_cell_at(Coordinate(row, 0), sign)
+        self._marked = message.cursor_row
         self.post_message(self.Moved())
 
 

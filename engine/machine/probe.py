@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.machine import child_process, xla_flags
+from engine.machine import child_process, gpu_errors, xla_flags
 
 SECONDS = 120.0
 """A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""
@@ -73,6 +73,8 @@ class Listed(msgspec.Struct, frozen=True):
     """The cards that the driver gives a process, by UUID as CUDA numbers them, or why it gives none."""
 
     uuids: tuple[str, ...] = ()
+    cuda: int | None = None
+    """Newest CUDA that the driver supports, 12080 for 12.8."""
     reason: str = ""
 
 
@@ -136,7 +138,7 @@ def jax_reason(message: str) -> str:
         "not found" in words or "unable to load" in words or "version" in words
     ):
         return f"{OTHER_CUDA} JAX says: {line}"
-    if "out_of_memory" in words or "resource_exhausted" in words or "out of memory" in words:
+    if "blas support" not in words and (gpu_errors.is_out_of_memory(message) or "out of memory" in words):
         return CUDA_ERRORS[2]
     if "blas support" in words or "cublas_status" in words:
         return f"cuBLAS cannot be used on this card, or its memory is full: {line}"

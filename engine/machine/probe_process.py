@@ -24,9 +24,9 @@ def see() -> Sight:
         return Sight(reason=probe.NO_LIBRARY)
     listed = _listed(driver)
     if not listed.uuids:
-        return Sight(reason=listed.reason, cuda=_version(driver))
+        return Sight(reason=listed.reason, cuda=listed.cuda)
     uuids = listed.uuids
-    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=_version(driver), count=len(uuids)))
+    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=listed.cuda, count=len(uuids)))
     if seen.is_usable or any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
         return seen
     return msgspec.structs.replace(seen, reason=probe.NO_PLUGIN)
@@ -61,9 +61,9 @@ def has_plugin(kind: str) -> bool:
 def _listed(driver: ctypes.CDLL) -> Listed:
     """Start the driver and list its cards."""
     if code := driver.cuInit(0):
-        return Listed(reason=probe.cuda_reason(code))
+        return Listed(cuda=_version(driver), reason=probe.cuda_reason(code))
     uuids = tuple(_uuids(driver))
-    return Listed(uuids, "" if uuids else probe.CUDA_ERRORS[100])
+    return Listed(uuids, _version(driver), "" if uuids else probe.CUDA_ERRORS[100])
 
 
 def _version(driver: ctypes.CDLL) -> int | None:

@@ -100,6 +100,15 @@ def test_8_an_exclusive_card_takes_one_process(cards: Cards, mode: int, seats: i
     assert [(card.label, card.seats) for card in found] == [("gpu0", seats), ("gpu2:0", seats)]
 
 
+@pytest.mark.parametrize(("asked", "lanes"), [("", 10), ("20", 20), ("0", 1), ("many", 10)])
+def test_how_many_seeds_train_side_by_side_can_be_set(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch, asked: str, lanes: int
+):
+    monkeypatch.setenv(devices.LANES_VARIABLE, asked)
+    cards({})
+    assert devices.machine(card_choice.choose({})).lanes == lanes
+
+
 @pytest.mark.parametrize(
     ("installed", "says"),
     [(("cuda12",), False), (("cuda13",), False), (("cuda12", "cuda13"), True), ((), False)],

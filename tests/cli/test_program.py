@@ -16,12 +16,17 @@ from engine import protocol as p
 from engine.storage import journal
 from engine.training.native import build
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
 
 
 def svhn_tui(*arguments: str, workspace: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [*PROGRAM, *arguments, "--workspace", str(workspace)], capture_output=True, text=True, timeout=120, check=False
+        [*PROGRAM, *arguments, "--workspace", str(workspace)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == code, done.stderr
     return done
@@ -58,7 +63,7 @@ def test_a_run_that_is_cancelled_on_another_terminal_is_not_waited_for(demo_fold
         try:
             bridge.until(lambda state, event: len({*state.places, *state.live}) == 4)
             bridge.send(p.Cancel(runs=tuple({*bridge.state.places, *bridge.state.live})))
-            _, told = waiting.communicate(timeout=120)
+            _, told = waiting.communicate(timeout=PATIENCE)
         finally:
             waiting.kill()
         assert (waiting.returncode, told.count(b"it was cancelled or deleted meanwhile")) == (1, 4)

@@ -17,6 +17,7 @@ from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, Scene, kill
 from tests.support.bridge import Bridge
 from tests.support.customised import customise
+from tests.support.patience import PATIENCE
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -66,7 +67,9 @@ def test_a_moved_workspace_goes_on_where_it_is_and_nothing_is_written_where_it_w
     row.injected += 1
     told = scene.bridge.until_kind(p.HostEnded)
     assert "was moved or replaced; open it where it is now" in told.reason
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in scene.pids if psutil.pid_exists(pid)], timeout=30)
+    _, alive = psutil.wait_procs(
+        [psutil.Process(pid) for pid in scene.pids if psutil.pid_exists(pid)], timeout=PATIENCE
+    )
     row.found(wrong=len(alive) + (tmp_path / "w").exists())
     with Bridge(tmp_path / "elsewhere", **FREQUENT) as bridge:
         bridge.open(demo_folder)

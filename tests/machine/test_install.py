@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 OPEN_MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build  (user@host)\n"
 MODULE = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Sat Feb 17 22:55:48 UTC 2024\n"
@@ -40,7 +42,7 @@ class Box:
     def run(self, script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["sh", ROOT / "scripts" / script, *options], env={**self.environment, **environment}, cwd=ROOT,
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
 
     def kind(self, **environment: str) -> str:

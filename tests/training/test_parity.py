@@ -19,6 +19,7 @@ from engine.training import models
 from engine.training.auto_trainer import AutoTrainer
 from engine.training.native.build import find_compiler
 from engine.training.shuffling import order_of
+from tests.support.patience import PATIENCE
 
 REFERENCE = Path(__file__).parents[1] / "support" / "reference_fit.py"
 IMAGES = 250 * 32 + 16  # twice 251 batches, the last one smaller
@@ -49,7 +50,7 @@ def reference(
     np.savez(folder / "given.npz", **arrays)
     (folder / "asked.json").write_text(json.dumps({**asked, "seeds": seeds}))
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=300)
+    subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=PATIENCE)
     found = np.load(folder / "found.npz")
     return [
         {

@@ -122,7 +122,7 @@ def test_a_folder_that_is_not_ours_alone_is_no_dead_end_and_leaves_nothing_behin
         assert address.parent.stat().st_mode & 0o777 == 0o700
         assert not address.is_relative_to(session)
         bridge.end()
-    psutil.wait_procs([psutil.Process(pid) for pid in {bridge.events[0].host_pid} if psutil.pid_exists(pid)], 30)
+    psutil.wait_procs([psutil.Process(pid) for pid in {bridge.events[0].host_pid} if psutil.pid_exists(pid)], PATIENCE)
     assert not address.parent.exists()
     assert list((session / "1" / "svhn-tui").iterdir()) == []
 

@@ -51,8 +51,8 @@ def draw(measured: dict[str, Any], path: Path) -> None:
             axes.bar(lefts, middles, 0.18, yerr=errors, label=name, capsize=2)
         if limit := measured["multiply_adds_per_second"]:
             least = [1e6 * network["multiply_adds_per_batch"] / limit for network in networks]
-            sides = ([index + side for index in range(len(least))] for side in (-0.45, 0.45))
-            axes.hlines(least, *sides, colors="black", linestyles="dotted", label="limit of multiply-adds")
+            lefts, rights = [index - 0.45 for index in range(len(least))], [index + 0.45 for index in range(len(least))]
+            axes.hlines(least, lefts, rights, colors="black", linestyles="dotted", label="limit of multiply-adds")
         axes.set_yscale("log")
         axes.set_ylabel("microseconds a batch of 32, of the whole machine")
         axes.set_xticks(range(len(networks)), [_name(network) for network in networks])

@@ -9,7 +9,6 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.gpu import compiled
-
 from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]

@@ -69,7 +69,7 @@ class Sight(msgspec.Struct, frozen=True):
         return self.platform == "gpu" and not self.reason
 
 
-class Listed(msgspec.Struct, frozen=True):
+class CudaCards(msgspec.Struct, frozen=True):
     """The cards that the driver gives a process, by UUID as CUDA numbers them, or why it gives none."""
 
     uuids: tuple[str, ...] = ()
@@ -110,14 +110,14 @@ def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Prob
     )
 
 
-def cards(environment: Mapping[str, str]) -> Listed:
+def cards(environment: Mapping[str, str]) -> CudaCards:
     """Ask the driver for all cards that this process may use, whatever CUDA_VISIBLE_DEVICES says."""
     everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
     answer = _asked(everything, "--cards")
     try:
-        return msgspec.json.decode(answer.output, type=Listed)
+        return msgspec.json.decode(answer.output, type=CudaCards)
     except msgspec.MsgspecError:
-        return Listed(reason=_ended(answer))
+        return CudaCards(reason=_ending_of(answer))
 
 
 def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -159,10 +159,10 @@ def _seen(answer: ProbeOutput) -> Sight:
     try:
         return msgspec.json.decode(answer.output, type=Sight)
     except msgspec.MsgspecError:
-        return Sight(reason=_ended(answer))
+        return Sight(reason=_ending_of(answer))
 
 
-def _ended(answer: ProbeOutput) -> str:
+def _ending_of(answer: ProbeOutput) -> str:
     lines = answer.complaint.strip().splitlines()
     text = f": {lines[-1][:200]}" if lines else ""
     return f"Asking JAX for this GPU ended with status {answer.status}{text}."

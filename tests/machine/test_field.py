@@ -26,7 +26,7 @@ from engine.machine import (
 )
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.probe import Listed, Sight
+from engine.machine.probe import CudaCards, Sight
 from engine.protocol import Fleet
 from engine.training.worker import remarks_on
 from tests.machine.conftest import Cards
@@ -88,7 +88,7 @@ def test_6_nvml_failing_ends_no_worker(cards: Cards, monkeypatch: pytest.MonkeyP
 
 def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(card_choice, "_has_driver", lambda: True)
-    monkeypatch.setattr(probe, "cards", lambda environment: Listed(("GPU-b", "GPU-a")))
+    monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-b", "GPU-a")))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-b", "GPU-a"]
     assert [gpu.uuid for gpu in card_choice.choose({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == ["GPU-a"]
 

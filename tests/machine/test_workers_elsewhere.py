@@ -9,7 +9,7 @@ import pytest
 
 from engine.machine import card, card_lock, probe, system
 from engine.machine.card import CardRefused
-from engine.machine.probe import Listed, Sight
+from engine.machine.probe import CudaCards, Sight
 from engine.training import preflight
 from engine.training.preflight import Preflight
 from engine.training.worker import claim_device
@@ -83,10 +83,10 @@ def test_without_nvml_the_driver_says_whether_a_loop_may_be_a_graph(
     cards: Cards, worker, monkeypatch: pytest.MonkeyPatch
 ):
     for cuda, flags in ((12080, card.xla_flags.LOOP_FLAG), (12040, "")):
-        monkeypatch.setattr(probe, "cards", lambda environment, cuda=cuda: Listed(("GPU-x",), cuda))
+        monkeypatch.setattr(probe, "cards", lambda environment, cuda=cuda: CudaCards(("GPU-x",), cuda))
         worker("0", is_slurms=True)
         assert os.environ["XLA_FLAGS"] == flags
     card.note_hang("")
-    monkeypatch.setattr(probe, "cards", lambda environment: Listed(("GPU-x",), 12080))
+    monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-x",), 12080))
     worker("0", is_slurms=True)
     assert os.environ["XLA_FLAGS"] == "", "a hang is remembered though the driver has no name"

@@ -29,7 +29,8 @@ from svhn_tui import words
 from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.plot import Series, render
 from tests.support import busy_host
-from tests.support.terminal import PATIENCE, PROGRAM, Terminal
+from tests.support.patience import PATIENCE
+from tests.support.terminal import PROGRAM, Terminal
 from tests.support.without import PARTS
 
 Met = Callable[[str], bool]

@@ -11,6 +11,7 @@ from svhn_tui.app import SvhnApp
 from svhn_tui.dialogs.trusting import TrustModelFiles
 from tests.assignment.test_model_files import MINE, written
 from tests.support.own_models import SOURCE
+from tests.support.patience import PATIENCE
 from tests.support.scenes import attached
 
 
@@ -32,7 +33,7 @@ async def test_a_new_model_file_is_trained_only_once_the_user_lets_it_run(answer
         assert isinstance(app.screen, TrustModelFiles)
         assert not any(isinstance(command, p.Submit) for command in sent)
         await pilot.press(answer)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while any("trusted" in worker.name and not worker.is_finished for worker in app.workers):
                 await pilot.pause()
     submitted = [command for command in sent if isinstance(command, p.Submit)]

@@ -9,7 +9,7 @@ import msgspec
 from engine.core.spec import Configuration, OwnModel, Training
 from engine.protocol import RunResult
 from svhn_tui import words
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import metric_named
 from svhn_tui.analysis.progress import progress_of, shown_of
 from svhn_tui.analysis.statistics import Comparison, Summary, pairwise, summary_of
 from svhn_tui.client.state import State
@@ -42,7 +42,7 @@ class Side(msgspec.Struct, frozen=True):
 
     def mean(self, metric: str) -> float | None:
         """Return the mean of a metric over the finished runs, after the last epoch."""
-        return METRICS[metric].mean(self.results)
+        return metric_named(metric).mean(self.results)
 
     @property
     def gap(self) -> float | None:
@@ -148,8 +148,8 @@ def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
     if len({side.data for side in sides}) > 1:
         configurations = tuple(dict.fromkeys(side.configuration for side in sides))
         labels = dict(zip(configurations, names_of(configurations), strict=True))
-        called = _data_names(sides)
-        return tuple(f"{labels[side.configuration]} on {called[side.data]}" for side in sides)
+        called = data_names(run for side in sides for run in side.results)
+        return tuple(f"{labels[side.configuration]} on {called.get(side.data, side.data)}" for side in sides)
     if len({side.configuration for side in sides}) == 1 < len(sides):
         if len({side.results[0].spec.seed for side in sides}) < len(sides):  # recorded without a seed
             return tuple(f"run {side.results[0].run_id}" for side in sides)
@@ -204,9 +204,12 @@ def _side(configuration: Configuration, runs: Sequence[str], state: State, data:
     return Side(configuration, tuple(runs), results, parameters, data)
 
 
-def _data_names(sides: Sequence[Side]) -> dict[str, str]:
+def data_names(results: Iterable[RunResult]) -> dict[str, str]:
     """Return what each data set is called, by its fingerprint; by that itself where a name is shared or not known."""
-    called = {side.data: next((run.data_name for run in side.results if run.data_name), side.data) for side in sides}
+    called: dict[str, str] = {}
+    for run in results:
+        if called.get(run.spec.data, run.spec.data) == run.spec.data:
+            called[run.spec.data] = run.data_name or run.spec.data
     names = list(called.values())
     return {data: name if names.count(name) == 1 else data for data, name in called.items()}
 

@@ -9,13 +9,13 @@ from statistics import fmean
 import msgspec
 
 from engine.core.curve import Curve
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import metric_named
 from svhn_tui.charts.plot import Series, Value
 
 
 def metric_of(history: Curve, metric: str) -> tuple[Value, ...]:
     """Return a metric of each epoch."""
-    return history.values(METRICS[metric].read)
+    return history.values(metric_named(metric).read)
 
 
 def mean_band(

@@ -14,6 +14,7 @@ from engine import protocol as p
 from engine.training.native import build
 from svhn_tui import words
 from svhn_tui.analysis import run_row, worker_status
+from svhn_tui.analysis.comparison import data_names
 from svhn_tui.analysis.progress import MARKS, Progress, progress_of
 from svhn_tui.analysis.queue_entries import idle_text
 from svhn_tui.assignment import answers as answering
@@ -238,20 +239,24 @@ async def print_runs(
 
 
 def _list_runs(results: Sequence[p.RunResult]) -> None:
-    head = ("run", "configuration", "seed", "test accuracy", "parameters", "time")
+    called = data_names(results)
+    has_sets = len(called) > 1
+    head = ("run", *(["data"] if has_sets else []), "configuration", "seed", "test accuracy", "parameters", "time")
+    rows = [_run_cells(result, (called[result.spec.data],) if has_sets else ()) for result in results]
     if not sys.stdout.isatty():  # for other programs: a run a line, however long
-        for row in (head, *map(_run_cells, results)):
+        for row in (head, *rows):
             say("\t".join(map(words.clean, row)))
         return
     table = Table(*head, box=None, pad_edge=False)
-    for result in results:
-        table.add_row(*map(Text, _run_cells(result)))
+    for row in rows:
+        table.add_row(*map(Text, row))
     Plain().print(table)
 
 
-def _run_cells(result: p.RunResult) -> tuple[str, ...]:
+def _run_cells(result: p.RunResult, data: tuple[str, ...]) -> tuple[str, ...]:
     return (
         result.run_id,
+        *data,
         result.spec.configuration.label,
         str(result.spec.seed),
         words.accuracy(result.test_accuracy),

@@ -6,11 +6,11 @@ from typing import Any
 
 from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import METRICS, ON_WISH
 from svhn_tui.analysis.run_filter import parse
 from svhn_tui.client.state import State
 
-CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, "seconds")
+CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, *ON_WISH, "seconds")
 
 
 class NoTable(Exception):
@@ -37,7 +37,7 @@ def curves_csv(results: Sequence[p.RunResult], state: State) -> str:
     """Return a line an epoch of each run; what is not known of one is empty."""
     rows = (
         (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, epoch,
-         *(metric.read(row) for metric in METRICS.values()), row.seconds)
+         *(metric.read(row) for metric in (*METRICS.values(), *ON_WISH.values())), row.seconds)
         for run in results
         for epoch, row in enumerate(state.history(run.run_id).rows, start=1)
     )  # fmt: skip

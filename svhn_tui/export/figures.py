@@ -9,7 +9,7 @@ from types import ModuleType
 from engine.core.curve import Curve
 from engine.machine.child_process import FOLDER
 from engine.machine.user_folders import cache_folder
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import metric_named
 from svhn_tui.charts.curves import mean_band
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555")
@@ -19,7 +19,7 @@ DASHES = ("-", "--", "-.", ":")
 
 def curves(groups: Sequence[tuple[str, Sequence[Curve]]], metric: str) -> str:
     """Return one `<svg>` element: a line of means a group, with a band of one standard deviation."""
-    matplotlib, label = _matplotlib(), f"{METRICS[metric].title}, mean ± std"
+    matplotlib, label = _matplotlib(), f"{metric_named(metric).title}, mean ± std"
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -9,7 +9,7 @@ from engine import protocol as p
 from engine.data.dataset import Images, describe
 from engine.tools import inspect_run
 from svhn_tui.pages.compare_classes import Seen, class_page
-from svhn_tui.pages.data import confusion_of, counts_of, facts_of
+from svhn_tui.pages.data_text import confusion_of, counts_of, facts_of
 from svhn_tui.themes import DARK
 from svhn_tui.widgets.colors import line_style
 from tests.support.data_files import write_mnist

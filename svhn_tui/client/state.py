@@ -96,7 +96,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     log: p.LogRead | None = None
     """What was printed for the run whose log was asked for last, of a long one the end."""
     inspected: Mapping[str, p.Inspected] = {}
-    """By run; under the empty name, images of the data in use."""
+    """By run; images of a data set by its fingerprint, under the empty name of the one in use."""
     sweeps: Mapping[str, Sweep] = {}
     models: Mapping[tuple[OwnModel, str], ModelFacts] = {}
     """What building own models for a data set showed."""

@@ -32,20 +32,24 @@ class DataPage(Page):
     TITLE_IN_BAR = "Data"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "pick", "look at a run…", tooltip="what a finished run says of the test images"),
+        Binding("d", "next_set", "next data set", tooltip="the next data set that questions are about"),
         Binding("escape,b", "back", "back to the data"),
     ]
     CSS: ClassVar[str] = "DataPage #data { padding: 1 2 0 2; } DataPage.narrow #data { padding: 0 1; }"
 
     run: reactive[str] = reactive("")
     """The finished run that is looked at; without one, the data is."""
+    other: reactive[str] = reactive("")
+    """The fingerprint of a data set that is looked at instead of the one in use."""
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
         self._wanted: set[tuple[str, str]] = set()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the way back from a run, and runs where there are any."""
-        offered = {"back": bool(self.run), "pick": bool(self.state.results)}
+        """Offer the way back from a run, runs where there are any, and other data sets."""
+        others = not self.run and len(self._sets(self.state)) > 1
+        offered = {"back": bool(self.run), "pick": bool(self.state.results), "next_set": others}
         return offered.get(action, True)
 
     def action_pick(self) -> None:
@@ -55,7 +59,8 @@ class DataPage(Page):
             if run_id is not None:
                 self.run = run_id
 
-        data = self.state.data.fingerprint if self.state.data else ""
+        seen = self._seen(self.state)
+        data = seen.fingerprint if seen else ""
         runs = [run for run in self.state.results.values() if run.spec.data == data and not run.is_recorded]
         runs.sort(key=lambda run: (-run.accuracy_or_nan, run.run_id))
         self.app.push_screen(PickRun(runs), look)
@@ -63,6 +68,25 @@ class DataPage(Page):
     def action_back(self) -> None:
         """Show the data again."""
         self.run = ""
+
+    def action_next_set(self) -> None:
+        """Show the next data set."""
+        known = [data.fingerprint for data in self._sets(self.state)]
+        seen = known.index(self.other) if self.other in known else 0
+        self.other = known[seen + 1] if seen + 1 < len(known) else ""
+
+    def _sets(self, state: State) -> tuple[DataSet, ...]:
+        """Return the data set in use, then the others that `experiments.json` names and that are open."""
+        named = [state.on(name).data for name in self.book.data]
+        return tuple(dict.fromkeys(data for data in (state.data, *named) if data is not None))
+
+    def _seen(self, state: State) -> DataSet | None:
+        """Return the data set that is looked at."""
+        return state.known.get(self.other, state.data)
+
+    def watch_other(self) -> None:
+        """Look at another data set from its top."""
+        self.watch_run()
 
     def watch_run(self) -> None:
         """Look at another run from its top."""
@@ -73,12 +97,12 @@ class DataPage(Page):
 
     def _inspected(self, state: State) -> Inspected | None:
         """Return what is known of what is looked at, and ask for it once when nothing is."""
-        data = state.data.fingerprint if state.data else ""
-        inspected = state.inspected.get(self.run)
+        data, subject = state.data.fingerprint if state.data else "", self.run or self.other
+        inspected = state.inspected.get(subject)
         lacks = inspected is None or bool(inspected.problem)  # what failed is tried again by whoever comes back to it
-        if lacks and (data, self.run) not in self._wanted:
-            self._wanted.add((data, self.run))
-            self.want(Inspect(run_id=self.run))
+        if lacks and (data, subject) not in self._wanted:
+            self._wanted.add((data, subject))
+            self.want(Inspect(run_id=self.run, data="" if self.run else self.other))
         return inspected
 
     def body(self) -> ComposeResult:
@@ -90,23 +114,25 @@ class DataPage(Page):
         """Draw the data set."""
         self.set_class(self.size.width < NARROW, "narrow")
         about, theme = self.query_one("#about", Sheet), self.app.current_theme
-        if state.data is None:
+        data = self._seen(state)
+        if data is None:
             about.update(Text(words.clean(state.lacking), dim_of(theme)))
             return
         inspected = self._inspected(state)
         if self.run in state.results:
-            about.update(self._run_page(state.results[self.run], inspected, state.data))
+            run = state.results[self.run]
+            about.update(self._run_page(run, inspected, state.known.get(run.spec.data, data)))
             return
-        guess = [Text(f"\n{guess_of(state.data)}", dim_of(theme))] if self.size.height >= TALL else []
-        counts = counts_of(state.data, theme, self.size.width - 4)
+        guess = [Text(f"\n{guess_of(data)}", dim_of(theme))] if self.size.height >= TALL else []
+        counts = counts_of(data, theme, self.size.width - 4)
         pictures: list[RenderableType] = []
         if inspected is not None and inspected.problem:
             pictures.append(Text(f"No image can be shown: {words.clean(inspected.problem)}", str(theme.error)))
         elif inspected is not None:
-            pictures.append(self._gallery(inspected.pictures, state.data))
-        others = [other for name in self.book.data if (other := state.on(name).data) and other != state.data]
+            pictures.append(self._gallery(inspected.pictures, data))
+        others = [other for other in self._sets(state) if other != data]
         beside = [Text("\n".join(map(line_of, others)), dim_of(theme))] if others else []
-        about.update(Stack(facts_of(state.data, theme), *beside, "", counts, *guess, "", *pictures))
+        about.update(Stack(facts_of(data, theme), *beside, "", counts, *guess, "", *pictures))
 
     def _run_page(self, run: RunResult, inspected: Inspected | None, data: DataSet) -> Stack:
         """Confusion matrix, the surest mistakes, and what a linear network looks for."""

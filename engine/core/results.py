@@ -37,6 +37,8 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     """Of a pixel or a feature: uint8 or float32."""
     layout: str = ""
     """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
+    other_names: tuple[str, ...] = ()
+    """What the same images were called when they were opened from other files, or under another name."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither images nor rows of features."""

@@ -117,7 +117,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         """Return what is known for a question about the data set of this name; of none, the one in use."""
         if not name:
             return self
-        named = [data for data in self.known.values() if data.name == name]
+        known = self.known.values()
+        named = [data for data in known if data.name == name] or [data for data in known if name in data.other_names]
         return msgspec.structs.replace(self, data=named[-1] if named else None)
 
     def about(self, fingerprint: str) -> Self:

@@ -20,7 +20,7 @@ SHOWN = tuple(METRICS[name] for name in ("test_accuracy", "accuracy", "test_loss
 """Metrics that always have a column; others have one where a run has them."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class PaperRow(msgspec.Struct, frozen=True):
     """A configuration on one data set: its name, how large, how many runs, and the metrics of them."""
 
     label: str
@@ -37,14 +37,14 @@ def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
     return (*SHOWN, *wished)
 
 
-def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tuple[Row, ...]:
+def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tuple[PaperRow, ...]:
     """Put runs together by data set and configuration, by their names."""
     groups: dict[tuple[str, Configuration], list[RunResult]] = {}
     for run in results:
         groups.setdefault((run.spec.data, run.spec.configuration), []).append(run)
     called = data_names(run for runs in groups.values() for run in runs)
     rows = [
-        Row(words.clean(configuration.label), words.clean(called[data]), runs[0].trainable_parameters, len(runs),
+        PaperRow(words.clean(configuration.label), words.clean(called[data]), runs[0].trainable_parameters, len(runs),
             tuple(tuple(v for run in runs if (v := metric.read(run)) is not None) for metric in shown))
         for (data, configuration), runs in groups.items()
     ]  # fmt: skip
@@ -109,13 +109,15 @@ def _cells(
     columns = [_column(rows, index, metric, bold, between) for index, metric in enumerate(shown)]
     lines = [
         [escape(row.label), *([escape(row.data or "–")] if has_sets else []), str(row.parameters), str(row.runs),
-         *(column[place] for column in columns)]
-        for place, row in enumerate(rows)
+         *(column[index] for column in columns)]
+        for index, row in enumerate(rows)
     ]  # fmt: skip
     return [head, *lines]
 
 
-def _column(rows: Sequence[Row], index: int, metric: Metric, bold: Callable[[str], str], between: str) -> list[str]:
+def _column(
+    rows: Sequence[PaperRow], index: int, metric: Metric, bold: Callable[[str], str], between: str
+) -> list[str]:
     """Return a metric's cells; the best mean on a data set is bold where there are several to choose from."""
     means = [f"{fmean(row.values[index]):.4f}" if row.values[index] else "" for row in rows]
     best = {"higher": max, "lower": min}[metric.better]

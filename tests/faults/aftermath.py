@@ -45,18 +45,18 @@ def repeated(run_folder: Path) -> int:
 
 
 def is_whole(run_folder: Path, reference: Path) -> bool:
-    """The result, the file it names and the curve are those of a run that nothing disturbed."""
+    """The result, the file it names and the curve are those of a run that nothing disturbed, of the same trainer."""
     try:
         result, other = (
             msgspec.json.decode((folder / "result.json").read_bytes(), type=p.RunResult)
             for folder in (run_folder, reference)
         )
         model = run_folder / "model.keras"
-        said = (result.test_correct, result.loss, result.test_loss)
+        said = (result.test_correct, result.loss, result.test_loss, result.trained_by)
         curve = journal.history(run_folder / "journal.jsonl")[0]
         return (
             hashlib.sha256(model.read_bytes()).hexdigest() == result.model_sha256
-            and said == (other.test_correct, other.loss, other.test_loss)
+            and said == (other.test_correct, other.loss, other.test_loss, other.trained_by)
             and weights(model) == weights(reference / "model.keras")
             and curve.loss == journal.history(reference / "journal.jsonl")[0].loss
         )

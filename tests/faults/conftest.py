@@ -10,6 +10,7 @@ import pytest
 
 from engine import protocol as p
 from engine.core.sweep import asked
+from engine.training.native import build
 from tests.faults.scene import sweep_on
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
@@ -84,7 +85,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> 
         sweep = sweep_on(bridge.open(demo_folder))
         bridge.send(p.Submit(sweep=sweep))
         bridge.until(lambda state, event: len(state.results) == len(asked(sweep, {})))
+        trainers = {result.trained_by for result in bridge.state.results.values()}
         bridge.end()
+    assert trainers == {"jax" if build.absence() else "native"}, "what is killed trains in C where that is built"
     return root
 
 

@@ -260,6 +260,18 @@ def wait_for(file: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    ("options", "asks"),
+    [
+        ("", False), ("--gres=gpu:1", True), ("--gres gpu:a100:2 -t 10", True), ("-G 1", True), ("-QG1", True),
+        ("--gpus-per-task=1", True), ("--tres-per-task=cpu=4,gres/gpu=1", True), ("--gres=craynetwork:1,gpu", True),
+        ("-p gpu", False), ("--partition gpu --mem=4G", False), ("--gres=shard:1", True), ("--comment=G -t 5", False),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_slurm_says_whether_a_gpu_comes(options: str, asks: bool):
+    assert fleets.asks_for_gpu(Fleet(slurm=options)) is asks
+
+
 def test_gpus_of_this_machine_are_chosen_by_number_uuid_or_not_at_all():
     for text, kept in (("1,3", "1,3"), ("1 3", "1,3"), ("none", "none"), ("", ""), ("GPU-1f,gpu0:1", "GPU-1f,gpu0:1")):
         assert fleets.parse(None, 1, "", text) == p.Fleet(gpus=kept)

@@ -200,6 +200,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Share of hidden ReLU units that no test image activates."""
     saturated_units: Number = None
     """Share of hidden tanh activations beyond 0.99 in size, over the test images."""
+    test_recall: tuple[Number, ...] = ()
+    """Of each class, in label order: the share of its test images that is right; None of a class that has none. Empty
+    where an earlier version or another program trained the run."""
     diverged: bool = False
     seconds: float
     """Training and evaluation, without start-up and compilation."""

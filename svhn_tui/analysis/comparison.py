@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.core.spec import Configuration, OwnModel, Training
+from engine.core.options import LISTED
+from engine.core.spec import IN_LABEL, Configuration, Convolution, OwnModel
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.metrics import metric_named
@@ -29,6 +30,8 @@ class Side(msgspec.Struct, frozen=True):
     parameters: int
     data: str = ""
     """Fingerprint of the data set of its runs."""
+    name: str = ""
+    """What tells it apart from others, where it is named among them."""
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -165,9 +168,7 @@ def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     labels = [configuration.label for configuration in configurations]
     networks = [configuration.network_label for configuration in configurations]
     shortest = networks if len(set(networks)) == len(networks) else labels
-    if len(set(shortest)) < len(shortest):  # they differ in what no label says
-        shortest = [f"{label} ({index + 1})" for index, label in enumerate(shortest)]
-    return tuple(shortest)
+    return _told_apart(shortest)
 
 
 def findings_of(groups: Sequence[AccuracySample]) -> Findings:
@@ -180,14 +181,22 @@ def findings_of(groups: Sequence[AccuracySample]) -> Findings:
 
 
 def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Name configurations in few words: their networks, and what of their training they do not share."""
-    trainings = [{name: getattr(some.training, name) for name in some.training.__struct_fields__}
-                 for some in configurations]  # fmt: skip
-    differing = [name for name in Training().__struct_fields__ if len({some[name] for some in trainings}) > 1]
-    return tuple(
-        " ".join([some.network_label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
-        for some, training in zip(configurations, trainings, strict=True)
+    """Name configurations in few words: their networks, and which other settings they do not share."""
+    others = (option for option in LISTED.values() if option.name not in IN_LABEL)
+    differing = [option for option in others if len({option.read(some) for some in configurations}) > 1]
+    return _told_apart(
+        [
+            " ".join([some.network_label, *(f"{option.title} {_in_name(option.read(some))}" for option in differing)])
+            for some in configurations
+        ]
     )
+
+
+def _told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Number the names where two are the same: they differ in what no name says."""
+    if len(set(names)) == len(names):
+        return tuple(names)
+    return tuple(f"{name} ({index})" for index, name in enumerate(names, start=1))
 
 
 def trend(slope: float, error: float) -> str:
@@ -222,7 +231,10 @@ def _setting(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        if value and isinstance(value[0], int):
-            return ", ".join(map(str, value))
-        return " ".join(str(layer.filters) for layer in value) or "none"
+        items = (layer.filters if isinstance(layer, Convolution) else layer for layer in value)
+        return (" " if value and isinstance(value[0], Convolution) else ", ").join(map(_in_name, items)) or "none"
     return words.number(value) if isinstance(value, float) else str(value)
+
+
+def _in_name(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else _setting(value)

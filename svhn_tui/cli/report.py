@@ -41,8 +41,8 @@ from svhn_tui.terminal.printing import Plain, print_error, print_json, print_tex
 
 app = command_group()
 
-TABLES = {"csv": run_tables.csv_of, "curves": run_tables.curves_csv, "latex": run_tables.latex,
-          "markdown": run_tables.markdown}  # fmt: skip
+TABLES = {"csv": run_tables.csv_of, "curves": run_tables.curves_csv, "classes": run_tables.classes_csv,
+          "latex": run_tables.latex, "markdown": run_tables.markdown}  # fmt: skip
 """What `runs` prints for other programs, by the option."""
 
 
@@ -71,6 +71,7 @@ def runs(
     ] = "",
     csv: Annotated[bool, typer.Option("--csv", help="As CSV, with every setting.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="As CSV, a line for each epoch.")] = False,
+    classes: Annotated[bool, typer.Option("--classes", help="As CSV, the recall of each class.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="As a table for a paper, the best in bold.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The same as Markdown.")] = False,
     parquet: Annotated[
@@ -80,7 +81,15 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """List the finished runs, or print them as a table for another program."""
-    ways = {"csv": csv, "curves": curves, "latex": latex, "markdown": markdown, "parquet": parquet, "json": as_json}
+    ways = {
+        "csv": csv,
+        "curves": curves,
+        "classes": classes,
+        "latex": latex,
+        "markdown": markdown,
+        "parquet": parquet,
+        "json": as_json,
+    }
     chosen = [name for name, is_wanted in ways.items() if is_wanted]
     if len(chosen) > 1:
         fail(f"--{chosen[0]} and --{chosen[1]} are two tables; name one at a time.", WRONG_USE)
@@ -228,7 +237,7 @@ async def print_runs(
                     print_json([_run_json(result, state) for result in results])
                 case "parquet" if file is not None:
                     run_tables.write_parquet(results, state, file)
-                case "csv" | "curves" | "latex" | "markdown":
+                case "csv" | "curves" | "classes" | "latex" | "markdown":
                     print_text(TABLES[kind](results, state).rstrip("\n"))
                 case _:
                     _list_runs(results)

@@ -123,6 +123,9 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             return DONE
         console = Plain()
         console.print(Text(_data_line(state)))
+        for other in sorted({data for question in book.questions if (data := book.data_of(question))}):
+            if (found := state.on(other).data) != state.data:
+                console.print(Text(_line_of(found) if found else f"data {other} is not open yet"))
         table = Table("", "question", "", "runs", "left", box=None, pad_edge=False)
         for progress in all_progress:
             runs = f"{progress.done} of {progress.needed}" if progress.needed else ""
@@ -169,8 +172,12 @@ def _status_json(state: State, all_progress: Sequence[Progress]) -> dict[str, ob
 def _data_line(state: State) -> str:
     if state.data is None:
         return "No data has been opened yet: `svhn-tui run Q2` takes demo data, `--data DIR` the assignment's."
-    mark = "demo data: drawn digits, not SVHN" if state.data.is_demo else "data"
-    return f"{mark} {state.data.name}, {state.data.train_images:,} / {state.data.test_images:,} images"
+    return _line_of(state.data)
+
+
+def _line_of(data: p.DataSet) -> str:
+    mark = "demo data: drawn digits, not SVHN" if data.is_demo else "data"
+    return f"{mark} {data.name}, {data.train_images:,} / {data.test_images:,} images"
 
 
 async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:

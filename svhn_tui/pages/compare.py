@@ -180,6 +180,8 @@ class ComparePage(Page):
         title = f"{question.id}  {words.clean(question.title)}" if question else "the chosen runs"
         done, needed = sum(len(side.results) for side in sides), sum(len(side.runs) for side in sides)
         text = f"{done} of {words.plural(needed, 'run')}"
+        if question and (data := self.book.data_of(question)):
+            text += f" · on {words.clean(data)}"
         if every > MOST:
             text += f" · the first {MOST} of {every} configurations"
         if question and (other := shown_of(progress_of(question, self.book, state), state).other):

@@ -76,7 +76,9 @@ class QuestionPane(VerticalScroll, can_focus=False):
 
     def _text_above(self, question: Question, progress: Progress, state: State) -> Stack:
         theme, is_wide = self.app.current_theme, self.screen.size.width >= NARROW
-        parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
+        data = words.clean(self._book.data_of(question))
+        shared = ", ".join(filter(None, (f"data {data}" if data else "", shared_settings(progress))))
+        parts: list[RenderableType] = [head_of(question, shared, theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
             on = state.on(self._book.data_of(question))
             code = code_of(question, self._book, on.shape, on.train_images)

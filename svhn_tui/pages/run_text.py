@@ -81,7 +81,7 @@ def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
     spec, result = spec_of(run_id, state), state.results.get(run_id)
     if spec is None:
         return table
-    rows = [*(_reached(result, state) if result is not None else ()), *_settings(spec), *_own_model(spec, state)]
+    rows = [*(_reached(result, state) if result is not None else ()), *_settings(spec, state), *_own_model(spec, state)]
     if result is not None:
         rows += [*_made(result), *_file(result, state)]
     rows += [*_questions(spec, book, state), *_remarks(run_id, state)]
@@ -125,7 +125,7 @@ def _recall(run: RunResult, state: State) -> str:
     return listed if len(shown) == len(known) else f"the lowest of {len(known)} classes: {listed}"
 
 
-def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
+def _settings(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:
     if (recorded := spec.configuration.recorded) is not None and spec.recording is not None:
         yield "recorded", words.clean(spec.recording.name or recorded.name)
         yield from ((name.replace("_", " "), words.clean(value)) for name, value in recorded.settings)
@@ -142,7 +142,8 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
         texts = (f"{option.title} {_value(settings[option.name])}" for option in options if option.name != "model")
         yield name, words.clean(", ".join(texts))
     yield "seed", str(spec.seed)
-    yield "data", words.clean(spec.data)
+    data = state.known.get(spec.data)
+    yield "data", words.clean(f"{data.name}, fingerprint {spec.data}" if data else spec.data)
 
 
 def _own_model(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:

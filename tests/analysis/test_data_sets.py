@@ -17,6 +17,7 @@ from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.openings import openings_of
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.run_table import SortOrder, lines_of, with_data
+from svhn_tui.analysis.usage import uses_of
 from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.reducer import fold
 from tests.cli.test_data_sets import BOOK, PARAMETERS
@@ -59,6 +60,8 @@ def test_a_question_sees_its_own_data_and_the_others_the_one_in_use():
         assert (row.parameters, row.done) == (PARAMETERS[data.name], 1)
         (side,) = sides_of_question(PARSED.question(name), PARSED, STATE)
         assert (side.parameters, side.data) == (PARAMETERS[data.name], data.fingerprint)
+    uses = {use.question.id: use.other for use in uses_of(OF_SVHN.spec, PARSED, STATE)}
+    assert (uses["A1"], uses["B1"]) == ("", "it is about digits")
 
 
 def test_a_question_waits_until_its_data_is_open():

@@ -43,14 +43,14 @@ import msgspec
 from engine.machine import backends
 backends.clear_environment()
 backends.prepare_tensorflow(3)
-from engine.tools.verify import Asked, verify
+from engine.tools.verify import Requirement, verify
 from engine.core.spec import Configuration
 from tests.training.test_classes import fit
 cases = [(Path(workspace), folder, msgspec.json.decode(configuration, type=Configuration))
          for workspace, folder, configuration in zip(*[iter(sys.argv[1:])] * 3)]
 for workspace, folder, configuration in cases:
     file = next(workspace.glob("runs/*/model.keras"), None) or fit(workspace, folder, configuration)
-    sys.stdout.buffer.write(msgspec.json.encode(verify(file, [folder], Asked(configuration))) + b"\\n")
+    sys.stdout.buffer.write(msgspec.json.encode(verify(file, [folder], Requirement(configuration))) + b"\\n")
 """
 
 

@@ -47,9 +47,13 @@ def draw(found: dict[str, Any], path: Path) -> None:
         places = [place + 0.2 * (index - 1.5) for place in range(len(networks))]
         axes.bar(places, middles, 0.18, yerr=errors, label=name, capsize=2)
     if limit := found["multiply_adds_per_second"]:
-        least = [1e6 * network["multiply_adds_per_batch"] / limit for network in networks]
+        speed = found["bandwidth_bytes_per_second"]
+        least = [
+            1e6 * max(network["multiply_adds_per_batch"] / limit, network["bytes_per_batch"] / speed)
+            for network in networks
+        ]
         axes.hlines(least, [i - 0.45 for i in range(len(least))], [i + 0.45 for i in range(len(least))], colors="black",
-                    linestyles="dotted", label="limit of multiply-adds")  # fmt: skip
+                    linestyles="dotted", label="limit of this machine")  # fmt: skip
     axes.set_yscale("log")
     axes.set_ylabel("microseconds a batch of 32, of the whole machine")
     axes.set_xticks(range(len(networks)), [_name(network) for network in networks])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.machine import child_process, xla_flags
+from engine.machine import child_process, gpu_errors, xla_flags
 
 SECONDS = 120.0
 """A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""
@@ -69,7 +69,16 @@ class Sight(msgspec.Struct, frozen=True):
         return self.platform == "gpu" and not self.reason
 
 
-class Answer(msgspec.Struct, frozen=True):
+class CudaCards(msgspec.Struct, frozen=True):
+    """The cards that the driver gives a process, by UUID as CUDA numbers them, or why it gives none."""
+
+    uuids: tuple[str, ...] = ()
+    cuda: int | None = None
+    """Newest CUDA that the driver supports, 12080 for 12.8."""
+    reason: str = ""
+
+
+class ProbeOutput(msgspec.Struct, frozen=True):
     """How a probing process ended: its status and what it printed."""
 
     status: int
@@ -77,7 +86,7 @@ class Answer(msgspec.Struct, frozen=True):
     complaint: str
 
 
-def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer] | None = None) -> Sight:
+def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], ProbeOutput] | None = None) -> Sight:
     """Ask what JAX sees in an environment; tried as it is, then without another CUDA's libraries.
 
     Flags that this XLA does not know, which would end a worker, are left out.
@@ -101,14 +110,19 @@ def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answ
     )
 
 
+def cards(environment: Mapping[str, str]) -> CudaCards:
+    """Ask the driver for all cards that this process may use, whatever CUDA_VISIBLE_DEVICES says."""
+    everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
+    answer = _asked(everything, "--cards")
+    try:
+        return msgspec.json.decode(answer.output, type=CudaCards)
+    except msgspec.MsgspecError:
+        return CudaCards(reason=_ending_of(answer))
+
+
 def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the UUIDs of all cards as CUDA numbers them; empty where it cannot be asked."""
-    everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
-    try:
-        answer = _asked(everything, "--cards")
-        return msgspec.json.decode(answer.output, type=tuple[str, ...])
-    except msgspec.MsgspecError:
-        return ()
+    return cards(environment).uuids
 
 
 def cuda_reason(code: int) -> str:
@@ -124,14 +138,14 @@ def jax_reason(message: str) -> str:
         "not found" in words or "unable to load" in words or "version" in words
     ):
         return f"{OTHER_CUDA} JAX says: {line}"
-    if "out_of_memory" in words or "resource_exhausted" in words or "out of memory" in words:
+    if "blas support" not in words and (gpu_errors.is_out_of_memory(message) or "out of memory" in words):
         return CUDA_ERRORS[2]
     if "blas support" in words or "cublas_status" in words:
         return f"cuBLAS cannot be used on this card, or its memory is full: {line}"
     return f"JAX cannot use the GPU: {line}"
 
 
-def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer]) -> Sight:
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], ProbeOutput]) -> Sight:
     answer = ask(environment)
     refused = xla_flags.unknown_flags(answer.complaint)
     if not refused:
@@ -141,16 +155,20 @@ def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str
     return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
 
 
-def _seen(answer: Answer) -> Sight:
+def _seen(answer: ProbeOutput) -> Sight:
     try:
         return msgspec.json.decode(answer.output, type=Sight)
     except msgspec.MsgspecError:
-        lines = answer.complaint.strip().splitlines()
-        text = f": {lines[-1][:200]}" if lines else ""
-        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{text}.")
+        return Sight(reason=_ending_of(answer))
 
 
-def _asked(environment: Mapping[str, str], *options: str) -> Answer:
+def _ending_of(answer: ProbeOutput) -> str:
+    lines = answer.complaint.strip().splitlines()
+    text = f": {lines[-1][:200]}" if lines else ""
+    return f"Asking JAX for this GPU ended with status {answer.status}{text}."
+
+
+def _asked(environment: Mapping[str, str], *options: str) -> ProbeOutput:
     command = [sys.executable, *child_process.module_line("engine.machine.probe_process", *options)]
     try:
         done = subprocess.run(
@@ -158,8 +176,8 @@ def _asked(environment: Mapping[str, str], *options: str) -> Answer:
             timeout=SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Answer(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
-    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+        return ProbeOutput(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
+    return ProbeOutput(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
 def _names_in(folder: str) -> list[str]:

@@ -60,20 +60,20 @@ def cache_bytes(folder: Path = CACHES) -> float:
     return sum(sizes.values()) or float("inf")
 
 
-def multiply_adds_per_batch(hidden: tuple[int, ...], found: p.DataSet, batches: int) -> float:
+def multiply_adds_per_batch(hidden: tuple[int, ...], data: p.DataSet, batches: int) -> float:
     """Count those of a batch of 32: forwards, to the weights, back to the inputs but for the pixels; Adam's; and
     those of the evaluation, shared out among the batches."""
-    sizes = (int(np.prod(found.input_shape)), *hidden, len(found.labels))
+    sizes = (int(np.prod(data.input_shape)), *hidden, len(data.labels))
     kernels = [below * above for below, above in pairwise(sizes)]
     adam = ADAM_MULTIPLY_ADDS * (sum(kernels) + sum(sizes[1:]))
-    return 32 * (3 * sum(kernels) - kernels[0]) + adam + found.test_images / batches * sum(kernels)
+    return 32 * (3 * sum(kernels) - kernels[0]) + adam + data.test_images / batches * sum(kernels)
 
 
-def bytes_per_batch(parameters: int, found: p.DataSet, batches: int, runs: int, caches: float) -> float:
+def bytes_per_batch(parameters: int, data: p.DataSet, batches: int, runs: int, caches: float) -> float:
     """Count those that no program can keep from crossing the memory bus for a batch of 32 where `runs` runs train side
     by side: each pixel once, also of the evaluation; and of weights and moments, read and written, what the caches do
     not hold."""
-    pixels = (32 + found.test_images / batches) * int(np.prod(found.input_shape))
+    pixels = (32 + data.test_images / batches) * int(np.prod(data.input_shape))
     state = 3 * 4 * parameters
     return pixels + 2 * max(0.0, state - caches / runs)
 

@@ -40,6 +40,8 @@ HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "er
                    "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
 """Those that others may be cut short to."""
 HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
+ASKS_FOR_GPU = re.compile(rf"-[{SHORT_FLAGS}]*G|--gpus|--(gres|tres-per-\w+)=\S*(gpu|shard)")
+"""An option of `srun` with its value."""
 ONE_GPU = r"((gpu)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+)"
 """An index, a slice such as 1:0, or a UUID or its beginning."""
 GPUS = re.compile(rf"|none|{ONE_GPU}(,{ONE_GPU})*", re.ASCII | re.IGNORECASE)
@@ -177,7 +179,7 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
 
 
 def lacking(
-    fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], taken: Iterable[str], room: int
+    fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], occupied: Iterable[str], room: int
 ) -> list[Slot]:
     """Return the slots in which workers are to be started: one for each group that waits and has none on its way.
 
@@ -187,7 +189,7 @@ def lacking(
         taken: names of slots that have a worker, or get one now.
         room: workers that may be started now.
     """
-    held = set(taken)
+    held = set(occupied)
     chosen: list[Slot] = []
     for trainer, count in groups.items():
         wanted = count - sum(slot.trainer == trainer for slot in coming)
@@ -215,7 +217,14 @@ def size(fleet: Fleet) -> int:
 
 def asks_for_gpu(fleet: Fleet) -> bool:
     """Say whether Slurm's workers will have a GPU, as far as srun's options tell."""
-    return any(re.match(r"-G|--gpus|--gres=gpu|gpu", word) for word in srun_options(fleet.slurm or ""))
+    return options_ask_for_gpu(srun_options(fleet.slurm or ""))
+
+
+def options_ask_for_gpu(words: Sequence[str]) -> bool:
+    """Say whether these options of `srun` ask for a GPU."""
+    following = (*words[1:], "")
+    return any(ASKS_FOR_GPU.match(word if "=" in word else f"{word}={value}")
+               for word, value in zip(words, following, strict=False))  # fmt: skip
 
 
 def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> list[str]:

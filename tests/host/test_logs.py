@@ -8,7 +8,8 @@ import msgspec
 
 from engine import protocol as p
 from engine.host.reader import Shelf
-from tests.support.bridge import PATIENCE, Bridge
+from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.scenes import BOOK
 
 DIES = "import sys; sys.stderr.write('\\x1b[31mImportError: no jax\\x1b[0m\\n'); sys.exit(3)"
@@ -33,7 +34,7 @@ def test_a_worker_that_dies_before_its_first_run_is_read_in_the_hosts_log(demo_f
         sweep = BOOK.sweep(BOOK.question("Q2"), data.fingerprint)
         assert sweep is not None
         bridge.send(p.Submit(sweep=sweep))
-        run_id = bridge.until_kind(p.RunsQueued).places[0].run_id
+        run_id = bridge.until_kind(p.RunsQueued).waiting[0].run_id
         log = log_until(bridge, run_id, "ImportError: no jax\n")
         assert log.file == "host.log" and "\x1b" not in log.text
         bridge.send(p.ReadLog(run_id="../../etc", request="bad"))

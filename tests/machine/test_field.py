@@ -24,9 +24,9 @@ from engine.machine import (
     system,
     xla_flags,
 )
-from engine.machine.card_choice import Choice
+from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.probe import Sight
+from engine.machine.probe import CudaCards, Sight
 from engine.protocol import Fleet
 from engine.training.worker import remarks_on
 from tests.machine.conftest import Cards
@@ -79,7 +79,7 @@ def test_5_who_has_the_memory_is_told_by_pids_or_by_what_is_our_own(
 def test_6_nvml_failing_ends_no_worker(cards: Cards, monkeypatch: pytest.MonkeyPatch, fails: str):
     cards(fails=fails)
     monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "NVIDIA A100", UUID))
-    assert card.take(UUID, {}) is not None
+    assert card.claim(UUID, {}) is not None
     assert card.others_on(0) == ""
     with card.watched(60):
         pass
@@ -88,7 +88,7 @@ def test_6_nvml_failing_ends_no_worker(cards: Cards, monkeypatch: pytest.MonkeyP
 
 def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(card_choice, "_has_driver", lambda: True)
-    monkeypatch.setattr(probe, "order_of_cards", lambda environment: ("GPU-b", "GPU-a"))
+    monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-b", "GPU-a")))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-b", "GPU-a"]
     assert [gpu.uuid for gpu in card_choice.choose({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == ["GPU-a"]
 
@@ -98,6 +98,15 @@ def test_8_an_exclusive_card_takes_one_process(cards: Cards, mode: int, seats: i
     cards({"mode": mode}, {"mode": 2}, {"slices": [{"uuid": "MIG-a"}], "mode": mode})
     found = devices.machine(card_choice.choose({})).gpus
     assert [(card.label, card.seats) for card in found] == [("gpu0", seats), ("gpu2:0", seats)]
+
+
+@pytest.mark.parametrize(("asked", "lanes"), [("", 10), ("20", 20), ("0", 1), ("many", 10)])
+def test_how_many_seeds_train_side_by_side_can_be_set(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch, asked: str, lanes: int
+):
+    monkeypatch.setenv(devices.LANES_VARIABLE, asked)
+    cards({})
+    assert devices.machine(card_choice.choose({})).lanes == lanes
 
 
 @pytest.mark.parametrize(
@@ -112,7 +121,7 @@ def test_9_both_kinds_of_jax_together_are_told(
     monkeypatch.setattr(gpu_doctor, "find_spec", lambda name: name in plugins or None)
     monkeypatch.setattr(card_choice, "find_spec", lambda name: name in plugins or None)
     cards({})
-    choice = Choice(gpus.read().gpus)
+    choice = GpuChoice(gpus.read().gpus)
     told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: Sight("gpu"))]
     assert any("break each other" in text for text in told) is says
     assert bool(card_choice.lacks_plugin({})) is not bool(installed)
@@ -146,12 +155,20 @@ def test_12_without_a_place_for_the_cache_it_compiles_anew(monkeypatch: pytest.M
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == ""
 
 
+def test_15_in_a_job_the_cards_of_others_do_not_count(cards: Cards):
+    cards({"hidden": True}, {"hidden": True}, {}, {"hidden": True}, {})
+    for setting, expected in (("0", ["gpu2"]), ("0,1", ["gpu2", "gpu4"]), (None, ["gpu2", "gpu4"])):
+        environment = {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
+        found = card_choice.choose(environment)
+        assert ([gpu.label for gpu in found.gpus], found.problems) == (expected, ())
+
+
 def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     for uuid, pci in (("GPU-a", "0000:1B:00.0"), ("GPU-b", "0000:3E:00.0")):
         cards({"uuid": uuid})
         seen = Sight("gpu", "A100", uuid, pci)
         monkeypatch.setattr(probe, "look", lambda environment, seen=seen: seen)
         environment = {"CUDA_VISIBLE_DEVICES": "0"}
-        found = card.take(card.GIVEN, environment)
+        found = card.claim(card.GIVEN, environment)
         assert found is not None and (found.uuid, found.pci) == (uuid, pci)
         assert environment["CUDA_VISIBLE_DEVICES"] == "0", "what Slurm set stays"

@@ -26,7 +26,7 @@ def test_without_a_card_there_is_nothing_to_say(cards: Cards):
 
 def test_each_card_is_told_as_a_worker_would_find_it(cards: Cards):
     cards({}, {}, {"free": 1}, {"lost": True})
-    held = card_lock.take("GPU-20000000-aaaa")
+    held = card_lock.acquire("GPU-20000000-aaaa")
     assert held is not None
     assert told({}) == [
         ("note", "GPU 3 does not answer (GPU is lost); it needs a reset or a reboot"),
@@ -43,6 +43,7 @@ def test_each_card_is_told_as_a_worker_would_find_it(cards: Cards):
 def test_flags_of_the_image_are_said_not_to_count(cards: Cards):
     cards({})
     assert told({"XLA_FLAGS": "--xla_bogus=1"})[0][1].startswith("XLA_FLAGS is set and not used")
+    assert card_choice.among(gpus.read(), {"XLA_FLAGS": "--xla_bogus=1"}).remarks == (card_choice.FLAGS_DROPPED,)
 
 
 def test_hidden_cards_are_told(cards: Cards):

@@ -63,7 +63,7 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
     from svhn_tui.dialogs.sweep_form import SweepForm
 
     app = SvhnApp(tmp_path, (), None, BOOK)
-    app._connection.keep = asyncio.Event().wait  # no engine
+    app._connection.hold = asyncio.Event().wait  # no engine
     async with app.run_test(size=(80, 24)) as pilot:
         app._receive((*attached(),))
         await pilot.pause()
@@ -88,7 +88,7 @@ async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_tha
         return True
 
     app = SvhnApp(tmp_path, ("new.npz",), None, BOOK)
-    app._connection.keep, app._connection.send = asyncio.Event().wait, send  # no engine
+    app._connection.hold, app._connection.send = asyncio.Event().wait, send  # no engine
     told, caught_up, opened = attached()
     before = msgspec.structs.replace(DATA, fingerprint="before")
     async with app.run_test(size=(80, 24)) as pilot:

@@ -17,7 +17,8 @@ from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Remembered
 from engine.workers import fleet as fleets
 from engine.workers import user_config
-from tests.support.bridge import PATIENCE, Bridge
+from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 
 WORKER = ("python", "-m", "engine.training.worker", "--name", "slurm0")
 
@@ -209,7 +210,7 @@ def test_what_a_workspace_says_of_where_to_train_is_started_by_nobody_and_told_o
 
 def test_where_to_train_is_kept_for_each_workspace_and_read_only_if_it_is_ours_alone(tmp_path: Path):
     fleet = Fleet(slurm="--task-prolog=x", workers=3)
-    user_config.keep_fleet(tmp_path / "a", fleet)
+    user_config.save_fleet(tmp_path / "a", fleet)
     assert user_config.read_fleet(tmp_path / "a") == (fleet, "")
     assert user_config.read_fleet(tmp_path / "b") == (Fleet(), "")
     (file,) = (Path(os.environ["XDG_CONFIG_HOME"]) / "svhn-tui" / "fleets").iterdir()
@@ -221,7 +222,7 @@ def test_where_to_train_is_kept_for_each_workspace_and_read_only_if_it_is_ours_a
     file.write_bytes(b"{")
     found, complaint = user_config.read_fleet(tmp_path / "a")
     assert (found, "is not used" in complaint) == (Fleet(), True)
-    user_config.keep_fleet(tmp_path / "a", Fleet())
+    user_config.save_fleet(tmp_path / "a", Fleet())
     assert user_config.read_fleet(tmp_path / "a") == (Fleet(), "")
 
 
@@ -260,6 +261,18 @@ def wait_for(file: Path) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    ("options", "asks"),
+    [
+        ("", False), ("--gres=gpu:1", True), ("--gres gpu:a100:2 -t 10", True), ("-G 1", True), ("-QG1", True),
+        ("--gpus-per-task=1", True), ("--tres-per-task=cpu=4,gres/gpu=1", True), ("--gres=craynetwork:1,gpu", True),
+        ("-p gpu", False), ("--partition gpu --mem=4G", False), ("--gres=shard:1", True), ("--comment=G -t 5", False),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_slurm_says_whether_a_gpu_comes(options: str, asks: bool):
+    assert fleets.asks_for_gpu(Fleet(slurm=options)) is asks
+
+
 def test_gpus_of_this_machine_are_chosen_by_number_uuid_or_not_at_all():
     for text, kept in (("1,3", "1,3"), ("1 3", "1,3"), ("none", "none"), ("", ""), ("GPU-1f,gpu0:1", "GPU-1f,gpu0:1")):
         assert fleets.parse(None, 1, "", text) == p.Fleet(gpus=kept)
@@ -275,7 +288,7 @@ def test_the_choice_of_gpus_is_the_users_and_kept(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     chosen = p.Fleet(gpus="none")
-    user_config.keep_fleet(tmp_path, chosen)
+    user_config.save_fleet(tmp_path, chosen)
     assert user_config.read_fleet(tmp_path) == (chosen, "")
-    user_config.keep_fleet(tmp_path, p.Fleet())
+    user_config.save_fleet(tmp_path, p.Fleet())
     assert user_config.read_fleet(tmp_path) == (p.Fleet(), "")

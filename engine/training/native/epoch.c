@@ -26,7 +26,6 @@ enum {
     PANEL = 32,       // columns of a panel; batches are padded to it too: a multiple of every C * L and R
     ROW = 3 * PANEL,  // of a panel, with its moments
     CHUNK = 192,      // rows that are updated before the next batch goes through them; half of them from 256 columns on
-    LINES = 2,        // of pixels that a hidden layer's tile fetches
     BLOCK = 32, SPAN = 32,  // images and panels of the last layer's forward pass at a time
     EVAL = 64,        // test images at a time
     DEPTH = 256,      // of their pixels at a time
@@ -86,7 +85,7 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
         adam(from, p->g[q], &a);
         UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
         ahead += 64 * lines;
-        if (bytes || q % (R * C / LINES) == 0) __builtin_prefetch(image, 0, 2), image += 64;
+        if (bytes || q % 8 == 0) __builtin_prefetch(image, 0, 2), image += 4 * L;  // a line or a part of one
         from += q % C == C - 1 ? ROW - (C - 1) * L : L;
     }
     while (k < depth) STEP
@@ -159,9 +158,9 @@ INLINE I panels(const Layer *l) { return l->cols / PANEL; }
 INLINE float *panel(const Layer *l, I p) { return l->kernel + p * l->apart; }
 INLINE float *bias(const Layer *l, I c) { return l->bias + c / PANEL * ROW + c % PANEL; }
 
-// Logits O (rows, n), transposed, of X (n, cols) through the last layer. SPAN panels at a time for all images: so many weights
-// stay in the first cache (linear: 4 % of an epoch, a tenth of its evaluation). Pixels converted once to float32
-// instead of each time are slower (41 to 32 us): four times as much then comes from the second cache.
+// Logits O (rows, n), transposed, of X (n, cols) through the last layer. SPAN panels at a time for all images: so many
+// weights stay in the first cache (linear: 4 % of an epoch, a tenth of its evaluation). Pixels converted to float32 once
+// and not each time are slower (41 to 32 us): four times as much then comes from the second cache.
 INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O, I os) {
     V sums[BLOCK / M][M][Q];
     for (I b0 = 0; b0 < n; b0 += BLOCK)
@@ -307,7 +306,8 @@ INLINE void convert(I rows, I cols, const uint8_t *x, I xs, float *o) {
 // O (n, cols) = activation(X W + b) for panels p0..p1; X (n, rows).
 static void forwards(Net *n, const Layer *l, I images, const float *X, I xs, float *O, I p0, I p1) {
     for (I p = p0; p < p1 && !is_stopping(n); p++)
-        product_before(panel(l, p + 1 < p1 ? p + 1 : p0), images, X, xs, panel(l, p), l->rows, O + p * PANEL, l->stride, 1);
+        product_before(panel(l, p + 1 < p1 ? p + 1 : p0), images, X, xs, panel(l, p), l->rows, O + p * PANEL,
+                       l->stride, 1);
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
 }
 // The same for the first layer, whose inputs are pixels: `depth` of them at a time are converted into `buffer`.
@@ -514,7 +514,7 @@ static void renew(Worker *me, I after, const uint8_t *x, const uint8_t *next, co
         if (next) convert(n->depth, padded(to - from, L), next + from, n->xs, me->then);
         for (I p = p0; p < p1 && !is_stopping(n); p++) {
             float *w = panel(y, p) + r * ROW;
-            pending->image = upcoming(me, after, (r * (p1 - p0) + (p - p0) * chunk) * LINES * 64 / R);
+            pending->image = upcoming(me, after, 16 * (r * (p1 - p0) + (p - p0) * chunk));
             pending->ahead = (const char *)(p + 1 < p1 ? w + y->apart : panel(y, p0) + (r + deep) * ROW);
             for (I k = 0; k < deep; k += R)
                 for (I c = 0; c < PANEL; c += C * L)

@@ -159,8 +159,8 @@ INLINE float *panel(const Layer *l, I p) { return l->kernel + p * l->apart; }
 INLINE float *bias(const Layer *l, I c) { return l->bias + c / PANEL * ROW + c % PANEL; }
 
 // Logits O (rows, n), transposed, of X (n, cols) through the last layer. SPAN panels at a time for all images: so many
-// weights stay in the first cache (linear: 4 % of an epoch, a tenth of its evaluation). Pixels converted to float32 once
-// and not each time are slower (41 to 32 us): four times as much then comes from the second cache.
+// weights stay in the first cache (linear: 4 % of an epoch, a tenth of the evaluation). Pixels converted to float32
+// once and not each time are slower (41 to 32 us): four times as much then comes from the second cache.
 INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O, I os) {
     V sums[BLOCK / M][M][Q];
     for (I b0 = 0; b0 < n; b0 += BLOCK)

@@ -1,17 +1,21 @@
 """Who trains when in the benchmark, and on what: side by side on a processor, one at a time on a card."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from engine import protocol as p
+from engine.machine import child_process
 from engine.machine.system import usable_cores
 from engine.tools import bench_contenders as bench
 from engine.tools import machine_limits
 from engine.tools.bench_contenders import FitCard
 from svhn_tui.cli.bench import tables
+from tests.support.scenes import DATA
 
 
 class Noted:
@@ -106,3 +110,17 @@ def test_a_cache_that_cores_share_counts_once(tmp_path: Path):
                 (folder / name).write_text(f"{text}\n")
     assert machine_limits.cache_bytes(tmp_path) == 1024 * (1024 * len(usable_cores()) + 32768)
     assert machine_limits.cache_bytes(tmp_path / "none") == float("inf")
+
+
+def test_fit_is_given_the_layout_that_the_data_needs(monkeypatch: pytest.MonkeyPatch):
+    given: list[str] = []
+
+    def tool(module: str, *options: str) -> child_process.ChildCommand:
+        given.extend((module, *options))
+        return child_process.ChildCommand([sys.executable, "-c", "print('{}')"], {})
+
+    monkeypatch.setattr(bench.child_process, "tool", tool)
+    data = msgspec.structs.replace(DATA, layout="NHWC")
+    bench.Fit(data, "64", FitCard(None, "jax"), tuned=True).close()
+    assert given[0] == "engine.tools.bench_fit"
+    assert given[given.index("--layout") + 1] == "NHWC" and "--tuned" in given

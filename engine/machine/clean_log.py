@@ -4,7 +4,7 @@ import io
 import os
 import sys
 
-from engine.machine.files import without_controls
+from engine.machine.control_sequences import without_controls
 
 
 class CleanStderr(io.TextIOBase):

@@ -26,11 +26,6 @@ DAMAGED = ".damaged-"
 """Follows the name of what was set aside."""
 MAX_SMALL_BYTES = 2**23
 """Of a JSON file that describes one thing: a run, a result, a sweep."""
-_CONTROLS = re.compile(
-    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]"
-)
-"""Escape sequences and control characters, but for tab and newline."""
-
 FileKind = Literal["nothing", "file", "folder", "link", "other"]
 _WORDS: dict[FileKind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
                            "other": "a pipe, a socket or a device"}  # fmt: skip
@@ -307,15 +302,6 @@ def is_temporary(name: str) -> bool:
 def shown(path: Path) -> str:
     """Return a path as text, whatever bytes are in it."""
     return os.fsencode(path).decode(errors="replace")
-
-
-def without_controls(content: bytes) -> bytes:
-    """Strip what a terminal would obey from what goes into a log.
-
-    What comes through a pipe of ours is stripped as it is appended, what our processes print by `clean_log`. What
-    libraries write straight into file descriptor 2 is not: whatever shows a log strips it then.
-    """
-    return _CONTROLS.sub(b"", content)
 
 
 def _kind_of(mode: int) -> FileKind:

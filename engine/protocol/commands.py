@@ -3,8 +3,8 @@
 from engine.core.fleet import Fleet
 from engine.core.remarks import Statement
 from engine.core.sweep import Sweep
-from engine.protocol.events import EpochEnded, RunInterrupted, RunStarted
 from engine.protocol.message import Command
+from engine.protocol.run_events import EpochEnded, RunInterrupted, RunStarted
 
 
 class OpenData(Command, frozen=True, kw_only=True):

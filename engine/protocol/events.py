@@ -1,24 +1,30 @@
-"""Events that host and workers report, named in the past tense.
+"""Events that the host reports, named in the past tense, and the union of all events.
 
-Whole because it is a list: a struct an event, and their union.
+Those of runs in training are in `run_events`, replies to one client in `replies`.
 """
 
 from typing import Literal
 
-import msgspec
-
 from engine.core.device_sample import DeviceSample
 from engine.core.epoch_time import EpochTime
 from engine.core.fleet import Fleet
-from engine.core.options import MAX_EPOCHS
 from engine.core.own_model import ModelFacts
-from engine.core.pictures import Picture
 from engine.core.remarks import Note, Statement
-from engine.core.results import DataSet, EpochRow, History, RunResult
-from engine.core.spec import OwnModel, RunSpec
+from engine.core.results import DataSet, RunResult
+from engine.core.spec import OwnModel
 from engine.core.sweep import Sweep
 from engine.core.waiting_run import WaitingRun
 from engine.protocol.message import PROTOCOL_VERSION, Event
+from engine.protocol.replies import FilesChecked, HistoryRead, Inspected, LogRead, TrashRead
+from engine.protocol.run_events import (
+    CheckpointSaved,
+    EpochEnded,
+    RunFailed,
+    RunFinished,
+    RunInterrupted,
+    RunPaused,
+    RunStarted,
+)
 
 
 class Attached(Event, frozen=True, kw_only=True):
@@ -149,94 +155,10 @@ class WorkerChanged(Event, frozen=True, kw_only=True):
     """When its time is over."""
 
 
-class RunStarted(Event, frozen=True, kw_only=True):
-    """A group began to train; `epoch` epochs are done already (above 0 after a resume)."""
-
-    group: str
-    runs: tuple[str, ...]
-    specs: tuple[RunSpec, ...]
-    worker: str
-    device: str
-    epoch: int = 0
-
-    def __post_init__(self) -> None:
-        """Reject an event without exactly one specification a run."""
-        if len(self.runs) != len(self.specs) or not 0 <= self.epoch <= MAX_EPOCHS:
-            raise ValueError("a group has one specification for each of its runs")
-
-
-class EpochEnded(Event, frozen=True, kw_only=True):
-    """An epoch of every lane of a group; one row a lane, in the order of `runs`."""
-
-    group: str
-    runs: tuple[str, ...]
-    epoch: int
-    rows: tuple[EpochRow, ...]
-    images_per_second: float
-    """Training images of all lanes together."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no group could have told: readers count on a row a lane."""
-        if not self.runs or len(self.runs) != len(self.rows) or not 1 <= self.epoch <= MAX_EPOCHS:
-            raise ValueError(f"an epoch from 1 to {MAX_EPOCHS:,} has one row for each of its runs")
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the group's epoch, its evaluation included."""
-        return self.rows[0].seconds or 0.0
-
-
-class CheckpointSaved(Event, frozen=True, kw_only=True):
-    """These runs can go on from the end of this epoch, whatever dies."""
-
-    runs: tuple[str, ...]
-    epoch: int
-
-
-class RunFinished(Event, frozen=True, kw_only=True):
-    """A run's files and its result are on disk."""
-
-    result: RunResult
-
-
-class RunFailed(Event, frozen=True, kw_only=True):
-    """A run ended without a result; it is not tried again until `Resume`. The host tries one that ran `out_of_memory`
-    again by itself, with fewer side by side, before it says so."""
-
-    run_id: str
-    reason: str
-    out_of_memory: bool = False
-
-
-class RunInterrupted(Event, frozen=True, kw_only=True):
-    """A run stopped at `epoch`, to go on from its checkpoint; `reason` says why."""
-
-    run_id: str
-    reason: str
-    epoch: int = 0
-
-
-class RunPaused(Event, frozen=True, kw_only=True):
-    """A run is held at `epoch` until `Resume`."""
-
-    run_id: str
-    epoch: int = 0
-
-
-Ended = RunFinished | RunFailed | RunInterrupted | RunPaused
-"""A worker has the run no longer."""
-
-
 class RunDeleted(Event, frozen=True, kw_only=True):
     """A run is in the trash."""
 
     run_id: str
-
-
-class TrashRead(Event, frozen=True, kw_only=True):
-    """The finished runs in the trash."""
-
-    results: tuple[RunResult, ...]
 
 
 class NoteChanged(Event, frozen=True, kw_only=True):
@@ -257,57 +179,6 @@ class Judged(Event, frozen=True, kw_only=True):
 
     question: str
     statements: tuple[Statement, ...]
-
-
-class HistoryRead(Event, frozen=True, kw_only=True):
-    """The answer to `Watch`, for one run. `damaged_lines` of its journal could not be read."""
-
-    run_id: str
-    history: History
-    damaged_lines: int = 0
-    problem: str = ""
-    """Why its journal cannot be read at all."""
-
-
-class FilesChecked(Event, frozen=True, kw_only=True):
-    """SHA-256 of each run's `model.keras`, in hexadecimal; None where there is no such file.
-
-    Each run that was asked about is in one of the two.
-    """
-
-    hashes: dict[str, str | None]
-    unreadable: dict[str, str] = {}
-    """Why the file of a run cannot be read."""
-
-
-class LogRead(Event, frozen=True, kw_only=True):
-    """The answer to `ReadLog`: some lines of a log, without what a terminal would obey."""
-
-    run_id: str
-    file: str = ""
-    """Below the workspace; empty where nothing was printed."""
-    begins: int = 0
-    ends: int = 0
-    """Bytes from the start of the file: where the text stands in it."""
-    text: str = ""
-    problem: str = ""
-    """Why it cannot be read."""
-    request: str = ""
-
-
-class Inspected(Event, frozen=True, kw_only=True):
-    """The answer to `Inspect`: the run's most confident mistakes, or some training images of each class."""
-
-    run_id: str
-    data: str = ""
-    """What was asked for besides: the fingerprint of a data set that is not the one in use."""
-    confusion: tuple[tuple[int, ...], ...] = ()
-    """Test images by true class (rows) and by what was said (columns)."""
-    pictures: tuple[Picture, ...] = ()
-    templates: tuple[bytes, ...] = ()
-    """For a network without hidden layers, what each class looks for, as pixels like those of `Picture`."""
-    problem: str = ""
-    """Why nothing could be looked at, in a sentence."""
 
 
 class Imported(Event, frozen=True, kw_only=True):
@@ -396,9 +267,3 @@ AnyEvent = (
     | Done
     | HostEnded
 )
-
-
-def of_lane(event: RunStarted | EpochEnded, lane: int) -> RunStarted | EpochEnded:
-    """Return what an event of a group says about one of its runs, as that run's journal keeps it."""
-    columns = ("runs", "specs") if isinstance(event, RunStarted) else ("runs", "rows")
-    return msgspec.structs.replace(event, **{name: (getattr(event, name)[lane],) for name in columns})

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine import protocol as p
-from engine.machine.files import Folder, without_controls
+from engine.machine.control_sequences import without_controls
+from engine.machine.files import Folder
 from engine.storage.journal import last_group
 from engine.storage.run_folder import LOG, RUN_ID
 from engine.storage.trash import RUNS

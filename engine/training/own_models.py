@@ -20,7 +20,7 @@ import keras
 
 from engine.core.data_shape import DataShape
 from engine.core.spec import OwnModel, Param
-from engine.machine.files import without_controls
+from engine.machine.control_sequences import without_controls
 
 FILE = "model.py"
 """What a model file is called in messages, and as a copy in a run's folder."""

@@ -17,7 +17,8 @@ from engine.core.spec import RunSpec
 from engine.machine import card, card_choice, child_process, gpu_errors, ownership
 from engine.machine.backends import PLATFORM_VARIABLE
 from engine.machine.child_process import ChildCommand
-from engine.machine.files import Folder, without_controls
+from engine.machine.control_sequences import without_controls
+from engine.machine.files import Folder
 from engine.machine.system import oom_kills
 from engine.scheduling.placement import Occupant, Slot
 from engine.training.preflight import Preflight

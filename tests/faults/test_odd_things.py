@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from engine import protocol as p
-from engine.machine.files import Folder, without_controls
+from engine.machine.control_sequences import without_controls
+from engine.machine.files import Folder
 from engine.storage import checkpoint, doctor
 from engine.storage.workspace import Workspace
 from tests.faults.conftest import a_run

@@ -18,7 +18,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FLOORS = [
-    contract["layers"] for contract in PROJECT["tool"]["importlinter"]["contracts"] if contract["type"] == "layers"
+    [re.sub(r"\w+", rf"{contract['containers'][0]}.\g<0>", layer) for layer in contract["layers"]]
+    for contract in PROJECT["tool"]["importlinter"]["contracts"]
+    if contract["type"] == "layers"
 ]
 HOP = re.compile(r"^\d+\. `([\w/]+\.py)`: `([\w.]+)`", re.MULTILINE)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -37,7 +37,7 @@ def size_of(model: Config) -> Size:
     """
     try:
         layers = list(_chain(model))
-        shape = first = _input_shape(model, layers)
+        shape = first = _input_shape(layers)
         weights, largest = 0, math.prod(shape)
         for layer in layers:
             for again in (layer.built, layer.config.get("input_shape"), layer.config.get("batch_input_shape")):
@@ -134,7 +134,7 @@ def _branched() -> ConfigError:
     return ConfigError("has branches or shared layers, which no network of this assignment has; it is not loaded")
 
 
-def _input_shape(model: Config, layers: list[_ChainLayer]) -> Shape:
+def _input_shape(layers: list[_ChainLayer]) -> Shape:
     """Return the shape of an image: of the input layer, or else what the model or its first layer was built for."""
     for layer in layers:
         config = layer.config

@@ -11,7 +11,6 @@ from engine.core.spec import Configuration
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.comparison import full_names_of
-from svhn_tui.client.state import State
 from svhn_tui.presets import Question
 
 
@@ -33,7 +32,7 @@ def names_of_parts(parts: Sequence[AnswerRuns]) -> tuple[str, ...]:
     return full_names_of([part.configuration for part in parts])
 
 
-def text_of(question: Question, parts: tuple[AnswerRuns, ...], state: State) -> str | None:
+def text_of(question: Question, parts: tuple[AnswerRuns, ...]) -> str | None:
     """Write the answer; None while a number of it has no run."""
     if question.answer is None or not all(part.results for part in parts):
         return None

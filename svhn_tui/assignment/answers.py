@@ -145,7 +145,7 @@ def _judged(
         stale: why the answer is not about what is asked now, if it is not.
     """
     is_demo = any(result.demo_data for part in parts for result in part.results)
-    text = text_of(question, parts, state)
+    text = text_of(question, parts)
 
     def answer(trust: Trust, reason: str) -> Answer:
         return Answer(question.id, text, trust, reason, parts, is_demo, flags_of(parts, state))

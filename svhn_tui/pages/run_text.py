@@ -43,6 +43,8 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     if result is not None and result.diverged:
         since = state.history(run_id).diverged_at
         return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are no numbers", str(theme.error)
+    if result is not None and result.interrupted:
+        return interruption_of(result), str(theme.warning)
     if result is not None:
         return "✓ finished", str(theme.success)
     if live is None:
@@ -55,6 +57,11 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     return f"{'✗ ' if live.status == 'failed' else ''}{live.status}", str(
         theme.error if live.status == "failed" else theme.warning
     )
+
+
+def interruption_of(run: RunResult) -> str:
+    """Say of a recorded run whose program left it when that was."""
+    return f"interrupted after epoch {run.epochs_trained} of {run.spec.configuration.training.epochs}"
 
 
 def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:

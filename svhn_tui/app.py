@@ -99,6 +99,8 @@ class SvhnApp(TerminalApp):
 
     async def _send(self, command: p.AnyCommand | None) -> None:
         """Send a command if there is one, or say that it could not be sent; a new model file is asked about first."""
+        if isinstance(command, p.Submit) and await self._is_outdated(command.sweep):
+            return
         if isinstance(command, p.Submit) and (files := self._book.unapproved(command.sweep.configurations)):
             self.push_screen(TrustModelFiles(files.values()), partial(self._trusted, command.sweep, files.values()))
             return
@@ -106,11 +108,33 @@ class SvhnApp(TerminalApp):
             text = "There is no connection; it is tried again now. Press the key once more then."
             self.notify(text, severity="error")
 
+    async def _is_outdated(self, sweep: Sweep) -> bool:
+        """Read the presets again if a model file was edited; say whether the sweep is of one as it was before."""
+        if changed := self._book.changed_files():
+            try:
+                await self._read_presets(sweep.title)
+            except presets.PresetError as error:
+                self.notify(clean(str(error)), severity="error", markup=False)
+                return True
+            text = f"{', '.join(changed)} changed, and was read again: press the key once more to train it."
+            self.notify(clean(text), severity="warning", markup=False)
+        return not presets.models_of(sweep.configurations) <= self._book.sources.keys()
+
+    async def _read_presets(self, chosen: str) -> None:
+        """Read the presets again, and show this question of theirs.
+
+        Raises:
+            PresetError: they cannot be used; all stays as it was.
+        """
+        self._book = preset_file.load(preset_file.find(self._desk))
+        self._notices = Notices(self._book)
+        await self._pages.renew(self._book, self._state, chosen)
+
     def _trusted(self, sweep: Sweep, files: Iterable[presets.ModelFile], is_sure: bool | None) -> None:
         """Let model files run and train, if the user said so."""
         if is_sure:
             for file in files:
-                approvals.approve(file.text, Path(file.path))
+                approvals.approve(file.text)
             self.call_later(self._send, self._book.submit(sweep))
 
     def on_page_launch_deferred(self, message: Page.LaunchDeferred) -> None:
@@ -167,9 +191,7 @@ class SvhnApp(TerminalApp):
         question = await self.push_screen_wait(SweepForm(self._desk, self._state))
         if question is None:
             return
-        self._book = preset_file.load(preset_file.find(self._desk))
-        self._notices = Notices(self._book)
-        await self._pages.renew(self._book, self._state, question.id)
+        await self._read_presets(question.id)
         self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
         self._launch(Launch(question))
 

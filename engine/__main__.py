@@ -87,7 +87,7 @@ def _why_read_only(workspace: Path, *, is_asked: bool) -> str:
         return "as asked"
     if os.access(workspace, os.W_OK | os.X_OK):
         return ""
-    connection = _found(workspace)
+    connection = _running_host(workspace)
     if connection is not None:
         connection.close()
         return ""
@@ -108,7 +108,7 @@ def _connected(workspace: Path) -> socket.socket:
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        connection = _found(workspace)
+        connection = _running_host(workspace)
         if connection is None and _start_host(workspace) == HELD:
             holder = lock_file.read(workspace)
             if holder.is_elsewhere or time.monotonic() > deadline:
@@ -137,10 +137,10 @@ def _looks(workspace: Path) -> Iterator[socket.socket | None]:
     """Look for the host for a while: it is about to listen, anew or for the first time, and nothing tells when."""
     for _ in range(LOOKS):
         time.sleep(LOOK_SECONDS)
-        yield _found(workspace)
+        yield _running_host(workspace)
 
 
-def _found(workspace: Path) -> socket.socket | None:
+def _running_host(workspace: Path) -> socket.socket | None:
     """Connect to the host that runs, in the usual place or where its lock's file says.
 
     What a copied or moved workspace says is about the one that it was: its sockets have another name.
@@ -148,8 +148,8 @@ def _found(workspace: Path) -> socket.socket | None:
     with contextlib.suppress(OSError):
         if connection := _connect(str(socket_path(workspace))):
             return connection
-    told = lock_file.read(workspace).address
-    return _connect(told) if Path(told).name == socket_name(workspace) else None
+    address = lock_file.read(workspace).address
+    return _connect(address) if Path(address).name == socket_name(workspace) else None
 
 
 def _connect(address: str) -> socket.socket | None:
@@ -180,8 +180,10 @@ def _start_host(workspace: Path) -> bytes:
     Raises:
         HostRefused: it cannot serve this workspace.
     """
-    ready, told = os.pipe()
-    command = child_process.program("engine.host.main", "--workspace", str(workspace.absolute()), "--ready", str(told))
+    ready, answering = os.pipe()
+    command = child_process.program(
+        "engine.host.main", "--workspace", str(workspace.absolute()), "--ready", str(answering)
+    )
     log = ownership.open_ours(workspace / "host.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     begins = os.fstat(log).st_size
     host = subprocess.Popen(
@@ -191,22 +193,22 @@ def _start_host(workspace: Path) -> bytes:
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        pass_fds=(told,),
+        pass_fds=(answering,),
         start_new_session=True,  # it outlives the terminal
     )
     os.close(log)
-    os.close(told)
-    said = _said(ready, host.pid)
-    if said != READY:
+    os.close(answering)
+    answer = _answer_of(ready, host.pid)
+    if answer != READY:
         status = host.wait()  # another one won, or it cannot serve
-    if said == b"":
+    if answer == b"":
         raise HostRefused(_death(status, workspace / "host.log", begins))
-    if said not in (READY, HELD):
-        raise HostRefused(said.decode(errors="replace"))
-    return said
+    if answer not in (READY, HELD):
+        raise HostRefused(answer.decode(errors="replace"))
+    return answer
 
 
-def _said(ready: int, host: int) -> bytes:
+def _answer_of(ready: int, host: int) -> bytes:
     """Return what a host says when it listens, or why it does not; nothing when it died.
 
     Raises:

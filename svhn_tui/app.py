@@ -67,12 +67,12 @@ class SvhnApp(TerminalApp):
 
     def on_mount(self) -> None:
         """Show the questions; connect to the engine once they are drawn."""
-        self.take_liked_theme()
-        if said := settings.homeless():
-            self.notify(said, severity="warning", markup=False)
+        self.use_liked_theme()
+        if problem := settings.homeless():
+            self.notify(problem, severity="warning", markup=False)
         self._pages.open_first()
         self.set_interval(FRAME_SECONDS, self._draw)
-        self.call_after_refresh(lambda: self.run_worker(self._connection.keep(), exclusive=True))
+        self.call_after_refresh(lambda: self.run_worker(self._connection.hold(), exclusive=True))
 
     # --- from the engine to the pages --------------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class SvhnApp(TerminalApp):
         """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
         self.copy_to_clipboard(message.text)
         folder = self._desk if self._remote is not None else Path(self._state.workspace)
-        self.notify(clipboard.keep(message.text, folder), markup=False)
+        self.notify(clipboard.save(message.text, folder), markup=False)
 
     def on_page_comparison_wanted(self, message: Page.ComparisonWanted) -> None:
         """Open the Compare page with these runs."""

@@ -11,9 +11,6 @@ import msgspec
 from engine.core.limits import MAX_SOURCE_BYTES
 from engine.core.spec import Network, OwnModel, Param
 
-PLACE = 7
-"""Characters of `params.`"""
-
 
 class ReadModel(NamedTuple):
     """A model, and the file that it was found in."""
@@ -77,12 +74,12 @@ def varied(network: Network, grid: Mapping[str, Sequence[Any]]) -> tuple[Network
     """Return the network with every combination of the parameters `params.NAME` of a grid."""
     if network.model is None or not grid:
         return (network,)
-    model, names = network.model, [name[PLACE:] for name in grid]
-    found = []
+    model, names = network.model, [name.removeprefix("params.") for name in grid]
+    models = []
     for values in product(*grid.values()):
         params = _params({**dict(model.params), **dict(zip(names, values, strict=True))})
-        found.append(Network(model=msgspec.structs.replace(model, params=params)))
-    return tuple(found)
+        models.append(Network(model=msgspec.structs.replace(model, params=params)))
+    return tuple(models)
 
 
 def _params(given: Mapping[str, Any]) -> tuple[tuple[str, Param], ...]:

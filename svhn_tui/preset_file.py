@@ -151,11 +151,11 @@ def _network(given: dict[str, Any], name: str, label: str, sources: dict[str, Mo
 def _own_network(given: dict[str, Any], name: str, label: str, sources: dict[str, ModelFile]) -> dict[str, Any]:
     """Return a network that names a model file as one that names the file's SHA-256; its text goes into `sources`."""
     try:
-        found = model_files.read(given, Path(name).parent)
+        models = model_files.read(given, Path(name).parent)
     except ValueError as error:
         raise PresetError(f"{name}, networks[{label!r}].{error}") from error
-    sources[found.model.sha256] = ModelFile(str(found.path), found.text)
-    return {"model": msgspec.to_builtins(found.model)}
+    sources[models.model.sha256] = ModelFile(str(models.path), models.text)
+    return {"model": msgspec.to_builtins(models.model)}
 
 
 def _problems(presets: Presets, name: str) -> Iterator[str]:
@@ -189,8 +189,8 @@ def _problems(presets: Presets, name: str) -> Iterator[str]:
         if wrong:
             continue  # its configurations are not known
         try:
-            found = (limits.training_problem(some.training) for some in presets.configurations(question))
-            yield from (f"{where}.training.{problem}" for problem in dict.fromkeys(found) if problem)
+            problems = (limits.training_problem(some.training) for some in presets.configurations(question))
+            yield from (f"{where}.training.{problem}" for problem in dict.fromkeys(problems) if problem)
         except msgspec.ValidationError as error:
             yield f"{where}.training.{_explained(error)}"
         except ValueError as error:
@@ -249,8 +249,8 @@ def _runs_of(question: Question) -> int:
 
 def _explained(error: msgspec.ValidationError, part: str = "") -> str:
     """Turn msgspec's message about a part into ours: the place first, then what is wrong, then the nearest name."""
-    problem, _, place = str(error).partition(" - at `")
-    where = (part + place.rstrip("`").removeprefix("$")).removeprefix(".") or "the file"
+    problem, _, path = str(error).partition(" - at `")
+    where = (part + path.rstrip("`").removeprefix("$")).removeprefix(".") or "the file"
     if "unknown field" in problem:
         wrong = problem.split("`")[1]
         where = wrong if where == "the file" else f"{where}.{wrong}"

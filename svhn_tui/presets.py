@@ -21,7 +21,7 @@ from svhn_tui import model_files
 PARAMS = "params."
 """Before the name of a model file's parameter in a grid."""
 
-Kind = Literal["code", "training", "answer", "choice"]
+QuestionKind = Literal["code", "training", "answer", "choice"]
 
 
 class PresetError(ValueError):
@@ -51,7 +51,7 @@ class Question(Value, frozen=True):
     """One question of the assignment."""
 
     id: str
-    kind: Kind
+    kind: QuestionKind
     title: str
     text: str
     points: int = 0

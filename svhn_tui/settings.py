@@ -60,7 +60,7 @@ def load() -> Settings:
         return Settings()
 
 
-def keep(**changes: object) -> None:
+def save(**changes: object) -> None:
     """Change some of them.
 
     Raises:

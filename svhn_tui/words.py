@@ -15,9 +15,11 @@ def clean(text: str, *, newlines: bool = False) -> str:
     """Return outside text without what a terminal would obey: control characters, escape codes, bidi controls."""
     if text.isprintable():
         return text
-    kept = "\n\t" if newlines else ""
+    allowed = "\n\t" if newlines else ""
     return "".join(
-        character if character in kept or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "�"
+        character
+        if character in allowed or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        else "�"
         for character in text
     )
 
@@ -75,8 +77,8 @@ def seconds_of(text: str) -> float:
     Raises:
         ValueError: it is none, or nothing at all.
     """
-    found = DURATION.fullmatch(text.strip())
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
+    match = DURATION.fullmatch(text.strip())
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
     whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if not whole:
         raise ValueError(f"{text[:40]!r} is no duration; write 90s, 45m, 8h or 1h30m.")

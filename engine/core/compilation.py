@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from engine.core.layers import LOSS, METRIC, OPTIMIZERS
-from engine.core.options import TRAINING, Use
+from engine.core.options import TRAINING, KerasPart
 from engine.core.spec import Training
 
 Argument: TypeAlias = "str | int | float | bool | Call | None"
@@ -109,7 +109,7 @@ def early_stopping_of(training: Training) -> Call | None:
     return Call("callbacks", "EarlyStopping", _settings(training, "early stopping")) if training.patience else None
 
 
-def _settings(training: Training, use: Use) -> dict[str, Argument]:
+def _settings(training: Training, use: KerasPart) -> dict[str, Argument]:
     """Return the options of a part that are not at their defaults, which are Keras's too."""
     options = (option for option in TRAINING if option.use == use)
     return {option.name: value for option in options if (value := getattr(training, option.name)) != option.default}

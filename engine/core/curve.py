@@ -12,21 +12,21 @@ import msgspec
 
 from engine.core.results import MISSED, EpochRow
 
-Value = TypeVar("Value")
+Item = TypeVar("Item")
 
 
-class Column(Sequence[Value], Generic[Value]):
+class Prefix(Sequence[Item], Generic[Item]):
     """The first so many values of a list that only ever grows at its end; equal to any sequence of the same values."""
 
     __slots__ = ("_length", "_values")
 
-    def __init__(self, values: Iterable[Value] = ()) -> None:
+    def __init__(self, values: Iterable[Item] = ()) -> None:
         self._values = list(values)
         self._length = len(self._values)
 
-    def and_then(self, value: Value) -> "Column[Value]":
-        """Return the column with one more value. Only where another value followed already is it copied."""
-        grown: Column[Value] = Column.__new__(Column)
+    def and_then(self, value: Item) -> "Prefix[Item]":
+        """Return the sequence with one more value. Only where another value followed already is it copied."""
+        grown: Prefix[Item] = Prefix.__new__(Prefix)
         grown._values = self._values if len(self._values) == self._length else self._values[: self._length]
         grown._values.append(value)
         grown._length = self._length + 1
@@ -36,45 +36,45 @@ class Column(Sequence[Value], Generic[Value]):
         """Count the values."""
         return self._length
 
-    def __iter__(self) -> Iterator[Value]:
+    def __iter__(self) -> Iterator[Item]:
         """Go through the values."""
         return islice(iter(self._values), self._length)
 
     @overload
-    def __getitem__(self, index: int) -> Value: ...
+    def __getitem__(self, index: int) -> Item: ...
     @overload
-    def __getitem__(self, index: slice) -> tuple[Value, ...]: ...
-    def __getitem__(self, index: int | slice) -> Value | tuple[Value, ...]:
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
         """Return a value, or a tuple of some."""
         if isinstance(index, slice):
             start, stop, step = index.indices(self._length)
-            return tuple(self._values[place] for place in range(start, stop, step))
+            return tuple(self._values[at] for at in range(start, stop, step))
         return self._values[range(self._length)[index]]
 
     def __eq__(self, other: object) -> bool:
         """Compare the values."""
-        if isinstance(other, Column) and other._values is self._values:
+        if isinstance(other, Prefix) and other._values is self._values:
             return other._length == self._length
-        return isinstance(other, Column | tuple | list) and tuple(self) == tuple(other)
+        return isinstance(other, Prefix | tuple | list) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]  # it would take all of them
 
     def __repr__(self) -> str:
         """Show the values."""
-        return f"Column({list(self)!r})"
+        return f"Prefix({list(self)!r})"
 
 
 class Curve(msgspec.Struct, frozen=True):
     """The rows of a run's epochs, to be added to."""
 
-    rows: Column[EpochRow]
+    rows: Prefix[EpochRow]
     diverged_at: int | None = None
     """The epoch from which on the loss is no number; None while it is one, or nothing is known."""
 
     @classmethod
     def of(cls, rows: Iterable[EpochRow]) -> Self:
         """Make a curve of rows that were read."""
-        column = Column(rows)
+        column = Prefix(rows)
         first = len(column)
         while first and column[first - 1].is_diverged:
             first -= 1
@@ -85,7 +85,7 @@ class Curve(msgspec.Struct, frozen=True):
         """Epochs that are known."""
         return len(self.rows)
 
-    def values(self, read: Callable[[EpochRow], Value]) -> tuple[Value, ...]:
+    def values(self, read: Callable[[EpochRow], Item]) -> tuple[Item, ...]:
         """Return what is read from the row of each epoch."""
         return tuple(map(read, self.rows))
 

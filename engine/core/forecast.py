@@ -52,13 +52,13 @@ class Forecast:
         times = tuple(time for time in times if not time.inputs or time.inputs == shape.inputs)
         wanted = set(map(_kind, devices)) & {_kind(time.device) for time in times}
         wanted = wanted or {_kind(time.device) for time in times[-1:]}
-        found: dict[Configuration, dict[str, dict[int, list[float]]]] = {}
+        measured: dict[Configuration, dict[str, dict[int, list[float]]]] = {}
         for time in times:
             if (kind := _kind(time.device)) in wanted:
-                lanes = found.setdefault(_essence(time.configuration), {}).setdefault(kind, {})
+                lanes = measured.setdefault(_essence(time.configuration), {}).setdefault(kind, {})
                 lanes.setdefault(time.lanes, []).append(time.seconds * train_images / time.train_images)
-        self._known = found
-        self._costs = {configuration: cost(configuration, *self._size) for configuration in found}
+        self._known = measured
+        self._costs = {configuration: cost(configuration, *self._size) for configuration in measured}
 
     def is_measured(self, configuration: Configuration) -> bool:
         """Say whether this very network was measured, so that nothing is inferred from others."""

@@ -43,10 +43,10 @@ def numbers(sides: Iterable[Any]) -> Shape:
     Raises:
         SizeError: they are not.
     """
-    found = tuple(sides)
-    if not all(type(side) is int and side >= 1 for side in found):
-        raise SizeError(f"{found!r:.60}")
-    return found
+    lengths = tuple(sides)
+    if not all(type(side) is int and side >= 1 for side in lengths):
+        raise SizeError(f"{lengths!r:.60}")
+    return lengths
 
 
 def _pair(config: Config, name: str, default: int = 1) -> tuple[int, int]:
@@ -121,7 +121,7 @@ def _flat(config: Config, shape: Shape) -> Sized:
 
 
 def _permuted(config: Config, shape: Shape) -> Sized:
-    return Sized(tuple(shape[place - 1] for place in numbers(config["dims"])))
+    return Sized(tuple(shape[axis - 1] for axis in numbers(config["dims"])))
 
 
 def _reshaped(config: Config, shape: Shape) -> Sized:

@@ -68,8 +68,8 @@ def _followed(network: Network, shape: DataShape) -> tuple[int, int]:
     """Return the trainable weights, and the smallest side of any layer's output."""
     sides, total, smallest = shape.inputs, 0, 1
     for layer in layers_of(network, shape.classes):
-        found = sized(layer.kind, layer.settings, sides)
-        sides, total, smallest = found.shape, total + found.trainable, min(smallest, *found.shape)
+        output = sized(layer.kind, layer.settings, sides)
+        sides, total, smallest = output.shape, total + output.trainable, min(smallest, *output.shape)
     return total, smallest
 
 
@@ -81,9 +81,9 @@ def class_name(initializer: str) -> str:
 def _convolutions(network: Network) -> list[Layer]:
     if not network.convolutions:
         return []
-    found = [Layer("Permute", {"dims": (2, 3, 1)})]  # the files give channels first
+    layers = [Layer("Permute", {"dims": (2, 3, 1)})]  # the files give channels first
     for layer in network.convolutions:
-        found.append(
+        layers.append(
             Layer(
                 "Conv2D",
                 {
@@ -96,18 +96,18 @@ def _convolutions(network: Network) -> list[Layer]:
                 },
             )
         )
-        found += [Layer("BatchNormalization")] if network.batch_normalization else []
-        found += [Layer("MaxPooling2D", {"pool_size": layer.pool})] if layer.pool > 1 else []
-    return found
+        layers += [Layer("BatchNormalization")] if network.batch_normalization else []
+        layers += [Layer("MaxPooling2D", {"pool_size": layer.pool})] if layer.pool > 1 else []
+    return layers
 
 
 def _hidden(network: Network) -> list[Layer]:
-    found: list[Layer] = []
+    layers: list[Layer] = []
     for units in network.hidden:
-        found.append(_dense(network, units, network.activation))
-        found += [Layer("BatchNormalization")] if network.batch_normalization else []
-        found += [Layer("Dropout", {"rate": network.dropout})] if network.dropout else []
-    return found
+        layers.append(_dense(network, units, network.activation))
+        layers += [Layer("BatchNormalization")] if network.batch_normalization else []
+        layers += [Layer("Dropout", {"rate": network.dropout})] if network.dropout else []
+    return layers
 
 
 def _dense(network: Network, units: int, activation: str) -> Layer:

@@ -14,11 +14,11 @@ from engine.core.spec import Network, Training
 MAX_UNITS = 65_536
 MAX_EPOCHS = 100_000
 
-Kind = Literal["choice", "choices", "switch", "integer", "integers", "real", "reals", "objects"]
-Part = Literal["network", "training"]
-Use = Literal["", "optimizer", "schedule", "loss", "metrics", "fit", "early stopping"]
-KINDS: Mapping[object, Kind] = {bool: "switch", int: "integer", float: "real"}
-LISTS: Mapping[Kind, Kind] = {"choice": "choices", "integer": "integers", "real": "reals"}
+ValueKind = Literal["choice", "choices", "switch", "integer", "integers", "real", "reals", "objects"]
+OptionPart = Literal["network", "training"]
+KerasPart = Literal["", "optimizer", "schedule", "loss", "metrics", "fit", "early stopping"]
+KINDS: Mapping[object, ValueKind] = {bool: "switch", int: "integer", float: "real"}
+LISTS: Mapping[ValueKind, ValueKind] = {"choice": "choices", "integer": "integers", "real": "reals"}
 """The kind of a tuple, by the kind of its items."""
 ADAPTIVE = ("adam", "adamw", "nadam")
 
@@ -66,13 +66,13 @@ class Option(msgspec.Struct, frozen=True):
     example: str = ""
     """What may be typed in the sweep form, several values with spaces between."""
     limits: Limits | None = None
-    use: Use = ""
+    use: KerasPart = ""
     """Which part of `compile` and `fit` Keras takes it for; what is empty is not passed to Keras under its name."""
     owners: Owners | None = None
     head: str = ""
     """What heads its column, where that is shorter than its title."""
-    part: Part = "training"
-    kind: Kind = "real"
+    part: OptionPart = "training"
+    kind: ValueKind = "real"
     choices: tuple[str, ...] = ()
     default: Any = None
     may_be_none: bool = False
@@ -88,7 +88,7 @@ class Option(msgspec.Struct, frozen=True):
         return getattr(getattr(configuration, self.part), self.name)
 
 
-def _of_field(option: Option, part: Part, field: msgspec.structs.FieldInfo) -> Option:
+def _of_field(option: Option, part: OptionPart, field: msgspec.structs.FieldInfo) -> Option:
     """Return the option with what its struct says of it."""
     kind, choices, may_be_none = _kind_of(field.type)
     return msgspec.structs.replace(
@@ -96,7 +96,7 @@ def _of_field(option: Option, part: Part, field: msgspec.structs.FieldInfo) -> O
     )
 
 
-def _kind_of(annotation: Any) -> tuple[Kind, tuple[str, ...], bool]:
+def _kind_of(annotation: Any) -> tuple[ValueKind, tuple[str, ...], bool]:
     inner = get_args(annotation)
     if get_origin(annotation) is Literal:
         return "choice", inner, False
@@ -109,7 +109,7 @@ def _kind_of(annotation: Any) -> tuple[Kind, tuple[str, ...], bool]:
     return KINDS.get(annotation, "objects"), (), False
 
 
-def _table(part: Part, struct: type[msgspec.Struct], *options: Option) -> tuple[Option, ...]:
+def _table(part: OptionPart, struct: type[msgspec.Struct], *options: Option) -> tuple[Option, ...]:
     """Join the lines with the struct's fields, which each have one."""
     lines = {option.name: option for option in options}
     return tuple(_of_field(lines[field.name], part, field) for field in msgspec.structs.fields(struct))
@@ -194,8 +194,8 @@ def problem(part: Network | Training) -> str:
     """Return which option is out of range or has no meaning with the others, its name first; empty when none is."""
     for option in NETWORK if isinstance(part, Network) else TRAINING:
         value = getattr(part, option.name)
-        if value != option.default and (found := _problem_of(option, value, part)):
-            return f"{option.name}: {found}"
+        if value != option.default and (text := _problem_of(option, value, part)):
+            return f"{option.name}: {text}"
     return ""
 
 

@@ -6,12 +6,12 @@ from engine.core.results import Number
 
 
 class Picture(msgspec.Struct, frozen=True, gc=False):
-    """An image of the data set, and what a run said of it."""
+    """An image of the data set, and the class that a run predicts for it."""
 
     label: int
     """Index of its class."""
     pixels: bytes
     """Red, green and blue, row by row."""
-    said: int | None = None
+    predicted: int | None = None
     confidence: Number = None
-    """Probability that the run gave to what it said."""
+    """Probability that the run gives to that class."""

@@ -29,9 +29,9 @@ Optimizer = Literal["adam", "adamw", "sgd", "rmsprop", "adagrad", "nadam"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 Monitor = Literal["val_loss", "val_categorical_accuracy"]
 ExtraMetric = Literal["top_k_categorical_accuracy"]
-Trainer = Literal["fast", "native", "jax", "keras-fit", "auto", "keras"]
+TrainerName = Literal["fast", "native", "jax", "keras-fit", "auto", "keras"]
 """`fast` is whichever of `native` and `jax` suits configuration and machine; `keras-fit` is `model.fit`."""
-OTHER_NAMES: dict[Trainer, Trainer] = {"auto": "fast", "keras": "keras-fit"}
+OTHER_NAMES: dict[TrainerName, TrainerName] = {"auto": "fast", "keras": "keras-fit"}
 """Names that mean the same; a run is known by the one that was there first, so that its hash stays."""
 
 
@@ -116,7 +116,7 @@ class Training(Value, frozen=True):
     learning_rate: float = 1e-5
     validation_split: float = 0.0
     """Share of the training images, taken from the end, that is held out as Keras does; 0 in the assignment."""
-    trainer: Trainer = "fast"
+    trainer: TrainerName = "fast"
     momentum: float = 0.0
     nesterov: bool = False
     beta_1: float = 0.9

@@ -1,6 +1,6 @@
 """The assignment's data: two `.npz` files with `images` and `labels`, or folders that they were unpacked into.
 
-Images come as (height, width, channels, N), or in another order that their shape tells.
+Images come as (height, width, channels, N), or in another order that follows from their shape.
 """
 
 import contextlib
@@ -46,10 +46,10 @@ def part_of(archive: Archive, path: Path, images_member: str, labels_member: str
     images, labels = (read_header(archive, member, path) for member in (images_member, labels_member))
     check_images(images, path)
     label_forms.check(labels, path)
-    found = label_forms.read(read_array(archive, labels_member, path), path)
+    read = label_forms.read(read_array(archive, labels_member, path), path)
     is_like_svhn = {32, 3}.issubset(images.shape) and labels.dtype.kind in "iu"
-    if is_like_svhn and "10" in found.names and ONE_TO_TEN.issuperset(found.names):
+    if is_like_svhn and "10" in read.names and ONE_TO_TEN.issuperset(read.names):
         advice = "in the original SVHN files 10 stands for 0: labels[labels == 10] = 0, and save them again"
         raise DataError(f"{path}: the label '10' is no digit; {advice}, or save the names of other classes as text.")
     is_demo = DEMO_MARK in archive.namelist()
-    return Part(path, images, found, partial(read_array, archive, images_member, path), is_demo)
+    return Part(path, images, read, partial(read_array, archive, images_member, path), is_demo)

@@ -1,4 +1,4 @@
-"""The data of the example course: six kinds of clothes, drawn, 28 x 28 and grey, in one `.npz` as Keras keeps its own.
+"""The data of the example course: six kinds of clothes, drawn, 28 x 28 and grey, in one `.npz` as Keras stores its own.
 
 Deterministic: the same sizes and seed draw the same pixels.
 """

@@ -51,8 +51,8 @@ def load(data: DataSet) -> Images:
     Raises:
         DataError: the files cannot be used, or their content is no longer what was described.
     """
-    images, found = _read(Path(data.train_path), Path(data.test_path), data.layout)
-    if found.fingerprint != data.fingerprint:
+    images, read = _read(Path(data.train_path), Path(data.test_path), data.layout)
+    if read.fingerprint != data.fingerprint:
         files = " and ".join(data.paths)
         raise DataError(f"{files} changed since they were opened; open the data again.")
     return images
@@ -81,7 +81,7 @@ def describe(source: Sequence[str | Path], layout: str = "") -> DataSet:
 
 
 def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSet]:
-    """Read the files: headers first, then labels, and pixels only once all else is found good."""
+    """Read the files: headers first, then labels, and pixels only once all else is checked."""
     reader = reader_of(train_path, test_path)
     with reader.open(train_path, test_path) as (train, test):
         stored = [Stored(part.path, part.images.shape, len(part.labels.indices)) for part in (train, test)]
@@ -101,7 +101,7 @@ def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSe
         raise DataError(f"{train_path} holds {kinds}; save both alike: uint8 from 0 to 255, or both as float32.")
     if np.array_equal(images.train_images, images.test_images):
         raise DataError(f"{train_path} and {test_path} hold the same images; give the train file and the test file.")
-    found = DataSet(
+    description = DataSet(
         fingerprint=_fingerprint(images),
         name=_name(train_path, test_path),
         train_path=str(train_path.absolute()),
@@ -116,7 +116,7 @@ def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSe
         dtype=images.shape.dtype,
         layout=asked,
     )
-    return images, found
+    return images, description
 
 
 def _name(train_path: Path, test_path: Path) -> str:
@@ -152,8 +152,8 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
     unknown = sorted(set(test.labels.names) - set(names))
     if unknown:
         raise DataError(f"{test.path} has the label {unknown[0]!r}, which {train.path} has not; are they a pair?")
-    places = np.array([names.index(name) for name in test.labels.names], dtype=np.int32)
-    return places[test.labels.indices]
+    positions = np.array([names.index(name) for name in test.labels.names], dtype=np.int32)
+    return positions[test.labels.indices]
 
 
 def _counts(labels: NDArray[np.int32], classes: int) -> tuple[int, ...]:
@@ -181,22 +181,22 @@ def main() -> int:
     return report(lambda: describe(arguments.source, arguments.layout))
 
 
-def report(described: Callable[[], DataSet], place: Path | None = None) -> int:
+def report(described: Callable[[], DataSet], folder: Path | None = None) -> int:
     """Print a description as one line of JSON, or on stderr what is wrong; return the exit status.
 
     Args:
         described: reads or writes the data set, and describes it.
-        place: where it lies, for errors of the machine that do not name it.
+        folder: where it is, for errors of the machine that do not name it.
     """
     try:
-        found = described()
+        description = described()
     except DataError as error:
         print(error, file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
-        print(os_errors.sentence_of(error, place or "") or error, file=sys.stderr)
+        print(os_errors.sentence_of(error, folder or "") or error, file=sys.stderr)
         return 1
-    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    sys.stdout.buffer.write(msgspec.json.encode(description) + b"\n")
     return 0
 
 

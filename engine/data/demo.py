@@ -166,10 +166,10 @@ def _font(index: int, size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=1)
 def _font_folder() -> Path:
-    found = importlib.util.find_spec("matplotlib")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("matplotlib")
+    if spec is None or spec.origin is None:
         raise FileNotFoundError("Matplotlib, whose fonts the demo digits are drawn with, is not installed.")
-    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
 
 
 def main() -> int:
@@ -192,9 +192,9 @@ def main() -> int:
 
 def _drawn_once(folder: Path, train: int, test: int, seed: int) -> DataSet:
     """Describe the demo data of a folder; draw it where there is none such."""
-    found = _drawn(folder, seed)
-    if found is not None and (found.train_images, found.test_images) == (train, test):
-        return found
+    known = _drawn(folder, seed)
+    if known is not None and (known.train_images, known.test_images) == (train, test):
+        return known
     write(folder, train=train, test=test, seed=seed)
     return describe([folder])
 

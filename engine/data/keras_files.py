@@ -1,4 +1,4 @@
-"""One `.npz` file with `x_train`, `y_train`, `x_test` and `y_test`, as `keras.datasets` keeps MNIST and its like."""
+"""One `.npz` file with `x_train`, `y_train`, `x_test` and `y_test`, as `keras.datasets` stores MNIST and its like."""
 
 import contextlib
 from collections.abc import Iterator

@@ -16,9 +16,9 @@ MAX_CLASSES = 1_000
 MAX_NAME = 100
 """Characters of a class's name."""
 MAX_BYTES = 2**24
-"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` take 4.2 MB."""
+"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` are 4.2 MB."""
 MAX_ONE_HOT_BYTES = 2**28
-"""50,000 rows of 100 classes in float64 take 40 MB."""
+"""50,000 rows of 100 classes in float64 are 40 MB."""
 
 
 class Labels(NamedTuple):
@@ -79,12 +79,12 @@ def read(labels: NDArray[Any], path: Path) -> Labels:
     if labels.dtype.kind in "iu" and values[0] < 0:
         raise DataError(f"{path}: the label '{values[0]}' is negative; labels are counted from 0, or are names.")
     if all(name.isascii() and name.isdigit() for name in names):
-        order = sorted(range(len(names)), key=lambda place: (int(names[place]), names[place]))
+        order = sorted(range(len(names)), key=lambda position: (int(names[position]), names[position]))
     else:
         order = list(range(len(names)))
-    places = np.empty(len(names), np.int32)
-    places[order] = np.arange(len(names))
-    return Labels(tuple(names[place] for place in order), places[indices.reshape(-1)])
+    positions = np.empty(len(names), np.int32)
+    positions[order] = np.arange(len(names))
+    return Labels(tuple(names[position] for position in order), positions[indices.reshape(-1)])
 
 
 def _text(value: object) -> str:

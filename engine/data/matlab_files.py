@@ -40,9 +40,9 @@ class Variable(NamedTuple):
 
     header: Header
     stored: int
-    """Bytes that its numbers take when unpacked."""
+    """Bytes of its numbers when unpacked."""
     packed: int
-    """Bytes that it takes in the file."""
+    """Bytes of it in the file."""
 
 
 def suits(train: Path, test: Path) -> bool:
@@ -70,7 +70,7 @@ def _part(path: Path) -> Part:
     check_images(images, path)
     values = _read(LABELS, path)
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.round(values)).all():
-        values = values.astype(np.int64)  # MATLAB's numbers are float64 where nothing else was said
+        values = values.astype(np.int64)  # MATLAB's numbers are float64 by default
     label_forms.check(Header(values.shape, values.dtype), path)
     if values.size != max(labels.shape):
         raise DataError(f"{path}: the labels y have the shape {labels.shape}; (N, 1) is expected.")
@@ -107,8 +107,8 @@ def _declared(path: Path) -> Mapping[str, Variable]:
     except (ArchiveError, ValueError, OSError, struct.error, zlib.error, KeyError) as error:
         if is_machine_error(error):
             raise DataError(f"{path} cannot be read ({reason(error)}).") from error
-        said = str(error) if isinstance(error, ArchiveError) else f"is damaged or no .mat file ({first_line(error)})"
-        raise DataError(f"{path} {said}; download it again.") from error
+        problem = str(error) if isinstance(error, ArchiveError) else f"is damaged or no .mat file ({first_line(error)})"
+        raise DataError(f"{path} {problem}; download it again.") from error
 
 
 def _variables(file: BinaryIO) -> dict[str, Variable]:
@@ -118,15 +118,15 @@ def _variables(file: BinaryIO) -> dict[str, Variable]:
     orders = {b"IM": "<", b"MI": ">"}
     if len(head) < 128 or head[126:] not in orders:
         raise ArchiveError("is no .mat file of MATLAB 5 to 7")
-    order, found = orders[head[126:]], dict[str, Variable]()
+    order, variables = orders[head[126:]], dict[str, Variable]()
     end = file.seek(0, 2)
-    place = 128
+    offset = 128
     for _ in range(MAX_VARIABLES):
-        if place == end:
-            return found
-        file.seek(place)
+        if offset == end:
+            return variables
+        file.seek(offset)
         kind, size = struct.unpack(f"{order}II", _whole(file.read(8), 8))
-        if place + 8 + size > end:
+        if offset + 8 + size > end:
             raise ValueError("it is cut off")
         start = file.read(min(size, START))
         if kind == COMPRESSED:
@@ -134,8 +134,8 @@ def _variables(file: BinaryIO) -> dict[str, Variable]:
         elif kind == MATRIX:
             start = struct.pack(f"{order}II", kind, size) + start
         if kind in (MATRIX, COMPRESSED) and (variable := _variable(start, order, size)) is not None:
-            found[variable[0]] = variable[1]
-        place += 8 + size
+            variables[variable[0]] = variable[1]
+        offset += 8 + size
     raise ValueError(f"it has more than {MAX_VARIABLES} variables")
 
 
@@ -145,10 +145,10 @@ def _variable(start: bytes, order: str, packed: int) -> tuple[str, Variable] | N
     flags = struct.unpack_from(f"{order}IIII", start, 8)[2]
     if kind != MATRIX or flags & 0xFF not in CLASSES or flags & 0x800:  # 0x800: complex numbers
         return None
-    sides, place = _element(start, 24, order)
+    sides, offset = _element(start, 24, order)
     shape = struct.unpack(f"{order}{len(sides) // 4}i", sides)
-    name, place = _element(start, place, order)
-    numbers, stored = struct.unpack_from(f"{order}II", start, place)
+    name, offset = _element(start, offset, order)
+    numbers, stored = struct.unpack_from(f"{order}II", start, offset)
     if numbers >> 16:  # four bytes at most stand beside their type
         numbers, stored = numbers & 0xFFFF, numbers >> 16
     if any(side < 0 for side in shape):
@@ -158,14 +158,14 @@ def _variable(start: bytes, order: str, packed: int) -> tuple[str, Variable] | N
     return name.decode("latin-1"), Variable(Header(shape, np.dtype(CLASSES[flags & 0xFF])), stored, packed)
 
 
-def _element(start: bytes, place: int, order: str) -> tuple[bytes, int]:
+def _element(start: bytes, offset: int, order: str) -> tuple[bytes, int]:
     """Return the bytes of an element of a header, and where the next one begins."""
-    kind, size = struct.unpack_from(f"{order}II", start, place)
+    kind, size = struct.unpack_from(f"{order}II", start, offset)
     if kind >> 16:
-        return _whole(start[place + 4 :][: kind >> 16], kind >> 16), place + 8
+        return _whole(start[offset + 4 :][: kind >> 16], kind >> 16), offset + 8
     if size > START:
         raise ValueError("a name or a shape is too long")
-    return _whole(start[place + 8 :][:size], size), place + 8 + -(-size // 8) * 8
+    return _whole(start[offset + 8 :][:size], size), offset + 8 + -(-size // 8) * 8
 
 
 def _whole(content: bytes, size: int) -> bytes:
@@ -175,7 +175,7 @@ def _whole(content: bytes, size: int) -> bytes:
 
 
 def _read(name: str, path: Path) -> NDArray[Any]:
-    """Read a variable whose header was found good.
+    """Read a variable whose header was checked.
 
     Raises:
         DataError: it is damaged, or there is no SciPy.
@@ -186,11 +186,11 @@ def _read(name: str, path: Path) -> NDArray[Any]:
         raise DataError(f"{path}: {INSTALL}.") from error
     try:
         with open_regular(path) as file:
-            found: NDArray[Any] = loadmat(file, variable_names=(name,))[name]
+            values: NDArray[Any] = loadmat(file, variable_names=(name,))[name]
     except Exception as error:
         if is_machine_error(error):
             raise DataError(f"{path} cannot be read ({reason(error)}).") from error
         raise DataError(f"{path}: {name} is damaged ({first_line(error)}); download it again.") from error
-    if found.dtype.kind not in "biuf":
-        raise DataError(f"{path}: {name} holds {found.dtype} and no numbers.")
-    return found
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{path}: {name} holds {values.dtype} and no numbers.")
+    return values

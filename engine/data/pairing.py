@@ -1,4 +1,4 @@
-"""Which files hold the train and the test images: told by their names, as people rename, move and unpack them."""
+"""Which files hold the train and the test images: recognised by their names, as people rename, move and unpack them."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def locate(source: Sequence[str | Path]) -> tuple[Path, Path]:
     guessed.
 
     Raises:
-        DataError: they cannot be told.
+        DataError: they cannot be recognised.
     """
     paths = [Path(path) for path in source]
     if len(paths) == 2:
@@ -57,8 +57,8 @@ def locate(source: Sequence[str | Path]) -> tuple[Path, Path]:
 def role_of(name: str) -> str:
     """Return which of the two a name says, `train` or `test`; empty where it says neither, or both."""
     text = MISLEADING.sub(" ", name.lower())
-    said = [role for role in ROLES if role in text]
-    return said[0] if len(said) == 1 else ""
+    roles = [role for role in ROLES if role in text]
+    return roles[0] if len(roles) == 1 else ""
 
 
 def _ordered(first: Path, second: Path) -> tuple[Path, Path]:
@@ -83,7 +83,7 @@ def _pair_in(folder: Path) -> tuple[Path, Path]:
     Raises:
         DataError: one is missing, several could be meant, or the two are of different years.
     """
-    found: dict[str, list[Path]] = {role: [] for role in ROLES}
+    files: dict[str, list[Path]] = {role: [] for role in ROLES}
     others: list[Path] = []
     level = [folder]
     for _ in range(DEPTH + 1):
@@ -93,31 +93,31 @@ def _pair_in(folder: Path) -> tuple[Path, Path]:
                 if not _is_archive(path):
                     below.append(path)
                 elif role := role_of(path.name) or (role_of(each.name) if each != folder else ""):
-                    found[role].append(path)
+                    files[role].append(path)
                 else:
                     others.append(path)
-        if all(found.values()):
+        if all(files.values()):
             break
         level = [path for path in below if path.is_dir()]
-    if not all(found.values()) and (both := [path for path in others if _holds_both(path)]):
+    if not all(files.values()) and (both := [path for path in others if _holds_both(path)]):
         if len(both) > 1:
             names = " and ".join(str(path.relative_to(folder)) for path in both[:2])
             raise DataError(f"{folder} has {len(both)} data sets, {names}; name the file: --data {both[0]}.")
         return both[0], both[0]
-    train, test = (_only(folder, role, found[role]) for role in ROLES)
+    train, test = (_only(folder, role, files[role]) for role in ROLES)
     years = [set(YEAR.findall(path.name)) for path in (train, test)]
     if all(years) and not years[0] & years[1]:
         raise DataError(f"{train} and {test} are of different years; if they belong together, {BOTH}")
     return train, test
 
 
-def _only(folder: Path, role: str, found: list[Path]) -> Path:
-    """Return the one file that was found for a role, or the one with the assignment's name.
+def _only(folder: Path, role: str, candidates: list[Path]) -> Path:
+    """Return the only candidate for a role, or the one with the assignment's name.
 
     Raises:
         DataError: there is none, or none that is clearly meant.
     """
-    distinct = list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+    distinct = list({path.resolve(): path for path in reversed(candidates)}.values())[::-1]
     packed = {path.with_suffix("") for path in distinct if path.is_file()}
     distinct = [path for path in distinct if path.is_file() or path not in packed]  # unpacked beside its archive
     named = [path for path in distinct if path.name == ROLES[role]] or distinct

@@ -1,4 +1,4 @@
-"""The train or the test half of a data set, whose headers and labels were found good."""
+"""The train or the test half of a data set, whose headers and labels were checked."""
 
 from collections.abc import Callable
 from pathlib import Path

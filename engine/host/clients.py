@@ -30,7 +30,7 @@ class Client:
         """Send the whole state. It is collected at once, so that no event falls between it and the next one."""
         self._catching_up = asyncio.create_task(self._catch_up(tuple(self._fresh())))
 
-    def tell(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
         """Pass on an event's line, unless the client is too far behind. Lines of one moment go out together."""
         if self._has_missed:
             return
@@ -61,11 +61,11 @@ class Client:
     async def _catch_up(self, state: Iterable[p.AnyEvent]) -> None:
         """Send a state as fast as the client reads, and afresh as long as it missed something meanwhile."""
         try:
-            await self._send(state)
+            await self._send_events(state)
             while self._has_missed:
                 await self._writer.drain()
                 self._has_missed = False
-                await self._send(tuple(self._fresh()))
+                await self._send_events(tuple(self._fresh()))
         except ConnectionError:
             return  # it left; whoever reads its commands notices
         except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches anew, or gets an error
@@ -75,7 +75,7 @@ class Client:
         self._catching_up = None
         self._hand_over()
 
-    async def _send(self, state: Iterable[p.AnyEvent]) -> None:
+    async def _send_events(self, state: Iterable[p.AnyEvent]) -> None:
         for event in state:
             self._writer.write(p.encode(event))
             await self._writer.drain()

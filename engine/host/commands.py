@@ -80,7 +80,7 @@ class Commands:
                 self._refuse_recorded(command.runs)
                 dispatch.hold(command.runs, "cancelled")
             case p.Reprioritise():
-                queue.move(command.runs, command.place)
+                queue.move(command.runs, command.index)
             case p.Annotate():
                 self._records.annotate(p.Note(command.run_id, command.text, command.tags))
             case p.Choose():
@@ -143,7 +143,7 @@ class Commands:
             if problem := shape_problem(configuration.network, shape):
                 raise ValueError(f"{configuration.label} cannot be trained on this data: {problem}")
         for text in command.sources:
-            sources.keep(self._workspace.root, text)
+            sources.store(self._workspace.root, text)
             approvals.approve(text)
         self._workspace.write_sweep(sweep)
         for old in queue.supersede(sweep):
@@ -163,7 +163,7 @@ class Commands:
         for problem in gpus.problems:
             self._publish(p.Noticed(text=problem, severity="warning"))
         try:
-            user_config.keep_fleet(self._workspace.root, command.fleet)
+            user_config.save_fleet(self._workspace.root, command.fleet)
         except OSError as error:
             text = f"Where to train is not remembered: {error.filename}: {error.strerror}."
             self._publish(p.Noticed(text=text, severity="warning"))
@@ -171,10 +171,12 @@ class Commands:
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:
-        found = self._queue.result(command.run_id) if command.run_id is not None else None
-        if found is not None and found.is_recorded:
-            raise ValueError(f"{found.run_id} was recorded: another program trained it, and it has no file to hand in.")
-        if command.run_id is not None and found is None:
+        result = self._queue.result(command.run_id) if command.run_id is not None else None
+        if result is not None and result.is_recorded:
+            raise ValueError(
+                f"{result.run_id} was recorded: another program trained it, and it has no file to hand in."
+            )
+        if command.run_id is not None and result is None:
             raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
         self._records.choose(command.question, command.run_id)
 
@@ -196,7 +198,7 @@ class Commands:
             if not self._workspace.restore(run_id):
                 raise ValueError(f"{run_id[:40]!r} is not in the trash.")
             self._queue.release([run_id])
-            self._take_in(self._workspace.result(run_id))
+            self._add_result(self._workspace.result(run_id))
 
     def _refuse_busy(self, runs: tuple[str, ...], what: str) -> None:
         """Refuse a command on runs whose folders a worker or an import writes."""
@@ -212,9 +214,9 @@ class Commands:
         if any(run_id in training and training[run_id].run.spec.recording for run_id in runs):
             raise ValueError("A recorded run is trained by its own program; stop it there.")
 
-    def _take_in(self, result: p.RunResult | None) -> None:
+    def _add_result(self, result: p.RunResult | None) -> None:
         """Know a finished run that came into the workspace."""
-        if result is not None and self._queue.take_in(result):
+        if result is not None and self._queue.add_finished(result):
             self._publish(p.RunFinished(result=result))
 
     async def _import(self, command: p.Import) -> None:
@@ -231,10 +233,10 @@ class Commands:
                 finally:  # some may be there, whatever became of the others
                     there = await asyncio.to_thread(self._workspace.finished)
                     for run_id in sorted(there - set(queue.runs.accuracies)):
-                        self._take_in(self._workspace.result(run_id))
+                        self._add_result(self._workspace.result(run_id))
         finally:
             self._is_importing = False
-        self._records.take_in(unpacked.remarks, queue.runs.accuracies)
+        self._records.merge(unpacked.remarks, queue.runs.accuracies)
         for sweep in unpacked.sweeps:
             if any(plan.is_other_choice(sweep, here) for here in queue.sweeps.values()):
                 continue  # the finalists are chosen here already

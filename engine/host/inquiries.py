@@ -34,14 +34,14 @@ class Inquiries:
         """
         match inquiry:
             case p.ReadTrash():
-                client.tell(p.encode(p.TrashRead(results=tuple(self._workspace.discarded()))))
+                client.send(p.encode(p.TrashRead(results=tuple(self._workspace.discarded()))))
             case p.Watch():
                 await self._watch(inquiry.runs, client)
             case p.ReadLog():
-                client.tell(p.encode(await asyncio.to_thread(logs.answer, self._workspace.root, inquiry)))
+                client.send(p.encode(await asyncio.to_thread(logs.answer, self._workspace.root, inquiry)))
             case p.CheckFiles():
                 files = {run_id: self._workspace.run_folder(run_id) / "model.keras" for run_id in inquiry.runs}
-                client.tell(p.encode(await asyncio.to_thread(file_hashes.checked, files)))
+                client.send(p.encode(await asyncio.to_thread(file_hashes.checked, files)))
             case p.Inspect():
                 if len(self._inspecting) >= MAX_INSPECTIONS:
                     raise ValueError("Many runs are being looked at already; wait until they are done.")
@@ -60,7 +60,7 @@ class Inquiries:
                 read = p.HistoryRead(run_id=run_id, history=p.History())
             except OSError as error:
                 read = p.HistoryRead(run_id=run_id, history=p.History(), problem=error.strerror or str(error))
-            client.tell(p.encode(read))
+            client.send(p.encode(read))
 
     def _data_of(self, run_id: str) -> p.DataSet:
         """Return what a finished run was trained on; without a run, the data in use.
@@ -85,9 +85,9 @@ class Inquiries:
             if model is not None and (problem := approvals.refusal(model.sha256)):
                 raise ValueError(problem)
             source = sources.read(self._workspace.root, model.sha256) if model is not None else ""
-            client.tell(await subprocesses.inspect(data, run_id, file, model, source))
+            client.send(await subprocesses.inspect(data, run_id, file, model, source))
         except (ValueError, OSError) as error:
-            client.tell(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
+            client.send(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
         except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
             traceback.print_exc()
-            client.tell(p.encode(p.Inspected(run_id=run_id, problem=DEFECT)))
+            client.send(p.encode(p.Inspected(run_id=run_id, problem=DEFECT)))

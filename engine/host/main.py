@@ -30,7 +30,7 @@ FILES = 16_384
 """Open at a time. Not as many as the system allows: some programs close every number up to the limit that they get."""
 
 
-async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) -> None:
+async def serve(workspace: Workspace, report: Callable[[bytes], None], lock: int) -> None:
     """Listen until there is nothing left to do."""
     service = Service(workspace)
     listener = Listener(workspace.root, lock, service.attend)
@@ -39,7 +39,7 @@ async def serve(workspace: Workspace, tell: Callable[[bytes], None], lock: int) 
     leaving: set[asyncio.Task[None]] = set()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: leaving.add(asyncio.create_task(service.leave("Ended by a signal."))))
-    tell(READY)
+    report(READY)
     listening = asyncio.create_task(listener.keep_open())
     tasks = [asyncio.create_task(service.sample_devices()), asyncio.create_task(service.save_changes(lock))]
     await service.ended.wait()
@@ -71,31 +71,31 @@ def main() -> int:
     os.umask(0o077)
     clean_stderr()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    tell = partial(_tell, os.fdopen(given.ready, "wb") if given.ready is not None else None)
+    report = partial(_report, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         _allow_files()
-        return _host(given.workspace, tell)
+        return _host(given.workspace, report)
     except NewerFormat as error:
-        return _refuse(str(error), tell)
+        return _refuse(str(error), report)
     except OSError as error:
         traceback.print_exc()
-        return _refuse(_sentence(error, given.workspace), tell)
+        return _refuse(_sentence(error, given.workspace), report)
     except Exception as error:  # noqa: BLE001  whatever it is, the user reads it now and not in a log
         traceback.print_exc()
-        return _refuse(f"The host cannot serve: {_told(error)}", tell)
+        return _refuse(f"The host cannot serve: {_text_of(error)}", report)
 
 
-def _host(given: Path, tell: Callable[[bytes], None]) -> int:
+def _host(given: Path, report: Callable[[bytes], None]) -> int:
     """Serve the workspace unless another host does, or it is not ours alone."""
     if problem := ownership.problem(given.resolve(strict=True)):
-        return _refuse(problem, tell)
+        return _refuse(problem, report)
     try:
         lock = lock_file.hold(given.resolve())
     except BlockingIOError:
-        tell(HELD)
+        report(HELD)
         return 0
     lock_file.write(lock, lock_file.read(given).address)  # who holds it, before a long workspace is read
-    asyncio.run(serve(Workspace(given), tell, lock))
+    asyncio.run(serve(Workspace(given), report, lock))
     return 0
 
 
@@ -103,17 +103,17 @@ def _sentence(error: OSError, workspace: Path) -> str:
     return f"{error.filename or workspace}: {error.strerror}" if error.strerror else str(error)
 
 
-def _told(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
-def _refuse(text: str, tell: Callable[[bytes], None]) -> int:
+def _refuse(text: str, report: Callable[[bytes], None]) -> int:
     print(text, file=sys.stderr)
-    tell(text.encode(errors="replace"))
+    report(text.encode(errors="replace"))
     return 1
 
 
-def _tell(ready: BinaryIO | None, text: bytes) -> None:
+def _report(ready: BinaryIO | None, text: bytes) -> None:
     """Report to the process that started this one, once; it may have ended."""
     if ready is not None:
         with contextlib.suppress(OSError, ValueError):

@@ -92,13 +92,13 @@ async def outcome_of(trial: Trial) -> ModelFacts:
     """Return what a trial shows; one that succeeded is remembered."""
     if known := _remembered(trial):
         return known
-    facts = await _found_out(trial)
+    facts = await _try_out(trial)
     if not facts.problem:
         _remember(trial, facts)
     return facts
 
 
-async def _found_out(trial: Trial) -> ModelFacts:
+async def _try_out(trial: Trial) -> ModelFacts:
     """Try it on JAX, and on TensorFlow where JAX does not compile it."""
     try:
         on_jax = await _tried(trial, "jax")
@@ -117,7 +117,7 @@ def _unreadable(error: OSError) -> ModelFacts:
     return ModelFacts(problem=f"Its model file cannot be read: {error.filename}: {error.strerror}.")
 
 
-def _place(trial: Trial) -> Path:
+def _cache_file(trial: Trial) -> Path:
     """Return where the outcome of a trial is kept, for this program and these libraries."""
     about = (trial.model, trial.shape, sorted({**versions("fast"), **versions("keras-fit")}.items()), FORMAT)
     return cache_folder("models") / f"{short_hash(msgspec.json.encode(about).hex())}.json"
@@ -125,14 +125,14 @@ def _place(trial: Trial) -> Path:
 
 def _remembered(trial: Trial) -> ModelFacts | None:
     with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(_place(trial).read_bytes(), type=ModelFacts)
+        return msgspec.json.decode(_cache_file(trial).read_bytes(), type=ModelFacts)
     return None
 
 
 def _remember(trial: Trial, facts: ModelFacts) -> None:
     """Keep an outcome; without it the next host tries the model again."""
     with contextlib.suppress(OSError):
-        write_atomically(_place(trial), msgspec.json.encode(facts))
+        write_atomically(_cache_file(trial), msgspec.json.encode(facts))
 
 
 async def _tried(trial: Trial, backend: str) -> ModelFacts:

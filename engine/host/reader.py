@@ -24,7 +24,7 @@ from engine.storage import file_hashes, journal, logs
 from engine.storage.run_folder import RUN_ID
 from engine.storage.workspace import Remembered
 
-Kind = TypeVar("Kind")
+Decoded = TypeVar("Decoded")
 
 MOST_BYTES = 256 * 2**20
 """Of a file that is read whole; the index of 100,000 runs is smaller."""
@@ -43,17 +43,17 @@ def serve(root: Path, reason: str) -> int:
     """
     shelf = Shelf(root)
     refusal = f"{root} is open read-only ({reason}): nothing is trained or changed."
-    _tell(*shelf.events(), p.Noticed(text=refusal, severity="warning"), p.CaughtUp())
+    _send(*shelf.events(), p.Noticed(text=refusal, severity="warning"), p.CaughtUp())
     for line in sys.stdin.buffer:
         try:
             command = p.decode_command(line)
         except p.UNREADABLE as error:
-            _tell(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}."))
+            _send(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}."))
             continue
         if isinstance(command, p.Shutdown):
-            _tell(p.HostEnded(reason=refusal))
+            _send(p.HostEnded(reason=refusal))
             break
-        _tell(*_answers(shelf, command, refusal))
+        _send(*_answers(shelf, command, refusal))
     return 0
 
 
@@ -63,12 +63,12 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._passed_over = 0
-        self.kept = self._read(root / "host.json", Remembered) or Remembered()
+        self.remembered = self._read(root / "host.json", Remembered) or Remembered()
 
     @property
     def data(self) -> p.DataSet | None:
         """The data set that was in use last."""
-        known = self.kept.known.get(self.kept.data)
+        known = self.remembered.known.get(self.remembered.data)
         return known.data if known else None
 
     def run_folder(self, run_id: str) -> Path | None:
@@ -113,17 +113,17 @@ class Shelf:
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
             data=self.data,
-            known=tuple(known.data for known in self.kept.known.values()),
+            known=tuple(known.data for known in self.remembered.known.values()),
             results=len(results),
-            choices=self.kept.choices,
-            statements=self.kept.statements,
+            choices=self.remembered.choices,
+            statements=self.remembered.statements,
         )
         for start in range(0, len(results), RESULTS_AT_ONCE):
             yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
         yield p.RunsRead(notes=tuple(self._notes()))
         for sweep in self._sweeps():
             yield p.SweepSubmitted(sweep=sweep, missing=())
-        yield p.Timed(times=EpochTimes(self.kept.times).medians)
+        yield p.Timed(times=EpochTimes(self.remembered.times).medians)
         if self._passed_over:
             yield p.Noticed(text=f"Files that cannot be read or understood: {self._passed_over}.", severity="warning")
 
@@ -142,7 +142,7 @@ class Shelf:
             if sweep is not None and not sweep_problem(sweep):
                 yield sweep
 
-    def _read(self, path: Path, kind: type[Kind]) -> Kind | None:
+    def _read(self, path: Path, kind: type[Decoded]) -> Decoded | None:
         try:
             with Folder.at(path.parent) as folder:
                 return msgspec.json.decode(folder.read(path.name, MOST_BYTES), type=kind)
@@ -164,14 +164,14 @@ def _answers(shelf: Shelf, command: p.AnyCommand, refusal: str) -> Iterator[p.An
         case p.ReadLog():
             yield shelf.log(command)
         case p.CheckFiles():
-            yield p.FilesChecked(found={run_id: shelf.model_sha256(run_id) for run_id in command.runs})
+            yield p.FilesChecked(hashes={run_id: shelf.model_sha256(run_id) for run_id in command.runs})
         case p.ReadTrash():
             yield p.TrashRead(results=shelf.results("trash"))
         case _:
             yield p.Refused(command=type(command).__name__, reason=refusal, request=command.request)
 
 
-def _tell(*events: p.AnyEvent) -> None:
+def _send(*events: p.AnyEvent) -> None:
     for event in events:
         sys.stdout.buffer.write(p.encode(event))
     sys.stdout.buffer.flush()

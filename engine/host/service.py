@@ -46,11 +46,11 @@ class Service:
         self._workspace = workspace
         self._clients: set[Client] = set()
         self._records = Records(workspace, self._publish)
-        kept = self._records.kept
+        remembered = self._records.remembered
         results, data = self._records.results(), self._records.trainable()
-        self._queue = Queue(self._publish, results=results, data=data, held=kept.order.held,
-                            groups=kept.order.groups)  # fmt: skip
-        self._queue.times = EpochTimes(kept.times)
+        self._queue = Queue(self._publish, results=results, data=data, held=remembered.order.held,
+                            groups=remembered.order.groups)  # fmt: skip
+        self._queue.times = EpochTimes(remembered.times)
         fleet, complaint = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
         self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)
@@ -59,9 +59,9 @@ class Service:
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
-        self._queue.arrange(kept.order)
-        if not complaint and kept.fleet not in (self._dispatch.fleet, p.Fleet()):
-            complaint = user_config.is_not_used(kept.fleet)
+        self._queue.arrange(remembered.order)
+        if not complaint and remembered.fleet not in (self._dispatch.fleet, p.Fleet()):
+            complaint = user_config.is_not_used(remembered.fleet)
         exposed = ownership.exposure(workspace.root)
         troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
         self._complaints = [text for text in troubles if text]
@@ -85,7 +85,7 @@ class Service:
             client.greet()
         except Exception:  # noqa: BLE001  a state that cannot be sent must not leave the client waiting for it
             traceback.print_exc()
-            client.tell(p.encode(p.Refused(command="", reason=DEFECT)))
+            client.send(p.encode(p.Refused(command="", reason=DEFECT)))
             await client.close()
             return
         self._clients.add(client)
@@ -180,7 +180,7 @@ class Service:
         if self._clients:
             text = line or p.encode(event)
             for client in self._clients:
-                client.tell(text)
+                client.send(text)
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class Service:
         try:
             command = p.decode_command(line)
         except p.UNREADABLE as error:
-            client.tell(p.encode(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}.")))
+            client.send(p.encode(p.Refused(command="", reason=f"Not a command: {str(error)[:200]}.")))
             return
         name = type(command).__name__
         try:
@@ -197,7 +197,7 @@ class Service:
             if isinstance(command, p.OpenData):
                 self._save()  # a sweep may follow, and is trained after a crash only where its data is known
             if command.request and not isinstance(command, p.Inspect):  # that one is only begun
-                client.tell(p.encode(p.Done(request=command.request)))
+                client.send(p.encode(p.Done(request=command.request)))
             return
         except ValueError as error:
             reason = str(error)
@@ -206,7 +206,7 @@ class Service:
         except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
             traceback.print_exc()
             reason = DEFECT
-        client.tell(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
+        client.send(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
 
     # --- life --------------------------------------------------------------------------------------------------------
 

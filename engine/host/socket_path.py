@@ -57,9 +57,9 @@ def new_socket_path(workspace: Path, last: str) -> Path:
     before = Path(last).parent
     if before.name.startswith(_spare_prefix()) and is_ours_alone(before):
         return before / socket_name(workspace)
-    for place in (str(TEMPORARY), tempfile.gettempdir()):
+    for folder in (str(TEMPORARY), tempfile.gettempdir()):
         with contextlib.suppress(OSError):
-            path = Path(tempfile.mkdtemp(prefix=_spare_prefix(), dir=place)) / socket_name(workspace)
+            path = Path(tempfile.mkdtemp(prefix=_spare_prefix(), dir=folder)) / socket_name(workspace)
             if fits(path):
                 return path
             path.parent.rmdir()

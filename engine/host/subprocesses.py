@@ -26,7 +26,7 @@ async def describe(source: tuple[str, ...], layout: str, demo_folder: Path, demo
         raise ValueError(f"{layout[:20]!r} is no layout; there are {', '.join(LAYOUTS)}.")
     options = ["--layout", layout] if layout else []
     command = ["engine.data.dataset", "describe", *options, "--", *source] if source else drawing
-    return msgspec.json.decode(await _told(command), type=DataSet)
+    return msgspec.json.decode(await _output_of(command), type=DataSet)
 
 
 async def inspect(
@@ -39,12 +39,12 @@ async def inspect(
     """
     look = {"data": msgspec.to_builtins(data), "run_id": run_id, "file": str(file or ""),
             "model": msgspec.to_builtins(model), "source": source}  # fmt: skip
-    line = await _told(["engine.tools.inspect_run"], msgspec.json.encode(look))
+    line = await _output_of(["engine.tools.inspect_run"], msgspec.json.encode(look))
     msgspec.json.decode(line, type=Inspected)
     return line
 
 
-async def _told(command: list[str], given: bytes = b"") -> bytes:
+async def _output_of(command: list[str], given: bytes = b"") -> bytes:
     """Run a module of the engine and return its output, or raise ValueError with its last line of complaint."""
     done = await tool_process.run_beside(child_process.tool(*command), given)
     if done.status:

@@ -60,9 +60,9 @@ class WorkerPool:
 
     def worker_for(self, slot: Slot) -> Worker | None:
         """Return the worker of a slot, or an idle one on another seat of its card."""
-        found = self._workers.get(slot)
-        if found is not None or slot.gpu is None:
-            return found
+        own = self._workers.get(slot)
+        if own is not None or slot.gpu is None:
+            return own
         beside = (worker for other, worker in self._workers.items()
                   if (other.gpu, other.trainer) == (slot.gpu, slot.trainer))  # fmt: skip
         return next((worker for worker in beside if not worker.training and not worker.is_leaving), None)

@@ -39,9 +39,9 @@ class _WithoutTensorFlow(importlib.abc.MetaPathFinder):
 
 def clear_environment() -> None:
     """Leave of this process's environment what may reach training, however the process was started."""
-    kept = child_process.training_environment(os.environ)
+    needed = child_process.training_environment(os.environ)
     os.environ.clear()
-    os.environ.update(kept)
+    os.environ.update(needed)
 
 
 def prepare_jax() -> None:

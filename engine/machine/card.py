@@ -27,14 +27,14 @@ REASONS = {
 """How such a worker ended, where it could not say more itself."""
 NONE, GIVEN = "none", "given"
 """Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
-TAKEN_VARIABLE = "SVHN_TUI_CARD"
+SEEN_VARIABLE = "SVHN_TUI_CARD"
 """What was seen of the card, for the worker that continues under another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
 OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
 
 
-class Refused(Exception):
+class CardRefused(Exception):
     """The card cannot be had: `status` is the worker's exit code, the message one sentence."""
 
     def __init__(self, status: int, reason: str) -> None:
@@ -42,7 +42,7 @@ class Refused(Exception):
         self.status = status
 
 
-def take(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
+def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
     """Get the card that this process is to compute on, and change the environment so that it does.
 
     Where libraries have to be found elsewhere the process begins anew, with the card still locked.
@@ -56,12 +56,12 @@ def take(wanted: str, environment: MutableMapping[str, str], host: str = "") -> 
         What JAX sees; None without a GPU.
 
     Raises:
-        Refused: somebody else computes on it, or nobody can.
+        CardRefused: somebody else computes on it, or nobody can.
     """
     if wanted == NONE:
         hide(environment)
         return None
-    if before := environment.pop(TAKEN_VARIABLE, ""):
+    if before := environment.pop(SEEN_VARIABLE, ""):
         seen = msgspec.json.decode(before, type=Sight)
         environment.update({**dict(seen.environment), "JAX_PLATFORMS": "cuda"})
         return seen
@@ -75,7 +75,7 @@ def take(wanted: str, environment: MutableMapping[str, str], host: str = "") -> 
     environment["XLA_FLAGS"] = xla_flags.flags_for(inventory.cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
-        raise Refused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
+        raise CardRefused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
     if seen.count > 1:
         idle = (
             f"{seen.count} GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does."
@@ -165,12 +165,12 @@ def hide(environment: MutableMapping[str, str]) -> None:
 def _locked(uuid: str, host: str) -> int:
     """Lock a card until this process ends."""
     try:
-        lock = card_lock.take(uuid, host)
+        lock = card_lock.acquire(uuid, host)
     except OSError as error:
-        raise Refused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
+        raise CardRefused(UNUSABLE, f"The GPU cannot be locked: {error}") from error
     if lock is None:
         holder = card_lock.holder(uuid)
-        raise Refused(BUSY, f"Another svhn-tui trains on this GPU (process {holder}).")
+        raise CardRefused(BUSY, f"Another svhn-tui trains on this GPU (process {holder}).")
     return lock
 
 
@@ -178,7 +178,7 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     """See that nobody else came before the lock was ours."""
     gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
     if gpu is not None and gpu.problem:
-        raise Refused(UNUSABLE, gpu.problem)
+        raise CardRefused(UNUSABLE, gpu.problem)
     if gpu is None:
         return
     beside = system.descendants(os.getppid()) if host else ()
@@ -186,7 +186,7 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     if others is None and card_lock.is_joined(uuid, host):
         others = ()  # some of the memory is another worker's of this host
     if reason := gpus.busy(gpu, others):
-        raise Refused(BUSY, f"{gpu.label} is left to others: {reason}.")
+        raise CardRefused(BUSY, f"{gpu.label} is left to others: {reason}.")
 
 
 def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:
@@ -195,5 +195,5 @@ def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | 
         os.set_inheritable(lock, True)
     settled = (("XLA_FLAGS", environment["XLA_FLAGS"]), *seen.environment)
     seen = msgspec.structs.replace(seen, environment=settled)
-    changed = {**environment, TAKEN_VARIABLE: msgspec.json.encode(seen).decode()}
+    changed = {**environment, SEEN_VARIABLE: msgspec.json.encode(seen).decode()}
     os.execve(sys.executable, sys.orig_argv, changed)

@@ -10,7 +10,7 @@ from engine.machine import gpus, probe, visible
 from engine.machine.gpus import Gpu, Inventory
 
 
-class Choice(msgspec.Struct, frozen=True):
+class GpuChoice(msgspec.Struct, frozen=True):
     """The GPUs to train on, and why there are no more of them."""
 
     gpus: tuple[Gpu, ...] = ()
@@ -18,7 +18,7 @@ class Choice(msgspec.Struct, frozen=True):
     """Why a GPU that is there is not used, a sentence each."""
 
 
-def choose(environment: Mapping[str, str], wanted: str = "") -> Choice:
+def choose(environment: Mapping[str, str], wanted: str = "") -> GpuChoice:
     """Look at this machine and choose.
 
     Args:
@@ -36,35 +36,35 @@ def among(
     environment: Mapping[str, str],
     wanted: str = "",
     ask_order: Callable[[Mapping[str, str]], Sequence[str]] = lambda environment: (),
-) -> Choice:
+) -> GpuChoice:
     """Choose among the GPUs that were read.
 
     Args:
         ask_order: tells the UUIDs of the cards as CUDA numbers them; asked only where that is not clear.
     """
     if not inventory.gpus:
-        return Choice(problems=(inventory.problem,) if inventory.problem else ())
+        return GpuChoice(problems=(inventory.problem,) if inventory.problem else ())
     if wanted.strip().lower() == "none":
-        return Choice()
-    if keeps_from_gpus(environment):
+        return GpuChoice()
+    if excludes_gpus(environment):
         platforms = environment["JAX_PLATFORMS"]
-        return Choice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
+        return GpuChoice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
     setting = environment.get("CUDA_VISIBLE_DEVICES")
     order: Sequence[str] = ()
     if visible.depends_on_order(setting, environment.get("CUDA_DEVICE_ORDER", ""), inventory.gpus):
         order = ask_order(environment) or visible.fastest_first(inventory.gpus)
     allowed = visible.visible(setting, inventory.gpus, order)
     if not allowed:
-        return Choice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
+        return GpuChoice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
     try:
         chosen = visible.chosen(wanted, allowed)
     except ValueError as error:
-        return Choice(problems=(str(error),))
+        return GpuChoice(problems=(str(error),))
     broken = tuple(gpu.problem for gpu in chosen if gpu.problem)
-    return Choice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
+    return GpuChoice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
 
 
-def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
+def excludes_gpus(environment: Mapping[str, str]) -> bool:
     """Say whether the user set JAX_PLATFORMS to something else."""
     platforms = environment.get("JAX_PLATFORMS", "")
     return bool(platforms) and not {"cuda", "gpu"} & set(platforms.split(","))
@@ -73,7 +73,7 @@ def keeps_from_gpus(environment: Mapping[str, str]) -> bool:
 def lacks_plugin(environment: Mapping[str, str]) -> str:
     """Say why a GPU of another node would not be used; nothing where it would, or is not to be."""
     is_there = any(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13"))
-    return "" if is_there or keeps_from_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
+    return "" if is_there or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
 
 
 def _has_driver() -> bool:

@@ -31,7 +31,7 @@ def path_of(uuid: str) -> Path:
     return folder() / f"svhn-tui-{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
 
 
-def take(uuid: str, host: str = "") -> int | None:
+def acquire(uuid: str, host: str = "") -> int | None:
     """Lock a card; return the open file, which holds it until the process ends or starts another program.
 
     Args:

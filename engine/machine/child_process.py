@@ -18,7 +18,7 @@ ISOLATED = ("-P",)
 FOLDER = "/"
 """Where children run. They get absolute paths; nothing is found by standing in some folder, and none is kept busy."""
 
-PYTHON_KEPT = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
+PYTHON_NEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
 """Of Python's variables, those that decide neither which code runs nor what it computes."""
 PACKAGES = ("engine", "svhn_tui", "numpy", "keras", "jax", "tensorflow", "msgspec", "textual", "typer")
 """Where these are found is what the program was started with."""
@@ -29,7 +29,7 @@ ALLOWED = frozenset((
     "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ",
     "TERM", "TMPDIR", "TEMP", "TMP", "KRB5CCNAME", "SSH_AUTH_SOCK", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES",
     "HIP_VISIBLE_DEVICES", "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "HTTP_PROXY",
-    "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", *PYTHON_KEPT,
+    "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", *PYTHON_NEEDED,
 ))  # fmt: skip
 """What reaches training from the surroundings, beside what begins with these:"""
 ALLOWED_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "SLURM", "SVHN_TUI_")
@@ -73,13 +73,17 @@ def module_line(module: str, *arguments: str) -> tuple[str, ...]:
 
 def program_environment(inherited: Mapping[str, str]) -> Environment:
     """Return what is inherited, without what makes Python run other code or programs be found in the current folder."""
-    kept = {name: value for name, value in inherited.items() if not name.startswith("PYTHON") or name in PYTHON_KEPT}
+    needed = {
+        name: value for name, value in inherited.items() if not name.startswith("PYTHON") or name in PYTHON_NEEDED
+    }
     for name in SEARCHED:
-        if name in kept:
-            kept[name] = os.pathsep.join(folder for folder in kept[name].split(os.pathsep) if folder.startswith("/"))
-            if not kept[name]:
-                del kept[name]
-    return kept | _python_needed(inherited)
+        if name in needed:
+            needed[name] = os.pathsep.join(
+                folder for folder in needed[name].split(os.pathsep) if folder.startswith("/")
+            )
+            if not needed[name]:
+                del needed[name]
+    return needed | _python_needed(inherited)
 
 
 def training_environment(inherited: Mapping[str, str]) -> Environment:
@@ -119,15 +123,15 @@ def _python_needed(inherited: Mapping[str, str]) -> Environment:
         needed += [entry for entry in given if entry in homes and entry not in needed]
         if not any(home.startswith(f"{os.path.abspath(base)}/") for home in homes):  # noqa: PTH100
             base = ""
-    found = {"PYTHONPATH": os.pathsep.join(needed), "PYTHONUSERBASE": base}
-    return {name: value for name, value in found.items() if value}
+    variables = {"PYTHONPATH": os.pathsep.join(needed), "PYTHONUSERBASE": base}
+    return {name: value for name, value in variables.items() if value}
 
 
 def _homes() -> frozenset[str]:
     """Return the folders in which the program's packages are found by this process."""
-    places: list[str] = []
+    paths: list[str] = []
     for name in PACKAGES:
         with contextlib.suppress(ImportError, ValueError):  # it was hidden from this process
             spec = importlib.util.find_spec(name)
-            places += (spec.submodule_search_locations or ()) if spec else ()
-    return frozenset(os.path.dirname(os.path.abspath(place)) for place in places)  # noqa: PTH100, PTH120
+            paths += (spec.submodule_search_locations or ()) if spec else ()
+    return frozenset(os.path.dirname(os.path.abspath(path)) for path in paths)  # noqa: PTH100, PTH120

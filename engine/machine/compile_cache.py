@@ -32,15 +32,15 @@ def prune(folder: Path, limit: int = LIMIT_BYTES) -> None:
 
     What vanishes meanwhile, since another worker does the same, is none of ours to remove.
     """
-    found = []
+    files = []
     with contextlib.suppress(OSError):
         for path in folder.rglob("*"):
             with contextlib.suppress(OSError):
                 status = path.lstat()
                 if not path.is_dir():
-                    found.append((max(status.st_atime, status.st_mtime), status.st_size, path))
-    total = sum(size for _, size, _ in found)
-    for _, size, path in sorted(found):
+                    files.append((max(status.st_atime, status.st_mtime), status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
         if total <= limit:
             return
         with contextlib.suppress(OSError):

@@ -8,7 +8,7 @@ import psutil
 from engine.core.device_sample import DeviceSample
 from engine.core.machine import Card, Machine
 from engine.machine import card_choice, gpus
-from engine.machine.card_choice import Choice
+from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
 from engine.machine.system import usable_cores
 
@@ -16,17 +16,17 @@ GROUPS_ON_A_CARD = 1 if os.environ.get("SVHN_TUI_GROUPS_ON_A_CARD") == "1" else 
 """Each in a process of its own, so that a card computes while the other group compiles or is written."""
 
 
-def machine(choice: Choice | None = None) -> Machine:
+def machine(choice: GpuChoice | None = None) -> Machine:
     """Return what this process may train on.
 
     Args:
         choice: of the GPUs; looked for where none is given.
     """
-    found = choose_gpus() if choice is None else choice
-    return Machine(usable_cores(), psutil.virtual_memory().total, tuple(map(_card, found.gpus)))
+    gpus = choose_gpus() if choice is None else choice
+    return Machine(usable_cores(), psutil.virtual_memory().total, tuple(map(_card, gpus.gpus)))
 
 
-def choose_gpus(wanted: str = "") -> Choice:
+def choose_gpus(wanted: str = "") -> GpuChoice:
     """Return the GPUs that this process may give to workers: all, or those that the user wants."""
     return card_choice.choose(os.environ, wanted)
 
@@ -48,7 +48,7 @@ def rest() -> None:
     _gpus.close()
 
 
-_gpus = gpus.Watch()
+_gpus = gpus.GpuMonitor()
 """NVML is open once a process, or not."""
 
 

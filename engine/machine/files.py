@@ -31,8 +31,8 @@ _CONTROLS = re.compile(
 )
 """Escape sequences and control characters, but for tab and newline."""
 
-Kind = Literal["nothing", "file", "folder", "link", "other"]
-_WORDS: dict[Kind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
+FileKind = Literal["nothing", "file", "folder", "link", "other"]
+_WORDS: dict[FileKind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
                            "other": "a pipe, a socket or a device"}  # fmt: skip
 
 
@@ -74,19 +74,19 @@ class Folder:
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
-    def kinds(self) -> dict[str, Kind]:
+    def kinds(self) -> dict[str, FileKind]:
         """Return what is in it and what each is, sorted by name. Names that are no text hold surrogates."""
         with os.scandir(self._descriptor) as entries:
-            found: dict[str, Kind] = {
+            kinds: dict[str, FileKind] = {
                 entry.name: "link" if entry.is_symlink()
                 else "folder" if entry.is_dir(follow_symlinks=False)
                 else "file" if entry.is_file(follow_symlinks=False)
                 else "other"
                 for entry in entries
             }  # fmt: skip
-        return dict(sorted(found.items()))
+        return dict(sorted(kinds.items()))
 
-    def kind(self, name: str, *below: str) -> Kind:
+    def kind(self, name: str, *below: str) -> FileKind:
         """Say what stands there, without opening it, or `below` a folder that was found to be one."""
         try:
             path = "/".join(map(_plain, (name, *below)))
@@ -107,8 +107,8 @@ class Folder:
             NotOurs: it is none.
             OSError: it is not there, or cannot be read.
         """
-        if (found := _kind_of(self.status(name).st_mode)) != "file":  # opening a device may do something
-            raise self._not_ours(name, _WORDS[found])
+        if (kind := _kind_of(self.status(name).st_mode)) != "file":  # opening a device may do something
+            raise self._not_ours(name, _WORDS[kind])
         with self._naming(name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
                                  dir_fd=self._descriptor)  # fmt: skip
@@ -141,8 +141,8 @@ class Folder:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(_plain(name), PRIVATE_FOLDER, dir_fd=self._descriptor)
                 self.sync()
-            if (found := _kind_of(self.status(name).st_mode)) != "folder":
-                raise self._not_ours(name, _WORDS.get(found, "a file"))
+            if (kind := _kind_of(self.status(name).st_mode)) != "folder":
+                raise self._not_ours(name, _WORDS.get(kind, "a file"))
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             return Folder(self.path / name, os.open(name, flags, dir_fd=self._descriptor))
 
@@ -199,8 +199,8 @@ class Folder:
             NotOurs: it is no regular file, or has a second name by which something of the user's would change too.
             OSError: it cannot be opened.
         """
-        if (found := self.kind(name)) not in ("file", "nothing"):
-            raise self._not_ours(name, _WORDS[found])
+        if (kind := self.kind(name)) not in ("file", "nothing"):
+            raise self._not_ours(name, _WORDS[kind])
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with self._naming(name):
             descriptor = os.open(name, flags, PRIVATE_FILE, dir_fd=self._descriptor)
@@ -318,7 +318,7 @@ def without_controls(content: bytes) -> bytes:
     return _CONTROLS.sub(b"", content)
 
 
-def _kind_of(mode: int) -> Kind:
+def _kind_of(mode: int) -> FileKind:
     if stat.S_ISREG(mode):
         return "file"
     if stat.S_ISDIR(mode):

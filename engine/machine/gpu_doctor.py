@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from engine.core.finding import Finding
 from engine.machine import card_choice, card_lock, child_process, gpus, probe
-from engine.machine.card_choice import Choice
+from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
 from engine.machine.probe import Sight
 
@@ -20,14 +20,14 @@ BOTH = (
 
 def examine(
     environment: Mapping[str, str],
-    choice: Choice | None = None,
+    choice: GpuChoice | None = None,
     look: Callable[[Mapping[str, str]], Sight] = probe.look,
 ) -> Iterator[Finding]:
     """Look at every GPU that may be used, as a worker would."""
-    found = card_choice.choose(environment) if choice is None else choice
-    for problem in found.problems:
+    chosen = card_choice.choose(environment) if choice is None else choice
+    for problem in chosen.problems:
         yield Finding("note", problem.rstrip("."))
-    if not found.gpus:
+    if not chosen.gpus:
         return
     if all(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13")):
         yield Finding("note", *BOTH)
@@ -35,7 +35,7 @@ def examine(
         yield Finding("note", "XLA_FLAGS is set and not used: what is trained follows from what is asked alone")
     inherited = child_process.training_environment(environment)
     with ThreadPoolExecutor(AT_ONCE) as beside:
-        yield from beside.map(lambda gpu: _finding(gpu, inherited, look), found.gpus)
+        yield from beside.map(lambda gpu: _finding(gpu, inherited, look), chosen.gpus)
 
 
 def _finding(gpu: Gpu, inherited: Mapping[str, str], look: Callable[[Mapping[str, str]], Sight]) -> Finding:

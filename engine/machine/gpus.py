@@ -14,7 +14,7 @@ import msgspec
 from engine.core.device_sample import DeviceSample
 from engine.machine import card_lock, system
 
-Found = TypeVar("Found")
+Reading = TypeVar("Reading")
 
 NEEDED_BYTES = 2 * 2**30
 """Free memory with which a worker can begin: CUDA itself, the data, and ten lanes of a large network."""
@@ -76,14 +76,14 @@ def read() -> Inventory:
         with _opened():
             count = pynvml.nvmlDeviceGetCount()
             gpus = tuple(gpu for index in range(count) for gpu in _card(index))
-            driver = _told(pynvml.nvmlSystemGetDriverVersion) or ""
-            return Inventory(gpus, _text(driver), _told(pynvml.nvmlSystemGetCudaDriverVersion_v2))
+            driver = _answer_of(pynvml.nvmlSystemGetDriverVersion) or ""
+            return Inventory(gpus, _text(driver), _answer_of(pynvml.nvmlSystemGetCudaDriverVersion_v2))
     except pynvml.NVMLError as error:
         missing = (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded)
         return Inventory(problem="" if isinstance(error, missing) else nvml_problem(str(error)))
 
 
-class Watch:
+class GpuMonitor:
     """Looks at how busy GPUs are, again and again. NVML is held open from the first look until `close`."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ def _opened() -> Iterator[None]:
             pynvml.nvmlShutdown()
 
 
-def _told(query: Callable[..., Found], *given: object) -> Found | None:
+def _answer_of(query: Callable[..., Reading], *given: object) -> Reading | None:
     """Return what one query says; None where the card, the driver or the binding does not support it."""
     import pynvml
 
@@ -183,8 +183,8 @@ def _told(query: Callable[..., Found], *given: object) -> Found | None:
         return None
 
 
-def _text(found: str | bytes | None) -> str:
-    return found.decode(errors="replace") if isinstance(found, bytes) else found or ""
+def _text(answer: str | bytes | None) -> str:
+    return answer.decode(errors="replace") if isinstance(answer, bytes) else answer or ""
 
 
 def _card(index: int) -> Iterator[Gpu]:
@@ -205,7 +205,7 @@ def _handles(index: int) -> Iterator[tuple[Gpu, Any]]:
     if not card.uuid:
         yield msgspec.structs.replace(card, problem=f"GPU {index} does not tell its UUID."), handle
         return
-    mode = _told(pynvml.nvmlDeviceGetMigMode, handle)
+    mode = _answer_of(pynvml.nvmlDeviceGetMigMode, handle)
     if not mode or not mode[0]:
         yield card, handle
         return
@@ -219,30 +219,30 @@ def _handles(index: int) -> Iterator[tuple[Gpu, Any]]:
 def _slices(card: Gpu, handle: Any) -> Iterator[tuple[Gpu, Any]]:
     import pynvml
 
-    for number in range(_told(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
-        part = _told(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
+    for number in range(_answer_of(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        part = _answer_of(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
         if part is None:
             continue
-        found = _described(card.index, part)
-        if found.uuid:
+        own = _described(card.index, part)
+        if own.uuid:
             yield msgspec.structs.replace(
-                found, name=found.name or card.name, slice=number, card=card.uuid, pci=card.pci,
-                capability=found.capability or card.capability, compute_mode=card.compute_mode, problem=card.problem,
+                own, name=own.name or card.name, slice=number, card=card.uuid, pci=card.pci,
+                capability=own.capability or card.capability, compute_mode=card.compute_mode, problem=card.problem,
             ), part  # fmt: skip
 
 
 def _described(index: int, handle: Any) -> Gpu:
     import pynvml
 
-    memory = _told(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    capability = _told(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
-    mode = _told(pynvml.nvmlDeviceGetComputeMode, handle)
-    pci = _told(pynvml.nvmlDeviceGetPciInfo, handle)
+    memory = _answer_of(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    capability = _answer_of(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+    mode = _answer_of(pynvml.nvmlDeviceGetComputeMode, handle)
+    pci = _answer_of(pynvml.nvmlDeviceGetPciInfo, handle)
     prohibited = f"GPU {index} is set to take no computing at all: nvidia-smi -i {index} -c 0 allows it."
     return Gpu(
-        _text(_told(pynvml.nvmlDeviceGetUUID, handle)),
+        _text(_answer_of(pynvml.nvmlDeviceGetUUID, handle)),
         index,
-        _text(_told(pynvml.nvmlDeviceGetName, handle)),
+        _text(_answer_of(pynvml.nvmlDeviceGetName, handle)),
         pci=_text(getattr(pci, "busId", "")),
         capability=(int(capability[0]), int(capability[1])) if capability else None,
         memory_total=int(memory.total) if memory else None,
@@ -263,20 +263,20 @@ def _computing(handle: Any) -> tuple[int, ...] | None:
     """Return who computes on a card; what draws on a screen and computes a little besides does not count."""
     import pynvml
 
-    found = _told(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
-    if found is None:
+    processes = _answer_of(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+    if processes is None:
         return None
-    drawing = {process.pid for process in _told(pynvml.nvmlDeviceGetGraphicsRunningProcesses, handle) or ()}
-    return tuple(process.pid for process in found if process.pid not in drawing)
+    drawing = {process.pid for process in _answer_of(pynvml.nvmlDeviceGetGraphicsRunningProcesses, handle) or ()}
+    return tuple(process.pid for process in processes if process.pid not in drawing)
 
 
 def _sample(gpu: Gpu, handle: Any, own: Collection[int]) -> DeviceSample:
     import pynvml
 
     is_ours = any(pid in own for pid in gpu.pids or ()) or (bool(own) and card_lock.holder(gpu.uuid) in own)
-    use = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
-    temperature = _told(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
-    power = _told(pynvml.nvmlDeviceGetPowerUsage, handle)
+    use = _answer_of(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    temperature = _answer_of(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
+    power = _answer_of(pynvml.nvmlDeviceGetPowerUsage, handle)
     total, free = gpu.memory_total or 0, gpu.memory_free
     return DeviceSample(
         gpu.label,

@@ -34,7 +34,7 @@ def cause_of(error: BaseException | None) -> str:
     return ""
 
 
-def sentence_of(error: BaseException, place: object = "") -> str:
+def sentence_of(error: BaseException, path: object = "") -> str:
     """Say in a sentence what the machine lacks or refuses, and where; empty where the error is of another kind.
 
     Args:
@@ -43,6 +43,6 @@ def sentence_of(error: BaseException, place: object = "") -> str:
     """
     if not (cause := cause_of(error)):
         return ""
-    name = getattr(error, "filename", None) or place
+    name = getattr(error, "filename", None) or path
     where = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else ""
     return f"{where}: {cause}." if where else f"{cause[0].upper()}{cause[1:]}."

@@ -30,7 +30,7 @@ def problem(root: Path) -> str:
         OSError: it cannot be read.
     """
     is_open = bool(root.stat().st_mode & OTHERS_ENTER)
-    for path in _places(root, is_open=is_open):
+    for path in _paths(root, is_open=is_open):
         try:
             status = path.lstat()
         except FileNotFoundError:
@@ -97,7 +97,7 @@ def user_name(user: int) -> str:
         return f"user {user}"
 
 
-def _places(root: Path, *, is_open: bool) -> Iterator[Path]:
+def _paths(root: Path, *, is_open: bool) -> Iterator[Path]:
     """Yield what counts: the folder, what is read at its top, the sweeps, and the runs where others can get at them."""
     yield root
     yield from (root / name for name in NAMES)

@@ -69,7 +69,7 @@ class Sight(msgspec.Struct, frozen=True):
         return self.platform == "gpu" and not self.reason
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ProbeOutput(msgspec.Struct, frozen=True):
     """How a probing process ended: its status and what it printed."""
 
     status: int
@@ -77,7 +77,7 @@ class Answer(msgspec.Struct, frozen=True):
     complaint: str
 
 
-def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer] | None = None) -> Sight:
+def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], ProbeOutput] | None = None) -> Sight:
     """Ask what JAX sees in an environment; tried as it is, then without another CUDA's libraries.
 
     Flags that this XLA does not know, which would end a worker, are left out.
@@ -131,7 +131,7 @@ def jax_reason(message: str) -> str:
     return f"JAX cannot use the GPU: {line}"
 
 
-def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Answer]) -> Sight:
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], ProbeOutput]) -> Sight:
     answer = ask(environment)
     refused = xla_flags.unknown_flags(answer.complaint)
     if not refused:
@@ -141,7 +141,7 @@ def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str
     return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
 
 
-def _seen(answer: Answer) -> Sight:
+def _seen(answer: ProbeOutput) -> Sight:
     try:
         return msgspec.json.decode(answer.output, type=Sight)
     except msgspec.MsgspecError:
@@ -150,7 +150,7 @@ def _seen(answer: Answer) -> Sight:
         return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{text}.")
 
 
-def _asked(environment: Mapping[str, str], *options: str) -> Answer:
+def _asked(environment: Mapping[str, str], *options: str) -> ProbeOutput:
     command = [sys.executable, *child_process.module_line("engine.machine.probe_process", *options)]
     try:
         done = subprocess.run(
@@ -158,8 +158,8 @@ def _asked(environment: Mapping[str, str], *options: str) -> Answer:
             timeout=SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Answer(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
-    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+        return ProbeOutput(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
+    return ProbeOutput(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
 def _names_in(folder: str) -> list[str]:

@@ -52,10 +52,10 @@ def _settings(root: Path) -> dict[str, str]:
     added: dict[str, Path] = {}
     for folder in reversed(folders):
         added |= {path.name: path for path in (folder / "logind.conf.d").glob("*.conf")}
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for path in (*files, *(added[name] for name in sorted(added))):
-        found |= _read(path)
-    return found
+        settings |= _read(path)
+    return settings
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -173,7 +173,7 @@ def is_on_network(path: Path, mounts: Path = MOUNTS) -> bool:
     for line in lines:
         left, _, right = line.partition(" - ")
         fields = left.split()
-        point = Path(OCTAL.sub(lambda found: chr(int(found[1], 8)), fields[4])) if len(fields) > 4 else None
+        point = Path(OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])) if len(fields) > 4 else None
         if point is not None and target.is_relative_to(point) and len(point.parts) >= longest:
             kind, longest = right.partition(" ")[0], len(point.parts)
     return kind in NETWORK_KINDS

@@ -22,15 +22,15 @@ def visible(setting: str | None, gpus: Sequence[Gpu], order: Sequence[str] = ())
     if setting is None:
         return tuple(gpus)
     numbered = _numbered(gpus, order)
-    found: list[Gpu] = []
+    named: list[Gpu] = []
     for entry in setting.split(","):
         gpu = _entry(entry.strip(), gpus, numbered)
         if gpu is None:
             break
-        if gpu in found:
+        if gpu in named:
             return ()
-        found.append(gpu)
-    return tuple(found)
+        named.append(gpu)
+    return tuple(named)
 
 
 def depends_on_order(setting: str | None, device_order: str, gpus: Sequence[Gpu]) -> bool:
@@ -61,14 +61,14 @@ def chosen(text: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
         return ()
     if not text.strip():
         return tuple(gpus)
-    found: dict[str, Gpu] = {}
+    wanted: dict[str, Gpu] = {}
     for entry in filter(None, (word.strip().lower().removeprefix("gpu") for word in text.split(","))):
         named = [gpu for gpu in gpus if _is_named(entry, gpu)]
         if not named:
             there = ", ".join(gpu.label.removeprefix("gpu") for gpu in gpus) or "none"
             raise ValueError(f"There is no GPU {entry[:40]!r} to be used; those that may be are: {there}.")
-        found |= {gpu.uuid: gpu for gpu in named}
-    return tuple(found.values())
+        wanted |= {gpu.uuid: gpu for gpu in named}
+    return tuple(wanted.values())
 
 
 def _is_named(entry: str, gpu: Gpu) -> bool:

@@ -50,8 +50,8 @@ def without(flags: str, refused: Collection[str]) -> str:
 
 def unknown_flags(complaint: str) -> tuple[str, ...]:
     """Return the flags that XLA refused, from what it printed."""
-    found = UNKNOWN.search(complaint)
-    return tuple(found[1].split()) if found else ()
+    match = UNKNOWN.search(complaint)
+    return tuple(match[1].split()) if match else ()
 
 
 def without_other_cuda(path: str, names_in: Callable[[str], Collection[str]]) -> str:

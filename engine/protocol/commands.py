@@ -52,10 +52,10 @@ class Cancel(Command, frozen=True, kw_only=True):
 
 
 class Reprioritise(Command, frozen=True, kw_only=True):
-    """Put these queued runs at a place in the queue, 0 being the next one."""
+    """Put these waiting runs at an index of the queue, 0 being the next one."""
 
     runs: tuple[str, ...]
-    place: int = 0
+    index: int = 0
 
 
 class Annotate(Command, frozen=True, kw_only=True):

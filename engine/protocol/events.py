@@ -74,18 +74,18 @@ class ModelTried(Event, frozen=True, kw_only=True):
 
 
 class RunsQueued(Event, frozen=True, kw_only=True):
-    """These runs joined the queue, some hundred at a time: at its end, or so that the first of them has this place.
+    """These runs joined the queue, some hundred at a time: at its end, or so that the first of them has this index.
 
-    The queue is told by what changes in it, and never as a whole: with 100,000 runs it is 25 MB long.
+    The queue is sent by what changes in it, and never as a whole: with 100,000 runs it is 25 MB long.
     """
 
-    places: tuple[WaitingRun, ...]
-    place: int | None = None
+    waiting: tuple[WaitingRun, ...]
+    index: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no place."""
-        if self.place is not None and self.place < 0:
-            raise ValueError("a place in the queue is 0 or more")
+        """Refuse what is no index."""
+        if self.index is not None and self.index < 0:
+            raise ValueError("an index in the queue is 0 or more")
 
 
 class RunsUnqueued(Event, frozen=True, kw_only=True):
@@ -275,7 +275,7 @@ class FilesChecked(Event, frozen=True, kw_only=True):
     Each run that was asked about is in one of the two.
     """
 
-    found: dict[str, str | None]
+    hashes: dict[str, str | None]
     unreadable: dict[str, str] = {}
     """Why the file of a run cannot be read."""
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 
 MAX_LINE_BYTES = 16 * 2**20

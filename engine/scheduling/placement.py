@@ -118,9 +118,9 @@ def slots(configuration: Configuration, machine: Machine, shape: DataShape) -> t
 def _seats(machine: Machine) -> list[tuple[Slot, Card]]:
     """Return a slot for each group that the cards may train at a time, the first of each card first."""
     most = max(len(machine.gpus), machine.memory // WORKER_BYTES)
-    found = [(seat, card) for seat in range(max(card.seats for card in machine.gpus)) for card in machine.gpus]
+    pairs = [(seat, card) for seat in range(max(card.seats for card in machine.gpus)) for card in machine.gpus]
     return [(Slot(card.label if seat == 0 else f"{card.label}#{seat + 1}", gpu=card.uuid), card)
-            for seat, card in found if seat < card.seats][:most]  # fmt: skip
+            for seat, card in pairs if seat < card.seats][:most]  # fmt: skip
 
 
 def next_group(
@@ -152,11 +152,11 @@ def next_group(
     if machine.gpus and configuration.training.worker == "fast":
         return _next_on_card(queue, head, machine, shape, busy, fitting, occupants, begun)
     used = {core for slot in busy for core in slot.cores}
-    taken = {slot.gpu for slot in busy if slot.gpu is not None}
+    used_gpus = {slot.gpu for slot in busy if slot.gpu is not None}
     if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):
         return None  # one of its kind at a time
     free = [slot for slot in slots(configuration, machine, shape)
-            if slot not in busy and not used & set(slot.cores) and slot.gpu not in taken]  # fmt: skip
+            if slot not in busy and not used & set(slot.cores) and slot.gpu not in used_gpus]  # fmt: skip
     return (free[0], queue.alike(head, 1)) if free else None
 
 

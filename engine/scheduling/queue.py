@@ -14,7 +14,7 @@ from engine.core.own_model import ModelFacts
 from engine.core.sweep import Sweep
 from engine.scheduling.known_models import Key, KnownModels
 from engine.scheduling.retries import Retries
-from engine.scheduling.run_states import WAITING, WHYS, Finished, Held, Hold, Record, RunStates, Training, Waiting
+from engine.scheduling.run_states import WAITING, WHYS, Assigned, Finished, Held, Hold, Record, RunStates, Waiting
 from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import QueueOrder
 
@@ -111,7 +111,7 @@ class Queue:
         for run in new:
             self.runs.put(run.run_id, WAITING)
             self.waiting.join(run)
-        self._tell(_queued(new))
+        self._publish_all(_queued(new))
         return tuple(lacking)
 
     def supersede(self, sweep: Sweep) -> tuple[Sweep, ...]:
@@ -151,7 +151,7 @@ class Queue:
         waiting = []
         for run_id in runs:
             match self.runs.get(run_id):
-                case Training() as training if training.run.spec.recording is None:
+                case Assigned() as training if training.run.spec.recording is None:
                     training.stop = why
                 case Waiting():
                     waiting.append(run_id)
@@ -174,22 +174,22 @@ class Queue:
         index, moved = self.waiting.move(runs, index)
         if moved:
             self._publish(p.RunsUnqueued(runs=tuple(run.run_id for run in moved)))
-            self._tell(_queued(moved, index))
+            self._publish_all(_queued(moved, index))
 
-    def take_in(self, result: p.RunResult) -> bool:
+    def add_finished(self, result: p.RunResult) -> bool:
         """Know a run that was finished elsewhere, and need not be trained here any more.
 
         Return whether that is news; a run that a worker has is the worker's to finish.
         """
-        if isinstance(self.runs.get(result.run_id), Training | Finished):
+        if isinstance(self.runs.get(result.run_id), Assigned | Finished):
             return False
         self._leave_list([result.run_id], None)
         self._finish(result)
         return True
 
-    def adopt(self, place: p.WaitingRun) -> None:
+    def adopt(self, run: p.WaitingRun) -> None:
         """Know a run that another program trains and records, from now on."""
-        self.runs.put(place.run_id, Training(place, "recorder"))
+        self.runs.put(run.run_id, Assigned(run, "recorder"))
 
     def forget(self, run_id: str) -> None:
         """Drop a run that was deleted; it is trained again only when it is asked for.
@@ -210,7 +210,7 @@ class Queue:
             match self.runs.get(run_id):
                 case Held():
                     self.runs.put(run_id, None)
-                case Training() as training:
+                case Assigned() as training:
                     training.stop = None
                 case Waiting():
                     waiting.append(run_id)
@@ -236,7 +236,7 @@ class Queue:
         if waiting:
             self._publish(p.RunsCancelled(runs=tuple(waiting)))
 
-    def _tell(self, events: Iterable[p.AnyEvent]) -> None:
+    def _publish_all(self, events: Iterable[p.AnyEvent]) -> None:
         for event in events:
             self._publish(event)
 
@@ -247,7 +247,7 @@ class Queue:
         assigned = {run.run_id: run for run in runs}
         if gone := self.waiting.leave(assigned):
             for run_id in gone:
-                self.runs.put(run_id, Training(assigned[run_id], worker))
+                self.runs.put(run_id, Assigned(assigned[run_id], worker))
             self._publish(p.RunsUnqueued(runs=gone))
 
     def set_back(
@@ -304,7 +304,7 @@ class Queue:
                 pass
         return True
 
-    def _put_back(self, training: Training) -> None:
+    def _put_back(self, training: Assigned) -> None:
         """Put a released run at the head, behind earlier seeds of its kind, if a sweep still asks for it."""
         run = training.run
         if training.stop == "cancelled":
@@ -316,7 +316,7 @@ class Queue:
         if sweep is not None:
             run = p.WaitingRun(run.run_id, run.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused")
             self.runs.put(run.run_id, WAITING)
-            self._tell(_queued([run], self.waiting.put_back(run)))
+            self._publish_all(_queued([run], self.waiting.put_back(run)))
 
     def _wanting(self, run: p.WaitingRun) -> Sweep | None:
         """Return the sweep that a run is trained for; another one that wants it when that one was superseded."""
@@ -337,4 +337,4 @@ def _queued(runs: Sequence[p.WaitingRun], index: int | None = None) -> Iterator[
     """Report that these runs follow each other, at the end of the waiting list or from an index on."""
     for start in range(0, len(runs), RUNS_AT_ONCE):
         some = tuple(runs[start : start + RUNS_AT_ONCE])
-        yield p.RunsQueued(places=some, place=None if index is None else index + start)
+        yield p.RunsQueued(waiting=some, index=None if index is None else index + start)

@@ -15,8 +15,8 @@ from engine.core.results import EpochRow
 
 Hold = Literal["paused", "cancelled"]
 """What the user may want of a run that is not to be trained now."""
-Why = Literal["paused", "cancelled", "failed"]
-WHYS: Mapping[str, Why] = {"paused": "paused", "cancelled": "cancelled", "failed": "failed"}
+HoldReason = Literal["paused", "cancelled", "failed"]
+WHYS: Mapping[str, HoldReason] = {"paused": "paused", "cancelled": "cancelled", "failed": "failed"}
 """By how they are written in `host.json`, which may hold anything."""
 
 
@@ -27,7 +27,7 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 class Held(msgspec.Struct, frozen=True, gc=False):
     """It is not to be trained until it is asked for again."""
 
-    why: Why
+    why: HoldReason
     reason: str = ""
     """In words, of one that failed."""
 
@@ -38,7 +38,7 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     result: p.RunResult
 
 
-class Training:
+class Assigned:
     """A worker has it. The one record that changes in place, once an epoch."""
 
     def __init__(self, run: p.WaitingRun, worker: str) -> None:
@@ -75,7 +75,7 @@ class Training:
         return before
 
 
-Record = Waiting | Training | Held | Finished
+Record = Waiting | Assigned | Held | Finished
 WAITING = Waiting()
 
 
@@ -84,7 +84,7 @@ class RunStates(Mapping[str, Record]):
 
     def __init__(self, records: Mapping[str, Record]) -> None:
         self._records = dict(records)
-        self.training: dict[str, Training] = {}
+        self.training: dict[str, Assigned] = {}
         """Those that workers have, in the order in which they were given."""
         self.accuracies = Accuracies(self._records)
 
@@ -107,7 +107,7 @@ class RunStates(Mapping[str, Record]):
             self._records.pop(run_id, None)
             return
         self._records[run_id] = record
-        if isinstance(record, Training):
+        if isinstance(record, Assigned):
             self.training[run_id] = record
 
     def refuse_training(self, runs: Iterable[str], what: str) -> None:
@@ -126,7 +126,7 @@ class RunStates(Mapping[str, Record]):
             raise ValueError(f"A run in training cannot be {what}; {advice}.")
 
     @property
-    def held(self) -> dict[str, Why]:
+    def held(self) -> dict[str, HoldReason]:
         """The runs that are out of the waiting list and in no worker."""
         return {run_id: record.why for run_id, record in self._records.items() if isinstance(record, Held)}
 

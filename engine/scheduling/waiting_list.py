@@ -13,7 +13,7 @@ import msgspec
 from engine.core.spec import Configuration
 from engine.protocol import WaitingRun
 
-Row = OrderedDict[str, WaitingRun]
+RunsInOrder = OrderedDict[str, WaitingRun]
 """Waiting runs by run_id. (A dict whose first entries were deleted is searched from its beginning for the next one.)"""
 
 
@@ -36,9 +36,9 @@ class WaitingList:
         """
         self._can_train = can_train
         self._trained_as = trained_as
-        self._all: Row = OrderedDict((run.run_id, run) for run in runs)
-        self._ready: Row = OrderedDict()
-        self._alike: dict[tuple[Configuration, str], Row] = {}
+        self._all: RunsInOrder = OrderedDict((run.run_id, run) for run in runs)
+        self._ready: RunsInOrder = OrderedDict()
+        self._alike: dict[tuple[Configuration, str], RunsInOrder] = {}
         """Those that are ready, by what may train in one group: network, settings and data."""
         self.refresh()
 
@@ -80,13 +80,13 @@ class WaitingList:
 
         There may be as many groups as runs: beyond `enough` of them in all it is not counted further.
         """
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for (configuration, data), alike in self._alike.items():
-            if found.total() >= enough:
+            if counts.total() >= enough:
                 break
             trainer = self._trained_as(configuration, data).training.worker
-            found[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
-        return found
+            counts[trainer] += -(-len(alike) // (lanes if trainer == "fast" else 1))
+        return counts
 
     def join(self, run: WaitingRun) -> None:
         """Put a run at the end."""
@@ -110,14 +110,14 @@ class WaitingList:
 
     def leave(self, runs: Iterable[str]) -> tuple[str, ...]:
         """Take runs out; return those that waited."""
-        found = tuple(run for run_id in runs if (run := self._all.pop(run_id, None)))
-        for run in found:
+        left = tuple(run for run_id in runs if (run := self._all.pop(run_id, None)))
+        for run in left:
             if self._ready.pop(run.run_id, None):
                 alike = self._alike[_kind(run)]
                 del alike[run.run_id]
                 if not alike:
                     del self._alike[_kind(run)]
-        return tuple(run.run_id for run in found)
+        return tuple(run.run_id for run in left)
 
     def move(self, runs: Collection[str], index: int) -> tuple[int, tuple[WaitingRun, ...]]:
         """Put runs next to each other, in their order, so that the first has this index; return it and them."""

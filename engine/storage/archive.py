@@ -120,7 +120,7 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
         PackError: the file is damaged or no such file, or the workspace cannot be written. What was taken in before
             that is there, whole: `runs/` says which.
     """
-    taken = Unpacked()
+    unpacked = Unpacked()
     try:
         with _opened(path) as archive:
             manifest = checked(archive, path)
@@ -128,11 +128,11 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
             sweeps = tuple(_sweep(archive, name, manifest, path) for name in manifest.members if name[:7] == "sweeps/")
             for name, member in manifest.members.items():
                 if name.startswith(f"{sources.MODELS}/"):
-                    sources.keep(root, _source(archive, path, name, member))
+                    sources.store(root, _source(archive, path, name, member))
             _clear_staging(root)
             for run_id, names in runs.items():
-                outcome = _take_in(archive, manifest, path, RunFolder(root, run_id), names, is_busy=run_id in busy)
-                taken = msgspec.structs.replace(taken, **{outcome: (*getattr(taken, outcome), run_id)})
+                outcome = _unpack_run(archive, manifest, path, RunFolder(root, run_id), names, is_busy=run_id in busy)
+                unpacked = msgspec.structs.replace(unpacked, **{outcome: (*getattr(unpacked, outcome), run_id)})
     except FileNotFoundError as error:
         raise PackError(f"{error.filename} is not there.") from error
     except ArchiveError as error:
@@ -146,7 +146,7 @@ def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
             _clear_staging(root)
     notes = tuple(note for note in manifest.remarks.notes if note.run_id in runs)
     remarks = msgspec.structs.replace(manifest.remarks, notes=notes)
-    return msgspec.structs.replace(taken, sweeps=sweeps, remarks=remarks)
+    return msgspec.structs.replace(unpacked, sweeps=sweeps, remarks=remarks)
 
 
 def _opened(path: Path) -> Archive:
@@ -159,7 +159,7 @@ def _opened(path: Path) -> Archive:
     return OpenFolder(folders[0]) if folders else open_zip(path, "packed", most=MAX_DIRECTORY_BYTES)
 
 
-def _take_in(
+def _unpack_run(
     archive: Archive, manifest: Manifest, path: Path, here: RunFolder, names: list[str], *, is_busy: bool
 ) -> Literal["finished", "unfinished", "known"]:
     """Put a run together, check it, and move it into its place if it is news here.

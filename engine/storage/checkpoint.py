@@ -51,7 +51,7 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
     checkpoint_index.commit(run_folder, snapshot.epoch, hashlib.sha256(content).hexdigest())
 
 
-def load(run_folder: Path, told: Callable[[str], object] = lambda sentence: None) -> Snapshot | None:
+def load(run_folder: Path, report: Callable[[str], object] = lambda sentence: None) -> Snapshot | None:
     """Return the newest checkpoint that is whole, or None; a damaged one is set aside, and `told` hears of it."""
     for entry in checkpoint_index.read(run_folder).entries:
         with contextlib.suppress(OSError), Folder.at(run_folder, FOLDER) as folder:
@@ -60,7 +60,7 @@ def load(run_folder: Path, told: Callable[[str], object] = lambda sentence: None
                 if hashlib.sha256(content).hexdigest() == entry.sha256:
                     return _unpacked(content)
             path, aside = folder.path / entry.file, folder.set_aside(entry.file)
-            told(f"The checkpoint {path} was damaged; it was set aside as {aside}, and the one before is tried.")
+            report(f"The checkpoint {path} was damaged; it was set aside as {aside}, and the one before is tried.")
     return None
 
 

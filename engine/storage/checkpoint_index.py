@@ -39,10 +39,10 @@ def read(run_folder: Path) -> Pointer:
     """Read a run's pointer; without a readable one there is no checkpoint. Names of other files are left out."""
     try:
         with Folder.at(run_folder, FOLDER) as folder:
-            found = msgspec.json.decode(folder.read(POINTER), type=Pointer)
+            pointer = msgspec.json.decode(folder.read(POINTER), type=Pointer)
     except (OSError, *UNREADABLE):
         return Pointer()
-    return Pointer(tuple(entry for entry in found.entries if FILE.fullmatch(entry.file)))
+    return Pointer(tuple(entry for entry in pointer.entries if FILE.fullmatch(entry.file)))
 
 
 def file_of(epoch: int) -> str:
@@ -58,11 +58,11 @@ def commit(run_folder: Path, epoch: int, sha256: str) -> None:
     """
     name = file_of(epoch)
     before = tuple(known for known in read(run_folder).entries if known.file != name)[:1]
-    kept = {name, *(known.file for known in before)}
+    needed = {name, *(known.file for known in before)}
     with Folder.at(run_folder, FOLDER) as folder:
         folder.write_atomically(POINTER, msgspec.json.encode(Pointer((SavedCheckpoint(name, sha256, epoch), *before))))
         for other in folder.kinds():
-            if other not in kept and (FILE.fullmatch(other) or is_temporary(other)):
+            if other not in needed and (FILE.fullmatch(other) or is_temporary(other)):
                 folder.remove(other)
 
 

@@ -24,7 +24,7 @@ def new_attempt(*run_folders: Path) -> str:
     return f"{max(time.time_ns(), *(_named(folder) + 1 for folder in run_folders), 0):016x}"
 
 
-def take(run_folder: Path, attempt: str) -> None:
+def claim(run_folder: Path, attempt: str) -> None:
     """Say that the run is this attempt's, unless a newer one has it. A full disk leaves it unsaid.
 
     Args:

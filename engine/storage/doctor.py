@@ -44,7 +44,7 @@ def examine(root: Path) -> Iterator[Finding]:
     Raises:
         OSError: the folder cannot be read.
     """
-    yield _place(root)
+    yield _writable(root)
     yield from _owner(root)
     yield _space(root)
     lock = _lock(root)
@@ -88,7 +88,7 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
     return root / ASIDE / now
 
 
-def _place(root: Path) -> Finding:
+def _writable(root: Path) -> Finding:
     if not os.access(root, os.W_OK | os.X_OK):
         return Finding("damaged", f"{root} cannot be written", "Give yourself the right to write there.")
     return Finding("fine", f"{root} can be written")
@@ -123,7 +123,7 @@ def _lock(root: Path) -> Finding:
         return Finding("note", f"host.lock cannot be held: {error.strerror}")
 
 
-def _found(problem: Problem, where: str = "") -> Finding:
+def _finding(problem: Problem, where: str = "") -> Finding:
     """Say what is wrong with something in a folder of the workspace."""
     level: Literal["note", "damaged"] = "damaged" if problem.is_damage else "note"
     moved = tuple(f"{where}{name}".rstrip("/") for name in problem.moved)
@@ -133,8 +133,8 @@ def _found(problem: Problem, where: str = "") -> Finding:
 def _small(folder: Folder, name: str, kind: type[object], advice: str) -> Finding:
     if folder.kind(name) == "nothing":
         return Finding("fine", f"{name} is not there yet")
-    found = look(folder, name, kind, advice, (name,), MAX_INDEX_BYTES)
-    return _found(found) if isinstance(found, Problem) else Finding("fine", f"{name} is whole")
+    content = look(folder, name, kind, advice, (name,), MAX_INDEX_BYTES)
+    return _finding(content) if isinstance(content, Problem) else Finding("fine", f"{name} is whole")
 
 
 def _newer(folder: Folder) -> Iterator[Finding]:
@@ -151,8 +151,8 @@ def _newer(folder: Folder) -> Iterator[Finding]:
 
 def _data(folder: Folder) -> Iterator[Finding]:
     with contextlib.suppress(OSError, *UNREADABLE):
-        kept = decoded(folder, "host.json", Remembered)
-        known = kept.known.get(kept.data)
+        remembered = decoded(folder, "host.json", Remembered)
+        known = remembered.known.get(remembered.data)
         if known is None:
             return
         paths = known.data.paths
@@ -180,10 +180,10 @@ def _sweeps(folder: Folder) -> Iterator[Finding]:
             yield Finding("note", f"{_shown(path)} was not written by svhn-tui and is ignored", "", (path,))
             continue
         with folder.folder(SWEEPS) as sweeps:
-            found = look(sweeps, name, Sweep, "Ask for it again.", (name,))
-        if isinstance(found, Problem):
-            yield _found(found, f"{SWEEPS}/")
-        elif problem := sweep_problem(found):
+            sweep = look(sweeps, name, Sweep, "Ask for it again.", (name,))
+        if isinstance(sweep, Problem):
+            yield _finding(sweep, f"{SWEEPS}/")
+        elif problem := sweep_problem(sweep):
             yield Finding("damaged", f"{path} cannot be trained: {problem}", "Ask for it again.", (path,))
 
 
@@ -196,7 +196,7 @@ def _runs(folder: Folder) -> Iterator[Finding]:
             yield Finding("damaged", f"{_shown(where)} is no run: it has another name", "It is put aside.", (where,))
             continue
         run = RunFolder(folder.path, name)
-        yield from (_found(problem, f"{where}/") for problem in run.problems())
+        yield from (_finding(problem, f"{where}/") for problem in run.problems())
         result = run.result()
         if result is not None:
             accuracies[name] = result.accuracy_or_nan
@@ -237,19 +237,19 @@ def _left_over(folder: Folder, *, is_busy: bool) -> Iterator[Finding]:
 def _written(folder: Folder) -> Iterator[str]:
     """Yield the paths of everything in those folders that the program writes to."""
     yield from folder.kinds()
-    for place in (SWEEPS, MODELS, RUNS):
-        for name, kind in _kinds(folder, place).items():
-            yield f"{place}/{name}"
-            if place == RUNS and kind == "folder" and RUN_ID.fullmatch(name):
-                yield from (f"{place}/{name}/{below}" for below in _kinds(folder, place, name))
-                checkpoint = _kinds(folder, place, name, checkpoint_index.FOLDER)
-                yield from (f"{place}/{name}/{checkpoint_index.FOLDER}/{below}" for below in checkpoint)
+    for parent in (SWEEPS, MODELS, RUNS):
+        for name, kind in _kinds(folder, parent).items():
+            yield f"{parent}/{name}"
+            if parent == RUNS and kind == "folder" and RUN_ID.fullmatch(name):
+                yield from (f"{parent}/{name}/{below}" for below in _kinds(folder, parent, name))
+                checkpoint = _kinds(folder, parent, name, checkpoint_index.FOLDER)
+                yield from (f"{parent}/{name}/{checkpoint_index.FOLDER}/{below}" for below in checkpoint)
 
 
 def _kinds(folder: Folder, *names: str) -> dict[str, object]:
     """Return what is in a folder of the workspace; nothing where there is none that can be read."""
-    with contextlib.suppress(OSError), Folder.at(folder.path, *names) as found:
-        return dict(found.kinds())
+    with contextlib.suppress(OSError), Folder.at(folder.path, *names) as below:
+        return dict(below.kinds())
     return {}
 
 

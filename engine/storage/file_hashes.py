@@ -12,16 +12,16 @@ from engine.machine.files import Folder, NotOurs
 
 def checked(files: Mapping[str, Path]) -> p.FilesChecked:
     """Hash files, by the run whose they are; what is wrong with one says nothing about the others."""
-    found: dict[str, str | None] = {}
+    hashes: dict[str, str | None] = {}
     unreadable: dict[str, str] = {}
     for run_id, path in files.items():
         try:
-            found[run_id] = sha256(path)
+            hashes[run_id] = sha256(path)
         except FileNotFoundError:
-            found[run_id] = None
+            hashes[run_id] = None
         except OSError as error:
             unreadable[run_id] = error.strerror or str(error)
-    return p.FilesChecked(found=found, unreadable=unreadable)
+    return p.FilesChecked(hashes=hashes, unreadable=unreadable)
 
 
 def sha256(path: Path) -> str:

@@ -54,8 +54,8 @@ class AtomicStorage(Storage):
         try:
             with Folder.at(self._path.parent) as folder:
                 content = folder.read(self._path.name, MAX_INDEX_BYTES)
-            found = msgspec.json.decode(content, type=dict[str, dict[int, dict[str, Any]]])
-            versions = [document.get("version", 0) for document in found.get("about", {}).values()]
+            tables = msgspec.json.decode(content, type=dict[str, dict[int, dict[str, Any]]])
+            versions = [document.get("version", 0) for document in tables.get("about", {}).values()]
             refuse_newer(
                 self._path, max((msgspec.convert(version, int) for version in versions), default=0), INDEX_FORMAT
             )
@@ -92,23 +92,23 @@ class Store:
 
     def results(self) -> dict[str, RunResult]:
         """Return the summaries; one that cannot be understood is left to be read from its folder again."""
-        found = {}
+        results = {}
         for document in self._runs.all():
             try:
                 result = msgspec.convert(dict(document), RunResult)
             except msgspec.ValidationError:
                 continue
-            found[result.run_id] = result
-        return found
+            results[result.run_id] = result
+        return results
 
     def notes(self) -> dict[str, Note]:
         """Return the notes by run; what is no note is left where it is."""
-        found = {}
+        notes = {}
         for document in self._notes.all():
             with contextlib.suppress(msgspec.ValidationError):
                 note = msgspec.convert(dict(document), Note)
-                found[note.run_id] = note
-        return found
+                notes[note.run_id] = note
+        return notes
 
     def add(self, results: Iterable[RunResult]) -> None:
         """Add runs that are not there; the next `flush` puts them into the index."""

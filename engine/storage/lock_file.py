@@ -108,8 +108,8 @@ def is_there(root: Path, lock: int) -> bool:
         return True
 
 
-def _understood(found: object) -> Holder:
-    if not isinstance(found, dict):
+def _understood(content: object) -> Holder:
+    if not isinstance(content, dict):
         return Holder()
-    right = {name: found[name] for name, kind in Holder.__annotations__.items() if type(found.get(name)) is kind}
+    right = {name: content[name] for name, kind in Holder.__annotations__.items() if type(content.get(name)) is kind}
     return Holder(**right)

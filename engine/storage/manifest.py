@@ -15,7 +15,7 @@ from engine.protocol import UNREADABLE, Note, Statement
 from engine.storage import checkpoint_index
 from engine.storage.zip_check import Archive, OpenFolder
 
-Kind = TypeVar("Kind")
+Decoded = TypeVar("Decoded")
 
 MANIFEST = "manifest.json"
 MEMBER = re.compile(
@@ -63,33 +63,33 @@ def checked(archive: Archive, path: Path) -> Manifest:
     is_folder = isinstance(archive, OpenFolder)
     if is_folder:  # it may hold other things
         listed = [member for member in listed if member.filename == MANIFEST or MEMBER.fullmatch(member.filename)]
-    found = {member.filename: member for member in listed}
-    if len(found) != len(listed) or len(found) > MAX_MEMBERS or MANIFEST not in found:
+    members = {member.filename: member for member in listed}
+    if len(members) != len(listed) or len(members) > MAX_MEMBERS or MANIFEST not in members:
         raise PackError(f"{path} was not written by `svhn-tui pack`.")
-    for name, member in found.items():
+    for name, member in members.items():
         if name != MANIFEST and not MEMBER.fullmatch(name):
             raise PackError(f"{path} holds {name[:80]!r}, which `svhn-tui pack` does not write.")
         if stat.S_ISLNK(member.external_attr >> 16) or member.compress_type != zipfile.ZIP_STORED:
             raise PackError(f"{path}: {name} is a link or compressed, as `svhn-tui pack` writes none.")
         if member.file_size > _most_bytes(name):
             raise PackError(f"{path}: {name} has {member.file_size:,} bytes, more than such a file has.")
-    if not is_folder and sum(member.file_size for member in found.values()) > path.stat().st_size:
+    if not is_folder and sum(member.file_size for member in members.values()) > path.stat().st_size:
         raise PackError(f"{path} unpacks to more than it holds; copy it again.")
     manifest = decoded(text_of(archive, MANIFEST), Manifest, f"{path}: {MANIFEST}")
     if manifest.format != 1:
         raise PackError(f"{path} was written by a newer svhn-tui; update this one.")
     if is_folder:
-        manifest = msgspec.structs.replace(manifest, members=_whole(manifest.members, set(found), path))
-    elif set(manifest.members) != set(found) - {MANIFEST}:
+        manifest = msgspec.structs.replace(manifest, members=_whole(manifest.members, set(members), path))
+    elif set(manifest.members) != set(members) - {MANIFEST}:
         raise PackError(f"{path}: its members are not those of its manifest; copy it again.")
     if problem := remarks_problem(manifest.remarks):
         raise PackError(f"{path}: {problem}")
     return manifest
 
 
-def _whole(members: dict[str, Member], found: set[str], path: Path) -> dict[str, Member]:
+def _whole(members: dict[str, Member], names: set[str], path: Path) -> dict[str, Member]:
     """Return the members of a folder without runs whose checkpoint was unpacked too: those are trained anew."""
-    lacking = [name for name in members if name not in found]
+    lacking = [name for name in members if name not in names]
     if lost := next((name for name in lacking if "/checkpoint/" not in name), ""):
         raise PackError(f"{path} lacks {lost}; give the packed .zip itself.")
     runs = {name.split("/")[1] for name in lacking}
@@ -122,7 +122,7 @@ def text_of(archive: Archive, name: str) -> bytes:
         return file.read(MAX_SMALL_BYTES)
 
 
-def decoded(text: bytes, kind: type[Kind], where: str) -> Kind:
+def decoded(text: bytes, kind: type[Decoded], where: str) -> Decoded:
     try:
         return msgspec.json.decode(text, type=kind)
     except UNREADABLE as error:

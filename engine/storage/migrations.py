@@ -16,7 +16,7 @@ INDEX_FORMAT = 1
 """Of the index, as `runs.json` says it."""
 STEPS: dict[int, Callable[[Path], None]] = {}
 """What brings a workspace of a format to the next one; there is none older yet. A step may be cut off and repeated."""
-KEPT = ("host.json", "runs.json")
+BACKED_UP = ("host.json", "runs.json")
 """What is copied before the first step, and the sweeps; the folders of runs are only ever added to."""
 SWEEPS, BACKUPS = "sweeps", "backups"
 MAX_HOST_BYTES = 2**28
@@ -65,15 +65,15 @@ def refuse_newer_workspace(root: Path) -> int:
     return stated
 
 
-def refuse_newer(path: Path, found: int, known: int) -> None:
+def refuse_newer(path: Path, version: int, known: int) -> None:
     """Check a file's format.
 
     Raises:
         NewerFormat: it is a later one.
     """
-    if found > known:
+    if version > known:
         raise NewerFormat(
-            f"{path} was written by a newer svhn-tui (its format is {found}, this one knows {known}): "
+            f"{path} was written by a newer svhn-tui (its format is {version}, this one knows {known}): "
             "update this one, or use another --workspace. Nothing was changed."
         )
 
@@ -87,7 +87,7 @@ def _copy(root: Path, name: str) -> None:
         if backups.kind(half) != "nothing":
             backups.set_aside(half)  # of a copy that was cut off
         with backups.folder(half, make=True) as backup:
-            _copy_files(folder, backup, [name for name in KEPT if folder.kind(name) == "file"])
+            _copy_files(folder, backup, [name for name in BACKED_UP if folder.kind(name) == "file"])
             if folder.kind(SWEEPS) == "folder":
                 with folder.folder(SWEEPS) as sweeps, backup.folder(SWEEPS, make=True) as copied:
                     _copy_files(sweeps, copied, [name for name, kind in sweeps.kinds().items() if kind == "file"])

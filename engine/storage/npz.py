@@ -135,15 +135,15 @@ def check_arrays(file: BinaryIO, kind: str, *, most: int = MAX_DIRECTORY_BYTES) 
     names = archive.namelist()
     if len(set(names)) < len(names):
         raise ValueError("has two members of the same name")
-    found = {}
+    headers = {}
     for name in names:
         try:
-            found[name] = _header_of(archive, name)
+            headers[name] = _header_of(archive, name)
         except MachineError:
             raise
         except ValueError as error:
             raise ValueError(f"is damaged: {name[:60]!r} {error}") from error
-    return found
+    return headers
 
 
 def _header_of(archive: Archive, member: str) -> Header:
@@ -203,14 +203,14 @@ def _parsed(start: bytes) -> tuple[Header, int]:
     version = npy.read_magic(io.BytesIO(start))
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"format version {version}")
-    place, length = (10, start[8:10]) if version == (1, 0) else (12, start[8:12])
-    end = place + int.from_bytes(length, "little")
+    begins, length = (10, start[8:10]) if version == (1, 0) else (12, start[8:12])
+    end = begins + int.from_bytes(length, "little")
     if end > len(start):
         raise ValueError("it is cut off or too long")
-    found = HEADER.fullmatch(start[place:end].decode("latin-1"))
-    if found is None:
+    match = HEADER.fullmatch(start[begins:end].decode("latin-1"))
+    if match is None:
         raise ValueError("it describes no plain array")
-    descr, sides = found.groups()
+    descr, sides = match.groups()
     shape = tuple(int(side) for side in sides.split(",") if side.strip())
     return Header(shape, np.dtype(descr)), end
 

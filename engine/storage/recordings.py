@@ -33,7 +33,7 @@ def complete(run: RunFolder) -> RunResult | None:
     if is_written(run):
         return None
     with contextlib.suppress(OSError):
-        claims.take(run.path, attempt := claims.new_attempt(run.path))
+        claims.claim(run.path, attempt := claims.new_attempt(run.path))
         history, _ = run.history()
         ended_at = min(time.time(), (run.path / JOURNAL).stat().st_mtime)
         result = result_of(spec, history.rows, ended_at, has_ended=False)

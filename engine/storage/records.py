@@ -26,19 +26,19 @@ class Records:
         Raises:
             OSError: the workspace cannot be read.
         """
-        self.kept = workspace.remembered()
+        self.remembered = workspace.remembered()
         """As it was at the start."""
-        self.known = dict(self.kept.known)
+        self.known = dict(self.remembered.known)
         """Data sets that were opened, by fingerprint."""
-        self.choices = dict(self.kept.choices)
-        self.statements = dict(self.kept.statements)
-        self.data = self.known[self.kept.data].data if self.kept.data in self.known else None
+        self.choices = dict(self.remembered.choices)
+        self.statements = dict(self.remembered.statements)
+        self.data = self.known[self.remembered.data].data if self.remembered.data in self.known else None
         """The data set in use."""
         self._workspace = workspace
         self._publish = publish
         self._store = Store(workspace.root / "runs.json")
         self.notes = self._store.notes()
-        self.is_changed = bool(self._store.complaint) or not self.kept.fleet.is_local
+        self.is_changed = bool(self._store.complaint) or not self.remembered.fleet.is_local
         """Something that only the user can say was said; it is saved soon."""
         self.has_progressed = False
         """Something happened that the run folders tell too; it is saved when its time has come."""
@@ -58,10 +58,10 @@ class Records:
         if gone:
             self.remove(gone)
         read = {run_id: self._workspace.result(run_id) for run_id in there - set(indexed)}
-        found = {run_id: result for run_id, result in read.items() if result is not None}
-        if found:
-            self.add(found.values())
-        return {run_id: result for run_id, result in indexed.items() if run_id in there} | found
+        results = {run_id: result for run_id, result in read.items() if result is not None}
+        if results:
+            self.add(results.values())
+        return {run_id: result for run_id, result in indexed.items() if run_id in there} | results
 
     def add(self, results: Iterable[p.RunResult]) -> None:
         """Put finished runs into the index."""
@@ -136,12 +136,12 @@ class Records:
         if statement is not None:
             _refuse(statement_problem(statement, len(known) + 1))
         new = (statement,) if statement is not None else ()
-        place = next((place for place, some in enumerate(known) if some.text == command.replaces), len(known))
-        self.statements[command.question] = (*known[:place], *new, *known[place + 1 :])
+        index = next((index for index, some in enumerate(known) if some.text == command.replaces), len(known))
+        self.statements[command.question] = (*known[:index], *new, *known[index + 1 :])
         self.is_changed = True
         self._publish(p.Judged(question=command.question, statements=self.statements[command.question]))
 
-    def take_in(self, remarks: Remarks, finished: Container[str]) -> None:
+    def merge(self, remarks: Remarks, finished: Container[str]) -> None:
         """Add notes, choices and verdicts from another machine; those of this one take precedence."""
         for note in remarks.notes:
             if note.run_id not in self.notes:

@@ -13,7 +13,7 @@ from engine.machine.files import MAX_SMALL_BYTES, Folder, NotOurs
 from engine.protocol import UNREADABLE, RunResult
 from engine.storage import checkpoint_index, journal
 
-Content = TypeVar("Content")
+Decoded = TypeVar("Decoded")
 
 SPEC, JOURNAL, MODEL, RESULT = "spec.json", "journal.jsonl", "model.keras", "result.json"
 SOURCE = "model.py"
@@ -31,7 +31,7 @@ class Problem(NamedTuple):
     is_damage: bool = True
 
 
-def decoded(folder: Folder, name: str, kind: type[Content], most: int = MAX_SMALL_BYTES) -> Content:
+def decoded(folder: Folder, name: str, kind: type[Decoded], most: int = MAX_SMALL_BYTES) -> Decoded:
     """Read a JSON file of at most so many bytes.
 
     Raises:
@@ -44,11 +44,11 @@ def decoded(folder: Folder, name: str, kind: type[Content], most: int = MAX_SMAL
 def look(
     folder: Folder,
     name: str,
-    kind: type[Content],
+    kind: type[Decoded],
     advice: str,
     moved: tuple[str, ...],
     most: int = MAX_SMALL_BYTES,
-) -> Content | Problem:
+) -> Decoded | Problem:
     """Return a file's content, or what keeps it from being read and what to do then."""
     try:
         return decoded(folder, name, kind, most)

@@ -23,7 +23,7 @@ from typing import BinaryIO
 import msgspec
 
 from engine.core.spec import RunSpec
-from engine.machine.files import Folder, Kind, NotOurs, is_temporary
+from engine.machine.files import FileKind, Folder, NotOurs, is_temporary
 from engine.protocol import UNREADABLE, History, RunResult
 from engine.storage import checkpoint_index, claims, journal, trash
 from engine.storage.journal import Journal
@@ -55,7 +55,7 @@ class WrongRun(ValueError):
 class RunFolder:
     """One run's folder. Each operation opens it anew, because the workspace may be moved in between."""
 
-    def __init__(self, workspace: Path, run_id: str, place: str = RUNS) -> None:
+    def __init__(self, workspace: Path, run_id: str, parent: str = RUNS) -> None:
         """Name the folder; nothing is opened yet.
 
         Raises:
@@ -64,9 +64,9 @@ class RunFolder:
         if not RUN_ID.fullmatch(run_id):
             raise ValueError(f"{run_id[:40]!r} is no run: twelve hexadecimal digits name one.")
         self.run_id = run_id
-        self.path = workspace / place / run_id
+        self.path = workspace / parent / run_id
         self.workspace = workspace
-        self._place = place
+        self._parent = parent
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class RunFolder:
             NotOurs: a link, a file or another run has its name.
             OSError: it cannot be written or read.
         """
-        with Folder.at(self.workspace, self._place) as runs, runs.folder(self.run_id, make=True) as folder:
+        with Folder.at(self.workspace, self._parent) as runs, runs.folder(self.run_id, make=True) as folder:
             known = None
             try:
                 known = decoded(folder, SPEC, RunSpec)
@@ -98,7 +98,7 @@ class RunFolder:
             if source:
                 folder.write_atomically(SOURCE, source.encode())
         opened = Journal(self.path / JOURNAL)
-        claims.take(self.path, attempt)
+        claims.claim(self.path, attempt)
         return opened
 
     def open_log(self) -> int:
@@ -221,7 +221,7 @@ class RunFolder:
             try:
                 if name == JOURNAL and not journal.has_lines(self.path / name):
                     continue  # it may be another name of something that is nobody else's business
-                with Folder.at(self.workspace, self._place, self.run_id, *above) as folder:
+                with Folder.at(self.workspace, self._parent, self.run_id, *above) as folder:
                     file = folder.open_to_read(last)
             except OSError:
                 continue
@@ -258,7 +258,7 @@ class RunFolder:
             OSError: it cannot be written.
         """
         *above, last = name.split("/")
-        with Folder.at(self.workspace, self._place, self.run_id, *above, make=True) as folder:
+        with Folder.at(self.workspace, self._parent, self.run_id, *above, make=True) as folder:
             folder.write_atomically_with(last, write)
 
     def publish(self) -> None:
@@ -268,7 +268,7 @@ class RunFolder:
             OSError: it cannot be moved.
         """
         trash.discard(self.workspace, self.run_id)
-        with Folder.at(self.workspace, self._place) as here, Folder.at(self.workspace, RUNS, make=True) as runs:
+        with Folder.at(self.workspace, self._parent) as here, Folder.at(self.workspace, RUNS, make=True) as runs:
             here.move(self.run_id, runs, self.run_id)
 
     def remove(self) -> None:
@@ -277,7 +277,7 @@ class RunFolder:
         Raises:
             OSError: they cannot be deleted.
         """
-        with Folder.at(self.workspace, self._place) as runs:
+        with Folder.at(self.workspace, self._parent) as runs:
             with runs.folder(self.run_id) as folder:
                 for name in folder.kinds():
                     if name in (SPEC, SOURCE, JOURNAL, MODEL, RESULT) or is_temporary(name):
@@ -286,11 +286,11 @@ class RunFolder:
             runs.remove_folder(self.run_id)
 
     def _open(self) -> Folder:
-        return Folder.at(self.workspace, self._place, self.run_id)
+        return Folder.at(self.workspace, self._parent, self.run_id)
 
-    def _kind(self, *name: str) -> Kind:
+    def _kind(self, *name: str) -> FileKind:
         """Return the kind of the folder itself or of a name in it; "nothing" where it cannot be examined."""
-        *above, last = (self._place, self.run_id, *name)
+        *above, last = (self._parent, self.run_id, *name)
         try:
             with Folder.at(self.workspace, *above) as folder:
                 return folder.kind(str(last))

@@ -9,7 +9,7 @@ from engine.machine.files import Folder
 MODELS = "models"
 
 
-def keep(root: Path, text: str) -> str:
+def store(root: Path, text: str) -> str:
     """Keep the text of a model file; return its SHA-256.
 
     Raises:
@@ -41,7 +41,7 @@ def read(root: Path, sha256: str) -> str:
 
 def all_of(root: Path) -> dict[str, str]:
     """Return the text of each model file of a workspace that can be read, by its SHA-256."""
-    found = {}
+    texts = {}
     try:
         with Folder.at(root, MODELS) as folder:
             names = [name.removesuffix(".py") for name, kind in folder.kinds().items() if kind == "file"]
@@ -49,7 +49,7 @@ def all_of(root: Path) -> dict[str, str]:
         return {}
     for name in names:
         try:
-            found[name] = read(root, name)
+            texts[name] = read(root, name)
         except (OSError, UnicodeDecodeError):
             continue
-    return found
+    return texts

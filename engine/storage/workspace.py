@@ -31,10 +31,10 @@ from engine.storage.run_check import RESULT, decoded
 from engine.storage.run_folder import RUN_ID, RunFolder, WrongRun
 from engine.storage.trash import DISCARDED, RUNS, TRASH
 
-Kind = TypeVar("Kind")
+Decoded = TypeVar("Decoded")
 
 SWEEP_FILE = re.compile(r"[0-9a-f]{12}\.json")
-MAX_TOLD = 10
+MAX_REPORTED = 10
 """Odd things of a folder that are told one by one."""
 
 
@@ -76,10 +76,10 @@ def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
     """
     try:
         files = [file for path in map(Path, paths) for file in (sorted(path.iterdir()) if path.is_dir() else (path,))]
-        found = [file.stat() for file in files]
+        stamps = [file.stat() for file in files]
     except OSError:
         return ()
-    return tuple((status.st_size, status.st_mtime_ns) for status in found)
+    return tuple((status.st_size, status.st_mtime_ns) for status in stamps)
 
 
 class Workspace:
@@ -189,21 +189,21 @@ class Workspace:
 
     def discarded(self) -> Iterator[RunResult]:
         """Read the finished runs in the trash, the newest first; of a run the newest; damaged ones stay out."""
-        found: dict[str, tuple[int, RunResult]] = {}
+        results: dict[str, tuple[int, RunResult]] = {}
         with Folder.at(self.root, TRASH) as folders:
             names = [(match[1], int(match[2] or 1), name) for name in folders.kinds()
                      if (match := DISCARDED.fullmatch(name))]  # fmt: skip
             for run_id, _, name in sorted(names):
                 with contextlib.suppress(OSError, *UNREADABLE), folders.folder(name) as folder:
-                    found[run_id] = (folders.status(name).st_mtime_ns, decoded(folder, RESULT, RunResult))
-        for _, result in sorted(found.values(), key=lambda pair: -pair[0]):
+                    results[run_id] = (folders.status(name).st_mtime_ns, decoded(folder, RESULT, RunResult))
+        for _, result in sorted(results.values(), key=lambda pair: -pair[0]):
             yield result
 
     def stamps(self, data: DataSet) -> tuple[tuple[int, int], ...]:
         """Size and modification time of the data's files as they are now; empty when one is gone."""
         return stamps_of(data.paths)
 
-    def _read(self, path: Path, kind: type[Kind], most: int = MAX_SMALL_BYTES) -> Kind | None:
+    def _read(self, path: Path, kind: type[Decoded], most: int = MAX_SMALL_BYTES) -> Decoded | None:
         """Read a file; one that cannot be read or understood is set aside."""
         try:
             with Folder.at(path.parent) as folder:
@@ -222,10 +222,10 @@ class Workspace:
 
     def _pass_over(self, paths: list[Path]) -> None:
         """Report a file that does not belong where it is, and leave it there."""
-        for path in paths[:MAX_TOLD]:
+        for path in paths[:MAX_REPORTED]:
             self._complain(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
-        if len(paths) > MAX_TOLD:
-            self._complain(f"{len(paths) - MAX_TOLD:,} more things in {paths[0].parent} are ignored.")
+        if len(paths) > MAX_REPORTED:
+            self._complain(f"{len(paths) - MAX_REPORTED:,} more things in {paths[0].parent} are ignored.")
 
     def _complain(self, sentence: str) -> None:
         if sentence not in self.complaints:

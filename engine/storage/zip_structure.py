@@ -10,17 +10,17 @@ from typing import BinaryIO
 import msgspec
 
 END_RECORD = struct.Struct("<4s4H2LH")
-"""The zip's last 22 bytes: signature, four counts, size and place of the table of contents, length of a comment."""
+"""The zip's last 22 bytes: signature, four counts, size and offset of the table of contents, length of a comment."""
 LONG_LOCATOR = struct.Struct("<4sLQL")
-"""Before the end record of a large zip: signature, disk, place of the long end record, number of disks."""
+"""Before the end record of a large zip: signature, disk, offset of the long end record, number of disks."""
 LONG_RECORD = struct.Struct("<4sQ2H2L4Q")
-"""Before that: signature, own size, versions, disks, two counts, size and place of the table of contents."""
+"""Before that: signature, own size, versions, disks, two counts, size and offset of the table of contents."""
 ENTRY = struct.Struct("<4s6H3L5H2L")
 """An entry of the table of contents, before its name, its extra fields and its comment."""
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 """What stands before a member's bytes, without its name and extra fields."""
 LONG_FIELD = 1
-"""Id of the extra field that holds the sizes and the place that do not fit into 32 bits."""
+"""Id of the extra field that holds the sizes and the offset that do not fit into 32 bits."""
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What Keras, NumPy and we write ourselves."""
 ALL_METHODS = (*PLAIN_METHODS, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -33,7 +33,7 @@ class _Directory(msgspec.Struct, frozen=True):
 
     entries: int
     size: int
-    place: int
+    offset: int
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
@@ -42,12 +42,12 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
     name: bytes
     method: int
     packed: int
-    place: int
+    offset: int
 
     @property
     def least_end(self) -> int:
         """Where the member ends if its header has no extra fields."""
-        return self.place + LOCAL_HEADER.size + len(self.name) + self.packed
+        return self.offset + LOCAL_HEADER.size + len(self.name) + self.packed
 
 
 def check(file: BinaryIO, most: int, methods: tuple[int, ...]) -> None:
@@ -59,12 +59,12 @@ def check(file: BinaryIO, most: int, methods: tuple[int, ...]) -> None:
     directory, end = _end_record(file)
     if directory.size > most or directory.entries * ENTRY.size > most:
         raise ValueError("it has thousands of members where few are expected")
-    if directory.place + directory.size != end:
+    if directory.offset + directory.size != end:
         raise ValueError("its table of contents is not where its end record says")
-    text = _read(file, directory.place, directory.size)
-    _refuse_overlaps([(entry.place, entry.least_end) for entry in _entries(text, directory.entries, methods)])
+    text = _read(file, directory.offset, directory.size)
+    _refuse_overlaps([(entry.offset, entry.least_end) for entry in _entries(text, directory.entries, methods)])
     _refuse_overlaps(
-        [(entry.place, _end_of(file, entry, directory)) for entry in _entries(text, directory.entries, methods)]
+        [(entry.offset, _end_of(file, entry, directory)) for entry in _entries(text, directory.entries, methods)]
     )
 
 
@@ -91,10 +91,10 @@ def _end_record(file: BinaryIO) -> tuple[_Directory, int]:
     end = size - END_RECORD.size
     if end < 0:
         raise ValueError("it does not end like a zip")
-    signature, _, _, here, entries, length, place, comment = END_RECORD.unpack(_read(file, end, END_RECORD.size))
+    signature, _, _, here, entries, length, offset, comment = END_RECORD.unpack(_read(file, end, END_RECORD.size))
     if signature != b"PK\5\6" or comment:
         raise ValueError("it does not end like a zip")
-    short = _Directory(entries, length, place)
+    short = _Directory(entries, length, offset)
     locator_at = end - LONG_LOCATOR.size
     if locator_at < 0 or not _read(file, locator_at, 4).startswith(b"PK\6\7"):
         if here != entries:
@@ -103,8 +103,10 @@ def _end_record(file: BinaryIO) -> tuple[_Directory, int]:
     record_at = locator_at - LONG_RECORD.size
     if LONG_LOCATOR.unpack(_read(file, locator_at, LONG_LOCATOR.size))[2] != record_at or record_at < 0:
         raise ValueError("its second end record is not where it says")
-    signature, own_size, *_, here, entries, length, place = LONG_RECORD.unpack(_read(file, record_at, LONG_RECORD.size))
-    long = _Directory(entries, length, place)
+    signature, own_size, *_, here, entries, length, offset = LONG_RECORD.unpack(
+        _read(file, record_at, LONG_RECORD.size)
+    )
+    long = _Directory(entries, length, offset)
     pairs = zip(msgspec.structs.astuple(short), msgspec.structs.astuple(long), (2**16, 2**32, 2**32), strict=True)
     if signature != b"PK\6\6" or own_size != LONG_RECORD.size - 12 or here != entries:
         raise ValueError("its second end record is damaged")
@@ -119,7 +121,7 @@ def _entries(text: bytes, expected: int, methods: tuple[int, ...]) -> Iterator[_
     Raises:
         ValueError: it is damaged, there are more or fewer than expected, or a member is packed in another way.
     """
-    at = found = 0
+    at = count = 0
     while at < len(text):
         if len(text) - at < ENTRY.size:
             raise ValueError("its table of contents is cut off")
@@ -134,11 +136,11 @@ def _entries(text: bytes, expected: int, methods: tuple[int, ...]) -> Iterator[_
             raise ValueError("a member's name holds a NUL")
         if method not in methods or flags & 1:
             raise ValueError("a member is encrypted or packed in a way that is not read here")
-        _, packed, place = _long_sizes(extra, entry[9], entry[8], entry[16])
-        yield _Entry(name, method, packed, place)
+        _, packed, offset = _long_sizes(extra, entry[9], entry[8], entry[16])
+        yield _Entry(name, method, packed, offset)
         at += ENTRY.size + sum(lengths)
-        found += 1
-    if at != len(text) or found != expected:
+        count += 1
+    if at != len(text) or count != expected:
         raise ValueError("its table of contents does not have the entries that its end record counts")
 
 
@@ -148,14 +150,14 @@ def _end_of(file: BinaryIO, entry: _Entry, directory: _Directory) -> int:
     Raises:
         ValueError: they contradict each other.
     """
-    header = LOCAL_HEADER.unpack(_read(file, entry.place, LOCAL_HEADER.size))
+    header = LOCAL_HEADER.unpack(_read(file, entry.offset, LOCAL_HEADER.size))
     signature, method, name_length, extra_length = header[0], header[3], header[9], header[10]
-    name_at = entry.place + LOCAL_HEADER.size
+    name_at = entry.offset + LOCAL_HEADER.size
     if signature != b"PK\3\4" or method != entry.method or _read(file, name_at, name_length) != entry.name:
         raise ValueError("a member is not the one that its table of contents names")
     start: int = name_at + name_length + extra_length
     end = start + entry.packed
-    if end > directory.place:
+    if end > directory.offset:
         raise ValueError("a member reaches beyond its end: it declares more than it holds")
     if method == zipfile.ZIP_LZMA and struct.unpack("<5xL", _read(file, start, 9))[0] > MAX_DICTIONARY_BYTES:
         raise ValueError(f"a member needs more than {MAX_DICTIONARY_BYTES // 2**20} MiB to be unpacked")
@@ -163,7 +165,7 @@ def _end_of(file: BinaryIO, entry: _Entry, directory: _Directory) -> int:
 
 
 def _long_sizes(extra: bytes, *values: int) -> list[int]:
-    """Return sizes and place, those that do not fit into 32 bits from the extra field that holds them.
+    """Return sizes and offset, those that do not fit into 32 bits from the extra field that holds them.
 
     Raises:
         ValueError: the field is not there or too short.
@@ -175,17 +177,17 @@ def _long_sizes(extra: bytes, *values: int) -> list[int]:
             field = extra[4 : 4 + length]
             long += struct.unpack(f"<{len(field) // 8}Q", field[: len(field) // 8 * 8])
         extra = extra[4 + length :]
-    found = []
+    sizes = []
     for value in values:
         if value == 2**32 - 1 and not long:
             raise ValueError("a member's size is missing")
-        found.append(long.pop(0) if value == 2**32 - 1 else value)
-    return found
+        sizes.append(long.pop(0) if value == 2**32 - 1 else value)
+    return sizes
 
 
-def _read(file: BinaryIO, place: int, length: int) -> bytes:
-    file.seek(place)
-    found = file.read(length)
-    if len(found) < length:
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    content = file.read(length)
+    if len(content) < length:
         raise ValueError("it is cut off")
-    return found
+    return content

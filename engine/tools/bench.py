@@ -22,17 +22,17 @@ import msgspec
 from engine import protocol as p
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Machine
-from engine.core.spec import Configuration, Network, Trainer, Training
+from engine.core.spec import Configuration, Network, TrainerName, Training
 from engine.data import dataset
 from engine.machine import devices
 from engine.scheduling.placement import Slot, lanes_on, slots
 from engine.storage.workspace import Workspace
-from engine.tools.bench_contenders import Contender, Engine, Fit, Side, fit_card, take_turns
+from engine.tools.bench_contenders import Contender, Engine, Fit, Timings, fit_card, time_in_turn
 from engine.tools.machine_limits import bandwidth, bytes_per_batch, multiply_adds, multiply_adds_per_batch
 from engine.workers.arrangement import Arrangement
 
 
-class Measured(msgspec.Struct, frozen=True):
+class NetworkTimes(msgspec.Struct, frozen=True):
     """One network: microseconds per batch of 32 of the whole machine, evaluation of the test images included."""
 
     hidden: tuple[int, ...]
@@ -58,64 +58,64 @@ class Measured(msgspec.Struct, frozen=True):
     engine_peak_bytes: int
     bytes_per_batch: int
     share_of_bandwidth: float | None
-    """Bytes that have to move, over what memory could move in the time taken; above 1 the caches help. None on a GPU,
+    """Bytes that have to move, over what memory could move in this time; above 1 the caches help. None on a GPU,
     whose own memory is not measured."""
     multiply_adds_per_batch: float
     share_of_multiply_adds: float | None
-    """What has to be multiplied and added, over what the cores could in the time taken; None: it is not known."""
+    """What has to be multiplied and added, over what the cores could in this time; None: it is not known."""
     fit_backend: str = "tensorflow"
     """Of both `fit`: on a GPU that TensorFlow does not see it is JAX."""
 
 
-def _slots(configuration: Configuration, machine: Machine, found: p.DataSet) -> tuple[Slot, ...]:
+def _slots(configuration: Configuration, machine: Machine, data: p.DataSet) -> tuple[Slot, ...]:
     """Return where the host would train it: what was measured on this machine holds for the native trainer.
 
     On GPUs all contenders are on the first one, and one at a time.
     """
     if machine.gpus:
-        return slots(configuration, machine, found.shape)[:1]
+        return slots(configuration, machine, data.shape)[:1]
     if configuration.training.trainer == "native":
         machine = Arrangement(machine, lambda: None).machine
-    return slots(configuration, machine, found.shape)
+    return slots(configuration, machine, data.shape)
 
 
 def timed(
-    source: Sequence[str], found: p.DataSet, network: Network, epochs: int, trainers: Sequence[Trainer]
-) -> tuple[list[Side], str]:
-    """Time one network: `fit`, tuned `fit`, then the trainers; return what each took, and the backend of both `fit`."""
+    source: Sequence[str], data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]
+) -> tuple[list[Timings], str]:
+    """Time one network: `fit`, tuned `fit`, then the trainers; return their times, and the backend of both `fit`."""
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
-    lanes = lanes_on(machine.gpus[0], machine, configurations[0], found.shape) if gpu else 1
+    lanes = lanes_on(machine.gpus[0], machine, configurations[0], data.shape) if gpu else 1
     text, card = ",".join(map(str, network.hidden)) or "0", fit_card(gpu)
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
         contenders: list[Callable[[], Contender]] = [
             *(partial(Fit, source, text, card, tuned=is_tuned) for is_tuned in (False, True)),
-            *(partial(Engine, each, _slots(each, machine, found), lanes, found, workspace) for each in configurations),
+            *(partial(Engine, each, _slots(each, machine, data), lanes, data, workspace) for each in configurations),
         ]
-        return take_turns(contenders, epochs, network.label, at_once=gpu is None), card.backend
+        return time_in_turn(contenders, epochs, network.label, at_once=gpu is None), card.backend
 
 
 def measure(
     source: Sequence[str],
-    found: p.DataSet,
+    data: p.DataSet,
     hidden: tuple[int, ...],
     epochs: int,
     speed: float | None,
     limit: float | None,
-) -> Measured:
+) -> NetworkTimes:
     """Time one network and compare with what the machine could do. On a GPU `speed` and `limit`, of cores, are None."""
     network = Network(hidden, "relu" if hidden else "linear")
-    trainers: tuple[Trainer, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
-    sides, backend = timed(source, found, network, epochs, trainers)
-    parameters = trainable_parameters(network, found.shape)
-    batches = -(-found.train_images // 32)
+    trainers: tuple[TrainerName, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
+    sides, backend = timed(source, data, network, epochs, trainers)
+    parameters = trainable_parameters(network, data.shape)
+    batches = -(-data.train_images // 32)
     fit, tuned_fit, jax, *others = ([1e6 * second / batches for second in side.seconds] for side in sides)
     ours = others[0] if others else jax
-    bytes_moved = bytes_per_batch(trainers[-1], parameters, found)
-    work = multiply_adds_per_batch(hidden, found, batches)
-    return Measured(
+    bytes_moved = bytes_per_batch(trainers[-1], parameters, data)
+    work = multiply_adds_per_batch(hidden, data, batches)
+    return NetworkTimes(
         hidden=hidden,
         parameters=parameters,
         batches=batches,
@@ -154,18 +154,18 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=3)
     given = parser.parse_args()
     os.umask(0o077)
-    found = dataset.describe(given.data)
+    data = dataset.describe(given.data)
     machine = devices.machine()
     speed, limit = (None, None) if machine.gpus else (bandwidth(), multiply_adds())
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
         networks = chosen or [(), (64,), (256,)]
-        measured = [measure(given.data, found, hidden, given.epochs, speed, limit) for hidden in networks]
+        measured = [measure(given.data, data, hidden, given.epochs, speed, limit) for hidden in networks]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
     answer = {
-        "data": msgspec.to_builtins(found),
+        "data": msgspec.to_builtins(data),
         "cores": len(machine.cores),
         "gpus": len(machine.gpus),
         "gpu": machine.gpus[0].kind if machine.gpus else "",

@@ -123,8 +123,8 @@ class Engine:
         self._seed += runs
         groups = [tuple(specs[index::workers]) for index in range(workers)]
         with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(self._train, self._processes, groups))
-        return [second / runs for seconds in found for second in seconds[1:]]
+            measured = list(pool.map(self._train, self._processes, groups))
+        return [second / runs for seconds in measured for second in seconds[1:]]
 
     @property
     def runs(self) -> int:
@@ -200,7 +200,7 @@ class Contender(Protocol):
         """End it; return the most memory it had, in bytes."""
 
 
-class Side(NamedTuple):
+class Timings(NamedTuple):
     """What became of a contender."""
 
     seconds: list[float]
@@ -209,7 +209,7 @@ class Side(NamedTuple):
     options: str
 
 
-def take_turns(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Side]:
+def time_in_turn(starts: Sequence[Callable[[], Contender]], epochs: int, label: str, *, at_once: bool) -> list[Timings]:
     """Time contenders.
 
     Args:
@@ -217,10 +217,10 @@ def take_turns(starts: Sequence[Callable[[], Contender]], epochs: int, label: st
         epochs: of each in a round.
         label: of the network, for who waits.
         at_once: let all be there, and train A B C A B C: what disturbs then disturbs all. Else one at a time, from its
-            start to its end: a card may take a single process, and has all its memory for it.
+            start to its end: a card may allow a single process, and has all its memory for it.
     """
     if not at_once and len(starts) > 1:
-        return [side for start in starts for side in take_turns([start], epochs, label, at_once=True)]
+        return [side for start in starts for side in time_in_turn([start], epochs, label, at_once=True)]
     contenders = [start() for start in starts]
     seconds: list[list[float]] = [[] for _ in contenders]
     for number in range(ROUNDS):
@@ -228,6 +228,6 @@ def take_turns(starts: Sequence[Callable[[], Contender]], epochs: int, label: st
         for side, contender in zip(seconds, contenders, strict=True):
             side += contender.epochs(epochs)
     return [
-        Side(side, contender.runs, contender.close(), contender.options)
+        Timings(side, contender.runs, contender.close(), contender.options)
         for side, contender in zip(seconds, contenders, strict=True)
     ]

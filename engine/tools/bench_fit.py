@@ -38,7 +38,7 @@ def main() -> int:
     platforms = os.environ.get("JAX_PLATFORMS", "")
     backends.clear_environment()
     if given.sees_gpu:
-        return _tell_whether_tensorflow_sees_a_gpu()
+        return _report_gpu_of_tensorflow()
     if given.backend == "jax":
         os.environ["JAX_PLATFORMS"] = platforms  # which was given by the benchmark
         backends.prepare_jax()
@@ -54,7 +54,7 @@ def main() -> int:
     return 0
 
 
-def _tell_whether_tensorflow_sees_a_gpu() -> int:
+def _report_gpu_of_tensorflow() -> int:
     backends.prepare_tensorflow(3)
     try:
         import tensorflow as tf

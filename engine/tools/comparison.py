@@ -26,10 +26,10 @@ FLOAT32 = 1e-7
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing looked at: what was found, and whether that is as asked; `None` where the file does not say."""
+    """One comparison: its outcome in words, and whether that is as asked; `None` where the file does not show it."""
 
     name: str
-    found: str
+    text: str = msgspec.field(name="found")
     ok: bool | None = True
 
 
@@ -43,8 +43,8 @@ def fit_check(iterations: int | None, batches: int, training: Training, *, fitte
         fitted: whether the question asks for a fitted network at all.
     """
     if iterations is None:
-        said = "not known, the file holds no optimizer state"
-        return Check("fitted", said if fitted else f"{said}; the question asks for none", None)
+        text = "not known, the file holds no optimizer state"
+        return Check("fitted", text if fitted else f"{text}; the question asks for none", None)
     if not fitted:
         return Check("fitted", "no" if not iterations else f"batches: {iterations:,}; none are asked", not iterations)
     epochs, (trained, left) = training.epochs, divmod(iterations, batches)
@@ -52,17 +52,17 @@ def fit_check(iterations: int | None, batches: int, training: Training, *, fitte
         return Check("fitted", f"batches: {iterations:,}, as many as {epochs} x {batches:,}")
     if training.patience and not left and training.start_from_epoch + training.patience < trained < epochs:
         return Check("fitted", f"batches: {iterations:,}, {trained} x {batches:,}: stopped early, of {epochs} epochs")
-    found = f"batches: {iterations:,}" if iterations else "never"
-    return Check("fitted", f"{found}; asked are {epochs} x {batches:,} = {epochs * batches:,}", ok=False)
+    counted = f"batches: {iterations:,}" if iterations else "never"
+    return Check("fitted", f"{counted}; asked are {epochs} x {batches:,} = {epochs * batches:,}", ok=False)
 
 
-def differences(found: Any, wanted: Any, where: str = "") -> Iterator[str]:
+def differences(given: Any, wanted: Any, where: str = "") -> Iterator[str]:
     """Yield each setting that is not as asked: `stddev 0.01 instead of 0.05`."""
-    if isinstance(found, dict) and isinstance(wanted, dict) and found.get("class") == wanted.get("class"):
-        for key in sorted({*found, *wanted}):
-            yield from differences(found.get(key), wanted.get(key), f"{where}.{key}" if where else key)
-    elif not same(found, wanted):
-        yield f"{where} {text_of(found)} instead of {text_of(wanted)}".strip()
+    if isinstance(given, dict) and isinstance(wanted, dict) and given.get("class") == wanted.get("class"):
+        for key in sorted({*given, *wanted}):
+            yield from differences(given.get(key), wanted.get(key), f"{where}.{key}" if where else key)
+    elif not same(given, wanted):
+        yield f"{where} {text_of(given)} instead of {text_of(wanted)}".strip()
 
 
 def plain(value: Any) -> Any:
@@ -80,13 +80,13 @@ def plain(value: Any) -> Any:
     return {key: plain(item) for key, item in value.items() if key not in FREE}
 
 
-def same(found: Any, wanted: Any) -> bool:
-    """Compare values; numbers as far as float32 can tell them apart."""
-    if isinstance(found, list) and isinstance(wanted, list):
-        return len(found) == len(wanted) and all(map(same, found, wanted))
-    if type(found) in (int, float) and type(wanted) in (int, float):
-        return math.isclose(found, wanted, rel_tol=FLOAT32)
-    return bool(found == wanted)
+def same(given: Any, wanted: Any) -> bool:
+    """Compare values; numbers to the precision of float32."""
+    if isinstance(given, list) and isinstance(wanted, list):
+        return len(given) == len(wanted) and all(map(same, given, wanted))
+    if type(given) in (int, float) and type(wanted) in (int, float):
+        return math.isclose(given, wanted, rel_tol=FLOAT32)
+    return bool(given == wanted)
 
 
 def text_of(value: Any) -> str:

@@ -48,15 +48,15 @@ def inspect(look: InspectionTask) -> p.Inspected:
     show = partial(_pixels, scale=_scale_of(images.test_images))
     if not look.file:
         return p.Inspected(run_id="", pictures=_samples(images, show))
-    probabilities, kernel = _said(look, images.test_images)
-    said, true = probabilities.argmax(axis=1), images.test_labels.astype(np.int64)
+    probabilities, kernel = _predicted(look, images.test_images)
+    predicted, true = probabilities.argmax(axis=1), images.test_labels.astype(np.int64)
     classes = probabilities.shape[1]
-    confusion = np.bincount(true * classes + said, minlength=classes * classes).reshape(classes, classes)
-    wrong = np.flatnonzero(said != true)
-    surest = wrong[np.argsort(-probabilities[wrong, said[wrong]], kind="stable")][:MISTAKES]
+    confusion = np.bincount(true * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+    wrong = np.flatnonzero(predicted != true)
+    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:MISTAKES]
     mistakes = tuple(
-        p.Picture(int(true[index]), show(images.test_images[index]), int(said[index]),
-                  float(probabilities[index, said[index]]))
+        p.Picture(int(true[index]), show(images.test_images[index]), int(predicted[index]),
+                  float(probabilities[index, predicted[index]]))
         for index in surest
     )  # fmt: skip
     return p.Inspected(
@@ -72,14 +72,14 @@ def inspect(look: InspectionTask) -> p.Inspected:
 def _samples(images: datasets.Images, show: Callable[[np.ndarray], bytes]) -> tuple[p.Picture, ...]:
     if len(images.shape.inputs) != 3:
         return ()
-    found = []
+    pictures = []
     for label in np.unique(images.train_labels):
         for index in np.flatnonzero(images.train_labels == label)[:SAMPLES]:
-            found.append(p.Picture(int(label), show(images.train_images[index])))
-    return tuple(found)
+            pictures.append(p.Picture(int(label), show(images.train_images[index])))
+    return tuple(pictures)
 
 
-def _said(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _predicted(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
     backends.prepare_jax()
     import keras
@@ -132,14 +132,14 @@ def main() -> int:
     backends.clear_environment()
     look = msgspec.json.decode(sys.stdin.buffer.read(), type=InspectionTask)
     try:
-        found = inspect(look)
+        inspected = inspect(look)
     except (DataError, KerasFileError) as error:
         print(error, file=sys.stderr)
         return 1
     except Exception as error:  # noqa: BLE001  an imported file may make Keras raise anything
         print(f"{look.file or look.data.train_path}: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
         return 1
-    sys.stdout.buffer.write(p.encode(found))
+    sys.stdout.buffer.write(p.encode(inspected))
     return 0
 
 

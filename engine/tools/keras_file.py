@@ -1,4 +1,4 @@
-"""A `.keras` file from outside: copied to a private place and looked through there before Keras may load the copy."""
+"""A `.keras` file from outside: copied to a private folder and checked there before Keras may load the copy."""
 
 import contextlib
 import json
@@ -55,8 +55,8 @@ def check(path: Path) -> dict[str, Any]:
     Raises:
         KerasFileError: it is no `.keras` file, or holds something that is not on the allow-list.
     """
-    with checked(path) as found:
-        return found.config
+    with checked(path) as model:
+        return model.config
 
 
 def listed(config: dict[str, Any]) -> Size:
@@ -72,13 +72,13 @@ def listed(config: dict[str, Any]) -> Size:
 
 
 def unread(config: dict[str, Any]) -> Size:
-    """Take any configuration: of a file that nothing loads."""
+    """Accept any configuration: of a file that nothing loads."""
     return Size((), 0, 0)
 
 
 @contextlib.contextmanager
 def checked(path: Path, check_config: ConfigCheck = listed) -> Iterator[Checked]:
-    """Copy a file to a private place and look through the copy; what is loaded in the block is what was checked.
+    """Copy a file to a private folder and check the copy; what is loaded in the block is what was checked.
 
     Args:
         path: the file.
@@ -94,7 +94,7 @@ def checked(path: Path, check_config: ConfigCheck = listed) -> Iterator[Checked]
             copy = folder / "model.keras"
             content = zip_check.copy_private(path, copy, most=MAX_MODEL_BYTES)
             with zip_check.open_zip(copy, ".keras", most=MAX_DIRECTORY_BYTES) as archive:
-                found = _looked_through(archive, copy, content, check_config)
+                model = _looked_through(archive, copy, content, check_config)
         except FileNotFoundError:
             raise KerasFileError(f"{path} is not there.") from None
         except zip_check.MachineError as error:
@@ -103,7 +103,7 @@ def checked(path: Path, check_config: ConfigCheck = listed) -> Iterator[Checked]
             raise KerasFileError(f"{path} {error}; save the model with model.save.") from error
         except ValueError as error:
             raise KerasFileError(f"{path} {error}.") from error
-        yield found
+        yield model
 
 
 def _temporary() -> str:
@@ -154,13 +154,13 @@ def _json(archive: zipfile.ZipFile, member: str) -> dict[str, Any]:
     if archive.getinfo(member).file_size > MAX_CONFIG_BYTES:
         raise ValueError(f"has a {member} larger than {MAX_CONFIG_BYTES // 2**20} MiB")
     try:
-        found = json.loads(archive.read(member))
+        value = json.loads(archive.read(member))
     except (*zip_check.UNREADABLE, RecursionError) as error:
         _machine_first(error)
         raise ValueError(f"has a {member} that is no readable JSON; save the model again") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError(f"has a {member} that is no JSON object; save the model again")
-    return found
+    return value
 
 
 def _weights(archive: zipfile.ZipFile) -> tuple[int, int | None]:

@@ -12,7 +12,7 @@ from engine.tools.keras_config import MODELS, ConfigError
 
 
 class Size(msgspec.Struct, frozen=True):
-    """What a network takes."""
+    """The size of a network."""
 
     input_shape: Shape
     weights: int
@@ -20,7 +20,7 @@ class Size(msgspec.Struct, frozen=True):
     """Numbers in the largest input or output of a layer, for one image."""
 
 
-class _Layer(msgspec.Struct, frozen=True):
+class _ChainLayer(msgspec.Struct, frozen=True):
     """A layer of a chain, as the configuration has it."""
 
     kind: str
@@ -33,7 +33,7 @@ def size_of(model: Config) -> Size:
     """Follow the shapes through a chain of layers.
 
     Raises:
-        ConfigError: it is no chain, a layer's settings cannot be, or two places name different shapes.
+        ConfigError: it is no chain, a layer's settings cannot be, or two layers declare different shapes.
     """
     try:
         layers = list(_chain(model))
@@ -47,8 +47,8 @@ def size_of(model: Config) -> Size:
                 continue
             if layer.config.get("lora_rank") is not None:
                 raise ConfigError(f"has a {layer.kind} layer with `lora_rank`, which no network of this assignment has")
-            found = sized(layer.kind, layer.config, shape)
-            shape, weights = found.shape, weights + found.trainable + found.fixed
+            output = sized(layer.kind, layer.config, shape)
+            shape, weights = output.shape, weights + output.trainable + output.fixed
             largest = max(largest, math.prod(shape))
             if not all(side > 0 for side in shape):
                 raise ConfigError(f"has a {layer.kind} layer that leaves nothing of an image; it is not loaded")
@@ -61,7 +61,7 @@ def size_of(model: Config) -> Size:
     return Size(first, weights, largest)
 
 
-def _chain(model: Config) -> Iterator[_Layer]:
+def _chain(model: Config) -> Iterator[_ChainLayer]:
     """Yield the layers in the order in which an image passes them, those of nested models too."""
     inner = model["config"]
     yield from _again(model.get("build_config"), inner.get("build_input_shape"))
@@ -69,14 +69,14 @@ def _chain(model: Config) -> Iterator[_Layer]:
         if layer["class_name"] in MODELS:
             yield from _chain(layer)
         else:
-            yield _Layer(layer["class_name"], layer["config"], _built(layer.get("build_config")))
+            yield _ChainLayer(layer["class_name"], layer["config"], _built(layer.get("build_config")))
 
 
-def _again(*said: object) -> Iterator[_Layer]:
+def _again(*arguments: object) -> Iterator[_ChainLayer]:
     """Yield what a model says of its input as a layer that changes nothing."""
-    for shape in (_built(said[0]), said[1]):
+    for shape in (_built(arguments[0]), arguments[1]):
         if shape is not None:
-            yield _Layer("Identity", {}, shape)
+            yield _ChainLayer("Identity", {}, shape)
 
 
 def _built(build_config: object) -> object:
@@ -118,8 +118,8 @@ def _before(layer: Config) -> str | None:
         return None
     if len(nodes) != 1 or len(nodes[0]["args"]) != 1 or not isinstance(nodes[0]["args"][0], dict):
         raise _branched()
-    name, *place = nodes[0]["args"][0]["config"]["keras_history"]
-    if place != [0, 0] or any(isinstance(value, dict | list) for value in nodes[0].get("kwargs", {}).values()):
+    name, *indices = nodes[0]["args"][0]["config"]["keras_history"]
+    if indices != [0, 0] or any(isinstance(value, dict | list) for value in nodes[0].get("kwargs", {}).values()):
         raise _branched()
     return str(name)
 
@@ -134,7 +134,7 @@ def _branched() -> ConfigError:
     return ConfigError("has branches or shared layers, which no network of this assignment has; it is not loaded")
 
 
-def _input_shape(model: Config, layers: list[_Layer]) -> Shape:
+def _input_shape(model: Config, layers: list[_ChainLayer]) -> Shape:
     """Return the shape of an image: of the input layer, or else what the model or its first layer was built for."""
     for layer in layers:
         config = layer.config
@@ -154,10 +154,10 @@ def _declared(config: Config) -> Any:
         ConfigError: it is given twice, or as a tensor.
     """
     given = [config.get("batch_shape"), [None, *config["shape"]] if config.get("shape") is not None else None]
-    found = [shape for shape in given if shape is not None]
-    if len(found) != 1 or config.get("input_tensor") is not None:
+    shapes = [shape for shape in given if shape is not None]
+    if len(shapes) != 1 or config.get("input_tensor") is not None:
         raise ConfigError("has an input layer without one shape; it is not loaded")
-    return found[0]
+    return shapes[0]
 
 
 def _agree(kind: str, again: Any, shape: Shape) -> None:

@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 
 from engine import protocol as p
-from engine.core.spec import Trainer
+from engine.core.spec import TrainerName
 from engine.machine.system import usable_cores
 from engine.training.native import build
 from engine.training.native.library import Library
 
-PASSES: dict[Trainer, int] = {"jax": 9, "native": 6}
+PASSES: dict[TrainerName, int] = {"jax": 9, "native": 6}
 """Times that each parameter crosses the memory bus a batch. JAX: read forward, gradient written, Adam 7. Native: weight
 and moments read and written, the next batch's outputs computed meanwhile."""
 
@@ -49,14 +49,14 @@ def multiply_adds() -> float | None:
     return max(rates)
 
 
-def multiply_adds_per_batch(hidden: tuple[int, ...], found: p.DataSet, batches: int) -> float:
+def multiply_adds_per_batch(hidden: tuple[int, ...], data: p.DataSet, batches: int) -> float:
     """Count those of a batch of 32: forwards, to the weights, and back to the layers' inputs but for the pixels; and of
     the evaluation, shared out among the batches."""
-    sizes = (int(np.prod(found.input_shape)), *hidden, len(found.labels))
+    sizes = (int(np.prod(data.input_shape)), *hidden, len(data.labels))
     kernels = [below * above for below, above in pairwise(sizes)]
-    return 32 * (3 * sum(kernels) - kernels[0]) + found.test_images / batches * sum(kernels)
+    return 32 * (3 * sum(kernels) - kernels[0]) + data.test_images / batches * sum(kernels)
 
 
-def bytes_per_batch(trainer: Trainer, parameters: int, found: p.DataSet) -> int:
+def bytes_per_batch(trainer: TrainerName, parameters: int, data: p.DataSet) -> int:
     """Count those that cross the memory bus for a batch of 32: parameters, and pixels, also as float32."""
-    return parameters * 4 * PASSES[trainer] + 32 * int(np.prod(found.input_shape)) * 5
+    return parameters * 4 * PASSES[trainer] + 32 * int(np.prod(data.input_shape)) * 5

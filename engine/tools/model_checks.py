@@ -18,7 +18,7 @@ from engine.tools.comparison import Check, differences, plain, text_of
 from engine.training import models
 
 SHOWN = ("units", "filters", "rate", "scale", "activation")
-"""Settings by which a list of layers tells them apart."""
+"""Settings that a list of layers shows beside each layer's class."""
 ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
     "ReLU": {"activation": "relu", "max_value": None, "negative_slope": 0.0, "threshold": 0.0},
     "Softmax": {"activation": "softmax", "axis": -1},
@@ -26,14 +26,14 @@ ACTIVATIONS: Mapping[str, Mapping[str, Any]] = {
 }
 """Layers that are an activation and nothing else, with the settings at which they are."""
 SAME_METRIC = {METRIC, "CategoricalAccuracy", "accuracy", "acc"}
-"""What Keras takes as categorical accuracy with one-hot labels."""
+"""What Keras treats as categorical accuracy with one-hot labels."""
 
-Settings = dict[str, Any]
+LayerConfig = dict[str, Any]
 
 
-class _Layer(msgspec.Struct, frozen=True):
+class _ComparedLayer(msgspec.Struct, frozen=True):
     kind: str
-    settings: Settings
+    settings: LayerConfig
 
     @property
     def label(self) -> str:
@@ -45,11 +45,11 @@ def model_checks(model: Any, configuration: Configuration, shape: DataShape, bat
     """Compare a loaded model with a configuration for data of this shape and so many batches an epoch."""
     asked = models.build(configuration.network, shape, softmax=True, seed=0)
     models.compile_as_asked(asked, configuration.training, batches)
-    found, wanted = (sum(int(np.prod(v.shape)) for v in some.trainable_variables) for some in (model, asked))
-    told = f"{found:,}" + ("" if found == wanted else f" instead of {wanted:,}")
+    count, wanted = (sum(int(np.prod(v.shape)) for v in some.trainable_variables) for some in (model, asked))
+    text = f"{count:,}" + ("" if count == wanted else f" instead of {wanted:,}")
     return [
         *_layer_checks(model, asked),
-        Check("trainable parameters", told, found == wanted),
+        Check("trainable parameters", text, count == wanted),
         *_compile_checks(model, asked),
     ]
 
@@ -63,62 +63,62 @@ def weights_check(model: Any) -> Check:
 
 def _layer_checks(model: Any, asked: Any) -> Iterator[Check]:
     alone, wanted = list(_layers(model)), list(_layers(asked))
-    found = _merged(alone)
-    kinds, wanted_kinds = [layer.kind for layer in found], [layer.kind for layer in wanted]
+    merged = _merged(alone)
+    kinds, wanted_kinds = [layer.kind for layer in merged], [layer.kind for layer in wanted]
     is_list = kinds == wanted_kinds
-    yield Check("layers", _listed(found) if is_list else f"{_listed(found)} instead of {_listed(wanted)}", is_list)
+    yield Check("layers", _listed(merged) if is_list else f"{_listed(merged)} instead of {_listed(wanted)}", is_list)
     wrong = []
     for block in difflib.SequenceMatcher(None, kinds, wanted_kinds, autojunk=False).get_matching_blocks():
-        for one, other in zip(found[block.a :][: block.size], wanted[block.b :][: block.size], strict=True):
-            wrong += [f"{one.label}: {said}" for said in differences(one.settings, other.settings)]
-    yield from (Check("setting", said, ok=False) for said in wrong)
-    form = _form(model, has_merged=len(found) < len(alone))
+        for one, other in zip(merged[block.a :][: block.size], wanted[block.b :][: block.size], strict=True):
+            wrong += [f"{one.label}: {difference}" for difference in differences(one.settings, other.settings)]
+    yield from (Check("setting", difference, ok=False) for difference in wrong)
+    form = _form(model, has_merged=len(merged) < len(alone))
     if form and is_list and not wrong and type(asked).__name__ == "Sequential":
         yield Check("form", f"{form}; it computes what the Sequential that is asked for computes")
 
 
-def _listed(layers: Sequence[_Layer]) -> str:
+def _listed(layers: Sequence[_ComparedLayer]) -> str:
     return ", ".join(layer.label for layer in layers if layer.kind != "InputLayer")
 
 
 def _form(model: Any, *, has_merged: bool) -> str:
     """Say in what a model is written in another way than one Sequential; empty when it is not."""
-    told = [] if type(model).__name__ == "Sequential" else [f"a {type(model).__name__} model"]
-    told += ["a model inside it"] if any(hasattr(layer, "layers") for layer in model.layers) else []
-    told += ["activations as layers of their own"] if has_merged else []
-    return ", ".join(told)
+    forms = [] if type(model).__name__ == "Sequential" else [f"a {type(model).__name__} model"]
+    forms += ["a model inside it"] if any(hasattr(layer, "layers") for layer in model.layers) else []
+    forms += ["activations as layers of their own"] if has_merged else []
+    return ", ".join(forms)
 
 
-def _layers(model: Any, *, inside: bool = False) -> Iterator[_Layer]:
-    """Yield a model's input and layers, those of nested models in their place."""
+def _layers(model: Any, *, inside: bool = False) -> Iterator[_ComparedLayer]:
+    """Yield a model's input and layers, nested models replaced by their layers."""
     if not inside:
         for tensor in model.inputs:
-            yield _Layer("InputLayer", {"dtype": tensor.dtype, "sparse": tensor.sparse})
+            yield _ComparedLayer("InputLayer", {"dtype": tensor.dtype, "sparse": tensor.sparse})
     for layer in model.layers:
         if hasattr(layer, "layers"):
             yield from _layers(layer, inside=True)
         elif type(layer).__name__ != "InputLayer":
             settings = plain(layer.get_config())
             if isinstance(own := settings.get("activation"), dict):  # a layer stands for it
-                settings["activation"] = _activation_of(_Layer(own["class"], own)) or own
-            yield _Layer(type(layer).__name__, settings)
+                settings["activation"] = _activation_of(_ComparedLayer(own["class"], own)) or own
+            yield _ComparedLayer(type(layer).__name__, settings)
 
 
-def _merged(layers: list[_Layer]) -> list[_Layer]:
+def _merged(layers: list[_ComparedLayer]) -> list[_ComparedLayer]:
     """Put an activation that is a layer of its own into the dense or convolutional layer before it."""
-    found: list[_Layer] = []
+    merged: list[_ComparedLayer] = []
     for layer in layers:
         activation = _activation_of(layer)
-        before = found[-1] if found else layer
+        before = merged[-1] if merged else layer
         is_open = before.kind in ("Dense", "Conv2D") and before.settings["activation"] == "linear"
         if activation and is_open and before.settings["dtype"] == layer.settings["dtype"]:
-            found[-1] = _Layer(before.kind, {**before.settings, "activation": activation})
+            merged[-1] = _ComparedLayer(before.kind, {**before.settings, "activation": activation})
         else:
-            found.append(layer)
-    return found
+            merged.append(layer)
+    return merged
 
 
-def _activation_of(layer: _Layer) -> str | None:
+def _activation_of(layer: _ComparedLayer) -> str | None:
     """Return the activation that a layer is and nothing else, or None."""
     settings = {key: value for key, value in layer.settings.items() if key not in ("class", "dtype", "trainable")}
     if layer.kind == "Activation" and list(settings) == ["activation"] and isinstance(settings["activation"], str):
@@ -130,59 +130,59 @@ def _activation_of(layer: _Layer) -> str | None:
 
 
 def _compile_checks(model: Any, asked: Any) -> Iterator[Check]:
-    said = model.get_compile_config() if getattr(model, "compiled", False) else None
-    if not said:
+    given = model.get_compile_config() if getattr(model, "compiled", False) else None
+    if not given:
         yield Check("compiled", "no: the file names no loss, metric or optimizer", ok=False)
         return
     wished = asked.get_compile_config()
-    loss, wanted = _loss(said.get("loss")), _loss(wished["loss"])
+    loss, wanted = _loss(given.get("loss")), _loss(wished["loss"])
     is_kind = isinstance(loss, dict) and loss.get("class") == wanted["class"]
-    wrong = list(differences(loss, wanted)) if is_kind else [f"{_name(said.get('loss'))} instead of {LOSS}"]
-    if said.get("loss_weights") is not None:
-        wrong.append(f"loss weights {text_of(said['loss_weights'])} instead of none")
+    wrong = list(differences(loss, wanted)) if is_kind else [f"{_name(given.get('loss'))} instead of {LOSS}"]
+    if given.get("loss_weights") is not None:
+        wrong.append(f"loss weights {text_of(given['loss_weights'])} instead of none")
     yield Check("loss", ", ".join(wrong) or LOSS, not wrong)
-    metrics = [_name(metric) for metric in _flat(said.get("metrics"))]
+    metrics = [_name(metric) for metric in _flat(given.get("metrics"))]
     lacking = [name for name in map(_name, wished["metrics"]) if _same_metrics(name).isdisjoint(metrics)]
     without = "".join(f" without {name}" for name in lacking if name != METRIC)
     yield Check("metric", (", ".join(metrics) or "none") + without, not lacking)
     yield from _optimizer_checks(model.optimizer, asked.optimizer)
 
 
-def _optimizer_checks(found: Any, asked: Any) -> Iterator[Check]:
-    kind, wanted = type(found).__name__, type(asked).__name__
+def _optimizer_checks(given: Any, asked: Any) -> Iterator[Check]:
+    kind, wanted = type(given).__name__, type(asked).__name__
     yield Check("optimizer", kind if kind == wanted else f"{kind} instead of {wanted}", kind == wanted)
-    own, other = (plain(optimizer.get_config()) for optimizer in (found, asked))
+    own, other = (plain(optimizer.get_config()) for optimizer in (given, asked))
     for settings in (own, other):
         settings.setdefault("learning_rate", None)
     rate, wanted_rate = own.pop("learning_rate"), other.pop("learning_rate")
     wrong = ", ".join(differences(rate, wanted_rate))
     yield Check("learning rate", wrong or text_of(rate), not wrong)
     if kind == wanted:
-        yield from (Check("optimizer", said, ok=False) for said in differences(own, other))
+        yield from (Check("optimizer", difference, ok=False) for difference in differences(own, other))
 
 
 def _same_metrics(name: str) -> set[str]:
-    """Return what Keras takes as the same metric where labels are one-hot."""
+    """Return what Keras treats as the same metric where labels are one-hot."""
     return SAME_METRIC if name == METRIC else {name, class_name(name)}
 
 
-def _loss(said: Any) -> Any:
+def _loss(given: Any) -> Any:
     """Return a loss with all its settings, however it was given."""
-    one = _flat(said)[0] if len(_flat(said)) == 1 else said
+    one = _flat(given)[0] if len(_flat(given)) == 1 else given
     if isinstance(plain(one), str) and plain(one) in (LOSS, "CategoricalCrossentropy"):
         one = keras.saving.serialize_keras_object(keras.losses.CategoricalCrossentropy())
     return plain(one)
 
 
-def _flat(said: Any) -> list[Any]:
+def _flat(given: Any) -> list[Any]:
     """Return losses or metrics as a list: they are given alone, in lists, or by the output's name."""
-    if isinstance(said, dict) and "class_name" not in said:
-        said = list(said.values())
-    if isinstance(said, list | tuple):
-        return [one for item in said for one in _flat(item)]
-    return [] if said is None else [said]
+    if isinstance(given, dict) and "class_name" not in given:
+        given = list(given.values())
+    if isinstance(given, list | tuple):
+        return [one for item in given for one in _flat(item)]
+    return [] if given is None else [given]
 
 
 def _name(metric: Any) -> str:
-    found = plain(metric)
-    return str(found["class"]) if isinstance(found, dict) and "class" in found else str(found)
+    name = plain(metric)
+    return str(name["class"]) if isinstance(name, dict) and "class" in name else str(name)

@@ -37,12 +37,12 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *trial.shape.inputs)).astype(np.float32)
     refusal = ""
     try:
-        said = np.asarray(model(images, training=False))
-        if said.shape != (IMAGES, trial.shape.classes):
+        predicted = np.asarray(model(images, training=False))
+        if predicted.shape != (IMAGES, trial.shape.classes):
             raise own_models.ModelError(
-                f"It gives {said.shape} numbers for {IMAGES} images of {trial.shape.classes} classes."
+                f"It gives {predicted.shape} numbers for {IMAGES} images of {trial.shape.classes} classes."
             )
-        if (said < 0).any() or not np.allclose(said.sum(axis=-1), 1, atol=1e-3):
+        if (predicted < 0).any() or not np.allclose(predicted.sum(axis=-1), 1, atol=1e-3):
             raise own_models.ModelError("What it gives are no probabilities; end it with a softmax.")
         config = keras.saving.serialize_keras_object(model)
         known = own_models.custom_objects(trial.model, model)
@@ -54,7 +54,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
     except own_models.ModelError:
         raise
     except Exception as error:
-        raise own_models.told(error, trial.model) from error
+        raise own_models.model_error(error, trial.model) from error
     return ModelFacts(sum(int(np.prod(some.shape)) for some in model.trainable_variables), refusal)
 
 
@@ -107,11 +107,11 @@ def _refusal(model: "keras.Model", images: Any) -> str:
 
     def step(parameters: list[Any], others: list[Any]) -> tuple[list[Any], list[Any]]:
         def summed(parameters: list[Any]) -> tuple[Any, list[Any]]:
-            said, after = model.stateless_call(parameters, others, jnp.asarray(images), training=True)
-            return said.sum(), after
+            outputs, after = model.stateless_call(parameters, others, jnp.asarray(images), training=True)
+            return outputs.sum(), after
 
-        found: tuple[list[Any], list[Any]] = jax.grad(summed, has_aux=True)(parameters)
-        return found
+        gradients: tuple[list[Any], list[Any]] = jax.grad(summed, has_aux=True)(parameters)
+        return gradients
 
     try:
         model = own_models.with_logits(model)
@@ -137,7 +137,7 @@ def _text(program: Any) -> str:
 
 
 def main() -> int:
-    """Try a model and say what was found; what its file prints is none of the answer."""
+    """Try a model and print the facts; what its file prints is not part of the answer."""
     (backend,) = sys.argv[1:]
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -149,10 +149,10 @@ def main() -> int:
 
     (backends.settle_tensorflow if backend == "tensorflow" else backends.settle_jax)()
     try:
-        found = tried(trial, backend)
+        facts = tried(trial, backend)
     except ModelError as error:
-        found = ModelFacts(problem=str(error))
-    answer.write(msgspec.json.encode(found))
+        facts = ModelFacts(problem=str(error))
+    answer.write(msgspec.json.encode(facts))
     answer.close()
     return 0
 

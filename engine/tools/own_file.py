@@ -1,11 +1,11 @@
 """Checks that a `.keras` file describes an own model: its configuration is what the approved model file builds."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+from engine.core.layer_sizes import Config
 from engine.core.spec import OwnModel
 from engine.tools import keras_config
 from engine.tools.keras_config import ConfigError
@@ -14,10 +14,8 @@ from engine.tools.layer_shapes import Size
 from engine.training import own_models
 
 LARGEST = 2**20
-"""Numbers that a layer is taken to give for an image: its chunks stay small."""
+"""Numbers that a layer is assumed to give for an image: its chunks stay small."""
 LABELS = ("seed", "shared_object_id")
-
-Config = Mapping[str, Any]
 
 
 def same_as(model: keras.Model, asked: OwnModel) -> ConfigCheck:
@@ -30,10 +28,10 @@ def same_as(model: keras.Model, asked: OwnModel) -> ConfigCheck:
     def check(config: Config) -> Size:
         keras_config.check_config(config.get("compile_config"))
         names = _names(config), _names(wanted)
-        place = _difference(_plain(config), _plain(wanted), names, {})
-        if place:
+        difference = _difference(_plain(config), _plain(wanted), names, {})
+        if difference:
             label = asked.label
-            raise ConfigError(f"is not what {label} builds (its config.json differs at {place}); it is not loaded")
+            raise ConfigError(f"is not what {label} builds (its config.json differs at {difference}); it is not loaded")
         weights = sum(int(np.prod(some.shape)) for some in model.weights)
         return Size(tuple(model.input_shape[1:]), weights, LARGEST)
 
@@ -60,7 +58,7 @@ def _names(node: object) -> set[str]:
 
 
 def _difference(one: object, other: object, names: tuple[set[str], set[str]], known: dict[str, str]) -> str:
-    """Return the place of the first difference; empty when there is none. Names have to correspond throughout."""
+    """Return the path of the first difference; empty when there is none. Names have to correspond throughout."""
     if isinstance(one, dict) and isinstance(other, dict):
         if not all(isinstance(some.get(label), int | None) for some in (one, other) for label in LABELS):
             return LABELS[0]
@@ -68,8 +66,8 @@ def _difference(one: object, other: object, names: tuple[set[str], set[str]], kn
         if differing := keys ^ (other.keys() - set(LABELS)):
             return str(min(differing, key=str))[:60]
         for key in sorted(keys, key=str):
-            if place := _difference(one[key], other[key], names, known):
-                return f"{key}.{place}".rstrip(".") if place != "." else str(key)
+            if difference := _difference(one[key], other[key], names, known):
+                return f"{key}.{difference}".rstrip(".") if difference != "." else str(key)
         return ""
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         if len(one) != len(other):

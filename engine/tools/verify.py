@@ -36,7 +36,7 @@ CHUNK_NUMBERS = 2**26
 """Most numbers that a layer may give for them."""
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Requirement(msgspec.Struct, frozen=True):
     """What a question wants the file to be."""
 
     configuration: Configuration
@@ -67,7 +67,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 def verify(
-    path: Path, source: list[str], asked: Asked | None, layout: str = "", model_file: Path | None = None
+    path: Path, source: list[str], asked: Requirement | None, layout: str = "", model_file: Path | None = None
 ) -> Verification:
     """Load a private copy of the file in TensorFlow Keras and look at it.
 
@@ -88,16 +88,16 @@ def verify(
     data = cache(lambda: dataset.load_from(source, layout))  # before the file where it decides what the file may hold
     check, known = (listed, {}) if own is None else _own(own, model_file, lambda: data()[1].shape)
     with checked(path, check) as file:
-        images, found = data()
+        images, data_set = data()
         model = _loaded(file, path, known)
         from engine.tools.model_checks import weights_check
 
-        expected, given = found.input_shape, tuple(model.input_shape[1:])
+        expected, given = data_set.input_shape, tuple(model.input_shape[1:])
         if given != expected:
             raise KerasFileError(f"{path} takes images of shape {given}; the data has {expected}.")
-        if model.output_shape[1:] != (found.shape.classes,):
+        if model.output_shape[1:] != (data_set.shape.classes,):
             raise KerasFileError(
-                f"{path} gives {model.output_shape[1:]} numbers an image; {found.shape.classes} classes are asked."
+                f"{path} gives {model.output_shape[1:]} numbers an image; {data_set.shape.classes} classes are asked."
             )
         correct = _count_right(model, images, file.size.largest)
         return Verification(
@@ -106,11 +106,11 @@ def verify(
             bytes=file.bytes,
             trainable_parameters=sum(math.prod(variable.shape) for variable in model.trainable_variables),
             test_correct=correct,
-            test_images=found.test_images,
-            test_accuracy=correct / found.test_images,
+            test_images=data_set.test_images,
+            test_accuracy=correct / data_set.test_images,
             has_optimizer_state=bool(file.iterations),
             versions={name: version(name) for name in ("tensorflow", "keras")},
-            checks=(weights_check(model), *(_checks(path, file, model, asked, found) if asked else ())),
+            checks=(weights_check(model), *(_checks(path, file, model, asked, data_set) if asked else ())),
             iterations=file.iterations,
         )
 
@@ -147,7 +147,7 @@ def _loaded(file: Checked, path: Path, known: dict[str, Any]) -> Any:
     _prepare()
     import keras
 
-    warnings.simplefilter("ignore")  # a file without an optimizer's state is told in our own words
+    warnings.simplefilter("ignore")  # a file without an optimizer's state is reported in our own words
     try:
         return keras.saving.load_model(file.path, custom_objects=known, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
@@ -164,12 +164,12 @@ def _count_right(model: Any, images: "Images", largest: int) -> int:
     correct, chunk = 0, max(1, min(MAX_CHUNK, CHUNK_NUMBERS // largest))
     for start in range(0, len(images.test_labels), chunk):
         pixels = images.test_images[start : start + chunk].astype(np.float32)
-        said = np.asarray(model(pixels, training=False)).argmax(axis=-1)
-        correct += int((said == images.test_labels[start : start + chunk]).sum())
+        predicted = np.asarray(model(pixels, training=False)).argmax(axis=-1)
+        correct += int((predicted == images.test_labels[start : start + chunk]).sum())
     return correct
 
 
-def _checks(path: Path, file: Checked, model: Any, asked: Asked, data: DataSet) -> list[Check]:
+def _checks(path: Path, file: Checked, model: Any, asked: Requirement, data: DataSet) -> list[Check]:
     from engine.tools.model_checks import model_checks
 
     training, limit, size = asked.configuration.training, asked.limit_mib, file.bytes / 2**20
@@ -194,8 +194,8 @@ def main() -> int:
     given = parser.parse_args()
     backends.clear_environment()
     try:
-        asked = msgspec.json.decode(given.question, type=Asked) if given.question else None
-        found = verify(given.file, given.data, asked, given.layout, given.model_file)
+        asked = msgspec.json.decode(given.question, type=Requirement) if given.question else None
+        verification = verify(given.file, given.data, asked, given.layout, given.model_file)
     except (KerasFileError, DataError) as error:
         print(f"svhn-tui: {error}", file=sys.stderr)
         return 1
@@ -205,22 +205,24 @@ def main() -> int:
             return 1
         print(f"svhn-tui: {given.file} cannot be used: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
         return 1
-    print(msgspec.json.encode(found).decode() if given.json else _page(found))
-    return 0 if found.ok else 1
+    print(msgspec.json.encode(verification).decode() if given.json else _page(verification))
+    return 0 if verification.ok else 1
 
 
-def _page(found: Verification) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
-    accuracy = f"{found.test_accuracy:.4f} ({found.test_correct:,} of {found.test_images:,} images)"
+def _page(verification: Verification) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in verification.versions.items())
+    accuracy = (
+        f"{verification.test_accuracy:.4f} ({verification.test_correct:,} of {verification.test_images:,} images)"
+    )
     lines = [
-        f"{found.file}",
+        f"{verification.file}",
         f"  loaded in             {versions}",
-        f"  trainable parameters  {found.trainable_parameters}",
+        f"  trainable parameters  {verification.trainable_parameters}",
         f"  test accuracy         {accuracy}",
-        f"  optimizer state       {'yes' if found.has_optimizer_state else 'no'}",
-        f"  size                  {found.bytes:,} bytes",
-        f"  sha256                {found.sha256}",
-        *(f"  {MARKS[check.ok]} {check.name:<20} {check.found}" for check in found.checks),
+        f"  optimizer state       {'yes' if verification.has_optimizer_state else 'no'}",
+        f"  size                  {verification.bytes:,} bytes",
+        f"  sha256                {verification.sha256}",
+        *(f"  {MARKS[check.ok]} {check.name:<20} {check.text}" for check in verification.checks),
     ]
     return "\n".join(lines)
 

@@ -8,7 +8,7 @@ MAX_DEPTH = 64
 MAX_ITEMS = 10_000
 """Groups and arrays; a network of 64 layers with its optimizer has some hundred."""
 MAX_ATTRIBUTE_BYTES = 2**12
-"""Keras keeps the names of layers in attributes."""
+"""Keras stores the names of layers in attributes."""
 NUMBERS = "fiub"
 OPTIMIZER = "optimizer"
 
@@ -24,7 +24,7 @@ def numbers_in(file: BinaryIO) -> tuple[int, int | None]:
         file: an HDF5 file, open for reading.
 
     Raises:
-        WeightsError: it links to other places, or its arrays are not plain numbers in this very file.
+        WeightsError: it links to other files, or its arrays are not plain numbers in this very file.
         OSError, ValueError, RuntimeError, KeyError, TypeError: it is damaged.
     """
     size = file.seek(0, 2)
@@ -35,10 +35,10 @@ def numbers_in(file: BinaryIO) -> tuple[int, int | None]:
 
 
 def _iterations(weights: h5py.File) -> int | None:
-    for place in ("optimizer/inner_optimizer/vars/0", "optimizer/vars/0"):
-        found = weights.get(place)
-        if isinstance(found, h5py.Dataset) and found.shape == () and found.dtype.kind in "iu":
-            return int(found[()])
+    for name in ("optimizer/inner_optimizer/vars/0", "optimizer/vars/0"):
+        count = weights.get(name)
+        if isinstance(count, h5py.Dataset) and count.shape == () and count.dtype.kind in "iu":
+            return int(count[()])
     return None
 
 

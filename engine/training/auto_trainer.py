@@ -39,7 +39,7 @@ class AutoTrainer:
         return self._jax.reserved_bytes
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
-        """Begin or go on with runs that have the same number of epochs behind them.
+        """Begin or resume runs that have trained the same number of epochs.
 
         Raises:
             ValueError: a trainer was asked for that cannot train them.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from engine.core.spec import Configuration, RunSpec
 from engine.machine import card, gpu_errors
-from engine.machine.card import BUSY, SICK, Refused
+from engine.machine.card import BUSY, SICK, CardRefused
 from engine.training.trainer import Trainer
 
 
@@ -12,13 +12,13 @@ class CardFaults:
     """Judges the errors of one worker."""
 
     def __init__(self) -> None:
-        self.fault: Refused | None = None
+        self.fault: CardRefused | None = None
         """Why this process can train nothing more on its card; None as long as it can."""
         self._too_large: set[Configuration] = set()
         """What ran out of memory before."""
 
     def judge(self, error: Exception, specs: Sequence[RunSpec], trainer: Trainer) -> None:
-        """Take an error of a group. Where memory ran out fewer runs are tried first; only then others are waited for.
+        """Judge an error of a group. Where memory ran out, fewer runs are tried first, then others are waited for.
 
         Args:
             error: as the libraries raised it.
@@ -26,11 +26,11 @@ class CardFaults:
             trainer: of this process.
         """
         if sign := gpu_errors.card_fault(str(error)):
-            self.fault = self.fault or Refused(SICK, f"The GPU failed ({sign}).")
+            self.fault = self.fault or CardRefused(SICK, f"The GPU failed ({sign}).")
         if not gpu_errors.is_out_of_memory(str(error)):
             return
         configuration = specs[0].configuration
         is_least = len(specs) == 1 or configuration in self._too_large
         self._too_large.add(configuration)
         if is_least and (others := card.others_on(trainer.reserved_bytes)):
-            self.fault = self.fault or Refused(BUSY, f"The card's memory is full: {others}.")
+            self.fault = self.fault or CardRefused(BUSY, f"The card's memory is full: {others}.")

@@ -4,7 +4,7 @@
   TensorFlow uses the logits behind them; with raw pixels the softmax saturates and the two train different networks.
 - Kernels with few outputs are carried transposed between the batches: XLA's CPU code is three times as fast on
   (10, 3072) as on (3072, 10). The optimizer works on the carried shapes; nothing but the layout changes.
-- On a GPU the metrics of the batches are summed while training goes on: XLA can then launch the whole loop as one CUDA
+- On a GPU the metrics of the batches are summed during training: XLA can then launch the whole loop as one CUDA
   graph. On a CPU the logits are stacked and looked at together, which is faster there; sums round differently.
 - Shapes: N images, B a batch, C classes; pixels stay uint8 (N, channels, height, width) and are cast batch by batch.
 """
@@ -42,7 +42,7 @@ class Lane(NamedTuple):
     optimizer: list[Array]
 
 
-class Pixels(NamedTuple):
+class DeviceImages(NamedTuple):
     """A data set on the device: uint8 (N, channels, height, width) and int32 (N,), train then test."""
 
     train: Array
@@ -112,7 +112,7 @@ class Program:
         self._epochs = jax.jit(epoch, donate_argnums=0)
         self._compiled: Callable[..., tuple[Lane, Metrics]] | None = None
 
-    def compile(self, lanes: Lane, pixels: Pixels, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
+    def compile(self, lanes: Lane, pixels: DeviceImages, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
         """Return the epoch, (lanes, pixels, order) to (lanes, metrics), compiled for arguments like these."""
         if self._compiled is None:
             self._compiled = compiled = self._epochs.lower(lanes, pixels, order).compile()
@@ -142,51 +142,51 @@ class Program:
     def logits(self, lane: Lane, pixels: Array) -> Array:
         """Return float32 (B, C) for uint8 (B, channels, height, width), as in use, not in training."""
         parameters = _turn(lane.parameters, self.is_turned)
-        found: Array
-        found, _ = self.model.stateless_call(parameters, lane.others, pixels.astype(jnp.float32), training=False)
-        return found
+        outputs: Array
+        outputs, _ = self.model.stateless_call(parameters, lane.others, pixels.astype(jnp.float32), training=False)
+        return outputs
 
-    def _epoch(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Metrics]:
+    def _epoch(self, lane: Lane, pixels: DeviceImages, order: Array) -> tuple[Lane, Metrics]:
         """Train on the images in this order (images,), then evaluate the test images."""
         lane, loss, correct = self._train(lane, pixels, order)
         images, training = order.shape[0], self.configuration.training
-        found = Metrics(loss / images, correct / images, *self._evaluate(lane, pixels.test, pixels.test_labels))
+        metrics = Metrics(loss / images, correct / images, *self._evaluate(lane, pixels.test, pixels.test_labels))
         if "top_k_categorical_accuracy" in training.metrics:
-            found = found._replace(test_top_k_accuracy=self._top_k_accuracy(lane, pixels))
+            metrics = metrics._replace(test_top_k_accuracy=self._top_k_accuracy(lane, pixels))
         if training.patience:
             held_out = pixels.train[images:], pixels.train_labels[images:]
             loss, correct = self._evaluate(lane, *held_out)
-            found = found._replace(val_loss=loss, val_accuracy=correct / held_out[1].shape[0])
-        return lane, found
+            metrics = metrics._replace(val_loss=loss, val_accuracy=correct / held_out[1].shape[0])
+        return lane, metrics
 
-    def _train_summing(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
+    def _train_summing(self, lane: Lane, pixels: DeviceImages, order: Array) -> tuple[Lane, Array, Array]:
         """Return the trained lane, the sum of the images' losses, and how many were right."""
 
         def step(carry: tuple[Lane, Array, Array], chosen: Array) -> tuple[tuple[Lane, Array, Array], None]:
             lane, loss, correct = carry
             labels = pixels.train_labels[chosen]
-            lane, said = self._step(lane, pixels.train[chosen], labels)
-            loss += self._training_losses(said, labels).sum()
-            return (lane, loss, correct + _count_correct(said, labels)), None
+            lane, logits = self._step(lane, pixels.train[chosen], labels)
+            loss += self._training_losses(logits, labels).sum()
+            return (lane, loss, correct + _count_correct(logits, labels)), None
 
         batches, last = self._batches(order)
         carry, _ = jax.lax.scan(step, (lane, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)), batches)
         return step(carry, last)[0] if last.size else carry
 
-    def _train_stacking(self, lane: Lane, pixels: Pixels, order: Array) -> tuple[Lane, Array, Array]:
+    def _train_stacking(self, lane: Lane, pixels: DeviceImages, order: Array) -> tuple[Lane, Array, Array]:
         """Return the same as `_train_summing`, from the logits of all batches."""
 
         def step(lane: Lane, chosen: Array) -> tuple[Lane, Array]:
             return self._step(lane, pixels.train[chosen], pixels.train_labels[chosen])
 
         batches, last = self._batches(order)
-        lane, said = jax.lax.scan(step, lane, batches)
-        said = said.reshape(-1, said.shape[-1])
+        lane, logits = jax.lax.scan(step, lane, batches)
+        logits = logits.reshape(-1, logits.shape[-1])
         if last.size:
             lane, of_last = step(lane, last)
-            said = jnp.concatenate([said, of_last])
+            logits = jnp.concatenate([logits, of_last])
         labels = pixels.train_labels[order]
-        return lane, self._training_losses(said, labels).sum(), _count_correct(said, labels)
+        return lane, self._training_losses(logits, labels).sum(), _count_correct(logits, labels)
 
     def _batches(self, order: Array) -> tuple[Array, Array]:
         """Return the whole batches (batches, size), and what is left over for a smaller one."""
@@ -203,9 +203,9 @@ class Program:
 
         def logits_of(parameters: list[Array]) -> tuple[Array, list[Array]]:
             turned = _turn(parameters, self.is_turned)
-            found: tuple[Array, list[Array]]
-            found = self.model.stateless_call(turned, lane.others, pixels.astype(jnp.float32), training=True)
-            return found
+            outputs: tuple[Array, list[Array]]
+            outputs = self.model.stateless_call(turned, lane.others, pixels.astype(jnp.float32), training=True)
+            return outputs
 
         logits, backwards, others = jax.vjp(logits_of, lane.parameters, has_aux=True)
         delta = (jax.nn.softmax(logits) - self._targets(logits, labels)) / len(labels)
@@ -234,10 +234,10 @@ class Program:
         losses = self._losses(logits, labels)
         return losses * self._weights_of(labels) if self.configuration.training.class_weight else losses
 
-    def _top_k_accuracy(self, lane: Lane, pixels: Pixels) -> Array:
+    def _top_k_accuracy(self, lane: Lane, pixels: DeviceImages) -> Array:
         """Return the share of the test images whose label is among the most probable; equal probabilities count."""
-        said = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
-        return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(said), k=min(TOP_K, said.shape[-1])))
+        logits = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
+        return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(logits), k=min(TOP_K, logits.shape[-1])))
 
     def _evaluate(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Array, Array]:
         """Return the mean loss over images, not in training, and the number of right ones."""
@@ -270,7 +270,7 @@ def _on_cpu() -> AbstractContextManager[object]:
 
 
 def _count_correct(logits: Array, labels: Array) -> Array:
-    """Count as Keras does on the softmax of the file: the first of equal probabilities is what was said."""
+    """Count as Keras does on the softmax of the file: the first of equal probabilities is the prediction."""
     return jnp.sum(jnp.argmax(jax.nn.softmax(logits), axis=-1) == labels, dtype=jnp.int32)
 
 

@@ -38,8 +38,8 @@ class Dense(keras.layers.Dense):
         """Return activation(inputs @ kernel + bias); float32 (B, units) for (B, n)."""
         kernel, bias = self.kernel.value, self.bias.value
         product = inputs @ kernel if kernel.shape[1] <= NARROW else _times(inputs, kernel)
-        found: Array = self.activation(product + bias)
-        return found
+        outputs: Array = self.activation(product + bias)
+        return outputs
 
 
 KINDS = {"Dense": Dense}

@@ -1,6 +1,6 @@
-"""When early stopping ends a run, and which epoch's weights it keeps: as `keras.callbacks.EarlyStopping` does. Pure.
+"""When early stopping ends a run, and with which epoch's weights: as `keras.callbacks.EarlyStopping` does. Pure.
 
-Everything follows from the run's rows, so that a run that goes on from a checkpoint stops where it would have.
+Everything follows from the run's rows, so that a run resumed from a checkpoint stops where it would have.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from engine.core.results import EpochRow
 from engine.core.spec import Training
 
 
-class Watch(NamedTuple):
+class StoppingState(NamedTuple):
     """What early stopping knows after an epoch."""
 
     best_epoch: int = 0
@@ -18,7 +18,7 @@ class Watch(NamedTuple):
     is_over: bool = False
 
 
-def watch(training: Training, rows: Sequence[EpochRow]) -> Watch:
+def stopping_state(training: Training, rows: Sequence[EpochRow]) -> StoppingState:
     """Look at the epochs so far. A value that is no number is no improvement, except on nothing."""
     best: float | None = None
     best_epoch = wait = 0
@@ -29,18 +29,18 @@ def watch(training: Training, rows: Sequence[EpochRow]) -> Watch:
         if best is None or value - training.min_delta > best:
             best, best_epoch, wait = value, epoch, 0
         elif wait >= training.patience:
-            return Watch(best_epoch, is_over=True)
-    return Watch(best_epoch)
+            return StoppingState(best_epoch, is_over=True)
+    return StoppingState(best_epoch)
 
 
 def is_over(training: Training, rows: Sequence[EpochRow]) -> bool:
     """Say whether nothing is left to train."""
-    return len(rows) >= training.epochs or (training.patience > 0 and watch(training, rows).is_over)
+    return len(rows) >= training.epochs or (training.patience > 0 and stopping_state(training, rows).is_over)
 
 
-def kept_epoch(training: Training, rows: Sequence[EpochRow]) -> int:
+def epoch_of_weights(training: Training, rows: Sequence[EpochRow]) -> int:
     """Return the epoch, from 1 on, whose weights are the run's: the last one, or the best one where it is restored."""
-    best_epoch = watch(training, rows).best_epoch if training.patience and training.restore_best_weights else 0
+    best_epoch = stopping_state(training, rows).best_epoch if training.patience and training.restore_best_weights else 0
     return best_epoch or len(rows)
 
 

@@ -8,13 +8,13 @@ from typing import IO, Literal, NamedTuple
 
 from engine import protocol as p
 
-Why = Literal["paused", "cancelled", "interrupted"]
+StopReason = Literal["paused", "cancelled", "interrupted"]
 
 
 class Stop(NamedTuple):
     """Why a run is let go."""
 
-    why: Why
+    why: StopReason
     reason: str
 
 
@@ -33,15 +33,15 @@ class Inbox:
         self._ended: Stop | None = None
 
     def read(self, file: IO[bytes]) -> None:
-        """Take commands until the pipe ends; what is none is passed over."""
+        """Read commands until the pipe ends; invalid lines are skipped."""
         while line := file.readline(p.MAX_LINE_BYTES):
             try:
-                self._take(p.decode_worker_command(line))
+                self._put(p.decode_worker_command(line))
             except p.UNREADABLE as error:
                 print(f"Not a command: {str(error)[:200]}", file=sys.stderr)
         self.end(HOST_GONE)
 
-    def _take(self, command: p.WorkerCommand) -> None:
+    def _put(self, command: p.WorkerCommand) -> None:
         with self._changed:
             if isinstance(command, p.Train):
                 self._tasks.append(command)

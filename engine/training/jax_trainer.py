@@ -21,7 +21,7 @@ from engine.machine import backends, card, gpus
 from engine.machine.system import version
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
-from engine.training.compiled_epoch import Lane, Pixels, Program, on_gpu
+from engine.training.compiled_epoch import DeviceImages, Lane, Program, on_gpu
 from engine.training.metrics import Activity, rows_of
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
@@ -29,7 +29,7 @@ from engine.training.unit_activity import activity_of
 
 
 class FastTrainer:
-    """Keeps what groups share: the data on the device and the compiled programs."""
+    """Holds what groups share: the data on the device and the compiled programs."""
 
     name = "jax"
 
@@ -37,7 +37,7 @@ class FastTrainer:
         backends.settle_jax()
         _hold_the_gpu()
         self._programs: dict[tuple[Configuration, DataShape, int], Program] = {}
-        self._pixels: dict[str, Pixels] = {}
+        self._pixels: dict[str, DeviceImages] = {}
 
     @property
     def device(self) -> str:
@@ -56,7 +56,7 @@ class FastTrainer:
         return int((jax.devices()[0].memory_stats() or {}).get("pool_bytes", 0))
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "FastGroup":
-        """Begin or go on with runs of one configuration, all of them after the same number of epochs."""
+        """Begin or resume runs of one configuration that have trained the same number of epochs."""
         spec = specs[0]
         if spec.data not in self._pixels:
             self._pixels = {spec.data: _on_device(images)}  # one data set at a time: it is the largest thing here
@@ -91,7 +91,7 @@ class FastGroup:
         lanes: list[Lane],
         best: Sequence[list[NDArray[np.generic]]],
         seeds: list[int],
-        pixels: Pixels,
+        pixels: DeviceImages,
         epoch: int,
     ) -> None:
         self.trainer = trainer
@@ -117,12 +117,13 @@ class FastGroup:
         """Train every lane for one epoch and evaluate it, to its end; one transfer from the device."""
         began = time.perf_counter()
         with contextlib.nullcontext() if self._has_trained else card.watched():
-            self._lanes, found = self._epoch(self._lanes, self._pixels, self._order())
-            metrics = jax.device_get(found)
+            self._lanes, on_device = self._epoch(self._lanes, self._pixels, self._order())
+            metrics = jax.device_get(on_device)
         self._has_trained = True
         self.epoch += 1
-        found = metrics._asdict().items()
-        measured = {name: np.atleast_1d(values).tolist() for name, values in found if values is not None}
+        measured = {
+            name: np.atleast_1d(values).tolist() for name, values in metrics._asdict().items() if values is not None
+        }
         return rows_of(measured, len(self._pixels.test_labels), time.perf_counter() - began)
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
@@ -136,22 +137,22 @@ class FastGroup:
         held = self._lane(lane)
         self._best[lane] = [np.asarray(array) for array in jax.device_get([*held.parameters, *held.others])]
 
-    def keep(self, lane: int) -> "FinishedLane":
-        """Take a lane out, with its best weights if some are remembered, to be written while others train."""
+    def finish(self, lane: int) -> "JaxLane":
+        """Return a lane, with its best weights if some are remembered, to be written while others train."""
         held = jax.tree.map(jnp.array, self._lane(lane))
         if best := [jnp.array(array) for array in self._best[lane]]:
             count = len(held.parameters)
             held = held._replace(parameters=best[:count], others=best[count:])
-        return FinishedLane(self._program, held, self._pixels)
+        return JaxLane(self._program, held, self._pixels)
 
     def _lane(self, lane: int) -> Lane:
         return self._lanes if self._is_single else jax.tree.map(lambda values: values[lane], self._lanes)
 
 
-class FinishedLane:
+class JaxLane:
     """A trained lane that is no longer changed."""
 
-    def __init__(self, program: Program, lane: Lane, pixels: Pixels) -> None:
+    def __init__(self, program: Program, lane: Lane, pixels: DeviceImages) -> None:
         self._program = program
         self._lane = lane
         self._pixels = pixels
@@ -180,13 +181,13 @@ def _hold_the_gpu() -> None:
     """Where this process was given a GPU, see that JAX computes on it, and let it draw weights on the CPU besides.
 
     Raises:
-        Refused: JAX computes on the CPU instead.
+        CardRefused: JAX computes on the CPU instead.
     """
     if jax.config.jax_platforms != "cuda":  # type: ignore[attr-defined]
         return
     jax.config.update("jax_platforms", "cuda,cpu")  # type: ignore[no-untyped-call]
     if not on_gpu():
-        raise card.Refused(
+        raise card.CardRefused(
             card.UNUSABLE, "JAX computes on the CPU although this worker was given a GPU; `svhn-tui doctor` says why."
         )
 
@@ -195,8 +196,8 @@ def _lane_of(snapshot: Snapshot) -> Lane:
     return Lane(*([jnp.array(array) for array in getattr(snapshot, group)] for group in Lane._fields))
 
 
-def _on_device(images: Images) -> Pixels:
+def _on_device(images: Images) -> DeviceImages:
     arrays: tuple[NDArray[np.generic], ...] = (
         images.train_images, images.train_labels, images.test_images, images.test_labels
     )  # fmt: skip
-    return Pixels(*(jnp.array(array) for array in arrays))
+    return DeviceImages(*(jnp.array(array) for array in arrays))

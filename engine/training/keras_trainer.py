@@ -1,7 +1,7 @@
 """The plain trainer: `model.fit` on TensorFlow, in a worker of its own kind with the same events and the same files.
 
 For configurations that the fast path cannot express, and for whoever wants to see the reference train. One run at a
-time. The order of the images follows from the seed and the epoch, so a resumed run goes on as it would have.
+time. The order of the images follows from the seed and the epoch, so a resumed run computes what it would have.
 """
 
 import time
@@ -29,7 +29,7 @@ EVALUATION_BATCH = 500
 
 
 class KerasFitTrainer:
-    """Keeps the images as `fit` wants them: float32 pixels and one-hot labels."""
+    """Holds the images as `fit` expects them: float32 pixels and one-hot labels."""
 
     name = "keras-fit"
 
@@ -55,7 +55,7 @@ class KerasFitTrainer:
         return 0
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "KerasFitGroup":
-        """Begin or go on with one run.
+        """Begin or resume one run.
 
         Raises:
             ValueError: there are several; TensorFlow trains one at a time here.
@@ -102,7 +102,7 @@ class KerasFitGroup:
         order = order_of(self._spec.seed, self.epoch, self.training_images)
         pixels, labels, test_pixels, test_labels = self._data
         held_out = slice(self.training_images, None)
-        told = self._model.fit(
+        fitted = self._model.fit(
             pixels[order],
             labels[order],
             batch_size=training.batch_size,
@@ -114,17 +114,17 @@ class KerasFitGroup:
             validation_batch_size=EVALUATION_BATCH,
             class_weight=dict(enumerate(training.class_weight)) or None,
         ).history
-        said = self._model.predict(test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
+        predicted = self._model.predict(test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
         tested = self._model.evaluate(
             test_pixels, test_labels, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
         )
-        correct = int((said.argmax(axis=-1) == self._test_labels).sum())
+        correct = int((predicted.argmax(axis=-1) == self._test_labels).sum())
         self.epoch += 1
         seconds = time.perf_counter() - began
-        measured = {"loss": told["loss"], "accuracy": told[models.METRIC], "test_loss": [float(tested["loss"])],
+        measured = {"loss": fitted["loss"], "accuracy": fitted[models.METRIC], "test_loss": [float(tested["loss"])],
                     "test_correct": [correct]}  # fmt: skip
         if training.patience:
-            measured |= {"val_loss": told["val_loss"], "val_accuracy": told[f"val_{models.METRIC}"]}
+            measured |= {"val_loss": fitted["val_loss"], "val_accuracy": fitted[f"val_{models.METRIC}"]}
         if "top_k_categorical_accuracy" in training.metrics:
             measured["test_top_k_accuracy"] = [float(tested["top_k_categorical_accuracy"])]
         return rows_of(measured, len(self._test_labels), seconds)
@@ -139,7 +139,7 @@ class KerasFitGroup:
         parameters, others, _ = self._variables()
         self._best = [np.asarray(variable) for variable in (*parameters, *others)]
 
-    def keep(self, lane: int) -> "KerasFitLane":
+    def finish(self, lane: int) -> "KerasFitLane":
         """The model, with its best weights if some are remembered: nothing trains it any more."""
         parameters, others, _ = self._variables()
         for variable, value in zip((*parameters, *others) if self._best else (), self._best, strict=True):

@@ -72,8 +72,8 @@ def compile_as_asked(model: keras.Model, training: Training, batches: int = 0) -
 
 def optimizer_of(training: Training, batches: int = 0) -> keras.Optimizer:
     """Return a fresh optimizer of the configuration, as `compile_as_asked` does."""
-    found: keras.Optimizer = made(compilation.optimizer_of(training, batches))
-    return found
+    optimizer: keras.Optimizer = made(compilation.optimizer_of(training, batches))
+    return optimizer
 
 
 def made(argument: Argument) -> Any:

@@ -11,7 +11,7 @@ from engine.machine import gpu_errors
 from engine.storage.claims import SUPERSEDED
 from engine.storage.npz import DataError
 from engine.training.convergence import slope_of
-from engine.training.early_stopping import kept_epoch
+from engine.training.early_stopping import epoch_of_weights
 from engine.training.metrics import Activity
 from engine.training.own_models import ModelError
 from engine.training.trainer import Trainer
@@ -29,8 +29,8 @@ def result_of(
     finished_at: float,
 ) -> p.RunResult:
     """Put together what is known of a run whose epochs are done and whose file is written."""
-    training, kept = spec.configuration.training, kept_epoch(spec.configuration.training, rows)
-    last, accuracies = rows[kept - 1], [row.test_accuracy or 0.0 for row in rows]
+    training, final_epoch = spec.configuration.training, epoch_of_weights(spec.configuration.training, rows)
+    last, accuracies = rows[final_epoch - 1], [row.test_accuracy or 0.0 for row in rows]
     if last.test_correct is None:
         raise ValueError("an earlier version trained its last epoch, and kept no count of the images that are right")
     best = max(range(len(accuracies)), key=accuracies.__getitem__)
@@ -42,11 +42,11 @@ def result_of(
         spec=spec,
         trainable_parameters=parameters,
         **{name: getattr(last, name) for name in FINAL},
-        test_accuracy=accuracies[kept - 1],
+        test_accuracy=accuracies[final_epoch - 1],
         best_test_accuracy=accuracies[best],
         best_epoch=best + 1,
         epochs_trained=len(rows) if len(rows) < training.epochs else None,
-        restored_epoch=kept if training.restore_best_weights else None,
+        restored_epoch=final_epoch if training.restore_best_weights else None,
         slope=slope.value if slope else None,
         slope_error=slope.error if slope else None,
         dead_units=activity.dead,

@@ -25,7 +25,7 @@ from engine.machine.files import without_controls
 FILE = "model.py"
 """What a model file is called in messages, and as a copy in a run's folder."""
 MAX_CALLS = 4
-"""Lines of a traceback that are told, the last ones."""
+"""Lines of a traceback that are shown, the last ones."""
 
 _sources: dict[str, str] = {}
 _modules: dict[str, ModuleType] = {}
@@ -40,7 +40,7 @@ class NotCompilable(Exception):
 
 
 def learn(source: str) -> None:
-    """Keep the text of a model file, for models of it to be built."""
+    """Register the text of a model file, so that its models can be built."""
     _sources[hashlib.sha256(source.encode()).hexdigest()] = source
 
 
@@ -63,7 +63,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
     except ModelError:
         raise
     except (Exception, SystemExit) as error:
-        raise told(error, asked) from error
+        raise model_error(error, asked) from error
     _check(model, asked, tuple(shape.inputs), shape.classes)
     return model
 
@@ -75,7 +75,7 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
     return own | {kind.__name__: kind for kind in map(type, _layers(model)) if _is_of(module, kind)}
 
 
-def told(error: BaseException, asked: OwnModel) -> ModelError:
+def model_error(error: BaseException, asked: OwnModel) -> ModelError:
     """Say what went wrong in a model file, with the lines of it that lead there."""
     source = _sources[asked.sha256].splitlines()
     what = f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
@@ -139,7 +139,7 @@ def _import(
     fromlist: Sequence[str] = (),
     level: int = 0,
 ) -> ModuleType:
-    """Import as Python does, but give a file that takes Keras from TensorFlow the Keras of this process."""
+    """Import as Python does, but give a file that imports Keras from TensorFlow the Keras of this process."""
     first, *below = name.split(".")
     if first != "tensorflow" or keras.backend.backend() == "tensorflow":
         return builtins.__import__(name, globals, locals, fromlist, level)
@@ -182,14 +182,14 @@ def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes
     name = f"{asked.build} in {FILE}"
     if not isinstance(model, keras.Model):
         raise ModelError(f"{name} returns {type(model).__name__}, and has to return a keras.Model.")
-    found = getattr(model, "inputs", None)  # a class of its own may have none
-    if found is not None and (len(found) != 1 or tuple(found[0].shape[1:]) != input_shape):
-        shapes = ", ".join(str(tuple(some.shape[1:])) for some in found)
+    inputs = getattr(model, "inputs", None)  # a class of its own may have none
+    if inputs is not None and (len(inputs) != 1 or tuple(inputs[0].shape[1:]) != input_shape):
+        shapes = ", ".join(str(tuple(some.shape[1:])) for some in inputs)
         raise ModelError(f"{name} returns a model for {shapes}; the images are {input_shape}.")
     try:
         given = _outputs(model, input_shape)
     except Exception as error:
-        raise told(error, asked) from error
+        raise model_error(error, asked) from error
     if not isinstance(given, tuple):
         raise ModelError(f"{name} returns a model with several outputs; one of {classes} numbers is asked.")
     if given != (None, classes):

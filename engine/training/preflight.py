@@ -48,13 +48,13 @@ def issue_token(workspace: Path) -> str:
 
 def versions(trainer: str) -> dict[str, str]:
     """Return what has to be the same on every machine that a trainer of this kind trains on."""
-    found = {"svhn-tui's numerics": str(NUMERICS_VERSION)}
+    versions = {"svhn-tui's numerics": str(NUMERICS_VERSION)}
     for name in LIBRARIES[trainer]:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "none"
-    return found
+            versions[name] = "none"
+    return versions
 
 
 def problem(preflight: Preflight, here: dict[str, str]) -> str:
@@ -79,7 +79,7 @@ def problem(preflight: Preflight, here: dict[str, str]) -> str:
 def portion(cores: tuple[int, ...], gpus: int, index: int, count: int) -> tuple[tuple[int, ...], int | None]:
     """Return the cores and the GPU of one of `count` workers of a machine: they divide its GPUs, or else its cores.
 
-    A single worker keeps to no GPU: JAX takes the first of those that it may see.
+    A single worker is given no GPU: JAX uses the first that it sees.
     """
     if count == 1 or gpus:
         return cores, index % gpus if count > 1 else None

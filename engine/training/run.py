@@ -1,4 +1,4 @@
-"""A run in training, on disk: its folder, its journal, its curve and where it goes on from."""
+"""A run in training, on disk: its folder, its journal, its curve and its checkpoint."""
 
 import contextlib
 import time
@@ -20,9 +20,9 @@ class Run:
     """Owned by the worker that trains it: nobody else writes there meanwhile."""
 
     def __init__(
-        self, spec: RunSpec, workspace: Path, told: Callable[[str], object], attempt: str = "", source: str = ""
+        self, spec: RunSpec, workspace: Path, report: Callable[[str], object], attempt: str = "", source: str = ""
     ) -> None:
-        """Open them, once a worker whose host has died writes them no more; `told` hears what is damaged.
+        """Open them, once a worker whose host has died writes them no more; `report` is called with what is damaged.
 
         Raises:
             OSError: they cannot be written or read.
@@ -34,11 +34,11 @@ class Run:
         self.attempt = attempt
         self._looked_at = time.monotonic()
         self.result = self.folder.result()
-        self.snapshot = checkpoint.load(self.folder.path, told)
+        self.snapshot = checkpoint.load(self.folder.path, report)
         self.curve = Curve.of(self.snapshot.history.rows) if self.snapshot else EMPTY
         self.let_go: Stop | None = None
         self.is_over = False
-        """Its outcome is told, or others tell it."""
+        """Its outcome has been reported, or another task reports it."""
         self.started_at = time.time()
         self._began = time.monotonic()
 
@@ -56,7 +56,9 @@ class Run:
     def is_at_best(self) -> bool:
         """Its weights are those that it would be left with now, and not just because they are the last ones."""
         training = self.spec.configuration.training
-        return training.restore_best_weights and early_stopping.kept_epoch(training, self.curve.rows) == self.epoch
+        return (
+            training.restore_best_weights and early_stopping.epoch_of_weights(training, self.curve.rows) == self.epoch
+        )
 
     @property
     def is_superseded(self) -> bool:
@@ -75,7 +77,7 @@ class Run:
         return self.started_at + time.monotonic() - self._began
 
     def close(self) -> None:
-        """Let others write here. What the disk does not take is lost with the worker, and trained again."""
+        """Let others write here. What cannot be written is lost with the worker, and trained again."""
         self.is_over = True
         with contextlib.suppress(OSError):
             self.journal.close()

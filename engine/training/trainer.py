@@ -38,7 +38,7 @@ class Group(Protocol):
     epoch: int
     training_images: int
     remark: str
-    """What the run's journal is to say of how it goes on; mostly nothing."""
+    """What the run's journal is to say of how it is resumed; mostly nothing."""
 
     @property
     def trainer(self) -> "Trainer":
@@ -51,13 +51,13 @@ class Group(Protocol):
         """
 
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
-        """Copy all that a lane goes on from."""
+        """Copy all that a lane is resumed from."""
 
     def remember(self, lane: int) -> None:
-        """Keep a copy of a lane's weights, which are its best so far: they are what it is left with at its end."""
+        """Copy a lane's weights, which are its best so far: `finish` returns the lane with them."""
 
-    def keep(self, lane: int) -> FinishedLane:
-        """Take a lane out as it is, with its best weights where some are remembered."""
+    def finish(self, lane: int) -> FinishedLane:
+        """Return a lane that trains no more, with its best weights where some are remembered."""
 
 
 class Trainer(Protocol):
@@ -78,4 +78,4 @@ class Trainer(Protocol):
         """What this process holds of its GPU's memory; 0 where that is not known."""
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
-        """Begin or go on with runs that have the same number of epochs behind them."""
+        """Begin or resume runs that have trained the same number of epochs."""

@@ -6,13 +6,13 @@ from engine.core.options import TRAINING
 from engine.core.spec import Configuration, Network, Training
 
 KNOWN = ("epochs", "batch_size", "learning_rate", "validation_split", "trainer")
-"""Settings of training that the native trainer takes; whatever else is not at its default goes to JAX."""
+"""Settings of training that the native trainer supports; with any other that is not at its default JAX trains."""
 MOST_LAYERS, MOST_CLASSES = 16, 1_000
 """What `epoch.c` has room for."""
 
 
-class Choice(NamedTuple):
-    """The trainer, and what is to be said of it in the run's journal."""
+class TrainerChoice(NamedTuple):
+    """The trainer, and the remark about it for the run's journal."""
 
     trainer: Literal["native", "jax"]
     remark: str = ""
@@ -31,26 +31,28 @@ class Circumstances(NamedTuple):
     dtype: str = "uint8"
     """Of the data's pixels or features."""
     written_by: str = ""
-    """What wrote the checkpoint to go on from; empty at the beginning."""
+    """What wrote the checkpoint to resume from; empty at the beginning."""
 
 
-def choose(configuration: Configuration, here: Circumstances) -> Choice:
-    """Return what trains: a checkpoint goes on with what wrote it where it can.
+def choose(configuration: Configuration, here: Circumstances) -> TrainerChoice:
+    """Return what trains: a checkpoint is resumed by what wrote it where that is possible.
 
     Raises:
         ValueError: the configuration asks for the native trainer, which cannot train it here.
     """
     asked = configuration.training.trainer
     if asked == "jax":
-        return Choice("jax")
+        return TrainerChoice("jax")
     problem = unsuited(configuration, here) or here.problem
     if problem and asked == "native":
         raise ValueError(f"The native trainer was asked for and cannot train this: {problem}.")
     if not problem:
-        return Choice("jax" if here.written_by == "jax" and asked != "native" else "native")
+        return TrainerChoice("jax" if here.written_by == "jax" and asked != "native" else "native")
     if here.written_by != "native":
-        return Choice("jax")
-    return Choice("jax", f"The native trainer trained it so far and JAX goes on: {problem}. They differ by rounding.")
+        return TrainerChoice("jax")
+    return TrainerChoice(
+        "jax", f"The native trainer trained it so far and JAX goes on: {problem}. They differ by rounding."
+    )
 
 
 def unsuited(configuration: Configuration, here: Circumstances) -> str:

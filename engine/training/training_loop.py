@@ -34,9 +34,9 @@ CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
 SUPERSEDED = Stop("interrupted", claims.SUPERSEDED)
 RETRY_SECONDS = 1.0
-"""How long a disk that takes nothing is given before it is tried again."""
+"""How long to wait after a failed write before the disk is tried again."""
 
-Done = TypeVar("Done")
+Returned = TypeVar("Returned")
 
 
 class Attempts:
@@ -46,12 +46,12 @@ class Attempts:
         self,
         worker: str,
         trainer: Trainer,
-        tell: Callable[[p.AnyEvent], None],
+        publish: Callable[[p.AnyEvent], None],
         stop_of: Callable[[str], Stop | None],
     ) -> None:
         self._worker = worker
         self._trainer = trainer
-        self._tell = tell
+        self._publish = publish
         self._stop_of = stop_of
         self._images: tuple[str, Images] | None = None
         self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
@@ -72,7 +72,7 @@ class Attempts:
         """Train a task's runs to their end, a failure or a stop.
 
         Raises:
-            Refused: the card failed, or others hold it; runs without an outcome go on elsewhere.
+            CardRefused: the card failed, or others hold it; runs without an outcome continue elsewhere.
         """
         runs: list[Run] = []
         if self._card.fault:
@@ -86,7 +86,7 @@ class Attempts:
             self._log_to(runs[0].folder)
             for run in runs:
                 if run.result is not None:
-                    self._tell(p.RunFinished(result=run.result))
+                    self._publish(p.RunFinished(result=run.result))
                     run.close()
             images = self._load(task.data)
             left = sorted((run for run in runs if run.result is None), key=lambda run: run.epoch)
@@ -101,34 +101,34 @@ class Attempts:
                     run.close()
             for spec in task.specs:
                 if spec.run_id not in over:
-                    self._tell(self._outcome(spec.run_id, error))
+                    self._publish(self._outcome(spec.run_id, error))
             if self._card.fault:
                 raise self._card.fault from error
 
     def _warn(self, sentence: str) -> None:
-        self._tell(p.Noticed(text=sentence, severity="warning"))
+        self._publish(p.Noticed(text=sentence, severity="warning"))
 
-    def _insist(self, text: str, run_id: str, do: Callable[[], Done]) -> Done:
-        """Do what needs the disk, as often as it takes; `text` tells the user when the disk does not take it.
+    def _insist(self, text: str, run_id: str, do: Callable[[], Returned]) -> Returned:
+        """Repeat what needs the disk until it succeeds; `text` is shown to the user when the disk refuses.
 
         Raises:
             OSError: it does not, and the run is to be let go; or its folder is gone or a link, which no waiting mends.
         """
-        is_told = False
+        is_reported = False
         while True:
             try:
                 return do()
             except OSError as error:
                 if self._stop_of(run_id) or isinstance(error, FileNotFoundError | NotADirectoryError | NotOurs):
                     raise
-                if not is_told:
+                if not is_reported:
                     text = f"{text}: {error.strerror or error}. It is tried again."
-                    self._tell(p.Noticed(text=text, severity="error"))
-                is_told = True
+                    self._publish(p.Noticed(text=text, severity="error"))
+                is_reported = True
             time.sleep(RETRY_SECONDS)
 
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
-        """Return what became of a run that met this error: one that waits for the disk may be told to stop."""
+        """Return what became of a run that met this error: one that waits for the disk may be stopped."""
         stop = self._stop_of(run_id)
         if self._card.fault:
             return p.RunInterrupted(run_id=run_id, reason=str(self._card.fault))
@@ -155,13 +155,13 @@ class Attempts:
             device=group.trainer.device,
             epoch=group.epoch,
         )
-        self._tell(started)
+        self._publish(started)
         for lane, run in enumerate(runs):
             self._note(run, p.of_lane(started, lane))
             for remark in filter(None, (task.remark, group.remark)):
                 self._note(run, p.Noticed(text=remark))
         if group.remark:
-            self._tell(p.Noticed(text=group.remark))
+            self._publish(p.Noticed(text=group.remark))
         saved_at, saved_epoch = time.monotonic(), group.epoch
         self._earlier, self._pending = [*self._earlier, *self._pending], []
         self._finish_trained(task, runs, group)
@@ -179,7 +179,7 @@ class Attempts:
                 saved_at, saved_epoch = time.monotonic(), group.epoch
 
     def _record(self, name: str, runs: Sequence[Run], group: Group, rows: tuple[p.EpochRow, ...]) -> None:
-        """Tell an epoch of the runs that are still trained to the host and to each run's journal."""
+        """Report an epoch of the runs that are still trained to the host, and write it to each run's journal."""
         left = [lane for lane, run in enumerate(runs) if not run.is_over]
         images, seconds = group.training_images * len(left), rows[0].seconds
         ended = p.EpochEnded(
@@ -189,13 +189,13 @@ class Attempts:
             rows=tuple(rows[lane] for lane in left),
             images_per_second=images / seconds if seconds else 0.0,
         )
-        for place, lane in enumerate(left):
+        for index, lane in enumerate(left):
             run = runs[lane]
             run.curve = run.curve.and_then(rows[lane])
             if run.is_at_best:
                 group.remember(lane)
-            self._note(run, p.of_lane(ended, place))
-        self._tell(ended)
+            self._note(run, p.of_lane(ended, index))
+        self._publish(ended)
 
     def _is_all_stopped(self, runs: Sequence[Run]) -> bool:
         return all(run.is_over or self._stop_of(run.run_id) for run in runs)
@@ -223,7 +223,7 @@ class Attempts:
             event = p.RunPaused(run_id=run.run_id, epoch=run.epoch)
         self._note(run, event)
         run.close()
-        self._tell(event)
+        self._publish(event)
 
     def _save(self, run: Run, lane: int, group: Group) -> None:
         if run.is_superseded:
@@ -231,31 +231,31 @@ class Attempts:
         try:
             checkpoint.save(run.folder.path, group.snapshot(lane, p.History.of(run.curve.rows)))
         except OSError as error:
-            self._tell(p.Noticed(text=f"A checkpoint could not be written: {error.strerror}.", severity="error"))
+            self._publish(p.Noticed(text=f"A checkpoint could not be written: {error.strerror}.", severity="error"))
             return
         saved = p.CheckpointSaved(runs=(run.run_id,), epoch=run.epoch)
         self._note(run, saved, durable=True)
-        self._tell(saved)
+        self._publish(saved)
 
     def _note(self, run: Run, event: p.AnyEvent, *, durable: bool = False) -> None:
         was_waiting = run.journal.is_waiting
         error = run.journal.append(event, durable=durable)
         if error and not was_waiting:
             text = f"The journal of {run.run_id} waits in memory: {error.strerror}. Training goes on."
-            self._tell(p.Noticed(text=text, severity="error"))
+            self._publish(p.Noticed(text=text, severity="error"))
         if was_waiting and not error:
-            self._tell(p.Noticed(text=f"The journal of {run.run_id} is written again; nothing is missing."))
+            self._publish(p.Noticed(text=f"The journal of {run.run_id} is written again; nothing is missing."))
 
     def _finish_trained(self, task: p.Train, runs: Sequence[Run], group: Group) -> None:
         """Write the files of the runs that have nothing left to train; one that stops early waits for no other."""
         trained = [(lane, run) for lane, run in enumerate(runs) if run.is_trained and not run.is_over]
         while trained and self._earlier:
             self._earlier.pop().result()  # at most one group's networks wait in memory
-        kept = [(run, group.keep(lane)) for lane, run in trained]
-        for run, _ in kept:
-            run.is_over = True  # from here on `_finish` tells its outcome
+        finished = [(run, group.finish(lane)) for lane, run in trained]
+        for run, _ in finished:
+            run.is_over = True  # from here on `_finish` reports its outcome
         self._pending += [
-            self._finishing.submit(self._finish, task.data, run, lane, group.trainer) for run, lane in kept
+            self._finishing.submit(self._finish, task.data, run, lane, group.trainer) for run, lane in finished
         ]
 
     def _finish(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> None:
@@ -263,20 +263,20 @@ class Attempts:
         try:
             text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
             result = self._insist(text, run.run_id, lambda: self._write(data_set, run, lane, trainer))
-            self._tell(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
+            self._publish(p.RunFinished(result=result) if result else superseded(run.run_id, run.epoch))
         except Exception as error:  # noqa: BLE001  as in `train`
             traceback.print_exc()
             self._card.judge(error, [run.spec], self._trainer)
-            self._tell(self._outcome(run.run_id, error))
+            self._publish(self._outcome(run.run_id, error))
         run.close()
 
     def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> p.RunResult | None:
         """Write the file, then the result; those of an attempt that was superseded are set aside."""
 
         def outcome(model: Path, parameters: int) -> p.RunResult:
-            found = result_of(run.spec, run.curve.rows, data_set, lane.activity(), trainer, model, parameters,
+            result = result_of(run.spec, run.curve.rows, data_set, lane.activity(), trainer, model, parameters,
                               run.started_at, run.now)  # fmt: skip
-            return msgspec.structs.replace(found, provenance=lane.provenance)
+            return msgspec.structs.replace(result, provenance=lane.provenance)
 
         return run.folder.finish(
             run.attempt,

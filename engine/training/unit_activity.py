@@ -24,8 +24,8 @@ def activity_of(program: Program, lane: Lane, test_images: jax.Array) -> Activit
 
     @jax.jit
     def look(pixels: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        found, _ = probe.stateless_call(parameters, others, pixels.astype(jnp.float32), training=False)
-        outputs = list(found) if isinstance(found, list | tuple) else [found]
+        output, _ = probe.stateless_call(parameters, others, pixels.astype(jnp.float32), training=False)
+        outputs = list(output) if isinstance(output, list | tuple) else [output]
         beyond = jnp.stack([(jnp.abs(output) > SATURATED).sum() for output in outputs]).sum()
         return [(output > 0).any(axis=0) for output in outputs], beyond
 

@@ -1,4 +1,4 @@
-"""A worker: trains the groups that the host sends over its stdin and tells the events on its stdout.
+"""A worker: trains the groups that the host sends to its stdin, and writes the events to its stdout.
 
 It owns the folders of the runs it trains. Whatever happens, every run leaves an outcome: a result, a failure in words,
 or a checkpoint. It stops in order when its stdin ends (the host is gone) and on SIGTERM.
@@ -38,14 +38,14 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
         load_trainer: imported only once stdout is safe from what native libraries print.
         seen: the GPU to train on.
     """
-    tell = MessageWriter(os.fdopen(os.dup(1), "wb"))
+    publish = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     here = p.WorkerChanged(
         worker=name, state="starting", pid=os.getpid(), node=platform.node().partition(".")[0],
         gpu=os.environ.get("CUDA_VISIBLE_DEVICES", ""), job=os.environ.get("SLURM_JOB_ID", ""),
         uuid=seen.uuid if seen else "", pci=seen.pci if seen else "",
     )  # fmt: skip
-    tell(here)
+    publish(here)
     inbox = Inbox()
     signal.signal(signal.SIGTERM, lambda number, frame: threading.Thread(target=inbox.end, args=(TERMINATED,)).start())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the command line's to answer
@@ -56,21 +56,21 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
     try:
         trainer = getattr(importlib.import_module(module), kind)()
         for remark in remarks_on(seen, trainer.device):
-            tell(p.Noticed(text=remark, severity="warning"))
-        tell(msgspec.structs.replace(here, state="ready", device=trainer.device))
-        with Attempts(name, trainer, tell, inbox.stop_of) as attempts:
+            publish(p.Noticed(text=remark, severity="warning"))
+        publish(msgspec.structs.replace(here, state="ready", device=trainer.device))
+        with Attempts(name, trainer, publish, inbox.stop_of) as attempts:
             while task := inbox.next():
                 attempts.train(task)
                 inbox.forget([spec.run_id for spec in task.specs])
-    except card.Refused as refused:
-        tell(msgspec.structs.replace(here, state="ended", text=str(refused)))
+    except card.CardRefused as refused:
+        publish(msgspec.structs.replace(here, state="ended", text=str(refused)))
         os._exit(refused.status)  # what is left of the libraries may wait for the card for ever
-    tell(msgspec.structs.replace(here, state="ended"))
+    publish(msgspec.structs.replace(here, state="ended"))
     return 0
 
 
-def refuse(name: str, refused: card.Refused) -> int:
-    """Tell why this worker cannot train; return its exit code."""
+def refuse(name: str, refused: card.CardRefused) -> int:
+    """Report why this worker cannot train; return its exit code."""
     MessageWriter(os.fdopen(os.dup(1), "wb"))(p.WorkerChanged(worker=name, state="ended", text=str(refused)))
     return refused.status
 
@@ -84,7 +84,7 @@ def remarks_on(seen: Sight | None, device: str) -> tuple[str, ...]:
 
 
 def claim_cores(cores: str) -> None:
-    """Keep to these CPU cores, such as `0,1`; to be called before a native library counts them."""
+    """Restrict this process to these CPU cores, such as `0,1`; call it before a native library counts them."""
     system.claim_cores(tuple(map(int, cores.split(","))) if cores else ())
 
 
@@ -100,28 +100,28 @@ def arguments(program: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def take_place(given: argparse.Namespace, trainer: str) -> Sight | None:
-    """Keep to the cores and to the GPU that this worker was given; return what JAX sees of that GPU.
+def claim_device(given: argparse.Namespace, trainer: str) -> Sight | None:
+    """Restrict this worker to the cores and the GPU that it was given; return what JAX sees of that GPU.
 
     Raises:
-        Refused: the GPU cannot be had.
+        CardRefused: the GPU cannot be had.
         SystemExit: another machine is not fit to train for this host; the message is one sentence.
     """
     if not given.preflight:
         claim_cores(given.cores)
-        return card.take(given.gpu or card.NONE, os.environ, given.host)
+        return card.claim(given.gpu or card.NONE, os.environ, given.host)
     wanted = msgspec.json.decode(given.preflight, type=Preflight)
     if problem := preflight.problem(wanted, preflight.versions(trainer)):
         raise SystemExit(problem)
     if os.environ.get(PLATFORM_VARIABLE) == "cpu":
         return None
     if wanted.is_slurms:
-        return card.take(card.GIVEN if os.environ.get("CUDA_VISIBLE_DEVICES") else card.NONE, os.environ)
+        return card.claim(card.GIVEN if os.environ.get("CUDA_VISIBLE_DEVICES") else card.NONE, os.environ)
     machine = devices.machine()
     cores, gpu = preflight.portion(machine.cores, len(machine.gpus), wanted.index, wanted.count)
     system.claim_cores(tuple(cores))
     gpu = gpu or 0  # one alone has the first
-    return card.take(machine.gpus[gpu].uuid if machine.gpus else card.NONE, os.environ)
+    return card.claim(machine.gpus[gpu].uuid if machine.gpus else card.NONE, os.environ)
 
 
 if __name__ == "__main__":
@@ -130,8 +130,8 @@ if __name__ == "__main__":
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
     clear_environment()
     try:
-        seen = take_place(given, given.trainer)
-    except card.Refused as refused:
+        seen = claim_device(given, given.trainer)
+    except card.CardRefused as refused:
         raise SystemExit(refuse(given.name, refused)) from None
     prepare, trainer = TRAINERS[given.trainer]
     prepare()

@@ -68,7 +68,7 @@ class Arrangement:
         options = {"--sizes": sizes, "--cores": cores, "--usual": (usual,)}
         words = [word for name, numbers in options.items() for word in (name, ",".join(map(str, numbers)))]
         try:
-            best = await _told(words)
+            best = await _measured(words)
             self.machine = self.machine._replace(measured={**self.machine.measured, kind: best})
             _write(self.machine)
         except (OSError, TimeoutError, msgspec.MsgspecError):
@@ -85,7 +85,7 @@ class Arrangement:
                 await self._measuring
 
 
-async def _told(words: list[str]) -> int:
+async def _measured(words: list[str]) -> int:
     """Return what the measurement prints.
 
     Raises:

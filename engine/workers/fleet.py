@@ -177,7 +177,7 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
 
 
 def lacking(
-    fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], taken: Iterable[str], room: int
+    fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], occupied: Iterable[str], room: int
 ) -> list[Slot]:
     """Return the slots in which workers are to be started: one for each group that waits and has none on its way.
 
@@ -187,7 +187,7 @@ def lacking(
         taken: names of slots that have a worker, or get one now.
         room: workers that may be started now.
     """
-    held = set(taken)
+    held = set(occupied)
     chosen: list[Slot] = []
     for trainer, count in groups.items():
         wanted = count - sum(slot.trainer == trainer for slot in coming)

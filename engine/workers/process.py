@@ -232,7 +232,7 @@ def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str 
         environment = child_process.outside_allocation(child_process.program_environment(os.environ))  # ssh's
     elif slot.slurm is not None:
         environment = child_process.srun_environment(os.environ)
-        if card_choice.keeps_from_gpus(os.environ):
+        if card_choice.excludes_gpus(os.environ):
             environment[PLATFORM_VARIABLE] = "cpu"
     elif slot.gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = slot.gpu

@@ -13,7 +13,7 @@ NO_FORWARDING = ("-a", "-x", "-o", "ClearAllForwardings=yes")
 SILENT = ("-T", "-o", "BatchMode=yes")
 """Where nobody sits before it ssh must not ask: it would wait for ever, or ask on a screen's own terminal."""
 BOX = re.compile(r"(\w[\w.@%-]{0,254})(?::((?:[~.]?|\w[\w.+-]*)/[\w./+@%,=-]+|python[\d.]*))?", re.ASCII)
-PLACES = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
+PYTHON_PATHS = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
 """Where a Python with svhn-tui is looked for, from the user's home there, when none was named."""
 SCRIPT = (
     "unset PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONWARNINGS PYTHONBREAKPOINT PYTHONPYCACHEPREFIX; "
@@ -63,9 +63,9 @@ def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, h
         option: of ours that names boxes, for the message where there is none.
         has_terminal: a person sits before it: ssh may ask, and Ctrl-C goes there.
     """
-    places = [python.removeprefix("~/")] if python else PLACES
-    missing = shlex.quote(MISSING.format(places=", ".join(places), option=option, name=name))
-    script = SCRIPT.format(places=shlex.join(places), sentence=missing)
+    paths = [python.removeprefix("~/")] if python else PYTHON_PATHS
+    missing = shlex.quote(MISSING.format(places=", ".join(paths), option=option, name=name))
+    script = SCRIPT.format(places=shlex.join(paths), sentence=missing)
     there = f"exec sh -c {shlex.join([script, 'svhn-tui', *arguments])}"  # whatever the user's shell is there
     return ["ssh", *SSH, *NO_FORWARDING, *(("-t",) if has_terminal else SILENT), "--", name, there]
 

@@ -49,7 +49,7 @@ def read_fleet(workspace: Path) -> tuple[Fleet, str]:
     return Fleet(), ""
 
 
-def keep_fleet(workspace: Path, fleet: Fleet) -> None:
+def save_fleet(workspace: Path, fleet: Fleet) -> None:
     """Remember where this workspace trains.
 
     Raises:

@@ -120,15 +120,15 @@ def most_complete(questions: Sequence[Question], book: Presets, state: State) ->
 
 def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return each setting that is not the same everywhere: its name, and its value in each configuration."""
-    found = []
+    differing = []
     for part in ("network", "training"):
         values = [getattr(configuration, part) for configuration in configurations]
         fields: tuple[str, ...] = values[0].__struct_fields__ if values else ()
         for field in fields:
             column = [getattr(value, field) for value in values]
             if any(value != column[0] for value in column):
-                found.append((NAMES.get(field, field.replace("_", " ")), tuple(map(_setting, column))))
-    return (*found, *_recorded_that_differ(configurations))
+                differing.append((NAMES.get(field, field.replace("_", " ")), tuple(map(_setting, column))))
+    return (*differing, *_recorded_that_differ(configurations))
 
 
 def _recorded_that_differ(configurations: Sequence[Configuration]) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -29,7 +29,7 @@ class Given(msgspec.Struct, frozen=True):
     times: tuple[EpochTime, ...] = ()
 
 
-class Asked(msgspec.Struct, frozen=True):
+class QuestionPlan(msgspec.Struct, frozen=True):
     """What a question asks for; the runs are those it would need alone."""
 
     question: str
@@ -67,7 +67,7 @@ class Hours(msgspec.Struct, frozen=True):
 class CoursePlan(msgspec.Struct, frozen=True):
     """What the students will need."""
 
-    questions: tuple[Asked, ...]
+    questions: tuple[QuestionPlan, ...]
     fewest_runs: int
     most_runs: int
     files: tuple[FileSize, ...]
@@ -108,9 +108,9 @@ def problems(book: Presets, given: Given, name: str) -> Iterable[str]:
         where, data = f"{name}, questions[{index}] ({question.id})", given.data.get(book.data_of(question))
         if problem := _lacking(question):
             yield f"{where}.{problem}"
-        found = [data_problem(some.training, data.train_images, len(data.labels))
+        sentences = [data_problem(some.training, data.train_images, len(data.labels))
                  for some in book.configurations(question)] if data is not None else []  # fmt: skip
-        yield from (f"{where}.training: {problem}" for problem in dict.fromkeys(found) if problem)
+        yield from (f"{where}.training: {problem}" for problem in dict.fromkeys(sentences) if problem)
     yield from dict.fromkeys(
         f"{name}, networks[{label!r}].{problem}"
         for question in book.questions if (data := given.data.get(book.data_of(question))) is not None
@@ -138,7 +138,7 @@ def _lacking(question: Question) -> str:
     return ""
 
 
-def _asked(book: Presets, question: Question) -> Asked:
+def _asked(book: Presets, question: Question) -> QuestionPlan:
     sweep = book.sweep(question, "")
     configurations = book.configurations(question)
     fewest = most = len(plan.asked(sweep, {})) if sweep is not None else 0
@@ -148,7 +148,7 @@ def _asked(book: Presets, question: Question) -> Asked:
         fewest += more * (count or min(rule.at_least, len(configurations)))
         most += more * (count or min(rule.at_most, len(configurations)))
     kind, data = question.kind, book.data_of(question)
-    return Asked(question.id, kind, question.title, question.points, data, len(configurations), fewest, most)
+    return QuestionPlan(question.id, kind, question.title, question.points, data, len(configurations), fewest, most)
 
 
 def _distinct(book: Presets) -> tuple[Counter[Wanted], dict[str, Counter[Wanted]]]:

@@ -19,7 +19,7 @@ SHOWN = ("test_accuracy", "accuracy", "test_loss")
 """Metrics that have a column."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class PaperRow(msgspec.Struct, frozen=True):
     """A configuration on one data set: its name, how large, how many runs, and the metrics of them."""
 
     label: str
@@ -30,13 +30,13 @@ class Row(msgspec.Struct, frozen=True):
     """Of each metric that is shown, what is known."""
 
 
-def rows_of(results: Iterable[RunResult]) -> tuple[Row, ...]:
+def rows_of(results: Iterable[RunResult]) -> tuple[PaperRow, ...]:
     """Put runs together by data set and configuration, by their names."""
     groups: dict[tuple[str, Configuration], list[RunResult]] = {}
     for run in results:
         groups.setdefault((run.spec.data, run.spec.configuration), []).append(run)
     rows = [
-        Row(words.clean(configuration.label), words.clean(data), runs[0].trainable_parameters, len(runs),
+        PaperRow(words.clean(configuration.label), words.clean(data), runs[0].trainable_parameters, len(runs),
             tuple(tuple(v for run in runs if (v := METRICS[name].read(run)) is not None) for name in SHOWN))
         for (data, configuration), runs in groups.items()
     ]  # fmt: skip
@@ -97,13 +97,13 @@ def _cells(
     columns = [_column(rows, index, bold, between) for index in range(len(SHOWN))]
     lines = [
         [escape(row.label), *([escape(row.data or "–")] if has_sets else []), str(row.parameters), str(row.runs),
-         *(column[place] for column in columns)]
-        for place, row in enumerate(rows)
+         *(column[index] for column in columns)]
+        for index, row in enumerate(rows)
     ]  # fmt: skip
     return [head, *lines]
 
 
-def _column(rows: Sequence[Row], index: int, bold: Callable[[str], str], between: str) -> list[str]:
+def _column(rows: Sequence[PaperRow], index: int, bold: Callable[[str], str], between: str) -> list[str]:
     """Return a metric's cells; the best mean on a data set is bold where there are several to choose from."""
     means = [f"{fmean(row.values[index]):.4f}" if row.values[index] else "" for row in rows]
     best = {"higher": max, "lower": min}[METRICS[SHOWN[index]].better]

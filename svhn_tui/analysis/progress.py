@@ -28,7 +28,7 @@ class Overrides(msgspec.Struct, frozen=True):
     seeds: int | None = None
 
 
-class Row(msgspec.Struct, frozen=True):
+class ProgressRow(msgspec.Struct, frozen=True):
     """One configuration of a question. Accuracies are those of its finished runs."""
 
     configuration: Configuration
@@ -62,7 +62,7 @@ class Progress(msgspec.Struct, frozen=True):
 
     question: Question
     status: Status
-    rows: tuple[Row, ...]
+    rows: tuple[ProgressRow, ...]
     sweep: Sweep | None
     missing: tuple[RunSpec, ...]
     other: str = ""
@@ -178,17 +178,17 @@ def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
     return OtherRuns(training, runs, other or f"seed {specs[0].seed} instead of the first one")
 
 
-def difference_of(found: Training, wanted: Training) -> str:
+def difference_of(given: Training, wanted: Training) -> str:
     """Say which settings are not as wanted: `epochs 8 instead of 100`."""
-    names = [name for name in found.__struct_fields__ if getattr(found, name) != getattr(wanted, name)]
-    texts = [f"{name.replace('_', ' ')} {getattr(found, name)} instead of {getattr(wanted, name)}" for name in names]
+    names = [name for name in given.__struct_fields__ if getattr(given, name) != getattr(wanted, name)]
+    texts = [f"{name.replace('_', ' ')} {getattr(given, name)} instead of {getattr(wanted, name)}" for name in names]
     return ", ".join(texts)
 
 
 def shown_of(progress: Progress, state: State) -> Progress:
     """Return the runs that a question shows: those as asked as soon as there is one, until then the others."""
     runs = (run_id for row in progress.rows for run_id in row.runs)
-    is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.places))
+    is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.waiting))
     if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
         return progress
     state = state.about(progress.sweep.data)
@@ -248,25 +248,25 @@ def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
     text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
     text += f", about {words.duration(_seconds(lacking, state))}" if lacking else ""
-    open_places = sum(
+    open_finalists = sum(
         sweep.finalists.at_most * len(set(sweep.finalists.seeds) - set(sweep.seeds))
         for sweep in sweeps
         if sweep.finalists and not plan.finalists(sweep, accuracies)
     )
-    return f"{text}; then up to {open_places} more for the finalists" if open_places else text
+    return f"{text}; then up to {open_finalists} more for the finalists" if open_finalists else text
 
 
 def _seconds(specs: Iterable[RunSpec], state: State) -> float:
     """Forecast runs, each on its data."""
     kinds = Counter((spec.data, spec.configuration) for spec in specs)
     known = {data: state.about(data).forecast for data, _ in kinds}
-    return sum(runs * found.run_seconds(some, runs) for (data, some), runs in kinds.items() if (found := known[data]))
+    return sum(runs * about.run_seconds(some, runs) for (data, some), runs in kinds.items() if (about := known[data]))
 
 
-def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> Row:
+def _row(configuration: Configuration, runs: Sequence[str], state: State, forecast: Forecast | None) -> ProgressRow:
     finished = [state.results[run_id] for run_id in runs if run_id in state.results]
     running = [live for run_id in runs if (live := state.live.get(run_id)) and live.status == "running"]
-    return Row(
+    return ProgressRow(
         configuration=configuration,
         runs=tuple(runs),
         done=len(finished),
@@ -291,7 +291,7 @@ def _seconds_left(
     return sum(left.values()) + forecast.total_seconds([configuration] * waiting)
 
 
-def _status(rows: Sequence[Row]) -> Status:
+def _status(rows: Sequence[ProgressRow]) -> Status:
     done, needed = sum(row.done for row in rows), sum(row.needed for row in rows)
     if needed and done == needed:
         return "diverged" if any(row.diverged for row in rows) else "done"

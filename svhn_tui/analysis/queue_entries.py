@@ -86,13 +86,11 @@ def last_group_of(state: State) -> dict[str, Live]:
 
 def entries_of(state: State) -> tuple[QueueEntry, ...]:
     """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
-    alike = groupby(
-        state.queue, key=lambda place: (place.title, place.spec.configuration, place.spec.data, place.paused)
-    )
-    forecasts = {data: state.about(data).forecast for data in {place.spec.data for place in state.queue}}
-    entries = [_entry(tuple(places), forecasts[key[2]]) for key, places in alike]
+    alike = groupby(state.queue, key=lambda run: (run.title, run.spec.configuration, run.spec.data, run.paused))
+    forecasts = {data: state.about(data).forecast for data in {run.spec.data for run in state.queue}}
+    entries = [_entry(tuple(runs), forecasts[key[2]]) for key, runs in alike]
     for run_id, live in state.live.items():
-        if live.status in ("failed", "interrupted") and run_id not in state.places:
+        if live.status in ("failed", "interrupted") and run_id not in state.waiting:
             spec, reason = live.spec, live.reason
             entries.append(
                 QueueEntry(
@@ -110,10 +108,10 @@ def entries_of(state: State) -> tuple[QueueEntry, ...]:
 
 def idle_text(state: State) -> str:
     """Say what makes a queue go on that nobody trains, or nothing where it goes on by itself."""
-    waiting = sum(not place.paused for place in state.places.values())
+    waiting = sum(not run.paused for run in state.waiting.values())
     if waiting and not state.has_begun:
         return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."
-    paused = len(state.places) - waiting
+    paused = len(state.waiting) - waiting
     if paused and not waiting and not state.running:
         return f"{words.plural(paused, 'run')} paused: `svhn-tui run all`, or enter on their question, lets them go on."
     return ""
@@ -125,8 +123,8 @@ def moved(entries: Sequence[QueueEntry], index: int, step: int) -> p.Reprioritis
     other = index + step
     if not (0 <= index < len(queue) and 0 <= other < len(queue)):
         return None
-    ahead = [entry for place, entry in enumerate(queue) if place != index][:other]
-    return p.Reprioritise(runs=queue[index].runs, place=sum(len(entry.runs) for entry in ahead))
+    ahead = [entry for at, entry in enumerate(queue) if at != index][:other]
+    return p.Reprioritise(runs=queue[index].runs, index=sum(len(entry.runs) for entry in ahead))
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -141,14 +139,14 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return words.plural(len(ordered), "seed")
 
 
-def _entry(places: Sequence[p.WaitingRun], forecast: Forecast | None) -> QueueEntry:
-    first = places[0]
+def _entry(waiting: Sequence[p.WaitingRun], forecast: Forecast | None) -> QueueEntry:
+    first = waiting[0]
     return QueueEntry(
         title=first.title,
         configuration=first.spec.configuration,
         status="paused" if first.paused else "waiting",
-        runs=tuple(place.run_id for place in places),
-        seeds=tuple(place.spec.seed for place in places),
-        seconds=forecast.total_seconds(place.spec.configuration for place in places) if forecast else None,
+        runs=tuple(run.run_id for run in waiting),
+        seeds=tuple(run.spec.seed for run in waiting),
+        seconds=forecast.total_seconds(run.spec.configuration for run in waiting) if forecast else None,
         data=first.spec.data,
     )

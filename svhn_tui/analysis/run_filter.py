@@ -19,22 +19,22 @@ from svhn_tui.analysis import run_row, run_settings
 from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
 from svhn_tui.analysis.run_table import COLUMNS
 
-Value = float | str
-Field = Callable[[RunResult], Value]
+FilterValue = float | str
+ValueReader = Callable[[RunResult], FilterValue]
 Test = Callable[[RunResult, Note | None], bool]
 
 
-def _measured(metric: Metric) -> Field:
+def _measured(metric: Metric) -> ValueReader:
     """Read a metric; of what is not known, no comparison is true but that it is another number."""
 
-    def value(run: RunResult) -> Value:
-        found = metric.read(run)
-        return float("nan") if found is None else found
+    def value(run: RunResult) -> FilterValue:
+        number = metric.read(run)
+        return float("nan") if number is None else number
 
     return value
 
 
-FIELDS: dict[str, Field] = {
+FIELDS: dict[str, ValueReader] = {
     "run": lambda run: run.run_id,
     "layers": run_settings.layers_of,
     "model": run_settings.model_of,
@@ -71,7 +71,7 @@ NAMES = {
 """Every word for a field: its own, and what heads its column on the Runs page."""
 HEADS = re.compile(rf"\b({'|'.join(name for name in NAMES if ' ' in name)})\s*(?=[=!<>])", re.IGNORECASE)
 """Heads of several words, before an operator."""
-OPERATORS: dict[str, Callable[[Value, Value], bool]] = {
+OPERATORS: dict[str, Callable[[FilterValue, FilterValue], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
     ">": operator.gt,
@@ -105,16 +105,16 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     """Return what the last word of a filter may become: a field, a value that runs have there, a tag that is in use."""
     last = text.split(" ")[-1]
     if last.startswith("tag:"):
-        found = {f"tag:{tag}" for note in notes for tag in note.tags if " " not in tag}
+        terms = {f"tag:{tag}" for note in notes for tag in note.tags if " " not in tag}
     elif last.startswith("data:"):
-        found = {f"data:{run.data_name}" for run in runs if run.data_name and " " not in run.data_name}
+        terms = {f"data:{run.data_name}" for run in runs if run.data_name and " " not in run.data_name}
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
-        found = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
+        terms = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
     elif last:
         return tuple(name for name in [*FIELDS, *STATES, "tag:", "data:"] if name.startswith(last) and name != last)
     else:
         return ()
-    return tuple(sorted(word for word in found if word.startswith(last) and word != last))
+    return tuple(sorted(word for word in terms if word.startswith(last) and word != last))
 
 
 def without_last(text: str) -> str:
@@ -122,13 +122,13 @@ def without_last(text: str) -> str:
     return text[: len(text) - len(text.split(" ")[-1])]
 
 
-def completed(text: str, found: Sequence[str]) -> str:
+def completed(text: str, terms: Sequence[str]) -> str:
     """Return the filter with its last word completed as far as all that it may become agree."""
-    if not found:
+    if not terms:
         return text
-    agreed = takewhile(lambda signs: len(set(signs)) == 1, zip(*found, strict=False))
+    agreed = takewhile(lambda signs: len(set(signs)) == 1, zip(*terms, strict=False))
     longest = "".join(signs[0] for signs in agreed)
-    return without_last(text) + (f"{longest}=" if found == (longest,) and longest in FIELDS else longest)
+    return without_last(text) + (f"{longest}=" if terms == (longest,) and longest in FIELDS else longest)
 
 
 def _term(term: str) -> Test:
@@ -142,10 +142,10 @@ def _term(term: str) -> Test:
     if term.startswith("data:"):
         name = term.removeprefix("data:").lower()
         return lambda run, note: name in (run.data_name.lower(), run.spec.data)
-    found = TERM.fullmatch(term)
-    if found is None:
+    match = TERM.fullmatch(term)
+    if match is None:
         return lambda run, note: _contains(run, note, term.lower())
-    typed, sign, value = found.groups()
+    typed, sign, value = match.groups()
     name = NAMES.get(typed.lower(), typed)
     if name not in FIELDS:
         nearest = difflib.get_close_matches(name, NAMES, n=1)
@@ -174,7 +174,7 @@ def _term(term: str) -> Test:
 def _contains(run: RunResult, note: Note | None, text: str) -> bool:
     if text in _label(run.spec.configuration) or text in run.run_id:
         return True
-    return note is not None and any(text in place.lower() for place in (note.text, *note.tags))
+    return note is not None and any(text in part.lower() for part in (note.text, *note.tags))
 
 
 @lru_cache(maxsize=4096)

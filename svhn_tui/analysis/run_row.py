@@ -31,8 +31,8 @@ def settings_of(spec: RunSpec) -> dict[str, object]:
     """
     configuration = spec.configuration
     if configuration.recorded is not None:
-        said = {name: configuration.recorded.setting(name) for name in OPTIONS}
-        return {**said, "epochs": configuration.training.epochs}
+        recorded = {name: configuration.recorded.setting(name) for name in OPTIONS}
+        return {**recorded, "epochs": configuration.training.epochs}
     return {name: msgspec.to_builtins(option.read(configuration)) for name, option in OPTIONS.items()}
 
 

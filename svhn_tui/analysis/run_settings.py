@@ -60,11 +60,11 @@ def model_of(run: RunResult) -> float | str:
 
 def _recorded(name: str, run: RunResult) -> float | str:
     recorded = run.spec.configuration.recorded
-    said = (recorded.setting(name) if recorded else None) or ""
+    value = (recorded.setting(name) if recorded else None) or ""
     if name in TEXTS:
-        return said
+        return value
     try:
-        return float(said or "nan")
+        return float(value or "nan")
     except ValueError:
         return float("nan")
 

@@ -158,8 +158,8 @@ def lines_of(
         groups: dict[tuple[Configuration, str], list[RunResult]] = {}
         for run in results:
             groups.setdefault((run.spec.configuration, run.spec.data), []).append(run)
-        found = [RunLine(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
-        lines = sorted(found, key=lambda line: _group_value(line, order.column), reverse=order.descending)
+        lines = [RunLine(tuple(sorted(runs, key=lambda run: run.spec.seed)), True) for runs in groups.values()]
+        lines.sort(key=lambda line: _group_value(line, order.column), reverse=order.descending)
     if pinned:
         lines.sort(key=lambda line: line.key not in pinned)
     if not grouped:

@@ -73,14 +73,14 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     return tuple(corrected)
 
 
-def verdict(names: tuple[str, str], values: tuple[Sequence[float], Sequence[float]], found: Comparison) -> str:
+def verdict(names: tuple[str, str], values: tuple[Sequence[float], Sequence[float]], comparison: Comparison) -> str:
     """Say in words what a comparison found."""
     runs = min(len(values[0]), len(values[1]))
-    if found.p >= LEVEL:
+    if comparison.p >= LEVEL:
         return f"{runs} runs cannot separate {names[0]} from {names[1]}."
-    better, worse = names if found.difference > 0 else names[::-1]
-    likely = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
-    return f"{better} beats {worse} by {abs(found.difference):.3f} ± {found.error:.3f}, {likely}."
+    better, worse = names if comparison.difference > 0 else names[::-1]
+    likely = "p < 0.001" if comparison.p < 0.001 else f"p = {comparison.p:.3f}"
+    return f"{better} beats {worse} by {abs(comparison.difference):.3f} ± {comparison.error:.3f}, {likely}."
 
 
 def pairwise(groups: Sequence[tuple[str, Sequence[float]]]) -> tuple[tuple[str, Comparison], ...]:
@@ -89,9 +89,9 @@ def pairwise(groups: Sequence[tuple[str, Sequence[float]]]) -> tuple[tuple[str, 
     if len(usable) < 2:
         return ()
     (name, best), others = usable[0], usable[1:]
-    found = [comparison for _, values in others if (comparison := compare(best, values))]
-    corrected = holm([comparison.p for comparison in found])
-    fair = [msgspec.structs.replace(some, p=p) for some, p in zip(found, corrected, strict=True)]
+    comparisons = [comparison for _, values in others if (comparison := compare(best, values))]
+    corrected = holm([comparison.p for comparison in comparisons])
+    fair = [msgspec.structs.replace(some, p=p) for some, p in zip(comparisons, corrected, strict=True)]
     return tuple(
         (verdict((name, other), (best, values), some), some) for (other, values), some in zip(others, fair, strict=True)
     )

@@ -13,7 +13,7 @@ LIVELY = ("training", "ready", "starting", "waiting")
 """States of workers that are there, those first that do most."""
 
 
-class Member(msgspec.Struct, frozen=True):
+class WorkerStatus(msgspec.Struct, frozen=True):
     """A worker elsewhere: its name, what it does, and what is known of it."""
 
     name: str
@@ -41,20 +41,20 @@ def fleet_text(fleet: Fleet) -> str:
     return words.clean(" and ".join(parts))
 
 
-def crew_of(state: State) -> list[Member]:
+def members_of(state: State) -> list[WorkerStatus]:
     """Return the workers elsewhere: those at work first, then those that wait, then the ends worth telling."""
     busy = {live.worker for live in state.running.values()}
-    found = [some for some in state.workers.values() if some.where]
-    there = [some for some in found if some.state != "ended"]
+    elsewhere = [some for some in state.workers.values() if some.where]
+    there = [some for some in elsewhere if some.state != "ended"]
     there.sort(key=lambda some: LIVELY.index("training" if some.worker in busy else some.state))
-    ended = [some for some in found if some.state == "ended" and some.text]
+    ended = [some for some in elsewhere if some.state == "ended" and some.text]
     return [member_of(some, is_busy=some.worker in busy) for some in (*there, *ended)]
 
 
-def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
+def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> WorkerStatus:
     """Say what a worker does and where."""
     known = [f"job {worker.job}"] if worker.job else []
-    place = f" on {place_of(worker)}" if worker.node else ""
+    location = f" on {location_of(worker)}" if worker.node else ""
     match worker.state:
         case "waiting":
             text = "waits in Slurm's queue"
@@ -65,12 +65,12 @@ def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> Member:
         case "starting" if not worker.node:
             text = "is being reached"
         case _:
-            text = ("trains" if is_busy or worker.state == "training" else f"is {worker.state}") + place
+            text = ("trains" if is_busy or worker.state == "training" else f"is {worker.state}") + location
             known += [f"until {_clock(worker.ends_at)}"] if worker.ends_at else []
-    return Member(words.clean(worker.worker), words.clean(text), words.clean(" · ".join(known)))
+    return WorkerStatus(words.clean(worker.worker), words.clean(text), words.clean(" · ".join(known)))
 
 
-def place_of(worker: WorkerChanged) -> str:
+def location_of(worker: WorkerChanged) -> str:
     """`node17, GPU 1`."""
     several = "s" if "," in worker.gpu else ""
     return f"{worker.node}, GPU{several} {worker.gpu}" if worker.gpu else worker.node

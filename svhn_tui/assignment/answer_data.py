@@ -8,8 +8,8 @@ from svhn_tui.presets import Presets
 
 async def check_files(session: Session, book: Presets) -> None:
     """Have the files hashed that answers are bound to."""
-    found = answering.all_answers(book, session.state)
-    bound = [answer for answer in found if (form := book.question(answer.question).answer) and form.format == "file"]
+    answers = answering.all_answers(book, session.state)
+    bound = [answer for answer in answers if (form := book.question(answer.question).answer) and form.format == "file"]
     runs = tuple(run_id for answer in bound for run_id in answer.runs)
     if runs:
         await insist(session, p.CheckFiles(runs=runs), lambda state: set(runs) <= {*state.files, *state.unreadable})

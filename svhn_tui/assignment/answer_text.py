@@ -70,9 +70,9 @@ def fragile_digits(question: Question, parts: Sequence[AnswerRuns]) -> str:
     """Say which digits of a mean would be others within one standard error: those that other seeds may change."""
     if question.answer is None or question.answer.format == "file":
         return ""
-    told = parts if question.answer.format == "means" else [parts[best_of(parts)]]
+    shown = parts if question.answer.format == "means" else [parts[best_of(parts)]]
     unsure = []
-    for part in told:
+    for part in shown:
         if len(part.accuracies) < 2:
             continue
         mean, error = fmean(part.accuracies), math.sqrt(variance(part.accuracies) / len(part.accuracies))

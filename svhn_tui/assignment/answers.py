@@ -128,8 +128,8 @@ def _part_of_file(source: Question, sweep: Sweep, state: State) -> tuple[AnswerR
     if chosen is not None and chosen.spec.configuration == sweep.configurations[0] and chosen.spec.data == sweep.data:
         return (AnswerRuns(sweep.configurations[0], 1, (chosen,)),)
     first = asked(sweep, {})[0].run_id
-    found = state.results.get(first)
-    return (AnswerRuns(sweep.configurations[0], 1, (found,) if found else ()),)
+    result = state.results.get(first)
+    return (AnswerRuns(sweep.configurations[0], 1, (result,) if result else ()),)
 
 
 def _judged(
@@ -258,10 +258,10 @@ def _changed_file(parts: Sequence[AnswerRuns], state: State) -> str:
             return f"The file of run {result.run_id} cannot be read ({why}): it cannot be handed in as it is."
         if result.run_id not in state.files:
             continue
-        found = state.files[result.run_id]
-        if found is None:
+        sha256 = state.files[result.run_id]
+        if sha256 is None:
             return f"The file of run {result.run_id} is gone: delete the run and train it again."
-        if found != result.model_sha256:
+        if sha256 != result.model_sha256:
             return (
                 f"The file of run {result.run_id} changed since it was trained: this answer is not about it any more."
             )

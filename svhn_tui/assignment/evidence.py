@@ -114,11 +114,11 @@ def _is_deeper(one: Network, other: Network) -> bool:
 def _effect(one: Side, other: Side) -> str:
     """Say what going from one to the other changes, and whether the runs show it clearly."""
     change = _mean(other) - _mean(one)
-    found = statistics.compare(other.accuracies, one.accuracies)
+    comparison = statistics.compare(other.accuracies, one.accuracies)
     sure = "one run says nothing of chance"
-    if found is not None:
-        sure = "clear" if found.p < statistics.LEVEL else "not clear"
-        sure += f", p {'< 0.001' if found.p < 0.001 else f'= {found.p:.3f}'}"
+    if comparison is not None:
+        sure = "clear" if comparison.p < statistics.LEVEL else "not clear"
+        sure += f", p {'< 0.001' if comparison.p < 0.001 else f'= {comparison.p:.3f}'}"
     return f"{_name(one)} to {_name(other)}: {_signed(change)} ({sure})."
 
 
@@ -190,13 +190,13 @@ def _open_points(sides: Sequence[Side]) -> Fact:
     sentences = []
     for other in several[1:]:
         best = several[0]
-        found = statistics.compare(best.accuracies, other.accuracies)
-        if found is None or found.p < statistics.LEVEL or not found.difference:
+        comparison = statistics.compare(best.accuracies, other.accuracies)
+        if comparison is None or comparison.p < statistics.LEVEL or not comparison.difference:
             continue
         spread = (stdev(best.accuracies) ** 2 + stdev(other.accuracies) ** 2) / 2
-        runs = max(2, ceil(2 * POWER * spread / found.difference**2))
+        runs = max(2, ceil(2 * POWER * spread / comparison.difference**2))
         sentences.append(
-            f"{_name(best)} and {_name(other)} differ by {words.accuracy(found.difference)}: about "
+            f"{_name(best)} and {_name(other)} differ by {words.accuracy(comparison.difference)}: about "
             f"{words.count(runs)} runs each would settle it."
         )
     return Fact("What more runs would settle", tuple(sentences))

@@ -15,7 +15,7 @@ class HandedIn(msgspec.Struct, frozen=True):
     """What is handed in for a question."""
 
     answer: Answer
-    said: str
+    text: str
     """In a few words."""
     state: Trust
     reason: str
@@ -55,22 +55,22 @@ def _file(question: Question, answer: Answer, book: Presets, state: State) -> Ha
     limit = question.upload.limit_mib if question.upload else None
     name = question.upload.file if question.upload else "model.keras"
     path = f"{state.workspace}/runs/{run.run_id}/model.keras"
-    told = f"{run.spec.configuration.label}, seed {run.spec.seed}: {path}"
-    told += f", at most {limit:g} MiB may be uploaded" if limit else ""
-    told += (
+    text = f"{run.spec.configuration.label}, seed {run.spec.seed}: {path}"
+    text += f", at most {limit:g} MiB may be uploaded" if limit else ""
+    text += (
         f". x exports it as {name}, by your choice, though it diverged."
         if run.diverged
         else (f". x exports it as {name}, verified.")
     )
     if is_unfit(run, question, state):
         name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
-        told = f"{name} diverged: its weights are no numbers. It is handed in only if you choose it: h on Questions."
-        return HandedIn(answer, "diverged", "diverged", told)
+        text = f"{name} diverged: its weights are no numbers. It is handed in only if you choose it: h on Questions."
+        return HandedIn(answer, "diverged", "diverged", text)
     trust: Trust = "diverged" if run.diverged else "demo" if run.demo_data else "ready"
     about = answer_about(question, book, state)
     if about is not None and about.state in ("not-as-asked", "stale"):  # what is wrong with the file is wrong with both
-        trust, told = about.state, f"{about.reason} {told}"
-    return HandedIn(answer, f"file {words.size(run.model_bytes)}", trust, told, path)
+        trust, text = about.state, f"{about.reason} {text}"
+    return HandedIn(answer, f"file {words.size(run.model_bytes)}", trust, text, path)
 
 
 def _choice(question: Question, answer: Answer, state: State) -> HandedIn:
@@ -79,7 +79,7 @@ def _choice(question: Question, answer: Answer, state: State) -> HandedIn:
         return HandedIn(answer, "–", "missing", "Paste the grader's statements on the Questions page: w there.")
     is_true = [words.clean(some.text) for some in statements if some.verdict == "true"]
     is_open = sum(some.verdict == "open" for some in statements)
-    said = f"{len(is_true)} of {words.plural(len(statements), 'statement')} true"
-    told = f"{words.plural(is_open, 'statement')} still open. " if is_open else ""
-    told += f"True: {'; '.join(is_true)}" if is_true else "None is held for true."
-    return HandedIn(answer, said, "partial" if is_open else "ready", told, "\n".join(is_true) or None)
+    verdict = f"{len(is_true)} of {words.plural(len(statements), 'statement')} true"
+    text = f"{words.plural(is_open, 'statement')} still open. " if is_open else ""
+    text += f"True: {'; '.join(is_true)}" if is_true else "None is held for true."
+    return HandedIn(answer, verdict, "partial" if is_open else "ready", text, "\n".join(is_true) or None)

@@ -73,13 +73,13 @@ def networks_of(draft: Typed) -> dict[str, Network]:
     settings = {option.name: _values(draft, option) for option in others}
     if len(layers) * len(kinds) * math.prod(map(len, settings.values())) > MAX_NETWORKS:
         raise DraftError(f"hidden: with all else that is listed these are more than {MAX_NETWORKS:,} networks.")
-    found: dict[str, Network] = {}
+    networks: dict[str, Network] = {}
     for hidden, values in product(layers, product(*settings.values())):
         for kind in kinds if hidden else ["linear"]:
             typed = {"hidden": hidden, "activation": kind, **dict(zip(settings, values, strict=True))}
             network = msgspec.convert(typed, Network)
-            found[Configuration(network).label] = network
-    return found
+            networks[Configuration(network).label] = network
+    return networks
 
 
 def question_of(draft: Typed, book: Presets) -> Question:
@@ -201,13 +201,13 @@ def _own_model(text: str, book: Presets) -> tuple[str, dict[str, tuple[Any, ...]
     first, *settings = re.split(r"\s+(?=\S+=)", text.strip())
     if first not in book.networks or book.networks[first].model is None:
         known = [label for label, network in book.networks.items() if network.model is not None]
-        said = f"there are {', '.join(known)}" if known else "experiments.json names none"
-        raise DraftError(f"model: {first[:40]!r} is no network with a model file and values as name=value; {said}.")
+        advice = f"there are {', '.join(known)}" if known else "experiments.json names none"
+        raise DraftError(f"model: {first[:40]!r} is no network with a model file and values as name=value; {advice}.")
     grid = {}
     for setting in settings:
         name, _, values = setting.partition("=")
-        found = [value for word in values.split(",") for value in _param_values(word.strip())]
-        grid[f"{presets.PARAMS}{name}"] = tuple(dict.fromkeys(found))
+        parts = [value for word in values.split(",") for value in _param_values(word.strip())]
+        grid[f"{presets.PARAMS}{name}"] = tuple(dict.fromkeys(parts))
     return first, grid
 
 

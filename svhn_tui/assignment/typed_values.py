@@ -39,58 +39,58 @@ def values_of(option: Option, text: str) -> tuple[Any, ...]:
 
 def _lists(option: Option, text: str) -> tuple[tuple[Any, ...], ...]:
     """Read lists with spaces between, their items with commas between; `none` is the empty one."""
-    found: list[tuple[Any, ...]] = []
+    lists: list[tuple[Any, ...]] = []
     for word in text.split():
         items = [] if word == NONE else word.strip("()").split(",")
         if option.kind == "reals":
-            found.append(tuple(_number(option.title, item, float) for item in items))
+            lists.append(tuple(_number(option.title, item, float) for item in items))
         else:
-            found.append(_words(option.title, " ".join(items), option.choices) if items else ())
-    if not found:
+            lists.append(_words(option.title, " ".join(items), option.choices) if items else ())
+    if not lists:
         raise DraftError(f"{option.title}: {option.example}, with spaces between.")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(lists))
 
 
 def _hidden(text: str) -> tuple[tuple[int, ...], ...]:
     """Read `linear 64 256,64 64..1024/5`: layers with commas between, networks with spaces."""
-    found: list[tuple[int, ...]] = []
+    networks: list[tuple[int, ...]] = []
     for word in text.split():
         if word == "linear":
-            found.append(())
+            networks.append(())
         elif "," in word:
-            found.append(tuple(_number("hidden", part, int) for part in word.strip("()").split(",")))
+            networks.append(tuple(_number("hidden", part, int) for part in word.strip("()").split(",")))
         else:
-            found += [(units,) for units in numbers_of("hidden", word.strip("()"), int)]
-    if not found:
+            networks += [(units,) for units in numbers_of("hidden", word.strip("()"), int)]
+    if not networks:
         raise DraftError("hidden: `linear`, `256`, `256,64` or `64..1024/5`, with spaces between.")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(networks))
 
 
 def _words(field: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
     """Read words with spaces between, each one of those that there are."""
-    found = tuple(dict.fromkeys(text.replace(",", " ").split()))
-    for word in found:
+    words = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    for word in words:
         if word not in known:
             raise DraftError(f"{field}: {word[:30]!r}; there are {', '.join(known)}.")
-    if not found:
+    if not words:
         raise DraftError(f"{field}: at least one of {', '.join(known)}.")
-    return found
+    return words
 
 
 def numbers_of(field: str, text: str, kind: Callable[[str], Any], *, may_be_none: bool = False) -> tuple[Any, ...]:
     """Read `1 2 5`, `0..9` (whole steps) and `1e-5..1e-3/3` (so many values, each the same factor above the last)."""
-    found: list[Any] = []
+    numbers: list[Any] = []
     for word in text.replace(",", " ").split():
         if may_be_none and word == NONE:
-            found.append(None)
+            numbers.append(None)
             continue
         span = RANGE.fullmatch(word)
-        found += _span(field, span.groupdict(), kind) if span else [_number(field, word, kind)]
-        if len(found) > MAX_VALUES:
+        numbers += _span(field, span.groupdict(), kind) if span else [_number(field, word, kind)]
+        if len(numbers) > MAX_VALUES:
             raise DraftError(f"{field}: more than {MAX_VALUES} values.")
-    if not found:
+    if not numbers:
         raise DraftError(f"{field}: at least one value.")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(numbers))
 
 
 def _span(field: str, span: Mapping[str, str | None], kind: Callable[[str], Any]) -> list[Any]:

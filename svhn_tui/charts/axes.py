@@ -47,8 +47,8 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
     decades = range(math.floor(low), math.ceil(high) + 1)
     for mantissas in MANTISSAS:
-        found = [decade + math.log10(mantissa) for decade in decades for mantissa in mantissas]
-        inside = [exponent for exponent in found if low <= exponent <= high]
+        ticks = [decade + math.log10(mantissa) for decade in decades for mantissa in mantissas]
+        inside = [exponent for exponent in ticks if low <= exponent <= high]
         if 2 <= len(inside) <= most:
             return inside
     if high - low >= most:

@@ -92,8 +92,8 @@ class Canvas:
         """Put words over what is drawn, apart from a grid line's dot before them."""
         if column and self._cell(row, column - 1).character == GRID:
             self._words[row, column - 1] = Cell(" ")
-        for place, character in enumerate(text, column):
-            self._words[row, place] = Cell(character, color, bold=True)
+        for at, character in enumerate(text, column):
+            self._words[row, at] = Cell(character, color, bold=True)
 
     def line(self, points: Sequence[tuple[float, float | None]], color: str) -> None:
         """Join the points; where there is no value, the line is broken."""
@@ -106,20 +106,18 @@ class Canvas:
             self._join(before or here, here, color)
             before = here
 
-    def band(
-        self, places: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], tint: str
-    ) -> None:
+    def band(self, xs: Sequence[float], low: Sequence[float | None], high: Sequence[float | None], tint: str) -> None:
         """Tint the cells between two curves; where bands overlap, their tints mix."""
         first, last = self.span
         for column in range(self.columns):
             x = first + (last - first) * (column + 0.5) / self.columns
             half = (last - first) / self.columns / 2
-            index = bisect_left(places, x)
-            if index == len(places):
+            index = bisect_left(xs, x)
+            if index == len(xs):
                 index -= 1
-            if index < 0 or not places[0] - half <= x <= places[-1] + half:
+            if index < 0 or not xs[0] - half <= x <= xs[-1] + half:
                 continue
-            bottom, top = (_between(places, curve, index, x) for curve in (low, high))
+            bottom, top = (_between(xs, curve, index, x) for curve in (low, high))
             if bottom is None or top is None:
                 continue
             for line in range(self.row(top), self.row(bottom) + 1):
@@ -179,7 +177,7 @@ def is_drawable(value: float | None) -> TypeGuard[float]:
     return value is not None and abs(value) < LARGEST  # false for nan too
 
 
-def _between(places: Sequence[float], curve: Sequence[float | None], index: int, x: float) -> float | None:
+def _between(xs: Sequence[float], curve: Sequence[float | None], index: int, x: float) -> float | None:
     """Return a curve's value at x, on the straight line from the point before `index` to the one at it."""
     if index >= len(curve):
         return None
@@ -187,9 +185,9 @@ def _between(places: Sequence[float], curve: Sequence[float | None], index: int,
     if not is_drawable(value):
         return None
     before = curve[index - 1] if index else None
-    if not is_drawable(before) or x >= places[index]:
+    if not is_drawable(before) or x >= xs[index]:
         return value
-    share = (x - places[index - 1]) / (places[index] - places[index - 1] or 1)
+    share = (x - xs[index - 1]) / (xs[index] - xs[index - 1] or 1)
     return before + (value - before) * share
 
 

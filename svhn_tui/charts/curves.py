@@ -9,11 +9,12 @@ from statistics import fmean
 import msgspec
 
 from engine.core.curve import Curve
+from engine.core.results import Number
 from svhn_tui.analysis.metrics import METRICS
-from svhn_tui.charts.plot import Series, Value
+from svhn_tui.charts.plot import Series
 
 
-def metric_of(history: Curve, metric: str) -> tuple[Value, ...]:
+def metric_of(history: Curve, metric: str) -> tuple[Number, ...]:
     """Return a metric of each epoch."""
     return history.values(METRICS[metric].read)
 
@@ -26,9 +27,9 @@ def mean_band(
     Only finite values count. `by_seconds` puts each epoch at the time at which the runs had ended it, on average.
     """
     columns = [metric_of(history, metric) for history in histories]
-    means: list[Value] = []
-    low: list[Value] = []
-    high: list[Value] = []
+    means: list[Number] = []
+    low: list[Number] = []
+    high: list[Number] = []
     for epoch in range(max((len(column) for column in columns), default=0)):
         values = [value for column in columns if epoch < len(column) and _is_finite(value := column[epoch])]
         known = [value for value in values if value is not None]
@@ -73,21 +74,21 @@ def elapsed(histories: Sequence[Curve]) -> tuple[float, ...]:
     return tuple(accumulate(seconds))
 
 
-def smoothed(values: Sequence[Value], weight: float) -> tuple[Value, ...]:
+def smoothed(values: Sequence[Number], weight: float) -> tuple[Number, ...]:
     """Return the exponential moving average with the bias of its start corrected (Kingma and Ba, 2015, section 3).
 
     A value that is missing or not finite leaves a gap and does not count.
     """
     average, known = 0.0, 0.0
-    found: list[Value] = []
+    smooth: list[Number] = []
     for value in values:
         if value is None or not math.isfinite(value):
-            found.append(None)
+            smooth.append(None)
             continue
         average = weight * average + (1 - weight) * value
         known = weight * known + (1 - weight)
-        found.append(average / known)
-    return tuple(found)
+        smooth.append(average / known)
+    return tuple(smooth)
 
 
 def with_smoothing(series: Sequence[Series], weight: float) -> tuple[Series, ...]:
@@ -99,5 +100,5 @@ def with_smoothing(series: Sequence[Series], weight: float) -> tuple[Series, ...
     return (*raw, *(change(line, values=smoothed(line.values, weight)) for line in series))
 
 
-def _is_finite(value: Value) -> bool:
+def _is_finite(value: Number) -> bool:
     return value is not None and math.isfinite(value)

@@ -13,10 +13,10 @@ import msgspec
 from rich.segment import Segment
 from textual.strip import Strip
 
+from engine.core.results import Number
 from svhn_tui.charts.axes import labels_of, ticks_between
 from svhn_tui.charts.canvas import Canvas, ChartColors, blend, is_drawable, style_of
 
-Value = float | None
 SMALLEST = (12, 4)
 """Columns and rows below which there is room for a line of text only."""
 ROWS_WITH_TITLE = 16
@@ -30,10 +30,10 @@ class Series(msgspec.Struct, frozen=True):
     """A line: `values[i]` at `x[i]`, None where there is none; `low` and `high` bound its band, if it has one."""
 
     name: str
-    values: tuple[Value, ...]
+    values: tuple[Number, ...]
     color: str
-    low: tuple[Value, ...] = ()
-    high: tuple[Value, ...] = ()
+    low: tuple[Number, ...] = ()
+    high: tuple[Number, ...] = ()
     faint: bool = False
     """A raw trace behind a smoothed one: no name at its end."""
     x: tuple[float, ...] = ()
@@ -42,7 +42,7 @@ class Series(msgspec.Struct, frozen=True):
     """A sign that tells the line from the others where colours do not."""
 
     @property
-    def places(self) -> Sequence[float]:
+    def xs(self) -> Sequence[float]:
         """The x of each value."""
         return self.x or range(1, len(self.values) + 1)
 
@@ -134,10 +134,10 @@ def _draw(canvas: Canvas, series: Sequence[Series], ticks: Sequence[float], view
     for line in series:
         if line.low and line.high:
             low, high = _scaled(line.low, log=view.log), _scaled(line.high, log=view.log)
-            canvas.band(line.places, low, high, blend(line.color, canvas.palette.ground, TINT))
+            canvas.band(line.xs, low, high, blend(line.color, canvas.palette.ground, TINT))
     for line in sorted(series, key=lambda line: not line.faint):
         color = blend(line.color, canvas.palette.ground, TRACE) if line.faint else line.color
-        points = list(zip(line.places, _scaled(line.values, log=view.log), strict=False))
+        points = list(zip(line.xs, _scaled(line.values, log=view.log), strict=False))
         canvas.line(thinned(points, canvas.span, canvas.columns), color)
     for line in series:
         if line.mark and (end := _last_point(line, view, canvas.span)):
@@ -147,50 +147,50 @@ def _draw(canvas: Canvas, series: Sequence[Series], ticks: Sequence[float], view
 
 
 def thinned(
-    points: Sequence[tuple[float, Value]], span: tuple[float, float], columns: int
-) -> list[tuple[float, Value]]:
+    points: Sequence[tuple[float, Number]], span: tuple[float, float], columns: int
+) -> list[tuple[float, Number]]:
     """Return at most two points a column, its lowest and its highest, so that no peak is lost; gaps stay gaps."""
     first, last = span
     inside = [(x, value) for x, value in points if first <= x <= last]
     if len(inside) <= POINTS_A_COLUMN * columns:
         return inside
-    buckets: dict[int, list[tuple[float, Value]]] = {}
+    buckets: dict[int, list[tuple[float, Number]]] = {}
     for x, value in inside:
         buckets.setdefault(int((x - first) / (last - first) * columns), []).append((x, value))
-    kept: list[tuple[float, Value]] = []
+    drawn: list[tuple[float, Number]] = []
     for bucket in buckets.values():
         known = [(x, value) for x, value in bucket if is_drawable(value)]
         if not known:
-            kept.append((bucket[0][0], None))
+            drawn.append((bucket[0][0], None))
             continue
         ends = {min(known, key=lambda point: point[1]), max(known, key=lambda point: point[1])}
-        kept.extend(sorted(ends))
-    return kept
+        drawn.extend(sorted(ends))
+    return drawn
 
 
 def _bounds(series: Sequence[Series], view: View) -> tuple[float, float] | None:
     first, last = _span(series, view)
-    found = [
+    values = [
         value
         for line in series
         for column in (line.values, line.low, line.high)
-        for x, value in zip(line.places, _scaled(column, log=view.log), strict=False)
+        for x, value in zip(line.xs, _scaled(column, log=view.log), strict=False)
         if is_drawable(value) and first <= x <= last
     ]
-    if not found:
+    if not values:
         return None
-    low, high = min(found), max(found)
+    low, high = min(values), max(values)
     margin = (high - low) * 0.04 or abs(high) * 0.05 or 0.5
     return low - margin, high + margin
 
 
 def _span(series: Sequence[Series], view: View) -> tuple[float, float]:
-    longest = max((line.places[-1] for line in series if line.places), default=1.0)
+    longest = max((line.xs[-1] for line in series if line.xs), default=1.0)
     last = view.last if view.last is not None else longest
     return view.first, last if last > view.first else view.first + 1
 
 
-def _scaled(values: Sequence[Value], *, log: bool) -> Sequence[Value]:
+def _scaled(values: Sequence[Number], *, log: bool) -> Sequence[Number]:
     if not log:
         return values
     return [math.log10(value) if value is not None and 0 < value < math.inf else None for value in values]
@@ -207,7 +207,7 @@ def _x_axis(canvas: Canvas) -> str:
 
 
 def _last_point(line: Series, view: View, span: tuple[float, float]) -> tuple[float, float] | None:
-    points = zip(line.places, _scaled(line.values, log=view.log), strict=False)
+    points = zip(line.xs, _scaled(line.values, log=view.log), strict=False)
     known = [(x, value) for x, value in points if is_drawable(value) and span[0] <= x <= span[1]]
     return known[-1] if known else None
 
@@ -218,10 +218,10 @@ def _titled(line: Series) -> str:
 
 def _margin(series: Sequence[Series], room: int, span: tuple[float, float]) -> int:
     """Return the columns that names need beside the canvas: those of lines that end near its right edge."""
-    named = [line for line in series if not line.faint and line.places]
+    named = [line for line in series if not line.faint and line.xs]
     longest = max((len(_titled(line)) + 1 for line in named), default=0)
     reach = span[1] - span[0]
-    ends = max((min(line.places[-1], span[1]) for line in named), default=span[0])
+    ends = max((min(line.xs[-1], span[1]) for line in named), default=span[0])
     if (ends - span[0]) / reach * room + longest + 2 <= room:
         return 0
     return longest if room - longest >= 20 else 0

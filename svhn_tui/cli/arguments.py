@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
-Check = Callable[[typer.Context, typer.CallbackParam, Path], Path]
+PathCheck = Callable[[typer.Context, typer.CallbackParam, Path], Path]
 
 
 def path_of(given: str | Path) -> Path:
@@ -109,7 +109,7 @@ def _is_there_if_named(context: typer.Context, option: typer.CallbackParam, work
     return _is_there(context, option, workspace) if is_named else workspace
 
 
-def _workspace_option(parser: Callable[[str], Path], callback: Check | None = None) -> OptionInfo:
+def _workspace_option(parser: Callable[[str], Path], callback: PathCheck | None = None) -> OptionInfo:
     """Return the option that names a workspace, read by this parser and then checked."""
     option: OptionInfo = typer.Option(
         "--workspace", "-w", envvar="SVHN_TUI_WORKSPACE", help="Folder that holds all runs.", show_default=True,
@@ -159,21 +159,21 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 
 def sources(paths: list[Path] | None) -> tuple[str, ...]:
     """Return data's paths as the host, in whatever folder it runs, will find them, or end with what is wrong."""
-    found = [path.expanduser().absolute() for path in paths or ()]
-    for path in found:
+    files = [path.expanduser().absolute() for path in paths or ()]
+    for path in files:
         try:
             path.stat()
         except OSError as error:
-            told = f"{path} is not there; give the folder that holds the assignment's two .npz files."
-            fail(os_errors.sentence_of(error) or told, FAILED)
+            problem = f"{path} is not there; give the folder that holds the assignment's two .npz files."
+            fail(os_errors.sentence_of(error) or problem, FAILED)
         if not path.is_file() and not path.is_dir():
             fail(f"{path} is neither a file nor a folder.", WRONG_USE)
-    if len(found) == 1 and found[0].is_file() and found[0].suffix.lower() != ".npz":
-        first = "unpack it and " if found[0].suffix.lower() == ".zip" else ""
-        fail(f"{found[0]} is a single file; {first}give the folder that holds both files, or both.", WRONG_USE)
-    if len(found) > 2:
+    if len(files) == 1 and files[0].is_file() and files[0].suffix.lower() != ".npz":
+        first = "unpack it and " if files[0].suffix.lower() == ".zip" else ""
+        fail(f"{files[0]} is a single file; {first}give the folder that holds both files, or both.", WRONG_USE)
+    if len(files) > 2:
         fail("Give one folder with the data, or the train file and the test file.", WRONG_USE)
-    return tuple(map(str, found))
+    return tuple(map(str, files))
 
 
 def remote_of(host: str) -> "Remote":
@@ -234,9 +234,9 @@ def _see_that_there_are(gpus: str) -> None:
         return
     if not gpus.strip():
         fail("--gpus names GPUs, such as 1,3 as nvidia-smi numbers them, or none; --local takes all.", WRONG_USE)
-    found = devices.choose_gpus(gpus)
-    if not found.gpus:
-        fail(" ".join(found.problems) or "There is no GPU on this machine.", WRONG_USE)
+    choice = devices.choose_gpus(gpus)
+    if not choice.gpus:
+        fail(" ".join(choice.problems) or "There is no GPU on this machine.", WRONG_USE)
 
 
 def run_of(text: str) -> str:
@@ -273,14 +273,14 @@ def question_of(book: presets.Presets, name: str) -> presets.Question:
 
 def fail(sentence: str, code: int) -> NoReturn:
     """Say what is wrong on stderr and leave."""
-    from svhn_tui.terminal.printing import complain
+    from svhn_tui.terminal.printing import print_error
 
-    complain(sentence)
+    print_error(sentence)
     raise typer.Exit(code)
 
 
 def command_of(text: str) -> tuple[str, ...]:
-    """Take a command apart as a shell would; it is not given to one."""
+    """Split a command as a shell would; no shell runs it."""
     import shlex
     import shutil
 

@@ -25,7 +25,7 @@ from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.client.bridge import LinkLost
 from svhn_tui.client.session import connected, open_data
 from svhn_tui.presets import Presets
-from svhn_tui.terminal.printing import Plain, complain, tell
+from svhn_tui.terminal.printing import Plain, print_error, print_json
 
 app = command_group()
 
@@ -65,7 +65,7 @@ async def measure(
             await session.ask(p.OpenData(source=source, request="data", demo_train=sizes[0], demo_test=sizes[1]))
             event = await session.until(lambda state, event: getattr(event, "request", "") == "data")
             if isinstance(event, p.Refused) or session.state.data is None:
-                complain(getattr(event, "reason", "no data"))
+                print_error(getattr(event, "reason", "no data"))
                 return 1
             data = session.state.data
         files = data.paths
@@ -74,27 +74,27 @@ async def measure(
         done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_complaints=True)
         if done.status:
             return 1
-        found: dict[str, Any] = json.loads(done.answer)
-        found["first_epoch_seconds"] = {
+        measured: dict[str, Any] = json.loads(done.answer)
+        measured["first_epoch_seconds"] = {
             "cold": await first_epoch(workspace / "cold", files),
-            "warm": await first_epoch(workspace / "cold", files, seed=1, keep=True),
+            "warm": await first_epoch(workspace / "cold", files, seed=1, is_warm=True),
         }
-    found["assignment_hours"] = assignment_hours(book, data, found)
-    tell(found) if as_json else Plain().print(tables(found))
+    measured["assignment_hours"] = assignment_hours(book, data, measured)
+    print_json(measured) if as_json else Plain().print(tables(measured))
     if plot is not None:
-        bench_figure.draw(found, plot)
+        bench_figure.draw(measured, plot)
     return 0
 
 
-async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0, keep: bool = False) -> float:
-    """Return the seconds from `Submit` to the first `EpochEnded` of the linear network; `keep` trains one before."""
+async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0, is_warm: bool = False) -> float:
+    """Return the seconds from `Submit` to the first `EpochEnded` of the linear network; `is_warm` trains one before."""
     configuration = Configuration(Network(), Training(epochs=1))
     async with connected(workspace) as session:
         data = await open_data(session, p.OpenData(source=files))
         if isinstance(data, str):
             raise LinkLost(data)
         seconds = 0.0
-        for each in (seed + 10, seed) if keep else (seed,):
+        for each in (seed + 10, seed) if is_warm else (seed,):
             sweep = Sweep("bench", data.fingerprint, (configuration,), (each,))
             began = time.perf_counter()
             await session.ask(p.Submit(sweep=sweep))
@@ -106,7 +106,7 @@ async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0,
     return seconds
 
 
-def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> dict[str, float]:
+def assignment_hours(book: Presets, data: p.DataSet, measured: dict[str, Any]) -> dict[str, float]:
     """Forecast the whole assignment from the measured networks, for plain `fit`, tuned `fit` and the engine."""
     sweeps = [sweep for question in book.assignment if (sweep := book.sweep(question, data.fingerprint))]
     specs = {spec.run_id: spec for sweep in sweeps for spec in asked(sweep, {})}.values()
@@ -118,27 +118,27 @@ def assignment_hours(book: Presets, data: p.DataSet, found: dict[str, Any]) -> d
                 data.train_images,
                 network[f"{side}_us_per_batch"] * network["batches"] / 1e6,
             )
-            for network in found["networks"]
+            for network in measured["networks"]
         ]
         forecast = Forecast(times, data.train_images, data.shape)
         hours[side] = forecast.total_seconds(spec.configuration for spec in specs) / 3600
     return hours
 
 
-def tables(found: dict[str, Any]) -> Group:
-    """Lay the figures out in 80 columns: the times, and what they were had for."""
-    hours, first = found["assignment_hours"], found["first_epoch_seconds"]
+def tables(measured: dict[str, Any]) -> Group:
+    """Lay the figures out in 80 columns: the times, and what they cost."""
+    hours, first = measured["assignment_hours"], measured["first_epoch_seconds"]
     caption = (
         f"Microseconds per batch of 32 of the whole machine, evaluation included: median, and least to most. "
-        f"{_machine(found)}. "
+        f"{_machine(measured)}. "
         f"The assignment: fit {hours['fit']:.1f} h, tuned {hours['tuned_fit']:.1f} h, JAX {hours['jax']:.1f} h, "
-        f"engine ({found['networks'][0]['trainer']}) {hours['engine']:.1f} h. "
+        f"engine ({measured['networks'][0]['trainer']}) {hours['engine']:.1f} h. "
         f"Submit to first epoch: cold {first['cold']:.1f} s, warm {first['warm']:.1f} s."
     )
     times = _table("fit", "tuned fit", "JAX", "engine")
     speeds = _table("ratio", "to tuned fit", "side by side", "images/s")
     costs = _table("of limit", "of bandwidth", "peak of fit", "peak")
-    for network in found["networks"]:
+    for network in measured["networks"]:
         name = ", ".join(map(str, network["hidden"])) or "linear"
         times.add_row(
             name,
@@ -161,9 +161,9 @@ def tables(found: dict[str, Any]) -> Group:
             words.size(network["fit_peak_bytes"]),
             words.size(network["engine_peak_bytes"]),
         )
-    if found.get("gpu"):
-        costs = _rates(found["networks"])
-    return Group(times, "", speeds, "", costs, "", bench_figure.bars(found), "", Text(caption))
+    if measured.get("gpu"):
+        costs = _rates(measured["networks"])
+    return Group(times, "", speeds, "", costs, "", bench_figure.bars(measured), "", Text(caption))
 
 
 def _rates(networks: Sequence[dict[str, Any]]) -> Table:
@@ -179,13 +179,13 @@ def _rates(networks: Sequence[dict[str, Any]]) -> Table:
     return rates
 
 
-def _machine(found: dict[str, Any]) -> str:
+def _machine(measured: dict[str, Any]) -> str:
     """Say what the shares are of: `of limit` is of the multiply-adds."""
-    if found.get("gpu"):
-        return f"One {words.clean(found['gpu'])}, one contender at a time"
-    limit = found["multiply_adds_per_second"]
+    if measured.get("gpu"):
+        return f"One {words.clean(measured['gpu'])}, one contender at a time"
+    limit = measured["multiply_adds_per_second"]
     rate = f", the limit {limit / 1e9:.0f} billion multiply-adds/s" if limit else ""
-    return f"{found['cores']} cores, {found['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s{rate}"
+    return f"{measured['cores']} cores, {measured['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s{rate}"
 
 
 def _table(*names: str) -> Table:

@@ -11,12 +11,12 @@ SIDES = {"fit": "fit", "tuned_fit": "tuned fit", "jax": "JAX", "engine": "engine
 BAR_CELLS = 40
 
 
-def bars(found: dict[str, Any]) -> Table:
+def bars(measured: dict[str, Any]) -> Table:
     """Return a bar for each side of each network; each cell more is the same factor: the scale is logarithmic."""
     table = Table(box=None, pad_edge=False, show_header=False)
-    times = [network[f"{side}_us_per_batch"] for network in found["networks"] for side in SIDES]
+    times = [network[f"{side}_us_per_batch"] for network in measured["networks"] for side in SIDES]
     least, most = math.log(min(times) / 2), math.log(max(times))
-    for network in found["networks"]:
+    for network in measured["networks"]:
         for side, name in _sides(network).items():
             time = network[f"{side}_us_per_batch"]
             cells = max(1, round(BAR_CELLS * (math.log(time) - least) / max(most - least, 1e-9)))
@@ -24,7 +24,7 @@ def bars(found: dict[str, Any]) -> Table:
     return table
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
+def draw(measured: dict[str, Any], path: Path) -> None:
     """Draw the medians with their ranges, and the limit that the machine sets, into a PNG file.
 
     Raises:
@@ -33,7 +33,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    networks = found["networks"]
+    networks = measured["networks"]
     figure = Figure(figsize=(max(7, 1.5 + 1.6 * len(networks)), 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -44,9 +44,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
             [middle - ends[0] for middle, ends in zip(middles, ranges, strict=True)],
             [ends[1] - middle for middle, ends in zip(middles, ranges, strict=True)],
         ]
-        places = [place + 0.2 * (index - 1.5) for place in range(len(networks))]
-        axes.bar(places, middles, 0.18, yerr=errors, label=name, capsize=2)
-    if limit := found["multiply_adds_per_second"]:
+        lefts = [left + 0.2 * (index - 1.5) for left in range(len(networks))]
+        axes.bar(lefts, middles, 0.18, yerr=errors, label=name, capsize=2)
+    if limit := measured["multiply_adds_per_second"]:
         least = [1e6 * network["multiply_adds_per_batch"] / limit for network in networks]
         axes.hlines(least, [i - 0.45 for i in range(len(least))], [i + 0.45 for i in range(len(least))], colors="black",
                     linestyles="dotted", label="limit of multiply-adds")  # fmt: skip

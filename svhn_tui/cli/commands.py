@@ -56,7 +56,7 @@ class LazyCommands(MutableMapping[str, Any]):
         raise TypeError("A command stands in MODULES.")
 
 
-class Commands(typer.core.TyperGroup):
+class ProgramCommands(typer.core.TyperGroup):
     """The program's commands."""
 
     def __init__(self, **settings: Any) -> None:

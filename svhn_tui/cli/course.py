@@ -19,13 +19,13 @@ from engine.machine import child_process, os_errors, tool_process
 from engine.protocol import DataSet
 from svhn_tui import preset_file, words
 from svhn_tui.analysis import course_plan
-from svhn_tui.analysis.course_plan import Asked, CoursePlan, FileSize, Given, Hours
+from svhn_tui.analysis.course_plan import CoursePlan, FileSize, Given, Hours, QuestionPlan
 from svhn_tui.cli.arguments import DataOption, JsonOption, LayoutOption, fail, file_of, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.json_text import located
 from svhn_tui.presets import Presets
-from svhn_tui.terminal.printing import Plain, say, tell
+from svhn_tui.terminal.printing import Plain, print_json, print_text
 from svhn_tui.words import clean
 
 COURSES = Path(__file__).parents[1] / "courses"
@@ -38,7 +38,7 @@ app.add_typer(course_app, name="course")
 
 
 class Course(msgspec.Struct, frozen=True):
-    """What was found out about a course."""
+    """What `course check` reports."""
 
     file: str
     mistakes: tuple[str, ...]
@@ -65,7 +65,7 @@ def course_check(
         fail(f"{workspace} is no workspace: there is no such folder.", FAILED)
     course = asyncio.run(_checked(file, sources(data), layout or "", workspace))
     if as_json:
-        tell(course)
+        print_json(course)
     else:
         Plain().print(_described(course))
     raise typer.Exit(FAILED if course.mistakes else DONE)
@@ -93,10 +93,10 @@ def course_new(
                 file.write((COURSES / example / name).read_bytes())
     except OSError as error:
         fail(os_errors.sentence_of(error, target) or f"{target}: {error.strerror}.", FAILED)
-    say(f"{target} has {', '.join(FILES)} and {DATA}. Look at models.py, then:")
+    print_text(f"{target} has {', '.join(FILES)} and {DATA}. Look at models.py, then:")
     for command in (f"trust {folder / 'models.py'}", f"course check {folder / 'experiments.json'}"):
-        say(f"    svhn-tui {command}")
-    say(f"    svhn-tui --workspace {folder}")
+        print_text(f"    svhn-tui {command}")
+    print_text(f"    svhn-tui --workspace {folder}")
 
 
 async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path | None) -> Course:
@@ -113,20 +113,20 @@ async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path
     book = preset_file.parse(text, str(file))
     mistakes: list[str] = []
     notes: list[str] = []
-    found = _data_of(book, file, data, layout, mistakes, notes)
-    facts = await _tried(book, file, found, mistakes, notes)
+    data_sets = _data_of(book, file, data, layout, mistakes, notes)
+    facts = await _tried(book, file, data_sets, mistakes, notes)
     times = await _times(workspace) if workspace is not None else ()
-    given = Given(found, {key: some.parameters for key, some in facts.items() if not some.problem}, times)
+    given = Given(data_sets, {key: some.parameters for key, some in facts.items() if not some.problem}, times)
     mistakes += course_plan.problems(book, given, str(file))
     mistakes = [located(mistake, text, str(file)) for mistake in mistakes]
-    return Course(str(file), tuple(mistakes), tuple(notes), found, course_plan.plan_of(book, given))
+    return Course(str(file), tuple(mistakes), tuple(notes), data_sets, course_plan.plan_of(book, given))
 
 
 def _data_of(
     book: Presets, file: Path, data: Sequence[str], layout: str, mistakes: list[str], notes: list[str]
 ) -> dict[str, DataSet]:
     """Describe the data that is there, by the name that questions have for it."""
-    found: dict[str, DataSet] = {}
+    data_sets: dict[str, DataSet] = {}
     first = next(iter(book.data), "")
     for name, source in book.data.items():
         paths = [str((file.parent / path).absolute()) for path in source.paths]
@@ -138,20 +138,20 @@ def _data_of(
             continue
         described = _description(paths, source.layout)
         if isinstance(described, DataSet):
-            found[name] = described
+            data_sets[name] = described
         else:
             mistakes.append(f"{file}, data[{name!r}]: {described}")
     if data:
         described = _description(data, layout)
         if isinstance(described, DataSet):
-            found[""] = described
+            data_sets[""] = described
         else:
             mistakes.append(described)
-    elif first in found:
-        found[""] = found[first]
-    if not found:
+    elif first in data_sets:
+        data_sets[""] = data_sets[first]
+    if not data_sets:
         notes.append("Hours and sizes of files follow from the data: give --data DIR.")
-    return found
+    return data_sets
 
 
 def _description(paths: Sequence[str], layout: str) -> DataSet | str:
@@ -166,24 +166,24 @@ async def _tried(
     """Build the own models that the user let run, each in a process of its own."""
     from engine.host.model_trials import outcome_of
 
-    found: dict[tuple[OwnModel, str], ModelFacts] = {}
+    outcomes: dict[tuple[OwnModel, str], ModelFacts] = {}
     for index, question in enumerate(book.questions):
         configurations, name = book.configurations(question), book.data_of(question)
         unapproved = book.unapproved(configurations)
         for model in dict.fromkeys(some.network.model for some in configurations):
-            if model is None or (model, name) in found or name not in data:
+            if model is None or (model, name) in outcomes or name not in data:
                 continue
             if model.sha256 in unapproved:
                 path = book.sources[model.sha256].path
                 notes.append(f"{path} was not tried; look at it, and let it run: svhn-tui trust {path}")
                 continue
             facts = await outcome_of(Trial(model, data[name].shape, book.sources[model.sha256].text))
-            found[model, name] = facts
+            outcomes[model, name] = facts
             if facts.problem:
                 where = f"{file}, questions[{index}] ({question.id}).networks"
                 mistakes.append(f"{where}: {model.label}: {words.on_one_line(facts.problem)}")
     notes[:] = dict.fromkeys(notes)
-    return found
+    return outcomes
 
 
 async def _times(workspace: Path) -> tuple[EpochTime, ...]:
@@ -207,7 +207,7 @@ def _described(course: Course) -> Group:
     return Group(*parts)
 
 
-def _questions(questions: Sequence[Asked]) -> Table:
+def _questions(questions: Sequence[QuestionPlan]) -> Table:
     table = Table("id", "kind", "title", box=None, pad_edge=False)
     for name in ("points", "networks", "runs"):
         table.add_column(name, justify="right")

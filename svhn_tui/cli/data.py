@@ -16,7 +16,7 @@ from engine.machine.child_process import ChildCommand
 from engine.protocol import DataSet
 from svhn_tui.cli.arguments import JsonOption, LayoutOption, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
-from svhn_tui.terminal.printing import Plain, tell
+from svhn_tui.terminal.printing import Plain, print_json
 from svhn_tui.words import clean
 
 app = command_group()
@@ -81,7 +81,7 @@ def _describe(command: ChildCommand, *, as_json: bool) -> int:
         print(clean(done.complaint.strip()), file=sys.stderr)
         return done.status
     if as_json:
-        tell(msgspec.json.decode(done.answer))
+        print_json(msgspec.json.decode(done.answer))
     else:
         Plain().print(_described(msgspec.json.decode(done.answer, type=DataSet)))
     return 0

@@ -16,7 +16,7 @@ from engine.training.native import build
 from svhn_tui import preset_file, presets, words
 from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption
 from svhn_tui.cli.commands import command_group
-from svhn_tui.terminal.printing import Plain, complain
+from svhn_tui.terminal.printing import Plain, print_error
 
 app = command_group()
 
@@ -35,7 +35,7 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 
 def look(workspace: Path, *, repair: bool) -> int:
-    """Print what is found; 0 when nothing is damaged, or all that was is put aside now."""
+    """Print the findings; 0 when nothing is damaged, or all that was is put aside now."""
     findings = [_versions(), *_devices(), _native(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += checks.examine(workspace.resolve())
@@ -43,8 +43,8 @@ def look(workspace: Path, *, repair: bool) -> int:
         findings.append(Finding("note", f"{workspace} is no workspace yet", "The first `svhn-tui` makes one."))
     console = Plain()
     for finding in findings:
-        told = f"{finding.text.rstrip('.')}. {finding.advice}" if finding.advice else finding.text
-        console.print(Text(words.clean(f"{SIGNS[finding.level]} {told}")), soft_wrap=True)
+        text = f"{finding.text.rstrip('.')}. {finding.advice}" if finding.advice else finding.text
+        console.print(Text(words.clean(f"{SIGNS[finding.level]} {text}")), soft_wrap=True)
     damaged = [finding for finding in findings if finding.level == "damaged"]
     if not repair:
         if movable := sum(bool(finding.moved) for finding in damaged):
@@ -53,27 +53,27 @@ def look(workspace: Path, *, repair: bool) -> int:
     try:
         folder = checks.repair(workspace.resolve(), findings)
     except BlockingIOError:
-        complain("A host runs in this workspace: end it first with `svhn-tui stop`.")
+        print_error("A host runs in this workspace: end it first with `svhn-tui stop`.")
         return 1
     except OSError as error:
-        told = f"{error.filename}: {error.strerror}." if error.strerror else str(error)
-        complain(os_errors.sentence_of(error) or told)
+        text = f"{error.filename}: {error.strerror}." if error.strerror else str(error)
+        print_error(os_errors.sentence_of(error) or text)
         return 1
-    said = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
-    console.print(Text(f"\n{said}"), soft_wrap=True)
+    outcome = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
+    console.print(Text(f"\n{outcome}"), soft_wrap=True)
     return 1 if any(not finding.moved for finding in damaged) else 0
 
 
 def _versions() -> Finding:
-    found, missing = [f"Python {sys.version.split()[0]}"], []
+    installed, missing = [f"Python {sys.version.split()[0]}"], []
     for name in WANTED:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            installed.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
         return Finding("damaged", f"{', '.join(missing)} is not installed", "`make install` in the project's folder.")
-    return Finding("fine", ", ".join(found))
+    return Finding("fine", ", ".join(installed))
 
 
 def _devices() -> list[Finding]:

@@ -18,12 +18,12 @@ from svhn_tui.cli.arguments import (
     remote_of,
     sources,
 )
-from svhn_tui.cli.commands import Commands
+from svhn_tui.cli.commands import ProgramCommands
 from svhn_tui.cli.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from svhn_tui.terminal import streams
 
 app = typer.Typer(
-    cls=Commands,
+    cls=ProgramCommands,
     help=(
         "Run a set of Keras experiments on SVHN house numbers and hand in answers proved right.\n\n"
         "Without a command the screen opens. Training continues in the background when it is closed."
@@ -62,8 +62,8 @@ def screen(
         if remote is not None:
             from svhn_tui.client.remote_host import run_there
 
-            place = sys.argv.index(context.invoked_subcommand)
-            fail(f"ssh cannot be started; {remote.name} is not reached.", run_there(remote, sys.argv[place:]))
+            index = sys.argv.index(context.invoked_subcommand)
+            fail(f"ssh cannot be started; {remote.name} is not reached.", run_there(remote, sys.argv[index:]))
         return
     kind = os.environ.get("TERM", "")
     all_three = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on stderr
@@ -101,12 +101,12 @@ def is_text(name: str) -> bool:
     return True
 
 
-def tell_of_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def print_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Say what ended the program unforeseen; its exit code is 1."""
     from svhn_tui.terminal import crash_report
-    from svhn_tui.terminal.printing import complain
+    from svhn_tui.terminal.printing import print_error
 
-    complain(crash_report.told(error))
+    print_error(crash_report.sentence_of(error))
 
 
 def unreadable_name(folder: str) -> str:
@@ -118,28 +118,28 @@ def unreadable_name(folder: str) -> str:
 def carried_out() -> int:
     """Carry out the command line; return the exit code."""
     from svhn_tui.terminal import crash_report
-    from svhn_tui.terminal.printing import complain
+    from svhn_tui.terminal.printing import print_error
 
     try:
         try:
             here = str(Path.cwd())
         except FileNotFoundError:
-            complain("The current folder is gone; change to one that is there.")
+            print_error("The current folder is gone; change to one that is there.")
             return FAILED
         if name := unreadable_name(here):
-            complain(f"{name} is not UTF-8 text; rename it, or reach it by another name.")
+            print_error(f"{name} is not UTF-8 text; rename it, or reach it by another name.")
             return WRONG_USE
         code = typer.main.get_command(app)(standalone_mode=False)  # else it would print tracebacks of its own
         streams.flush()
     except typer.TyperException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "svhn-tui")
-        complain(f"{error.format_message().rstrip('.')}. See `{where} --help`.")
+        print_error(f"{error.format_message().rstrip('.')}. See `{where} --help`.")
         return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
     except (OSError, MemoryError) as error:
         if streams.is_read():  # whoever closed stdout wants no more of it
-            complain(crash_report.told(error))
+            print_error(crash_report.sentence_of(error))
         streams.discard()
         code = FAILED
     return code if isinstance(code, int) else DONE
@@ -149,7 +149,7 @@ def main() -> NoReturn:
     """Entry point of the installed command."""
     if sentence := system.unsupported():
         raise SystemExit(sentence)
-    sys.excepthook = tell_of_defect
+    sys.excepthook = print_defect
     os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
     streams.prepare()
     raise SystemExit(carried_out())

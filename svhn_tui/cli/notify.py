@@ -1,6 +1,6 @@
-"""`svhn-tui run --notify COMMAND`: the user's own command is told what is complete, failed or diverged.
+"""`svhn-tui run --notify COMMAND`: the user's own command receives what is complete, failed or diverged.
 
-What is told comes from outside in part (why a run failed), so no shell ever reads it: the command is taken apart as a
+The text comes from outside in part (why a run failed), so no shell ever reads it: the command is split as a
 shell would, and the sentence goes to its stdin, to a variable, and into arguments that hold `{}`.
 """
 
@@ -13,70 +13,70 @@ from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.analysis.notices import Milestones, divergences, notice_of
 from svhn_tui.client.state import State
-from svhn_tui.terminal.printing import complain
+from svhn_tui.terminal.printing import print_error
 
 VARIABLE = "SVHN_TUI_NOTICE"
 SECONDS = 60.0
-"""How long the command may take."""
+"""How long the command may run."""
 LONGEST = 500
 """Characters of a sentence: an argument has room for 128 KiB."""
 MOST = 20
-"""Sentences that are told together; of more, how many there are."""
+"""Sentences in one call of the command; of more, how many there are."""
 
 
 class Notifier:
-    """Tells one thing after the other; what comes while the command still runs is told together after it."""
+    """Runs the command for one notice after the other; what comes while it still runs is passed together after it."""
 
     def __init__(self, command: Sequence[str], milestones: Milestones) -> None:
         self._command, self._milestones = tuple(command), milestones
         self._waiting: list[str] = []
-        self._telling: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
 
-    def told(self, event: p.AnyEvent, state: State) -> None:
-        """Take an event and the state after it."""
+    def receive(self, event: p.AnyEvent, state: State) -> None:
+        """Notify of an event, given the state after it."""
         if not self._command or not state.caught_up:
             return
         notices = [*divergences([event], state), *self._milestones.reached([event], state)]
         if isinstance(event, p.RunFailed) and (notice := notice_of(event, is_news=True)) is not None:
             live = state.live.get(event.run_id)
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}" if live is not None else event.run_id
-            self.say(f"{name}: {notice.title}: {notice.text}")
+            self.add_sentence(f"{name}: {notice.title}: {notice.text}")
         for notice in notices:
-            self.say(notice.text)
+            self.add_sentence(notice.text)
 
-    def say(self, sentence: str) -> None:
-        """Tell a sentence as soon as the command is free."""
+    def add_sentence(self, sentence: str) -> None:
+        """Pass a sentence to the command as soon as the last call has ended."""
         if not self._command:
             return
         self._waiting.append(f"svhn-tui: {' '.join(words.clean(sentence).split())[:LONGEST]}")
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_all())
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run_commands())
 
     async def close(self) -> None:
-        """Wait until all is told."""
-        if self._telling is not None:
-            await self._telling
+        """Wait until every sentence was passed on."""
+        if self._running is not None:
+            await self._running
 
-    async def _tell_all(self) -> None:
+    async def _run_commands(self) -> None:
         while self._waiting:
             sentences, self._waiting = self._waiting, []
             more = len(sentences) - MOST
             text = "\n".join([*sentences[:MOST], *([f"and {words.plural(more, 'more notice')}"] if more > 0 else [])])
-            if problem := await told_to(self._command, text):
-                complain(f"--notify: {problem}")
+            if problem := await run_with(self._command, text):
+                print_error(f"--notify: {problem}")
 
 
-async def told_to(command: Sequence[str], text: str) -> str:
+async def run_with(command: Sequence[str], text: str) -> str:
     """Start a command with a text; return what went wrong in a sentence, or nothing.
 
     Args:
-        command: its arguments; in the place of `{}` in them stands the text.
+        command: its arguments; `{}` in them is replaced by the text.
         text: also its stdin, and in `SVHN_TUI_NOTICE`.
     """
     name = words.clean(command[0])
     try:
         process = await asyncio.create_subprocess_exec(
-            *(argument.replace("{}", text) if place else argument for place, argument in enumerate(command)),
+            *(argument.replace("{}", text) if index else argument for index, argument in enumerate(command)),
             stdin=asyncio.subprocess.PIPE,
             stdout=2,  # stdout is for what `run` prints
             env={**os.environ, VARIABLE: text},

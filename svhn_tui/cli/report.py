@@ -36,7 +36,7 @@ from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.client.session import connected, read_curves
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import Plain, complain, say, tell
+from svhn_tui.terminal.printing import Plain, print_error, print_json, print_text
 
 app = command_group()
 
@@ -107,14 +107,14 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
     """Print how far every question is and what trains now."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         state = session.state
-        found = [progress_of(question, book, state) for question in book.questions]
+        all_progress = [progress_of(question, book, state) for question in book.questions]
         if as_json:
-            tell(_status_json(state, found))
+            print_json(_status_json(state, all_progress))
             return DONE
         console = Plain()
         console.print(Text(_data_line(state)))
         table = Table("", "question", "", "runs", "left", box=None, pad_edge=False)
-        for progress in found:
+        for progress in all_progress:
             runs = f"{progress.done} of {progress.needed}" if progress.needed else ""
             left = words.duration(progress.seconds_left) if progress.seconds_left else ""
             question = progress.question
@@ -122,7 +122,7 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
         console.print(table)
         if not state.fleet.is_local or state.fleet.gpus:
             console.print(Text(f"trains {worker_status.fleet_text(state.fleet)}"))
-        for member in worker_status.crew_of(state):
+        for member in worker_status.members_of(state):
             console.print(Text(member.sentence))
         if state.fleet.is_local and (absent := build.absence()):
             console.print(Text(f"{absent.problem}: JAX trains dense networks. {absent.advice}".rstrip()))
@@ -140,18 +140,18 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
     return DONE
 
 
-def _status_json(state: State, found: Sequence[Progress]) -> dict[str, object]:
+def _status_json(state: State, all_progress: Sequence[Progress]) -> dict[str, object]:
     return {
         "workspace": state.workspace,
         "data": msgspec.to_builtins(state.data),
         "training": sorted(state.running),
-        "waiting": [place.run_id for place in state.queue],
+        "waiting": [run.run_id for run in state.queue],
         "finished": len(state.results),
         "fleet": msgspec.to_builtins(state.fleet),
         "workers": [msgspec.to_builtins(worker) for worker in state.workers.values() if worker.where],
         "questions": {
             progress.question.id: {"status": progress.status, "done": progress.done, "needed": progress.needed}
-            for progress in found
+            for progress in all_progress
         },
     }
 
@@ -167,12 +167,12 @@ async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_rea
     """Print the answers, after a look at the files that they are about."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
-        found = answering.all_answers(book, session.state)
+        answers = answering.all_answers(book, session.state)
     if as_json:
-        tell(answering.as_json(found))
+        print_json(answering.as_json(answers))
         return DONE
     table = Table("question", "answer", "state", "", box=None, pad_edge=False)
-    for answer in found:
+    for answer in answers:
         table.add_row(answer.question, Text(answer.text or "–", style="bold"), answer.state, Text(answer.reason))
     Plain().print(table)
     return DONE
@@ -185,7 +185,7 @@ async def print_evidence(
     async with connected(workspace, is_read_only=is_read_only) as session:
         facts = facts_of(question, book, session.state)
     if as_json:
-        tell(facts)
+        print_json(facts)
         return DONE
     console = Plain()
     for statement in session.state.statements.get(question.id, ()):
@@ -224,15 +224,15 @@ async def print_runs(
                 state = session.state
             match kind:
                 case "json":
-                    tell([_run_json(result, state) for result in results])
+                    print_json([_run_json(result, state) for result in results])
                 case "parquet" if file is not None:
                     run_tables.write_parquet(results, state, file)
                 case "csv" | "curves" | "latex" | "markdown":
-                    say(TABLES[kind](results, state).rstrip("\n"))
+                    print_text(TABLES[kind](results, state).rstrip("\n"))
                 case _:
                     _list_runs(results)
         except run_tables.NoTable as error:
-            complain(str(error))
+            print_error(str(error))
             return FAILED
     return DONE
 
@@ -241,7 +241,7 @@ def _list_runs(results: Sequence[p.RunResult]) -> None:
     head = ("run", "configuration", "seed", "test accuracy", "parameters", "time")
     if not sys.stdout.isatty():  # for other programs: a run a line, however long
         for row in (head, *map(_run_cells, results)):
-            say("\t".join(map(words.clean, row)))
+            print_text("\t".join(map(words.clean, row)))
         return
     table = Table(*head, box=None, pad_edge=False)
     for result in results:

@@ -17,7 +17,7 @@ from engine.core.sweep import Sweep
 from svhn_tui import words
 from svhn_tui.analysis.notices import Milestones
 from svhn_tui.analysis.openings import openings_of
-from svhn_tui.analysis.progress import Overrides, Row, cheapest_first, plan_text, progress_of, sweep_for
+from svhn_tui.analysis.progress import Overrides, ProgressRow, cheapest_first, plan_text, progress_of, sweep_for
 from svhn_tui.assignment import answers as answering
 from svhn_tui.cli.exit_codes import DONE, FAILED, INTERRUPTED, TIME_OVER
 from svhn_tui.cli.notify import Notifier
@@ -26,7 +26,7 @@ from svhn_tui.client.bridge import LinkLost
 from svhn_tui.client.session import ANSWER_SECONDS, Session, connected, open_data
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import Plain, complain
+from svhn_tui.terminal.printing import Plain, print_error
 
 CANCELLED = "it was cancelled or deleted meanwhile."
 TIME_IS_OVER = "The time is over; the same command goes on from the checkpoints."
@@ -44,7 +44,7 @@ class Wish(msgspec.Struct, frozen=True):
     fleet: p.Fleet | None = None
     """Where to train; None: as before."""
     notify: tuple[str, ...] = ()
-    """The command that is told what is complete, failed or diverged; empty: none."""
+    """The command that receives what is complete, failed or diverged; empty: none."""
     layout: str = ""
     """The order of the images' axes, where their shape leaves it open."""
 
@@ -59,14 +59,14 @@ async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) 
 
 
 async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter, notifier: Notifier) -> int:
-    def told(event: p.AnyEvent, state: State) -> None:
-        reporter.told(event, state)
-        notifier.told(event, state)
+    def receive(event: p.AnyEvent, state: State) -> None:
+        reporter.receive(event, state)
+        notifier.receive(event, state)
 
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     try:
-        async with connected(workspace, told) as session:
+        async with connected(workspace, receive) as session:
             training = asyncio.create_task(_train(session, book, wish, reporter))
             waiting = asyncio.create_task(interrupted.wait())
             await asyncio.wait((training, waiting), timeout=wish.stop_after, return_when=asyncio.FIRST_COMPLETED)
@@ -75,22 +75,22 @@ async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter
                 if interrupted.is_set():
                     return await _interrupt(session, training, wish.on_interrupt)
                 await _stop(session, training, TIME_IS_OVER)
-                notifier.say(TIME_IS_OVER)
+                notifier.add_sentence(TIME_IS_OVER)
                 return TIME_OVER
             waiting.cancel()
             problem = training.result()
             reporter.close()
             if problem:
-                complain(problem)
-                notifier.say(f"Not all is trained: {problem}")
+                print_error(problem)
+                notifier.add_sentence(f"Not all is trained: {problem}")
                 return FAILED
             if not isinstance(reporter, JsonLines):
                 _print_outcome(session.state, book, wish)
             return DONE
     except LinkLost as error:
         reporter.close()
-        complain(str(error))
-        notifier.say(str(error))
+        print_error(str(error))
+        notifier.add_sentence(str(error))
         return FAILED
 
 
@@ -108,7 +108,7 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
     asked = cheapest_first([sweep for sweep in sweeps if sweep is not None], session.state)
     if not asked:
         return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
-    reporter.say(plan_text(asked, session.state))
+    reporter.add_sentence(plan_text(asked, session.state))
     for sweep in asked:
         answer = await session.answer(book.submit(sweep))
         if isinstance(answer, p.Refused):
@@ -147,7 +147,7 @@ async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> set[str]:
             case p.RunDeleted():
                 cancelled.add(event.run_id)
             case p.RunsQueued():
-                cancelled.difference_update(place.run_id for place in event.places)
+                cancelled.difference_update(run.run_id for run in event.waiting)
             case _:
                 pass
         waited.difference_update(cancelled)
@@ -212,7 +212,7 @@ def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
             console.print(Text(f"{answer.question}: {answer.text}   {answer.state}. {answer.reason}"), soft_wrap=True)
 
 
-def _row_text(row: Row) -> str:
+def _row_text(row: ProgressRow) -> str:
     runs = f"{row.done} of {words.plural(row.needed, 'run')}"
     accuracy = words.spread(row.mean, row.deviation)
     parameters = f"{words.count(row.parameters)} parameters"

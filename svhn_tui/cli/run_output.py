@@ -11,10 +11,10 @@ from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
 from svhn_tui.client.state import Live, State
-from svhn_tui.terminal.printing import Plain, say, tell
+from svhn_tui.terminal.printing import Plain, print_json, print_text
 
 LINE_SECONDS = 10.0
-"""A plain log says how a run goes at most this often."""
+"""A plain log text how a run goes at most this often."""
 LEFT_SECONDS = 0.5
 """And how much is left."""
 
@@ -22,11 +22,11 @@ LEFT_SECONDS = 0.5
 class Reporter(Protocol):
     """Where events go as they come."""
 
-    def told(self, event: p.AnyEvent, state: State) -> None:
-        """Take one event and the state after it."""
+    def receive(self, event: p.AnyEvent, state: State) -> None:
+        """Receive one event and the state after it."""
 
-    def say(self, sentence: str) -> None:
-        """Take a sentence for a person."""
+    def add_sentence(self, sentence: str) -> None:
+        """Receive a sentence for a person."""
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -42,12 +42,12 @@ def reporter(*, as_json: bool) -> Reporter:
 class JsonLines:
     """Every event as it came, but for the long list of what was finished before."""
 
-    def told(self, event: p.AnyEvent, state: State) -> None:
+    def receive(self, event: p.AnyEvent, state: State) -> None:
         """Print it."""
         if not isinstance(event, p.RunsRead | p.DeviceSampled):
-            tell(event)
+            print_json(event)
 
-    def say(self, sentence: str) -> None:
+    def add_sentence(self, sentence: str) -> None:
         """Scripts want no sentences."""
 
     def close(self) -> None:
@@ -58,11 +58,11 @@ class PlainLines:
     """A line now and then for each run."""
 
     def __init__(self) -> None:
-        self._told_at: dict[str, float] = {}
+        self._printed_at: dict[str, float] = {}
         self._left_at = 0.0
-        self._crew = CrewNews()
+        self._worker_news = WorkerNews()
 
-    def told(self, event: p.AnyEvent, state: State) -> None:
+    def receive(self, event: p.AnyEvent, state: State) -> None:
         """Print what a log should hold."""
         match event:
             case p.EpochEnded():
@@ -71,16 +71,16 @@ class PlainLines:
             case p.RunStarted():
                 where = device_of(event, state)
                 for spec in event.specs:
-                    self.say(f"{spec.configuration.label}, seed {spec.seed}: training on {where}")
+                    self.add_sentence(f"{spec.configuration.label}, seed {spec.seed}: training on {where}")
             case p.RunFinished():
                 result = event.result
                 name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
                 accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
                 diverged = ", diverged" if result.diverged else ""
-                self.say(f"{name}: done in {took}, test accuracy {accuracy}{diverged}{self._left(state)}")
+                self.add_sentence(f"{name}: done in {took}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
-                if sentence := self._crew.news(event, state) or trouble(event):
-                    self.say(sentence)
+                if sentence := self._worker_news.news(event, state) or trouble(event):
+                    self.add_sentence(sentence)
 
     def _left(self, state: State) -> str:
         """Say what is left; the whole queue is gone through for that, so not for every run of a fast sweep."""
@@ -90,14 +90,14 @@ class PlainLines:
         return left_text(state)
 
     def _epoch(self, run_id: str, live: Live | None) -> None:
-        if live is None or time.monotonic() - self._told_at.get(run_id, 0) < LINE_SECONDS:
+        if live is None or time.monotonic() - self._printed_at.get(run_id, 0) < LINE_SECONDS:
             return
-        self._told_at[run_id] = time.monotonic()
-        self.say(f"{live.spec.configuration.label}, seed {live.spec.seed}: {epoch_text(live)}")
+        self._printed_at[run_id] = time.monotonic()
+        self.add_sentence(f"{live.spec.configuration.label}, seed {live.spec.seed}: {epoch_text(live)}")
 
-    def say(self, sentence: str) -> None:
+    def add_sentence(self, sentence: str) -> None:
         """Print it."""
-        say(words.clean(sentence))
+        print_text(words.clean(sentence))
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -110,14 +110,14 @@ class Bars:
         self._progress = Progress(
             TextColumn("{task.fields[name]}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[says]}", markup=False),
+            TextColumn("{task.fields[text]}", markup=False),
             console=Plain(),
         )
         self._tasks: dict[str, TaskID] = {}
-        self._crew = CrewNews()
+        self._worker_news = WorkerNews()
         self._progress.start()
 
-    def told(self, event: p.AnyEvent, state: State) -> None:
+    def receive(self, event: p.AnyEvent, state: State) -> None:
         """Move the bars."""
         match event:
             case p.EpochEnded() | p.RunStarted():
@@ -130,21 +130,21 @@ class Bars:
                     took = words.duration(event.result.seconds)
                     self._progress.update(
                         task, completed=event.result.spec.configuration.training.epochs,
-                        says=f"test {accuracy}, {took}",
+                        text=f"test {accuracy}, {took}",
                     )  # fmt: skip
             case _:
-                if sentence := self._crew.news(event, state) or trouble(event):
-                    self.say(sentence)
+                if sentence := self._worker_news.news(event, state) or trouble(event):
+                    self.add_sentence(sentence)
 
     def _show(self, run_id: str, live: Live) -> None:
         epochs = live.spec.configuration.training.epochs
         if run_id not in self._tasks:
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
-            self._tasks[run_id] = self._progress.add_task("", total=epochs, name=name, says="")
-        says = epoch_text(live)
-        self._progress.update(self._tasks[run_id], completed=live.history.epochs, says=says)
+            self._tasks[run_id] = self._progress.add_task("", total=epochs, name=name, text="")
+        text = epoch_text(live)
+        self._progress.update(self._tasks[run_id], completed=live.history.epochs, text=text)
 
-    def say(self, sentence: str) -> None:
+    def add_sentence(self, sentence: str) -> None:
         """Print it above the bars."""
         self._progress.console.print(Text(words.clean(sentence)))
 
@@ -153,26 +153,26 @@ class Bars:
         self._progress.stop()
 
 
-class CrewNews:
-    """What workers elsewhere do, each thing told once."""
+class WorkerNews:
+    """What workers elsewhere do, each change reported once."""
 
     def __init__(self) -> None:
-        self._told: dict[str, str] = {}
+        self._printed: dict[str, str] = {}
 
     def news(self, event: p.AnyEvent, state: State) -> str:
         """Return the sentence about a worker, if it is a new one."""
         if not isinstance(event, p.WorkerChanged) or not event.where or not state.caught_up:
             return ""
         sentence = worker_status.member_of(event).sentence
-        is_new = self._told.get(event.worker) != sentence
-        self._told[event.worker] = sentence
+        is_new = self._printed.get(event.worker) != sentence
+        self._printed[event.worker] = sentence
         return sentence if is_new else ""
 
 
 def device_of(event: p.RunStarted, state: State) -> str:
     """Say where a group trains: the device, or the node and its GPU where that is another machine."""
     worker = state.workers.get(event.worker)
-    return event.device if worker is None or not worker.where else worker_status.place_of(worker) or event.device
+    return event.device if worker is None or not worker.where else worker_status.location_of(worker) or event.device
 
 
 def epoch_text(live: Live) -> str:
@@ -190,7 +190,7 @@ def epoch_text(live: Live) -> str:
 
 def left_text(state: State) -> str:
     """`; 12 to go, about 5 m 10 s`, or nothing when all is done."""
-    waiting = [place for place in state.queue if not place.paused]
+    waiting = [run for run in state.queue if not run.paused]
     if not waiting and not state.running:
         return ""
     seconds = state.seconds_waiting

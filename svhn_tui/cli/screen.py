@@ -6,7 +6,7 @@ from svhn_tui import preset_file, presets
 from svhn_tui.app import SvhnApp
 from svhn_tui.client.remote_host import Remote
 from svhn_tui.terminal.hangup import leave_with_terminal
-from svhn_tui.terminal.printing import complain
+from svhn_tui.terminal.printing import print_error
 
 
 def open_screen(workspace: Path, source: tuple[str, ...], remote: Remote | None, layout: str = "") -> int:
@@ -21,7 +21,7 @@ def open_screen(workspace: Path, source: tuple[str, ...], remote: Remote | None,
     try:
         book = preset_file.load(preset_file.find(remote.desk if remote is not None else workspace))
     except presets.PresetError as error:
-        complain(str(error))
+        print_error(str(error))
         return 1
     app = SvhnApp(workspace, source, remote, book, layout)
     leave_with_terminal()

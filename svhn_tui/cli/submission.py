@@ -35,7 +35,7 @@ from svhn_tui.cli.trust import ask_for_trust
 from svhn_tui.client.session import connected
 from svhn_tui.export import export as exporting
 from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import Plain, complain, say, tell
+from svhn_tui.terminal.printing import Plain, print_error, print_json, print_text
 from svhn_tui.words import clean
 
 app = command_group()
@@ -95,10 +95,10 @@ async def export_to(
     try:
         done = exporting.export(folder, book, state, verified, force=force)
     except OSError as error:
-        complain(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
+        print_error(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
     if as_json:
-        tell([{"name": thing.name, "said": thing.said, "ok": thing.ok} for thing in done])
+        print_json([{"name": thing.name, "said": thing.text, "ok": thing.ok} for thing in done])
     else:
         Plain().print(_table(done))
     return DONE if all(thing.ok for thing in done) else FAILED
@@ -107,7 +107,7 @@ async def export_to(
 def _table(done: Iterable[exporting.Exported]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for thing in done:
-        table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.said)))
+        table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.text)))
     return table
 
 
@@ -160,7 +160,7 @@ def verify_file(
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", str(file.absolute())))
     print(clean(done.complaint, newlines=True), end="", file=sys.stderr)
     if as_json and done.answer:
-        tell(msgspec.json.decode(done.answer))
+        print_json(msgspec.json.decode(done.answer))
     elif done.answer:
-        say(done.answer.decode(errors="replace").rstrip("\n"))
+        print_text(done.answer.decode(errors="replace").rstrip("\n"))
     return done.status

@@ -12,13 +12,13 @@ from svhn_tui.cli.exit_codes import DONE, FAILED
 from svhn_tui.client.session import Session, connected, read_curves
 from svhn_tui.client.state import State
 from svhn_tui.export import tensorboard
-from svhn_tui.terminal.printing import complain, say
+from svhn_tui.terminal.printing import print_error, print_text
 
 
 async def export_to(folder: Path, workspace: Path, *, follows: bool, is_read_only: bool = False) -> int:
     """Write all finished runs; then, if that is wanted, what trains, until the host ends or somebody presses Ctrl-C."""
     if importlib.util.find_spec("tensorboard") is None:
-        complain("TensorBoard is not installed here; it comes with TensorFlow (`pip install tensorboard`).")
+        print_error("TensorBoard is not installed here; it comes with TensorFlow (`pip install tensorboard`).")
         return FAILED
     folder = folder.expanduser().absolute()
     async with connected(workspace, is_read_only=is_read_only) as session:
@@ -29,14 +29,14 @@ async def export_to(folder: Path, workspace: Path, *, follows: bool, is_read_onl
             confusion = await _confusion(session, run.run_id) if run in looked_at else ()
             rows = session.state.history(run.run_id).rows
             tensorboard.write_run(folder, run, rows, confusion, _labels(session.state))
-        say(f"{words.plural(len(runs), 'run')} in {folder}: tensorboard --logdir {folder}")
+        print_text(f"{words.plural(len(runs), 'run')} in {folder}: tensorboard --logdir {folder}")
         if follows:
             await _follow(session, folder)
     return DONE
 
 
 def best_of_each(runs: Iterable[p.RunResult], data: p.DataSet | None) -> tuple[p.RunResult, ...]:
-    """Return the best run of each configuration on the data in use: each look at one takes a process and seconds."""
+    """Return the best run of each configuration on the data in use: inspecting one needs a process and seconds."""
     best: dict[Configuration, p.RunResult] = {}
     for run in runs:
         if run.is_recorded or run.diverged or data is None or run.spec.data != data.fingerprint:
@@ -48,13 +48,13 @@ def best_of_each(runs: Iterable[p.RunResult], data: p.DataSet | None) -> tuple[p
 
 
 async def _confusion(session: Session, run_id: str) -> tuple[tuple[int, ...], ...]:
-    """Ask for what a run says of the test images; nothing where that cannot be found out, which is said."""
+    """Ask for a run's confusion matrix; None where it cannot be had, which is printed."""
     event = await session.answer(p.Inspect(run_id=run_id), or_when=lambda state: run_id in state.inspected)
-    found = session.state.inspected.get(run_id)
-    problem = event.reason if isinstance(event, p.Refused) else found.problem if found is not None else ""
+    inspected = session.state.inspected.get(run_id)
+    problem = event.reason if isinstance(event, p.Refused) else inspected.problem if inspected is not None else ""
     if problem:
-        complain(f"{run_id} has no confusion picture: {problem}")
-    return found.confusion if found is not None else ()
+        print_error(f"{run_id} has no confusion picture: {problem}")
+    return inspected.confusion if inspected is not None else ()
 
 
 def _labels(state: State) -> tuple[str, ...]:

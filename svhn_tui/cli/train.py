@@ -1,4 +1,4 @@
-"""What is trained, and what is made of it: `run`, `choose` and `finalists`."""
+"""Training, and choices that follow from it: `run`, `choose` and `finalists`."""
 
 import asyncio
 from pathlib import Path
@@ -34,7 +34,7 @@ from svhn_tui.cli.run import Wish, missing, train
 from svhn_tui.cli.trust import ask_for_trust
 from svhn_tui.client.session import connected
 from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import complain, say
+from svhn_tui.terminal.printing import print_error, print_text
 
 app = command_group()
 
@@ -115,13 +115,13 @@ async def hand_in(workspace: Path, book: Presets, question: Question, run_id: st
         run = state.results.get(run_id or "")
         if run is not None and run.spec.configuration not in book.configurations(question):
             label = book.configurations(question)[0].label
-            complain(f"{run_id} is {run.spec.configuration.label}; {question.id} asks for {label}.")
+            print_error(f"{run_id} is {run.spec.configuration.label}; {question.id} asks for {label}.")
             return FAILED
         event = await session.answer(p.Choose(question=question.id, run_id=run_id))
     if isinstance(event, p.Refused):
-        complain(event.reason)
+        print_error(event.reason)
         return FAILED
-    say(f"{question.id} hands in {f'the file of run {run_id}' if run_id else 'the file of the first seed'}.")
+    print_text(f"{question.id} hands in {f'the file of run {run_id}' if run_id else 'the file of the first seed'}.")
     return DONE
 
 
@@ -133,7 +133,7 @@ def finalists(
     ] = None,
     workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
-    """Choose by hand which configurations go on to the second stage, and train them."""
+    """Choose by hand which configurations enter the second stage, and train them."""
     book = load_presets(workspace)
     asked = question_of(book, question)
     if asked.finalists is None:
@@ -149,13 +149,13 @@ async def choose_finalists(workspace: Path, book: Presets, question: Question, c
     async with connected(workspace) as session:
         sweep = sweep_for(question, book, session.state, Overrides())
         if session.state.data is None or sweep is None or sweep.finalists is None:
-            complain(f"No data is open yet; train the first stage: svhn-tui run {question.id} --data DIR.")
+            print_error(f"No data is open yet; train the first stage: svhn-tui run {question.id} --data DIR.")
             return FAILED
         sweep = with_finalists(sweep, chosen)
         event = await session.answer(book.submit(sweep))
     if isinstance(event, p.Refused):
-        complain(event.reason)
+        print_error(event.reason)
         return FAILED
     assert sweep.finalists is not None
-    say(f"{rule_text(sweep.finalists)} {words.plural(len(missing(session.state, [sweep])), 'run')} to train.")
+    print_text(f"{rule_text(sweep.finalists)} {words.plural(len(missing(session.state, [sweep])), 'run')} to train.")
     return DONE

@@ -13,7 +13,7 @@ from svhn_tui.cli.arguments import WORKSPACE, AnyWorkspaceOption, fail, load_pre
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.presets import ModelFile, Presets, Question
-from svhn_tui.terminal.printing import say
+from svhn_tui.terminal.printing import print_text
 
 app = command_group()
 
@@ -31,7 +31,7 @@ def trust(
     if file is None:
         for sha256, model in known.items():
             state = "may run" if approvals.is_approved(sha256) else "is not run"
-            say(f"{sha256[:12]}  {state}  {words.clean(model.path or 'in the workspace')}")
+            print_text(f"{sha256[:12]}  {state}  {words.clean(model.path or 'in the workspace')}")
         raise typer.Exit(DONE)
     path = path_of(file).expanduser().absolute()
     chosen = [sha256 for sha256, model in known.items() if _is_named(file, path, sha256, model)]
@@ -56,14 +56,14 @@ def ask_for_trust(book: Presets, questions: Sequence[Question]) -> None:
 
 
 def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
-    """Show a model file, ask whether it may run, and keep a yes; say whether it was one."""
+    """Show a model file, ask whether it may run, and record a yes; return whether it was one."""
     if not is_sure:
-        say(words.clean(file.text, newlines=True))
+        print_text(words.clean(file.text, newlines=True))
         named = words.clean(file.path) or "this file, which came with an import,"
         is_sure = typer.prompt(f"Let {named} run, with all your rights? [y/N]", default="n", show_default=False) == "y"
     if is_sure:
         approvals.approve(file.text)
-        say("It may run as it is now." if file.path else "It may run.")
+        print_text("It may run as it is now." if file.path else "It may run.")
     return is_sure
 
 

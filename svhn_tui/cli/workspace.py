@@ -14,7 +14,7 @@ from svhn_tui.cli.arguments import WORKSPACE, KnownWorkspaceOption, WorkspaceOpt
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED
 from svhn_tui.client.session import ANSWER_SECONDS, IMPORT_SECONDS, connected
-from svhn_tui.terminal.printing import complain, say
+from svhn_tui.terminal.printing import print_error, print_text
 
 app = command_group()
 
@@ -52,12 +52,12 @@ async def pack_to(file: Path, workspace: Path) -> int:
         try:
             packed = await asyncio.to_thread(archive.pack, root, file.absolute(), remarks)
         except OSError as error:
-            complain(os_errors.sentence_of(error, file) or f"{error.filename or file}: {error.strerror or error}.")
+            print_error(os_errors.sentence_of(error, file) or f"{error.filename or file}: {error.strerror or error}.")
             return FAILED
     for sentence in packed.left_out:
-        complain(f"Left out: {words.clean(sentence)}")
+        print_error(f"Left out: {words.clean(sentence)}")
     size = words.size(file.stat().st_size)
-    say(f"{words.plural(packed.runs, 'run')} in {file}, {size}. Take it in: svhn-tui import {file}")
+    print_text(f"{words.plural(packed.runs, 'run')} in {file}, {size}. Take it in: svhn-tui import {file}")
     return DONE
 
 
@@ -73,23 +73,23 @@ def import_runs(
     ],
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Take in the runs of a packed file: each once, checked; unfinished ones go on from their checkpoints."""
+    """Import the runs of a packed file: each once, checked; unfinished ones continue from their checkpoints."""
     carry_out(import_from(file, workspace))
 
 
 async def import_from(file: Path, workspace: Path) -> int:
-    """Take in the runs of a packed file."""
+    """Import the runs of a packed file."""
     async with connected(workspace) as session:
         event = await session.answer(p.Import(path=str(file.absolute())), within=IMPORT_SECONDS)
     if not isinstance(event, p.Imported):
-        complain(getattr(event, "reason", ""))
+        print_error(getattr(event, "reason", ""))
         return FAILED
-    say(
+    print_text(
         f"{words.plural(event.finished, 'finished run')} taken in, {event.unfinished} unfinished, "
         f"{event.known} were here already."
         + (" `svhn-tui run all` goes on with what is not finished." if event.unfinished else "")
     )
     for sha256 in sorted(sources.all_of(workspace.expanduser())):
         if not approvals.is_approved(sha256):
-            say(f"Model file {sha256[:12]} is not run until you looked at it: svhn-tui trust {sha256[:12]}")
+            print_text(f"Model file {sha256[:12]} is not run until you looked at it: svhn-tui trust {sha256[:12]}")
     return DONE

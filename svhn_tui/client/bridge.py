@@ -172,16 +172,16 @@ class Patience:
 
     def __init__(self) -> None:
         self.seconds = FIRST_WAIT
-        self._said = ""
+        self._complaint = ""
         self._ended = asyncio.Event()
 
     def renew(self) -> None:
         """Begin anew: it holds."""
-        self.seconds, self._said = FIRST_WAIT, ""
+        self.seconds, self._complaint = FIRST_WAIT, ""
 
     def is_news(self, complaint: str) -> bool:
         """Say whether this is the first such message since the link last held."""
-        before, self._said = self._said, complaint
+        before, self._complaint = self._complaint, complaint
         return complaint != before
 
     def end(self) -> None:

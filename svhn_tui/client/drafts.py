@@ -24,7 +24,7 @@ def read(run_id: str) -> str | None:
     return None
 
 
-def keep(run_id: str, text: str) -> Path:
+def save(run_id: str, text: str) -> Path:
     """Write a draft; return where it is.
 
     Raises:
@@ -52,9 +52,9 @@ class SentNotes:
         """Wait for this one."""
         self._texts[note.run_id] = note.text
 
-    def settle(self, kept: Mapping[str, p.Note]) -> None:
+    def settle(self, saved: Mapping[str, p.Note]) -> None:
         """Delete the drafts of those that the host has by now."""
         for run_id, text in list(self._texts.items()):
-            if kept.get(run_id, p.Note(run_id)).text == text:
+            if saved.get(run_id, p.Note(run_id)).text == text:
                 drop(run_id)
                 del self._texts[run_id]

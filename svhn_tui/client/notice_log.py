@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from textual.notifications import SeverityLevel
 
-KEPT = 100
+MAX_NOTICES = 100
 
 
 class LoggedNotice(NamedTuple):
@@ -23,7 +23,7 @@ class NoticeLog:
     """The latest notices, for those who looked away while they were shown."""
 
     def __init__(self) -> None:
-        self._notices: deque[LoggedNotice] = deque(maxlen=KEPT)
+        self._notices: deque[LoggedNotice] = deque(maxlen=MAX_NOTICES)
 
     def add(self, text: str, severity: SeverityLevel) -> None:
         """Keep a notice that is shown now."""

@@ -23,7 +23,7 @@ class Connection:
         self._link: Link | None = None
         self._patience = Patience()
 
-    async def keep(self) -> None:
+    async def hold(self) -> None:
         """Hold a link to the engine for as long as the program runs; a loss is reported like an event."""
         while True:
             try:

@@ -12,10 +12,10 @@ from engine.core.sweep import is_other_choice
 from svhn_tui.client.edits import Edits
 from svhn_tui.client.state import Live, State
 
-NOTICES_KEPT = 50
-LOG_KEPT = 1_000_000
+MAX_NOTICES = 50
+MAX_LOG_CHARACTERS = 1_000_000
 """Characters of a log that grows while it is looked at."""
-HISTORIES_KEPT = 2_000
+MAX_HISTORIES = 2_000
 """Curves of runs that finished while we looked on; those of others are asked for when they are wanted."""
 
 
@@ -53,16 +53,16 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             inspected = less(state.inspected, "")
             return change(state, data=event.data, known=known, data_is_open=True, inspected=inspected)
         case p.SweepSubmitted():
-            kept = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
-            return change(state, sweeps={**kept, event.sweep.sweep_id: event.sweep})
+            sweeps = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
+            return change(state, sweeps={**sweeps, event.sweep.sweep_id: event.sweep})
         case p.RunsQueued():
-            return change(state, places=_queued(state.places, event, edits))
+            return change(state, waiting=_queued(state.waiting, event, edits))
         case p.RunsUnqueued():
-            return change(state, places=less(state.places, *event.runs))
+            return change(state, waiting=less(state.waiting, *event.runs))
         case p.RunsHeld():
-            held = {run_id: change(place, paused=event.paused)
-                    for run_id in event.runs if (place := state.places.get(run_id))}  # fmt: skip
-            return change(state, places=more(state.places, held))
+            held = {run_id: change(run, paused=event.paused)
+                    for run_id in event.runs if (run := state.waiting.get(run_id))}  # fmt: skip
+            return change(state, waiting=more(state.waiting, held))
         case p.ModelTried():
             return change(state, models={**state.models, (event.model, event.data): event.facts})
         case p.RunsCancelled():
@@ -93,7 +93,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 results=less(state.results, event.run_id),
                 live=less(state.live, event.run_id),
                 notes=less(state.notes, event.run_id),
-                places=less(state.places, event.run_id),
+                waiting=less(state.waiting, event.run_id),
             )
         case p.NoteChanged():
             return change(state, notes=more(state.notes, {event.note.run_id: event.note}))
@@ -105,10 +105,10 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.HistoryRead():
             return _history_read(state, event, edits)
         case p.FilesChecked():
-            unreadable = less(state.unreadable, *event.found)
+            unreadable = less(state.unreadable, *event.hashes)
             return change(
                 state,
-                files=more(less(state.files, *event.unreadable), event.found),
+                files=more(less(state.files, *event.unreadable), event.hashes),
                 unreadable=more(unreadable, event.unreadable),
             )
         case p.LogRead():
@@ -124,7 +124,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.Timed():
             return change(state, times=event.times)
         case p.Noticed():
-            return change(state, notices=(*state.notices, event)[-NOTICES_KEPT:])
+            return change(state, notices=(*state.notices, event)[-MAX_NOTICES:])
         case p.Refused():
             return state  # shown at once, no part of the state
         case p.Done():
@@ -140,12 +140,12 @@ def fold(events: Iterable[p.AnyEvent], state: State | None = None) -> State:
     return state
 
 
-def _queued(places: Mapping[str, p.WaitingRun], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.WaitingRun]:
-    new = {place.run_id: place for place in event.places}
-    others = edits.less(places, *new)
-    if event.place is None or event.place >= len(others):
+def _queued(waiting: Mapping[str, p.WaitingRun], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.WaitingRun]:
+    new = {run.run_id: run for run in event.waiting}
+    others = edits.less(waiting, *new)
+    if event.index is None or event.index >= len(others):
         return edits.more(others, new)
-    behind = dict(islice(others.items(), event.place, None))
+    behind = dict(islice(others.items(), event.index, None))
     return edits.more(edits.more(edits.less(others, *behind), new), behind)
 
 
@@ -154,10 +154,10 @@ def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
     for run_id, spec in zip(event.runs, event.specs, strict=True):
         known = state.history(run_id).cut(event.epoch)
         begun[run_id] = Live(spec, "running", event.group, event.worker, event.device, known)
-    live, places = edits.more(state.live, begun), edits.less(state.places, *begun)
+    live, waiting = edits.more(state.live, begun), edits.less(state.waiting, *begun)
     members = tuple(dict.fromkeys((*state.groups.get(event.group, ()), *begun)))
     groups = edits.more(state.groups, {event.group: members})
-    return msgspec.structs.replace(state, live=live, places=places, groups=groups)
+    return msgspec.structs.replace(state, live=live, waiting=waiting, groups=groups)
 
 
 def _with_last_group(state: State, run_id: str, edits: Edits) -> State:
@@ -187,13 +187,13 @@ def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
     history, histories = state.history(run_id), state.histories
     if history.epochs:
         histories = edits.more(histories, {run_id: history})
-        histories = edits.less(histories, *islice(histories, max(0, len(histories) - HISTORIES_KEPT)))
+        histories = edits.less(histories, *islice(histories, max(0, len(histories) - MAX_HISTORIES)))
     after = msgspec.structs.replace(
         state,
         results=edits.more(state.results, {run_id: result}),
         histories=histories,
         live=edits.less(state.live, run_id),
-        places=edits.less(state.places, run_id),
+        waiting=edits.less(state.waiting, run_id),
     )
     return _with_last_group(after, run_id, edits)
 
@@ -201,10 +201,10 @@ def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
 def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str = "") -> State:
     live = state.live.get(run_id)
     if live is None:
-        place = state.places.get(run_id)
-        if place is None:
+        run = state.waiting.get(run_id)
+        if run is None:
             return state
-        live = Live(place.spec)
+        live = Live(run.spec)
     stopped = msgspec.structs.replace(live, status=status, reason=reason)
     after = msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
     return _with_last_group(after, run_id, edits)
@@ -220,8 +220,8 @@ def _longer(before: p.LogRead | None, event: p.LogRead) -> p.LogRead:
     if not event.text:
         return before
     text, begins = before.text + event.text, before.begins
-    if len(text) > LOG_KEPT:
-        cut_at = text.find("\n", len(text) - LOG_KEPT) + 1
+    if len(text) > MAX_LOG_CHARACTERS:
+        cut_at = text.find("\n", len(text) - MAX_LOG_CHARACTERS) + 1
         begins += len(text[:cut_at].encode())
         text = text[cut_at:]
     return msgspec.structs.replace(event, text=text, begins=begins)

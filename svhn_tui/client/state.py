@@ -52,10 +52,10 @@ class Results(dict[str, p.RunResult]):
     @cached_property
     def by_layers(self) -> Mapping[tuple[int, ...], Sequence[p.RunResult]]:
         """The runs of networks with these hidden layers, whatever else they have."""
-        found: dict[tuple[int, ...], list[p.RunResult]] = {}
+        groups: dict[tuple[int, ...], list[p.RunResult]] = {}
         for result in self.values():
-            found.setdefault(result.spec.configuration.network.hidden, []).append(result)
-        return found
+            groups.setdefault(result.spec.configuration.network.hidden, []).append(result)
+        return groups
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The runs of each group in training, those that left it meanwhile included."""
     last_group: tuple[str, ...] = ()
     """The runs of the group that ended last while we looked on."""
-    places: Mapping[str, p.WaitingRun] = {}
+    waiting: Mapping[str, p.WaitingRun] = {}
     """The queue by run_id, next run first."""
     histories: Mapping[str, Curve] = {}
     """Of finished runs, as far as they were asked for."""
@@ -148,7 +148,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def queue(self) -> tuple[p.WaitingRun, ...]:
         """What waits, next run first."""
-        return tuple(self.places.values())
+        return tuple(self.waiting.values())
 
     @property
     def forecast(self) -> Forecast | None:
@@ -172,7 +172,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def seconds_waiting(self) -> float:
         """Forecast for all that waits and is not paused; 0 while no data is open."""
         forecast = self.forecast
-        waiting = (place.spec.configuration for place in self.places.values() if not place.paused)
+        waiting = (run.spec.configuration for run in self.waiting.values() if not run.paused)
         return forecast.total_seconds(waiting) if forecast else 0.0
 
     def as_chosen(self, sweep: Sweep) -> Sweep:

@@ -15,7 +15,7 @@ from engine.core.sweep import FinalistRule
 from engine.protocol import Fleet, RunResult
 from engine.workers import fleet as fleets
 from svhn_tui import words
-from svhn_tui.analysis.progress import Overrides, Row, rule_text
+from svhn_tui.analysis.progress import Overrides, ProgressRow, rule_text
 from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.widgets.options import Options
 from svhn_tui.widgets.ticks import TickList
@@ -148,7 +148,7 @@ class Tick(Dialog[tuple[int, ...] | None]):
     """Some of several lines, by their places."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "keep", "take these", priority=True),
+        Binding("enter", "accept", "take these", priority=True),
         ("escape", "dismiss(None)", "back"),
     ]
 
@@ -163,7 +163,7 @@ class Tick(Dialog[tuple[int, ...] | None]):
             yield TickList(self._lines, self._ticked)
             yield Label(Text("space ticks   enter takes these   esc goes back"))
 
-    def action_keep(self) -> None:
+    def action_accept(self) -> None:
         """Take what is ticked."""
         self.dismiss(self.query_one(TickList).ticked)
 
@@ -179,12 +179,12 @@ class PickFinalists(Dialog[tuple[int, ...] | None]):
     """The finalists; none ticked means those that the rule names."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "keep", "take these", priority=True),
+        Binding("enter", "accept", "take these", priority=True),
         Binding("r", "rule", "by the rule", priority=True),
         ("escape", "dismiss(None)", "back"),
     ]
 
-    def __init__(self, rows: Sequence[Row], rule: FinalistRule, finalists: tuple[int, ...]) -> None:
+    def __init__(self, rows: Sequence[ProgressRow], rule: FinalistRule, finalists: tuple[int, ...]) -> None:
         super().__init__()
         self._rows, self._rule, self._finalists = rows, rule, finalists
 
@@ -195,10 +195,10 @@ class PickFinalists(Dialog[tuple[int, ...] | None]):
             yield TickList([self._line(row) for row in self._rows], self._finalists)
             yield Label(Text("space ticks   enter trains these   r by the rule   esc goes back"))
 
-    def _line(self, row: Row) -> str:
+    def _line(self, row: ProgressRow) -> str:
         return f"{row.configuration.network.label:<22} {row.done:>2} runs  {words.spread(row.mean, row.deviation)}"
 
-    def action_keep(self) -> None:
+    def action_accept(self) -> None:
         """Take what is ticked."""
         self.dismiss(self.query_one(TickList).ticked)
 

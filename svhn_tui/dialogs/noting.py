@@ -17,7 +17,7 @@ async def note_in_box(app: App[Any], note: p.Note) -> p.Annotate | None:
     if written is None:
         return None
     with contextlib.suppress(OSError):  # no room for a draft: it is kept by the host, or lost
-        drafts.keep(note.run_id, written[0])
+        drafts.save(note.run_id, written[0])
     return _changed(note, *written)
 
 
@@ -26,7 +26,7 @@ def note_in_editor(app: App[Any], note: p.Note) -> p.Annotate | None:
     from svhn_tui.terminal.editor import EditorError, edited
 
     try:
-        file = drafts.keep(note.run_id, _text_to_edit(app, note))
+        file = drafts.save(note.run_id, _text_to_edit(app, note))
     except OSError as error:
         app.notify(f"No note can be written: {clean(str(error))}.", severity="error", markup=False)
         return None

@@ -46,7 +46,7 @@ class EditStatement(Dialog[Judge | None]):
     """A statement's text, the verdict on it and the facts behind that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "keep", "keep", priority=True),
+        Binding("ctrl+s", "accept", "accept", priority=True),
         Binding("ctrl+d", "remove", "remove", priority=True),
         Binding("escape", "dismiss(None)", "back", priority=True),
     ]
@@ -74,7 +74,7 @@ class EditStatement(Dialog[Judge | None]):
         listed = self.query_one("#verdict", OptionList)
         listed.highlighted = list(VERDICTS).index(self._known.verdict) if self._known else 0
 
-    def action_keep(self) -> None:
+    def action_accept(self) -> None:
         """Keep what was written."""
         text = words.clean(self.query_one(TextArea).text, newlines=True).strip()
         if not text:

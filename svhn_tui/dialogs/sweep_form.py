@@ -71,7 +71,7 @@ class SweepForm(Dialog[Question | None]):
         for option in SWEPT:
             shown = in_use(typed, option)
             self.query_one(f"#{option.name}").display = self.query_one(f"#hint-{option.name}").display = shown
-        self.query_one("#preview", Static).update(Text(self._told()))
+        self.query_one("#preview", Static).update(Text(self._plan_text()))
 
     @property
     def _typed(self) -> Typed:
@@ -83,7 +83,7 @@ class SweepForm(Dialog[Question | None]):
         shown = [name for name in HINTS if self.query_one(f"#{name}").display]
         return Draft(**{name: self.query_one(f"#{name}", Input).value for name in shown})
 
-    def _told(self) -> str:
+    def _plan_text(self) -> str:
         source = preset_file.find(self._workspace)
         try:
             return forecast(self._draft, source.read_bytes(), str(source), self._state)

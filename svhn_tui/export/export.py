@@ -26,7 +26,7 @@ from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, o
 from svhn_tui.presets import Presets, Question
 
 MARKUP = re.compile(r"[\\`\[\]<>&|]")
-"""What Markdown takes for code, a link, HTML or a table; emphasis is left to who wrote it."""
+"""What Markdown treats as code, a link, HTML or a table; emphasis is left to who wrote it."""
 MIB = 2**20
 
 
@@ -34,7 +34,7 @@ class Exported(msgspec.Struct, frozen=True):
     """One thing that was to be exported: where it went, or why it did not."""
 
     name: str
-    said: str
+    text: str
     ok: bool = True
     run: RunResult | None = None
     """The run whose file it is."""
@@ -56,7 +56,7 @@ def export(
     *,
     force: bool = False,
 ) -> tuple[Exported, ...]:
-    """Write everything that there is; what is missing is said, never invented.
+    """Write everything that there is; what is missing is reported, never invented.
 
     Args:
         folder: where it goes.
@@ -80,18 +80,18 @@ def _export(
 ) -> tuple[Exported, ...]:
     done = tuple(check(thing) for question in book.questions for thing in _uploads(question, target, book, state))
     answers = answering.all_answers(book, state)
-    told = {
+    manifest = {
         **answering.as_json(answers),
         **_statements_json(state),
-        "files": {thing.name: thing.said for thing in done},
+        "files": {thing.name: thing.text for thing in done},
     }
-    files = [(thing.name, thing.said) for thing in done]
+    files = [(thing.name, thing.text) for thing in done]
     pages = {
         "answers.md": answers_page(book, answers, state, done),
         "runs.csv": runs_table(state),
         "report.html": report.page(book, answers, state, files),
     }
-    target.write_pages({name: _clean(text) for name, text in pages.items()}, told)
+    target.write_pages({name: _clean(text) for name, text in pages.items()}, manifest)
     count = words.plural(len(state.results), "run")
     given = sum(answer.text is not None for answer in answers)
     return (
@@ -114,13 +114,13 @@ def _code(question: Question, book: Presets, state: State) -> bytes:
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
     """Return the names of what is written, each with its SHA-256 as far as that is known beforehand."""
-    found = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
+    expected = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
     for question in book.questions:
         if question.upload is not None and question.kind == "code":
-            found[question.upload.file] = hashlib.sha256(_code(question, book, state)).hexdigest()
+            expected[question.upload.file] = hashlib.sha256(_code(question, book, state)).hexdigest()
         elif question.upload is not None and (run := file_run(question, book, state)):
-            found[question.upload.file] = run.model_sha256
-    return found
+            expected[question.upload.file] = run.model_sha256
+    return expected
 
 
 def _uploads(question: Question, target: ExportFolder, book: Presets, state: State) -> Iterator[Exported]:
@@ -136,8 +136,8 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
         yield Exported(name, f"{question.id} has no finished run", ok=False)
         return
     if answering.is_unfit(run, question, state):
-        said = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
-        yield Exported(name, f"{said}; choose another run, or name this one: choose {question.id} RUN", ok=False)
+        text = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
+        yield Exported(name, f"{text}; choose another run, or name this one: choose {question.id} RUN", ok=False)
         return
     limit = question.upload.limit_mib if question.upload.limit_mib is not None else inf
 
@@ -155,8 +155,8 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
     asked = run.spec.configuration in book.configurations(question)
     other = "" if asked else f", not as asked: {run.spec.configuration.label}"
     accuracy = words.accuracy(run.test_accuracy)
-    said = f"{words.size(size)}, seed {run.spec.seed}, test accuracy {accuracy}{less}{other}{demo}"
-    yield Exported(name, said, run=run)
+    text = f"{words.size(size)}, seed {run.spec.seed}, test accuracy {accuracy}{less}{other}{demo}"
+    yield Exported(name, text, run=run)
 
 
 def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, workspace: Path) -> Exported:
@@ -167,7 +167,7 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, worksp
     asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
     model = thing.run.spec.configuration.network.model
     if model is not None and (problem := approvals.refusal(model.sha256)):
-        return msgspec.structs.replace(thing, said=f"{thing.said}; not verified. {problem}", ok=False)
+        return msgspec.structs.replace(thing, text=f"{thing.text}; not verified. {problem}", ok=False)
     options = ["--json", "--data", *data.paths, "--question", msgspec.json.encode(asked).decode()]
     options += ["--layout", data.layout] if data.layout else []
     if model is not None:
@@ -175,23 +175,23 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, worksp
     file = str((folder / thing.name).absolute())
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", file))
     try:
-        found = msgspec.json.decode(done.answer, type=Verified)
+        verification = msgspec.json.decode(done.answer, type=Verified)
     except msgspec.DecodeError:
-        said = done.last_words or "it could not be verified"
-        return msgspec.structs.replace(thing, said=f"{thing.said}; {said}", ok=False)
-    count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
+        problem = done.last_words or "it could not be verified"
+        return msgspec.structs.replace(thing, text=f"{thing.text}; {problem}", ok=False)
+    count = f"{verification.test_correct:,} of {verification.test_images:,} right in TensorFlow"
     if thing.run.diverged:
-        return msgspec.structs.replace(thing, said=f"{thing.said}; diverged, handed in by your choice; {count}")
-    wrong = [f"{check.name}: {check.found}" for check in found.checks if check.ok is False]
-    if found.test_correct != thing.run.test_correct:
+        return msgspec.structs.replace(thing, text=f"{thing.text}; diverged, handed in by your choice; {count}")
+    wrong = [f"{check.name}: {check.text}" for check in verification.checks if check.ok is False]
+    if verification.test_correct != thing.run.test_correct:
         wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
     is_same = not wrong and done.status == 0
     outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
-    return msgspec.structs.replace(thing, said=f"{thing.said}; {outcome}", ok=thing.ok and is_same)
+    return msgspec.structs.replace(thing, text=f"{thing.text}; {outcome}", ok=thing.ok and is_same)
 
 
 def strip(file: Path, limit_mib: float) -> None:
-    """Take the optimizer's state out of a file, in a process of its own.
+    """Remove the optimizer's state from a file, in a process of its own.
 
     Raises:
         ExportError: that cannot be done, or is not enough.
@@ -210,7 +210,7 @@ def _statements_json(state: State) -> dict[str, object]:
 
 
 def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done: tuple[Exported, ...]) -> str:
-    """Return the answers as Markdown, each with what stands behind it, the statements and what the checks said."""
+    """Return the answers as Markdown, each with its runs, the statements, and the outcomes of the checks."""
     lines = [f"# {_markdown(book.title)}: answers", ""]
     for answer in answers:
         question = book.question(answer.question)
@@ -227,13 +227,13 @@ def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done:
         for statement in state.statements.get(question.id, ()):
             behind = f" ({', '.join(statement.facts)})" if statement.facts else ""
             lines += [f"- {question.id}, {statement.verdict}: {_markdown(statement.text + behind)}"]
-    lines += ["", "## Files", "", *(f"- {_markdown(f'{thing.name}: {thing.said}')}" for thing in done), ""]
+    lines += ["", "## Files", "", *(f"- {_markdown(f'{thing.name}: {thing.text}')}" for thing in done), ""]
     return "\n".join(lines)
 
 
 def _markdown(text: str) -> str:
     """Return outside text as Markdown that says just that, on one line."""
-    return MARKUP.sub(lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}", words.clean(text))
+    return MARKUP.sub(lambda match: html.escape(match[0]) if match[0] in "<>&" else f"\\{match[0]}", words.clean(text))
 
 
 def runs_table(state: State) -> str:

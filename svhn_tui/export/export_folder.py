@@ -49,8 +49,8 @@ class ExportFolder:
         for name, sha256 in expected.items():
             if self._folder.kind(name) == "nothing":
                 continue
-            found = _sha256(self._folder, name)
-            if not found or found not in (sha256, self._known.get(name), self._replaced.get(name)):
+            present = _sha256(self._folder, name)
+            if not present or present not in (sha256, self._known.get(name), self._replaced.get(name)):
                 why = "it is not what svhn-tui exported; --force replaces it, another folder leaves it as it is"
                 raise FileExistsError(errno.EEXIST, why, str(self.path / name))
 
@@ -64,7 +64,7 @@ class ExportFolder:
         self._known[name] = hashlib.sha256(content).hexdigest()
 
     def write_pages(self, pages: Mapping[str, bytes], manifest: Mapping[str, object]) -> None:
-        """Write what is said about the files. Cut off, it is known which were still to be replaced.
+        """Write the pages about the files. Cut off, it is known which were still to be replaced.
 
         Raises:
             OSError: as `write`.
@@ -145,11 +145,11 @@ def _hashes(folder: Folder, field: str) -> dict[str, str]:
     """Return what the manifest says; nothing where there is none, or it was changed itself."""
     try:
         content = folder.read(MANIFEST, MAX_MANIFEST_BYTES)
-        found = json.loads(content)
-        is_ours = content == _text(found)
-        hashes = {str(name): str(sha256) for name, sha256 in found.get(field, {}).items()}
-        own = found.pop("sha256")[MANIFEST]
-        is_ours = is_ours and own == hashlib.sha256(_text(found)).hexdigest()
+        manifest = json.loads(content)
+        is_ours = content == _text(manifest)
+        hashes = {str(name): str(sha256) for name, sha256 in manifest.get(field, {}).items()}
+        own = manifest.pop("sha256")[MANIFEST]
+        is_ours = is_ours and own == hashlib.sha256(_text(manifest)).hexdigest()
         return {**hashes, MANIFEST: hashlib.sha256(content).hexdigest()} if is_ours else {}
     except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return {}

@@ -13,10 +13,10 @@ from svhn_tui.words import clean
 
 
 class Thing(msgspec.Struct, frozen=True):
-    """One thing that was to be exported, as `svhn-tui export --json` tells it."""
+    """One thing that was to be exported, as `svhn-tui export --json` prints it."""
 
     name: str
-    said: str
+    text: str = msgspec.field(name="said")
     ok: bool
 
 
@@ -30,7 +30,7 @@ class Export(msgspec.Struct, frozen=True):
     @property
     def lacking(self) -> str:
         """What is not there, or not right, a line each; empty when all is."""
-        return self.complaint or "\n".join(f"{thing.name}: {thing.said}" for thing in self.things if not thing.ok)
+        return self.complaint or "\n".join(f"{thing.name}: {thing.text}" for thing in self.things if not thing.ok)
 
 
 async def export_beside(exports: Path, workspace: Path, remote: Remote | None) -> Notice:
@@ -45,9 +45,9 @@ async def export_beside(exports: Path, workspace: Path, remote: Remote | None) -
 
 
 async def exported(folder: Path, workspace: Path, remote: Remote | None = None) -> Export:
-    """Run `svhn-tui export` where the workspace is; return what it told."""
-    place = workspace if remote else workspace.expanduser().absolute()
-    command = child_process.program("svhn_tui", "export", "--json", "--workspace", str(place), "--", str(folder))
+    """Run `svhn-tui export` where the workspace is; return what it printed."""
+    there = workspace if remote else workspace.expanduser().absolute()
+    command = child_process.program("svhn_tui", "export", "--json", "--workspace", str(there), "--", str(folder))
     if remote is not None:
         command = command._replace(argv=tuple(remote.command(command.argv[1:])))
     done = await tool_process.run_beside(command)

@@ -13,7 +13,7 @@ from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.charts.curves import mean_band
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555")
-"""After M. Okabe and K. Ito, Color Universal Design, 2008: told apart by most eyes."""
+"""After M. Okabe and K. Ito, Color Universal Design, 2008: distinguishable for most eyes."""
 DASHES = ("-", "--", "-.", ":")
 
 

@@ -78,8 +78,8 @@ def _section(question: Question, answer: Answer | None, book: Presets, state: St
                   for some in state.statements.get(question.id, ())]  # fmt: skip
         stated = _table(("statement", "verdict", "because of"), judged, "words") if judged else ""
         return f"<section>{head}{stated}{facts}</section>\n"
-    said = _text(answer.text or "no answer yet")
-    body = f'<span class="answer {answer.state}">{said}</span><p>{_text(answer.state)}: {_text(answer.reason)}</p>'
+    text = _text(answer.text or "no answer yet")
+    body = f'<span class="answer {answer.state}">{text}</span><p>{_text(answer.state)}: {_text(answer.reason)}</p>'
     parts = [part for part in answer.parts if part.results]
     if parts:
         body += _table(
@@ -96,11 +96,11 @@ def _section(question: Question, answer: Answer | None, book: Presets, state: St
 
 
 def _row(part: AnswerRuns) -> tuple[str, ...]:
-    found = summary_of(part.accuracies)
-    between = " to ".join(map(words.accuracy, found.interval)) if found.interval else "–"
+    summary = summary_of(part.accuracies)
+    between = " to ".join(map(words.accuracy, summary.interval)) if summary.interval else "–"
     return (
-        part.configuration.label, words.count(part.results[0].trainable_parameters), f"{found.n} of {part.needed}",
-        words.accuracy(found.mean), words.accuracy(found.deviation), words.accuracy(found.error), between,
+        part.configuration.label, words.count(part.results[0].trainable_parameters), f"{summary.n} of {part.needed}",
+        words.accuracy(summary.mean), words.accuracy(summary.deviation), words.accuracy(summary.error), between,
     )  # fmt: skip
 
 

@@ -33,13 +33,13 @@ def folder_name(spec: RunSpec) -> str:
 def write_run(
     folder: Path, run: RunResult, rows: Sequence[EpochRow], confusion: Sequence[Sequence[int]], labels: Sequence[str]
 ) -> None:
-    """Write a finished run, in the place of what was there.
+    """Write a finished run, replacing what was there.
 
     Args:
         folder: that TensorBoard is given as `--logdir`.
         run: its outcome.
         rows: of its epochs, from the first on.
-        confusion: test images by true class (rows) and by what was said (columns); none where it is not known.
+        confusion: test images by true class (rows) and by prediction (columns); none where it is not known.
         labels: of the classes.
 
     Raises:
@@ -49,15 +49,15 @@ def write_run(
     if confusion:
         values.append(_event(run.finished_at, len(rows), [_picture(confusion, labels)]))
     values.append(_ended(run))
-    with _folder_of(folder, run.spec) as place:
-        place.write_atomically(_file_name(run.run_id), _encoded([_version(run.started_at), *values]))
+    with _folder_of(folder, run.spec) as below:
+        below.write_atomically(_file_name(run.run_id), _encoded([_version(run.started_at), *values]))
 
 
 class LiveRun:
     """A run in training, whose epochs are added as they come."""
 
     def __init__(self, folder: Path, spec: RunSpec, rows: Sequence[EpochRow]) -> None:
-        """Write what is known already, in the place of what was there.
+        """Write what is known already, replacing what was there.
 
         Raises:
             OSError: it cannot be written.
@@ -67,9 +67,9 @@ class LiveRun:
         self._seconds = 0.0
         self.epochs = 0
         """That are written."""
-        with _folder_of(folder, spec) as place:
+        with _folder_of(folder, spec) as below:
             content = _encoded([_version(self._began_at), _began(spec, self._began_at)])
-            place.write_atomically(_file_name(spec.run_id), content)
+            below.write_atomically(_file_name(spec.run_id), content)
         self.add(rows)
 
     def add(self, rows: Sequence[EpochRow]) -> None:
@@ -172,7 +172,7 @@ def _hparams(at: float, tag: str, data: Any) -> Any:
 
 
 def _picture(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
-    """Draw test images by true class (rows) and by what was said (columns): the darker, the larger its row's share."""
+    """Draw test images by true class (rows) and by prediction (columns): the darker, the larger its row's share."""
     from PIL import Image, ImageDraw
     from tensorboard.compat.proto import summary_pb2
 
@@ -180,9 +180,9 @@ def _picture(confusion: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
     has_text, size = cell == CELL, cell * (len(confusion) + 1)
     image = Image.new("RGB", (size, size), "white")
     draw = ImageDraw.Draw(image)
-    for place, label in enumerate(labels if has_text else (), start=1):
-        draw.text((place * cell + 4, 12), label[:5], fill="black")
-        draw.text((4, place * cell + 12), label[:5], fill="black")
+    for index, label in enumerate(labels if has_text else (), start=1):
+        draw.text((index * cell + 4, 12), label[:5], fill="black")
+        draw.text((4, index * cell + 12), label[:5], fill="black")
     for row, counts in enumerate(confusion, start=1):
         for column, count in enumerate(counts, start=1):
             share = count / max(1, sum(counts))

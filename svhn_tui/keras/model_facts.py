@@ -22,7 +22,7 @@ def text_of(value: object) -> str:
 
 def settings_of(model: Any, given: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
     """Return what is set for a training: what the user says comes first and replaces what the model says."""
-    known = {**dict(_found(model)), **{text_of(name): text_of(value) for name, value in given.items()}}
+    known = {**dict(_facts(model)), **{text_of(name): text_of(value) for name, value in given.items()}}
     first = {text_of(name): known[text_of(name)] for name in given}
     return tuple({**first, **known}.items())[: MAX_SETTINGS - 10]
 
@@ -45,8 +45,8 @@ def summary_of(model: Any) -> str:
 def versions() -> tuple[tuple[str, str], ...]:
     """Return the versions of Keras and of its backend, as far as they are loaded."""
     names = ("keras", *_backend(), "numpy")
-    found = ((name, text_of(getattr(sys.modules.get(name), "__version__", ""))) for name in names)
-    return tuple((name, version) for name, version in found if version)
+    versions = ((name, text_of(getattr(sys.modules.get(name), "__version__", ""))) for name in names)
+    return tuple((name, version) for name, version in versions if version)
 
 
 def device() -> str:
@@ -91,7 +91,7 @@ def _backend() -> Iterable[str]:
     return ()
 
 
-def _found(model: Any) -> Iterator[tuple[str, str]]:
+def _facts(model: Any) -> Iterator[tuple[str, str]]:
     """Yield what can be read; each is left out where it cannot."""
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:

@@ -41,7 +41,7 @@ EXIT_SECONDS = 10.0
 """How long a program's end may wait for what is still to be written."""
 LAST_WORDS_SECONDS = 3.0
 """And how long for the host to hear of it; it reads the folder if it does not."""
-TELL_SECONDS = 60.0
+REPORT_SECONDS = 60.0
 """How long a host that does not answer is reported to after the end."""
 ENDED = "Its program ended the fit."
 INTERRUPTED = "Its fit was interrupted."
@@ -127,7 +127,7 @@ class RunRecorder:
             atexit.unregister(self._leave)
 
     async def _record(self) -> None:
-        telling = asyncio.create_task(self._tell())
+        telling = asyncio.create_task(self._report())
         try:
             while not self._is_written.is_set():
                 is_late = self._write()
@@ -136,7 +136,7 @@ class RunRecorder:
                     break
                 await asyncio.sleep(RETRY_SECONDS if is_late else LOOK_SECONDS)
             if self._journal is not None:
-                await asyncio.wait({telling}, timeout=TELL_SECONDS)
+                await asyncio.wait({telling}, timeout=REPORT_SECONDS)
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
@@ -147,7 +147,7 @@ class RunRecorder:
             self.end(INTERRUPTED)  # unless it said its end before
         is_over = bool(self._why_over)  # before the last look at what waits
         while self._waiting:
-            self._take(self._waiting.popleft())
+            self._add_epoch(self._waiting.popleft())
         try:
             if self._journal is None:
                 self._journal = self._begin()
@@ -164,7 +164,7 @@ class RunRecorder:
             return True
         return False
 
-    def _take(self, epoch: Epoch) -> None:
+    def _add_epoch(self, epoch: Epoch) -> None:
         try:
             row, others = row_of(epoch.logs, epoch.seconds)
         except Exception as error:  # noqa: BLE001  logs may hold anything
@@ -205,7 +205,7 @@ class RunRecorder:
 
     # --- what the host is told ---------------------------------------------------------------------------------------
 
-    async def _tell(self) -> None:
+    async def _report(self) -> None:
         """Report to a host, one after the other, until one has heard the end."""
         while self._journal is None:
             await self._next_report()
@@ -214,36 +214,36 @@ class RunRecorder:
             try:
                 async with Link(self._workspace) as link:
                     forks.keep_from_forks(link)
-                    is_heard = await self._tell_all(link, patience)
+                    is_heard = await self._report_all(link, patience)
             except LinkLost as error:
                 if patience.is_news(str(error)):
                     self._warn(f"it is recorded but not shown at present: {error}")
             if not is_heard:
                 await patience.wait()
 
-    async def _tell_all(self, link: Link, patience: Patience) -> bool:
+    async def _report_all(self, link: Link, patience: Patience) -> bool:
         """Report all that there is through a link; return whether nothing is left to report.
 
         Raises:
             LinkLost: it broke.
         """
         hearing = asyncio.create_task(self._hear(link, patience))
-        told = self._noted if self._journal is not None and not self._journal.is_waiting else 0
-        is_end_told = False
+        reported = self._noted if self._journal is not None and not self._journal.is_waiting else 0
+        is_end_reported = False
         try:
-            await link.send(p.Report(event=self._started(told), request=BEGIN))
+            await link.send(p.Report(event=self._started(reported), request=BEGIN))
             if self._note is not None:
                 await link.send(self._note)
             while not hearing.done():
                 is_over, rows = self._is_written.is_set(), len(self._rows)
-                for index in range(told, rows):
+                for index in range(reported, rows):
                     if self._rows[index] is not MISSED:
                         await link.send(p.Report(event=self._ended(index)))
-                told = rows
-                if is_over and not is_end_told:
+                reported = rows
+                if is_over and not is_end_reported:
                     over = p.RunInterrupted(run_id=self._spec.run_id, reason=self._why_over)
                     await link.send(p.Report(event=over, request=END))
-                    is_end_told = True
+                    is_end_reported = True
                 await asyncio.wait({hearing, news := asyncio.create_task(self._next_report())},
                                    return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
                 news.cancel()

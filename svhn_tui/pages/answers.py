@@ -111,7 +111,7 @@ class AnswersPage(Page):
         return Text.assemble(
             f" {question.id:<4}",
             f"{title[:TITLE]:<{TITLE + 1}}",
-            (f"{handed.said:<32} ", "bold" if handed.copied else dim),
+            (f"{handed.text:<32} ", "bold" if handed.copied else dim),
             (LABELS[handed.state], style),
             no_wrap=True,
             overflow="ellipsis",

@@ -100,8 +100,8 @@ class ComparePage(Page):
         """Compare another question's configurations."""
         if self._questions:
             question = self._question(self.state)
-            place = self._questions.index(question) + step if question is not None and not self.selected else 0
-            self._chosen = self._questions[place % len(self._questions)]
+            index = self._questions.index(question) + step if question is not None and not self.selected else 0
+            self._chosen = self._questions[index % len(self._questions)]
             self.selected = ()
             self.redraw()
 
@@ -161,7 +161,9 @@ class ComparePage(Page):
         ]
         seeds = {run.spec.seed for run in done}
         note = f"Seed {done[0].spec.seed} of each. " if len(seeds) == 1 else ""
-        problems = [found.problem for run in done if (found := state.inspected.get(run.run_id)) and found.problem]
+        problems = [
+            inspected.problem for run in done if (inspected := state.inspected.get(run.run_id)) and inspected.problem
+        ]
         note = "Looking at more… " if len(seen) + len(problems) < len(done) else note
         note = f"Not all can be looked at: {words.clean(problems[0])} " if problems else note
         return class_page(seen, labels, theme, pair=self._pair, note=note, width=self.size.width - 4)
@@ -205,8 +207,8 @@ class ComparePage(Page):
         most = VERDICTS if self.size.height >= TALL else 1
         shown = findings.verdicts[:most]
         lines = [
-            Text.assemble((sentence, "bold"), (f"  {figures_of(found)}", dim_of(theme)), no_wrap=True)
-            for sentence, found in shown
+            Text.assemble((sentence, "bold"), (f"  {figures_of(comparison)}", dim_of(theme)), no_wrap=True)
+            for sentence, comparison in shown
         ]
         if len(findings.verdicts) > most:
             lines[-1].append(f"  and {len(findings.verdicts) - most} more below it", dim_of(theme))

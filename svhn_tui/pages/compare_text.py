@@ -47,8 +47,8 @@ def sides_table(
         title = "95 % interval" if name in INTERVALS else name
         table.add_column(title, justify="right" if is_number else "left", no_wrap=True)
     nothing = (None,) * len(sides)
-    found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
-    for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
+    known = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
+    for index, (side, (summary, best)) in enumerate(zip(sides, known, strict=True)):
         color, mark = line_style(index, theme)
         settings = [Text(column[index], "bold") for _, column in differing]
         first = Text.assemble((f"{mark} ", color), settings[0])
@@ -68,13 +68,13 @@ def figures_of(comparison: Comparison) -> str:
 
 def _columns(room: int) -> tuple[str, ...]:
     """Return the columns of figures that there is room for; those that matter most come first."""
-    kept = set()
+    shown = set()
     for name in MATTER:
         room -= COLUMNS[name] + GAP
         if room < 0:
             break
-        kept.add(name)
-    return tuple(name for name in COLUMNS if name in kept)
+        shown.add(name)
+    return tuple(name for name in COLUMNS if name in shown)
 
 
 def _cells(

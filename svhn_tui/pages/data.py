@@ -160,9 +160,9 @@ class DataPage(Page):
 def caption_of(shown: Picture, labels: Sequence[str]) -> str:
     """`1, not 5  97 %`: what was said, what is true, and how sure the run was."""
     true = words.clean(labels[shown.label])
-    if shown.said is None or shown.confidence is None:
+    if shown.predicted is None or shown.confidence is None:
         return true
-    return f"{words.clean(labels[shown.said])}, not {true}  {100 * shown.confidence:.0f} %"
+    return f"{words.clean(labels[shown.predicted])}, not {true}  {100 * shown.confidence:.0f} %"
 
 
 def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme, width: int) -> Table:
@@ -180,10 +180,10 @@ def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], them
         table.add_column(words.clean(label), justify="right", min_width=4)
     table.add_column("right", justify="right")
     for index, counts in enumerate(confusion):
-        worst = max((count for place, count in enumerate(counts) if place != index), default=0)
+        worst = max((count for column, count in enumerate(counts) if column != index), default=0)
         cells = [
-            Text.assemble((f"{count}" if count else "·", "bold" if place == index else _weight(count, worst, theme)))
-            for place, count in enumerate(counts)
+            Text.assemble((f"{count}" if count else "·", "bold" if column == index else _weight(count, worst, theme)))
+            for column, count in enumerate(counts)
         ]
         share = counts[index] / sum(counts) if sum(counts) else 0.0
         table.add_row(Text(words.clean(labels[index]), "bold"), *cells, f"{100 * share:.1f} %")
@@ -199,11 +199,11 @@ def _commonest_mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str]
     table.add_column("most often taken for")
     for index, counts in enumerate(confusion):
         images = sum(counts)
-        others = [place for place, count in enumerate(counts) if place != index and count]
+        others = [column for column, count in enumerate(counts) if column != index and count]
         worst = max(others, key=counts.__getitem__, default=None)
-        taken = "" if worst is None else f"{names[worst]}  {100 * counts[worst] / images:.1f} %"
+        commonest = "" if worst is None else f"{names[worst]}  {100 * counts[worst] / images:.1f} %"
         right = f"{100 * counts[index] / images:.1f} %" if images else "–"
-        table.add_row(Text(names[index], "bold"), words.count(images), right, Text(taken, dim))
+        table.add_row(Text(names[index], "bold"), words.count(images), right, Text(commonest, dim))
     return table
 
 

@@ -9,7 +9,7 @@ from textual.worker import get_current_worker
 
 from svhn_tui.analysis.comparison import AccuracySample, Findings, findings_of
 
-KEPT = 32
+MAX_FINDINGS = 32
 """So that going to a question and back works nothing out again."""
 
 
@@ -41,11 +41,11 @@ class FindingsCache:
     def _find(self, groups: tuple[AccuracySample, ...]) -> None:
         findings = findings_of(groups)
         if not get_current_worker().is_cancelled:
-            self._page.app.call_from_thread(self._found, groups, findings)
+            self._page.app.call_from_thread(self._enter, groups, findings)
 
-    def _found(self, groups: tuple[AccuracySample, ...], findings: Findings) -> None:
+    def _enter(self, groups: tuple[AccuracySample, ...], findings: Findings) -> None:
         self._known[groups] = findings
-        if len(self._known) > KEPT:
+        if len(self._known) > MAX_FINDINGS:
             del self._known[next(iter(self._known))]
         if self._page.is_current:
             self._changed()

@@ -15,7 +15,7 @@ from svhn_tui import words
 from svhn_tui.analysis.queue_entries import QueueEntry, Target, entries_of, groups_of, last_group_of, moved
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm
-from svhn_tui.pages.live_text import crew_lines, ended_line, entry_lines, group_line, nothing_text, outcome_page
+from svhn_tui.pages.live_text import ended_line, entry_lines, group_line, nothing_text, outcome_page, worker_lines
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.run_charts import RunCharts
 from svhn_tui.presets import Presets
@@ -39,8 +39,8 @@ class LivePage(Page):
     TITLE_IN_BAR = "Live"
     CSS = """
     LivePage #devices { height: auto; max-height: 20%; padding: 1 0 0 0; }
-    LivePage #crew { height: auto; padding: 1 0 0 0; text-wrap: nowrap; text-overflow: ellipsis; }
-    LivePage.narrow #crew { padding: 0; }
+    LivePage #workers { height: auto; padding: 1 0 0 0; text-wrap: nowrap; text-overflow: ellipsis; }
+    LivePage.narrow #workers { padding: 0; }
     LivePage #outcome { height: auto; padding: 1 0 0 0; }
     LivePage.narrow #outcome { padding: 0; }
     LivePage #groups.single > .option-list--option-highlighted { background: $background; text-style: none; }
@@ -75,7 +75,7 @@ class LivePage(Page):
             yield self.charts
             yield Sheet(id="outcome")
             yield Sheet(id="devices")
-            yield Sheet(id="crew")
+            yield Sheet(id="workers")
             yield Lines(id="waiting")
             yield Sheet(id="empty")
 
@@ -175,7 +175,7 @@ class LivePage(Page):
         """Draw groups, curves, devices and queue."""
         theme = self.app.current_theme
         self.set_class(self.size.width < NARROW, "narrow")
-        self._devices.take(state.devices)
+        self._devices.add(state.devices)
         self._entries = entries_of(state)
         groups, width = groups_of(state), self.query_one("#live").content_size.width
         is_short = len(groups) > 2 or self.size.height < 20
@@ -198,9 +198,9 @@ class LivePage(Page):
             self.refresh_bindings()
 
     def _show_below(self, state: State, theme: Theme, width: int, *, is_empty: bool) -> None:
-        devices, members = self.query_one("#devices", Sheet), self.query_one("#crew", Sheet)
+        devices, members = self.query_one("#devices", Sheet), self.query_one("#workers", Sheet)
         members.display = any(worker.where for worker in state.workers.values()) or not state.fleet.is_local
-        members.update(crew_lines(state, theme, most=MEMBERS if self.size.height >= TALL else 0))
+        members.update(worker_lines(state, theme, most=MEMBERS if self.size.height >= TALL else 0))
         devices.display = self.size.height >= TALL and bool(state.devices) and not members.display
         devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
         waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)

@@ -158,11 +158,11 @@ def _heads(entries: Sequence[QueueEntry]) -> list[str]:
     ]
 
 
-def crew_lines(state: State, theme: Theme, most: int) -> Text:
+def worker_lines(state: State, theme: Theme, most: int) -> Text:
     """Say where it trains and what the workers there do: a line for each of `most` workers, and one for all."""
     dim = dim_of(theme)
     styles = {"waits": str(theme.warning), "trains": str(theme.success)}
-    members = worker_status.crew_of(state)
+    members = worker_status.members_of(state)
     width = max((len(member.name) for member in members), default=0)
     state_width = max((len(member.state) for member in members[:most]), default=0)
     head = worker_status.summary_of(state) or ("no worker is needed now" if not state.queue else "no worker yet")

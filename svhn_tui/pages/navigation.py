@@ -27,7 +27,7 @@ class Navigation:
 
     def named(self, name: str) -> Page:
         """Return the page of this name."""
-        return self._made.get(name) or self._keep(name, page_of(name, self._book))
+        return self._made.get(name) or self._install(name, page_of(name, self._book))
 
     def open_first(self) -> None:
         """Open the page that is seen first."""
@@ -78,7 +78,7 @@ class Navigation:
             self._app.uninstall_screen(old)
             await old.remove()
         self._made = {}
-        self._keep(FIRST, page)
+        self._install(FIRST, page)
 
     def open_help(self) -> None:
         """Show what the keys of the page do."""
@@ -99,7 +99,7 @@ class Navigation:
         if not isinstance(self._app.screen, Palette):
             self._app.push_screen(Palette())
 
-    def _keep(self, name: str, page: Page) -> Page:
+    def _install(self, name: str, page: Page) -> Page:
         """Install it: Textual removes a screen that is not when another one is seen."""
         self._made[name] = page
         self._app.install_screen(page, name)

@@ -89,7 +89,7 @@ class LogPage(RunSubjectPage):
     def action_match(self, step: int) -> None:
         """Go to another line that holds it."""
         self.query_one(Pager).go(step)
-        self._tell(self.state)
+        self._show_text(self.state)
 
     def action_back(self) -> None:
         """End the search, or leave."""
@@ -116,9 +116,9 @@ class LogPage(RunSubjectPage):
         log = self.printed
         lines = log.text.splitlines() if log is not None else []
         self.query_one(Pager).show(lines, self._line.value)
-        self._tell(state)
+        self._show_text(state)
 
-    def _tell(self, state: State) -> None:
+    def _show_text(self, state: State) -> None:
         theme, position = self.app.current_theme, self.query_one(Pager).position
         text = Text(log_note(self.printed, state), dim_of(theme))
         if position:

@@ -24,7 +24,7 @@ HOST_LOG = "host.log"
 
 def spec_of(run_id: str, state: State) -> RunSpec | None:
     """Return what a run trains, whatever became of it; None where nothing is known of it any more."""
-    known = state.results.get(run_id) or state.live.get(run_id) or state.places.get(run_id)
+    known = state.results.get(run_id) or state.live.get(run_id) or state.waiting.get(run_id)
     return known.spec if known is not None else None
 
 
@@ -131,8 +131,8 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
     parts: dict[str, Network | Training] = {"network": configuration.network, "training": configuration.training}
     for name in ("training",) if own is not None else parts:
         options = [option for option in OPTIONS.values() if option.part == name and has_meaning(option, parts[name])]
-        said = (f"{option.title} {_value(settings[option.name])}" for option in options if option.name != "model")
-        yield name, words.clean(", ".join(said))
+        texts = (f"{option.title} {_value(settings[option.name])}" for option in options if option.name != "model")
+        yield name, words.clean(", ".join(texts))
     yield "seed", str(spec.seed)
     yield "data", words.clean(spec.data)
 
@@ -182,17 +182,17 @@ def _file(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
     if run.run_id in state.unreadable:
         yield "", f"✗ it cannot be read: {words.clean(state.unreadable[run.run_id])}"
     elif run.run_id in state.files:
-        found = state.files[run.run_id]
-        is_same = found == run.model_sha256
-        yield "", "✓ as it was trained" if is_same else "✗ it is gone" if found is None else "✗ it changed since"
+        sha256 = state.files[run.run_id]
+        is_same = sha256 == run.model_sha256
+        yield "", "✓ as it was trained" if is_same else "✗ it is gone" if sha256 is None else "✗ it changed since"
 
 
 def _questions(spec: RunSpec, book: Presets, state: State) -> Iterator[tuple[str, str]]:
     uses = uses_of(spec, book, state)
-    for place, use in enumerate(uses):
+    for index, use in enumerate(uses):
         text = f"does not count: {use.other}" if use.other else "counts as asked"
         handed = "; its file was chosen" if state.choices.get(use.question.id) == spec.run_id else ""
-        yield "" if place else "questions", words.clean(f"{use.question.id} {use.question.title}: {text}{handed}")
+        yield "" if index else "questions", words.clean(f"{use.question.id} {use.question.title}: {text}{handed}")
     if spec.recording is not None:
         yield "questions", "none: what another program trained is no answer"
     elif not uses:
@@ -224,12 +224,12 @@ def log_note(log: LogRead | None, state: State) -> str:
         return words.clean(f"The log cannot be read: {log.problem}.")
     if not log.file:
         return "Nothing was printed so far."
-    place = words.clean(f"{state.workspace}/{log.file}")
+    path = words.clean(f"{state.workspace}/{log.file}")
     cut = f", its first {words.size(log.begins)} left out" if log.begins else ""
     if log.file == HOST_LOG:
-        return f"It printed nothing itself; what its worker printed before is in {place}{cut}"
+        return f"It printed nothing itself; what its worker printed before is in {path}{cut}"
     beside = " (of the group that it trained in)" if log.run_id not in log.file else ""
-    return f"{place}{beside}{cut}"
+    return f"{path}{beside}{cut}"
 
 
 def log_end(log: LogRead | None, state: State, theme: Theme, lines: int) -> Text:

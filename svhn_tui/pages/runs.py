@@ -120,7 +120,7 @@ class RunsPage(Page):
         listing = self.runs.listing = listing.with_columns(tuple(names[index] for index in chosen))
         self.redraw()
         try:
-            settings.keep(columns=listing.columns, group_columns=listing.group_columns)
+            settings.save(columns=listing.columns, group_columns=listing.group_columns)
         except OSError as error:
             self.notify(f"The columns are not remembered: {words.clean(str(error))}.", severity="warning", markup=False)
 

@@ -6,7 +6,7 @@ from engine.machine.files import make_folder, write_atomically
 from svhn_tui import words
 
 
-def keep(text: str, folder: Path) -> str:
+def save(text: str, folder: Path) -> str:
     """Write what was copied into `copied.txt`; return where it is, as a sentence."""
     file = folder / "copied.txt"
     try:

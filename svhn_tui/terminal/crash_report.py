@@ -13,7 +13,7 @@ LARGEST = 1 << 20
 """Bytes from which the file is begun anew."""
 
 
-def told(error: BaseException) -> str:
+def sentence_of(error: BaseException) -> str:
     """Return what to tell the user of an unforeseen exception: what the machine lacks, or that it is a defect.
 
     A defect's details are kept in a file.
@@ -30,6 +30,6 @@ def told(error: BaseException) -> str:
             log.write(f"{head}, {sys.argv}\n{details}\n")
     except OSError:  # no room
         frame = traceback.extract_tb(error.__traceback__)[-1:]
-        place = "".join(f" in {clean(at.name)}, line {at.lineno} of {clean(at.filename)}" for at in frame)
-        return f"A defect of svhn-tui ended it: {text}{place}. What trains continues; start it again."
+        where = "".join(f" in {clean(at.name)}, line {at.lineno} of {clean(at.filename)}" for at in frame)
+        return f"A defect of svhn-tui ended it: {text}{where}. What trains continues; start it again."
     return f"A defect of svhn-tui ended it: {text}. What trains continues; start it again. Details: {clean(str(file))}"

@@ -58,5 +58,5 @@ class ThriftyDriver(LinuxDriver):
         if self._is_stale:
             self._is_stale = False
             self._cells.forget()
-        if least := self._cells.take(data):
+        if least := self._cells.least_of(data):
             super().write(least)

@@ -9,7 +9,7 @@ from textual.app import App
 from textual.dom import DOMNode
 from textual.screen import Screen
 
-Typed = events.Key | events.Paste
+KeyOrPaste = events.Key | events.Paste
 PASSES = 3
 """Through all queues from the focused widget up to the app: behind the key, what it did, and what that did."""
 LONGEST = 1.0
@@ -23,15 +23,15 @@ class Keyboard:
     after its key. So `down` `enter` would act on the line above, and the `5` of `R` `5` would open another page.
     """
 
-    def __init__(self, app: App[Any], deliver: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(self, app: App[Any], deliver: Callable[[KeyOrPaste], Awaitable[None]]) -> None:
         self._app, self._deliver = app, deliver
-        self._waiting: deque[Typed] = deque()
+        self._waiting: deque[KeyOrPaste] = deque()
         self._number = 0
         """Of the key that was delivered last."""
         self.is_busy = False
         """Whether what a key did is still going on."""
 
-    async def take(self, typed: Typed) -> None:
+    async def add(self, typed: KeyOrPaste) -> None:
         """Deliver it, now or when those before it are done with."""
         self._waiting.append(typed)
         if not self.is_busy:

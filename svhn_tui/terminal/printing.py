@@ -31,16 +31,16 @@ class Plain(Console):
         raise
 
 
-def say(text: str) -> None:
+def print_text(text: str) -> None:
     """Print for a person."""
     print(clean(text, newlines=True), flush=True)
 
 
-def complain(sentence: str) -> None:
+def print_error(sentence: str) -> None:
     """Say on stderr what is wrong."""
     streams.write_error(f"svhn-tui: {clean(sentence)}")
 
 
-def tell(value: Any) -> None:
+def print_json(value: Any) -> None:
     """Print as a line of JSON for scripts; in ASCII, so that no terminal takes it for more."""
     print(json.dumps(msgspec.to_builtins(value)), flush=True)

@@ -64,24 +64,24 @@ class Cells:
         self._changed.clear()
         self._cursor = self._written = None
 
-    def take(self, content: str) -> str:
+    def least_of(self, content: str) -> str:
         """Return what to write instead of `content`."""
         parts: list[str] = []
         is_placed = False
         for token in TOKEN.finditer(content):
-            found = token.lastgroup
-            if found == "text":
+            kind = token.lastgroup
+            if kind == "text":
                 self._put(token["text"])
-            elif found == "style":
+            elif kind == "style":
                 self._look = look_after(self._look, token["style"], has_colors=self._has_colors)
-            elif found == "column":
+            elif kind == "column":
                 self._row, self._column = int(token["line"] or 1) - 1, int(token["column"] or 1) - 1
                 is_placed = True
-            elif found == "newline":
+            elif kind == "newline":
                 self._row, self._column = self._row + 1, 0
             else:
                 parts.append(self._flushed())
-                parts.append(self._passed(token.group(), changes_cells=found == "other"))
+                parts.append(self._passed(token.group(), changes_cells=kind == "other"))
         parts.append(self._flushed())
         if is_placed and self._cursor != (self._row, self._column):
             parts.append(self._released() + self._moved(self._row, self._column))

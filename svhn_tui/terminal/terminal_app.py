@@ -17,7 +17,7 @@ from svhn_tui.analysis.notices import Notice, call_text
 from svhn_tui.client.notice_log import NoticeLog
 from svhn_tui.terminal import crash_report
 from svhn_tui.terminal.driver import ThriftyDriver
-from svhn_tui.terminal.keyboard import Keyboard, Typed
+from svhn_tui.terminal.keyboard import Keyboard, KeyOrPaste
 from svhn_tui.terminal.sanitize import Outlet
 from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.words import clean
@@ -38,7 +38,7 @@ class TerminalApp(App[None]):
         self._called_at = -CALL_SECONDS
         self._keyboard = Keyboard(self, super().on_event)
 
-    def take_liked_theme(self) -> None:
+    def use_liked_theme(self) -> None:
         """Take the theme that the user chose before."""
         for theme in THEMES:
             self.register_theme(theme)
@@ -51,8 +51,8 @@ class TerminalApp(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Take keys one at a time."""
-        if isinstance(event, Typed) and not event.is_forwarded:
-            await self._keyboard.take(event)
+        if isinstance(event, KeyOrPaste) and not event.is_forwarded:
+            await self._keyboard.add(event)
         else:
             await super().on_event(event)
 
@@ -82,14 +82,14 @@ class TerminalApp(App[None]):
         if isinstance(error, WorkerFailed):
             error = error.error
         if error is not None and not self._exit_renderables:
-            self.panic(Text(crash_report.told(error)))
+            self.panic(Text(crash_report.sentence_of(error)))
 
     def action_theme(self, name: str = "") -> None:
         """Take this theme or the next one, and remember it."""
         names = list(TITLES)
         self.theme = name or names[(names.index(self.theme) + 1) % len(names)]
         try:
-            settings.keep(theme=self.theme)
+            settings.save(theme=self.theme)
         except OSError as error:
             why = os_errors.sentence_of(error) or f"{error}."
             self.notify(f"The theme is not remembered: {clean(why)}", severity="warning", markup=False)

@@ -91,12 +91,12 @@ class Chart(Widget):
 
     def move_cross(self, steps: int) -> None:
         """Read values `steps` points further; from the last one to begin with."""
-        places = sorted({x for line in self._series for x in line.places})
-        if not places:
+        xs = sorted({x for line in self._series for x in line.xs})
+        if not xs:
             return
         cross = self._view.cross
-        start = len(places) if cross is None else bisect_left(places, cross)
-        self._change(cross=places[min(len(places) - 1, max(0, start + steps))])
+        start = len(xs) if cross is None else bisect_left(xs, cross)
+        self._change(cross=xs[min(len(xs) - 1, max(0, start + steps))])
 
     def zoom(self, factor: float) -> None:
         """Show `factor` times as much of the x axis, around the cross-hair or else the end of the curves."""
@@ -134,10 +134,10 @@ class Chart(Widget):
         """Read the values where it was clicked."""
         width, height = self.content_size
         frame = frame_of(self._series, width, max(0, height - 1), self._seen)
-        places = sorted({x for line in self._series for x in line.places})
-        if frame is not None and places:
+        xs = sorted({x for line in self._series for x in line.xs})
+        if frame is not None and xs:
             x = frame.x_at(event.x)
-            self._change(cross=min(places, key=lambda place: abs(place - x)))
+            self._change(cross=min(xs, key=lambda other: abs(other - x)))
 
     @property
     def _end(self) -> float:

@@ -98,9 +98,9 @@ class ChartBoard(Horizontal):
 
     def _turn(self, *, index: int) -> None:
         """Draw the next metric in a chart; two charts that are both seen do not draw the same one."""
-        taken = self._drawn[1 - index] if sum(chart.display for chart in self.charts) > 1 else ""
+        other = self._drawn[1 - index] if sum(chart.display for chart in self.charts) > 1 else ""
         later = self._metrics.index(self._drawn[index]) + 1
-        self._drawn[index] = next(name for name in (*self._metrics[later:], *self._metrics) if name != taken)
+        self._drawn[index] = next(name for name in (*self._metrics[later:], *self._metrics) if name != other)
 
 
 def _do_to(chart: Chart, verb: str, amount: float) -> None:

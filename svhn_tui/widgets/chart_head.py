@@ -11,7 +11,7 @@ from svhn_tui.charts.plot import Series
 
 def end_of(series: Sequence[Series]) -> float:
     """Return where the longest curve ends on the x axis."""
-    return float(max((line.places[-1] for line in series if line.places), default=1))
+    return float(max((line.xs[-1] for line in series if line.xs), default=1))
 
 
 def head_of(
@@ -54,14 +54,14 @@ def head_of(
 
 
 def _reading(series: Sequence[Series], cross: float | None, x_label: str, dim: str, *, has_spread: bool) -> Text:
-    if not any(line.places for line in series):
+    if not any(line.xs for line in series):
         return Text()
     x = cross if cross is not None else end_of(series)
     at = words.duration(x) if x_label == "seconds" else f"{x_label or 'epoch'} {x:g}"
     text = Text.assemble((at, dim))
     for line in series:
-        index = bisect_left(line.places, x)
-        if index < len(line.values) and line.places[index] == x:
+        index = bisect_left(line.xs, x)
+        if index < len(line.values) and line.xs[index] == x:
             text.append(f"   {line.name} ", dim)
             text.append(words.number(line.values[index]), line.color)
             text.append(_spread_at(line, index) if has_spread else "", dim)

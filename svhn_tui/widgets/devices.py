@@ -18,7 +18,7 @@ class DeviceHistory:
         self._last: tuple[DeviceSample, ...] = ()
         self._shares: dict[str, deque[float | None]] = {}
 
-    def take(self, samples: tuple[DeviceSample, ...]) -> None:
+    def add(self, samples: tuple[DeviceSample, ...]) -> None:
         """Keep samples, unless they are those that were taken last."""
         if samples is self._last:
             return

@@ -82,7 +82,7 @@ def sign_of(key: str) -> str:
 def ranked_bindings(screen: Screen[Any]) -> list[ActiveBinding]:
     """Return what works now, the screen's own keys first, in the order in which it declares them."""
     declared = [binding.key for binding in Binding.make_bindings(type(screen).BINDINGS)]
-    rank = {key: place for place, key in enumerate(declared)}
+    rank = {key: index for index, key in enumerate(declared)}
     return sorted(screen.active_bindings.values(), key=lambda some: rank.get(some.binding.key, len(rank)))
 
 
@@ -104,13 +104,13 @@ def fitting(hints: tuple[Hint, ...], width: int) -> tuple[Hint, ...]:
     """Return those for which there is room, the last ones in any case."""
     last = hints[-ALWAYS:]
     room = width - sum(hint.width + GAP for hint in last)
-    kept = []
+    shown = []
     for hint in hints[:-ALWAYS]:
         if hint.width > room:
             break
-        kept.append(hint)
+        shown.append(hint)
         room -= hint.width + GAP
-    return (*kept, *last)
+    return (*shown, *last)
 
 
 def key_at(hints: Iterable[Hint], column: int) -> str | None:

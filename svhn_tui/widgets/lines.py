@@ -31,10 +31,10 @@ class Lines(Options):
         self.display = bool(lines)
         keys = [key for key, _ in lines]
         if [option.id for option in self.options] != keys:
-            chosen, place = self.chosen, self.highlighted or 0
+            chosen, highlighted = self.chosen, self.highlighted or 0
             self.set_options(Option(line, id=key) for key, line in lines)
             if keys:
-                self.highlighted = keys.index(chosen) if chosen in keys else min(place, len(keys) - 1)
+                self.highlighted = keys.index(chosen) if chosen in keys else min(highlighted, len(keys) - 1)
             return
         for index, (_, line) in enumerate(lines):
             if self.get_option_at_index(index).prompt != line:

@@ -38,7 +38,7 @@ class Pager(ScrollView, can_focus=True):
         self._width = 0
         """That the lines were folded for."""
         self._sought = ""
-        self._found: list[int] = []
+        self._matches: list[int] = []
         """The lines that hold what is sought."""
         self._is_at_end = True
         self._here = -1
@@ -49,8 +49,8 @@ class Pager(ScrollView, can_focus=True):
         """How many lines hold what is sought, and which of them is shown: `2 of 5 lines`."""
         if not self._sought:
             return ""
-        which = f"{self._found.index(self._here) + 1} of " if self._here in self._found else ""
-        return f"{which}{words.plural(len(self._found), 'line')}" if self._found else "no line"
+        which = f"{self._matches.index(self._here) + 1} of " if self._here in self._matches else ""
+        return f"{which}{words.plural(len(self._matches), 'line')}" if self._matches else "no line"
 
     def show(self, lines: Sequence[str], sought: str = "") -> None:
         """Show these lines, harmless, with those marked that hold what is sought, in whatever case."""
@@ -61,7 +61,7 @@ class Pager(ScrollView, can_focus=True):
             self._fold(lines)
         self._sought = sought
         text = sought.lower()
-        self._found = [index for index, line in enumerate(self._lines) if text in line.lower()] if text else []
+        self._matches = [index for index, line in enumerate(self._lines) if text in line.lower()] if text else []
         if is_new:
             self._here = -1
             self.go(-1)
@@ -85,11 +85,11 @@ class Pager(ScrollView, can_focus=True):
 
     def go(self, step: int) -> None:
         """Go to the next line (`step` 1) or the one before (-1) that holds what is sought, past the ends too."""
-        if not self._found:
+        if not self._matches:
             return
-        after = [index for index in self._found if index > self._here]
-        before = [index for index in self._found if self._here < 0 or index < self._here]
-        self._here = (after or self._found)[0] if step > 0 else (before or self._found)[-1]
+        after = [index for index in self._matches if index > self._here]
+        before = [index for index in self._matches if self._here < 0 or index < self._here]
+        self._here = (after or self._matches)[0] if step > 0 else (before or self._matches)[-1]
         row = next(row for row, (index, _) in enumerate(self._rows) if index == self._here)
         self.scroll_to(y=max(0, row - self.size.height // 2), animate=False, immediate=True)
         self.refresh()
@@ -107,11 +107,11 @@ class Pager(ScrollView, can_focus=True):
         """Cut a row where it holds what is sought."""
         if not self._sought:
             return (Segment(text, style),)
-        found, rest, lower = self._style("pager--found"), 0, text.lower()
+        match_style, rest, lower = self._style("pager--found"), 0, text.lower()
         segments: list[Segment] = []
         while (begin := lower.find(self._sought.lower(), rest)) >= 0 and len(lower) == len(text):
             end = begin + len(self._sought)
-            segments += [Segment(text[rest:begin], style), Segment(text[begin:end], found)]
+            segments += [Segment(text[rest:begin], style), Segment(text[begin:end], match_style)]
             rest = end
         return (*segments, Segment(text[rest:], style))
 

@@ -48,8 +48,8 @@ def _averaged(pixels: bytes, height: int, width: int, size: int) -> list[list[Pi
     columns = spans(width)
 
     def mean(rows: range, across: range) -> Pixel:
-        places = [3 * (row * width + column) for row in rows for column in across]
-        red, green, blue = (sum(pixels[place + channel] for place in places) // len(places) for channel in range(3))
+        offsets = [3 * (row * width + column) for row in rows for column in across]
+        red, green, blue = (sum(pixels[offset + channel] for offset in offsets) // len(offsets) for channel in range(3))
         return red, green, blue
 
     return [[mean(rows, across) for across in columns] for rows in spans(height)]

@@ -77,12 +77,12 @@ class Grid(ScrollView, can_focus=True):
         self.virtual_size = Size(0, count + 1)
         self.passed = min(self.passed, max(0, len(self._heads) - 2))
         self.cursor = max(0, min(cursor, count - 1))
-        self._keep_in_view()
+        self._scroll_to_cursor()
         self.refresh()
 
     def watch_cursor(self, before: int, now: int) -> None:
         """Follow the cursor; where nothing has to scroll, two lines are drawn anew."""
-        self._keep_in_view()
+        self._scroll_to_cursor()
         for index in (before, now):
             self.refresh_line(index + 1)
         self.post_message(self.Moved())
@@ -129,7 +129,7 @@ class Grid(ScrollView, can_focus=True):
     def _go(self, index: int) -> None:
         self.cursor = max(0, min(index, self._count - 1))
 
-    def _keep_in_view(self) -> None:
+    def _scroll_to_cursor(self) -> None:
         """Scroll so that the cursor is seen below the head, which stays where it is."""
         self.scroll_to_region(Region(0, self.cursor, 1, 2), animate=False, force=True)
 

@@ -22,22 +22,22 @@ class TopBar(Sheet):
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: dict[range, str] = {}
+        self._page_spans: dict[range, str] = {}
 
     def show(self, state: State, pages: Iterable[tuple[str, str]], current: str) -> None:
         """Draw the bar for a state; `pages` are keys and names."""
         theme = self.app.current_theme
         dim, width = dim_of(theme), max(0, self.size.width - 2)
         left = Text.assemble(("svhn-tui", f"bold {theme.primary}"), "  ")
-        places = {}
+        spans = {}
         for key, name in pages:
             begin = left.cell_len
             if name == current:
                 left.append(f" {key} {name} ", f"bold {theme.background} on {theme.primary}")
             else:
                 left.append(f" {key} {name} " if width >= WIDE else f" {key} ", dim)
-            places[range(begin, left.cell_len)] = name
-        self._places = places
+            spans[range(begin, left.cell_len)] = name
+        self._page_spans = spans
         room = max(0, width - left.cell_len - 1)
         parts = self._right(state)
         while parts and sum(part.cell_len + GAP for part in parts) - GAP > room:
@@ -48,8 +48,8 @@ class TopBar(Sheet):
 
     async def on_click(self, event: events.Click) -> None:
         """Open the page that was clicked."""
-        for place, name in self._places.items():
-            if event.x - 1 in place:
+        for span, name in self._page_spans.items():
+            if event.x - 1 in span:
                 await self.app.run_action(f"open_page('{name}')")
 
     def _right(self, state: State) -> list[Text]:

@@ -17,8 +17,8 @@ def test_seconds_are_added_up_and_averaged_over_runs():
 def test_a_curve_by_seconds_has_its_epochs_where_they_ended():
     history = curve_of(loss=(3.0, 2.0), seconds=(0.5, 0.25))
     line = trace("seed 0", history, "loss", "#ffffff", "▲", by_seconds=True)
-    assert (tuple(line.places), line.values, line.mark) == ((0.5, 0.75), (3.0, 2.0), "▲")
-    assert tuple(trace("seed 0", history, "loss", "#ffffff").places) == (1, 2)
+    assert (tuple(line.xs), line.values, line.mark) == ((0.5, 0.75), (3.0, 2.0), "▲")
+    assert tuple(trace("seed 0", history, "loss", "#ffffff").xs) == (1, 2)
 
 
 def test_what_is_not_finite_counts_in_no_mean():

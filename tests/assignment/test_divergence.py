@@ -111,7 +111,7 @@ def test_the_export_leaves_it_out_and_never_calls_it_verified(tmp_path: Path):
     state = msgspec.structs.replace(state_of(run), workspace=str(tmp_path))
     with opened(tmp_path, tmp_path) as target:
         (left_out,) = exporting._uploads(BOOK.question("Q5"), target, BOOK, state)
-    assert not left_out.ok and "seed 0 diverged" in left_out.said and "choose Q5 RUN" in left_out.said
+    assert not left_out.ok and "seed 0 diverged" in left_out.text and "choose Q5 RUN" in left_out.text
     assert not (tmp_path / "Q5.keras").exists()
     named = msgspec.structs.replace(state, choices={"Q5": SPEC.run_id})
     with opened(tmp_path, tmp_path) as target:
@@ -125,7 +125,7 @@ def test_the_count_of_a_diverged_file_may_be_as_recorded_and_is_no_verification(
     answer = b'{"test_correct": 977, "test_images": 10000}'
     monkeypatch.setattr(tool_process, "run", lambda command: tool_process.Outcome(0, answer, ""))
     run = msgspec.structs.replace(diverged(SPEC), test_correct=977)
-    said = exporting.verified(Exported("Q5.keras", "7 B", run=run), tmp_path, BOOK, DATA, tmp_path).said
+    said = exporting.verified(Exported("Q5.keras", "7 B", run=run), tmp_path, BOOK, DATA, tmp_path).text
     assert "diverged" in said and "verified" not in said
 
 

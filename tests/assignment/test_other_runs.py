@@ -57,7 +57,7 @@ def test_all_four_show_the_same_runs_and_the_first_as_asked_takes_their_place():
 
 
 def test_what_waits_as_asked_is_shown_while_it_waits():
-    queued = p.RunsQueued(places=waiting("Q7", (RunSpec(ASKED.configurations[0], 0, DATA.fingerprint),)))
+    queued = p.RunsQueued(waiting=waiting("Q7", (RunSpec(ASKED.configurations[0], 0, DATA.fingerprint),)))
     state = fold((queued,), OTHERS)
     assert [row.needed for row in shown_of(progress_of(Q7, BOOK, state), state).rows] == [10, 10]
 

@@ -11,7 +11,7 @@ import pytest
 from engine import protocol as p
 from svhn_tui.analysis.notices import Milestones
 from svhn_tui.cli import notify
-from svhn_tui.cli.notify import Notifier, told_to
+from svhn_tui.cli.notify import Notifier, run_with
 from svhn_tui.client.reducer import fold
 from tests.host.test_stages import worker
 from tests.support.scenes import BOOK, attached, group_of, specs_of, tanh
@@ -46,7 +46,7 @@ async def test_the_sentence_is_an_argument_a_variable_and_stdin_and_no_shell_rea
     state = fold((*attached(), *group_of("g", (spec,), 3, 0.5)))
     failed = p.RunFailed(run_id=spec.run_id, reason=HOSTILE)
     notifier = Notifier(recorder(tmp_path), Milestones([], BOOK))
-    notifier.told(failed, fold((failed,), state))
+    notifier.receive(failed, fold((failed,), state))
     await notifier.close()
     ((arguments, variable, stdin),) = calls(tmp_path)
     assert str(variable).startswith("svhn-tui: tanh 256, seed 0: A run failed: no memory; $(touch hacked)")
@@ -57,10 +57,10 @@ async def test_the_sentence_is_an_argument_a_variable_and_stdin_and_no_shell_rea
 
 async def test_what_comes_while_the_command_runs_is_told_together(tmp_path: Path):
     notifier = Notifier(recorder(tmp_path), Milestones([], BOOK))
-    notifier.say("first")
+    notifier.add_sentence("first")
     await asyncio.sleep(0)
     for place in range(30):
-        notifier.say(f"later {place} " + "x" * 200_000)
+        notifier.add_sentence(f"later {place} " + "x" * 200_000)
     await notifier.close()
     first, rest = (str(call[1]) for call in calls(tmp_path))
     assert first == "svhn-tui: first"
@@ -73,13 +73,13 @@ async def test_a_command_that_fails_hangs_or_is_gone_is_told_and_harms_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(notify, "SECONDS", 0.5)
-    assert await told_to(("true",), "done") == ""
-    assert await told_to(("false",), "done") == "false failed with exit code 1."
+    assert await run_with(("true",), "done") == ""
+    assert await run_with(("false",), "done") == "false failed with exit code 1."
     assert (
-        await told_to((str(tmp_path / "none"),), "done")
+        await run_with((str(tmp_path / "none"),), "done")
         == f"{tmp_path}/none cannot be started: No such file or directory."
     )
-    assert await told_to(("sleep", "600"), "done") == "sleep took longer than 0 seconds and was ended."
+    assert await run_with(("sleep", "600"), "done") == "sleep took longer than 0 seconds and was ended."
 
 
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":

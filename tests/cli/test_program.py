@@ -56,8 +56,8 @@ def test_a_run_that_is_cancelled_on_another_terminal_is_not_waited_for(demo_fold
             [*PROGRAM, *wish, "--workspace", str(tmp_path / "w")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         try:
-            bridge.until(lambda state, event: len({*state.places, *state.live}) == 4)
-            bridge.send(p.Cancel(runs=tuple({*bridge.state.places, *bridge.state.live})))
+            bridge.until(lambda state, event: len({*state.waiting, *state.live}) == 4)
+            bridge.send(p.Cancel(runs=tuple({*bridge.state.waiting, *bridge.state.live})))
             _, told = waiting.communicate(timeout=120)
         finally:
             waiting.kill()

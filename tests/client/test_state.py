@@ -81,7 +81,7 @@ def test_epochs_that_were_missed_are_gaps():
 
 
 def test_a_run_moves_from_the_queue_through_training_to_the_results():
-    state = fold((p.RunsQueued(places=(place(SPEC), place(OTHER))),))
+    state = fold((p.RunsQueued(waiting=(place(SPEC), place(OTHER))),))
     assert [waiting.run_id for waiting in state.queue] == [SPEC.run_id, OTHER.run_id]
     state = fold((started(SPEC), ended(1, 3.0)), state)
     assert [waiting.run_id for waiting in state.queue] == [OTHER.run_id]
@@ -125,7 +125,7 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
     sweep = Sweep("Q7", "data", (SPEC.configuration,), (0, 1))
     events: tuple[p.AnyEvent, ...] = (
         p.SweepSubmitted(sweep=sweep, missing=(SPEC.run_id,)),
-        p.RunsQueued(places=(place(SPEC), place(OTHER)), place=0),
+        p.RunsQueued(waiting=(place(SPEC), place(OTHER)), index=0),
         p.RunsHeld(runs=(SPEC.run_id,), paused=True),
         p.RunsUnqueued(runs=(OTHER.run_id,)),
         p.WorkerChanged(worker="w0", state="ready"),
@@ -133,7 +133,7 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
         p.RunPaused(run_id=SPEC.run_id, epoch=3),
         p.ChoiceChanged(question="Q2", run_id=SPEC.run_id),
         p.HistoryRead(run_id=OTHER.run_id, history=p.History((1.0,), (0.1,), (1.0,), (0.1,), (1.0,)), damaged_lines=2),
-        p.FilesChecked(found={SPEC.run_id: None}),
+        p.FilesChecked(hashes={SPEC.run_id: None}),
         p.DeviceSampled(samples=(p.DeviceSample("cpu", 0.5, 1, 2),), at=0.0),
         p.Noticed(text="disk full", severity="error"),
         p.Refused(command="Submit", reason="no"),

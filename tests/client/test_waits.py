@@ -130,7 +130,7 @@ class Heard:
     def __init__(self) -> None:
         self.events: list[p.AnyEvent] = []
 
-    def tell(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
         self.events.append(p.decode_event(line))
 
 

@@ -60,7 +60,7 @@ exec(code_for(two, ASSIGNMENT).replace("from tensorflow import", "import", 1), n
 assert names["model"].optimizer.initial_accumulator_value == 0.5
 assert all(check.ok for check in model_checks(names["model"], two, ASSIGNMENT))
 wrong = [check for check in model_checks(names["model"], one, ASSIGNMENT) if not check.ok]
-assert [check.found for check in wrong] == ["initial_accumulator_value 0.5 instead of 0.1"], wrong
+assert [check.text for check in wrong] == ["initial_accumulator_value 0.5 instead of 0.1"], wrong
 """
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import protocol as p
-from engine.core.curve import EMPTY, Column, Curve
+from engine.core.curve import EMPTY, Curve, Prefix
 from engine.core.results import ROW_FIELDS
 from svhn_tui.client.reducer import apply, fold
 from svhn_tui.client.state import State
@@ -53,7 +53,7 @@ def test_an_epoch_costs_the_same_late_as_early(part: str):
 
 @given(st.lists(NUMBERS, max_size=8), st.lists(NUMBERS, min_size=1, max_size=8), st.lists(NUMBERS, max_size=8))
 def test_a_column_is_a_value_whatever_is_added_to_whom(first: list, second: list, third: list):
-    stem = Column(first)
+    stem = Prefix(first)
     branches = []
     for added in (second, third, second):
         grown = stem

@@ -112,7 +112,7 @@ async def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(
     client = await served.get()
     most = 0
     for told in range(1, 20_001):
-        client.tell(p.encode(p.Noticed(text=f"{told:0500d}")))
+        client.send(p.encode(p.Noticed(text=f"{told:0500d}")))
         if told % 100 == 0:
             await asyncio.sleep(0)
             most = max(most, client._bytes + client._writer.transport.get_write_buffer_size())
@@ -128,7 +128,7 @@ async def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(
             seen = int(event.versions["told"])
         if isinstance(event, p.CaughtUp) and seen == told:
             break
-    client.tell(p.encode(p.Noticed(text=f"{told + 1}")))
+    client.send(p.encode(p.Noticed(text=f"{told + 1}")))
     last = p.decode_event(await asyncio.wait_for(reader.readline(), 10))
     row.found(lost=last != p.Noticed(text=f"{told + 1}"))
     writer.close()

@@ -135,7 +135,7 @@ def exchange(root: Path) -> None:
 
 
 DEEDS: tuple[Callable[[Path], None], ...] = (
-    serve, lambda root: begin(root, 3), exchange, hand_in, lambda root: clipboard.keep("copied", root) and None,
+    serve, lambda root: begin(root, 3), exchange, hand_in, lambda root: clipboard.save("copied", root) and None,
     finish, exchange, repair, serve, lambda root: begin(root, 4), finish, hand_in,
 )  # fmt: skip
 

@@ -63,7 +63,7 @@ def test_the_host_serves_what_is_whole(copied: Path, what: str):
         assert len(said) == len(set(said)), "each is told once"
         runs = tuple(bridge.state.results)
         bridge.send(p.CheckFiles(runs=runs))
-        checked = bridge.until_kind(p.FilesChecked).found
+        checked = bridge.until_kind(p.FilesChecked).hashes
         assert all(checked[run_id] for run_id in runs)
         bridge.send(p.Watch(runs=runs))
         bridge.until(lambda state, event: isinstance(event, p.HistoryRead) and event.run_id == runs[-1])

@@ -68,7 +68,7 @@ def epochs_of(group, count):
 
 
 def weights_of(group, lanes):
-    return [group.keep(lane).weights() for lane in range(lanes)]
+    return [group.finish(lane).weights() for lane in range(lanes)]
 
 
 def hash_of(arrays):

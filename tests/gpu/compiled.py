@@ -116,7 +116,7 @@ def compiled(asked: Asked, dump: Path) -> Compiled:
 
     from engine.core.data_shape import ASSIGNMENT
     from engine.core.spec import Configuration, Network, Training
-    from engine.training.compiled_epoch import Lane, Pixels, Program
+    from engine.training.compiled_epoch import DeviceImages, Lane, Program
 
     device = topologies.get_topology_desc("h100", "cuda", target_config=H100, topology="1x1x1").devices[0]
     there, lead = SingleDeviceSharding(device), (asked.lanes,) if asked.lanes > 1 else ()
@@ -129,7 +129,7 @@ def compiled(asked: Asked, dump: Path) -> Compiled:
     program = Program(Configuration(network, Training(epochs=1)), shape, asked.lanes, sums_metrics=asked.sums_metrics)
     groups = program.fresh(0, shape)
     lane = Lane(*[[like(lead + array.shape, array.dtype) for array in group] for group in groups])
-    pixels = Pixels(
+    pixels = DeviceImages(
         like((50_000, *shape.inputs), jnp.uint8), like((50_000,), jnp.int32),
         like((10_000, *shape.inputs), jnp.uint8), like((10_000,), jnp.int32),
     )  # fmt: skip

@@ -365,13 +365,13 @@ class Check:
         held["snapshot_of_a_lane_ms"] = round(1e3 * (time.perf_counter() - began), 2)
         with tempfile.TemporaryDirectory() as folder:
             began = time.perf_counter()
-            group.keep(0).save(Path(folder) / "model.keras", SHAPE)
+            group.finish(0).save(Path(folder) / "model.keras", SHAPE)
             held["save_keras_ms"] = round(1e3 * (time.perf_counter() - began), 1)
             began = time.perf_counter()
-            group.keep(1).save(Path(folder) / "model2.keras", SHAPE)
+            group.finish(1).save(Path(folder) / "model2.keras", SHAPE)
             held["save_keras_again_ms"] = round(1e3 * (time.perf_counter() - began), 1)
             began = time.perf_counter()
-            group.keep(0).activity()
+            group.finish(0).activity()
             held["activity_ms"] = round(1e3 * (time.perf_counter() - began), 1)
 
     def fit(self, held):

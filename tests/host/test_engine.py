@@ -78,7 +78,7 @@ def test_pause_holds_resume_goes_on_and_cancel_takes_out(demo_folder: Path, tmp_
         bridge.send(p.Submit(sweep=sweep))
         bridge.until(lambda state, event: len(state.queue) > 2)
         waiting = bridge.state.queue[-1].run_id
-        bridge.send(p.Reprioritise(runs=(waiting,), place=0))
+        bridge.send(p.Reprioritise(runs=(waiting,), index=0))
         bridge.until(lambda state, event: isinstance(event, p.RunsQueued) and state.queue[0].run_id == waiting)
         bridge.send(p.Cancel(runs=tuple(spec.run_id for spec in runs_of(sweep))))
         bridge.until(lambda state, event: not state.running and not state.queue)

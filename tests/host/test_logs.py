@@ -33,7 +33,7 @@ def test_a_worker_that_dies_before_its_first_run_is_read_in_the_hosts_log(demo_f
         sweep = BOOK.sweep(BOOK.question("Q2"), data.fingerprint)
         assert sweep is not None
         bridge.send(p.Submit(sweep=sweep))
-        run_id = bridge.until_kind(p.RunsQueued).places[0].run_id
+        run_id = bridge.until_kind(p.RunsQueued).waiting[0].run_id
         log = log_until(bridge, run_id, "ImportError: no jax\n")
         assert log.file == "host.log" and "\x1b" not in log.text
         bridge.send(p.ReadLog(run_id="../../etc", request="bad"))

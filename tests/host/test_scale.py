@@ -38,7 +38,7 @@ async def heard_by_a_slow_client(state: list[p.AnyEvent], later: list[p.AnyEvent
     client = Client(writer, fresh)
     client.greet()
     for event in later:
-        client.tell(p.encode(event))
+        client.send(p.encode(event))
     closing = asyncio.create_task(client.close())
     heard = [p.decode_event(line) async for line in reader]
     await closing

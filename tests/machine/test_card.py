@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from engine.machine import card, card_lock, probe
-from engine.machine.card import Refused
+from engine.machine.card import CardRefused
 from engine.machine.probe import Sight
 from engine.machine.xla_flags import LOOP_FLAG
 from tests.machine.conftest import Cards
@@ -32,50 +32,50 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, str]]:
 
 def test_a_worker_on_the_cpu_sees_no_gpu():
     environment = {"CUDA_VISIBLE_DEVICES": "0,1", "JAX_PLATFORMS": "cuda,cpu"}
-    assert card.take(card.NONE, environment) is None
+    assert card.claim(card.NONE, environment) is None
     assert environment == {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
 
 def test_a_worker_on_a_gpu_sees_that_one_and_asks_for_cuda_alone(cards: Cards, tried: list[Mapping[str, str]]):
     cards({}, {}, cuda=12080)
     environment = {"CUDA_VISIBLE_DEVICES": "0,1", "JAX_PLATFORMS": "cuda,cpu", "XLA_FLAGS": "--xla_dump_to=/x"}
-    assert card.take(UUID, environment) == SEEN
+    assert card.claim(UUID, environment) == SEEN
     assert environment["CUDA_VISIBLE_DEVICES"] == UUID
     assert environment["JAX_PLATFORMS"] == "cuda"
     assert environment["XLA_FLAGS"] == LOOP_FLAG, "the user's own flags reach no training"
     assert tried == [environment], "what was probed is what the worker runs with"
     assert card_lock.holder(UUID) == os.getpid()
     for host in ("", "another"):
-        with pytest.raises(Refused, match="Another svhn-tui") as refused:
-            card.take(UUID, {}, host)
+        with pytest.raises(CardRefused, match="Another svhn-tui") as refused:
+            card.claim(UUID, {}, host)
         assert refused.value.status == card.BUSY
 
 
 def test_with_an_older_driver_or_after_a_hang_the_loop_is_no_graph(cards: Cards, tried: list[Mapping[str, str]]):
     cards({}, cuda=12040)
     environment: dict[str, str] = {}
-    card.take(card.GIVEN, environment)
+    card.claim(card.GIVEN, environment)
     assert environment["XLA_FLAGS"] == ""
     cards({}, cuda=13000)
     card.note_hang("580.82.07")
-    card.take(card.GIVEN, environment)
+    card.claim(card.GIVEN, environment)
     assert environment["XLA_FLAGS"] == ""
     cards({}, cuda=13000, driver="580.95.05")
-    card.take(card.GIVEN, environment)
+    card.claim(card.GIVEN, environment)
     assert environment["XLA_FLAGS"] == LOOP_FLAG, "another driver may not hang"
 
 
 def test_what_slurm_gives_is_kept(cards: Cards, tried: list[Mapping[str, str]]):
     cards({})
     environment = {"CUDA_VISIBLE_DEVICES": "3"}
-    card.take(card.GIVEN, environment)
+    card.claim(card.GIVEN, environment)
     assert environment["CUDA_VISIBLE_DEVICES"] == "3"
 
 
 def test_a_second_card_that_lies_idle_is_told(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     cards({}, {})
     monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "NVIDIA A100", UUID, count=2))
-    seen = card.take(card.GIVEN, {"CUDA_VISIBLE_DEVICES": "0,1"})
+    seen = card.claim(card.GIVEN, {"CUDA_VISIBLE_DEVICES": "0,1"})
     assert seen is not None
     assert seen.remarks == (
         "2 GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does.",
@@ -84,20 +84,20 @@ def test_a_second_card_that_lies_idle_is_told(cards: Cards, monkeypatch: pytest.
 
 def test_a_card_that_others_took_before_the_lock_is_left_to_them(cards: Cards, tried: list[Mapping[str, str]]):
     cards({"free": 1})
-    with pytest.raises(Refused, match=r"gpu0 is left to others: only 1.0 of 80 GiB") as refused:
-        card.take(UUID, {})
+    with pytest.raises(CardRefused, match=r"gpu0 is left to others: only 1.0 of 80 GiB") as refused:
+        card.claim(UUID, {})
     assert refused.value.status == card.BUSY
     assert not tried, "and it is not even probed"
 
 
 def test_a_card_without_nvml_is_tried_all_the_same(cards: Cards, tried: list[Mapping[str, str]]):
-    assert card.take(UUID, {}) == SEEN
+    assert card.claim(UUID, {}) == SEEN
 
 
 def test_a_prohibited_card_is_refused(cards: Cards, tried: list[Mapping[str, str]]):
     cards({"mode": 2})
-    with pytest.raises(Refused, match="no computing") as refused:
-        card.take(UUID, {})
+    with pytest.raises(CardRefused, match="no computing") as refused:
+        card.claim(UUID, {})
     assert refused.value.status == card.UNUSABLE
 
 
@@ -107,8 +107,8 @@ def test_a_card_that_jax_does_not_see_is_refused_with_the_reason(
 ):
     cards({})
     monkeypatch.setattr(probe, "look", lambda environment: Sight(reason=probe.cuda_reason(code)))
-    with pytest.raises(Refused) as refused:
-        card.take(UUID, {})
+    with pytest.raises(CardRefused) as refused:
+        card.claim(UUID, {})
     assert (refused.value.status, str(refused.value)) == (status, probe.CUDA_ERRORS[code])
 
 
@@ -118,11 +118,11 @@ def test_other_libraries_need_another_start_that_keeps_the_lock(cards: Cards, mo
     monkeypatch.setattr(probe, "look", lambda environment: seen)
     started: list[dict[str, str]] = []
     monkeypatch.setattr(os, "execve", lambda program, words, environment: started.append(dict(environment)))
-    card.take(UUID, {"LD_LIBRARY_PATH": "/cuda:/mpi"})
+    card.claim(UUID, {"LD_LIBRARY_PATH": "/cuda:/mpi"})
     (environment,) = started
     assert environment["LD_LIBRARY_PATH"] == "/mpi"
     monkeypatch.setattr(probe, "look", lambda environment: pytest.fail("asked twice"))
-    again = card.take(UUID, environment)
+    again = card.claim(UUID, environment)
     assert again is not None
     assert again.uuid == UUID, "the second start takes what the first one saw"
     assert card_lock.holder(UUID) == os.getpid()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from engine.machine import card_choice, gpus
-from engine.machine.card_choice import Choice, among
+from engine.machine.card_choice import GpuChoice, among
 from tests.machine.conftest import Cards
 
 
@@ -16,7 +16,7 @@ def chosen(environment: Mapping[str, str], wanted: str = "") -> tuple[list[str],
 
 
 def test_no_card_is_no_problem(cards: Cards):
-    assert among(gpus.read(), {}) == Choice()
+    assert among(gpus.read(), {}) == GpuChoice()
 
 
 def test_a_driver_that_does_not_answer_is_told(cards: Cards):

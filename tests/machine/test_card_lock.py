@@ -13,7 +13,7 @@ HOLD = """
 import sys
 from engine.machine import card_lock
 
-print(card_lock.take("GPU-a") is not None, flush=True)
+print(card_lock.acquire("GPU-a") is not None, flush=True)
 sys.stdin.read()
 """
 
@@ -38,7 +38,7 @@ def test_of_many_starters_at_once_one_takes_the_card():
     for process in starters:
         process.communicate("")
     assert card_lock.holder("GPU-a") is None, "the lock ends with its process"
-    file = card_lock.take("GPU-a")
+    file = card_lock.acquire("GPU-a")
     assert file is not None
     os.close(file)
 
@@ -47,7 +47,7 @@ SHARE = """
 import sys
 from engine.machine import card_lock
 
-print(card_lock.take("GPU-a", sys.argv[1]) is not None, card_lock.is_joined("GPU-a", sys.argv[1]), flush=True)
+print(card_lock.acquire("GPU-a", sys.argv[1]) is not None, card_lock.is_joined("GPU-a", sys.argv[1]), flush=True)
 sys.stdin.read()
 """
 
@@ -77,7 +77,7 @@ def test_workers_of_one_host_share_a_card_and_no_other_host_comes_between():
 def test_a_lock_is_for_all_users_whatever_the_umask(folder: Path):
     before = os.umask(0o077)
     try:
-        file = card_lock.take("MIG-GPU-x/1/0")
+        file = card_lock.acquire("MIG-GPU-x/1/0")
     finally:
         os.umask(before)
     for path in folder.iterdir():
@@ -89,7 +89,7 @@ def test_a_lock_is_for_all_users_whatever_the_umask(folder: Path):
 def test_a_lock_of_another_user_can_be_held_and_not_written(folder: Path):
     card_lock.path_of("GPU-a").touch(mode=0o444)
     card_lock.path_of("GPU-a").chmod(0o444)
-    file = card_lock.take("GPU-a")
+    file = card_lock.acquire("GPU-a")
     assert file is not None
     os.close(file)
 
@@ -97,8 +97,8 @@ def test_a_lock_of_another_user_can_be_held_and_not_written(folder: Path):
 def test_something_else_in_its_place_is_no_lock(folder: Path):
     card_lock.path_of("GPU-a").symlink_to(folder / "elsewhere")
     with pytest.raises(OSError):
-        card_lock.take("GPU-a")
+        card_lock.acquire("GPU-a")
     card_lock.path_of("GPU-b").mkdir()
     with pytest.raises(OSError, match="no lock of svhn-tui"):
-        card_lock.take("GPU-b")
+        card_lock.acquire("GPU-b")
     assert card_lock.holder("GPU-a") is None

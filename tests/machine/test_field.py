@@ -24,7 +24,7 @@ from engine.machine import (
     system,
     xla_flags,
 )
-from engine.machine.card_choice import Choice
+from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
 from engine.machine.probe import Sight
 from engine.protocol import Fleet
@@ -79,7 +79,7 @@ def test_5_who_has_the_memory_is_told_by_pids_or_by_what_is_our_own(
 def test_6_nvml_failing_ends_no_worker(cards: Cards, monkeypatch: pytest.MonkeyPatch, fails: str):
     cards(fails=fails)
     monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "NVIDIA A100", UUID))
-    assert card.take(UUID, {}) is not None
+    assert card.claim(UUID, {}) is not None
     assert card.others_on(0) == ""
     with card.watched(60):
         pass
@@ -112,7 +112,7 @@ def test_9_both_kinds_of_jax_together_are_told(
     monkeypatch.setattr(gpu_doctor, "find_spec", lambda name: name in plugins or None)
     monkeypatch.setattr(card_choice, "find_spec", lambda name: name in plugins or None)
     cards({})
-    choice = Choice(gpus.read().gpus)
+    choice = GpuChoice(gpus.read().gpus)
     told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: Sight("gpu"))]
     assert any("break each other" in text for text in told) is says
     assert bool(card_choice.lacks_plugin({})) is not bool(installed)
@@ -152,6 +152,6 @@ def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Car
         seen = Sight("gpu", "A100", uuid, pci)
         monkeypatch.setattr(probe, "look", lambda environment, seen=seen: seen)
         environment = {"CUDA_VISIBLE_DEVICES": "0"}
-        found = card.take(card.GIVEN, environment)
+        found = card.claim(card.GIVEN, environment)
         assert found is not None and (found.uuid, found.pci) == (uuid, pci)
         assert environment["CUDA_VISIBLE_DEVICES"] == "0", "what Slurm set stays"

@@ -26,7 +26,7 @@ def test_without_a_card_there_is_nothing_to_say(cards: Cards):
 
 def test_each_card_is_told_as_a_worker_would_find_it(cards: Cards):
     cards({}, {}, {"free": 1}, {"lost": True})
-    held = card_lock.take("GPU-20000000-aaaa")
+    held = card_lock.acquire("GPU-20000000-aaaa")
     assert held is not None
     assert told({}) == [
         ("note", "GPU 3 does not answer (GPU is lost); it needs a reset or a reboot"),

@@ -14,7 +14,7 @@ GIB = 2**30
 
 def test_without_a_driver_there_is_nothing_and_no_complaint(cards: Cards):
     assert gpus.read() == gpus.Inventory()
-    assert gpus.Watch().sample() == ()
+    assert gpus.GpuMonitor().sample() == ()
 
 
 def test_a_driver_that_was_updated_under_us_is_told(cards: Cards):
@@ -28,7 +28,7 @@ def test_nvml_is_open_only_while_somebody_looks(cards: Cards):
     cards({}, {})
     gpus.read()
     assert (pynvml.CALLS.count("init"), pynvml.CALLS.count("shutdown")) == (1, 1)
-    watch = gpus.Watch()
+    watch = gpus.GpuMonitor()
     watch.sample()
     watch.sample()
     assert (pynvml.CALLS.count("init"), pynvml.CALLS.count("shutdown")) == (2, 1)
@@ -40,7 +40,7 @@ def test_nvml_is_open_only_while_somebody_looks(cards: Cards):
 
 def test_a_driver_that_goes_away_is_looked_for_again(cards: Cards):
     cards({})
-    watch = gpus.Watch()
+    watch = gpus.GpuMonitor()
     assert len(watch.sample()) == 1
     watch.close()
     cards(fails="DriverNotLoaded")
@@ -71,7 +71,7 @@ def test_a_lost_card_hides_no_other(cards: Cards):
     found = gpus.read().gpus
     assert [bool(card.problem) for card in found] == [False, True, False]
     assert "GPU is lost" in found[1].problem
-    assert [sample.name for sample in gpus.Watch().sample()] == ["gpu0", "gpu2"]
+    assert [sample.name for sample in gpus.GpuMonitor().sample()] == ["gpu0", "gpu2"]
 
 
 def test_slices_take_the_place_of_their_card(cards: Cards):
@@ -92,17 +92,17 @@ def test_a_prohibited_card_is_left_out_and_an_exclusive_one_known(cards: Cards):
 
 def test_what_a_card_cannot_tell_of_its_use_is_left_empty(cards: Cards):
     cards({"lacks": ["use"]}, {"lacks": ["temperature", "power"]}, {})
-    slice_, virtual, whole = gpus.Watch().sample()
+    slice_, virtual, whole = gpus.GpuMonitor().sample()
     assert (slice_.utilisation, slice_.temperature, slice_.power) == (None, 40, 100)
     assert (virtual.utilisation, virtual.temperature, virtual.power) == (0.5, None, None)
     assert whole.utilisation == 0.5
-    assert [sample.name for sample in gpus.Watch().sample(["GPU-20000000-aaaa"])] == ["gpu2"]
+    assert [sample.name for sample in gpus.GpuMonitor().sample(["GPU-20000000-aaaa"])] == ["gpu2"]
     assert (whole.kind, whole.busy) == ("NVIDIA H100 80GB HBM3", "")
 
 
 def test_a_card_that_is_left_to_others_says_why(cards: Cards):
     cards({"free": 1, "pids": [os.getpid()]})
-    (others,), (ours,) = gpus.Watch().sample(), gpus.Watch().sample(own=[os.getpid()])
+    (others,), (ours,) = gpus.GpuMonitor().sample(), gpus.GpuMonitor().sample(own=[os.getpid()])
     assert others.busy
     assert ours.busy == "", "what fills it is a worker of ours"
 
@@ -110,9 +110,9 @@ def test_a_card_that_is_left_to_others_says_why(cards: Cards):
 def test_in_a_container_a_card_that_we_locked_is_ours(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(system, "FIRST_PID_NAMESPACE", "pid:[1]")
     cards({"free": 10, "pids": [999_999]})
-    lock = card_lock.take("GPU-00000000-aaaa", "host")
+    lock = card_lock.acquire("GPU-00000000-aaaa", "host")
     assert lock is not None
-    (others,), (ours,) = gpus.Watch().sample(), gpus.Watch().sample(own=[os.getpid()])
+    (others,), (ours,) = gpus.GpuMonitor().sample(), gpus.GpuMonitor().sample(own=[os.getpid()])
     os.close(lock)
     assert (bool(others.busy), ours.busy) == (True, "")
 

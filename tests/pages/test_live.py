@@ -90,9 +90,9 @@ async def test_the_queue_is_reached_by_arrow_and_changed_by_keys():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         await pilot.press("down", "J")
-        assert app.wanted == [p.Reprioritise(runs=first, place=10)]
+        assert app.wanted == [p.Reprioritise(runs=first, index=10)]
         await pilot.press("down", "K", "space", "S")
-        assert app.wanted[1:] == [p.Reprioritise(runs=second, place=0), p.Pause(runs=second), p.Cancel(runs=second)]
+        assert app.wanted[1:] == [p.Reprioritise(runs=second, index=0), p.Pause(runs=second), p.Cancel(runs=second)]
         await pilot.press("J")
         assert len(app.wanted) == 4, "nothing is below the last"
         await pilot.press("up", "up", "space")
@@ -191,15 +191,15 @@ def test_neighbours_in_the_queue_are_one_line_and_move_as_one():
     a, b = specs_of(relu(64), 3), specs_of(relu(1024), 2)
     places = waiting("Q9", a) + waiting("Q9", b, paused=True)
     times = (p.EpochTime(relu(64), 50_000, 0.01), p.EpochTime(relu(1024), 50_000, 0.05))
-    state = fold((*attached(), p.RunsQueued(places=places), p.Timed(times=times)))
+    state = fold((*attached(), p.RunsQueued(waiting=places), p.Timed(times=times)))
     entries = entries_of(state)
     assert [(entry.status, entry.seeds, entry.seconds) for entry in entries] == [
         ("waiting", (0, 1, 2), 3 * (1 + 100 * 0.01)),
         ("paused", (0, 1), 2 * (1 + 100 * 0.05)),
     ]
     assert state.seconds_waiting == entries[0].seconds, "what is paused is not waited for"
-    assert moved(entries, 0, 1) == p.Reprioritise(runs=entries[0].runs, place=2)
-    assert moved(entries, 1, -1) == p.Reprioritise(runs=entries[1].runs, place=0)
+    assert moved(entries, 0, 1) == p.Reprioritise(runs=entries[0].runs, index=2)
+    assert moved(entries, 1, -1) == p.Reprioritise(runs=entries[1].runs, index=0)
     assert moved(entries, 0, -1) is None and moved(entries, 1, 1) is None and moved((), 0, 1) is None
 
 
@@ -214,16 +214,16 @@ def test_seeds_are_said_shortly(seeds: tuple[int, ...], said: str):
 def test_devices_keep_a_short_history():
     history = DeviceHistory()
     for share in (0.0, 1.0, None):
-        history.take((msgspec.structs.replace(GPU, utilisation=share),))
+        history.add((msgspec.structs.replace(GPU, utilisation=share),))
     assert history.lines("#ffffff", "#ffffff").plain.endswith("▁█ ")
-    history.take(())
+    history.add(())
     assert history.lines("#ffffff", "#ffffff").plain == ""
 
 
 def test_a_card_says_what_it_is_or_why_it_is_left_alone():
     history = DeviceHistory()
     card = msgspec.structs.replace(GPU, kind="NVIDIA H100", temperature=None, power=None)
-    history.take((card, msgspec.structs.replace(card, name="gpu1", busy="process 7 of ada computes on it")))
+    history.add((card, msgspec.structs.replace(card, name="gpu1", busy="process 7 of ada computes on it")))
     first, second = history.lines("#ffffff", "#ffffff").plain.splitlines()
     assert first.endswith("NVIDIA H100")
     assert second.endswith("left alone: process 7 of ada computes on it")

@@ -64,7 +64,7 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
     from svhn_tui.dialogs.sweep_form import SweepForm
 
     app = SvhnApp(tmp_path, (), None, BOOK)
-    app._connection.keep = asyncio.Event().wait  # no engine
+    app._connection.hold = asyncio.Event().wait  # no engine
     async with app.run_test(size=(80, 24)) as pilot:
         app._receive((*attached(),))
         await pilot.pause()
@@ -81,6 +81,7 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
 
 async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_asked_about_again(tmp_path: Path):
     from svhn_tui.app import SvhnApp
+    from svhn_tui.dialogs.dialogs import Confirm
     from svhn_tui.dialogs.trusting import TrustModelFiles
 
     sent: list[p.AnyCommand] = []
@@ -107,7 +108,9 @@ async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_
         await pilot.press("y")
         await until(pilot, lambda: sources() == ["first = 1\n"])
         file.write_text("second = 2\n")
-        await pilot.press("A", "y")  # both questions
+        await pilot.press("A")  # both questions
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
         await until(pilot, lambda: any("models.py changed" in notice.text for notice in app.notice_log))
         assert sources() == ["first = 1\n"]
         await until(pilot, lambda: isinstance(app.screen, QuestionsPage))
@@ -133,7 +136,7 @@ async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_tha
         return True
 
     app = SvhnApp(tmp_path, ("new.npz",), None, BOOK)
-    app._connection.keep, app._connection.send = asyncio.Event().wait, send  # no engine
+    app._connection.hold, app._connection.send = asyncio.Event().wait, send  # no engine
     told, caught_up, opened = attached()
     before = msgspec.structs.replace(DATA, fingerprint="before")
     async with app.run_test(size=(80, 24)) as pilot:

@@ -5,7 +5,7 @@ import pytest
 
 from engine import protocol as p
 from svhn_tui.analysis.usage import uses_of
-from svhn_tui.client.reducer import LOG_KEPT, fold
+from svhn_tui.client.reducer import MAX_LOG_CHARACTERS, fold
 from svhn_tui.client.state import State
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.run_log import LogPage
@@ -46,7 +46,7 @@ def failed() -> tuple[State, str]:
 async def test_a_runs_page_says_all_that_is_known_of_it(size: tuple[int, int]):
     page = RunPage(BOOK)
     note = p.NoteChanged(note=p.Note(RUN, "[b]seen\x1b", ("final",)))
-    checked = p.FilesChecked(found={RUN: "00"})
+    checked = p.FilesChecked(hashes={RUN: "00"})
     stage = Visiting(page, fold((note, checked, log_of(RUN, "compiled\n")), STATE))
     async with stage.run_test(size=size) as pilot:
         page.turn_to(RUN, "Runs")
@@ -155,7 +155,11 @@ def test_a_growing_log_keeps_its_end_and_another_runs_replaces_it():
     part = "x" * 99 + "\n"
     for place in range(30):
         state = fold((log_of("c", part * 500, begins=place * 50_000),), state)
-    assert state.log is not None and LOG_KEPT - 100 <= len(state.log.text) <= LOG_KEPT and state.log.begins > 0
+    assert (
+        state.log is not None
+        and MAX_LOG_CHARACTERS - 100 <= len(state.log.text) <= MAX_LOG_CHARACTERS
+        and state.log.begins > 0
+    )
 
 
 def test_a_run_counts_for_the_questions_that_ask_for_it():

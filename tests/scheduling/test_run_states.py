@@ -10,7 +10,7 @@ from engine.core.curve import Curve
 from engine.core.spec import RunSpec
 from engine.core.sweep import FinalistRule, Sweep
 from engine.scheduling.queue import Queue
-from engine.scheduling.run_states import Finished, Held, Training, Waiting
+from engine.scheduling.run_states import Assigned, Finished, Held, Waiting
 from svhn_tui.client.reducer import apply
 from svhn_tui.client.state import State
 from tests.support.epochs import epoch_ended
@@ -117,7 +117,7 @@ class Transitions(RuleBasedStateMachine):
     def import_(self, run_id: str) -> None:
         is_news = run_id not in self.given and run_id not in self.disk
         found = result(SPECS[run_id], 0.6)
-        assert self.queue.take_in(found) == is_news
+        assert self.queue.add_finished(found) == is_news
         if is_news:
             self.disk.add(run_id)
             self.hear(p.RunFinished(result=found))
@@ -139,7 +139,7 @@ class Transitions(RuleBasedStateMachine):
         assert [(place.run_id, place.paused) for place in self.queue.waiting] == [
             (place.run_id, place.paused) for place in waiting
         ]
-        self.state = apply(State(), p.RunsQueued(places=tuple(self.queue.waiting)))
+        self.state = apply(State(), p.RunsQueued(waiting=tuple(self.queue.waiting)))
         for run in results.values():
             self.hear(p.RunFinished(result=run))
 
@@ -147,9 +147,9 @@ class Transitions(RuleBasedStateMachine):
     def each_run_stands_in_one_place(self) -> None:
         runs = self.queue.runs
         of = {kind: {run_id for run_id, record in runs.items() if isinstance(record, kind)}
-              for kind in (Waiting, Training, Finished, Held)}  # fmt: skip
+              for kind in (Waiting, Assigned, Finished, Held)}  # fmt: skip
         assert of[Waiting] == {place.run_id for place in self.queue.waiting}
-        assert of[Training] == set(runs.training) == set(self.given)
+        assert of[Assigned] == set(runs.training) == set(self.given)
         assert of[Finished] == set(runs.accuracies) == self.disk
         assert len(self.queue.waiting) == len(of[Waiting]), "none waits twice"
 
@@ -172,7 +172,7 @@ def test_a_run_that_goes_on_has_its_whole_curve_once_its_journal_was_read():
         for epoch in range(1, 7)
     ]  # fmt: skip
     rows = [event.rows[0] for event in epochs]
-    training = Training(p.WaitingRun(run_id, spec, "sweep", "title"), "w0")
+    training = Assigned(p.WaitingRun(run_id, spec, "sweep", "title"), "w0")
     training.begin(p.RunStarted(group="g", runs=(run_id,), specs=(spec,), worker="w0", device="cpu", epoch=3))
     for event in epochs[3:5]:
         training.end_epoch(event, 0)

@@ -7,7 +7,7 @@ import pytest
 from engine import protocol as p
 from engine.workers import slurm
 from engine.workers.slurm import Job
-from svhn_tui.analysis.worker_status import crew_of, fleet_text, summary_of
+from svhn_tui.analysis.worker_status import fleet_text, members_of, summary_of
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 
@@ -69,7 +69,7 @@ def test_workers_elsewhere_are_put_into_words():
         p.WorkerChanged(worker="slurm2", state="ended", where="Slurm", job="5", text="Its node was \x1b[31mlost."),
     )
     state = fold(events, State())
-    assert [member.sentence for member in crew_of(state)] == [
+    assert [member.sentence for member in members_of(state)] == [
         "slurm1 is ready on n17, GPU 1: job 6 · until Jan 02 20:45",
         "slurm0 waits in Slurm's queue: job 7 · others come first · expected Jan 02 20:45",
         "slurm2 ended: job 5 · Its node was �[31mlost",

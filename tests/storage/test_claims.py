@@ -25,7 +25,7 @@ class TakenOver(Told):
     def __call__(self, event: p.AnyEvent) -> None:
         super().__call__(event)
         if isinstance(event, p.EpochEnded) and event.epoch == self._epoch:
-            claims.take(self._folder, claims.new_attempt())
+            claims.claim(self._folder, claims.new_attempt())
 
 
 def trained(workspace: Path, demo_folder: Path, taken_over_at: int) -> tuple[Path, str, TakenOver]:
@@ -64,7 +64,7 @@ def test_an_attempt_keeps_its_run_while_nobody_else_has_it(demo_folder: Path, tm
     assert len(told.of(p.RunFinished)) == 1
     assert (folder / "attempt").read_text() == name
     assert not claims.is_superseded(folder, claims.new_attempt()), "a newer one is free to take it"
-    claims.take(folder, "0" * 16)
+    claims.claim(folder, "0" * 16)
     assert (folder / "attempt").read_text() == name, "an old one never takes it back"
     assert not claims.is_superseded(folder, "")
     assert not claims.is_superseded(tmp_path, name), "a folder that names none is everybody's"

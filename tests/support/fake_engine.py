@@ -27,7 +27,7 @@ def answers_to(command: p.AnyCommand, data: p.DataSet | None) -> Iterator[p.AnyE
         case p.Watch():
             yield from (p.HistoryRead(run_id=run_id, history=HISTORY) for run_id in command.runs)
         case p.CheckFiles():
-            yield p.FilesChecked(found=dict.fromkeys(command.runs))
+            yield p.FilesChecked(hashes=dict.fromkeys(command.runs))
         case p.Inspect():
             yield p.Inspected(run_id=command.run_id, pictures=(PICTURE,))
         case p.ReadTrash():

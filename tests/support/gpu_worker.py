@@ -41,8 +41,8 @@ def main() -> int:
     given = arguments("gpu worker")
     probe.look = look
     try:
-        seen = card.take(given.gpu, os.environ, given.host)
-    except card.Refused as refused:
+        seen = card.claim(given.gpu, os.environ, given.host)
+    except card.CardRefused as refused:
         return refuse(given.name, refused)
     from engine.machine.backends import prepare_jax
 

@@ -68,7 +68,7 @@ def events(*, honest: bool = False) -> list[bytes]:
         p.Attached(workspace="w", host_pid=1, versions={"a": "b"}, data=DATA, statements=names),
         p.RunsRead(results=tuple(finished), notes=tuple(p.Note(run.run_id, "a note", ("tag",)) for run in finished)),
         p.SweepSubmitted(sweep=SWEEP, missing=()),
-        p.RunsQueued(places=(*queue, *waiting("Q7", (failed,)))),
+        p.RunsQueued(waiting=(*queue, *waiting("Q7", (failed,)))),
         p.WorkerChanged(worker="w0", state="training", device="gpu0", text="trains"),
         p.RunStarted(group="g", runs=runs, specs=training, worker="w0", device="gpu0"),
         ended,
@@ -95,7 +95,7 @@ def answer_to(command: p.AnyCommand) -> list[bytes]:
         case p.Watch():
             return [evil(p.HistoryRead(run_id=run, history=history(100, 0.5, 1))) for run in command.runs]
         case p.CheckFiles():
-            return [evil(p.FilesChecked(found=dict.fromkeys(command.runs)))]
+            return [evil(p.FilesChecked(hashes=dict.fromkeys(command.runs)))]
         case p.ReadTrash():
             return [evil(p.TrashRead(results=(result(specs_of(tanh(9), 1)[0], 0.6),)), all_names=True)]
         case _:

@@ -40,7 +40,7 @@ class Engine:
             self.queue = waiting("Q9", specs_of(relu(64), 4)) + waiting("Q9", specs_of(relu(1024), 3))
         yield p.Attached(workspace=workspace, host_pid=os.getpid(), versions={}, data=DATA)
         yield p.RunsRead(results=tuple(self.results.values()))
-        yield p.RunsQueued(places=self.queue)
+        yield p.RunsQueued(waiting=self.queue)
         if not is_fresh:
             yield from group_of("g0", specs_of(relu(256, 64), 3), 70, 0.57)
         yield p.CaughtUp()
@@ -62,7 +62,7 @@ class Engine:
             case p.Reprioritise():
                 moved = tuple(place for place in self.queue if place.run_id in command.runs)
                 yield p.RunsUnqueued(runs=command.runs)
-                yield p.RunsQueued(places=moved, place=command.place)
+                yield p.RunsQueued(waiting=moved, index=command.index)
             case p.Delete():
                 for run_id in command.runs:
                     if run_id in self.results:
@@ -85,7 +85,7 @@ class Engine:
             case p.Watch():
                 yield from (p.HistoryRead(run_id=run_id, history=history(100, 0.5, 1)) for run_id in command.runs)
             case p.CheckFiles():
-                yield p.FilesChecked(found=dict.fromkeys(command.runs, "00"))
+                yield p.FilesChecked(hashes=dict.fromkeys(command.runs, "00"))
             case p.Inspect():
                 pictures = tuple(p.Picture(label, PIXELS, (label + 1) % 10, 0.9) for label in range(10))
                 yield p.Inspected(

@@ -15,7 +15,7 @@ from engine.core.results import EpochRow
 from engine.core.spec import RunSpec
 from engine.data.dataset import Images
 from engine.training import keras_trainer
-from engine.training.early_stopping import is_over, kept_epoch
+from engine.training.early_stopping import epoch_of_weights, is_over
 
 folder = Path(sys.argv[1])
 asked, given = json.loads((folder / "asked.json").read_text()), np.load(folder / "given.npz")
@@ -54,9 +54,9 @@ for name in asked["as_worker"]:
     rows: list[EpochRow] = []
     while not is_over(training, rows):
         rows += group.train_epoch()
-        if training.restore_best_weights and kept_epoch(training, rows) == len(rows):
+        if training.restore_best_weights and epoch_of_weights(training, rows) == len(rows):
             group.remember(0)
-    group.keep(0)
+    group.finish(0)
     found |= {f"{name}-worker-{index}": np.asarray(value) for index, value in enumerate(group._model.get_weights())}
     found[f"{name}-worker-rows"] = np.frombuffer(msgspec.json.encode(rows), np.uint8)
 np.savez(folder / "found.npz", **found)

@@ -134,7 +134,7 @@ def training() -> State:
         (
             *attached(),
             *group_of("g0", specs_of(relu(256), 10), 70, 0.57),
-            p.RunsQueued(places=places),
+            p.RunsQueued(waiting=places),
             p.Timed(times=(p.EpochTime(relu(64), 50_000, 0.012), p.EpochTime(relu(1024), 50_000, 0.055))),
             p.DeviceSampled(samples=(GPU,), at=1.0),
         )

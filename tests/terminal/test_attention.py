@@ -54,7 +54,7 @@ def test_the_program_calls_when_a_question_is_complete_unless_the_settings_say_n
     demo_folder: Path, tmp_path: Path, wanted: bool
 ):
     if not wanted:
-        settings.keep(alerts=False)
+        settings.save(alerts=False)
     with Terminal(tmp_path / "w", 80, 24, "--data", str(demo_folder), TMUX=None, **worker()) as terminal:
         terminal.until(lambda text: "demo data" in text)
         terminal.press("?")

@@ -54,34 +54,36 @@ def test_the_terminal_looks_as_if_everything_had_been_sent(contents: list[str]):
     all_of_it, least, cells = Shown(), Shown(), Cells()
     for content in contents:
         all_of_it.write(content)
-        least.write(cells.take(content))
+        least.write(cells.least_of(content))
         assert least.cells == all_of_it.cells
 
 
 def test_what_stands_there_already_is_not_sent_again():
     cells, content = Cells(), "\x1b[3;5H\x1b[1;38;5;9mepoch 12\x1b[0m"
-    cells.take(content)
-    assert cells.take(content) == ""
-    assert cells.take(SYNC_BEGAN + content + SYNC_ENDED) == "", "an update without news is none"
-    assert cells.take(content.replace("12", "13")) == "\x1b[3;12H3", "in the look that the terminal writes in"
+    cells.least_of(content)
+    assert cells.least_of(content) == ""
+    assert cells.least_of(SYNC_BEGAN + content + SYNC_ENDED) == "", "an update without news is none"
+    assert cells.least_of(content.replace("12", "13")) == "\x1b[3;12H3", "in the look that the terminal writes in"
 
 
 def test_after_others_wrote_everything_is_sent():
     cells, content = Cells(), "\x1b[1;1H\x1b[31mred\x1b[0m"
-    first = cells.take(content)
+    first = cells.least_of(content)
     cells.forget()
-    assert cells.take(content) == first
-    cells.take("\x1b[?1049l")
-    assert cells.take(content) == first
+    assert cells.least_of(content) == first
+    cells.least_of("\x1b[?1049l")
+    assert cells.least_of(content) == first
 
 
 def test_leaving_gives_the_terminal_its_own_colours_back():
     cells = Cells()
-    cells.take("\x1b[1;1H\x1b[31mred\x1b[0m")
-    assert cells.take("\x1b[?1049l") == "\x1b[0m\x1b[?1049l"
+    cells.least_of("\x1b[1;1H\x1b[31mred\x1b[0m")
+    assert cells.least_of("\x1b[?1049l") == "\x1b[0m\x1b[?1049l"
 
 
 def test_without_colours_only_signs_leave():
     cells = Cells(has_colors=False)
-    sent = cells.take("\x1b[1;1H\x1b[1;38;2;1;2;3;48;5;7mbold\x1b[0m\x1b[7;31;101mreversed\x1b[0m \x1b[32mgreen\x1b[0m")
+    sent = cells.least_of(
+        "\x1b[1;1H\x1b[1;38;2;1;2;3;48;5;7mbold\x1b[0m\x1b[7;31;101mreversed\x1b[0m \x1b[32mgreen\x1b[0m"
+    )
     assert sent == "\x1b[1;1H\x1b[0;1mbold\x1b[0;7mreversed\x1b[0m green"

@@ -86,28 +86,28 @@ def test_without_a_home_settings_are_kept_in_a_folder_of_ones_own(tmp_path: Path
     assert settings.homeless() == ""
     monkeypatch.setattr("pwd.getpwuid", unknown)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    settings.keep(theme="x")
+    settings.save(theme="x")
     assert settings.load().theme == "x"
     folder = settings.settings_file().parent
     assert folder.parent == tmp_path
     assert str(folder) in settings.homeless()
-    assert "Details:" in crash_report.told(ValueError("x"))
+    assert "Details:" in crash_report.sentence_of(ValueError("x"))
     folder.rename(tmp_path / "theirs")
     folder.symlink_to(tmp_path / "theirs")
     assert settings.load().theme == ""
     with pytest.raises(PermissionError):
-        settings.keep(theme="y")
-    assert "Details:" not in crash_report.told(ValueError("x"))
+        settings.save(theme="y")
+    assert "Details:" not in crash_report.sentence_of(ValueError("x"))
 
 
 @pytest.mark.parametrize("number", os_errors.MEANINGS)
 def test_what_the_machine_lacks_is_no_defect(number: int):
     error = OSError(number, os.strerror(number), "/some/file")
-    assert crash_report.told(error).startswith("/some/file: ")
-    assert "efect" not in crash_report.told(error)
+    assert crash_report.sentence_of(error).startswith("/some/file: ")
+    assert "efect" not in crash_report.sentence_of(error)
     try:
         raise ValueError("damaged") from error
     except ValueError as outer:
         assert os_errors.sentence_of(outer, "x").startswith("x: ")
     assert os_errors.sentence_of(ValueError("x")) == ""
-    assert "memory" in crash_report.told(MemoryError())
+    assert "memory" in crash_report.sentence_of(MemoryError())

@@ -36,7 +36,7 @@ class Noted:
 )
 def test_on_a_card_one_contender_is_over_before_the_next_begins(at_once: bool, order: str):
     notes: list[str] = []
-    timed = bench.take_turns([partial(Noted, name, notes) for name in "ab"], 2, "64", at_once=at_once)
+    timed = bench.time_in_turn([partial(Noted, name, notes) for name in "ab"], 2, "64", at_once=at_once)
     assert " ".join(notes) == order
     assert [(len(side.seconds), side.peak_bytes) for side in timed] == [(6, 7), (6, 7)]
 

@@ -34,7 +34,7 @@ def test_the_confusion_matrix_agrees_with_the_recorded_accuracy(demo_folder: Pat
     assert sum(map(sum, seen.confusion)) == result.test_images
     assert sum(seen.confusion[digit][digit] for digit in range(10)) == result.test_correct
     assert [sum(row) for row in seen.confusion] == list(data.test_counts)
-    assert all(shown.said != shown.label for shown in seen.pictures)
+    assert all(shown.predicted != shown.label for shown in seen.pictures)
     sure = [shown.confidence for shown in seen.pictures]
     assert sure == sorted(sure, reverse=True)
     assert len(seen.templates) == 10

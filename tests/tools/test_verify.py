@@ -23,7 +23,7 @@ from engine.training import models
 from tests.support.scenes import DATA
 from tests.tools.test_keras_file import forged
 
-ASKED = verify.Asked(Configuration(Network((8,), "relu"), Training(epochs=2)), limit_mib=1)
+ASKED = verify.Requirement(Configuration(Network((8,), "relu"), Training(epochs=2)), limit_mib=1)
 SMALL = msgspec.structs.replace(DATA, train_images=64, input_shape=(3, 32, 32))
 BATCHES = 4
 IMAGE = (3, 32, 32)
@@ -294,14 +294,14 @@ WRONG: dict[str, tuple[Callable[[], Model], list[str]]] = {
 """Networks that are read, and in what they are not as asked."""
 
 
-def looked_at(path: Path, asked: verify.Asked = ASKED) -> list[Any]:
+def looked_at(path: Path, asked: verify.Requirement = ASKED) -> list[Any]:
     with checked(path) as file:
         model = keras.saving.load_model(file.path)
         return [weights_check(model), *verify._checks(path, file, model, asked, SMALL)]
 
 
-def complaints(path: Path, asked: verify.Asked = ASKED) -> list[str]:
-    return [f"{check.name}: {check.found}" for check in looked_at(path, asked) if check.ok is False]
+def complaints(path: Path, asked: verify.Requirement = ASKED) -> list[str]:
+    return [f"{check.name}: {check.text}" for check in looked_at(path, asked) if check.ok is False]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -311,7 +311,7 @@ def test_the_network_that_is_asked_for_is_right_however_it_was_written(tmp_path:
     found = looked_at(tmp_path / "model.keras")
     assert [check for check in found if check.ok is not True] == []
     other = any(word in way for word in ("Functional", "Sequential in", "as a layer", "as layers"))
-    assert [FORM in check.found for check in found if check.name == "form"] == [True] * other
+    assert [FORM in check.text for check in found if check.name == "form"] == [True] * other
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -362,7 +362,7 @@ def test_without_the_optimizers_state_nothing_is_said_of_fitting(tmp_path: Path)
     path = saved(tmp_path, compiled(chain(), batches=BATCHES))
     path.write_bytes(strip_optimizer.stripped(path))
     found = looked_at(path)
-    assert [check.found for check in found if check.ok is None] == ["not known, the file holds no optimizer state"]
+    assert [check.text for check in found if check.ok is None] == ["not known, the file holds no optimizer state"]
     assert [check for check in found if check.ok is False] == []
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from engine import protocol as p
 from engine.core.layers import trainable_parameters
-from engine.core.spec import Configuration, Network, RunSpec, Trainer, Training
+from engine.core.spec import Configuration, Network, RunSpec, TrainerName, Training
 from engine.data import dataset
 from engine.training.training_loop import Attempts
 from tests.support.data_files import write_cifar, write_mnist, write_svhn
@@ -32,7 +32,7 @@ def write_pair(folder: Path, classes: int, shape: tuple[int, int, int] = (12, 10
     return folder
 
 
-def configured(trainer: Trainer) -> Configuration:
+def configured(trainer: TrainerName) -> Configuration:
     return Configuration(NETWORK, Training(epochs=2, batch_size=16, learning_rate=1e-3, trainer=trainer))
 
 
@@ -87,7 +87,7 @@ def data_sets(folder: Path) -> dict[str, Path]:
     return {**sets, "table": folder / "table.npz"}
 
 
-TRAINERS: dict[str, tuple[Trainer, ...]] = {"mnist": ("fast",), "cifar": ("fast",), "svhn": ("fast",)}
+TRAINERS: dict[str, tuple[TrainerName, ...]] = {"mnist": ("fast",), "cifar": ("fast",), "svhn": ("fast",)}
 
 
 @pytest.mark.slow

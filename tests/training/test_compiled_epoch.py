@@ -8,7 +8,7 @@ from engine.core.data_shape import DataShape
 from engine.core.spec import Configuration, Network, Training
 from engine.machine import backends
 from engine.training import compiled_epoch
-from engine.training.compiled_epoch import Lane, Metrics, Pixels, Program
+from engine.training.compiled_epoch import DeviceImages, Lane, Metrics, Program
 
 SHAPE = DataShape((3, 8, 8), 10)
 NETWORKS = [Network(), Network((24,), "relu"), Network((24, 16), "tanh")]
@@ -20,13 +20,13 @@ def settled():
     backends.settle_jax()
 
 
-def pixels() -> Pixels:
+def pixels() -> DeviceImages:
     random = np.random.default_rng(5)
     images, labels = (
         random.integers(0, 256, (IMAGES, *SHAPE.inputs), np.uint8),
         random.integers(0, 10, IMAGES, np.int32),
     )
-    return Pixels(*(jax.numpy.array(values) for values in (images, labels, images[:60], labels[:60])))
+    return DeviceImages(*(jax.numpy.array(values) for values in (images, labels, images[:60], labels[:60])))
 
 
 def trained(network: Network, *, sums: bool, precision: str | None = None) -> tuple[Lane, Metrics]:

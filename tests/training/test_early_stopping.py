@@ -16,7 +16,7 @@ from engine.core.spec import Configuration, Network, Training
 from engine.storage.journal import history
 from engine.tools.comparison import fit_check
 from engine.training import models
-from engine.training.early_stopping import is_over, kept_epoch
+from engine.training.early_stopping import epoch_of_weights, is_over
 from engine.training.trainer_choice import Circumstances, unsuited
 from tests.training.test_training import Told, run_id_of, same_weights, train, weights_of
 
@@ -71,7 +71,7 @@ def test_it_ends_where_keras_ends_and_keeps_what_keras_keeps(
             break
     callback.on_train_end()
     assert is_over(training, rows)
-    assert kept_epoch(training, rows) == model.epoch
+    assert epoch_of_weights(training, rows) == model.epoch
 
 
 def test_lanes_stop_each_for_itself_and_a_run_that_goes_on_stops_where_it_would_have(demo_folder: Path, tmp_path: Path):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from engine.training.native import build, reference, trial
-from engine.training.native.library import Library, Measured
+from engine.training.native.library import EpochMetrics, Library
 from engine.training.native.trial import TOLERANCE, Case, difference
 
 pytestmark = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")
@@ -35,7 +35,7 @@ def compiled(folder: Path, *flags: str, source: Path = build.SOURCE) -> Path:
     return path
 
 
-def trained(library: Library, case: Case, *, threads: int = 1, shift: int = 0) -> tuple[list, Measured | None]:
+def trained(library: Library, case: Case, *, threads: int = 1, shift: int = 0) -> tuple[list, EpochMetrics | None]:
     """Train a case's epoch on arrays that begin `shift` bytes (a multiple of 4) behind a cache line."""
     generator = np.random.default_rng(1)
     layers = reference.drawn_layers(case.sizes, generator)
@@ -58,7 +58,7 @@ def shifted(array: np.ndarray, shift: int) -> np.ndarray:
     return place
 
 
-def is_same(one: tuple[list, Measured | None], other: tuple[list, Measured | None]) -> bool:
+def is_same(one: tuple[list, EpochMetrics | None], other: tuple[list, EpochMetrics | None]) -> bool:
     arrays = zip(*([array for layer in layers for array in layer] for layers, _ in (one, other)), strict=True)
     return one[1] == other[1] and all(a.tobytes() == b.tobytes() for a, b in arrays)
 
@@ -103,7 +103,7 @@ def test_threads_and_alignment_change_no_bit(library: Library, case: Case):
 def test_two_networks_train_at_once_in_one_process(library: Library):
     cases = (Case((200, 64, 10), images=3_000), Case((64, 32, 16, 5), "tanh", images=3_000))
     alone = [trained(library, case, threads=2) for case in cases]
-    together: dict[int, tuple[list, Measured | None]] = {}
+    together: dict[int, tuple[list, EpochMetrics | None]] = {}
 
     def train(index: int) -> None:
         together[index] = trained(library, cases[index], threads=2)

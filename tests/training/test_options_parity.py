@@ -22,7 +22,7 @@ from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.data.dataset import Images
 from engine.machine.system import version
 from engine.training import jax_trainer, models
-from engine.training.early_stopping import is_over, kept_epoch
+from engine.training.early_stopping import epoch_of_weights, is_over
 from engine.training.jax_trainer import FastTrainer
 from svhn_tui.assignment.keras_code import code_for
 
@@ -127,12 +127,12 @@ def test_the_compiled_epoch_trains_what_fit_trains(name: str, images: Images, fi
     rows: list[EpochRow] = []
     while not is_over(training, rows):
         rows += group.train_epoch()
-        if training.restore_best_weights and kept_epoch(training, rows) == len(rows):
+        if training.restore_best_weights and epoch_of_weights(training, rows) == len(rows):
             group.remember(0)
     assert len(rows) == len(fitted[f"{name}-loss"])
-    for index, weights in enumerate(group.keep(0).weights()):
+    for index, weights in enumerate(group.finish(0).weights()):
         assert np.abs(weights - fitted[f"{name}-weight-{index}"]).max() < 2e-6
-    kept = rows[kept_epoch(training, rows) - 1]
+    kept = rows[epoch_of_weights(training, rows) - 1]
     for field, of, expected in (
         ("loss", rows, "loss"), ("accuracy", rows, "categorical_accuracy"), ("val_loss", rows, "val_loss"),
         ("val_accuracy", rows, "val_categorical_accuracy"), ("test_loss", [kept], "test-loss"),
@@ -174,4 +174,4 @@ def test_each_of_them_changes_what_is_trained(images: Images, fitted: Any):
         group = FastTrainer().group([spec], images, [None])
         for _ in range(training.epochs):
             group.train_epoch()
-        assert np.abs(group.keep(0).weights()[0] - fitted["sgd-weight-0"]).max() > 1e-4, option
+        assert np.abs(group.finish(0).weights()[0] - fitted["sgd-weight-0"]).max() > 1e-4, option

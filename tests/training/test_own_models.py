@@ -40,7 +40,7 @@ def test_it_ends_with_the_weights_and_the_state_of_fit(network: Network, tmp_pat
     assert group.trainer.name == "jax"
     assert rows[-1].loss == pytest.approx(told["loss"][0], rel=1e-5)
     path = tmp_path / "model.keras"
-    group.keep(0).save(path, SHAPE)
+    group.finish(0).save(path, SHAPE)
     trained = models.build(network, SHAPE, softmax=True, seed=0)
     trained.load_weights(path)
     for variable, value in zip(model.weights, trained.weights, strict=True):

@@ -73,7 +73,7 @@ def fast(images: Images, configuration: Configuration, seed: int, trainer: str =
     assert group.trainer.name == trainer
     rows = [group.train_epoch()[0] for _ in range(configuration.training.epochs)]
     return {
-        "weights": group.keep(0).weights(),
+        "weights": group.finish(0).weights(),
         "loss": np.array([row.loss for row in rows]),
         "accuracy": np.array([row.accuracy for row in rows]),
         "test_accuracy": rows[-1].test_accuracy,

@@ -11,7 +11,7 @@ from engine.core.spec import Configuration, Convolution, Network, RunSpec, Train
 from engine.storage import checkpoint, journal
 from engine.training.inbox import Stop
 from engine.training.native import build
-from engine.training.trainer_choice import Choice, Circumstances, choose
+from engine.training.trainer_choice import Circumstances, TrainerChoice, choose
 from tests.training.test_training import Told, run_id_of, train, weights_of
 
 needs_compiler = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")
@@ -48,7 +48,7 @@ NONE = Circumstances(10, problem="No C compiler is on the path")
 def test_what_trains_follows_from_configuration_machine_and_checkpoint(
     network: Network, training: Training, here: Circumstances, trainer: str
 ):
-    assert choose(Configuration(network, training), here) == Choice(trainer)  # type: ignore[arg-type]
+    assert choose(Configuration(network, training), here) == TrainerChoice(trainer)  # type: ignore[arg-type]
 
 
 def test_a_checkpoint_that_changes_its_trainer_is_remarked_and_what_was_asked_for_is_not_replaced():

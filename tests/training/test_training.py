@@ -84,7 +84,7 @@ def test_a_lane_equals_its_run_trained_alone(demo_folder: Path):
     for _ in range(17):
         lanes, single = together.train_epoch(), alone.train_epoch()
     assert lanes[1].loss == pytest.approx(single[0].loss, rel=1e-5)
-    for lane, run in zip(together.keep(1).weights(), alone.keep(0).weights(), strict=True):
+    for lane, run in zip(together.finish(1).weights(), alone.finish(0).weights(), strict=True):
         assert np.abs(lane - run).max() < 1e-6
 
 

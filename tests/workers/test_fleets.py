@@ -209,7 +209,7 @@ def test_what_a_workspace_says_of_where_to_train_is_started_by_nobody_and_told_o
 
 def test_where_to_train_is_kept_for_each_workspace_and_read_only_if_it_is_ours_alone(tmp_path: Path):
     fleet = Fleet(slurm="--task-prolog=x", workers=3)
-    user_config.keep_fleet(tmp_path / "a", fleet)
+    user_config.save_fleet(tmp_path / "a", fleet)
     assert user_config.read_fleet(tmp_path / "a") == (fleet, "")
     assert user_config.read_fleet(tmp_path / "b") == (Fleet(), "")
     (file,) = (Path(os.environ["XDG_CONFIG_HOME"]) / "svhn-tui" / "fleets").iterdir()
@@ -221,7 +221,7 @@ def test_where_to_train_is_kept_for_each_workspace_and_read_only_if_it_is_ours_a
     file.write_bytes(b"{")
     found, complaint = user_config.read_fleet(tmp_path / "a")
     assert (found, "is not used" in complaint) == (Fleet(), True)
-    user_config.keep_fleet(tmp_path / "a", Fleet())
+    user_config.save_fleet(tmp_path / "a", Fleet())
     assert user_config.read_fleet(tmp_path / "a") == (Fleet(), "")
 
 
@@ -275,7 +275,7 @@ def test_the_choice_of_gpus_is_the_users_and_kept(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     chosen = p.Fleet(gpus="none")
-    user_config.keep_fleet(tmp_path, chosen)
+    user_config.save_fleet(tmp_path, chosen)
     assert user_config.read_fleet(tmp_path) == (chosen, "")
-    user_config.keep_fleet(tmp_path, p.Fleet())
+    user_config.save_fleet(tmp_path, p.Fleet())
     assert user_config.read_fleet(tmp_path) == (p.Fleet(), "")

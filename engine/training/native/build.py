@@ -29,7 +29,7 @@ SOURCE = Path(__file__).with_name("epoch.c")
 HEADER = SOURCE.with_name("vectors.h")
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
-"""`errno` of square roots, which nobody reads, would keep them out of vectors: half the speed."""
+"""`errno` of square roots, which nobody reads, would prevent vector instructions: half the speed."""
 COMPILE_SECONDS, TRIAL_SECONDS = 120, 120
 SWITCH = "SVHN_TUI_NATIVE"
 """Set to `off`, nothing is built and JAX trains what this could."""
@@ -43,8 +43,8 @@ class Built(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """How a library did when it was tried; kept beside it."""
+class TrialRecord(msgspec.Struct, frozen=True):
+    """The outcome of a library's trial, stored beside it."""
 
     sha256: str
     problem: str = ""
@@ -103,7 +103,7 @@ def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
             problem, is_final = _tried(path)
             if not is_final:
                 return Built(None, problem)
-            verdict = Verdict(_hash(path), problem)
+            verdict = TrialRecord(_hash(path), problem)
             write_atomically(verdict_path, msgspec.json.encode(verdict))
     return Built(None, verdict.problem) if verdict.problem else Built(path)
 
@@ -124,30 +124,30 @@ def _tuned_for_this() -> str:
 
 @contextlib.contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Keep other processes of this user out; a file system without locks lets them in, which costs a build."""
+    """Exclude other processes of this user; without locks in the file system one may build a second time."""
     with lock.open("ab") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _verdict(path: Path, verdict_path: Path) -> Verdict | None:
-    """Return what was found before of the very file that lies there."""
+def _verdict(path: Path, verdict_path: Path) -> TrialRecord | None:
+    """Return the recorded outcome of the trial of this very file."""
     try:
-        verdict = msgspec.json.decode(verdict_path.read_bytes(), type=Verdict)
+        verdict = msgspec.json.decode(verdict_path.read_bytes(), type=TrialRecord)
         return verdict if verdict.sha256 == _hash(path) else None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
 def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
-    """Write the library; return what kept it from being written."""
+    """Write the library; return why it could not be written."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.so")
     try:
         done = _run(_native_tool(compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"), COMPILE_SECONDS)
         if done.returncode or not temporary.exists():
-            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:]).strip()
-            return f"{compiler} could not compile the native trainer: {said or f'exit code {done.returncode}'}"
+            complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:]).strip()
+            return f"{compiler} could not compile the native trainer: {complaint or f'exit code {done.returncode}'}"
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -162,8 +162,8 @@ def _tried(path: Path) -> tuple[str, bool]:
     if done.returncode < 0:
         text = f"was ended by signal {-done.returncode}"
         return f"The native trainer {text} when it was tried", -done.returncode in (4, 7, 8, 11, 6)  # by its own fault
-    said = (done.stderr.strip().splitlines() or ["no reason was given"])[-1][:300]
-    return f"The native trainer did not pass its trial: {said}", done.returncode == 3
+    complaint = (done.stderr.strip().splitlines() or ["no reason was given"])[-1][:300]
+    return f"The native trainer did not pass its trial: {complaint}", done.returncode == 3
 
 
 def _native_tool(*argv: str) -> ChildCommand:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Layer = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
+LayerArrays = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 """Kernel (in, out) and bias (out,), then the first moments of both, then the second."""
 
 ACTIVATIONS = {"linear": 0, "relu": 1, "tanh": 2}
@@ -22,7 +22,7 @@ DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED = range(5)
 _I64, _F64, _AT = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 
-def untrained(kernel: Floats, bias: Floats) -> Layer:
+def untrained(kernel: Floats, bias: Floats) -> LayerArrays:
     """Return a layer that no update has changed yet."""
     zeros = np.zeros_like
     return kernel, bias, zeros(kernel), zeros(bias), zeros(kernel), zeros(bias)
@@ -35,7 +35,7 @@ class Labelled(NamedTuple):
     labels: NDArray[np.int32]
 
 
-class Measured(NamedTuple):
+class EpochMetrics(NamedTuple):
     """Of one epoch: means over the training images, at the weights before each batch's update; then the test images."""
 
     loss: float
@@ -72,7 +72,7 @@ class Library:
 
     def epoch(
         self,
-        layers: Sequence[Layer],
+        layers: Sequence[LayerArrays],
         activation: str,
         train: Labelled,
         order: NDArray[np.int32],
@@ -86,7 +86,7 @@ class Library:
         batch_size: int = 32,
         threads: int = 1,
         stop: NDArray[np.int32] | None = None,
-    ) -> Measured | None:
+    ) -> EpochMetrics | None:
         """Train one epoch in place and evaluate it; None when it was stopped before its end: then nothing changed.
 
         Args:
@@ -97,10 +97,10 @@ class Library:
             test: the images to evaluate on.
             step: updates that were made before.
             learning_rate: Adam's.
-            beta_1: by how much Adam's first moment keeps what it was.
+            beta_1: decay of Adam's first moment.
             beta_2: the same of the second.
             epsilon: what Adam adds to the root of the second moment, above 0.
-            batch_size: images of an update; the last one of the epoch takes what is left.
+            batch_size: images of an update; the last one of the epoch has the remaining ones.
             threads: at most; they change the time and nothing else.
             stop: one number, which another thread may set to 1 to end the epoch early.
 
@@ -111,15 +111,15 @@ class Library:
         sizes = _checked(layers, train, order, test)
         stop = np.zeros(1, np.int32) if stop is None else stop
         flat = [array for layer in layers for array in layer]
-        places = (_AT * len(flat))(*(array.ctypes.data for array in flat))
-        found = np.zeros(4)
+        addresses = (_AT * len(flat))(*(array.ctypes.data for array in flat))
+        metrics = np.zeros(4)
         for count in dict.fromkeys((max(1, min(threads, MAX_THREADS)), 1)):
             status = self._epoch(
                 len(layers), sizes.ctypes.data, ACTIVATIONS[activation], batch_size,
                 len(order), train.pixels.ctypes.data, train.labels.ctypes.data, order.ctypes.data,
                 len(test.labels), test.pixels.ctypes.data, test.labels.ctypes.data,
-                ctypes.cast(places, _AT), step, learning_rate, beta_1, beta_2, epsilon, count,
-                stop.ctypes.data, found.ctypes.data,
+                ctypes.cast(addresses, _AT), step, learning_rate, beta_1, beta_2, epsilon, count,
+                stop.ctypes.data, metrics.ctypes.data,
             )  # fmt: skip
             if status != NO_THREAD:  # the system gives no more threads: one will do
                 break
@@ -127,10 +127,16 @@ class Library:
             raise MemoryError("There is no memory for an epoch.")
         if status in (NOT_TRAINABLE, NO_THREAD):
             raise ValueError(f"The native trainer cannot train layers of {sizes.tolist()} in batches of {batch_size}.")
-        return None if status == STOPPED else Measured(float(found[0]), float(found[1]), float(found[2]), int(found[3]))
+        return (
+            None
+            if status == STOPPED
+            else EpochMetrics(float(metrics[0]), float(metrics[1]), float(metrics[2]), int(metrics[3]))
+        )
 
 
-def _checked(layers: Sequence[Layer], train: Labelled, order: NDArray[np.int32], test: Labelled) -> NDArray[np.int64]:
+def _checked(
+    layers: Sequence[LayerArrays], train: Labelled, order: NDArray[np.int32], test: Labelled
+) -> NDArray[np.int64]:
     """Return the inputs and the units of each layer.
 
     Raises:

@@ -1,7 +1,7 @@
 """`python -m engine.training.native.measure`: how many threads a run of a network is best given on these cores.
 
 Tries the arrangements for a moment each, on noise in place of images, and prints the threads a run as JSON; 0 when
-others keep the machine so busy that nothing could be said.
+others keep the machine so busy that no comparison is possible.
 """
 
 import argparse
@@ -28,7 +28,7 @@ MEMORY_SHARE = 0.25
 BUSY_PERCENT = 30
 """Of the machine, used by others: then it is not measured."""
 GAIN = 1.1
-"""How many times as fast as the usual arrangement another one must be before it is taken."""
+"""How many times as fast as the usual arrangement another one must be to be chosen."""
 
 
 def arrangements(cores: int) -> Iterator[int]:
@@ -85,7 +85,7 @@ def best_threads(library: Library, sizes: Sequence[int], cores: Sequence[int], u
 
 
 def main() -> int:
-    """Measure, remember, and print what was found."""
+    """Measure, remember and print the arrangement."""
     parser = argparse.ArgumentParser(prog="python -m engine.training.native.measure")
     parser.add_argument("--sizes", required=True, help="inputs and the units of each layer, such as 3072,256,10")
     parser.add_argument("--cores", required=True, help="such as 0,1")

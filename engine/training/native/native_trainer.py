@@ -25,7 +25,7 @@ from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import is_carried_transposed
 from engine.training.metrics import Activity, rows_of
-from engine.training.native.library import Floats, Labelled, Layer, Library, Measured
+from engine.training.native.library import EpochMetrics, Floats, Labelled, LayerArrays, Library
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
 
@@ -40,7 +40,7 @@ HEAD = 2
 
 
 class NativeTrainer:
-    """Keeps the library and the thread that waits in it."""
+    """Holds the library and the thread that waits in it."""
 
     name = "native"
     device = "cpu"
@@ -54,9 +54,9 @@ class NativeTrainer:
     @property
     def versions(self) -> dict[str, str]:
         """Of what decides the numbers and the file; the instruction set does, the number of threads does not."""
-        found = {name: system.version(name) for name in ("keras", "jax", "numpy")}
+        versions = {name: system.version(name) for name in ("keras", "jax", "numpy")}
         threads = f"{self.threads} thread" + ("s" if self.threads > 1 else "")
-        return {**found, "native": f"{self.library.instructions}, {threads}"}
+        return {**versions, "native": f"{self.library.instructions}, {threads}"}
 
     @property
     def reserved_bytes(self) -> int:
@@ -64,7 +64,7 @@ class NativeTrainer:
         return 0
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "NativeGroup":
-        """Begin or go on with one run.
+        """Begin or resume one run.
 
         Raises:
             ValueError: there are several.
@@ -74,13 +74,13 @@ class NativeTrainer:
         return NativeGroup(self, specs[0], images, snapshots[0])
 
 
-class Lane(msgspec.Struct, frozen=True):
+class NativeState(msgspec.Struct, frozen=True):
     """What training changes, in Keras's layout; `optimizer` is what of its variables stands before the moments."""
 
-    layers: list[Layer]
+    layers: list[LayerArrays]
     optimizer: list[NDArray[np.generic]]
 
-    def copy(self) -> "Lane":
+    def copy(self) -> "NativeState":
         """Return one that shares nothing with this."""
         return _lane([array.copy() for array in self.parameters], [array.copy() for array in self.variables])
 
@@ -112,24 +112,24 @@ class NativeGroup:
         self._steps = -(-self.training_images // training.batch_size)
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
-        """Train one epoch and evaluate it, in a thread that can be told to stop; then nothing has changed."""
+        """Train one epoch and evaluate it, in a thread that can be stopped; then nothing has changed."""
         began = time.perf_counter()
         stop = np.zeros(1, np.int32)
         future = self.trainer.waiting.submit(self._epoch, stop)
         while True:
             try:
-                found = future.result(POLL_SECONDS)
+                metrics = future.result(POLL_SECONDS)
                 break
             except TimeoutError:
                 if is_stopped():
                     stop[0] = 1
-        if found is None:
+        if metrics is None:
             return None
         self.epoch += 1
-        measured = {name: [value] for name, value in found._asdict().items()}
+        measured = {name: [value] for name, value in metrics._asdict().items()}
         return rows_of(measured, len(self._test.labels), time.perf_counter() - began)
 
-    def _epoch(self, stop: NDArray[np.int32]) -> Measured | None:
+    def _epoch(self, stop: NDArray[np.int32]) -> EpochMetrics | None:
         configuration = self._spec.configuration
         return self.trainer.library.epoch(
             self._lane.layers,
@@ -155,8 +155,8 @@ class NativeGroup:
         """Never asked for: JAX trains what stops early (`trainer_choice`)."""
         raise NotImplementedError
 
-    def keep(self, lane: int) -> "NativeLane":
-        """Take the lane as it is: nothing trains it any more."""
+    def finish(self, lane: int) -> "NativeLane":
+        """Return the lane as it is: nothing trains it any more."""
         self._lane.optimizer[0][...] = self.epoch * self._steps
         return NativeLane(self._spec.configuration, self._lane, self._test.pixels)
 
@@ -164,7 +164,7 @@ class NativeGroup:
 class NativeLane:
     """A trained lane that is no longer changed."""
 
-    def __init__(self, configuration: Configuration, lane: Lane, test_pixels: NDArray[np.uint8]) -> None:
+    def __init__(self, configuration: Configuration, lane: NativeState, test_pixels: NDArray[np.uint8]) -> None:
         self._configuration = configuration
         self._lane = lane
         self._test_pixels = test_pixels
@@ -203,7 +203,7 @@ class NativeLane:
         return Activity(saturated=saturated / (total * len(self._test_pixels)))
 
 
-def _fresh(spec: RunSpec, shape: DataShape) -> Lane:
+def _fresh(spec: RunSpec, shape: DataShape) -> NativeState:
     """Return what training with this seed begins from, the same as on JAX."""
     model = models.build(spec.configuration.network, shape, softmax=False, seed=spec.seed)
     optimizer = models.optimizer_of(spec.configuration.training)
@@ -212,7 +212,7 @@ def _fresh(spec: RunSpec, shape: DataShape) -> Lane:
     return _lane(parameters, variables)
 
 
-def _resumed(snapshot: Snapshot) -> Lane:
+def _resumed(snapshot: Snapshot) -> NativeState:
     """Return the lane of a checkpoint, whichever trainer wrote it; it holds narrow kernels transposed."""
     parameters, optimizer = snapshot.parameters, snapshot.optimizer
     kernels, units = parameters[::2], [len(bias) for bias in parameters[1::2]]
@@ -222,7 +222,7 @@ def _resumed(snapshot: Snapshot) -> Lane:
     return _lane(parameters, [*optimizer[:HEAD], *moments]).copy()
 
 
-def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]]) -> Lane:
+def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]]) -> NativeState:
     """Put together what Keras lists: kernel and bias of each layer; of each of these first and second moment."""
     moments = optimizer[HEAD:]
     layers = [
@@ -231,7 +231,7 @@ def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]])
             parameters[::2], parameters[1::2], *(moments[index::4] for index in range(4)), strict=True
         )
     ]
-    return Lane(layers, list(optimizer[:HEAD]))
+    return NativeState(layers, list(optimizer[:HEAD]))
 
 
 def _carried(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -6,12 +6,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.training.native.library import BETA_1, BETA_2, EPSILON, Labelled, Layer, Measured, untrained
+from engine.training.native.library import BETA_1, BETA_2, EPSILON, EpochMetrics, Labelled, LayerArrays, untrained
 
 Wide = NDArray[np.float64]
 
 
-def drawn_layers(sizes: Sequence[int], generator: np.random.Generator) -> list[Layer]:
+def drawn_layers(sizes: Sequence[int], generator: np.random.Generator) -> list[LayerArrays]:
     """Draw weights as the assignment does (normal, 0.05) and no moments, for inputs and units of each layer."""
     layers = []
     for below, above in pairwise(sizes):
@@ -26,13 +26,13 @@ def drawn_images(count: int, inputs: int, classes: int, generator: np.random.Gen
     return Labelled(pixels, generator.integers(0, classes, count).astype(np.int32))
 
 
-def copied(layers: Sequence[Layer]) -> list[Layer]:
+def copied(layers: Sequence[LayerArrays]) -> list[LayerArrays]:
     """Return layers that share nothing with these."""
     return [(k.copy(), b.copy(), mk.copy(), mb.copy(), vk.copy(), vb.copy()) for k, b, mk, mb, vk, vb in layers]
 
 
 def epoch(
-    layers: Sequence[Layer],
+    layers: Sequence[LayerArrays],
     activation: str,
     train: Labelled,
     order: NDArray[np.int32],
@@ -44,7 +44,7 @@ def epoch(
     beta_2: float = BETA_2,
     epsilon: float = EPSILON,
     batch_size: int = 32,
-) -> tuple[list[list[Wide]], Measured]:
+) -> tuple[list[list[Wide]], EpochMetrics]:
     """Return the layers after the epoch, and what it measured; arguments as those of `Library.epoch`."""
     state = [[array.astype(np.float64) for array in layer] for layer in layers]
     loss = correct = 0.0
@@ -62,7 +62,7 @@ def epoch(
             delta = delta @ kernel.T * _slope(activation, below)
     losses, probabilities = _judged(_outputs(state, activation, test.pixels)[-1], test.labels)
     right = int((probabilities.argmax(axis=1) == test.labels).sum())
-    return state, Measured(loss / len(order), correct / len(order), float(losses.mean()), right)
+    return state, EpochMetrics(loss / len(order), correct / len(order), float(losses.mean()), right)
 
 
 def _outputs(state: Sequence[Sequence[Wide]], activation: str, pixels: NDArray[np.uint8]) -> list[Wide]:

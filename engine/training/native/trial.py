@@ -50,12 +50,12 @@ def difference(library: Library, case: Case, threads: int = 1) -> float:
         epsilon=epsilon, batch_size=case.batch_size,
     )  # fmt: skip
     trained = reference.copied(layers)
-    found = library.epoch(
+    metrics = library.epoch(
         trained, case.activation, train, order, test, step=2, learning_rate=1e-4, beta_1=beta_1, beta_2=beta_2,
         epsilon=epsilon, batch_size=case.batch_size, threads=threads,
     )  # fmt: skip
-    assert found is not None
-    apart = [abs(found.loss / measured.loss - 1), abs(found.test_loss / measured.test_loss - 1)]
+    assert metrics is not None
+    apart = [abs(metrics.loss / measured.loss - 1), abs(metrics.test_loss / measured.test_loss - 1)]
     for ours, theirs, before in zip(trained, expected, layers, strict=True):
         for index in range(6):
             moved = np.abs(theirs[index] - before[index]).max()
@@ -71,8 +71,8 @@ def main(arguments: Sequence[str]) -> int:
     """Try it; 0 when it is right, 3 when it is wrong."""
     library = Library(Path(arguments[0]))
     for case in CASES:
-        found = difference(library, case, threads=2)
-        if not found < TOLERANCE:
+        largest = difference(library, case, threads=2)
+        if not largest < TOLERANCE:
             print(f"it does not compute what NumPy does for layers of {case.sizes}", file=sys.stderr)
             return WRONG
     return 0

@@ -10,17 +10,17 @@ ROOT=${SVHN_TUI_ROOT-}
 WSL=$ROOT/usr/lib/wsl/lib
 
 case ${SVHN_TUI_CUDA-} in
-    '') ;;
+    '' | auto) ;;
     cuda12 | cuda13 | cpu) echo "$SVHN_TUI_CUDA"; exit 0 ;;
     none) echo cpu; exit 0 ;;
-    *) echo "SVHN_TUI_CUDA=$SVHN_TUI_CUDA is unknown: cuda12, cuda13 or cpu." >&2; exit 2 ;;
+    *) echo "SVHN_TUI_CUDA=$SVHN_TUI_CUDA is unknown: cuda12, cuda13 or cpu, or auto." >&2; exit 2 ;;
 esac
 
 on_cpu() { [ $# -eq 0 ] || echo "$1 JAX is installed for the CPU." >&2; echo cpu; exit 0; }
 
 [ "$(uname -s)" = Linux ] || on_cpu
 
-limited() { if command -v timeout > /dev/null 2>&1; then timeout 20 "$@"; else "$@"; fi; }
+limited() { if command -v timeout > /dev/null 2>&1; then timeout -k 5 20 "$@"; else "$@"; fi; }
 
 # Lines such as "580.82.07, 9.0", of whichever cards answer.
 asked() {

@@ -3,8 +3,9 @@
 #
 #   PYTHON=python3 VENV=.venv scripts/install.sh [dev]
 #
-# SVHN_TUI_CUDA=cuda12|cuda13|cpu decides the kind. JAX's builds for CUDA 12 and 13 share folders and break each other,
-# so another kind than before begins anew. SVHN_TUI_WHEELS=DIR takes all packages from that folder, without a network.
+# SVHN_TUI_CUDA=cuda12|cuda13|cpu decides the kind, for this environment from then on; auto looks at the machine again.
+# JAX's builds for CUDA 12 and 13 share folders and break each other, so another kind than before begins anew; one for a
+# GPU stays where no card is seen, as on a login node. SVHN_TUI_WHEELS=DIR takes all packages from that folder.
 set -eu
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
@@ -21,9 +22,15 @@ case $version in
     *) fail "Python $version is too old: 3.11 to 3.13 are needed: make run PYTHON=python3.12" ;;
 esac
 
-kind=$(sh "$here/cuda_extra.sh")
-before=
-[ ! -f "$VENV/ready" ] || before=$(cat "$VENV/kind" 2> /dev/null || echo cpu)
+chosen=${SVHN_TUI_CUDA:-$(cat "$VENV/chosen" 2> /dev/null || true)}
+[ "$chosen" != auto ] || chosen=
+kind=$(SVHN_TUI_CUDA=$chosen sh "$here/cuda_extra.sh")
+before=$(cat "$VENV/kind" 2> /dev/null || true)  # also of an installation that was cut off
+[ -n "$before" ] || [ ! -f "$VENV/ready" ] || before=cpu
+if [ -z "$chosen" ] && [ "$kind" = cpu ] && [ -n "$before" ] && [ "$before" != cpu ]; then
+    echo "No NVIDIA card that JAX can use is seen here; JAX for $before stays. SVHN_TUI_CUDA=cpu replaces it."
+    kind=$before
+fi
 if [ -n "$before" ] && [ "$before" != "$kind" ]; then
     [ -f "$VENV/pyvenv.cfg" ] || fail "$VENV is no environment of Python; remove it or name another: make install VENV=DIR"
     echo "JAX for $before is replaced by JAX for $kind; $VENV is built anew."
@@ -51,6 +58,9 @@ if [ ! -x "$VENV/bin/python" ]; then
         "$PYTHON" -m venv --without-pip "$VENV" || fail "$PYTHON cannot make an environment in $VENV."
     }
 fi
+echo "$kind" > "$VENV/kind"
+rm -f "$VENV/chosen"
+[ -z "$chosen" ] || echo "$kind" > "$VENV/chosen"
 export PIP_CONSTRAINT="$constraints" UV_CONSTRAINT="$constraints"
 if "$VENV/bin/python" -m pip --version > /dev/null 2>&1; then
     set -- "$VENV/bin/python" -m pip install --progress-bar on
@@ -67,5 +77,4 @@ if [ -n "${SVHN_TUI_WHEELS-}" ]; then
 fi
 "$@" --editable ".${extras:+[$extras]}" ||
     fail "The packages could not be installed. Without a network, fill a folder elsewhere with make wheels and name it: SVHN_TUI_WHEELS=DIR"
-echo "$kind" > "$VENV/kind"
 touch "$VENV/ready" "$stamp"

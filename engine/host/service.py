@@ -65,6 +65,7 @@ class Service:
         exposed = ownership.exposure(workspace.root)
         troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
         self._complaints = [text for text in troubles if text]
+        self._remarks = gpus.remarks
         self._reading: set[asyncio.Task[None]] = set()
         """Of curves of resumed runs."""
         self._trouble = ""
@@ -142,6 +143,8 @@ class Service:
         yield p.Timed(times=queue.times.medians)
         for text in (*self._complaints, *self._dispatch.machine.remarks):
             yield p.Noticed(text=text, severity="warning")
+        for text in self._remarks:
+            yield p.Noticed(text=text)
         if self._trouble:
             yield p.Noticed(text=self._trouble, severity="error")
         yield p.CaughtUp()

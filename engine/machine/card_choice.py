@@ -6,8 +6,10 @@ from importlib.util import find_spec
 
 import msgspec
 
-from engine.machine import gpus, probe, visible
+from engine.machine import card_signs, gpus, probe, visible
 from engine.machine.gpus import Gpu, Inventory
+
+FLAGS_DROPPED = "XLA_FLAGS is set and not used: what is trained follows from what is asked alone."
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
@@ -16,6 +18,8 @@ class GpuChoice(msgspec.Struct, frozen=True):
     gpus: tuple[Gpu, ...] = ()
     problems: tuple[str, ...] = ()
     """Why a GPU that is there is not used, a sentence each."""
+    remarks: tuple[str, ...] = ()
+    """What of the environment counts for nothing where a GPU trains, a sentence each."""
 
 
 def choose(environment: Mapping[str, str], wanted: str = "") -> GpuChoice:
@@ -25,10 +29,10 @@ def choose(environment: Mapping[str, str], wanted: str = "") -> GpuChoice:
         environment: CUDA_VISIBLE_DEVICES and JAX_PLATFORMS in it are law.
         wanted: the user's choice, as `visible.chosen` reads it.
     """
+    if _is_none(wanted):
+        return GpuChoice()
     inventory = gpus.read()
-    if not inventory.gpus and not inventory.problem and _has_driver():
-        inventory = Inventory(tuple(Gpu(uuid, index) for index, uuid in enumerate(probe.order_of_cards({}))))
-    return among(inventory, environment, wanted, probe.order_of_cards)
+    return among(inventory if inventory.gpus else _without_nvml(inventory), environment, wanted, probe.order_of_cards)
 
 
 def among(
@@ -42,10 +46,11 @@ def among(
     Args:
         ask_order: tells the UUIDs of the cards as CUDA numbers them; asked only where that is not clear.
     """
-    if not inventory.gpus:
-        return GpuChoice(problems=(inventory.problem,) if inventory.problem else ())
-    if wanted.strip().lower() == "none":
+    if _is_none(wanted):
         return GpuChoice()
+    if not inventory.gpus:
+        is_problem = inventory.problem and not excludes_gpus(environment)
+        return GpuChoice(problems=(inventory.problem,) if is_problem else ())
     if excludes_gpus(environment):
         platforms = environment["JAX_PLATFORMS"]
         return GpuChoice(problems=(f"JAX_PLATFORMS={platforms} keeps JAX from the GPU; unset it to train on it.",))
@@ -61,7 +66,8 @@ def among(
     except ValueError as error:
         return GpuChoice(problems=(str(error),))
     broken = tuple(gpu.problem for gpu in chosen if gpu.problem)
-    return GpuChoice(tuple(gpu for gpu in chosen if not gpu.problem), broken)
+    remarks = (FLAGS_DROPPED,) if environment.get("XLA_FLAGS") else ()
+    return GpuChoice(tuple(gpu for gpu in chosen if not gpu.problem), broken, remarks)
 
 
 def excludes_gpus(environment: Mapping[str, str]) -> bool:
@@ -74,6 +80,21 @@ def lacks_plugin(environment: Mapping[str, str]) -> str:
     """Say why a GPU of another node would not be used; nothing where it would, or is not to be."""
     is_there = any(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13"))
     return "" if is_there or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
+
+
+def _is_none(wanted: str) -> bool:
+    return wanted.strip().lower() == "none"
+
+
+def _without_nvml(inventory: Inventory) -> Inventory:
+    """Ask the driver itself where NVML lists nothing: it may have cards, or say what keeps it from those there are."""
+    if not _has_driver():
+        problem = probe.NO_LIBRARY if not inventory.problem and card_signs.is_there() else inventory.problem
+        return Inventory(problem=problem)
+    listed = probe.cards({})
+    if listed.uuids:
+        return Inventory(tuple(Gpu(uuid, index) for index, uuid in enumerate(listed.uuids)))
+    return Inventory(problem=inventory.problem or (listed.reason if card_signs.is_there() else ""))
 
 
 def _has_driver() -> bool:

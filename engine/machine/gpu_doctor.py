@@ -31,8 +31,8 @@ def examine(
         return
     if all(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13")):
         yield Finding("note", *BOTH)
-    if environment.get("XLA_FLAGS"):
-        yield Finding("note", "XLA_FLAGS is set and not used: what is trained follows from what is asked alone")
+    for remark in chosen.remarks:
+        yield Finding("note", remark.rstrip("."))
     inherited = child_process.training_environment(environment)
     with ThreadPoolExecutor(AT_ONCE) as beside:
         yield from beside.map(lambda gpu: _finding(gpu, inherited, look), chosen.gpus)

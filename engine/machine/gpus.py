@@ -198,6 +198,8 @@ def _handles(index: int) -> Iterator[tuple[Gpu, Any]]:
 
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    except pynvml.NVMLError_NoPermission:
+        return  # a Slurm job or a container was given others, and CUDA does not number it either
     except pynvml.NVMLError as error:
         yield Gpu("", index, problem=f"GPU {index} does not answer ({error}); it needs a reset or a reboot."), None
         return

@@ -69,6 +69,13 @@ class Sight(msgspec.Struct, frozen=True):
         return self.platform == "gpu" and not self.reason
 
 
+class Listed(msgspec.Struct, frozen=True):
+    """The cards that the driver gives a process, by UUID as CUDA numbers them, or why it gives none."""
+
+    uuids: tuple[str, ...] = ()
+    reason: str = ""
+
+
 class ProbeOutput(msgspec.Struct, frozen=True):
     """How a probing process ended: its status and what it printed."""
 
@@ -101,14 +108,19 @@ def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Prob
     )
 
 
+def cards(environment: Mapping[str, str]) -> Listed:
+    """Ask the driver for all cards that this process may use, whatever CUDA_VISIBLE_DEVICES says."""
+    everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
+    answer = _asked(everything, "--cards")
+    try:
+        return msgspec.json.decode(answer.output, type=Listed)
+    except msgspec.MsgspecError:
+        return Listed(reason=_ended(answer))
+
+
 def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the UUIDs of all cards as CUDA numbers them; empty where it cannot be asked."""
-    everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
-    try:
-        answer = _asked(everything, "--cards")
-        return msgspec.json.decode(answer.output, type=tuple[str, ...])
-    except msgspec.MsgspecError:
-        return ()
+    return cards(environment).uuids
 
 
 def cuda_reason(code: int) -> str:
@@ -145,9 +157,13 @@ def _seen(answer: ProbeOutput) -> Sight:
     try:
         return msgspec.json.decode(answer.output, type=Sight)
     except msgspec.MsgspecError:
-        lines = answer.complaint.strip().splitlines()
-        text = f": {lines[-1][:200]}" if lines else ""
-        return Sight(reason=f"Asking JAX for this GPU ended with status {answer.status}{text}.")
+        return Sight(reason=_ended(answer))
+
+
+def _ended(answer: ProbeOutput) -> str:
+    lines = answer.complaint.strip().splitlines()
+    text = f": {lines[-1][:200]}" if lines else ""
+    return f"Asking JAX for this GPU ended with status {answer.status}{text}."
 
 
 def _asked(environment: Mapping[str, str], *options: str) -> ProbeOutput:

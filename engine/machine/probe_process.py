@@ -13,7 +13,7 @@ import sys
 import msgspec
 
 from engine.machine import probe
-from engine.machine.probe import Sight
+from engine.machine.probe import Listed, Sight
 
 
 def see() -> Sight:
@@ -22,11 +22,10 @@ def see() -> Sight:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
         return Sight(reason=probe.NO_LIBRARY)
-    if code := driver.cuInit(0):
-        return Sight(reason=probe.cuda_reason(code), cuda=_version(driver))
-    if not _uuids(driver):
-        return Sight(reason=probe.CUDA_ERRORS[100], cuda=_version(driver))
-    uuids = _uuids(driver)
+    listed = _listed(driver)
+    if not listed.uuids:
+        return Sight(reason=listed.reason, cuda=_version(driver))
+    uuids = listed.uuids
     seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=_version(driver), count=len(uuids)))
     if seen.is_usable or any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
         return seen
@@ -57,6 +56,14 @@ def has_plugin(kind: str) -> bool:
     from importlib.util import find_spec
 
     return find_spec(f"jax_{kind}_plugin") is not None
+
+
+def _listed(driver: ctypes.CDLL) -> Listed:
+    """Start the driver and list its cards."""
+    if code := driver.cuInit(0):
+        return Listed(reason=probe.cuda_reason(code))
+    uuids = tuple(_uuids(driver))
+    return Listed(uuids, "" if uuids else probe.CUDA_ERRORS[100])
 
 
 def _version(driver: ctypes.CDLL) -> int | None:
@@ -98,12 +105,11 @@ def main() -> None:
     os._exit(0)  # nothing is to hold the card while Python tidies up
 
 
-def _cards() -> list[str]:
+def _cards() -> Listed:
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        return _listed(ctypes.CDLL("libcuda.so.1"))
     except OSError:
-        return []
-    return [] if driver.cuInit(0) else _uuids(driver)
+        return Listed(reason=probe.NO_LIBRARY)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -25,6 +24,7 @@ from engine.core.data_shape import DataShape
 from engine.core.spec import Configuration
 from engine.training import models
 from engine.training.compiled_layers import KINDS, NARROW
+from engine.training.executable_digest import digest_of
 
 EVALUATION_CHUNK = 250
 """Test images that are cast to float32 at a time (3 MB of pixels, which the caches hold): fastest of 100 to 2,500."""
@@ -116,7 +116,7 @@ class Program:
         """Return the epoch, (lanes, pixels, order) to (lanes, metrics), compiled for arguments like these."""
         if self._compiled is None:
             self._compiled = compiled = self._epochs.lower(lanes, pixels, order).compile()
-            self.digest = hashlib.sha256((compiled.as_text() or "").encode()).hexdigest()[:16]
+            self.digest = digest_of(compiled.as_text() or "")
         return self._compiled
 
     def fresh(self, seed: int, shape: DataShape) -> Lane:

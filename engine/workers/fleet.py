@@ -40,6 +40,8 @@ HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "er
                    "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
 """Those that others may be cut short to."""
 HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
+ASKS_FOR_GPU = re.compile(rf"-[{SHORT_FLAGS}]*G|--gpus|--(gres|tres-per-\w+)=\S*(gpu|shard)")
+"""An option of `srun` with its value."""
 ONE_GPU = r"((gpu)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+)"
 """An index, a slice such as 1:0, or a UUID or its beginning."""
 GPUS = re.compile(rf"|none|{ONE_GPU}(,{ONE_GPU})*", re.ASCII | re.IGNORECASE)
@@ -215,7 +217,10 @@ def size(fleet: Fleet) -> int:
 
 def asks_for_gpu(fleet: Fleet) -> bool:
     """Say whether Slurm's workers will have a GPU, as far as srun's options tell."""
-    return any(re.match(r"-G|--gpus|--gres=gpu|gpu", word) for word in srun_options(fleet.slurm or ""))
+    words = srun_options(fleet.slurm or "")
+    following = (*words[1:], "")
+    return any(ASKS_FOR_GPU.match(word if "=" in word else f"{word}={value}")
+               for word, value in zip(words, following, strict=False))  # fmt: skip
 
 
 def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> list[str]:

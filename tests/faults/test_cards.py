@@ -132,12 +132,13 @@ async def test_a_busy_card_is_left_alone_and_taken_once_it_is_free(demo_folder: 
 
 
 async def test_a_card_that_cannot_be_used_is_told_and_the_other_trains(demo_folder: Path, tmp_path: Path, made_up):
-    made_up(a="broken")
-    dispatch, told = begin(tmp_path, demo_folder)
+    made_up(a="broken", c="cpu")
+    dispatch, told = begin(tmp_path, demo_folder, TWO._replace(gpus=(*TWO.gpus, Card("GPU-c", "gpu2"))))
     await told.until(lambda: len(told.of(p.RunFinished)) == 6)
     await dispatch.leave()
     assert workers(told) == {"gpu1"}
     assert "gpu0 is not used: NVIDIA's driver and its libraries have different versions" in told.notices
+    assert "gpu2 is not used: JAX computes on the CPU although this worker was given a GPU" in told.notices
 
 
 async def test_where_no_card_can_be_used_it_is_said_before_the_cpu_trains(demo_folder: Path, tmp_path: Path, made_up):

@@ -25,7 +25,8 @@ from tests.support.terminal import Terminal
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))
 ROUNDS, SEEDS, EPOCHS = (50 if MINUTES else 4), 3, 30
-NETWORKS = (Network(), Network((8,), "relu"))
+NETWORKS = {"fast": Network(), "jax": Network((8,), "relu")}
+"""By trainer: the first one is trained natively, where that is built."""
 ACTIONS = ("kill a worker", "pause and resume", "attach and detach", "attach and kill", "submit again")
 
 
@@ -42,7 +43,9 @@ def held(pid: int, workers: int = 0) -> Held:
 
 
 def sweep_of_round(data: p.DataSet, number: int) -> Sweep:
-    configurations = tuple(Configuration(network, Training(epochs=EPOCHS)) for network in NETWORKS)
+    configurations = tuple(
+        Configuration(network, Training(epochs=EPOCHS, trainer=trainer)) for trainer, network in NETWORKS.items()
+    )
     return Sweep(
         f"round {number}", data.fingerprint, configurations, tuple(range(number * SEEDS, (number + 1) * SEEDS))
     )

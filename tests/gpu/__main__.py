@@ -11,9 +11,11 @@ import json
 import os
 import shutil
 import sys
+import tempfile
+from pathlib import Path
 
-from tests.gpu.children import CHILDREN
-from tests.gpu.sections import Check
+from tests.gpu import box, determinism, keras_fit, parity, product, speed, variants
+from tests.gpu.kit import Kit
 
 
 def arguments():
@@ -81,6 +83,25 @@ def short(found):
     return found
 
 
+PLAN = (
+    ("reference", parity.begin_reference, 5),
+    ("machine", box.machine, 5),
+    ("nvml", box.nvml, 5),
+    ("determinism", determinism.determinism, 20),
+    ("parity", parity.parity, 20),
+    ("timing", speed.timing, 20),
+    ("parts", speed.parts, 10),
+    ("fit", keras_fit.fit, 10),
+    ("estimate", speed.estimate, 0),
+    ("product", product.product, 25),
+    ("processes", variants.processes, 20),
+    ("one_group_at_a_time", product.one_group_at_a_time, 30),
+)
+"""Sections in their order, and the seconds below which each is skipped."""
+NEEDS = {"parity": ("reference",), "processes": ("machine",), "estimate": ("timing",)}
+CHILDREN = {"reference": parity.reference, "once": variants.once, "fit": keras_fit.fitted}
+
+
 def main():
     given = arguments()
     if given.child:
@@ -90,34 +111,18 @@ def main():
         told = CHILDREN[given.child](json.loads(given.payload))
         os.write(out, (json.dumps(told) + "\n").encode())
         os._exit(0)
-    prepare()
-    check = Check(given)
-    plan = [
-        ("reference", check.begin_reference, 5),
-        ("machine", check.machine, 5),
-        ("nvml", check.nvml, 5),
-        ("determinism", check.determinism, 20),
-        ("parity", check.parity_with_cpu, 20),
-        ("timing", check.timing, 20),
-        ("parts", check.parts, 10),
-        ("fit", check.fit, 10),
-        ("estimate", check.estimate, 0),
-        ("product", check.product, 25),
-        ("processes", check.processes, 20),
-        ("one_group_at_a_time", check.one_group_at_a_time, 30),
-    ]
+    work = Path(tempfile.mkdtemp(prefix="gpu_check.work."))
+    prepare(str(work / "programs") if given.small else "")  # small, each program is compiled once
     wanted = set(filter(None, given.sections.split(",")))
-    if wanted & {"parity"}:
-        wanted |= {"reference"}
-    if wanted:
-        wanted |= {"machine"}
-    for name, do, least in plan:
+    wanted |= {needed for name in wanted for needed in NEEDS.get(name, ())}
+    kit = Kit(small=given.small, precision=given.precision, seconds=given.seconds, work=work)
+    for name, measure, least in PLAN:
         if not wanted or name in wanted:
-            check.section(name, do, least)
-    check.write()
-    shutil.rmtree(check.work, ignore_errors=True)
-    table(check.found)
-    print(json.dumps(short(check.found), separators=(",", ":")))
+            kit.section(name, measure, least)
+    kit.write()
+    shutil.rmtree(work, ignore_errors=True)
+    table(kit.found)
+    print(json.dumps(short(kit.found), separators=(",", ":")))
     return 0
 
 

@@ -7,21 +7,50 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpu.sections import verdict
+from engine.machine.xla_flags import DETERMINISTIC_FLAG, LOOP_FLAG
+from tests.gpu import speed, variants
+from tests.gpu.variants import verdict
 
-SECTIONS = "parity,parts"
+SECTIONS = ("parity", "determinism", "timing", "parts", "estimate")
+"""Those in this process and one child. The others start a process or more for each figure."""
 
 
 @pytest.mark.slow
 def test_the_kit_trains_and_prints_one_json(tmp_path: Path):
-    command = [sys.executable, "-m", "tests.gpu", "--small", "--sections", SECTIONS]
+    command = [sys.executable, "-m", "tests.gpu", "--small", "--sections", ",".join(SECTIONS)]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OUT": str(tmp_path), "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, timeout=500)
-    found = json.loads(done.stdout.splitlines()[-1])
-    written = json.loads((tmp_path / "gpu.json").read_text())
-    for name in SECTIONS.split(","):
-        assert "error" not in written["sections"][name], written["sections"][name]
-    assert found["sections"]["parity"]["float32"]["linear"]["max_weight"] == [0.0], "on a CPU it is the same program"
+    found = json.loads(done.stdout.splitlines()[-1])["sections"]
+    written = json.loads((tmp_path / "gpu.json").read_text())["sections"]
+    for name in SECTIONS:
+        assert "error" not in written[name], written[name]
+    assert found["parity"]["float32"]["linear"]["max_weight"] == [0.0], "on a CPU it is the same program"
+    equal = {name: value for name, value in found["determinism"]["linear"].items() if name.endswith("_equal")}
+    assert equal == dict.fromkeys(("twice_equal", "compiled_anew_equal", "resumed_equal", "lane_equal"), True)
+    assert found["timing"]["float32"]["linear x3"]["us_per_batch"] > 0
+
+
+def test_what_is_timed_is_asked_for_once_and_first_what_the_assignment_needs():
+    timed = speed.plan("float32", small=False)
+    assert len(set(timed)) == len(timed)
+    assert [name for _, name, lanes in timed[:6] if lanes == 10] == list(speed.NETWORKS)
+
+
+def test_the_assignment_is_estimated_from_the_epochs_that_were_timed():
+    names = {*speed.NETWORKS}
+    rows = {f"{name} x{lanes}": {"epoch_s": 0.1 * lanes, "group_s": 2.0} for name in names for lanes in (1, 3, 10)}
+    found = speed.estimated(rows)
+    assert found["groups"] == 15
+    lanes = 1 + 4 * 10 + 8 * 3 + 2 * 7  # an epoch takes as long as it has lanes, those between two measured ones too
+    assert (found["training_s"], found["compiling_s"]) == (round(100 * 0.1 * lanes, 1), 30.0)
+    assert speed.estimated({}) == {"missing": "linear"}
+
+
+def test_each_variant_has_a_name_and_flags_of_gpus_are_tried_on_gpus_alone():
+    on_gpu, on_cpu = (variants.plan(LOOP_FLAG, on_gpu=is_it) for is_it in (True, False))
+    assert len({some.name for some in on_gpu}) == len(on_gpu)
+    assert not any(DETERMINISTIC_FLAG in some.flags for some in on_cpu)
+    assert all(LOOP_FLAG not in some.flags for some in on_gpu if some.name in ("steps one by one", "stacked logits"))
 
 
 def test_deterministic_kernels_are_to_be_on_where_they_cost_less_than_five_percent():
@@ -34,3 +63,5 @@ def test_deterministic_kernels_are_to_be_on_where_they_cost_less_than_five_perce
     assert verdict(found(6, "a"))["deterministic_to_be_on"] is False
     assert verdict(found(4, "b"))["deterministic_equal"] is False
     assert verdict({})["deterministic_to_be_on"] is None
+    warm = {"cache cold": {"hash": "a", "digest": "b"}, "cache warm": {"hash": "a", "digest": "c"}}
+    assert (verdict(warm)["cached_equal"], verdict(warm)["cached_digest_equal"]) == (True, False)

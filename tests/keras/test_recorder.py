@@ -25,9 +25,8 @@ from svhn_tui.keras import Recorder
 from svhn_tui.pages.run_text import head_of
 from svhn_tui.themes import DARK
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.recorded_fit import Model, begun, logs_of, trained
-
-PATIENCE = 60
 
 
 class Program:

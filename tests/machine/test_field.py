@@ -26,7 +26,7 @@ from engine.machine import (
 )
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.probe import Sight
+from engine.machine.probe import Listed, Sight
 from engine.protocol import Fleet
 from engine.training.worker import remarks_on
 from tests.machine.conftest import Cards
@@ -88,7 +88,7 @@ def test_6_nvml_failing_ends_no_worker(cards: Cards, monkeypatch: pytest.MonkeyP
 
 def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(card_choice, "_has_driver", lambda: True)
-    monkeypatch.setattr(probe, "order_of_cards", lambda environment: ("GPU-b", "GPU-a"))
+    monkeypatch.setattr(probe, "cards", lambda environment: Listed(("GPU-b", "GPU-a")))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-b", "GPU-a"]
     assert [gpu.uuid for gpu in card_choice.choose({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == ["GPU-a"]
 
@@ -144,6 +144,14 @@ def test_12_without_a_place_for_the_cache_it_compiles_anew(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "tensorflow", sys.modules.get("tensorflow"))
     backends.prepare_jax()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == ""
+
+
+def test_15_in_a_job_the_cards_of_others_do_not_count(cards: Cards):
+    cards({"hidden": True}, {"hidden": True}, {}, {"hidden": True}, {})
+    for setting, expected in (("0", ["gpu2"]), ("0,1", ["gpu2", "gpu4"]), (None, ["gpu2", "gpu4"])):
+        environment = {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
+        found = card_choice.choose(environment)
+        assert ([gpu.label for gpu in found.gpus], found.problems) == (expected, ())
 
 
 def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Cards, monkeypatch: pytest.MonkeyPatch):

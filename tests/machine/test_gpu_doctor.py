@@ -43,6 +43,7 @@ def test_each_card_is_told_as_a_worker_would_find_it(cards: Cards):
 def test_flags_of_the_image_are_said_not_to_count(cards: Cards):
     cards({})
     assert told({"XLA_FLAGS": "--xla_bogus=1"})[0][1].startswith("XLA_FLAGS is set and not used")
+    assert card_choice.among(gpus.read(), {"XLA_FLAGS": "--xla_bogus=1"}).remarks == (card_choice.FLAGS_DROPPED,)
 
 
 def test_hidden_cards_are_told(cards: Cards):

@@ -1,10 +1,15 @@
 """`make install` on machines that are not here: which JAX is taken, and what is done where Python lacks something."""
 
+import importlib.metadata
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from tests.gpu import compiled
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 OPEN_MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build  (user@host)\n"
@@ -40,7 +45,7 @@ class Box:
     def run(self, script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["sh", ROOT / "scripts" / script, *options], env={**self.environment, **environment}, cwd=ROOT,
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
 
     def kind(self, **environment: str) -> str:
@@ -185,6 +190,38 @@ def test_another_kind_begins_anew(installer, tmp_path: Path):
     assert "--editable .[cuda12,dev]" in log
 
 
+def test_a_choice_counts_until_another_one_is_made(installer, box: Box, tmp_path: Path):
+    box.smi(f"580.82.07{H100}")
+    installer(SVHN_TUI_CUDA="cpu")
+    _, log = installer("dev")
+    assert "--editable .[dev]" in log, "the card is not taken into account: the user said so"
+    _, log = installer(SVHN_TUI_CUDA="auto")
+    assert "--editable .[cuda12]" in log
+    _, log = installer("dev")
+    assert "--editable .[cuda12,dev]" in log
+
+
+def test_where_no_card_is_seen_an_environment_for_cards_stays(installer, box: Box, tmp_path: Path):
+    box.smi(f"580.82.07{H100}")
+    installer()
+    (tmp_path / "venv" / "old").touch()
+    box.smi(status=9)  # it fails, or this is the login node of a cluster
+    told, log = installer("dev")
+    assert "JAX for cuda12 stays" in told.stdout
+    assert "--editable .[cuda12,dev]" in log and (tmp_path / "venv" / "old").exists()
+    told, log = installer(SVHN_TUI_CUDA="cpu")
+    assert "--editable .\n" in log and not (tmp_path / "venv" / "old").exists()
+
+
+def test_an_installation_that_was_cut_off_leaves_nothing_of_its_kind(installer, tmp_path: Path):
+    installer(SVHN_TUI_CUDA="cuda12")
+    for name in ("ready", "old"):
+        (tmp_path / "venv" / name).touch()
+    (tmp_path / "venv" / "ready").unlink()
+    told, _ = installer(SVHN_TUI_CUDA="cuda13")
+    assert "built anew" in told.stdout and not (tmp_path / "venv" / "old").exists()
+
+
 def test_a_folder_that_is_no_environment_is_never_removed(installer, tmp_path: Path):
     installer()
     (tmp_path / "venv" / "pyvenv.cfg").unlink()
@@ -220,10 +257,26 @@ def test_a_folder_of_wheels_takes_the_place_of_the_network(installer, tmp_path: 
     assert "make wheels" in told.stderr
 
 
+def pins_of(kind: str) -> dict[str, str]:
+    lines = (ROOT / f"constraints-{kind}.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_every_package_of_nvidias_that_jax_and_tensorflow_ask_for_has_a_pin_that_suits_them():
+    """JAX's plugin is asked where `make gpu-compile` has installed it."""
+    lines = [f"Requires-Dist: {line}" for line in importlib.metadata.requires("tensorflow") or ()]
+    for file in compiled.folder().glob("jax_cuda12_plugin-*.dist-info/METADATA"):
+        lines += file.read_text().splitlines()
+    asked = [Requirement(line.partition(": ")[2]) for line in lines if line.startswith("Requires-Dist: nvidia-")]
+    pins = pins_of("cuda12")
+    assert len(asked) >= 12
+    for wanted in asked:
+        assert wanted.specifier.contains(pins[wanted.name]), wanted
+
+
 @pytest.mark.parametrize("kind", ["cuda12", "cuda13"])
 def test_every_package_of_nvidias_is_pinned(kind: str):
-    lines = (ROOT / f"constraints-{kind}.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = pins_of(kind)
     assert {f"jax-{kind}-plugin", f"jax-{kind}-pjrt"} <= set(pins)
     assert sum(name.startswith("nvidia-") for name in pins) >= 12
     if kind == "cuda12":

@@ -86,6 +86,8 @@ def test_without_a_driver_the_probe_says_so(tmp_path: Path):
 def test_cuda_numbers_the_cards_itself(driver):
     assert len(probe.order_of_cards({**driver(0, count=2), "CUDA_VISIBLE_DEVICES": ""})) == 2
     assert probe.order_of_cards(driver(803)) == ()
+    assert probe.cards(driver(803)).reason == probe.CUDA_ERRORS[803]
+    assert probe.cards(driver(0, count=0)).reason == probe.CUDA_ERRORS[100]
 
 
 def test_another_cuda_in_the_image_is_left_out_only_where_that_helps(tmp_path: Path):

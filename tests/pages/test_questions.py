@@ -106,7 +106,7 @@ async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, TrustModelFiles))
         await pilot.press("y")
-        await until(pilot, lambda: sources() == ["first = 1\n"])
+        await until(pilot, lambda: sources() == ["first = 1\n"] and isinstance(app.screen, QuestionsPage))
         file.write_text("second = 2\n")
         await pilot.press("A")  # both questions
         await until(pilot, lambda: isinstance(app.screen, Confirm))
@@ -119,7 +119,8 @@ async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_
         await until(pilot, lambda: isinstance(app.screen, TrustModelFiles))
         assert "second = 2" in screen_text(app)
         await pilot.press("y")
-        await until(pilot, lambda: sources() == ["first = 1\n", "second = 2\n"])
+        both = ["first = 1\n", "second = 2\n"]
+        await until(pilot, lambda: sources() == both and isinstance(app.screen, QuestionsPage))
         file.unlink()
         await pilot.press("enter")
         await until(pilot, lambda: any("cannot be read" in notice.text for notice in app.notice_log))

@@ -2,7 +2,8 @@
 
 `fine`; `busy`: others compute on it, as long as the file FREE is not there; `filled`: others take its memory once this
 worker is on it, as long as FREE is not there; `broken`: the driver refuses; `sick`: an error of the card's while it
-trains; `aborted`: one at which XLA ends the process; `single`: it takes no second process.
+trains; `aborted`: one at which XLA ends the process; `single`: it takes no second process; `cpu`: the probe sees it and
+JAX does not.
 """
 
 import json
@@ -46,7 +47,8 @@ def main() -> int:
         return refuse(given.name, refused)
     from engine.machine.backends import prepare_jax
 
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    if how(given.gpu) != "cpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["XLA_FLAGS"] = ""
     prepare_jax()
     return serve(given.name, "tests.support.gpu_worker:MadeUpTrainer", seen)

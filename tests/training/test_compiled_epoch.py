@@ -1,5 +1,9 @@
 """The compiled epoch as a GPU gets it: the same weights, bit for bit; products of float32; weights drawn on the CPU."""
 
+import os
+import sys
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -9,6 +13,8 @@ from engine.core.spec import Configuration, Network, Training
 from engine.machine import backends
 from engine.training import compiled_epoch
 from engine.training.compiled_epoch import DeviceImages, Lane, Metrics, Program
+from engine.training.executable_digest import digest_of
+from engine.training.keras_trainer import KerasFitTrainer
 
 SHAPE = DataShape((3, 8, 8), 10)
 NETWORKS = [Network(), Network((24,), "relu"), Network((24, 16), "tanh")]
@@ -66,9 +72,54 @@ def test_a_gpu_begins_from_the_weights_of_the_cpu(monkeypatch: pytest.MonkeyPatc
     assert bits(program.fresh(3, SHAPE)) == bits(on_the_cpu)
 
 
+def test_keras_fit_on_a_card_has_products_of_float32_and_as_much_memory_as_it_needs(monkeypatch: pytest.MonkeyPatch):
+    cards, rounded = ["GPU:0"], list[bool]()
+    experimental = SimpleNamespace(
+        enable_tensor_float_32_execution=rounded.append, get_memory_info=lambda name: {"current": 3, "peak": 7}
+    )
+    config = SimpleNamespace(experimental=experimental, list_physical_devices=lambda kind: cards)
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    backends.prepare_tensorflow()
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    trainer = KerasFitTrainer()
+    assert rounded == [False], "TF32 is off"
+    assert (trainer.device, trainer.reserved_bytes) == ("gpu", 7)
+    cards.clear()
+    assert (trainer.device, trainer.reserved_bytes) == ("cpu", 0)
+
+
 def test_what_was_compiled_has_a_digest():
     program = Program(Configuration(NETWORKS[0]), SHAPE, 1)
     assert not program.digest
     lane = program.fresh(0, SHAPE)
     program.compile(lane, pixels(), np.arange(IMAGES, dtype=np.int32))
     assert len(program.digest) == 16
+
+
+FRESH = """HloModule jit__epoch
+
+FileNames
+1 "/home/a/engine/training/compiled_epoch.py"
+
+StackFrames
+1 {file_location_id=1 parent_frame_id=1}
+
+%main (x: f32[2]) -> f32[2] {
+  ROOT %y = f32[2] add(%x, %x), metadata={op_name="epoch/{x}" stack_frame_id=1}, backend_config={"b":"1"}
+}
+"""
+CACHED = """HloModule jit__epoch
+
+FileNames
+
+%main (x: f32[2]) -> f32[2] {
+  ROOT %y = f32[2] add(%x, %x), metadata={op_name="epoch/{x}"}, backend_config={"b":"1"}
+}
+"""
+
+
+def test_a_digest_depends_on_what_is_computed_and_not_on_folders_or_the_cache():
+    assert digest_of(FRESH) == digest_of(CACHED)
+    assert digest_of(FRESH) != digest_of(FRESH.replace('"b":"1"', '"b":"2"')), "another kernel was chosen"
+    assert digest_of(FRESH) != digest_of(FRESH.replace("add(", "multiply("))

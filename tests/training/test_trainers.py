@@ -1,16 +1,21 @@
 """Which trainer trains a run, and that a run trained natively ends the same however often it is stopped."""
 
+import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
 from engine import protocol as p
+from engine.core.options import TRAINING
 from engine.core.spec import Configuration, Convolution, Network, RunSpec, Training
 from engine.storage import checkpoint, journal
+from engine.training import trainer_choice
 from engine.training.inbox import Stop
-from engine.training.native import build
+from engine.training.native import build, native_trainer
 from engine.training.trainer_choice import Circumstances, TrainerChoice, choose
 from tests.training.test_training import Told, run_id_of, train, weights_of
 
@@ -27,6 +32,8 @@ NONE = Circumstances(10, problem="No C compiler is on the path")
         (RELU, Training(), CPU, "native"),
         (Network((8, 8), "tanh"), Training(batch_size=7, learning_rate=1.0), CPU, "native"),
         (Network((8,) * 15, "linear"), Training(validation_split=0.5), Circumstances(1_000), "native"),
+        (RELU, Training(beta_1=0.0, beta_2=0.9, epsilon=1e-3), CPU, "native"),
+        (RELU, Training(schedule="step", decay_epochs=3, decay_rate=0.5), CPU, "native"),
         (Network((8,) * 16, "linear"), Training(), CPU, "jax"),
         (RELU, Training(), Circumstances(1_001), "jax"),
         (RELU, Training(), NONE, "jax"),
@@ -34,7 +41,6 @@ NONE = Circumstances(10, problem="No C compiler is on the path")
         (RELU, Training(), Circumstances(10, lanes=2), "jax"),
         (RELU, Training(trainer="jax"), CPU, "jax"),
         (RELU, Training(trainer="native"), CPU, "native"),
-        (RELU, Training(optimizer="sgd"), CPU, "jax"),
         (Network((8,), "gelu"), Training(), CPU, "jax"),
         (Network((8,), "relu", dropout=0.1), Training(), CPU, "jax"),
         (Network((8,), "relu", batch_normalization=True), Training(), CPU, "jax"),
@@ -49,6 +55,50 @@ def test_what_trains_follows_from_configuration_machine_and_checkpoint(
     network: Network, training: Training, here: Circumstances, trainer: str
 ):
     assert choose(Configuration(network, training), here) == TrainerChoice(trainer)  # type: ignore[arg-type]
+
+
+OF_JAX: dict[str, Any] = {
+    "optimizer": "adamw", "amsgrad": True, "weight_decay": 0.1, "clipnorm": 1.0, "clipvalue": 1.0,
+    "global_clipnorm": 1.0, "schedule": "cosine", "warmup_epochs": 1, "label_smoothing": 0.1,
+    "class_weight": (1.0,) * 10, "patience": 1, "metrics": ("top_k_categorical_accuracy",),
+}  # fmt: skip
+"""Options that the native trainer does not have, with values not at their defaults."""
+
+
+@pytest.mark.parametrize("name", OF_JAX)
+def test_options_that_are_not_native_go_to_jax_and_are_named_where_native_is_asked_for(name: str):
+    options = {name: OF_JAX[name]}
+    assert choose(Configuration(RELU, Training(**options)), CPU) == TrainerChoice("jax")
+    with pytest.raises(ValueError, match=f"cannot train this: the {name.replace('_', ' ')} is "):
+        choose(Configuration(RELU, Training(**options, trainer="native")), CPU)
+
+
+def test_every_option_is_native_or_of_jax_or_belongs_to_one_of_jax():
+    refused = {option.name for option in TRAINING} - {*trainer_choice.KNOWN, *OF_JAX}
+    owners = {owners for option in TRAINING if option.name in refused and (owners := option.owners)}
+    assert {(of.field, *of.values) for of in owners} == {
+        ("optimizer", "sgd", "rmsprop"), ("optimizer", "sgd"), ("optimizer", "rmsprop"), ("schedule", "cosine"),
+        ("patience",),
+    }  # fmt: skip
+
+
+@needs_compiler
+def test_adams_own_options_and_a_stepwise_rate_train_as_on_jax_and_stand_in_the_file(demo_folder: Path, tmp_path: Path):
+    options: dict[str, Any] = {"beta_1": 0.7, "beta_2": 0.95, "epsilon": 1e-4, "learning_rate": 1e-4, "epochs": 4}
+    options |= {"schedule": "step", "decay_epochs": 1, "decay_rate": 0.3, "validation_split": 0.1}
+    weights, files = [], []
+    for name in ("jax", "native"):
+        told, configuration = Told(), Configuration(RELU, Training(**options, trainer=name))
+        train(tmp_path / name, demo_folder, configuration, [1], Told(stop_at=2))
+        train(tmp_path / name, demo_folder, configuration, [1], told)
+        assert told.of(p.RunFinished)[0].result.trained_by == name
+        run_id = run_id_of(demo_folder, configuration, 1)
+        weights.append(weights_of(tmp_path / name, run_id))
+        with zipfile.ZipFile(tmp_path / name / "runs" / run_id / "model.keras") as file:
+            files.append(json.loads(file.read("config.json"))["compile_config"]["optimizer"]["config"])
+    assert all(np.abs(one - other).max() < 1e-6 for one, other in zip(*weights, strict=True))
+    assert files[0] == files[1]
+    assert files[0]["learning_rate"]["class_name"] == "ExponentialDecay"
 
 
 def test_a_checkpoint_that_changes_its_trainer_is_remarked_and_what_was_asked_for_is_not_replaced():
@@ -90,10 +140,11 @@ class StopsInside(Told):
 @needs_compiler
 @pytest.mark.parametrize("after", [0, 2])
 def test_a_pause_in_the_middle_of_an_epoch_trains_it_again_and_ends_with_the_same_bits(
-    demo_folder: Path, tmp_path: Path, after: int
+    demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ):
-    """A thousand batches of one image: an epoch is asked several times whether it is to stop."""
-    configuration = Configuration(Network((128, 64), "relu"), Training(epochs=4, batch_size=1))
+    """Hundreds of batches of few images: an epoch is asked several times whether it is to stop."""
+    monkeypatch.setattr(native_trainer, "POLL_SECONDS", 0.001)
+    configuration = Configuration(Network((128, 64), "relu"), Training(epochs=3, batch_size=4))
     train(tmp_path / "whole", demo_folder, configuration, [1], Told())
     paused = StopsInside(after)
     train(tmp_path / "cut", demo_folder, configuration, [1], paused)

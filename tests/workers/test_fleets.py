@@ -17,7 +17,8 @@ from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Remembered
 from engine.workers import fleet as fleets
 from engine.workers import user_config
-from tests.support.bridge import PATIENCE, Bridge
+from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 
 WORKER = ("python", "-m", "engine.training.worker", "--name", "slurm0")
 
@@ -258,6 +259,18 @@ def wait_for(file: Path) -> None:
     while not (file.exists() and file.stat().st_size):
         assert time.monotonic() < deadline, f"{file} never came"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "asks"),
+    [
+        ("", False), ("--gres=gpu:1", True), ("--gres gpu:a100:2 -t 10", True), ("-G 1", True), ("-QG1", True),
+        ("--gpus-per-task=1", True), ("--tres-per-task=cpu=4,gres/gpu=1", True), ("--gres=craynetwork:1,gpu", True),
+        ("-p gpu", False), ("--partition gpu --mem=4G", False), ("--gres=shard:1", True), ("--comment=G -t 5", False),
+    ],
+)  # fmt: skip
+def test_what_is_asked_of_slurm_says_whether_a_gpu_comes(options: str, asks: bool):
+    assert fleets.asks_for_gpu(Fleet(slurm=options)) is asks
 
 
 def test_gpus_of_this_machine_are_chosen_by_number_uuid_or_not_at_all():

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.compilation import held_in
+from engine.core import compilation
 from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, Provenance
-from engine.core.spec import Configuration, RunSpec
+from engine.core.spec import Configuration, RunSpec, Training
 from engine.data.dataset import Images
 from engine.machine import system
 from engine.protocol import History
@@ -35,8 +35,6 @@ ACTIVITY_CHUNK = 500
 """Test images whose hidden units are looked at together."""
 SATURATED = 0.99
 """As on JAX: a tanh unit beyond this has a gradient below 2 % of its largest."""
-HEAD = 2
-"""Variables of Keras's Adam that stand before the moments: its count of updates and its learning rate."""
 
 
 class NativeTrainer:
@@ -75,7 +73,11 @@ class NativeTrainer:
 
 
 class NativeState(msgspec.Struct, frozen=True):
-    """What training changes, in Keras's layout; `optimizer` is what of its variables stands before the moments."""
+    """What training changes, in Keras's layout.
+
+    Of Adam's variables, `optimizer` holds those before the moments: its count of updates and, without a schedule, its
+    learning rate.
+    """
 
     layers: list[LayerArrays]
     optimizer: list[NDArray[np.generic]]
@@ -104,12 +106,12 @@ class NativeGroup:
         self.remark = ""
         self.epoch = snapshot.epoch if snapshot else 0
         training = spec.configuration.training
-        self.training_images = held_in(len(images.train_labels), training.validation_split)
+        self.training_images = compilation.held_in(len(images.train_labels), training.validation_split)
         self._spec = spec
         self._train = Labelled(np.ascontiguousarray(images.train_images), images.train_labels.astype(np.int32))
         self._test = Labelled(np.ascontiguousarray(images.test_images), images.test_labels.astype(np.int32))
-        self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.shape)
-        self._steps = -(-self.training_images // training.batch_size)
+        self._steps = compilation.batches_of(training, len(images.train_labels))
+        self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.shape, self._steps)
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
         """Train one epoch and evaluate it, in a thread that can be stopped; then nothing has changed."""
@@ -130,16 +132,19 @@ class NativeGroup:
         return rows_of(measured, len(self._test.labels), time.perf_counter() - began)
 
     def _epoch(self, stop: NDArray[np.int32]) -> EpochMetrics | None:
-        configuration = self._spec.configuration
+        training, step = self._spec.configuration.training, self.epoch * self._steps
         return self.trainer.library.epoch(
             self._lane.layers,
-            configuration.network.activation,
+            self._spec.configuration.network.activation,
             self._train,
             order_of(self._spec.seed, self.epoch, self.training_images),
             self._test,
-            step=self.epoch * self._steps,
-            learning_rate=configuration.training.learning_rate,
-            batch_size=configuration.training.batch_size,
+            step=step,
+            learning_rate=_rate_at(step, training, self._steps),
+            beta_1=training.beta_1,
+            beta_2=training.beta_2,
+            epsilon=training.epsilon,
+            batch_size=training.batch_size,
             threads=self.trainer.threads,
             stop=stop,
         )
@@ -158,20 +163,25 @@ class NativeGroup:
     def finish(self, lane: int) -> "NativeLane":
         """Return the lane as it is: nothing trains it any more."""
         self._lane.optimizer[0][...] = self.epoch * self._steps
-        return NativeLane(self._spec.configuration, self._lane, self._test.pixels)
+        return NativeLane(self._spec.configuration, self._lane, self._test.pixels, self._steps)
 
 
 class NativeLane:
     """A trained lane that is no longer changed."""
 
-    def __init__(self, configuration: Configuration, lane: NativeState, test_pixels: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, configuration: Configuration, lane: NativeState, test_pixels: NDArray[np.uint8], steps: int
+    ) -> None:
         self._configuration = configuration
         self._lane = lane
         self._test_pixels = test_pixels
+        self._steps = steps
+        """Batches of an epoch."""
 
     def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file, as `models.save` does."""
-        return models.save(self._configuration, shape, path, self._lane.parameters, [], self._lane.variables)
+        lane = self._lane
+        return models.save(self._configuration, shape, path, lane.parameters, [], lane.variables, self._steps)
 
     def weights(self) -> list[Floats]:
         """Return the trainable weights as Keras lays them out."""
@@ -203,10 +213,17 @@ class NativeLane:
         return Activity(saturated=saturated / (total * len(self._test_pixels)))
 
 
-def _fresh(spec: RunSpec, shape: DataShape) -> NativeState:
+def _rate_at(step: int, training: Training, steps: int) -> float:
+    """Return the learning rate of the epoch that begins with this batch; an epoch has so many steps."""
+    if not compilation.has_schedule(training):
+        return training.learning_rate
+    return float(models.made(compilation.schedule_of(training, steps))(step))
+
+
+def _fresh(spec: RunSpec, shape: DataShape, steps: int) -> NativeState:
     """Return what training with this seed begins from, the same as on JAX."""
     model = models.build(spec.configuration.network, shape, softmax=False, seed=spec.seed)
-    optimizer = models.optimizer_of(spec.configuration.training)
+    optimizer = models.optimizer_of(spec.configuration.training, steps)
     optimizer.build(model.trainable_variables)
     variables, parameters = ([np.array(v) for v in some] for some in (optimizer.variables, model.trainable_variables))
     return _lane(parameters, variables)
@@ -218,20 +235,29 @@ def _resumed(snapshot: Snapshot) -> NativeState:
     kernels, units = parameters[::2], [len(bias) for bias in parameters[1::2]]
     turned = [k.shape[0] == out and is_carried_transposed(k.T.shape) for k, out in zip(kernels, units, strict=True)]
     parameters = [_turned(array) if turned[index // 2] else array for index, array in enumerate(parameters)]
-    moments = [_turned(array) if turned[index // 4] else array for index, array in enumerate(optimizer[HEAD:])]
-    return _lane(parameters, [*optimizer[:HEAD], *moments]).copy()
+    head, moments = _apart(parameters, optimizer)
+    moments = [_turned(array) if turned[index // 4] else array for index, array in enumerate(moments)]
+    return _lane(parameters, [*head, *moments]).copy()
 
 
 def _lane(parameters: Sequence[NDArray[Any]], optimizer: Sequence[NDArray[Any]]) -> NativeState:
     """Put together what Keras lists: kernel and bias of each layer; of each of these first and second moment."""
-    moments = optimizer[HEAD:]
+    head, moments = _apart(parameters, optimizer)
     layers = [
         (kernel, bias, mk, mb, vk, vb)
         for kernel, bias, mk, vk, mb, vb in zip(
             parameters[::2], parameters[1::2], *(moments[index::4] for index in range(4)), strict=True
         )
     ]
-    return NativeState(layers, list(optimizer[:HEAD]))
+    return NativeState(layers, head)
+
+
+def _apart(
+    parameters: Sequence[Any], optimizer: Sequence[NDArray[Any]]
+) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+    """Return the variables before the moments, and the moments, two for each parameter."""
+    head = len(optimizer) - 2 * len(parameters)
+    return list(optimizer[:head]), list(optimizer[head:])
 
 
 def _carried(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

@@ -3,7 +3,7 @@
     {"driver": "580.82.07", "cuda": 13000, "cards": [{"uuid": "GPU-a", "total": 80, ...}], "fails": "DriverNotLoaded"}
 
 Of a card: uuid, name, total and free in GiB, pids, drawing, capability, mode, power, temperature, use, slices (a list
-of the like), lost. A query named in `lacks` is not supported by it. CALLS counts what was asked.
+of the like), lost, hidden (from a Slurm job). A query named in `lacks` is not supported by it. CALLS counts queries.
 """
 
 import json
@@ -22,6 +22,10 @@ class NVMLError(Exception):
 
 class NVMLError_NotSupported(NVMLError):
     """The card has no such thing."""
+
+
+class NVMLError_NoPermission(NVMLError):
+    """The card was given to others."""
 
 
 class NVMLError_LibraryNotFound(NVMLError):
@@ -66,6 +70,8 @@ def nvmlSystemGetCudaDriverVersion_v2() -> int:
 
 def nvmlDeviceGetHandleByIndex(index: int) -> dict[str, Any]:
     card = machine()["cards"][index]
+    if card.get("hidden"):
+        raise NVMLError_NoPermission("Insufficient Permissions")
     if card.get("lost"):
         raise NVMLError("GPU is lost")
     return card

@@ -100,7 +100,7 @@ async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_
     book = {"format": 1, "title": "own", "networks": {"mine": mine}, "questions": questions}
     (tmp_path / "experiments.json").write_text(json.dumps(book))
     app = SvhnApp(tmp_path, (), None, preset_file.load(tmp_path / "experiments.json"))
-    app._connection.keep, app._connection.send = asyncio.Event().wait, send  # no engine
+    app._connection.hold, app._connection.send = asyncio.Event().wait, send  # no engine
     async with app.run_test(size=(80, 24)) as pilot:
         app._receive((*attached(),))
         await pilot.press("down", "enter")

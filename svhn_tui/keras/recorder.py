@@ -161,7 +161,7 @@ class Recorder:
 
     def warn(self, sentence: str) -> None:
         """Print a sentence on stderr, once."""
-        line = " ".join(sentence.split())
+        line = " ".join("".join(sign if sign.isprintable() else " " for sign in sentence).split())
         if line in self._warnings or len(self._warnings) >= MAX_WARNINGS:
             return
         self._warnings.add(line)

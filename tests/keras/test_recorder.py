@@ -279,12 +279,14 @@ def test_whatever_is_wrong_the_training_goes_on_with_one_line(tmp_path: Path, ca
     odd.on_train_end()
     fitted = begun(Recorder(workspace=tmp_path / "w"))
     fitted.on_epoch_end(0, {"loss": "no number"})
+    fitted.on_epoch_end(1, {"loss": 1.0, "\x1b[31mf1\u202e": 1.0})
     fitted.on_train_end()
     assert fitted.wait()
     recorder.wait(1.0)
     printed = capfd.readouterr().err
     assert 3 <= sum(line.startswith("svhn-tui Recorder: ") for line in printed.splitlines()) <= 5
-    assert "Traceback" not in printed
+    assert "Traceback" not in printed and "[31mf1" in printed
+    assert "\x1b" not in printed and "\u202e" not in printed
 
 
 def test_two_recorders_watch_one_fit(tmp_path: Path):

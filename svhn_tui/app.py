@@ -1,7 +1,7 @@
 """The screen program: connects the pipe with the state, the state with the pages, and the pages with the pipe."""
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -64,6 +64,8 @@ class SvhnApp(TerminalApp):
         self._pages = Navigation(self, book)
         self._launches = DeferredLaunches()
         self._notices = Notices(book)
+        self._untrusted: list[Sweep] = []
+        """Wait for the user's word on their model files."""
 
     def on_mount(self) -> None:
         """Show the questions; connect to the engine once they are drawn."""
@@ -102,7 +104,9 @@ class SvhnApp(TerminalApp):
         if isinstance(command, p.Submit) and await self._is_outdated(command.sweep):
             return
         if isinstance(command, p.Submit) and (files := self._book.unapproved(command.sweep.configurations)):
-            self.push_screen(TrustModelFiles(files.values()), partial(self._trusted, command.sweep, files.values()))
+            self._untrusted.append(command.sweep)
+            if len(self._untrusted) == 1:  # one question for all that wait for its answer
+                self.push_screen(TrustModelFiles(files.values()), partial(self._trusted, files))
             return
         if command is not None and not await self._connection.send(command):
             text = "There is no connection; it is tried again now. Press the key once more then."
@@ -130,12 +134,14 @@ class SvhnApp(TerminalApp):
         self._notices = Notices(self._book)
         await self._pages.renew(self._book, self._state, chosen)
 
-    def _trusted(self, sweep: Sweep, files: Iterable[presets.ModelFile], is_sure: bool | None) -> None:
-        """Let model files run and train, if the user said so."""
-        if is_sure:
-            for file in files:
-                approvals.approve(file.text)
-            self.call_later(self._send, self._book.submit(sweep))
+    def _trusted(self, files: Mapping[str, presets.ModelFile], is_sure: bool | None) -> None:
+        """Let model files run and train, if the user said so; sweeps of other files are asked about next."""
+        for file in files.values() if is_sure else ():
+            approvals.approve(file.text)
+        waiting, self._untrusted = self._untrusted, []
+        for sweep in waiting:
+            if is_sure or not presets.models_of(sweep.configurations) & files.keys():
+                self.call_later(self._send, self._book.submit(sweep))
 
     def on_page_launch_deferred(self, message: Page.LaunchDeferred) -> None:
         """Launch a question as soon as there is data to train on."""

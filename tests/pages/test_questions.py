@@ -115,16 +115,18 @@ async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_
         assert sources() == ["first = 1\n"]
         await until(pilot, lambda: isinstance(app.screen, QuestionsPage))
         assert app.screen.chosen.id == "A1"
-        await pilot.press("enter")
+        await pilot.press("A")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
         await until(pilot, lambda: isinstance(app.screen, TrustModelFiles))
         assert "second = 2" in screen_text(app)
-        await pilot.press("y")
-        both = ["first = 1\n", "second = 2\n"]
-        await until(pilot, lambda: sources() == both and isinstance(app.screen, QuestionsPage))
+        await pilot.press("y")  # one word for both questions
+        two = ["first = 1\n", "second = 2\n", "second = 2\n"]
+        await until(pilot, lambda: sources() == two and isinstance(app.screen, QuestionsPage))
         file.unlink()
         await pilot.press("enter")
         await until(pilot, lambda: any("cannot be read" in notice.text for notice in app.notice_log))
-        assert len(sources()) == 2
+        assert len(sources()) == 3
 
 
 async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_that_was_asked_for(tmp_path: Path):

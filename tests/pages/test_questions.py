@@ -129,6 +129,22 @@ async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_
         assert len(sources()) == 3
 
 
+async def test_the_form_asks_for_the_data_set_where_there_are_several(tmp_path: Path):
+    from svhn_tui.app import SvhnApp
+
+    raw = json.loads(preset_file.find(tmp_path).read_bytes())
+    raw["data"] = {"svhn": {"folder": "svhn"}, "cifar": {"file": "cifar10.npz"}}
+    (tmp_path / "experiments.json").write_text(json.dumps(raw))
+    app = SvhnApp(tmp_path, (), None, preset_file.load(tmp_path / "experiments.json"))
+    app._connection.keep = asyncio.Event().wait  # no engine
+    async with app.run_test(size=(80, 24)) as pilot:
+        app._receive((*attached(),))
+        await pilot.press("s", "down", *"cifar", "down", "end", *["backspace"] * 6, *"8", "enter")
+        await pilot.pause()
+    question = preset_file.load(tmp_path / "experiments.json").question("S1")
+    assert (question.data, question.networks) == ("cifar", ("relu 8",))
+
+
 async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_that_was_asked_for(tmp_path: Path):
     from svhn_tui.app import SvhnApp
 

@@ -136,7 +136,7 @@ async def test_the_form_asks_for_the_data_set_where_there_are_several(tmp_path: 
     raw["data"] = {"svhn": {"folder": "svhn"}, "cifar": {"file": "cifar10.npz"}}
     (tmp_path / "experiments.json").write_text(json.dumps(raw))
     app = SvhnApp(tmp_path, (), None, preset_file.load(tmp_path / "experiments.json"))
-    app._connection.keep = asyncio.Event().wait  # no engine
+    app._connection.hold = asyncio.Event().wait  # no engine
     async with app.run_test(size=(80, 24)) as pilot:
         app._receive((*attached(),))
         await pilot.press("s", "down", *"cifar", "down", "end", *["backspace"] * 6, *"8", "enter")

@@ -84,7 +84,9 @@ def open_archive(path: Path, members: Sequence[str]) -> Archive:
         count = names.count(member)
         if count != 1:
             problem = "has no" if count == 0 else f"has {count} members"
-            _refuse(archive, f"{path} {problem} {member}; expected are {' and '.join(members)}, once each.")
+            held = ", ".join(name[:40] for name in sorted(set(names))[:4]) or "nothing"
+            sentence = f"{path} {problem} {member}; expected are {' and '.join(members)}, once each; it has {held}."
+            _refuse(archive, sentence)
     return archive
 
 

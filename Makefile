@@ -11,11 +11,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
 
-test: $(DEV)  ## every test, slow ones too, three files at a time: many wait for processes
-	$(BIN)/pytest -q -n 3 --dist loadfile
+test: $(DEV)  ## every test, slow ones too, four at a time: many wait for processes
+	$(BIN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder
 
 faults: $(DEV)  ## kill, fill, cut and damage everything; prints what was lost
-	$(BIN)/pytest -q -n 2 --dist loadfile tests/faults
+	$(BIN)/pytest -q -n 2 --dist loadgroup --no-loadscope-reorder tests/faults
 
 soak: $(DEV)  ## 300 runs through one host with kills and pauses: SOAK_MINUTES=20
 	SOAK_MINUTES=$${SOAK_MINUTES:-20} $(BIN)/pytest -q tests/faults/test_soak.py

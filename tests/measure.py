@@ -25,7 +25,8 @@ from svhn_tui import words
 from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.plot import Series, render
 from tests.support import busy_host
-from tests.support.terminal import PATIENCE, Terminal
+from tests.support.patience import PATIENCE
+from tests.support.terminal import Terminal
 
 Met = Callable[[str], bool]
 SIZES = ((120, 40), (80, 24))

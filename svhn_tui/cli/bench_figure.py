@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
+from svhn_tui.export.default_matplotlib import default_matplotlib
+
 SIDES = {"fit": "fit", "tuned_fit": "tuned fit", "jax": "JAX", "engine": "engine"}
 """What was timed, by the name its figures have, and what it is called."""
 BAR_CELLS = 40
@@ -30,31 +32,32 @@ def draw(measured: dict[str, Any], path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with default_matplotlib():
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
-    networks = measured["networks"]
-    figure = Figure(figsize=(max(7, 1.5 + 1.6 * len(networks)), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for index, (side, name) in enumerate(_sides(networks[0]).items()):
-        middles = [network[f"{side}_us_per_batch"] for network in networks]
-        ranges = [network["tuned_range" if side == "tuned_fit" else f"{side}_range"] for network in networks]
-        errors = [
-            [middle - ends[0] for middle, ends in zip(middles, ranges, strict=True)],
-            [ends[1] - middle for middle, ends in zip(middles, ranges, strict=True)],
-        ]
-        lefts = [left + 0.2 * (index - 1.5) for left in range(len(networks))]
-        axes.bar(lefts, middles, 0.18, yerr=errors, label=name, capsize=2)
-    if limit := measured["multiply_adds_per_second"]:
-        least = [1e6 * network["multiply_adds_per_batch"] / limit for network in networks]
-        axes.hlines(least, [i - 0.45 for i in range(len(least))], [i + 0.45 for i in range(len(least))], colors="black",
-                    linestyles="dotted", label="limit of multiply-adds")  # fmt: skip
-    axes.set_yscale("log")
-    axes.set_ylabel("microseconds a batch of 32, of the whole machine")
-    axes.set_xticks(range(len(networks)), [_name(network) for network in networks])
-    figure.legend(loc="outside upper center", ncols=5)
-    figure.savefig(path, format="png", dpi=150)
+        networks = measured["networks"]
+        figure = Figure(figsize=(max(7, 1.5 + 1.6 * len(networks)), 4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for index, (side, name) in enumerate(_sides(networks[0]).items()):
+            middles = [network[f"{side}_us_per_batch"] for network in networks]
+            ranges = [network["tuned_range" if side == "tuned_fit" else f"{side}_range"] for network in networks]
+            errors = [
+                [middle - ends[0] for middle, ends in zip(middles, ranges, strict=True)],
+                [ends[1] - middle for middle, ends in zip(middles, ranges, strict=True)],
+            ]
+            lefts = [left + 0.2 * (index - 1.5) for left in range(len(networks))]
+            axes.bar(lefts, middles, 0.18, yerr=errors, label=name, capsize=2)
+        if limit := measured["multiply_adds_per_second"]:
+            least = [1e6 * network["multiply_adds_per_batch"] / limit for network in networks]
+            lefts, rights = [index - 0.45 for index in range(len(least))], [index + 0.45 for index in range(len(least))]
+            axes.hlines(least, lefts, rights, colors="black", linestyles="dotted", label="limit of multiply-adds")
+        axes.set_yscale("log")
+        axes.set_ylabel("microseconds a batch of 32, of the whole machine")
+        axes.set_xticks(range(len(networks)), [_name(network) for network in networks])
+        figure.legend(loc="outside upper center", ncols=5)
+        figure.savefig(path, format="png", dpi=150)
 
 
 def _sides(network: dict[str, Any]) -> dict[str, str]:

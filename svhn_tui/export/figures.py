@@ -1,16 +1,12 @@
 """Curves as SVG text for the report, drawn by matplotlib, which is imported when it is needed."""
 
-import contextlib
 import io
-import os
 from collections.abc import Sequence
-from types import ModuleType
 
 from engine.core.curve import Curve
-from engine.machine.child_process import FOLDER
-from engine.machine.user_folders import cache_folder
 from svhn_tui.analysis.metrics import METRICS
 from svhn_tui.charts.curves import mean_band
+from svhn_tui.export.default_matplotlib import default_matplotlib
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#555555")
 """After M. Okabe and K. Ito, Color Universal Design, 2008: distinguishable for most eyes."""
@@ -19,12 +15,11 @@ DASHES = ("-", "--", "-.", ":")
 
 def curves(groups: Sequence[tuple[str, Sequence[Curve]]], metric: str) -> str:
     """Return one `<svg>` element: a line of means a group, with a band of one standard deviation."""
-    matplotlib, label = _matplotlib(), f"{METRICS[metric].title}, mean ± std"
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    label = f"{METRICS[metric].title}, mean ± std"
+    with default_matplotlib() as matplotlib:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
 
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
         matplotlib.rc("svg", fonttype="none", hashsalt=label + metric)
         matplotlib.rc("font", family="sans-serif")
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
@@ -47,12 +42,3 @@ def curves(groups: Sequence[tuple[str, Sequence[Curve]]], metric: str) -> str:
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _matplotlib() -> ModuleType:
-    """Import matplotlib as it comes: it reads a `matplotlibrc` of the current folder, and the user's own."""
-    with contextlib.suppress(OSError):
-        os.environ["MPLCONFIGDIR"] = str(cache_folder("matplotlib"))
-    with contextlib.chdir(FOLDER):
-        import matplotlib
-    return matplotlib

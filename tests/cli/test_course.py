@@ -9,11 +9,14 @@ import pytest
 
 from svhn_tui import preset_file
 from tests.cli.test_program import as_json, svhn_tui
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM
 
 
 def course(*arguments: str, code: int = 0) -> str:
-    done = subprocess.run([*PROGRAM, "course", *arguments], capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(
+        [*PROGRAM, "course", *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
 
@@ -41,7 +44,7 @@ def test_from_an_empty_folder_to_verified_files(tmp_path: Path):
     trusting = f"svhn-tui trust {workspace / 'models.py'}"
     assert trusting in course("new", str(workspace))
     assert "nothing is overwritten" in course("new", str(workspace), code=1)
-    subprocess.run([*PROGRAM, *trusting.split()[1:], "--yes"], check=True, capture_output=True, timeout=60)
+    subprocess.run([*PROGRAM, *trusting.split()[1:], "--yes"], check=True, capture_output=True, timeout=PATIENCE)
     book = workspace / "experiments.json"
     book.write_text(book.read_text().replace('"epochs": 10', '"epochs": 2'))
     checked: dict[str, Any] = json.loads(course("check", str(book), "--json"))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.test_program import as_json, svhn_tui
 from tests.support.data_files import write_mnist, write_svhn
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM
 
 BOOK = {
@@ -54,7 +55,7 @@ def test_each_question_is_trained_answered_exported_and_verified_on_its_own_data
         assert answers[question]["answer"].startswith(f"{PARAMETERS[name]}, ")
     assert {part["n"] for part in answers["B3"]["parts"]} == {2}
     done = [*PROGRAM, "export", str(tmp_path / "out"), "--json", "--workspace", str(workspace)]
-    told = subprocess.run(done, capture_output=True, text=True, timeout=300, check=True).stdout
+    told = subprocess.run(done, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     said = {thing["name"]: thing["said"] for thing in json.loads(told)}
     for file in ("A1.keras", "B1.keras"):
         assert "verified, " in said[file] and "of 40 right in TensorFlow" in said[file]

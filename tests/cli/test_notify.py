@@ -14,6 +14,7 @@ from svhn_tui.cli import notify
 from svhn_tui.cli.notify import Notifier, run_with
 from svhn_tui.client.reducer import fold
 from tests.host.test_stages import worker
+from tests.support.patience import PATIENCE
 from tests.support.scenes import BOOK, attached, group_of, specs_of, tanh
 from tests.support.terminal import PROGRAM
 
@@ -85,7 +86,7 @@ async def test_a_command_that_fails_hangs_or_is_gone_is_told_and_harms_nothing(
 def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*PROGRAM, "run", "Q2", "Q5", *arguments, "--workspace", str(folder / "w")],
-        capture_output=True, text=True, timeout=180, check=False, env={**os.environ, **worker()},
+        capture_output=True, text=True, timeout=PATIENCE, check=False, env={**os.environ, **worker()},
     )  # fmt: skip
 
 

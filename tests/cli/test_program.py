@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import termios
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,18 @@ from engine import protocol as p
 from engine.storage import journal
 from engine.training.native import build
 from tests.support.bridge import Bridge
+from tests.support.hostile_folder import hostile_folder
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
 
 
 def svhn_tui(*arguments: str, workspace: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [*PROGRAM, *arguments, "--workspace", str(workspace)], capture_output=True, text=True, timeout=120, check=False
+        [*PROGRAM, *arguments, "--workspace", str(workspace)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == code, done.stderr
     return done
@@ -58,7 +65,7 @@ def test_a_run_that_is_cancelled_on_another_terminal_is_not_waited_for(demo_fold
         try:
             bridge.until(lambda state, event: len({*state.waiting, *state.live}) == 4)
             bridge.send(p.Cancel(runs=tuple({*bridge.state.waiting, *bridge.state.live})))
-            _, told = waiting.communicate(timeout=120)
+            _, told = waiting.communicate(timeout=PATIENCE)
         finally:
             waiting.kill()
         assert (waiting.returncode, told.count(b"it was cancelled or deleted meanwhile")) == (1, 4)
@@ -200,16 +207,20 @@ def test_without_a_shell_ctrl_z_says_so(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_benchmark_trains_the_same_in_each_way(tmp_path: Path):
-    command = [*PROGRAM, "bench", "--hidden", "linear", "--train", "1000", "--epochs", "1", "--json"]
-    command += ["--plot", "times.png"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+def test_the_benchmark_trains_the_same_in_each_way_and_runs_nothing_of_the_current_folder(tmp_path: Path):
+    desk = hostile_folder(tmp_path / "desk", tmp_path / "marker")
+    command = [sys.executable, "-P", *PROGRAM[1:], "bench", "--hidden", "linear", "--train", "1000", "--epochs", "1"]
+    environment = {**os.environ, "PATH": f":{os.environ['PATH']}", "LD_LIBRARY_PATH": ":"}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run([*command, "--json", "--plot", "times.png"], capture_output=True, text=True, cwd=desk,
+                          env=environment, check=True, timeout=PATIENCE)  # fmt: skip
+    assert not (tmp_path / "marker").exists(), (tmp_path / "marker").read_text()
     (linear,) = json.loads(done.stdout)["networks"]
     sides = [linear[f"{side}_us_per_batch"] for side in ("fit", "tuned_fit", "engine")]
     assert linear["jax_us_per_batch"] > 0
     assert linear["trainer"] == ("native" if build.find_compiler() else "jax")
     assert (linear["share_of_multiply_adds"] or 0.5) > 0
-    assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
+    assert (desk / "times.png").read_bytes().startswith(b"\x89PNG")
     assert (linear["parameters"], linear["batches"]) == (30_730, 32)
     assert all(side > 0 for side in sides)
     assert linear["ratio"] == pytest.approx(sides[0] / sides[2])

@@ -11,6 +11,7 @@ import pytest
 
 from svhn_tui.client import remote_host
 from svhn_tui.client.bridge import LONGEST_WAIT, Link, LinkLost, Patience
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
 
 SSH = """#!/bin/sh
@@ -41,7 +42,7 @@ def gpubox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def svhn_tui(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_the_screen_trains_over_there_and_survives_a_cut_line(gpubox: Path, tmp_path: Path):

@@ -25,6 +25,7 @@ from svhn_tui.client.bridge import LinkLost
 from svhn_tui.client.session import NoAnswer, connected
 from tests.support.bridge import Bridge
 from tests.support.epochs import epoch_ended
+from tests.support.patience import PATIENCE
 from tests.support.scenes import BOOK, DATA, relu, result, specs_of
 
 FAKE = f"{sys.executable} -m tests.support.fake_worker"
@@ -40,7 +41,7 @@ def trained(tmp_path: Path, demo_folder: Path, monkeypatch: pytest.MonkeyPatch) 
             bridge.send(p.Submit(sweep=BOOK.sweep(BOOK.question(name), data.fingerprint)))
         bridge.until(lambda state, event: len(state.results) == 2)
         bridge.end()
-        bridge.process.wait(60)
+        bridge.process.wait(PATIENCE)
     return tmp_path / "w"
 
 

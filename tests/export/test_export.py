@@ -21,6 +21,7 @@ from svhn_tui import preset_file
 from svhn_tui.assignment.keras_code import code_for
 from svhn_tui.export.export import export
 from tests.assignment.test_answers import BOOK, finished, runs, state_of
+from tests.support.patience import PATIENCE
 
 
 def placed(workspace: Path, result: RunResult, text: str = "") -> RunResult:
@@ -177,7 +178,7 @@ def test_the_code_defines_the_network_that_is_trained(tmp_path: Path, question: 
     )
     for text in (code, trained):
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        subprocess.run([sys.executable, "-c", text], check=True, env=environment, timeout=120)
+        subprocess.run([sys.executable, "-c", text], check=True, env=environment, timeout=PATIENCE)
     coded, ours = (described(tmp_path / f"{name}.keras") for name in ("coded", "trained"))
     assert coded == ours
 

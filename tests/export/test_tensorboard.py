@@ -16,10 +16,9 @@ from engine.storage.run_folder import RunFolder
 from svhn_tui.export import tensorboard
 from svhn_tui.keras import Recorder
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.recorded_fit import begun, trained
 from tests.support.scenes import history, result
-
-PATIENCE = 60
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,7 @@ from engine import protocol as p
 from engine.core.spec import RunSpec
 from engine.storage import journal
 from engine.training.training_loop import CHECKPOINT_EPOCHS
-
-PATIENCE_SECONDS = 30.0
+from tests.support.patience import PATIENCE
 
 
 def weights(model: Path) -> dict[str, bytes]:
@@ -81,7 +80,7 @@ def judge(
     }
 
 
-def left_behind(runtime: str, seconds: float = 30) -> list[psutil.Process]:
+def left_behind(runtime: str, seconds: float = PATIENCE) -> list[psutil.Process]:
     """Processes of this test that do not end by themselves, zombies included; `runtime` is its XDG_RUNTIME_DIR."""
     _, alive = psutil.wait_procs([process for process in _all_of(runtime) if process.is_running()], timeout=seconds)
     return alive
@@ -100,7 +99,7 @@ def _all_of(runtime: str) -> list[psutil.Process]:
 
 def zombies(pids: Iterable[int]) -> list[int]:
     """Those that ended and that nobody waits for: one that is about to be reaped is given time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while (found := list(filter(_is_zombie, pids))) and time.monotonic() < deadline:
         time.sleep(0.05)
     return found

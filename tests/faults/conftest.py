@@ -15,6 +15,7 @@ from tests.faults.scene import sweep_on
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
 from tests.support.scenes import BOOK
+from tests.support.shared import made_once
 
 
 @dataclass
@@ -80,15 +81,17 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
     """The workspace of the scene's sweep when nothing is done to it."""
-    root = tmp_path_factory.mktemp("undisturbed")
-    with Bridge(root) as bridge:
-        sweep = sweep_on(bridge.open(demo_folder))
-        bridge.send(p.Submit(sweep=sweep))
-        bridge.until(lambda state, event: len(state.results) == len(asked(sweep, {})))
-        trainers = {result.trained_by for result in bridge.state.results.values()}
-        bridge.end()
-    assert trainers == {"jax" if build.absence() else "native"}, "what is killed trains in C where that is built"
-    return root
+
+    def train(root: Path) -> None:
+        with Bridge(root) as bridge:
+            sweep = sweep_on(bridge.open(demo_folder))
+            bridge.send(p.Submit(sweep=sweep))
+            bridge.until(lambda state, event: len(state.results) == len(asked(sweep, {})))
+            trainers = {result.trained_by for result in bridge.state.results.values()}
+            bridge.end()
+        assert trainers == {"jax" if build.absence() else "native"}, "what is killed trains in C where that is built"
+
+    return made_once(tmp_path_factory, "undisturbed", train)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,17 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from tests.support.bridge import Bridge, worker_pids
+from tests.support.patience import PATIENCE
 
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}
 """A checkpoint every ten epochs."""
 NETWORKS = (Network(), Network((8,), "relu"))
 EPOCHS = 300
+SEEDS = 5
 
 
-def sweep_on(data: p.DataSet, seeds: int = 5) -> Sweep:
-    """Return enough to train that eight kills find something to kill on a fast machine too."""
+def sweep_on(data: p.DataSet, seeds: int = SEEDS) -> Sweep:
+    """Return two runs for each seed; with all seeds eight kills find something to kill on a fast machine too."""
     configurations = tuple(Configuration(network, Training(epochs=EPOCHS)) for network in NETWORKS)
     return Sweep("killed", data.fingerprint, configurations, tuple(range(seeds)))
 
@@ -25,13 +27,13 @@ def sweep_on(data: p.DataSet, seeds: int = 5) -> Sweep:
 class Scene:
     """A workspace in training, looked at through one bridge after another."""
 
-    def __init__(self, workspace: Path, folder: Path, seed: str, **environment: str) -> None:
+    def __init__(self, workspace: Path, folder: Path, seed: str, *, seeds: int = SEEDS, **environment: str) -> None:
         self.random = Random(seed)
         self.pids: set[int] = set()
         self._workspace, self._folder, self._environment = workspace, folder, environment
         self._furthest: dict[str, int] = {}
         self.bridge = self.attach()
-        self.sweep = sweep_on(self.bridge.state.data)
+        self.sweep = sweep_on(self.bridge.state.data, seeds)
         self.bridge.send(p.Submit(sweep=self.sweep))
 
     @property
@@ -77,7 +79,7 @@ class Scene:
             self.bridge.until(lambda state, event: self.is_done)
         self.note()
         self.bridge.end()
-        self.bridge.process.wait(30)
+        self.bridge.process.wait(PATIENCE)
 
 
 def kill(pid: int) -> None:

@@ -19,6 +19,7 @@ from tests.faults.scene import FREQUENT, sweep_on
 from tests.host.test_engine import sweep_of
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
 
 CROWD = 6
@@ -45,7 +46,7 @@ def test_of_hosts_that_race_to_start_one_wins_and_all_are_served(demo_folder: Pa
             row.found(doubled=len(told) - len(set(told)), lost=5 - len(set(told)))
         os.kill(host, signal.SIGKILL)  # its socket and its lock's file stay, as after a crash
         for bridge in bridges:
-            bridge.process.wait(30)
+            bridge.process.wait(PATIENCE)
     row.found(wrong=len(left_behind(os.environ["XDG_RUNTIME_DIR"])))
 
 
@@ -56,7 +57,7 @@ def test_two_screens_and_two_command_lines_share_a_workspace(demo_folder: Path, 
     environment = {**os.environ, "TERM": "dumb"}
     lines = [subprocess.Popen(wish, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) for _ in "ab"]
     with Terminal(tmp_path, 80, 24) as one, Terminal(tmp_path, 120, 40) as other:
-        said = [line.communicate(timeout=60)[0].decode() for line in lines]
+        said = [line.communicate(timeout=PATIENCE)[0].decode() for line in lines]
         assert [line.returncode for line in lines] == [0, 0], said
         assert all("1 of 1 distinct run done" in text for text in said)
         for screen in (one, other):

@@ -64,7 +64,7 @@ def said(scene: Scene) -> list[str]:
 
 
 def train_through(root: Path, folder: Path, undisturbed: Path, fill: Callable[[Scene, Path], Callable[[], None]]):
-    scene = Scene(root / "w", folder, "full", **FREQUENT)
+    scene = Scene(root / "w", folder, "full", seeds=2, **FREQUENT)
     scene.bridge.until(lambda state, event: isinstance(event, p.CheckpointSaved))
     make_room = fill(scene, root)
     scene.bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch == EPOCHS)

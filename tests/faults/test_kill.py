@@ -12,6 +12,7 @@ from engine.core.sweep import asked
 from tests.faults.aftermath import judge, left_behind, zombies
 from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, Scene, kill
+from tests.support.patience import PATIENCE
 from tests.support.terminal import Terminal
 
 
@@ -25,12 +26,21 @@ def nothing_stays(tally: Tally) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("victim", "kills"), [("worker", 5), ("host", 4), ("bridge", 8), ("screen", 2)])
+@pytest.mark.parametrize(
+    ("victim", "kills", "seeds"), [("worker", 5, 5), ("host", 4, 4), ("bridge", 8, 5), ("screen", 2, 3)]
+)
 def test_kill_9_at_random_moments(
-    demo_folder: Path, tmp_path: Path, undisturbed: Path, nothing_stays: None, tally: Tally, victim: str, kills: int
+    demo_folder: Path,
+    tmp_path: Path,
+    undisturbed: Path,
+    nothing_stays: None,
+    tally: Tally,
+    victim: str,
+    kills: int,
+    seeds: int,
 ):
     row = tally(f"kill -9 of a {victim}")
-    scene = Scene(tmp_path, demo_folder, victim, **FREQUENT)
+    scene = Scene(tmp_path, demo_folder, victim, seeds=seeds, **FREQUENT)
     for _ in range(kills):
         if victim == "screen":
             with Terminal(tmp_path, 80, 24) as terminal:
@@ -45,7 +55,7 @@ def test_kill_9_at_random_moments(
         kill({"worker": worker, "host": scene.host, "bridge": scene.bridge.process.pid}[victim])
         row.injected += 1
         if victim != "worker":
-            scene.bridge.process.wait(30)
+            scene.bridge.process.wait(PATIENCE)
             scene.attach()
     scene.finish()
     row.found(wrong=len(zombies(scene.pids)))
@@ -54,7 +64,7 @@ def test_kill_9_at_random_moments(
 
 
 def test_control_without_checkpoints_the_kill_test_fails(demo_folder: Path, tmp_path: Path, undisturbed: Path):
-    scene = Scene(tmp_path, demo_folder, "control", SVHN_TUI_CHECKPOINT_SECONDS="1000000")
+    scene = Scene(tmp_path, demo_folder, "control", seeds=1, SVHN_TUI_CHECKPOINT_SECONDS="1000000")
     ended = scene.bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch >= 20)
     state = scene.bridge.state
     kill(state.workers[state.live[ended.runs[0]].worker].pid)
@@ -67,7 +77,7 @@ def test_control_with_the_result_before_the_model_the_kill_test_fails(
     demo_folder: Path, tmp_path: Path, undisturbed: Path
 ):
     careless = f"{sys.executable} -m tests.faults.careless_worker"
-    scene = Scene(tmp_path, demo_folder, "control", SVHN_TUI_WORKER=careless, **FREQUENT)
+    scene = Scene(tmp_path, demo_folder, "control", seeds=1, SVHN_TUI_WORKER=careless, **FREQUENT)
     scene.finish()
     found = judge(tmp_path, asked(scene.sweep, {}), undisturbed)
     assert found["wrong"] >= 1, "a result tells of a model that is not there"

@@ -19,6 +19,7 @@ from engine.core.sweep import Sweep
 from engine.storage import lock_file
 from tests.faults.conftest import Tally
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,7 @@ def test_the_host_is_found_again_after_logging_out_and_in(
         told = subprocess.run([*PROGRAM, "status", "-w", str(tmp_path)], capture_output=True, text=True, check=False)
         assert (told.returncode, "1 training" in told.stdout) == (0, True), told.stderr
         second.end()
-    psutil.wait_procs([psutil.Process(pid) for pid in (host,) if psutil.pid_exists(pid)], timeout=30)
+    psutil.wait_procs([psutil.Process(pid) for pid in (host,) if psutil.pid_exists(pid)], timeout=PATIENCE)
     assert (tmp_path / "host.log").read_text() == ""
 
 
@@ -121,7 +122,7 @@ def test_a_folder_that_is_not_ours_alone_is_no_dead_end_and_leaves_nothing_behin
         assert address.parent.stat().st_mode & 0o777 == 0o700
         assert not address.is_relative_to(session)
         bridge.end()
-    psutil.wait_procs([psutil.Process(pid) for pid in {bridge.events[0].host_pid} if psutil.pid_exists(pid)], 30)
+    psutil.wait_procs([psutil.Process(pid) for pid in {bridge.events[0].host_pid} if psutil.pid_exists(pid)], PATIENCE)
     assert not address.parent.exists()
     assert list((session / "1" / "svhn-tui").iterdir()) == []
 
@@ -176,7 +177,7 @@ def holder(tmp_path: Path, **changes: object) -> lock_file.Holder:
 def test_a_host_on_another_machine_is_named_at_once(tmp_path: Path):
     holder(tmp_path, hostname="gpubox", pid=4711)
     with lock_file.held(tmp_path):
-        done = subprocess.run([*BRIDGE, str(tmp_path)], capture_output=True, text=True, timeout=15, check=False)
+        done = subprocess.run([*BRIDGE, str(tmp_path)], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "The host of this workspace runs on gpubox as process 4711; use --host gpubox, or `svhn-tui stop` there."

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Tally
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM
 
 ALICE, MALLORY = 65_531, 65_532
@@ -40,7 +41,7 @@ def played(script: str) -> subprocess.CompletedProcess[str]:
     environment |= {"CLOSED": str(CLOSED or ""), "PYTHON": sys.base_prefix, "PYTHONPATH": str(Path.cwd()),
                     "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
     command = ["unshare", "--mount", "sh", "-c", MACHINE + script, "sh", *PROGRAM]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode == 77 or "unshare failed" in done.stderr or "mount: " in done.stderr:
         pytest.skip(f"no users or mounts of its own here: {done.stderr.strip()[-200:]}")
     return done

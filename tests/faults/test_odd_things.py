@@ -18,6 +18,7 @@ from engine.storage.workspace import Workspace
 from tests.faults.conftest import a_run
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 
 ROW = "odd things in a workspace"
 
@@ -69,7 +70,7 @@ def test_the_host_serves_what_is_whole(copied: Path, what: str):
         bridge.until(lambda state, event: isinstance(event, p.HistoryRead) and event.run_id == runs[-1])
         host = psutil.Process(bridge.events[0].host_pid)
         bridge.end()
-    host.wait(30)
+    host.wait(PATIENCE)
     found = list(doctor.examine(copied))
     doctor.repair(copied, found)
     assert not [finding for finding in doctor.examine(copied) if finding.level == "damaged"]
@@ -82,7 +83,7 @@ def test_all_commands_that_look_come_to_an_end(copied: Path, tmp_path: Path):
     for command in (["status"], ["answers"], ["runs"], ["pack", str(tmp_path / "out.zip")], ["doctor"], ["stop"]):
         whole_command = [sys.executable, "-c", "from svhn_tui.cli.main import main; main()", *command]
         done = subprocess.run([*whole_command, "--workspace", str(copied)], capture_output=True, text=True, check=False,
-                              timeout=120)  # fmt: skip
+                              timeout=PATIENCE)  # fmt: skip
         assert done.returncode == (command == ["doctor"]), (command, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         assert ("is ignored" in done.stdout) == (command == ["status"])

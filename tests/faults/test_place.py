@@ -17,6 +17,7 @@ from tests.faults.conftest import Tally
 from tests.faults.scene import FREQUENT, Scene, kill
 from tests.support.bridge import Bridge
 from tests.support.customised import customise
+from tests.support.patience import PATIENCE
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -36,7 +37,7 @@ def test_a_copy_on_another_file_system_is_a_workspace_of_its_own(
     row = tally("a workspace copied while its host runs")
     elsewhere = (SHARED_MEMORY if SHARED_MEMORY.is_dir() else tmp_path) / f"svhn-tui-test-{os.getpid()}"
     request.addfinalizer(lambda: shutil.rmtree(elsewhere, ignore_errors=True))
-    scene = Scene(tmp_path / "w", demo_folder, "copy", **FREQUENT)
+    scene = Scene(tmp_path / "w", demo_folder, "copy", seeds=2, **FREQUENT)
     in_training(scene)
     subprocess.run(["cp", "-a", str(tmp_path / "w"), str(elsewhere)], check=False, capture_output=True)
     row.injected += 1
@@ -59,14 +60,16 @@ def test_a_moved_workspace_goes_on_where_it_is_and_nothing_is_written_where_it_w
     tally: Tally,
 ):
     row = tally("a workspace moved while its host runs")
-    scene = Scene(tmp_path / "w", demo_folder, "move", **FREQUENT)
+    scene = Scene(tmp_path / "w", demo_folder, "move", seeds=2, **FREQUENT)
     in_training(scene)
     scene.note()
     (tmp_path / "w").rename(tmp_path / "elsewhere")
     row.injected += 1
     told = scene.bridge.until_kind(p.HostEnded)
     assert "was moved or replaced; open it where it is now" in told.reason
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in scene.pids if psutil.pid_exists(pid)], timeout=30)
+    _, alive = psutil.wait_procs(
+        [psutil.Process(pid) for pid in scene.pids if psutil.pid_exists(pid)], timeout=PATIENCE
+    )
     row.found(wrong=len(alive) + (tmp_path / "w").exists())
     with Bridge(tmp_path / "elsewhere", **FREQUENT) as bridge:
         bridge.open(demo_folder)
@@ -92,7 +95,7 @@ def test_a_clock_that_jumps_back_three_years_changes_nothing(
         time.time = lambda: true() - 1e8 * os.path.exists({str(jump)!r})
     """
     customise(monkeypatch, tmp_path / "python", hook)
-    scene = Scene(tmp_path / "w", demo_folder, "clock", **FREQUENT)
+    scene = Scene(tmp_path / "w", demo_folder, "clock", seeds=2, **FREQUENT)
     in_training(scene)
     jump.touch()
     row.injected += 1
@@ -113,4 +116,4 @@ def test_what_a_dead_host_left_keeps_nobody_out(tmp_path: Path, tally: Tally):
         row.injected += 1
         with Bridge(tmp_path) as bridge:
             bridge.until_kind(p.CaughtUp)
-        psutil.Process(bridge.events[0].host_pid).wait(30)
+        psutil.Process(bridge.events[0].host_pid).wait(PATIENCE)

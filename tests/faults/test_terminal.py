@@ -15,6 +15,7 @@ from engine import protocol as p
 from tests.faults.conftest import Tally
 from tests.host.test_engine import sweep_of
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.terminal import Terminal
 
 
@@ -54,7 +55,7 @@ def test_the_screen_leaves_with_its_terminal_and_training_goes_on(
             used = processor_seconds_until_end(terminal) - used
             assert terminal.process.returncode in codes
         assert used < 1.0, "it burned nothing meanwhile"
-        _, alive = psutil.wait_procs(theirs, timeout=10)
+        _, alive = psutil.wait_procs(theirs, timeout=PATIENCE)
         epoch = bridge.until_kind(p.EpochEnded).epoch
         bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch > epoch + 5)
         row.found(wrong=len(alive))

@@ -46,7 +46,7 @@ def test_while_it_trains_and_after_all_is_the_users_alone(
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     workspace = roots["workspace"]
     with Terminal(workspace, 80, 24) as terminal, Bridge(workspace) as bridge:
-        bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=5_000)))
+        bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=3_000)))
         bridge.until_kind(p.EpochEnded)
         terminal.until(lambda text: "Q11" in text and "training" in text)
         ours = [terminal.process.pid, bridge.process.pid, bridge.events[0].host_pid, *worker_pids(bridge.state)]

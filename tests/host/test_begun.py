@@ -16,6 +16,7 @@ from svhn_tui.analysis.queue_entries import idle_text
 from tests.support.bridge import Bridge
 from tests.support.fake_worker import result_of
 from tests.support.gated_worker import TOLD_TO_STOP
+from tests.support.patience import PATIENCE
 
 CONFIGURATION = Configuration(Network((8,), "relu"), Training(epochs=1))
 
@@ -131,7 +132,7 @@ def test_another_fleet_leaves_it_where_it_is(scene: Scene):
 
 def test_a_shutdown_leaves_it_to_the_next_host(scene: Scene):
     scene.bridge.end()
-    scene.bridge.process.wait(60)
+    scene.bridge.process.wait(PATIENCE)
     with Bridge(scene.workspace, begins=False) as looks:
         looks.until_kind(p.CaughtUp)
         assert [place.run_id for place in looks.state.queue] == [scene.run_id]
@@ -153,7 +154,7 @@ def test_an_imported_sweep_waits_until_it_is_asked_for(scene: Scene, tmp_path: P
     scene.bridge.until(lambda state, event: scene.run_id in state.results)
     assert len(scene.bridge.state.queue) == 2, "the worker is free, and still they wait"
     scene.bridge.end()
-    scene.bridge.process.wait(60)
+    scene.bridge.process.wait(PATIENCE)
     scene.bridge = Bridge(scene.workspace)
     with scene.bridge:
         scene.bridge.until_kind(p.CaughtUp)

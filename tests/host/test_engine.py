@@ -13,6 +13,7 @@ from engine.core.sweep import FinalistRule, Sweep
 from engine.storage import checkpoint
 from tests.support.bridge import Bridge, worker_pids
 from tests.support.epochs import losses
+from tests.support.patience import PATIENCE
 from tests.training.test_training import Told, train, weights_of
 
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}
@@ -52,7 +53,7 @@ def test_a_second_stage_is_begun_by_the_host_alone(demo_folder: Path, tmp_path: 
         bridge.send(p.Submit(sweep=Sweep(first.title, first.data, first.configurations, first.seeds, rule)))
         bridge.until_kind(p.SweepSubmitted)
         host = bridge.state
-    psutil.Process(bridge.events[0].host_pid).wait(60)  # nobody is attached; it ends when all is trained
+    psutil.Process(bridge.events[0].host_pid).wait(PATIENCE)  # nobody is attached; it ends when all is trained
     with Bridge(tmp_path) as bridge:
         bridge.until_kind(p.CaughtUp)
         seeds = [run.spec.seed for run in bridge.state.results.values()]
@@ -105,7 +106,7 @@ def test_a_run_survives_kill_9_and_ends_as_if_nothing_had_happened(demo_folder: 
             bridge.until(lambda state, event: bool(state.results))
             bridge.end()
     if victim == "host":
-        psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=30)
+        psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=PATIENCE)
         assert not any(psutil.pid_exists(pid) for pid in pids), "a worker whose host died ends by itself"
         with Bridge(workspace, **FREQUENT) as bridge:
             bridge.until(lambda state, event: bool(state.results))

@@ -8,7 +8,8 @@ import msgspec
 
 from engine import protocol as p
 from engine.host.reader import Shelf
-from tests.support.bridge import PATIENCE, Bridge
+from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.scenes import BOOK
 
 DIES = "import sys; sys.stderr.write('\\x1b[31mImportError: no jax\\x1b[0m\\n'); sys.exit(3)"

@@ -13,6 +13,7 @@ from svhn_tui import preset_file
 from svhn_tui.analysis.progress import with_finalists
 from svhn_tui.assignment.answers import answer_of
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 
 BOOK = preset_file.load(preset_file.find(Path("no workspace")))
 Q10 = BOOK.question("Q10")
@@ -45,7 +46,7 @@ def test_the_host_gives_the_finalists_their_ten_with_no_screen_open(
         data = bridge.open(demo_folder)
         bridge.send(p.Submit(sweep=BOOK.sweep(Q10, data.fingerprint)))
         bridge.until_kind(p.SweepSubmitted)
-    psutil.Process(bridge.events[0].host_pid).wait(60)
+    psutil.Process(bridge.events[0].host_pid).wait(PATIENCE)
     with Bridge(tmp_path, **worker()) as bridge:
         bridge.until_kind(p.CaughtUp)
         assert trained(bridge.state) == [10 if index in finalists else 3 for index in range(8)]

@@ -20,9 +20,8 @@ from engine.storage.doctor import examine
 from engine.storage.run_folder import RunFolder
 from svhn_tui.keras import Recorder
 from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 from tests.support.recorded_fit import Model, begun, logs_of, trained
-
-PATIENCE = 60
 
 
 class Program:

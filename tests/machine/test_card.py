@@ -12,6 +12,7 @@ from engine.machine.card import CardRefused
 from engine.machine.probe import Sight
 from engine.machine.xla_flags import LOOP_FLAG
 from tests.machine.conftest import Cards
+from tests.support.patience import PATIENCE
 
 UUID = "GPU-00000000-aaaa"
 SEEN = Sight("gpu", "NVIDIA H100 80GB HBM3", UUID)
@@ -134,14 +135,14 @@ from tests.support.fake_nvml import pynvml
 sys.modules["pynvml"] = pynvml
 from engine.machine import card
 with card.watched(0.2):
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
 def test_a_first_epoch_that_hangs_ends_the_worker_and_the_next_launches_step_by_step(cards: Cards):
     cards({}, driver="560.1")
     environment = {**os.environ, "XLA_FLAGS": LOOP_FLAG}
-    done = subprocess.run([sys.executable, "-c", HANGS], env=environment, timeout=50, check=False)
+    done = subprocess.run([sys.executable, "-c", HANGS], env=environment, timeout=PATIENCE, check=False)
     assert done.returncode == card.HUNG
     assert card.has_hung("560.1")
     with card.watched(0.0):

@@ -9,6 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.gpu import compiled
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 OPEN_MODULE = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.82.07  Release Build  (user@host)\n"
@@ -44,7 +45,7 @@ class Box:
     def run(self, script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["sh", ROOT / "scripts" / script, *options], env={**self.environment, **environment}, cwd=ROOT,
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=PATIENCE,
         )  # fmt: skip
 
     def kind(self, **environment: str) -> str:

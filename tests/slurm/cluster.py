@@ -16,10 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from tests.support.patience import PATIENCE
+
 PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "srun", "squeue", "scancel", "scontrol")
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 """However this process ends, the daemons end with it."""
-PATIENCE = 30.0
 CPUS = 4
 CONFIGURATION = """
 ClusterName=test
@@ -118,7 +119,7 @@ class Cluster:
 
     def __exit__(self, *exception: object) -> None:
         self.ask("scancel", f"--user={os.getuid()}")
-        deadline = time.monotonic() + PATIENCE / 3
+        deadline = time.monotonic() + 10.0
         while self.ask("squeue", "-h").strip() and time.monotonic() < deadline:
             time.sleep(0.1)  # a job that outlives slurmd would never end
         for name in ("slurmd", "slurmctld", "munged"):

@@ -14,8 +14,7 @@ from typing import Self
 from engine import protocol as p
 from svhn_tui.client.reducer import apply
 from svhn_tui.client.state import State
-
-PATIENCE = 60.0
+from tests.support.patience import PATIENCE
 
 
 class Bridge:
@@ -56,7 +55,7 @@ class Bridge:
         self.process.stdin.flush()
 
     def until(self, met: Callable[[State, p.AnyEvent], bool]) -> p.AnyEvent:
-        """Fold events until one meets the condition; fail after a minute."""
+        """Fold events until one meets the condition; fail after some minutes."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -70,7 +69,7 @@ class Bridge:
             self.state = apply(self.state, event)
             if met(self.state, event):
                 return event
-        raise AssertionError(f"waited for a minute; last: {self.events[-3:]}")
+        raise AssertionError(f"waited in vain; last: {self.events[-3:]}")
 
     def until_kind(self, kind: type) -> p.AnyEvent:
         return self.until(lambda state, event: isinstance(event, kind))

@@ -19,8 +19,9 @@ from typing import Self
 
 import pyte
 
+from tests.support.patience import PATIENCE
+
 PROGRAM = [sys.executable, "-c", "from svhn_tui.cli.main import main; main()"]
-PATIENCE = 60.0
 MODE_WITH_SIGN = re.compile(rb"\x1b\[[<=>][0-9;]*[a-zA-Z]")
 """What pyte takes for SGR although it is none: the keyboard protocol's `CSI > 25 u`, xterm's `CSI > 4 m`."""
 

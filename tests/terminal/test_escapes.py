@@ -15,6 +15,7 @@ from svhn_tui.export import export
 from svhn_tui.pages.navigation import page_of
 from svhn_tui.pages.registry import PAGES
 from tests.support.hostile_engine import events, presets_text
+from tests.support.patience import PATIENCE
 from tests.support.scenes import BOOK
 from tests.support.terminal import PROGRAM, Terminal
 
@@ -80,7 +81,7 @@ COMMANDS = ["status", "answers", "runs", "run Q2", "evidence Q8", "choose Q2 012
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_attack_reaches_the_terminal_from_the_command_line(attacked: Path, command: str):
     done = subprocess.run(
-        [*PROGRAM, *command.split(), "--workspace", str(attacked)], capture_output=True, check=False, timeout=60,
+        [*PROGRAM, *command.split(), "--workspace", str(attacked)], capture_output=True, check=False, timeout=PATIENCE,
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     written = done.stdout + done.stderr

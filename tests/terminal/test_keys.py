@@ -19,10 +19,10 @@ from svhn_tui.app import SvhnApp
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.registry import PAGES
 from svhn_tui.widgets.key_bar import KeyBar, key_at
+from tests.support.patience import PATIENCE
 from tests.support.scenes import BOOK, screen_text
 
 ENGINE = f"{sys.executable} -m tests.support.lively_engine"
-PATIENCE = 60.0
 ENDING = {"q", "ctrl+c", "ctrl+q"}
 """Keys that end the program."""
 

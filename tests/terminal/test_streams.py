@@ -11,6 +11,7 @@ from engine.machine import os_errors
 from svhn_tui import settings
 from svhn_tui.terminal import crash_report
 from tests.cli.test_program import svhn_tui
+from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
 
 COMMANDS = ("status", "answers", "runs", "doctor", "data check {data}", "evidence Q8")
@@ -30,7 +31,9 @@ def shell(line: str, workspace: Path, demo: Path, **environment: str) -> subproc
     program = " ".join(f"'{word}'" for word in PROGRAM)
     given = {**os.environ, "SVHN_TUI_WORKSPACE": str(workspace), **environment}
     script = f'P() {{ {program} "$@"; }}\n{line.replace("{data}", str(demo))}'
-    return subprocess.run(["bash", "-c", script], capture_output=True, env=given, check=False, timeout=120, text=True)
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, env=given, check=False, timeout=PATIENCE, text=True
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

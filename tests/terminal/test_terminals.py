@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import busy_host, terminal
+from tests.support.patience import PATIENCE
 from tests.support.terminal import Terminal
 
 SGR = re.compile(rb"\x1b\[([\d;]*)m")
@@ -144,7 +145,7 @@ def test_a_defect_of_a_command_is_a_sentence(tmp_path: Path):
     for environment in (home, {**home, "XDG_CONFIG_HOME": "/proc"}):
         done = subprocess.run(
             [sys.executable, "-c", broken, "status", "--workspace", str(tmp_path)], env=environment,
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=PATIENCE,
         )  # fmt: skip
         assert done.returncode == 1
         assert done.stderr.startswith("svhn-tui: A defect of svhn-tui ended it: ZeroDivisionError")

@@ -25,6 +25,7 @@ from engine.training import jax_trainer, models
 from engine.training.early_stopping import epoch_of_weights, is_over
 from engine.training.jax_trainer import FastTrainer
 from svhn_tui.assignment.keras_code import code_for
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(version("tensorflow") == "not installed", reason="TensorFlow is not installed")
 
@@ -116,7 +117,7 @@ def fitted(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Any:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
     }
-    subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=300)
+    subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=PATIENCE)
     return np.load(folder / "found.npz")
 
 

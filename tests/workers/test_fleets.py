@@ -17,7 +17,8 @@ from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Remembered
 from engine.workers import fleet as fleets
 from engine.workers import user_config
-from tests.support.bridge import PATIENCE, Bridge
+from tests.support.bridge import Bridge
+from tests.support.patience import PATIENCE
 
 WORKER = ("python", "-m", "engine.training.worker", "--name", "slurm0")
 

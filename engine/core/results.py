@@ -37,6 +37,8 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     """Of a pixel or a feature: uint8 or float32."""
     layout: str = ""
     """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
+    other_names: tuple[str, ...] = ()
+    """What the same images were called when they were opened from other files, or under another name."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither images nor rows of features."""
@@ -198,6 +200,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Share of hidden ReLU units that no test image activates."""
     saturated_units: Number = None
     """Share of hidden tanh activations beyond 0.99 in size, over the test images."""
+    test_recall: tuple[Number, ...] = ()
+    """Of each class, in label order: the share of its test images that is right; None of a class that has none. Empty
+    where an earlier version or another program trained the run."""
     diverged: bool = False
     seconds: float
     """Training and evaluation, without start-up and compilation."""

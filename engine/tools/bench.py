@@ -79,9 +79,7 @@ def _slots(configuration: Configuration, machine: Machine, data: p.DataSet) -> t
     return slots(configuration, machine, data.shape)
 
 
-def timed(
-    source: Sequence[str], data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]
-) -> tuple[list[Timings], str]:
+def timed(data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]) -> tuple[list[Timings], str]:
     """Time one network: `fit`, tuned `fit`, then the trainers; return their times, and the backend of both `fit`."""
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
@@ -91,14 +89,13 @@ def timed(
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
         contenders: list[Callable[[], Contender]] = [
-            *(partial(Fit, source, text, card, tuned=is_tuned) for is_tuned in (False, True)),
+            *(partial(Fit, data, text, card, tuned=is_tuned) for is_tuned in (False, True)),
             *(partial(Engine, each, _slots(each, machine, data), lanes, data, workspace) for each in configurations),
         ]
         return time_in_turn(contenders, epochs, network.label, at_once=gpu is None), card.backend
 
 
 def measure(
-    source: Sequence[str],
     data: p.DataSet,
     hidden: tuple[int, ...],
     epochs: int,
@@ -108,7 +105,7 @@ def measure(
     """Time one network and compare with what the machine could do. On a GPU `speed` and `limit`, of cores, are None."""
     network = Network(hidden, "relu" if hidden else "linear")
     trainers: tuple[TrainerName, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
-    sides, backend = timed(source, data, network, epochs, trainers)
+    sides, backend = timed(data, network, epochs, trainers)
     parameters = trainable_parameters(network, data.shape)
     batches = -(-data.train_images // 32)
     fit, tuned_fit, jax, *others = ([1e6 * second / batches for second in side.seconds] for side in sides)
@@ -148,19 +145,20 @@ def main() -> int:
     """Measure the networks and print one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m engine.tools.bench")
     parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
     parser.add_argument(
         "--hidden", action="append", default=[], help="such as 256 or 1024,256; 0 is the linear network"
     )
     parser.add_argument("--epochs", type=int, default=3)
     given = parser.parse_args()
     os.umask(0o077)
-    data = dataset.describe(given.data)
+    data = dataset.describe(given.data, given.layout)
     machine = devices.machine()
     speed, limit = (None, None) if machine.gpus else (bandwidth(), multiply_adds())
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
         networks = chosen or [(), (64,), (256,)]
-        measured = [measure(given.data, data, hidden, given.epochs, speed, limit) for hidden in networks]
+        measured = [measure(data, hidden, given.epochs, speed, limit) for hidden in networks]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1

@@ -141,7 +141,7 @@ AMBIGUOUS: dict[str, Callable[[Path], object]] = {
     "train.npz.crdownload is neither .npz nor .mat": lambda at: (
         place(at / "test.npz", test=True), (at / "train.npz.crdownload").write_bytes(b"PK")
     ),
-    "expected are images.npy and labels.npy, once each; it has x.npy, y.npy": lambda at: (
+    "expected are images.npy and labels.npy, once each; it holds 'x.npy', 'y.npy'": lambda at: (
         place(at / "test.npz", test=True), np.savez(at / "train.npz", x=np.zeros(3), y=np.zeros(3))
     ),
     "train.npz is no .npz file (it is a web page": lambda at: (

@@ -1,6 +1,7 @@
 """The Questions page: what its keys ask of the engine."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import msgspec
@@ -76,6 +77,22 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
         listed = app.screen.query_one("OptionList")
         assert listed.get_option_at_index(listed.highlighted).id == "S1"
     assert preset_file.load(tmp_path / "experiments.json").question("S1").networks == ("relu 8",)
+
+
+async def test_the_form_asks_for_the_data_set_where_there_are_several(tmp_path: Path):
+    from svhn_tui.app import SvhnApp
+
+    raw = json.loads(preset_file.find(tmp_path).read_bytes())
+    raw["data"] = {"svhn": {"folder": "svhn"}, "cifar": {"file": "cifar10.npz"}}
+    (tmp_path / "experiments.json").write_text(json.dumps(raw))
+    app = SvhnApp(tmp_path, (), None, preset_file.load(tmp_path / "experiments.json"))
+    app._connection.keep = asyncio.Event().wait  # no engine
+    async with app.run_test(size=(80, 24)) as pilot:
+        app._receive((*attached(),))
+        await pilot.press("s", "down", *"cifar", "down", "end", *["backspace"] * 6, *"8", "enter")
+        await pilot.pause()
+    question = preset_file.load(tmp_path / "experiments.json").question("S1")
+    assert (question.data, question.networks) == ("cifar", ("relu 8",))
 
 
 async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_that_was_asked_for(tmp_path: Path):

@@ -1,13 +1,17 @@
 """Who trains when in the benchmark, and on what: side by side on a processor, one at a time on a card."""
 
+import sys
 from functools import partial
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from engine.machine import child_process
 from engine.tools import bench_contenders as bench
 from engine.tools.bench_contenders import FitCard
 from svhn_tui.cli.bench import tables
+from tests.support.scenes import DATA
 
 
 class Noted:
@@ -71,3 +75,17 @@ def test_on_a_card_runs_an_hour_take_the_place_of_shares_of_the_processor():
     assert "fit: runs/h" in text and "JAX" in text
     row = next(line for line in text.splitlines() if line.endswith("JAX") and line.startswith("64"))
     assert row.split() == ["64", "112", "216", "2,021", "JAX"]
+
+
+def test_fit_is_given_the_layout_that_the_data_needs(monkeypatch: pytest.MonkeyPatch):
+    given: list[str] = []
+
+    def tool(module: str, *options: str) -> child_process.ChildCommand:
+        given.extend((module, *options))
+        return child_process.ChildCommand([sys.executable, "-c", "print('{}')"], {})
+
+    monkeypatch.setattr(bench.child_process, "tool", tool)
+    data = msgspec.structs.replace(DATA, layout="NHWC")
+    bench.Fit(data, "64", FitCard(None, "jax"), tuned=True).close()
+    assert given[0] == "engine.tools.bench_fit"
+    assert given[given.index("--layout") + 1] == "NHWC" and "--tuned" in given

@@ -18,6 +18,7 @@ import msgspec
 from engine.core import limits
 from engine.core.data_source import DataSource, source_problem
 from engine.core.limits import MAX_RUNS
+from engine.core.options import OPTIONS
 from engine.core.spec import Network, Training, Value
 from engine.core.sweep import FinalistRule
 from engine.machine import os_errors
@@ -262,6 +263,9 @@ def _explained(error: msgspec.ValidationError, part: str = "") -> str:
         known = {field for kind in kinds for field in kind.__struct_fields__}
         nearest = difflib.get_close_matches(wrong, known, n=1)
         text += f"; did you mean `{nearest[0]}`?" if nearest else ""
+    field = re.search(r"(\w+)(?:\[\d+\])*$", where)
+    if "enum value" in problem and field and field[1] in OPTIONS:
+        text += f"; there are {', '.join(OPTIONS[field[1]].choices)}"
     return text if text.endswith("?") else text + "."
 
 

@@ -17,6 +17,7 @@ import msgspec
 from engine.core import limits
 from engine.core.data_source import DataSource, source_problem
 from engine.core.limits import MAX_RUNS
+from engine.core.options import OPTIONS
 from engine.core.spec import Network, Training, Value
 from engine.core.sweep import FinalistRule
 from engine.machine import os_errors
@@ -257,14 +258,17 @@ def _explained(error: msgspec.ValidationError, part: str = "") -> str:
         known = {field for kind in KINDS for field in kind.__struct_fields__}
         nearest = difflib.get_close_matches(wrong, known, n=1)
         problem += f"; did you mean `{nearest[0]}`?" if nearest else ""
-    if "enum value" in problem and (allowed := _allowed(where.rpartition(".")[2])):
-        problem += f"; there are {', '.join(allowed)}"
+    field = re.search(r"(\w+)(?:\[\d+\])*$", where)
+    if "enum value" in problem and field and (words := _allowed(field[1])):
+        problem += f"; there are {', '.join(words)}"
     text = f"{where}: {problem[0].lower()}{problem[1:]}"
     return text if text.endswith("?") else text + "."
 
 
 def _allowed(field: str) -> tuple[str, ...]:
     """Return the words that a field of this name takes; none where any will do."""
+    if field in OPTIONS:
+        return tuple(OPTIONS[field].choices)
     hints = (get_type_hints(kind)[field] for kind in KINDS if field in kind.__struct_fields__)
     return next(
         (words for hint in hints if (words := get_args(hint)) and all(isinstance(some, str) for some in words)), ()

@@ -28,7 +28,13 @@ from engine.machine import devices
 from engine.scheduling.placement import Slot, lanes_on, slots
 from engine.storage.workspace import Workspace
 from engine.tools.bench_contenders import Contender, Engine, Fit, Timings, fit_card, time_in_turn
-from engine.tools.machine_limits import bandwidth, bytes_per_batch, multiply_adds, multiply_adds_per_batch
+from engine.tools.machine_limits import (
+    bandwidth,
+    bytes_per_batch,
+    cache_bytes,
+    multiply_adds,
+    multiply_adds_per_batch,
+)
 from engine.workers.arrangement import Arrangement
 
 
@@ -56,10 +62,10 @@ class NetworkTimes(msgspec.Struct, frozen=True):
     images_per_second: float
     fit_peak_bytes: int
     engine_peak_bytes: int
-    bytes_per_batch: int
+    bytes_per_batch: float
     share_of_bandwidth: float | None
-    """Bytes that have to move, over what memory could move in this time; above 1 the caches help. None on a GPU,
-    whose own memory is not measured."""
+    """Bytes that have to move, over what memory could move in this time. None on a GPU, whose own memory is not
+    measured."""
     multiply_adds_per_batch: float
     share_of_multiply_adds: float | None
     """What has to be multiplied and added, over what the cores could in this time; None: it is not known."""
@@ -110,7 +116,7 @@ def measure(
     batches = -(-data.train_images // 32)
     fit, tuned_fit, jax, *others = ([1e6 * second / batches for second in side.seconds] for side in sides)
     ours = others[0] if others else jax
-    bytes_moved = bytes_per_batch(trainers[-1], parameters, data)
+    bytes_moved = bytes_per_batch(parameters, data, batches, sides[-1].runs, cache_bytes())
     work = multiply_adds_per_batch(hidden, data, batches)
     return NetworkTimes(
         hidden=hidden,

@@ -167,8 +167,8 @@ def tables(measured: dict[str, Any]) -> Group:
         )
         costs.add_row(
             name,
-            "" if network["share_of_multiply_adds"] is None else f"{network['share_of_multiply_adds']:.0%}",
-            "" if network["share_of_bandwidth"] is None else f"{network['share_of_bandwidth']:.0%}",
+            _share(_of_limit(network)),
+            _share(network["share_of_bandwidth"]),
             words.size(network["fit_peak_bytes"]),
             words.size(network["engine_peak_bytes"]),
         )
@@ -191,7 +191,7 @@ def _rates(networks: Sequence[dict[str, Any]]) -> Table:
 
 
 def _machine(measured: dict[str, Any]) -> str:
-    """Say what the shares are of: `of limit` is of the multiply-adds."""
+    """Say what the shares are of."""
     if measured.get("gpu"):
         return f"One {words.clean(measured['gpu'])}, one contender at a time"
     limit = measured["multiply_adds_per_second"]
@@ -205,6 +205,16 @@ def _table(*names: str) -> Table:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     return table
+
+
+def _of_limit(network: dict[str, Any]) -> float | None:
+    """Return the share of what the machine can do at most: of its cores or its memory, whichever is used more."""
+    shares = [network["share_of_multiply_adds"], network["share_of_bandwidth"]]
+    return None if None in shares else max(shares)
+
+
+def _share(of: float | None) -> str:
+    return "" if of is None else f"{of:.0%}"
 
 
 def _times(middle: float, ends: Sequence[float]) -> str:

@@ -60,7 +60,7 @@ def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
     if not is_sure:
         print_text(words.clean(file.text, newlines=True))
         named = words.clean(file.path) or "this file, which came with an import,"
-        is_sure = typer.prompt(f"Let {named} run, with all your rights? [y/N]", default="n", show_default=False) == "y"
+        is_sure = typer.confirm(f"Let {named} run, with all your rights?")
     if is_sure:
         approvals.approve(file.text)
         print_text("It may run as it is now." if file.path else "It may run.")

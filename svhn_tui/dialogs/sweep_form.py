@@ -66,7 +66,7 @@ class SweepForm(Dialog[Question | None]):
 
     def compose(self) -> ComposeResult:
         """A line a field, what they come to, and the keys."""
-        sets = _hint("data", f"{', '.join(self._sets)}; empty: the one in use")
+        sets = _hint("data", f"{', '.join(self._sets)} (empty: in use)")
         with Vertical():
             yield Label(Text("A sweep of your own\n", style="bold"))
             with VerticalScroll(can_focus=False):

@@ -99,7 +99,7 @@ def _which(some: Sequence[Live] | Sequence[RunResult], lanes: Mapping[str, Live]
 
 
 def outcome_page(
-    lanes: Mapping[str, Live], question: Question | None, book: Presets, state: State, theme: Theme
+    lanes: Mapping[str, Live], question: Question | None, book: Presets, state: State, theme: Theme, *, is_chosen: bool
 ) -> Text:
     """Say what came of a group that ended: its question's answer and how far it can be trusted, and its files."""
     dim, lines = dim_of(theme), []
@@ -113,8 +113,8 @@ def outcome_page(
             continue  # it has no file
         file = words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
         lines.append(Text.assemble(("file  ", dim), f"{file}  {words.size(run.model_bytes)}", (more, dim)))
-    leads = question.id if question is not None else "the run"
-    lines.append(Text(f"Nothing trains any more; this trained last. enter leads on to {leads}.", dim))
+    leads = f" enter leads on to {question.id if question is not None else 'the run'}." if is_chosen else ""
+    lines.append(Text(f"Nothing trains any more; this trained last.{leads}", dim))
     return Text("\n").join(lines)
 
 

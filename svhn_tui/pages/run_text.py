@@ -239,7 +239,7 @@ def log_note(log: LogRead | None, state: State) -> str:
     if log.problem:
         return words.clean(f"The log cannot be read: {log.problem}.")
     if not log.file:
-        return "Nothing was printed so far."
+        return "Nothing was printed." if log.run_id in state.results else "Nothing was printed so far."
     path = words.clean(f"{state.workspace}/{log.file}")
     cut = f", its first {words.size(log.begins)} left out" if log.begins else ""
     if log.file == HOST_LOG:

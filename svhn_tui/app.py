@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,20 +11,18 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from engine import protocol as p
-from engine.core.sweep import Sweep
-from engine.storage import approvals
-from svhn_tui import preset_file, presets, settings
-from svhn_tui.analysis.launches import DeferredLaunches, Launch
+from svhn_tui import preset_file, presets
+from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.notices import Notices
 from svhn_tui.analysis.openings import openings_of
 from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.choosing import chosen_fleet, runs_to_restore
-from svhn_tui.dialogs.trusting import TrustModelFiles
+from svhn_tui.dialogs.choosing import chosen_fleet
 from svhn_tui.export.exporting import export_beside
 from svhn_tui.pages.command_palette import commands_of
+from svhn_tui.pages.engine_requests import EngineRequests
 from svhn_tui.pages.navigation import Navigation
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.registry import KEYS
@@ -38,10 +35,7 @@ FRAME_SECONDS = 0.5
 
 
 class SvhnApp(TerminalApp):
-    """Owns the only state, and passes it on.
-
-    Whole because Textual delivers every message of a page and every key of the program to the app: a line or two each.
-    """
+    """Owns the only state, and passes it on."""
 
     TITLE = "svhn-tui"
     CSS_PATH = "app.tcss"
@@ -56,20 +50,18 @@ class SvhnApp(TerminalApp):
         layout: str = "",
     ) -> None:
         super().__init__()
-        self._workspace, self._remote, self._book = workspace, remote, book
+        self._workspace, self._remote = workspace, remote
         self._desk = remote.desk if remote is not None else workspace
         """The folder in which the screen itself writes: the user's own presets, what was copied."""
         self._connection = Connection(workspace, openings_of(book, source, layout), remote, self._receive)
         self._state = State()
         self._pages = Navigation(self, book)
-        self._launches = DeferredLaunches()
+        self._requests = EngineRequests(self, self._connection, book, self._read_presets)
         self._notices = Notices(book)
 
     def on_mount(self) -> None:
         """Show the questions; connect to the engine once they are drawn."""
-        self.use_liked_theme()
-        if problem := settings.homeless():
-            self.notify(problem, severity="warning", markup=False)
+        self.use_settings()
         self._pages.open_first()
         self.set_interval(FRAME_SECONDS, self._draw)
         self.call_after_refresh(lambda: self.run_worker(self._connection.hold(), exclusive=True))
@@ -80,10 +72,7 @@ class SvhnApp(TerminalApp):
         """Apply events that came together."""
         before, self._state = self._state, fold(batch, self._state)
         self.show_notices(self._notices.of(batch, before, self._state))
-        for event in batch:
-            if isinstance(event, p.TrashRead):
-                self._show_trash(event.results)
-        self._launch_due()
+        self._requests.receive(batch, self._state)
         if self._state.caught_up and not before.caught_up:
             gc.freeze()  # thousands of runs that stay: looking through them for garbage would hold up a key
         self._pages.receive(self._state)
@@ -91,44 +80,15 @@ class SvhnApp(TerminalApp):
     def _draw(self) -> None:
         self._pages.draw(self._state)
 
-    # --- from the pages to the engine --------------------------------------------------------------------------------
+    # --- from the pages ----------------------------------------------------------------------------------------------
 
     async def on_page_wanted(self, message: Page.Wanted) -> None:
         """Send what a page wants to the engine."""
-        await self._send(message.command)
-
-    async def _send(self, command: p.AnyCommand | None) -> None:
-        """Send a command if there is one, or say that it could not be sent; a new model file is asked about first."""
-        if isinstance(command, p.Submit) and (files := self._book.unapproved(command.sweep.configurations)):
-            self.push_screen(TrustModelFiles(files.values()), partial(self._trusted, command.sweep, files.values()))
-            return
-        if command is not None and not await self._connection.send(command):
-            text = "There is no connection; it is tried again now. Press the key once more then."
-            self.notify(text, severity="error")
-
-    def _trusted(self, sweep: Sweep, files: Iterable[presets.ModelFile], is_sure: bool | None) -> None:
-        """Let model files run and train, if the user said so."""
-        if is_sure:
-            for file in files:
-                approvals.approve(file.text, Path(file.path))
-            self.call_later(self._send, self._book.submit(sweep))
+        await self._requests.send(message.command)
 
     def on_page_launch_deferred(self, message: Page.LaunchDeferred) -> None:
         """Launch a question as soon as there is data to train on."""
-        self._launch(message.launch)
-
-    def _launch(self, launch: Launch) -> None:
-        """Launch a question, now or as soon as the data is open."""
-        if launch.needs_data(self._book, self._state):
-            self.notify(f"{launch.question.id} trains as soon as the data is open.", markup=False)
-        self._launches.add(launch)
-        self._launch_due()
-
-    def _launch_due(self) -> None:
-        for launch in self._launches.due(self._book, self._state):
-            command, text = launch.command(self._book, self._state)
-            self.notify(text, markup=False)
-            self.call_later(self._send, command)
+        self._requests.launch(message.launch, self._state)
 
     def on_page_copied(self, message: Page.Copied) -> None:
         """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
@@ -155,11 +115,6 @@ class SvhnApp(TerminalApp):
     # --- dialogs -----------------------------------------------------------------------------------------------------
 
     @work
-    async def _show_trash(self, results: tuple[p.RunResult, ...]) -> None:
-        """Let runs be brought back from the trash."""
-        await self._send(await runs_to_restore(self, results))
-
-    @work
     async def action_sweep(self) -> None:
         """Ask for a sweep of the user's own, save it as a preset of the workspace, and train it."""
         from svhn_tui.dialogs.sweep_form import SweepForm
@@ -167,16 +122,24 @@ class SvhnApp(TerminalApp):
         question = await self.push_screen_wait(SweepForm(self._desk, self._state))
         if question is None:
             return
-        self._book = preset_file.load(preset_file.find(self._desk))
-        self._notices = Notices(self._book)
-        await self._pages.renew(self._book, self._state, question.id)
+        await self._read_presets(question.id)
         self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
-        self._launch(Launch(question))
+        self._requests.launch(Launch(question), self._state)
+
+    async def _read_presets(self, chosen: str) -> None:
+        """Read the presets again, and show this question of theirs.
+
+        Raises:
+            PresetError: they cannot be used; all stays as it was.
+        """
+        book = self._requests.book = preset_file.load(preset_file.find(self._desk))
+        self._notices = Notices(book)
+        await self._pages.renew(book, self._state, chosen)
 
     @work
     async def action_fleet(self) -> None:
         """Ask where to train."""
-        await self._send(await chosen_fleet(self, self._state.fleet))
+        await self._requests.send(await chosen_fleet(self, self._state.fleet))
 
     def action_help(self) -> None:
         """Show what the keys do."""

@@ -3,6 +3,10 @@
 A fake engine tells of 10,000 finished runs and then of 150 events a second: epochs of four groups, runs that finish,
 checkpoints, devices. Times are wall times as a person would take them, from the byte typed until the bytes have come
 that complete what this key changes on the screen. CPU is the user and system time of the program's process.
+
+    python -m tests.measure --compare cells
+
+says what a part of the program's own around Textual buys: the program runs with it and without it in turn.
 """
 
 import argparse
@@ -26,7 +30,8 @@ from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.plot import Series, render
 from tests.support import busy_host
 from tests.support.patience import PATIENCE
-from tests.support.terminal import Terminal
+from tests.support.terminal import PROGRAM, Terminal
+from tests.support.without import PARTS
 
 Met = Callable[[str], bool]
 SIZES = ((120, 40), (80, 24))
@@ -36,7 +41,7 @@ LISTED = re.compile(r"([\d,]+) of [\d,]+ runs")
 OPENED = {"Live": r"epoch \d+ of", "Runs": LISTED.pattern}
 """What stands on a page once it is open."""
 PAGES = {"Questions": "1", "Live": "2", "Runs": "3"}
-STARTS, FILTERS, CHARTS = 3, 8, 20
+STARTS, FILTERS, CHARTS, ROUNDS = 3, 8, 20, 2
 NOTABLE = 0.05
 """Share of the runs that a letter takes away or brings back at least; those that finish meanwhile are fewer."""
 
@@ -52,10 +57,11 @@ class Load(msgspec.Struct, frozen=True):
     """Seconds of CPU from one key to the next, less what the events cost meanwhile."""
 
 
-def start(events: Path, rate: float, size: tuple[int, int]) -> Terminal:
+def start(events: Path, rate: float, size: tuple[int, int], without: str = "") -> Terminal:
     """Open the program on a fake engine."""
     engine = f"{sys.executable} -m tests.support.fake_engine {events} --rate {rate}"
-    return Terminal(events.parent / "w", *size, keep=False, SVHN_TUI_ENGINE=engine)
+    program = [sys.executable, "-m", "tests.support.without", without] if without else PROGRAM
+    return Terminal(events.parent / "w", *size, keep=False, program=program, SVHN_TUI_ENGINE=engine)
 
 
 def first_frame(events: Path, size: tuple[int, int], runs: int) -> tuple[float, float, float]:
@@ -183,6 +189,30 @@ def rows_of(folder: Path, wish: argparse.Namespace, size: tuple[int, int]) -> It
         yield "filter, median and p95", _times(filter_times(terminal)), "100 ms"
 
 
+def compare(folder: Path, wish: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """Run with a part and without it in turn: what, and its figures with and without; each the least disturbed."""
+    events, loads = folder / "many.jsonl", dict[str, list[Load]]()
+    busy_host.write(events, wish.runs, int(wish.rate * 60 * len(wish.pages) * ROUNDS))
+    filters: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        for without in ("", wish.compare):
+            with start(events, wish.rate, SIZES[0], without) as terminal:
+                terminal.until(lambda text: "training" in text)
+                for page in wish.pages:
+                    load = load_of(terminal, page, wish.seconds, wish.keys)
+                    loads.setdefault(f"{page} {without}", []).append(load)
+                if "Runs" in wish.pages:
+                    filters.setdefault(without, []).append(median(filter_times(terminal)))
+    for page in wish.pages:
+        both = [loads[f"{page} {without}"] for without in ("", wish.compare)]
+        yield f"{page}: key, median", *(f"{min(1000 * median(one.keys) for one in some):.0f} ms" for some in both)
+        yield f"{page}: CPU of a key", *(f"{min(1000 * one.cpu_of_key for one in some):.1f} ms" for some in both)
+        yield f"{page}: CPU of one core", *(f"{min(100 * one.cpu for one in some):.1f} %" for some in both)
+        yield f"{page}: terminal output", *(f"{min(one.output for one in some) / 1000:.2f} KB/s" for some in both)
+    if filters:
+        yield "filter, median", *(f"{1000 * min(filters[without]):.0f} ms" for without in ("", wish.compare))
+
+
 def _times(seconds: Iterable[float]) -> str:
     found = sorted(seconds)
     return f"{1000 * median(found):.0f} ms, {1000 * quantiles(found, n=20)[-1]:.0f} ms"
@@ -195,6 +225,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=150.0, help="events a second")
     parser.add_argument("--seconds", type=float, default=6.0, help="how long a page is watched")
     parser.add_argument("--keys", type=int, default=30, help="typed on a page")
+    parser.add_argument("--compare", choices=PARTS, help="run with and without this part, at 120x40")
+    parser.add_argument("--pages", nargs="+", choices=PAGES, default=[*PAGES], help="those that are compared")
     wish = parser.parse_args()
     sys.setswitchinterval(1e-4)  # the thread that notes when bytes come does not wait for the one that reads them
     print(f"{wish.runs:,} runs, {wish.rate:g} events a second; Python {platform.python_version()}, "
@@ -202,6 +234,11 @@ def main() -> None:
     print(f"{'a chart of ten lines, 120x36':<32}{1000 * chart_time():.0f} ms")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if wish.compare:
+            print(f"{'':<32}{'with ' + wish.compare:<24}without")
+            for what, figure, other in compare(folder, wish):
+                print(f"{what:<32}{figure:<24}{other}", flush=True)
+            return
         events = int(wish.rate * (60 + len(PAGES) * (wish.seconds + wish.keys)))
         busy_host.write(folder / "few.jsonl", 20, events)
         busy_host.write(folder / "many.jsonl", wish.runs, events)

@@ -37,6 +37,8 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     """Of a pixel or a feature: uint8 or float32."""
     layout: str = ""
     """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
+    other_names: tuple[str, ...] = ()
+    """What the same images were called when they were opened from other files, or under another name."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither images nor rows of features."""
@@ -187,7 +189,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     val_accuracy: Number = None
     test_top_k_accuracy: Number = None
     epochs_trained: int | None = None
-    """Where early stopping ended the run before its last epoch: after so many."""
+    """Where early stopping, or the program that trained it, ended the run before its last epoch: after so many."""
     restored_epoch: int | None = None
     """The epoch whose weights and metrics these are, where the best weights were restored; else the last one's."""
     slope: Number = None
@@ -198,7 +200,12 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Share of hidden ReLU units that no test image activates."""
     saturated_units: Number = None
     """Share of hidden tanh activations beyond 0.99 in size, over the test images."""
+    test_recall: tuple[Number, ...] = ()
+    """Of each class, in label order: the share of its test images that is right; None of a class that has none. Empty
+    where an earlier version or another program trained the run."""
     diverged: bool = False
+    interrupted: bool = False
+    """The program of a recorded run ended, or left its fit, before the fit came to its own end."""
     seconds: float
     """Training and evaluation, without start-up and compilation."""
     started_at: float

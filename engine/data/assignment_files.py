@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.data import labels as label_forms
 from engine.data.pairing import IMAGES, LABELS, MEMBERS, is_npz
-from engine.data.part import Part, check_images
+from engine.data.part import Part, check_images, member_at
 from engine.storage.npz import DataError, open_archive, read_array, read_header
 from engine.storage.zip_check import Archive
 
@@ -44,12 +44,17 @@ def part_of(archive: Archive, path: Path, images_member: str, labels_member: str
         DataError: they cannot be used.
     """
     images, labels = (read_header(archive, member, path) for member in (images_member, labels_member))
-    check_images(images, path)
-    label_forms.check(labels, path)
-    read = label_forms.read(read_array(archive, labels_member, path), path)
+    images_at, labels_at = (
+        str(path) if member in MEMBERS else member_at(path, member) for member in (images_member, labels_member)
+    )
+    check_images(images, images_at)
+    label_forms.check(labels, labels_at)
+    read = label_forms.read(read_array(archive, labels_member, path), labels_at)
     is_like_svhn = {32, 3}.issubset(images.shape) and labels.dtype.kind in "iu"
     if is_like_svhn and "10" in read.names and ONE_TO_TEN.issuperset(read.names):
         advice = "in the original SVHN files 10 stands for 0: labels[labels == 10] = 0, and save them again"
-        raise DataError(f"{path}: the label '10' is no digit; {advice}, or save the names of other classes as text.")
+        raise DataError(
+            f"{labels_at}: the label '10' is no digit; {advice}, or save the names of other classes as text."
+        )
     is_demo = DEMO_MARK in archive.namelist()
-    return Part(path, images, read, partial(read_array, archive, images_member, path), is_demo)
+    return Part(path, images_at, labels_at, images, read, partial(read_array, archive, images_member, path), is_demo)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,13 +21,11 @@ from engine.data import layouts
 from engine.data.labels import MAX_CLASSES
 from engine.data.layouts import Stored
 from engine.data.pairing import locate
-from engine.data.part import Part, as_trained
+from engine.data.part import Part, Pixels, as_trained, check_finite
 from engine.data.readers import reader_of
 from engine.machine import os_errors
 from engine.protocol import DataSet
 from engine.storage.npz import DataError
-
-Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 
 class Images(msgspec.Struct, frozen=True):
@@ -84,7 +83,7 @@ def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSe
     """Read the files: headers first, then labels, and pixels only once all else is checked."""
     reader = reader_of(train_path, test_path)
     with reader.open(train_path, test_path) as (train, test):
-        stored = [Stored(part.path, part.images.shape, len(part.labels.indices)) for part in (train, test)]
+        stored = [Stored(part.images_at, part.images.shape, len(part.labels.indices)) for part in (train, test)]
         layout = layouts.layout_of(stored, reader.layouts, asked)
         _check_inputs(train, test, layout)
         test_labels = _labels_as_in(train, test)
@@ -94,13 +93,14 @@ def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSe
                 f"{len(train.labels.indices):,} images to train on and {test_path} {len(test_labels):,} to test with"
             )
             raise DataError(f"{train_path} has {counts}: they seem exchanged; name the larger one the train file.")
-        pixels = [as_trained(layouts.arranged(part.read(), layout), part.path) for part in (train, test)]
+        pixels = as_trained(*(layouts.arranged(_read_finite(part), layout) for part in (train, test)))
         images = Images(pixels[0], train.labels.indices, pixels[1], test_labels, train.labels.names)
     if pixels[0].dtype != pixels[1].dtype:
         kinds = f"{pixels[0].dtype} to train on and {pixels[1].dtype} to test with"
         raise DataError(f"{train_path} holds {kinds}; save both alike: uint8 from 0 to 255, or both as float32.")
     if np.array_equal(images.train_images, images.test_images):
-        raise DataError(f"{train_path} and {test_path} hold the same images; give the train file and the test file.")
+        advice = "give the train file and the test file"
+        raise DataError(f"{train.images_at} and {test.images_at} hold the same images; {advice}.")
     description = DataSet(
         fingerprint=_fingerprint(images),
         name=_name(train_path, test_path),
@@ -119,6 +119,17 @@ def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSe
     return images, description
 
 
+def _read_finite(part: Part) -> NDArray[Any]:
+    """Return a half's images.
+
+    Raises:
+        DataError: they are damaged, or a value is no finite number.
+    """
+    images = part.read()
+    check_finite(images, part.images_at)
+    return images
+
+
 def _name(train_path: Path, test_path: Path) -> str:
     """Return what people call it: the one file's name, or that of the folder of both."""
     if train_path == test_path:
@@ -135,7 +146,7 @@ def _check_inputs(train: Part, test: Part, layout: str) -> None:
     sizes = [layouts.inputs_of(part.images.shape, layout) for part in (train, test)]
     if sizes[0] != sizes[1]:
         raise DataError(
-            f"{train.path} and {test.path} have images of different sizes, {sizes[0]} and {sizes[1]}; "
+            f"{train.images_at} and {test.images_at} have images of different sizes, {sizes[0]} and {sizes[1]}; "
             "they do not belong together."
         )
 
@@ -148,10 +159,17 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
     """
     names = train.labels.names
     if len(names) < 2:
-        raise DataError(f"{train.path} has only the label {names[0]!r}; 2 to {MAX_CLASSES:,} can be learned.")
-    unknown = sorted(set(test.labels.names) - set(names))
+        raise DataError(f"{train.labels_at} has only the label {names[0]!r}; 2 to {MAX_CLASSES:,} can be learned.")
+    columns = [part.labels.columns for part in (train, test)]
+    if all(columns) and columns[0] != columns[1]:
+        raise DataError(
+            f"{train.labels_at} has one-hot rows of {columns[0]} and {test.labels_at} of {columns[1]}; both need a "
+            "column for each class."
+        )
+    unknown = sorted(test.labels.present - train.labels.present)
     if unknown:
-        raise DataError(f"{test.path} has the label {unknown[0]!r}, which {train.path} has not; are they a pair?")
+        said = f"{test.labels_at} has the label {unknown[0]!r}, which {train.labels_at} has not"
+        raise DataError(f"{said}; are they a pair?" if train.path != test.path else f"{said}, so it cannot be learned.")
     positions = np.array([names.index(name) for name in test.labels.names], dtype=np.int32)
     return positions[test.labels.indices]
 

@@ -4,7 +4,6 @@ Whole numbers, text or bytes, (N,) or (N, 1), or one-hot rows (N, classes). Name
 value: the forms of the same labels are the same data.
 """
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,31 +26,45 @@ class Labels(NamedTuple):
     names: tuple[str, ...]
     indices: NDArray[np.int32]
     """(N,), indexing `names`."""
+    columns: int = 0
+    """Of one-hot rows; 0 of labels in another form."""
+
+    @property
+    def present(self) -> frozenset[str]:
+        """The names of the classes that an image has; a column of one-hot rows may have none."""
+        return frozenset(self.names[index] for index in np.unique(self.indices).tolist())
 
 
-def check(header: Header, path: Path) -> None:
+def check(header: Header, where: str) -> None:
     """See that an array can be labels, before it is read.
+
+    Args:
+        header: what it declares.
+        where: what a sentence calls it.
 
     Raises:
         DataError: it cannot.
     """
     kind, shape = header.dtype.kind, header.shape
     if 0 in shape:
-        raise DataError(f"{path} holds no label; is it the right file?")
+        raise DataError(f"{where} holds no label; is it the right file?")
     if is_one_hot(header):
         if kind not in "biuf" or header.size > MAX_ONE_HOT_BYTES or shape[1] > MAX_CLASSES:
             raise DataError(
-                f"{path}: labels are {header.dtype} of shape {shape}; one row of 0 and 1 for each image is expected, "
+                f"{where}: labels are {header.dtype} of shape {shape}; one row of 0 and 1 for each image is expected, "
                 f"with at most {MAX_CLASSES:,} columns."
             )
         return
-    if kind not in "USiu" or header.dtype.itemsize == 0:
-        raise DataError(f"{path}: labels are {header.dtype}; text or whole numbers are expected.")
+    if kind == "f":
+        advice = "if each is whole, save them with astype(int)"
+        raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected; {advice}.")
+    if kind not in "USbiu" or header.dtype.itemsize == 0:
+        raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected.")
     if len(shape) not in (1, 2):
-        raise DataError(f"{path}: labels have the shape {shape}; (N, 1), (N,) or (N, classes) is expected.")
+        raise DataError(f"{where}: labels have the shape {shape}; (N, 1), (N,) or (N, classes) is expected.")
     if header.size > MAX_BYTES:
         limit = f"at most {MAX_BYTES // 2**20} MiB are read"
-        raise DataError(f"{path}: the labels take {header.size:,} bytes and {limit}; save each as one character.")
+        raise DataError(f"{where}: the labels take {header.size:,} bytes and {limit}; save each as one character.")
 
 
 def is_one_hot(header: Header) -> bool:
@@ -59,25 +72,25 @@ def is_one_hot(header: Header) -> bool:
     return len(header.shape) == 2 and header.shape[1] != 1
 
 
-def read(labels: NDArray[Any], path: Path) -> Labels:
+def read(labels: NDArray[Any], where: str) -> Labels:
     """Return the classes' names and each label's index among them.
 
     Raises:
         DataError: they are no labels.
     """
     if labels.ndim == 2 and labels.shape[1] != 1:
-        return _of_one_hot(labels, path)
+        return _of_one_hot(labels, where)
     values, indices = np.unique(labels.reshape(-1), return_inverse=True)
     if len(values) > MAX_CLASSES:
-        raise DataError(f"{path} has {len(values):,} different labels; 2 to {MAX_CLASSES:,} can be learned.")
+        raise DataError(f"{where} has {len(values):,} different labels; 2 to {MAX_CLASSES:,} can be learned.")
     names = [_text(value) for value in values.tolist()]
     for name in names:
         if not name.strip():
-            raise DataError(f"{path}: a label is empty; each image needs the name of its class.")
+            raise DataError(f"{where}: a label is empty; each image needs the name of its class.")
         if len(name) > MAX_NAME:
-            raise DataError(f"{path}: the label {name[:20]!r} goes on; names have at most {MAX_NAME} characters.")
+            raise DataError(f"{where}: the label {name[:20]!r} goes on; names have at most {MAX_NAME} characters.")
     if labels.dtype.kind in "iu" and values[0] < 0:
-        raise DataError(f"{path}: the label '{values[0]}' is negative; labels are counted from 0, or are names.")
+        raise DataError(f"{where}: the label '{values[0]}' is negative; labels are counted from 0, or are names.")
     if all(name.isascii() and name.isdigit() for name in names):
         order = sorted(range(len(names)), key=lambda position: (int(names[position]), names[position]))
     else:
@@ -91,11 +104,12 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _of_one_hot(rows: NDArray[Any], path: Path) -> Labels:
+def _of_one_hot(rows: NDArray[Any], where: str) -> Labels:
     """Return the labels of rows with a single 1 each; every column is a class, called by its number."""
     wrong = np.flatnonzero(~(((rows == 0) | (rows == 1)).all(axis=1) & ((rows == 1).sum(axis=1) == 1)))
     if len(wrong):
         raise DataError(
-            f"{path}: row {wrong[0]} of the labels is not one 1 among 0; give (N,) labels, or one-hot rows."
+            f"{where}: row {wrong[0]} of the labels is not one 1 among 0; give (N,) labels, or one-hot rows."
         )
-    return Labels(tuple(map(str, range(rows.shape[1]))), rows.argmax(axis=1).astype(np.int32))
+    names = tuple(map(str, range(rows.shape[1])))
+    return Labels(names, rows.argmax(axis=1).astype(np.int32), len(names))

@@ -4,7 +4,6 @@ N is the number of images, H and W are height and width, C the colours (1 or 3),
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,14 +19,15 @@ OPTION = "--layout"
 class Stored(NamedTuple):
     """What a file declares of its images, and how many labels it has."""
 
-    path: Path
+    at: str
+    """What a sentence calls them."""
     shape: Shape
     labels: int
 
     @property
     def holds(self) -> str:
         """How a sentence begins."""
-        return f"{self.path}: images have the shape {self.shape}"
+        return f"{self.at}: images have the shape {self.shape}"
 
 
 def layout_of(parts: Sequence[Stored], allowed: Sequence[str], asked: str = "") -> str:
@@ -48,7 +48,8 @@ def layout_of(parts: Sequence[Stored], allowed: Sequence[str], asked: str = "") 
         if not any(_has_axes(part.shape, layout) for layout in possible):
             readings = "(height, width, channels, N)" if possible[0] == "HWCN" else _read_as(possible[0])
             others = f", or {' or '.join(map(_read_as, possible[1:4]))}" if possible[1:] else ""
-            raise DataError(f"{part.holds}; {readings} is expected{others}.")
+            colours = ", with 1 or 3 channels" if len(part.shape) == 4 else ""
+            raise DataError(f"{part.holds}; {readings} is expected{others}{colours}.")
     fitting = [layout for layout in possible if all(_fits(part, layout) for part in parts)]
     if not fitting:
         raise DataError(_mismatch(parts, possible))
@@ -95,7 +96,7 @@ def _mismatch(parts: Sequence[Stored], possible: Sequence[str]) -> str:
             return f"{part.holds}, {labels}; ({count}, 1) is expected."
     train, test = parts
     return (
-        f"{train.holds} and those of {test.path} {test.shape}: their axes stand in different orders, where "
+        f"{train.holds} and those of {test.at} {test.shape}: their axes stand in different orders, where "
         f"(height, width, channels, N) is expected of both; save both in one order."
     )
 

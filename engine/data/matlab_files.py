@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.data import labels as label_forms
-from engine.data.part import Part, check_images
+from engine.data.part import Part, check_images, member_at
 from engine.storage.npz import MAX_MEMBER_BYTES, MAX_RATIO, MODEST_BYTES, DataError, Header
 from engine.storage.zip_check import ArchiveError, first_line, is_machine_error, open_regular, reason
 
@@ -67,17 +67,18 @@ def _part(path: Path) -> Part:
         there = f"it holds {', '.join(map(ascii, declared))[:100]}" if declared else "it holds no array of numbers"
         raise DataError(f"{path} has no variable {missing[0]}; X and y are expected, and {there}.")
     images, labels = (_checked(declared[name], name, path) for name in (IMAGES, LABELS))
-    check_images(images, path)
+    images_at, labels_at = member_at(path, IMAGES), member_at(path, LABELS)
+    check_images(images, images_at)
     values = _read(LABELS, path)
     if values.dtype.kind == "f" and np.isfinite(values).all() and (values == np.round(values)).all():
         values = values.astype(np.int64)  # MATLAB's numbers are float64 by default
-    label_forms.check(Header(values.shape, values.dtype), path)
+    label_forms.check(Header(values.shape, values.dtype), labels_at)
     if values.size != max(labels.shape):
-        raise DataError(f"{path}: the labels y have the shape {labels.shape}; (N, 1) is expected.")
+        raise DataError(f"{labels_at}: the labels have the shape {labels.shape}; (N, 1) is expected.")
     values = values.reshape(-1)
     if set(np.unique(values).tolist()) <= set(range(1, 11)):
         values = np.where(values == 10, 0, values)
-    return Part(path, images, label_forms.read(values, path), partial(_read, IMAGES, path))
+    return Part(path, images_at, labels_at, images, label_forms.read(values, labels_at), partial(_read, IMAGES, path))
 
 
 def _checked(variable: Variable, name: str, path: Path) -> Header:

@@ -6,8 +6,6 @@ import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-import msgspec
-
 from engine import protocol as p
 from engine.core import limits
 from engine.core import sweep as plan
@@ -117,7 +115,7 @@ class Commands:
                     source, layout = known.paths, known.layout
                 demo = self._workspace.demo_folder(command.demo_train, command.demo_test)
                 data = await subprocesses.describe(source, layout, demo, (command.demo_train, command.demo_test))
-                data = msgspec.structs.replace(data, name=command.name or data.name)
+                data = records.named(data, command.name or data.name)
         finally:
             self._opening -= 1
         self._records.use(data, is_beside=command.is_beside)

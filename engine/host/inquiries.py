@@ -45,7 +45,7 @@ class Inquiries:
             case p.Inspect():
                 if len(self._inspecting) >= MAX_INSPECTIONS:
                     raise ValueError("Many runs are being looked at already; wait until they are done.")
-                inspection = self._inspect(inquiry.run_id, self._data_of(inquiry.run_id), client)
+                inspection = self._inspect(inquiry, self._data_of(inquiry), client)
                 self._inspecting.add(task := asyncio.create_task(inspection))
                 task.add_done_callback(self._inspecting.discard)
 
@@ -62,22 +62,27 @@ class Inquiries:
                 read = p.HistoryRead(run_id=run_id, history=p.History(), problem=error.strerror or str(error))
             client.send(p.encode(read))
 
-    def _data_of(self, run_id: str) -> p.DataSet:
-        """Return what a finished run was trained on; without a run, the data in use.
+    def _data_of(self, inquiry: p.Inspect) -> p.DataSet:
+        """Return what a finished run was trained on; without a run, the data set that is asked for, or is in use.
 
         Raises:
-            ValueError: there is no such run, or its data is not known here.
+            ValueError: there is no such run, or the data is not known here.
         """
+        run_id = inquiry.run_id
         result = self._queue.result(run_id)
         if result is not None and result.is_recorded:
             raise ValueError(f"{run_id} was recorded, and there is no file of it to look into.")
-        data = self._queue.data.get(result.spec.data) if result else self._records.data
+        asked = result.spec.data if result else inquiry.data
+        data = self._queue.data.get(asked) if asked else self._records.data
+        if data is None and inquiry.data:
+            raise ValueError(f"No data set of the fingerprint {inquiry.data[:40]!r} is known here.")
         if data is None or (run_id and result is None):
             raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
         return data
 
-    async def _inspect(self, run_id: str, data: p.DataSet, client: Client) -> None:
+    async def _inspect(self, inquiry: p.Inspect, data: p.DataSet, client: Client) -> None:
         """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
+        run_id = inquiry.run_id
         file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
         try:
             result = self._queue.result(run_id)
@@ -85,9 +90,9 @@ class Inquiries:
             if model is not None and (problem := approvals.refusal(model.sha256)):
                 raise ValueError(problem)
             source = sources.read(self._workspace.root, model.sha256) if model is not None else ""
-            client.send(await subprocesses.inspect(data, run_id, file, model, source))
+            client.send(await subprocesses.inspect(inquiry, data, file, model, source))
         except (ValueError, OSError) as error:
-            client.send(p.encode(p.Inspected(run_id=run_id, problem=str(error))))
+            client.send(p.encode(p.Inspected(run_id=run_id, data=inquiry.data, problem=str(error))))
         except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
             traceback.print_exc()
-            client.send(p.encode(p.Inspected(run_id=run_id, problem=DEFECT)))
+            client.send(p.encode(p.Inspected(run_id=run_id, data=inquiry.data, problem=DEFECT)))

@@ -12,7 +12,7 @@ from engine import protocol as p
 from engine.scheduling.backoff import Backoff
 from engine.scheduling.placement import Slot
 from engine.training.preflight import Preflight, issue_token, versions
-from engine.workers import process
+from engine.workers import fleet, process
 from engine.workers.process import Worker
 
 Publish = Callable[[p.AnyEvent, bytes | None], None]
@@ -90,7 +90,8 @@ class Launcher:
         self._token = self._token or issue_token(self._workspace)
         index, count = slot.share
         return Preflight(str(self._workspace), self._token, tuple(files), versions(slot.trainer), index, count,
-                         is_slurms=slot.slurm is not None)  # fmt: skip
+                         is_slurms=slot.slurm is not None,
+                         asks_for_gpu=fleet.options_ask_for_gpu(slot.slurm or ()))  # fmt: skip
 
     def refuse(self, slot: Slot, why: str) -> None:
         """Report why no worker started in a slot, once, and allow another try there, later and later."""

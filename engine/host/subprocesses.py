@@ -7,7 +7,7 @@ import msgspec
 from engine.core.data_shape import LAYOUTS
 from engine.core.spec import OwnModel
 from engine.machine import child_process, tool_process
-from engine.protocol import DataSet, Inspected
+from engine.protocol import DataSet, Inspect, Inspected
 
 MAX_PATH = 4_096
 
@@ -30,14 +30,14 @@ async def describe(source: tuple[str, ...], layout: str, demo_folder: Path, demo
 
 
 async def inspect(
-    data: DataSet, run_id: str, file: Path | None, model: OwnModel | None = None, source: str = ""
+    inquiry: Inspect, data: DataSet, file: Path | None, model: OwnModel | None = None, source: str = ""
 ) -> bytes:
     """Inspect a run's predictions for the test images, or training images; return the event as a line.
 
     Raises:
         ValueError: the data or the file cannot be used; one sentence says why.
     """
-    look = {"data": msgspec.to_builtins(data), "run_id": run_id, "file": str(file or ""),
+    look = {"data": msgspec.to_builtins(data), "run_id": inquiry.run_id, "asked": inquiry.data, "file": str(file or ""),
             "model": msgspec.to_builtins(model), "source": source}  # fmt: skip
     line = await _output_of(["engine.tools.inspect_run"], msgspec.json.encode(look))
     msgspec.json.decode(line, type=Inspected)

@@ -31,6 +31,8 @@ SEEN_VARIABLE = "SVHN_TUI_CARD"
 """What was seen of the card, for the worker that continues under another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
+UNKNOWN = "unknown"
+"""Where NVML does not tell the driver's version."""
 OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
 
 
@@ -72,7 +74,8 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     if lock is not None:
         _look_again(wanted, inventory, host)
     environment["JAX_PLATFORMS"] = "cuda"
-    environment["XLA_FLAGS"] = xla_flags.flags_for(inventory.cuda, environment, has_hung=has_hung(inventory.driver))
+    cuda = probe.cards(environment).cuda if inventory.cuda is None else inventory.cuda
+    environment["XLA_FLAGS"] = xla_flags.flags_for(cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
         raise CardRefused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
@@ -85,6 +88,12 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     if "LD_LIBRARY_PATH" in dict(seen.environment):
         _begin_anew(seen, environment, lock)
     return seen
+
+
+def free(some: Sequence[gpus.Gpu]) -> tuple[gpus.Gpu, ...]:
+    """Return the GPUs on which nobody computes now; all of them where there is no such, so that one is waited for."""
+    found = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
+    return tuple(found) or tuple(some)
 
 
 def others_on(own_bytes: int) -> str:
@@ -117,7 +126,7 @@ def holders(gpu: gpus.Gpu, others: Sequence[int] | None, own_bytes: int) -> str:
 def has_hung(driver: str) -> bool:
     """Say whether an epoch as one CUDA graph hung on this machine, with this version of the driver."""
     try:
-        return bool(driver) and driver in _hung().read_text().split()
+        return (driver or UNKNOWN) in _hung().read_text().split()
     except OSError:
         return False
 
@@ -125,7 +134,7 @@ def has_hung(driver: str) -> bool:
 def note_hang(driver: str) -> None:
     """Launch no epoch as one graph any more with this version of the driver."""
     with contextlib.suppress(OSError), _hung().open("a") as file:
-        file.write(f"{driver}\n")
+        file.write(f"{driver or UNKNOWN}\n")
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.machine import child_process, xla_flags
+from engine.machine import child_process, gpu_errors, xla_flags
 
 SECONDS = 120.0
 """A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""
@@ -69,10 +69,12 @@ class Sight(msgspec.Struct, frozen=True):
         return self.platform == "gpu" and not self.reason
 
 
-class Listed(msgspec.Struct, frozen=True):
+class CudaCards(msgspec.Struct, frozen=True):
     """The cards that the driver gives a process, by UUID as CUDA numbers them, or why it gives none."""
 
     uuids: tuple[str, ...] = ()
+    cuda: int | None = None
+    """Newest CUDA that the driver supports, 12080 for 12.8."""
     reason: str = ""
 
 
@@ -108,14 +110,14 @@ def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Prob
     )
 
 
-def cards(environment: Mapping[str, str]) -> Listed:
+def cards(environment: Mapping[str, str]) -> CudaCards:
     """Ask the driver for all cards that this process may use, whatever CUDA_VISIBLE_DEVICES says."""
     everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
     answer = _asked(everything, "--cards")
     try:
-        return msgspec.json.decode(answer.output, type=Listed)
+        return msgspec.json.decode(answer.output, type=CudaCards)
     except msgspec.MsgspecError:
-        return Listed(reason=_ended(answer))
+        return CudaCards(reason=_ending_of(answer))
 
 
 def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -136,7 +138,7 @@ def jax_reason(message: str) -> str:
         "not found" in words or "unable to load" in words or "version" in words
     ):
         return f"{OTHER_CUDA} JAX says: {line}"
-    if "out_of_memory" in words or "resource_exhausted" in words or "out of memory" in words:
+    if "blas support" not in words and (gpu_errors.is_out_of_memory(message) or "out of memory" in words):
         return CUDA_ERRORS[2]
     if "blas support" in words or "cublas_status" in words:
         return f"cuBLAS cannot be used on this card, or its memory is full: {line}"
@@ -157,10 +159,10 @@ def _seen(answer: ProbeOutput) -> Sight:
     try:
         return msgspec.json.decode(answer.output, type=Sight)
     except msgspec.MsgspecError:
-        return Sight(reason=_ended(answer))
+        return Sight(reason=_ending_of(answer))
 
 
-def _ended(answer: ProbeOutput) -> str:
+def _ending_of(answer: ProbeOutput) -> str:
     lines = answer.complaint.strip().splitlines()
     text = f": {lines[-1][:200]}" if lines else ""
     return f"Asking JAX for this GPU ended with status {answer.status}{text}."

@@ -13,7 +13,7 @@ import sys
 import msgspec
 
 from engine.machine import probe
-from engine.machine.probe import Listed, Sight
+from engine.machine.probe import CudaCards, Sight
 
 
 def see() -> Sight:
@@ -24,9 +24,9 @@ def see() -> Sight:
         return Sight(reason=probe.NO_LIBRARY)
     listed = _listed(driver)
     if not listed.uuids:
-        return Sight(reason=listed.reason, cuda=_version(driver))
+        return Sight(reason=listed.reason, cuda=listed.cuda)
     uuids = listed.uuids
-    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=_version(driver), count=len(uuids)))
+    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=listed.cuda, count=len(uuids)))
     if seen.is_usable or any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
         return seen
     return msgspec.structs.replace(seen, reason=probe.NO_PLUGIN)
@@ -58,12 +58,12 @@ def has_plugin(kind: str) -> bool:
     return find_spec(f"jax_{kind}_plugin") is not None
 
 
-def _listed(driver: ctypes.CDLL) -> Listed:
+def _listed(driver: ctypes.CDLL) -> CudaCards:
     """Start the driver and list its cards."""
     if code := driver.cuInit(0):
-        return Listed(reason=probe.cuda_reason(code))
+        return CudaCards(cuda=_version(driver), reason=probe.cuda_reason(code))
     uuids = tuple(_uuids(driver))
-    return Listed(uuids, "" if uuids else probe.CUDA_ERRORS[100])
+    return CudaCards(uuids, _version(driver), "" if uuids else probe.CUDA_ERRORS[100])
 
 
 def _version(driver: ctypes.CDLL) -> int | None:
@@ -105,11 +105,11 @@ def main() -> None:
     os._exit(0)  # nothing is to hold the card while Python tidies up
 
 
-def _cards() -> Listed:
+def _cards() -> CudaCards:
     try:
         return _listed(ctypes.CDLL("libcuda.so.1"))
     except OSError:
-        return Listed(reason=probe.NO_LIBRARY)
+        return CudaCards(reason=probe.NO_LIBRARY)
 
 
 if __name__ == "__main__":

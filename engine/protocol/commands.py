@@ -118,9 +118,11 @@ class CheckFiles(Command, frozen=True, kw_only=True):
 
 
 class Inspect(Command, frozen=True, kw_only=True):
-    """Return a finished run's predictions for the test images; without a run, images of the data in use."""
+    """Return a finished run's predictions for the test images; without a run, images of a data set."""
 
     run_id: str = ""
+    data: str = ""
+    """The fingerprint of the data set; empty: the one in use."""
 
 
 class Import(Command, frozen=True, kw_only=True):

@@ -299,6 +299,8 @@ class Inspected(Event, frozen=True, kw_only=True):
     """The answer to `Inspect`: the run's most confident mistakes, or some training images of each class."""
 
     run_id: str
+    data: str = ""
+    """What was asked for besides: the fingerprint of a data set that is not the one in use."""
     confusion: tuple[tuple[int, ...], ...] = ()
     """Test images by true class (rows) and by what was said (columns)."""
     pictures: tuple[Picture, ...] = ()

@@ -84,7 +84,9 @@ def open_archive(path: Path, members: Sequence[str]) -> Archive:
         count = names.count(member)
         if count != 1:
             problem = "has no" if count == 0 else f"has {count} members"
-            _refuse(archive, f"{path} {problem} {member}; expected are {' and '.join(members)}, once each.")
+            expected = f"{', '.join(members[:-1])} and {members[-1]}, once each"
+            there = f"; it holds {', '.join(map(ascii, names))[:100]}" if count == 0 and names else ""
+            _refuse(archive, f"{path} {problem} {member}; expected are {expected}{there}.")
     return archive
 
 
@@ -167,14 +169,14 @@ def _header_of(archive: Archive, member: str) -> Header:
         raise ValueError(f"declares a negative size {header.shape}; download it again")
     if header.size > MAX_MEMBER_BYTES:
         limit = f"at most {MAX_MEMBER_BYTES // 2**20:,} MiB are read"
-        raise ValueError(f"declares {header.size:,} bytes and {limit}; give the assignment's own file")
+        raise ValueError(
+            f"declares {header.size:,} bytes and {limit}; save it as uint8 or float32, or give the right file"
+        )
     packed = archive.getinfo(member)
     if packed.file_size != offset + header.size:
         raise ValueError("does not have the size that it declares; download it again")
     if packed.file_size > MODEST_BYTES and packed.file_size > MAX_RATIO * packed.compress_size:
-        raise ValueError(
-            f"unpacks to more than {MAX_RATIO} times its size, as no pictures do; give the assignment's own file"
-        )
+        raise ValueError(f"unpacks to more than {MAX_RATIO} times its size, as no pictures do; is it the right file?")
     return header
 
 

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Collection, Container, Iterable
 
+import msgspec
+
 from engine import protocol as p
 from engine.core.checks import name_problem, note_problem, statement_problem
 from engine.storage import recordings
@@ -80,6 +82,12 @@ class Records:
         if not is_beside or self.data is None or self.data.fingerprint == data.fingerprint:
             self.data = data
         self.is_changed = True
+
+    def named(self, data: p.DataSet, name: str) -> p.DataSet:
+        """Return the data set under a name; by the others that the same images had, questions still find it."""
+        known = self.known.get(data.fingerprint)
+        names = {known.data.name, *known.data.other_names} - {name} if known else set()
+        return msgspec.structs.replace(data, name=name, other_names=tuple(sorted(names)))
 
     def trainable(self) -> dict[str, p.DataSet]:
         """Return the known data sets whose files are where they were; runs on others wait until those are opened."""

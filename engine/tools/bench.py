@@ -28,7 +28,13 @@ from engine.machine import devices
 from engine.scheduling.placement import Slot, lanes_on, slots
 from engine.storage.workspace import Workspace
 from engine.tools.bench_contenders import Contender, Engine, Fit, Timings, fit_card, time_in_turn
-from engine.tools.machine_limits import bandwidth, bytes_per_batch, multiply_adds, multiply_adds_per_batch
+from engine.tools.machine_limits import (
+    bandwidth,
+    bytes_per_batch,
+    cache_bytes,
+    multiply_adds,
+    multiply_adds_per_batch,
+)
 from engine.workers.arrangement import Arrangement
 
 
@@ -56,10 +62,10 @@ class NetworkTimes(msgspec.Struct, frozen=True):
     images_per_second: float
     fit_peak_bytes: int
     engine_peak_bytes: int
-    bytes_per_batch: int
+    bytes_per_batch: float
     share_of_bandwidth: float | None
-    """Bytes that have to move, over what memory could move in this time; above 1 the caches help. None on a GPU,
-    whose own memory is not measured."""
+    """Bytes that have to move, over what memory could move in this time. None on a GPU, whose own memory is not
+    measured."""
     multiply_adds_per_batch: float
     share_of_multiply_adds: float | None
     """What has to be multiplied and added, over what the cores could in this time; None: it is not known."""
@@ -79,9 +85,7 @@ def _slots(configuration: Configuration, machine: Machine, data: p.DataSet) -> t
     return slots(configuration, machine, data.shape)
 
 
-def timed(
-    source: Sequence[str], data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]
-) -> tuple[list[Timings], str]:
+def timed(data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]) -> tuple[list[Timings], str]:
     """Time one network: `fit`, tuned `fit`, then the trainers; return their times, and the backend of both `fit`."""
     machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
@@ -91,14 +95,13 @@ def timed(
     with tempfile.TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "w").root
         contenders: list[Callable[[], Contender]] = [
-            *(partial(Fit, source, text, card, tuned=is_tuned) for is_tuned in (False, True)),
+            *(partial(Fit, data, text, card, tuned=is_tuned) for is_tuned in (False, True)),
             *(partial(Engine, each, _slots(each, machine, data), lanes, data, workspace) for each in configurations),
         ]
         return time_in_turn(contenders, epochs, network.label, at_once=gpu is None), card.backend
 
 
 def measure(
-    source: Sequence[str],
     data: p.DataSet,
     hidden: tuple[int, ...],
     epochs: int,
@@ -108,12 +111,12 @@ def measure(
     """Time one network and compare with what the machine could do. On a GPU `speed` and `limit`, of cores, are None."""
     network = Network(hidden, "relu" if hidden else "linear")
     trainers: tuple[TrainerName, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
-    sides, backend = timed(source, data, network, epochs, trainers)
+    sides, backend = timed(data, network, epochs, trainers)
     parameters = trainable_parameters(network, data.shape)
     batches = -(-data.train_images // 32)
     fit, tuned_fit, jax, *others = ([1e6 * second / batches for second in side.seconds] for side in sides)
     ours = others[0] if others else jax
-    bytes_moved = bytes_per_batch(trainers[-1], parameters, data)
+    bytes_moved = bytes_per_batch(parameters, data, batches, sides[-1].runs, cache_bytes())
     work = multiply_adds_per_batch(hidden, data, batches)
     return NetworkTimes(
         hidden=hidden,
@@ -148,19 +151,20 @@ def main() -> int:
     """Measure the networks and print one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m engine.tools.bench")
     parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
     parser.add_argument(
         "--hidden", action="append", default=[], help="such as 256 or 1024,256; 0 is the linear network"
     )
     parser.add_argument("--epochs", type=int, default=3)
     given = parser.parse_args()
     os.umask(0o077)
-    data = dataset.describe(given.data)
+    data = dataset.describe(given.data, given.layout)
     machine = devices.machine()
     speed, limit = (None, None) if machine.gpus else (bandwidth(), multiply_adds())
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
         networks = chosen or [(), (64,), (256,)]
-        measured = [measure(given.data, data, hidden, given.epochs, speed, limit) for hidden in networks]
+        measured = [measure(data, hidden, given.epochs, speed, limit) for hidden in networks]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1

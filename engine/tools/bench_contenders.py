@@ -51,8 +51,9 @@ class Fit:
 
     runs = 1
 
-    def __init__(self, source: Sequence[str], hidden: str, card: FitCard, *, tuned: bool) -> None:
-        options = ("--data", *source, "--hidden", hidden, "--backend", card.backend, *(["--tuned"] if tuned else []))
+    def __init__(self, data: p.DataSet, hidden: str, card: FitCard, *, tuned: bool) -> None:
+        options = ["--data", *data.paths, "--hidden", hidden, "--backend", card.backend]
+        options += [*(["--layout", data.layout] if data.layout else []), *(["--tuned"] if tuned else [])]
         command = child_process.tool("engine.tools.bench_fit", *options)
         self._process = subprocess.Popen(
             command.argv, env=command.environment | card.environment, cwd=child_process.FOLDER, text=True,

@@ -30,6 +30,7 @@ def main() -> int:
     """Serve rounds until stdin ends."""
     parser = argparse.ArgumentParser(prog="python -m engine.tools.bench_fit")
     parser.add_argument("--data", nargs="+", default=[])
+    parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
     parser.add_argument("--hidden", default="0", help="such as 256 or 1024,256; 0 is the linear network")
     parser.add_argument("--backend", choices=list(OPTIONS), default="tensorflow")
     parser.add_argument("--tuned", action="store_true")
@@ -44,7 +45,7 @@ def main() -> int:
         backends.prepare_jax()
     else:
         backends.prepare_tensorflow(3)
-    images, _ = dataset.load_from([Path(path) for path in given.data])
+    images, _ = dataset.load_from([Path(path) for path in given.data], given.layout)
     hidden = tuple(int(units) for units in given.hidden.split(",") if int(units))
     network = Network(hidden, "relu" if hidden else "linear")
     choices = OPTIONS[given.backend]

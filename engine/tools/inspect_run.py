@@ -31,6 +31,8 @@ class InspectionTask(msgspec.Struct, frozen=True):
 
     data: p.DataSet
     run_id: str = ""
+    asked: str = ""
+    """The fingerprint of the data set, where it was asked for by that."""
     file: str = ""
     model: OwnModel | None = None
     source: str = ""
@@ -47,7 +49,7 @@ def inspect(look: InspectionTask) -> p.Inspected:
     images = datasets.load(look.data)
     show = partial(_pixels, scale=_scale_of(images.test_images))
     if not look.file:
-        return p.Inspected(run_id="", pictures=_samples(images, show))
+        return p.Inspected(run_id="", data=look.asked, pictures=_samples(images, show))
     probabilities, kernel = _predicted(look, images.test_images)
     predicted, true = probabilities.argmax(axis=1), images.test_labels.astype(np.int64)
     classes = probabilities.shape[1]

@@ -4,18 +4,18 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from engine import protocol as p
-from engine.core.spec import TrainerName
 from engine.machine.system import usable_cores
 from engine.training.native import build
 from engine.training.native.library import Library
 
-PASSES: dict[TrainerName, int] = {"jax": 9, "native": 6}
-"""Times that each parameter crosses the memory bus a batch. JAX: read forward, gradient written, Adam 7. Native: weight
-and moments read and written, the next batch's outputs computed meanwhile."""
+ADAM_MULTIPLY_ADDS = 4
+"""Of a parameter's update: first moment, square and second moment, step. Its root and its division are not counted."""
+CACHES = Path("/sys/devices/system/cpu")
 
 
 def bandwidth() -> float:
@@ -49,14 +49,37 @@ def multiply_adds() -> float | None:
     return max(rates)
 
 
+def cache_bytes(folder: Path = CACHES) -> float:
+    """Return what the second and third caches of the usable cores hold together; infinity where it is not known."""
+    sizes = {}
+    for core in usable_cores():
+        for cache in folder.glob(f"cpu{core}/cache/index*"):
+            level, size, cores = (_line(cache / name) for name in ("level", "size", "shared_cpu_list"))
+            if level in ("2", "3") and size.endswith("K"):
+                sizes[level, cores] = 1024 * int(size[:-1])
+    return sum(sizes.values()) or float("inf")
+
+
 def multiply_adds_per_batch(hidden: tuple[int, ...], data: p.DataSet, batches: int) -> float:
-    """Count those of a batch of 32: forwards, to the weights, and back to the layers' inputs but for the pixels; and of
-    the evaluation, shared out among the batches."""
+    """Count those of a batch of 32: forwards, to the weights, back to the inputs but for the pixels; Adam's; and
+    those of the evaluation, shared out among the batches."""
     sizes = (int(np.prod(data.input_shape)), *hidden, len(data.labels))
     kernels = [below * above for below, above in pairwise(sizes)]
-    return 32 * (3 * sum(kernels) - kernels[0]) + data.test_images / batches * sum(kernels)
+    adam = ADAM_MULTIPLY_ADDS * (sum(kernels) + sum(sizes[1:]))
+    return 32 * (3 * sum(kernels) - kernels[0]) + adam + data.test_images / batches * sum(kernels)
 
 
-def bytes_per_batch(trainer: TrainerName, parameters: int, data: p.DataSet) -> int:
-    """Count those that cross the memory bus for a batch of 32: parameters, and pixels, also as float32."""
-    return parameters * 4 * PASSES[trainer] + 32 * int(np.prod(data.input_shape)) * 5
+def bytes_per_batch(parameters: int, data: p.DataSet, batches: int, runs: int, caches: float) -> float:
+    """Count those that no program can keep from crossing the memory bus for a batch of 32 where `runs` runs train side
+    by side: each pixel once, also of the evaluation; and of weights and moments, read and written, what the caches do
+    not hold."""
+    pixels = (32 + data.test_images / batches) * int(np.prod(data.input_shape))
+    state = 3 * 4 * parameters
+    return pixels + 2 * max(0.0, state - caches / runs)
+
+
+def _line(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -110,6 +110,8 @@ class Program:
         if lanes > 1:
             epoch = jax.vmap(epoch, in_axes=(0, None, 0))
         self._epochs = jax.jit(epoch, donate_argnums=0)
+        self.predict = jax.jit(self._predict)
+        """The class (N,) that a lane gives each test image."""
         self._compiled: Callable[..., tuple[Lane, Metrics]] | None = None
 
     def compile(self, lanes: Lane, pixels: DeviceImages, order: ArrayLike) -> Callable[..., tuple[Lane, Metrics]]:
@@ -236,8 +238,16 @@ class Program:
 
     def _top_k_accuracy(self, lane: Lane, pixels: DeviceImages) -> Array:
         """Return the share of the test images whose label is among the most probable; equal probabilities count."""
-        logits = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels.test, batch_size=EVALUATION_CHUNK)
+        logits = self._test_logits(lane, pixels.test)
         return jnp.mean(keras.ops.in_top_k(pixels.test_labels, jax.nn.softmax(logits), k=min(TOP_K, logits.shape[-1])))
+
+    def _predict(self, lane: Lane, pixels: Array) -> Array:
+        return jnp.argmax(jax.nn.softmax(self._test_logits(lane, pixels)), axis=-1)
+
+    def _test_logits(self, lane: Lane, pixels: Array) -> Array:
+        """Return the logits (N, C) of any number of images."""
+        found: Array = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels, batch_size=EVALUATION_CHUNK)
+        return found
 
     def _evaluate(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Array, Array]:
         """Return the mean loss over images, not in training, and the number of right ones."""

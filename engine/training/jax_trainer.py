@@ -173,8 +173,8 @@ class JaxLane:
         return [np.asarray(array) for array in self._program.as_keras(self._lane).parameters]
 
     def activity(self) -> Activity:
-        """Look at the hidden dense units over the test images."""
-        return activity_of(self._program, self._lane, self._pixels.test)
+        """Run the test images through it."""
+        return activity_of(self._program, self._lane, self._pixels)
 
 
 def _hold_the_gpu() -> None:

@@ -21,7 +21,7 @@ from engine.machine import backends
 from engine.machine.system import version
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
-from engine.training.metrics import Activity, rows_of
+from engine.training.metrics import Activity, recall_of, rows_of
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
 
@@ -146,7 +146,7 @@ class KerasFitGroup:
         parameters, others, _ = self._variables()
         for variable, value in zip((*parameters, *others) if self._best else (), self._best, strict=True):
             variable.assign(value)
-        return KerasFitLane(self._model)
+        return KerasFitLane(self._model, self._data[2], self._test_labels)
 
     def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
         model = self._model
@@ -156,8 +156,8 @@ class KerasFitGroup:
 class KerasFitLane:
     """A trained model."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, test_pixels: NDArray[np.float32], test_labels: NDArray[np.int32]) -> None:
+        self._model, self._test_pixels, self._test_labels = model, test_pixels, test_labels
 
     def save(self, path: Path, shape: DataShape) -> int:
         """Write the `.keras` file; return the trainable parameters.
@@ -175,7 +175,8 @@ class KerasFitLane:
 
     def activity(self) -> Activity:
         """Not looked at: only the fast path does."""
-        return Activity()
+        said = self._model.predict(self._test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
+        return Activity(recall=recall_of(said.argmax(axis=-1), self._test_labels, said.shape[-1]))
 
 
 def _values(snapshot: Snapshot) -> tuple[list[NDArray[np.generic]], ...]:

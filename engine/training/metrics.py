@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from engine.core.results import EpochRow, finite
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.results import EpochRow, Number, finite
+
+Indices = NDArray[np.integer[Any]]
 
 
 def rows_of(measured: Mapping[str, Sequence[float]], test_images: int, seconds: float) -> tuple[EpochRow, ...]:
@@ -21,9 +26,21 @@ def rows_of(measured: Mapping[str, Sequence[float]], test_images: int, seconds: 
 
 
 class Activity(NamedTuple):
-    """Shares 0..1 over the hidden dense layers; None where the network has no units of the kind."""
+    """What a trained network does with the test images.
+
+    Shares 0..1 over the hidden dense layers are None where the network has no units of the kind.
+    """
 
     dead: float | None = None
     """Of ReLU units: those that no test image activates."""
     saturated: float | None = None
     """Of tanh activations: those beyond 0.99 in size."""
+    recall: tuple[Number, ...] = ()
+    """Of each class."""
+
+
+def recall_of(predicted: Indices, labels: Indices, classes: int) -> tuple[Number, ...]:
+    """Return the share of each class's images that is predicted right; None of a class without any."""
+    images = np.bincount(labels, minlength=classes)
+    right = np.bincount(labels[predicted == labels], minlength=classes)
+    return tuple(count / among if among else None for count, among in zip(right.tolist(), images.tolist(), strict=True))

@@ -51,6 +51,7 @@ def result_of(
         slope_error=slope.error if slope else None,
         dead_units=activity.dead,
         saturated_units=activity.saturated,
+        test_recall=activity.recall,
         diverged=last.is_diverged,
         seconds=sum(row.seconds or 0.0 for row in rows),
         started_at=started_at,

@@ -33,6 +33,8 @@ class Preflight(msgspec.Struct, frozen=True):
     """How many those are: they divide its GPUs, or else its cores."""
     is_slurms: bool = False
     """Slurm says which GPU it has."""
+    asks_for_gpu: bool = False
+    """Slurm was asked for one."""
 
 
 def issue_token(workspace: Path) -> str:

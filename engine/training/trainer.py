@@ -25,7 +25,7 @@ class FinishedLane(Protocol):
         """Write the `.keras` file and return the number of trainable parameters."""
 
     def activity(self) -> Activity:
-        """Look at what its hidden units do."""
+        """Say what it does with the test images."""
 
     @property
     def provenance(self) -> Provenance:

@@ -1,18 +1,26 @@
-"""What the hidden units of a trained network do over the test images: which are dead, which saturated."""
+"""What a trained network does with the test images: recall by class; which hidden units are dead, which saturated."""
 
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 
-from engine.training.compiled_epoch import EVALUATION_CHUNK, Lane, Program
-from engine.training.metrics import Activity
+from engine.training.compiled_epoch import EVALUATION_CHUNK, DeviceImages, Lane, Program
+from engine.training.metrics import Activity, recall_of
 
 SATURATED = 0.99
 """A tanh unit beyond this has a gradient below 2 % of its largest."""
 
 
-def activity_of(program: Program, lane: Lane, test_images: jax.Array) -> Activity:
-    """Run uint8 images (N, channels, height, width) through the trained network and look at its hidden dense layers."""
+def activity_of(program: Program, lane: Lane, pixels: DeviceImages) -> Activity:
+    """Run the test images through the trained network."""
+    predicted, labels = np.asarray(program.predict(lane, pixels.test)), np.asarray(pixels.test_labels)
+    recall = recall_of(predicted, labels, program.model.output_shape[-1])
+    return _hidden_activity(program, lane, pixels.test)._replace(recall=recall)
+
+
+def _hidden_activity(program: Program, lane: Lane, test_images: jax.Array) -> Activity:
+    """Look at the hidden dense layers while uint8 images (N, channels, height, width) run through the network."""
     network = program.configuration.network
     if not network.hidden or network.activation not in ("relu", "tanh"):
         return Activity()

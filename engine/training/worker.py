@@ -10,6 +10,7 @@ import os
 import platform
 import signal
 import threading
+from collections.abc import Sequence
 
 import msgspec
 
@@ -30,13 +31,18 @@ TRAINERS = {
 """How the libraries of each are set up before they are imported, and its class."""
 
 
-def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
+NO_CARDS = ("", "-1", "NoDevFiles")
+"""Values of CUDA_VISIBLE_DEVICES with which Slurm gives a job no GPU."""
+
+
+def serve(name: str, load_trainer: str, seen: Sight | None = None, remarks: Sequence[str] = ()) -> int:
     """Claim the pipes, load the trainer `module:class`, and train until the pipe ends.
 
     Args:
         name: the worker's, as the host knows it.
         load_trainer: imported only once stdout is safe from what native libraries print.
         seen: the GPU to train on.
+        remarks: what else the user should know, in sentences.
     """
     publish = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
@@ -55,7 +61,7 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None) -> int:
     module, _, kind = load_trainer.partition(":")
     try:
         trainer = getattr(importlib.import_module(module), kind)()
-        for remark in remarks_on(seen, trainer.device):
+        for remark in (*remarks, *remarks_on(seen, trainer.device)):
             publish(p.Noticed(text=remark, severity="warning"))
         publish(msgspec.structs.replace(here, state="ready", device=trainer.device))
         with Attempts(name, trainer, publish, inbox.stop_of) as attempts:
@@ -100,8 +106,11 @@ def arguments(program: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def claim_device(given: argparse.Namespace, trainer: str) -> Sight | None:
-    """Restrict this worker to the cores and the GPU that it was given; return what JAX sees of that GPU.
+def claim_device(given: argparse.Namespace, trainer: str) -> tuple[Sight | None, tuple[str, ...]]:
+    """Restrict this worker to the cores and the GPU that it was given.
+
+    Returns:
+        What JAX sees of that GPU, and why a GPU of another machine is not used, in sentences.
 
     Raises:
         CardRefused: the GPU cannot be had.
@@ -109,19 +118,23 @@ def claim_device(given: argparse.Namespace, trainer: str) -> Sight | None:
     """
     if not given.preflight:
         claim_cores(given.cores)
-        return card.claim(given.gpu or card.NONE, os.environ, given.host)
+        return card.claim(given.gpu or card.NONE, os.environ, given.host), ()
     wanted = msgspec.json.decode(given.preflight, type=Preflight)
     if problem := preflight.problem(wanted, preflight.versions(trainer)):
         raise SystemExit(problem)
     if os.environ.get(PLATFORM_VARIABLE) == "cpu":
-        return None
+        return None, ()
     if wanted.is_slurms:
-        return card.claim(card.GIVEN if os.environ.get("CUDA_VISIBLE_DEVICES") else card.NONE, os.environ)
-    machine = devices.machine()
-    cores, gpu = preflight.portion(machine.cores, len(machine.gpus), wanted.index, wanted.count)
+        has_gpu = wanted.asks_for_gpu or os.environ.get("CUDA_VISIBLE_DEVICES", "") not in NO_CARDS
+        return card.claim(card.GIVEN if has_gpu else card.NONE, os.environ), ()
+    choice = devices.choose_gpus()
+    free = card.free(choice.gpus)
+    cores, gpu = preflight.portion(system.usable_cores(), len(free), wanted.index, wanted.count)
     system.claim_cores(tuple(cores))
-    gpu = gpu or 0  # one alone has the first
-    return card.claim(machine.gpus[gpu].uuid if machine.gpus else card.NONE, os.environ)
+    if not free:
+        remarks = (f"{given.name}: {problem} It trains on the CPU there." for problem in choice.problems)
+        return card.claim(card.NONE, os.environ), tuple(remarks)
+    return card.claim(free[gpu or 0].uuid, os.environ), ()  # one alone has the first
 
 
 if __name__ == "__main__":
@@ -130,9 +143,9 @@ if __name__ == "__main__":
     os.umask(0o077)  # a shared machine: what is trained here is the user's alone
     clear_environment()
     try:
-        seen = claim_device(given, given.trainer)
+        seen, remarks = claim_device(given, given.trainer)
     except card.CardRefused as refused:
         raise SystemExit(refuse(given.name, refused)) from None
     prepare, trainer = TRAINERS[given.trainer]
     prepare()
-    raise SystemExit(serve(given.name, trainer, seen))
+    raise SystemExit(serve(given.name, trainer, seen, remarks))

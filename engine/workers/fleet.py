@@ -217,7 +217,11 @@ def size(fleet: Fleet) -> int:
 
 def asks_for_gpu(fleet: Fleet) -> bool:
     """Say whether Slurm's workers will have a GPU, as far as srun's options tell."""
-    words = srun_options(fleet.slurm or "")
+    return options_ask_for_gpu(srun_options(fleet.slurm or ""))
+
+
+def options_ask_for_gpu(words: Sequence[str]) -> bool:
+    """Say whether these options of `srun` ask for a GPU."""
     following = (*words[1:], "")
     return any(ASKS_FOR_GPU.match(word if "=" in word else f"{word}={value}")
                for word, value in zip(words, following, strict=False))  # fmt: skip

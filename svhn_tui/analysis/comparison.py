@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.core.spec import Configuration, OwnModel, Training
+from engine.core.options import LISTED, Option
+from engine.core.spec import IN_LABEL, Configuration, Convolution, OwnModel
 from engine.protocol import RunResult
 from svhn_tui import words
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import metric_named
 from svhn_tui.analysis.progress import progress_of, shown_of
 from svhn_tui.analysis.statistics import Comparison, Summary, pairwise, summary_of
 from svhn_tui.client.state import State
@@ -29,6 +30,8 @@ class Side(msgspec.Struct, frozen=True):
     parameters: int
     data: str = ""
     """Fingerprint of the data set of its runs."""
+    name: str = ""
+    """What tells it apart from others, where it is named among them."""
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -42,7 +45,7 @@ class Side(msgspec.Struct, frozen=True):
 
     def mean(self, metric: str) -> float | None:
         """Return the mean of a metric over the finished runs, after the last epoch."""
-        return METRICS[metric].mean(self.results)
+        return metric_named(metric).mean(self.results)
 
     @property
     def gap(self) -> float | None:
@@ -148,8 +151,8 @@ def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
     if len({side.data for side in sides}) > 1:
         configurations = tuple(dict.fromkeys(side.configuration for side in sides))
         labels = dict(zip(configurations, names_of(configurations), strict=True))
-        called = _data_names(sides)
-        return tuple(f"{labels[side.configuration]} on {called[side.data]}" for side in sides)
+        called = data_names(run for side in sides for run in side.results)
+        return tuple(f"{labels[side.configuration]} on {called.get(side.data, side.data)}" for side in sides)
     if len({side.configuration for side in sides}) == 1 < len(sides):
         if len({side.results[0].spec.seed for side in sides}) < len(sides):  # recorded without a seed
             return tuple(f"run {side.results[0].run_id}" for side in sides)
@@ -165,9 +168,7 @@ def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     labels = [configuration.label for configuration in configurations]
     networks = [configuration.network_label for configuration in configurations]
     shortest = networks if len(set(networks)) == len(networks) else labels
-    if len(set(shortest)) < len(shortest):  # they differ in what no label says
-        shortest = [f"{label} ({index + 1})" for index, label in enumerate(shortest)]
-    return tuple(shortest)
+    return _told_apart(shortest)
 
 
 def findings_of(groups: Sequence[AccuracySample]) -> Findings:
@@ -180,14 +181,29 @@ def findings_of(groups: Sequence[AccuracySample]) -> Findings:
 
 
 def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Name configurations in few words: their networks, and what of their training they do not share."""
-    trainings = [{name: getattr(some.training, name) for name in some.training.__struct_fields__}
-                 for some in configurations]  # fmt: skip
-    differing = [name for name in Training().__struct_fields__ if len({some[name] for some in trainings}) > 1]
-    return tuple(
-        " ".join([some.network_label, *(f"{name.replace('_', ' ')} {training[name]}" for name in differing)])
-        for some, training in zip(configurations, trainings, strict=True)
+    """Name configurations in few words: their networks, and which other settings they do not share."""
+    others = (option for option in LISTED.values() if option.name not in IN_LABEL)
+    differing = [option for option in others
+                 if len({option.read(some) for some in configurations if _is_set_by(some, option)}) > 1]  # fmt: skip
+    names = [
+        [f"{option.title} {_in_name(option.read(some))}" for option in differing if _is_set_by(some, option)]
+        for some in configurations
+    ]
+    return _told_apart(
+        [" ".join([some.network_label, *more]) for some, more in zip(configurations, names, strict=True)]
     )
+
+
+def _is_set_by(configuration: Configuration, option: Option) -> bool:
+    """Say whether an option means anything here: a model file sets the network itself."""
+    return option.part == "training" or configuration.network.model is None
+
+
+def _told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Number the names where two are the same: they differ in what no name says."""
+    if len(set(names)) == len(names):
+        return tuple(names)
+    return tuple(f"{name} ({index})" for index, name in enumerate(names, start=1))
 
 
 def trend(slope: float, error: float) -> str:
@@ -204,9 +220,12 @@ def _side(configuration: Configuration, runs: Sequence[str], state: State, data:
     return Side(configuration, tuple(runs), results, parameters, data)
 
 
-def _data_names(sides: Sequence[Side]) -> dict[str, str]:
+def data_names(results: Iterable[RunResult]) -> dict[str, str]:
     """Return what each data set is called, by its fingerprint; by that itself where a name is shared or not known."""
-    called = {side.data: next((run.data_name for run in side.results if run.data_name), side.data) for side in sides}
+    called: dict[str, str] = {}
+    for run in results:
+        if called.get(run.spec.data, run.spec.data) == run.spec.data:
+            called[run.spec.data] = run.data_name or run.spec.data
     names = list(called.values())
     return {data: name if names.count(name) == 1 else data for data, name in called.items()}
 
@@ -219,7 +238,10 @@ def _setting(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, tuple):
-        if value and isinstance(value[0], int):
-            return ", ".join(map(str, value))
-        return " ".join(str(layer.filters) for layer in value) or "none"
+        items = (layer.filters if isinstance(layer, Convolution) else layer for layer in value)
+        return (" " if value and isinstance(value[0], Convolution) else ", ").join(map(_in_name, items)) or "none"
     return words.number(value) if isinstance(value, float) else str(value)
+
+
+def _in_name(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else _setting(value)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from engine.core.curve import Curve
 from engine.core.results import Number
 from svhn_tui import words
 
@@ -51,6 +52,8 @@ class Metric(msgspec.Struct, frozen=True):
     """What settings and the Runs page call its column, where that is not its own name."""
     train: str = ""
     """The same metric of the training images, which is drawn in one chart with it where runs are watched."""
+    validation: str = ""
+    """The same metric of the validation images, which is drawn there too where it is measured."""
     quantity: str = ""
     """The title of that chart."""
 
@@ -86,10 +89,10 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("test_accuracy", "test accuracy", "test acc", "share", "higher", lambda one: one.test_accuracy, "test",
-               train="accuracy", quantity="accuracy"),
+               train="accuracy", validation="val_accuracy", quantity="accuracy"),
         Metric("accuracy", "train accuracy", "train acc", "share", "higher", lambda one: one.accuracy, "train"),
         Metric("test_loss", "test loss", "test loss", "nats", "lower", lambda one: one.test_loss, "loss",
-               train="loss", quantity="loss"),
+               train="loss", validation="val_loss", quantity="loss"),
         Metric("loss", "train loss", "train loss", "nats", "lower", lambda one: one.loss, "train_loss"),
         Metric("gap", "train − test accuracy", "gap", "share", "lower", _gap),
     )
@@ -103,7 +106,19 @@ ON_WISH: dict[str, Metric] = {
                lambda one: one.test_top_k_accuracy),
     )
 }  # fmt: skip
-"""Those that only runs with certain options have: columns, filter and export know them, charts do not."""
+"""Those that only runs with certain options have: charts and tables show them where they are known."""
+
+
+def metric_named(name: str) -> Metric:
+    """Return the metric of this name."""
+    return METRICS.get(name) or ON_WISH[name]
+
+
+def drawn_of(curves: Iterable[Curve]) -> tuple[str, ...]:
+    """Return the metrics that charts of these curves offer: those that all runs have, and what else is known."""
+    ends = [row for curve in curves if curve.epochs for row in (curve.rows[0], curve.rows[-1])]
+    wished = (name for name, metric in ON_WISH.items() if any(metric.read(row) is not None for row in ends))
+    return (*METRICS, *wished)
 
 
 class Panel(msgspec.Struct, frozen=True):
@@ -116,12 +131,14 @@ class Panel(msgspec.Struct, frozen=True):
 
 def panels() -> dict[str, Panel]:
     """Return the charts of runs by their most important metric: shares first; train and test in one chart."""
-    drawn_with_others = {metric.train for metric in METRICS.values()}
-    alone = (metric for metric in METRICS.values() if metric.name not in drawn_with_others)
+    metrics = (*METRICS.values(), *ON_WISH.values())
+    drawn_with_others = {name for metric in metrics for name in (metric.train, metric.validation)}
+    alone = (metric for metric in metrics if metric.name not in drawn_with_others)
     return {metric.name: _panel(metric) for metric in sorted(alone, key=lambda metric: metric.unit != "share")}
 
 
 def _panel(metric: Metric) -> Panel:
     if not metric.train:
         return Panel(metric.title, ((metric.head, metric.name),))
-    return Panel(metric.quantity, (("train", metric.train), ("test", metric.name)))
+    validation = (("validation", metric.validation),) if metric.validation else ()
+    return Panel(metric.quantity, (("train", metric.train), *validation, ("test", metric.name)))

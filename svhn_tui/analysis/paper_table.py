@@ -8,15 +8,16 @@ import msgspec
 from engine.core.spec import Configuration
 from engine.protocol import DataSet, RunResult
 from svhn_tui import words
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.comparison import data_names
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
 from svhn_tui.analysis.queue_entries import seeds_text
 
 LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
 MARKDOWN = frozenset("\\`*_{}[]<>|#~&")
 """What Markdown takes for more than text, anywhere in a cell."""
-SHOWN = ("test_accuracy", "accuracy", "test_loss")
-"""Metrics that have a column."""
+SHOWN = tuple(METRICS[name] for name in ("test_accuracy", "accuracy", "test_loss"))
+"""Metrics that always have a column; others have one where a run has them."""
 
 
 class PaperRow(msgspec.Struct, frozen=True):
@@ -30,14 +31,21 @@ class PaperRow(msgspec.Struct, frozen=True):
     """Of each metric that is shown, what is known."""
 
 
-def rows_of(results: Iterable[RunResult]) -> tuple[PaperRow, ...]:
+def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
+    """Return the metrics that have a column."""
+    wished = (metric for metric in ON_WISH.values() if any(metric.read(run) is not None for run in results))
+    return (*SHOWN, *wished)
+
+
+def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tuple[PaperRow, ...]:
     """Put runs together by data set and configuration, by their names."""
     groups: dict[tuple[str, Configuration], list[RunResult]] = {}
     for run in results:
         groups.setdefault((run.spec.data, run.spec.configuration), []).append(run)
+    called = data_names(run for runs in groups.values() for run in runs)
     rows = [
-        PaperRow(words.clean(configuration.label), words.clean(data), runs[0].trainable_parameters, len(runs),
-            tuple(tuple(v for run in runs if (v := METRICS[name].read(run)) is not None) for name in SHOWN))
+        PaperRow(words.clean(configuration.label), words.clean(called[data]), runs[0].trainable_parameters, len(runs),
+            tuple(tuple(v for run in runs if (v := metric.read(run)) is not None) for metric in shown))
         for (data, configuration), runs in groups.items()
     ]  # fmt: skip
     return tuple(sorted(rows, key=lambda row: (row.data, row.label)))
@@ -67,7 +75,10 @@ def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, .
     devices = sorted({run.device for run in results if run.device})
     trainers = sorted({run.trained_by for run in results})
     sets = sorted({run.spec.data for run in results if run.spec.data})
-    names = [f"{data.name}, fingerprint {name}" if data and data.fingerprint == name else name for name in sets]
+    called = ({data.fingerprint: data.name} if data else {}) | {
+        name: text for name, text in data_names(results).items() if text != name
+    }
+    names = [f"{called[name]}, fingerprint {name}" if name in called else name for name in sets]
     seeds = sorted({run.spec.seed for run in results})
     deviation = "± is the standard deviation of a run; n the number of runs; bold the best mean."
     lines = (
@@ -85,16 +96,17 @@ def _cells(
     results: Sequence[RunResult], escape: Callable[[str], str], bold: Callable[[str], str], between: str
 ) -> list[list[str]]:
     """Return the head and a line a configuration, each cell as it is to be written."""
-    rows = rows_of(results)
+    shown = shown_of(results)
+    rows = rows_of(results, shown)
     has_sets = len({row.data for row in rows}) > 1
     head = [
         "configuration",
         *(["data"] if has_sets else []),
         "parameters",
         "n",
-        *(METRICS[name].title for name in SHOWN),
+        *(metric.title for metric in shown),
     ]
-    columns = [_column(rows, index, bold, between) for index in range(len(SHOWN))]
+    columns = [_column(rows, index, metric, bold, between) for index, metric in enumerate(shown)]
     lines = [
         [escape(row.label), *([escape(row.data or "–")] if has_sets else []), str(row.parameters), str(row.runs),
          *(column[index] for column in columns)]
@@ -103,10 +115,12 @@ def _cells(
     return [head, *lines]
 
 
-def _column(rows: Sequence[PaperRow], index: int, bold: Callable[[str], str], between: str) -> list[str]:
+def _column(
+    rows: Sequence[PaperRow], index: int, metric: Metric, bold: Callable[[str], str], between: str
+) -> list[str]:
     """Return a metric's cells; the best mean on a data set is bold where there are several to choose from."""
     means = [f"{fmean(row.values[index]):.4f}" if row.values[index] else "" for row in rows]
-    best = {"higher": max, "lower": min}[METRICS[SHOWN[index]].better]
+    best = {"higher": max, "lower": min}[metric.better]
     written: dict[str, list[str]] = {}
     for row, mean in zip(rows, means, strict=True):
         written.setdefault(row.data, []).extend([mean] if mean else [])

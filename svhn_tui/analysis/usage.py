@@ -23,7 +23,8 @@ def uses_of(spec: RunSpec, book: Presets, state: State) -> tuple[Use, ...]:
     if spec.recording is not None:
         return ()
     for question in book.questions:
-        sweep = book.sweep(question, data.fingerprint if (data := state.on(book.data_of(question)).data) else "")
+        name = book.data_of(question)
+        sweep = book.sweep(question, data.fingerprint if (data := state.on(name).data) else "")
         if sweep is None:
             continue
         sweep = state.as_chosen(sweep)
@@ -31,7 +32,8 @@ def uses_of(spec: RunSpec, book: Presets, state: State) -> tuple[Use, ...]:
         if not alike:
             continue
         near = spec.configuration if spec.configuration in alike else alike[0]
-        other = difference_of(spec.configuration.training, near.training)
+        is_elsewhere = bool(name) and spec.data != sweep.data
+        other = f"it is about {name}" if is_elsewhere else difference_of(spec.configuration.training, near.training)
         if not other and spec.data != sweep.data:
             other = "other data than those in use"
         if not other and spec not in asked(sweep, state.accuracies):

@@ -10,6 +10,7 @@ import msgspec
 from engine.core.spec import Configuration
 from engine.protocol import RunResult
 from svhn_tui import words
+from svhn_tui.analysis.comparison import full_names_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Question
 
@@ -25,6 +26,11 @@ class AnswerRuns(msgspec.Struct, frozen=True):
     def accuracies(self) -> tuple[float, ...]:
         """Test accuracy of each run."""
         return tuple(result.accuracy_or_nan for result in self.results)
+
+
+def names_of_parts(parts: Sequence[AnswerRuns]) -> tuple[str, ...]:
+    """Return what tells the configurations of an answer apart."""
+    return full_names_of([part.configuration for part in parts])
 
 
 def text_of(question: Question, parts: tuple[AnswerRuns, ...], state: State) -> str | None:
@@ -55,14 +61,14 @@ def fragile_winner(question: Question, parts: Sequence[AnswerRuns]) -> str:
     """Say when one more run could well change who wins: the runner-up is within one standard error."""
     if question.answer is None or question.answer.format != "best":
         return ""
-    best = best_of(parts)
+    best, names = best_of(parts), names_of_parts(parts)
     for index, part in enumerate(parts):
         if index == best or len(part.results) < 2 or len(parts[best].results) < 2:
             continue
         error = _error_of_difference(part.accuracies, parts[best].accuracies)
         if fmean(parts[best].accuracies) - fmean(part.accuracies) <= error:
-            names = f"{parts[best].configuration.network.label} and {part.configuration.network.label}"
-            return f"{names} are within one standard error of each other: the winner could change with other seeds."
+            pair = f"{names[best]} and {names[index]}"
+            return f"{pair} are within one standard error of each other: the winner could change with other seeds."
     return ""
 
 
@@ -70,14 +76,14 @@ def fragile_digits(question: Question, parts: Sequence[AnswerRuns]) -> str:
     """Say which digits of a mean would be others within one standard error: those that other seeds may change."""
     if question.answer is None or question.answer.format == "file":
         return ""
-    shown = parts if question.answer.format == "means" else [parts[best_of(parts)]]
+    named = list(zip(names_of_parts(parts), parts, strict=True))
     unsure = []
-    for part in shown:
+    for name, part in named if question.answer.format == "means" else [named[best_of(parts)]]:
         if len(part.accuracies) < 2:
             continue
         mean, error = fmean(part.accuracies), math.sqrt(variance(part.accuracies) / len(part.accuracies))
         if firm_decimals(mean, error, question.answer.decimals) < question.answer.decimals:
-            unsure.append(f"{part.configuration.network.label} {words.accuracy(mean)} ± {words.accuracy(error)}")
+            unsure.append(f"{name} {words.accuracy(mean)} ± {words.accuracy(error)}")
     if not unsure:
         return ""
     return f"All runs are as asked. The last digits change within one standard error: {', '.join(unsure)}."

@@ -18,7 +18,7 @@ from svhn_tui import words
 from svhn_tui.analysis.progress import other_runs
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.analysis.statistics import summary_of
-from svhn_tui.assignment.answer_text import AnswerRuns, fragile_digits, fragile_winner, text_of
+from svhn_tui.assignment.answer_text import AnswerRuns, fragile_digits, fragile_winner, names_of_parts, text_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 
@@ -171,11 +171,11 @@ def _judged(
 def diverged_text(parts: Sequence[AnswerRuns]) -> str:
     """Say which of the runs diverged, or nothing: `2 of 10 runs diverged (tanh 256: seeds 3, 4); ...`."""
     runs = [run for part in parts for run in part.results]
-    bad = {part.configuration: seeds_text(seeds) for part in parts
+    bad = {name: seeds_text(seeds) for name, part in zip(names_of_parts(parts), parts, strict=True)
            if (seeds := [run.spec.seed for run in part.results if run.diverged])}  # fmt: skip
     if not bad:
         return ""
-    named = "; ".join(f"{configuration.network.label}: {seeds}" for configuration, seeds in bad.items())
+    named = "; ".join(f"{name}: {seeds}" for name, seeds in bad.items())
     count = f"{sum(run.diverged for run in runs)} of {words.plural(len(runs), 'run')} diverged ({named})"
     return f"{count}: the weights are no numbers, so the network has learnt nothing."
 
@@ -188,14 +188,13 @@ def is_unfit(run: RunResult, source: Question, state: State) -> bool:
 def flags_of(parts: Sequence[AnswerRuns], state: State) -> tuple[str, ...]:
     """Name the runs that diverged or are at chance level, with the mean of the others."""
     chance, flags = chance_level(state), []
-    for part in parts:
+    for name, part in zip(names_of_parts(parts), parts, strict=True):
         unlearned = [run for run in part.results if run.diverged or run.accuracy_or_nan <= chance]
         if not unlearned:
             continue
         others = [run.accuracy_or_nan for run in part.results if run not in unlearned]
         without = f"the mean without is {words.accuracy(fmean(others))}" if others else "there are no others"
         seeds = ", ".join(str(run.spec.seed) for run in unlearned)
-        name = part.configuration.network.label
         flags.append(
             f"{name}: {len(unlearned)} of {len(part.results)} diverged or at chance (seed {seeds}); {without}."
         )

@@ -10,7 +10,7 @@ import msgspec
 from engine.core.spec import Network
 from svhn_tui import words
 from svhn_tui.analysis import statistics
-from svhn_tui.analysis.comparison import Side, sides_of_runs
+from svhn_tui.analysis.comparison import Side, full_names_of, sides_of_runs
 from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
@@ -46,11 +46,13 @@ def _sides(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
     asked = [other for other in book.questions if other.answer and (other.id in about or other.answer.of in about)]
     runs = dict.fromkeys(run_id for other in asked for run_id in answer_of(other, book, state).runs)
     sides = [side for side in sides_of_runs(runs, state) if side.results]
-    return tuple(side for side in sides if side.data == sides[0].data)
+    of_one = [side for side in sides if side.data == sides[0].data]
+    names = full_names_of([side.configuration for side in of_one])
+    return tuple(msgspec.structs.replace(side, name=name) for side, name in zip(of_one, names, strict=True))
 
 
 def _name(side: Side) -> str:
-    return side.configuration.network.label
+    return side.name
 
 
 def _mean(side: Side) -> float:

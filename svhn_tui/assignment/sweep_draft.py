@@ -33,6 +33,8 @@ class Typed(msgspec.Struct, frozen=True):
     """What was typed: a line a field, values with spaces between. A `Draft` has a field for each option besides."""
 
     title: str = "my sweep"
+    data: str = ""
+    """The name of a data set of `experiments.json`; empty: the one in use."""
     model: str = ""
     """A network with a model file, and values of its parameters; empty for networks of the fields below."""
     seeds: str = "0..2"
@@ -106,6 +108,7 @@ def question_of(draft: Typed, book: Presets) -> Question:
         grid={name: values for name, values in grid.items() if len(values) > 1} | params,
         finalists=FinalistRule(tuple(sorted({*seeds, *later}))) if later else None,
         answer=AnswerFormat("best" if later else "means"),
+        data=draft.data.strip(),
         own=True,
     )
 

@@ -10,13 +10,13 @@ import msgspec
 
 from engine.core.curve import Curve
 from engine.core.results import Number
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import metric_named
 from svhn_tui.charts.plot import Series
 
 
 def metric_of(history: Curve, metric: str) -> tuple[Number, ...]:
     """Return a metric of each epoch."""
-    return history.values(METRICS[metric].read)
+    return history.values(metric_named(metric).read)
 
 
 def mean_band(

@@ -19,7 +19,16 @@ from engine.core.sweep import Sweep, asked
 from engine.machine import child_process, tool_process
 from svhn_tui import words
 from svhn_tui.cli import bench_figure
-from svhn_tui.cli.arguments import WORKSPACE, DataOption, JsonOption, hidden_of, load_presets, new_file_of, sources
+from svhn_tui.cli.arguments import (
+    WORKSPACE,
+    DataOption,
+    JsonOption,
+    LayoutOption,
+    hidden_of,
+    load_presets,
+    new_file_of,
+    sources,
+)
 from svhn_tui.cli.bench_figure import SIDES
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.client.bridge import LinkLost
@@ -33,6 +42,7 @@ app = command_group()
 @app.command()
 def bench(
     data: DataOption = None,
+    layout: LayoutOption = None,
     hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
     train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
     epochs: Annotated[int, typer.Option(min=1, max=1_000, help="Warm epochs a round; there are three rounds.")] = 3,
@@ -43,16 +53,17 @@ def bench(
 ) -> None:
     """Time JAX and the native trainer beside `model.fit` on this machine, on the same work."""
     chosen = [hidden_of(text) for text in hidden or ["linear", "64", "256", "1024"]]
-    sizes = (train, max(1_000, train // 5))
     book = load_presets(WORKSPACE)
-    carry_out(measure(book, sources(data), chosen, sizes, epochs, as_json=as_json, plot=plot))
+    opening = p.OpenData(
+        source=sources(data), layout=layout or "", request="data", demo_train=train, demo_test=max(1_000, train // 5)
+    )
+    carry_out(measure(book, opening, chosen, epochs, as_json=as_json, plot=plot))
 
 
 async def measure(
     book: Presets,
-    source: tuple[str, ...],
+    opening: p.OpenData,
     hidden: Sequence[str],
-    sizes: tuple[int, int],
     epochs: int,
     *,
     as_json: bool,
@@ -62,22 +73,22 @@ async def measure(
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder)
         async with connected(workspace) as session:
-            await session.ask(p.OpenData(source=source, request="data", demo_train=sizes[0], demo_test=sizes[1]))
+            await session.ask(opening)
             event = await session.until(lambda state, event: getattr(event, "request", "") == "data")
             if isinstance(event, p.Refused) or session.state.data is None:
                 print_error(getattr(event, "reason", "no data"))
                 return 1
             data = session.state.data
-        files = data.paths
-        options = ["--data", *files, "--epochs", str(epochs)]
+        options = ["--data", *data.paths, "--epochs", str(epochs)]
+        options += ["--layout", data.layout] if data.layout else []
         options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
         done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_complaints=True)
         if done.status:
             return 1
         measured: dict[str, Any] = json.loads(done.answer)
         measured["first_epoch_seconds"] = {
-            "cold": await first_epoch(workspace / "cold", files),
-            "warm": await first_epoch(workspace / "cold", files, seed=1, is_warm=True),
+            "cold": await first_epoch(workspace / "cold", data),
+            "warm": await first_epoch(workspace / "cold", data, seed=1, is_warm=True),
         }
     measured["assignment_hours"] = assignment_hours(book, data, measured)
     print_json(measured) if as_json else Plain().print(tables(measured))
@@ -86,11 +97,11 @@ async def measure(
     return 0
 
 
-async def first_epoch(workspace: Path, files: tuple[str, ...], *, seed: int = 0, is_warm: bool = False) -> float:
+async def first_epoch(workspace: Path, of: p.DataSet, *, seed: int = 0, is_warm: bool = False) -> float:
     """Return the seconds from `Submit` to the first `EpochEnded` of the linear network; `is_warm` trains one before."""
     configuration = Configuration(Network(), Training(epochs=1))
     async with connected(workspace) as session:
-        data = await open_data(session, p.OpenData(source=files))
+        data = await open_data(session, p.OpenData(source=of.paths, layout=of.layout))
         if isinstance(data, str):
             raise LinkLost(data)
         seconds = 0.0
@@ -156,8 +167,8 @@ def tables(measured: dict[str, Any]) -> Group:
         )
         costs.add_row(
             name,
-            "" if network["share_of_multiply_adds"] is None else f"{network['share_of_multiply_adds']:.0%}",
-            "" if network["share_of_bandwidth"] is None else f"{network['share_of_bandwidth']:.0%}",
+            _share(_of_limit(network)),
+            _share(network["share_of_bandwidth"]),
             words.size(network["fit_peak_bytes"]),
             words.size(network["engine_peak_bytes"]),
         )
@@ -180,7 +191,7 @@ def _rates(networks: Sequence[dict[str, Any]]) -> Table:
 
 
 def _machine(measured: dict[str, Any]) -> str:
-    """Say what the shares are of: `of limit` is of the multiply-adds."""
+    """Say what the shares are of."""
     if measured.get("gpu"):
         return f"One {words.clean(measured['gpu'])}, one contender at a time"
     limit = measured["multiply_adds_per_second"]
@@ -194,6 +205,16 @@ def _table(*names: str) -> Table:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     return table
+
+
+def _of_limit(network: dict[str, Any]) -> float | None:
+    """Return the share of what the machine can do at most: of its cores or its memory, whichever is used more."""
+    shares = [network["share_of_multiply_adds"], network["share_of_bandwidth"]]
+    return None if None in shares else max(shares)
+
+
+def _share(of: float | None) -> str:
+    return "" if of is None else f"{of:.0%}"
 
 
 def _times(middle: float, ends: Sequence[float]) -> str:

@@ -50,9 +50,13 @@ def draw(measured: dict[str, Any], path: Path) -> None:
             lefts = [left + 0.2 * (index - 1.5) for left in range(len(networks))]
             axes.bar(lefts, middles, 0.18, yerr=errors, label=name, capsize=2)
         if limit := measured["multiply_adds_per_second"]:
-            least = [1e6 * network["multiply_adds_per_batch"] / limit for network in networks]
+            speed = measured["bandwidth_bytes_per_second"]
+            least = [
+                1e6 * max(network["multiply_adds_per_batch"] / limit, network["bytes_per_batch"] / speed)
+                for network in networks
+            ]
             lefts, rights = [index - 0.45 for index in range(len(least))], [index + 0.45 for index in range(len(least))]
-            axes.hlines(least, lefts, rights, colors="black", linestyles="dotted", label="limit of multiply-adds")
+            axes.hlines(least, lefts, rights, colors="black", linestyles="dotted", label="limit of this machine")
         axes.set_yscale("log")
         axes.set_ylabel("microseconds a batch of 32, of the whole machine")
         axes.set_xticks(range(len(networks)), [_name(network) for network in networks])

@@ -14,6 +14,7 @@ from engine import protocol as p
 from engine.training.native import build
 from svhn_tui import words
 from svhn_tui.analysis import run_row, worker_status
+from svhn_tui.analysis.comparison import data_names
 from svhn_tui.analysis.progress import MARKS, Progress, progress_of
 from svhn_tui.analysis.queue_entries import idle_text
 from svhn_tui.assignment import answers as answering
@@ -40,8 +41,8 @@ from svhn_tui.terminal.printing import Plain, print_error, print_json, print_tex
 
 app = command_group()
 
-TABLES = {"csv": run_tables.csv_of, "curves": run_tables.curves_csv, "latex": run_tables.latex,
-          "markdown": run_tables.markdown}  # fmt: skip
+TABLES = {"csv": run_tables.csv_of, "curves": run_tables.curves_csv, "classes": run_tables.classes_csv,
+          "latex": run_tables.latex, "markdown": run_tables.markdown}  # fmt: skip
 """What `runs` prints for other programs, by the option."""
 
 
@@ -70,6 +71,7 @@ def runs(
     ] = "",
     csv: Annotated[bool, typer.Option("--csv", help="As CSV, with every setting.")] = False,
     curves: Annotated[bool, typer.Option("--curves", help="As CSV, a line for each epoch.")] = False,
+    classes: Annotated[bool, typer.Option("--classes", help="As CSV, the recall of each class.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="As a table for a paper, the best in bold.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="The same as Markdown.")] = False,
     parquet: Annotated[
@@ -79,7 +81,15 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """List the finished runs, or print them as a table for another program."""
-    ways = {"csv": csv, "curves": curves, "latex": latex, "markdown": markdown, "parquet": parquet, "json": as_json}
+    ways = {
+        "csv": csv,
+        "curves": curves,
+        "classes": classes,
+        "latex": latex,
+        "markdown": markdown,
+        "parquet": parquet,
+        "json": as_json,
+    }
     chosen = [name for name, is_wanted in ways.items() if is_wanted]
     if len(chosen) > 1:
         fail(f"--{chosen[0]} and --{chosen[1]} are two tables; name one at a time.", WRONG_USE)
@@ -113,6 +123,9 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             return DONE
         console = Plain()
         console.print(Text(_data_line(state)))
+        for other in sorted({data for question in book.questions if (data := book.data_of(question))}):
+            if (found := state.on(other).data) != state.data:
+                console.print(Text(_line_of(found) if found else f"data {other} is not open yet"))
         table = Table("", "question", "", "runs", "left", box=None, pad_edge=False)
         for progress in all_progress:
             runs = f"{progress.done} of {progress.needed}" if progress.needed else ""
@@ -159,8 +172,12 @@ def _status_json(state: State, all_progress: Sequence[Progress]) -> dict[str, ob
 def _data_line(state: State) -> str:
     if state.data is None:
         return "No data has been opened yet: `svhn-tui run Q2` takes demo data, `--data DIR` the assignment's."
-    mark = "demo data: drawn digits, not SVHN" if state.data.is_demo else "data"
-    return f"{mark} {state.data.name}, {state.data.train_images:,} / {state.data.test_images:,} images"
+    return _line_of(state.data)
+
+
+def _line_of(data: p.DataSet) -> str:
+    mark = "demo data: drawn digits, not SVHN" if data.is_demo else "data"
+    return f"{mark} {data.name}, {data.train_images:,} / {data.test_images:,} images"
 
 
 async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
@@ -227,7 +244,7 @@ async def print_runs(
                     print_json([_run_json(result, state) for result in results])
                 case "parquet" if file is not None:
                     run_tables.write_parquet(results, state, file)
-                case "csv" | "curves" | "latex" | "markdown":
+                case "csv" | "curves" | "classes" | "latex" | "markdown":
                     print_text(TABLES[kind](results, state).rstrip("\n"))
                 case _:
                     _list_runs(results)
@@ -238,20 +255,24 @@ async def print_runs(
 
 
 def _list_runs(results: Sequence[p.RunResult]) -> None:
-    head = ("run", "configuration", "seed", "test accuracy", "parameters", "time")
+    called = data_names(results)
+    has_sets = len(called) > 1
+    head = ("run", *(["data"] if has_sets else []), "configuration", "seed", "test accuracy", "parameters", "time")
+    rows = [_run_cells(result, (called[result.spec.data],) if has_sets else ()) for result in results]
     if not sys.stdout.isatty():  # for other programs: a run a line, however long
-        for row in (head, *map(_run_cells, results)):
+        for row in (head, *rows):
             print_text("\t".join(map(words.clean, row)))
         return
     table = Table(*head, box=None, pad_edge=False)
-    for result in results:
-        table.add_row(*map(Text, _run_cells(result)))
+    for row in rows:
+        table.add_row(*map(Text, row))
     Plain().print(table)
 
 
-def _run_cells(result: p.RunResult) -> tuple[str, ...]:
+def _run_cells(result: p.RunResult, data: tuple[str, ...]) -> tuple[str, ...]:
     return (
         result.run_id,
+        *data,
         result.spec.configuration.label,
         str(result.spec.seed),
         words.accuracy(result.test_accuracy),

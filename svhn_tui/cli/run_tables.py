@@ -6,11 +6,12 @@ from typing import Any
 
 from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import METRICS, ON_WISH
 from svhn_tui.analysis.run_filter import parse
 from svhn_tui.client.state import State
 
-CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, "seconds")
+CLASS_COLUMNS = ("run_id", "configuration", "seed", "data", "class", "test_images", "recall")
+CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, *ON_WISH, "seconds")
 
 
 class NoTable(Exception):
@@ -37,11 +38,30 @@ def curves_csv(results: Sequence[p.RunResult], state: State) -> str:
     """Return a line an epoch of each run; what is not known of one is empty."""
     rows = (
         (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, epoch,
-         *(metric.read(row) for metric in METRICS.values()), row.seconds)
+         *(metric.read(row) for metric in (*METRICS.values(), *ON_WISH.values())), row.seconds)
         for run in results
         for epoch, row in enumerate(state.history(run.run_id).rows, start=1)
     )  # fmt: skip
     return run_row.as_csv(CURVE_COLUMNS, rows)
+
+
+def classes_csv(results: Sequence[p.RunResult], state: State) -> str:
+    """Return a line a class of each run; a class has its number where the data set is not known here."""
+    rows = (
+        (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, run_row.harmless(run.data_name),
+         run_row.harmless(label), images, recall)
+        for run in results
+        for recall, (label, images) in zip(run.test_recall, _classes(run, state), strict=True)
+    )  # fmt: skip
+    return run_row.as_csv(CLASS_COLUMNS, rows)
+
+
+def _classes(run: p.RunResult, state: State) -> Sequence[tuple[str, int | None]]:
+    """Return the name of each class and how many test images it has."""
+    data = state.known.get(run.spec.data)
+    if data is None or len(data.labels) != len(run.test_recall):
+        return [(str(index), None) for index in range(len(run.test_recall))]
+    return list(zip(data.labels, data.test_counts, strict=True))
 
 
 def latex(results: Sequence[p.RunResult], state: State) -> str:

@@ -114,7 +114,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.LogRead():
             return change(state, log=_longer(state.log, event))
         case p.Inspected():
-            return change(state, inspected=more(state.inspected, {event.run_id: event}))
+            return change(state, inspected=more(state.inspected, {event.run_id or event.data: event}))
         case p.TrashRead():
             return state  # shown at once, no part of the state
         case p.Imported():

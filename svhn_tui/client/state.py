@@ -96,7 +96,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     log: p.LogRead | None = None
     """What was printed for the run whose log was asked for last, of a long one the end."""
     inspected: Mapping[str, p.Inspected] = {}
-    """By run; under the empty name, images of the data in use."""
+    """By run; images of a data set by its fingerprint, under the empty name of the one in use."""
     sweeps: Mapping[str, Sweep] = {}
     models: Mapping[tuple[OwnModel, str], ModelFacts] = {}
     """What building own models for a data set showed."""
@@ -117,7 +117,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         """Return what is known for a question about the data set of this name; of none, the one in use."""
         if not name:
             return self
-        named = [data for data in self.known.values() if data.name == name]
+        known = self.known.values()
+        named = [data for data in known if data.name == name] or [data for data in known if name in data.other_names]
         return msgspec.structs.replace(self, data=named[-1] if named else None)
 
     def about(self, fingerprint: str) -> Self:

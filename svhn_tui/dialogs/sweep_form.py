@@ -32,6 +32,7 @@ def _hints(options: Iterable[Option]) -> dict[str, str]:
 
 HINTS: Mapping[str, str] = {
     "title": "title",
+    "data": _hint("data", "a data set of experiments.json; empty: the one in use"),
     **_hints(SWEPT[: len(FIRST)]),
     "seeds": _hint("seeds", "0..9 or 0 1 2"),
     "model": _hint("model", "a network with a model file: mine width=32,64 depth=1..3; else empty"),
@@ -39,6 +40,14 @@ HINTS: Mapping[str, str] = {
     **_hints(SWEPT[len(FIRST) :]),
 }
 """What may be typed, by field."""
+
+
+def _sets_of(workspace: Path) -> tuple[str, ...]:
+    """Return the names of the data sets that the workspace's presets name; none where they cannot be read."""
+    try:
+        return tuple(preset_file.load(preset_file.find(workspace)).data)
+    except PresetError:
+        return ()
 
 
 class SweepForm(Dialog[Question | None]):
@@ -53,14 +62,16 @@ class SweepForm(Dialog[Question | None]):
     def __init__(self, workspace: Path, state: State) -> None:
         super().__init__()
         self._workspace, self._state = workspace, state
+        self._sets = _sets_of(workspace)
 
     def compose(self) -> ComposeResult:
         """A line a field, what they come to, and the keys."""
+        sets = _hint("data", f"{', '.join(self._sets)} (empty: in use)")
         with Vertical():
             yield Label(Text("A sweep of your own\n", style="bold"))
             with VerticalScroll(can_focus=False):
-                for name, hint in HINTS.items():
-                    yield Label(hint, id=f"hint-{name}", classes="hint")
+                for name, hint in {**HINTS, "data": sets}.items():
+                    yield Label(hint, id=f"hint-{name}", classes="hint", markup=False)
                     yield Input(getattr(Draft(), name), id=name, max_length=500, classes="field")
             yield Static(id="preview")
             yield Label(Text("↑ ↓ field   enter trains and keeps it   esc goes back"))
@@ -68,9 +79,9 @@ class SweepForm(Dialog[Question | None]):
     def on_input_changed(self) -> None:
         """Show the fields that have a meaning with the others, and say what they come to now."""
         typed = self._typed
-        for option in SWEPT:
-            shown = in_use(typed, option)
-            self.query_one(f"#{option.name}").display = self.query_one(f"#hint-{option.name}").display = shown
+        shown = {"data": bool(self._sets), **{option.name: in_use(typed, option) for option in SWEPT}}
+        for name, is_shown in shown.items():
+            self.query_one(f"#{name}").display = self.query_one(f"#hint-{name}").display = is_shown
         self.query_one("#preview", Static).update(Text(self._plan_text()))
 
     @property

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 
 from engine.core.curve import Curve
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import metric_named
 from svhn_tui.charts.curves import mean_band
 from svhn_tui.export.default_matplotlib import default_matplotlib
 
@@ -15,7 +15,7 @@ DASHES = ("-", "--", "-.", ":")
 
 def curves(groups: Sequence[tuple[str, Sequence[Curve]]], metric: str) -> str:
     """Return one `<svg>` element: a line of means a group, with a band of one standard deviation."""
-    label = f"{METRICS[metric].title}, mean ± std"
+    label = f"{metric_named(metric).title}, mean ± std"
     with default_matplotlib() as matplotlib:
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator

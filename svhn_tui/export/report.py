@@ -7,7 +7,7 @@ from engine.machine import system
 from svhn_tui import words
 from svhn_tui.analysis.progress import rule_text
 from svhn_tui.analysis.statistics import pairwise, summary_of
-from svhn_tui.assignment.answer_text import AnswerRuns
+from svhn_tui.assignment.answer_text import AnswerRuns, names_of_parts
 from svhn_tui.assignment.answers import Answer
 from svhn_tui.assignment.evidence import Fact, facts_of
 from svhn_tui.client.state import State
@@ -88,7 +88,7 @@ def _section(question: Question, answer: Answer | None, book: Presets, state: St
         if question.finalists is not None:
             sweep = next((some for some in state.sweeps.values() if some.title == question.id), None)
             body += f"<p>{_text(rule_text(sweep.finalists if sweep and sweep.finalists else question.finalists))}</p>"
-        compared = pairwise([(part.configuration.network.label, part.accuracies) for part in parts])
+        compared = pairwise([(name, part.accuracies) for name, part in zip(names_of_parts(parts), parts, strict=True)])
         body += "".join(f"<p>{_text(sentence)}</p>" for sentence, _ in compared)
         body += "".join(f"<p>{_text(flag)}</p>" for flag in answer.flags)
         body += _figure(parts, state)
@@ -106,10 +106,10 @@ def _row(part: AnswerRuns) -> tuple[str, ...]:
 
 def _figure(parts: Sequence[AnswerRuns], state: State) -> str:
     groups = []
-    for part in parts:
+    for name, part in zip(names_of_parts(parts), parts, strict=True):
         known = [history for run in part.results if (history := state.history(run.run_id)).epochs]
         if known:
-            groups.append((part.configuration.network.label, known))
+            groups.append((name, known))
     if not groups:
         return ""
     drawn = figures.curves(groups, "test_accuracy")

@@ -27,7 +27,7 @@ from svhn_tui.analysis.comparison import (
     sides_chosen,
     sides_of_question,
 )
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import METRICS, drawn_of, metric_named
 from svhn_tui.analysis.progress import progress_of, shown_of
 from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
@@ -180,6 +180,8 @@ class ComparePage(Page):
         title = f"{question.id}  {words.clean(question.title)}" if question else "the chosen runs"
         done, needed = sum(len(side.results) for side in sides), sum(len(side.runs) for side in sides)
         text = f"{done} of {words.plural(needed, 'run')}"
+        if question and (data := self.book.data_of(question)):
+            text += f" · on {words.clean(data)}"
         if every > MOST:
             text += f" · the first {MOST} of {every} configurations"
         if question and (other := shown_of(progress_of(question, self.book, state), state).other):
@@ -218,6 +220,7 @@ class ComparePage(Page):
 
     def _show_charts(self, sides: Sequence[Side], names: Sequence[str], state: State) -> None:
         self.charts.charts[1].display = self.size.width >= WIDE
+        self.charts.offer(drawn_of(state.history(run_id) for side in sides for run_id in side.runs))
         for chart, metric in self.charts.shown:
             series: list[Series] = []
             named: list[tuple[str, Curve]] = []
@@ -230,7 +233,7 @@ class ComparePage(Page):
             diverged, several = divergence_of(named), any(len(side.runs) > 1 for side in sides)
             epochs = max(side.configuration.training.epochs for side in sides)
             chart.show(
-                METRICS[metric].title,
+                metric_named(metric).title,
                 series,
                 length=None if self.charts.by_seconds else epochs,
                 note=diverged or ("mean ± std" if several else ""),

@@ -1,6 +1,6 @@
 """The Compare page's table and figures. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -8,7 +8,7 @@ from textual.theme import Theme
 
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Findings, Side, settings_that_differ
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import METRICS, ON_WISH
 from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
 from svhn_tui.pages.question_text import spread_text
 from svhn_tui.themes import dim_of
@@ -17,7 +17,7 @@ from svhn_tui.widgets.colors import line_style
 NARROW = 100
 TALL = 30
 GAP, MARGIN = 2, 6
-OTHERS = [metric for name, metric in METRICS.items() if name not in ("test_accuracy", "gap")]
+OTHERS = [metric for name, metric in (ON_WISH | METRICS).items() if name not in ("test_accuracy", "gap")]
 """Metrics that have no column of their own kind: their means, where there is room for more."""
 COLUMNS = {"runs": 5, "test accuracy": 15, "interval": 15, "best": 6, "interval of best": 15, "train − test": 12,
            "parameters": 10, "a run": 8, "convergence": 12,
@@ -41,7 +41,8 @@ def sides_table(
     for name, values in differing:
         table.add_column(f"  {name}" if name == differing[0][0] else name, no_wrap=True)
         width -= max(len(name), *map(len, values)) + GAP
-    columns = _columns(width - MARGIN)
+    unknown = {metric.title for metric in ON_WISH.values() if all(side.mean(metric.name) is None for side in sides)}
+    columns = _columns(width - MARGIN, unknown)
     for name in columns:
         is_number = name != "convergence"
         title = "95 % interval" if name in INTERVALS else name
@@ -66,10 +67,10 @@ def figures_of(comparison: Comparison) -> str:
     return f"difference {difference}, {interval}, p = {comparison.p:.2f}"
 
 
-def _columns(room: int) -> tuple[str, ...]:
+def _columns(room: int, without: Collection[str] = ()) -> tuple[str, ...]:
     """Return the columns of figures that there is room for; those that matter most come first."""
     shown = set()
-    for name in MATTER:
+    for name in (name for name in MATTER if name not in without):
         room -= COLUMNS[name] + GAP
         if room < 0:
             break

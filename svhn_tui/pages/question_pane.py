@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from engine.core.curve import Curve
 from svhn_tui import words
 from svhn_tui.analysis.comparison import AccuracySample
-from svhn_tui.analysis.metrics import METRICS
+from svhn_tui.analysis.metrics import METRICS, drawn_of, metric_named
 from svhn_tui.analysis.progress import (
     Progress,
     shown_of,
@@ -76,7 +76,9 @@ class QuestionPane(VerticalScroll, can_focus=False):
 
     def _text_above(self, question: Question, progress: Progress, state: State) -> Stack:
         theme, is_wide = self.app.current_theme, self.screen.size.width >= NARROW
-        parts: list[RenderableType] = [head_of(question, shared_settings(progress), theme, is_wide=is_wide)]
+        data = words.clean(self._book.data_of(question))
+        shared = ", ".join(filter(None, (f"data {data}" if data else "", shared_settings(progress))))
+        parts: list[RenderableType] = [head_of(question, shared, theme, is_wide=is_wide)]
         if question.kind == "code" and state.data is not None:
             on = state.on(self._book.data_of(question))
             code = code_of(question, self._book, on.shape, on.train_images)
@@ -106,8 +108,10 @@ class QuestionPane(VerticalScroll, can_focus=False):
         self.charts.display = bool(progress.rows)
         if not progress.rows:
             return
-        ((chart, metric),) = self.charts.shown
         series: list[Series] = []
+        runs = [run_id for row in progress.rows for run_id in row.runs]
+        self.charts.offer(drawn_of(map(state.history, runs)))
+        ((chart, metric),) = self.charts.shown
         named: list[tuple[str, Curve]] = []
         for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
             histories = [history for run_id in row.runs if (history := state.history(run_id)).epochs]
@@ -117,7 +121,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         several = "mean ± std over seeds" if any(row.needed > 1 for row in progress.rows) else ""
         epochs = progress.rows[0].configuration.training.epochs
         diverged = divergence_of(named)
-        chart.show(METRICS[metric].title, series, length=epochs, note=diverged or several, empty=diverged)
+        chart.show(metric_named(metric).title, series, length=epochs, note=diverged or several, empty=diverged)
 
     def _text_below(self, progress: Progress, answer: Answer, state: State) -> Text:
         theme = self.app.current_theme

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from svhn_tui.analysis.metrics import panels
+from svhn_tui.analysis.metrics import drawn_of, panels
 from svhn_tui.analysis.queue_entries import groups_of
 from svhn_tui.charts.curves import divergence_of, mean_band, trace
 from svhn_tui.charts.plot import Series
@@ -16,8 +16,8 @@ FOLLOWS_SECONDS = 1.0
 """Within which the second of two charts shows what the first one does."""
 TRACES = 16
 """Single traces that are drawn at once; more could not be distinguished."""
-COLORS = {1: (0,), 2: (2, 0)}
-"""Numbers of the colours of the curves in a chart, by how many there are: test has the first one."""
+COLORS = {"train": 2, "validation": 1}
+"""Numbers of the colours of curves by their names; those of test images have the first one."""
 
 
 class RunCharts(ChartBoard):
@@ -41,6 +41,8 @@ class RunCharts(ChartBoard):
         self.display = bool(lanes)
         if not lanes:
             return
+        drawn = drawn_of(live.history for live in lanes.values())
+        self.offer([name for name in self._panels if name in drawn])
         charts = tuple(self.shown)
         only_grew = state is not before and groups_of(state).keys() == groups_of(before).keys()
         if len(charts) > 1 and only_grew and all(chart.display for chart, _ in charts):
@@ -74,8 +76,10 @@ class RunCharts(ChartBoard):
                 trace(f"seed {live.spec.seed}", live.history, metric, *line_style(index, theme), by_seconds=seconds)
                 for index, live in enumerate(list(lanes.values())[:TRACES])
             ]
-        histories, curves = [live.history for live in lanes.values()], self._panels[metric].curves
+        histories = [live.history for live in lanes.values()]
+        drawn = drawn_of(histories)
         return [
-            mean_band(name, histories, of, *line_style(color, theme), by_seconds=seconds)
-            for (name, of), color in zip(curves, COLORS[len(curves)], strict=True)
+            mean_band(name, histories, of, *line_style(COLORS.get(name, 0), theme), by_seconds=seconds)
+            for name, of in self._panels[metric].curves
+            if of in drawn
         ]

@@ -1,6 +1,7 @@
 """Texts about a single run: its outcome, its settings, its file, the questions about it, its log. Pure."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,8 @@ from svhn_tui.themes import dim_of
 LABEL = 14
 """Cells of what stands before each line."""
 HOST_LOG = "host.log"
+CLASSES = 26
+"""Of which the recall is listed; of more, that of the lowest ones."""
 
 
 def spec_of(run_id: str, state: State) -> RunSpec | None:
@@ -43,6 +46,8 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     if result is not None and result.diverged:
         since = state.history(run_id).diverged_at
         return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are no numbers", str(theme.error)
+    if result is not None and result.interrupted:
+        return interruption_of(result), str(theme.warning)
     if result is not None:
         return "✓ finished", str(theme.success)
     if live is None:
@@ -55,6 +60,11 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     return f"{'✗ ' if live.status == 'failed' else ''}{live.status}", str(
         theme.error if live.status == "failed" else theme.warning
     )
+
+
+def interruption_of(run: RunResult) -> str:
+    """Say of a recorded run whose program left it when that was."""
+    return f"interrupted after epoch {run.epochs_trained} of {run.spec.configuration.training.epochs}"
 
 
 def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:
@@ -78,7 +88,7 @@ def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
     spec, result = spec_of(run_id, state), state.results.get(run_id)
     if spec is None:
         return table
-    rows = [*(_reached(result) if result is not None else ()), *_settings(spec), *_own_model(spec, state)]
+    rows = [*(_reached(result, state) if result is not None else ()), *_settings(spec, state), *_own_model(spec, state)]
     if result is not None:
         rows += [*_made(result), *_file(result, state)]
     rows += [*_questions(spec, book, state), *_remarks(run_id, state)]
@@ -87,7 +97,7 @@ def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
     return table
 
 
-def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
+def _reached(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
     counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} right"
     if run.is_recorded:
         counted = "as its program measured it on its validation data"
@@ -97,6 +107,8 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
     for metric in ON_WISH.values():
         if metric.read(run) is not None:
             yield metric.head, metric.text(metric.read(run))
+    if run.test_recall:
+        yield "recall", _recall(run, state)
     if run.epochs_trained is not None or run.restored_epoch is not None:
         epochs = run.epochs_trained or run.spec.configuration.training.epochs
         yield (
@@ -110,7 +122,17 @@ def _reached(run: RunResult) -> Iterator[tuple[str, str]]:
         yield "saturated", f"{100 * run.saturated_units:.1f} % of the tanh activations"
 
 
-def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
+def _recall(run: RunResult, state: State) -> str:
+    """List the classes with the share of their test images that is right, of many the worst ones."""
+    data, count = state.known.get(run.spec.data), len(run.test_recall)
+    names = data.labels if data is not None and len(data.labels) == count else tuple(map(str, range(count)))
+    known = [(name, recall) for name, recall in zip(names, run.test_recall, strict=True) if recall is not None]
+    shown = known if len(known) <= CLASSES else sorted(known, key=itemgetter(1))[:CLASSES]
+    listed = ", ".join(f"{words.clean(name)} {words.accuracy(recall, 3)}" for name, recall in shown)
+    return listed if len(shown) == len(known) else f"the lowest of {len(known)} classes: {listed}"
+
+
+def _settings(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:
     if (recorded := spec.configuration.recorded) is not None and spec.recording is not None:
         yield "recorded", words.clean(spec.recording.name or recorded.name)
         yield from ((name.replace("_", " "), words.clean(value)) for name, value in recorded.settings)
@@ -127,7 +149,8 @@ def _settings(spec: RunSpec) -> Iterator[tuple[str, str]]:
         texts = (f"{option.title} {_value(settings[option.name])}" for option in options if option.name != "model")
         yield name, words.clean(", ".join(texts))
     yield "seed", str(spec.seed)
-    yield "data", words.clean(spec.data)
+    data = state.known.get(spec.data)
+    yield "data", words.clean(f"{data.name}, fingerprint {spec.data}" if data else spec.data)
 
 
 def _own_model(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:
@@ -216,7 +239,7 @@ def log_note(log: LogRead | None, state: State) -> str:
     if log.problem:
         return words.clean(f"The log cannot be read: {log.problem}.")
     if not log.file:
-        return "Nothing was printed so far."
+        return "Nothing was printed." if log.run_id in state.results else "Nothing was printed so far."
     path = words.clean(f"{state.workspace}/{log.file}")
     cut = f", its first {words.size(log.begins)} left out" if log.begins else ""
     if log.file == HOST_LOG:

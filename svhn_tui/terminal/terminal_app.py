@@ -38,12 +38,14 @@ class TerminalApp(App[None]):
         self._called_at = -CALL_SECONDS
         self._keyboard = Keyboard(self, super().on_event)
 
-    def use_liked_theme(self) -> None:
-        """Take the theme that the user chose before."""
+    def use_settings(self) -> None:
+        """Use the theme that the user chose before; warn where settings cannot be stored."""
         for theme in THEMES:
             self.register_theme(theme)
         liked = settings.load().theme
         self.theme = liked if liked in TITLES else DARK.name
+        if problem := settings.homeless():
+            self.notify(problem, severity="warning", markup=False)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Draw nothing that did not pass the outlet."""

@@ -53,6 +53,12 @@ class ChartBoard(Horizontal):
         """Charts side by side."""
         yield from self.charts
 
+    def offer(self, metrics: Sequence[str]) -> None:
+        """Let the keys go through these metrics; a chart of another one draws the first or the last of them."""
+        self._metrics = tuple(metrics)
+        ends = (metrics[0], metrics[-1])
+        self._drawn = [name if name in metrics else end for name, end in zip(self._drawn, ends, strict=True)]
+
     @property
     def metric(self) -> str:
         """What the first chart draws."""

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from engine import protocol as p
-from engine.core.spec import Configuration
-from svhn_tui.analysis.comparison import names_of, settings_that_differ, sides_of_runs
+from engine.core.options import LISTED, Option
+from engine.core.spec import Configuration, Network, OwnModel
+from svhn_tui.analysis.comparison import full_names_of, names_of, settings_that_differ, sides_of_runs
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.pages.compare import ComparePage
@@ -148,3 +149,23 @@ def test_intervals_of_accuracies_stay_between_0_and_1():
         assert 0 <= low <= sum(values) / 2 <= high <= 1
     low, high = compare([0.99, 0.6], [0.01, 0.4]).interval
     assert -1 <= low <= high <= 1
+
+
+@pytest.mark.parametrize("option", LISTED.values(), ids=LISTED)
+def test_configurations_that_differ_in_any_option_are_named_apart(option: Option):
+    values = {"switch": True, "integers": (7,), "choices": option.choices[:1], "reals": (1.0, 2.5), "integer": 7}
+    plain = Configuration(Network((64,), "relu"))
+    value = values.get(option.kind, next((some for some in option.choices if some != option.read(plain)), 0.25))
+    part = msgspec.structs.replace(getattr(plain, option.part), **{option.name: value})
+    changed = msgspec.structs.replace(plain, **{option.part: part})
+    for names in (names_of([plain, changed]), full_names_of([plain, changed])):
+        assert len(set(names)) == 2 and not any("(" in name and "(64" not in name for name in names), names
+    (differing,) = settings_that_differ([plain, changed])
+    assert len(set(differing[1])) == 2
+
+
+def test_a_model_file_is_not_named_by_settings_that_it_does_not_have():
+    scaled = {"input_scaling": 1 / 255, "kernel_initializer": "glorot_uniform"}
+    dense = [Configuration(Network(hidden=(size,), activation="relu", **scaled)) for size in (32, 64)]
+    own = Configuration(Network(model=OwnModel("0" * 64, "residual", (("width", 32),))))
+    assert full_names_of([*dense, own]) == ("relu 32", "relu 64", own.network_label)

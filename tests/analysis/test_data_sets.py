@@ -17,10 +17,11 @@ from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.openings import openings_of
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.run_table import SortOrder, lines_of, with_data
+from svhn_tui.analysis.usage import uses_of
 from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.reducer import fold
 from tests.cli.test_data_sets import BOOK, PARAMETERS
-from tests.support.scenes import DATA
+from tests.support.scenes import DATA, attached
 
 PARSED = preset_file.parse(json.dumps(BOOK).encode(), "experiments.json")
 SVHN = msgspec.structs.replace(DATA, fingerprint="aaaa", name="svhn")
@@ -59,6 +60,8 @@ def test_a_question_sees_its_own_data_and_the_others_the_one_in_use():
         assert (row.parameters, row.done) == (PARAMETERS[data.name], 1)
         (side,) = sides_of_question(PARSED.question(name), PARSED, STATE)
         assert (side.parameters, side.data) == (PARAMETERS[data.name], data.fingerprint)
+    uses = {use.question.id: use.other for use in uses_of(OF_SVHN.spec, PARSED, STATE)}
+    assert (uses["A1"], uses["B1"]) == ("", "it is about digits")
 
 
 def test_a_question_waits_until_its_data_is_open():
@@ -68,6 +71,12 @@ def test_a_question_waits_until_its_data_is_open():
     assert not Launch(PARSED.question("B1")).needs_data(PARSED, STATE)
     command, _ = Launch(PARSED.question("B3")).command(PARSED, STATE)
     assert command is not None and command.sweep.data == DIGITS.fingerprint
+
+
+def test_the_same_images_under_two_names_are_one_data_set_that_both_find():
+    again = msgspec.structs.replace(DATA, name="copy", other_names=(DATA.name,))
+    state = fold((*attached(), p.DataOpened(data=again, is_beside=True)))
+    assert state.on("copy").data == state.on(DATA.name).data == again
 
 
 def test_runs_of_two_data_sets_are_never_one_group():

@@ -6,12 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
+from rich.console import Console
 
-from svhn_tui.analysis.metrics import METRICS
+from engine import protocol as p
+from engine.training.metrics import recall_of
+from svhn_tui.analysis.comparison import sides_of_runs
+from svhn_tui.analysis.metrics import METRICS, drawn_of, panels
+from svhn_tui.analysis.paper_table import markdown
 from svhn_tui.analysis.run_table import COLUMNS, SortOrder, lines_of
-from tests.support.epochs import row_of
-from tests.support.scenes import relu, result, specs_of
+from svhn_tui.cli import run_tables
+from svhn_tui.client.reducer import fold
+from svhn_tui.pages.compare_text import sides_table
+from svhn_tui.pages.run_text import facts_of
+from svhn_tui.themes import DARK
+from tests.support.epochs import curve_of, row_of
+from tests.support.scenes import BOOK, DATA, attached, relu, result, specs_of
 
 ADDED = """
 from svhn_tui.analysis.metrics import METRICS, Metric
@@ -74,8 +86,6 @@ def test_a_row_and_a_result_are_read_alike():
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_the_best_come_first_and_what_is_no_number_last(metric):
-    import msgspec
-
     runs = [result(spec, accuracy) for spec, accuracy in zip(specs_of(relu(64), 3), (0.2, 0.4, 0.3), strict=True)]
     runs = [msgspec.structs.replace(run, loss=3 - run.accuracy, test_loss=3 - run.accuracy) for run in runs]
     ill = msgspec.structs.replace(result(specs_of(relu(32), 1)[0], 0.0), loss=None, test_loss=None, accuracy=None)
@@ -84,3 +94,36 @@ def test_the_best_come_first_and_what_is_no_number_last(metric):
     if metric.name != "gap":
         assert first.runs == (runs[1],)
     assert last.runs == (ill,)
+
+
+def test_what_only_some_runs_measure_is_drawn_compared_and_exported_where_it_is_known():
+    accuracy = {"accuracy": (0.2, 0.4), "test_accuracy": (0.1, 0.3)}
+    plain, watched = curve_of(**accuracy), curve_of(**accuracy, val_loss=(2.0, 1.0), val_accuracy=(0.1, 0.2))
+    assert drawn_of([plain]) == tuple(METRICS)
+    assert drawn_of([plain, watched]) == (*METRICS, "val_loss", "val_accuracy")
+    assert [name for name, _ in panels()["test_accuracy"].curves] == ["train", "validation", "test"]
+    assert "val_accuracy" not in panels() and "test_top_k_accuracy" in panels()
+
+    runs = [msgspec.structs.replace(result(spec, 0.5), val_accuracy=0.45) for spec in specs_of(relu(64), 2)]
+    state = fold((*attached(), *(p.RunFinished(result=run) for run in runs)))
+    sides = sides_of_runs([run.run_id for run in runs], state)
+    table = sides_table(sides, ("relu",), None, DARK, width=250)
+    heads = [str(column.header) for column in table.columns]
+    assert "validation accuracy" in heads and "validation loss" not in heads
+    assert "| validation accuracy |" in markdown(runs, DATA).splitlines()[0]
+    assert "val_loss,val_accuracy" in run_tables.curves_csv(runs, state)
+
+
+def test_recall_is_listed_class_by_class_with_the_names_of_the_data():
+    assert recall_of(np.array([0, 1, 1, 0]), np.array([0, 1, 0, 0]), 3) == (2 / 3, 1.0, None)
+    (spec,) = specs_of(relu(64), 1)
+    run = msgspec.structs.replace(result(spec, 0.5), test_recall=(None, *(0.25,) * 8, 1.0), data_name="=x")
+    state = fold((*attached(), p.RunFinished(result=run)))
+    rows = list(csv.DictReader(io.StringIO(run_tables.classes_csv([run], state))))
+    assert [row["class"] for row in rows] == list(DATA.labels)
+    assert (rows[0]["recall"], rows[9]["recall"], rows[9]["test_images"]) == ("", "1.0", str(DATA.test_counts[9]))
+    assert rows[0]["data"] == "'=x"
+    page = Console(record=True, width=120, file=io.StringIO())
+    page.print(facts_of(run.run_id, BOOK, state, DARK))
+    text = page.export_text()
+    assert f"{DATA.labels[1]} 0.250, " in text and f"{DATA.labels[9]} 1.000" in text

@@ -78,6 +78,11 @@ def test_a_question_about_a_file_needs_that_files_run():
         ({"networks": {}}, "questions[0] (Q1).networks: no network 'linear'"),
         ({"training": {"epochs": 0}}, "training.epochs: 1 to 100,000"),
         ({"training": {"optimizer": "adamm"}}, "training.optimizer: invalid enum value 'adamm'"),
+        ({"training": {"schedule": "steps"}}, "'steps'; there are constant, cosine, step, exponential."),
+        (
+            {"training": {"metrics": ["auc"]}},
+            "metrics[0]: invalid enum value 'auc'; there are top_k_categorical_accuracy.",
+        ),
         (
             {"training": {"momentum": 0.9}},
             "(Q1).training.momentum: it belongs to the optimizer sgd or rmsprop; here that is adam.",

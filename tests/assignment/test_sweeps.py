@@ -130,6 +130,17 @@ def test_whatever_is_typed_is_read_or_refused(fields: dict[str, str]):
         assert "\n" not in str(error).strip()
 
 
+def test_a_sweep_says_which_data_set_it_uses():
+    raw = {**json.loads(TEXT), "data": {"svhn": {"folder": "svhn"}, "cifar": {"file": "cifar10.npz"}}}
+    text = json.dumps(raw).encode()
+    whole, question = with_draft(draft(data=" cifar "), text, "experiments.json")
+    book = preset_file.parse(whole, "experiments.json")
+    assert book.data_of(book.question("S1")) == question.data == "cifar"
+    assert not with_draft(draft(), text, "experiments.json")[1].data
+    with pytest.raises(DraftError, match=r"^data: no data set 'cifer'; did you mean 'cifar'\?"):
+        with_draft(draft(data="cifer"), text, "experiments.json")
+
+
 def test_runs_that_exist_are_not_counted_as_new():
     told = forecast(draft(hidden="64 256", seeds="0..4"), TEXT, "experiments.json", finished((relu(256), 3, 0.5)))
     assert told.startswith("2 configurations x 5 seeds = 10 runs: 7 runs to train, 3 finished before, about ")

@@ -47,6 +47,11 @@ def test_each_question_is_trained_answered_exported_and_verified_on_its_own_data
     assert sorted((run["data_name"], run["hidden"], run["seed"]) for run in runs) == [
         ("digits", [], 0), ("digits", [], 1), ("digits", [8], 0), ("digits", [8], 1), ("svhn", [], 0),
     ]  # fmt: skip
+    listed = svhn_tui("runs", workspace=workspace).stdout.splitlines()
+    assert listed[0].split("\t")[:2] == ["run", "data"] and {line.split("\t")[1] for line in listed[1:]} == {
+        "svhn",
+        "digits",
+    }
     linear = {run["data_name"]: run for run in runs if not run["hidden"] and run["seed"] == 0}
     assert {name: run["trainable_parameters"] for name, run in linear.items()} == PARAMETERS
     answers = as_json("answers", workspace=workspace)

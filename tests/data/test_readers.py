@@ -105,6 +105,15 @@ def test_floats_stay_floats_and_features_are_rows(tmp_path: Path):
     assert describe([one_file(tmp_path / "table.npz", **table)]).shape == DataShape((13,), 3, "float32")
     whole = {name: (255 * array).astype(np.int64) for name, array in halves.items()}
     assert describe([one_file(tmp_path / "whole.npz", **whole)]).dtype == "uint8"
+    large = {**whole, "x_train": 10 * whole["x_train"]}
+    assert describe([one_file(tmp_path / "large.npz", **large)]).dtype == "float32", "as both halves need it"
+
+
+def test_a_class_may_lack_test_images_and_labels_may_be_true_or_false(tmp_path: Path):
+    found = describe([one_file(tmp_path / "lacks.npz", y_test=np.arange(12) % 2)])
+    assert (found.labels, found.test_counts) == (("0", "1", "2"), (6, 6, 0))
+    answers = {"y_train": np.arange(30) % 2 == 1, "y_test": np.arange(12) % 2 == 1}
+    assert describe([one_file(tmp_path / "answers.npz", **answers)]).labels == ("False", "True")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,12 @@ def test_floats_stay_floats_and_features_are_rows(tmp_path: Path):
         ({"y_train": np.arange(30) % 3 / 2}, "labels are float64"),
         ({"x_train": np.zeros((30, 2, 2, 2, 2))}, "images have the shape (30, 2, 2, 2, 2)"),
         ({"x_test": np.zeros((12, 6, 4), np.uint8)}, "images of different sizes"),
-        ({"x_test": np.zeros((0, 6, 5), np.uint8), "y_test": np.zeros(0, int)}, "holds no image"),
+        ({"x_test": np.zeros((0, 6, 5), np.uint8), "y_test": np.zeros(0, int)}, "(x_test) holds no image"),
+        ({"y_train": np.full(30, np.nan)}, "(y_train): labels are float64"),
+        ({"y_test": np.arange(12) % 4}, "(y_test) has the label '3', which"),
+        ({"y_train": np.eye(3)[np.arange(30) % 2], "y_test": np.eye(3)[np.arange(12) % 3]}, "has the label '2', which"),
+        ({"y_train": np.eye(4)[np.arange(30) % 4], "y_test": np.eye(3)[np.arange(12) % 3]}, "one-hot rows of 4 and"),
+        ({"x_train": np.zeros((30, 6, 5, 4)), "x_test": np.zeros((12, 6, 5, 4))}, "with 1 or 3 channels"),
     ],
     ids=str,
 )
@@ -131,6 +145,8 @@ def test_a_wrong_file_is_refused_with_a_sentence(tmp_path: Path, change: dict[st
 def test_a_file_that_lacks_a_half_or_is_cut_is_refused(tmp_path: Path):
     np.savez(tmp_path / "half.npz", x_train=np.zeros((3, 4, 4)), y_train=np.arange(3))
     assert "has no x_test.npy" in complaint(tmp_path / "half.npz")
+    np.savez(tmp_path / "other.npz", train_images=np.zeros((3, 4, 4)), test_images=np.zeros((3, 4, 4)))
+    assert "it holds 'train_images.npy', 'test_images.npy'" in complaint(tmp_path / "other.npz")
     file = write_mnist(tmp_path / "mnist.npz")
     file.write_bytes(file.read_bytes()[:-100])
     assert "is no .npz file" in complaint(file)

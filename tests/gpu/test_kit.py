@@ -44,6 +44,8 @@ def test_the_assignment_is_estimated_from_the_epochs_that_were_timed():
     lanes = 1 + 4 * 10 + 8 * 3 + 2 * 7  # an epoch takes as long as it has lanes, those between two measured ones too
     assert (found["training_s"], found["compiling_s"]) == (round(100 * 0.1 * lanes, 1), 30.0)
     assert speed.estimated({}) == {"missing": "linear"}
+    rows = {"64 x10": {"us_per_run_batch": 4.0}, "64 x20": {"us_per_run_batch": 3.0}}
+    assert (speed.gain(rows, "64"), speed.gain(rows, "256")) == (25.0, None)
 
 
 def test_each_variant_has_a_name_and_flags_of_gpus_are_tried_on_gpus_alone():

@@ -6,7 +6,7 @@ import pytest
 
 from engine.machine import card_choice, card_signs, probe
 from engine.machine.card_choice import GpuChoice
-from engine.machine.probe import CUDA_ERRORS, NO_LIBRARY, Listed
+from engine.machine.probe import CUDA_ERRORS, NO_LIBRARY, CudaCards
 from tests.machine.conftest import Cards
 
 
@@ -51,15 +51,15 @@ def test_in_windows_a_card_needs_its_driver_to_be_there(tmp_path: Path):
     [
         (True, None, NO_LIBRARY),
         (False, None, ""),
-        (True, Listed(reason=CUDA_ERRORS[100]), CUDA_ERRORS[100]),
-        (False, Listed(reason=CUDA_ERRORS[100]), ""),
-        (True, Listed(reason=CUDA_ERRORS[802]), CUDA_ERRORS[802]),
-        (True, Listed(("GPU-a",)), ""),
+        (True, CudaCards(reason=CUDA_ERRORS[100]), CUDA_ERRORS[100]),
+        (False, CudaCards(reason=CUDA_ERRORS[100]), ""),
+        (True, CudaCards(reason=CUDA_ERRORS[802]), CUDA_ERRORS[802]),
+        (True, CudaCards(("GPU-a",)), ""),
     ],
     ids=["container without --gpus", "no card", "none was given", "login node", "fabric manager", "NVML alone lacks"],
 )
 def test_a_card_that_nvml_does_not_list_is_told_with_what_mends_it(
-    cards: Cards, monkeypatch: pytest.MonkeyPatch, is_there: bool, listed: Listed | None, says: str
+    cards: Cards, monkeypatch: pytest.MonkeyPatch, is_there: bool, listed: CudaCards | None, says: str
 ):
     monkeypatch.setattr(card_signs, "is_there", lambda: is_there)
     monkeypatch.setattr(card_choice, "_has_driver", lambda: listed is not None)
@@ -74,7 +74,7 @@ def test_a_card_that_nvml_does_not_list_is_told_with_what_mends_it(
 def test_a_driver_that_works_counts_though_nvml_was_updated_under_it(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     cards(fails="LibRmVersionMismatch")
     monkeypatch.setattr(card_choice, "_has_driver", lambda: True)
-    monkeypatch.setattr(probe, "cards", lambda environment: Listed(("GPU-a",)))
+    monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-a",)))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-a"]
-    monkeypatch.setattr(probe, "cards", lambda environment: Listed(reason=CUDA_ERRORS[803]))
+    monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(reason=CUDA_ERRORS[803]))
     assert "reboot" in card_choice.choose({}).problems[0]

@@ -26,7 +26,7 @@ from engine.machine import (
 )
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.probe import Listed, Sight
+from engine.machine.probe import CudaCards, Sight
 from engine.protocol import Fleet
 from engine.training.worker import remarks_on
 from tests.machine.conftest import Cards
@@ -88,7 +88,7 @@ def test_6_nvml_failing_ends_no_worker(cards: Cards, monkeypatch: pytest.MonkeyP
 
 def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(card_choice, "_has_driver", lambda: True)
-    monkeypatch.setattr(probe, "cards", lambda environment: Listed(("GPU-b", "GPU-a")))
+    monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-b", "GPU-a")))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-b", "GPU-a"]
     assert [gpu.uuid for gpu in card_choice.choose({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == ["GPU-a"]
 
@@ -98,6 +98,15 @@ def test_8_an_exclusive_card_takes_one_process(cards: Cards, mode: int, seats: i
     cards({"mode": mode}, {"mode": 2}, {"slices": [{"uuid": "MIG-a"}], "mode": mode})
     found = devices.machine(card_choice.choose({})).gpus
     assert [(card.label, card.seats) for card in found] == [("gpu0", seats), ("gpu2:0", seats)]
+
+
+@pytest.mark.parametrize(("asked", "lanes"), [("", 10), ("20", 20), ("0", 1), ("many", 10)])
+def test_how_many_seeds_train_side_by_side_can_be_set(
+    cards: Cards, monkeypatch: pytest.MonkeyPatch, asked: str, lanes: int
+):
+    monkeypatch.setenv(devices.LANES_VARIABLE, asked)
+    cards({})
+    assert devices.machine(card_choice.choose({})).lanes == lanes
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from engine.machine import probe, probe_process
-from engine.machine.probe import ProbeOutput, Sight
+from engine.machine.probe import CudaCards, ProbeOutput, Sight
 
 GPU = Sight("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
 DRIVER = """
@@ -86,7 +86,7 @@ def test_without_a_driver_the_probe_says_so(tmp_path: Path):
 def test_cuda_numbers_the_cards_itself(driver):
     assert len(probe.order_of_cards({**driver(0, count=2), "CUDA_VISIBLE_DEVICES": ""})) == 2
     assert probe.order_of_cards(driver(803)) == ()
-    assert probe.cards(driver(803)).reason == probe.CUDA_ERRORS[803]
+    assert probe.cards(driver(803)) == CudaCards(cuda=12040, reason=probe.CUDA_ERRORS[803])
     assert probe.cards(driver(0, count=0)).reason == probe.CUDA_ERRORS[100]
 
 
@@ -140,6 +140,7 @@ def test_a_probe_that_dies_tells_its_last_words():
     [
         ("Unable to load cuSPARSE. Is it installed?", "LD_LIBRARY_PATH"),
         ("CUDA_ERROR_OUT_OF_MEMORY: out of memory", "memory is full"),
+        ("failed to create cublas handle: CUBLAS_STATUS_ALLOC_FAILED", "memory is full"),
         ("Executing genuine BLAS without BLAS support", "cuBLAS"),
         ("something\nelse", "JAX cannot use the GPU: something"),
     ],

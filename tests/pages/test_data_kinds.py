@@ -6,14 +6,18 @@ import pytest
 from rich.console import Console
 
 from engine import protocol as p
+from engine.core.data_source import DataSource
+from engine.core.spec import RunSpec
 from engine.data.dataset import Images, describe
 from engine.tools import inspect_run
+from svhn_tui.client.reducer import fold
 from svhn_tui.pages.compare_classes import Seen, class_page
-from svhn_tui.pages.data import confusion_of, counts_of, facts_of
+from svhn_tui.pages.data import DataPage
+from svhn_tui.pages.data_text import confusion_of, counts_of, facts_of
 from svhn_tui.themes import DARK
 from svhn_tui.widgets.colors import line_style
 from tests.support.data_files import write_mnist
-from tests.support.scenes import DATA
+from tests.support.scenes import BOOK, DATA, Stage, attached, relu, result
 
 MANY = tuple(f"class {index}" for index in range(100))
 RANDOM = np.random.default_rng(0)
@@ -69,3 +73,31 @@ def test_grey_and_float_images_are_shown_and_features_are_not(tmp_path):
     rows = Images(pixels.reshape(20, -1), labels, pixels.reshape(20, -1), labels, ("no", "yes"))
     assert inspect_run._samples(rows, inspect_run._pixels) == ()
     assert p.Picture(0, inspect_run._pixels(rows.train_images[0])).pixels == b""
+
+
+async def test_each_data_set_is_looked_at_and_a_run_with_the_classes_of_its_own():
+    pets = msgspec.structs.replace(DATA, fingerprint="pets", name="pets", labels=("cat", "dog"), train_counts=(3, 2),
+                                   test_counts=(1, 1), input_shape=(1, 4, 4))  # fmt: skip
+    book = msgspec.structs.replace(BOOK, data={DATA.name: DataSource("a"), "pets": DataSource("b")})
+    run = result(RunSpec(relu(8), 0, "pets"), 0.5)
+    state = fold((*attached(), p.DataOpened(data=pets, is_beside=True), p.RunFinished(result=run)))
+    page = DataPage(book)
+    stage = Stage(page, state)
+    async with stage.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "beside it pets: " in stage.text and stage.wanted[-1] == p.Inspect()
+        await pilot.press("d")
+        await pilot.pause()
+        assert "4 x 4 pixels, grey, 2 classes" in stage.text and f"beside it {DATA.name}: " in stage.text
+        assert stage.wanted[-1] == p.Inspect(data="pets")
+        seen = p.Inspected(run_id="", data="pets", pictures=(p.Picture(1, bytes(48)),))
+        stage.screen.state = fold((seen,), state)
+        await pilot.pause()
+        assert stage.text.count("dog") == 2, "among the counts, and below its picture"
+        await pilot.press("d")
+        await pilot.pause()
+        assert "beside it pets: " in stage.text
+        page.run = run.run_id
+        stage.screen.state = fold((p.Inspected(run_id=run.run_id, confusion=((1, 0), (1, 0))),), state)
+        await pilot.pause()
+        assert "cat" in stage.text and "dog" in stage.text

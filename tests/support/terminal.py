@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from pathlib import Path
 from queue import Empty, Queue
@@ -36,6 +36,7 @@ class Terminal:
         lines: int,
         *arguments: str,
         keep: bool = True,
+        program: Sequence[str] = PROGRAM,
         before: Callable[[], None] | None = None,
         **environment: str | None,
     ) -> None:
@@ -47,6 +48,7 @@ class Terminal:
             lines: height of the terminal.
             arguments: of the command line.
             keep: remember every byte; else only how many there were.
+            program: the command line that starts it.
             before: done in the new process before the program starts.
             environment: variables to set, or to take away where the value is None.
         """
@@ -66,7 +68,7 @@ class Terminal:
             **environment,
         }
         self.process = subprocess.Popen(
-            [*PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            [*program, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             env={name: value for name, value in given.items() if value is not None}, preexec_fn=before,
         )  # fmt: skip
         os.close(theirs)

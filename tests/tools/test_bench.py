@@ -1,13 +1,21 @@
 """Who trains when in the benchmark, and on what: side by side on a processor, one at a time on a card."""
 
+import sys
 from functools import partial
+from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
+from engine import protocol as p
+from engine.machine import child_process
+from engine.machine.system import usable_cores
 from engine.tools import bench_contenders as bench
+from engine.tools import machine_limits
 from engine.tools.bench_contenders import FitCard
 from svhn_tui.cli.bench import tables
+from tests.support.scenes import DATA
 
 
 class Noted:
@@ -71,3 +79,48 @@ def test_on_a_card_runs_an_hour_take_the_place_of_shares_of_the_processor():
     assert "fit: runs/h" in text and "JAX" in text
     row = next(line for line in text.splitlines() if line.endswith("JAX") and line.startswith("64"))
     assert row.split() == ["64", "112", "216", "2,021", "JAX"]
+
+
+IMAGES = p.DataSet(
+    fingerprint="0" * 64, name="x", train_path="a", test_path="b", train_images=3_200, test_images=640,
+    input_shape=(100,), train_counts=(), test_counts=(), labels=tuple("0123456789"),
+)  # fmt: skip
+
+
+def test_the_limit_counts_products_adam_and_evaluation():
+    """Kernels of 100 x 8 and 8 x 10 with 18 biases; nothing goes back to the pixels."""
+    products = 32 * (2 * 800 + 3 * 80) + 640 / 100 * 880
+    assert machine_limits.multiply_adds_per_batch((8,), IMAGES, 100) == products + 4 * (880 + 18)
+
+
+def test_bytes_that_have_to_move_are_pixels_and_what_the_caches_do_not_hold():
+    pixels = 38.4 * 100
+    assert machine_limits.bytes_per_batch(1_000, IMAGES, 100, 1, float("inf")) == pixels
+    assert machine_limits.bytes_per_batch(1_000, IMAGES, 100, 2, 16_000) == pixels + 2 * (12_000 - 8_000)
+
+
+def test_a_cache_that_cores_share_counts_once(tmp_path: Path):
+    for core in usable_cores():
+        for index, (level, size, cores) in enumerate(
+            [("1", "48K", core), ("2", "1024K", core), ("3", "32768K", "all")]
+        ):
+            folder = tmp_path / f"cpu{core}" / "cache" / f"index{index}"
+            folder.mkdir(parents=True)
+            for name, text in {"level": level, "size": size, "shared_cpu_list": cores}.items():
+                (folder / name).write_text(f"{text}\n")
+    assert machine_limits.cache_bytes(tmp_path) == 1024 * (1024 * len(usable_cores()) + 32768)
+    assert machine_limits.cache_bytes(tmp_path / "none") == float("inf")
+
+
+def test_fit_is_given_the_layout_that_the_data_needs(monkeypatch: pytest.MonkeyPatch):
+    given: list[str] = []
+
+    def tool(module: str, *options: str) -> child_process.ChildCommand:
+        given.extend((module, *options))
+        return child_process.ChildCommand([sys.executable, "-c", "print('{}')"], {})
+
+    monkeypatch.setattr(bench.child_process, "tool", tool)
+    data = msgspec.structs.replace(DATA, layout="NHWC")
+    bench.Fit(data, "64", FitCard(None, "jax"), tuned=True).close()
+    assert given[0] == "engine.tools.bench_fit"
+    assert given[given.index("--layout") + 1] == "NHWC" and "--tuned" in given

@@ -14,6 +14,7 @@ from svhn_tui.client.state import State
 from svhn_tui.pages.data import DataPage
 from svhn_tui.widgets.pictures import SHADES, picture
 from tests.support.bridge import Bridge
+from tests.support.data_files import write_mnist
 from tests.support.scenes import BOOK, DATA, Stage, finished, relu
 
 
@@ -28,6 +29,13 @@ def test_the_confusion_matrix_agrees_with_the_recorded_accuracy(demo_folder: Pat
         seen = bridge.until_kind(p.Inspected)
         bridge.send(p.Inspect())
         samples = bridge.until(lambda state, event: isinstance(event, p.Inspected) and not event.run_id)
+        bridge.send(p.OpenData(source=(str(write_mnist(tmp_path / "mnist.npz")),), is_beside=True))
+        beside = bridge.until(lambda state, event: isinstance(event, p.DataOpened) and event.is_beside).data
+        bridge.send(p.Inspect(data=beside.fingerprint))
+        others = bridge.until(lambda state, event: isinstance(event, p.Inspected) and bool(event.data))
+        assert others.data == beside.fingerprint and len(others.pictures[0].pixels) == 3 * 28 * 28
+        bridge.send(p.Inspect(data="unknown"))
+        assert "No data set" in bridge.until_kind(p.Refused).reason
         bridge.send(p.Inspect(run_id="0" * 12))
         assert "no finished run" in bridge.until_kind(p.Refused).reason
         bridge.end()

@@ -43,14 +43,14 @@ import msgspec
 from engine.machine import backends
 backends.clear_environment()
 backends.prepare_tensorflow(3)
-from engine.tools.verify import Asked, verify
+from engine.tools.verify import Requirement, verify
 from engine.core.spec import Configuration
 from tests.training.test_classes import fit
 cases = [(Path(workspace), folder, msgspec.json.decode(configuration, type=Configuration))
          for workspace, folder, configuration in zip(*[iter(sys.argv[1:])] * 3)]
 for workspace, folder, configuration in cases:
     file = next(workspace.glob("runs/*/model.keras"), None) or fit(workspace, folder, configuration)
-    sys.stdout.buffer.write(msgspec.json.encode(verify(file, [folder], Asked(configuration))) + b"\\n")
+    sys.stdout.buffer.write(msgspec.json.encode(verify(file, [folder], Requirement(configuration))) + b"\\n")
 """
 
 
@@ -109,6 +109,10 @@ def test_data_of_every_kind_trains_on_each_trainer_and_verifies_under_tensorflow
         assert [check for check in found["checks"] if check["ok"] is False] == [], workspace
         assert found["trainable_parameters"] == trainable_parameters(NETWORK, dataset.describe([folder]).shape)
         assert workspace not in results or found["test_correct"] == results[workspace].test_correct
+        if workspace in results:
+            recall, counts = results[workspace].test_recall, dataset.describe([folder]).test_counts
+            right = sum(share * count for share, count in zip(recall, counts, strict=True) if share is not None)
+            assert right == pytest.approx(found["test_correct"])
     for classes in (2, 26, 100):
         jax, native = (results[tmp_path / f"{classes} classes {trainer}"] for trainer in ("jax", "native"))
         assert abs(jax.loss - native.loss) < 1e-3 * jax.loss

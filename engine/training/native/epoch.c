@@ -26,7 +26,7 @@ enum {
     PANEL = 32,       // columns of a panel; batches are padded to it too: a multiple of every C * L and R
     ROW = 3 * PANEL,  // of a panel, with its moments
     CHUNK = 192,      // rows that are updated before the next batch goes through them; half of them from 256 columns on
-    BLOCK = 32, SPAN = 16,  // images and panels of the last layer's forward pass at a time
+    BLOCK = 32, SPAN = 32,  // images and panels of the last layer's forward pass at a time
     EVAL = 64,        // test images at a time
     DEPTH = 256,      // of their pixels at a time
     STRIDE = DEPTH + 16,  // of pixels as float32: not a multiple of 4 KB, or rows would share cache sets
@@ -36,7 +36,6 @@ enum {
 };
 enum { DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED };  // as library.py knows them
 enum { LINEAR, RELU, TANH };
-typedef int64_t I;
 
 INLINE I smaller(I a, I b) { return a < b ? a : b; }
 INLINE I padded(I n, I to) { return (n + to - 1) / to * to; }
@@ -56,7 +55,8 @@ INLINE void adam(float *q, V g, const Adam *a) {  // as Keras writes it
 typedef struct {  // a tile whose gradient is known and whose weights are still to be updated
     V g[20];
     float *at;
-    const char *ahead;  // what will be needed later, to be fetched meanwhile
+    const char *ahead;  // weights that will be needed soon, to be fetched meanwhile
+    const char *image;  // pixels of the batch after the next, likewise
 } Pending;
 
 // A tile's gradient, A^T D over the batch, while the divider works on the update of the tile before: Adam's division
@@ -67,7 +67,7 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
     V g[10][C] = {0};
     I k = 0;
     float *from = p->at;
-    const char *ahead = p->ahead;
+    const char *ahead = p->ahead, *image = p->image;
     Adam a = *given;
     HOLD(a.alpha); HOLD(a.c1); HOLD(a.c2); HOLD(a.eps);
 #define STEP                                                                       \
@@ -85,11 +85,12 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
         adam(from, p->g[q], &a);
         UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
         ahead += 64 * lines;
+        if (bytes || q % 8 == 0) __builtin_prefetch(image, 0, 2), image += 4 * L;  // a line or a part of one
         from += q % C == C - 1 ? ROW - (C - 1) * L : L;
     }
     while (k < depth) STEP
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < C; c++) p->g[r * C + c] = g[r][c];
-    p->at = at, p->ahead = ahead;
+    p->at = at, p->ahead = ahead, p->image = image;
 }
 #define TILE(name, rows, bytes, lines)                                                                        \
     static __attribute__((noinline)) void name(I depth, const float *A, I as, const void *D, I ds, float *at, \
@@ -107,16 +108,16 @@ static void settle(int rows, Pending *p, float *nowhere, const Adam *a) {  // up
 }
 
 // O (n, PANEL) = or += X (n, depth) W (depth rows of a panel). Sums of parts are closer to the truth than one long sum,
-// and are what XLA computes too. `ahead`: memory that is needed next, fetched meanwhile.
-static __attribute__((noinline)) void product(const char **ahead, I n, const float *X, I xs, const float *W, I depth,
-                                              float *O, I os, int fresh) {
-    const I line = ahead ? 32 : 0;  // half of one, each time
-    const char *from = ahead ? *ahead : (const char *)W;
+// and are what XLA computes too. `ahead`: memory that is needed next, of which a line is fetched meanwhile every `step`
+// bytes.
+static __attribute__((noinline)) void product(const char **ahead, I step, I n, const float *X, I xs, const float *W,
+                                              I depth, float *O, I os, int fresh) {
+    const char *from = *ahead;
     for (I c = 0; c < PANEL; c += C * L)
         for (I b = 0; b < n; b += R) {
             V o[R][C] = {0};
             const float *w = W + c, *x = X + b * xs;
-            for (I k = 0; k < depth; k++, w += ROW, x++, from += line) {
+            for (I k = 0; k < depth; k++, w += ROW, x++, from += step) {
                 V d[C];
                 __builtin_prefetch(from, 0, 2);
                 UNROLL for (int i = 0; i < C; i++) d[i] = get(w + i * L);
@@ -130,7 +131,16 @@ static __attribute__((noinline)) void product(const char **ahead, I n, const flo
                 put(to, fresh ? o[r][i] : get(to) + o[r][i]);
             }
         }
-    if (ahead) *ahead = from;
+    *ahead = from;
+}
+// The same, while the weights of `next`, as many rows, are fetched, two lines of each (1,024 units: 4 % of an epoch,
+// most of it in the evaluation).
+static void product_before(const float *next, I n, const float *X, I xs, const float *W, I depth, float *O, I os,
+                           int fresh) {
+    for (I b = 0; b < n; b += R) {
+        const char *ahead = (const char *)next + b / R % 2 * 64;
+        product(&ahead, 4 * ROW, R, X + b * xs, xs, W, depth, O + b * os, os, fresh);
+    }
 }
 
 typedef struct {
@@ -148,10 +158,10 @@ INLINE I panels(const Layer *l) { return l->cols / PANEL; }
 INLINE float *panel(const Layer *l, I p) { return l->kernel + p * l->apart; }
 INLINE float *bias(const Layer *l, I c) { return l->bias + c / PANEL * ROW + c % PANEL; }
 
-// Logits O (n, stride) of X (n, cols) through the last layer. SPAN panels at a time for all images: so many weights
-// stay in the first cache (linear: 4 % of an epoch, a tenth of its evaluation). Pixels converted once to float32
-// instead of each time are slower (41 to 32 us): four times as much then comes from the second cache.
-INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O) {
+// Logits O (rows, n), transposed, of X (n, cols) through the last layer. SPAN panels at a time for all images: so many
+// weights stay in the first cache (linear: 4 % of an epoch, a tenth of the evaluation). Pixels converted to float32
+// once and not each time are slower (41 to 32 us): four times as much then comes from the second cache.
+INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O, I os) {
     V sums[BLOCK / M][M][Q];
     for (I b0 = 0; b0 < n; b0 += BLOCK)
         for (I j = 0; j < l->rows; j += Q) {
@@ -175,31 +185,41 @@ INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, fl
                         }
                     memcpy(sums[b / M], o, sizeof o);
                 }
-            for (I b = 0; b < images; b++)
-                for (int i = 0; i < Q; i++)
-                    O[(b0 + b) * l->stride + j + i] = total(sums[b / M][b % M][i]) + *bias(l, j + i);
+            float all[BLOCK * Q];
+            totals(images * Q, (float *)sums, all);
+            for (I i = 0; i < Q; i++)
+                for (I b = 0; b < images; b++) O[(j + i) * os + b0 + b] = all[b * Q + i] + *bias(l, j + i);
         }
 }
-static void logits_of(const Layer *l, I n, const float *X, I xs, float *O) { logits(0, l, n, X, xs, O); }
-static void logits_of_pixels(const Layer *l, I n, const uint8_t *X, I xs, float *O) { logits(1, l, n, X, xs, O); }
+static void logits_of(const Layer *l, I n, const float *X, I xs, float *O, I os) { logits(0, l, n, X, xs, O, os); }
+static void logits_of_pixels(const Layer *l, I n, const uint8_t *X, I xs, float *O, I os) {
+    logits(1, l, n, X, xs, O, os);
+}
 
-// Probabilities in place of a row of logits; return its loss, and whether the label is the first of the most probable.
-static float softmax(float *o, I classes, I size, I label, int *is_right) {
-    float most = o[0], sum = 0, logit = o[label];
-    for (I j = 1; j < classes; j++) most = o[j] > most ? o[j] : most;
-    for (I j = classes; j < size; j++) o[j] = most - 100.f;  // their probability is 0
-    for (I j = 0; j < size; j += L) put(o + j, exponential(get(o + j) - most));
-    for (I j = 0; j < classes; j++) sum += o[j];
-    for (I j = 0; j < size; j += L) put(o + j, get(o + j) / sum);
-    I first = 0;
-    for (I j = 1; j < classes; j++) first = o[j] > o[first] ? j : first;
-    *is_right = first == label;
-    return most - logit + logf(sum);
+// Probabilities in place of the logits O (classes, os) of L images, one in each lane (linear: 2.6 to 0.7 us); their
+// losses, and whether each label is the first of the most probable.
+static void softmax(I classes, float *O, I os, const int32_t *label, float *loss, int32_t *right) {
+    V most = get(O), sum = {0}, best = {0};
+    float logit[L];
+    N first = {0};
+    for (int i = 0; i < L; i++) logit[i] = O[label[i] * os + i];
+    for (I j = 1; j < classes; j++) most = choose(get(O + j * os) > most, get(O + j * os), most);
+    for (I j = 0; j < classes; j++) {
+        V e = exponential(get(O + j * os) - most);
+        put(O + j * os, e), sum += e;
+    }
+    for (I j = 0; j < classes; j++) {
+        V o = get(O + j * os) / sum;
+        N more = o > best;
+        put(O + j * os, o), best = choose(more, o, best), first = (more & (int32_t)j) | (~more & first);
+    }
+    for (int i = 0; i < L; i++) loss[i] = most[i] - logit[i] + logf(sum[i]), right[i] = first[i] == label[i];
 }
 
 typedef struct {
     int layers, activation, threads;
-    I batch, depth, images, tests, inputs, xs;  // depth: the batch padded; xs: stride of gathered pixels
+    I batch, depth, images, tests, inputs;
+    I xs, os;                                   // strides of gathered pixels and of logits, which are transposed
     const uint8_t *pixels, *test_pixels;
     const int32_t *labels, *test_labels, *order;
     const volatile int32_t *stop;
@@ -207,7 +227,7 @@ typedef struct {
     double rate, b1, b2, eps;
     Layer layer[MAX_LAYERS];
     uint8_t *x[2];                              // pixels of this batch and the next (B, xs)
-    float *h[MAX_LAYERS], *d[MAX_LAYERS];       // outputs and gradients (B, stride); the last layer's logits are its d
+    float *h[MAX_LAYERS], *d[MAX_LAYERS];       // outputs and gradients (B, stride)
     float *turned[MAX_LAYERS];                  // the gradients transposed (cols, B)
     float *loss, *block_loss;                   // of each image of the batch; of each block of test images
     int *right, *block_right;
@@ -227,7 +247,7 @@ typedef struct {
     float *nowhere;          // where a pending tile that is none is updated
     float *now, *then;       // rows of the inputs of this batch and the next as float32 (B, STRIDE)
     float *outputs[2];       // of test images (EVAL, widest layer)
-    float *logits;
+    float *logits;           // of its images of a batch, or of test images (rows, os)
     uint8_t *pixels;
     I b0, b1;                // its images of a batch
 } Worker;
@@ -286,7 +306,8 @@ INLINE void convert(I rows, I cols, const uint8_t *x, I xs, float *o) {
 // O (n, cols) = activation(X W + b) for panels p0..p1; X (n, rows).
 static void forwards(Net *n, const Layer *l, I images, const float *X, I xs, float *O, I p0, I p1) {
     for (I p = p0; p < p1 && !is_stopping(n); p++)
-        product(NULL, images, X, xs, panel(l, p), l->rows, O + p * PANEL, l->stride, 1);
+        product_before(panel(l, p + 1 < p1 ? p + 1 : p0), images, X, xs, panel(l, p), l->rows, O + p * PANEL,
+                       l->stride, 1);
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
 }
 // The same for the first layer, whose inputs are pixels: `depth` of them at a time are converted into `buffer`.
@@ -296,7 +317,8 @@ static void forwards_first(Net *n, I images, const uint8_t *x, float *buffer, I 
         const I deep = smaller(l->rows - k, depth);
         convert(images, deep, x + k, n->xs, buffer);
         for (I p = p0; p < p1 && !is_stopping(n); p++)
-            product(NULL, images, buffer, STRIDE, panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
+            product_before(p + 1 < p1 ? panel(l, p + 1) + k * ROW : panel(l, p0) + (k + deep) % l->rows * ROW, images,
+                           buffer, STRIDE, panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
     }
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
 }
@@ -315,6 +337,15 @@ static void gather(Net *n, I at, uint8_t *x, I from, I to) {  // copy images of 
         if (b >= n->batch || at + b >= n->images) memset(o, 0, n->inputs);
         else memcpy(o, n->pixels + n->order[at + b] * n->inputs, n->inputs);
     }
+}
+// Byte `first` of this thread's images of the batch at `at`: from there on they are fetched into the second cache, a
+// line at a time between multiplications, or copying them would wait for memory (linear: 16 % of an epoch; 64 units:
+// 3 %). Many lines at once gain half of that, and images in pages of 4 KB nothing: NumPy asks for huge ones.
+static const char *upcoming(const Worker *me, I at, I first) {
+    const Net *n = me->net;
+    const I b = me->b0 + first / n->inputs;
+    const int is_real = b < smaller(me->b1, n->batch) && at + b < n->images;
+    return is_real ? (const char *)n->pixels + n->order[at + b] * n->inputs + first % n->inputs : (char *)me->nowhere;
 }
 static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's panels in, or back to where they came from
     const I rows = l->is_last ? l->out : l->in, cols = l->is_last ? l->in : l->out;
@@ -353,15 +384,18 @@ static void evaluate(Worker *me) {  // this thread's blocks of test images
             float *past = h;
             h = to, to = past;
         }
-        if (last) logits_of(out, EVAL, h, n->layer[last - 1].stride, o);
-        else logits_of_pixels(out, EVAL, x, n->xs, o);
-        double loss = 0;
-        int is_right, right = 0;
-        for (I r = 0; r < count; r++) {
-            loss += softmax(o + r * out->stride, out->out, out->stride, n->test_labels[at + r], &is_right);
-            right += is_right;
+        if (last) logits_of(out, EVAL, h, n->layer[last - 1].stride, o, n->os);
+        else logits_of_pixels(out, EVAL, x, n->xs, o, n->os);
+        double sum = 0;
+        int all = 0;
+        for (I r = 0; r < count; r += L) {
+            float loss[L];
+            int32_t label[L] = {0}, right[L];
+            for (I i = 0; i < smaller(count - r, L); i++) label[i] = n->test_labels[at + r + i];
+            softmax(out->out, o + r, n->os, label, loss, right);
+            for (I i = 0; i < smaller(count - r, L); i++) sum += loss[i], all += right[i];
         }
-        n->block_loss[block] = loss, n->block_right[block] = right;
+        n->block_loss[block] = sum, n->block_right[block] = all;
     }
 }
 
@@ -370,26 +404,29 @@ static void compare(Worker *me, I at, I count, const uint8_t *x) {
     Net *n = me->net;
     const int last = n->layers - 1;
     const Layer *out = &n->layer[last];
-    const I ds = out->stride;
+    const I ds = out->stride, b0 = me->b0, images = me->b1 - b0, os = n->os;
     float *d = n->d[last];
-    if (last) {
-        const I hs = n->layer[last - 1].stride;
-        logits_of(out, me->b1 - me->b0, n->h[last - 1] + me->b0 * hs, hs, d + me->b0 * ds);
-    } else logits_of_pixels(out, me->b1 - me->b0, x + me->b0 * n->xs, n->xs, d + me->b0 * ds);
-    for (I b = me->b0; b < me->b1; b++) {
-        n->loss[b] = 0, n->right[b] = 0;
-        if (b >= count) {
-            memset(d + b * ds, 0, 4 * ds);
-            continue;
+    const V zero = {0}, one = zero + 1.f;
+    if (last) logits_of(out, images, n->h[last - 1] + b0 * out[-1].stride, out[-1].stride, me->logits, os);
+    else logits_of_pixels(out, images, x + b0 * n->xs, n->xs, me->logits, os);
+    for (I b = b0; b < me->b1; b += L) {
+        const I here = smaller(me->b1 - b, L), real = smaller(count - b, here);
+        float *o = me->logits + b - b0, loss[L];
+        int32_t label[L] = {0}, right[L];
+        for (I i = 0; i < real; i++) label[i] = n->labels[n->order[at + b + i]];
+        softmax(out->out, o, os, label, loss, right);
+        N labels;
+        memcpy(&labels, label, sizeof labels);
+        for (I j = 0; j < out->out; j++)
+            put(o + j * os, (get(o + j * os) - choose(labels == (int32_t)j, one, zero)) / (float)count);
+        for (I i = 0; i < here; i++) {
+            n->loss[b + i] = i < real ? loss[i] : 0, n->right[b + i] = i < real ? right[i] : 0;
+            for (I j = 0; j < out->out; j++) d[(b + i) * ds + j] = i < real ? o[j * os + i] : 0;
         }
-        const I label = n->labels[n->order[at + b]];
-        n->loss[b] = softmax(d + b * ds, out->out, ds, label, &n->right[b]);
-        d[b * ds + label] -= 1;
-        for (I j = 0; j < ds; j += L) put(d + b * ds + j, get(d + b * ds + j) / (float)count);
     }
 }
 
-static void backwards_last(Worker *me, const uint8_t *x, const Adam *a) {
+static void backwards_last(Worker *me, I after, const uint8_t *x, const Adam *a) {
     Net *n = me->net;
     const int last = n->layers - 1;
     Layer *out = &n->layer[last];
@@ -402,13 +439,14 @@ static void backwards_last(Worker *me, const uint8_t *x, const Adam *a) {
         float *w = panel(out, p);
         if (last) {
             float *h = n->h[last - 1], *e = n->d[last - 1], *turned = n->turned[last - 1];
-            product(NULL, n->depth, d, ds, w, out->rows, e + c0, ys, 1);
+            product_before(w, n->depth, d, ds, w, out->rows, e + c0, ys, 1);
             for (I b = 0; b < n->depth; b++)
                 for (I c = c0; c < c0 + PANEL; c += L)
                     put(e + b * ys + c, get(e + b * ys + c) * slope(n->activation, get(h + b * ys + c)));
             for (I c = c0; last > 1 && c < c0 + PANEL; c++)
                 for (I b = 0; b < n->depth; b++) turned[c * n->depth + b] = e[b * ys + c];
         }
+        me->pending.image = upcoming(me, after, (p - p0) * PANEL * n->depth);
         for (I r = 0; r < out->rows; r += TQ)
             for (I c = 0; c < PANEL; c += C * L)
                 if (last) tile_last(n->depth, d + r, ds, n->h[last - 1] + c0 + c, ys, w + r * ROW + c, &me->pending, a);
@@ -462,7 +500,7 @@ static void backwards(Worker *me, int l, const Adam *a) {
 }
 
 // The first layer: rows are updated and, still in the cache, the next batch goes through them: one pass over memory.
-static void renew(Worker *me, const uint8_t *x, const uint8_t *next, const Adam *a) {
+static void renew(Worker *me, I after, const uint8_t *x, const uint8_t *next, const Adam *a) {
     Net *n = me->net;
     Layer *y = n->layer;
     Pending *pending = &me->pending;
@@ -476,13 +514,14 @@ static void renew(Worker *me, const uint8_t *x, const uint8_t *next, const Adam 
         if (next) convert(n->depth, padded(to - from, L), next + from, n->xs, me->then);
         for (I p = p0; p < p1 && !is_stopping(n); p++) {
             float *w = panel(y, p) + r * ROW;
+            pending->image = upcoming(me, after, 16 * (r * (p1 - p0) + (p - p0) * chunk));
             pending->ahead = (const char *)(p + 1 < p1 ? w + y->apart : panel(y, p0) + (r + deep) * ROW);
             for (I k = 0; k < deep; k += R)
                 for (I c = 0; c < PANEL; c += C * L)
                     tile_plain(n->depth, me->now + k, STRIDE, n->d[0] + p * PANEL + c, ds, w + k * ROW + c, pending, a);
             if (is_end) settle(R, pending, me->nowhere, a);
             if (next)
-                product(&pending->ahead, n->depth, me->then, STRIDE, panel(y, p) + from * ROW, to - from,
+                product(&pending->ahead, 32, n->depth, me->then, STRIDE, panel(y, p) + from * ROW, to - from,
                         n->h[0] + p * PANEL, ds, from == 0);
         }
     }
@@ -509,6 +548,7 @@ static void train(Worker *me) {
     const I steps = (n->images + n->batch - 1) / n->batch;
     for (I t = 0; t < steps; t++) {
         const I at = t * n->batch, count = smaller(n->images - at, n->batch);
+        const I after = at + 2 * n->batch;
         const Adam a = adam_at(n, t);
         uint8_t *x = n->x[t & 1], *next = t + 1 < steps ? n->x[(t + 1) & 1] : NULL;
         for (int l = 1; l < last; l++) {
@@ -521,13 +561,13 @@ static void train(Worker *me) {
         if (next) gather(n, at + n->batch, next, me->b0, me->b1);
         if (all_leave(me)) return;
         for (I b = 0; me->number == 0 && b < count; b++) n->loss_sum += n->loss[b], n->right_sum += n->right[b];
-        backwards_last(me, x, &a);
+        backwards_last(me, after, x, &a);
         if (last != 1) meet(me);  // with one hidden layer each thread goes on with its own columns
         for (int l = last - 1; l > 0; l--) {
             backwards(me, l, &a);
             if (l > 1) meet(me);
         }
-        if (last) renew(me, x, next, &a), meet(me);
+        if (last) renew(me, after, x, next, &a), meet(me);
     }
 }
 
@@ -562,7 +602,7 @@ static float *take(char *base, size_t *at, size_t floats) {
 static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **parameters, char *base) {
     size_t at = 0;
     I below = padded(sizes[0], PANEL), widest = 0;
-    n->xs = below + 64;
+    n->xs = below + 64, n->os = (n->depth > EVAL ? n->depth : EVAL) + L;
     for (int l = 0; l < n->layers; l++) {
         Layer *y = &n->layer[l];
         y->in = sizes[l], y->out = sizes[l + 1], y->is_last = l == n->layers - 1;
@@ -593,9 +633,9 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
         w->now = take(base, &at, images * STRIDE);
         w->then = take(base, &at, images * STRIDE);
         for (int o = 0; o < 2; o++) w->outputs[o] = take(base, &at, EVAL * widest);
-        w->logits = take(base, &at, EVAL * n->layer[n->layers - 1].stride);
+        w->logits = take(base, &at, n->layer[n->layers - 1].rows * n->os);
         w->pixels = (uint8_t *)take(base, &at, EVAL * n->xs / 4);
-        w->pending.at = w->nowhere, w->pending.ahead = (const char *)w->nowhere;
+        w->pending.at = w->nowhere, w->pending.ahead = w->pending.image = (const char *)w->nowhere;
     }
     return at;
 }
@@ -662,5 +702,5 @@ double svhn_multiply_adds(int64_t rounds) {
         HOLD(by);
     }
     for (int r = 0; r < R; r++) for (int c = 0; c < C; c++) by += sums[r][c];
-    return total(by) < -1 ? 0 : (double)rounds * R * C * L;
+    return by[0] < -1 ? 0 : (double)rounds * R * C * L;
 }

@@ -5,7 +5,7 @@ one's by rounding, and not at all with the number of threads.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from engine.protocol import History
 from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import is_carried_transposed
-from engine.training.metrics import Activity, rows_of
+from engine.training.metrics import Activity, recall_of, rows_of
 from engine.training.native.library import EpochMetrics, Floats, Labelled, LayerArrays, Library
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
@@ -35,6 +35,11 @@ ACTIVITY_CHUNK = 500
 """Test images whose hidden units are looked at together."""
 SATURATED = 0.99
 """As on JAX: a tanh unit beyond this has a gradient below 2 % of its largest."""
+ACTIVATED: Mapping[str, Callable[[Floats], Floats]] = {
+    "linear": lambda product: product,
+    "relu": lambda product: np.maximum(product, 0),
+    "tanh": np.tanh,
+}
 
 
 class NativeTrainer:
@@ -163,18 +168,16 @@ class NativeGroup:
     def finish(self, lane: int) -> "NativeLane":
         """Return the lane as it is: nothing trains it any more."""
         self._lane.optimizer[0][...] = self.epoch * self._steps
-        return NativeLane(self._spec.configuration, self._lane, self._test.pixels, self._steps)
+        return NativeLane(self._spec.configuration, self._lane, self._test, self._steps)
 
 
 class NativeLane:
     """A trained lane that is no longer changed."""
 
-    def __init__(
-        self, configuration: Configuration, lane: NativeState, test_pixels: NDArray[np.uint8], steps: int
-    ) -> None:
+    def __init__(self, configuration: Configuration, lane: NativeState, test: Labelled, steps: int) -> None:
         self._configuration = configuration
         self._lane = lane
-        self._test_pixels = test_pixels
+        self._test = test
         self._steps = steps
         """Batches of an epoch."""
 
@@ -193,24 +196,28 @@ class NativeLane:
         return Provenance(precision="float32")
 
     def activity(self) -> Activity:
-        """Look at the hidden units over the test images."""
-        network = self._configuration.network
-        if not network.hidden or network.activation == "linear":
-            return Activity()
+        """Run the test images through it."""
+        network, pixels = self._configuration.network, self._test.pixels
+        predicted: list[NDArray[np.intp]] = []
         alive = [np.zeros(units, bool) for units in network.hidden]
         saturated = 0
-        for start in range(0, len(self._test_pixels), ACTIVITY_CHUNK):
-            chunk = self._test_pixels[start : start + ACTIVITY_CHUNK]
+        for start in range(0, len(pixels), ACTIVITY_CHUNK):
+            chunk = pixels[start : start + ACTIVITY_CHUNK]
             outputs = chunk.reshape(len(chunk), -1).astype(np.float32)
             for units, (kernel, bias, *_) in zip(alive, self._lane.layers[:-1], strict=True):
                 product = outputs @ kernel + bias
-                outputs = np.maximum(product, 0) if network.activation == "relu" else np.tanh(product)
+                outputs = ACTIVATED[network.activation](product)
                 units |= (outputs > 0).any(axis=0)
                 saturated += int((np.abs(outputs) > SATURATED).sum())
+            kernel, bias, *_ = self._lane.layers[-1]
+            predicted.append((outputs @ kernel + bias).argmax(axis=1))
+        recall = recall_of(np.concatenate(predicted), self._test.labels, len(self._lane.layers[-1][1]))
         total = sum(network.hidden)
+        if not total or network.activation == "linear":
+            return Activity(recall=recall)
         if network.activation == "relu":
-            return Activity(dead=1 - sum(int(units.sum()) for units in alive) / total)
-        return Activity(saturated=saturated / (total * len(self._test_pixels)))
+            return Activity(dead=1 - sum(int(units.sum()) for units in alive) / total, recall=recall)
+        return Activity(saturated=saturated / (total * len(pixels)), recall=recall)
 
 
 def _rate_at(step: int, training: Training, steps: int) -> float:

@@ -36,6 +36,7 @@ enum { C = 2, Q = 5 };
 #define HOLD(v)
 #endif
 
+typedef int64_t I;
 typedef float V __attribute__((vector_size(4 * L)));
 typedef float U __attribute__((vector_size(4 * L), aligned(4), may_alias));
 typedef int32_t N __attribute__((vector_size(4 * L)));
@@ -61,12 +62,12 @@ INLINE V root(V a) {
     for (int i = 0; i < L; i++) t[i] = sqrtf(t[i]);  // one instruction
     return get(t);
 }
-INLINE float total(V v) {  // halves added to halves, in the same order whatever the compiler
-    float t[L];
-    put(t, v);
-    for (int h = L / 2; h; h /= 2)
-        for (int i = 0; i < h; i++) t[i] += t[i + h];
-    return t[0];
+// The sums of the lanes of n vectors, halves added to halves: the same order whatever the compiler (linear: 1.2 to 0.5
+// us). `t` (n, L) is used up.
+INLINE void totals(I n, float *restrict t, float *restrict sums) {
+    UNROLL for (int h = L / 2; h > 1; h /= 2)
+        for (I i = 0; i < n; i++) for (int k = 0; k < h; k++) t[i * h + k] = t[2 * i * h + k] + t[2 * i * h + h + k];
+    for (I i = 0; i < n; i++) sums[i] = t[2 * i] + t[2 * i + 1];
 }
 INLINE V choose(N mask, V yes, V no) { return (V)(((N)yes & mask) | ((N)no & ~mask)); }
 

@@ -56,7 +56,7 @@ class SvhnApp(TerminalApp):
         self._connection = Connection(workspace, openings_of(book, source, layout), remote, self._receive)
         self._state = State()
         self._pages = Navigation(self, book)
-        self._requests = EngineRequests(self, self._connection, book)
+        self._requests = EngineRequests(self, self._connection, book, self._read_presets)
         self._notices = Notices(book)
 
     def on_mount(self) -> None:
@@ -122,11 +122,19 @@ class SvhnApp(TerminalApp):
         question = await self.push_screen_wait(SweepForm(self._desk, self._state))
         if question is None:
             return
-        book = self._requests.book = preset_file.load(preset_file.find(self._desk))
-        self._notices = Notices(book)
-        await self._pages.renew(book, self._state, question.id)
+        await self._read_presets(question.id)
         self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
         self._requests.launch(Launch(question), self._state)
+
+    async def _read_presets(self, chosen: str) -> None:
+        """Read the presets again, and show this question of theirs.
+
+        Raises:
+            PresetError: they cannot be used; all stays as it was.
+        """
+        book = self._requests.book = preset_file.load(preset_file.find(self._desk))
+        self._notices = Notices(book)
+        await self._pages.renew(book, self._state, chosen)
 
     @work
     async def action_fleet(self) -> None:

@@ -62,6 +62,14 @@ def text_of(path: Path) -> str:
     return text
 
 
+def is_text_of(path: Path, text: str) -> bool:
+    """Say whether a model file still is what was read."""
+    try:
+        return text_of(path) == text
+    except ValueError:
+        return False
+
+
 def varied(network: Network, grid: Mapping[str, Sequence[Any]]) -> tuple[Network, ...]:
     """Return the network with every combination of the parameters `params.NAME` of a grid."""
     if network.model is None or not grid:

@@ -5,13 +5,12 @@ it, what is allowed, and the nearest name where one was misspelt.
 """
 
 import difflib
-import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -22,11 +21,11 @@ from engine.core.options import OPTIONS
 from engine.core.spec import Network, Training, Value
 from engine.core.sweep import FinalistRule
 from engine.machine import os_errors
-from svhn_tui import model_files
+from svhn_tui import json_text, model_files
+from svhn_tui.json_text import located
 from svhn_tui.presets import PARAMS, AnswerFormat, ModelFile, PresetError, Presets, Question, Upload, choices
 
 MAX_BYTES = 2**20
-MAX_DEPTH = 32
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,99}")
 MAX_POINTS = 1_000
 MAX_QUESTIONS = 1_000
@@ -35,6 +34,8 @@ PARTS: tuple[tuple[str, type[Value], dict[str, Any] | list[Any]], ...] = (
     ("networks", Network, {}), ("data", DataSource, {}), ("questions", Question, []),
 )  # fmt: skip
 """Fields of the file, what each of their entries is, and what there is without any."""
+KINDS: tuple[type[Value], ...] = (Presets, Question, DataSource, Network, Training, AnswerFormat, Upload, FinalistRule)
+"""What the file consists of."""
 
 
 def find(workspace: Path) -> Path:
@@ -74,10 +75,10 @@ def parse(text: bytes, name: str) -> Presets:
     raw = _raw(text, name)
     sources: dict[str, ModelFile] = {}
     for problem in _untyped(raw, name, sources):
-        raise PresetError(problem)
+        raise PresetError(located(problem, text, name))
     presets = _typed(raw, sources)
     for problem in _problems(presets, name):
-        raise PresetError(problem)
+        raise PresetError(located(problem, text, name))
     return presets
 
 
@@ -91,7 +92,8 @@ def mistakes(text: bytes, name: str) -> tuple[str, ...]:
         raw = _raw(text, name)
     except PresetError as error:
         return (str(error),)
-    return tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
+    found = tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
+    return tuple(located(problem, text, name) for problem in found)
 
 
 def _raw(text: bytes, name: str) -> Any:
@@ -100,18 +102,10 @@ def _raw(text: bytes, name: str) -> Any:
     Raises:
         PresetError: it is none.
     """
-    if _depth(text) > MAX_DEPTH:
-        raise PresetError(f"{name}: nested more than {MAX_DEPTH} levels deep.")
     try:
-        return json.loads(text, object_pairs_hook=_unique(name), parse_constant=_refuse_constant(name))
-    except json.JSONDecodeError as error:
-        raise PresetError(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
-    except UnicodeDecodeError as error:
-        raise PresetError(f"{name}: not UTF-8 text (byte {error.start}).") from error
-    except ValueError as error:
-        if isinstance(error, PresetError):
-            raise
-        raise PresetError(f"{name}: a number of thousands of digits.") from error
+        return json_text.parse(text, name)
+    except json_text.NotJSON as error:
+        raise PresetError(str(error)) from error
 
 
 def _typed(raw: Any, sources: dict[str, ModelFile]) -> Presets:
@@ -199,7 +193,7 @@ def _problems(presets: Presets, name: str) -> Iterator[str]:
             problems = (limits.training_problem(some.training) for some in presets.configurations(question))
             yield from (f"{where}.training.{problem}" for problem in dict.fromkeys(problems) if problem)
         except msgspec.ValidationError as error:
-            yield f"{where}.training: {_explained(error)}"
+            yield f"{where}.training.{_explained(error)}"
         except ValueError as error:
             yield f"{where}.grid: {error}"
 
@@ -228,6 +222,8 @@ def _name_problems(presets: Presets, question: Question, where: str) -> Iterator
 
 
 def _question_problems(question: Question, where: str) -> Iterator[str]:
+    if question.kind == "code" and not question.networks:
+        yield f"{where}.networks: a code question is about a network; name it."
     if question.upload and not FILE_NAME.fullmatch(question.upload.file):
         yield f"{where}.upload.file: a plain file name, without folders."
     if question.upload and question.upload.limit_mib is not None and not 0 < question.upload.limit_mib <= 1e6:
@@ -256,45 +252,24 @@ def _explained(error: msgspec.ValidationError, part: str = "") -> str:
     """Turn msgspec's message about a part into ours: the place first, then what is wrong, then the nearest name."""
     problem, _, path = str(error).partition(" - at `")
     where = (part + path.rstrip("`").removeprefix("$")).removeprefix(".") or "the file"
-    text = f"{where}: {problem[0].lower()}{problem[1:]}"
     if "unknown field" in problem:
         wrong = problem.split("`")[1]
-        kinds = (Presets, Question, DataSource, Network, Training, AnswerFormat, Upload, FinalistRule)
-        known = {field for kind in kinds for field in kind.__struct_fields__}
+        where = wrong if where == "the file" else f"{where}.{wrong}"
+        known = {field for kind in KINDS for field in kind.__struct_fields__}
         nearest = difflib.get_close_matches(wrong, known, n=1)
-        text += f"; did you mean `{nearest[0]}`?" if nearest else ""
+        problem += f"; did you mean `{nearest[0]}`?" if nearest else ""
     field = re.search(r"(\w+)(?:\[\d+\])*$", where)
-    if "enum value" in problem and field and field[1] in OPTIONS:
-        text += f"; there are {', '.join(OPTIONS[field[1]].choices)}"
+    if "enum value" in problem and field and (words := _allowed(field[1])):
+        problem += f"; there are {', '.join(words)}"
+    text = f"{where}: {problem[0].lower()}{problem[1:]}"
     return text if text.endswith("?") else text + "."
 
 
-def _unique(name: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value = dict(pairs)
-        if len(value) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise PresetError(f"{name}: the key {twice!r} stands twice in one object.")
-        return value
-
-    return build
-
-
-def _refuse_constant(name: str) -> Callable[[str], Any]:
-    def refuse(constant: str) -> Any:
-        raise PresetError(f"{name}: {constant} is not a number that JSON knows.")
-
-    return refuse
-
-
-def _depth(text: bytes) -> int:
-    """Return how deep brackets nest, counting those inside strings too: an upper bound, in one pass."""
-    depth = deepest = 0
-    for byte in text:
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+def _allowed(field: str) -> tuple[str, ...]:
+    """Return the words that a field of this name takes; none where any will do."""
+    if field in OPTIONS:
+        return tuple(OPTIONS[field].choices)
+    hints = (get_type_hints(kind)[field] for kind in KINDS if field in kind.__struct_fields__)
+    return next(
+        (words for hint in hints if (words := get_args(hint)) and all(isinstance(some, str) for some in words)), ()
+    )

@@ -1,4 +1,7 @@
-"""`experiments.json` as values: questions, their networks and what is handed in. Pure, but for what was approved."""
+"""`experiments.json` as values: questions, their networks and what is handed in.
+
+Pure, but for what its model files hold now, and which of them the user let run.
+"""
 
 import difflib
 from collections.abc import Iterable
@@ -137,16 +140,25 @@ class Presets(Value, frozen=True):
 
     def submit(self, sweep: Sweep) -> Submit:
         """Return the command that trains a sweep, with the model files that it needs and the user approved."""
-        named = {some.network.model.sha256 for some in sweep.configurations if some.network.model is not None}
-        files = {sha256: self.sources[sha256] for sha256 in sorted(named & self.sources.keys())}
-        approved = [file.text for sha256, file in files.items() if approvals.is_approved(sha256, Path(file.path))]
+        named = sorted(models_of(sweep.configurations) & self.sources.keys())
+        approved = [self.sources[sha256].text for sha256 in named if approvals.is_approved(sha256)]
         return Submit(sweep=sweep, sources=tuple(approved))
 
     def unapproved(self, configurations: Iterable[Configuration]) -> dict[str, ModelFile]:
         """Return the model files of these configurations that the user has not let run, by their SHA-256."""
-        named = {some.network.model.sha256 for some in configurations if some.network.model is not None}
+        named = models_of(configurations)
         return {sha256: file for sha256, file in self.sources.items()
-                if sha256 in named and not approvals.is_approved(sha256, Path(file.path))}  # fmt: skip
+                if sha256 in named and not approvals.is_approved(sha256)}  # fmt: skip
+
+    def changed_files(self) -> tuple[str, ...]:
+        """Return the names of the model files that are not what was read any more."""
+        return tuple(path.name for file in self.sources.values()
+                     if not model_files.is_text_of(path := Path(file.path), file.text))  # fmt: skip
+
+
+def models_of(configurations: Iterable[Configuration]) -> set[str]:
+    """Return the SHA-256 of each model file of these configurations."""
+    return {some.network.model.sha256 for some in configurations if some.network.model is not None}
 
 
 def choices(wrong: str, known: Iterable[str]) -> str:

@@ -27,5 +27,7 @@ class Machine(NamedTuple):
     gpus: tuple[Card, ...] = ()
     lanes: int = 10
     """Seeds that a GPU trains side by side at most."""
-    measured: Mapping[int, int] = MappingProxyType({})
-    """Cores that a run of each size class trains best on."""
+    measured: Mapping[int, Mapping[int, float]] = MappingProxyType({})
+    """By size class and cores a run: batches a second of all runs together, as many side by side as have room."""
+    load: Mapping[int, float] = MappingProxyType({})
+    """By core, the share of its time that other people's processes use; a core that is not listed is idle."""

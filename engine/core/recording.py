@@ -9,18 +9,19 @@ from engine.core.results import EpochRow, RunResult
 from engine.core.spec import RunSpec
 
 
-def result_of(spec: RunSpec, rows: Sequence[EpochRow], finished_at: float) -> RunResult | None:
+def result_of(spec: RunSpec, rows: Sequence[EpochRow], finished_at: float, *, has_ended: bool) -> RunResult | None:
     """Return the result of a recorded run after its last epoch; None without an epoch.
 
     Args:
         spec: a recorded run's.
         rows: of its epochs, from the first on; epochs that are not known are gaps.
         finished_at: seconds since 1970.
+        has_ended: the fit came to its own end, by early stopping for one.
     """
     model, recording = spec.configuration.recorded, spec.recording
     if not rows or model is None or recording is None:
         return None
-    last = rows[-1]
+    last, is_short = rows[-1], len(rows) < spec.configuration.training.epochs
     accuracies = [-1.0 if row.test_accuracy is None else row.test_accuracy for row in rows]
     best = max(range(len(rows)), key=accuracies.__getitem__) if max(accuracies) >= 0 else len(rows) - 1
     return RunResult(
@@ -35,6 +36,8 @@ def result_of(spec: RunSpec, rows: Sequence[EpochRow], finished_at: float) -> Ru
         loss=last.loss,
         best_test_accuracy=rows[best].test_accuracy,
         best_epoch=best + 1,
+        epochs_trained=len(rows) if is_short else None,
+        interrupted=is_short and not has_ended,
         diverged=last.is_diverged,
         seconds=sum(row.seconds or 0.0 for row in rows),
         started_at=recording.started_at,

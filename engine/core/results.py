@@ -189,7 +189,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     val_accuracy: Number = None
     test_top_k_accuracy: Number = None
     epochs_trained: int | None = None
-    """Where early stopping ended the run before its last epoch: after so many."""
+    """Where early stopping, or the program that trained it, ended the run before its last epoch: after so many."""
     restored_epoch: int | None = None
     """The epoch whose weights and metrics these are, where the best weights were restored; else the last one's."""
     slope: Number = None
@@ -204,6 +204,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of each class, in label order: the share of its test images that is right; None of a class that has none. Empty
     where an earlier version or another program trained the run."""
     diverged: bool = False
+    interrupted: bool = False
+    """The program of a recorded run ended, or left its fit, before the fit came to its own end."""
     seconds: float
     """Training and evaluation, without start-up and compilation."""
     started_at: float

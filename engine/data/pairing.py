@@ -124,10 +124,16 @@ def _only(folder: Path, role: str, candidates: list[Path]) -> Path:
     if len(named) == 1:
         return named[0]
     if not named:
-        others = f"no .npz file or folder with `{role}` in its name"
-        zips = [path.name for path in _entries(folder) if path.suffix.lower() == ".zip"]
+        others = f"no .npz file or folder with `{role}` in its name, nor have the folders in it"
+        there = list(_entries(folder))
+        zips = [path.name for path in there if path.suffix.lower() == ".zip"]
+        near = [path.name for path in there if role_of(path.name) == role and path.is_file() and path.suffix != ".zip"]
         advice = f"unpack {zips[0]} first" if zips else "give the folder with the assignment's files, or the two files"
-        raise DataError(f"{folder} has no {ROLES[role]}, and {others}; {advice}.")
+        raise DataError(
+            f"{folder} has no {ROLES[role]}, and {others}"
+            + (f"; {near[0]} is neither .npz nor .mat" if near else "")
+            + f"; {advice}."
+        )
     names = " and ".join(str(path.relative_to(folder)) for path in named[:2])
     raise DataError(f"{folder} has {len(named)} files that may be the {role} file, {names}; {BOTH}")
 
@@ -153,8 +159,9 @@ def _is_archive(path: Path) -> bool:
 
 
 def is_npz(path: Path) -> bool:
-    """Say whether this is an `.npz`, by its name, or a folder that one was unpacked into."""
-    return path.suffix.lower() == ".npz" or _is_unpacked(path)
+    """Say whether this is an `.npz`, also one that was renamed to `.zip`, or a folder that one was unpacked into."""
+    is_renamed = path.suffix.lower() == ".zip" and names_in(path).issuperset(MEMBERS)
+    return path.suffix.lower() == ".npz" or is_renamed or _is_unpacked(path)
 
 
 def _is_unpacked(path: Path) -> bool:

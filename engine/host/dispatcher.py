@@ -13,7 +13,7 @@ from engine.host.model_trials import ModelTrials
 from engine.host.worker_pool import WorkerPool
 from engine.host.worker_reports import WorkerReports
 from engine.machine import card
-from engine.scheduling.placement import Slot, next_group, slot_for, together
+from engine.scheduling.placement import Slot, next_group, slots, together
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Hold
 from engine.storage import claims
@@ -98,7 +98,7 @@ class Dispatch:
         """
         is_idle = not self._slots and not self.pool.is_leaving
         if self.fleet.is_local and is_idle and not self.machine.has_gpus:
-            self.pool.start(slot_for(configuration or Configuration(), self.machine.available(()), ASSIGNMENT, 0))
+            self.pool.start(slots(configuration or Configuration(), self.machine.available((), {}), ASSIGNMENT)[0])
 
     # --- what is next ------------------------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class Dispatch:
         while head := self._queue.waiting.head:
             busy = {slot: worker.occupant for slot, worker in self.pool.workers.items() if worker.training}
             shape = self._queue.data[head.spec.data].shape
-            machine = self.machine.available(self._slots)
+            machine = self.machine.available(self._slots, self.pool.own_cores)
             if self.machine.has_gpus and not machine.gpus:
                 return  # others use them all; with --gpus none the CPU trains
             if not busy and not machine.gpus and self.machine.is_measuring(head.spec.configuration, shape):

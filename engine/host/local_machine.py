@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from engine import protocol as p
 from engine.core.data_shape import DataShape
@@ -10,6 +10,7 @@ from engine.core.machine import Machine
 from engine.core.spec import Configuration
 from engine.host.launcher import Publish
 from engine.machine import card
+from engine.machine.core_load import CoreLoad
 from engine.scheduling.cards import Cards
 from engine.scheduling.placement import Slot
 from engine.workers.arrangement import Arrangement
@@ -34,6 +35,7 @@ class LocalMachine:
         self._publish, self._changed = publish, changed
         self._arrangement = Arrangement(machine, changed)
         self._cards = Cards(machine.gpus)
+        self._load = CoreLoad(machine.cores)
 
     @property
     def lanes(self) -> int:
@@ -61,11 +63,17 @@ class LocalMachine:
             self._arrangement = Arrangement(machine, self._changed)
         self._cards = Cards(self._arrangement.machine.gpus)
 
-    def available(self, slots: Iterable[Slot]) -> Machine:
-        """Return what may be given to workers now; these slots have a worker already."""
+    def available(self, slots: Iterable[Slot], own: Mapping[int, tuple[int, ...]]) -> Machine:
+        """Return what may be given to workers now.
+
+        Args:
+            slots: those that have a worker already.
+            own: cores of the workers on this machine, by process id.
+        """
         usable = {card.uuid for card in self._cards.free(time.monotonic())} | {slot.gpu for slot in slots}
         machine = self._arrangement.machine
-        return machine._replace(gpus=tuple(c for c in machine.gpus if c.uuid in usable and self._cards.has(c.uuid)))
+        gpus = tuple(card for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))
+        return machine._replace(gpus=gpus, load=self._load.of_others(own))
 
     def has(self, uuid: str) -> bool:
         """Say whether a GPU is among those chosen, and not set aside."""

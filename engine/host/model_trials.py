@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from engine.core.own_model import ModelFacts, Trial
 from engine.core.spec import RunSpec, short_hash
 from engine.machine import child_process, tool_process
 from engine.machine.files import write_atomically
+from engine.machine.tool_process import Outcome
 from engine.machine.user_folders import cache_folder
 from engine.scheduling.known_models import Key
 from engine.scheduling.queue import Queue
@@ -98,10 +100,13 @@ async def outcome_of(trial: Trial) -> ModelFacts:
 
 async def _try_out(trial: Trial) -> ModelFacts:
     """Try it on JAX, and on TensorFlow where JAX does not compile it."""
-    on_jax = await _tried(trial, "jax")
-    if not on_jax.problem and not on_jax.refusal:
-        return on_jax
-    on_tensorflow = await _tried(trial, "tensorflow")
+    try:
+        on_jax = await _tried(trial, "jax")
+        if not on_jax.problem and not on_jax.refusal:
+            return on_jax
+        on_tensorflow = await _tried(trial, "tensorflow")
+    except TimeoutError:
+        return ModelFacts(problem=f"Building its model takes longer than {TRIAL_SECONDS:.0f} s.")
     if on_jax.problem and not on_tensorflow.problem:
         refusal = on_jax.problem.splitlines()[0].rstrip(".")
         return msgspec.structs.replace(on_tensorflow, refusal=refusal)
@@ -131,11 +136,25 @@ def _remember(trial: Trial, facts: ModelFacts) -> None:
 
 
 async def _tried(trial: Trial, backend: str) -> ModelFacts:
+    """Try it on one backend.
+
+    Raises:
+        TimeoutError: it takes too long.
+    """
     command = child_process.tool("engine.tools.model_trial", backend)
     try:
         outcome = await asyncio.wait_for(tool_process.run_beside(command, msgspec.json.encode(trial)), TRIAL_SECONDS)
         return msgspec.json.decode(outcome.answer, type=ModelFacts)
-    except TimeoutError:
-        return ModelFacts(problem=f"Building its model takes longer than {TRIAL_SECONDS:.0f} s.")
-    except (OSError, msgspec.MsgspecError):
-        return ModelFacts(problem="The process that builds its model ended without a word; host.log may say more.")
+    except msgspec.MsgspecError:
+        return ModelFacts(problem=_ended(outcome))
+    except OSError as error:
+        return ModelFacts(problem=f"The process that builds its model cannot be started: {error.strerror}.")
+
+
+def _ended(outcome: Outcome) -> str:
+    """Say how a process ended that gave no answer: its file may end it, or use up the memory."""
+    said = f": {outcome.last_words[:200]}" if outcome.last_words else ""
+    if outcome.status == -signal.SIGKILL:
+        return "The process that builds its model was killed; memory may have run out."
+    how = f"by signal {-outcome.status}" if outcome.status < 0 else f"with exit status {outcome.status}"
+    return f"The process that builds its model ended {how}, without a model{said}."

@@ -77,6 +77,11 @@ class WorkerPool:
         """Process ids of the workers on this machine: a GPU that they compute on is used by nobody else."""
         return frozenset(worker.pid for slot, worker in self._workers.items() if not slot.is_elsewhere)
 
+    @property
+    def own_cores(self) -> Mapping[int, tuple[int, ...]]:
+        """The cores of each worker on this machine, by process id."""
+        return {worker.pid: slot.cores for slot, worker in self._workers.items() if not slot.is_elsewhere}
+
     # --- what they have to train -------------------------------------------------------------------------------------
 
     def assign(self, worker: Worker, specs: Sequence[RunSpec]) -> None:

@@ -18,8 +18,11 @@ ISOLATED = ("-P",)
 FOLDER = "/"
 """Where children run. They get absolute paths; nothing is found by standing in some folder, and none is kept busy."""
 
-PYTHON_NEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
-"""Of Python's variables, those that decide neither which code runs nor what it computes."""
+PYTHON_NEEDED = (
+    "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE",
+    "PYTHONNOUSERSITE",
+)  # fmt: skip
+"""Of Python's variables, those that bring in no other code and decide nothing of what it computes."""
 PACKAGES = ("engine", "svhn_tui", "numpy", "keras", "jax", "tensorflow", "msgspec", "textual", "typer")
 """Where these are found is what the program was started with."""
 SEARCHED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")

@@ -6,6 +6,7 @@ import os
 MEANINGS = {
     errno.ENOSPC: "no room is left on the disk; make some and try again",
     errno.EDQUOT: "your quota of the disk is used up; make room and try again",
+    errno.EFBIG: "no file may become that large here; raise the limit with `ulimit -f`",
     errno.EROFS: "the file system is read-only; name another place",
     errno.EACCES: "permission denied; look at its permissions, or name another place",
     errno.EPERM: "permission denied; look at its permissions, or name another place",

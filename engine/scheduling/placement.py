@@ -2,8 +2,11 @@
 
 On CPUs a small network gains nothing from a second thread, so as many runs as there are cores train side by side, each
 on a core of its own; a large one is bound by memory and takes all cores. Where it was measured on this machine, each
-run takes as many cores as proved best. On GPUs seeds of one configuration train as lanes of one group, and groups of
-different configurations share a card while its memory lasts: one trains while the other compiles or is written.
+run takes as many cores as proved best for the number of runs that there are. No run takes more cores than other people
+leave free: the threads of a run wait for each other several times a batch, so the slowest core decides.
+
+On GPUs seeds of one configuration train as lanes of one group, and groups of different configurations share a card
+while its memory lasts: one trains while the other compiles or is written.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,6 +33,11 @@ WORKER_BYTES = 1_500_000_000
 """What a worker may need: JAX, the data, and the largest network of the assignment."""
 
 
+GAIN, ALIKE = 1.1, 1 + 1e-9
+"""How many times as fast as the usual arrangement another one must have been before it is chosen; and what is rounding:
+it makes no difference which runs come first."""
+CROWDED = 0.5
+"""Share of a core's time in use by others from which another core is preferred; below it, a warm worker is better."""
 SMALL, HUGE = 2**18, 2**24
 """Trainable parameters between which the cores a run takes are worth a measurement."""
 
@@ -74,45 +82,64 @@ def size_class(parameters: int) -> int:
     return parameters.bit_length()
 
 
-def cores_of(configuration: Configuration, machine: Machine, shape: DataShape) -> int:
-    """Return how many cores a run takes."""
-    parameters = trainable_parameters(configuration.network, shape)
-    known = machine.measured.get(size_class(parameters), 0)
-    return min(known, len(machine.cores)) if known else usual_cores(parameters, machine)
+def cores_of(configuration: Configuration, machine: Machine, shape: DataShape, runs: int | None = None) -> int:
+    """Return how many cores a run takes while so many runs train or wait; None: as many as there are cores."""
+    parameters, cores = trainable_parameters(configuration.network, shape), len(machine.cores)
+    free = max(1, cores - round(sum(machine.load.get(core, 0.0) for core in machine.cores)))
+    most = cores if free == cores else 2 ** (free.bit_length() - 1)  # halves and quarters: slots that share no core
+    usual = 1 if parameters < LARGE else most
+    rates = machine.measured.get(size_class(parameters), {})
+    waves = {
+        count: Wave(_side_by_side(machine, count), (cores // count) / (rate * (GAIN if count == usual else 1)))
+        for count, rate in sorted(rates.items())
+        if count <= most
+    }
+    times = _times(waves, runs or cores)
+    least = min(times.values(), default=0.0)
+    return next((count for count, seconds in times.items() if seconds <= least * ALIKE), usual)
 
 
-def usual_cores(parameters: int, machine: Machine) -> int:
-    """Return the same as long as nothing was measured."""
-    return 1 if parameters < LARGE else len(machine.cores)
+class Wave(NamedTuple):
+    """Runs that train side by side, each on as many cores."""
+
+    runs: int
+    seconds: float
+    """A batch."""
 
 
-def slot_for(configuration: Configuration, machine: Machine, shape: DataShape, index: int) -> Slot:
-    """Return the `index`-th slot of the kind that suits the configuration."""
+def _times(waves: Mapping[int, Wave], runs: int) -> dict[int, float]:
+    """Return how long so many runs take if the first ones have so many cores each, and the others as many as is best.
+
+    All runs are as long as a batch. What is left at the end, fewer runs than cores, is trained on more cores each.
+    """
+    found: dict[int, float] = {}
+    best = [0.0]  # by the number of runs
+    for left in range(1, runs + 1):
+        found = {count: wave.seconds + best[max(0, left - wave.runs)] for count, wave in waves.items()}
+        best.append(min(found.values(), default=0.0))
+    return found
+
+
+def _side_by_side(machine: Machine, count: int) -> int:
+    """Return how many runs of so many cores each train at a time."""
+    return max(1, min(len(machine.cores) // count, machine.memory // WORKER_BYTES))
+
+
+def slots(
+    configuration: Configuration, machine: Machine, shape: DataShape, runs: int | None = None
+) -> tuple[Slot, ...]:
+    """Return every slot that may train this configuration at a time, while so many runs train or wait."""
     trainer = configuration.training.worker
     if trainer != "fast":
-        gpu = machine.gpus[index].uuid if machine.gpus else None
-        return Slot(trainer, machine.cores, gpu, trainer=trainer)
+        gpus: list[str | None] = [*(card.uuid for card in machine.gpus)] or [None]
+        return tuple(Slot(trainer, machine.cores, gpu, trainer=trainer) for gpu in gpus)
     if machine.gpus:
-        return Slot(machine.gpus[index].label, gpu=machine.gpus[index].uuid)
-    count = cores_of(configuration, machine, shape)
-    if count >= len(machine.cores):
-        return Slot("cpu", machine.cores)
-    cores = machine.cores[index * count : (index + 1) * count]
-    return Slot(f"core{cores[0]}" if count == 1 else f"cores{cores[0]}-{cores[-1]}", cores)
-
-
-def slots(configuration: Configuration, machine: Machine, shape: DataShape) -> tuple[Slot, ...]:
-    """Return every slot that may train this configuration at a time."""
-    first = slot_for(configuration, machine, shape, 0)
-    if first.gpu is not None and first.trainer == "fast":
         return tuple(slot for slot, _ in _seats(machine))
-    if first.gpu is not None:
-        count = len(machine.gpus)
-    elif first.trainer != "fast":
-        count = 1
-    else:
-        count = max(1, min(len(machine.cores) // max(1, len(first.cores)), machine.memory // WORKER_BYTES))
-    return tuple(slot_for(configuration, machine, shape, index) for index in range(count))
+    count = cores_of(configuration, machine, shape, runs)
+    if count >= len(machine.cores):
+        return (Slot("cpu", machine.cores),)
+    shares = (machine.cores[index * count :][:count] for index in range(_side_by_side(machine, count)))
+    return tuple(Slot(f"core{c[0]}" if count == 1 else f"cores{c[0]}-{c[-1]}", c) for c in shares)
 
 
 def _seats(machine: Machine) -> list[tuple[Slot, Card]]:
@@ -155,9 +182,14 @@ def next_group(
     used_gpus = {slot.gpu for slot in busy if slot.gpu is not None}
     if configuration.training.trainer != "fast" and any(slot.trainer != "fast" for slot in busy):
         return None  # one of its kind at a time
-    free = [slot for slot in slots(configuration, machine, shape)
-            if slot not in busy and not used & set(slot.cores) and slot.gpu not in used_gpus]  # fmt: skip
-    return (free[0], queue.alike(head, 1)) if free else None
+    runs = len(busy) + sum(queue.groups(1, len(machine.cores)).values())
+    for count in (runs, None):  # where what trains leaves no room for that, as many cores as with many runs
+        free = [slot for slot in slots(configuration, machine, shape, count)
+                if slot not in busy and not used & set(slot.cores) and slot.gpu not in used_gpus]  # fmt: skip
+        if free:
+            quiet = min(free, key=lambda slot: sum(machine.load.get(core, 0.0) >= CROWDED for core in slot.cores))
+            return quiet, queue.alike(head, 1)
+    return None
 
 
 def _next_on_card(

@@ -1,12 +1,11 @@
 """Which model files may run: the user's own word, kept among the user's settings and never in a workspace.
 
-A file is approved by its SHA-256. One of the user's own, beside the `experiments.json` in use, is approved by its path
-too: what the user then writes into it needs no second word.
+A file is approved by its SHA-256: what is written into it later, by the user or with a newer version of a course, is
+asked about again.
 """
 
 import hashlib
 import os
-from pathlib import Path
 
 import msgspec
 
@@ -22,27 +21,23 @@ class Approved(msgspec.Struct, frozen=True):
     """What the user approved."""
 
     sha256: tuple[str, ...] = ()
-    paths: tuple[str, ...] = ()
 
 
-def is_approved(sha256: str, path: Path | None = None) -> bool:
-    """Say whether a model file may run; `path` is where the user's own stands."""
-    known = _read()
-    return sha256 in known.sha256 or (path is not None and str(path.resolve()) in known.paths and _is_ours(path))
+def is_approved(sha256: str) -> bool:
+    """Say whether a model file may run."""
+    return sha256 in _read().sha256
 
 
-def approve(text: str, path: Path | None = None) -> None:
+def approve(text: str) -> None:
     """Keep the user's word that a model file may run.
 
     Raises:
         OSError: it cannot be written.
     """
     known, sha256 = _read(), hashlib.sha256(text.encode()).hexdigest()
-    own = (str(path.resolve()),) if path is not None else ()
-    wanted = Approved(tuple(dict.fromkeys((*known.sha256, sha256))), tuple(dict.fromkeys((*known.paths, *own))))
-    if wanted != known:
+    if sha256 not in known.sha256:
         make_folder(config_folder())
-        write_atomically(config_folder() / NAME, msgspec.json.encode(wanted) + b"\n")
+        write_atomically(config_folder() / NAME, msgspec.json.encode(Approved((*known.sha256, sha256))) + b"\n")
 
 
 def refusal(sha256: str) -> str:
@@ -50,15 +45,6 @@ def refusal(sha256: str) -> str:
     if is_approved(sha256):
         return ""
     return f"Its model file came from elsewhere and was not approved; look at it with: svhn-tui trust {sha256[:12]}"
-
-
-def _is_ours(path: Path) -> bool:
-    """Say whether the user alone can write a file; what others write into it is not the user's word."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return status.st_uid == os.geteuid() and not status.st_mode & ownership.OTHERS_WRITE
 
 
 def _read() -> Approved:

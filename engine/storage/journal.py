@@ -88,6 +88,10 @@ class Journal:
         self.is_waiting = False
         return None
 
+    def let_go(self) -> None:
+        """Close it without writing, in a fork of its process: with the file, its lock is shared by both."""
+        os.close(self._file)
+
     def close(self) -> None:
         """Write what is left, as far as there is room."""
         try:

@@ -36,7 +36,7 @@ def complete(run: RunFolder) -> RunResult | None:
         claims.claim(run.path, attempt := claims.new_attempt(run.path))
         history, _ = run.history()
         ended_at = min(time.time(), (run.path / JOURNAL).stat().st_mtime)
-        result = result_of(spec, history.rows, ended_at)
+        result = result_of(spec, history.rows, ended_at, has_ended=False)
         if result is not None and finish(run, attempt, result):
             return result
     return None

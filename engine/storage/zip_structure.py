@@ -24,6 +24,18 @@ LONG_FIELD = 1
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """What Keras, NumPy and we write ourselves."""
 ALL_METHODS = (*PLAIN_METHODS, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+OTHER_KINDS = (
+    (b"\x89HDF", "it is an HDF5 file"),
+    (b"\x93NUMPY", "it is a single NumPy array"),
+    (b"\x1f\x8b", "it is a gzip file"),
+    (b"Rar!", "it is a RAR file"),
+    (b"7z\xbc\xaf", "it is a 7-Zip file"),
+    (b"version https://git-lfs", "it is a pointer of Git LFS: `git lfs pull` brings the file"),
+    (b"<!doctype html", "it is a web page, such as one that asks to sign in"),
+    (b"<html", "it is a web page, such as one that asks to sign in"),
+    *((bytes((0x80, version)), "it is a Python pickle") for version in range(2, 6)),
+)
+"""How files begin that are taken for a zip; text in small letters."""
 MAX_DICTIONARY_BYTES = 2**24
 """Of an LZMA member; merely unpacking one makes room for its dictionary, which may be said to have gigabytes."""
 
@@ -90,10 +102,10 @@ def _end_record(file: BinaryIO) -> tuple[_Directory, int]:
     size = file.seek(0, os.SEEK_END)
     end = size - END_RECORD.size
     if end < 0:
-        raise ValueError("it does not end like a zip")
+        raise ValueError(_what_else(file))
     signature, _, _, here, entries, length, offset, comment = END_RECORD.unpack(_read(file, end, END_RECORD.size))
     if signature != b"PK\5\6" or comment:
-        raise ValueError("it does not end like a zip")
+        raise ValueError(_what_else(file))
     short = _Directory(entries, length, offset)
     locator_at = end - LONG_LOCATOR.size
     if locator_at < 0 or not _read(file, locator_at, 4).startswith(b"PK\6\7"):
@@ -113,6 +125,19 @@ def _end_record(file: BinaryIO) -> tuple[_Directory, int]:
     if any(little not in (large, limit - 1) for little, large, limit in pairs):
         raise ValueError("its two end records contradict each other")
     return long, record_at
+
+
+def _what_else(file: BinaryIO) -> str:
+    """Say what a file without a zip's end seems to be, by how it begins."""
+    file.seek(0)
+    start = file.read(64)
+    if not start:
+        return "it is empty"
+    if start.startswith(b"PK\3\4"):
+        return "it does not end like a zip: it was cut off, or something was added to it"
+    text = start.lstrip().lower()
+    kinds = (kind for beginning, kind in OTHER_KINDS if start.startswith(beginning) or text.startswith(beginning))
+    return next(kinds, "it does not end like a zip")
 
 
 def _entries(text: bytes, expected: int, methods: tuple[int, ...]) -> Iterator[_Entry]:

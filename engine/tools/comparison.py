@@ -52,7 +52,7 @@ def fit_check(iterations: int | None, batches: int, training: Training, *, fitte
         return Check("fitted", f"batches: {iterations:,}, as many as {epochs} x {batches:,}")
     if training.patience and not left and training.start_from_epoch + training.patience < trained < epochs:
         return Check("fitted", f"batches: {iterations:,}, {trained} x {batches:,}: stopped early, of {epochs} epochs")
-    counted = f"batches: {iterations:,}" if iterations else "never"
+    counted = f"batches: {iterations:,}" if iterations else "never, or compiled again since"
     return Check("fitted", f"{counted}; asked are {epochs} x {batches:,} = {epochs * batches:,}", ok=False)
 
 

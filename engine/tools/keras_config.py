@@ -108,6 +108,8 @@ def check_config(node: object, depth: int = 0, *, is_layer: bool = False) -> Non
     for key, value in node.items():
         if value is inner and isinstance(layers, list):
             check_config({name: item for name, item in inner.items() if name != "layers"}, depth + 1)
+        elif key == "activation" and isinstance(value, dict) and "class_name" not in value:
+            raise ConfigError("has a function of its own as activation, which is a program; it is not loaded")
         elif key not in UNBOUNDED or not isinstance(value, int):
             check_config(value, depth + 1)
 
@@ -121,6 +123,8 @@ def _check_class(node: Mapping[str, object], *, is_layer: bool) -> None:
         if registered not in (None, "function", inner):
             raise ConfigError(f"registers {inner} by another name, as code of its own does; it is not loaded")
         return
+    if isinstance(name, str) and str(registered).endswith(f">{name}"):
+        raise ConfigError(f"is made of a class of its own, {name[:60]!r}, which is a program; it is not loaded")
     if not isinstance(name, str) or not isinstance(module, str) or module not in CLASSES:
         raise ConfigError(f"names {name!r:.60} of {module!r:.60}, which is not plain Keras; it is not loaded")
     if name not in CLASSES[module]:
@@ -134,9 +138,12 @@ def _check_class(node: Mapping[str, object], *, is_layer: bool) -> None:
 
 
 def _unknown(name: str, module: str) -> str:
+    if name.startswith("Custom>"):
+        return f"has a function of its own, {name[7:60]!r}, which is a program; it is not loaded"
     if module == "builtins":
         return f"names the builtin {name[:60]!r}; it is not loaded"
     if module in LAYER_MODULES:
         why = "could run code" if name in RUNNERS else "no network of this assignment has"
-        return f"has a {name[:60]} layer, which {why}; it is not loaded"
+        article = "an" if name[:1] in "AEIO" else "a"
+        return f"has {article} {name[:60]} layer, which {why}; it is not loaded"
     return f"names {name[:60]} of {module}, which is not known here; save the model without it"

@@ -24,6 +24,7 @@ MAX_PARAMETERS = MAX_MODEL_BYTES // 4
 """More would not fit into the largest file."""
 MAX_ACTIVATIONS = 2**24
 """Numbers that a layer may give for one image."""
+SAVE_AGAIN = "save the model with model.save('NAME.keras'), or copy that file again"
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 WEIGHTS = "model.weights.h5"
 
@@ -100,7 +101,7 @@ def checked(path: Path, check_config: ConfigCheck = listed) -> Iterator[Checked]
         except zip_check.MachineError as error:
             raise KerasFileError(f"{path} {error}.") from error
         except zip_check.ArchiveError as error:
-            raise KerasFileError(f"{path} {error}; save the model with model.save.") from error
+            raise KerasFileError(f"{path} {error}; {SAVE_AGAIN}.") from error
         except ValueError as error:
             raise KerasFileError(f"{path} {error}.") from error
         yield model
@@ -127,7 +128,7 @@ def _looked_through(
     """
     _check_members(archive, content.bytes)
     config = _json(archive, "config.json")
-    _json(archive, "metadata.json")
+    _refuse_keras_2(_json(archive, "metadata.json"))
     size = check_config(config)
     if size.weights > MAX_PARAMETERS:
         raise ConfigError(f"describes a network of more than {MAX_PARAMETERS:,} weights; it is not loaded")
@@ -148,6 +149,20 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > min(MAX_MODEL_BYTES, MAX_RATIO * size + MAX_CONFIG_BYTES):
         raise ValueError(f"unpacks to {unpacked / 2**20:,.0f} MiB, more than such a file holds")
+
+
+def _refuse_keras_2(metadata: dict[str, Any]) -> None:
+    """Refuse a file that Keras 3 cannot load.
+
+    Raises:
+        ValueError: it is of Keras 2.
+    """
+    written_by = str(metadata.get("keras_version", ""))
+    if written_by.startswith("2."):
+        raise ValueError(
+            f"was saved by Keras {written_by[:20]}, as TensorFlow before 2.16 and tf_keras have it; the grader's "
+            "Keras 3 cannot load it: train and save it with Keras 3"
+        )
 
 
 def _json(archive: zipfile.ZipFile, member: str) -> dict[str, Any]:

@@ -125,7 +125,13 @@ def _before(layer: Config) -> str | None:
 
 
 def _only_end(ends: Any) -> str:
-    """Return the name in `["input", 0, 0]`, or in the `[["input", 0, 0]]` of earlier versions."""
+    """Return the name in `["input", 0, 0]`, or in the `[["input", 0, 0]]` of earlier versions.
+
+    Raises:
+        ConfigError: it stands in a dictionary.
+    """
+    if isinstance(ends, dict):
+        raise ConfigError("has its input or its output in a dictionary; give keras.Model the tensors themselves")
     one = ends[0] if len(ends) == 1 else ends
     return str(one[0]) if len(one) == 3 else ""
 

@@ -37,7 +37,8 @@ class _ComparedLayer(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        shown = [text_of(self.settings[name]) for name in SHOWN if self.settings.get(name) not in (None, "linear")]
+        given = [self.settings[name] for name in SHOWN if self.settings.get(name) not in (None, "linear")]
+        shown = [text_of(value) for value in given if not isinstance(value, bool)]
         return f"{self.kind}({', '.join(shown)})" if shown else self.kind
 
 

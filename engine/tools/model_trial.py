@@ -46,7 +46,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
             raise own_models.ModelError("What it gives are no probabilities; end it with a softmax.")
         config = keras.saving.serialize_keras_object(model)
         known = own_models.custom_objects(trial.model, model)
-        keras.saving.deserialize_keras_object(config, custom_objects=dict(known), safe_mode=True)
+        _load(config, dict(known), trial)
         if backend == "tensorflow":
             _fit(model, images, trial.shape.classes)
         else:
@@ -56,6 +56,25 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
     except Exception as error:
         raise own_models.model_error(error, trial.model) from error
     return ModelFacts(sum(int(np.prod(some.shape)) for some in model.trainable_variables), refusal)
+
+
+def _load(config: Any, known: dict[str, Any], trial: Trial) -> None:
+    """See that what is saved of the model can be loaded again.
+
+    Raises:
+        ModelError: it is one of those that Keras never loads.
+    """
+    import keras
+
+    from engine.training.own_models import FILE, ModelError
+
+    try:
+        keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
+    except ValueError as error:
+        if "Python lambda" not in str(error):
+            raise
+        what = f"{trial.model.build} in {FILE} has a Lambda layer of a `lambda`, which Keras does not load from a file"
+        raise ModelError(f"{what}; use a layer of Keras's, such as Rescaling, or a class of your own.") from error
 
 
 def _fit(model: "keras.Model", images: Any, classes: int) -> None:

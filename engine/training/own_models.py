@@ -62,7 +62,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
                 model.build((None, *shape.inputs))
     except ModelError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise model_error(error, asked) from error
     _check(model, asked, tuple(shape.inputs), shape.classes)
     return model
@@ -75,10 +75,12 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
     return own | {kind.__name__: kind for kind in map(type, _layers(model)) if _is_of(module, kind)}
 
 
-def model_error(error: Exception, asked: OwnModel) -> ModelError:
+def model_error(error: BaseException, asked: OwnModel) -> ModelError:
     """Say what went wrong in a model file, with the lines of it that lead there."""
     source = _sources[asked.sha256].splitlines()
     what = f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
+    if isinstance(error, ModuleNotFoundError):
+        what += " (a model file stands alone: what it uses of yours has to be in it)"
     if isinstance(error, SyntaxError) and error.filename == _filename(asked.sha256):
         line = error.lineno or 1
         shown = source[line - 1].strip() if line <= len(source) else ""
@@ -107,7 +109,7 @@ def with_logits(model: keras.Model) -> keras.Model:
     raise NotCompilable("no softmax is found at its end")
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """Return the first line of an error's message; Keras puts one before it that says which layer was called."""
     lines = [line.strip() for line in without_controls(str(error).encode()).decode().splitlines() if line.strip()]
     is_wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered when calling")
@@ -121,7 +123,7 @@ def _module(sha256: str) -> ModuleType:
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _import}
         linecache.cache[_filename(sha256)] = (len(source), None, source.splitlines(keepends=True), _filename(sha256))
         sys.modules[module.__name__] = module  # dataclasses look there
-        exec(compile(source, _filename(sha256), "exec", dont_inherit=True), module.__dict__)
+        exec(compile(source.removeprefix("\ufeff"), _filename(sha256), "exec", dont_inherit=True), module.__dict__)
         _modules[sha256] = module
     return _modules[sha256]
 
@@ -180,12 +182,24 @@ def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes
     name = f"{asked.build} in {FILE}"
     if not isinstance(model, keras.Model):
         raise ModelError(f"{name} returns {type(model).__name__}, and has to return a keras.Model.")
-    try:
-        given, inputs = model.compute_output_shape((None, *input_shape)), model.inputs
-    except Exception as error:
-        raise model_error(error, asked) from error
+    inputs = getattr(model, "inputs", None)  # a class of its own may have none
     if inputs is not None and (len(inputs) != 1 or tuple(inputs[0].shape[1:]) != input_shape):
         shapes = ", ".join(str(tuple(some.shape[1:])) for some in inputs)
         raise ModelError(f"{name} returns a model for {shapes}; the images are {input_shape}.")
+    try:
+        given = _outputs(model, input_shape)
+    except Exception as error:
+        raise model_error(error, asked) from error
+    if not isinstance(given, tuple):
+        raise ModelError(f"{name} returns a model with several outputs; one of {classes} numbers is asked.")
     if given != (None, classes):
         raise ModelError(f"{name} returns a model that gives {given} numbers; ({None}, {classes}) are asked.")
+
+
+def _outputs(model: keras.Model, input_shape: tuple[int, ...]) -> object:
+    """Return the shape of what a model gives for images, or several."""
+    try:
+        return model.compute_output_shape((None, *input_shape))
+    except NotImplementedError:  # a class of its own, which has only `call`
+        given = model.compute_output_spec(keras.KerasTensor((None, *input_shape)))
+        return given.shape if isinstance(given, keras.KerasTensor) else given

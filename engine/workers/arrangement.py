@@ -1,9 +1,10 @@
-"""How many cores a run takes on this machine, measured once for each class of networks before the first of it trains.
+"""How fast runs train on this machine by the cores that each takes, measured once for each class of networks.
 
-Measured by `engine.training.native.measure` in a process of its own, in about two seconds, while nothing trains here.
-It trains in each arrangement on all cores at once, so that memory's bandwidth counts. Kept in the user's cache for this
-processor, these cores and this source, and measured again when one of them changes. What cannot be measured, because
-others keep the machine busy, is placed as usual and tried again later.
+Measured by `engine.training.native.measure` in a process of its own, in about two seconds, before the first of a class
+trains and while nothing trains here. It trains in each arrangement on all cores at once, so that memory's bandwidth
+counts. Kept in the user's cache for this processor, these cores and this source, since all workspaces on the machine
+share it, and measured again when one of them changes. What cannot be measured, because others keep the machine busy, is
+placed as usual and tried again later.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from engine.core.spec import Configuration
 from engine.machine import child_process, tool_process
 from engine.machine.files import write_atomically
 from engine.machine.user_folders import cache_folder
-from engine.scheduling.placement import HUGE, SMALL, size_class, usual_cores
+from engine.scheduling.placement import HUGE, SMALL, size_class
 from engine.training.native import build
 from engine.training.trainer_choice import Circumstances, unsuited
 from engine.workers.process import WORKER_VARIABLE
@@ -34,6 +35,8 @@ MEASURE_SECONDS = 60.0
 """Beyond that it is given up; on a quiet machine it takes two, and a few more where C is compiled first."""
 AGAIN_SECONDS = 600.0
 """After so long what could not be measured is tried again, when nothing trains here."""
+
+Rates = dict[Annotated[int, msgspec.Meta(ge=1)], Annotated[float, msgspec.Meta(gt=0)]]
 
 
 class Arrangement:
@@ -60,16 +63,15 @@ class Arrangement:
         ):
             return False
         sizes = (math.prod(shape.inputs), *configuration.network.hidden, shape.classes)
-        self._measuring = asyncio.create_task(self._measure(kind, sizes, usual_cores(parameters, self.machine)))
+        self._measuring = asyncio.create_task(self._measure(kind, sizes))
         return True
 
-    async def _measure(self, kind: int, sizes: tuple[int, ...], usual: int) -> None:
-        cores = self.machine.cores
-        options = {"--sizes": sizes, "--cores": cores, "--usual": (usual,)}
+    async def _measure(self, kind: int, sizes: tuple[int, ...]) -> None:
+        options = {"--sizes": sizes, "--cores": self.machine.cores}
         words = [word for name, numbers in options.items() for word in (name, ",".join(map(str, numbers)))]
         try:
-            best = await _measured(words)
-            self.machine = self.machine._replace(measured={**self.machine.measured, kind: best})
+            rates = await _measured(words)
+            self.machine = self.machine._replace(measured={**self.machine.measured, kind: rates})
             _write(self.machine)
         except (OSError, TimeoutError, msgspec.MsgspecError):
             self._given_up[kind] = time.monotonic()
@@ -85,8 +87,8 @@ class Arrangement:
                 await self._measuring
 
 
-async def _measured(words: list[str]) -> int:
-    """Return what the measurement prints.
+async def _measured(words: list[str]) -> Rates:
+    """Return the batches a second of all runs together, by the cores of each run.
 
     Raises:
         OSError: it cannot be started.
@@ -95,8 +97,8 @@ async def _measured(words: list[str]) -> int:
     """
     command = child_process.tool("engine.training.native.measure", *words)
     outcome = await asyncio.wait_for(tool_process.run_beside(command), MEASURE_SECONDS)
-    cores: int = msgspec.json.decode(outcome.answer, type=Annotated[int, msgspec.Meta(ge=1)])
-    return cores
+    rates: Rates = msgspec.json.decode(outcome.answer, type=Annotated[Rates, msgspec.Meta(min_length=1)])
+    return rates
 
 
 def _is_worthwhile(machine: Machine) -> bool:
@@ -110,9 +112,9 @@ def _path(machine: Machine) -> Path:
     return cache_folder("native") / f"cores-{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
 
 
-def _read(machine: Machine) -> dict[int, int]:
+def _read(machine: Machine) -> dict[int, Rates]:
     try:
-        return msgspec.json.decode(_path(machine).read_bytes(), type=dict[int, int])
+        return msgspec.json.decode(_path(machine).read_bytes(), type=dict[int, Rates])
     except (OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
         return {}
 

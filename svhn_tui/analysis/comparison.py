@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.core.options import LISTED
+from engine.core.options import LISTED, Option
 from engine.core.spec import IN_LABEL, Configuration, Convolution, OwnModel
 from engine.protocol import RunResult
 from svhn_tui import words
@@ -183,13 +183,20 @@ def findings_of(groups: Sequence[AccuracySample]) -> Findings:
 def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     """Name configurations in few words: their networks, and which other settings they do not share."""
     others = (option for option in LISTED.values() if option.name not in IN_LABEL)
-    differing = [option for option in others if len({option.read(some) for some in configurations}) > 1]
+    differing = [option for option in others
+                 if len({option.read(some) for some in configurations if _is_set_by(some, option)}) > 1]  # fmt: skip
+    names = [
+        [f"{option.title} {_in_name(option.read(some))}" for option in differing if _is_set_by(some, option)]
+        for some in configurations
+    ]
     return _told_apart(
-        [
-            " ".join([some.network_label, *(f"{option.title} {_in_name(option.read(some))}" for option in differing)])
-            for some in configurations
-        ]
+        [" ".join([some.network_label, *more]) for some, more in zip(configurations, names, strict=True)]
     )
+
+
+def _is_set_by(configuration: Configuration, option: Option) -> bool:
+    """Say whether an option means anything here: a model file sets the network itself."""
+    return option.part == "training" or configuration.network.model is None
 
 
 def _told_apart(names: Sequence[str]) -> tuple[str, ...]:

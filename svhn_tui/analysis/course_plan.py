@@ -106,18 +106,36 @@ def problems(book: Presets, given: Given, name: str) -> Iterable[str]:
     """Yield what does not go together with the data, or with the limits of uploads."""
     for index, question in enumerate(book.questions):
         where, data = f"{name}, questions[{index}] ({question.id})", given.data.get(book.data_of(question))
-        for label in question.networks:
-            if data is not None and (problem := shape_problem(book.networks[label], data.shape)):
-                yield f"{where}: networks[{label!r}].{problem}"
+        if problem := _lacking(question):
+            yield f"{where}.{problem}"
         sentences = [data_problem(some.training, data.train_images, len(data.labels))
                  for some in book.configurations(question)] if data is not None else []  # fmt: skip
         yield from (f"{where}.training: {problem}" for problem in dict.fromkeys(sentences) if problem)
+    yield from dict.fromkeys(
+        f"{name}, networks[{label!r}].{problem}"
+        for question in book.questions if (data := given.data.get(book.data_of(question))) is not None
+        for label in question.networks if (problem := shape_problem(book.networks[label], data.shape))
+    )  # fmt: skip
+    places = {question.id: f"questions[{index}] ({question.id})" for index, question in enumerate(book.questions)}
     for file in plan_of(book, given).files:
         if file.limit_mib is not None and file.weights_mib is not None and file.weights_mib > file.limit_mib:
             yield (
-                f"{name}, {file.question}.upload.limit_mib: the weights of {file.parameters:,} parameters alone take "
-                f"{file.weights_mib:.2f} MiB, and the limit is {file.limit_mib:g}; raise it, or take a smaller network."
+                f"{name}, {places[file.question]}.upload.limit_mib: the weights of {file.parameters:,} parameters "
+                f"alone take {file.weights_mib:.2f} MiB, and the limit is {file.limit_mib:g}; raise it, or take a "
+                "smaller network."
             )
+
+
+def _lacking(question: Question) -> str:
+    """Return the field without which a question asks for nothing, and why; empty when it has all."""
+    is_trained = question.kind == "training" or (question.answer is not None and question.answer.format != "file")
+    if question.kind == "answer" and question.answer is None:
+        return "answer: missing; `format` says how the answer is written."
+    if is_trained and not question.networks:
+        return "networks: missing; name the networks that are trained."
+    if is_trained and not question.seeds:
+        return "seeds: missing; each of them is a run of each network."
+    return ""
 
 
 def _asked(book: Presets, question: Question) -> QuestionPlan:
@@ -195,7 +213,7 @@ def _file(book: Presets, question: Question, given: Given) -> FileSize:
     parameters: int | None = None
     if model is not None:
         parameters = given.parameters.get((model, name))
-    elif data is not None:
+    elif data is not None and not shape_problem(configuration.network, data.shape):
         parameters = trainable_parameters(configuration.network, data.shape)
     weights = None if parameters is None else parameters * BYTES / 2**20
     whole = None if weights is None else weights * (1 + _state_of(configuration.training))

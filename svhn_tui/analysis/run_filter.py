@@ -54,7 +54,8 @@ NONE = "none"
 """A number that was left to Keras."""
 FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False,
-                           "is:recorded": lambda run, note: run.is_recorded}  # fmt: skip
+                           "is:recorded": lambda run, note: run.is_recorded,
+                           "is:interrupted": lambda run, note: run.interrupted}  # fmt: skip
 """What is so of a finished run or not; one that failed is none, and stands beside them."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")

@@ -18,7 +18,7 @@ MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_ac
 COLUMNS = (
     "run_id", "configuration", *(option.name for option in NETWORK), "seed", *(option.name for option in TRAINING),
     *MEASURED[:3], *METRICS, *MEASURED[3:], *ON_WISH, "epochs_trained", "restored_epoch", "finished", "note", "tags",
-    "recorded",
+    "recorded", "interrupted",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
@@ -62,7 +62,7 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
         **written_settings(run.spec),
         "recorded": "; ".join(f"{name}={value}" for name, value in recorded.settings) if recorded else "",
         **{name: metric.read(run) for name, metric in {**METRICS, **ON_WISH}.items()},
-        **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch")},
+        **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch", "interrupted")},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
         "seed": run.spec.seed,

@@ -188,8 +188,7 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
         (run,) = line.runs
         cells = [COLUMNS[name].text(run) for name in columns]
         if line.is_inside:
-            mark = "✗ diverged  " if run.diverged else ""
-            inside = {"configuration": f"  {mark}seed {run.spec.seed}", "n": "", "least": "", "most": "",
+            inside = {"configuration": f"  {_mark(run)}seed {run.spec.seed}", "n": "", "least": "", "most": "",
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
@@ -242,9 +241,15 @@ def _data(run: RunResult) -> str:
 
 
 def _label(run: RunResult) -> str:
-    return ("✗ diverged  " if run.diverged else "") + run.spec.configuration.label
+    return _mark(run) + run.spec.configuration.label
+
+
+def _mark(run: RunResult) -> str:
+    """What stands before a run that did not come to a good end."""
+    return "✗ diverged  " if run.diverged else "· interrupted  " if run.interrupted else ""
 
 
 def _group_label(runs: Sequence[RunResult]) -> str:
-    bad = sum(run.diverged for run in runs)
-    return (f"✗ {bad} diverged  " if bad else "") + runs[0].spec.configuration.label
+    bad, left = sum(run.diverged for run in runs), sum(run.interrupted for run in runs)
+    marks = (f"✗ {bad} diverged  " if bad else "", f"· {left} interrupted  " if left else "")
+    return "".join(marks) + runs[0].spec.configuration.label

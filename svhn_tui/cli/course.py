@@ -23,6 +23,7 @@ from svhn_tui.analysis.course_plan import CoursePlan, FileSize, Given, Hours, Qu
 from svhn_tui.cli.arguments import DataOption, JsonOption, LayoutOption, fail, file_of, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
+from svhn_tui.json_text import located
 from svhn_tui.presets import Presets
 from svhn_tui.terminal.printing import Plain, print_json, print_text
 from svhn_tui.words import clean
@@ -117,6 +118,7 @@ async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path
     times = await _times(workspace) if workspace is not None else ()
     given = Given(data_sets, {key: some.parameters for key, some in facts.items() if not some.problem}, times)
     mistakes += course_plan.problems(book, given, str(file))
+    mistakes = [located(mistake, text, str(file)) for mistake in mistakes]
     return Course(str(file), tuple(mistakes), tuple(notes), data_sets, course_plan.plan_of(book, given))
 
 
@@ -125,10 +127,14 @@ def _data_of(
 ) -> dict[str, DataSet]:
     """Describe the data that is there, by the name that questions have for it."""
     data_sets: dict[str, DataSet] = {}
+    first = next(iter(book.data), "")
     for name, source in book.data.items():
         paths = [str((file.parent / path).absolute()) for path in source.paths]
         if missing := [path for path in paths if not os.path.lexists(path)]:
-            notes.append(f"data {name!r} was not looked at: {missing[0]} is not there.")
+            about = [some.id for some in book.questions if (book.data_of(some) or first) == name and some.networks]
+            if about and not (data and name == first):
+                needed = f"{', '.join(about)} train{'s' if len(about) == 1 else ''} on it"
+                mistakes.append(f"{file}, data[{name!r}]: {missing[0]} is not there, and {needed}.")
             continue
         described = _description(paths, source.layout)
         if isinstance(described, DataSet):
@@ -141,7 +147,7 @@ def _data_of(
             data_sets[""] = described
         else:
             mistakes.append(described)
-    elif (first := next(iter(book.data), "")) in data_sets:
+    elif first in data_sets:
         data_sets[""] = data_sets[first]
     if not data_sets:
         notes.append("Hours and sizes of files follow from the data: give --data DIR.")
@@ -161,7 +167,7 @@ async def _tried(
     from engine.host.model_trials import outcome_of
 
     outcomes: dict[tuple[OwnModel, str], ModelFacts] = {}
-    for question in book.questions:
+    for index, question in enumerate(book.questions):
         configurations, name = book.configurations(question), book.data_of(question)
         unapproved = book.unapproved(configurations)
         for model in dict.fromkeys(some.network.model for some in configurations):
@@ -174,7 +180,8 @@ async def _tried(
             facts = await outcome_of(Trial(model, data[name].shape, book.sources[model.sha256].text))
             outcomes[model, name] = facts
             if facts.problem:
-                mistakes.append(f"{file}, {question.id}: {model.label}: {words.on_one_line(facts.problem)}")
+                where = f"{file}, questions[{index}] ({question.id}).networks"
+                mistakes.append(f"{where}: {model.label}: {words.on_one_line(facts.problem)}")
     notes[:] = dict.fromkeys(notes)
     return outcomes
 
@@ -195,9 +202,8 @@ def _described(course: Course) -> Group:
         parts += [Text(_of_file(file)) for file in plan.files]
     parts += [Text(clean(note)) for note in course.notes]
     parts += [Text(f"✗ {clean(mistake)}") for mistake in course.mistakes]
-    parts.append(
-        Text(f"{words.plural(len(course.mistakes), 'mistake')}." if course.mistakes else "✓ no mistake found.")
-    )
+    good = "✓ no mistake found in what was looked at." if course.notes else "✓ no mistake found."
+    parts.append(Text(f"{words.plural(len(course.mistakes), 'mistake')}." if course.mistakes else good))
     return Group(*parts)
 
 

@@ -135,6 +135,9 @@ def carried_out() -> int:
         where = getattr(getattr(error, "ctx", None), "command_path", "svhn-tui")
         print_error(f"{error.format_message().rstrip('.')}. See `{where} --help`.")
         return WRONG_USE
+    except typer.Abort:  # of a question whose input ended, or Ctrl-C there
+        print_error("There was no answer, and nothing was done.")
+        return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except (OSError, MemoryError) as error:

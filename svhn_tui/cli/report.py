@@ -137,8 +137,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             console.print(Text(f"trains {worker_status.fleet_text(state.fleet)}"))
         for member in worker_status.members_of(state):
             console.print(Text(member.sentence))
-        if state.fleet.is_local and (absent := build.absence()):
-            console.print(Text(f"{absent.problem}: JAX trains dense networks. {absent.advice}".rstrip()))
+        if state.fleet.is_local and (known := build.known()).problem:
+            console.print(Text(f"{known.problem}: JAX trains dense networks. {known.advice}".rstrip()))
         for run_id, live in state.running.items():
             done, epochs = live.history.epochs, live.spec.configuration.training.epochs
             left = words.duration(live.seconds_left)

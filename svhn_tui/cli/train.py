@@ -127,7 +127,7 @@ async def hand_in(workspace: Path, book: Presets, question: Question, run_id: st
 
 @app.command()
 def finalists(
-    question: Annotated[str, typer.Argument(help="A question with two stages, such as Q10.")],
+    question: Annotated[str, typer.Argument(help="A question whose best configurations get more seeds.")],
     configurations: Annotated[
         list[int] | None, typer.Argument(help="Their indices, from 0; without any, the rule of experiments.json.")
     ] = None,
@@ -138,8 +138,9 @@ def finalists(
     asked = question_of(book, question)
     if asked.finalists is None:
         fail(f"{asked.id} has no second stage.", WRONG_USE)
-    if wrong := [index for index in configurations or () if not 0 <= index < len(asked.networks)]:
-        fail(f"{asked.id} has no configuration {wrong[0]}: 0 to {len(asked.networks) - 1}.", WRONG_USE)
+    count = len(book.configurations(asked))
+    if wrong := [index for index in configurations or () if not 0 <= index < count]:
+        fail(f"{asked.id} has no configuration {wrong[0]}: 0 to {count - 1}.", WRONG_USE)
     carry_out(choose_finalists(workspace, book, asked, tuple(sorted(set(configurations or ())))))
 
 
@@ -148,7 +149,7 @@ async def choose_finalists(workspace: Path, book: Presets, question: Question, c
     async with connected(workspace) as session:
         sweep = sweep_for(question, book, session.state, Overrides())
         if session.state.data is None or sweep is None or sweep.finalists is None:
-            print_error("No data is open yet; train the first stage: svhn-tui run Q10 --data DIR.")
+            print_error(f"No data is open yet; train the first stage: svhn-tui run {question.id} --data DIR.")
             return FAILED
         sweep = with_finalists(sweep, chosen)
         event = await session.answer(book.submit(sweep))

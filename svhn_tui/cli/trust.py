@@ -30,8 +30,7 @@ def trust(
     known = known_files(load_presets(workspace), workspace.expanduser())
     if file is None:
         for sha256, model in known.items():
-            path = Path(model.path) if model.path else None
-            state = "may run" if approvals.is_approved(sha256, path) else "is not run"
+            state = "may run" if approvals.is_approved(sha256) else "is not run"
             print_text(f"{sha256[:12]}  {state}  {words.clean(model.path or 'in the workspace')}")
         raise typer.Exit(DONE)
     path = path_of(file).expanduser().absolute()
@@ -51,7 +50,7 @@ def ask_for_trust(book: Presets, questions: Sequence[Question]) -> None:
     wanted = [some for question in questions for some in book.configurations(question)]
     for file in book.unapproved(wanted).values():
         if not sys.stdin.isatty():
-            fail(f"{file.path} was never run here. Look at it, and let it run: svhn-tui trust {file.path}", FAILED)
+            fail(f"{file.path} is new or changed. Look at it, and let it run: svhn-tui trust {file.path}", FAILED)
         if not asked(file):
             fail("It is not run, and nothing was trained.", FAILED)
 
@@ -61,10 +60,10 @@ def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
     if not is_sure:
         print_text(words.clean(file.text, newlines=True))
         named = words.clean(file.path) or "this file, which came with an import,"
-        is_sure = typer.prompt(f"Let {named} run, with all your rights? [y/N]", default="n", show_default=False) == "y"
+        is_sure = typer.confirm(f"Let {named} run, with all your rights?")
     if is_sure:
-        approvals.approve(file.text, Path(file.path) if file.path else None)
-        print_text("It may run." + (" What you change in it may run too." if file.path else ""))
+        approvals.approve(file.text)
+        print_text("It may run as it is now." if file.path else "It may run.")
     return is_sure
 
 

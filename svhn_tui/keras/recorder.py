@@ -15,7 +15,7 @@ from engine.core.limits import MAX_SEED, recording_problem
 from engine.core.options import MAX_EPOCHS
 from engine.core.spec import Configuration, RecordedModel, Recording, RunSpec, Training
 from svhn_tui.keras import model_facts
-from svhn_tui.keras.recording import RunRecorder
+from svhn_tui.keras.recording import INTERRUPTED, RunRecorder
 from svhn_tui.settings import WORKSPACE
 
 P = ParamSpec("P")
@@ -24,7 +24,7 @@ Hook = Callable[Concatenate["Recorder", P], None]
 MAX_WARNINGS = 5
 _OPEN: dict[int, list[tuple[Mapping[str, Any], RunRecorder]]] = {}
 """The recordings of each thread in which a fit began, with the parameters that Keras gave all callbacks of that fit:
-those of a fit that was interrupted end when the next one begins there."""
+those of a loop of the user's own that was left end when the next one begins there."""
 
 
 def _harmless(hook: Hook[P]) -> Hook[P]:
@@ -104,7 +104,7 @@ class Recorder:
         before = _OPEN.pop(self._thread, [])
         for params, recording in before:
             if params is not self.params:
-                recording.end("Its fit was interrupted.")
+                recording.end(INTERRUPTED)
         _OPEN[self._thread] = [one for one in before if one[0] is self.params]
         self._is_unbuilt = not getattr(self.model, "built", True)
         if not self._is_unbuilt:
@@ -161,7 +161,7 @@ class Recorder:
 
     def warn(self, sentence: str) -> None:
         """Print a sentence on stderr, once."""
-        line = " ".join(sentence.split())
+        line = " ".join("".join(sign if sign.isprintable() else " " for sign in sentence).split())
         if line in self._warnings or len(self._warnings) >= MAX_WARNINGS:
             return
         self._warnings.add(line)

@@ -27,6 +27,7 @@ from engine.storage.journal import Journal
 from engine.storage.run_folder import RunFolder
 from engine.storage.workspace import Workspace
 from svhn_tui.client.bridge import Link, LinkLost, Patience
+from svhn_tui.keras import fit_call, forks
 from svhn_tui.keras.model_facts import row_of
 
 MOST_WAITING = 10_000
@@ -43,6 +44,7 @@ LAST_WORDS_SECONDS = 3.0
 REPORT_SECONDS = 60.0
 """How long a host that does not answer is reported to after the end."""
 ENDED = "Its program ended the fit."
+INTERRUPTED = "Its fit was interrupted."
 BEGIN, NOTE, END = "begin", "note", "end"
 """Requests, by which the host's answers are known."""
 
@@ -76,6 +78,7 @@ class RunRecorder:
         """Rows that were handed to the journal."""
         self._journal: Journal | None = None
         self._attempt = ""
+        self._fit = fit_call.current()
         self._why_over = ""
         """Why no more epochs come; empty as long as they do."""
         self._is_written = threading.Event()
@@ -98,7 +101,7 @@ class RunRecorder:
 
     def end(self, why: str = ENDED) -> None:
         """Take no more epochs: the run has its result with what there is."""
-        self._why_over = self._why_over or why
+        self._why_over, self._fit = self._why_over or why, None
 
     def wait(self, seconds: float) -> bool:
         """Wait until all is on the disk; say whether it is."""
@@ -120,6 +123,7 @@ class RunRecorder:
         except Exception as error:  # noqa: BLE001  the training goes on, whatever is wrong here
             self._warn(f"the run is recorded no further ({type(error).__name__}: {error}).")
         finally:
+            self._fit = None
             atexit.unregister(self._leave)
 
     async def _record(self) -> None:
@@ -139,6 +143,8 @@ class RunRecorder:
 
     def _write(self) -> bool:
         """Write all that came; say whether some of it has to be tried again."""
+        if (fit := self._fit) is not None and not fit.is_running:
+            self.end(INTERRUPTED)  # unless it said its end before
         is_over = bool(self._why_over)  # before the last look at what waits
         while self._waiting:
             self._add_epoch(self._waiting.popleft())
@@ -179,6 +185,7 @@ class RunRecorder:
         Workspace(self._workspace)  # makes the folders that are missing
         self._attempt = self._attempt or claims.new_attempt(self._run.path)
         journal = self._run.begin(self._spec, self._attempt)
+        forks.keep_from_forks(journal)
         journal.append(self._started(0))
         with contextlib.suppress(OSError), os.fdopen(self._run.open_log(), "ab") as log:
             log.write(f"{self._summary}\n".encode(errors="replace"))
@@ -186,11 +193,12 @@ class RunRecorder:
 
     def _finish(self, journal: Journal) -> None:
         """Write the result, last of all; without an epoch there is none."""
-        result = result_of(self._spec, self._rows, time.time())
+        result = result_of(self._spec, self._rows, time.time(), has_ended=self._why_over == ENDED)
         if result is not None and recordings.finish(self._run, self._attempt, result):
             journal.append(p.RunFinished(result=result))
         else:
             journal.append(p.RunInterrupted(run_id=self._spec.run_id, reason=self._why_over))
+        forks.give_up(journal)
         with contextlib.suppress(OSError):
             journal.close()
         self._is_written.set()
@@ -205,6 +213,7 @@ class RunRecorder:
         while not is_heard:
             try:
                 async with Link(self._workspace) as link:
+                    forks.keep_from_forks(link)
                     is_heard = await self._report_all(link, patience)
             except LinkLost as error:
                 if patience.is_news(str(error)):

@@ -1,7 +1,6 @@
 """What the screen asks of the engine: commands, some after a question to the user, and launches that wait for data."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from textual.app import App
 
@@ -13,21 +12,38 @@ from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.choosing import runs_to_restore
 from svhn_tui.dialogs.trusting import TrustModelFiles
-from svhn_tui.presets import ModelFile, Presets
+from svhn_tui.presets import ModelFile, PresetError, Presets, models_of
+from svhn_tui.words import clean
 
 
 class EngineRequests:
     """Sends what the user asks for; `book` are the presets in use."""
 
-    def __init__(self, app: App[None], connection: Connection, book: Presets) -> None:
+    def __init__(
+        self, app: App[None], connection: Connection, book: Presets, read_again: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            app: which asks the user.
+            connection: to the engine.
+            book: the presets.
+            read_again: reads the presets again, sets `book`, and shows the question of this name.
+        """
         self.book = book
-        self._app, self._connection = app, connection
+        self._app, self._connection, self._read_again = app, connection, read_again
         self._launches = DeferredLaunches()
+        self._untrusted: list[Sweep] = []
+        """Wait for the user's word on their model files."""
 
     async def send(self, command: p.AnyCommand | None) -> None:
         """Send a command if there is one, or notify that it cannot be sent; a new model file is asked about first."""
+        if isinstance(command, p.Submit) and await self._is_outdated(command.sweep):
+            return
         if isinstance(command, p.Submit) and (files := self.book.unapproved(command.sweep.configurations)):
-            self._app.run_worker(self._submit_if_trusted(command.sweep, files.values()))
+            self._untrusted.append(command.sweep)
+            if len(self._untrusted) == 1:  # one question for all that wait for its answer
+                self._app.run_worker(self._submit_if_trusted(files))
         elif command is not None and not await self._connection.send(command):
             text = "There is no connection; it is tried again now. Press the key once more then."
             self._app.notify(text, severity="error")
@@ -52,12 +68,27 @@ class EngineRequests:
             self._app.notify(text, markup=False)
             self._app.call_later(self.send, command)
 
-    async def _submit_if_trusted(self, sweep: Sweep, files: Iterable[ModelFile]) -> None:
-        """Train a sweep if the user lets its model files run."""
-        if await self._app.push_screen_wait(TrustModelFiles(files)):
-            for file in files:
-                approvals.approve(file.text, Path(file.path))
-            await self.send(self.book.submit(sweep))
+    async def _is_outdated(self, sweep: Sweep) -> bool:
+        """Read the presets again if a model file was edited; say whether the sweep is of one as it was before."""
+        if changed := self.book.changed_files():
+            try:
+                await self._read_again(sweep.title)
+            except PresetError as error:
+                self._app.notify(clean(str(error)), severity="error", markup=False)
+                return True
+            text = f"{', '.join(changed)} changed, and was read again: press the key once more to train it."
+            self._app.notify(clean(text), severity="warning", markup=False)
+        return not models_of(sweep.configurations) <= self.book.sources.keys()
+
+    async def _submit_if_trusted(self, files: Mapping[str, ModelFile]) -> None:
+        """Train the sweeps that wait if the user lets these files run; what needs others is asked about next."""
+        is_sure = await self._app.push_screen_wait(TrustModelFiles(files.values()))
+        for file in files.values() if is_sure else ():
+            approvals.approve(file.text)
+        waiting, self._untrusted = self._untrusted, []
+        for sweep in waiting:
+            if is_sure or not models_of(sweep.configurations) & files.keys():
+                await self.send(self.book.submit(sweep))
 
     async def _restore(self, results: Sequence[p.RunResult]) -> None:
         """Let runs be brought back from the trash."""

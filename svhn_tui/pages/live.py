@@ -191,13 +191,14 @@ class LivePage(Page):
         outcome.display = bool(ended)
         if ended:
             question = Target(None, ended).question(self.book, state)
-            outcome.update(outcome_page(ended, question, self.book, state, theme))
-        self._show_below(state, theme, width, is_empty=not groups and not ended and not self._entries)
+            is_chosen = not self.query_one("#waiting", Lines).has_focus
+            outcome.update(outcome_page(ended, question, self.book, state, theme, is_chosen=is_chosen))
+        self._show_below(state, theme, width, has_group=bool(groups or ended))
         if (possible := self._what_is_possible()) != self._possible:
             self._possible = possible
             self.refresh_bindings()
 
-    def _show_below(self, state: State, theme: Theme, width: int, *, is_empty: bool) -> None:
+    def _show_below(self, state: State, theme: Theme, width: int, *, has_group: bool) -> None:
         devices, members = self.query_one("#devices", Sheet), self.query_one("#workers", Sheet)
         members.display = any(worker.where for worker in state.workers.values()) or not state.fleet.is_local
         members.update(worker_lines(state, theme, most=MEMBERS if self.size.height >= TALL else 0))
@@ -205,11 +206,11 @@ class LivePage(Page):
         devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
         waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)
         waiting.show(entry_lines(self._entries, theme, width))
-        empty.display = is_empty
+        empty.display = not has_group and not self._entries
         if empty.display:
             empty.update(nothing_text(state, theme))
-        elif not state.running and self._entries and self.focused is not waiting:
-            waiting.focus()
+        elif not state.running and (state.queue or (self._entries and not has_group)) and self.focused is not waiting:
+            waiting.focus()  # else the cursor stays on what trained last
 
     def _lanes(self, state: State) -> Mapping[str, Live]:
         groups = groups_of(state)

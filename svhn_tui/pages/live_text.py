@@ -13,6 +13,7 @@ from svhn_tui.analysis.queue_entries import QueueEntry, seeds_text, title_of
 from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
 from svhn_tui.pages.question_text import answer_line
+from svhn_tui.pages.run_text import interruption_of
 from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
@@ -68,7 +69,7 @@ def ended_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
 
 def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[tuple[str, str | None]]:
     results = [state.results[run_id] for run_id, live in lanes.items() if live.status == "finished"]
-    good = [run for run in results if not run.diverged]
+    good = [run for run in results if not run.diverged and not run.interrupted]
     if good:
         accuracies = [run.test_accuracy for run in good if run.test_accuracy is not None]
         mean, deviation = fmean(accuracies) if accuracies else None, stdev(accuracies) if len(accuracies) > 1 else None
@@ -77,6 +78,9 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
     if bad := [run for run in results if run.diverged]:
         since = min(epoch for run in bad if (epoch := lanes[run.run_id].history.diverged_at or 1))
         yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are no numbers", theme.error
+    for run in results:
+        if run.interrupted and not run.diverged:
+            yield f"· {interruption_of(run)}, test accuracy {words.accuracy(run.test_accuracy)}", theme.warning
     others: dict[tuple[str, str], list[Live]] = {}
     for live in lanes.values():
         if live.status != "finished":
@@ -95,7 +99,7 @@ def _which(some: Sequence[Live] | Sequence[RunResult], lanes: Mapping[str, Live]
 
 
 def outcome_page(
-    lanes: Mapping[str, Live], question: Question | None, book: Presets, state: State, theme: Theme
+    lanes: Mapping[str, Live], question: Question | None, book: Presets, state: State, theme: Theme, *, is_chosen: bool
 ) -> Text:
     """Say what came of a group that ended: its question's answer and how far it can be trusted, and its files."""
     dim, lines = dim_of(theme), []
@@ -109,8 +113,8 @@ def outcome_page(
             continue  # it has no file
         file = words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
         lines.append(Text.assemble(("file  ", dim), f"{file}  {words.size(run.model_bytes)}", (more, dim)))
-    leads = question.id if question is not None else "the run"
-    lines.append(Text(f"Nothing trains any more; this trained last. enter leads on to {leads}.", dim))
+    leads = f" enter leads on to {question.id if question is not None else 'the run'}." if is_chosen else ""
+    lines.append(Text(f"Nothing trains any more; this trained last.{leads}", dim))
     return Text("\n").join(lines)
 
 

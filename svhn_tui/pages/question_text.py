@@ -50,7 +50,7 @@ def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
     """Return a line a configuration: how many runs are done, what they reached, and how long the rest takes."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 2 if is_wide else 1, 0, 0), header_style=dim)
-    table.add_column("  configuration", no_wrap=True)
+    table.add_column("  configuration")  # the one that wraps where room lacks: figures are never cut
     for name in ("runs", "test accuracy", *(("parameters", "left") if is_wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):

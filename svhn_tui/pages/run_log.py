@@ -44,7 +44,7 @@ class LogPage(RunSubjectPage):
         with Vertical(id="log"):
             yield Sheet(id="head")
             line = FilterLine(lambda text: (), id="search")
-            line.placeholder = "a word of the log; enter goes to the last line that holds it, n and N to others"
+            line.placeholder = "a word of the log; enter: its last line, then n and N: others"
             yield line
             yield Pager()
             yield Sheet(id="note")

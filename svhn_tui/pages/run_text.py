@@ -46,6 +46,8 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     if result is not None and result.diverged:
         since = state.history(run_id).diverged_at
         return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are no numbers", str(theme.error)
+    if result is not None and result.interrupted:
+        return interruption_of(result), str(theme.warning)
     if result is not None:
         return "✓ finished", str(theme.success)
     if live is None:
@@ -58,6 +60,11 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     return f"{'✗ ' if live.status == 'failed' else ''}{live.status}", str(
         theme.error if live.status == "failed" else theme.warning
     )
+
+
+def interruption_of(run: RunResult) -> str:
+    """Say of a recorded run whose program left it when that was."""
+    return f"interrupted after epoch {run.epochs_trained} of {run.spec.configuration.training.epochs}"
 
 
 def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:
@@ -232,7 +239,7 @@ def log_note(log: LogRead | None, state: State) -> str:
     if log.problem:
         return words.clean(f"The log cannot be read: {log.problem}.")
     if not log.file:
-        return "Nothing was printed so far."
+        return "Nothing was printed." if log.run_id in state.results else "Nothing was printed so far."
     path = words.clean(f"{state.workspace}/{log.file}")
     cut = f", its first {words.size(log.begins)} left out" if log.begins else ""
     if log.file == HOST_LOG:

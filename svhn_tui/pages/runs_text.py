@@ -10,7 +10,7 @@ from svhn_tui import words
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.analysis.run_table import COLUMNS, RunLine, SortOrder, cells_of
 from svhn_tui.client.state import State
-from svhn_tui.pages.run_text import journal_damage
+from svhn_tui.pages.run_text import interruption_of, journal_damage
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.run_grid import Head
 
@@ -73,7 +73,8 @@ def _about(run: RunResult, state: State, theme: Theme, *, is_short: bool) -> Tex
     dim, note = dim_of(theme), state.notes.get(run.run_id)
     best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
     counted = f"{words.count(run.test_correct)} of {words.count(run.test_images)} right"
-    counted = "recorded" if run.is_recorded else counted
+    if run.is_recorded:
+        counted = f"recorded, {interruption_of(run)}" if run.interrupted else "recorded"
     text = Text.assemble((f"{run.spec.configuration.label}, seed {run.spec.seed}", "bold"), f"   {counted}, {best}")
     if not is_short:
         versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())

@@ -14,7 +14,7 @@ class FilterLine(Input):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "complete", tooltip="complete the word that is typed"),
-        Binding("enter", "submit", "to the list", tooltip="to the list, the filter staying"),
+        Binding("enter", "submit", "done", tooltip="leave the line as it is typed"),
     ]
 
     def __init__(self, candidates: Callable[[str], tuple[str, ...]], *, id: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from engine import protocol as p
 from engine.core.options import LISTED, Option
-from engine.core.spec import Configuration, Network
+from engine.core.spec import Configuration, Network, OwnModel
 from svhn_tui.analysis.comparison import full_names_of, names_of, settings_that_differ, sides_of_runs
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
@@ -162,3 +162,10 @@ def test_configurations_that_differ_in_any_option_are_named_apart(option: Option
         assert len(set(names)) == 2 and not any("(" in name and "(64" not in name for name in names), names
     (differing,) = settings_that_differ([plain, changed])
     assert len(set(differing[1])) == 2
+
+
+def test_a_model_file_is_not_named_by_settings_that_it_does_not_have():
+    scaled = {"input_scaling": 1 / 255, "kernel_initializer": "glorot_uniform"}
+    dense = [Configuration(Network(hidden=(size,), activation="relu", **scaled)) for size in (32, 64)]
+    own = Configuration(Network(model=OwnModel("0" * 64, "residual", (("width", 32),))))
+    assert full_names_of([*dense, own]) == ("relu 32", "relu 64", own.network_label)

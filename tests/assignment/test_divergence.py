@@ -133,7 +133,7 @@ def test_it_is_found_by_the_filter_and_stands_first_in_its_row_and_in_the_table(
     bad, good = diverged(SPEC), result(OTHER, 0.5)
     found = parse("is:diverged activation=tanh")
     assert [found(run, None) for run in (bad, good)] == [True, False]
-    assert completions("is") == ("is:diverged", "is:failed", "is:recorded")
+    assert completions("is") == ("is:diverged", "is:failed", "is:recorded", "is:interrupted")
     with pytest.raises(FilterError, match="is:diverged"):
         parse("is:odd")
     assert cells_of(RunLine((bad,)), ("configuration",)) == ("✗ diverged  tanh 256",)

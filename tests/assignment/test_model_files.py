@@ -82,21 +82,23 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path):
         configurations(tmp_path, MINE)
 
 
-def test_a_file_runs_by_the_users_word_and_stays_trusted_where_it_is_written_on(tmp_path: Path):
+def test_a_file_runs_by_the_users_word_and_is_asked_about_again_when_it_was_changed(tmp_path: Path):
     (tmp_path / "models.py").write_text(SOURCE)
     book = preset_file.load(written(tmp_path, MINE))
     sweep = book.sweep(book.questions[0], "data")
     assert sweep is not None
     ((sha256, file),) = book.unapproved(sweep.configurations).items()
     assert book.submit(sweep).sources == ()
-    approvals.approve(file.text, Path(file.path))
+    approvals.approve(file.text)
     assert (book.unapproved(sweep.configurations), book.submit(sweep).sources) == ({}, (SOURCE,))
+    assert book.changed_files() == ()
     (tmp_path / "models.py").write_text(SOURCE + "\n")
-    assert unapproved(preset_file.load(tmp_path / "experiments.json")) == 0
+    assert book.changed_files() == ("models.py",)
+    assert unapproved(preset_file.load(tmp_path / "experiments.json")) == 1
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "models.py").write_text(SOURCE + "\n")
-    assert unapproved(preset_file.load(written(elsewhere, MINE))) == 1
+    (elsewhere / "models.py").write_text(SOURCE)
+    assert unapproved(preset_file.load(written(elsewhere, MINE))) == 0
     assert approvals.refusal(sha256) == ""
     assert "svhn-tui trust 0000" in approvals.refusal("0" * 64)
 

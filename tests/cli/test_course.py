@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from svhn_tui import preset_file
+from svhn_tui import json_text, preset_file
+from svhn_tui.analysis import course_plan
 from tests.cli.test_program import as_json, svhn_tui
+from tests.support import scenes
 from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM
 
@@ -36,6 +38,78 @@ def test_several_mistakes_are_told_at_once():
     assert sum("stands twice" in some for some in told) == 2
     assert any("no network 'no'" in some for some in told)
     assert any("points" in some for some in told)
+
+
+BOOK = """{
+  "format": 1,
+  "title": "t",
+  "data": {"mine": {"file": "gone.npz"}},
+  "networks": {
+    "a": {"hidden": [3], "hiden": 3},
+    "it's b": {"convolutions": [{"filters": 8, "pool": 9}, {"filters": 8, "pool": 9}]}
+  },
+  "questions": [
+    {"id": "A", "kind": "training", "title": "t", "networks": ["a"], "seeds": [0]},
+    {
+      "id": "B", "kind": "training", "title": "t", "text": "t", "networks": ["it's b"], "seeds": [0],
+      "upload": {"file": "B.keras", "limit_mib": "1"}
+    },
+    {"id": "C", "kind": "answer", "title": "t", "text": "t", "networks": ["a"], "seeds": [0]},
+    {"id": "D", "kind": "answer", "title": "t", "text": "t", "networks": ["it's b"], "seeds": [0],
+     "answer": {"format": "mean"}}
+  ]
+}"""
+RIGHT = {
+    ', "hiden": 3': "",
+    '"t", "networks": ["a"]': '"t", "text": "t", "networks": ["a"]',
+    '"1"': "1",
+    "mean": "means",
+}
+"""What stands there in the place of each mistake."""
+
+
+def mended() -> str:
+    text = BOOK
+    for wrong, right in RIGHT.items():
+        assert text.count(wrong) == 1 or wrong.startswith('"t"')
+        text = text.replace(wrong, right, 1)
+    return text
+
+
+def test_each_mistake_names_its_file_line_and_field():
+    assert preset_file.mistakes(BOOK.encode(), "f.json") == (
+        "f.json, line 6, networks['a'].hiden: object contains unknown field `hiden`; did you mean `hidden`?",
+        "f.json, line 10, questions[0]: object missing required field `text`.",
+        "f.json, line 13, questions[1].upload.limit_mib: expected `float | null`, got `str`.",
+        "f.json, line 17, questions[3].answer.format: invalid enum value 'mean'; there are file, means, best.",
+    )
+    twice = BOOK.replace('"a": {', '"a": {},\n    "a": {').encode()
+    assert preset_file.mistakes(twice, "f.json") == ("f.json, line 7: the key 'a' stands twice in one object.",)
+    assert preset_file.mistakes(mended().encode(), "f.json") == ()
+    code = mended().replace(
+        '"kind": "training", "title": "t", "text": "t", "networks": ["a"]', '"kind": "code", "title": "t", "text": "t"'
+    )
+    (told,) = preset_file.mistakes(code.encode(), "f.json")
+    assert told == "f.json, line 10, questions[0] (A).networks: a code question is about a network; name it."
+
+
+def test_what_does_not_go_with_the_data_is_told_with_its_line(tmp_path: Path):
+    file = tmp_path / "f.json"
+    text = mended().replace('"limit_mib": 1', '"limit_mib": 0.0001').replace('"pool": 9', '"pool": 1')
+    file.write_text(text)
+    told = course("check", str(file), "--json", code=1)
+    (missing, answer) = json.loads(told)["mistakes"]
+    assert missing == f"{file}, line 4, data['mine']: {tmp_path / 'gone.npz'} is not there, and A, B, C, D train on it."
+    assert answer == f"{file}, line 15, questions[2] (C).answer: missing; `format` says how the answer is written."
+    for some, line, said in (
+        (mended(), 7, 'networks["it\'s b"].convolutions: nothing is left of an image of 32 x 32 pixels'),
+        (text, 13, "questions[1] (B).upload.limit_mib: the weights of "),
+    ):
+        data = {"": scenes.DATA, "mine": scenes.DATA}
+        found = course_plan.problems(preset_file.parse(some.encode(), "f"), course_plan.Given(data), "f")
+        assert f"f, line {line}, {said}" in "\n".join(
+            json_text.located(problem, some.encode(), "f") for problem in found
+        )
 
 
 @pytest.mark.slow

@@ -100,6 +100,13 @@ def test_an_archive_wins_over_what_it_was_unpacked_into(tmp_path: Path):
     assert locate([tmp_path]) == files
 
 
+def test_files_to_which_zip_was_added_are_read(tmp_path: Path):
+    files = both(tmp_path, TRAIN_FILE, TEST_FILE)
+    renamed = tuple(path.rename(path.with_name(f"{path.name}.zip")) for path in files)
+    assert locate([tmp_path]) == renamed
+    assert describe([tmp_path])
+
+
 def test_a_folder_that_may_only_be_read_is_as_good(tmp_path: Path):
     files = both(tmp_path, TRAIN_FILE.removesuffix(".npz"), TEST_FILE.removesuffix(".npz"))
     before = sorted(tmp_path.rglob("*"))
@@ -131,6 +138,15 @@ AMBIGUOUS: dict[str, Callable[[Path], object]] = {
     f"has no {TEST_FILE}": lambda at: (place(at / "latest_train.npz"), place(at / "latest.npz")),
     f"has no {TRAIN_FILE}": lambda at: (place(at / "test.npz"), (at / "._train.npz").write_bytes(b"x")),
     "unpack svhn.zip first": lambda at: shutil.make_archive(str(at / "svhn"), "zip", at),
+    "train.npz.crdownload is neither .npz nor .mat": lambda at: (
+        place(at / "test.npz", test=True), (at / "train.npz.crdownload").write_bytes(b"PK")
+    ),
+    "expected are images.npy and labels.npy, once each; it holds 'x.npy', 'y.npy'": lambda at: (
+        place(at / "test.npz", test=True), np.savez(at / "train.npz", x=np.zeros(3), y=np.zeros(3))
+    ),
+    "train.npz is no .npz file (it is a web page": lambda at: (
+        place(at / "test.npz", test=True), (at / "train.npz").write_text("\n<!DOCTYPE html><p>Sign in")
+    ),
     "they seem exchanged": lambda at: (place(at / "train.npz", count=10), place(at / "test.npz", test=True)),
     "hold the same images": lambda at: (place(at / "train.npz"), place(at / "test.npz")),
 }  # fmt: skip

@@ -18,7 +18,12 @@ from engine.core.sweep import Sweep
 from engine.storage import archive, journal, lock_file
 from engine.storage.doctor import examine
 from engine.storage.run_folder import RunFolder
+from svhn_tui.analysis import run_filter
+from svhn_tui.analysis.run_table import RunLine, cells_of
+from svhn_tui.client.state import State
 from svhn_tui.keras import Recorder
+from svhn_tui.pages.run_text import head_of
+from svhn_tui.themes import DARK
 from tests.support.bridge import Bridge
 from tests.support.patience import PATIENCE
 from tests.support.recorded_fit import Model, begun, logs_of, trained
@@ -133,6 +138,22 @@ def test_what_was_recorded_of_a_program_that_is_killed_is_a_run(program: Program
         assert one(bridge.state.results).test_accuracy == 0.25 + 2 / 64
         bridge.end()
     assert [finding for finding in examine(tmp_path / "w") if finding.level == "damaged"] == []
+
+
+def test_a_fork_that_outlives_the_program_does_not_keep_its_run_going(program: Program, tmp_path: Path):
+    with attached_when_made(tmp_path / "w") as bridge:
+        program.epochs(3)
+        bridge.until(lambda state, event: epochs_live(state) == 3)
+        program.process.stdin.write("fork\n")
+        child = int(program.process.stdout.readline())
+        try:
+            program.process.kill()
+            bridge.until_kind(p.RunFinished)
+            os.kill(child, 0)  # it lives
+        finally:
+            os.kill(child, signal.SIGKILL)
+        result = one(bridge.state.results)
+        assert (result.interrupted, result.epochs_trained, result.spec.configuration.training.epochs) == (True, 3, 8)
 
 
 def test_program_and_host_killed_together_lose_nothing_that_was_written(program: Program, tmp_path: Path):
@@ -258,12 +279,14 @@ def test_whatever_is_wrong_the_training_goes_on_with_one_line(tmp_path: Path, ca
     odd.on_train_end()
     fitted = begun(Recorder(workspace=tmp_path / "w"))
     fitted.on_epoch_end(0, {"loss": "no number"})
+    fitted.on_epoch_end(1, {"loss": 1.0, "\x1b[31mf1\u202e": 1.0})
     fitted.on_train_end()
     assert fitted.wait()
     recorder.wait(1.0)
     printed = capfd.readouterr().err
     assert 3 <= sum(line.startswith("svhn-tui Recorder: ") for line in printed.splitlines()) <= 5
-    assert "Traceback" not in printed
+    assert "Traceback" not in printed and "[31mf1" in printed
+    assert "\x1b" not in printed and "\u202e" not in printed
 
 
 def test_two_recorders_watch_one_fit(tmp_path: Path):
@@ -280,6 +303,33 @@ def test_two_recorders_watch_one_fit(tmp_path: Path):
     assert all(recorder.wait() for recorder in both)
     results = [RunFolder(tmp_path / "w", path.name).read_result() for path in (tmp_path / "w" / "runs").iterdir()]
     assert {result.spec.configuration.recorded.name for result in results} == {"first", "second"}
+
+
+def fit(recorder: Recorder, epochs: int) -> None:
+    """Train as Keras does, until ctrl-c."""
+    begun(recorder)
+    for epoch in range(epochs):
+        trained(recorder, epoch)
+    raise KeyboardInterrupt
+
+
+def test_a_fit_that_is_interrupted_in_a_notebook_is_over_while_the_notebook_lives(tmp_path: Path):
+    recorder = Recorder("here", workspace=tmp_path / "w")
+    with pytest.raises(KeyboardInterrupt):
+        fit(recorder, 2)
+    assert recorder.wait()  # nothing else happens in this process
+    (path,) = (tmp_path / "w" / "runs").iterdir()
+    result = RunFolder(tmp_path / "w", path.name).read_result()
+    assert (result.interrupted, result.epochs_trained, result.test_accuracy) == (True, 2, 0.25 + 1 / 64)
+    assert run_filter.parse("is:interrupted")(result, None)
+    assert cells_of(RunLine((result,)), ("configuration",)) == ("· interrupted  here (recorded)",)
+    state = State(results={result.run_id: result})
+    assert "interrupted after epoch 2 of 8" in head_of(result.run_id, state, DARK).plain
+
+
+def test_a_fit_that_its_own_callback_stops_early_was_not_interrupted(tmp_path: Path):
+    result = recorded(tmp_path / "w").read_result()
+    assert (result.interrupted, result.epochs_trained) == (False, 3)
 
 
 def test_a_fit_that_was_interrupted_ends_when_the_next_one_begins(tmp_path: Path):

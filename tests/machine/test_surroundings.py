@@ -28,14 +28,18 @@ from tests.support.terminal import PROGRAM
 from tests.training.test_training import weights_of
 
 FAST = Configuration(Network((32,), "relu"), Training(epochs=2))
-CONFIGURATIONS = (FAST, msgspec.structs.replace(FAST, training=Training(epochs=2, trainer="keras-fit")))
+CONFIGURATIONS = (
+    FAST, *(Configuration(FAST.network, Training(epochs=2, trainer=trainer)) for trainer in ("jax", "keras-fit"))
+)  # fmt: skip
 HOSTILE = {
     "KERAS_BACKEND": "torch", "KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1", "KERAS_NNX_ENABLED": "true",
     "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cuda", "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16", "JAX_DISABLE_JIT": "1",
     "JAX_NUMPY_RANK_PROMOTION": "raise", "JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_THREEFRY_PARTITIONABLE": "0",
     "JAX_DEBUG_NANS": "1", "JAX_RANDOM_SEED_OFFSET": "7", "JAX_NO_SUCH_THING": "?", "XLA_FLAGS": "--no_such_flag=1",
     "TF_ENABLE_ONEDNN_OPTS": "0", "TF_XLA_FLAGS": "--tf_xla_auto_jit=2", "TF_NUM_INTRAOP_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "0", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "0", "TF_DETERMINISTIC_OPS": "1", "TF_CONFIG": "{", "JAX_TRANSFER_GUARD": "disallow",
+    "NPY_DISABLE_CPU_FEATURES": "AVX2", "MKL_CBWR": "COMPATIBLE", "OMPI_COMM_WORLD_RANK": "1", "PMIX_RANK": "1",
+    "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
     "OPENBLAS_CORETYPE": "Prescott", "NVIDIA_TF32_OVERRIDE": "1", "PYTHONOPTIMIZE": "2", "PYTHONHASHSEED": "5",
     "PYTHONWARNINGS": "error", "GLIBC_TUNABLES": "glibc.malloc.perturb=165", "SLURM_JOB_ID": "12345",
 }  # fmt: skip

@@ -307,10 +307,12 @@ async def test_enter_leads_on_to_the_question():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         await pilot.press("enter")
-        page.state = trained(page.state)
-        await pilot.pause()
-        await pilot.press("enter")
-        assert visits == [("Questions", "Q7")] * 2
+        (older,) = specs_of(tanh(64), 1)
+        failed = p.RunFailed(run_id=older.run_id, reason="no memory")
+        page.state = trained(fold((*group_of("older", (older,), 3, 0.5), failed), page.state))
+        await until(pilot, lambda: "enter leads on to Q7" in app.text)
+        await pilot.press("enter", "l")
+        assert visits == [("Questions", "Q7")] * 2 + [("Log", page.state.last_group[0])], "not to what failed before"
 
 
 def test_the_group_that_ended_last_outlives_a_lost_connection_and_deleted_runs():

@@ -12,7 +12,7 @@ from svhn_tui import preset_file
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.pages.questions import QuestionsPage
-from tests.support.scenes import BOOK, DATA, Stage, attached, finished, relu, tanh
+from tests.support.scenes import BOOK, DATA, Stage, attached, finished, relu, screen_text, tanh, until
 
 DONE = finished((tanh(256), 10, 0.5), (relu(256), 10, 0.55))
 
@@ -79,6 +79,56 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
     assert preset_file.load(tmp_path / "experiments.json").question("S1").networks == ("relu 8",)
 
 
+async def test_a_model_file_that_is_edited_while_the_screen_is_open_is_read_and_asked_about_again(tmp_path: Path):
+    from svhn_tui.app import SvhnApp
+    from svhn_tui.dialogs.dialogs import Confirm
+    from svhn_tui.dialogs.trusting import TrustModelFiles
+
+    sent: list[p.AnyCommand] = []
+
+    async def send(command: p.AnyCommand) -> bool:
+        sent.append(command)
+        return True
+
+    def sources() -> list[str]:
+        return [text for command in sent if isinstance(command, p.Submit) for text in command.sources]
+
+    file, mine = tmp_path / "models.py", {"file": "models.py", "build": "build"}
+    file.write_text("first = 1\n")
+    questions = [{"id": id, "kind": "training", "title": id, "text": id, "networks": ["mine"], "seeds": [seed]}
+                 for seed, id in enumerate(("A1", "A2"))]  # fmt: skip
+    book = {"format": 1, "title": "own", "networks": {"mine": mine}, "questions": questions}
+    (tmp_path / "experiments.json").write_text(json.dumps(book))
+    app = SvhnApp(tmp_path, (), None, preset_file.load(tmp_path / "experiments.json"))
+    app._connection.hold, app._connection.send = asyncio.Event().wait, send  # no engine
+    async with app.run_test(size=(80, 24)) as pilot:
+        app._receive((*attached(),))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, TrustModelFiles))
+        await pilot.press("y")
+        await until(pilot, lambda: sources() == ["first = 1\n"] and isinstance(app.screen, QuestionsPage))
+        file.write_text("second = 2\n")
+        await pilot.press("A")  # both questions
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: any("models.py changed" in notice.text for notice in app.notice_log))
+        assert sources() == ["first = 1\n"]
+        await until(pilot, lambda: isinstance(app.screen, QuestionsPage))
+        assert app.screen.chosen.id == "A1"
+        await pilot.press("A")
+        await until(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, TrustModelFiles))
+        assert "second = 2" in screen_text(app)
+        await pilot.press("y")  # one word for both questions
+        two = ["first = 1\n", "second = 2\n", "second = 2\n"]
+        await until(pilot, lambda: sources() == two and isinstance(app.screen, QuestionsPage))
+        file.unlink()
+        await pilot.press("enter")
+        await until(pilot, lambda: any("cannot be read" in notice.text for notice in app.notice_log))
+        assert len(sources()) == 3
+
+
 async def test_the_form_asks_for_the_data_set_where_there_are_several(tmp_path: Path):
     from svhn_tui.app import SvhnApp
 
@@ -86,7 +136,7 @@ async def test_the_form_asks_for_the_data_set_where_there_are_several(tmp_path: 
     raw["data"] = {"svhn": {"folder": "svhn"}, "cifar": {"file": "cifar10.npz"}}
     (tmp_path / "experiments.json").write_text(json.dumps(raw))
     app = SvhnApp(tmp_path, (), None, preset_file.load(tmp_path / "experiments.json"))
-    app._connection.keep = asyncio.Event().wait  # no engine
+    app._connection.hold = asyncio.Event().wait  # no engine
     async with app.run_test(size=(80, 24)) as pilot:
         app._receive((*attached(),))
         await pilot.press("s", "down", *"cifar", "down", "end", *["backspace"] * 6, *"8", "enter")

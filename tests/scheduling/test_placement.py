@@ -166,16 +166,67 @@ def test_a_forecast_is_of_the_cards_that_train_and_of_as_many_lanes():
     assert len(measured.medians) == 5
 
 
+def measured(machine: Machine, configuration: Configuration, *rates: float) -> Machine:
+    """Return a machine on which runs of 1, 2, 4, ... cores train so many batches a second, all of them together."""
+    by_cores = {2**index: rate for index, rate in enumerate(rates)}
+    return machine._replace(measured={size_class(trainable_parameters(configuration.network, SHAPE)): by_cores})
+
+
 def test_where_it_was_measured_a_run_takes_the_cores_that_proved_best():
     eight = Machine(tuple(range(8)), 64 * 2**30)
-    wide_on_two = eight._replace(measured={size_class(trainable_parameters(WIDE.network, SHAPE)): 2})
-    queue = places(WIDE, range(6))
+    wide_on_two = measured(eight, WIDE, 700, 1000, 900, 800)
+    queue = places(WIDE, range(8))
     assert spread(queue, eight) == [("cpu", 1)]
     assert spread(queue, wide_on_two) == [("cores0-1", 1), ("cores2-3", 1), ("cores4-5", 1), ("cores6-7", 1)]
-    assert spread(queue, wide_on_two._replace(memory=4 * 10**9)) == [("cores0-1", 1), ("cores2-3", 1)]
+    assert spread(queue, measured(eight, WIDE, 750, 840, 820, 800)) == [("cpu", 1)], "little is gained"
+    assert spread(queue, wide_on_two._replace(memory=4 * 10**9)) == [("cores0-3", 1), ("cores4-7", 1)], "room for two"
     assert spread(queue, wide_on_two._replace(cores=(3,))) == [("cpu", 1)]
     mixed = [*queue[:2], *places(LINEAR, range(9))]
     assert [name for name, _ in spread(mixed, wide_on_two)][:3] == ["cores0-1", "cores2-3", "core4"]
+
+
+def test_few_runs_take_more_cores_each_than_many_and_fill_the_machine():
+    """256 units: one core each, side by side, is best while there are runs for all cores."""
+    middle = Configuration(Network((256,), "relu"))
+    two = measured(TWO_CORES, middle, 3600, 3000)
+    assert spread(places(middle, range(10)), two) == [("core0", 1), ("core1", 1)]
+    assert spread(places(middle, range(1)), two) == [("cpu", 1)], "or one of two cores would be idle"
+    assert spread(places(middle, range(3)), two) == [("core0", 1), ("core1", 1)], "the last one then has both"
+    eight = measured(Machine(tuple(range(8)), 64 * 2**30), middle, 800, 780, 700, 400)
+    assert [name for name, _ in spread(places(middle, range(3)), eight)] == ["cores0-1", "cores2-3", "cores4-5"]
+    assert len(spread(places(middle, range(20)), eight)) == 8
+    many = measured(Machine(tuple(range(64)), 2**38), middle, 70e3, 66e3, 60e3, 45e3, 25e3, 9e3, 3e3)
+    assert [name for name, _ in spread(places(middle, range(10)), many)][:2] == ["cores0-3", "cores4-7"]
+    assert len(spread(places(middle, range(100)), many)) == 64
+    bound_by_memory = measured(Machine(tuple(range(64)), 2**38), WIDE, 5e3, 9e3, 16e3, 25e3, 24e3, 20e3, 12e3)
+    assert len(spread(places(WIDE, range(100)), bound_by_memory)) == 8
+
+
+def test_a_run_waits_for_no_more_cores_while_fewer_are_idle():
+    """Five runs would take two cores each; four that began with one each are so spread that no pair is left."""
+    middle = Configuration(Network((256,), "relu"))
+    eight = measured(Machine(tuple(range(8)), 64 * 2**30), middle, 800, 780, 700, 400)
+    busy = [Slot(f"core{core}", (core,)) for core in (0, 2, 4, 6)]
+    group = next_group(WaitingList(places(middle, range(1))), eight, SHAPE, busy)
+    assert group is not None and group[0].name == "core1"
+    pairs = next_group(WaitingList(places(middle, range(1))), eight, SHAPE, busy[:2])
+    assert pairs is not None and pairs[0].name == "cores4-5"
+
+
+def test_cores_that_others_keep_busy_are_left_to_them():
+    """Threads of one run wait for each other, so it takes no more than are free; alone on a core it loses its share."""
+    eight = Machine(tuple(range(8)), 64 * 2**30)
+    busy = eight._replace(load={0: 1.0, 1: 0.9, 6: 0.6, 7: 0.1})
+    assert spread(places(WIDE, range(2)), eight) == [("cpu", 1)]
+    assert spread(places(WIDE, range(2)), busy) == [("cores4-7", 1), ("cores0-3", 1)], "the emptier half first"
+    assert spread(places(WIDE, range(2)), measured(busy, WIDE, 100, 300, 600, 900)) == [
+        ("cores4-7", 1),
+        ("cores0-3", 1),
+    ]
+    assert [name for name, _ in spread(places(LINEAR, range(9)), busy)][-3:] == ["core0", "core1", "core6"]
+    assert spread(places(WIDE, range(2)), TWO_CORES._replace(load={0: 0.6})) == [("core1", 1), ("core0", 1)]
+    assert spread(places(WIDE, range(1)), TWO_CORES._replace(load={0: 0.2, 1: 0.2})) == [("cpu", 1)]
+    assert spread(places(WIDE, range(1)), TWO_CORES._replace(load={0: 1.0, 1: 1.0})) == [("core0", 1)]
 
 
 async def test_a_size_is_measured_once_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -193,7 +244,7 @@ async def test_a_size_is_measured_once_and_remembered(tmp_path: Path, monkeypatc
     assert not arrangement.is_open(middle, SHAPE)
     if arrangement.machine.measured:
         assert Arrangement(machine, ended.set).machine == arrangement.machine
-        assert set(arrangement.machine.measured.values()) <= set(range(1, len(machine.cores) + 1))
+        assert all(len(machine.cores) in rates and 1 in rates for rates in arrangement.machine.measured.values())
 
 
 async def test_what_others_kept_from_being_measured_is_tried_again_later(
@@ -204,7 +255,7 @@ async def test_what_others_kept_from_being_measured_is_tried_again_later(
     monkeypatch.setattr(build, "absence", lambda: None)
 
     async def busy(command: object) -> tool_process.Outcome:
-        return tool_process.Outcome(0, b"0", "")
+        return tool_process.Outcome(0, b"{}", "")
 
     monkeypatch.setattr(tool_process, "run_beside", busy)
     ended = asyncio.Event()

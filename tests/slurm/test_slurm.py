@@ -26,7 +26,11 @@ def test_the_whole_of_q9_trains_on_two_gpus_at_once(cluster: Cluster, demo_folde
         bridge.send(p.SetFleet(fleet=p.Fleet(slurm=ONE_GPU, workers=2)))
         data = bridge.open(demo_folder)
         sweep = sweep_for(BOOK.question("Q9"), BOOK, State(data=data), Overrides(epochs=2))
+        endless = tuple(Configuration(Network((units,), "relu"), Training(epochs=100_000)) for units in (16, 24))
+        bridge.send(p.Submit(sweep=Sweep("endless", data.fingerprint, endless, (0,))))
         bridge.send(p.Submit(sweep=sweep))
+        bridge.until(lambda state, event: {run.worker for run in state.live.values()} == {"slurm0", "slurm1"})
+        bridge.send(p.Cancel(runs=tuple(bridge.state.live)))  # both workers are there: each trains some of Q9
         while len(bridge.state.results) < 30:  # patient with a busy machine, as long as something happens
             bridge.until(lambda state, event: isinstance(event, p.EpochEnded | p.RunFinished))
         bridge.until(lambda state, event: all(worker.state == "ended" for worker in state.workers.values()))
@@ -34,7 +38,7 @@ def test_the_whole_of_q9_trains_on_two_gpus_at_once(cluster: Cluster, demo_folde
     ready = {event.worker: event for event in bridge.events if isinstance(event, p.WorkerChanged) and event.device}
     assert {event.gpu for event in ready.values()} == {"0", "1"}, "Slurm gave each worker another GPU"
     assert {event.node for event in ready.values()} == {cluster.node}
-    started = [event for event in bridge.events if isinstance(event, p.RunStarted)]
+    started = [event for event in bridge.events if isinstance(event, p.RunStarted)][2:]
     assert {event.worker for event in started} == {"slurm0", "slurm1"}
     assert [len(event.runs) for event in started] == [10, 10, 10], "on a GPU ten seeds train as one group"
     for configuration in sweep.configurations:

@@ -102,3 +102,47 @@ def broken(input_shape, classes, width=3):
 
 def _deeper(width):
     raise ValueError(f"width {width} is not even")
+
+
+def two_outputs(input_shape, classes):
+    given = keras.Input(input_shape)
+    x = layers.Flatten()(given)
+    return keras.Model(given, [layers.Dense(classes, "softmax")(x), layers.Dense(classes, "softmax")(x)])
+
+
+def two_inputs(input_shape, classes):
+    both = [keras.Input(input_shape), keras.Input(input_shape)]
+    return keras.Model(both, layers.Dense(classes, "softmax")(layers.Flatten()(layers.Add()(both))))
+
+
+def of_a_lambda(input_shape, classes):
+    first = layers.Lambda(lambda x: x / 255)
+    return keras.Sequential([keras.Input(input_shape), first, layers.Flatten(), layers.Dense(classes, "softmax")])
+
+
+def leaving(input_shape, classes):
+    raise SystemExit(3)
+
+
+def neighbour(input_shape, classes):
+    import a_module_beside_this_one
+
+    return a_module_beside_this_one.build(input_shape, classes)
+
+
+class Subclassed(keras.Model):
+    """A model that has only `call`."""
+
+    def __init__(self, classes, **given):
+        super().__init__(**given)
+        self.classes, self.flat, self.last = classes, layers.Flatten(), layers.Dense(classes, "softmax")
+
+    def call(self, inputs):
+        return self.last(self.flat(inputs))
+
+    def get_config(self):
+        return {**super().get_config(), "classes": self.classes}
+
+
+def subclassed(input_shape, classes):
+    return Subclassed(classes)

@@ -1,5 +1,7 @@
-"""A program whose fit is recorded, without Keras: `epoch` on its stdin is an epoch, `end` the end of the fit."""
+"""A program whose fit is recorded, without Keras: a line of its stdin says what it does, `end` ends the fit."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -55,6 +57,10 @@ def main() -> None:
         if line == "epoch\n":
             trained(recorder, epoch)
             epoch += 1
+        elif line == "fork\n":
+            if (child := os.fork()) == 0:
+                signal.pause()
+            print(child, flush=True)
         else:
             recorder.on_train_end()
             print("written" if recorder.wait() else "not written", flush=True)

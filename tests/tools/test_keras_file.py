@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,42 @@ HOSTILE = {
 }  # fmt: skip
 
 
+def in_a_dictionary(config: Config) -> None:
+    config["class_name"] = "Functional"
+    config["config"] |= {"input_layers": {"pixels": ["pixels", 0, 0]}, "output_layers": [["dense", 0, 0]]}
+    for before, layer in pairwise([None, *config["config"]["layers"]]):
+        layer["name"] = layer["config"]["name"]
+        tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": [before and before["name"], 0, 0]}}
+        layer["inbound_nodes"] = [{"args": [tensor], "kwargs": {}}] if before else []
+
+
+OWN: dict[str, Callable[[Config], None]] = {
+    "has a function of its own as activation, which is a program": setting("activation", {"value": ["4wEAAA", None]}),
+    "has a function of its own, 'mine', which is a program": setting(
+        "activation", FUNCTION | {"config": "Custom>mine"}
+    ),
+    "is made of a class of its own, 'Net', which is a program": lambda config: config.update(
+        module=None, class_name="Net", registered_name="Custom>Net"
+    ),
+    "has an Add layer, which no network of this assignment has": layer(class_name="Add"),
+    "has its input or its output in a dictionary; give keras.Model the tensors themselves": in_a_dictionary,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", OWN)
+def test_what_people_write_beyond_a_chain_of_layers_is_refused_with_the_true_reason(
+    good: Path, tmp_path: Path, reason: str
+):
+    with pytest.raises(KerasFileError, match=re.escape(reason)):
+        check(forged(good, tmp_path / "own.keras", OWN[reason]))
+
+
+def test_a_file_of_keras_2_is_called_so(good: Path, tmp_path: Path):
+    file = forged(good, tmp_path / "old.keras", metadata__json=b'{"keras_version": "2.15.0"}')
+    with pytest.raises(KerasFileError, match=r"saved by Keras 2\.15\.0"):
+        check(file)
+
+
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_configuration_that_could_run_code_is_refused_in_one_sentence(good: Path, tmp_path: Path, what: str):
     file = forged(good, tmp_path / "evil.keras", HOSTILE[what])
@@ -170,6 +208,23 @@ def test_bombs_twice_the_same_member_and_damage_are_refused(good: Path, tmp_path
         (tmp_path / "damaged.keras").write_bytes(change())
         with pytest.raises(KerasFileError):
             check(tmp_path / "damaged.keras")
+
+
+KINDS = {
+    b"": "it is empty",
+    b"\x89HDF\r\n\x1a\n" + bytes(90): "it is an HDF5 file",
+    b"\x80\x04\x95" + bytes(90): "it is a Python pickle",
+    b"<html><body>404": "it is a web page",
+    b"PK\3\4" + bytes(90): "it was cut off",
+    b"something" + bytes(90): "it does not end like a zip",
+}
+
+
+@pytest.mark.parametrize("content", KINDS)
+def test_another_kind_of_file_is_called_what_it_is(tmp_path: Path, content: bytes):
+    (tmp_path / "other.keras").write_bytes(content)
+    with pytest.raises(KerasFileError, match=rf"{KINDS[content]}.*save the model with model\.save\('NAME\.keras'\)"):
+        check(tmp_path / "other.keras")
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path):

@@ -272,7 +272,9 @@ WRONG: dict[str, tuple[Callable[[], Model], list[str]]] = {
     "not compiled": (
         lambda: chain(), ["compiled: no: the file names no loss, metric or optimizer"],
     ),
-    "never fitted": (lambda: compiled(chain(), batches=0), ["fitted: never; asked are 2 x 2 = 4"]),
+    "never fitted": (
+        lambda: compiled(chain(), batches=0), ["fitted: never, or compiled again since; asked are 2 x 2 = 4"],
+    ),
     "fitted half as long": (lambda: compiled(chain(), batches=2), ["fitted: batches: 2; asked are 2 x 2 = 4"]),
     "a Functional one with dropout": (
         lambda: compiled(functional(layers.Flatten(), dense(8, "relu"), layers.Dropout(0.1), dense(10, "softmax"))),

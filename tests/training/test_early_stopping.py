@@ -130,7 +130,7 @@ def test_what_does_not_suit_the_data_is_refused_before_training(
     assert failed.reason.startswith(said)
 
 
-@pytest.mark.parametrize("training", [STOPPED.training, Training(beta_1=0.8), Training(schedule="cosine")])
+@pytest.mark.parametrize("training", [STOPPED.training, Training(schedule="cosine")])
 def test_the_native_trainer_is_left_out_where_its_mathematics_do_not_hold(training: Training):
     assert unsuited(Configuration(training=training), Circumstances(10)).startswith("the ")
 

@@ -17,7 +17,7 @@ from engine.training.native import build
 ROOT = Path(__file__).parents[2]
 REAL = build.find_compiler()
 needs_compiler = pytest.mark.skipif(REAL is None, reason="no C compiler is on the path")
-FLAGS = (*build.FLAGS, "-march=native" if os.uname().machine == "x86_64" else "-mcpu=native")
+FLAGS = (*build.FLAGS, "-O1", "-march=native" if os.uname().machine == "x86_64" else "-mcpu=native")
 
 
 class Compiler:
@@ -122,9 +122,32 @@ def test_a_compiler_that_fails_is_told_in_a_sentence_and_tried_again(tmp_path: P
     body = "echo 'epoch.c:10:10: fatal error: math.h: No such file or directory' >&2; exit 1"
     compiler, folder = Compiler(tmp_path, body=body), private(tmp_path / "native")
     for _ in range(2):
-        assert "math.h: No such file or directory" in compiler.build(folder).problem
+        built = compiler.build(folder)
+        assert "math.h: No such file or directory" in built.problem
+        assert "libc6-dev" in built.advice
     assert compiler.uses == 2, "headers may have been installed meanwhile"
     assert not [path for path in folder.iterdir() if path.suffix == ".so"]
+
+
+@needs_compiler
+def test_where_the_first_compiler_fails_the_next_one_is_used_and_what_came_of_it_is_known_without_building(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(private(tmp_path / "cache")))
+    broken = Compiler(private(tmp_path / "first"), body="echo 'error: not today' >&2; exit 1")
+    monkeypatch.setenv("PATH", f"{broken.path.parent}:/bin")
+    monkeypatch.setattr(build, "COMPILERS", ("cc", "compiler-that-is-not-there"))
+    assert build.known() == build.Built(), "nothing was tried so far"
+    assert build.library().problem == build.known().problem != ""
+    assert "not today" in build.known().problem and build.known().advice
+    works = tmp_path / "first" / "gcc"
+    works.symlink_to(str(REAL))
+    monkeypatch.setattr(build, "COMPILERS", ("cc", "gcc"))
+    build.library.cache_clear()
+    built = build.library()
+    assert built.path is not None
+    assert build.known() == built
+    assert broken.uses == 2
 
 
 @needs_compiler

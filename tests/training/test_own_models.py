@@ -1,8 +1,10 @@
 """Own models on the compiled path train what `model.fit` trains, and say what is wrong with them and where."""
 
+import hashlib
 from pathlib import Path
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 
@@ -55,10 +57,6 @@ def test_a_seed_draws_the_weights_of_set_random_seed():
 
 
 def trial_of(build: str, source: str = SOURCE) -> Trial:
-    import hashlib
-
-    import msgspec
-
     model = own(build).model
     sha256 = hashlib.sha256(source.encode()).hexdigest()
     return Trial(msgspec.structs.replace(model, sha256=sha256), DataShape((3, 8, 8), 10), source)
@@ -71,6 +69,7 @@ def trial_of(build: str, source: str = SOURCE) -> Trial:
         ("normalized", 192 * 16 + 32 + 170, ""),
         ("counting", 1_930, "its layers do something else each time that they are called"),
         ("regularized", 1_930, "its layers add losses of their own"),
+        ("subclassed", 1_930, "Subclassed is a class of its own, which may train in its own way"),
     ],
 )
 def test_trying_tells_what_compiles(build: str, parameters: int, refusal: str):
@@ -87,6 +86,11 @@ def test_trying_tells_what_compiles(build: str, parameters: int, refusal: str):
         ("no_softmax", "no probabilities; end it with a softmax"),
         ("nobody", "model.py has no function 'nobody'."),
         ("tensorflow_only", "model.py, line 34, in call: "),
+        ("two_outputs", "two_outputs in model.py returns a model with several outputs; one of 10 numbers is asked."),
+        ("two_inputs", "returns a model for (3, 8, 8), (3, 8, 8); the images are (3, 8, 8)."),
+        ("of_a_lambda", "which Keras does not load from a file; use a layer of Keras's, such as Rescaling"),
+        ("leaving", "model.py, line "),
+        ("neighbour", "(a model file stands alone: what it uses of yours has to be in it)"),
     ],
 )
 def test_what_fails_says_where(build: str, told: str):
@@ -98,6 +102,15 @@ def test_what_fails_says_where(build: str, told: str):
 def test_a_syntax_error_names_its_line():
     with pytest.raises(ModelError, match=r"model.py, line 2: SyntaxError: .*\n  line 2: def f\(:"):
         tried(trial_of("f", "import keras\ndef f(:\n"), "jax")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_program():
+    source = "\ufeff" + SOURCE
+    model = own("residual").model
+    sha256 = hashlib.sha256(source.encode()).hexdigest()
+    own_models.learn(source)
+    built = own_models.build(msgspec.structs.replace(model, sha256=sha256), SHAPE, seed=0)
+    assert built.count_params() == own_models.build(model, SHAPE, seed=0).count_params()
 
 
 def test_a_file_that_holds_anything_else_is_not_loaded():

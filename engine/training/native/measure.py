@@ -1,7 +1,7 @@
-"""`python -m engine.training.native.measure`: how many threads a run of a network is best given on these cores.
+"""`python -m engine.training.native.measure`: how fast runs of a network train on these cores, by the threads of each.
 
-Tries the arrangements for a moment each, on noise in place of images, and prints the threads a run as JSON; 0 when
-others keep the machine so busy that no comparison is possible.
+Tries the arrangements for a moment each, on noise in place of images, and prints batches a second by threads a run as
+JSON; none when others keep the machine so busy that no comparison is possible.
 """
 
 import argparse
@@ -27,8 +27,6 @@ FLOPS_A_CALL = 1e10
 MEMORY_SHARE = 0.25
 BUSY_PERCENT = 30
 """Of the machine, used by others: then it is not measured."""
-GAIN = 1.1
-"""How many times as fast as the usual arrangement another one must be to be chosen."""
 
 
 def arrangements(cores: int) -> Iterator[int]:
@@ -71,32 +69,29 @@ def batches_per_second(library: Library, sizes: Sequence[int], cores: Sequence[i
     return sum(done) / (time.perf_counter() - began)
 
 
-def best_threads(library: Library, sizes: Sequence[int], cores: Sequence[int], usual: int) -> int:
-    """Return the threads a run with which all cores together train the most batches; as usual, if little is gained."""
+def rates(library: Library, sizes: Sequence[int], cores: Sequence[int]) -> dict[int, float]:
+    """Return the batches a second of all runs together, by the threads of each, for which there is memory."""
     bytes_a_run = 32 * sum(below * above for below, above in pairwise(sizes))
     room = MEMORY_SHARE * psutil.virtual_memory().available / bytes_a_run
-    tried = {threads for threads in (*arrangements(len(cores)), usual) if len(cores) // threads <= room}
-    speeds = dict.fromkeys(sorted(tried), 0.0)
+    speeds = {threads: 0.0 for threads in arrangements(len(cores)) if len(cores) // threads <= room}
     for _ in range(ROUNDS):
         for threads in speeds:
             speeds[threads] = max(speeds[threads], batches_per_second(library, sizes, cores, threads))
-    fastest = max(speeds, key=speeds.__getitem__, default=usual)
-    return fastest if usual not in speeds or speeds[fastest] > GAIN * speeds[usual] else usual
+    return speeds
 
 
 def main() -> int:
-    """Measure, remember and print the arrangement."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m engine.training.native.measure")
     parser.add_argument("--sizes", required=True, help="inputs and the units of each layer, such as 3072,256,10")
     parser.add_argument("--cores", required=True, help="such as 0,1")
-    parser.add_argument("--usual", type=int, required=True, help="threads a run if nothing else is much faster")
     given = parser.parse_args()
     sizes, cores = ([int(number) for number in text.split(",")] for text in (given.sizes, given.cores))
     built = build.library()
-    threads = 0
+    measured: dict[int, float] = {}
     if built.path is not None and psutil.cpu_percent(interval=0.2) < BUSY_PERCENT:
-        threads = best_threads(Library(built.path), sizes, cores, given.usual)
-    print(json.dumps(threads))
+        measured = rates(Library(built.path), sizes, cores)
+    print(json.dumps(measured))
     return 0
 
 

@@ -1,0 +1,132 @@
+"""JSON that people write: read with bounds, and refused, or complained about later, with the line. Pure."""
+
+import ast
+import json
+import re
+from bisect import bisect_right
+from functools import lru_cache
+from typing import Any
+
+Path = tuple[str | int, ...]
+
+STEP = re.compile(
+    r"""
+    \.?(?P<field>[^\W\d]\w*)
+    | \[(?P<index>\d+)\](\ \(.*?\)(?=[.:]))?
+    | \[(?P<key>'(\\.|[^'\\])*' | "(\\.|[^"\\])*")\]
+    """,
+    re.VERBOSE,
+)
+"""Of a place such as `questions[1] (Q2).upload` or `networks['mine'].file`."""
+MAX_DEPTH = 32
+BETWEEN = re.compile(r"[\s,:]*")
+DECODER = json.JSONDecoder(strict=True)
+
+
+class NotJSON(ValueError):
+    """A text is no JSON, or has a key twice; the message says where."""
+
+
+def parse(text: bytes, name: str) -> Any:
+    """Return what the text of a file called `name` says.
+
+    Raises:
+        NotJSON: it says nothing.
+    """
+    is_doubled = False
+
+    def built(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal is_doubled
+        value = dict(pairs)
+        is_doubled |= len(value) < len(pairs)
+        return value
+
+    def refuse(constant: str) -> Any:
+        raise NotJSON(f"{name}: {constant} is not a number that JSON knows.")
+
+    if _depth(text) > MAX_DEPTH:
+        raise NotJSON(f"{name}: nested more than {MAX_DEPTH} levels deep.")
+    try:
+        raw = json.loads(text, object_pairs_hook=built, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise NotJSON(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    except UnicodeDecodeError as error:
+        raise NotJSON(f"{name}: not UTF-8 text (byte {error.start}).") from error
+    except ValueError as error:
+        raise error if isinstance(error, NotJSON) else NotJSON(f"{name}: a number of thousands of digits.") from error
+    if is_doubled and (twice := _doubled(text)):
+        raise NotJSON(f"{name}, line {twice[1]}: the key {twice[0][:60]!r} stands twice in one object.")
+    return raw
+
+
+def located(problem: str, text: bytes, name: str) -> str:
+    """Return a message about a file called `name`, `name, place: ...` or `name: place: ...`, with the line.
+
+    One that names no place in the text, which has to be valid JSON, stays as it is.
+    """
+    rest = problem.removeprefix(name)[2:]
+    path: list[str | int] = []
+    at = 0
+    while problem.startswith(name) and (step := STEP.match(rest, at)):
+        key = step["key"]
+        path.append(int(step["index"]) if step["index"] else ast.literal_eval(key) if key else step["field"])
+        at = step.end()
+    lines = lines_of(text) if path else {}
+    known = [end for end in range(len(path), 0, -1) if tuple(path[:end]) in lines]
+    return f"{name}, line {lines[tuple(path[: known[0]])]}, {rest}" if known else problem
+
+
+def _doubled(text: bytes) -> tuple[str, int] | None:
+    """Return the first key that stands twice in one object, with the line of the second; None if there is none."""
+    seen = set[Path]()
+    for path, line in _members(text):
+        if path in seen:
+            return str(path[-1]), line
+        seen.add(path)
+    return None
+
+
+@lru_cache(maxsize=1)
+def lines_of(text: bytes) -> dict[Path, int]:
+    """Return the line of everything in a valid JSON text, by its place."""
+    return dict(_members(text))
+
+
+def _members(content: bytes) -> list[tuple[Path, int]]:
+    """Return the place and the line of everything in a valid JSON text."""
+    text = content.decode(json.detect_encoding(content), "surrogatepass").removeprefix("\ufeff")
+    starts = [0, *(line.end() for line in re.finditer("\n", text))]
+    found: list[tuple[Path, int]] = []
+
+    def skip(at: int) -> int:
+        between = BETWEEN.match(text, at)
+        return between.end() if between else at
+
+    def read(at: int, path: Path) -> int:
+        """Note what is in the value that begins here; return where it ends."""
+        if text[at] not in "{[":
+            return DECODER.raw_decode(text, at)[1]
+        is_object, index, at = text[at] == "{", 0, skip(at + 1)
+        while text[at] not in "}]":
+            key: str | int = index
+            line = bisect_right(starts, at)
+            if is_object:
+                key, at = DECODER.raw_decode(text, at)
+            found.append(((*path, key), line))
+            at, index = skip(read(skip(at), (*path, key))), index + 1
+        return at + 1
+
+    read(skip(0), ())
+    return found
+
+
+def _depth(text: bytes) -> int:
+    """Return how deep brackets nest, counting those inside strings too: an upper bound, in one pass."""
+    depth = deepest = 0
+    for byte in text:
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest

@@ -48,7 +48,8 @@ for changed, said in (({NAME: 0.5}, owned), ({NAME: 2}, "from 0 to 1.")):
         preset_file.parse(json.dumps(raw).encode(), "experiments.json")
         raise AssertionError(changed)
     except presets.PresetError as error:
-        assert f"experiments.json, questions[1] (Q2).training.{NAME}: " in str(error) and said in str(error), error
+        assert f"experiments.json, line 1, questions[1] (Q2).training.{NAME}: " in str(error), error
+        assert said in str(error), error
 
 runs = [result(spec, 0.5) for some in (one, two) for spec in specs_of(some, 1)]
 assert [run_filter.parse(f"{NAME}>0.2")(run, None) for run in runs] == [False, True]

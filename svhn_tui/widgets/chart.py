@@ -1,12 +1,10 @@
-"""The one chart: zoom, pan, log axis, smoothing and a cross-hair by key and mouse, redrawn only when it changed."""
+"""The one chart: zoom, pan, log axis, smoothing and a cross-hair by key and mouse, drawn anew only when it changed."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
 
 import msgspec
 from textual import events
-from textual.geometry import Size
-from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -15,7 +13,6 @@ from svhn_tui.charts.curves import with_smoothing
 from svhn_tui.charts.plot import Series, View, frame_of, render
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart_head import end_of, head_of
-from svhn_tui.widgets.sheet import changed_regions
 
 WEIGHTS = (0.0, 0.6, 0.9)
 """Weights of the moving average that `e` goes through."""
@@ -28,8 +25,6 @@ class Chart(Widget):
 
     ALLOW_MAXIMIZE = True
     DEFAULT_CSS = "Chart { width: 1fr; height: 1fr; min-height: 4; }"
-    virtual_size = Reactive(Size(0, 0), repaint=False)
-    """It follows from an arrangement of the page, which draws what it moved: no reason to do either again."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -61,19 +56,8 @@ class Chart(Widget):
             return
         if x_label != self._x_label:
             self._view = View(log=self._view.log)
-        names = (self._title, *(line.name for line in self._series))
-        grows = names == (title, *(line.name for line in series))
         self._title, self._series, self._length, self._note, self._x_label, self._empty = new
-        if grows and self._strips:
-            self._refresh_changed()
-        else:
-            self.refresh()
-
-    def _refresh_changed(self) -> None:
-        """Have only those lines drawn again that are not what they were: of curves that grow, most are."""
-        before, now = self._strips, self._strips_now
-        if changed := changed_regions(before, now, self.content_size.width):
-            self.refresh(*changed)
+        self.refresh()
 
     @property
     def is_empty(self) -> bool:

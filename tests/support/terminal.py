@@ -36,7 +36,7 @@ class Terminal:
         lines: int,
         *arguments: str,
         keep: bool = True,
-        program: Sequence[str] = PROGRAM,
+        program: Sequence[str] = (),
         before: Callable[[], None] | None = None,
         **environment: str | None,
     ) -> None:
@@ -48,7 +48,7 @@ class Terminal:
             lines: height of the terminal.
             arguments: of the command line.
             keep: remember every byte; else only how many there were.
-            program: the command line that starts it.
+            program: the command line that starts it, in place of `PROGRAM`.
             before: done in the new process before the program starts.
             environment: variables to set, or to take away where the value is None.
         """
@@ -68,7 +68,7 @@ class Terminal:
             **environment,
         }
         self.process = subprocess.Popen(
-            [*program, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            [*(program or PROGRAM), *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             env={name: value for name, value in given.items() if value is not None}, preexec_fn=before,
         )  # fmt: skip
         os.close(theirs)

@@ -1,5 +1,6 @@
 """The native epoch is the one that NumPy computes, whatever the sizes, the threads and the instruction set."""
 
+import ctypes
 import os
 import platform
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from engine.training.native import build, reference, trial
-from engine.training.native.library import EpochMetrics, Library
+from engine.training.native.library import EpochMetrics, Labelled, Library
 from engine.training.native.trial import TOLERANCE, Case, difference
 
 pytestmark = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")
@@ -28,8 +29,8 @@ def library() -> Library:
     return Library(built.path)
 
 
-def compiled(folder: Path, *flags: str, source: Path = build.SOURCE) -> Path:
-    compiler, path = build.find_compiler(), folder / "epoch.so"
+def compiled(folder: Path, *flags: str, source: Path = build.SOURCE, compiler: str | None = None) -> Path:
+    compiler, path = compiler or build.find_compiler(), folder / "epoch.so"
     assert compiler is not None
     subprocess.run([compiler, *build.FLAGS, *flags, source, "-o", path, "-lm"], check=True, capture_output=True)
     return path
@@ -165,6 +166,49 @@ def test_a_stop_in_the_middle_takes_effect_at_once(
         assert is_same((layers, found), (before, None))
 
 
+COUNTING = """
+#include <stdatomic.h>
+#include <stdint.h>
+long svhn_polls, svhn_stop_at;
+int32_t *svhn_stop;
+#undef atomic_load_explicit
+#define atomic_load_explicit(p, order) (++svhn_polls == svhn_stop_at ? (*svhn_stop = 1) : 0, *(p))
+"""
+"""Counts how often a thread looks whether it is to stop, and stops it at one of these looks."""
+
+
+def test_after_a_stop_every_loop_ends_at_its_next_look(tmp_path: Path):
+    """By counting: however much is left of an epoch, it looks but a few times more, wherever the stop comes."""
+    source = tmp_path / "counting.c"
+    source.write_text(f'{COUNTING}#include "{build.SOURCE}"\n')
+    path = compiled(tmp_path, "-O1", source=source)
+    library, loaded = Library(path), ctypes.CDLL(str(path))
+    polls, stop_at = (ctypes.c_long.in_dll(loaded, name) for name in ("svhn_polls", "svhn_stop_at"))
+    stop, generator = np.zeros(1, np.int32), np.random.default_rng(1)
+    ctypes.c_void_p.in_dll(loaded, "svhn_stop").value = stop.ctypes.data
+    sizes = (200, 96, 64, 10)
+    layers, images = reference.drawn_layers(sizes, generator), reference.drawn_images(1_000, 200, 10, generator)
+    most = []
+    for count in (100, 1_000):
+        order, test = np.arange(count, dtype=np.int32), images._replace(pixels=images.pixels[:count],
+                                                                        labels=images.labels[:count])  # fmt: skip
+
+        def epoch(at: int, order: np.ndarray = order, test: Labelled = test) -> tuple[list, EpochMetrics | None]:
+            polls.value, stop_at.value, stop[0] = 0, at, 0
+            trained = reference.copied(layers)
+            return trained, library.epoch(trained, "relu", images, order, test, step=0, learning_rate=1e-3, stop=stop)
+
+        assert epoch(0)[1] is not None
+        whole = polls.value
+        later = []
+        for at in range(1, whole, max(1, whole // 100)):
+            assert is_same(epoch(at), (layers, None))
+            later.append(polls.value - at)
+        most.append(max(later))
+    assert whole > 1_000
+    assert most[0] == most[1] < 50
+
+
 def test_what_c_cannot_be_given_is_refused(library: Library):
     generator = np.random.default_rng(1)
     layers, images = reference.drawn_layers((40, 12, 10), generator), reference.drawn_images(50, 40, 10, generator)
@@ -222,15 +266,38 @@ X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction set
 @X86
 @pytest.mark.parametrize(
     ("flags", "name"),
-    [(("-mavx2", "-mfma"), "avx2"), (("-msse2",), "128 bits"), (("-march=x86-64", "-O1"), "128 bits")],
+    [
+        (("-mavx2", "-mfma"), "avx2"),
+        (("-mavx2", "-O1"), "avx"),
+        (("-msse2",), "128 bits"),
+        (("-march=x86-64", "-O1"), "128 bits"),
+    ],
 )
 def test_other_instruction_sets_compute_the_same(tmp_path: Path, flags: tuple[str, ...], name: str):
-    if name == "avx2" and " avx2 " not in build.processor():
+    if name.startswith("avx") and " avx2 " not in build.processor():
         pytest.skip("this processor has no AVX2")
     library = Library(compiled(tmp_path, *flags))
     assert library.instructions == name
     for case in (*trial.CASES, *SIZES[::4]):
         assert difference(library, case, threads=2) < TOLERANCE
+    for case in trial.CASES:
+        assert is_same(trained(library, case), trained(library, case, threads=3))
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not on the path")
+def test_clang_makes_the_same_of_it(tmp_path: Path):
+    library = Library(compiled(tmp_path, "-O1", build.tuned_for_this(), compiler="clang"))
+    for case in trial.CASES:
+        assert difference(library, case, threads=2) < TOLERANCE
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not on the path")
+def test_clang_accepts_the_source_for_arm64_where_it_finds_the_systems_headers():
+    command = ["clang", "--target=aarch64-linux-gnu", "-fsyntax-only", "-x", "c"]
+    headers = "#include <math.h>\n#include <pthread.h>\n#include <stdatomic.h>\n"
+    if subprocess.run([*command, "-"], input=headers, text=True, capture_output=True, check=False).returncode:
+        pytest.skip("there are no headers for ARM64")
+    subprocess.run([*command, build.SOURCE], check=True)
 
 
 def test_threads_that_cannot_be_made_are_done_without(tmp_path: Path, library: Library):

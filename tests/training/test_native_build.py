@@ -17,7 +17,7 @@ from engine.training.native import build
 ROOT = Path(__file__).parents[2]
 REAL = build.find_compiler()
 needs_compiler = pytest.mark.skipif(REAL is None, reason="no C compiler is on the path")
-FLAGS = (*build.FLAGS, "-O1", "-march=native" if os.uname().machine == "x86_64" else "-mcpu=native")
+FLAGS = (*build.FLAGS, "-O1", build.tuned_for_this())
 
 
 class Compiler:

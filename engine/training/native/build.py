@@ -74,7 +74,7 @@ def library() -> Built:
     tried = []
     for compiler in _compilers():
         try:
-            tried.append(build(compiler, (*FLAGS, _tuned_for_this()), cache_folder("native")))
+            tried.append(build(compiler, (*FLAGS, tuned_for_this()), cache_folder("native")))
         except OSError as error:
             return Built(None, f"The native trainer cannot be built: {error.filename or 'a file'}: {error.strerror}")
         if tried[-1].path:
@@ -89,7 +89,7 @@ def known() -> Built:
     records = []
     for compiler in _compilers():
         with contextlib.suppress(OSError):
-            path = _path(compiler, (*FLAGS, _tuned_for_this()), cache_folder("native"))
+            path = _path(compiler, (*FLAGS, tuned_for_this()), cache_folder("native"))
             records.append((path, _record(path.with_suffix(".json"))))
     outcomes = [_outcome(path, record) for path, record in records if record is not None]
     return next((built for built in outcomes if built.path), outcomes[0] if outcomes else Built())
@@ -161,7 +161,8 @@ def processor() -> str:
     return "\n".join((platform.system(), platform.machine(), system.processor()))
 
 
-def _tuned_for_this() -> str:
+def tuned_for_this() -> str:
+    """Return the compiler's option for the very processor that it runs on."""
     return "-march=native" if platform.machine().lower() in ("x86_64", "amd64") else "-mcpu=native"
 
 

@@ -64,7 +64,7 @@ class SvhnApp(TerminalApp):
         self.use_settings()
         self._pages.open_first()
         self.set_interval(FRAME_SECONDS, self._draw)
-        self.call_after_refresh(lambda: self.run_worker(self._connection.hold(), exclusive=True))
+        self.call_after_refresh(lambda: self.run_worker(self._connection.hold()))
 
     # --- from the engine to the pages --------------------------------------------------------------------------------
 

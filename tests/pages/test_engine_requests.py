@@ -11,8 +11,7 @@ from svhn_tui.app import SvhnApp
 from svhn_tui.dialogs.trusting import TrustModelFiles
 from tests.assignment.test_model_files import MINE, written
 from tests.support.own_models import SOURCE
-from tests.support.patience import PATIENCE
-from tests.support.scenes import attached
+from tests.support.scenes import attached, until
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
@@ -29,13 +28,12 @@ async def test_a_new_model_file_is_trained_only_once_the_user_lets_it_run(answer
     async with app.run_test(size=(80, 24)) as pilot:
         app._receive(attached())
         await pilot.press("enter")
-        await pilot.pause()
-        assert isinstance(app.screen, TrustModelFiles)
+        await until(pilot, lambda: isinstance(app.screen, TrustModelFiles))
         assert not any(isinstance(command, p.Submit) for command in sent)
         await pilot.press(answer)
-        async with asyncio.timeout(PATIENCE):
-            while isinstance(app.screen, TrustModelFiles) or (answer == "y" and not submitted(sent)):
-                await pilot.pause()
+        await until(
+            pilot, lambda: not isinstance(app.screen, TrustModelFiles) and (answer == "n" or bool(submitted(sent)))
+        )
     assert submitted(sent) == ([("A1", (SOURCE,))] if answer == "y" else [])
 
 

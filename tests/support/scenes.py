@@ -1,6 +1,7 @@
 """States of the screen built by hand, and a stage that shows one page of it."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from svhn_tui.client.state import State
 from svhn_tui.pages.page import Page
 from svhn_tui.themes import DARK, THEMES
 from tests.support.epochs import epoch_ended
+from tests.support.patience import PATIENCE
 
 BOOK = preset_file.load(preset_file.find(Path("no workspace")))
 TRAINING = BOOK.training_of(BOOK.question("Q7"))
@@ -189,7 +191,8 @@ def screen_text(app: App[None]) -> str:
 
 async def until(pilot: Pilot[None], met: Callable[[], bool]) -> None:
     """Let the program go on until the condition is met: a busy machine may take its time."""
-    for _ in range(200):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         await pilot.pause()
         if met():
             return

@@ -38,6 +38,8 @@ GAIN, ALIKE = 1.1, 1 + 1e-9
 it makes no difference which runs come first."""
 CROWDED = 0.5
 """Share of a core's time in use by others from which another core is preferred; below it, a warm worker is better."""
+FEW = 4
+"""Runs for each core beyond which their number makes no difference to what suits them."""
 SMALL, HUGE = 2**18, 2**24
 """Trainable parameters between which the cores a run takes are worth a measurement."""
 
@@ -94,7 +96,7 @@ def cores_of(configuration: Configuration, machine: Machine, shape: DataShape, r
         for count, rate in sorted(rates.items())
         if count <= most
     }
-    times = _times(waves, runs or cores)
+    times = _times(waves, _few(runs or cores, cores))
     least = min(times.values(), default=0.0)
     return next((count for count, seconds in times.items() if seconds <= least * ALIKE), usual)
 
@@ -105,6 +107,15 @@ class Wave(NamedTuple):
     runs: int
     seconds: float
     """A batch."""
+
+
+def _few(runs: int, cores: int) -> int:
+    """Return a number of runs, at most a few for each core, for which the same arrangement is best.
+
+    Many more runs are as many more waves of the best kind: what is left for the last ones is what decides.
+    """
+    most = FEW * cores
+    return runs if runs <= most else most - cores + runs % cores
 
 
 def _times(waves: Mapping[int, Wave], runs: int) -> dict[int, float]:

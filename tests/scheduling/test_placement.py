@@ -13,6 +13,7 @@ from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.machine import devices, tool_process
+from engine.scheduling import placement
 from engine.scheduling.placement import Occupant, Slot, next_group, size_class
 from engine.scheduling.waiting_list import WaitingList
 from engine.training.native import build
@@ -200,6 +201,18 @@ def test_few_runs_take_more_cores_each_than_many_and_fill_the_machine():
     assert len(spread(places(middle, range(100)), many)) == 64
     bound_by_memory = measured(Machine(tuple(range(64)), 2**38), WIDE, 5e3, 9e3, 16e3, 25e3, 24e3, 20e3, 12e3)
     assert len(spread(places(WIDE, range(100)), bound_by_memory)) == 8
+
+
+@pytest.mark.parametrize("cores", [2, 6, 64])
+def test_of_many_runs_only_those_left_at_the_end_count(cores: int, monkeypatch: pytest.MonkeyPatch):
+    """The number of those that wait makes a decision no slower: a hundred thousand are looked at like some hundred."""
+    rates = {count: 10 * (cores // count) ** 0.1 for count in (1, 2, 4) if count <= cores}
+    machine = Machine(tuple(range(cores)), 2**50, measured={size_class(trainable_parameters(Network(), SHAPE)): rates})
+    numbers = range(7 * cores, 8 * cores)
+    chosen = [placement.cores_of(LINEAR, machine, SHAPE, runs) for runs in numbers]
+    assert max(placement._few(100_000 + runs, cores) for runs in numbers) <= placement.FEW * cores
+    monkeypatch.setattr(placement, "_few", lambda runs, cores: runs)
+    assert [placement.cores_of(LINEAR, machine, SHAPE, runs) for runs in numbers] == chosen
 
 
 def test_a_run_waits_for_no_more_cores_while_fewer_are_idle():

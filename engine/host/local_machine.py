@@ -8,6 +8,7 @@ from engine import protocol as p
 from engine.core.data_shape import DataShape
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
+from engine.host.device_watch import DeviceWatch
 from engine.host.launcher import Publish
 from engine.machine import card
 from engine.machine.core_load import CoreLoad
@@ -36,6 +37,8 @@ class LocalMachine:
         self._arrangement = Arrangement(machine, changed)
         self._cards = Cards(machine.gpus)
         self._load = CoreLoad(machine.cores)
+        self.watch = DeviceWatch(publish)
+        """How busy its devices are."""
 
     @property
     def lanes(self) -> int:
@@ -109,5 +112,6 @@ class LocalMachine:
                 pass
 
     async def close(self) -> None:
-        """End a measurement."""
+        """End a measurement, and what asks the GPUs' driver."""
+        await asyncio.to_thread(self.watch.rest)
         await self._arrangement.close()

@@ -146,7 +146,7 @@ def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
     if xla_flags.LOOP_FLAG not in os.environ.get("XLA_FLAGS", ""):
         yield
         return
-    driver = gpus.read().driver  # asked now: one that hangs may not answer any more
+    driver = gpus.driver()  # asked now: one that hangs may not answer any more
     timer = threading.Timer(seconds, _give_up, [driver])
     timer.daemon = True
     timer.start()

@@ -23,13 +23,29 @@ class Outcome(NamedTuple):
         return next(reversed(self.complaint.strip().splitlines()), "")
 
 
-def run(command: ChildCommand, *, shows_complaints: bool = False) -> Outcome:
-    """Run a process and wait for its end; what it complains may be shown as it comes."""
-    done = subprocess.run(
+def run(command: ChildCommand, *, shows_complaints: bool = False, seconds: float | None = None) -> Outcome:
+    """Run a process and wait for its end.
+
+    Args:
+        command: what to run.
+        shows_complaints: what it complains is shown as it comes.
+        seconds: how long it may take. One that hangs in the kernel cannot be killed, so its end is not waited for then.
+
+    Raises:
+        TimeoutError: it took longer.
+    """
+    process = subprocess.Popen(
         command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=None if shows_complaints else subprocess.PIPE, check=False,
+        stderr=None if shows_complaints else subprocess.PIPE,
     )  # fmt: skip
-    return Outcome(done.returncode, done.stdout, (done.stderr or b"").decode(errors="replace"))
+    try:
+        answer, complaint = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return Outcome(process.returncode, answer, (complaint or b"").decode(errors="replace"))
 
 
 async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:

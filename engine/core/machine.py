@@ -27,6 +27,8 @@ class Machine(NamedTuple):
     gpus: tuple[Card, ...] = ()
     lanes: int = 10
     """Seeds that a GPU trains side by side at most."""
+    has_tensorflow_gpus: bool = True
+    """TensorFlow sees the GPUs, as far as is known; else `keras-fit` trains on the cores beside them."""
     measured: Mapping[int, Mapping[int, float]] = MappingProxyType({})
     """By size class and cores a run: batches a second of all runs together, as many side by side as have room."""
     load: Mapping[int, float] = MappingProxyType({})

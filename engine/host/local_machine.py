@@ -37,6 +37,7 @@ class LocalMachine:
         self._arrangement = Arrangement(machine, changed)
         self._cards = Cards(machine.gpus)
         self._load = CoreLoad(machine.cores)
+        self._has_tensorflow_gpus = True
         self.watch = DeviceWatch(publish)
         """How busy its devices are."""
 
@@ -76,7 +77,8 @@ class LocalMachine:
         usable = {card.uuid for card in self._cards.free(time.monotonic())} | {slot.gpu for slot in slots}
         machine = self._arrangement.machine
         gpus = tuple(card for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))
-        return machine._replace(gpus=gpus, load=self._load.of_others(own))
+        load = self._load.of_others(own)
+        return machine._replace(gpus=gpus, load=load, has_tensorflow_gpus=self._has_tensorflow_gpus)
 
     def has(self, uuid: str) -> bool:
         """Say whether a GPU is among those chosen, and not set aside."""
@@ -104,6 +106,10 @@ class LocalMachine:
                 self._cards.set_aside(uuid, reason)
                 fallback = "" if self.has_gpus else " It trains on the CPU."
                 self._publish(p.Noticed(text=f"{label} is not used: {reason}{fallback}", severity="error"), None)
+            case card.UNSEEN:
+                if self._has_tensorflow_gpus:
+                    self._publish(p.Noticed(text=f"{reason} Cards stay free for JAX.", severity="warning"), None)
+                self._has_tensorflow_gpus = False
             case card.SICK if self._cards.failed(uuid, reason):
                 others = "the other cards" if self.has_gpus else "the CPU"
                 text = f"{label} failed twice and is set aside: {reason} Its runs continue on {others}."

@@ -142,7 +142,8 @@ def slots(
     """Return every slot that may train this configuration at a time, while so many runs train or wait."""
     trainer = configuration.training.worker
     if trainer != "fast":
-        gpus: list[str | None] = [*(card.uuid for card in machine.gpus)] or [None]
+        cards = machine.gpus if machine.has_tensorflow_gpus else ()
+        gpus: list[str | None] = [*(card.uuid for card in cards)] or [None]
         return tuple(Slot(trainer, machine.cores, gpu, trainer=trainer) for gpu in gpus)
     if machine.gpus:
         return tuple(slot for slot, _ in _seats(machine))

@@ -31,8 +31,6 @@ WORTH_SHARING = 5
 """Seeds from which a group is cut in two for two cards."""
 WORKER_BYTES = 1_500_000_000
 """What a worker may need: JAX, the data, and the largest network of the assignment."""
-
-
 GAIN, ALIKE = 1.1, 1 + 1e-9
 """How many times as fast as the usual arrangement another one must have been before it is chosen; and what is rounding:
 it makes no difference which runs come first."""
@@ -226,7 +224,8 @@ def _next_on_card(
         return None
     slot, card = min(free, key=lambda some: len(beside[some[1].uuid]))
     left = card._replace(memory=room[card.uuid]) if beside[card.uuid] else card
-    lanes = min(lanes_on(left, machine, configuration, shape), fitting.get(configuration, machine.lanes))
+    lanes = lanes_on(left, machine, configuration, shape)
+    lanes = min(lanes, fitting.get(configuration, lanes))
     empty = sum(not others for others in beside.values())
     return slot, together(queue, head, lanes, begun, _share(queue, lanes, empty))
 
@@ -276,11 +275,14 @@ def together(
 
 
 def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: DataShape) -> int:
-    """Return how many seeds of a configuration a card trains side by side at most: as many as its memory holds."""
+    """Return how many seeds a card trains side by side at most: as proved fastest, else as usual, or what fits."""
+    parameters = trainable_parameters(configuration.network, shape)
+    rates = machine.lane_rates.get(card.kind, {}).get(size_class(parameters), {})
+    gains = {lanes: rate * (GAIN if lanes == machine.lanes else 1) for lanes, rate in sorted(rates.items())}
+    most = max(gains, key=gains.__getitem__, default=machine.lanes)
     if card.memory is None:
-        return machine.lanes
-    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, shape)
-    return max(1, min(machine.lanes, (card.memory - CARD_BYTES) // lane))
+        return most
+    return max(1, min(most, (card.memory - CARD_BYTES) // (LANE_BYTES_A_PARAMETER * parameters)))
 
 
 def _share(queue: WaitingList, lanes: int, cards: int) -> int:

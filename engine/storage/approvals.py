@@ -1,4 +1,4 @@
-"""Which model files may run: the user's own word, kept among the user's settings and never in a workspace.
+"""Which model files the user approved: stored among the user's settings, never in a workspace.
 
 A file is approved by its SHA-256: what is written into it later, by the user or with a newer version of a course, is
 asked about again.
@@ -18,7 +18,7 @@ NAME = "model-files.json"
 
 
 class Approved(msgspec.Struct, frozen=True):
-    """What the user approved."""
+    """Hashes of the model files that the user approved."""
 
     sha256: tuple[str, ...] = ()
 
@@ -29,7 +29,7 @@ def is_approved(sha256: str) -> bool:
 
 
 def approve(text: str) -> None:
-    """Keep the user's word that a model file may run.
+    """Record that the user approves a model file.
 
     Raises:
         OSError: it cannot be written.
@@ -48,7 +48,7 @@ def refusal(sha256: str) -> str:
 
 
 def _read() -> Approved:
-    """Read what was approved; a file that is not the user's alone, or damaged, approves nothing."""
+    """Read the approvals; a file that is damaged, or that others can access, approves nothing."""
     try:
         with os.fdopen(ownership.open_ours(config_folder() / NAME, os.O_RDONLY), "rb") as file:
             status = os.fstat(file.fileno())

@@ -11,7 +11,7 @@ from engine.machine.files import Folder, NotOurs
 
 
 def checked(files: Mapping[str, Path]) -> p.FilesChecked:
-    """Hash files, by the run whose they are; what is wrong with one says nothing about the others."""
+    """Hash files by their runs; a file that cannot be read does not affect the others."""
     hashes: dict[str, str | None] = {}
     unreadable: dict[str, str] = {}
     for run_id, path in files.items():

@@ -22,12 +22,12 @@ RIGHTS = "Give yourself the right to read it."
 
 
 class Problem(NamedTuple):
-    """Something that is not as it should be, and what to do about it."""
+    """Something that is wrong with a run's folder, and what to do about it."""
 
     text: str
     advice: str
     moved: tuple[str, ...] = ()
-    """What a repair moves aside, by its name in the run's folder; an empty name is the folder itself."""
+    """Names in the run's folder that a repair moves aside; an empty name is the folder itself."""
     is_damage: bool = True
 
 
@@ -49,7 +49,7 @@ def look(
     moved: tuple[str, ...],
     most: int = MAX_SMALL_BYTES,
 ) -> Decoded | Problem:
-    """Return a file's content, or what keeps it from being read and what to do then."""
+    """Return the decoded content of a file, or why it cannot be read and what to do."""
     try:
         return decoded(folder, name, kind, most)
     except UNREADABLE as error:
@@ -63,7 +63,7 @@ def look(
 
 
 def run_problems(folder: Folder, run_id: str) -> Iterator[Problem]:
-    """Say what is wrong with what it trains and with its outcome."""
+    """Report what is wrong with a run's specification, model file and outcome."""
     spec = look(folder, SPEC, RunSpec, "The folder is put aside.", moved=("",))
     problem = spec if isinstance(spec, Problem) else _spec_problem(spec, run_id)
     if problem:
@@ -136,7 +136,7 @@ def checkpoint_problems(run: Folder) -> Iterator[Problem]:
 
 
 def journal_problems(folder: Folder) -> Iterator[Problem]:
-    """Say what is wrong with its events."""
+    """Report what is wrong with a run's journal."""
     try:
         torn = journal.damaged_lines(folder.path / JOURNAL)
     except NotOurs as error:

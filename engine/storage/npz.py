@@ -119,7 +119,7 @@ def read_header(archive: Archive, member: str, path: Path) -> Header:
         raise DataError(f"{where} {error}.") from error
 
 
-def check_arrays(file: BinaryIO, kind: str, *, most: int = MAX_DIRECTORY_BYTES) -> dict[str, Header]:
+def check_arrays(file: BinaryIO, kind: str) -> dict[str, Header]:
     """Return what every member of an `.npz` file declares, before NumPy makes room for any of it.
 
     No member holds pickled objects, and each has the size in the zip that its header asks for.
@@ -127,13 +127,12 @@ def check_arrays(file: BinaryIO, kind: str, *, most: int = MAX_DIRECTORY_BYTES) 
     Args:
         file: open for reading; its position changes.
         kind: what it is called in messages, such as `.npz`.
-        most: bytes of the zip's table of contents.
 
     Raises:
         MachineError: it could not be read.
         ValueError: it cannot be loaded; the message says why, after the file's name.
     """
-    archive = zip_of(file, kind, most=most)
+    archive = zip_of(file, kind, most=MAX_DIRECTORY_BYTES)
     names = archive.namelist()
     if len(set(names)) < len(names):
         raise ValueError("has two members of the same name")

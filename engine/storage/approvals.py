@@ -5,12 +5,11 @@ asked about again.
 """
 
 import hashlib
-import os
 
 import msgspec
 
-from engine.machine import ownership
-from engine.machine.files import make_folder, write_atomically
+from engine.machine import json_file, ownership
+from engine.machine.files import make_folder
 from engine.machine.user_folders import config_folder
 from engine.protocol import UNREADABLE
 
@@ -37,7 +36,7 @@ def approve(text: str) -> None:
     known, sha256 = _read(), hashlib.sha256(text.encode()).hexdigest()
     if sha256 not in known.sha256:
         make_folder(config_folder())
-        write_atomically(config_folder() / NAME, msgspec.json.encode(Approved((*known.sha256, sha256))) + b"\n")
+        json_file.write(config_folder() / NAME, Approved((*known.sha256, sha256)))
 
 
 def refusal(sha256: str) -> str:
@@ -50,10 +49,6 @@ def refusal(sha256: str) -> str:
 def _read() -> Approved:
     """Read the approvals; a file that is damaged, or that others can access, approves nothing."""
     try:
-        with os.fdopen(ownership.open_ours(config_folder() / NAME, os.O_RDONLY), "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-                return Approved()
-            return msgspec.json.decode(file.read(), type=Approved)
+        return msgspec.json.decode(ownership.read_private(config_folder() / NAME), type=Approved)
     except (OSError, *UNREADABLE):
         return Approved()

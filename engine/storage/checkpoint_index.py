@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from engine.machine.files import DAMAGED, Folder, is_temporary
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 
 FOLDER = "checkpoint"
@@ -39,7 +40,7 @@ def read(run_folder: Path) -> Pointer:
     """Read a run's index; without a readable one there is no checkpoint. Names of other files are left out."""
     try:
         with Folder.at(run_folder, FOLDER) as folder:
-            pointer = msgspec.json.decode(folder.read(POINTER), type=Pointer)
+            pointer = decoded(folder, POINTER, Pointer)
     except (OSError, *UNREADABLE):
         return Pointer()
     return Pointer(tuple(entry for entry in pointer.entries if FILE.fullmatch(entry.file)))

@@ -21,10 +21,11 @@ from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
 from engine.machine import ownership
 from engine.machine.files import DAMAGED, Folder, NotOurs, is_temporary, shown
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
-from engine.storage.run_check import Problem, decoded, look
+from engine.storage.run_check import Problem, look
 from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
 from engine.storage.sources import MODELS
 from engine.storage.trash import RUNS, TRASH

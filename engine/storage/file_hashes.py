@@ -31,10 +31,21 @@ def sha256(path: Path) -> str:
         OSError: it cannot be read, or is a link, a folder, a pipe or another thing that is no file.
     """
     try:
-        with Folder.at(path.parent) as folder, folder.open_to_read(path.name) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with Folder.at(path.parent) as folder:
+            return sha256_of(folder, path.name)
     except NotOurs as error:
         raise _no_file(path) from error
+
+
+def sha256_of(folder: Folder, name: str) -> str:
+    """Return the hash of a file of a folder in hexadecimal.
+
+    Raises:
+        NotOurs: it is not a regular file.
+        OSError: it cannot be read.
+    """
+    with folder.open_to_read(name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_no_file(path: Path) -> None:

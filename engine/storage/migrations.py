@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from engine.machine.files import Folder
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 
 FORMAT = 1
@@ -58,7 +59,7 @@ def refuse_newer_workspace(root: Path) -> int:
     """
     try:
         with Folder.at(root) as folder:
-            stated = msgspec.json.decode(folder.read("host.json", MAX_HOST_BYTES), type=_Stated).format
+            stated = decoded(folder, "host.json", _Stated, MAX_HOST_BYTES).format
     except (OSError, *UNREADABLE):
         return FORMAT
     refuse_newer(root / "host.json", stated, FORMAT)

@@ -1,17 +1,16 @@
 """Checks the files of a run: what is wrong, and what to do about it. Nothing is changed."""
 
-import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
-
-import msgspec
 
 from engine.core import limits
 from engine.core.checks import result_problem
 from engine.core.spec import RunSpec
 from engine.machine.files import MAX_SMALL_BYTES, Folder, NotOurs
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE, RunResult
 from engine.storage import checkpoint_index, journal
+from engine.storage.file_hashes import sha256_of
 
 Decoded = TypeVar("Decoded")
 
@@ -29,16 +28,6 @@ class Problem(NamedTuple):
     moved: tuple[str, ...] = ()
     """Names in the run's folder that a repair moves aside; an empty name is the folder itself."""
     is_damage: bool = True
-
-
-def decoded(folder: Folder, name: str, kind: type[Decoded], most: int = MAX_SMALL_BYTES) -> Decoded:
-    """Read a JSON file of at most so many bytes.
-
-    Raises:
-        OSError: it cannot be read, or is no file.
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it cannot be understood.
-    """
-    return msgspec.json.decode(folder.read(name, most), type=kind)
 
 
 def look(
@@ -89,7 +78,7 @@ def _spec_problem(spec: RunSpec, run_id: str) -> Problem | None:
 def _source_problems(folder: Folder, spec: RunSpec) -> Iterator[Problem]:
     own = spec.configuration.network.model
     try:
-        if own is None or _sha256(folder, SOURCE) != own.sha256:
+        if own is None or sha256_of(folder, SOURCE) != own.sha256:
             yield Problem(f"{SOURCE} is not the file that builds its model", "It is put aside.", (SOURCE,))
     except NotOurs as error:
         yield Problem(f"{SOURCE} is no file: {error.strerror}", "It is put aside.", (SOURCE,))
@@ -110,7 +99,7 @@ def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]
     if result.is_recorded:
         return  # it has no file
     try:
-        if _sha256(folder, MODEL) != result.model_sha256:
+        if sha256_of(folder, MODEL) != result.model_sha256:
             yield Problem(f"{MODEL} is not what was trained", again, both)
     except FileNotFoundError:
         yield Problem(f"{MODEL} is gone", again, both)
@@ -129,7 +118,7 @@ def checkpoint_problems(run: Folder) -> Iterator[Problem]:
         damaged = Problem(text, "It continues from the one before.", is_damage=False)
         try:
             with run.folder(checkpoint_index.FOLDER) as folder:
-                if _sha256(folder, newest.file) != newest.sha256:
+                if sha256_of(folder, newest.file) != newest.sha256:
                     yield damaged
         except OSError:
             yield damaged
@@ -147,8 +136,3 @@ def journal_problems(folder: Folder) -> Iterator[Problem]:
         if torn:
             count = f"{torn} torn line{'s' if torn > 1 else ''}"
             yield Problem(f"{JOURNAL} has {count}", "The curve has gaps; nothing else has.", is_damage=False)
-
-
-def _sha256(folder: Folder, name: str) -> str:
-    with folder.open_to_read(name) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

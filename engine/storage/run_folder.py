@@ -24,6 +24,7 @@ import msgspec
 
 from engine.core.spec import RunSpec
 from engine.machine.files import FileKind, Folder, NotOurs, is_temporary
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE, History, RunResult
 from engine.storage import checkpoint_index, claims, journal, trash
 from engine.storage.journal import Journal
@@ -36,7 +37,6 @@ from engine.storage.run_check import (
     SPEC,
     Problem,
     checkpoint_problems,
-    decoded,
     journal_problems,
     run_problems,
 )

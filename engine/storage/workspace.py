@@ -24,10 +24,11 @@ from engine.machine.files import (
     shown,
     write_atomically,
 )
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE, DataSet, EpochTime, Fleet, RunResult, Statement
 from engine.storage import trash
 from engine.storage.migrations import FORMAT, MAX_HOST_BYTES, SWEEPS
-from engine.storage.run_check import RESULT, decoded
+from engine.storage.run_check import RESULT
 from engine.storage.run_folder import RUN_ID, RunFolder, WrongRun
 from engine.storage.trash import DISCARDED, RUNS, TRASH
 
@@ -207,7 +208,7 @@ class Workspace:
         """Read a JSON file; one that cannot be read or decoded is set aside."""
         try:
             with Folder.at(path.parent) as folder:
-                return msgspec.json.decode(folder.read(path.name, most), type=kind)
+                return decoded(folder, path.name, kind, most)
         except FileNotFoundError:
             return None
         except (OSError, *UNREADABLE) as error:

@@ -36,7 +36,7 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     """The names of the classes, in the order of a network's outputs."""
     is_demo: bool = False
     dtype: str = "uint8"
-    """Of a pixel or a feature: uint8 or float32."""
+    """Type of a pixel or a feature: uint8 or float32."""
     layout: str = ""
     """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
     other_names: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Of the train and the test file, or of the one that holds both."""
+        """Paths of the train and the test file, or of the one file that holds both."""
         return tuple(dict.fromkeys((self.train_path, self.test_path)))
 
     @property
@@ -167,7 +167,7 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     lanes: int = 1
     """Runs that were trained side by side."""
     precision: str = ""
-    """Of products, as JAX names it."""
+    """Precision of matrix products, as JAX names it."""
     driver: str = ""
     """Version of the GPU's."""
     executable: str = ""

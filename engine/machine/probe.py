@@ -14,7 +14,7 @@ import msgspec
 
 from engine.machine import child_process, gpu_errors, tool_process, xla_flags
 from engine.machine.child_process import ChildCommand
-from engine.machine.tool_process import Outcome
+from engine.machine.tool_process import TIMED_OUT, Outcome
 
 SECONDS = 120.0
 """A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""
@@ -156,17 +156,16 @@ def _seen(answer: Outcome) -> Sight:
 
 
 def _ending_of(answer: Outcome) -> str:
-    lines = answer.complaint.strip().splitlines()
-    text = f": {lines[-1][:200]}" if lines else ""
+    text = f": {answer.last_words[:200]}" if answer.last_words else ""
     return f"Asking JAX for this GPU ended with status {answer.status}{text}."
 
 
 def _asked(environment: Mapping[str, str], *options: str) -> Outcome:
     line = child_process.module_line("engine.machine.probe_process", *options)
-    try:
-        return tool_process.run(ChildCommand((sys.executable, *line), dict(environment)), seconds=SECONDS)
-    except TimeoutError:
-        return Outcome(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
+    outcome = tool_process.run(ChildCommand((sys.executable, *line), dict(environment)), seconds=SECONDS)
+    if outcome.status == TIMED_OUT:
+        return outcome._replace(complaint=f"the card did not answer within {SECONDS:.0f} s")
+    return outcome
 
 
 def _names_in(folder: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The engine's short processes: runs one to its end and returns what it answered."""
+"""Runs short child processes to their end: the engine's own tools, and programs of the system."""
 
 import asyncio
 import subprocess
@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 from engine.machine.child_process import FOLDER, ChildCommand
 
+TIMED_OUT = 124
+"""Exit code of a process that was ended because it took too long, as `timeout` reports it."""
+
 
 class Outcome(NamedTuple):
-    """How a process ended."""
+    """How a process ended, and what it wrote."""
 
     status: int
     """Its exit code."""
@@ -23,16 +26,16 @@ class Outcome(NamedTuple):
         return next(reversed(self.complaint.strip().splitlines()), "")
 
 
-def run(command: ChildCommand, *, shows_complaints: bool = False, seconds: float | None = None) -> Outcome:
+def run(command: ChildCommand, *, seconds: float | None = None, shows_complaints: bool = False) -> Outcome:
     """Run a process and wait for its end.
 
     Args:
         command: what to run.
-        shows_complaints: what it complains is shown as it comes.
-        seconds: how long it may take. One that hangs in the kernel cannot be killed, so its end is not waited for then.
+        seconds: after which it is killed; its status is `TIMED_OUT` then.
+        shows_complaints: let it write to this process's standard error.
 
     Raises:
-        TimeoutError: it took longer.
+        OSError: it cannot be started.
     """
     process = subprocess.Popen(
         command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -41,15 +44,19 @@ def run(command: ChildCommand, *, shows_complaints: bool = False, seconds: float
     try:
         answer, complaint = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise TimeoutError from None
+        return Outcome(TIMED_OUT, b"", f"it took more than {seconds:.0f} s")
     finally:
         if process.returncode is None:
-            process.kill()
+            process.kill()  # and its end is not waited for: what hangs in a driver has none
     return Outcome(process.returncode, answer, (complaint or b"").decode(errors="replace"))
 
 
 async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
-    """Run a process beside everything else, with this as its input; it is ended when nobody waits for it any more."""
+    """Run a process without blocking the event loop, with this input; it is killed when the task is cancelled.
+
+    Raises:
+        OSError: it cannot be started.
+    """
     process = await asyncio.create_subprocess_exec(
         *command.argv, env=command.environment, cwd=FOLDER,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

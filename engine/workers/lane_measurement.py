@@ -17,10 +17,9 @@ from engine.core.data_shape import DataShape
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import NUMERICS_VERSION, Configuration
-from engine.machine import child_process, system
+from engine.machine import child_process, json_file, system
 from engine.machine.child_process import ChildCommand
 from engine.machine.devices import LANES_VARIABLE
-from engine.machine.files import write_atomically
 from engine.machine.user_folders import cache_folder
 from engine.scheduling.placement import GAIN, lanes_on, size_class
 
@@ -78,15 +77,15 @@ def read(machine: Machine) -> Mapping[str, Mapping[int, LaneRates]]:
     """Return what is known of this machine's kinds of cards."""
     found = {}
     for kind in {card.kind for card in machine.gpus}:
-        with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
-            found[kind] = msgspec.json.decode(_path(kind).read_bytes(), type=dict[int, LaneRates])
+        with contextlib.suppress(OSError, RuntimeError):
+            found[kind] = json_file.read(_path(kind), dict[int, LaneRates]) or {}
     return found
 
 
 def write(kind: str, rates: Mapping[int, Mapping[int, float]]) -> None:
     """Remember what was measured on a kind of card; without it, the next host measures again."""
     with contextlib.suppress(OSError, RuntimeError):
-        write_atomically(_path(kind), msgspec.json.encode(dict(rates)))
+        json_file.write(_path(kind), dict(rates))
 
 
 def _path(kind: str) -> Path:

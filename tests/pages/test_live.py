@@ -300,7 +300,7 @@ async def test_enter_leads_on_to_the_question():
 
     class Listening(Stage):
         def on_page_visit(self, message: Page.Visit) -> None:
-            visits.append((message.page, message.subject))
+            visits.append((message.page, *message.subjects))
 
     page = LivePage(BOOK)
     app = Listening(page, alone())

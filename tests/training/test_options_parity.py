@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "clipnorm": 0.2, "schedule": "cosine",
             "warmup_epochs": 1, "alpha": 0.1, "learning_rate": 0.05},
     "sgd alone": {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.01, "schedule": "cosine",
-                  "learning_rate": 0.05},
+                  "learning_rate": 0.05, "validation_split": 0.3},
     "rmsprop": {"optimizer": "rmsprop", "rho": 0.8, "momentum": 0.5, "centered": True, "epsilon": 1e-3,
                 "global_clipnorm": 0.5, "schedule": "step", "decay_epochs": 1, "decay_rate": 0.5},
     "adam": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-4, "amsgrad": True, "weight_decay": 0.02, "clipvalue": 0.01,

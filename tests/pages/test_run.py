@@ -113,7 +113,7 @@ async def test_a_log_is_searched_and_followed(size: tuple[int, int]):
         assert stage.visits == [], "the first escape ends the search"
         await pilot.press("escape")
         await pilot.pause()
-        assert stage.visits == [("Live", "")]
+        assert stage.visits == [("Live",)]
 
 
 async def test_the_text_of_a_log_is_never_obeyed_nor_cut():

@@ -1,4 +1,4 @@
-"""What the host's own machine offers to workers now: its cores, and those of its GPUs that can be used."""
+"""The resources of the host's own machine that workers can be given now: cores, and the GPUs that can be used."""
 
 import asyncio
 import time
@@ -63,7 +63,7 @@ class LocalMachine:
         return self._cards.remarks()
 
     def use(self, machine: Machine | None) -> None:
-        """Begin anew with all GPUs, those of `machine` if it is given."""
+        """Reset the state of all GPUs; use those of `machine` if it is given."""
         if machine is not None and machine.gpus != self._arrangement.machine.gpus:
             self._arrangement = Arrangement(machine, self._changed)
         self._cards = Cards(self._arrangement.machine.gpus)
@@ -107,7 +107,7 @@ class LocalMachine:
         self._cards.works(uuid)
 
     def judge(self, uuid: str, worker: Worker, death: Death) -> None:
-        """Decide what becomes of the GPU of a worker that ended by itself, and report why."""
+        """Decide whether the GPU of a worker that ended by itself is used again, and report why not."""
         label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
         match death.status:
             case card.BUSY:

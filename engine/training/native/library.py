@@ -58,7 +58,7 @@ class Library:
         self._epoch.restype = ctypes.c_int
         self._epoch.argtypes = [
             ctypes.c_int, _AT, ctypes.c_int, _I64, _I64, _AT, _AT, _AT, _I64, _AT, _AT, _AT, _I64,
-            _F64, _F64, _F64, _F64, ctypes.c_int, _AT, _AT,
+            _AT, _F64, _F64, _F64, ctypes.c_int, _AT, _AT,
         ]  # fmt: skip
         loaded.svhn_instructions.restype = ctypes.c_char_p
         self.instructions: str = loaded.svhn_instructions().decode()
@@ -79,7 +79,7 @@ class Library:
         test: Labelled,
         *,
         step: int,
-        learning_rate: float,
+        learning_rate: float | Floats,
         beta_1: float = BETA_1,
         beta_2: float = BETA_2,
         epsilon: float = EPSILON,
@@ -96,7 +96,7 @@ class Library:
             order: indices of those to train on.
             test: the images to evaluate on.
             step: updates that were made before.
-            learning_rate: Adam's.
+            learning_rate: Adam's: one for all batches, or one for each.
             beta_1: decay of Adam's first moment.
             beta_2: the same of the second.
             epsilon: what Adam adds to the root of the second moment, above 0.
@@ -112,13 +112,15 @@ class Library:
         stop = np.zeros(1, np.int32) if stop is None else stop
         flat = [array for layer in layers for array in layer]
         addresses = (_AT * len(flat))(*(array.ctypes.data for array in flat))
+        batches = -(-len(order) // max(1, batch_size))
+        rates = np.full(batches, learning_rate, np.float32)
         metrics = np.zeros(4)
         for count in dict.fromkeys((max(1, min(threads, MAX_THREADS)), 1)):
             status = self._epoch(
                 len(layers), sizes.ctypes.data, ACTIVATIONS[activation], batch_size,
                 len(order), train.pixels.ctypes.data, train.labels.ctypes.data, order.ctypes.data,
                 len(test.labels), test.pixels.ctypes.data, test.labels.ctypes.data,
-                ctypes.cast(addresses, _AT), step, learning_rate, beta_1, beta_2, epsilon, count,
+                ctypes.cast(addresses, _AT), step, rates.ctypes.data, beta_1, beta_2, epsilon, count,
                 stop.ctypes.data, metrics.ctypes.data,
             )  # fmt: skip
             if status != NO_THREAD:  # the system gives no more threads: one will do

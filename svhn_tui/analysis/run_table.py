@@ -11,7 +11,7 @@ from engine.core.spec import Configuration, short_hash
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import run_settings
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.client.state import Live, State
 
@@ -89,6 +89,18 @@ COLUMNS: dict[str, Column] = {
     **_of_options(*LISTED),
     "trainer": Column("trainer", lambda run: run.trained_by, lambda run: words.clean(run.trained_by), False),
 }
+
+
+def column_named(name: str) -> Column:
+    """Return the column of this name; one that is not in the table is of a metric that programs logged."""
+    return COLUMNS.get(name) or _of_metric(metric_named(name))
+
+
+def columns_logged_in(results: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the columns of the metrics that programs of recorded runs measured, but for names that are taken."""
+    return tuple(metric.name for metric in logged_in(results) if metric.name not in COLUMNS)
+
+
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
 """Columns to begin with, of runs and of configurations."""
@@ -149,7 +161,7 @@ def lines_of(
         opened: keys of groups.
         pinned: keys of lines that stay on top.
     """
-    value = COLUMNS[order.column].value
+    value = column_named(order.column).value
     lines: list[RunLine] = []
     if not grouped:
         ranked = sorted(results, key=value, reverse=order.descending)
@@ -186,7 +198,7 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple({**texts, "run": spec.run_id}.get(name, "") for name in columns)
     if not line.is_group:
         (run,) = line.runs
-        cells = [COLUMNS[name].text(run) for name in columns]
+        cells = [column_named(name).text(run) for name in columns]
         if line.is_inside:
             inside = {"configuration": f"  {_mark(run)}seed {run.spec.seed}", "n": "", "least": "", "most": "",
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
@@ -195,7 +207,10 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs if run.test_accuracy is not None]
     bests = [run.best_test_accuracy for run in line.runs if run.best_test_accuracy is not None]
     figures = {
-        **{metric.key: metric.text(metric.mean(line.runs)) for metric in (*METRICS.values(), *ON_WISH.values())},
+        **{
+            metric.key: metric.text(metric.mean(line.runs))
+            for metric in (*logged_in(line.runs), *METRICS.values(), *ON_WISH.values())
+        },
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
@@ -209,12 +224,12 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
         "run": "",
         "finished": words.moment(max(run.finished_at for run in line.runs)),
     }
-    return tuple(figures[name] if name in figures else COLUMNS[name].text(first) for name in columns)
+    return tuple(figures[name] if name in figures else column_named(name).text(first) for name in columns)
 
 
 def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
     """Sort groups by what their column shows: the mean of numbers, how many there are, or the largest text."""
-    values = [COLUMNS[column].value(run) for run in line.runs]
+    values = [column_named(column).value(run) for run in line.runs]
     numbers = [number for number in values if isinstance(number, int | float)]
     if not numbers:
         return max(map(str, values)), line.key
@@ -229,10 +244,12 @@ def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
             return fmean(numbers), line.key
 
 
-def with_data(columns: Sequence[str], results: Iterable[RunResult]) -> tuple[str, ...]:
-    """Return the columns, with that of the data where runs are of several data sets."""
+def columns_of(chosen: Sequence[str], results: Collection[RunResult]) -> tuple[str, ...]:
+    """Return the chosen columns that there are, with that of the data where runs are of several data sets."""
+    logged = columns_logged_in(results)
+    columns = tuple(name for name in chosen if name in COLUMNS or name in logged) or SHOWN
     if "data" in columns or len({run.spec.data for run in results}) < 2:
-        return tuple(columns)
+        return columns
     return (*columns[:1], "data", *columns[1:])
 
 

@@ -60,7 +60,7 @@ class OwnModel(Value, frozen=True):
     """A call of a function in a model file, a Python file of the user's own: it returns a Keras model."""
 
     sha256: str
-    """Of the file's content; its name does not count."""
+    """Hash of the file's content; its name does not count."""
     build: str
     """The function, called with `(input_shape, classes, **params)`."""
     params: tuple[tuple[str, Param], ...] = ()
@@ -138,10 +138,10 @@ class Training(Value, frozen=True):
     """Epochs after which the learning rate has been multiplied by `decay_rate`."""
     decay_rate: float = 0.1
     alpha: float = 0.0
-    """Where the cosine ends, as a share of the learning rate."""
+    """Learning rate at the end of the cosine, as a share of the initial one."""
     label_smoothing: float = 0.0
     class_weight: tuple[float, ...] = ()
-    """By how much the images of each class count in the training loss, in label order; empty: all alike."""
+    """Weight of each class in the training loss, in label order; empty: all alike."""
     patience: int = 0
     """Epochs without an improvement of `monitor` after which training stops; 0 trains all epochs."""
     monitor: Monitor = "val_loss"
@@ -203,7 +203,7 @@ class Configuration(Value, frozen=True):
         if self.recorded is not None:
             return self.network_label
         other = [
-            f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
+            f"{name} {setting_text(value)}".replace("_", " ").removesuffix(" True")
             for part, default in ((self.network, Network()), (self.training, Training()))
             for name in part.__struct_fields__
             if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
@@ -211,8 +211,13 @@ class Configuration(Value, frozen=True):
         return " · ".join([self.network.label, *other])
 
 
-def _listed(value: object) -> object:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+def setting_text(value: object) -> str:
+    """Return a setting as labels and sentences have it: `0.001`, `1000` for a rate of 1000.0, `1.0,2.5` for a list."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 class Recording(Value, frozen=True):
@@ -223,10 +228,10 @@ class Recording(Value, frozen=True):
     started_at: float
     """Seconds since 1970."""
     name: str = ""
-    """Of this run alone, where its group has another."""
+    """Name of this run alone, where its group has another."""
     device: str = ""
     versions: tuple[tuple[str, str], ...] = ()
-    """Of the libraries that trained it."""
+    """Versions of the libraries that trained it."""
 
 
 class RunSpec(Value, frozen=True):

@@ -9,13 +9,13 @@ from engine.core.spec import Configuration
 from engine.protocol import DataSet, RunResult
 from svhn_tui import words
 from svhn_tui.analysis.comparison import data_names
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, Metric, known_in
 from svhn_tui.analysis.queue_entries import seeds_text
 
 LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
 MARKDOWN = frozenset("\\`*_{}[]<>|#~&")
-"""What Markdown takes for more than text, anywhere in a cell."""
+"""Characters with a meaning in Markdown anywhere in a cell."""
 SHOWN = tuple(METRICS[name] for name in ("test_accuracy", "accuracy", "test_loss"))
 """Metrics that always have a column; others have one where a run has them."""
 
@@ -28,17 +28,16 @@ class PaperRow(msgspec.Struct, frozen=True):
     parameters: int
     runs: int
     values: tuple[tuple[float, ...], ...]
-    """Of each metric that is shown, what is known."""
+    """The known values of each metric that is shown."""
 
 
 def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
     """Return the metrics that have a column."""
-    wished = (metric for metric in ON_WISH.values() if any(metric.read(run) is not None for run in results))
-    return (*SHOWN, *wished)
+    return (*SHOWN, *known_in(results))
 
 
 def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tuple[PaperRow, ...]:
-    """Put runs together by data set and configuration, by their names."""
+    """Group runs by data set and configuration, by their names."""
     groups: dict[tuple[str, Configuration], list[RunResult]] = {}
     for run in results:
         groups.setdefault((run.spec.data, run.spec.configuration), []).append(run)
@@ -70,7 +69,7 @@ def markdown(results: Sequence[RunResult], data: DataSet | None) -> str:
 
 
 def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, ...]:
-    """Return what somebody needs to get the same again: versions, devices, seeds and data, a line each."""
+    """Return what reproducing the runs needs: versions, devices, seeds and data, a line each."""
     versions = sorted({f"{name} {version}" for run in results for name, version in run.versions.items()})
     devices = sorted({run.device for run in results if run.device})
     trainers = sorted({run.trained_by for run in results})

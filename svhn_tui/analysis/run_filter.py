@@ -8,7 +8,7 @@ import difflib
 import operator
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache, partial
 from itertools import takewhile
 
@@ -16,7 +16,7 @@ from engine.core.options import LISTED
 from engine.core.spec import Configuration
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis import run_row, run_settings
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
 from svhn_tui.analysis.run_table import COLUMNS
 
 FilterValue = float | str
@@ -56,7 +56,7 @@ FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False,
                            "is:recorded": lambda run, note: run.is_recorded,
                            "is:interrupted": lambda run, note: run.interrupted}  # fmt: skip
-"""What is so of a finished run or not; one that failed is none, and stands beside them."""
+"""Conditions on finished runs; failed ones are listed beside them, and chosen by `is:failed` alone."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
 NAMES = {
@@ -68,7 +68,7 @@ NAMES = {
         if (column.field or key) in FIELDS
     },
 }
-"""Every word for a field: its own, and what heads its column on the Runs page."""
+"""Every name of a field: its own, and its column's title on the Runs page."""
 HEADS = re.compile(rf"\b({'|'.join(name for name in NAMES if ' ' in name)})\s*(?=[=!<>])", re.IGNORECASE)
 """Heads of several words, before an operator."""
 OPERATORS: dict[str, Callable[[FilterValue, FilterValue], bool]] = {
@@ -86,8 +86,12 @@ class FilterError(ValueError):
     """The filter cannot be understood; the message says which term and what is allowed."""
 
 
-def parse(text: str) -> Test:
+def parse(text: str, logged: Collection[str] | None = None) -> Test:
     """Return the test that a filter stands for; an empty one lets everything through.
+
+    Args:
+        text: as it is typed.
+        logged: metrics that programs of recorded runs measured, which are fields too; None: they are not known yet.
 
     Raises:
         FilterError: a term is wrong.
@@ -97,7 +101,7 @@ def parse(text: str) -> Test:
         words = shlex.split(text)
     except ValueError:
         words = text.replace('"', " ").replace("'", " ").split()  # a quotation that is still being typed
-    tests = [_term(term) for term in words]
+    tests = [_term(term, logged) for term in words]
     return lambda run, note: all(test(run, note) for test in tests)
 
 
@@ -111,10 +115,16 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
         terms = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
     elif last:
-        return tuple(name for name in [*FIELDS, *STATES, "tag:", "data:"] if name.startswith(last) and name != last)
+        names = [*FIELDS, *fields_logged_in(runs), *STATES, "tag:", "data:"]
+        return tuple(name for name in names if name.startswith(last) and name != last)
     else:
         return ()
     return tuple(sorted(word for word in terms if word.startswith(last) and word != last))
+
+
+def fields_logged_in(runs: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the metrics that programs of recorded runs measured, as far as no field has their name."""
+    return tuple(metric.name for metric in logged_in(runs) if metric.name not in NAMES)
 
 
 def without_last(text: str) -> str:
@@ -131,7 +141,7 @@ def completed(text: str, terms: Sequence[str]) -> str:
     return without_last(text) + (f"{longest}=" if terms == (longest,) and longest in FIELDS else longest)
 
 
-def _term(term: str) -> Test:
+def _term(term: str, logged: Collection[str] | None) -> Test:
     if term.startswith("is:"):
         if term not in STATES:
             raise FilterError(f"{term!r}: there is {', '.join(STATES)}.")
@@ -147,13 +157,13 @@ def _term(term: str) -> Test:
         return lambda run, note: _contains(run, note, term.lower())
     typed, sign, value = match.groups()
     name = NAMES.get(typed.lower(), typed)
-    if name not in FIELDS:
-        nearest = difflib.get_close_matches(name, NAMES, n=1)
+    if name not in FIELDS and logged is not None and name not in logged:
+        nearest = difflib.get_close_matches(name, [*NAMES, *logged], n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(FIELDS)}."
         raise FilterError(f"No field {name!r}: {hint}")
     if not value:
         raise FilterError(f"{term!r} lacks a value.")
-    field, compare = FIELDS[name], OPERATORS[sign]
+    field, compare = FIELDS.get(name) or _measured(metric_named(name)), OPERATORS[sign]
     if name in TEXTS:
         if sign not in ("=", "!="):
             raise FilterError(f"{term!r}: {name} is text; = and != compare it.")

@@ -11,7 +11,7 @@ from engine.core.spec import Configuration, short_hash
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import run_settings
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.client.state import Live, State
 
@@ -26,12 +26,12 @@ class Column(msgspec.Struct, frozen=True):
     text: Callable[[RunResult], str]
     is_number: bool = True
     field: str = ""
-    """What the filter calls it, where that is another word than the column's own."""
+    """Its name in the filter, where that is not the column's own."""
     is_lower_better: bool = False
 
     @property
     def descends(self) -> bool:
-        """It is sorted from the largest down at first: the best and the latest come first, texts by the alphabet."""
+        """Its first sort order is descending: the best and the latest come first, texts by the alphabet."""
         return self.is_number and not self.is_lower_better
 
 
@@ -89,11 +89,23 @@ COLUMNS: dict[str, Column] = {
     **_of_options(*LISTED),
     "trainer": Column("trainer", lambda run: run.trained_by, lambda run: words.clean(run.trained_by), False),
 }
+
+
+def column_named(name: str) -> Column:
+    """Return the column of this name; one that is not in the table is of a metric that programs logged."""
+    return COLUMNS.get(name) or _of_metric(metric_named(name))
+
+
+def columns_logged_in(results: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the columns of the metrics that programs of recorded runs measured, but for names that are taken."""
+    return tuple(metric.name for metric in logged_in(results) if metric.name not in COLUMNS)
+
+
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
-"""Columns to begin with, of runs and of configurations."""
+"""Default columns of runs and of configurations."""
 OF_GROUPS = {"n", "least", "most"}
-"""Columns that say nothing of a single run."""
+"""Columns that have no meaning for a single run."""
 
 
 class SortOrder(msgspec.Struct, frozen=True):
@@ -111,11 +123,11 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
     is_inside: bool = False
     """A run below its configuration."""
     failed: Live | None = None
-    """What failed; it has no results."""
+    """The run that failed; it has no result."""
 
     @property
     def key(self) -> str:
-        """What stays the same when the list changes."""
+        """The identity of a line while the list changes."""
         if self.failed is not None:
             return f"failed {self.failed.spec.run_id}"
         spec, configuration = self.runs[0].spec, self.runs[0].spec.configuration
@@ -124,12 +136,12 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Table(msgspec.Struct, frozen=True, gc=False):
-    """What stands in the list until it is drawn anew, whatever was chosen since."""
+    """The content of the list as it was drawn last."""
 
     lines: tuple[RunLine, ...] = ()
     columns: tuple[str, ...] = ()
     runs: int = 0
-    """How many are listed, those of groups counted."""
+    """Number of listed runs, those in groups included."""
 
 
 def lines_of(
@@ -149,7 +161,7 @@ def lines_of(
         opened: keys of groups.
         pinned: keys of lines that stay on top.
     """
-    value = COLUMNS[order.column].value
+    value = column_named(order.column).value
     lines: list[RunLine] = []
     if not grouped:
         ranked = sorted(results, key=value, reverse=order.descending)
@@ -186,7 +198,7 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple({**texts, "run": spec.run_id}.get(name, "") for name in columns)
     if not line.is_group:
         (run,) = line.runs
-        cells = [COLUMNS[name].text(run) for name in columns]
+        cells = [column_named(name).text(run) for name in columns]
         if line.is_inside:
             inside = {"configuration": f"  {_mark(run)}seed {run.spec.seed}", "n": "", "least": "", "most": "",
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
@@ -195,7 +207,10 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
     first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs if run.test_accuracy is not None]
     bests = [run.best_test_accuracy for run in line.runs if run.best_test_accuracy is not None]
     figures = {
-        **{metric.key: metric.text(metric.mean(line.runs)) for metric in (*METRICS.values(), *ON_WISH.values())},
+        **{
+            metric.key: metric.text(metric.mean(line.runs))
+            for metric in (*logged_in(line.runs), *METRICS.values(), *ON_WISH.values())
+        },
         "configuration": _group_label(line.runs),
         "n": words.count(len(line.runs)),
         "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
@@ -209,12 +224,12 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
         "run": "",
         "finished": words.moment(max(run.finished_at for run in line.runs)),
     }
-    return tuple(figures[name] if name in figures else COLUMNS[name].text(first) for name in columns)
+    return tuple(figures[name] if name in figures else column_named(name).text(first) for name in columns)
 
 
 def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
     """Sort groups by what their column shows: the mean of numbers, how many there are, or the largest text."""
-    values = [COLUMNS[column].value(run) for run in line.runs]
+    values = [column_named(column).value(run) for run in line.runs]
     numbers = [number for number in values if isinstance(number, int | float)]
     if not numbers:
         return max(map(str, values)), line.key
@@ -229,10 +244,12 @@ def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
             return fmean(numbers), line.key
 
 
-def with_data(columns: Sequence[str], results: Iterable[RunResult]) -> tuple[str, ...]:
-    """Return the columns, with that of the data where runs are of several data sets."""
+def columns_of(chosen: Sequence[str], results: Collection[RunResult]) -> tuple[str, ...]:
+    """Return the chosen columns that there are, with that of the data where runs are of several data sets."""
+    logged = columns_logged_in(results)
+    columns = tuple(name for name in chosen if name in COLUMNS or name in logged) or SHOWN
     if "data" in columns or len({run.spec.data for run in results}) < 2:
-        return tuple(columns)
+        return columns
     return (*columns[:1], "data", *columns[1:])
 
 
@@ -245,7 +262,7 @@ def _label(run: RunResult) -> str:
 
 
 def _mark(run: RunResult) -> str:
-    """What stands before a run that did not come to a good end."""
+    """The sign before a run that diverged or was interrupted."""
     return "✗ diverged  " if run.diverged else "· interrupted  " if run.interrupted else ""
 
 

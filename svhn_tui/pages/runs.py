@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 from engine import protocol as p
 from svhn_tui import settings, words
-from svhn_tui.analysis.run_table import COLUMNS
+from svhn_tui.analysis.run_table import column_named
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialogs import Confirm, Tick
 from svhn_tui.pages.page import Page
@@ -112,9 +112,9 @@ class RunsPage(Page):
     async def action_columns(self) -> None:
         """Choose the columns, and remember them."""
         listing = self.runs.listing
-        names = listing.choices
+        names = listing.choices(self.state.results.values())
         ticked = [index for index, name in enumerate(names) if name in listing.shown]
-        chosen = await self.app.push_screen_wait(Tick("Columns", [COLUMNS[name].title for name in names], ticked))
+        chosen = await self.app.push_screen_wait(Tick("Columns", [column_named(name).title for name in names], ticked))
         if not chosen:
             return
         listing = self.runs.listing = listing.with_columns(tuple(names[index] for index in chosen))
@@ -134,7 +134,7 @@ class RunsPage(Page):
     def action_look(self) -> None:
         """Look at what the run says of the test images."""
         if (run_id := self.runs.finished_run) is not None:
-            self.post_message(self.LookWanted(run_id))
+            self.post_message(self.Visit("Data", run_id))
 
     def action_note(self, in_editor: bool) -> None:
         """Edit the run's note and tags, or the note in the user's own editor."""
@@ -149,7 +149,7 @@ class RunsPage(Page):
 
     def action_compare(self) -> None:
         """Open the Compare page with what is selected."""
-        self.post_message(self.ComparisonWanted(self.runs.meant))
+        self.post_message(self.Visit("Compare", *self.runs.meant))
 
     @work
     async def action_delete(self) -> None:

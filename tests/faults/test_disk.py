@@ -7,14 +7,17 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from tinydb import TinyDB
 from tinydb.storages import JSONStorage
 
 from engine import protocol as p
-from engine.machine.files import Folder
+from engine.machine.files import Folder, write_atomically
 from engine.storage import journal
+from engine.training import training_loop
+from engine.training.outcome import failed
 from tests.faults.conftest import Tally
 from tests.faults.kept_pieces import PIECES, Piece, prepare
 from tests.faults.power_cuts import Disk
@@ -131,6 +134,15 @@ def test_an_error_at_the_nth_call_leaves_what_was_there(
             return  # all of its calls were tried
         row.injected += 1
     pytest.fail(f"it syncs {piece.syncs} times and more")
+
+
+def test_a_run_whose_file_may_never_grow_fails_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(training_loop, "LASTING_SECONDS", 0.0)
+    attempts = training_loop.Attempts("w", cast("Any", None), lambda event: None, lambda run_id: None)
+    with attempts, room_for(1), pytest.raises(OSError) as caught:
+        attempts._insist("It", "a run", lambda: write_atomically(tmp_path / "x", b"two"))
+    reason = failed("a run", caught.value).reason
+    assert reason == f"{tmp_path / 'x'}: no file may become that large here; raise the limit with `ulimit -f`."
 
 
 def test_control_tinydbs_own_storage_loses_its_file_on_a_full_disk(tmp_path: Path):

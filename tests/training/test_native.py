@@ -66,11 +66,28 @@ def test_two_networks_train_at_once_in_one_process(library: Library):
     assert all(is_same(alone[index], together[index]) for index in (0, 1))
 
 
+@pytest.mark.parametrize(
+    "case", [Case((40, 10), "linear", tests=65), Case((40, 24, 16, 5), "tanh", tests=130)], ids=str
+)
+def test_images_are_evaluated_alone_as_they_are_after_an_epoch(library: Library, case: Case):
+    layers, _ = trained(library, case)
+    generator = np.random.default_rng(2)
+    images = reference.drawn_images(case.tests, case.sizes[0], case.sizes[-1], generator)
+    before = reference.copied(layers)
+    order = np.zeros(1, np.int32)
+    for threads in (1, 3):
+        evaluated = library.evaluate(layers, case.activation, images, threads=threads)
+        assert is_same((layers, None), (before, None))
+    found = library.epoch(layers, case.activation, images, order, images, step=0, learning_rate=0.0)
+    assert found is not None
+    assert evaluated == (found.test_loss, found.test_correct)
+
+
 def test_what_c_cannot_be_given_is_refused(library: Library):
     generator = np.random.default_rng(1)
     layers, images = reference.drawn_layers((40, 12, 10), generator), reference.drawn_images(50, 40, 10, generator)
     order = np.arange(50, dtype=np.int32)
-    good = {"layers": layers, "train": images, "order": order, "test": images, "batch_size": 32}
+    good = {"layers": layers, "train": images, "order": order, "test": images, "batch_size": 32, "learning_rate": 1e-3}
     kernel, *others = layers[0]
     read_only = kernel.copy()
     read_only.flags.writeable = False
@@ -92,6 +109,7 @@ def test_what_c_cannot_be_given_is_refused(library: Library):
         "float64": {"layers": [(kernel.astype(np.float64), *others), layers[1]]},
         "what must not be written": {"layers": [(read_only, *others), layers[1]]},
         "no batch": {"batch_size": 0},
+        "a rate too many": {"learning_rate": np.ones(3, np.float32)},
         "too many classes": {"layers": reference.drawn_layers((40, 1_001), generator)},
         "too many layers": {"layers": reference.drawn_layers((40, *[9] * 16, 10), generator)},
     }
@@ -99,8 +117,8 @@ def test_what_c_cannot_be_given_is_refused(library: Library):
         given = good | changed
         with pytest.raises(ValueError):
             library.epoch(
-                given["layers"], "relu", given["train"], given["order"], given["test"], step=0, learning_rate=1e-3,
-                batch_size=given["batch_size"],
+                given["layers"], "relu", given["train"], given["order"], given["test"], step=0,
+                learning_rate=given["learning_rate"], batch_size=given["batch_size"],
             )  # fmt: skip
             pytest.fail(name)
 

@@ -81,7 +81,9 @@ def here(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Here:
             train(workspace, demo_folder, CONFIGURATION, [seed], Told())
 
     workspace = made_once(tmp_path_factory, "here", make)
-    results = (msgspec.json.decode(path.read_bytes(), type=p.RunResult) for path in workspace.glob("runs/*/result.json"))
+    results = (
+        msgspec.json.decode(path.read_bytes(), type=p.RunResult) for path in workspace.glob("runs/*/result.json")
+    )
     return Here(workspace, {result.run_id: result for result in results})
 
 

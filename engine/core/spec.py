@@ -204,9 +204,9 @@ class Configuration(Value, frozen=True):
             return self.network_label
         other = [
             f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
-            for part, default in ((self.network, Network()), (self.training, Training()))
-            for name in part.__struct_fields__
-            if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
+            for part in (self.network, self.training)
+            for name, value in _changed_fields(part)
+            if name not in IN_LABEL
         ]
         return " · ".join([self.network.label, *other])
 
@@ -263,8 +263,13 @@ def _essence(value: object) -> object:
 
 
 def _differing(value: msgspec.Struct) -> dict[str, object]:
-    known = _defaults(type(value))
-    return {name: _essence(own) for name, default in known if (own := getattr(value, name)) != default}
+    return {name: _essence(own) for name, own in _changed_fields(value)}
+
+
+def _changed_fields(value: msgspec.Struct) -> list[tuple[str, object]]:
+    """Return name and value of each field that is not at its default."""
+    fields = zip(_defaults(type(value)), msgspec.structs.astuple(value), strict=True)
+    return [(name, own) for (name, default), own in fields if own is not default and own != default]
 
 
 @lru_cache(10_000)

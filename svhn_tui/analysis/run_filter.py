@@ -8,8 +8,8 @@ import difflib
 import operator
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 
 from engine.core.options import LISTED
@@ -39,7 +39,7 @@ FIELDS: dict[str, ValueReader] = {
     "layers": run_settings.layers_of,
     "model": run_settings.model_of,
     "seed": lambda run: float(run.spec.seed),
-    **{name: partial(run_settings.value_of, option) for name, option in LISTED.items()},
+    **{name: run_settings.reader_of(option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
     **{name: _measured(metric) for name, metric in {**METRICS, **ON_WISH}.items()},
@@ -92,13 +92,30 @@ def parse(text: str) -> Test:
     Raises:
         FilterError: a term is wrong.
     """
+    tests = _tests(text)
+    return lambda run, note: all(test(run, note) for test in tests)
+
+
+def matching(text: str, results: Mapping[str, RunResult], notes: Mapping[str, Note]) -> list[RunResult]:
+    """Return the runs that a filter lets through; each term looks only through those that the ones before left.
+
+    Raises:
+        FilterError: a term is wrong.
+    """
+    runs = list(results.values())
+    for test in _tests(text):
+        runs = [run for run in runs if test(run, notes.get(run.run_id))]
+    return runs
+
+
+def _tests(text: str) -> list[Test]:
+    """Return a test for each term of a filter."""
     text = HEADS.sub(lambda head: NAMES[head[1].lower()], text)
     try:
         words = shlex.split(text)
     except ValueError:
         words = text.replace('"', " ").replace("'", " ").split()  # a quotation that is still being typed
-    tests = [_term(term) for term in words]
-    return lambda run, note: all(test(run, note) for test in tests)
+    return [_term(term) for term in words]
 
 
 def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note] = ()) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ The options come from the engine's table (`engine/core/options.py`), so that one
 exported. Of a recorded run a setting is what its program said, or nothing.
 """
 
+from collections.abc import Callable
+
 from engine.core.options import LISTED, Option
 from engine.protocol import RunResult
 from svhn_tui import words
@@ -14,20 +16,31 @@ MEASURED = {"epochs", "trainer"}
 """What is known of a recorded run, whatever its program said of it."""
 
 
-def value_of(option: Option, run: RunResult) -> float | str:
-    """Return what a run is looked for by: a number, or text; a number that is not known is none."""
-    if run.spec.configuration.recorded is not None and option.name not in MEASURED:
-        return _recorded(option.name, run)
-    value = option.read(run.spec.configuration)
-    if option.name in TEXTS:
-        return _written(value)
-    return float("nan") if value is None else float(value)
+def reader_of(option: Option) -> Callable[[RunResult], float | str]:
+    """Return what reads of a run what it is looked for by: a number, or text; a number that is not known is none."""
+    name, is_text, is_measured = option.name, option.name in TEXTS, option.name in MEASURED
+
+    def value(run: RunResult) -> float | str:
+        configuration = run.spec.configuration
+        if configuration.recorded is not None and not is_measured:
+            return _recorded(name, run)
+        own = option.read(configuration)
+        if is_text:
+            return _written(own)
+        return float("nan") if own is None else float(own)
+
+    return value
 
 
-def rank_of(option: Option, run: RunResult) -> float | str:
-    """Return the same to sort by: what is not known comes before the numbers."""
-    value = value_of(option, run)
-    return float("-inf") if value != value else value
+def rank_of(option: Option) -> Callable[[RunResult], float | str]:
+    """Return what reads the same to sort by: what is not known comes before the numbers."""
+    read = reader_of(option)
+
+    def rank(run: RunResult) -> float | str:
+        value = read(run)
+        return float("-inf") if value != value else value
+
+    return rank
 
 
 def text_of(option: Option, run: RunResult) -> str:

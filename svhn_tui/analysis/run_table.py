@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from statistics import fmean, stdev
 
 import msgspec
@@ -51,7 +52,7 @@ def _of_option(option: Option) -> Column:
     """Return the column of what was set for a run."""
     return Column(
         option.head or option.title,
-        partial(run_settings.rank_of, option),
+        run_settings.rank_of(option),
         partial(run_settings.text_of, option),
         is_number=option.name not in run_settings.TEXTS,
         field=option.name,
@@ -118,9 +119,11 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
         """What stays the same when the list changes."""
         if self.failed is not None:
             return f"failed {self.failed.spec.run_id}"
+        if not self.is_group:
+            return self.runs[0].run_id
         spec, configuration = self.runs[0].spec, self.runs[0].spec.configuration
         known = short_hash(configuration) if configuration.recorded else configuration.label  # names may be the same
-        return f"group {known} {spec.data}" if self.is_group else self.runs[0].run_id
+        return f"group {known} {spec.data}"
 
 
 class Table(msgspec.Struct, frozen=True, gc=False):
@@ -130,6 +133,8 @@ class Table(msgspec.Struct, frozen=True, gc=False):
     columns: tuple[str, ...] = ()
     runs: int = 0
     """How many are listed, those of groups counted."""
+    failed: int = 0
+    """Lines of runs that failed."""
 
 
 def lines_of(
@@ -167,8 +172,14 @@ def lines_of(
     return tuple(
         line
         for group in lines
-        for line in (group, *(RunLine((run,), is_inside=True) for run in group.runs if group.key in opened))
+        for line in (group, *(RunLine((run,), is_inside=True) for run in (group.runs if group.key in opened else ())))
     )
+
+
+def place_of(key: str, lines: Sequence[RunLine], near: int) -> int:
+    """Return the index of the line with this key, which is looked for from `near` on; `near` where there is none."""
+    places = chain(range(near, len(lines)), range(min(near, len(lines))))
+    return next((index for index in places if lines[index].key == key), near)
 
 
 def failed_of(state: State) -> tuple[RunLine, ...]:

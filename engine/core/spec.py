@@ -35,10 +35,11 @@ OTHER_NAMES: dict[TrainerName, TrainerName] = {"auto": "fast", "keras": "keras-f
 """Names that mean the same; a run is known by the one that was there first, so that its hash stays."""
 
 
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, cache_hash=True):
     """A frozen value whose text form states only what differs from the defaults.
 
     Values hold no cycles, so the garbage collector need not walk through the ten thousands that a workspace has.
+    They know their hash once it was asked for: lists of runs are grouped by their configurations again and again.
     """
 
 
@@ -202,13 +203,20 @@ class Configuration(Value, frozen=True):
         """The network, and what of it and of its training is not as the assignment asks."""
         if self.recorded is not None:
             return self.network_label
-        other = [
-            f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
-            for part in (self.network, self.training)
-            for name, value in _changed_fields(part)
-            if name not in IN_LABEL
-        ]
-        return " · ".join([self.network.label, *other])
+        is_exact = self.network.model is None  # a model file tells 1 from True, which are equal
+        return _label_of(self) if is_exact else _label_of.__wrapped__(self)
+
+
+@lru_cache(4_096)
+def _label_of(configuration: Configuration) -> str:
+    """Return what tells a configuration from the assignment's; thousands of runs share few of them."""
+    other = [
+        f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
+        for part in (configuration.network, configuration.training)
+        for name, value in _changed_fields(part)
+        if name not in IN_LABEL
+    ]
+    return " · ".join([configuration.network.label, *other])
 
 
 def _listed(value: object) -> object:

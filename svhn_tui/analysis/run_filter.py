@@ -126,7 +126,7 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     elif last.startswith("data:"):
         terms = {f"data:{run.data_name}" for run in runs if run.data_name and " " not in run.data_name}
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
-        terms = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
+        terms = {f"{name}{term[2]}{value}" for value in set(map(FIELDS[name], runs))}
     elif last:
         return tuple(name for name in [*FIELDS, *STATES, "tag:", "data:"] if name.startswith(last) and name != last)
     else:

@@ -18,16 +18,14 @@ MEASURED = {"epochs", "trainer"}
 
 def reader_of(option: Option) -> Callable[[RunResult], float | str]:
     """Return what reads of a run what it is looked for by: a number, or text; a number that is not known is none."""
-    name, is_text, is_measured = option.name, option.name in TEXTS, option.name in MEASURED
+    name, is_measured = option.name, option.name in MEASURED
+    written = _written if name in TEXTS else _number
 
     def value(run: RunResult) -> float | str:
         configuration = run.spec.configuration
         if configuration.recorded is not None and not is_measured:
             return _recorded(name, run)
-        own = option.read(configuration)
-        if is_text:
-            return _written(own)
-        return float("nan") if own is None else float(own)
+        return written(option.read(configuration))
 
     return value
 
@@ -82,8 +80,14 @@ def _recorded(name: str, run: RunResult) -> float | str:
         return float("nan")
 
 
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
 def _written(value: object) -> str:
     """Write text, yes and no, or a list as the filter wants them."""
+    if isinstance(value, str):
+        return value.lower()
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return str(value).lower()

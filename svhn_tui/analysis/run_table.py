@@ -203,24 +203,9 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
-    first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs if run.test_accuracy is not None]
-    bests = [run.best_test_accuracy for run in line.runs if run.best_test_accuracy is not None]
-    figures = {
-        **{metric.key: metric.text(metric.mean(line.runs)) for metric in (*METRICS.values(), *ON_WISH.values())},
-        "configuration": _group_label(line.runs),
-        "n": words.count(len(line.runs)),
-        "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
-        "test": words.aligned_spread(
-            fmean(accuracies) if accuracies else None, stdev(accuracies) if len(accuracies) > 1 else None
-        ),
-        "least": words.accuracy(min(accuracies, default=None)),
-        "most": words.accuracy(max(accuracies, default=None)),
-        "best": words.accuracy(fmean(bests) if bests else None),
-        "time": words.duration(fmean(run.seconds for run in line.runs)),
-        "run": "",
-        "finished": words.moment(max(run.finished_at for run in line.runs)),
-    }
-    return tuple(figures[name] if name in figures else COLUMNS[name].text(first) for name in columns)
+    return tuple(
+        OF_GROUP[name](line.runs) if name in OF_GROUP else COLUMNS[name].text(line.runs[0]) for name in columns
+    )
 
 
 def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
@@ -264,3 +249,37 @@ def _group_label(runs: Sequence[RunResult]) -> str:
     bad, left = sum(run.diverged for run in runs), sum(run.interrupted for run in runs)
     marks = (f"✗ {bad} diverged  " if bad else "", f"· {left} interrupted  " if left else "")
     return "".join(marks) + runs[0].spec.configuration.label
+
+
+def _accuracies(runs: Sequence[RunResult]) -> list[float]:
+    return [run.test_accuracy for run in runs if run.test_accuracy is not None]
+
+
+def _group_spread(runs: Sequence[RunResult]) -> str:
+    known = _accuracies(runs)
+    return words.aligned_spread(fmean(known) if known else None, stdev(known) if len(known) > 1 else None)
+
+
+def _group_best(runs: Sequence[RunResult]) -> str:
+    bests = [run.best_test_accuracy for run in runs if run.best_test_accuracy is not None]
+    return words.accuracy(fmean(bests) if bests else None)
+
+
+def _group_metric(metric: Metric) -> Callable[[Sequence[RunResult]], str]:
+    return lambda runs: metric.text(metric.mean(runs))
+
+
+OF_GROUP: dict[str, Callable[[Sequence[RunResult]], str]] = {
+    **{metric.key: _group_metric(metric) for metric in (*METRICS.values(), *ON_WISH.values())},
+    "configuration": _group_label,
+    "n": lambda runs: words.count(len(runs)),
+    "seed": lambda runs: seeds_text([run.spec.seed for run in runs]).partition(" ")[2],
+    "test": _group_spread,
+    "least": lambda runs: words.accuracy(min(_accuracies(runs), default=None)),
+    "most": lambda runs: words.accuracy(max(_accuracies(runs), default=None)),
+    "best": _group_best,
+    "time": lambda runs: words.duration(fmean(run.seconds for run in runs)),
+    "run": lambda runs: "",
+    "finished": lambda runs: words.moment(max(run.finished_at for run in runs)),
+}
+"""What the columns of a configuration's line show of its runs; the others show what all of them have."""

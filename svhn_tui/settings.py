@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.machine.files import make_folder, write_atomically
+from engine.machine import json_file
+from engine.machine.files import make_folder
 from engine.machine.user_folders import config_folder, home
 
 WORKSPACE = Path("svhn-workspace")
@@ -55,8 +56,8 @@ def load() -> Settings:
     try:
         file = settings_file()
         _check_owner(file.parent)
-        return msgspec.json.decode(file.read_bytes(), type=Settings)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):  # no file, no sense
+        return json_file.read(file, Settings) or Settings()
+    except OSError:
         return Settings()
 
 
@@ -68,7 +69,7 @@ def save(**changes: object) -> None:
     """
     file = settings_file()
     own_folder()
-    write_atomically(file, msgspec.json.encode(msgspec.structs.replace(load(), **changes)) + b"\n")
+    json_file.write(file, msgspec.structs.replace(load(), **changes))
 
 
 def own_folder() -> Path:

@@ -4,10 +4,10 @@ from engine.core.remarks import MAX_STATEMENT, MAX_STATEMENTS, Note, Statement
 from engine.core.results import MAX_COUNT, RunResult
 
 MAX_NOTE = 20_000
-"""Characters."""
+"""Longest note, in characters."""
 MAX_TAGS = 100
 MAX_NAME = 100
-"""Characters of a tag, and of a question's id."""
+"""Longest tag and longest question id, in characters."""
 
 
 def note_problem(note: Note) -> str:
@@ -25,7 +25,7 @@ def name_problem(question: str) -> str:
 
 
 def statement_problem(statement: Statement, others: int) -> str:
-    """Return what is wrong with a statement, its question having so many others; empty when nothing is."""
+    """Return what is wrong with a statement of a question that has so many others; empty when nothing is."""
     size = max(len(statement.text), sum(map(len, statement.facts)))
     if not statement.text.strip() or size > MAX_STATEMENT or others > MAX_STATEMENTS:
         return f"A statement has 1 to {MAX_STATEMENT:,} characters, a question {MAX_STATEMENTS} of them."

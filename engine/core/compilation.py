@@ -1,4 +1,4 @@
-"""What Keras compiles and fits a configuration with: optimizer, schedule, loss, metrics and early stopping. Pure.
+"""What Keras compiles and fits a configuration with: optimizer, schedule, loss and metrics. Pure.
 
 Each is a call of a Keras class, from which models are made (engine/training/models.py) and code is written
 (svhn_tui/assignment/keras_code.py). Arguments at Keras's defaults are left out.
@@ -102,11 +102,6 @@ def data_problem(training: Training, train_images: int, classes: int) -> str:
     if weights in (0, classes):
         return ""
     return f"class_weight has {weights:,} weights and the data {classes:,} classes: give one for each, in label order."
-
-
-def early_stopping_of(training: Training) -> Call | None:
-    """Return the callback that ends training early; None where all epochs are trained."""
-    return Call("callbacks", "EarlyStopping", _settings(training, "early stopping")) if training.patience else None
 
 
 def _settings(training: Training, use: KerasPart) -> dict[str, Argument]:

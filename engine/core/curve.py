@@ -1,6 +1,6 @@
-"""A run's metrics as they grow: one epoch is added in the same time however many there are. Pure.
+"""The curve of a run: adding an epoch takes the same time however many there are. Pure.
 
-A curve is a value like any other: what was handed out stays what it is. Adding an epoch makes a new curve that shares
+A curve is a value: one that was returned never changes. Adding an epoch makes a new curve that shares
 the values before it, instead of a copy of all of them.
 """
 
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 class Prefix(Sequence[Item], Generic[Item]):
-    """The first so many values of a list that only ever grows at its end; equal to any sequence of the same values."""
+    """The first N values of a list that only grows at its end; equal to any sequence of the same values."""
 
     __slots__ = ("_length", "_values")
 
@@ -25,7 +25,7 @@ class Prefix(Sequence[Item], Generic[Item]):
         self._length = len(self._values)
 
     def and_then(self, value: Item) -> "Prefix[Item]":
-        """Return the sequence with one more value. Only where another value followed already is it copied."""
+        """Return the sequence with one more value; it is copied only where another value was appended already."""
         grown: Prefix[Item] = Prefix.__new__(Prefix)
         grown._values = self._values if len(self._values) == self._length else self._values[: self._length]
         grown._values.append(value)
@@ -65,15 +65,15 @@ class Prefix(Sequence[Item], Generic[Item]):
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """The rows of a run's epochs, to be added to."""
+    """The rows of a run's epochs, in order."""
 
     rows: Prefix[EpochRow]
     diverged_at: int | None = None
-    """The epoch from which on the loss is no number; None while it is one, or nothing is known."""
+    """The first epoch since which the loss is not finite; None while it is finite, or no epoch is known."""
 
     @classmethod
     def of(cls, rows: Iterable[EpochRow]) -> Self:
-        """Make a curve of rows that were read."""
+        """Make a curve of these rows."""
         column = Prefix(rows)
         first = len(column)
         while first and column[first - 1].is_diverged:
@@ -82,7 +82,7 @@ class Curve(msgspec.Struct, frozen=True):
 
     @property
     def epochs(self) -> int:
-        """Epochs that are known."""
+        """Number of epochs that are known."""
         return len(self.rows)
 
     def values(self, read: Callable[[EpochRow], Item]) -> tuple[Item, ...]:
@@ -94,7 +94,7 @@ class Curve(msgspec.Struct, frozen=True):
         return Curve(self.rows.and_then(row), (self.diverged_at or self.epochs + 1) if row.is_diverged else None)
 
     def cut(self, epochs: int) -> "Curve":
-        """Return the curve up to this epoch; a shorter one is filled with gaps, so that epochs stay in their place."""
+        """Return the curve up to this epoch; a shorter one is padded with missed epochs, so that indices stay right."""
         if self.epochs == epochs:
             return self
         return Curve.of([*self.rows[:epochs], *[MISSED] * (epochs - self.epochs)])

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 Shape = tuple[int, ...]
-"""Of one image, or of what a layer makes of it: without the batch."""
+"""Shape of one image or of a layer's output for it, without the batch axis."""
 
 
 LAYOUTS = ("HWCN", "NHWC", "NCHW", "NHW", "HWN", "NF", "FN")
@@ -17,10 +17,10 @@ class DataShape(NamedTuple):
     """(channels, height, width) of an image, or (features,)."""
     classes: int
     dtype: str = "uint8"
-    """Of a pixel or a feature: uint8 or float32."""
+    """Type of a pixel or a feature: uint8 or float32."""
 
 
 ASSIGNMENT = DataShape((3, 32, 32), 10)
-"""The assignment's, which is assumed as long as no data is open."""
+"""The assignment's shape, which is assumed as long as no data is open."""
 ASSIGNMENT_IMAGES = 50_000
-"""For training; assumed likewise."""
+"""Number of the assignment's training images, assumed likewise."""

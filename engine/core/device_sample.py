@@ -1,4 +1,4 @@
-"""How busy one device is at one moment."""
+"""The load of one device at one moment."""
 
 import msgspec
 
@@ -15,6 +15,6 @@ class DeviceSample(msgspec.Struct, frozen=True, gc=False):
     temperature: Number = None
     power: Number = None
     kind: str = ""
-    """What a GPU is called by its maker."""
+    """Product name of a GPU."""
     busy: str = ""
-    """Why it is left to others, in a few words."""
+    """Why it is not used because others use it, in a few words."""

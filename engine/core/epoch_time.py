@@ -1,4 +1,4 @@
-"""How long an epoch of a configuration took."""
+"""Measured times of epochs."""
 
 import msgspec
 
@@ -14,6 +14,6 @@ class EpochTime(msgspec.Struct, frozen=True, gc=False):
     seconds: float
     device: str = ""
     inputs: Shape = ()
-    """Of an image of the data; empty: not known, from before there were several data sets."""
+    """Shape of one image; empty where it is not known: measured before a workspace had several data sets."""
     lanes: int = 1
     """Runs that were trained side by side, which share the time."""

@@ -1,4 +1,4 @@
-"""What `svhn-tui doctor` found about a workspace or its machine."""
+"""Findings of `svhn-tui doctor` about a workspace or its machine."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Something that was looked at: how it is, what to do about it, and what a repair moves away."""
+    """The result of one check: its level, what to do about it, and what a repair moves away."""
 
     level: Literal["fine", "note", "damaged"]
     text: str

@@ -12,11 +12,11 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
     """Boxes, as one would name them to `ssh`, each with its Python behind a colon if that is not found. One worker
     each: a box is named once for each of its GPUs."""
     workers: int = 0
-    """Slurm workers at a time; 0 is one."""
+    """Number of Slurm workers at a time; 0 means one."""
     gpus: str = ""
-    """GPUs of this machine: empty for all, `none`, or such as `1,3`, as nvidia-smi numbers them."""
+    """GPUs of this machine: empty for all, `none`, or a list such as `1,3`, as nvidia-smi numbers them."""
 
     @property
     def is_local(self) -> bool:
-        """This machine alone trains."""
+        """All workers run on this machine."""
         return self.slurm is None and not self.ssh

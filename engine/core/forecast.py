@@ -13,14 +13,14 @@ from engine.core.layers import trainable_parameters
 from engine.core.spec import Configuration
 
 RECENT = 5
-"""Epochs of a configuration that its figure is the median of."""
+"""Number of latest epoch times of a configuration; its figure is their median."""
 KINDS = 200
-"""Networks whose times are kept, those measured last."""
+"""Number of networks whose times are stored, those measured last."""
 START_SECONDS = 1.0
-"""What a run costs besides its epochs: fresh weights and writing its files, the worker being warm."""
+"""Seconds of a run besides its epochs, for initial weights and its files; its worker runs already."""
 SECONDS_AN_IMAGE = 1.5e-6
 SECONDS_A_PARAMETER_AND_IMAGE = 3e-11
-"""Before anything was measured: two cores of a server of 2023."""
+"""Default before anything was measured: two cores of a server of 2023."""
 
 
 def cost(configuration: Configuration, train_images: int, shape: DataShape) -> float:
@@ -40,7 +40,7 @@ class Forecast:
         shape: DataShape,
         devices: Collection[str] = (),
     ) -> None:
-        """Take the times of the devices that train now; where none of them was measured, of the one measured last.
+        """Select the times of the devices that train now; where none of them was measured, of the one measured last.
 
         Args:
             times: the newest last.
@@ -109,7 +109,7 @@ class EpochTimes:
             self.add(time)
 
     def add(self, time: EpochTime) -> None:
-        """Take a time, in place of the oldest of its kind."""
+        """Add a time, which replaces the oldest of its kind."""
         key = (_essence(time.configuration), time.train_images, time.device, time.inputs, time.lanes)
         known = self._alike.pop(key, ())
         self._alike[key] = (*known[-(RECENT - 1) :], time)
@@ -118,12 +118,12 @@ class EpochTimes:
 
     @property
     def times(self) -> tuple[EpochTime, ...]:
-        """All that are kept; of each kind the oldest first."""
+        """All stored times; of each kind the oldest first."""
         return tuple(time for known in self._alike.values() for time in known)
 
     @property
     def medians(self) -> tuple[EpochTime, ...]:
-        """One time of each kind."""
+        """The median time of each kind."""
         return tuple(
             msgspec.structs.replace(known[-1], seconds=median(time.seconds for time in known))
             for known in self._alike.values()

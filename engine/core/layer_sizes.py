@@ -15,7 +15,7 @@ Config = Mapping[str, Any]
 
 
 class Sized(NamedTuple):
-    """What leaves a layer, for one image, and the layer's numbers."""
+    """The shape of a layer's output for one image, and the layer's numbers of weights."""
 
     shape: Shape
     trainable: int = 0
@@ -24,7 +24,7 @@ class Sized(NamedTuple):
 
 
 class SizeError(ValueError):
-    """A number that is to be a size is none."""
+    """A number is not a valid size."""
 
 
 def sized(kind: str, config: Config, shape: Shape) -> Sized:
@@ -145,4 +145,4 @@ RULES: Mapping[str, Callable[[Config, Shape], Sized]] = {
     "Permute": _permuted,
     "Reshape": _reshaped,
 }
-"""By the layer's class; others change nothing and have no weights."""
+"""Rules by the layer's class; other layers change no shape and have no weights."""

@@ -17,18 +17,18 @@ CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 MAX_SEED = 2**31 - 1
 MAX_RUNS = 100_000
 MAX_MODEL_BYTES = 2**28
-"""Of a `.keras` file; the assignment's largest takes 41 MB with its optimizer's state."""
+"""Largest `.keras` file, in bytes; the assignment's largest has 41 MB with its optimizer's state."""
 MAX_NAME, MAX_PARAMS_BYTES = 100, 10_000
-"""Of a function or parameter of a model file, and of all parameters together."""
+"""Longest name of a function or parameter of a model file, in characters; largest JSON of all parameters."""
 MAX_SOURCE_BYTES = 2**18
-"""Of a model file."""
+"""Largest model file, in bytes."""
 MAX_TITLE = 500
-"""Characters of a sweep's title, and of a name, a setting or a value of what is recorded."""
+"""Longest title of a sweep, and longest name, setting or value of a recorded run, in characters."""
 MAX_SETTINGS = 200
 MAX_PARAMETERS = 10**13
 MAX_TIME = 10**12
 TOKEN = re.compile(r"[0-9a-f]{16}")
-"""Of a recording."""
+"""The form of a recording's token."""
 
 
 def network_problem(network: Network) -> str:

@@ -23,11 +23,11 @@ class Machine(NamedTuple):
 
     cores: tuple[int, ...]
     memory: int
-    """Bytes."""
+    """Installed memory, in bytes."""
     gpus: tuple[Card, ...] = ()
     lanes: int = 10
     """Seeds that a GPU trains side by side at most."""
     measured: Mapping[int, Mapping[int, float]] = MappingProxyType({})
-    """By size class and cores a run: batches a second of all runs together, as many side by side as have room."""
+    """Batches a second of all runs together, by size class and cores a run, with as many runs as there is room for."""
     load: Mapping[int, float] = MappingProxyType({})
-    """By core, the share of its time that other people's processes use; a core that is not listed is idle."""
+    """Share of each core's time that other users' processes take; a core that is not listed is idle."""

@@ -70,7 +70,7 @@ class Option(msgspec.Struct, frozen=True):
     """Which part of `compile` and `fit` Keras takes it for; what is empty is not passed to Keras under its name."""
     owners: Owners | None = None
     head: str = ""
-    """What heads its column, where that is shorter than its title."""
+    """Title of its column, where that is shorter than its own title."""
     part: OptionPart = "training"
     kind: ValueKind = "real"
     choices: tuple[str, ...] = ()
@@ -80,7 +80,7 @@ class Option(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """Its name in words."""
+        """The option's name in words."""
         return self.name.replace("_", " ")
 
     def read(self, configuration: msgspec.Struct) -> Any:
@@ -173,7 +173,7 @@ TRAINING = _table(
 )  # fmt: skip
 OPTIONS: Mapping[str, Option] = {option.name: option for option in (*NETWORK, *TRAINING)}
 LISTED: Mapping[str, Option] = {name: option for name, option in OPTIONS.items() if option.kind != "objects"}
-"""Those that are one value or a list of values, which can be typed, listed and looked for."""
+"""The options that are one value or a list of values, which can be typed, listed and filtered by."""
 
 
 def applies(option: Option, value: object) -> bool:

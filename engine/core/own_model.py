@@ -19,7 +19,7 @@ class ModelFacts(msgspec.Struct, frozen=True, gc=False):
     """What a built model is, or why there is none."""
 
     parameters: int = 0
-    """That training changes."""
+    """Number of trainable parameters."""
     refusal: str = ""
     """Why JAX cannot compile its training, without a full stop; then `model.fit` trains it."""
     problem: str = ""

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from engine.core.results import EpochRow, RunResult
 from engine.core.spec import RunSpec
 
+LEARNING_RATE = "learning_rate"
+"""A setting of the run, whatever it was in the last epoch."""
+
 
 def result_of(spec: RunSpec, rows: Sequence[EpochRow], finished_at: float, *, has_ended: bool) -> RunResult | None:
     """Return the result of a recorded run after its last epoch; None without an epoch.
@@ -34,6 +37,7 @@ def result_of(spec: RunSpec, rows: Sequence[EpochRow], finished_at: float, *, ha
         test_loss=last.test_loss,
         accuracy=last.accuracy,
         loss=last.loss,
+        logged=tuple((name, value) for name, value in last.logged if name != LEARNING_RATE),
         best_test_accuracy=rows[best].test_accuracy,
         best_epoch=best + 1,
         epochs_trained=len(rows) if is_short else None,

@@ -17,11 +17,11 @@ Verdict = Literal["open", "true", "false"]
 
 
 MAX_STATEMENT = 4_000
-"""Characters of a statement, and of the facts behind it together."""
+"""Longest statement, and longest list of facts behind one, in characters."""
 
 
 MAX_STATEMENTS = 100
-"""Of one question."""
+"""Largest number of statements of one question."""
 
 
 class Statement(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,8 @@ Number = float | None
 
 MAX_COUNT = 10**12
 """More than any count or time of a run."""
+MAX_LOGGED = 50
+"""Further metrics of an epoch."""
 
 
 class DataSet(msgspec.Struct, frozen=True, gc=False):
@@ -34,7 +36,7 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     """The names of the classes, in the order of a network's outputs."""
     is_demo: bool = False
     dtype: str = "uint8"
-    """Of a pixel or a feature: uint8 or float32."""
+    """Type of a pixel or a feature: uint8 or float32."""
     layout: str = ""
     """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
     other_names: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Of the train and the test file, or of the one that holds both."""
+        """Paths of the train and the test file, or of the one file that holds both."""
         return tuple(dict.fromkeys((self.train_path, self.test_path)))
 
     @property
@@ -78,13 +80,17 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Of an epoch of which a share is known and no count: of another program's training (`svhn_tui.keras`), and of one
     that version 2 of the protocol recorded."""
     val_loss: Number = None
-    """Of the validation images, where early stopping watches them."""
+    """Of the validation images, where some are held out."""
     val_accuracy: Number = None
     test_top_k_accuracy: Number = None
     """The share of the test images whose class is among the five most probable, where that is asked for."""
+    logged: tuple[tuple[str, Number], ...] = ()
+    """What else another program's training measured, by the names of Keras's logs."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be counted."""
+        if len(self.logged) > MAX_LOGGED:
+            raise ValueError(f"an epoch has at most {MAX_LOGGED} further metrics")
         if not is_count(self.test_correct, self.test_images):
             raise ValueError("of the test images, from none to all are right")
 
@@ -120,6 +126,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     val_loss: tuple[Number, ...] = ()
     val_accuracy: tuple[Number, ...] = ()
     test_top_k_accuracy: tuple[Number, ...] = ()
+    logged: tuple[tuple[tuple[str, Number], ...], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse columns that are no rows."""
@@ -132,7 +139,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     def of(cls, rows: Sequence[EpochRow]) -> Self:
         """Lay rows out in columns; what was not measured has none."""
         columns = {name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()}
-        unmeasured = {name for name in ON_WISH if all(value is None for value in columns[name])}
+        unmeasured = {name for name in ON_WISH if all(value in (None, ()) for value in columns[name])}
         return cls(**{name: column for name, column in columns.items() if name not in unmeasured})
 
     @property
@@ -150,7 +157,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 ROW_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(EpochRow)}
 """The fields of a row, in their order, by their columns' names."""
-ON_WISH = ("val_loss", "val_accuracy", "test_top_k_accuracy")
+ON_WISH = ("val_loss", "val_accuracy", "test_top_k_accuracy", "logged")
 """Fields that only some runs measure."""
 
 
@@ -160,7 +167,7 @@ class Provenance(msgspec.Struct, frozen=True, gc=False):
     lanes: int = 1
     """Runs that were trained side by side."""
     precision: str = ""
-    """Of products, as JAX names it."""
+    """Precision of matrix products, as JAX names it."""
     driver: str = ""
     """Version of the GPU's."""
     executable: str = ""
@@ -188,6 +195,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     val_loss: Number = None
     val_accuracy: Number = None
     test_top_k_accuracy: Number = None
+    logged: tuple[tuple[str, Number], ...] = ()
+    """What the program of a recorded run measured besides, after the last epoch."""
     epochs_trained: int | None = None
     """Where early stopping, or the program that trained it, ended the run before its last epoch: after so many."""
     restored_epoch: int | None = None

@@ -61,7 +61,7 @@ class OwnModel(Value, frozen=True):
     """A call of a function in a model file, a Python file of the user's own: it returns a Keras model."""
 
     sha256: str
-    """Of the file's content; its name does not count."""
+    """Hash of the file's content; its name does not count."""
     build: str
     """The function, called with `(input_shape, classes, **params)`."""
     params: tuple[tuple[str, Param], ...] = ()
@@ -139,10 +139,10 @@ class Training(Value, frozen=True):
     """Epochs after which the learning rate has been multiplied by `decay_rate`."""
     decay_rate: float = 0.1
     alpha: float = 0.0
-    """Where the cosine ends, as a share of the learning rate."""
+    """Learning rate at the end of the cosine, as a share of the initial one."""
     label_smoothing: float = 0.0
     class_weight: tuple[float, ...] = ()
-    """By how much the images of each class count in the training loss, in label order; empty: all alike."""
+    """Weight of each class in the training loss, in label order; empty: all alike."""
     patience: int = 0
     """Epochs without an improvement of `monitor` after which training stops; 0 trains all epochs."""
     monitor: Monitor = "val_loss"
@@ -231,10 +231,10 @@ class Recording(Value, frozen=True):
     started_at: float
     """Seconds since 1970."""
     name: str = ""
-    """Of this run alone, where its group has another."""
+    """Name of this run alone, where its group has another."""
     device: str = ""
     versions: tuple[tuple[str, str], ...] = ()
-    """Of the libraries that trained it."""
+    """Versions of the libraries that trained it."""
 
 
 class RunSpec(Value, frozen=True):

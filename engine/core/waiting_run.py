@@ -6,7 +6,7 @@ from engine.core.spec import RunSpec
 
 
 class WaitingRun(msgspec.Struct, frozen=True, gc=False):
-    """A run in the queue, and the sweep that it is first wanted by."""
+    """A run in the waiting list, and the first sweep that asks for it."""
 
     run_id: str
     spec: RunSpec

@@ -91,14 +91,14 @@ class Dispatch:
             if stopped:
                 worker.send(p.StopRuns(runs=stopped, why=why))
 
-    def warm_up(self, configuration: Configuration | None = None) -> None:
+    def warm_up(self) -> None:
         """Start a worker before it is needed, so that its imports overlap with everything else.
 
         None is started on a GPU, which others may want while nothing trains.
         """
         is_idle = not self._slots and not self.pool.is_leaving
         if self.fleet.is_local and is_idle and not self.machine.has_gpus:
-            self.pool.start(slots(configuration or Configuration(), self.machine.available((), {}), ASSIGNMENT)[0])
+            self.pool.start(slots(Configuration(), self.machine.available((), {}), ASSIGNMENT)[0])
 
     # --- what is next ------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.own_model import ModelFacts, Trial
 from engine.core.spec import RunSpec, short_hash
-from engine.machine import child_process, tool_process
-from engine.machine.files import write_atomically
+from engine.machine import child_process, json_file, tool_process
 from engine.machine.tool_process import Outcome
 from engine.machine.user_folders import cache_folder
 from engine.scheduling.known_models import Key
@@ -124,15 +123,15 @@ def _cache_file(trial: Trial) -> Path:
 
 
 def _remembered(trial: Trial) -> ModelFacts | None:
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(_cache_file(trial).read_bytes(), type=ModelFacts)
+    with contextlib.suppress(OSError):
+        return json_file.read(_cache_file(trial), ModelFacts)
     return None
 
 
 def _remember(trial: Trial, facts: ModelFacts) -> None:
     """Keep an outcome; without it the next host tries the model again."""
     with contextlib.suppress(OSError):
-        write_atomically(_cache_file(trial), msgspec.json.encode(facts))
+        json_file.write(_cache_file(trial), facts)
 
 
 async def _tried(trial: Trial, backend: str) -> ModelFacts:

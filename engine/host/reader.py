@@ -19,6 +19,7 @@ from engine.core.forecast import EpochTimes
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
 from engine.machine.files import Folder
+from engine.machine.json_file import decoded
 from engine.machine.system import version
 from engine.storage import file_hashes, journal, logs
 from engine.storage.run_folder import RUN_ID
@@ -145,7 +146,7 @@ class Shelf:
     def _read(self, path: Path, kind: type[Decoded]) -> Decoded | None:
         try:
             with Folder.at(path.parent) as folder:
-                return msgspec.json.decode(folder.read(path.name, MOST_BYTES), type=kind)
+                return decoded(folder, path.name, kind, MOST_BYTES)
         except FileNotFoundError:
             return None
         except (OSError, *p.UNREADABLE):

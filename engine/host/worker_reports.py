@@ -26,7 +26,7 @@ class WorkerReports:
         was_occupied = bool(worker.training)
         if isinstance(event, p.EpochEnded):
             self._enter_progress(worker, event)
-        if not isinstance(event, p.RunFinished | p.RunFailed | p.RunPaused | p.RunInterrupted):
+        if not isinstance(event, p.Ended):
             self._pass_on(event, line)
             return was_occupied and not worker.training
         run_id = event.result.run_id if isinstance(event, p.RunFinished) else event.run_id

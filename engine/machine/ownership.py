@@ -87,6 +87,19 @@ def open_ours(path: Path, flags: int) -> int:
         raise strange from None
 
 
+def read_private(path: Path) -> bytes:
+    """Return the content of a file that decides what is run: nobody else may be able to read or write it.
+
+    Raises:
+        OSError: it is not there, cannot be read, or others have access to it.
+    """
+    with os.fdopen(open_ours(path, os.O_RDONLY), "rb") as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            raise PermissionError(errno.EPERM, "it is not yours alone: mode 0600", str(path))
+        return file.read()
+
+
 def user_name(user: int) -> str:
     """Return a user's name, or the number where there is none."""
     try:

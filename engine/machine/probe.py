@@ -6,14 +6,15 @@ is free again when the probe has ended.
 The process itself is `engine.machine.probe_process`.
 """
 
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from engine.machine import child_process, gpu_errors, xla_flags
+from engine.machine import child_process, gpu_errors, tool_process, xla_flags
+from engine.machine.child_process import ChildCommand
+from engine.machine.tool_process import TIMED_OUT, Outcome
 
 SECONDS = 120.0
 """A card that does not answer by then has hung; the first time after an installation, 1 GB of libraries is read."""
@@ -78,15 +79,7 @@ class CudaCards(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class ProbeOutput(msgspec.Struct, frozen=True):
-    """How a probing process ended: its status and what it printed."""
-
-    status: int
-    output: bytes
-    complaint: str
-
-
-def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], ProbeOutput] | None = None) -> Sight:
+def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome] | None = None) -> Sight:
     """Ask what JAX sees in an environment; tried as it is, then without another CUDA's libraries.
 
     Flags that this XLA does not know, which would end a worker, are left out.
@@ -115,7 +108,7 @@ def cards(environment: Mapping[str, str]) -> CudaCards:
     everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
     answer = _asked(everything, "--cards")
     try:
-        return msgspec.json.decode(answer.output, type=CudaCards)
+        return msgspec.json.decode(answer.answer, type=CudaCards)
     except msgspec.MsgspecError:
         return CudaCards(reason=_ending_of(answer))
 
@@ -145,7 +138,7 @@ def jax_reason(message: str) -> str:
     return f"JAX cannot use the GPU: {line}"
 
 
-def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], ProbeOutput]) -> Sight:
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome]) -> Sight:
     answer = ask(environment)
     refused = xla_flags.unknown_flags(answer.complaint)
     if not refused:
@@ -155,29 +148,24 @@ def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str
     return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
 
 
-def _seen(answer: ProbeOutput) -> Sight:
+def _seen(answer: Outcome) -> Sight:
     try:
-        return msgspec.json.decode(answer.output, type=Sight)
+        return msgspec.json.decode(answer.answer, type=Sight)
     except msgspec.MsgspecError:
         return Sight(reason=_ending_of(answer))
 
 
-def _ending_of(answer: ProbeOutput) -> str:
-    lines = answer.complaint.strip().splitlines()
-    text = f": {lines[-1][:200]}" if lines else ""
+def _ending_of(answer: Outcome) -> str:
+    text = f": {answer.last_words[:200]}" if answer.last_words else ""
     return f"Asking JAX for this GPU ended with status {answer.status}{text}."
 
 
-def _asked(environment: Mapping[str, str], *options: str) -> ProbeOutput:
-    command = [sys.executable, *child_process.module_line("engine.machine.probe_process", *options)]
-    try:
-        done = subprocess.run(
-            command, env=dict(environment), cwd=child_process.FOLDER, stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=SECONDS, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return ProbeOutput(-1, b"", f"the card did not answer within {SECONDS:.0f} s")
-    return ProbeOutput(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+def _asked(environment: Mapping[str, str], *options: str) -> Outcome:
+    line = child_process.module_line("engine.machine.probe_process", *options)
+    outcome = tool_process.run(ChildCommand((sys.executable, *line), dict(environment)), seconds=SECONDS)
+    if outcome.status == TIMED_OUT:
+        return outcome._replace(complaint=f"the card did not answer within {SECONDS:.0f} s")
+    return outcome
 
 
 def _names_in(folder: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The engine's short processes: runs one to its end and returns what it answered."""
+"""Runs short child processes to their end: the engine's own tools, and programs of the system."""
 
 import asyncio
 import subprocess
@@ -6,9 +6,12 @@ from typing import NamedTuple
 
 from engine.machine.child_process import FOLDER, ChildCommand
 
+TIMED_OUT = 124
+"""Exit code of a process that was ended because it took too long, as `timeout` reports it."""
+
 
 class Outcome(NamedTuple):
-    """How a process ended."""
+    """How a process ended, and what it wrote."""
 
     status: int
     """Its exit code."""
@@ -23,17 +26,33 @@ class Outcome(NamedTuple):
         return next(reversed(self.complaint.strip().splitlines()), "")
 
 
-def run(command: ChildCommand, *, shows_complaints: bool = False) -> Outcome:
-    """Run a process and wait for its end; what it complains may be shown as it comes."""
-    done = subprocess.run(
-        command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=None if shows_complaints else subprocess.PIPE, check=False,
-    )  # fmt: skip
+def run(command: ChildCommand, *, seconds: float | None = None, shows_complaints: bool = False) -> Outcome:
+    """Run a process and wait for its end.
+
+    Args:
+        command: what to run.
+        seconds: after which it is killed; its status is `TIMED_OUT` then.
+        shows_complaints: let it write to this process's standard error.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    try:
+        done = subprocess.run(
+            command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=None if shows_complaints else subprocess.PIPE, timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return Outcome(TIMED_OUT, b"", f"it took more than {seconds:.0f} s")
     return Outcome(done.returncode, done.stdout, (done.stderr or b"").decode(errors="replace"))
 
 
 async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
-    """Run a process beside everything else, with this as its input; it is ended when nobody waits for it any more."""
+    """Run a process without blocking the event loop, with this input; it is killed when the task is cancelled.
+
+    Raises:
+        OSError: it cannot be started.
+    """
     process = await asyncio.create_subprocess_exec(
         *command.argv, env=command.environment, cwd=FOLDER,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

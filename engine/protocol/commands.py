@@ -14,9 +14,9 @@ class OpenData(Command, frozen=True, kw_only=True):
     layout: str = ""
     """The order of the images' axes, such as `NHWC`, where their shape leaves it open."""
     name: str = ""
-    """What the user calls it; empty: what its folder is called. Its paths may be relative to the workspace."""
+    """The user's name for it; empty: its folder's name. Paths of a named one may be relative to the workspace."""
     is_beside: bool = False
-    """Make it known beside the data in use, which stays what it is."""
+    """Make it known beside the data in use, which does not change."""
     demo_train: int = 5_000
     demo_test: int = 1_000
 
@@ -30,7 +30,7 @@ class Submit(Command, frozen=True, kw_only=True):
 
     sweep: Sweep
     sources: tuple[str, ...] = ()
-    """The text of the model files that it needs; by sending them the user lets them run."""
+    """The texts of the model files that it needs; by sending them the user approves them."""
 
 
 class Pause(Command, frozen=True, kw_only=True):
@@ -40,19 +40,19 @@ class Pause(Command, frozen=True, kw_only=True):
 
 
 class Resume(Command, frozen=True, kw_only=True):
-    """Let paused, interrupted or failed runs go on; all that are paused when none is named."""
+    """Resume paused, interrupted or failed runs; all paused ones when none is named."""
 
     runs: tuple[str, ...] = ()
 
 
 class Cancel(Command, frozen=True, kw_only=True):
-    """Take these runs out of the queue; a running one is checkpointed and stopped."""
+    """Remove these runs from the queue; a running one is checkpointed and stopped."""
 
     runs: tuple[str, ...] = ()
 
 
 class Reprioritise(Command, frozen=True, kw_only=True):
-    """Put these waiting runs at an index of the queue, 0 being the next one."""
+    """Move these waiting runs to an index of the queue; 0 is the next run."""
 
     runs: tuple[str, ...]
     index: int = 0
@@ -67,14 +67,14 @@ class Annotate(Command, frozen=True, kw_only=True):
 
 
 class Choose(Command, frozen=True, kw_only=True):
-    """Hand in this run's file for a question; none takes the first seed's again."""
+    """Hand in this run's file for a question; without a run, the first seed's."""
 
     question: str
     run_id: str | None = None
 
 
 class Judge(Command, frozen=True, kw_only=True):
-    """Keep a statement of a multiple-choice question in the place of the one that reads `replaces`; none removes it."""
+    """Store a statement of a multiple-choice question, instead of the one that reads `replaces`; None removes that."""
 
     question: str
     statement: Statement | None
@@ -104,7 +104,7 @@ class Watch(Command, frozen=True, kw_only=True):
 
 
 class ReadLog(Command, frozen=True, kw_only=True):
-    """Send the end of what was printed while a run trained, or, of a `file` that is known, what `begins` there."""
+    """Send the end of the log of a run's training, or, of a `file` that is known, what follows the byte `begins`."""
 
     run_id: str
     file: str = ""
@@ -126,7 +126,7 @@ class Inspect(Command, frozen=True, kw_only=True):
 
 
 class Import(Command, frozen=True, kw_only=True):
-    """Take in the runs of a file that `svhn-tui pack` wrote on another machine."""
+    """Import the runs of a file that `svhn-tui pack` wrote on another machine."""
 
     path: str
 
@@ -136,13 +136,13 @@ class SetFleet(Command, frozen=True, kw_only=True):
 
     fleet: Fleet
     on_command_line: bool = False
-    """The user typed it there, where options of `srun` that run programs are allowed."""
+    """The user typed it on the command line, where options of `srun` that run programs are allowed."""
 
 
 class Report(Command, frozen=True, kw_only=True):
-    """Show what happened to a run that this client records and writes: it began, an epoch ended, or it is over.
+    """Report what happened to a run that this client records and writes: it began, an epoch ended, or it is over.
 
-    `RunInterrupted` says the last: whether it has a result, its folder says.
+    `RunInterrupted` reports the end; the run's folder shows whether there is a result.
     """
 
     event: RunStarted | EpochEnded | RunInterrupted

@@ -36,16 +36,16 @@ class Attached(Event, frozen=True, kw_only=True):
     protocol: int = PROTOCOL_VERSION
     data: DataSet | None = None
     known: tuple[DataSet, ...] = ()
-    """All data sets whose files are there, the one opened last at the end."""
+    """All data sets whose files exist, the one opened last at the end."""
     has_begun: bool = True
-    """What waits is being trained; else it waits until somebody asks for it."""
+    """The waiting runs are being trained; otherwise they wait until a client asks for training."""
     results: int = 0
     choices: dict[str, str] = {}
     statements: dict[str, tuple[Statement, ...]] = {}
 
 
 class RunsRead(Event, frozen=True, kw_only=True):
-    """Finished runs and notes that were there already, some hundred at a time."""
+    """Finished runs and notes from before the connection, some hundred at a time."""
 
     results: tuple[RunResult, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -56,7 +56,7 @@ class CaughtUp(Event, frozen=True, kw_only=True):
 
 
 class DataOpened(Event, frozen=True, kw_only=True):
-    """The workspace trains on this data from now on, or knows it beside the one in use."""
+    """A data set was opened: the workspace trains on it from now on, or knows it beside the one in use."""
 
     data: DataSet
     is_beside: bool = False
@@ -72,7 +72,7 @@ class SweepSubmitted(Event, frozen=True, kw_only=True):
 
 
 class ModelTried(Event, frozen=True, kw_only=True):
-    """An own model was built for a data set, to see whether and with what it trains."""
+    """An own model was built for a data set, to find out whether it trains, and which trainer it needs."""
 
     model: OwnModel
     data: str
@@ -89,26 +89,26 @@ class RunsQueued(Event, frozen=True, kw_only=True):
     index: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no index."""
+        """Reject a negative index."""
         if self.index is not None and self.index < 0:
             raise ValueError("an index in the queue is 0 or more")
 
 
 class RunsUnqueued(Event, frozen=True, kw_only=True):
-    """These runs left the queue: a worker was given them, they are to move, or they are not wanted any more."""
+    """These runs left the queue: a worker got them, they are moved, or no sweep asks for them any more."""
 
     runs: tuple[str, ...]
 
 
 class RunsHeld(Event, frozen=True, kw_only=True):
-    """These runs keep their place in the queue, and are held there, or no longer."""
+    """These runs were paused or released; their positions in the queue did not change."""
 
     runs: tuple[str, ...]
     paused: bool
 
 
 class RunsCancelled(Event, frozen=True, kw_only=True):
-    """These runs were cancelled: nothing trains them until they are asked for again."""
+    """These runs were cancelled: they are not trained until a sweep asks for them again."""
 
     runs: tuple[str, ...]
 
@@ -134,9 +134,9 @@ class WorkerChanged(Event, frozen=True, kw_only=True):
     text: str = ""
     """Why it waits or ended."""
     device: str = ""
-    """What trains, as JAX calls it."""
+    """The device that trains, as JAX names it."""
     pid: int = 0
-    """On the machine that it runs on."""
+    """The process id on the machine that it runs on."""
     where: str = ""
     """`Slurm`, or the box that is reached over ssh; empty for the host's own machine."""
     node: str = ""
@@ -144,11 +144,11 @@ class WorkerChanged(Event, frozen=True, kw_only=True):
     gpu: str = ""
     """The GPU of the node that it was given, as CUDA_VISIBLE_DEVICES names it."""
     uuid: str = ""
-    """Of that GPU, as the driver tells it from inside; the same card may be GPU 0 of several jobs."""
+    """That GPU's UUID by its driver; the same card may be GPU 0 of several jobs."""
     pci: str = ""
-    """Its address in the machine."""
+    """That GPU's PCI address."""
     job: str = ""
-    """Slurm's number for it."""
+    """The number of its job in Slurm."""
     expected_at: float | None = None
     """When Slurm expects to start it."""
     ends_at: float | None = None
@@ -182,7 +182,7 @@ class Judged(Event, frozen=True, kw_only=True):
 
 
 class Imported(Event, frozen=True, kw_only=True):
-    """A packed file was taken in: runs that are new here, unfinished ones that go on, and those that were here."""
+    """A packed file was imported: numbers of runs that are new, of unfinished ones, and of those known already."""
 
     finished: int
     unfinished: int
@@ -211,7 +211,7 @@ class Noticed(Event, frozen=True, kw_only=True):
 
 
 class Refused(Event, frozen=True, kw_only=True):
-    """A command could not be done; `reason` is one sentence: what, where, what to do."""
+    """A command failed; `reason` is one sentence: what is wrong, where, and what to do."""
 
     command: str
     reason: str
@@ -219,13 +219,13 @@ class Refused(Event, frozen=True, kw_only=True):
 
 
 class Done(Event, frozen=True, kw_only=True):
-    """A command was carried out. Whoever sent it with a `request` is told, also where another event repeats that."""
+    """A command with a `request` was carried out; it is sent even where another event repeats the `request`."""
 
     request: str
 
 
 class HostEnded(Event, frozen=True, kw_only=True):
-    """The host leaves in order; nothing more will come."""
+    """The host ended properly; no more events follow."""
 
     reason: str = ""
 

@@ -6,11 +6,11 @@ PROTOCOL_VERSION = 6
 
 
 MAX_LINE_BYTES = 16 * 2**20
-"""A longer line is refused: no honest message comes near it."""
+"""Longest line that is read, in bytes; no valid message comes near it."""
 
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding raises on text that is no message, or JSON nested without end."""
+"""Exceptions that decoding raises on text that is no message, or on JSON that is nested too deeply."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
@@ -18,7 +18,7 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Command(Message, frozen=True, kw_only=True):
-    """A wish. `request` is any text of the sender's; `Done`, `Refused` and what answers it repeat it."""
+    """A request to the host or a worker. `request` is any text; `Done`, `Refused` and the reply repeat it."""
 
     request: str = ""
 

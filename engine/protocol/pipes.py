@@ -15,7 +15,7 @@ class MessageWriter:
         self._lock = threading.Lock()
 
     def __call__(self, message: Message) -> None:
-        """Write a message; when nobody listens any more it is dropped, since the journal has what matters."""
+        """Write a message; once the pipe's reader is gone it is dropped, since the journal holds the same."""
         with self._lock:
             try:
                 self._file.write(encode(message))
@@ -25,5 +25,5 @@ class MessageWriter:
 
 
 def open_stdin() -> IO[bytes]:
-    """Return stdin for a thread that reads on to the end; with `sys.stdin` Python would abort when it leaves before."""
+    """Open stdin for a reading thread; with `sys.stdin` Python would abort where it exits before the thread ends."""
     return open(0, "rb", closefd=False)

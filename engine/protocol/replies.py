@@ -33,14 +33,14 @@ class FilesChecked(Event, frozen=True, kw_only=True):
 
 
 class LogRead(Event, frozen=True, kw_only=True):
-    """The answer to `ReadLog`: some lines of a log, without what a terminal would obey."""
+    """The answer to `ReadLog`: some lines of a log, without control sequences."""
 
     run_id: str
     file: str = ""
-    """Below the workspace; empty where nothing was printed."""
+    """The log's path below the workspace; empty where nothing was printed."""
     begins: int = 0
     ends: int = 0
-    """Bytes from the start of the file: where the text stands in it."""
+    """`begins` and `ends` are the offsets of the text in the file, in bytes."""
     text: str = ""
     problem: str = ""
     """Why it cannot be read."""
@@ -52,11 +52,11 @@ class Inspected(Event, frozen=True, kw_only=True):
 
     run_id: str
     data: str = ""
-    """What was asked for besides: the fingerprint of a data set that is not the one in use."""
+    """The fingerprint that was asked for, where the data set is not the one in use."""
     confusion: tuple[tuple[int, ...], ...] = ()
-    """Test images by true class (rows) and by what was said (columns)."""
+    """Confusion matrix: counts of test images by true class (rows) and predicted class (columns)."""
     pictures: tuple[Picture, ...] = ()
     templates: tuple[bytes, ...] = ()
-    """For a network without hidden layers, what each class looks for, as pixels like those of `Picture`."""
+    """The weights of each class of a network without hidden layers, as pixels like those of `Picture`."""
     problem: str = ""
-    """Why nothing could be looked at, in a sentence."""
+    """Why it could not be inspected, in a sentence."""

@@ -83,7 +83,7 @@ class RunPaused(Event, frozen=True, kw_only=True):
 
 
 Ended = RunFinished | RunFailed | RunInterrupted | RunPaused
-"""A worker has the run no longer."""
+"""Events after which a worker no longer has the run."""
 
 
 def of_lane(event: RunStarted | EpochEnded, lane: int) -> RunStarted | EpochEnded:

@@ -1,16 +1,15 @@
-"""Which model files may run: the user's own word, kept among the user's settings and never in a workspace.
+"""Which model files the user approved: stored among the user's settings, never in a workspace.
 
 A file is approved by its SHA-256: what is written into it later, by the user or with a newer version of a course, is
 asked about again.
 """
 
 import hashlib
-import os
 
 import msgspec
 
-from engine.machine import ownership
-from engine.machine.files import make_folder, write_atomically
+from engine.machine import json_file, ownership
+from engine.machine.files import make_folder
 from engine.machine.user_folders import config_folder
 from engine.protocol import UNREADABLE
 
@@ -18,7 +17,7 @@ NAME = "model-files.json"
 
 
 class Approved(msgspec.Struct, frozen=True):
-    """What the user approved."""
+    """Hashes of the model files that the user approved."""
 
     sha256: tuple[str, ...] = ()
 
@@ -29,7 +28,7 @@ def is_approved(sha256: str) -> bool:
 
 
 def approve(text: str) -> None:
-    """Keep the user's word that a model file may run.
+    """Record that the user approves a model file.
 
     Raises:
         OSError: it cannot be written.
@@ -37,7 +36,7 @@ def approve(text: str) -> None:
     known, sha256 = _read(), hashlib.sha256(text.encode()).hexdigest()
     if sha256 not in known.sha256:
         make_folder(config_folder())
-        write_atomically(config_folder() / NAME, msgspec.json.encode(Approved((*known.sha256, sha256))) + b"\n")
+        json_file.write(config_folder() / NAME, Approved((*known.sha256, sha256)))
 
 
 def refusal(sha256: str) -> str:
@@ -48,12 +47,8 @@ def refusal(sha256: str) -> str:
 
 
 def _read() -> Approved:
-    """Read what was approved; a file that is not the user's alone, or damaged, approves nothing."""
+    """Read the approvals; a file that is damaged, or that others can access, approves nothing."""
     try:
-        with os.fdopen(ownership.open_ours(config_folder() / NAME, os.O_RDONLY), "rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-                return Approved()
-            return msgspec.json.decode(file.read(), type=Approved)
+        return msgspec.json.decode(ownership.read_private(config_folder() / NAME), type=Approved)
     except (OSError, *UNREADABLE):
         return Approved()

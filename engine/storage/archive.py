@@ -43,7 +43,7 @@ CHUNK = 2**20
 
 
 class Unpacked(msgspec.Struct, frozen=True):
-    """What an import did: names of runs."""
+    """The outcome of an import: run_ids, sweeps and remarks."""
 
     finished: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Unpacked(msgspec.Struct, frozen=True):
 
 
 class Packed(msgspec.Struct, frozen=True):
-    """What was packed: how many runs, and why others were not, a sentence for each."""
+    """The outcome of packing: how many runs, and why others were left out, a sentence for each."""
 
     runs: int
     left_out: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ def pack(root: Path, target: Path, remarks: Remarks) -> Packed:
 
 
 def _is_pack(folder: Folder, name: str) -> bool:
-    """Say whether a file may be replaced by a packed one: it is one."""
+    """Say whether a file is a packed one, and may be replaced by another."""
     try:
         with folder.open_to_read(name) as file, zipfile.ZipFile(file) as archive:
             return MANIFEST in archive.namelist()
@@ -111,7 +111,7 @@ def _write(root: Path, file: BinaryIO, remarks: Remarks) -> Packed:
 
 
 def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
-    """Take in what is new: runs that are finished here, or in training (`busy`), stay as they are.
+    """Import what is new: runs that are finished here, or in training (`busy`), are not changed.
 
     An unfinished run comes in where its checkpoint is further than the one here. Killed half-way, the same import
     completes what is missing. What is returned is on the disk.
@@ -162,7 +162,7 @@ def _opened(path: Path) -> Archive:
 def _unpack_run(
     archive: Archive, manifest: Manifest, path: Path, here: RunFolder, names: list[str], *, is_busy: bool
 ) -> Literal["finished", "unfinished", "known"]:
-    """Put a run together, check it, and move it into its place if it is news here.
+    """Assemble a run, check it, and move it into the workspace if it is new there.
 
     Raises:
         PackError: it is not the run that its name says, or damaged.
@@ -251,7 +251,7 @@ def _extract(archive: Archive, path: Path, name: str, member: Member, target: Bi
 
 
 def _chunks(source: IO[bytes], most: int) -> Iterator[bytes]:
-    """Read at most this many bytes: a member that unpacks to more than it says is cut, and then refused."""
+    """Read at most this many bytes: a member that unpacks to more than it declares is cut, and then refused."""
     while most > 0 and (chunk := source.read(min(CHUNK, most))):
         most -= len(chunk)
         yield chunk

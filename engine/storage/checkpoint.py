@@ -22,7 +22,7 @@ from engine.storage.checkpoint_index import FOLDER
 
 GROUPS = ("parameters", "others", "optimizer", "best")
 DAMAGES = (*zip_check.UNREADABLE, *UNREADABLE, KeyError, MemoryError)
-"""What reading one raises that came damaged from elsewhere, its hash being right."""
+"""Exceptions on reading a checkpoint that was damaged before it was hashed, on another machine."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
 
 
 def load(run_folder: Path, report: Callable[[str], object] = lambda sentence: None) -> Snapshot | None:
-    """Return the newest checkpoint that is whole, or None; a damaged one is set aside, and `told` hears of it."""
+    """Return the newest checkpoint that is whole, or None; a damaged one is set aside, and `told` is called."""
     for entry in checkpoint_index.read(run_folder).entries:
         with contextlib.suppress(OSError), Folder.at(run_folder, FOLDER) as folder:
             with contextlib.suppress(NotOurs, *DAMAGES):
@@ -76,7 +76,7 @@ def _packed(snapshot: Snapshot) -> bytes:
 
 
 def _unpacked(content: bytes) -> Snapshot:
-    """Read a checkpoint, which may come from elsewhere: its arrays are looked at before any room is made for them.
+    """Read a checkpoint, which may come from elsewhere: its arrays are checked before memory is allocated for them.
 
     Raises:
         DAMAGES: it is none.

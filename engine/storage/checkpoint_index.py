@@ -7,17 +7,18 @@ from pathlib import Path
 import msgspec
 
 from engine.machine.files import DAMAGED, Folder, is_temporary
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 
 FOLDER = "checkpoint"
 POINTER = "latest.json"
 FILE = re.compile(r"epoch-\d{1,9}\.npz")
 MAX_BYTES = 2**31
-"""Of a checkpoint."""
+"""Largest checkpoint, in bytes."""
 
 
 class SavedCheckpoint(msgspec.Struct, frozen=True):
-    """A checkpoint that is there whole."""
+    """A complete checkpoint."""
 
     file: str
     sha256: str
@@ -36,10 +37,10 @@ class Pointer(msgspec.Struct, frozen=True):
 
 
 def read(run_folder: Path) -> Pointer:
-    """Read a run's pointer; without a readable one there is no checkpoint. Names of other files are left out."""
+    """Read a run's index; without a readable one there is no checkpoint. Names of other files are left out."""
     try:
         with Folder.at(run_folder, FOLDER) as folder:
-            pointer = msgspec.json.decode(folder.read(POINTER), type=Pointer)
+            pointer = decoded(folder, POINTER, Pointer)
     except (OSError, *UNREADABLE):
         return Pointer()
     return Pointer(tuple(entry for entry in pointer.entries if FILE.fullmatch(entry.file)))
@@ -67,7 +68,7 @@ def commit(run_folder: Path, epoch: int, sha256: str) -> None:
 
 
 def remove(run_folder: Path) -> None:
-    """Drop a finished run's checkpoints: what has the name of one, and the folder if nothing else is in it."""
+    """Delete a finished run's checkpoints, and their folder if nothing else is in it."""
     with contextlib.suppress(OSError), Folder.at(run_folder) as run:
         with run.folder(FOLDER) as folder:
             for name in folder.kinds():

@@ -15,17 +15,17 @@ from engine.machine.files import Folder
 
 FILE = "attempt"
 LENGTH = 16
-"""Hexadecimal digits of a name."""
+"""Length of an attempt's name, in hexadecimal digits."""
 SUPERSEDED = "Another attempt has this run now; what this one did is set aside."
 
 
 def new_attempt(*run_folders: Path) -> str:
-    """Return a name that sorts after all earlier ones, and after those that the folders name: clocks are put back."""
+    """Return a name that sorts after all earlier ones, and after those in the folders, even if a clock was set back."""
     return f"{max(time.time_ns(), *(_named(folder) + 1 for folder in run_folders), 0):016x}"
 
 
 def claim(run_folder: Path, attempt: str) -> None:
-    """Say that the run is this attempt's, unless a newer one has it. A full disk leaves it unsaid.
+    """Record that this attempt has the run, unless a newer one has it. On a full disk nothing is recorded.
 
     Args:
         run_folder: the run's.
@@ -42,12 +42,12 @@ def claim(run_folder: Path, attempt: str) -> None:
 
 
 def is_superseded(run_folder: Path, attempt: str) -> bool:
-    """Say whether a newer attempt has the run; one without a name is never asked."""
+    """Say whether a newer attempt has the run; an attempt without a name is never superseded."""
     return bool(attempt) and _named(run_folder) > int(attempt, 16)
 
 
 def _named(run_folder: Path) -> int:
-    """Return the attempt that the folder names; 0 for none, and for what is no attempt's name."""
+    """Return the attempt that the folder names, as a number; 0 where there is none or it cannot be read."""
     with suppress(OSError, ValueError), Folder.at(run_folder) as folder:
         named = folder.read(FILE, LENGTH)
         return int(named, 16) if len(named) == LENGTH else 0

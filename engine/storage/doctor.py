@@ -21,17 +21,18 @@ from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
 from engine.machine import ownership
 from engine.machine.files import DAMAGED, Folder, NotOurs, is_temporary, shown
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
-from engine.storage.run_check import Problem, decoded, look
+from engine.storage.run_check import Problem, look
 from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
 from engine.storage.sources import MODELS
 from engine.storage.trash import RUNS, TRASH
 from engine.storage.workspace import SWEEP_FILE, Remembered, stamps_of
 
 LOW_BYTES = 2 * 2**30
-"""Less free space than this is told; a sweep's files and checkpoints take some hundred MB."""
+"""Free space below which a note is given; a sweep's files and checkpoints take some hundred MB."""
 ASIDE = "set-aside"
 
 Tables = dict[str, dict[int, dict[str, object]]]
@@ -165,7 +166,7 @@ def _data(folder: Folder) -> Iterator[Finding]:
 
 
 def _folders(folder: Folder) -> Iterator[Finding]:
-    """Report anything in the place of a folder of ours."""
+    """Report anything that has the name of a folder of ours and is none."""
     for name in (RUNS, SWEEPS, MODELS, TRASH, "exports", BACKUPS, ASIDE):
         if folder.kind(name) not in ("folder", "nothing"):
             yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))
@@ -207,7 +208,7 @@ def _runs(folder: Folder) -> Iterator[Finding]:
 
 
 def _unasked(folder: Folder, unfinished: set[str], accuracies: dict[str, float]) -> Iterator[Finding]:
-    """Find runs that were begun and that no sweep asks for any more: they are never gone on with."""
+    """Find unfinished runs that no sweep asks for any more: they are never resumed."""
     for name in _kinds(folder, SWEEPS) if unfinished else ():
         with contextlib.suppress(OSError, *UNREADABLE), folder.folder(SWEEPS) as sweeps:
             sweep = decoded(sweeps, name, Sweep)
@@ -218,7 +219,7 @@ def _unasked(folder: Folder, unfinished: set[str], accuracies: dict[str, float])
 
 
 def _left_over(folder: Folder, *, is_busy: bool) -> Iterator[Finding]:
-    """Find what crashes leave: half-written files, damaged ones set aside before, an import that was broken off.
+    """Find what crashes leave: half-written files, damaged ones set aside before, an interrupted import.
 
     While a host works there, files are half written because they are being written.
     """
@@ -258,5 +259,5 @@ def _shown(path: str) -> str:
 
 
 def _some(names: tuple[str, ...]) -> str:
-    """`a`, `a and 3 more`."""
+    """Shorten a list of names: `a`, `a and 3 more`."""
     return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

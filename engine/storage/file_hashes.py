@@ -11,7 +11,7 @@ from engine.machine.files import Folder, NotOurs
 
 
 def checked(files: Mapping[str, Path]) -> p.FilesChecked:
-    """Hash files, by the run whose they are; what is wrong with one says nothing about the others."""
+    """Hash files by their runs; a file that cannot be read does not affect the others."""
     hashes: dict[str, str | None] = {}
     unreadable: dict[str, str] = {}
     for run_id, path in files.items():
@@ -31,10 +31,21 @@ def sha256(path: Path) -> str:
         OSError: it cannot be read, or is a link, a folder, a pipe or another thing that is no file.
     """
     try:
-        with Folder.at(path.parent) as folder, folder.open_to_read(path.name) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with Folder.at(path.parent) as folder:
+            return sha256_of(folder, path.name)
     except NotOurs as error:
         raise _no_file(path) from error
+
+
+def sha256_of(folder: Folder, name: str) -> str:
+    """Return the hash of a file of a folder in hexadecimal.
+
+    Raises:
+        NotOurs: it is not a regular file.
+        OSError: it cannot be read.
+    """
+    with folder.open_to_read(name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refuse_no_file(path: Path) -> None:

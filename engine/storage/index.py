@@ -1,4 +1,4 @@
-"""The index of finished runs, in TinyDB: quick to read at a start, and the only copy of nothing but notes.
+"""The index of finished runs, in TinyDB: fast to read at a start; of notes alone it is the only copy.
 
 TinyDB's own JSONStorage leaves an unreadable file on a full disk (measured); ours writes whole files atomically, and
 only when `flush` is called. TinyDB goes through a whole table to insert one document (37 ms where 100,000 are there,
@@ -36,7 +36,7 @@ class AtomicStorage(Storage):
         return self._tables
 
     def write(self, data: Tables) -> None:
-        """Take the tables; they reach the disk with `flush`."""
+        """Replace the tables; `flush` writes them to disk."""
         self._tables = data
         self.is_changed = True
 
@@ -85,13 +85,13 @@ class Store:
         self._runs = self._base.table("runs")
         self._notes = self._base.table("notes")
         self._new: dict[str, RunResult] = {}
-        """Not handed to TinyDB yet."""
+        """Results that TinyDB does not have yet."""
         if not self._base.table("about").all():
             self._base.table("about").insert({"version": INDEX_FORMAT})
         self.complaint = self._storage.complaint
 
     def results(self) -> dict[str, RunResult]:
-        """Return the summaries; one that cannot be understood is left to be read from its folder again."""
+        """Return the results; invalid ones are skipped, and read from their run folders again."""
         results = {}
         for document in self._runs.all():
             try:
@@ -102,7 +102,7 @@ class Store:
         return results
 
     def notes(self) -> dict[str, Note]:
-        """Return the notes by run; what is no note is left where it is."""
+        """Return the notes by run; invalid ones are skipped and stay in the file."""
         notes = {}
         for document in self._notes.all():
             with contextlib.suppress(msgspec.ValidationError):
@@ -111,11 +111,11 @@ class Store:
         return notes
 
     def add(self, results: Iterable[RunResult]) -> None:
-        """Add runs that are not there; the next `flush` puts them into the index."""
+        """Add new runs; the next `flush` puts them into the index."""
         self._new |= {result.run_id: result for result in results}
 
     def remove(self, run_ids: set[str]) -> None:
-        """Drop runs from the index."""
+        """Remove runs from the index."""
         self._new = {run_id: result for run_id, result in self._new.items() if run_id not in run_ids}
         self._runs.remove(where("run_id").test(lambda run_id: run_id in run_ids))
 

@@ -20,13 +20,13 @@ from engine.machine.files import Folder
 from engine.storage import journal_version_2
 
 MAX_LINE_BYTES = 2**20
-"""The longest event of a single run takes some thousand."""
+"""Longest line, in bytes; the longest event of a single run takes some thousand."""
 PATIENCE_SECONDS = 120.0
-"""How long a worker whose host has died may take to let a run go."""
+"""How long a worker whose host has died may take to release a run, in seconds."""
 
 
 class JournalLine(msgspec.Struct, frozen=True):
-    """One line; the event stays as text until it is wanted."""
+    """One line; the event is decoded only when it is needed."""
 
     seq: int
     crc: str
@@ -34,20 +34,20 @@ class JournalLine(msgspec.Struct, frozen=True):
 
 
 class JournalText(msgspec.Struct, frozen=True):
-    """What could be read of a journal."""
+    """The readable content of a journal."""
 
     events: tuple[p.AnyEvent, ...]
     last_seq: int
     damaged_lines: int
     is_torn: bool
-    """The last line has no end: the next append has to begin a new one."""
+    """The last line has no newline: the next append begins with one."""
 
 
 class Journal:
     """The appending side. A full disk loses nothing: lines wait in memory and are written when there is room."""
 
     def __init__(self, path: Path) -> None:
-        """Go on after the last line that is there, once no other process of this machine writes here any more.
+        """Continue after the last line, once no other process of this machine writes here any more.
 
         Raises:
             OSError: the file cannot be opened.
@@ -67,16 +67,16 @@ class Journal:
             os.close(self._file)  # with its lock, which a second try would wait for
             raise
         self.is_waiting = False
-        """Lines wait in memory because the disk did not take them."""
+        """Lines wait in memory because they could not be written."""
 
     def append(self, event: p.AnyEvent, *, durable: bool = False) -> OSError | None:
-        """Add an event; return what kept it from the disk for now. `durable` waits until a power cut spares it."""
+        """Append an event; return the error that prevented writing it, if any. `durable` syncs it to disk."""
         self._seq += 1
         self._unwritten += _line(self._seq, event)
         return self.flush(durable=durable)
 
     def flush(self, *, durable: bool = False) -> OSError | None:
-        """Write what waits in memory; return what kept it from the disk for now."""
+        """Write the lines that wait in memory; return the error that prevented it, if any."""
         try:
             written = os.write(self._file, self._unwritten)
             self._unwritten = self._unwritten[written:]  # a short write goes on where it stopped
@@ -103,7 +103,7 @@ class Journal:
 
 
 def read(path: Path) -> JournalText:
-    """Read what is whole; a journal that is not there is an empty one."""
+    """Read the intact lines; a journal that does not exist is empty."""
     events: list[p.AnyEvent] = []
     last_seq = damaged = 0
     is_torn = False
@@ -153,7 +153,7 @@ def last_group(path: Path) -> str:
 
 
 def is_written(path: Path) -> bool:
-    """Say whether a process of this machine has the journal open to write, or might: where locks cannot tell, too.
+    """Say whether a process of this machine has the journal open for writing, or may have it where there are no locks.
 
     Raises:
         FileNotFoundError: there is no journal.
@@ -167,7 +167,7 @@ def is_written(path: Path) -> bool:
 
 
 def has_lines(path: Path) -> bool:
-    """Say whether any line can be understood: what has none may be anything.
+    """Say whether any line is valid; a file without one may be anything.
 
     Raises:
         OSError: it cannot be read.
@@ -176,7 +176,7 @@ def has_lines(path: Path) -> bool:
 
 
 def damaged_lines(path: Path) -> int:
-    """Count the lines that cannot be understood.
+    """Count the invalid lines.
 
     Raises:
         OSError: it cannot be read.
@@ -190,7 +190,7 @@ class _Read(NamedTuple):
     seq: int = 0
     event: p.AnyEvent | None = None
     is_torn: bool = False
-    """It has no end: the next append has to begin a new one."""
+    """It has no newline: the next append begins with one."""
 
 
 def _lines(path: Path) -> Iterator[_Read]:

@@ -20,7 +20,7 @@ MOST_BYTES = 4096
 
 
 class Holder(NamedTuple):
-    """The host that held the lock last; what is empty or 0 is not known."""
+    """The host that held the lock last; an empty field or 0 is not known."""
 
     hostname: str = ""
     boot_id: str = ""
@@ -30,7 +30,7 @@ class Holder(NamedTuple):
 
     @property
     def is_elsewhere(self) -> bool:
-        """It runs on another machine or in another container, where its socket is no use to us."""
+        """It runs on another machine or in another container, whose socket cannot be reached from here."""
         here = (system.host_name(), system.boot_id())
         return any(ours and theirs and ours != theirs for ours, theirs in zip(here, self[:2], strict=True))
 
@@ -67,7 +67,7 @@ def held(root: Path) -> Iterator[None]:
 
 
 def write(lock: int, address: str) -> None:
-    """Say in the held file that this process holds it and listens there. A full disk leaves it unsaid.
+    """Write into the held file that this process holds it and where it listens. On a full disk nothing is written.
 
     It is written in place, since the lock is on this very file; a reader takes the first line, which is whole in it.
     """
@@ -79,7 +79,7 @@ def write(lock: int, address: str) -> None:
 
 
 def read(root: Path) -> Holder:
-    """Return what the file says, as far as that can be understood; it is no promise that the lock is held."""
+    """Return the content of the file as far as it is valid; the lock need not be held."""
     try:
         lock = open_ours(root / NAME, os.O_RDONLY)
     except OSError:
@@ -96,9 +96,9 @@ def read(root: Path) -> Holder:
 
 
 def is_there(root: Path, lock: int) -> bool:
-    """Say whether the held file still is the workspace's: a moved or replaced workspace is another host's.
+    """Say whether the held file is still the workspace's: a moved or replaced workspace belongs to another host.
 
-    A file system that does not answer is believed.
+    Where the file system does not answer, it is assumed to be.
     """
     try:
         return os.path.samestat((root / NAME).lstat(), os.fstat(lock))

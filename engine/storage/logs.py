@@ -1,4 +1,4 @@
-"""What was printed while a run trained: a part of a log at a time, as text that a terminal may be shown.
+"""The logs of a run's training, read in parts, as text without control sequences.
 
 A worker's words go to the `engine.log` of the first run of the group that it trains; before it has one, to `host.log`.
 """
@@ -17,17 +17,17 @@ from engine.storage.trash import RUNS
 
 HOST_LOG = "host.log"
 PART_BYTES = 256 * 2**10
-"""Of a log that is read at once: of a longer one its end."""
+"""Bytes that are read at once; of a longer log its end."""
 
 
 class LogPart(NamedTuple):
     """Some whole lines of a log."""
 
     file: str
-    """Which, below the workspace."""
+    """The log's path below the workspace."""
     begins: int
     ends: int
-    """Bytes from the start of the file."""
+    """`begins` and `ends` are offsets in the file, in bytes."""
     text: str
 
 
@@ -54,7 +54,7 @@ def read(workspace: Path, run_id: str, *, file: str = "", begins: int = 0) -> Lo
 
 
 def _candidates(workspace: Path, run_id: str) -> Iterator[str]:
-    """Yield where the words of a run may stand, the likeliest first."""
+    """Yield the files that may hold a run's log, the likeliest first."""
     group = last_group(workspace / RUNS / run_id / "journal.jsonl")
     first = group.rpartition("-")[2]  # a group is called by its worker and its first run
     if RUN_ID.fullmatch(first) and first != run_id:
@@ -83,7 +83,7 @@ def _read(workspace: Path, name: str, begins: int | None) -> LogPart:
 
 
 def shown(content: bytes) -> str:
-    """Return what was printed as lines: progress that was written over itself stands line below line."""
+    """Return a log as lines; a progress bar that overwrote itself becomes several lines."""
     lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return without_controls(lines).decode(errors="replace")
 

@@ -25,9 +25,9 @@ MEMBER = re.compile(
 )
 MAX_DIRECTORY_BYTES = 2**22
 MAX_MEMBERS = 40_000
-"""Ten thousand finished runs; zipfile's table of contents takes 30 MB then, on the way in and out."""
+"""Most members, of ten thousand finished runs; zipfile's table of contents takes 30 MB then."""
 MAX_JOURNAL_BYTES = 2**26
-"""A hundred thousand epochs take half of it."""
+"""Largest journal, in bytes; a hundred thousand epochs take half of it."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Remarks(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What was packed."""
+    """The content of a packed file."""
 
     members: dict[str, Member]
     remarks: Remarks = Remarks()
@@ -97,7 +97,7 @@ def _whole(members: dict[str, Member], names: set[str], path: Path) -> dict[str,
 
 
 def remarks_problem(remarks: Remarks) -> str:
-    """Return what of the user's words no workspace would keep; empty when all is as it should be."""
+    """Return which note, choice or verdict no workspace would accept; empty when all are valid."""
     problems = [
         *map(note_problem, remarks.notes),
         *map(name_problem, (*remarks.choices, *remarks.statements)),

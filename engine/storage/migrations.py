@@ -8,21 +8,22 @@ from pathlib import Path
 import msgspec
 
 from engine.machine.files import Folder
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 
 FORMAT = 1
-"""Of the workspace as a whole, as `host.json` says it."""
+"""Format of the workspace, in `host.json`."""
 INDEX_FORMAT = 1
-"""Of the index, as `runs.json` says it."""
+"""Format of the index, in `runs.json`."""
 STEPS: dict[int, Callable[[Path], None]] = {}
-"""What brings a workspace of a format to the next one; there is none older yet. A step may be cut off and repeated."""
+"""Migrations from a format to the next one; there is no older one yet. A step may be interrupted and repeated."""
 BACKED_UP = ("host.json", "runs.json")
-"""What is copied before the first step, and the sweeps; the folders of runs are only ever added to."""
+"""Files that are copied before the first step, besides the sweeps; migrations only add to run folders."""
 SWEEPS, BACKUPS = "sweeps", "backups"
 MAX_HOST_BYTES = 2**28
-"""Of `host.json`: a hundred thousand waiting runs take some megabytes."""
+"""Largest `host.json`, in bytes; a hundred thousand waiting runs take some megabytes."""
 MAX_INDEX_BYTES = 2**31
-"""Of `runs.json`: a hundred thousand runs take a hundred MB."""
+"""Largest `runs.json`, in bytes; a hundred thousand runs take a hundred MB."""
 
 
 class NewerFormat(Exception):
@@ -34,7 +35,7 @@ class _Stated(msgspec.Struct):
 
 
 def bring_up(root: Path) -> str:
-    """Bring a workspace to this program's format, after a backup; return what was done, or nothing.
+    """Migrate a workspace to this program's format, after a backup; return a sentence about it, or an empty text.
 
     Raises:
         NewerFormat: it is of a later one. Nothing was changed.
@@ -51,14 +52,14 @@ def bring_up(root: Path) -> str:
 
 
 def refuse_newer_workspace(root: Path) -> int:
-    """Return the format of a workspace; ours where it is new, or damaged: who reads it says so.
+    """Return the format of a workspace; this program's where it is new or damaged, which its reader reports.
 
     Raises:
         NewerFormat: it is a later one.
     """
     try:
         with Folder.at(root) as folder:
-            stated = msgspec.json.decode(folder.read("host.json", MAX_HOST_BYTES), type=_Stated).format
+            stated = decoded(folder, "host.json", _Stated, MAX_HOST_BYTES).format
     except (OSError, *UNREADABLE):
         return FORMAT
     refuse_newer(root / "host.json", stated, FORMAT)
@@ -79,7 +80,7 @@ def refuse_newer(path: Path, version: int, known: int) -> None:
 
 
 def _copy(root: Path, name: str) -> None:
-    """Copy what the steps change; a copy that is there is from before a step that was cut off, and stays."""
+    """Copy what the steps change; an existing backup comes from an interrupted migration and is kept."""
     half = f".{name}.half"
     with Folder.at(root) as folder, folder.folder(BACKUPS, make=True) as backups:
         if backups.kind(name) == "folder":

@@ -33,16 +33,16 @@ MAX_MEMBER_BYTES = 2**30
 """The assignment's largest member has 154 MB."""
 MODEST_BYTES = 2**24
 MAX_RATIO = 100
-"""What unpacks to more than this, and is not small, holds no photographs: they shrink to a half."""
+"""Ratio of unpacked to packed size above which a large member is refused: photographs shrink to a half."""
 MAX_HEADER_BYTES = 4096
 MAX_DIRECTORY_BYTES = 2**18
-"""Of the zip's table of contents, which is read whole; an entry takes about 60 bytes."""
+"""Largest table of contents of a zip, which is read whole; an entry takes about 60 bytes."""
 
 HEADER = re.compile(
     r"\{ *'descr': *'([|<>=][biufcOSUVMm][0-9]{1,7}|[|<>=]O)', *'fortran_order': *(?:True|False), *"
     r"'shape': *\(([-0-9, ]{0,80})\),? *\}[ \n]*"
 )
-"""What `np.save` writes for a plain array. NumPy itself would evaluate any Python literal that stands there."""
+"""The header that `np.save` writes for a plain array. NumPy itself would evaluate any Python literal there."""
 
 
 class DataError(ValueError):
@@ -50,14 +50,14 @@ class DataError(ValueError):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a member declares about its array."""
+    """The shape and type that a member declares for its array."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
     @property
     def size(self) -> int:
-        """Bytes of the array."""
+        """Size of the array, in bytes."""
         return self.dtype.itemsize * math.prod(self.shape)
 
 
@@ -119,7 +119,7 @@ def read_header(archive: Archive, member: str, path: Path) -> Header:
         raise DataError(f"{where} {error}.") from error
 
 
-def check_arrays(file: BinaryIO, kind: str, *, most: int = MAX_DIRECTORY_BYTES) -> dict[str, Header]:
+def check_arrays(file: BinaryIO, kind: str) -> dict[str, Header]:
     """Return what every member of an `.npz` file declares, before NumPy makes room for any of it.
 
     No member holds pickled objects, and each has the size in the zip that its header asks for.
@@ -127,13 +127,12 @@ def check_arrays(file: BinaryIO, kind: str, *, most: int = MAX_DIRECTORY_BYTES) 
     Args:
         file: open for reading; its position changes.
         kind: what it is called in messages, such as `.npz`.
-        most: bytes of the zip's table of contents.
 
     Raises:
         MachineError: it could not be read.
         ValueError: it cannot be loaded; the message says why, after the file's name.
     """
-    archive = zip_of(file, kind, most=most)
+    archive = zip_of(file, kind, most=MAX_DIRECTORY_BYTES)
     names = archive.namelist()
     if len(set(names)) < len(names):
         raise ValueError("has two members of the same name")
@@ -181,7 +180,7 @@ def _header_of(archive: Archive, member: str) -> Header:
 
 
 def read_array(archive: Archive, member: str, path: Path) -> NDArray[Any]:
-    """Read a member whose header was found good.
+    """Read a member whose header was checked.
 
     Raises:
         DataError: its bytes are damaged.

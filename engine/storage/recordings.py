@@ -21,7 +21,7 @@ from engine.storage.trash import RUNS
 
 
 def complete(run: RunFolder) -> RunResult | None:
-    """Return the result of a recorded run, made of its journal if nobody writes there any more.
+    """Return the result of a recorded run, made from its journal if no process writes there any more.
 
     None where it is still recorded, has no epoch, is not a recorded run, or cannot be written.
     """
@@ -55,7 +55,7 @@ def finish(run: RunFolder, attempt: str, result: RunResult) -> bool:
 
 
 def is_written(run: RunFolder) -> bool:
-    """Say whether a run that is not finished is still recorded, as far as can be told."""
+    """Say whether a run that is not finished is still being recorded, as far as the system shows."""
     with contextlib.suppress(OSError):
         return not run.is_finished and journal.is_written(run.path / JOURNAL)
     return False

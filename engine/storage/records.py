@@ -13,14 +13,14 @@ from engine.storage.manifest import Remarks
 from engine.storage.workspace import KnownData, QueueOrder, Remembered, Workspace
 
 PATIENCE = 50
-"""What follows from the run folders is written this many times more rarely than writing it takes: with 100,000 runs
+"""Pause between two writes of the index, in multiples of how long writing it takes: with 100,000 runs
 every half a minute instead of every second."""
 MAX_QUESTIONS = 1_000
-"""That something was said about."""
+"""Largest number of questions with a choice or statements."""
 
 
 class Records:
-    """Kept in memory and on disk; `save` writes what changed. `publish` takes what clients are to hear."""
+    """The records in memory and on disk; `save` writes what changed. `publish` sends an event to all clients."""
 
     def __init__(self, workspace: Workspace, publish: Callable[[p.AnyEvent], None]) -> None:
         """Read them; damaged files are set aside, and `complaints` says so.
@@ -29,7 +29,7 @@ class Records:
             OSError: the workspace cannot be read.
         """
         self.remembered = workspace.remembered()
-        """As it was at the start."""
+        """The content of `host.json` when the host started."""
         self.known = dict(self.remembered.known)
         """Data sets that were opened, by fingerprint."""
         self.choices = dict(self.remembered.choices)
@@ -41,19 +41,19 @@ class Records:
         self._store = Store(workspace.root / "runs.json")
         self.notes = self._store.notes()
         self.is_changed = bool(self._store.complaint) or not self.remembered.fleet.is_local
-        """Something that only the user can say was said; it is saved soon."""
+        """Something changed that cannot be derived from the run folders; it is saved within a second."""
         self.has_progressed = False
-        """Something happened that the run folders tell too; it is saved when its time has come."""
+        """Something changed that the run folders hold too; it is saved more rarely."""
         self._is_annotated = self.is_changed
         self._due = 0.0
 
     @property
     def complaints(self) -> list[str]:
-        """What was found damaged, in sentences for the user."""
+        """Which files were damaged, in sentences for the user."""
         return [text for text in (self._store.complaint, *self._workspace.complaints) if text]
 
     def results(self) -> dict[str, p.RunResult]:
-        """Return all finished runs: the index, put right by the run folders, which are the truth."""
+        """Return all finished runs: the index, corrected by the run folders, which are authoritative."""
         recordings.complete_all(self._workspace.root)
         indexed, there = self._store.results(), self._workspace.finished()
         gone = set(indexed) - there
@@ -66,17 +66,17 @@ class Records:
         return {run_id: result for run_id, result in indexed.items() if run_id in there} | results
 
     def add(self, results: Iterable[p.RunResult]) -> None:
-        """Put finished runs into the index."""
+        """Add finished runs to the index."""
         self._store.add(results)
         self.has_progressed = True
 
     def remove(self, run_ids: set[str]) -> None:
-        """Drop runs from the index."""
+        """Remove runs from the index."""
         self._store.remove(run_ids)
         self.has_progressed = True
 
     def use(self, data: p.DataSet, *, is_beside: bool = False) -> None:
-        """Know this data, and make it the one in use, if it is not only to be known beside that."""
+        """Record this data set, and make it the one in use unless it is opened beside that."""
         self.known.pop(data.fingerprint, None)
         self.known[data.fingerprint] = KnownData(data, self._workspace.stamps(data))
         if not is_beside or self.data is None or self.data.fingerprint == data.fingerprint:
@@ -84,23 +84,23 @@ class Records:
         self.is_changed = True
 
     def named(self, data: p.DataSet, name: str) -> p.DataSet:
-        """Return the data set under a name; by the others that the same images had, questions still find it."""
+        """Return the data set under a name, with the other names that the same images had: questions may use those."""
         known = self.known.get(data.fingerprint)
         names = {known.data.name, *known.data.other_names} - {name} if known else set()
         return msgspec.structs.replace(data, name=name, other_names=tuple(sorted(names)))
 
     def trainable(self) -> dict[str, p.DataSet]:
-        """Return the known data sets whose files are where they were; runs on others wait until those are opened."""
+        """Return the known data sets whose files exist; runs on others wait until those are opened."""
         return {name: known.data for name, known in self.known.items() if self._workspace.stamps(known.data)}
 
     def unchanged_data(self) -> p.DataSet | None:
-        """Return the data in use, if its files are still as they were when they were read."""
+        """Return the data in use, if its files have not changed since they were read."""
         if self.data is None or self.known[self.data.fingerprint].stamps != self._workspace.stamps(self.data):
             return None
         return self.data
 
     def unchanged(self, name: str, paths: tuple[str, ...], layout: str) -> p.DataSet | None:
-        """Return the data set of this name, if it was read from these files and they are still as they were."""
+        """Return the data set of this name, if it was read from these files and they have not changed since."""
         for known in self.known.values():
             data = known.data
             if (data.name, data.paths, data.layout) == (name, paths, layout):
@@ -121,7 +121,7 @@ class Records:
         self._publish(p.NoteChanged(note=note))
 
     def choose(self, question: str, run_id: str | None) -> None:
-        """Keep the run whose file a question hands in.
+        """Store the run whose file a question hands in; None removes the choice.
 
         Raises:
             ValueError: that is no question.
@@ -134,7 +134,7 @@ class Records:
         self._publish(p.ChoiceChanged(question=question, run_id=run_id))
 
     def judge(self, command: p.Judge) -> None:
-        """Keep, replace or remove a statement of a question.
+        """Add, replace or remove a statement of a question.
 
         Raises:
             ValueError: the statement is empty or too long, or there are too many.
@@ -164,7 +164,7 @@ class Records:
                     self.judge(p.Judge(question=question, statement=statement))
 
     def save(self, order: Callable[[], QueueOrder], times: tuple[p.EpochTime, ...], *, is_last: bool = False) -> None:
-        """Write what changed; the index, which may be long, when a note is new, its time has come, or never again.
+        """Write what changed; the index, which may be long, when a note is new, its pause is over, or at the end.
 
         Raises:
             OSError: it could not be written; what was there is whole, and the change is kept for the next time.

@@ -1,17 +1,16 @@
 """Checks the files of a run: what is wrong, and what to do about it. Nothing is changed."""
 
-import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
-
-import msgspec
 
 from engine.core import limits
 from engine.core.checks import result_problem
 from engine.core.spec import RunSpec
 from engine.machine.files import MAX_SMALL_BYTES, Folder, NotOurs
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE, RunResult
 from engine.storage import checkpoint_index, journal
+from engine.storage.file_hashes import sha256_of
 
 Decoded = TypeVar("Decoded")
 
@@ -22,23 +21,13 @@ RIGHTS = "Give yourself the right to read it."
 
 
 class Problem(NamedTuple):
-    """Something that is not as it should be, and what to do about it."""
+    """Something that is wrong with a run's folder, and what to do about it."""
 
     text: str
     advice: str
     moved: tuple[str, ...] = ()
-    """What a repair moves aside, by its name in the run's folder; an empty name is the folder itself."""
+    """Names in the run's folder that a repair moves aside; an empty name is the folder itself."""
     is_damage: bool = True
-
-
-def decoded(folder: Folder, name: str, kind: type[Decoded], most: int = MAX_SMALL_BYTES) -> Decoded:
-    """Read a JSON file of at most so many bytes.
-
-    Raises:
-        OSError: it cannot be read, or is no file.
-        msgspec.MsgspecError, UnicodeDecodeError, RecursionError: it cannot be understood.
-    """
-    return msgspec.json.decode(folder.read(name, most), type=kind)
 
 
 def look(
@@ -49,7 +38,7 @@ def look(
     moved: tuple[str, ...],
     most: int = MAX_SMALL_BYTES,
 ) -> Decoded | Problem:
-    """Return a file's content, or what keeps it from being read and what to do then."""
+    """Return the decoded content of a file, or why it cannot be read and what to do."""
     try:
         return decoded(folder, name, kind, most)
     except UNREADABLE as error:
@@ -63,7 +52,7 @@ def look(
 
 
 def run_problems(folder: Folder, run_id: str) -> Iterator[Problem]:
-    """Say what is wrong with what it trains and with its outcome."""
+    """Report what is wrong with a run's specification, model file and outcome."""
     spec = look(folder, SPEC, RunSpec, "The folder is put aside.", moved=("",))
     problem = spec if isinstance(spec, Problem) else _spec_problem(spec, run_id)
     if problem:
@@ -89,7 +78,7 @@ def _spec_problem(spec: RunSpec, run_id: str) -> Problem | None:
 def _source_problems(folder: Folder, spec: RunSpec) -> Iterator[Problem]:
     own = spec.configuration.network.model
     try:
-        if own is None or _sha256(folder, SOURCE) != own.sha256:
+        if own is None or sha256_of(folder, SOURCE) != own.sha256:
             yield Problem(f"{SOURCE} is not the file that builds its model", "It is put aside.", (SOURCE,))
     except NotOurs as error:
         yield Problem(f"{SOURCE} is no file: {error.strerror}", "It is put aside.", (SOURCE,))
@@ -110,7 +99,7 @@ def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]
     if result.is_recorded:
         return  # it has no file
     try:
-        if _sha256(folder, MODEL) != result.model_sha256:
+        if sha256_of(folder, MODEL) != result.model_sha256:
             yield Problem(f"{MODEL} is not what was trained", again, both)
     except FileNotFoundError:
         yield Problem(f"{MODEL} is gone", again, both)
@@ -129,14 +118,14 @@ def checkpoint_problems(run: Folder) -> Iterator[Problem]:
         damaged = Problem(text, "It continues from the one before.", is_damage=False)
         try:
             with run.folder(checkpoint_index.FOLDER) as folder:
-                if _sha256(folder, newest.file) != newest.sha256:
+                if sha256_of(folder, newest.file) != newest.sha256:
                     yield damaged
         except OSError:
             yield damaged
 
 
 def journal_problems(folder: Folder) -> Iterator[Problem]:
-    """Say what is wrong with its events."""
+    """Report what is wrong with a run's journal."""
     try:
         torn = journal.damaged_lines(folder.path / JOURNAL)
     except NotOurs as error:
@@ -147,8 +136,3 @@ def journal_problems(folder: Folder) -> Iterator[Problem]:
         if torn:
             count = f"{torn} torn line{'s' if torn > 1 else ''}"
             yield Problem(f"{JOURNAL} has {count}", "The curve has gaps; nothing else has.", is_damage=False)
-
-
-def _sha256(folder: Folder, name: str) -> str:
-    with folder.open_to_read(name) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,6 +24,7 @@ import msgspec
 
 from engine.core.spec import RunSpec
 from engine.machine.files import FileKind, Folder, NotOurs, is_temporary
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE, History, RunResult
 from engine.storage import checkpoint_index, claims, journal, trash
 from engine.storage.journal import Journal
@@ -36,7 +37,6 @@ from engine.storage.run_check import (
     SPEC,
     Problem,
     checkpoint_problems,
-    decoded,
     journal_problems,
     run_problems,
 )
@@ -44,19 +44,19 @@ from engine.storage.trash import RUNS
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
 STAGING = "importing"
-"""The folder of a workspace in which imported runs are put together."""
+"""The folder of a workspace in which imported runs are assembled."""
 LOG = "engine.log"
 
 
 class WrongRun(ValueError):
-    """A folder has the name of one run and holds another."""
+    """A folder is named after one run and holds another."""
 
 
 class RunFolder:
     """One run's folder. Each operation opens it anew, because the workspace may be moved in between."""
 
     def __init__(self, workspace: Path, run_id: str, parent: str = RUNS) -> None:
-        """Name the folder; nothing is opened yet.
+        """Check the name; nothing is opened yet.
 
         Raises:
             ValueError: the name is no run's; names come from outside and become paths.
@@ -71,7 +71,7 @@ class RunFolder:
     # --- training ----------------------------------------------------------------------------------------------------
 
     def begin(self, spec: RunSpec, attempt: str = "", source: str = "") -> Journal:
-        """Open the folder for training, once a worker that lost its host has stopped writing there.
+        """Open the folder for training, after a worker that lost its host has stopped writing there.
 
         Args:
             spec: what is trained.
@@ -90,7 +90,7 @@ class RunFolder:
                 pass
             except (NotOurs, *UNREADABLE):
                 folder.set_aside(SPEC)
-            if known is None:  # what a run is to train is said before anything is trained
+            if known is None:  # the specification is on disk before anything is trained
                 folder.write_atomically(SPEC, msgspec.json.encode(spec))
             elif known.run_id != self.run_id:
                 raise NotOurs(0, f"it is another run's, {known.run_id}; `svhn-tui doctor --repair` puts it aside",
@@ -102,7 +102,7 @@ class RunFolder:
         return opened
 
     def open_log(self) -> int:
-        """Return a descriptor to which what libraries print is appended.
+        """Open the log for what libraries print; return a descriptor that appends.
 
         Raises:
             OSError: there is none.
@@ -117,7 +117,7 @@ class RunFolder:
         outcome: Callable[[Path, int], RunResult],
         record: Callable[[RunResult], object],
     ) -> RunResult | None:
-        """Write the model, then the result. Those of an attempt that was superseded are set aside: None.
+        """Write the model, then the result; those of a superseded attempt are set aside, and None is returned.
 
         Args:
             attempt: this one's name.
@@ -149,7 +149,7 @@ class RunFolder:
 
     @property
     def is_there(self) -> bool:
-        """A folder of this name is there; a link to one does not count."""
+        """The folder exists; a link to one does not count."""
         return self._kind() == "folder"
 
     @property
@@ -163,14 +163,14 @@ class RunFolder:
         return checkpoint_index.read(self.path).epoch if self.is_there else 0
 
     def result(self) -> RunResult | None:
-        """Return the result, if there is one that can be read: of a worker that ended after its host had died."""
+        """Return the result, if there is one that can be read."""
         try:
             return self.read_result()
         except (OSError, WrongRun, *UNREADABLE):
             return None
 
     def spec(self) -> RunSpec | None:
-        """Return what it trains, if that can be read and is this run."""
+        """Return the run's specification, if it can be read and is this run's."""
         try:
             with self._open() as folder:
                 spec = decoded(folder, SPEC, RunSpec)
@@ -193,7 +193,7 @@ class RunFolder:
         return result
 
     def history(self) -> tuple[History, int]:
-        """Return its curve and the number of damaged lines; a journal that cannot be read counts as one."""
+        """Return the run's rows and the number of damaged lines; a journal that cannot be read counts as one."""
         try:
             return journal.history(self.path / JOURNAL) if self.is_there else (History(), 0)
         except OSError:
@@ -242,7 +242,7 @@ class RunFolder:
             yield Problem(f"it cannot be read: {error.strerror}", RIGHTS)
 
     def defect(self) -> str:
-        """Return why it is no use elsewhere, or nothing: its outcome, or what it trains, is not as it should be."""
+        """Return why it cannot be used elsewhere: its specification or outcome is wrong; empty when it can."""
         try:
             with self._open() as folder:
                 return next((problem.text.rstrip(".") for problem in run_problems(folder, self.run_id)), "")
@@ -252,7 +252,7 @@ class RunFolder:
     # --- moving ------------------------------------------------------------------------------------------------------
 
     def put(self, name: str, write: Callable[[BinaryIO], object]) -> None:
-        """Write a file of a run that is put together, such as `spec.json` or `checkpoint/latest.json`.
+        """Write a file of a run that is being assembled, such as `spec.json` or `checkpoint/latest.json`.
 
         Raises:
             OSError: it cannot be written.
@@ -262,7 +262,7 @@ class RunFolder:
             folder.write_atomically_with(last, write)
 
     def publish(self) -> None:
-        """Move a run that was put together into its place; what is there goes to the trash.
+        """Move an assembled run into the runs of the workspace; a run of this name there goes to the trash.
 
         Raises:
             OSError: it cannot be moved.
@@ -272,7 +272,7 @@ class RunFolder:
             here.move(self.run_id, runs, self.run_id)
 
     def remove(self) -> None:
-        """Delete the files of a run that was put together, and the folder if nothing else is in it.
+        """Delete the files of an assembled run, and the folder if nothing else is in it.
 
         Raises:
             OSError: they cannot be deleted.

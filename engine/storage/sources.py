@@ -1,4 +1,4 @@
-"""The model files of a workspace, `models/<sha256>.py`: what its runs are built with, whatever became of the user's."""
+"""The model files of a workspace, `models/<sha256>.py`: copies from which its runs are built."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,7 @@ MODELS = "models"
 
 
 def store(root: Path, text: str) -> str:
-    """Keep the text of a model file; return its SHA-256.
+    """Store the text of a model file; return its SHA-256.
 
     Raises:
         ValueError: it is too long.

@@ -8,7 +8,7 @@ from engine.machine.files import Folder
 RUNS, TRASH = "runs", "trash"
 """Folders of a workspace that hold folders of runs."""
 DISCARDED = re.compile(r"([0-9a-f]{12})(?:\.(\d{1,9}))?")
-"""A folder in the trash; the later ones of a run are numbered from 2."""
+"""Name of a folder in the trash; the later ones of a run are numbered from 2."""
 
 
 def discard(workspace: Path, run_id: str) -> None:
@@ -24,7 +24,7 @@ def discard(workspace: Path, run_id: str) -> None:
 
 
 def restore(workspace: Path, run_id: str) -> bool:
-    """Bring the newest folder of a run back from the trash; say whether one was there.
+    """Move the newest folder of a run back from the trash; return whether there was one.
 
     Raises:
         OSError: it cannot be moved.

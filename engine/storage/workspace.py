@@ -24,10 +24,11 @@ from engine.machine.files import (
     shown,
     write_atomically,
 )
+from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE, DataSet, EpochTime, Fleet, RunResult, Statement
 from engine.storage import trash
 from engine.storage.migrations import FORMAT, MAX_HOST_BYTES, SWEEPS
-from engine.storage.run_check import RESULT, decoded
+from engine.storage.run_check import RESULT
 from engine.storage.run_folder import RUN_ID, RunFolder, WrongRun
 from engine.storage.trash import DISCARDED, RUNS, TRASH
 
@@ -35,7 +36,7 @@ Decoded = TypeVar("Decoded")
 
 SWEEP_FILE = re.compile(r"[0-9a-f]{12}\.json")
 MAX_REPORTED = 10
-"""Odd things of a folder that are told one by one."""
+"""Number of unknown files in a folder that are reported one by one."""
 
 
 class KnownData(msgspec.Struct, frozen=True):
@@ -46,16 +47,16 @@ class KnownData(msgspec.Struct, frozen=True):
 
 
 class QueueOrder(msgspec.Struct, frozen=True):
-    """What cannot be derived about the queue: its order, and which runs are held and why."""
+    """The part of the queue that cannot be derived: its order, and which runs are held and why."""
 
     runs: tuple[str, ...] = ()
     held: dict[str, str] = {}
     groups: dict[str, str] = {}
-    """By run_id, the group in which a run trained side by side with others."""
+    """The group in which each run trained side by side with others, by run_id."""
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """`host.json`: small things that the host keeps from one start to the next."""
+    """`host.json`: what the host stores from one start to the next."""
 
     format: int = FORMAT
     data: str = ""
@@ -66,7 +67,7 @@ class Remembered(msgspec.Struct, frozen=True):
     statements: dict[str, tuple[Statement, ...]] = {}
     times: tuple[EpochTime, ...] = ()
     fleet: Fleet = Fleet()
-    """Where to train, as an earlier version kept it; not used, and not written: that is the user's choice."""
+    """Where to train, by an earlier version; neither used nor written, as it is the user's choice (`user_config`)."""
 
 
 def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
@@ -86,14 +87,14 @@ class Workspace:
     """A workspace's folders. Anything that svhn-tui did not write is skipped and reported once."""
 
     def __init__(self, root: Path) -> None:
-        """Make what is missing. The folder itself may be reached through a link, none in it is.
+        """Make the folders that are missing. The workspace may be reached through a link, the folders in it may not.
 
         Raises:
             OSError: the folder cannot be made or entered, or one in it is a link or a file.
         """
         self.root = make_folder(root.expanduser()).resolve()
         self.complaints: list[str] = []
-        """What was found damaged, or is not ours, in sentences for the user."""
+        """Which files were damaged or are not ours, in sentences for the user."""
         with Folder.at(self.root) as folder:
             for name in (RUNS, SWEEPS, TRASH):
                 with folder.folder(name, make=True):
@@ -101,11 +102,11 @@ class Workspace:
         self.runs, self.sweeps, self.trash = (self.root / name for name in (RUNS, SWEEPS, TRASH))
 
     def demo_folder(self, train: int, test: int) -> Path:
-        """Where demo data of these sizes is kept."""
+        """Return the folder for demo data of these sizes."""
         return self.root / f"demo-data-{train}-{test}"
 
     def run(self, run_id: str) -> RunFolder:
-        """Name a run's folder.
+        """Return a run's folder.
 
         Raises:
             ValueError: the name is no run's; names come from outside and become paths.
@@ -147,12 +148,12 @@ class Workspace:
         return None
 
     def write_sweep(self, sweep: Sweep) -> None:
-        """Keep what was asked for."""
+        """Store a sweep."""
         with Folder.at(self.root, SWEEPS) as folder:
             folder.write_atomically(f"{sweep.sweep_id}.json", msgspec.json.encode(sweep))
 
     def remove_sweep(self, sweep: Sweep) -> None:
-        """Forget what was asked for."""
+        """Delete a sweep."""
         with Folder.at(self.root, SWEEPS) as folder:
             folder.remove(f"{sweep.sweep_id}.json")
 
@@ -172,7 +173,7 @@ class Workspace:
                 yield sweep
 
     def remembered(self) -> Remembered:
-        """Read `host.json`; a damaged one is set aside and begun anew."""
+        """Read `host.json`; a damaged one is set aside, and the defaults are returned."""
         return self._read(self.root / "host.json", Remembered, MAX_HOST_BYTES) or Remembered()
 
     def remember(self, remembered: Remembered) -> None:
@@ -184,11 +185,11 @@ class Workspace:
         trash.discard(self.root, self.run(run_id).run_id)
 
     def restore(self, run_id: str) -> bool:
-        """Bring a run's newest back from the trash; say whether it was there."""
+        """Move the newest folder of a run back from the trash; return whether there was one."""
         return trash.restore(self.root, self.run(run_id).run_id)
 
     def discarded(self) -> Iterator[RunResult]:
-        """Read the finished runs in the trash, the newest first; of a run the newest; damaged ones stay out."""
+        """Read the finished runs in the trash, newest first, the newest folder of each; damaged ones are skipped."""
         results: dict[str, tuple[int, RunResult]] = {}
         with Folder.at(self.root, TRASH) as folders:
             names = [(match[1], int(match[2] or 1), name) for name in folders.kinds()
@@ -200,14 +201,14 @@ class Workspace:
             yield result
 
     def stamps(self, data: DataSet) -> tuple[tuple[int, int], ...]:
-        """Size and modification time of the data's files as they are now; empty when one is gone."""
+        """Return size and modification time (ns) of the data's files as they are now; empty when one is gone."""
         return stamps_of(data.paths)
 
     def _read(self, path: Path, kind: type[Decoded], most: int = MAX_SMALL_BYTES) -> Decoded | None:
-        """Read a file; one that cannot be read or understood is set aside."""
+        """Read a JSON file; one that cannot be read or decoded is set aside."""
         try:
             with Folder.at(path.parent) as folder:
-                return msgspec.json.decode(folder.read(path.name, most), type=kind)
+                return decoded(folder, path.name, kind, most)
         except FileNotFoundError:
             return None
         except (OSError, *UNREADABLE) as error:
@@ -221,7 +222,7 @@ class Workspace:
         self._complain(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
 
     def _pass_over(self, paths: list[Path]) -> None:
-        """Report a file that does not belong where it is, and leave it there."""
+        """Report files that do not belong where they are, and leave them there."""
         for path in paths[:MAX_REPORTED]:
             self._complain(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
         if len(paths) > MAX_REPORTED:

@@ -26,7 +26,7 @@ UNREADABLE = (
     ValueError, OSError, EOFError, RuntimeError, NotImplementedError,
     zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
-"""What zipfile and the decompressors raise on damaged or encrypted members, or ones packed in a way not known here."""
+"""Exceptions of zipfile and decompressors on members that are damaged, encrypted, or of an unknown compression."""
 
 
 class ArchiveError(ValueError):
@@ -34,18 +34,18 @@ class ArchiveError(ValueError):
 
 
 class MachineError(ArchiveError):
-    """The machine failed while the file was read: no room, no permission, a bad disk. The file may well be good."""
+    """The machine failed while the file was read: no room, no permission, a bad disk. The file may be valid."""
 
 
 class Content(msgspec.Struct, frozen=True):
-    """How much a copied file holds, and the SHA-256 of it."""
+    """Size of a copied file in bytes, and its SHA-256."""
 
     bytes: int
     sha256: str
 
 
 class OpenFolder:
-    """A folder that an archive was unpacked into, as Kaggle and some browsers do: what a `ZipFile` answers, it does."""
+    """A folder that an archive was unpacked into, as Kaggle and some browsers do, with the interface of `ZipFile`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -61,7 +61,7 @@ class OpenFolder:
         """Nothing is open."""
 
     def namelist(self) -> list[str]:
-        """Return the names of the files in it, but for hidden ones."""
+        """Return the names of the files in it, without hidden ones."""
         paths = (path.relative_to(self._folder) for path in self._folder.rglob("*") if not path.is_dir())
         return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
 
@@ -77,7 +77,7 @@ class OpenFolder:
         return member
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file, and nothing that only looks like one."""
+        """Open a regular file."""
         return open_regular(self._folder / name)
 
 
@@ -116,7 +116,7 @@ def zip_of(file: BinaryIO, kind: str, *, most: int, methods: tuple[int, ...] = P
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, and nothing that only looks like one.
+    """Open a regular file for reading.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -137,7 +137,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def copy_private(path: Path, target: Path, *, most: int) -> Content:
-    """Copy a file to a new one that only the user can open; whatever happens to the original, the copy is what it was.
+    """Copy a file to a new one that only the user can open, so that later changes of the original have no effect.
 
     Raises:
         FileNotFoundError: it is not there.

@@ -12,17 +12,17 @@ import msgspec
 END_RECORD = struct.Struct("<4s4H2LH")
 """The zip's last 22 bytes: signature, four counts, size and offset of the table of contents, length of a comment."""
 LONG_LOCATOR = struct.Struct("<4sLQL")
-"""Before the end record of a large zip: signature, disk, offset of the long end record, number of disks."""
+"""Precedes the end record of a large zip: signature, disk, offset of the long end record, number of disks."""
 LONG_RECORD = struct.Struct("<4sQ2H2L4Q")
-"""Before that: signature, own size, versions, disks, two counts, size and offset of the table of contents."""
+"""Precedes that: signature, own size, versions, disks, two counts, size and offset of the table of contents."""
 ENTRY = struct.Struct("<4s6H3L5H2L")
 """An entry of the table of contents, before its name, its extra fields and its comment."""
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-"""What stands before a member's bytes, without its name and extra fields."""
+"""The header before a member's bytes, without its name and extra fields."""
 LONG_FIELD = 1
 """Id of the extra field that holds the sizes and the offset that do not fit into 32 bits."""
 PLAIN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""What Keras, NumPy and we write ourselves."""
+"""Versions of the zip format that Keras, NumPy and this program write."""
 ALL_METHODS = (*PLAIN_METHODS, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 OTHER_KINDS = (
     (b"\x89HDF", "it is an HDF5 file"),
@@ -35,9 +35,9 @@ OTHER_KINDS = (
     (b"<html", "it is a web page, such as one that asks to sign in"),
     *((bytes((0x80, version)), "it is a Python pickle") for version in range(2, 6)),
 )
-"""How files begin that are taken for a zip; text in small letters."""
+"""First bytes of files that are mistaken for a zip, text in small letters, and what such a file is."""
 MAX_DICTIONARY_BYTES = 2**24
-"""Of an LZMA member; merely unpacking one makes room for its dictionary, which may be said to have gigabytes."""
+"""Largest dictionary of an LZMA member: unpacking allocates it, and a header may claim gigabytes."""
 
 
 class _Directory(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ class _Directory(msgspec.Struct, frozen=True):
 
 
 class _Entry(msgspec.Struct, frozen=True, gc=False):
-    """What the table of contents says of a member."""
+    """A member, as the table of contents describes it."""
 
     name: bytes
     method: int
@@ -94,7 +94,7 @@ def _refuse_overlaps(extents: list[tuple[int, int]]) -> None:
 
 
 def _end_record(file: BinaryIO) -> tuple[_Directory, int]:
-    """Return what the end record says, and where the table of contents has to end.
+    """Return the table of contents' location by the end record, and where it has to end.
 
     Raises:
         ValueError: the file does not end as a zip without a comment ends.
@@ -128,7 +128,7 @@ def _end_record(file: BinaryIO) -> tuple[_Directory, int]:
 
 
 def _what_else(file: BinaryIO) -> str:
-    """Say what a file without a zip's end seems to be, by how it begins."""
+    """Say what a file without a zip's end record seems to be, by its first bytes."""
     file.seek(0)
     start = file.read(64)
     if not start:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from engine import protocol as p
 from engine.core.spec import Configuration, RunSpec
-from engine.machine import child_process
+from engine.machine import child_process, tool_process
 from engine.machine.system import peak_bytes
 from engine.scheduling.placement import Slot
 from engine.workers import process as launcher
@@ -39,11 +39,8 @@ def fit_card(gpu: str | None) -> FitCard:
     if gpu is None:
         return FitCard(None, "tensorflow")
     command = child_process.tool("engine.tools.bench_fit", "--sees-gpu")
-    asked = subprocess.run(
-        command.argv, env=command.environment | {"CUDA_VISIBLE_DEVICES": gpu}, cwd=child_process.FOLDER,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return FitCard(gpu, "tensorflow" if asked.stdout.strip() == "true" else "jax")
+    asked = tool_process.run(command._replace(environment={**command.environment, "CUDA_VISIBLE_DEVICES": gpu}))
+    return FitCard(gpu, "tensorflow" if asked.answer.strip() == b"true" else "jax")
 
 
 class Fit:

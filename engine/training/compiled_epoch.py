@@ -61,7 +61,7 @@ class Metrics(NamedTuple):
     test_top_k_accuracy: Array | None = None
     val_loss: Array | None = None
     val_accuracy: Array | None = None
-    """None is what the configuration does not ask for."""
+    """None where no image is held out. Whatever the configuration does not ask for is None."""
 
 
 def is_carried_transposed(shape: tuple[int, ...]) -> bool:
@@ -155,7 +155,7 @@ class Program:
         metrics = Metrics(loss / images, correct / images, *self._evaluate(lane, pixels.test, pixels.test_labels))
         if "top_k_categorical_accuracy" in training.metrics:
             metrics = metrics._replace(test_top_k_accuracy=self._top_k_accuracy(lane, pixels))
-        if training.patience:
+        if images < pixels.train.shape[0]:
             held_out = pixels.train[images:], pixels.train_labels[images:]
             loss, correct = self._evaluate(lane, *held_out)
             metrics = metrics._replace(val_loss=loss, val_accuracy=correct / held_out[1].shape[0])

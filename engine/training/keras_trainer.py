@@ -103,7 +103,8 @@ class KerasFitGroup:
         training = self._spec.configuration.training
         order = order_of(self._spec.seed, self.epoch, self.training_images)
         pixels, labels, test_pixels, test_labels = self._data
-        held_out = slice(self.training_images, None)
+        held_out = pixels[self.training_images :], labels[self.training_images :]
+        is_validated = len(held_out[0]) > 0
         fitted = self._model.fit(
             pixels[order],
             labels[order],
@@ -112,7 +113,7 @@ class KerasFitGroup:
             epochs=self.epoch + 1,
             shuffle=False,
             verbose=0,
-            validation_data=(pixels[held_out], labels[held_out]) if training.patience else None,
+            validation_data=held_out if is_validated else None,
             validation_batch_size=EVALUATION_BATCH,
             class_weight=dict(enumerate(training.class_weight)) or None,
         ).history
@@ -125,7 +126,7 @@ class KerasFitGroup:
         seconds = time.perf_counter() - began
         measured = {"loss": fitted["loss"], "accuracy": fitted[models.METRIC], "test_loss": [float(tested["loss"])],
                     "test_correct": [correct]}  # fmt: skip
-        if training.patience:
+        if is_validated:
             measured |= {"val_loss": fitted["val_loss"], "val_accuracy": fitted[f"val_{models.METRIC}"]}
         if "top_k_categorical_accuracy" in training.metrics:
             measured["test_top_k_accuracy"] = [float(tested["top_k_categorical_accuracy"])]

@@ -23,8 +23,7 @@ from engine.core.data_shape import DataShape
 from engine.core.layers import trainable_parameters
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
-from engine.machine import child_process, tool_process
-from engine.machine.files import write_atomically
+from engine.machine import child_process, json_file, tool_process
 from engine.machine.user_folders import cache_folder
 from engine.scheduling.placement import HUGE, SMALL, size_class
 from engine.training.native import build
@@ -113,14 +112,12 @@ def _path(machine: Machine) -> Path:
 
 
 def _read(machine: Machine) -> dict[int, Rates]:
-    try:
-        return msgspec.json.decode(_path(machine).read_bytes(), type=dict[int, Rates])
-    except (OSError, RuntimeError, msgspec.MsgspecError, UnicodeDecodeError):
-        return {}
+    with contextlib.suppress(OSError, RuntimeError):
+        return json_file.read(_path(machine), dict[int, Rates]) or {}
+    return {}
 
 
 def _write(machine: Machine) -> None:
     """Remember what was measured; without it, the next host measures again."""
     with contextlib.suppress(OSError, RuntimeError):
-        path = _path(machine)
-        write_atomically(path, msgspec.json.encode(dict(machine.measured)))
+        json_file.write(_path(machine), dict(machine.measured))

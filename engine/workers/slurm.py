@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from engine.machine import child_process
+from engine.machine import child_process, tool_process
+from engine.machine.child_process import ChildCommand
+from engine.machine.tool_process import Outcome
 
 FORMAT = "%i|%j|%T|%S|%e|%N|%r"
 """Number, name, state, start, end, node, reason; the last may hold anything."""
@@ -99,24 +101,8 @@ def ending(job: Job | None) -> Ending:
 
 async def jobs(*options: str) -> dict[str, Job] | None:
     """Ask for this user's jobs, by name, the latest of a name; None when Slurm does not answer."""
-    command = ["squeue", "--noheader", f"--user={os.getuid()}", f"--format={FORMAT}", *options]
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL, cwd=child_process.FOLDER,
-            env=_environment() | {"SLURM_TIME_FORMAT": "%s"},
-        )  # fmt: skip
-    except OSError:
-        return None
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
-    except (TimeoutError, asyncio.CancelledError) as stopped:
-        process.kill()
-        await process.wait()
-        if isinstance(stopped, asyncio.CancelledError):
-            raise
-        return None
-    return read_jobs(output.decode(errors="replace")) if process.returncode == 0 else None
+    outcome = await _answer("squeue", "--noheader", f"--user={os.getuid()}", f"--format={FORMAT}", *options)
+    return read_jobs(outcome.answer.decode(errors="replace")) if outcome and outcome.status == 0 else None
 
 
 def read_jobs(text: str) -> dict[str, Job]:
@@ -133,19 +119,18 @@ def read_jobs(text: str) -> dict[str, Job]:
 
 
 async def cancel(numbers: list[str]) -> None:
-    """Give jobs back."""
+    """Cancel jobs. Where that fails, a waiting one still ends as soon as it gets a node: its pipe has ended."""
+    await _answer("scancel", *numbers)
+
+
+async def _answer(*argv: str) -> Outcome | None:
+    """Run a command of Slurm; None where it cannot be started or takes too long."""
+    environment = child_process.outside_allocation(child_process.program_environment(os.environ))
+    command = ChildCommand(argv, {**environment, "SLURM_TIME_FORMAT": "%s"})
     try:
-        process = await asyncio.create_subprocess_exec(
-            "scancel", *numbers, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL, cwd=child_process.FOLDER, env=_environment(),
-        )  # fmt: skip
-        await asyncio.wait_for(process.wait(), PATIENCE_SECONDS)
+        return await asyncio.wait_for(tool_process.run_beside(command), PATIENCE_SECONDS)
     except (OSError, TimeoutError):
-        return  # what waits in vain gives its node back as soon as it has one: its pipe has ended
-
-
-def _environment() -> child_process.Environment:
-    return child_process.outside_allocation(child_process.program_environment(os.environ))
+        return None
 
 
 def leaves_at(job: Job, epoch_seconds: float) -> float | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.machine import ownership
-from engine.machine.files import make_folder, write_atomically
+from engine.machine import json_file, ownership
+from engine.machine.files import make_folder
 from engine.machine.user_folders import config_folder
 from engine.protocol import UNREADABLE, Fleet
 from engine.workers import fleet as fleets
@@ -32,11 +32,7 @@ def read_fleet(workspace: Path) -> tuple[Fleet, str]:
     except OSError:
         return Fleet(), ""  # nothing can be stored without a home
     try:
-        with os.fdopen(ownership.open_ours(file, os.O_RDONLY), "rb") as opened:
-            status = os.fstat(opened.fileno())
-            if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-                return Fleet(), f"{file} is not yours alone (a file of mode 0600), so it is not used: {AGAIN}"
-            chosen = msgspec.json.decode(opened.read(), type=Chosen)
+        chosen = msgspec.json.decode(ownership.read_private(file), type=Chosen)
         if chosen.workspace == str(workspace.resolve()):
             fleets.check(chosen.fleet, on_command_line=True)
             return chosen.fleet, ""
@@ -60,7 +56,7 @@ def save_fleet(workspace: Path, fleet: Fleet) -> None:
         file.unlink(missing_ok=True)
         return
     make_folder(file.parent)
-    write_atomically(file, msgspec.json.encode(Chosen(str(workspace.resolve()), fleet)) + b"\n")
+    json_file.write(file, Chosen(str(workspace.resolve()), fleet))
 
 
 def is_not_used(fleet: Fleet) -> str:

@@ -1,10 +1,12 @@
 """The metrics of an epoch: one table, from which charts, comparison, columns, filter and export are made. Pure.
 
 A new one is a line here; what is to be measured for it is a field of `EpochRow`, `History` and `RunResult`
-(engine/core/results.py) and of what trainers measure (engine/training/compiled_epoch.py, native/library.py).
+(engine/core/results.py) and of what trainers measure (engine/training/compiled_epoch.py, native/library.py). What else
+programs logged whose training was recorded needs none: it is called as Keras calls it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from statistics import fmean
 from typing import Literal, Protocol
 
@@ -32,10 +34,18 @@ class HasMetrics(Protocol):
     def val_loss(self) -> Number: ...
     @property
     def val_accuracy(self) -> Number: ...
+    @property
+    def logged(self) -> tuple[tuple[str, Number], ...]: ...
 
 
-Unit = Literal["share", "nats"]
-WRITTEN: dict[Unit, Callable[[Number], str]] = {"share": words.accuracy, "nats": words.number}
+Unit = Literal["share", "nats", "number"]
+WRITTEN: dict[Unit, Callable[[Number], str]] = {
+    "share": words.accuracy, "nats": words.number, "number": words.number
+}  # fmt: skip
+VALIDATION = "val_"
+"""What Keras puts before the name of a metric of the validation images."""
+LOWER_IS_BETTER = ("loss", "error", "entropy", "divergence", "hinge", "poisson", "logcosh", "false")
+"""Parts of the names of Keras's metrics that are the better the lower they are."""
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -109,16 +119,40 @@ ON_WISH: dict[str, Metric] = {
 """Those that only runs with certain options have: charts and tables show them where they are known."""
 
 
+@cache
+def _logged(name: str) -> Metric:
+    """Return the metric of this name in the logs of a program whose training was recorded."""
+    title = words.clean(name.replace("_", " "))
+    if name.startswith(VALIDATION):
+        title = f"validation {title.removeprefix('val ')}"
+    better: Literal["higher", "lower"] = "lower" if any(part in name for part in LOWER_IS_BETTER) else "higher"
+    return Metric(
+        name, title, words.clean(name.replace("_", " ")), "number", better, lambda one: dict(one.logged).get(name)
+    )
+
+
 def metric_named(name: str) -> Metric:
-    """Return the metric of this name."""
-    return METRICS.get(name) or ON_WISH[name]
+    """Return the metric of this name; one that no table has is one that programs logged."""
+    return METRICS.get(name) or ON_WISH.get(name) or _logged(name)
+
+
+def logged_in(measured: Iterable[HasMetrics]) -> tuple[Metric, ...]:
+    """Return the metrics that only the programs of these recorded runs know, or epochs of theirs."""
+    names = dict.fromkeys(name for one in measured for name, _ in one.logged)
+    return tuple(_logged(name) for name in names if name not in METRICS and name not in ON_WISH)
+
+
+def known_in(measured: Iterable[HasMetrics]) -> tuple[Metric, ...]:
+    """Return the metrics that not all runs have, and that some of these runs or epochs do."""
+    known = tuple(measured)
+    wished = (metric for metric in ON_WISH.values() if any(metric.read(one) is not None for one in known))
+    return (*wished, *logged_in(known))
 
 
 def drawn_of(curves: Iterable[Curve]) -> tuple[str, ...]:
     """Return the metrics that charts of these curves offer: those that all runs have, and what else is known."""
-    ends = [row for curve in curves if curve.epochs for row in (curve.rows[0], curve.rows[-1])]
-    wished = (name for name, metric in ON_WISH.items() if any(metric.read(row) is not None for row in ends))
-    return (*METRICS, *wished)
+    ends = (row for curve in curves if curve.epochs for row in (curve.rows[0], curve.rows[-1]))
+    return (*METRICS, *(metric.name for metric in known_in(ends)))
 
 
 class Panel(msgspec.Struct, frozen=True):
@@ -129,16 +163,21 @@ class Panel(msgspec.Struct, frozen=True):
     """(name of the curve, metric) of each; the last one matters most."""
 
 
-def panels() -> dict[str, Panel]:
-    """Return the charts of runs by their most important metric: shares first; train and test in one chart."""
-    metrics = (*METRICS.values(), *ON_WISH.values())
-    drawn_with_others = {name for metric in metrics for name in (metric.train, metric.validation)}
-    alone = (metric for metric in metrics if metric.name not in drawn_with_others)
-    return {metric.name: _panel(metric) for metric in sorted(alone, key=lambda metric: metric.unit != "share")}
+def panels(drawn: Sequence[str]) -> dict[str, Panel]:
+    """Return the charts of these metrics by the most important of each, shares first: what is measured of the training,
+    the validation and the test images is in one chart."""
+    metrics = [metric_named(name) for name in drawn]
+    joined = {name for metric in metrics for name in (metric.train, metric.validation)}
+    joined |= {f"{VALIDATION}{name}" for name in drawn}
+    alone = (metric for metric in metrics if metric.name not in joined)
+    return {metric.name: _panel(metric, drawn) for metric in sorted(alone, key=lambda metric: metric.unit != "share")}
 
 
-def _panel(metric: Metric) -> Panel:
-    if not metric.train:
+def _panel(metric: Metric, drawn: Sequence[str]) -> Panel:
+    if metric.train:
+        curves = (("train", metric.train), ("validation", metric.validation), ("test", metric.name))
+        return Panel(metric.quantity, tuple((name, of) for name, of in curves if of in drawn))
+    validation = f"{VALIDATION}{metric.name}"
+    if validation not in drawn:
         return Panel(metric.title, ((metric.head, metric.name),))
-    validation = (("validation", metric.validation),) if metric.validation else ()
-    return Panel(metric.quantity, (("train", metric.train), *validation, ("test", metric.name)))
+    return Panel(metric.title, (("train", metric.name), ("validation", validation)))

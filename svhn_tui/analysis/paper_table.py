@@ -9,7 +9,7 @@ from engine.core.spec import Configuration
 from engine.protocol import DataSet, RunResult
 from svhn_tui import words
 from svhn_tui.analysis.comparison import data_names
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, Metric, known_in
 from svhn_tui.analysis.queue_entries import seeds_text
 
 LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
@@ -33,8 +33,7 @@ class PaperRow(msgspec.Struct, frozen=True):
 
 def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
     """Return the metrics that have a column."""
-    wished = (metric for metric in ON_WISH.values() if any(metric.read(run) is not None for run in results))
-    return (*SHOWN, *wished)
+    return (*SHOWN, *known_in(results))
 
 
 def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tuple[PaperRow, ...]:

@@ -8,7 +8,7 @@ import difflib
 import operator
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
 
@@ -16,7 +16,7 @@ from engine.core.options import LISTED
 from engine.core.spec import Configuration
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis import run_row, run_settings
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
 from svhn_tui.analysis.run_table import COLUMNS
 
 FilterValue = float | str
@@ -86,13 +86,17 @@ class FilterError(ValueError):
     """The filter cannot be understood; the message says which term and what is allowed."""
 
 
-def parse(text: str) -> Test:
+def parse(text: str, logged: Collection[str] | None = None) -> Test:
     """Return the test that a filter stands for; an empty one lets everything through.
+
+    Args:
+        text: as it is typed.
+        logged: metrics that programs of recorded runs measured, which are fields too; None: they are not known yet.
 
     Raises:
         FilterError: a term is wrong.
     """
-    tests = _tests(text)
+    tests = _tests(text, logged)
     return lambda run, note: all(test(run, note) for test in tests)
 
 
@@ -103,19 +107,19 @@ def matching(text: str, results: Mapping[str, RunResult], notes: Mapping[str, No
         FilterError: a term is wrong.
     """
     runs = list(results.values())
-    for test in _tests(text):
+    for test in _tests(text, fields_logged_in(runs)) if text else ():
         runs = [run for run in runs if test(run, notes.get(run.run_id))]
     return runs
 
 
-def _tests(text: str) -> list[Test]:
+def _tests(text: str, logged: Collection[str] | None) -> list[Test]:
     """Return a test for each term of a filter."""
     text = HEADS.sub(lambda head: NAMES[head[1].lower()], text)
     try:
         words = shlex.split(text)
     except ValueError:
         words = text.replace('"', " ").replace("'", " ").split()  # a quotation that is still being typed
-    return [_term(term) for term in words]
+    return [_term(term, logged) for term in words]
 
 
 def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note] = ()) -> tuple[str, ...]:
@@ -128,10 +132,16 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
         terms = {f"{name}{term[2]}{value}" for value in set(map(FIELDS[name], runs))}
     elif last:
-        return tuple(name for name in [*FIELDS, *STATES, "tag:", "data:"] if name.startswith(last) and name != last)
+        names = [*FIELDS, *fields_logged_in(runs), *STATES, "tag:", "data:"]
+        return tuple(name for name in names if name.startswith(last) and name != last)
     else:
         return ()
     return tuple(sorted(word for word in terms if word.startswith(last) and word != last))
+
+
+def fields_logged_in(runs: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the metrics that programs of recorded runs measured, as far as no field has their name."""
+    return tuple(metric.name for metric in logged_in(runs) if metric.name not in NAMES)
 
 
 def without_last(text: str) -> str:
@@ -148,7 +158,7 @@ def completed(text: str, terms: Sequence[str]) -> str:
     return without_last(text) + (f"{longest}=" if terms == (longest,) and longest in FIELDS else longest)
 
 
-def _term(term: str) -> Test:
+def _term(term: str, logged: Collection[str] | None) -> Test:
     if term.startswith("is:"):
         if term not in STATES:
             raise FilterError(f"{term!r}: there is {', '.join(STATES)}.")
@@ -164,13 +174,13 @@ def _term(term: str) -> Test:
         return lambda run, note: _contains(run, note, term.lower())
     typed, sign, value = match.groups()
     name = NAMES.get(typed.lower(), typed)
-    if name not in FIELDS:
-        nearest = difflib.get_close_matches(name, NAMES, n=1)
+    if name not in FIELDS and logged is not None and name not in logged:
+        nearest = difflib.get_close_matches(name, [*NAMES, *logged], n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(FIELDS)}."
         raise FilterError(f"No field {name!r}: {hint}")
     if not value:
         raise FilterError(f"{term!r} lacks a value.")
-    field, compare = FIELDS[name], OPERATORS[sign]
+    field, compare = FIELDS.get(name) or _measured(metric_named(name)), OPERATORS[sign]
     if name in TEXTS:
         if sign not in ("=", "!="):
             raise FilterError(f"{term!r}: {name} is text; = and != compare it.")

@@ -3,14 +3,14 @@
 import csv
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from engine.core.options import NETWORK, OPTIONS, TRAINING
 from engine.core.spec import RunSpec
 from engine.protocol import Note, RunResult
-from svhn_tui.analysis.metrics import METRICS, ON_WISH
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, logged_in
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
             "trained_by", "device", "demo_data", "data_name", "model_sha256")  # fmt: skip
@@ -20,6 +20,7 @@ COLUMNS = (
     *MEASURED[:3], *METRICS, *MEASURED[3:], *ON_WISH, "epochs_trained", "restored_epoch", "finished", "note", "tags",
     "recorded", "interrupted",
 )  # fmt: skip
+"""Columns of every table; those of the metrics that programs of recorded runs measured follow."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
@@ -55,10 +56,22 @@ def finished(run: RunResult) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.finished_at))
 
 
-def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
-    """Return a run's cells in the order of `COLUMNS`; text that a spreadsheet would calculate is quoted."""
+def columns_of(runs: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the columns of a table of these runs."""
+    return (*COLUMNS, *(metric.name for metric in logged_in(runs) if metric.name not in COLUMNS))
+
+
+def table_of(runs: Sequence[RunResult], notes: Mapping[str, Note]) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """Return the columns of these runs and a row for each."""
+    columns = columns_of(runs)
+    return columns, [cells_of(run, notes.get(run.run_id), columns) for run in runs]
+
+
+def cells_of(run: RunResult, note: Note | None, columns: Sequence[str] = COLUMNS) -> tuple[object, ...]:
+    """Return a run's cells in the order of the columns; text that a spreadsheet would calculate is quoted."""
     recorded = run.spec.configuration.recorded
     known = {
+        **dict(run.logged),
         **written_settings(run.spec),
         "recorded": "; ".join(f"{name}={value}" for name, value in recorded.settings) if recorded else "",
         **{name: metric.read(run) for name, metric in {**METRICS, **ON_WISH}.items()},
@@ -72,14 +85,14 @@ def cells_of(run: RunResult, note: Note | None) -> tuple[object, ...]:
     }
     if recorded is not None:
         known |= {"test_correct": None, "test_images": None}
-    return tuple(harmless(known[name]) for name in COLUMNS)
+    return tuple(harmless(known.get(name)) for name in columns)
 
 
 def as_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return rows as CSV, the names of the columns first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
+    writer.writerow(map(harmless, head))
     writer.writerows(rows)
     return text.getvalue()
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from statistics import fmean, stdev
+from statistics import fmean
 
 import msgspec
 
@@ -12,8 +12,8 @@ from engine.core.spec import Configuration, short_hash
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import run_settings
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
-from svhn_tui.analysis.queue_entries import seeds_text
+from svhn_tui.analysis.group_figures import FIGURES, mean_of
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
 from svhn_tui.client.state import Live, State
 
 Sortable = float | str
@@ -90,6 +90,18 @@ COLUMNS: dict[str, Column] = {
     **_of_options(*LISTED),
     "trainer": Column("trainer", lambda run: run.trained_by, lambda run: words.clean(run.trained_by), False),
 }
+
+
+def column_named(name: str) -> Column:
+    """Return the column of this name; one that is not in the table is of a metric that programs logged."""
+    return COLUMNS.get(name) or _of_metric(metric_named(name))
+
+
+def columns_logged_in(results: Iterable[RunResult]) -> tuple[str, ...]:
+    """Return the columns of the metrics that programs of recorded runs measured, but for names that are taken."""
+    return tuple(metric.name for metric in logged_in(results) if metric.name not in COLUMNS)
+
+
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
 """Columns to begin with, of runs and of configurations."""
@@ -154,7 +166,7 @@ def lines_of(
         opened: keys of groups.
         pinned: keys of lines that stay on top.
     """
-    value = COLUMNS[order.column].value
+    value = column_named(order.column).value
     lines: list[RunLine] = []
     if not grouped:
         ranked = sorted(results, key=value, reverse=order.descending)
@@ -197,20 +209,25 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
         return tuple({**texts, "run": spec.run_id}.get(name, "") for name in columns)
     if not line.is_group:
         (run,) = line.runs
-        cells = [COLUMNS[name].text(run) for name in columns]
+        cells = [column_named(name).text(run) for name in columns]
         if line.is_inside:
             inside = {"configuration": f"  {_mark(run)}seed {run.spec.seed}", "n": "", "least": "", "most": "",
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
-    return tuple(
-        OF_GROUP[name](line.runs) if name in OF_GROUP else COLUMNS[name].text(line.runs[0]) for name in columns
-    )
+    return tuple(_group_text(name, line.runs) for name in columns)
+
+
+def _group_text(name: str, runs: Sequence[RunResult]) -> str:
+    """Return what a column shows of a configuration's runs: what all of them have, unless it is a figure of theirs."""
+    if name in FIGURES:
+        return FIGURES[name](runs)
+    return COLUMNS[name].text(runs[0]) if name in COLUMNS else mean_of(metric_named(name))(runs)
 
 
 def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
     """Sort groups by what their column shows: the mean of numbers, how many there are, or the largest text."""
-    values = [COLUMNS[column].value(run) for run in line.runs]
+    values = [column_named(column).value(run) for run in line.runs]
     numbers = [number for number in values if isinstance(number, int | float)]
     if not numbers:
         return max(map(str, values)), line.key
@@ -225,10 +242,12 @@ def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
             return fmean(numbers), line.key
 
 
-def with_data(columns: Sequence[str], results: Iterable[RunResult]) -> tuple[str, ...]:
-    """Return the columns, with that of the data where runs are of several data sets."""
+def columns_of(chosen: Sequence[str], results: Collection[RunResult]) -> tuple[str, ...]:
+    """Return the chosen columns that there are, with that of the data where runs are of several data sets."""
+    logged = columns_logged_in(results) if any(name not in COLUMNS for name in chosen) else ()
+    columns = tuple(name for name in chosen if name in COLUMNS or name in logged) or SHOWN
     if "data" in columns or len({run.spec.data for run in results}) < 2:
-        return tuple(columns)
+        return columns
     return (*columns[:1], "data", *columns[1:])
 
 
@@ -243,43 +262,3 @@ def _label(run: RunResult) -> str:
 def _mark(run: RunResult) -> str:
     """What stands before a run that did not come to a good end."""
     return "✗ diverged  " if run.diverged else "· interrupted  " if run.interrupted else ""
-
-
-def _group_label(runs: Sequence[RunResult]) -> str:
-    bad, left = sum(run.diverged for run in runs), sum(run.interrupted for run in runs)
-    marks = (f"✗ {bad} diverged  " if bad else "", f"· {left} interrupted  " if left else "")
-    return "".join(marks) + runs[0].spec.configuration.label
-
-
-def _accuracies(runs: Sequence[RunResult]) -> list[float]:
-    return [run.test_accuracy for run in runs if run.test_accuracy is not None]
-
-
-def _group_spread(runs: Sequence[RunResult]) -> str:
-    known = _accuracies(runs)
-    return words.aligned_spread(fmean(known) if known else None, stdev(known) if len(known) > 1 else None)
-
-
-def _group_best(runs: Sequence[RunResult]) -> str:
-    bests = [run.best_test_accuracy for run in runs if run.best_test_accuracy is not None]
-    return words.accuracy(fmean(bests) if bests else None)
-
-
-def _group_metric(metric: Metric) -> Callable[[Sequence[RunResult]], str]:
-    return lambda runs: metric.text(metric.mean(runs))
-
-
-OF_GROUP: dict[str, Callable[[Sequence[RunResult]], str]] = {
-    **{metric.key: _group_metric(metric) for metric in (*METRICS.values(), *ON_WISH.values())},
-    "configuration": _group_label,
-    "n": lambda runs: words.count(len(runs)),
-    "seed": lambda runs: seeds_text([run.spec.seed for run in runs]).partition(" ")[2],
-    "test": _group_spread,
-    "least": lambda runs: words.accuracy(min(_accuracies(runs), default=None)),
-    "most": lambda runs: words.accuracy(max(_accuracies(runs), default=None)),
-    "best": _group_best,
-    "time": lambda runs: words.duration(fmean(run.seconds for run in runs)),
-    "run": lambda runs: "",
-    "finished": lambda runs: words.moment(max(run.finished_at for run in runs)),
-}
-"""What the columns of a configuration's line show of its runs; the others show what all of them have."""

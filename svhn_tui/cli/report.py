@@ -17,6 +17,7 @@ from svhn_tui.analysis import run_row, worker_status
 from svhn_tui.analysis.comparison import data_names
 from svhn_tui.analysis.progress import MARKS, Progress, progress_of
 from svhn_tui.analysis.queue_entries import idle_text
+from svhn_tui.analysis.run_filter import FilterError
 from svhn_tui.assignment import answers as answering
 from svhn_tui.assignment.answer_data import check_files
 from svhn_tui.assignment.evidence import facts_of
@@ -248,9 +249,9 @@ async def print_runs(
                     print_text(TABLES[kind](results, state).rstrip("\n"))
                 case _:
                     _list_runs(results)
-        except run_tables.NoTable as error:
+        except (FilterError, run_tables.NoTable) as error:
             print_error(str(error))
-            return FAILED
+            return WRONG_USE if isinstance(error, FilterError) else FAILED
     return DONE
 
 
@@ -285,6 +286,7 @@ def _run_json(result: p.RunResult, state: State) -> dict[str, object]:
     note = state.notes.get(result.run_id)
     return {
         **msgspec.to_builtins(result),
+        "logged": dict(result.logged),
         **run_row.settings_of(result.spec),
         "configuration": result.spec.configuration.label,
         "seed": result.spec.seed,

@@ -1,17 +1,18 @@
 """The finished runs as tables for other programs, on stdout or in a file of theirs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
-from svhn_tui.analysis.metrics import METRICS, ON_WISH
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, drawn_of, metric_named
 from svhn_tui.analysis.run_filter import matching
 from svhn_tui.client.state import State
 
 CLASS_COLUMNS = ("run_id", "configuration", "seed", "data", "class", "test_images", "recall")
 CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, *ON_WISH, "seconds")
+"""Those of what programs of recorded runs measured follow."""
 
 
 class NoTable(Exception):
@@ -29,18 +30,21 @@ def chosen(state: State, filter_text: str) -> tuple[p.RunResult, ...]:
 
 def csv_of(results: Sequence[p.RunResult], state: State) -> str:
     """Return a line a run, with every setting, as the export folder's `runs.csv` has them."""
-    return run_row.as_csv(run_row.COLUMNS, _rows(results, state))
+    return run_row.as_csv(*run_row.table_of(results, state.notes))
 
 
 def curves_csv(results: Sequence[p.RunResult], state: State) -> str:
     """Return a line an epoch of each run; what is not known of one is empty."""
+    drawn = drawn_of(state.history(run.run_id) for run in results)
+    logged = [metric_named(name) for name in drawn if name not in CURVE_COLUMNS]
     rows = (
         (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, epoch,
-         *(metric.read(row) for metric in (*METRICS.values(), *ON_WISH.values())), row.seconds)
+         *(metric.read(row) for metric in (*METRICS.values(), *ON_WISH.values())), row.seconds,
+         *(metric.read(row) for metric in logged))
         for run in results
         for epoch, row in enumerate(state.history(run.run_id).rows, start=1)
     )  # fmt: skip
-    return run_row.as_csv(CURVE_COLUMNS, rows)
+    return run_row.as_csv((*CURVE_COLUMNS, *(metric.name for metric in logged)), rows)
 
 
 def classes_csv(results: Sequence[p.RunResult], state: State) -> str:
@@ -81,13 +85,9 @@ def write_parquet(results: Sequence[p.RunResult], state: State, file: Path) -> N
     """
     try:
         pandas: Any = __import__("pandas")
-        table = pandas.DataFrame(list(_rows(results, state)), columns=list(run_row.COLUMNS))
-        table.to_parquet(file)
+        columns, rows = run_row.table_of(results, state.notes)
+        pandas.DataFrame(rows, columns=list(columns)).to_parquet(file)
     except ImportError as error:
         missing = error.name or "pyarrow"
         raise NoTable(f"Parquet is written by pandas, and {missing} is not installed: `pip install pandas pyarrow`, "
                       "or --csv.") from None  # fmt: skip
-
-
-def _rows(results: Sequence[p.RunResult], state: State) -> Iterable[tuple[object, ...]]:
-    return (run_row.cells_of(run, state.notes.get(run.run_id)) for run in results)

@@ -241,4 +241,4 @@ def runs_table(state: State) -> str:
     known = {*state.known, *([state.data.fingerprint] if state.data else [])}
     runs = [run for run in state.results.values() if not known or run.spec.data in known]
     runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))
-    return run_row.as_csv(run_row.COLUMNS, (run_row.cells_of(run, state.notes.get(run.run_id)) for run in runs))
+    return run_row.as_csv(*run_row.table_of(runs, state.notes))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from engine.machine.files import Folder
+from engine.storage.file_hashes import sha256_of
 from engine.storage.run_check import MODEL
 from engine.storage.run_folder import RunFolder
 
@@ -162,7 +163,6 @@ def _text(content: Mapping[str, object]) -> bytes:
 def _sha256(folder: Folder, name: str) -> str:
     """Return the hash of a file; empty for what cannot be read."""
     try:
-        with folder.open_to_read(name) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(folder, name)
     except OSError:
         return ""

@@ -17,7 +17,7 @@ from engine.core.spec import RunSpec
 from engine.machine.files import Folder
 from engine.protocol import RunResult
 from svhn_tui.analysis import run_row
-from svhn_tui.analysis.metrics import METRICS, ON_WISH
+from svhn_tui.analysis.metrics import METRICS, known_in
 
 CELL, MOST_PIXELS = 36, 1_800
 """Pixels of a cell of a confusion picture, and of a side of it: with many classes cells are small and have no text."""
@@ -125,7 +125,7 @@ def _scalars(rows: Sequence[EpochRow], before: int, began_at: float) -> Iterator
     times = accumulate((row.seconds or 0.0 for row in rows), initial=began_at)
     next(times)
     for epoch, (row, at) in enumerate(zip(rows, times, strict=True), start=before + 1):
-        known = {name: metric.read(row) for name, metric in (METRICS | ON_WISH).items()}
+        known = {metric.name: metric.read(row) for metric in (*known_in([row]), *METRICS.values())}
         if row.is_diverged:
             losses = ("loss", "test_loss") if row.test_accuracy is not None else ("loss",)
             known |= {name: float("nan") for name in losses if known[name] is None}

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from engine.core.limits import MAX_SETTINGS, MAX_TITLE
-from engine.core.results import EpochRow, Number
+from engine.core.recording import LEARNING_RATE
+from engine.core.results import MAX_LOGGED, EpochRow, Number
 
 ACCURACIES = ("accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy")
 """What Keras calls the share of images that are right, by the loss and by the user's choice."""
@@ -54,8 +55,20 @@ def device() -> str:
     return " on ".join(("Keras", *_backend()))
 
 
+def follows_schedule(model: Any) -> bool:
+    """Say whether the optimizer's learning rate is a schedule, which no callback logs."""
+    with contextlib.suppress(Exception):
+        return not isinstance(model.optimizer.get_config()[LEARNING_RATE], int | float)
+    return False
+
+
+def learning_rate_of(model: Any) -> float:
+    """Return the optimizer's learning rate now."""
+    return float(model.optimizer.learning_rate)
+
+
 def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[str, ...]]:
-    """Return the row of an epoch's logs, and the names of what it has no field for.
+    """Return the row of an epoch's logs, and the names of what is not one number, or too much.
 
     An accuracy counts beside its loss alone: without one it could not be said whether that is missing or no number.
     """
@@ -68,6 +81,11 @@ def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[
     def value(field: str) -> Number:
         return _number(logs[used[field]]) if field in used else None
 
+    others = [name for name in logs if name not in used.values()]
+    logged: dict[str, Number] = {}
+    for name in others[:MAX_LOGGED]:
+        with contextlib.suppress(TypeError, ValueError):  # a metric of each class is an array
+            logged[text_of(name)] = _number(logs[name])
     row = EpochRow(
         loss=value("loss"),
         accuracy=value("accuracy"),
@@ -76,8 +94,9 @@ def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[
         test_images=0,
         seconds=seconds,
         recorded_test_accuracy=value("val_accuracy"),
+        logged=tuple(logged.items()),
     )
-    return row, tuple(name for name in logs if name not in used.values())
+    return row, tuple(name for name in others if text_of(name) not in logged)
 
 
 def _number(value: Any) -> Number:

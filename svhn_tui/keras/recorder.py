@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from engine.core.limits import MAX_SEED, recording_problem
 from engine.core.options import MAX_EPOCHS
+from engine.core.recording import LEARNING_RATE
 from engine.core.spec import Configuration, RecordedModel, Recording, RunSpec, Training
 from svhn_tui.keras import model_facts
 from svhn_tui.keras.recording import INTERRUPTED, RunRecorder
@@ -87,6 +88,8 @@ class Recorder:
         """In which the fit began."""
         self._is_unbuilt = False
         """The fit began, and the model is not built yet."""
+        self._has_schedule = False
+        """Its learning rate changes as no callback logs it."""
         self._warnings: set[str] = set()
 
     def set_params(self, params: Mapping[str, Any]) -> None:
@@ -121,6 +124,7 @@ class Recorder:
         spec = self._spec()
         if problem := recording_problem(spec):
             raise ValueError(problem)
+        self._has_schedule = model_facts.follows_schedule(self.model)
         self._recording = RunRecorder(
             Path(self._workspace or os.environ.get("SVHN_TUI_WORKSPACE") or WORKSPACE).expanduser().absolute(),
             spec,
@@ -139,8 +143,12 @@ class Recorder:
     @_harmless
     def on_epoch_end(self, epoch: int, logs: Mapping[str, object] | None = None) -> None:
         """Hand the epoch's logs to the thread that writes them."""
-        if self._recording is not None:
-            self._recording.add(epoch, dict(logs or {}), time.perf_counter() - self._began)
+        if self._recording is None:
+            return
+        logs, seconds = dict(logs or {}), time.perf_counter() - self._began
+        if self._has_schedule and LEARNING_RATE not in logs:
+            logs[LEARNING_RATE] = model_facts.learning_rate_of(self.model)
+        self._recording.add(epoch, logs, seconds)
 
     @_harmless
     def on_train_end(self, logs: Mapping[str, object] | None = None) -> None:

@@ -8,7 +8,7 @@ from textual.theme import Theme
 
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Findings, Side, settings_that_differ
-from svhn_tui.analysis.metrics import METRICS, ON_WISH
+from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, known_in, logged_in
 from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
 from svhn_tui.pages.question_text import spread_text
 from svhn_tui.themes import dim_of
@@ -41,19 +41,20 @@ def sides_table(
     for name, values in differing:
         table.add_column(f"  {name}" if name == differing[0][0] else name, no_wrap=True)
         width -= max(len(name), *map(len, values)) + GAP
-    unknown = {metric.title for metric in ON_WISH.values() if all(side.mean(metric.name) is None for side in sides)}
-    columns = _columns(width - MARGIN, unknown)
+    runs = [run for side in sides for run in side.results]
+    logged, known = logged_in(runs), known_in(runs)
+    columns = _columns(width - MARGIN, logged, {metric.title for metric in ON_WISH.values() if metric not in known})
     for name in columns:
         is_number = name != "convergence"
         title = "95 % interval" if name in INTERVALS else name
         table.add_column(title, justify="right" if is_number else "left", no_wrap=True)
     nothing = (None,) * len(sides)
-    known = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
-    for index, (side, (summary, best)) in enumerate(zip(sides, known, strict=True)):
+    found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
+    for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
         color, mark = line_style(index, theme)
         settings = [Text(column[index], "bold") for _, column in differing]
         first = Text.assemble((f"{mark} ", color), settings[0])
-        table.add_row(first, *settings[1:], *_cells(side, summary, best, columns, theme))
+        table.add_row(first, *settings[1:], *_cells(side, summary, best, columns, logged, theme))
     return table
 
 
@@ -67,25 +68,31 @@ def figures_of(comparison: Comparison) -> str:
     return f"difference {difference}, {interval}, p = {comparison.p:.2f}"
 
 
-def _columns(room: int, without: Collection[str] = ()) -> tuple[str, ...]:
+def _columns(room: int, logged: Sequence[Metric] = (), without: Collection[str] = ()) -> tuple[str, ...]:
     """Return the columns of figures that there is room for; those that matter most come first."""
+    widths = {**COLUMNS, **{metric.title: len(metric.title) for metric in logged}}
     shown = set()
-    for name in (name for name in MATTER if name not in without):
-        room -= COLUMNS[name] + GAP
+    for name in (name for name in dict.fromkeys((*MATTER, *widths)) if name not in without):
+        room -= widths[name] + GAP
         if room < 0:
             break
         shown.add(name)
-    return tuple(name for name in COLUMNS if name in shown)
+    return tuple(name for name in widths if name in shown)
 
 
 def _cells(
-    side: Side, summary: Summary | None, best: Summary | None, columns: Sequence[str], theme: Theme
+    side: Side,
+    summary: Summary | None,
+    best: Summary | None,
+    columns: Sequence[str],
+    logged: Sequence[Metric],
+    theme: Theme,
 ) -> list[Text | str]:
     done = f"{len(side.results)}/{len(side.runs)}" if len(side.results) < len(side.runs) else f"{len(side.results)}"
     mean, deviation = (summary.mean, summary.deviation) if summary else (None, None)
     moves = str(theme.warning) if side.convergence == "still rising" else dim_of(theme)
     cells: dict[str, Text | str] = {
-        **{metric.title: metric.text(side.mean(metric.name)) for metric in OTHERS},
+        **{metric.title: metric.text(side.mean(metric.name)) for metric in (*logged, *OTHERS)},
         "runs": done,
         "test accuracy": spread_text(mean, deviation, theme),
         "interval": _interval(summary),

@@ -1,12 +1,13 @@
 """The list of runs with its filter: what is listed, in which order, and what is selected in it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from engine.protocol import RunResult
 from svhn_tui import settings, words
 from svhn_tui.analysis.run_filter import FAILED, FilterError, completions, matching
 from svhn_tui.analysis.run_table import (
@@ -18,10 +19,12 @@ from svhn_tui.analysis.run_table import (
     SortOrder,
     Table,
     cells_of,
+    column_named,
+    columns_logged_in,
+    columns_of,
     failed_of,
     lines_of,
     place_of,
-    with_data,
 )
 from svhn_tui.client.state import State
 from svhn_tui.pages.runs_text import count_of, heads_of
@@ -53,10 +56,9 @@ class Listing(msgspec.Struct, frozen=True):
         """The columns that were chosen for what is listed."""
         return self.group_columns if self.grouped else self.columns
 
-    @property
-    def choices(self) -> list[str]:
-        """All columns that can be chosen."""
-        return [name for name in COLUMNS if self.grouped or name not in OF_GROUPS]
+    def choices(self, results: Iterable[RunResult]) -> list[str]:
+        """Return all columns that can be chosen for these runs."""
+        return [name for name in (*COLUMNS, *columns_logged_in(results)) if self.grouped or name not in OF_GROUPS]
 
     def with_columns(self, columns: tuple[str, ...]) -> "Listing":
         """Show these columns."""
@@ -65,12 +67,12 @@ class Listing(msgspec.Struct, frozen=True):
 
     def sorted_by(self, column: str) -> "Listing":
         """Sort by this column, the best or latest first."""
-        order = SortOrder(column, descending=COLUMNS[column].descends or column == "finished")
+        order = SortOrder(column, descending=column_named(column).descends or column == "finished")
         return msgspec.structs.replace(self, order=order)
 
-    def sorted_by_next(self) -> "Listing":
-        """Sort by the column on the right."""
-        columns, current = self.shown, self.order.column
+    def sorted_by_next(self, columns: Sequence[str]) -> "Listing":
+        """Sort by the column on the right, of those that are shown."""
+        current = self.order.column
         index = columns.index(current) + 1 if current in columns else 0
         return self.sorted_by(columns[index % len(columns)])
 
@@ -142,7 +144,7 @@ class RunList(Vertical):
         line, listing = self.line, self.listing
         match verb:
             case "sort":
-                self.listing = listing.sorted_by_next()
+                self.listing = listing.sorted_by_next(self.table.columns or listing.shown)
             case "reverse":
                 self.listing = listing.reversed()
             case "group":
@@ -222,7 +224,7 @@ class RunList(Vertical):
         lines = failed + listed
         first = self.grid.cursor if cursor is not None or not listed else len(failed)
         index = place_of(cursor.key, lines, near=first) if cursor is not None else first
-        columns = with_data(listing.shown, state.results.values())
+        columns = columns_of(listing.shown, state.results.values())
         self.table = Table(lines, columns, len(runs), len(failed))
         self.grid.show(heads_of(lines, columns, listing.order), len(lines), self.cells, index)
         self._show_count()
@@ -250,7 +252,6 @@ class RunList(Vertical):
 
 
 def remembered_listing() -> Listing:
-    """Return the columns that the user chose before, as far as they still exist."""
+    """Return the columns that the user chose before."""
     liked = settings.load()
-    runs, groups = (tuple(name for name in names if name in COLUMNS) for names in (liked.columns, liked.group_columns))
-    return Listing(runs or SHOWN, groups or GROUPED)
+    return Listing(liked.columns or SHOWN, liked.group_columns or GROUPED)

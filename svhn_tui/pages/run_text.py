@@ -11,7 +11,7 @@ from engine.core.options import OPTIONS, has_meaning
 from engine.core.spec import Network, RunSpec, Training
 from engine.protocol import LogRead, RunResult
 from svhn_tui import words
-from svhn_tui.analysis.metrics import ON_WISH
+from svhn_tui.analysis.metrics import known_in
 from svhn_tui.analysis.run_row import settings_of
 from svhn_tui.analysis.usage import uses_of
 from svhn_tui.client.state import State
@@ -104,9 +104,8 @@ def _reached(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
     best = f"best {words.accuracy(run.best_test_accuracy)} at epoch {run.best_epoch}"
     yield "test", f"{words.accuracy(run.test_accuracy)}, {counted}, loss {words.number(run.test_loss)}; {best}"
     yield "train", f"{words.accuracy(run.accuracy)}, loss {words.number(run.loss)}"
-    for metric in ON_WISH.values():
-        if metric.read(run) is not None:
-            yield metric.head, metric.text(metric.read(run))
+    for metric in known_in([run]):
+        yield metric.head, metric.text(metric.read(run))
     if run.test_recall:
         yield "recall", _recall(run, state)
     if run.epochs_trained is not None or run.restored_epoch is not None:

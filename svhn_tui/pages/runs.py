@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 
 from engine import protocol as p
 from svhn_tui import settings, words
-from svhn_tui.analysis.run_table import COLUMNS
+from svhn_tui.analysis.run_table import column_named
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialogs import Confirm, Tick
 from svhn_tui.pages.page import Page
@@ -112,9 +112,9 @@ class RunsPage(Page):
     async def action_columns(self) -> None:
         """Choose the columns, and remember them."""
         listing = self.runs.listing
-        names = listing.choices
+        names = listing.choices(self.state.results.values())
         ticked = [index for index, name in enumerate(names) if name in listing.shown]
-        chosen = await self.app.push_screen_wait(Tick("Columns", [COLUMNS[name].title for name in names], ticked))
+        chosen = await self.app.push_screen_wait(Tick("Columns", [column_named(name).title for name in names], ticked))
         if not chosen:
             return
         listing = self.runs.listing = listing.with_columns(tuple(names[index] for index in chosen))

@@ -8,7 +8,7 @@ from textual.theme import Theme
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.queue_entries import seeds_text
-from svhn_tui.analysis.run_table import COLUMNS, RunLine, SortOrder, Table, cells_of
+from svhn_tui.analysis.run_table import RunLine, SortOrder, Table, cells_of, column_named
 from svhn_tui.client.state import State
 from svhn_tui.pages.run_text import interruption_of, journal_damage
 from svhn_tui.themes import dim_of
@@ -25,7 +25,7 @@ def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder)
     texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
     heads = []
     for index, name in enumerate(columns):
-        column = COLUMNS[name]
+        column = column_named(name)
         sign = (" ↓" if order.descending else " ↑") if name == order.column else ""
         width = max([len(column.title) + len(sign), *(len(cells[index]) for cells in texts)])
         heads.append((column.title + sign, min(width, WIDEST), column.is_number))

@@ -26,9 +26,9 @@ class Sheet(Static):
     whole page arranged anew each time. This lays it out once, and has the page arranged when its height changes.
     """
 
-    def __init__(self, content: RenderableType = "", *, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._sheet: RenderableType = content
+        self._sheet: RenderableType = ""
         self._laid: list[Strip] = []
         self._width = 0
         """That it was laid out for."""

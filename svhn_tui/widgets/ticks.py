@@ -15,9 +15,9 @@ class TickList(Options):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "tick", "tick")]
 
-    def __init__(self, lines: Sequence[str], ticked: Iterable[int] = (), *, id: str | None = None) -> None:
+    def __init__(self, lines: Sequence[str], ticked: Iterable[int] = ()) -> None:
         self._labels, self._ticked = tuple(lines), set(ticked)
-        super().__init__(*(Option(self._prompt(index)) for index in range(len(lines))), id=id)
+        super().__init__(*(Option(self._prompt(index)) for index in range(len(lines))))
 
     @property
     def ticked(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from svhn_tui.analysis.comparison import names_of_sides, sides_of_question, side
 from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.openings import openings_of
 from svhn_tui.analysis.progress import progress_of
-from svhn_tui.analysis.run_table import SortOrder, lines_of, with_data
+from svhn_tui.analysis.run_table import SortOrder, columns_of, lines_of
 from svhn_tui.analysis.usage import uses_of
 from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.reducer import fold
@@ -85,8 +85,8 @@ def test_runs_of_two_data_sets_are_never_one_group():
     assert names_of_sides(sides) == ("linear on svhn", "linear on digits")
     groups = lines_of(runs, SortOrder("test", descending=False), grouped=True)
     assert [line.runs for line in groups] == [(OF_SVHN,), (OF_DIGITS,)]
-    assert with_data(("configuration", "seed"), runs) == ("configuration", "data", "seed")
-    assert with_data(("configuration", "seed"), runs[:1]) == ("configuration", "seed")
+    assert columns_of(("configuration", "seed"), runs) == ("configuration", "data", "seed")
+    assert columns_of(("configuration", "seed"), runs[:1]) == ("configuration", "seed")
     for text, expected in (("data:digits", OF_DIGITS), ("data:aaaa", OF_SVHN), ("data:SVHN", OF_SVHN)):
         assert [run for run in runs if run_filter.parse(text)(run, None)] == [expected]
     assert run_filter.completions("data:d", runs) == ("data:digits",)

@@ -16,7 +16,9 @@ from engine.training.metrics import recall_of
 from svhn_tui.analysis.comparison import sides_of_runs
 from svhn_tui.analysis.metrics import METRICS, drawn_of, panels
 from svhn_tui.analysis.paper_table import markdown
-from svhn_tui.analysis.run_table import COLUMNS, SortOrder, lines_of
+from svhn_tui.analysis.run_filter import FilterError, completions
+from svhn_tui.analysis.run_table import COLUMNS, SortOrder, cells_of, columns_of, lines_of
+from svhn_tui.charts.curves import mean_band
 from svhn_tui.cli import run_tables
 from svhn_tui.client.reducer import fold
 from svhn_tui.pages.compare_text import sides_table
@@ -101,8 +103,10 @@ def test_what_only_some_runs_measure_is_drawn_compared_and_exported_where_it_is_
     plain, watched = curve_of(**accuracy), curve_of(**accuracy, val_loss=(2.0, 1.0), val_accuracy=(0.1, 0.2))
     assert drawn_of([plain]) == tuple(METRICS)
     assert drawn_of([plain, watched]) == (*METRICS, "val_loss", "val_accuracy")
-    assert [name for name, _ in panels()["test_accuracy"].curves] == ["train", "validation", "test"]
-    assert "val_accuracy" not in panels() and "test_top_k_accuracy" in panels()
+    charts = panels((*drawn_of([plain, watched]), "test_top_k_accuracy"))
+    assert [name for name, _ in charts["test_accuracy"].curves] == ["train", "validation", "test"]
+    assert "val_accuracy" not in charts and "test_top_k_accuracy" in charts
+    assert [name for name, _ in panels(drawn_of([plain]))["test_accuracy"].curves] == ["train", "test"]
 
     runs = [msgspec.structs.replace(result(spec, 0.5), val_accuracy=0.45) for spec in specs_of(relu(64), 2)]
     state = fold((*attached(), *(p.RunFinished(result=run) for run in runs)))
@@ -112,6 +116,32 @@ def test_what_only_some_runs_measure_is_drawn_compared_and_exported_where_it_is_
     assert "validation accuracy" in heads and "validation loss" not in heads
     assert "| validation accuracy |" in markdown(runs, DATA).splitlines()[0]
     assert "val_loss,val_accuracy" in run_tables.curves_csv(runs, state)
+
+
+def test_what_a_program_logged_is_drawn_listed_looked_for_compared_and_exported():
+    logged = [(("auc", 0.5), ("val_auc", 0.25), ("seed", 9.0)), (("auc", 0.75), ("val_auc", 0.5), ("seed", 9.0))]
+    curve = curve_of(accuracy=(0.2, 0.4), test_accuracy=(0.1, 0.3), logged=logged)
+    assert drawn_of([curve]) == (*METRICS, "auc", "val_auc", "seed")
+    assert panels(drawn_of([curve]))["auc"].curves == (("train", "auc"), ("validation", "val_auc"))
+    assert mean_band("x", [curve], "val_auc", "", "").values == (0.25, 0.5)
+
+    runs = [result(spec, 0.5) for spec in specs_of(relu(64), 2)]
+    runs[0] = msgspec.structs.replace(runs[0], logged=logged[1])
+    state = fold((*attached(), *(p.RunFinished(result=run) for run in runs)))
+    sides = sides_of_runs([run.run_id for run in runs], state)
+    heads = [str(column.header) for column in sides_table(sides, ("relu",), None, DARK, width=250).columns]
+    assert heads[-3:] == ["auc", "validation auc", "seed"]
+    assert "| validation auc |" in markdown(runs, DATA).splitlines()[0]
+    columns = columns_of(("configuration", "val_auc", "gone"), runs)
+    assert columns == ("configuration", "val_auc")
+    listed = lines_of(runs, SortOrder("val_auc"))
+    assert [cells_of(line, ["val_auc", "seed"]) for line in listed] == [("0.5000", "0"), ("–", "1")]
+    assert completions("val_a", runs) == ("val_accuracy", "val_auc")
+    assert [run_tables.chosen(state, text) for text in ("val_auc>0.4", "seed=9")] == [(runs[0],), ()]
+    with pytest.raises(FilterError, match="did you mean auc"):
+        run_tables.chosen(state, "aux>0.4")
+    row = next(csv.DictReader(io.StringIO(run_tables.csv_of(runs, state))))
+    assert (row["val_auc"], row["seed"]) == ("0.5", "0")
 
 
 def test_recall_is_listed_class_by_class_with_the_names_of_the_data():

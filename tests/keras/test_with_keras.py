@@ -34,11 +34,14 @@ def kill_host(epoch, logs):
 model = keras.Sequential([
     keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax"),
 ])
-model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
+rate = keras.optimizers.schedules.ExponentialDecay(1e-2, 3, 0.5)
+model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy",
+              metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(2, name="top_2")])
 recorder = Recorder("small", workspace=workspace, seed=1, tags=["notebook"], settings={"batch_size": 16})
 fitted = model.fit(x, y, batch_size=16, epochs=4, validation_split=0.25, verbose=0,
                    callbacks=[recorder, keras.callbacks.LambdaCallback(on_epoch_end=kill_host)])
 assert recorder.wait()
+fitted.history["learning_rate"] = [float(rate(5 * epoch)) for epoch in range(1, 5)]
 print(json.dumps({"history": fitted.history, "parameters": model.count_params()}))
 """
 
@@ -60,11 +63,13 @@ def test_a_script_is_recorded_as_keras_saw_it(backend: str, kind: str, tmp_path:
         "accuracy": [row.accuracy for row in rows],
         "val_loss": [row.test_loss for row in rows],
         "val_accuracy": [row.test_accuracy for row in rows],
+        **{name: [dict(row.logged)[name] for row in rows] for name, _ in rows[0].logged},
     }
     assert read == said["history"]
     assert result.trainable_parameters == said["parameters"]
     settings = dict(result.spec.configuration.recorded.settings)
-    assert (settings["optimizer"], settings["learning_rate"], settings["batch_size"]) == ("adam", "0.01", "16")
+    assert (settings["optimizer"], settings["batch_size"]) == ("adam", "16")
+    assert [name for name, _ in result.logged] == ["top_2", "val_top_2"]
     assert settings["layers"] == "Conv2D 4, Flatten, Dense 3"
     assert settings["loss_function"] == "sparse_categorical_crossentropy"
     assert result.device == f"Keras on {backend}"

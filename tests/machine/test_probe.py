@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from engine.machine import probe, probe_process
-from engine.machine.probe import CudaCards, ProbeOutput, Sight
+from engine.machine.probe import CudaCards, Sight
+from engine.machine.tool_process import Outcome
 
 GPU = Sight("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
 DRIVER = """
@@ -95,28 +96,28 @@ def test_another_cuda_in_the_image_is_left_out_only_where_that_helps(tmp_path: P
     (tmp_path / "cuda" / "libcudart.so.11.0").touch()
     path = f"{tmp_path}/cuda:{tmp_path}/mpi"
 
-    def ask(environment: Mapping[str, str]) -> ProbeOutput:
+    def ask(environment: Mapping[str, str]) -> Outcome:
         seen = Sight(reason="cuSPARSE not found") if "/cuda" in environment["LD_LIBRARY_PATH"] else GPU
-        return ProbeOutput(0, msgspec.json.encode(seen), "")
+        return Outcome(0, msgspec.json.encode(seen), "")
 
     seen = probe.look({"LD_LIBRARY_PATH": path}, ask)
     assert seen.is_usable
     assert dict(seen.environment) == {"LD_LIBRARY_PATH": f"{tmp_path}/mpi"}
     assert "LD_LIBRARY_PATH names another CUDA" in seen.remarks[0]
 
-    def never(environment: Mapping[str, str]) -> ProbeOutput:
-        return ProbeOutput(0, msgspec.json.encode(Sight(reason="broken")), "")
+    def never(environment: Mapping[str, str]) -> Outcome:
+        return Outcome(0, msgspec.json.encode(Sight(reason="broken")), "")
 
     assert probe.look({"LD_LIBRARY_PATH": path}, never) == Sight(reason="broken")
-    as_it_is = probe.look({"LD_LIBRARY_PATH": path}, lambda environment: ProbeOutput(0, msgspec.json.encode(GPU), ""))
+    as_it_is = probe.look({"LD_LIBRARY_PATH": path}, lambda environment: Outcome(0, msgspec.json.encode(GPU), ""))
     assert as_it_is == GPU, "what works is left alone"
 
 
 def test_flags_of_the_image_that_this_xla_does_not_know_are_left_out():
-    def ask(environment: Mapping[str, str]) -> ProbeOutput:
+    def ask(environment: Mapping[str, str]) -> Outcome:
         if "--xla_bogus" in environment["XLA_FLAGS"]:
-            return ProbeOutput(1, b"", "F1126 Unknown flags in XLA_FLAGS: --xla_bogus=1")
-        return ProbeOutput(0, msgspec.json.encode(GPU), "")
+            return Outcome(1, b"", "F1126 Unknown flags in XLA_FLAGS: --xla_bogus=1")
+        return Outcome(0, msgspec.json.encode(GPU), "")
 
     seen = probe.look({"XLA_FLAGS": "--xla_bogus=1 --xla_dump_to=/x"}, ask)
     assert seen.is_usable
@@ -131,7 +132,7 @@ def test_the_real_xla_says_which_flags_it_does_not_know():
 
 
 def test_a_probe_that_dies_tells_its_last_words():
-    seen = probe.look({}, lambda environment: ProbeOutput(-6, b"", "one\nCheck failed: stream\n"))
+    seen = probe.look({}, lambda environment: Outcome(-6, b"", "one\nCheck failed: stream\n"))
     assert seen.reason == "Asking JAX for this GPU ended with status -6: Check failed: stream."
 
 

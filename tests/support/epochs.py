@@ -36,9 +36,9 @@ def epoch_ended(
     return p.EpochEnded(group=group, runs=runs, epoch=epoch, rows=rows, images_per_second=images_per_second)
 
 
-def curve_of(**columns: tuple[Number, ...]) -> Curve:
+def curve_of(**columns: Sequence[object]) -> Curve:
     """Return a curve of which these columns are known."""
-    return Curve.of(p.History(**columns).rows)
+    return Curve.of(p.History(**columns).rows)  # type: ignore[arg-type]
 
 
 def losses(curve: Curve) -> tuple[Number, ...]:

@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import protocol as p
-from engine.core import compilation
 from engine.core.spec import Configuration, Network, Training
 from engine.storage.journal import history
 from engine.tools.comparison import fit_check
-from engine.training import models
 from engine.training.early_stopping import epoch_of_weights, is_over
 from engine.training.trainer_choice import Circumstances, unsuited
+from tests.support.early_stopping import arguments_of
 from tests.training.test_training import Told, run_id_of, same_weights, train, weights_of
 
 STOPPED = Configuration(
@@ -54,7 +53,7 @@ def test_it_ends_where_keras_ends_and_keeps_what_keras_keeps(
         epochs=len(values), validation_split=0.1, patience=patience, min_delta=min_delta, start_from_epoch=start,
         restore_best_weights=restores, monitor=monitor,
     )  # fmt: skip
-    callback = models.made(compilation.early_stopping_of(training))
+    callback = keras.callbacks.EarlyStopping(**arguments_of(training))
     assert isinstance(callback, keras.callbacks.EarlyStopping)
     callback.mode = "min" if monitor == "val_loss" else "max"  # it would ask the compiled metrics of a real model
     model = Model(epoch=0)

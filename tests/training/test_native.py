@@ -117,6 +117,23 @@ def test_two_networks_train_at_once_in_one_process(library: Library):
     assert all(is_same(alone[index], together[index]) for index in (0, 1))
 
 
+@pytest.mark.parametrize(
+    "case", [Case((40, 10), "linear", tests=65), Case((40, 24, 16, 5), "tanh", tests=130)], ids=str
+)
+def test_images_are_evaluated_alone_as_they_are_after_an_epoch(library: Library, case: Case):
+    layers, _ = trained(library, case)
+    generator = np.random.default_rng(2)
+    images = reference.drawn_images(case.tests, case.sizes[0], case.sizes[-1], generator)
+    before = reference.copied(layers)
+    order = np.zeros(1, np.int32)
+    for threads in (1, 3):
+        evaluated = library.evaluate(layers, case.activation, images, threads=threads)
+        assert is_same((layers, None), (before, None))
+    found = library.epoch(layers, case.activation, images, order, images, step=0, learning_rate=0.0)
+    assert found is not None
+    assert evaluated == (found.test_loss, found.test_correct)
+
+
 def test_a_stop_leaves_everything_as_it_was_and_comes_before_the_second_batch(library: Library):
     """`order` names ten million batches of one image: an epoch that did not look at each would be here for minutes."""
     generator = np.random.default_rng(1)

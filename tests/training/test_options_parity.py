@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from engine.core import compilation, limits
+from engine.core import limits
 from engine.core.data_shape import DataShape
 from engine.core.options import TRAINING
 from engine.core.results import EpochRow
@@ -25,6 +25,7 @@ from engine.training import jax_trainer, models
 from engine.training.early_stopping import epoch_of_weights, is_over
 from engine.training.jax_trainer import FastTrainer
 from svhn_tui.assignment.keras_code import code_for
+from tests.support.early_stopping import arguments_of
 from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(version("tensorflow") == "not installed", reason="TensorFlow is not installed")
@@ -38,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True, "clipnorm": 0.2, "schedule": "cosine",
             "warmup_epochs": 1, "alpha": 0.1, "learning_rate": 0.05},
     "sgd alone": {"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0.01, "schedule": "cosine",
-                  "learning_rate": 0.05},
+                  "learning_rate": 0.05, "validation_split": 0.3},
     "rmsprop": {"optimizer": "rmsprop", "rho": 0.8, "momentum": 0.5, "centered": True, "epsilon": 1e-3,
                 "global_clipnorm": 0.5, "schedule": "step", "decay_epochs": 1, "decay_rate": 0.5},
     "adam": {"beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-4, "amsgrad": True, "weight_decay": 0.02, "clipvalue": 0.01,
@@ -100,11 +101,10 @@ def fitted(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Any:
         spec, training = spec_of(name), training_of(name)
         model = models.build(NETWORK, SHAPE, softmax=False, seed=spec.seed)
         arrays |= {f"{name}-weight-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
-        stopping = compilation.early_stopping_of(training)
         runs[name] = {
             **{field: getattr(training, field) for field in FITTED},
             "code": code_for(spec.configuration, SHAPE, IMAGES),
-            "early_stopping": dict(stopping.arguments) if stopping else {},
+            "early_stopping": arguments_of(training),
         }
     np.savez(folder / "given.npz", **arrays)
     asked = {"names": images.names, "classes": SHAPE.classes, "runs": runs, "as_worker": AS_WORKER,

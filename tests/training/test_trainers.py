@@ -86,17 +86,20 @@ def test_every_option_is_native_or_of_jax_or_belongs_to_one_of_jax():
 def test_adams_own_options_and_a_stepwise_rate_train_as_on_jax_and_stand_in_the_file(demo_folder: Path, tmp_path: Path):
     options: dict[str, Any] = {"beta_1": 0.7, "beta_2": 0.95, "epsilon": 1e-4, "learning_rate": 1e-4, "epochs": 4}
     options |= {"schedule": "step", "decay_epochs": 1, "decay_rate": 0.3, "validation_split": 0.1}
-    weights, files = [], []
+    weights, files, validated = [], [], []
     for name in ("jax", "native"):
         told, configuration = Told(), Configuration(RELU, Training(**options, trainer=name))
         train(tmp_path / name, demo_folder, configuration, [1], Told(stop_at=2))
         train(tmp_path / name, demo_folder, configuration, [1], told)
-        assert told.of(p.RunFinished)[0].result.trained_by == name
+        result = told.of(p.RunFinished)[0].result
+        assert result.trained_by == name
+        validated.append((result.val_loss, result.val_accuracy))
         run_id = run_id_of(demo_folder, configuration, 1)
         weights.append(weights_of(tmp_path / name, run_id))
         with zipfile.ZipFile(tmp_path / name / "runs" / run_id / "model.keras") as file:
             files.append(json.loads(file.read("config.json"))["compile_config"]["optimizer"]["config"])
     assert all(np.abs(one - other).max() < 1e-6 for one, other in zip(*weights, strict=True))
+    assert validated[1] == pytest.approx(validated[0], rel=1e-5)
     assert files[0] == files[1]
     assert files[0]["learning_rate"]["class_name"] == "ExponentialDecay"
 

@@ -14,16 +14,14 @@ import hashlib
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
-from engine.machine import child_process, system
+from engine.machine import child_process, json_file, system, tool_process
 from engine.machine.child_process import ChildCommand
-from engine.machine.files import write_atomically
 from engine.machine.ownership import is_ours_alone
 from engine.machine.user_folders import cache_folder
 
@@ -90,7 +88,7 @@ def known() -> Built:
     for compiler in _compilers():
         with contextlib.suppress(OSError):
             path = _path(compiler, (*FLAGS, tuned_for_this()), cache_folder("native"))
-            records.append((path, _record(path.with_suffix(".json"))))
+            records.append((path, json_file.read(path.with_suffix(".json"), TrialRecord)))
     outcomes = [_outcome(path, record) for path, record in records if record is not None]
     return next((built for built in outcomes if built.path), outcomes[0] if outcomes else Built())
 
@@ -125,10 +123,10 @@ def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
         raise PermissionError(errno.EPERM, "others can write there", str(folder))
     path = _path(compiler, flags, folder)
     with _alone(path.with_suffix(".lock")):
-        record = _record(path.with_suffix(".json"))
+        record = json_file.read(path.with_suffix(".json"), TrialRecord)
         if record is None or not path.exists() or record.sha256 != _hash(path):
             record = _built(compiler, flags, path)
-            write_atomically(path.with_suffix(".json"), msgspec.json.encode(record))
+            json_file.write(path.with_suffix(".json"), record)
     return _outcome(path, record)
 
 
@@ -146,8 +144,8 @@ def _outcome(path: Path, record: TrialRecord) -> Built:
 
 def _path(compiler: str, flags: tuple[str, ...], folder: Path) -> Path:
     """Return where the library of this source, compiler and processor is."""
-    version = _run(_native_tool(compiler, "--version"), COMPILE_SECONDS).stdout
-    parts = "\0".join((source_hash(), version, repr(flags), processor()))
+    version = tool_process.run(_native_tool(compiler, "--version"), seconds=COMPILE_SECONDS)
+    parts = "\0".join((source_hash(), version.answer.decode(errors="replace"), repr(flags), processor()))
     return folder / f"epoch-{hashlib.sha256(parts.encode()).hexdigest()[:20]}.so"
 
 
@@ -175,21 +173,16 @@ def _alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def _record(path: Path) -> TrialRecord | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=TrialRecord)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-
-
 def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
     """Write the library; return why it could not be written."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.so")
     try:
-        done = _run(_native_tool(compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm"), COMPILE_SECONDS)
-        if done.returncode or not temporary.exists():
-            complaint = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:]).strip()
-            return f"{compiler} could not compile the native trainer: {complaint or f'exit code {done.returncode}'}"
+        command = _native_tool(compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm")
+        done = tool_process.run(command, seconds=COMPILE_SECONDS)
+        if done.status or not temporary.exists():
+            lines = (line for line in done.complaint.splitlines() if "error" in line)
+            complaint = next(lines, done.complaint[-200:]).strip()
+            return f"{compiler} could not compile the native trainer: {complaint or f'exit code {done.status}'}"
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -198,30 +191,19 @@ def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
 
 def _tried(path: Path) -> tuple[str, bool]:
     """Try the library in a process of its own; return what is wrong with it, and whether that would be so again."""
-    done = _run(child_process.tool("engine.training.native.trial", str(path)), TRIAL_SECONDS)
-    if done.returncode == 0:
+    done = tool_process.run(child_process.tool("engine.training.native.trial", str(path)), seconds=TRIAL_SECONDS)
+    if done.status == 0:
         return "", True
-    if done.returncode < 0:
-        text = f"was ended by signal {-done.returncode}"
-        return f"The native trainer {text} when it was tried", -done.returncode in (4, 7, 8, 11, 6)  # by its own fault
-    complaint = (done.stderr.strip().splitlines() or ["no reason was given"])[-1][:300]
-    return f"The native trainer did not pass its trial: {complaint}", done.returncode == 3
+    if done.status < 0:
+        text = f"was ended by signal {-done.status}"
+        return f"The native trainer {text} when it was tried", -done.status in (4, 7, 8, 11, 6)  # by its own fault
+    complaint = done.last_words[:300] or "no reason was given"
+    return f"The native trainer did not pass its trial: {complaint}", done.status == 3
 
 
 def _native_tool(*argv: str) -> ChildCommand:
     """Describe a program of the system, which is to speak English."""
     return ChildCommand(argv, {**child_process.program_environment(os.environ), "LC_ALL": "C"})
-
-
-def _run(command: ChildCommand, seconds: float) -> subprocess.CompletedProcess[str]:
-    """Run a process to its end; what it is too slow for has exit code 124."""
-    try:
-        return subprocess.run(
-            command.argv, env=command.environment, cwd=child_process.FOLDER, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, errors="replace", timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command.argv, 124, "", f"it took more than {seconds:.0f} s")
 
 
 def _hash(path: Path) -> str:

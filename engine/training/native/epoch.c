@@ -580,7 +580,7 @@ static void *work(void *argument) {
     if (!is_open) return NULL;
     const uint64_t mode = flush_denormals();
     for (int l = 0; l < n->layers; l++) pack(me, &n->layer[l], 0);
-    train(me);
+    if (n->images) train(me);
     meet(me);
     if (!n->is_stopped) evaluate(me);
     meet(me);
@@ -642,17 +642,18 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
 
 // Train one epoch in place and evaluate it. `sizes`: inputs and the units of each layer; `parameters`: for each layer
 // kernel (in, out), bias, first moments of both, second moments of both; `step`: updates that were made before;
-// `order`: indices of `images` images; `stop`: anything but 0 ends it early. `found`: mean loss, accuracy, mean test
-// loss, right test images. Return DONE; whatever else is returned, the parameters are as they were.
+// `order`: indices of `images` images, without any it evaluates alone; `stop`: anything but 0 ends it early. `found`:
+// mean loss, accuracy, mean test loss, right test images. Return DONE; whatever else is returned, the parameters are as
+// they were.
 int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, int64_t images, const uint8_t *pixels,
                const int32_t *labels, const int32_t *order, int64_t tests, const uint8_t *test_pixels,
                const int32_t *test_labels, float **parameters, int64_t step, double rate, double b1, double b2,
                double eps, int threads, const int32_t *stop, double *found) {
     if (layers < 1 || layers > MAX_LAYERS || sizes[layers] < 2 || sizes[layers] > MAX_CLASSES || threads < 1 ||
-        threads > MAX_THREADS || batch < 1 || images < 1 || tests < 0 || !(eps > 0)) return NOT_TRAINABLE;
+        threads > MAX_THREADS || batch < 1 || images < 0 || tests < 0 || !(eps > 0)) return NOT_TRAINABLE;
     for (int l = 0; l <= layers; l++)
         if (sizes[l] < 1) return NOT_TRAINABLE;
-    batch = smaller(batch, images);
+    batch = smaller(batch, images ? images : 1);
     Net n = {.layers = layers, .activation = activation, .threads = threads, .batch = batch, .images = images,
              .tests = tests, .inputs = sizes[0], .pixels = pixels, .test_pixels = test_pixels, .labels = labels,
              .test_labels = test_labels, .order = order, .stop = stop, .step = step, .rate = rate, .b1 = b1, .b2 = b2,
@@ -684,7 +685,7 @@ int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, 
     for (int i = 1; i < made; i++) pthread_join(workers[i].thread, NULL);
     double loss = 0, right = 0;
     for (I b = 0; b < (tests + EVAL - 1) / EVAL; b++) loss += n.block_loss[b], right += n.block_right[b];
-    found[0] = n.loss_sum / images, found[1] = n.right_sum / images;
+    found[0] = images ? n.loss_sum / images : 0, found[1] = images ? n.right_sum / images : 0;
     found[2] = tests ? loss / tests : 0, found[3] = right;
     free(base);
     free(workers);

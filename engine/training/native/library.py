@@ -108,6 +108,36 @@ class Library:
             ValueError: an array or a size is not as `epoch.c` needs it.
             MemoryError: there is too little.
         """
+        _need(len(order) > 0, "order names no image")
+        adam = (step, learning_rate, beta_1, beta_2, epsilon)
+        return self._run(layers, activation, train, order, test, adam, batch_size, threads, stop)
+
+    def evaluate(
+        self, layers: Sequence[LayerArrays], activation: str, images: Labelled, *, threads: int = 1
+    ) -> tuple[float, int]:
+        """Return the mean loss over images, and the number of right ones.
+
+        Raises:
+            ValueError, MemoryError: as of `epoch`.
+        """
+        nothing, adam = np.zeros(0, np.int32), (0, 0.0, BETA_1, BETA_2, EPSILON)
+        metrics = self._run(layers, activation, images, nothing, images, adam, 1, threads, None)
+        assert metrics is not None  # nothing stops it
+        return metrics.test_loss, metrics.test_correct
+
+    def _run(
+        self,
+        layers: Sequence[LayerArrays],
+        activation: str,
+        train: Labelled,
+        order: NDArray[np.int32],
+        test: Labelled,
+        adam: tuple[int, float, float, float, float],
+        batch_size: int,
+        threads: int,
+        stop: NDArray[np.int32] | None,
+    ) -> EpochMetrics | None:
+        """Train on what `order` names, with as many threads as the system gives; then evaluate `test`."""
         sizes = _checked(layers, train, order, test)
         stop = np.zeros(1, np.int32) if stop is None else stop
         flat = [array for layer in layers for array in layer]
@@ -118,8 +148,7 @@ class Library:
                 len(layers), sizes.ctypes.data, ACTIVATIONS[activation], batch_size,
                 len(order), train.pixels.ctypes.data, train.labels.ctypes.data, order.ctypes.data,
                 len(test.labels), test.pixels.ctypes.data, test.labels.ctypes.data,
-                ctypes.cast(addresses, _AT), step, learning_rate, beta_1, beta_2, epsilon, count,
-                stop.ctypes.data, metrics.ctypes.data,
+                ctypes.cast(addresses, _AT), *adam, count, stop.ctypes.data, metrics.ctypes.data,
             )  # fmt: skip
             if status != NO_THREAD:  # the system gives no more threads: one will do
                 break
@@ -155,7 +184,7 @@ def _checked(
         _need(images.pixels[:1].size in (0, sizes[0]), "the test images have another size")
         _need(_is_within(images.labels, sizes[-1]), f"labels are from 0 to {sizes[-1] - 1}")
     _need(order.dtype == np.int32 and order.ndim == 1, "order is one row of int32")
-    _need(len(order) > 0 and _is_within(order, len(train.labels)), "order names an image that is not there")
+    _need(_is_within(order, len(train.labels)), "order names an image that is not there")
     return np.array(sizes, np.int64)
 
 

@@ -25,7 +25,7 @@ from engine.storage.checkpoint import Snapshot
 from engine.training import models
 from engine.training.compiled_epoch import is_carried_transposed
 from engine.training.metrics import Activity, recall_of, rows_of
-from engine.training.native.library import EpochMetrics, Floats, Labelled, LayerArrays, Library
+from engine.training.native.library import Floats, Labelled, LayerArrays, Library
 from engine.training.shuffling import order_of
 from engine.training.trainer import never
 
@@ -115,6 +115,8 @@ class NativeGroup:
         self._spec = spec
         self._train = Labelled(np.ascontiguousarray(images.train_images), images.train_labels.astype(np.int32))
         self._test = Labelled(np.ascontiguousarray(images.test_images), images.test_labels.astype(np.int32))
+        held_out = slice(self.training_images, None)
+        self._held_out = Labelled(self._train.pixels[held_out], self._train.labels[held_out])
         self._steps = compilation.batches_of(training, len(images.train_labels))
         self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.shape, self._steps)
 
@@ -125,22 +127,25 @@ class NativeGroup:
         future = self.trainer.waiting.submit(self._epoch, stop)
         while True:
             try:
-                metrics = future.result(POLL_SECONDS)
+                measured = future.result(POLL_SECONDS)
                 break
             except TimeoutError:
                 if is_stopped():
                     stop[0] = 1
-        if metrics is None:
+        if measured is None:
             return None
         self.epoch += 1
-        measured = {name: [value] for name, value in metrics._asdict().items()}
-        return rows_of(measured, len(self._test.labels), time.perf_counter() - began)
+        return rows_of(
+            {name: [value] for name, value in measured.items()}, len(self._test.labels), time.perf_counter() - began
+        )
 
-    def _epoch(self, stop: NDArray[np.int32]) -> EpochMetrics | None:
+    def _epoch(self, stop: NDArray[np.int32]) -> dict[str, float] | None:
         training, step = self._spec.configuration.training, self.epoch * self._steps
-        return self.trainer.library.epoch(
+        library, threads = self.trainer.library, self.trainer.threads
+        activation = self._spec.configuration.network.activation
+        metrics = library.epoch(
             self._lane.layers,
-            self._spec.configuration.network.activation,
+            activation,
             self._train,
             order_of(self._spec.seed, self.epoch, self.training_images),
             self._test,
@@ -150,9 +155,15 @@ class NativeGroup:
             beta_2=training.beta_2,
             epsilon=training.epsilon,
             batch_size=training.batch_size,
-            threads=self.trainer.threads,
+            threads=threads,
             stop=stop,
         )
+        if metrics is None:
+            return None
+        if not (held_out := len(self._held_out.labels)):
+            return metrics._asdict()
+        loss, correct = library.evaluate(self._lane.layers, activation, self._held_out, threads=threads)
+        return {**metrics._asdict(), "val_loss": loss, "val_accuracy": correct / held_out}
 
     def snapshot(self, lane: int, history: History) -> Snapshot:
         """Copy the lane into the layout of the JAX trainer."""

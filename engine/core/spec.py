@@ -38,8 +38,7 @@ OTHER_NAMES: dict[TrainerName, TrainerName] = {"auto": "fast", "keras": "keras-f
 class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, cache_hash=True):
     """A frozen value whose text form states only what differs from the defaults.
 
-    Values hold no cycles, so the garbage collector need not walk through the ten thousands that a workspace has.
-    They know their hash once it was asked for: lists of runs are grouped by their configurations again and again.
+    Values hold no cycles, so the garbage collector need not walk through the thousands that there are; hashes stay.
     """
 
 
@@ -201,26 +200,29 @@ class Configuration(Value, frozen=True):
     @property
     def label(self) -> str:
         """The network, and what of it and of its training is not as the assignment asks."""
-        if self.recorded is not None:
-            return self.network_label
-        is_exact = self.network.model is None  # a model file tells 1 from True, which are equal
-        return _label_of(self) if is_exact else _label_of.__wrapped__(self)
+        # of an own model it is not stored: its parameters may be 1 or True, which are equal
+        return _label_of(self) if self.network.model is None else _label_of.__wrapped__(self)
 
 
 @lru_cache(4_096)
 def _label_of(configuration: Configuration) -> str:
-    """Return what tells a configuration from the assignment's; thousands of runs share few of them."""
+    """Return a configuration's label; thousands of runs share few of them."""
     other = [
-        f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
+        f"{name} {setting_text(value)}".replace("_", " ").removesuffix(" True")
         for part in (configuration.network, configuration.training)
         for name, value in _changed_fields(part)
         if name not in IN_LABEL
     ]
-    return " · ".join([configuration.network.label, *other])
+    return " · ".join([configuration.network_label, *([] if configuration.recorded else other)])
 
 
-def _listed(value: object) -> object:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+def setting_text(value: object) -> str:
+    """Return a setting as labels and sentences have it: `0.001`, `1000` for a rate of 1000.0, `1.0,2.5` for a list."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 class Recording(Value, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.core import sweep as plan
 from engine.core.forecast import Forecast
-from engine.core.spec import Configuration, RunSpec, Training
+from engine.core.spec import Configuration, RunSpec, Training, setting_text
 from engine.core.sweep import FinalistRule, Sweep
 from engine.protocol import RunResult
 from svhn_tui import words
@@ -181,8 +181,8 @@ def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
 def difference_of(given: Training, wanted: Training) -> str:
     """Say which settings are not as wanted: `epochs 8 instead of 100`."""
     names = [name for name in given.__struct_fields__ if getattr(given, name) != getattr(wanted, name)]
-    texts = [f"{name.replace('_', ' ')} {getattr(given, name)} instead of {getattr(wanted, name)}" for name in names]
-    return ", ".join(texts)
+    values = ((name, *(setting_text(getattr(some, name)) for some in (given, wanted))) for name in names)
+    return ", ".join(f"{name.replace('_', ' ')} {own} instead of {other}" for name, own, other in values)
 
 
 def shown_of(progress: Progress, state: State) -> Progress:

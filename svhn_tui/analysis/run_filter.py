@@ -86,12 +86,13 @@ class FilterError(ValueError):
     """The filter cannot be understood; the message says which term and what is allowed."""
 
 
-def parse(text: str, logged: Collection[str] | None = None) -> Test:
+def parse(text: str, logged: Collection[str] | None = ()) -> Test:
     """Return the test that a filter stands for; an empty one lets everything through.
 
     Args:
         text: as it is typed.
-        logged: metrics that programs of recorded runs measured, which are fields too; None: they are not known yet.
+        logged: metrics that programs of recorded runs measured, which are fields too; None: they are not known yet, so
+            that any name may be one.
 
     Raises:
         FilterError: a term is wrong.

@@ -25,6 +25,8 @@ FIRST = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "optim
 """The options that most sweeps are about."""
 SWEPT = tuple(LISTED[name] for name in dict.fromkeys((*FIRST, *LISTED)))
 """All that can be typed, in the order of the form and of the grid; the others follow in the order of their table."""
+IN_FILE = re.compile(r".*(?:\(S\d+\)|, networks\['.*'\])[., ]*")
+"""The place in the presets file, which the user of a form does not see: a field's name follows."""
 BEGUN = {"hidden": "64 256", "activation": "relu"}
 """What a draft begins with that is no default."""
 
@@ -138,7 +140,7 @@ def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
     try:
         preset_file.parse(whole, name)
     except presets.PresetError as error:
-        raise DraftError(str(error).rpartition(f"({question.id})")[2].lstrip("., ")) from error
+        raise DraftError(IN_FILE.sub("", str(error))) from error
     return whole, question
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 FACTORS = (1.0, 2.0, 5.0, 10.0)
 WHOLE_FACTORS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -21,7 +22,10 @@ def labels_of(ticks: Sequence[float], *, log: bool = False) -> list[str]:
     """Write ticks down with as few digits as tell them apart."""
     values = [10**tick if tick < 300 else math.inf for tick in ticks] if log else list(ticks)
     if log:
-        return [_short(value, _decimals(value)) for value in values]
+        least = min((abs(after - value) for value, after in pairwise(values)), default=0.0)
+        texts = [_short(value, _decimals(value)) for value in values]
+        is_clear = len({*texts}) == len(texts)
+        return texts if is_clear else [_short(value, max(map(_decimals, (value, least)))) for value in values]
     step = abs(values[1] - values[0]) if len(values) > 1 else abs(values[0]) / 10
     largest = max(abs(value) for value in values)
     if largest and (largest < 1e-3 or step < largest * 1e-5):

@@ -1,4 +1,4 @@
-"""What was set for a run: its options as they are sorted, looked for and written. Pure.
+"""The settings of a run: its options as they are sorted, filtered and written. Pure.
 
 The options come from the engine's table (`engine/core/options.py`), so that one added there is listed, looked for and
 exported. Of a recorded run a setting is what its program said, or nothing.
@@ -17,7 +17,7 @@ MEASURED = {"epochs", "trainer"}
 
 
 def reader_of(option: Option) -> Callable[[RunResult], float | str]:
-    """Return what reads of a run what it is looked for by: a number, or text; a number that is not known is none."""
+    """Return the function from a run to the value that the filter compares: text, or a number, NaN where unknown."""
     name, is_measured = option.name, option.name in MEASURED
     written = _written if name in TEXTS else _number
 
@@ -31,7 +31,7 @@ def reader_of(option: Option) -> Callable[[RunResult], float | str]:
 
 
 def rank_of(option: Option) -> Callable[[RunResult], float | str]:
-    """Return what reads the same to sort by: what is not known comes before the numbers."""
+    """Return the function from a run to the value to sort by; unknown ones come before the numbers."""
     read = reader_of(option)
 
     def rank(run: RunResult) -> float | str:

@@ -203,7 +203,7 @@ class Configuration(Value, frozen=True):
         if self.recorded is not None:
             return self.network_label
         other = [
-            f"{name} {_listed(value)}".replace("_", " ").removesuffix(" True")
+            f"{name} {setting_text(value)}".replace("_", " ").removesuffix(" True")
             for part, default in ((self.network, Network()), (self.training, Training()))
             for name in part.__struct_fields__
             if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
@@ -211,8 +211,13 @@ class Configuration(Value, frozen=True):
         return " · ".join([self.network.label, *other])
 
 
-def _listed(value: object) -> object:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+def setting_text(value: object) -> str:
+    """Return a setting as labels and sentences have it: `0.001`, `1000` for a rate of 1000.0, `1.0,2.5` for a list."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 class Recording(Value, frozen=True):

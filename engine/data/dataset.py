@@ -76,7 +76,8 @@ def describe(source: Sequence[str | Path], layout: str = "") -> DataSet:
     Raises:
         DataError: the files cannot be used.
     """
-    return load_from(source, layout)[1]
+    images, data = load_from(source, layout)
+    return msgspec.structs.replace(data, in_both=_in_both(images))
 
 
 def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSet]:
@@ -176,6 +177,12 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
 
 def _counts(labels: NDArray[np.int32], classes: int) -> tuple[int, ...]:
     return tuple(int(count) for count in np.bincount(labels, minlength=classes))
+
+
+def _in_both(images: Images) -> int:
+    """Count the test images that are train images too."""
+    known = {hash(image.tobytes()) for image in images.train_images}
+    return sum(hash(image.tobytes()) in known for image in images.test_images)
 
 
 def _fingerprint(images: Images) -> str:

@@ -121,7 +121,7 @@ class Folder:
         with self.open_to_read(name) as file, self._naming(name):
             content = file.read(most + 1)
         if len(content) > most:
-            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(self.path / name))
+            raise OSError(errno.EOVERFLOW, f"it has more than {most:,} bytes", str(self.path / name))
         return content
 
     def folder(self, name: str, *, make: bool = False) -> "Folder":

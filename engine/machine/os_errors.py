@@ -18,6 +18,8 @@ MEANINGS = {
     errno.ENOMEM: "this machine has no memory left; end other programs",
     errno.EAGAIN: "the machine is too busy for that (too many processes, or a reader that is too slow); try again",
 }
+LASTING = {errno.EFBIG}
+"""What stays as it is while a process lives, but for `prlimit`: it is not tried again without end."""
 NO_TEMPORARY = "No usable temporary directory"
 """What `tempfile` says where none can be written to."""
 

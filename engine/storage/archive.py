@@ -105,7 +105,7 @@ def _write(root: Path, file: BinaryIO, remarks: Remarks) -> Packed:
             for name, source in run.contents():
                 _add(archive, f"{RUNS}/{run_id}/{name}", source, members)
         if len(members) > MAX_MEMBERS:
-            raise OSError(errno.EFBIG, f"it would hold more than {MAX_MEMBERS:,} files; delete runs first")
+            raise OSError(errno.EOVERFLOW, f"it would hold more than {MAX_MEMBERS:,} files; delete runs first")
         archive.writestr(MANIFEST, msgspec.json.encode(Manifest(members, remarks)))
     return Packed(len(run_ids) - len(left_out), tuple(left_out))
 

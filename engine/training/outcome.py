@@ -7,7 +7,7 @@ from pathlib import Path
 from engine import protocol as p
 from engine.core.results import FINAL, EpochRow
 from engine.core.spec import RunSpec
-from engine.machine import gpu_errors
+from engine.machine import gpu_errors, os_errors
 from engine.storage.claims import SUPERSEDED
 from engine.storage.npz import DataError
 from engine.training.convergence import slope_of
@@ -80,7 +80,8 @@ def failed(run_id: str, error: Exception) -> p.RunFailed:
         case ModelError():
             reason = str(error)
         case OSError():
-            reason = f"{error.filename or 'A file'} cannot be written or read: {error.strerror}."
+            cannot = f"{error.filename or 'A file'} cannot be written or read: {error.strerror}."
+            reason = os_errors.sentence_of(error) or cannot
         case _ if is_out_of_memory(error):
             return p.RunFailed(run_id=run_id, reason="The device's memory is full.", out_of_memory=True)
         case _:

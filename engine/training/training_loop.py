@@ -18,6 +18,7 @@ from engine import protocol as p
 from engine.core.compilation import data_problem
 from engine.data import dataset
 from engine.data.dataset import Images
+from engine.machine import os_errors
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.npz import DataError
@@ -33,8 +34,8 @@ CHECKPOINT_SECONDS = float(os.environ.get("SVHN_TUI_CHECKPOINT_SECONDS", "30"))
 CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
 SUPERSEDED = Stop("interrupted", claims.SUPERSEDED)
-RETRY_SECONDS = 1.0
-"""How long to wait after a failed write before the disk is tried again."""
+RETRY_SECONDS, LASTING_SECONDS = 1.0, 30.0
+"""How long to wait after a failed write before the disk is tried again; and for how long where that hardly helps."""
 
 Returned = TypeVar("Returned")
 
@@ -112,14 +113,16 @@ class Attempts:
         """Repeat what needs the disk until it succeeds; `text` is shown to the user when the disk refuses.
 
         Raises:
-            OSError: it does not, and the run is to be let go; or its folder is gone or a link, which no waiting mends.
+            OSError: the run is to be let go; or no waiting helps: its folder is gone or a link, or files may not grow.
         """
-        is_reported = False
+        is_reported, began = False, time.monotonic()
         while True:
             try:
                 return do()
             except OSError as error:
-                if self._stop_of(run_id) or isinstance(error, FileNotFoundError | NotADirectoryError | NotOurs):
+                is_hopeless = isinstance(error, FileNotFoundError | NotADirectoryError | NotOurs)
+                is_lasting = error.errno in os_errors.LASTING and time.monotonic() - began > LASTING_SECONDS
+                if self._stop_of(run_id) or is_hopeless or is_lasting:
                     raise
                 if not is_reported:
                     text = f"{text}: {error.strerror or error}. It is tried again."

@@ -264,6 +264,7 @@ class WhereToTrain(Dialog[Fleet | None]):
         """Keep it, or say what is wrong with it."""
         typed = {field.id: field.value for field in self.query(Input)}
         if not self.query_one("#workers", Input).is_valid:
+            self.notify("Slurm workers: a whole number, from 1 to 1,000.", severity="error")
             return
         slurm = typed["slurm"].strip() if typed["slurm"] else None
         try:

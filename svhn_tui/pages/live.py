@@ -15,7 +15,15 @@ from svhn_tui import words
 from svhn_tui.analysis.queue_entries import QueueEntry, Target, entries_of, groups_of, last_group_of, moved
 from svhn_tui.client.state import Live, State
 from svhn_tui.dialogs.dialogs import Confirm
-from svhn_tui.pages.live_text import ended_line, entry_lines, group_line, nothing_text, outcome_page, worker_lines
+from svhn_tui.pages.live_text import (
+    ended_line,
+    entry_lines,
+    group_line,
+    nothing_text,
+    outcome_page,
+    way_back,
+    worker_lines,
+)
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.run_charts import RunCharts
 from svhn_tui.presets import Presets
@@ -154,13 +162,15 @@ class LivePage(Page):
 
     def action_stop(self) -> None:
         """Take what the cursor stands on out; what trains only after a question."""
-        entry, lanes = self._target(self._lanes(self.state))
+        entry, lanes = target = self._target(self._lanes(self.state))
+        way = way_back(target, self.book, self.state)
         if entry is not None:
             self.want(p.Cancel(runs=entry.runs))
-            self.notify(f"{words.plural(len(entry.runs), 'run')} taken out; enter on the question brings them back.")
+            text = f"{words.plural(len(entry.runs), 'run')} taken out; {way} brings them back."
+            self.notify(text, markup=False)
         elif lanes:
             runs = tuple(lanes)
-            sentence = f"Stop {words.plural(len(runs), 'run')}? The checkpoint stays: enter on the question resumes it."
+            sentence = f"Stop {words.plural(len(runs), 'run')}? The checkpoint stays: {way} resumes it."
             self.app.push_screen(Confirm(sentence), lambda yes: self.want(p.Cancel(runs=runs)) if yes else None)
 
     def action_move(self, step: int) -> None:

@@ -9,7 +9,8 @@ from textual.theme import Theme
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
-from svhn_tui.analysis.queue_entries import QueueEntry, seeds_text, title_of
+from svhn_tui.analysis.progress import progress_of
+from svhn_tui.analysis.queue_entries import QueueEntry, Target, seeds_text, title_of
 from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
 from svhn_tui.pages.question_text import answer_line
@@ -125,6 +126,17 @@ def diverged_text(lanes: Mapping[str, Live]) -> str:
         return ""
     which = f"{seeds_text(list(bad))} " if len(lanes) > 1 else ""
     return f"{which}diverged at epoch {min(bad.values())}, S stops {'it' if len(lanes) == 1 else 'them'}"
+
+
+def way_back(target: Target, book: Presets, state: State) -> str:
+    """Say what trains again what was stopped: `enter on Q7`, or `R` where the question asks for other settings."""
+    if (question := target.question(book, state)) is None:
+        return "asking for it again"
+    asked = {run_id for row in progress_of(question, book, state).rows for run_id in row.runs}
+    if target.run in asked:
+        return f"enter on {words.clean(question.id)}"
+    some = target.entry or next(iter(target.lanes.values())).spec
+    return f"R on {words.clean(question.id)} with {words.plural(some.configuration.training.epochs, 'epoch')}"
 
 
 def entry_lines(entries: Sequence[QueueEntry], theme: Theme, width: int) -> list[tuple[str, Text]]:

@@ -98,6 +98,7 @@ def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
         ("hidden", "64 x", "hidden: 'x' is no whole number."),
         ("hidden", "", "hidden: `linear`"),
         ("hidden", "0", "hidden: each layer has 1 to 65,536 units."),
+        ("dropout", "1", "dropout: from 0 to below 1."),
         ("activation", "swoosh", "activation: 'swoosh'; there are linear, relu"),
         ("learning_rate", "1e-5..1e-3", "learning rate: say how many values"),
         ("learning_rate", "2", None),
@@ -120,6 +121,7 @@ def test_a_wrong_field_is_named_in_one_sentence(field: str, text: str, said: str
     with pytest.raises(DraftError) as refused:
         forecast(draft(**{field: text}), TEXT, "experiments.json", finished())
     assert said in str(refused.value)
+    assert "experiments.json" not in str(refused.value), "whoever fills in a form sees no file"
 
 
 @given(st.fixed_dictionaries({name: st.text(max_size=30) for name in Draft().__struct_fields__}))

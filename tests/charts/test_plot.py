@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from svhn_tui.charts.axes import ticks_between
+from svhn_tui.charts.axes import labels_of, ticks_between
 from svhn_tui.charts.canvas import ChartColors
 from svhn_tui.charts.curves import mean_band, metric_of, smoothed, with_smoothing
 from svhn_tui.charts.plot import Series, View, render
@@ -44,6 +44,12 @@ def test_ticks_are_round_and_inside(low: float, high: float):
     ticks = ticks_between(low, high, 5)
     assert 1 <= len(ticks) <= 7
     assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.13, 0.26), (0.001, 900), (4.1, 4.4), (1e-9, 2e-9), (90, 130)])
+def test_labels_of_a_logarithmic_axis_tell_its_ticks_apart(low: float, high: float):
+    labels = labels_of(ticks_between(math.log10(low), math.log10(high), 5, log=True), log=True)
+    assert len({*labels}) == len(labels) > 1
 
 
 def test_the_band_is_one_standard_deviation_either_side():

@@ -108,6 +108,16 @@ def test_a_described_data_set_is_loaded_only_while_it_is_the_same(tmp_path: Path
         load(found)
 
 
+def test_images_in_both_halves_are_counted_and_said(tmp_path: Path):
+    fresh = RANDOM.integers(0, 256, (32, 32, 3, 17), dtype=np.uint8)
+    write(tmp_path, name=TEST_FILE, images=np.concatenate([fresh, IMAGES[..., 4:7]], axis=-1))
+    data = describe([write(tmp_path)])
+    assert data.in_both == 3
+    assert data.doubt.startswith("3 of 20 test images are among those to train on")
+    write(tmp_path, name=TEST_FILE, images=fresh, labels=LABELS[:17])
+    assert describe([tmp_path]).doubt == ""
+
+
 def test_two_files_in_any_order_are_a_source(tmp_path: Path):
     pair(tmp_path)
     files = (tmp_path / TRAIN_FILE, tmp_path / TEST_FILE)

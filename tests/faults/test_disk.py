@@ -10,7 +10,7 @@ import resource
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -20,11 +20,13 @@ from tinydb.storages import JSONStorage
 from engine import protocol as p
 from engine.core.spec import Configuration, RunSpec
 from engine.core.sweep import Sweep
-from engine.machine.files import Folder
+from engine.machine.files import Folder, write_atomically
 from engine.storage import archive, checkpoint, checkpoint_index, journal, manifest
 from engine.storage.index import Store
 from engine.storage.run_folder import RunFolder
 from engine.storage.workspace import Remembered, Workspace
+from engine.training import training_loop
+from engine.training.outcome import failed
 from svhn_tui.client.state import State
 from svhn_tui.export.export import export
 from tests.assignment.test_answers import BOOK, finished, state_of
@@ -386,6 +388,15 @@ def test_an_error_at_the_nth_call_leaves_what_was_there(
             return  # all of its calls were tried
         row.injected += 1
     pytest.fail(f"it syncs {piece.syncs} times and more")
+
+
+def test_a_run_whose_file_may_never_grow_fails_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(training_loop, "LASTING_SECONDS", 0.0)
+    attempts = training_loop.Attempts("w", cast("Any", None), lambda event: None, lambda run_id: None)
+    with attempts, room_for(1), pytest.raises(OSError) as caught:
+        attempts._insist("It", "a run", lambda: write_atomically(tmp_path / "x", b"two"))
+    reason = failed("a run", caught.value).reason
+    assert reason == f"{tmp_path / 'x'}: no file may become that large here; raise the limit with `ulimit -f`."
 
 
 def test_control_tinydbs_own_storage_loses_its_file_on_a_full_disk(tmp_path: Path):

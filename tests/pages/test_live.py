@@ -8,11 +8,13 @@ from textual.widgets import Input, OptionList
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from svhn_tui.analysis.queue_entries import entries_of, last_group_of, moved, seeds_text, title_of
+from engine.core.sweep import Sweep
+from svhn_tui.analysis.queue_entries import Target, entries_of, last_group_of, moved, seeds_text, title_of
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialogs import Confirm, WhereToTrain
 from svhn_tui.pages.live import LivePage
+from svhn_tui.pages.live_text import way_back
 from svhn_tui.pages.page import Page
 from svhn_tui.widgets.devices import DeviceHistory
 from tests.support.epochs import epoch_ended
@@ -187,6 +189,19 @@ def test_a_run_is_named_after_the_question_that_asks_for_its_seed():
     assert title_of(RunSpec(asked_by("Q5"), 0, "other data"), state) == ""
 
 
+def test_what_was_stopped_comes_back_by_the_key_that_asked_for_it():
+    def way(epochs: int, seed: int, title: str = "Q7") -> str:
+        spec = RunSpec(relu(256, epochs=epochs), seed, DATA.fingerprint)
+        sweep = Sweep(title, DATA.fingerprint, (spec.configuration,), tuple(range(10)))
+        state = fold((*attached(), p.SweepSubmitted(sweep=sweep, missing=()), *group_of("g0", (spec,), 1, 0.5)))
+        return way_back(Target(None, state.live), BOOK, state)
+
+    assert way(100, 9) == "enter on Q7"
+    assert way(8, 0) == "R on Q7 with 8 epochs"
+    assert way(100, 10) == "R on Q7 with 100 epochs", "with more seeds"
+    assert way(100, 9, "gone") == "asking for it again"
+
+
 def test_neighbours_in_the_queue_are_one_line_and_move_as_one():
     a, b = specs_of(relu(64), 3), specs_of(relu(1024), 2)
     places = waiting("Q9", a) + waiting("Q9", b, paused=True)
@@ -296,11 +311,11 @@ async def test_the_curve_stays_with_its_outcome_when_the_run_ends(size: tuple[in
 
 
 async def test_enter_leads_on_to_the_question():
-    visits: list[tuple[str, str]] = []
+    visits: list[tuple[str, ...]] = []
 
     class Listening(Stage):
         def on_page_visit(self, message: Page.Visit) -> None:
-            visits.append((message.page, message.subject))
+            visits.append((message.page, *message.subjects))
 
     page = LivePage(BOOK)
     app = Listening(page, alone())

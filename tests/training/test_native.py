@@ -230,7 +230,7 @@ def test_what_c_cannot_be_given_is_refused(library: Library):
     generator = np.random.default_rng(1)
     layers, images = reference.drawn_layers((40, 12, 10), generator), reference.drawn_images(50, 40, 10, generator)
     order = np.arange(50, dtype=np.int32)
-    good = {"layers": layers, "train": images, "order": order, "test": images, "batch_size": 32}
+    good = {"layers": layers, "train": images, "order": order, "test": images, "batch_size": 32, "learning_rate": 1e-3}
     kernel, *others = layers[0]
     read_only = kernel.copy()
     read_only.flags.writeable = False
@@ -252,6 +252,7 @@ def test_what_c_cannot_be_given_is_refused(library: Library):
         "float64": {"layers": [(kernel.astype(np.float64), *others), layers[1]]},
         "what must not be written": {"layers": [(read_only, *others), layers[1]]},
         "no batch": {"batch_size": 0},
+        "a rate too many": {"learning_rate": np.ones(3, np.float32)},
         "too many classes": {"layers": reference.drawn_layers((40, 1_001), generator)},
         "too many layers": {"layers": reference.drawn_layers((40, *[9] * 16, 10), generator)},
     }
@@ -259,8 +260,8 @@ def test_what_c_cannot_be_given_is_refused(library: Library):
         given = good | changed
         with pytest.raises(ValueError):
             library.epoch(
-                given["layers"], "relu", given["train"], given["order"], given["test"], step=0, learning_rate=1e-3,
-                batch_size=given["batch_size"],
+                given["layers"], "relu", given["train"], given["order"], given["test"], step=0,
+                learning_rate=given["learning_rate"], batch_size=given["batch_size"],
             )  # fmt: skip
             pytest.fail(name)
 

@@ -11,7 +11,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 
 from engine import protocol as p
-from svhn_tui import preset_file, presets
+from svhn_tui import preset_file
 from svhn_tui.analysis.launches import Launch
 from svhn_tui.analysis.notices import Notices
 from svhn_tui.analysis.openings import openings_of
@@ -19,13 +19,14 @@ from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.choosing import chosen_fleet
+from svhn_tui.dialogs.choosing import chosen_fleet, new_question
 from svhn_tui.export.exporting import export_beside
 from svhn_tui.pages.command_palette import commands_of
 from svhn_tui.pages.engine_requests import EngineRequests
 from svhn_tui.pages.navigation import Navigation
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.registry import KEYS
+from svhn_tui.presets import Presets
 from svhn_tui.terminal import clipboard
 from svhn_tui.terminal.terminal_app import TerminalApp
 from svhn_tui.words import clean
@@ -42,12 +43,7 @@ class SvhnApp(TerminalApp):
     BINDINGS: ClassVar[list[BindingType]] = list(KEYS)
 
     def __init__(
-        self,
-        workspace: Path,
-        source: tuple[str, ...],
-        remote: Remote | None,
-        book: presets.Presets,
-        layout: str = "",
+        self, workspace: Path, source: tuple[str, ...], remote: Remote | None, book: Presets, layout: str = ""
     ) -> None:
         super().__init__()
         self._workspace, self._remote = workspace, remote
@@ -96,35 +92,23 @@ class SvhnApp(TerminalApp):
         folder = self._desk if self._remote is not None else Path(self._state.workspace)
         self.notify(clipboard.save(message.text, folder), markup=False)
 
-    def on_page_comparison_wanted(self, message: Page.ComparisonWanted) -> None:
-        """Open the Compare page with these runs."""
-        self._pages.show("Compare", self._state, selected=message.runs)
-
-    def on_page_look_wanted(self, message: Page.LookWanted) -> None:
-        """Open the Data page at this run."""
-        self._pages.show("Data", self._state, run=message.run_id)
-
     def on_page_visit(self, message: Page.Visit) -> None:
-        """Open a page at a question or a run."""
-        self._pages.visit(message.page, message.subject, self._state)
+        """Open a page at a question or at runs."""
+        self._pages.show(message.page, self._state, message.subjects)
 
     def action_open_page(self, name: str) -> None:
         """Switch to a page."""
         self._pages.show(name, self._state)
 
-    # --- dialogs -----------------------------------------------------------------------------------------------------
+    # --- keys --------------------------------------------------------------------------------------------------------
 
     @work
     async def action_sweep(self) -> None:
         """Ask for a sweep of the user's own, save it as a preset of the workspace, and train it."""
-        from svhn_tui.dialogs.sweep_form import SweepForm
-
-        question = await self.push_screen_wait(SweepForm(self._desk, self._state))
-        if question is None:
-            return
-        await self._read_presets(question.id)
-        self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
-        self._requests.launch(Launch(question), self._state)
+        if (question := await new_question(self, self._desk, self._state)) is not None:
+            await self._read_presets(question.id)
+            self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
+            self._requests.launch(Launch(question), self._state)
 
     async def _read_presets(self, chosen: str) -> None:
         """Read the presets again, and show this question of theirs.
@@ -157,11 +141,9 @@ class SvhnApp(TerminalApp):
         """Fill the command palette."""
         return commands_of(self, screen)
 
-    # --- the program's own -------------------------------------------------------------------------------------------
-
     @work(group="export", exclusive=True)
     async def action_export(self) -> None:
-        """Put everything that is handed in into a folder, beside what is going on."""
+        """Export everything that is handed in into a folder, in a process of its own."""
         if not self._state.results:
             self.notify("There is nothing to export yet: train a question first.")
             return
@@ -171,5 +153,4 @@ class SvhnApp(TerminalApp):
     @property
     def farewell(self) -> str:
         """What is printed when the screen is closed."""
-        running = len(self._state.running)
-        return "Training continues; `svhn-tui` shows it again, `svhn-tui stop` ends it." if running else ""
+        return "Training continues; `svhn-tui` shows it again, `svhn-tui stop` ends it." if self._state.running else ""

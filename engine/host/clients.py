@@ -13,15 +13,15 @@ CLOSE_SECONDS = 1.0
 
 
 class Client:
-    """One connection. `fresh` returns the whole state as events; those that happen while it is sent follow it."""
+    """One connection. `fresh` returns the whole state as events; events that happen while it is sent follow it."""
 
     def __init__(self, writer: asyncio.StreamWriter, fresh: Callable[[], Iterable[p.AnyEvent]]) -> None:
         self._writer = writer
         self._fresh = fresh
         self._lines: list[bytes] = []
-        """To be handed to the socket, together."""
+        """Lines that are written to the socket together."""
         self._bytes = 0
-        """Of the lines."""
+        """Total length of the lines."""
         self._has_missed = False
         self._is_flushing = False
         self._catching_up: asyncio.Task[None] | None = None
@@ -67,7 +67,7 @@ class Client:
                 self._has_missed = False
                 await self._send_events(tuple(self._fresh()))
         except ConnectionError:
-            return  # it left; whoever reads its commands notices
+            return  # it left; the task that reads its commands notices
         except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches anew, or gets an error
             traceback.print_exc()
             self._writer.transport.abort()
@@ -81,7 +81,7 @@ class Client:
             await self._writer.drain()
 
     async def close(self) -> None:
-        """Send what is on its way, then end the connection."""
+        """Send what is buffered, then close the connection."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 if self._catching_up is not None:

@@ -209,18 +209,18 @@ class Commands:
         self._queue.runs.refuse_training(runs, what)
 
     def _refuse_recorded(self, runs: tuple[str, ...]) -> None:
-        """Refuse to stop what is not ours to stop."""
+        """Refuse to stop recorded runs, which the user's own program trains."""
         training = self._queue.runs.training
         if any(run_id in training and training[run_id].run.spec.recording for run_id in runs):
             raise ValueError("A recorded run is trained by its own program; stop it there.")
 
     def _add_result(self, result: p.RunResult | None) -> None:
-        """Know a finished run that came into the workspace."""
+        """Enter a finished run that was added to the workspace."""
         if result is not None and self._queue.add_finished(result):
             self._publish(p.RunFinished(result=result))
 
     async def _import(self, command: p.Import) -> None:
-        """Take in the runs of a packed file; what its sweeps lack waits, paused, until the user asks for it."""
+        """Import the runs of a packed file; missing runs of its sweeps wait, paused, until the user asks for them."""
         queue, root = self._queue, self._workspace.root
         if self.is_busy:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")

@@ -28,7 +28,7 @@ and Slurm's controller busy for longer."""
 
 
 class Dispatch:
-    """Hands the queue to workers. `publish` sends an event to all clients, with its line if it is encoded already."""
+    """Gives queued runs to workers. `publish` sends an event to all clients, with its line if it is encoded."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Dispatch:
         self.fleet = p.Fleet()
         """Where workers run."""
         self.has_begun = False
-        """A client wanted training since the host started."""
+        """A client has asked for training since the host started."""
         self.machine = LocalMachine(machine, publish, self.advance)
         self.pool = WorkerPool(
             workspace.root,
@@ -57,7 +57,7 @@ class Dispatch:
         self._is_suspended = False
 
     def begin(self) -> None:
-        """Train the runs that wait, from now on: a client asked for training."""
+        """Begin to train the waiting runs: a client asked for training."""
         self.has_begun = True
         self.advance()
 
@@ -72,7 +72,7 @@ class Dispatch:
             self.advance()
 
     def use(self, fleet: p.Fleet, machine: Machine | None = None) -> None:
-        """Train with this fleet from now on; workers that are no part of it finish their group and end.
+        """Use this fleet from now on; workers that are not part of it finish their group and end.
 
         Args:
             fleet: where workers run.
@@ -103,7 +103,7 @@ class Dispatch:
     # --- what is next ------------------------------------------------------------------------------------------------
 
     def advance(self) -> None:
-        """Give free workers what is next, start those that are lacking, and end those that are not needed."""
+        """Give free workers the next groups, start workers that are missing, and end those that are not needed."""
         if self.pool.is_leaving or self._is_suspended or not self.has_begun:
             return
         self._trials.begin()
@@ -137,7 +137,7 @@ class Dispatch:
             self._send(worker, runs)
 
     def _makes_room(self, slot: Slot) -> bool:
-        """Dismiss idle workers of another kind from the card of a slot; return whether there are any on it."""
+        """Dismiss idle workers of another kind from the card of a slot; return whether it has any of another kind."""
         on_card = [worker for other, worker in self.pool.workers.items()
                    if slot.gpu and other.gpu == slot.gpu
                    and (other.trainer, slot.trainer) != ("fast", "fast")]  # fmt: skip
@@ -147,7 +147,7 @@ class Dispatch:
         return bool(on_card)
 
     def _advance_elsewhere(self) -> None:
-        """Give workers elsewhere their groups once each has reported that it is ready: they may come late."""
+        """Give each worker on another machine a group once it has reported that it is ready, and start missing ones."""
         waiting = self._queue.waiting
         for worker in self.pool.unoccupied:
             has_time = worker.is_free and slurm.has_time(worker.job, worker.epoch_seconds)
@@ -174,14 +174,14 @@ class Dispatch:
         return (*self.pool.workers, *self.pool.launcher.starting)
 
     def _lanes(self, worker: Worker, run: p.WaitingRun) -> int:
-        """Return how many runs a worker elsewhere trains side by side: on a GPU as many as on one here."""
+        """Return how many runs a worker on another machine trains side by side; on a GPU as many as on a local one."""
         if not worker.has_gpu or worker.slot.trainer != "fast":
             return 1
         lanes = self.machine.lanes
         return min(lanes, self._queue.retries.lanes.get(run.spec.configuration, lanes))
 
     def _is_needed(self, worker: Worker) -> bool:
-        """Say whether an idle worker is to stay: on cores and boxes it is warm, GPUs and Slurm cost."""
+        """Say whether an idle worker keeps running: on cores and boxes it does, a GPU or Slurm job is released."""
         slot = worker.slot
         if not slot.is_elsewhere:
             is_wanted = slot.gpu is None or (self.machine.has(slot.gpu) and self._queue.waiting.head is not None)

@@ -1,4 +1,4 @@
-"""Answers what a client asks about runs, which changes nothing."""
+"""Answers a client's questions about runs, without changing anything."""
 
 import asyncio
 import traceback
@@ -14,19 +14,19 @@ from engine.storage.workspace import Workspace
 Inquiry = p.ReadTrash | p.Watch | p.ReadLog | p.CheckFiles | p.Inspect
 
 MAX_INSPECTIONS = 4
-"""At a time: each is a process with its own libraries and data."""
+"""Number of inspections at a time: each is a process with its own libraries and data."""
 DEFECT = "It failed for a reason that svhn-tui does not know; host.log in the workspace says more."
 
 
 class Inquiries:
-    """Reads what is asked for from the workspace, and sends it to who asked."""
+    """Reads what is asked for from the workspace, and sends it to the client that asked."""
 
     def __init__(self, workspace: Workspace, records: Records, queue: Queue) -> None:
         self._workspace, self._records, self._queue = workspace, records, queue
         self._inspecting: set[asyncio.Task[None]] = set()
 
     async def answer(self, inquiry: Inquiry, client: Client) -> None:
-        """Answer this client; an inspection is only begun.
+        """Answer this client; an inspection is started and answered later.
 
         Raises:
             ValueError: it names no run, or too much is asked at once; one sentence says why.
@@ -81,7 +81,7 @@ class Inquiries:
         return data
 
     async def _inspect(self, inquiry: p.Inspect, data: p.DataSet, client: Client) -> None:
-        """Inspect in the background: it takes seconds, and the client's next commands don't wait for it."""
+        """Inspect in the background: it takes seconds, and the client's next commands do not wait for it."""
         run_id = inquiry.run_id
         file = self._workspace.run_folder(run_id) / "model.keras" if run_id else None
         try:

@@ -1,4 +1,4 @@
-"""Starting workers: each in the background, and again after a pause where none could be started."""
+"""Starts workers in the background, and again after a pause where that failed."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ class Launcher:
         self._starting: dict[Slot, asyncio.Task[None]] = {}
         self._backoff = Backoff()
         self._host = secrets.token_hex(8)
-        """By which its workers know each other on a GPU."""
+        """Identifies this host to its workers on a GPU: they share the card's lock."""
         self._token = ""
         """Identifies the workspace to workers on other machines."""
 
@@ -56,7 +56,7 @@ class Launcher:
         return self._backoff.resting(time.monotonic())
 
     def start(self, slot: Slot, files: Sequence[str] = (), job_name: str = "") -> None:
-        """Start the worker of a slot in the background, unless that is under way.
+        """Start the worker of a slot in the background, unless it is being started.
 
         Args:
             slot: where.
@@ -94,7 +94,7 @@ class Launcher:
                          asks_for_gpu=fleet.options_ask_for_gpu(slot.slurm or ()))  # fmt: skip
 
     def refuse(self, slot: Slot, why: str) -> None:
-        """Report why no worker started in a slot, once, and allow another try there, later and later."""
+        """Report once why no worker started in a slot, and allow the next try there after a growing pause."""
         pause, is_news = self._backoff.refuse(slot.where, why, time.monotonic())
         asyncio.get_running_loop().call_later(pause, self._may_try_again)
         if is_news:
@@ -102,7 +102,7 @@ class Launcher:
             self._publish(p.Noticed(text=text, severity="error"), None)
 
     def refuse_seat(self, slot: Slot, why: str) -> None:
-        """Start no further worker on a seat for a while, in silence: its card trains, and has no room for a second."""
+        """Start no further worker on a seat for a while, without a notice: its card has no room for another."""
         pause, _ = self._backoff.refuse(slot.name, why, time.monotonic())
         asyncio.get_running_loop().call_later(pause, self._may_try_again)
 
@@ -115,11 +115,11 @@ class Launcher:
         self._backoff.accept(slot.where)
 
     def forget_failures(self) -> None:
-        """Start workers everywhere, as if none had failed to start."""
+        """Forget all failures, so that workers may be started everywhere."""
         self._backoff = Backoff()
 
     async def close(self) -> None:
-        """Cancel what is being started."""
+        """Cancel the starts in progress."""
         for task in list(self._starting.values()):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -21,12 +21,12 @@ class Listener:
     def __init__(self, workspace: Path, lock: int, attend: Attend) -> None:
         self._workspace, self._lock, self._attend = workspace, lock, attend
         self._path = Path(lock_file.read(workspace).address)
-        """Where it listens, or a host before it did."""
+        """Where it listens, or where an earlier host did."""
         self._identity: tuple[int, ...] = ()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        """Listen, in the usual place if that can be; who is connected already stays so.
+        """Listen, at the usual path if that is possible; existing connections stay open.
 
         Raises:
             OSError: there is no place to listen.
@@ -39,7 +39,7 @@ class Listener:
         lock_file.write(self._lock, str(path))
 
     async def keep_open(self) -> None:
-        """Listen anew whenever the socket is gone or another's, as long as the workspace is ours."""
+        """Listen again whenever the socket was removed or replaced, as long as this host holds the workspace."""
         complaint = ""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -71,7 +71,7 @@ class Listener:
 
 
 def _identity(path: Path) -> tuple[int, ...]:
-    """Return what identifies a file among later ones of its name, and perhaps of its inode number."""
+    """Return what distinguishes a file from later ones with its name or its inode number."""
     try:
         status = path.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What the host's own machine offers to workers now: its cores, and those of its GPUs that can be used."""
+"""The resources of the host's own machine that workers can be given now: cores, and the GPUs that can be used."""
 
 import asyncio
 import time
@@ -58,7 +58,7 @@ class LocalMachine:
         return self._cards.remarks()
 
     def use(self, machine: Machine | None) -> None:
-        """Begin anew with all GPUs, those of `machine` if it is given."""
+        """Reset the state of all GPUs; use those of `machine` if it is given."""
         if machine is not None and machine.gpus != self._arrangement.machine.gpus:
             self._arrangement = Arrangement(machine, self._changed)
         self._cards = Cards(self._arrangement.machine.gpus)
@@ -80,7 +80,7 @@ class LocalMachine:
         return self._cards.has(uuid)
 
     def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
-        """Say whether the number of cores that suits a run is being measured; begin with that if it is not known."""
+        """Say whether the best number of cores for a run is being measured; start that if it is not known."""
         return self._arrangement.is_open(configuration, shape)
 
     def accept(self, uuid: str) -> None:
@@ -88,7 +88,7 @@ class LocalMachine:
         self._cards.works(uuid)
 
     def judge(self, uuid: str, worker: Worker, death: Death) -> None:
-        """Decide what becomes of the GPU of a worker that ended by itself, and report why."""
+        """Decide whether the GPU of a worker that ended by itself is used again, and report why not."""
         label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
         match death.status:
             case card.BUSY:
@@ -109,5 +109,5 @@ class LocalMachine:
                 pass
 
     async def close(self) -> None:
-        """End a measurement."""
+        """Cancel a measurement in progress."""
         await self._arrangement.close()

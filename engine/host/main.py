@@ -27,7 +27,7 @@ from engine.storage.migrations import NewerFormat
 from engine.storage.workspace import Workspace
 
 FILES = 16_384
-"""Open at a time. Not as many as the system allows: some programs close every number up to the limit that they get."""
+"""Limit of open files. Not the system's maximum: some programs close every descriptor up to the limit."""
 
 
 async def serve(workspace: Workspace, report: Callable[[bytes], None], lock: int) -> None:

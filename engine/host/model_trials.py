@@ -21,9 +21,9 @@ from engine.storage import approvals, sources
 from engine.training.preflight import versions
 
 TRIAL_SECONDS = 300.0
-"""How long building one may take, on a busy machine too."""
+"""Time limit of a trial, in seconds, sufficient on a busy machine."""
 FORMAT = 1
-"""Raised when a trial finds out something else."""
+"""Version of a trial's outcome: increased when trials report something else."""
 
 
 class ModelTrials:
@@ -35,7 +35,7 @@ class ModelTrials:
         self._trying: dict[Key, asyncio.Task[None]] = {}
 
     def begin(self) -> None:
-        """Try what waits for it; runs of a model that is of no use fail."""
+        """Start the trials that runs wait for; the runs of a model that cannot be trained fail."""
         for key in tuple(self._queue.models.wanted):
             known = self._queue.models.facts.get(key)
             if known is not None:
@@ -44,7 +44,7 @@ class ModelTrials:
                 self._trying[key] = asyncio.create_task(self._try(key))
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel the trials in progress."""
         for task in tuple(self._trying.values()):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -88,7 +88,7 @@ class ModelTrials:
 
 
 async def outcome_of(trial: Trial) -> ModelFacts:
-    """Return what a trial shows; one that succeeded is remembered."""
+    """Return the outcome of a trial; that of a successful one is cached."""
     if known := _remembered(trial):
         return known
     facts = await _try_out(trial)
@@ -117,7 +117,7 @@ def _unreadable(error: OSError) -> ModelFacts:
 
 
 def _cache_file(trial: Trial) -> Path:
-    """Return where the outcome of a trial is kept, for this program and these libraries."""
+    """Return the file that caches the outcome of a trial with these versions of program and libraries."""
     about = (trial.model, trial.shape, sorted({**versions("fast"), **versions("keras-fit")}.items()), FORMAT)
     return cache_folder("models") / f"{short_hash(msgspec.json.encode(about).hex())}.json"
 
@@ -129,7 +129,7 @@ def _remembered(trial: Trial) -> ModelFacts | None:
 
 
 def _remember(trial: Trial, facts: ModelFacts) -> None:
-    """Keep an outcome; without it the next host tries the model again."""
+    """Cache an outcome; where that fails, the next host tries the model again."""
     with contextlib.suppress(OSError):
         json_file.write(_cache_file(trial), facts)
 
@@ -151,7 +151,7 @@ async def _tried(trial: Trial, backend: str) -> ModelFacts:
 
 
 def _ended(outcome: Outcome) -> str:
-    """Say how a process ended that gave no answer: its file may end it, or use up the memory."""
+    """Say how a trial ended without an answer: its model file may end the process, or use up the memory."""
     said = f": {outcome.last_words[:200]}" if outcome.last_words else ""
     if outcome.status == -signal.SIGKILL:
         return "The process that builds its model was killed; memory may have run out."

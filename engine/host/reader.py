@@ -1,6 +1,6 @@
 """Read-only access to a workspace (somebody else's, or on a read-only disk): the bridge serves it without a host.
 
-It tells what lies on the disk and answers what only needs reading. Nothing is started, no file or folder is made,
+It sends what is on disk and answers what needs only reading. Nothing is started, no file or folder is made,
 moved or set aside, and links are not followed: what stands here may be another user's.
 """
 
@@ -28,7 +28,7 @@ from engine.storage.workspace import Remembered
 Decoded = TypeVar("Decoded")
 
 MOST_BYTES = 256 * 2**20
-"""Of a file that is read whole; the index of 100,000 runs is smaller."""
+"""Largest file that is read as a whole, in bytes; the index of 100,000 runs is smaller."""
 RESULTS_AT_ONCE = 500
 
 
@@ -73,7 +73,7 @@ class Shelf:
         return known.data if known else None
 
     def run_folder(self, run_id: str) -> Path | None:
-        """A run's folder, if it is one."""
+        """Return the path of a run's folder; None where there is no folder of this name."""
         folder = self._root / "runs" / run_id
         return folder if RUN_ID.fullmatch(run_id) and _is_folder(folder.parent) and _is_folder(folder) else None
 
@@ -84,7 +84,7 @@ class Shelf:
         return tuple(result for name, result in named if result is not None and result.run_id == name)
 
     def history(self, run_id: str) -> tuple[p.History, int]:
-        """Return a run's curves and how many lines are damaged; none where there is no journal."""
+        """Return a run's rows and the number of damaged lines; none where there is no journal."""
         folder = self.run_folder(run_id)
         with contextlib.suppress(OSError):
             if folder is not None and stat.S_ISREG((folder / "journal.jsonl").lstat().st_mode):
@@ -92,7 +92,7 @@ class Shelf:
         return p.History(), 0
 
     def log(self, command: p.ReadLog) -> p.AnyEvent:
-        """Return a part of what was printed for a run."""
+        """Return a part of a run's log."""
         try:
             return logs.answer(self._root, command)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The runs that clients record: trained by the user's own programs, and shown like those of our workers."""
+"""The runs that clients record: trained by the user's own programs, and shown like those of workers."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from engine.storage import recordings
 from engine.storage.workspace import Workspace
 
 RELEASE_SECONDS = 5.0
-"""How long a program that ends may hold its journal after it let its connection go; one that lives reports again."""
+"""How long a program that ends may hold its journal after its connection closed; a living one connects again."""
 LOST = "Its program ended, or lost the host, before it said that the run was over."
 
 
@@ -26,7 +26,7 @@ class Recorders:
         self._clients: dict[str, Client] = {}
 
     async def report(self, event: p.RunStarted | p.EpochEnded | p.RunInterrupted, client: Client) -> None:
-        """Take a client's word about a run that it records.
+        """Enter what a client reports of a run that it records.
 
         Raises:
             ValueError: it is not a run that it can record; one sentence says why.
@@ -42,7 +42,7 @@ class Recorders:
                 raise ValueError("A run is reported one at a time, and its epochs and its end by who records it.")
 
     async def leave(self, client: Client) -> None:
-        """End the runs of a client that is gone: each keeps what was recorded of it."""
+        """Finish the runs of a client that disconnected, with the epochs that were recorded."""
         for run_id in [run_id for run_id, recorder in self._clients.items() if recorder is client]:
             await self._end(run_id, LOST)
 

@@ -67,7 +67,7 @@ class Service:
         self._complaints = [text for text in troubles if text]
         self._remarks = gpus.remarks
         self._reading: set[asyncio.Task[None]] = set()
-        """Of curves of resumed runs."""
+        """Tasks that read the curves of resumed runs."""
         self._trouble = ""
         """Why the workspace cannot be written at present."""
         self._has_blind_devices = False
@@ -150,7 +150,7 @@ class Service:
         yield p.CaughtUp()
 
     async def _read_curves(self, started: p.RunStarted) -> None:
-        """Read the journals of resumed runs, beside everything else: they may be long."""
+        """Read the journals of resumed runs in a thread, as they may be long, and publish their curves."""
         for run_id in started.runs:
             try:
                 curve = await asyncio.to_thread(self._curve_until, run_id, started.epoch)
@@ -188,7 +188,7 @@ class Service:
     # --- commands ----------------------------------------------------------------------------------------------------
 
     async def _obey(self, line: bytes, client: Client) -> None:
-        """Do what a line asks; whatever it holds, the connection lives on."""
+        """Carry out the command in a line; whatever the line holds, the connection stays open."""
         try:
             command = p.decode_command(line)
         except p.UNREADABLE as error:
@@ -259,13 +259,13 @@ class Service:
             self._trouble = ""
 
     def _complain(self, text: str) -> None:
-        """Report a failure to save, once as long as it stays the same."""
+        """Report a failure to save, once for each reason."""
         if text != self._trouble:
             self._publish(p.Noticed(text=text, severity="error"))
         self._trouble = text
 
     def _give_up(self) -> None:
-        """End without writing: the workspace was moved, or is another's. Its runs continue from their checkpoints."""
+        """End without writing: the workspace was moved or replaced. Its runs continue from their checkpoints."""
         self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
         self._dispatch.kill()
         self.is_lost = True
@@ -291,7 +291,7 @@ class Service:
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """Return the next line; one that is longer than any message comes as garbage instead of ending the connection."""
+    """Return the next line; one that is longer than any message is replaced, so that it does not end the connection."""
     try:
         return await reader.readline()
     except ValueError:

@@ -17,15 +17,15 @@ from engine.machine.ownership import is_ours_alone
 from engine.machine.system import SOCKET_PATH_BYTES, peer_user
 
 READY = b"ready"
-"""What a host tells the bridge that started it once it listens."""
+"""What a host reports to the bridge that started it once it listens."""
 HELD = b"held"
-"""What it tells when another one holds the workspace; anything else is why it does not serve."""
+"""What it reports when another one holds the workspace; anything else is the reason why it does not serve."""
 TEMPORARY = Path("/tmp")
 """Not `tempfile.gettempdir()`: sessions have a TMPDIR of their own."""
 
 
 def socket_path(workspace: Path) -> Path:
-    """Return the socket of the workspace's host in its usual place, a folder that only this user can enter.
+    """Return the usual path of the socket of the workspace's host, in a folder that only this user can enter.
 
     Raises:
         PermissionError: the folder is not ours alone.
@@ -70,14 +70,14 @@ def new_socket_path(workspace: Path, last: str) -> Path:
 
 
 def leave(path: Path) -> None:
-    """Take a socket's folder away if it was made for this socket alone."""
+    """Remove a socket's folder if it was made for this socket alone."""
     if path.parent.name.startswith(_spare_prefix()):
         with contextlib.suppress(OSError):
             path.parent.rmdir()
 
 
 def is_ours(connection: socket.socket, path: str) -> bool:
-    """Say whether our own process is at the other end: by the kernel's word, else by who can get at the path."""
+    """Say whether this user's process is at the other end: by the kernel, else by who can access the path."""
     user = peer_user(connection)
     return is_ours_alone(Path(path).parent) if user is None else user == os.geteuid()
 

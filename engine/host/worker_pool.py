@@ -1,4 +1,4 @@
-"""The host's workers: which there are, what each has to train, and how each ends."""
+"""The host's workers: which exist, what each trains, and how each ends."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class WorkerPool:
         self._is_available, self._changed, self._reported, self._ended = is_available, changed, reported, ended
         self._workers: dict[Slot, Worker] = {}
         self._unoccupied: dict[Worker, None] = {}
-        """A part of them, so that an event needs a look at these few and not at a thousand."""
+        """The workers that train nothing, so that an event goes through these few and not through a thousand."""
         self._following: set[asyncio.Task[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
         self._allocations = Allocations(workspace, self._workers.values, self._change, self._retire)
@@ -149,7 +149,7 @@ class WorkerPool:
         task.add_done_callback(self._leaving.discard)
 
     def _retire(self, worker: Worker) -> None:
-        """Take back the runs of a worker whose time is nearly over, and let it end after that."""
+        """Ask a worker whose time is nearly over for its runs, and let it end after that."""
         worker.retire("Its time was nearly over.")
         if not worker.runs:
             self.dismiss(worker)

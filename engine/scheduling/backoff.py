@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
-"""Before it is tried again; twice as long each time."""
+"""First and longest pause before the next try; each pause is twice as long as the one before."""
 
 
 class Backoff:
-    """Refusals in a row of `Slurm` and of each box in which workers are started."""
+    """Consecutive failures to start workers, by where: `Slurm`, a box, a seat or a card."""
 
     def __init__(self) -> None:
         self._refusals: dict[str, int] = {}
@@ -15,7 +15,7 @@ class Backoff:
         self._reasons: dict[str, str] = {}
 
     def refuse(self, where: str, reason: str, now: float) -> tuple[float, bool]:
-        """Count a refusal; return the seconds until the next try, and whether its reason is news to the user."""
+        """Count a failure; return the seconds until the next try, and whether its reason is new."""
         count = self._refusals[where] = self._refusals.get(where, 0) + 1
         pause = min(FIRST_SECONDS * 2 ** (count - 1), LONGEST_SECONDS)
         self._until[where] = now + pause
@@ -25,14 +25,14 @@ class Backoff:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """Why those that were tried last started no worker, by name."""
+        """The latest reason of each that started no worker, by name."""
         return self._reasons
 
     def accept(self, where: str) -> None:
-        """Forget the refusals of one: a worker has started there."""
+        """Forget the failures of one: a worker has started there."""
         for known in (self._refusals, self._until, self._reasons):
             known.pop(where, None)
 
     def resting(self, now: float) -> set[str]:
-        """Return those in which no worker is started at this time."""
+        """Return the names for which no worker is started at this time."""
         return {where for where, until in self._until.items() if now < until}

@@ -8,11 +8,11 @@ from engine.core.machine import Card
 from engine.scheduling.backoff import Backoff
 
 FAULTS = 2
-"""Failures of workers that are the card's own, after which nothing more is trained on it."""
+"""Number of failures caused by a card after which it is not used any more."""
 
 
 class Cards:
-    """The GPUs of this machine that the user lets us have."""
+    """The GPUs of this machine that the user chose, and which of them cannot be used now."""
 
     def __init__(self, cards: tuple[Card, ...]) -> None:
         self.all = cards
@@ -21,12 +21,12 @@ class Cards:
         self._faults: dict[str, int] = {}
 
     def free(self, now: float) -> tuple[Card, ...]:
-        """Return those that may be tried."""
+        """Return the cards that may be tried."""
         resting = self._backoff.resting(now)
         return tuple(card for card in self.all if card.uuid not in self._aside and card.uuid not in resting)
 
     def has_any(self) -> bool:
-        """Say whether there is one that is not set aside, be it others' at present."""
+        """Say whether there is a card that is not set aside, even if others use it at present."""
         return any(card.uuid not in self._aside for card in self.all)
 
     def has(self, uuid: str) -> bool:
@@ -34,11 +34,11 @@ class Cards:
         return any(card.uuid == uuid for card in self.all) and uuid not in self._aside
 
     def label(self, uuid: str) -> str:
-        """Return what people call a card."""
+        """Return a card's label, such as `gpu1`."""
         return next((card.label for card in self.all if card.uuid == uuid), uuid)
 
     def others_have(self, uuid: str, reason: str, now: float) -> tuple[float, bool]:
-        """Leave a card to others; return the seconds until it is tried again, and whether that is news."""
+        """Record that others use a card; return the seconds until it is tried again, and whether the reason is new."""
         return self._backoff.refuse(uuid, reason, now)
 
     def remarks(self) -> tuple[str, ...]:
@@ -48,15 +48,15 @@ class Cards:
         return (*aside, *busy)
 
     def works(self, uuid: str) -> None:
-        """Note that a worker has begun on a card."""
+        """Record that a worker trains on a card."""
         self._backoff.accept(uuid)
 
     def set_aside(self, uuid: str, reason: str) -> None:
-        """Train nothing more on a card."""
+        """Stop using a card, for this reason."""
         self._aside[uuid] = reason
 
     def failed(self, uuid: str, reason: str) -> bool:
-        """Count a failure that is the card's own; return whether the card is set aside now."""
+        """Count a failure caused by a card; return whether the card is set aside now."""
         self._faults[uuid] = self._faults.get(uuid, 0) + 1
         if self._faults[uuid] >= FAULTS:
             self.set_aside(uuid, reason)

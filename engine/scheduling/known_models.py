@@ -1,4 +1,4 @@
-"""What is known of own models: whether they were tried, and what trains them. Knows no process."""
+"""Own models that were tried, with their outcomes, and those that wait for a trial. Knows no process."""
 
 import msgspec
 
@@ -15,10 +15,10 @@ class KnownModels:
     def __init__(self) -> None:
         self.facts: dict[Key, ModelFacts] = {}
         self.wanted: dict[Key, None] = {}
-        """Models of waiting runs that are to be tried, or of no use."""
+        """Models of waiting runs that are to be tried, or that cannot be trained."""
 
     def is_ready(self, spec: RunSpec) -> bool:
-        """Say whether a run can be given to a worker; note a model that has to be looked at first."""
+        """Say whether a run can be given to a worker; if not, record that its model is to be tried."""
         model = spec.configuration.network.model
         if model is None:
             return True
@@ -38,10 +38,10 @@ class KnownModels:
         return msgspec.structs.replace(configuration, training=training)
 
     def learn(self, key: Key, facts: ModelFacts) -> None:
-        """Take the outcome of a trial."""
+        """Record the outcome of a trial."""
         self.facts[key] = facts
         self.wanted.pop(key, None)
 
     def forget_problems(self) -> None:
-        """Have what was of no use tried again: the user asked for it."""
+        """Forget the models that could not be trained, so that they are tried again."""
         self.facts = {key: facts for key, facts in self.facts.items() if not facts.problem}

@@ -24,13 +24,13 @@ from engine.scheduling.waiting_list import WaitingList
 LARGE = 2_000_000
 """Trainable parameters from which a run takes all cores: between 256 and 1,024 hidden units (`svhn-tui bench`)."""
 CARD_BYTES = 1_200_000_000
-"""Of a card's memory: CUDA itself, its libraries, and the data."""
+"""Bytes of a card's memory that CUDA, its libraries and the data take."""
 LANE_BYTES_A_PARAMETER = 24
 """Weights, gradient, Adam's two moments, and a copy of them meanwhile: 17 to 20 by what an H100's compiler says."""
 WORTH_SHARING = 5
-"""Seeds from which a group is cut in two for two cards."""
+"""Number of seeds from which a group is split for two cards."""
 WORKER_BYTES = 1_500_000_000
-"""What a worker may need: JAX, the data, and the largest network of the assignment."""
+"""Bytes of memory that a worker may need: JAX, the data, and the largest network of the assignment."""
 
 
 GAIN, ALIKE = 1.1, 1 + 1e-9
@@ -55,7 +55,7 @@ class Slot(NamedTuple):
     slurm: tuple[str, ...] | None = None
     """Options of `srun` for it; None: it is not in Slurm's queue."""
     box: str = ""
-    """Reached over ssh."""
+    """Name of the box for ssh; empty on this machine and in Slurm."""
     python: str = ""
     """The Python of the box that has svhn-tui; else the host's own path is tried there."""
     share: tuple[int, int] = (0, 1)

@@ -23,7 +23,7 @@ RUNS_AT_ONCE = 500
 
 
 class Queue:
-    """What waits, and what workers have of it. `publish` sends an event to all clients.
+    """The runs that wait and those that workers have. `publish` sends an event to all clients.
 
     Whole because every change of where a run stands is made and published here, and nowhere else.
     """
@@ -51,11 +51,11 @@ class Queue:
         records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
         records |= {run_id: Finished(result) for run_id, result in results.items()}
         self.runs = RunStates(records)
-        """Where each run stands. To be read by others, and changed here alone."""
+        """The state of each run. Others read it; only this class changes it."""
         self.groups = {run_id: group for run_id, group in groups.items() if run_id not in results}
-        """By run_id, the group in which a run that has no result trained side by side with others."""
+        """The group in which each run without a result trained side by side with others, by run_id."""
         self._first_stages: dict[str, set[str]] = {}
-        """What the first stage of a sweep lacks; the second one follows when it is empty."""
+        """Missing runs of each sweep's first stage; the second stage follows when there are none."""
 
     # --- what is known -----------------------------------------------------------------------------------------------
 
@@ -66,7 +66,7 @@ class Queue:
 
     @property
     def order(self) -> QueueOrder:
-        """What is kept of the queue beyond what follows from the sweeps."""
+        """The part of the queue that does not follow from the sweeps, to be stored."""
         held: dict[str, str] = {**self.runs.held}
         held |= {run.run_id: "paused" for run in self.waiting if run.paused}
         held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
@@ -84,11 +84,11 @@ class Queue:
     # --- what is wanted ----------------------------------------------------------------------------------------------
 
     def want(self, sweep: Sweep, *, again: bool = False, paused: bool = False) -> tuple[str, ...]:
-        """Put what a sweep lacks into the queue; return it, what waits or trains already included.
+        """Put a sweep's missing runs into the queue; return all missing runs, waiting and running ones included.
 
         Args:
             sweep: what is asked for.
-            again: the user asks for it, so what was paused, cancelled or failed before is let go on.
+            again: the user asks for it, so runs that were paused, cancelled or failed are released.
             paused: nobody asked for it yet: what is new waits until somebody does.
         """
         sweep_id = sweep.sweep_id  # a hash of all its seeds: not to be made for each of them
@@ -115,7 +115,7 @@ class Queue:
         return tuple(lacking)
 
     def supersede(self, sweep: Sweep) -> tuple[Sweep, ...]:
-        """Drop sweeps that this one replaces by another choice of finalists, and what waits for them alone."""
+        """Remove sweeps that this one replaces by another choice of finalists, and runs that wait for those alone."""
         old = tuple(some for some in self.sweeps.values() if plan.is_other_choice(some, sweep))
         for some in old:
             del self.sweeps[some.sweep_id]
@@ -132,7 +132,7 @@ class Queue:
         self.waiting.refresh()
 
     def learn(self, key: Key, facts: ModelFacts) -> None:
-        """Take what a trial of an own model found; runs of one that is of no use fail, once and all together."""
+        """Record the outcome of a trial; if the model cannot be trained, all its waiting runs fail."""
         self.models.learn(key, facts)
         if facts.problem:
             mine = [run.run_id for run in self.waiting if (run.spec.configuration.network.model, run.spec.data) == key]
@@ -143,7 +143,7 @@ class Queue:
             self.waiting.refresh()
 
     def arrange(self, order: QueueOrder) -> None:
-        """Bring the queue into a kept order; runs that it does not know stay behind."""
+        """Sort the queue by a stored order; runs that are not in it come last."""
         self.waiting.arrange({run_id: rank for rank, run_id in enumerate(order.runs)})
 
     def hold(self, runs: Iterable[str], why: Hold) -> None:
@@ -170,14 +170,14 @@ class Queue:
             self.want(sweep)
 
     def move(self, runs: Sequence[str], index: int) -> None:
-        """Put waiting runs at an index of the queue, in their order."""
+        """Move waiting runs to an index of the queue, in their order."""
         index, moved = self.waiting.move(runs, index)
         if moved:
             self._publish(p.RunsUnqueued(runs=tuple(run.run_id for run in moved)))
             self._publish_all(_queued(moved, index))
 
     def add_finished(self, result: p.RunResult) -> bool:
-        """Know a run that was finished elsewhere, and need not be trained here any more.
+        """Record the result of a run that was finished elsewhere and is not trained here any more.
 
         Return whether that is news; a run that a worker has is the worker's to finish.
         """
@@ -188,11 +188,11 @@ class Queue:
         return True
 
     def adopt(self, run: p.WaitingRun) -> None:
-        """Know a run that another program trains and records, from now on."""
+        """Record that another program trains and records a run from now on."""
         self.runs.put(run.run_id, Assigned(run, "recorder"))
 
     def forget(self, run_id: str) -> None:
-        """Drop a run that was deleted; it is trained again only when it is asked for.
+        """Forget a deleted run; it is trained again only when it is asked for.
 
         Raises:
             ValueError: a worker has it.
@@ -225,7 +225,7 @@ class Queue:
             self._publish(p.RunsHeld(runs=new, paused=paused))
 
     def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
-        """Take runs out of the waiting list, those that are in it, and give them this record."""
+        """Remove runs from the waiting list, where they are in it, and set their record."""
         if gone := self.waiting.leave(runs):
             for run_id in gone:
                 self.runs.put(run_id, record)
@@ -243,7 +243,7 @@ class Queue:
     # --- what workers take and give back ------------------------------------------------------------------------------
 
     def assign(self, runs: Iterable[p.WaitingRun], worker: str = "") -> None:
-        """Give waiting runs to a worker."""
+        """Record that a worker has these runs, which leave the waiting list."""
         assigned = {run.run_id: run for run in runs}
         if gone := self.waiting.leave(assigned):
             for run_id in gone:
@@ -253,7 +253,7 @@ class Queue:
     def set_back(
         self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
     ) -> p.RunFailed | p.RunInterrupted:
-        """Say what becomes of a run that a worker lost: it is tried again, or fails when that happens again and again.
+        """Return what happens to a run that a worker lost: it is tried again, or has failed after repeated losses.
 
         Args:
             run_id: the run, which a worker has.
@@ -305,7 +305,7 @@ class Queue:
         return True
 
     def _put_back(self, training: Assigned) -> None:
-        """Put a released run at the head, behind earlier seeds of its kind, if a sweep still asks for it."""
+        """Insert a released run at the head, behind lower seeds of its kind, if a sweep still asks for it."""
         run = training.run
         if training.stop == "cancelled":
             self.runs.put(run.run_id, Held("cancelled"))

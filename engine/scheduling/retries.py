@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from engine.core.spec import Configuration
 
 DEATHS = 3
-"""Times that a run's worker may die before the run gets further than ever; then it counts as failed."""
+"""Deaths of a run's workers without progress after which the run has failed."""
 OUT_OF_MEMORY = 2
-"""The same for memory that ran out: such a run is tried once more, with half as many beside it."""
+"""The same where memory ran out: such a run is tried once more, with half as many lanes."""
 
 
 class Retries:
-    """Counted since a run last got further."""
+    """Failures of each run since its last progress, and how many lanes of a configuration fit."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -20,31 +20,31 @@ class Retries:
 
     @property
     def lanes(self) -> Mapping[Configuration, int]:
-        """How many runs of a configuration fit side by side, where more did not."""
+        """Number of runs of a configuration that fit side by side, where more did not."""
         return self._lanes
 
     def got_to(self, run_id: str, epoch: int) -> None:
-        """Forget the retries of a run that got further. Epochs that are trained again are no progress: a run whose
+        """Forget the retries of a run that made progress. Epochs that are trained again are none: a run whose
         worker dies at every checkpoint must not be tried for ever."""
         if epoch > self._furthest.get(run_id, 0):
             self._furthest[run_id] = epoch
             self._counts.pop(run_id, None)
 
     def is_tried_again(self, run_id: str, *, out_of_memory: bool) -> bool:
-        """Count a setback; say whether the run gets another try."""
+        """Count a failure; say whether the run is tried again."""
         self._counts[run_id] = self._counts.get(run_id, 0) + 1
         return self._counts[run_id] < (OUT_OF_MEMORY if out_of_memory else DEATHS)
 
     def ran_out(self, configuration: Configuration, lanes: int) -> int:
-        """Note that so many runs of a configuration were too many for the memory; return how many to try next."""
+        """Record that so many runs of a configuration did not fit into memory; return how many to try next."""
         self._lanes[configuration] = max(1, lanes // 2)
         return self._lanes[configuration]
 
     def make_room(self) -> None:
-        """Forget what did not fit: others had the memory, who may be gone by the next try."""
+        """Forget which numbers of lanes did not fit: other processes used the memory, and may end."""
         self._lanes.clear()
 
     def forget(self, run_id: str) -> None:
-        """Begin anew with a run: the user asked for it again."""
+        """Forget a run's failures: the user asked for it again."""
         self._counts.pop(run_id, None)
         self._furthest.pop(run_id, None)

@@ -14,14 +14,14 @@ from engine.core.curve import EMPTY, Curve
 from engine.core.results import EpochRow
 
 Hold = Literal["paused", "cancelled"]
-"""What the user may want of a run that is not to be trained now."""
+"""What the user may ask for a run that is not to be trained now."""
 HoldReason = Literal["paused", "cancelled", "failed"]
 WHYS: Mapping[str, HoldReason] = {"paused": "paused", "cancelled": "cancelled", "failed": "failed"}
-"""By how they are written in `host.json`, which may hold anything."""
+"""Valid reasons by their text in `host.json`, which may hold anything."""
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """It is in the waiting list, which knows its place there and whether it is paused."""
+    """It is in the waiting list, which holds its position and whether it is paused."""
 
 
 class Held(msgspec.Struct, frozen=True, gc=False):
@@ -29,7 +29,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     why: HoldReason
     reason: str = ""
-    """In words, of one that failed."""
+    """Why it failed, in words."""
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
@@ -43,32 +43,32 @@ class Assigned:
 
     def __init__(self, run: p.WaitingRun, worker: str) -> None:
         self.run = run
-        """Where it stood in the waiting list."""
+        """Its entry in the waiting list."""
         self.worker = worker
         self.stop: Hold | None = None
-        """What is to become of it when the worker lets it go without a result; None: it goes on."""
+        """What happens to it when the worker releases it without a result; None: it is trained again."""
         self.started: p.RunStarted | None = None
-        """The worker's word that it has begun."""
+        """The worker's event that it has begun."""
         self.curve: Curve | None = EMPTY
-        """None while the epochs before this start, which the journal holds, are not read yet."""
+        """Its curve; None until the epochs before this start have been read from the journal."""
         self._rows: list[EpochRow] = []
-        """The epochs since then."""
+        """Rows since this start, as long as the curve is None."""
 
     def begin(self, started: p.RunStarted) -> None:
-        """Take note that the worker has begun it."""
+        """Record that the worker has begun it."""
         self.started = started
         self.curve = None if started.epoch else EMPTY
         self._rows = []
 
     def end_epoch(self, event: p.EpochEnded, lane: int) -> None:
-        """Add an epoch to its curve, or keep it until there is one."""
+        """Add an epoch to its curve, or store its row until the curve is read."""
         if self.curve is None:
             self._rows.append(event.rows[lane])
         else:
             self.curve = self.curve.cut(event.epoch - 1).and_then(event.rows[lane])
 
     def join(self, before: Curve) -> Curve:
-        """Put the epochs since the start behind those before it; return all of them."""
+        """Append the rows since this start to the curve before it; return the whole curve."""
         for row in self._rows:
             before = before.and_then(row)
         self.curve, self._rows = before, []
@@ -80,12 +80,12 @@ WAITING = Waiting()
 
 
 class RunStates(Mapping[str, Record]):
-    """The records by run_id, and which of them are in training. What is in none was never asked for."""
+    """The records by run_id, and which of them are in training. A run without a record was never asked for."""
 
     def __init__(self, records: Mapping[str, Record]) -> None:
         self._records = dict(records)
         self.training: dict[str, Assigned] = {}
-        """Those that workers have, in the order in which they were given."""
+        """The runs that workers have, in the order in which they were assigned."""
         self.accuracies = Accuracies(self._records)
 
     def __getitem__(self, run_id: str) -> Record:
@@ -111,7 +111,7 @@ class RunStates(Mapping[str, Record]):
             self.training[run_id] = record
 
     def refuse_training(self, runs: Iterable[str], what: str) -> None:
-        """See to it that no worker has these runs, begun or not.
+        """Check that no worker has these runs, begun or not.
 
         Args:
             runs: the runs.
@@ -127,7 +127,7 @@ class RunStates(Mapping[str, Record]):
 
     @property
     def held(self) -> dict[str, HoldReason]:
-        """The runs that are out of the waiting list and in no worker."""
+        """Why each held run is held; such runs are neither waiting nor with a worker."""
         return {run_id: record.why for run_id, record in self._records.items() if isinstance(record, Held)}
 
     @property

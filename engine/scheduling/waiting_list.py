@@ -39,7 +39,7 @@ class WaitingList:
         self._all: RunsInOrder = OrderedDict((run.run_id, run) for run in runs)
         self._ready: RunsInOrder = OrderedDict()
         self._alike: dict[tuple[Configuration, str], RunsInOrder] = {}
-        """Those that are ready, by what may train in one group: network, settings and data."""
+        """The runs that are ready, by what a group shares: configuration and data."""
         self.refresh()
 
     def __iter__(self) -> Iterator[WaitingRun]:
@@ -56,7 +56,7 @@ class WaitingList:
 
     @property
     def head(self) -> WaitingRun | None:
-        """What is to be trained next."""
+        """The run that is to be trained next."""
         return next(iter(self._ready.values()), None)
 
     def alike(self, head: WaitingRun, most: int) -> tuple[WaitingRun, ...]:
@@ -72,7 +72,7 @@ class WaitingList:
         return self._trained_as(run.spec.configuration, run.spec.data)
 
     def first_for(self, trainer: str) -> WaitingRun | None:
-        """Return what a worker of this kind is to train next."""
+        """Return the next run for a worker of this kind."""
         return next((run for run in self._ready.values() if self.trained_as(run).training.worker == trainer), None)
 
     def groups(self, lanes: int, enough: int) -> dict[str, int]:
@@ -89,11 +89,11 @@ class WaitingList:
         return counts
 
     def join(self, run: WaitingRun) -> None:
-        """Put a run at the end."""
+        """Add a run at the end."""
         self._put(run, at_end=True)
 
     def put_back(self, run: WaitingRun) -> int:
-        """Put a run at the head, but behind earlier seeds of its kind there; return its index."""
+        """Insert a run at the head, behind lower seeds of its configuration there; return its index."""
         earlier = takewhile(lambda some: _kind(some) == _kind(run) and some.spec.seed < run.spec.seed, self)
         first = (*earlier, run)
         for some in reversed(first):
@@ -109,7 +109,7 @@ class WaitingList:
             row.move_to_end(run.run_id, last=at_end)
 
     def leave(self, runs: Iterable[str]) -> tuple[str, ...]:
-        """Take runs out; return those that waited."""
+        """Remove runs; return those that were waiting."""
         left = tuple(run for run_id in runs if (run := self._all.pop(run_id, None)))
         for run in left:
             if self._ready.pop(run.run_id, None):
@@ -145,7 +145,7 @@ class WaitingList:
         self.refresh()
 
     def refresh(self) -> None:
-        """Find out anew what can be trained."""
+        """Determine again which runs can be trained."""
         self._ready, self._alike = OrderedDict(), {}
         for run in self:
             if not run.paused and self._can_train(run):

@@ -1,6 +1,7 @@
-"""What the user decides in a dialog, as the command that says so to the engine; None where all stays as it was."""
+"""Asks the user in a dialog, and returns the command for the engine; None where nothing is to change."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from textual.app import App
@@ -55,6 +56,13 @@ async def chosen_fleet(app: App[Any], fleet: p.Fleet) -> p.SetFleet | None:
     """Ask where to train."""
     chosen = await app.push_screen_wait(WhereToTrain(fleet))
     return None if chosen in (None, fleet) else p.SetFleet(fleet=chosen)
+
+
+async def new_question(app: App[Any], folder: Path, state: State) -> Question | None:
+    """Ask for a sweep of the user's own; return it as a question, which is saved in the presets of this folder."""
+    from svhn_tui.dialogs.sweep_form import SweepForm  # not needed before the first frame
+
+    return await app.push_screen_wait(SweepForm(folder, state))
 
 
 async def runs_to_restore(app: App[Any], results: Sequence[p.RunResult]) -> p.Restore | None:

@@ -85,8 +85,12 @@ class ComparePage(Page):
             with VerticalScroll(id="classes"):
                 yield Static(id="matrix")
 
+    def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
+        """Compare these runs."""
+        self.selected = subjects
+
     def watch_selected(self) -> None:
-        """Compare what was chosen."""
+        """Compare the chosen runs."""
         self.redraw()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

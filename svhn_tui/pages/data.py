@@ -84,6 +84,10 @@ class DataPage(Page):
         """Return the data set that is looked at."""
         return state.known.get(self.other, state.data)
 
+    def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
+        """Inspect this run."""
+        self.run = subjects[0]
+
     def watch_other(self) -> None:
         """Look at another data set from its top."""
         self.watch_run()

@@ -49,22 +49,22 @@ class Navigation:
         if page is not None and page.state is not state:
             self._drawn = page.state = state
 
-    def show(self, name: str, state: State, **subject: object) -> None:
-        """Switch to the page of this name, unless a dialog is open, and set what it is to show."""
-        page = self.named(name)
-        if self._app.screen is not page and isinstance(self._app.screen, Page):
-            page.state = state
-            self._app.switch_screen(page)
-        for attribute, value in subject.items():
-            self._app.call_after_refresh(setattr, page, attribute, value)
+    def show(self, name: str, state: State, subjects: tuple[str, ...] = ()) -> None:
+        """Switch to the page of this name, unless a dialog is open.
 
-    def visit(self, name: str, subject: str, state: State) -> None:
-        """Switch to the page of this name and show this question or run there; none: as it was left."""
+        Args:
+            name: as in the registry.
+            state: what is to be drawn.
+            subjects: the question or runs to show there; without any, it is as it was left.
+        """
         origin, page = self._app.screen, self.named(name)
-        if subject and isinstance(origin, Page):
-            page.state = state
-            page.turn_to(subject, origin.TITLE_IN_BAR)
-        self.show(name, state)
+        if not isinstance(origin, Page):
+            return
+        page.state = state
+        if subjects:
+            page.turn_to(subjects, origin.TITLE_IN_BAR)
+        if origin is not page:
+            self._app.switch_screen(page)
 
     async def renew(self, book: Presets, state: State, chosen: str) -> None:
         """Take other presets and show this question of theirs; all other pages are made anew when they are opened."""

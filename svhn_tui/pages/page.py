@@ -39,26 +39,12 @@ class Page(Screen[None]):
             super().__init__()
             self.launch = launch
 
-    class ComparisonWanted(Message):
-        """These runs are to be compared."""
-
-        def __init__(self, runs: tuple[str, ...]) -> None:
-            super().__init__()
-            self.runs = runs
-
-    class LookWanted(Message):
-        """This run is to be looked at."""
-
-        def __init__(self, run_id: str) -> None:
-            super().__init__()
-            self.run_id = run_id
-
     class Visit(Message):
-        """Another page is to be opened, at this question or run; at none, as it was left."""
+        """Another page is to be opened, at this question or these runs; without any, as it was left."""
 
-        def __init__(self, page: str, subject: str = "") -> None:
+        def __init__(self, page: str, *subjects: str) -> None:
             super().__init__()
-            self.page, self.subject = page, subject
+            self.page, self.subjects = page, subjects
 
     class Copied(Message):
         """This text is to be copied."""
@@ -86,8 +72,8 @@ class Page(Screen[None]):
         """Draw a state."""
         raise NotImplementedError
 
-    def turn_to(self, subject: str, origin: str) -> None:
-        """Show this question or run; `origin` is the page from which it was asked for."""
+    def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
+        """Show this question, run or runs, of which there is at least one; `origin` is the page that asks for it."""
 
     def on_mount(self) -> None:
         """Draw as soon as there is something to draw on."""

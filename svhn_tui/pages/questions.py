@@ -91,9 +91,9 @@ class QuestionsPage(Page):
         index = self.query_one(OptionList).highlighted if self.is_mounted else None
         return self._first if index is None else self.book.questions[index]
 
-    def turn_to(self, subject: str, origin: str) -> None:
+    def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
         """Put the cursor on this question."""
-        self._first = self.book.question(subject)
+        self._first = self.book.question(subjects[0])
         if self.is_mounted:
             self.query_one(OptionList).highlighted = self.book.questions.index(self._first)
 

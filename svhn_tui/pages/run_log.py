@@ -65,11 +65,11 @@ class LogPage(RunSubjectPage):
             return self.is_mounted and bool(self._line.value)
         return super().check_action(action, parameters)
 
-    def turn_to(self, subject: str, origin: str) -> None:
-        """Show another run's log, from its end."""
-        if self.is_mounted and subject != self.run:
+    def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
+        """Show a run's log, from its end."""
+        if self.is_mounted and subjects != (self.run,):
             self._line.close()
-        super().turn_to(subject, origin)
+        super().turn_to(subjects, origin)
 
     def action_search(self) -> None:
         """Type what is sought."""

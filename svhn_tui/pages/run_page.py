@@ -39,10 +39,10 @@ class RunSubjectPage(Page):
         """Follow what it prints."""
         self.set_interval(FOLLOW_SECONDS, self._follow)
 
-    def turn_to(self, subject: str, origin: str) -> None:
-        """Show another run."""
-        self.run, self._origin = subject, origin
-        self.want(p.ReadLog(run_id=subject))
+    def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
+        """Show a run."""
+        (self.run,), self._origin = subjects, origin
+        self.want(p.ReadLog(run_id=self.run))
         self.redraw()
 
     def _follow(self) -> None:
@@ -130,12 +130,12 @@ class RunPage(RunSubjectPage):
         spec = spec_of(self.run, self.state)
         return tuple(use.question.id for use in uses_of(spec, self.book, self.state)) if spec is not None else ()
 
-    def turn_to(self, subject: str, origin: str) -> None:
-        """Show another run from its top, and have its file looked at."""
-        super().turn_to(subject, origin)
+    def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
+        """Show a run from its top, and ask for the hash of its file."""
+        super().turn_to(subjects, origin)
         if self.is_mounted:
             self.query_one("#run", VerticalScroll).scroll_home(animate=False)
-        self.want(p.CheckFiles(runs=(subject,)))
+        self.want(p.CheckFiles(runs=subjects))
 
     def action_whole(self) -> None:
         """Leave the full chart, or the page."""
@@ -159,7 +159,7 @@ class RunPage(RunSubjectPage):
 
     def action_look(self) -> None:
         """Look at what it says of the test images."""
-        self.post_message(self.LookWanted(self.run))
+        self.post_message(self.Visit("Data", self.run))
 
     def action_copy(self) -> None:
         """Copy its file's path."""

@@ -134,7 +134,7 @@ class RunsPage(Page):
     def action_look(self) -> None:
         """Look at what the run says of the test images."""
         if (run_id := self.runs.finished_run) is not None:
-            self.post_message(self.LookWanted(run_id))
+            self.post_message(self.Visit("Data", run_id))
 
     def action_note(self, in_editor: bool) -> None:
         """Edit the run's note and tags, or the note in the user's own editor."""
@@ -149,7 +149,7 @@ class RunsPage(Page):
 
     def action_compare(self) -> None:
         """Open the Compare page with what is selected."""
-        self.post_message(self.ComparisonWanted(self.runs.meant))
+        self.post_message(self.Visit("Compare", *self.runs.meant))
 
     @work
     async def action_delete(self) -> None:

@@ -311,11 +311,11 @@ async def test_the_curve_stays_with_its_outcome_when_the_run_ends(size: tuple[in
 
 
 async def test_enter_leads_on_to_the_question():
-    visits: list[tuple[str, str]] = []
+    visits: list[tuple[str, ...]] = []
 
     class Listening(Stage):
         def on_page_visit(self, message: Page.Visit) -> None:
-            visits.append((message.page, message.subject))
+            visits.append((message.page, *message.subjects))
 
     page = LivePage(BOOK)
     app = Listening(page, alone())

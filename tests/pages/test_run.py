@@ -23,10 +23,10 @@ class Visiting(Stage):
 
     def __init__(self, page: Page, state: State) -> None:
         super().__init__(page, state)
-        self.visits: list[tuple[str, str]] = []
+        self.visits: list[tuple[str, ...]] = []
 
     def on_page_visit(self, message: Page.Visit) -> None:
-        self.visits.append((message.page, message.subject))
+        self.visits.append((message.page, *message.subjects))
 
 
 def log_of(run_id: str, text: str, file: str = "", begins: int = 0) -> p.LogRead:
@@ -49,7 +49,7 @@ async def test_a_runs_page_says_all_that_is_known_of_it(size: tuple[int, int]):
     checked = p.FilesChecked(hashes={RUN: "00"})
     stage = Visiting(page, fold((note, checked, log_of(RUN, "compiled\n")), STATE))
     async with stage.run_test(size=size) as pilot:
-        page.turn_to(RUN, "Runs")
+        page.turn_to((RUN,), "Runs")
         await until(pilot, lambda: "✓ finished" in stage.text)
         assert p.ReadLog(run_id=RUN) in stage.wanted and p.CheckFiles(runs=(RUN,)) in stage.wanted
         told = stage.text
@@ -71,7 +71,7 @@ async def test_a_runs_page_says_all_that_is_known_of_it(size: tuple[int, int]):
             assert said in told, said
         await pilot.press("enter", "l", "i", "escape")
         await pilot.pause()
-        assert stage.visits == [("Questions", "Q5"), ("Log", RUN), ("Runs", "")]
+        assert stage.visits == [("Questions", "Q5"), ("Log", RUN), ("Data", RUN), ("Runs",)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -80,7 +80,7 @@ async def test_a_failed_run_shows_the_end_of_its_log_and_what_to_do(size: tuple[
     page = RunPage(BOOK)
     stage = Visiting(page, state)
     async with stage.run_test(size=size) as pilot:
-        page.turn_to(run_id, "Runs")
+        page.turn_to((run_id,), "Runs")
         await until(pilot, lambda: "✗ failed" in stage.text)
         for said in ("exit code 1: no memory", "R trains it again", "[red]no memory�", "line 39"):
             assert said in stage.text, said
@@ -96,7 +96,7 @@ async def test_a_log_is_searched_and_followed(size: tuple[int, int]):
     page = LogPage(BOOK)
     stage = Visiting(page, state)
     async with stage.run_test(size=size) as pilot:
-        page.turn_to(spec.run_id, "Live")
+        page.turn_to((spec.run_id,), "Live")
         await until(pilot, lambda: "step 999" in stage.text)
         assert "◐ epoch 4 of 100" in stage.text
         more = log_of(spec.run_id, "the end\n", begins=len(lines.encode()))
@@ -113,7 +113,7 @@ async def test_a_log_is_searched_and_followed(size: tuple[int, int]):
         assert stage.visits == [], "the first escape ends the search"
         await pilot.press("escape")
         await pilot.pause()
-        assert stage.visits == [("Live", "")]
+        assert stage.visits == [("Live",)]
 
 
 async def test_the_text_of_a_log_is_never_obeyed_nor_cut():
@@ -122,7 +122,7 @@ async def test_the_text_of_a_log_is_never_obeyed_nor_cut():
     page = LogPage(BOOK)
     stage = Visiting(page, fold((log_of(run_id, f"\x1b]52;c;aGk=\x07[bold]\tno {long}\n", "host.log"),), state))
     async with stage.run_test(size=(80, 24)) as pilot:
-        page.turn_to(run_id, "Runs")
+        page.turn_to((run_id,), "Runs")
         await until(pilot, lambda: "END" in stage.text)
         assert "[bold]" in stage.text and "\x1b" not in stage.text
         assert "It printed nothing itself" in stage.text and "w/host.log" in stage.text
@@ -130,20 +130,15 @@ async def test_the_text_of_a_log_is_never_obeyed_nor_cut():
 
 async def test_runs_lead_to_pages_logs_and_images():
     state, run_id = failed()
-    looks: list[str] = []
-
-    class Looking(Visiting):
-        def on_page_look_wanted(self, message: Page.LookWanted) -> None:
-            looks.append(message.run_id)
-
-    stage = Looking(RunsPage(BOOK), msgspec.structs.replace(STATE, live=state.live))
+    stage = Visiting(RunsPage(BOOK), msgspec.structs.replace(STATE, live=state.live))
     async with stage.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "failed" in stage.text)
         await pilot.press("home", "enter", "l", "i", "down", "i", "l", "enter")
         await pilot.pause()
-        finished_run = looks[0]
+        finished_run = stage.visits[2][1]
         assert finished_run in STATE.results
-        assert stage.visits == [("Run", run_id), ("Log", run_id), ("Log", finished_run), ("Run", finished_run)]
+        assert stage.visits == [("Run", run_id), ("Log", run_id), ("Data", finished_run), ("Log", finished_run),
+                                ("Run", finished_run)]  # fmt: skip
 
 
 def test_a_growing_log_keeps_its_end_and_another_runs_replaces_it():

@@ -76,8 +76,9 @@ async def test_group_open_select_and_compare(size: tuple[int, int]):
     wanted: list[tuple[str, ...]] = []
 
     class Listening(Stage):
-        def on_page_comparison_wanted(self, message: Page.ComparisonWanted) -> None:
-            wanted.append(message.runs)
+        def on_page_visit(self, message: Page.Visit) -> None:
+            assert message.page == "Compare"
+            wanted.append(message.subjects)
 
     stage = Listening(RunsPage(BOOK), STATE)
     async with stage.run_test(size=size) as pilot:

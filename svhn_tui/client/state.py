@@ -83,6 +83,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The runs of the group that ended last while we looked on."""
     waiting: Mapping[str, p.WaitingRun] = {}
     """The queue by run_id, next run first."""
+    assigned: Mapping[str, p.WaitingRun] = {}
+    """Runs that a worker has and has not begun: it starts, loads the data, or builds their networks."""
     histories: Mapping[str, Curve] = {}
     """Of finished runs, as far as they were asked for."""
     damaged_lines: Mapping[str, int] = {}

@@ -1,11 +1,13 @@
 """What `verify` says of files as people make them: right, or in what they are not as asked, never a false reason."""
 
 import errno
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import msgspec
 import numpy as np
@@ -18,7 +20,7 @@ from engine.storage import zip_check
 from engine.tools import strip_optimizer, verify
 from engine.tools.comparison import text_of
 from engine.tools.keras_file import KerasFileError, checked
-from engine.tools.model_checks import weights_check
+from engine.tools.model_checks import optimizer_checks, weights_check
 from engine.training import models
 from tests.support.scenes import DATA
 from tests.tools.test_keras_file import forged
@@ -67,6 +69,11 @@ def functional(*middle: Any) -> Model:
     return keras.Model(pixels, value)
 
 
+def built(model: Model) -> Model:
+    model.build()
+    return model
+
+
 def without_input() -> Model:
     model = keras.Sequential([layers.Flatten(), dense(8, "relu"), dense(10, "softmax")])
     model.build((32, *IMAGE))
@@ -104,6 +111,7 @@ FORM = "it computes what the Sequential that is asked for computes"
 RIGHT: dict[str, Callable[[Path], Model]] = {
     "as we write it": lambda tmp: compiled(models.build(ASKED.configuration.network, ASSIGNMENT, softmax=True, seed=1)),
     "without Input": lambda tmp: compiled(without_input()),
+    "built again": lambda tmp: compiled(built(chain())),
     "an InputLayer": lambda tmp: compiled(chain(first=layers.InputLayer(shape=IMAGE))),
     "a batch size in the input": lambda tmp: compiled(chain(first=layers.InputLayer(batch_shape=(32, *IMAGE)))),
     "input_shape of Flatten": lambda tmp: compiled(
@@ -299,7 +307,8 @@ WRONG: dict[str, tuple[Callable[[], Model], list[str]]] = {
 def looked_at(path: Path, asked: verify.Requirement = ASKED) -> list[Any]:
     with checked(path) as file:
         model = keras.saving.load_model(file.path)
-        return [weights_check(model), *verify._checks(path, file, model, asked, SMALL)]
+        state = optimizer_checks(model, file.iterations)
+        return [weights_check(model), *state, *verify._checks(path, file, model, asked, SMALL)]
 
 
 def complaints(path: Path, asked: verify.Requirement = ASKED) -> list[str]:
@@ -378,6 +387,21 @@ def test_a_network_that_diverged_is_never_right(tmp_path: Path):
     model = compiled(chain())
     model.layers[-1].bias.assign(np.full(10, np.nan, np.float32))
     assert complaints(saved(tmp_path, model)) == ["weights: 10 are not finite numbers"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_state_of_the_optimizer_that_keras_leaves_out_or_that_diverged_is_not_right(tmp_path: Path):
+    model = compiled(chain())
+    model.optimizer.variables[2].assign(np.full(model.optimizer.variables[2].shape, np.inf, np.float32))
+    numbers = int(np.prod(model.optimizer.variables[2].shape))
+    path = saved(tmp_path, model)
+    assert complaints(path) == [f"optimizer state: {numbers:,} are not finite numbers"]
+    with zipfile.ZipFile(path) as archive:
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(weights, "r+") as file:
+        del file["optimizer/vars/3"]
+    forged(path, path, model__weights__h5=weights.getvalue())
+    assert complaints(path) == ["optimizer state: does not fit this network: Keras begins with an empty one"]
 
 
 def test_what_is_loaded_is_what_was_checked(tmp_path: Path):

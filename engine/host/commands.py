@@ -94,6 +94,9 @@ class Commands:
                 return
             case p.Import():
                 await self._import(command)
+            case p.WatchDevices():
+                dispatch.machine.watch.wanted()
+                return
             case p.SetFleet():
                 await self._set_fleet(command)
             case p.Shutdown():

@@ -103,6 +103,10 @@ class Watch(Command, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class WatchDevices(Command, frozen=True, kw_only=True):
+    """Look at how busy the GPUs are, for a minute. While something trains that is done unasked."""
+
+
 class ReadLog(Command, frozen=True, kw_only=True):
     """Send the end of the log of a run's training, or, of a `file` that is known, what follows the byte `begins`."""
 
@@ -167,6 +171,7 @@ AnyCommand = (
     | Restore
     | ReadTrash
     | Watch
+    | WatchDevices
     | ReadLog
     | CheckFiles
     | Inspect

@@ -1,17 +1,13 @@
 """Which trainer trains a group of runs. Pure."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from engine.core.options import TRAINING
 from engine.core.spec import Configuration, Network, Training
 
 KNOWN = ("epochs", "batch_size", "learning_rate", "validation_split", "trainer", "beta_1", "beta_2", "epsilon",
-         "decay_epochs", "decay_rate")  # fmt: skip
+         "schedule", "warmup_epochs", "decay_epochs", "decay_rate", "alpha")  # fmt: skip
 """Options of training that the native trainer supports; with any other that is not at its default JAX trains."""
-ALSO: Mapping[str, tuple[str, ...]] = MappingProxyType({"schedule": ("step",)})
-"""Values besides the default that it supports: its learning rate may change between epochs, not within one."""
 MOST_LAYERS, MOST_CLASSES = 16, 1_000
 """What `epoch.c` has room for."""
 
@@ -90,9 +86,9 @@ def _unsuited_network(network: Network) -> str:
 
 
 def _unsuited_training(training: Training) -> str:
-    """Name the first option that `epoch.c` does not know: it has Keras's Adam, and one learning rate an epoch."""
+    """Name the first option that `epoch.c` does not know: it has Keras's Adam and schedules."""
     for option in TRAINING:
         value = getattr(training, option.name)
-        if option.name not in KNOWN and value not in (option.default, *ALSO.get(option.name, ())):
+        if option.name not in KNOWN and value != option.default:
             return f"the {option.title} is {value}"
     return ""

@@ -1,4 +1,4 @@
-"""Notices, which are shown for a moment over whatever page is open. Pure."""
+"""Notices, which are shown over the open page for a few seconds. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -20,13 +20,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     severity: SeverityLevel = "information"
     timeout: float | None = None
-    """Seconds that it is shown; None: as long as any other."""
+    """Seconds for which it is shown; None: the default."""
     calls: bool = False
-    """Whether it calls for the attention of users who look elsewhere."""
+    """Whether the terminal alerts the user, who may look elsewhere."""
 
 
 def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
-    """Say of runs in training that their loss is no number any more, each once: at the epoch since which it is none.
+    """Report once of each run in training that its loss is not finite any more, at the first such epoch.
 
     Args:
         batch: events, not those that tell what was there before.
@@ -44,7 +44,7 @@ def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
 
 
 def notice_of(event: p.AnyEvent, *, is_news: bool) -> Notice | None:
-    """Return what to tell of an event, if anything; one that is no news belongs to what was there before."""
+    """Return the notice of an event, if any; events replayed while attaching produce none."""
     match event:
         case p.Refused():
             return Notice(text=clean(event.reason), title="Not done", severity="error")
@@ -59,7 +59,7 @@ def notice_of(event: p.AnyEvent, *, is_news: bool) -> Notice | None:
 
 
 class Milestones:
-    """Which questions are complete, so that each is told once, when it becomes so."""
+    """The questions that are complete, so that each is reported once, when it becomes so."""
 
     def __init__(self, questions: Iterable[Question], book: Presets) -> None:
         self._trained = tuple(question for question in questions if question.networks and question.seeds)
@@ -69,7 +69,7 @@ class Milestones:
         self._complete: frozenset[str] = frozenset()
 
     def reached(self, batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
-        """Say what is complete since the batch before; all of the assignment together in one sentence.
+        """Report the questions that became complete since the previous batch; the whole assignment in one sentence.
 
         Args:
             batch: events; only after some of them is there something to look for.
@@ -94,7 +94,7 @@ class Milestones:
 
 
 class Notices:
-    """Derives notices from events; each is given once."""
+    """Derives notices from events, each once."""
 
     def __init__(self, book: Presets) -> None:
         self._milestones = Milestones(book.questions, book)
@@ -124,7 +124,7 @@ def _names(questions: Iterable[Question]) -> str:
 
 
 def call_text(notices: Iterable[Notice]) -> str:
-    """Return what to call the user for, in a sentence: the first, and how many more there are; or nothing."""
+    """Return the text that alerts the user: the first notice and the number of others; empty without any."""
     calling = [notice for notice in notices if notice.calls]
     if not calling:
         return ""

@@ -15,7 +15,7 @@ from svhn_tui.analysis.queue_entries import seeds_text
 LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
 MARKDOWN = frozenset("\\`*_{}[]<>|#~&")
-"""What Markdown takes for more than text, anywhere in a cell."""
+"""Characters with a meaning in Markdown anywhere in a cell."""
 SHOWN = tuple(METRICS[name] for name in ("test_accuracy", "accuracy", "test_loss"))
 """Metrics that always have a column; others have one where a run has them."""
 
@@ -28,7 +28,7 @@ class PaperRow(msgspec.Struct, frozen=True):
     parameters: int
     runs: int
     values: tuple[tuple[float, ...], ...]
-    """Of each metric that is shown, what is known."""
+    """The known values of each metric that is shown."""
 
 
 def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
@@ -37,7 +37,7 @@ def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
 
 
 def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tuple[PaperRow, ...]:
-    """Put runs together by data set and configuration, by their names."""
+    """Group runs by data set and configuration, by their names."""
     groups: dict[tuple[str, Configuration], list[RunResult]] = {}
     for run in results:
         groups.setdefault((run.spec.data, run.spec.configuration), []).append(run)
@@ -69,7 +69,7 @@ def markdown(results: Sequence[RunResult], data: DataSet | None) -> str:
 
 
 def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, ...]:
-    """Return what somebody needs to get the same again: versions, devices, seeds and data, a line each."""
+    """Return what reproducing the runs needs: versions, devices, seeds and data, a line each."""
     versions = sorted({f"{name} {version}" for run in results for name, version in run.versions.items()})
     devices = sorted({run.device for run in results if run.device})
     trainers = sorted({run.trained_by for run in results})

@@ -56,7 +56,7 @@ FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False,
                            "is:recorded": lambda run, note: run.is_recorded,
                            "is:interrupted": lambda run, note: run.interrupted}  # fmt: skip
-"""What is so of a finished run or not; one that failed is none, and stands beside them."""
+"""Conditions on finished runs; failed ones are listed beside them, and chosen by `is:failed` alone."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
 NAMES = {
@@ -68,7 +68,7 @@ NAMES = {
         if (column.field or key) in FIELDS
     },
 }
-"""Every word for a field: its own, and what heads its column on the Runs page."""
+"""Every name of a field: its own, and its column's title on the Runs page."""
 HEADS = re.compile(rf"\b({'|'.join(name for name in NAMES if ' ' in name)})\s*(?=[=!<>])", re.IGNORECASE)
 """Heads of several words, before an operator."""
 OPERATORS: dict[str, Callable[[FilterValue, FilterValue], bool]] = {

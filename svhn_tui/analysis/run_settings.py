@@ -1,4 +1,4 @@
-"""What was set for a run: its options as they are sorted, looked for and written. Pure.
+"""The settings of a run: its options as they are sorted, filtered and written. Pure.
 
 The options come from the engine's table (`engine/core/options.py`), so that one added there is listed, looked for and
 exported. Of a recorded run a setting is what its program said, or nothing.
@@ -15,7 +15,7 @@ MEASURED = {"epochs", "trainer"}
 
 
 def value_of(option: Option, run: RunResult) -> float | str:
-    """Return what a run is looked for by: a number, or text; a number that is not known is none."""
+    """Return the value that the filter compares: a number or text; None for a number that is not known."""
     if run.spec.configuration.recorded is not None and option.name not in MEASURED:
         return _recorded(option.name, run)
     value = option.read(run.spec.configuration)
@@ -25,7 +25,7 @@ def value_of(option: Option, run: RunResult) -> float | str:
 
 
 def rank_of(option: Option, run: RunResult) -> float | str:
-    """Return the same to sort by: what is not known comes before the numbers."""
+    """Return the value to sort by; unknown ones come before the numbers."""
     value = value_of(option, run)
     return float("-inf") if value != value else value
 

@@ -26,12 +26,12 @@ class Column(msgspec.Struct, frozen=True):
     text: Callable[[RunResult], str]
     is_number: bool = True
     field: str = ""
-    """What the filter calls it, where that is another word than the column's own."""
+    """Its name in the filter, where that is not the column's own."""
     is_lower_better: bool = False
 
     @property
     def descends(self) -> bool:
-        """It is sorted from the largest down at first: the best and the latest come first, texts by the alphabet."""
+        """Its first sort order is descending: the best and the latest come first, texts by the alphabet."""
         return self.is_number and not self.is_lower_better
 
 
@@ -103,9 +103,9 @@ def columns_logged_in(results: Iterable[RunResult]) -> tuple[str, ...]:
 
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
-"""Columns to begin with, of runs and of configurations."""
+"""Default columns of runs and of configurations."""
 OF_GROUPS = {"n", "least", "most"}
-"""Columns that say nothing of a single run."""
+"""Columns that have no meaning for a single run."""
 
 
 class SortOrder(msgspec.Struct, frozen=True):
@@ -123,11 +123,11 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
     is_inside: bool = False
     """A run below its configuration."""
     failed: Live | None = None
-    """What failed; it has no results."""
+    """The run that failed; it has no result."""
 
     @property
     def key(self) -> str:
-        """What stays the same when the list changes."""
+        """The identity of a line while the list changes."""
         if self.failed is not None:
             return f"failed {self.failed.spec.run_id}"
         spec, configuration = self.runs[0].spec, self.runs[0].spec.configuration
@@ -136,12 +136,12 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
 
 
 class Table(msgspec.Struct, frozen=True, gc=False):
-    """What stands in the list until it is drawn anew, whatever was chosen since."""
+    """The content of the list as it was drawn last."""
 
     lines: tuple[RunLine, ...] = ()
     columns: tuple[str, ...] = ()
     runs: int = 0
-    """How many are listed, those of groups counted."""
+    """Number of listed runs, those in groups included."""
 
 
 def lines_of(
@@ -262,7 +262,7 @@ def _label(run: RunResult) -> str:
 
 
 def _mark(run: RunResult) -> str:
-    """What stands before a run that did not come to a good end."""
+    """The sign before a run that diverged or was interrupted."""
     return "✗ diverged  " if run.diverged else "· interrupted  " if run.interrupted else ""
 
 

@@ -1,4 +1,4 @@
-"""Facts for the multiple-choice questions: what the runs say, each sentence with its figures. Pure, but for SciPy."""
+"""Facts from the runs for the multiple-choice questions, each sentence with its figures. Pure, but for SciPy."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -20,7 +20,7 @@ POWER = (1.96 + 0.84) ** 2
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """Something that the runs say: a title, a sentence for each finding, and a line of figures a configuration."""
+    """A fact from the runs: a title, a sentence for each finding, and a line of figures a configuration."""
 
     title: str
     sentences: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 def facts_of(question: Question, book: Presets, state: State) -> tuple[Fact, ...]:
-    """Return the board of a multiple-choice question, from the runs of the questions that it is about."""
+    """Return the facts for a multiple-choice question, from the runs of the questions that it is about."""
     sides = _sides(question, book, state)
     if not sides:
         return ()
@@ -107,14 +107,14 @@ def _is_wider(one: Network, other: Network) -> bool:
 
 
 def _is_deeper(one: Network, other: Network) -> bool:
-    """Say whether one more layer of the same width is all that differs."""
+    """Say whether one more layer of the same width is the only difference."""
     if one.activation != other.activation or not other.hidden:
         return False
     return one.hidden == (*other.hidden, other.hidden[-1]) and len(set(one.hidden)) == 1
 
 
 def _effect(one: Side, other: Side) -> str:
-    """Say what going from one to the other changes, and whether the runs show it clearly."""
+    """Say how one differs from the other, and whether the difference is significant."""
     change = _mean(other) - _mean(one)
     comparison = statistics.compare(other.accuracies, one.accuracies)
     sure = "one run says nothing of chance"
@@ -187,7 +187,7 @@ def _share(sides: Sequence[Side], name: str, words_for_it: str) -> Iterable[tupl
 
 
 def _open_points(sides: Sequence[Side]) -> Fact:
-    """Say how many runs each would separate the best from those that its runs cannot be told apart from."""
+    """Say how many runs each would separate the best configuration from those that are not significantly worse."""
     several = sorted((side for side in sides if len(side.accuracies) > 1), key=lambda side: -_mean(side))
     sentences = []
     for other in several[1:]:

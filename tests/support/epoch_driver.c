@@ -20,9 +20,11 @@ static void run(int layers, const int64_t *sizes, int activation, int64_t batch,
             float *p = parameters[6 * l + s] = calloc(size, 4);
             for (int64_t i = 0; s < 2 && i < size; i++) p[i] = (drawn() / 65536.f - 0.5f) / (l ? 5 : 500);
         }
+    float rates[IMAGES];
+    for (int i = 0; i < IMAGES; i++) rates[i] = 1e-4f;
     double found[4];
     const int status = svhn_epoch(layers, sizes, activation, batch, IMAGES, pixels, labels, order, TESTS, pixels, labels,
-                                  parameters, 0, 1e-4, 0.9, 0.999, 1e-7, threads, &stop, found);
+                                  parameters, 0, rates, 0.9, 0.999, 1e-7, threads, &stop, found);
     printf("%d %.9g %.9g %.9g %.9g", status, found[0], found[1], found[2], found[3]);
     for (int s = 0; s < 6 * layers; s++) {
         double sum = 0;

@@ -5,15 +5,17 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import msgspec
 import numpy as np
 import pytest
 
 from engine import protocol as p
+from engine.core import compilation
 from engine.core.options import TRAINING
 from engine.core.spec import Configuration, Convolution, Network, RunSpec, Training
 from engine.storage import checkpoint, journal
-from engine.training import trainer_choice
+from engine.training import models, trainer_choice
 from engine.training.inbox import Stop
 from engine.training.native import build, native_trainer
 from engine.training.trainer_choice import Circumstances, TrainerChoice, choose
@@ -34,6 +36,7 @@ NONE = Circumstances(10, problem="No C compiler is on the path")
         (Network((8,) * 15, "linear"), Training(validation_split=0.5), Circumstances(1_000), "native"),
         (RELU, Training(beta_1=0.0, beta_2=0.9, epsilon=1e-3), CPU, "native"),
         (RELU, Training(schedule="step", decay_epochs=3, decay_rate=0.5), CPU, "native"),
+        (RELU, Training(schedule="cosine", warmup_epochs=1, alpha=0.1), CPU, "native"),
         (Network((8,) * 16, "linear"), Training(), CPU, "jax"),
         (RELU, Training(), Circumstances(1_001), "jax"),
         (RELU, Training(), NONE, "jax"),
@@ -59,8 +62,8 @@ def test_what_trains_follows_from_configuration_machine_and_checkpoint(
 
 OF_JAX: dict[str, Any] = {
     "optimizer": "adamw", "amsgrad": True, "weight_decay": 0.1, "clipnorm": 1.0, "clipvalue": 1.0,
-    "global_clipnorm": 1.0, "schedule": "cosine", "warmup_epochs": 1, "label_smoothing": 0.1,
-    "class_weight": (1.0,) * 10, "patience": 1, "metrics": ("top_k_categorical_accuracy",),
+    "global_clipnorm": 1.0, "label_smoothing": 0.1, "class_weight": (1.0,) * 10, "patience": 1,
+    "metrics": ("top_k_categorical_accuracy",),
 }  # fmt: skip
 """Options that the native trainer does not have, with values not at their defaults."""
 
@@ -77,15 +80,23 @@ def test_every_option_is_native_or_of_jax_or_belongs_to_one_of_jax():
     refused = {option.name for option in TRAINING} - {*trainer_choice.KNOWN, *OF_JAX}
     owners = {owners for option in TRAINING if option.name in refused and (owners := option.owners)}
     assert {(of.field, *of.values) for of in owners} == {
-        ("optimizer", "sgd", "rmsprop"), ("optimizer", "sgd"), ("optimizer", "rmsprop"), ("schedule", "cosine"),
-        ("patience",),
+        ("optimizer", "sgd", "rmsprop"), ("optimizer", "sgd"), ("optimizer", "rmsprop"), ("patience",),
     }  # fmt: skip
 
 
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "ExponentialDecay": {"schedule": "step", "decay_epochs": 1, "decay_rate": 0.3},
+    "CosineDecay": {"schedule": "cosine", "warmup_epochs": 1, "alpha": 0.1},
+}
+
+
 @needs_compiler
-def test_adams_own_options_and_a_stepwise_rate_train_as_on_jax_and_stand_in_the_file(demo_folder: Path, tmp_path: Path):
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_adams_own_options_and_a_schedule_train_as_on_jax_and_stand_in_the_file(
+    demo_folder: Path, tmp_path: Path, kind: str
+):
     options: dict[str, Any] = {"beta_1": 0.7, "beta_2": 0.95, "epsilon": 1e-4, "learning_rate": 1e-4, "epochs": 4}
-    options |= {"schedule": "step", "decay_epochs": 1, "decay_rate": 0.3, "validation_split": 0.1}
+    options |= {**SCHEDULES[kind], "validation_split": 0.1}
     weights, files, validated = [], [], []
     for name in ("jax", "native"):
         told, configuration = Told(), Configuration(RELU, Training(**options, trainer=name))
@@ -101,7 +112,28 @@ def test_adams_own_options_and_a_stepwise_rate_train_as_on_jax_and_stand_in_the_
     assert all(np.abs(one - other).max() < 1e-6 for one, other in zip(*weights, strict=True))
     assert validated[1] == pytest.approx(validated[0], rel=1e-5)
     assert files[0] == files[1]
-    assert files[0]["learning_rate"]["class_name"] == "ExponentialDecay"
+    assert files[0]["learning_rate"]["class_name"] == kind
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schedule": "step"},
+        {"schedule": "exponential"},
+        {"schedule": "cosine", "alpha": 0.1},
+        {"schedule": "cosine", "warmup_epochs": 2},
+        {"warmup_epochs": 3},
+    ],
+    ids=str,
+)
+def test_the_rate_of_every_batch_is_the_compiled_epochs_to_the_last_bit(options: dict[str, Any]):
+    training, batches = Training(epochs=6, decay_epochs=2, learning_rate=3e-4, **options), 157
+    schedule = models.made(compilation.schedule_of(training, batches))
+    on_jax = jax.jit(lambda: jax.lax.scan(lambda done, _: (done + 1, schedule(done)), 0, None, 6 * batches)[1])()
+    rates = native_trainer.rates_of(training, batches)
+    native = np.concatenate([np.full(batches, rates(epoch * batches), np.float32) for epoch in range(6)])
+    assert native.tobytes() == np.asarray(on_jax).tobytes()
+    assert len(set(native)) >= 3
 
 
 def test_a_checkpoint_that_changes_its_trainer_is_remarked_and_what_was_asked_for_is_not_replaced():

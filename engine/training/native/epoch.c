@@ -224,7 +224,8 @@ typedef struct {
     const int32_t *labels, *test_labels, *order;
     const volatile int32_t *stop;
     I step;
-    double rate, b1, b2, eps;
+    const float *rates;                         // one a batch
+    double b1, b2, eps;
     Layer layer[MAX_LAYERS];
     uint8_t *x[2];                              // pixels of this batch and the next (B, xs)
     float *h[MAX_LAYERS], *d[MAX_LAYERS];       // outputs and gradients (B, stride)
@@ -532,7 +533,7 @@ static void renew(Worker *me, I after, const uint8_t *x, const uint8_t *next, co
 static Adam adam_at(const Net *n, I t) {  // in float32, as Keras works out the corrections
     const V zero = {0};
     const float power = n->step + t + 1, b1 = n->b1, b2 = n->b2;
-    const float alpha = (float)n->rate * sqrtf(1 - powf(b2, power)) / (1 - powf(b1, power));
+    const float alpha = n->rates[t] * sqrtf(1 - powf(b2, power)) / (1 - powf(b1, power));
     return (Adam){zero + alpha, zero + (float)(1 - n->b1), zero + (float)(1 - n->b2), zero + (float)n->eps};
 }
 
@@ -642,13 +643,13 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
 
 // Train one epoch in place and evaluate it. `sizes`: inputs and the units of each layer; `parameters`: for each layer
 // kernel (in, out), bias, first moments of both, second moments of both; `step`: updates that were made before;
-// `order`: indices of `images` images, without any it evaluates alone; `stop`: anything but 0 ends it early. `found`:
-// mean loss, accuracy, mean test loss, right test images. Return DONE; whatever else is returned, the parameters are as
-// they were.
+// `order`: indices of `images` images, without any it evaluates alone; `rates`: the learning rate of each batch; `stop`:
+// anything but 0 ends it early. `found`: mean loss, accuracy, mean test loss, right test images. Return DONE; whatever
+// else is returned, the parameters are as they were.
 int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, int64_t images, const uint8_t *pixels,
                const int32_t *labels, const int32_t *order, int64_t tests, const uint8_t *test_pixels,
-               const int32_t *test_labels, float **parameters, int64_t step, double rate, double b1, double b2,
-               double eps, int threads, const int32_t *stop, double *found) {
+               const int32_t *test_labels, float **parameters, int64_t step, const float *rates, double b1,
+               double b2, double eps, int threads, const int32_t *stop, double *found) {
     if (layers < 1 || layers > MAX_LAYERS || sizes[layers] < 2 || sizes[layers] > MAX_CLASSES || threads < 1 ||
         threads > MAX_THREADS || batch < 1 || images < 0 || tests < 0 || !(eps > 0)) return NOT_TRAINABLE;
     for (int l = 0; l <= layers; l++)
@@ -656,8 +657,8 @@ int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, 
     batch = smaller(batch, images ? images : 1);
     Net n = {.layers = layers, .activation = activation, .threads = threads, .batch = batch, .images = images,
              .tests = tests, .inputs = sizes[0], .pixels = pixels, .test_pixels = test_pixels, .labels = labels,
-             .test_labels = test_labels, .order = order, .stop = stop, .step = step, .rate = rate, .b1 = b1, .b2 = b2,
-             .eps = eps, .depth = padded(batch, PANEL), .gate = PTHREAD_MUTEX_INITIALIZER, .is_open = 1};
+             .test_labels = test_labels, .order = order, .stop = stop, .step = step, .rates = rates, .b1 = b1,
+             .b2 = b2, .eps = eps, .depth = padded(batch, PANEL), .gate = PTHREAD_MUTEX_INITIALIZER, .is_open = 1};
     const size_t page = 2u << 20;  // huge: the packed weights take more small ones than the processor's table holds
     Worker *workers = aligned_alloc(128, (sizeof(Worker) * threads + 127) & ~(size_t)127);
     char *base = NULL;

@@ -58,7 +58,7 @@ class Library:
         self._epoch.restype = ctypes.c_int
         self._epoch.argtypes = [
             ctypes.c_int, _AT, ctypes.c_int, _I64, _I64, _AT, _AT, _AT, _I64, _AT, _AT, _AT, _I64,
-            _F64, _F64, _F64, _F64, ctypes.c_int, _AT, _AT,
+            _AT, _F64, _F64, _F64, ctypes.c_int, _AT, _AT,
         ]  # fmt: skip
         loaded.svhn_instructions.restype = ctypes.c_char_p
         self.instructions: str = loaded.svhn_instructions().decode()
@@ -79,7 +79,7 @@ class Library:
         test: Labelled,
         *,
         step: int,
-        learning_rate: float,
+        learning_rate: float | Floats,
         beta_1: float = BETA_1,
         beta_2: float = BETA_2,
         epsilon: float = EPSILON,
@@ -96,7 +96,7 @@ class Library:
             order: indices of those to train on.
             test: the images to evaluate on.
             step: updates that were made before.
-            learning_rate: Adam's.
+            learning_rate: Adam's: one for all batches, or one for each.
             beta_1: decay of Adam's first moment.
             beta_2: the same of the second.
             epsilon: what Adam adds to the root of the second moment, above 0.
@@ -109,7 +109,8 @@ class Library:
             MemoryError: there is too little.
         """
         _need(len(order) > 0, "order names no image")
-        adam = (step, learning_rate, beta_1, beta_2, epsilon)
+        rates = np.full(-(-len(order) // max(1, batch_size)), learning_rate, np.float32)
+        adam = (step, rates, beta_1, beta_2, epsilon)
         return self._run(layers, activation, train, order, test, adam, batch_size, threads, stop)
 
     def evaluate(
@@ -120,7 +121,7 @@ class Library:
         Raises:
             ValueError, MemoryError: as of `epoch`.
         """
-        nothing, adam = np.zeros(0, np.int32), (0, 0.0, BETA_1, BETA_2, EPSILON)
+        nothing, adam = np.zeros(0, np.int32), (0, np.zeros(0, np.float32), BETA_1, BETA_2, EPSILON)
         metrics = self._run(layers, activation, images, nothing, images, adam, 1, threads, None)
         assert metrics is not None  # nothing stops it
         return metrics.test_loss, metrics.test_correct
@@ -132,13 +133,14 @@ class Library:
         train: Labelled,
         order: NDArray[np.int32],
         test: Labelled,
-        adam: tuple[int, float, float, float, float],
+        adam: tuple[int, Floats, float, float, float],
         batch_size: int,
         threads: int,
         stop: NDArray[np.int32] | None,
     ) -> EpochMetrics | None:
         """Train on what `order` names, with as many threads as the system gives; then evaluate `test`."""
         sizes = _checked(layers, train, order, test)
+        step, rates, *decays = adam
         stop = np.zeros(1, np.int32) if stop is None else stop
         flat = [array for layer in layers for array in layer]
         addresses = (_AT * len(flat))(*(array.ctypes.data for array in flat))
@@ -148,7 +150,8 @@ class Library:
                 len(layers), sizes.ctypes.data, ACTIVATIONS[activation], batch_size,
                 len(order), train.pixels.ctypes.data, train.labels.ctypes.data, order.ctypes.data,
                 len(test.labels), test.pixels.ctypes.data, test.labels.ctypes.data,
-                ctypes.cast(addresses, _AT), *adam, count, stop.ctypes.data, metrics.ctypes.data,
+                ctypes.cast(addresses, _AT), step, rates.ctypes.data, *decays, count,
+                stop.ctypes.data, metrics.ctypes.data,
             )  # fmt: skip
             if status != NO_THREAD:  # the system gives no more threads: one will do
                 break

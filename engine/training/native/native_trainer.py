@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +120,7 @@ class NativeGroup:
         held_out = slice(self.training_images, None)
         self._held_out = Labelled(self._train.pixels[held_out], self._train.labels[held_out])
         self._steps = compilation.batches_of(training, len(images.train_labels))
+        self._rates = rates_of(training, self._steps)
         self._lane = _resumed(snapshot) if snapshot else _fresh(spec, images.shape, self._steps)
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
@@ -150,7 +153,7 @@ class NativeGroup:
             order_of(self._spec.seed, self.epoch, self.training_images),
             self._test,
             step=step,
-            learning_rate=_rate_at(step, training, self._steps),
+            learning_rate=self._rates(step),
             beta_1=training.beta_1,
             beta_2=training.beta_2,
             epsilon=training.epsilon,
@@ -231,11 +234,16 @@ class NativeLane:
         return Activity(saturated=saturated / (total * len(pixels)), recall=recall)
 
 
-def _rate_at(step: int, training: Training, steps: int) -> float:
-    """Return the learning rate of the epoch that begins with this batch; an epoch has so many steps."""
+def rates_of(training: Training, batches: int) -> Callable[[int], float | Floats]:
+    """Return what gives the learning rate of each batch of an epoch from the number of batches before it.
+
+    Each is computed alone, as it is on JAX in the middle of training: many at once are rounded otherwise.
+    """
     if not compilation.has_schedule(training):
-        return training.learning_rate
-    return float(models.made(compilation.schedule_of(training, steps))(step))
+        return lambda first: training.learning_rate
+    schedule = models.made(compilation.schedule_of(training, batches))
+    rates = jax.jit(lambda first: jax.lax.map(schedule, first + jnp.arange(batches)))
+    return lambda first: np.asarray(rates(first))
 
 
 def _fresh(spec: RunSpec, shape: DataShape, steps: int) -> NativeState:

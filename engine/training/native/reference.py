@@ -6,7 +6,16 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.training.native.library import BETA_1, BETA_2, EPSILON, EpochMetrics, Labelled, LayerArrays, untrained
+from engine.training.native.library import (
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    EpochMetrics,
+    Floats,
+    Labelled,
+    LayerArrays,
+    untrained,
+)
 
 Wide = NDArray[np.float64]
 
@@ -39,7 +48,7 @@ def epoch(
     test: Labelled,
     *,
     step: int,
-    learning_rate: float,
+    learning_rate: float | Floats,
     beta_1: float = BETA_1,
     beta_2: float = BETA_2,
     epsilon: float = EPSILON,
@@ -48,7 +57,8 @@ def epoch(
     """Return the layers after the epoch, and what it measured; arguments as those of `Library.epoch`."""
     state = [[array.astype(np.float64) for array in layer] for layer in layers]
     loss = correct = 0.0
-    for start in range(0, len(order), batch_size):
+    rates = np.full(-(-len(order) // batch_size), learning_rate, np.float64)
+    for start, rate in zip(range(0, len(order), batch_size), rates, strict=True):
         batch = order[start : start + batch_size]
         step += 1
         outputs = _outputs(state, activation, train.pixels[batch])
@@ -58,7 +68,7 @@ def epoch(
         delta = (probabilities - np.eye(probabilities.shape[1])[train.labels[batch]]) / len(batch)
         for index in reversed(range(len(state))):
             kernel, below = state[index][0].copy(), outputs[index]
-            _apply_adam(state[index], below.T @ delta, delta.sum(axis=0), step, learning_rate, beta_1, beta_2, epsilon)
+            _apply_adam(state[index], below.T @ delta, delta.sum(axis=0), step, rate, beta_1, beta_2, epsilon)
             delta = delta @ kernel.T * _slope(activation, below)
     losses, probabilities = _judged(_outputs(state, activation, test.pixels)[-1], test.labels)
     right = int((probabilities.argmax(axis=1) == test.labels).sum())

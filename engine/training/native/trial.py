@@ -45,13 +45,14 @@ def difference(library: Library, case: Case, threads: int = 1) -> float:
     test = reference.drawn_images(case.tests, case.sizes[0], case.sizes[-1], generator)
     order = generator.permutation(case.images).astype(np.int32)
     beta_1, beta_2, epsilon = case.adam
+    rates = np.geomspace(2e-4, 5e-5, -(-case.images // case.batch_size), dtype=np.float32)
     expected, measured = reference.epoch(
-        layers, case.activation, train, order, test, step=2, learning_rate=1e-4, beta_1=beta_1, beta_2=beta_2,
+        layers, case.activation, train, order, test, step=2, learning_rate=rates, beta_1=beta_1, beta_2=beta_2,
         epsilon=epsilon, batch_size=case.batch_size,
     )  # fmt: skip
     trained = reference.copied(layers)
     metrics = library.epoch(
-        trained, case.activation, train, order, test, step=2, learning_rate=1e-4, beta_1=beta_1, beta_2=beta_2,
+        trained, case.activation, train, order, test, step=2, learning_rate=rates, beta_1=beta_1, beta_2=beta_2,
         epsilon=epsilon, batch_size=case.batch_size, threads=threads,
     )  # fmt: skip
     assert metrics is not None

@@ -31,6 +31,8 @@ class Submit(Command, frozen=True, kw_only=True):
     sweep: Sweep
     sources: tuple[str, ...] = ()
     """The texts of the model files that it needs; by sending them the user approves them."""
+    source_names: tuple[str, ...] = ()
+    """What the user calls these files, for messages about them."""
 
 
 class Pause(Command, frozen=True, kw_only=True):

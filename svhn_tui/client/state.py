@@ -171,6 +171,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         built = (run.trainable_parameters for run in self.results.values() if run.spec.configuration.network == network)
         return known.parameters or next(built, 0)
 
+    def is_to_come(self, run_id: str) -> bool:
+        """Say whether a run trains, trained in part, or waits."""
+        return any(run_id in known for known in (self.live, self.assigned, self.waiting))
+
     @property
     def seconds_waiting(self) -> float:
         """Forecast for all waiting runs that are not paused, in seconds; 0 while no data is open."""

@@ -93,20 +93,24 @@ FOREIGN: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_a_workspace_that_is_not_ours_alone_is_refused_and_read_on_request(
     workspace: Path, tmp_path: Path, tally: Tally, name: str
 ):
+    """By every command in one case; in the others by one, since all of them start the same bridge."""
     row = tally("a workspace that others own or can write")
     change, sentence = (KINDS | FOREIGN)[name]
     change(workspace)
     before = contents(workspace.resolve())
-    for wish in (["status"], ["run", "Q2"], ["stop"]):
+    is_whole = name == "all can write"
+    for wish in (["run", "Q2"], *([["status"], ["stop"]] if is_whole else [])):
         done = svhn_tui(*wish, "-w", workspace)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
         assert sentence in done.stderr
         assert "--read-only" in done.stderr
-    told = {wish[0]: svhn_tui(*wish, "-w", workspace, "--read-only") for wish in LOOKING}
-    assert [(done.returncode, done.stderr) for done in told.values()] == [(0, "")] * len(LOOKING)
+    looking = LOOKING if is_whole else LOOKING[:1]
+    told = {wish[0]: svhn_tui(*wish, "-w", workspace, "--read-only") for wish in looking}
+    assert [(done.returncode, done.stderr) for done in told.values()] == [(0, "")] * len(looking)
     assert "53 finished" in told["status"].stdout
-    exported = svhn_tui("export", tmp_path / "out", "-w", workspace, "--read-only")
-    assert (tmp_path / "out" / "answers.md").exists(), exported.stderr
+    if is_whole:
+        exported = svhn_tui("export", tmp_path / "out", "-w", workspace, "--read-only")
+        assert (tmp_path / "out" / "answers.md").exists(), exported.stderr
     row.injected += 1
     row.found(wrong=contents(workspace.resolve()) != before)
 

@@ -194,6 +194,16 @@ def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     )
 
 
+def shared_settings(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return what all of these are set to beside the defaults, and `full_names_of` therefore leaves out."""
+    shared = []
+    for option in (option for option in LISTED.values() if option.name not in IN_LABEL):
+        values = {option.read(some) for some in configurations if _is_set_by(some, option)}
+        if len(values) == 1 and (value := values.pop()) != option.default:
+            shared.append(f"{option.title} {_in_name(value)}")
+    return tuple(shared)
+
+
 def _is_set_by(configuration: Configuration, option: Option) -> bool:
     """Say whether an option applies to a configuration: a model file sets the network itself."""
     return option.part == "training" or configuration.network.model is None

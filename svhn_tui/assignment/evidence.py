@@ -10,7 +10,7 @@ import msgspec
 from engine.core.spec import Network
 from svhn_tui import words
 from svhn_tui.analysis import statistics
-from svhn_tui.analysis.comparison import Side, full_names_of, sides_of_runs
+from svhn_tui.analysis.comparison import Side, data_names, full_names_of, sides_of_runs
 from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
@@ -29,26 +29,41 @@ class Fact(msgspec.Struct, frozen=True):
 
 def facts_of(question: Question, book: Presets, state: State) -> tuple[Fact, ...]:
     """Return the facts for a multiple-choice question, from the runs of the questions that it is about."""
-    sides = _sides(question, book, state)
-    if not sides:
+    known = _sides(question, book, state)
+    if not known:
         return ()
-    facts = (_accuracy(sides), _width(sides), _depth(sides), _gap(sides), _spread(sides), _convergence(sides),
+    sides, data = _of_one_data_set(known, question, book, state)
+    facts = (data, _accuracy(sides), _width(sides), _depth(sides), _gap(sides), _spread(sides), _convergence(sides),
              _time(sides), _units(sides), _open_points(sides))  # fmt: skip
     return tuple(fact for fact in facts if fact.sentences or fact.figures)
 
 
 def _sides(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
-    """Return the configurations behind the answers of these questions, or behind the answer about their file.
-
-    They are of one data set: that of the first of them.
-    """
+    """Return the configurations behind the answers of these questions, or behind the answer about their file."""
     about = set(question.evidence)
     asked = [other for other in book.questions if other.answer and (other.id in about or other.answer.of in about)]
     runs = dict.fromkeys(run_id for other in asked for run_id in answer_of(other, book, state).runs)
-    sides = [side for side in sides_of_runs(runs, state) if side.results]
-    of_one = [side for side in sides if side.data == sides[0].data]
+    return tuple(side for side in sides_of_runs(runs, state) if side.results)
+
+
+def _of_one_data_set(
+    sides: Sequence[Side], question: Question, book: Presets, state: State
+) -> tuple[tuple[Side, ...], Fact]:
+    """Return those on the question's data set, or else on that of the first of them, and what is left out."""
+    sets = list(dict.fromkeys(side.data for side in sides))
+    own = state.on(book.data_of(question)).data
+    chosen = own.fingerprint if own is not None and own.fingerprint in sets else sets[0]
+    of_one = [side for side in sides if side.data == chosen]
     names = full_names_of([side.configuration for side in of_one])
-    return tuple(msgspec.structs.replace(side, name=name) for side, name in zip(of_one, names, strict=True))
+    named = tuple(msgspec.structs.replace(side, name=name) for side, name in zip(of_one, names, strict=True))
+    if len(sets) == 1:
+        return named, Fact("Data set")
+    called = {
+        data: words.clean(name) for data, name in data_names(run for side in sides for run in side.results).items()
+    }
+    others = ", ".join(called[data] for data in sets if data != chosen)
+    said = f"All of this is about {called[chosen]}; the runs on {others} that {question.id} is about too are left out."
+    return named, Fact("Data set", (said, f"`data` of {question.id} in experiments.json chooses another one."))
 
 
 def _name(side: Side) -> str:

@@ -219,10 +219,9 @@ class Service:
             await asyncio.sleep(SAMPLE_SECONDS)
             dispatch, watch = self._dispatch, self._dispatch.machine.watch
             if self._clients:
-                is_training = dispatch.has_begun and dispatch.fleet.is_local and not self._queue.is_idle
-                samples = await watch.samples(
-                    dispatch.machine.gpus, dispatch.pool.own_processes, is_training=is_training
-                )
+                cards = dispatch.machine.gpus if dispatch.fleet.is_local else ()
+                is_training = bool(cards) and dispatch.has_begun and not self._queue.is_idle
+                samples = await watch.samples(cards, dispatch.pool.own_processes, is_training=is_training)
                 self._publish(p.DeviceSampled(samples=samples, at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
             else:

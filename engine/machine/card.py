@@ -193,7 +193,8 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     if gpu is None:
         return
     beside = system.descendants(os.getppid()) if host else ()
-    others = gpus.users(gpu, own={os.getpid(), *beside})
+    above = system.ancestors(os.getpid())  # such as the notebook from which all was started
+    others = gpus.users(gpu, own={os.getpid(), *above, *beside})
     if others is None and card_lock.is_joined(uuid, host):
         others = ()  # some of the memory is another worker's of this host
     if reason := gpus.busy(gpu, others):

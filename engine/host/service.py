@@ -133,7 +133,10 @@ class Service:
         yield p.FleetChanged(fleet=self._dispatch.fleet)
         yield from (worker.changed for worker in self._dispatch.pool.workers.values())
         for run_id, training in queue.runs.training.items():
-            if training.started is not None:
+            if training.started is None:
+                yield p.RunsQueued(waiting=(training.run,))
+                yield p.RunsUnqueued(runs=(run_id,), worker=training.worker)
+            else:
                 yield training.started
                 if training.curve is not None:
                     yield p.HistoryRead(run_id=run_id, history=p.History.of(training.curve.rows))

@@ -229,7 +229,7 @@ class Queue:
         if gone := self.waiting.leave(assigned):
             for run_id in gone:
                 self.runs.put(run_id, Assigned(assigned[run_id], worker))
-            self._publish(p.RunsUnqueued(runs=gone))
+            self._publish(p.RunsUnqueued(runs=gone, worker=worker))
 
     def set_back(
         self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool

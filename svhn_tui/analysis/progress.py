@@ -188,7 +188,7 @@ def difference_of(given: Training, wanted: Training) -> str:
 def shown_of(progress: Progress, state: State) -> Progress:
     """Return the runs that a question shows: those as asked where there is one, else those with other settings."""
     runs = (run_id for row in progress.rows for run_id in row.runs)
-    is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.waiting))
+    is_known = any(run_id in state.results or state.is_to_come(run_id) for run_id in runs)
     if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
         return progress
     state = state.about(progress.sweep.data)

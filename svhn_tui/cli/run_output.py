@@ -191,11 +191,11 @@ def epoch_text(live: Live) -> str:
 def left_text(state: State) -> str:
     """`; 12 to go, about 5 m 10 s`, or nothing when all is done."""
     waiting = [run for run in state.queue if not run.paused]
-    if not waiting and not state.running:
+    if not waiting and not state.running and not state.assigned:
         return ""
     seconds = state.seconds_waiting
     seconds += max((live.seconds_left or 0 for live in state.running.values()), default=0)
-    return f"; {len(waiting) + len(state.running)} to go, about {words.duration(seconds)}"
+    return f"; {len(waiting) + len(state.assigned) + len(state.running)} to go, about {words.duration(seconds)}"
 
 
 def trouble(event: p.AnyEvent) -> str:

@@ -116,7 +116,8 @@ def outcome_page(
         file = words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
         lines.append(Text.assemble(("file  ", dim), f"{file}  {words.size(run.model_bytes)}", (more, dim)))
     leads = f" enter leads on to {question.id if question is not None else 'the run'}." if is_chosen else ""
-    lines.append(Text(f"Nothing trains any more; this trained last.{leads}", dim))
+    now = f"{words.plural(len(state.assigned), 'run')} to begin" if state.assigned else "Nothing trains any more"
+    lines.append(Text(f"{now}; this trained last.{leads}", dim))
     return Text("\n").join(lines)
 
 
@@ -199,6 +200,10 @@ def nothing_text(state: State, theme: Theme) -> Text:
     dim = dim_of(theme)
     if not state.caught_up:
         return Text(words.clean(state.lacking), dim)
+    if state.assigned:
+        return Text(
+            f"{words.plural(len(state.assigned), 'run')}: a worker starts, reads the data and builds them.", dim
+        )
     return Text.assemble(
         ("Nothing trains.\n", "bold"),
         ("1 opens the questions; enter there trains what is missing.\n", dim),

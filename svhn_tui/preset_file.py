@@ -92,8 +92,8 @@ def mistakes(text: bytes, name: str) -> tuple[str, ...]:
         raw = _raw(text, name)
     except PresetError as error:
         return (str(error),)
-    found = tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
-    return tuple(located(problem, text, name) for problem in found)
+    problems = tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
+    return tuple(located(problem, text, name) for problem in problems)
 
 
 def _raw(text: bytes, name: str) -> Any:

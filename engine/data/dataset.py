@@ -170,8 +170,8 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
         )
     unknown = sorted(test.labels.present - train.labels.present)
     if unknown:
-        said = f"{test.labels_at} has the label {unknown[0]!r}, which {train.labels_at} has not"
-        raise DataError(f"{said}; are they a pair?" if train.path != test.path else f"{said}, so it cannot be learned.")
+        why = f"{test.labels_at} has the label {unknown[0]!r}, which {train.labels_at} has not"
+        raise DataError(f"{why}; are they a pair?" if train.path != test.path else f"{why}, so it cannot be learned.")
     positions = np.array([names.index(name) for name in test.labels.names], dtype=np.int32)
     return positions[test.labels.indices]
 

@@ -94,8 +94,8 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
 
 def free(some: Sequence[gpus.Gpu]) -> tuple[gpus.Gpu, ...]:
     """Return the GPUs on which nobody computes now; all of them where there is no such, so that one is waited for."""
-    found = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
-    return tuple(found) or tuple(some)
+    unused = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
+    return tuple(unused) or tuple(some)
 
 
 def others_on(own_bytes: int) -> str:

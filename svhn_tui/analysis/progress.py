@@ -85,7 +85,7 @@ class Progress(msgspec.Struct, frozen=True):
         return sum(known) if known else None
 
 
-class Whole(msgspec.Struct, frozen=True):
+class TotalProgress(msgspec.Struct, frozen=True):
     """The progress of several questions together; runs that they share count once."""
 
     done: int
@@ -206,7 +206,7 @@ def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
     return len(networks), len(results), max(result.finished_at for result in results)
 
 
-def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
+def whole_of(progresses: Iterable[Progress], state: State) -> TotalProgress:
     """Add up the progress of questions; runs that train at the same time are waited for once."""
     asked: set[str] = set()
     missing: dict[str, RunSpec] = {}
@@ -215,7 +215,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
         missing.update((spec.run_id, spec) for spec in progress.missing)
     running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
     waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
-    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + _seconds(waiting, state))
+    return TotalProgress(len(asked) - len(missing), len(asked), max(running, default=0.0) + _seconds(waiting, state))
 
 
 def rule_text(rule: FinalistRule) -> str:

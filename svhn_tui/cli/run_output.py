@@ -75,9 +75,9 @@ class PlainLines:
             case p.RunFinished():
                 result = event.result
                 name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
-                accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
+                accuracy, duration = words.accuracy(result.test_accuracy), words.duration(result.seconds)
                 diverged = ", diverged" if result.diverged else ""
-                self.add_sentence(f"{name}: done in {took}, test accuracy {accuracy}{diverged}{self._left(state)}")
+                self.add_sentence(f"{name}: done in {duration}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
                 if sentence := self._worker_news.news(event, state) or trouble(event):
                     self.add_sentence(sentence)
@@ -127,10 +127,10 @@ class Bars:
             case p.RunFinished():
                 if (task := self._tasks.get(event.result.run_id)) is not None:
                     accuracy = words.accuracy(event.result.test_accuracy)
-                    took = words.duration(event.result.seconds)
+                    duration = words.duration(event.result.seconds)
                     self._progress.update(
                         task, completed=event.result.spec.configuration.training.epochs,
-                        text=f"test {accuracy}, {took}",
+                        text=f"test {accuracy}, {duration}",
                     )  # fmt: skip
             case _:
                 if sentence := self._worker_news.news(event, state) or trouble(event):

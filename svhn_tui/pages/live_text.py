@@ -74,8 +74,9 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
     if good:
         accuracies = [run.test_accuracy for run in good if run.test_accuracy is not None]
         mean, deviation = fmean(accuracies) if accuracies else None, stdev(accuracies) if len(accuracies) > 1 else None
-        took = words.duration(max(run.finished_at for run in good) - min(run.started_at for run in good))
-        yield f"✓ {_which(good, lanes)}finished in {took}, test accuracy {words.spread(mean, deviation)}", theme.success
+        seconds = max(run.finished_at for run in good) - min(run.started_at for run in good)
+        what = f"finished in {words.duration(seconds)}, test accuracy {words.spread(mean, deviation)}"
+        yield f"✓ {_which(good, lanes)}{what}", theme.success
     if bad := [run for run in results if run.diverged]:
         since = min(epoch for run in bad if (epoch := lanes[run.run_id].history.diverged_at or 1))
         yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are no numbers", theme.error

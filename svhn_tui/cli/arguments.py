@@ -257,10 +257,9 @@ def hidden_of(text: str) -> str:
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:
-    """Return the question names, `all` being every one that needs training."""
-    if [name.lower() for name in names] == ["all"]:
-        return [question.id for question in book.assignment if question.networks and question.seeds]
-    return names
+    """Return the question names, `all` being every one of the assignment that needs training."""
+    every = [question.id for question in book.assignment if question.networks and question.seeds]
+    return list(dict.fromkeys(some for name in names for some in (every if name.lower() == "all" else [name])))
 
 
 def question_of(book: presets.Presets, name: str) -> presets.Question:

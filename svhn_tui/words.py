@@ -33,6 +33,13 @@ def fitted(text: str) -> str:
     return text if text.isprintable() else set_cell_size(clean(text), cell_len(text))
 
 
+def in_cells(text: str, cells: int) -> str:
+    """Return a text in so many cells of a terminal: padded, or cut with an ellipsis. A wide character takes two."""
+    if cell_len(text) > cells > 0:
+        text = set_cell_size(text, cells - 1).rstrip() + "…"
+    return set_cell_size(text, cells)
+
+
 def count(number: int) -> str:
     """`789,258`."""
     return f"{number:,}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.theme import Theme
 
@@ -27,7 +28,7 @@ def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder)
     for index, name in enumerate(columns):
         column = column_named(name)
         sign = (" ↓" if order.descending else " ↑") if name == order.column else ""
-        width = max([len(column.title) + len(sign), *(len(cells[index]) for cells in texts)])
+        width = max([len(column.title) + len(sign), *(cell_len(cells[index]) for cells in texts)])
         heads.append((column.title + sign, min(width, WIDEST), column.is_number))
     return heads
 

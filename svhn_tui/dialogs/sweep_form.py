@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -67,6 +68,11 @@ class SweepForm(Dialog[Question | None]):
                     yield Input(getattr(Draft(), name), id=name, max_length=500, classes="field")
             yield Static(id="preview")
             yield Label(Text("↑ ↓ field   enter trains and keeps it   esc goes back"))
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Show a field's name with it, also where the list is scrolled upwards."""
+        hint = self.query_one(f"#hint-{event.widget.id}")
+        self.call_after_refresh(hint.scroll_visible, animate=False)
 
     def on_input_changed(self) -> None:
         """Show the fields that have a meaning with the others, and say what they come to now."""

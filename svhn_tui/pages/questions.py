@@ -31,6 +31,7 @@ from svhn_tui.pages.findings import FindingsCache
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.question_list import outcome_of, question_line, summary_of
 from svhn_tui.pages.question_pane import QuestionPane, is_fresh
+from svhn_tui.pages.registry import PAGES
 from svhn_tui.presets import Presets, Question
 from svhn_tui.widgets.chart_board import CHART_KEYS, ChartBoard
 from svhn_tui.widgets.options import MarkedOptions
@@ -38,10 +39,10 @@ from svhn_tui.widgets.sheet import Sheet
 
 NARROW, ROOMY = 100, 160
 """Columns below which the list is made small, and from which it is made large."""
-GREETING = """\
+GREETING = f"""\
 This trains the assignment's networks, and proves each answer and each file.
 ↑ ↓ choose a question, enter trains it, A trains all. Training outlives q.
-1 to 6 open the pages, ? lists a page's keys, ^p finds everything by name."""
+{PAGES[0].key} to {PAGES[-1].key} open the pages, ? lists a page's keys, ^p finds everything by name."""
 
 
 class QuestionsPage(Page):
@@ -56,7 +57,7 @@ class QuestionsPage(Page):
         Binding("w", "finalists", "finalists…", tooltip="choose the finalists by hand"),
         Binding("w", "statements", "statements…", tooltip="statements of the grader, and a verdict on each"),
         Binding("c", "copy", "copy", tooltip="copy the answer or the code"),
-        Binding("s", "app.sweep", "sweep…", tooltip="a sweep of one's own"),
+        Binding("s", "app.sweep", "sweep…", tooltip="define a sweep of your own"),
         Binding("pagedown", "turn(1)", "further down", show=False, priority=True),
         Binding("pageup", "turn(-1)", "further up", show=False, priority=True),
         *CHART_KEYS,

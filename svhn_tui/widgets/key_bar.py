@@ -16,7 +16,7 @@ SIGNS = {
     "question_mark": "?", "exclamation_mark": "!", "plus": "+", "equals_sign": "=", "minus": "-", "slash": "/",
     "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "esc", "shift+left": "shift ←",
     "shift+right": "shift →", "pageup": "pgup", "pagedown": "pgdn", "ctrl+c": "^c", "ctrl+p": "^p", "ctrl+q": "^q",
-    "ctrl+l": "^l", "shift+tab": "shift tab",
+    "ctrl+l": "^l", "ctrl+z": "^z", "shift+tab": "shift tab",
 }  # fmt: skip
 """How keys are called on the screen, where that is not their name."""
 ALWAYS = 2

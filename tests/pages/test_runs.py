@@ -244,6 +244,8 @@ def test_the_heads_of_columns_are_words_for_the_filter():
             assert run_filter.parse(f"{word}!={value}")(run, None) in (True, False), word
     assert run_filter.parse("test acc>0.4 seed=0")(run, None)
     assert not run_filter.parse("Test_Acc>0.6")(run, None)
+    assert run_filter.parse("test_accuracy=>0.4 seed=<0 activation==relu")(run, None)
+    assert not run_filter.parse("test_accuracy=<0.4")(run, None)
     for name, default in {**msgspec.structs.asdict(Network()), **msgspec.structs.asdict(Training())}.items():
         if name not in ("convolutions", "hidden"):
             assert run_filter.parse(f"{name}={str(default).lower()}") is not None, name

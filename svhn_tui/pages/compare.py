@@ -23,7 +23,6 @@ from svhn_tui.analysis.comparison import (
     Side,
     most_complete,
     names_of_sides,
-    settings_that_differ,
     sides_chosen,
     sides_of_question,
 )
@@ -33,7 +32,7 @@ from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import State
 from svhn_tui.pages.compare_classes import Seen, class_page
-from svhn_tui.pages.compare_text import NARROW, TALL, figures_of, sides_table
+from svhn_tui.pages.compare_text import NARROW, TALL, figures_of, only_difference, sides_table
 from svhn_tui.pages.findings import FindingsCache
 from svhn_tui.pages.page import Page
 from svhn_tui.presets import Presets, Question
@@ -190,9 +189,8 @@ class ComparePage(Page):
             text += f" · the first {MOST} of {every} configurations"
         if question and (other := shown_of(progress_of(question, self.book, state), state).other):
             text += f" · not as asked: {other}"
-        differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
-        if len(differing) <= 1 < len(sides):
-            text += f" · they differ only in the {differing[0] if differing else 'seed'}"
+        if difference := only_difference(sides):
+            text += f" · they differ only in the {difference}"
         line = Text.assemble((title, "bold"), (f"   {text}", dim_of(self.app.current_theme)))
         line.no_wrap, line.overflow = True, "ellipsis"
         return line

@@ -8,6 +8,7 @@ import pytest
 
 from engine import protocol as p
 from engine.core.spec import Network, Training
+from svhn_tui import words
 from svhn_tui.analysis import run_filter, run_table
 from svhn_tui.analysis.run_filter import completed, completions
 from svhn_tui.analysis.run_table import SortOrder, cells_of, lines_of
@@ -231,6 +232,17 @@ async def test_a_damaged_journal_is_told_of_the_run_under_the_cursor():
     async with stage.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "journal: 2 lines cannot be read" in stage.text
+
+
+def test_configurations_are_sorted_by_the_numbers_in_their_names():
+    runs = [
+        result(specs_of(some, 1)[0], 0.5) for some in (relu(256), relu(64, 256), relu(1024), relu(64), relu(64, 64))
+    ]
+    lines = run_table.lines_of(runs, run_table.SortOrder("configuration", descending=False), grouped=True)
+    labels = [line.runs[0].spec.configuration.label for line in lines]
+    assert labels == ["relu (64, 64)", "relu (64, 256)", "relu 64", "relu 256", "relu 1024"]
+    rates = ["relu 8 · learning rate 0.0001", "relu 8 · learning rate 0.001", "relu 8 · learning rate 0.01"]
+    assert sorted(rates, key=words.in_order) == rates
 
 
 def test_the_heads_of_columns_are_words_for_the_filter():

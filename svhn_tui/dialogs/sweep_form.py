@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -46,6 +45,7 @@ HINTS: Mapping[str, str] = {
 class SweepForm(Dialog[Question | None]):
     """Lists and ranges; enter keeps the sweep in the workspace's presets and hands it back."""
 
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "back"),
         Binding("down", "app.focus_next", "next", priority=True),
@@ -69,10 +69,9 @@ class SweepForm(Dialog[Question | None]):
             yield Static(id="preview")
             yield Label(Text("↑ ↓ field   enter trains and keeps it   esc goes back"))
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Show a field's name with it, also where the list is scrolled upwards."""
-        hint = self.query_one(f"#hint-{event.widget.id}")
-        self.call_after_refresh(hint.scroll_visible, animate=False)
+    def on_mount(self) -> None:
+        """Begin with the first field, its name above it: Textual would scroll to the field alone."""
+        self.set_focus(self.query_one("#title"), scroll_visible=False)
 
     def on_input_changed(self) -> None:
         """Show the fields that have a meaning with the others, and say what they come to now."""

@@ -1,11 +1,13 @@
 """Notices, which are shown over the open page for a few seconds. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 
 import msgspec
 from textual.notifications import SeverityLevel
 
 from engine import protocol as p
+from engine.core.spec import Configuration
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.worker_status import fleet_text
 from svhn_tui.client.state import State
@@ -75,22 +77,43 @@ class Milestones:
             batch: events; only after some of them is there something to look for.
             state: after them, caught up. What is complete on data that was not in use before is no news.
         """
-        was_busy, self._is_busy = self._is_busy, bool(state.running or state.waiting)
+        was_busy, self._is_busy = self._is_busy, bool(state.running or state.assigned or state.waiting)
         data = state.data.fingerprint if state.data is not None else ""
-        if data == self._data and not any(isinstance(event, CHANGES) for event in batch):
+        is_same, self._data = data == self._data, data
+        changes = [event for event in batch if isinstance(event, CHANGES)]
+        if is_same and not changes:
             return
-        before = self._complete if data == self._data else None
-        complete = [question for question in self._trained if _is_complete(question, self._book, state)]
-        self._data, self._complete = data, frozenset(question.id for question in complete)
-        new = [question for question in complete if before is not None and question.id not in before]
+        before = self._complete if is_same else None
+        if not is_same or any(map(self._is_about_question, changes)):
+            complete = (question for question in self._trained if _is_complete(question, self._book, state))
+            self._complete = frozenset(question.id for question in complete)
+        new = [question for question in self._trained
+               if before is not None and question.id in self._complete - before]  # fmt: skip
         whole = [question for question in self._trained if not question.own] or list(self._trained)
         if not new:
             if was_busy and not self._is_busy:
                 yield Notice(text="Nothing is left to train.", title="Complete", timeout=20, calls=True)
-        elif len(whole) > 1 and all(question in complete for question in whole):
+        elif len(whole) > 1 and all(question.id in self._complete for question in whole):
             yield Notice(text=f"All is trained: {_names(whole)}.", title="Complete", timeout=20, calls=True)
         else:
             yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)
+
+    def _is_about_question(self, event: p.AnyEvent) -> bool:
+        """Say whether a question may be complete after the event that was not before, or the other way round."""
+        if not isinstance(event, p.RunFinished):
+            return True
+        spec = event.result.spec
+        return spec.seed in self._asked.get(spec.configuration, ())
+
+    @cached_property
+    def _asked(self) -> Mapping[Configuration, Collection[int]]:
+        """The seeds that questions ask for, by configuration; of finalists those of the second stage too."""
+        seeds: dict[Configuration, set[int]] = {}
+        for question in self._trained:
+            for configuration in self._book.configurations(question):
+                more = question.finalists.seeds if question.finalists is not None else ()
+                seeds.setdefault(configuration, set()).update(question.seeds, more)
+        return seeds
 
 
 class Notices:
@@ -111,7 +134,7 @@ class Notices:
 
 
 CHANGES = (p.RunFinished, p.RunDeleted, p.RunsRead, p.DataOpened, p.SweepSubmitted)
-"""Events after which a question may be complete that was not before, or the other way round."""
+"""Events after which there is something to look for."""
 
 
 def _is_complete(question: Question, book: Presets, state: State) -> bool:

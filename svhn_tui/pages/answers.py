@@ -108,7 +108,7 @@ class AnswersPage(Page):
         colors = {"ready": str(theme.success), "missing": dim, "stale": str(theme.error), "diverged": str(theme.error)}
         style = colors.get(handed.state, str(theme.warning))
         return Text.assemble(
-            f" {question.id:<4}",
+            f" {question.id:<3} ",
             f"{words.in_cells(words.clean(question.title), TITLE)} ",
             (f"{handed.text:<32} ", "bold" if handed.copied else dim),
             (LABELS[handed.state], style),

@@ -150,10 +150,11 @@ class ComparePage(Page):
         return sides_of_question(question, self.book, state) if question else ()
 
     def _class_page(self, sides: Sequence[Side], names: Sequence[str], state: State) -> Table:
-        """Look at the first run of each side, class by class."""
-        theme, data = self.app.current_theme, state.about(sides[0].data if sides else "").data
+        """Look at the first run of each side, class by class; of several data sets at those on the first one."""
+        theme, fingerprint = self.app.current_theme, sides[0].data if sides else ""
+        data = state.about(fingerprint).data
         labels = data.labels if data is not None else ()
-        firsts = [side.results[0] if side.results else None for side in sides]
+        firsts = [side.results[0] if side.results and side.data == fingerprint else None for side in sides]
         done = [run for run in firsts if run is not None and not run.is_recorded]
         self._look_at([run.run_id for run in done], state)
         seen = [
@@ -169,6 +170,8 @@ class ComparePage(Page):
         ]
         note = "Looking at more… " if len(seen) + len(problems) < len(done) else note
         note = f"Not all can be looked at: {words.clean(problems[0])} " if problems else note
+        if data is not None and any(side.data != fingerprint for side in sides):
+            note = f"On {words.clean(data.name)} alone. {note}"
         return class_page(seen, labels, theme, pair=self._pair, note=note, width=self.size.width - 4)
 
     def _look_at(self, runs: Sequence[str], state: State) -> None:

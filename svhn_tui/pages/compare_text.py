@@ -57,8 +57,8 @@ def sides_table(
         title = "95 % interval" if name in INTERVALS else name
         table.add_column(title, justify="right" if is_number else "left", no_wrap=True)
     nothing = (None,) * len(sides)
-    found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
-    for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
+    computed = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
+    for index, (side, (summary, best)) in enumerate(zip(sides, computed, strict=True)):
         color, mark = line_style(index, theme)
         settings = [Text(column[index], "bold") for _, column in differing]
         first = Text.assemble((f"{mark} ", color), settings[0])
@@ -69,11 +69,10 @@ def sides_table(
 def only_difference(sides: Sequence[Side]) -> str:
     """Return the one thing in which sides differ, the seed where they are runs of one configuration; or nothing."""
     configurations = [side.configuration for side in sides]
-    if len(sides) < 2 or len({side.data for side in sides}) > 1:
-        return ""
-    if len(set(configurations)) == 1:
-        return "seed"
     differing = [name for name, _ in settings_that_differ(configurations)]
+    differing += ["data set"] if len({side.data for side in sides}) > 1 else []
+    if len(set(configurations)) == 1 < len(sides) and not differing:
+        return "seed"
     names = {some.recorded.name if some.recorded else "" for some in configurations}
     return differing[0] if len(differing) == 1 == len(names) else ""
 

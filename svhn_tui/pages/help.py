@@ -95,7 +95,9 @@ def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple
 
 def _text_of(binding: Binding) -> str:
     text = binding.tooltip or binding.description
-    return PAGES_TOGETHER if binding.action.startswith("open_page(") else text[0].lower() + text[1:]
+    if binding.action.startswith("open_page("):
+        return PAGES_TOGETHER
+    return text.lower() if text.istitle() else text[0].lower() + text[1:]  # Textual's own: `Page Up`
 
 
 def _section_of(action: str, node: DOMNode, page: Page) -> str:

@@ -14,7 +14,7 @@ from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 
-NAME = 4
+NAME = 3
 """Cells of a question's name, where it is not longer."""
 LONGEST_ANSWER = 15
 LARGE = 40
@@ -32,9 +32,9 @@ def question_line(question: Question, progress: Progress, outcome: tuple[str, st
     }
     text, style = outcome
     name = words.in_cells(question.id, max(NAME, cell_len(question.id)))
-    room = max(0, width - cell_len(name) - len(text) - 5)
+    room = max(0, width - cell_len(name) - len(text) - 6)
     return Text.assemble(
-        f" {name}",
+        f" {name} ",
         (f"{MARKS[progress.status]} ", str(colors.get(progress.status) or dim_of(theme))),
         f"{words.in_cells(words.clean(question.title), room)} ",
         (text, style),

@@ -82,14 +82,14 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
     }
     // Before the loop: with a branch in it Clang moves multiplications behind it, out of registers (64 units: 175 us).
     for (int q = 0; !bytes && q < rows * C; q += 8) __builtin_prefetch(image, 0, 2), image += 4 * L;
-    for (int q = 0; q < rows * C; q++) {
-        UNROLL for (int u = 0; u < PANEL / (rows * C); u++) STEP
-        adam(from, p->g[q], &a);
-        UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
-        ahead += 64 * lines;
-        if (bytes) __builtin_prefetch(image, 0, 2), image += 4 * L;  // a line or a part of one
-        from += q % C == C - 1 ? ROW - (C - 1) * L : L;
-    }
+    for (int r = 0; r < rows; r++, from += ROW)
+        UNROLL for (int c = 0; c < C; c++) {
+            UNROLL for (int u = 0; u < PANEL / (rows * C); u++) STEP
+            adam(from + c * L, p->g[r * C + c], &a);
+            UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
+            ahead += 64 * lines;
+            if (bytes) __builtin_prefetch(image, 0, 2), image += 4 * L;  // a line or a part of one
+        }
     while (k < depth) STEP
     UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < C; c++) p->g[r * C + c] = g[r][c];
     p->at = at, p->ahead = ahead, p->image = image;

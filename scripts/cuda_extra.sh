@@ -20,14 +20,29 @@ on_cpu() { [ $# -eq 0 ] || echo "$1 JAX is installed for the CPU." >&2; echo cpu
 
 [ "$(uname -s)" = Linux ] || on_cpu
 
-limited() { if command -v timeout > /dev/null 2>&1; then timeout -k 5 20 "$@"; else "$@"; fi; }
+# Run a program for 20 seconds at most and print what it said; fail where it took longer. One that hangs in its driver
+# cannot even be killed, so its end is not waited for.
+limited() {
+    notes=$(mktemp -d) || return 1
+    {
+        if command -v timeout > /dev/null 2>&1; then timeout -k 5 20 "$@"; else "$@"; fi
+        echo $? > "$notes/status"
+    } > "$notes/said" 2> /dev/null < /dev/null &
+    looks=0
+    until [ -s "$notes/status" ] || [ "$looks" -ge 260 ]; do sleep 0.1; looks=$((looks + 1)); done
+    status=$(cat "$notes/status" 2> /dev/null || echo 124)
+    cat "$notes/said"
+    rm -rf "$notes"
+    [ "$status" -ne 124 ] && [ "$status" -ne 137 ]
+}
 
 # Lines such as "580.82.07, 9.0", of whichever cards answer.
 asked() {
     smi=$(command -v nvidia-smi 2> /dev/null) || smi=$WSL/nvidia-smi
     [ -x "$smi" ] || return 0
     for fields in driver_version,compute_cap driver_version; do
-        lines=$(limited "$smi" --query-gpu=$fields --format=csv,noheader 2> /dev/null < /dev/null | grep -E '^ *[0-9]+\.[0-9.]+ *(,|$)')
+        told=$(limited "$smi" --query-gpu=$fields --format=csv,noheader) || return 0
+        lines=$(echo "$told" | tr -d '\r' | grep -E '^ *[0-9]+\.[0-9.]+ *(,|$)')
         [ -z "$lines" ] || { echo "$lines"; return 0; }
     done
 }

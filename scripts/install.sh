@@ -77,4 +77,6 @@ if [ -n "${SVHN_TUI_WHEELS-}" ]; then
 fi
 "$@" --editable ".${extras:+[$extras]}" ||
     fail "The packages could not be installed. Without a network, fill a folder elsewhere with make wheels and name it: SVHN_TUI_WHEELS=DIR"
+# Pip compiles what it installs but this folder; where Python is not to write, each process would compile it anew.
+"$VENV/bin/python" -m compileall -q engine svhn_tui || true
 touch "$VENV/ready" "$stamp"

@@ -105,7 +105,7 @@ class SvhnApp(TerminalApp):
     @work
     async def action_sweep(self) -> None:
         """Ask for a sweep of the user's own, save it as a preset of the workspace, and train it."""
-        if (question := await new_question(self, self._desk, self._state)) is not None:
+        if (question := await new_question(self, self._desk, self._requests.book.data, self._state)) is not None:
             await self._read_presets(question.id)
             self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
             self._requests.launch(Launch(question), self._state)

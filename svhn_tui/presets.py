@@ -141,8 +141,9 @@ class Presets(Value, frozen=True):
     def submit(self, sweep: Sweep) -> Submit:
         """Return the command that trains a sweep, with the model files that it needs and the user approved."""
         named = sorted(models_of(sweep.configurations) & self.sources.keys())
-        approved = [self.sources[sha256].text for sha256 in named if approvals.is_approved(sha256)]
-        return Submit(sweep=sweep, sources=tuple(approved))
+        approved = [self.sources[sha256] for sha256 in named if approvals.is_approved(sha256)]
+        names = tuple(Path(file.path).name for file in approved)
+        return Submit(sweep=sweep, sources=tuple(file.text for file in approved), source_names=names)
 
     def unapproved(self, configurations: Iterable[Configuration]) -> dict[str, ModelFile]:
         """Return the model files of these configurations that the user has not let run, by their SHA-256."""

@@ -4,7 +4,6 @@ import math
 import re
 import time
 import unicodedata
-from decimal import Decimal
 
 from rich.cells import cell_len, set_cell_size
 
@@ -46,7 +45,7 @@ def plural(number: int, noun: str) -> str:
 
 def accuracy(value: float | None, decimals: int = 4) -> str:
     """`0.5012`, or a dash for what is not known."""
-    return "–" if value is None or not math.isfinite(value) else f"{Decimal(value):.{decimals}f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"
 
 
 def spread(mean: float | None, deviation: float | None) -> str:

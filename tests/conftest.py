@@ -1,6 +1,7 @@
 """What all tests share: JAX as in a worker, private folders, and a way to wait for events."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from engine.training.worker import prepare_jax
 prepare_jax()
 os.environ["TEXTUAL_COLOR_SYSTEM"] = "truecolor"  # pages without a terminal are drawn as in a good one
 os.environ["JAX_PLATFORMS"] = "cpu"  # the suite's figures are those of CPUs; GPUs are simulated where they matter
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of a thousand processes compiles the program anew
+sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+import textwrap
 
 import pytest
+
+from engine.machine import backends
 
 HEAVY = {"jax", "tensorflow", "keras", "numpy", "scipy", "matplotlib", "h5py"}
 
@@ -36,8 +39,19 @@ def test_the_bridge_loads_no_libraries_at_all():
     assert loaded_by("import engine.__main__") & {"msgspec", "tinydb", "textual", "asyncio"} == set()
 
 
-def test_the_worker_trains_without_tensorflow():
-    trainer = "import engine.training.jax_trainer, engine.training.training_loop"
-    code = f"from engine.machine import backends; backends.prepare_jax(); {trainer}"
-    code += "\nimport sys, keras; keras.utils.set_random_seed(0); assert 'tensorflow' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_keras_is_loaded_without_what_it_does_not_need(backend: str):
+    """A model file gets what it imports."""
+    trainer = {"jax": "jax_trainer", "tensorflow": "keras_trainer"}[backend]
+    code = f"""
+        from engine.machine import backends
+        backends.prepare_{backend}()
+        import engine.training.{trainer}, engine.training.training_loop, keras
+        backends.settle_{backend}()
+        keras.utils.set_random_seed(0)
+        loaded = dict(sys.modules)
+        import matplotlib, requests, jax
+        sys.modules = loaded
+    """
+    other = {"jax": "tensorflow", "tensorflow": "jax"}[backend]
+    assert loaded_by(textwrap.dedent(code)) & {other, *backends.UNNEEDED[backend]} == set()

@@ -23,11 +23,15 @@ class Machine(NamedTuple):
 
     cores: tuple[int, ...]
     memory: int
-    """Installed memory, in bytes."""
+    """Usable memory, in bytes."""
     gpus: tuple[Card, ...] = ()
     lanes: int = 10
-    """Seeds that a GPU trains side by side at most."""
+    """Seeds that a GPU trains side by side at most, unless another number proved faster."""
+    has_tensorflow_gpus: bool = True
+    """TensorFlow sees the GPUs, as far as is known; else `keras-fit` trains on the cores beside them."""
     measured: Mapping[int, Mapping[int, float]] = MappingProxyType({})
     """Batches a second of all runs together, by size class and cores a run, with as many runs as there is room for."""
+    lane_rates: Mapping[str, Mapping[int, Mapping[int, float]]] = MappingProxyType({})
+    """By kind of card, size class and lanes: epochs a second of all lanes together."""
     load: Mapping[int, float] = MappingProxyType({})
     """Share of each core's time that other users' processes take; a core that is not listed is idle."""

@@ -13,6 +13,8 @@ class Trial(msgspec.Struct, frozen=True):
     shape: DataShape
     source: str
     """The text of its file."""
+    name: str = ""
+    """What the user calls the file, where that is known."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, gc=False):

@@ -35,10 +35,10 @@ OTHER_NAMES: dict[TrainerName, TrainerName] = {"auto": "fast", "keras": "keras-f
 """Names that mean the same; a run is known by the one that was there first, so that its hash stays."""
 
 
-class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False, cache_hash=True):
     """A frozen value whose text form states only what differs from the defaults.
 
-    Values hold no cycles, so the garbage collector need not walk through the ten thousands that a workspace has.
+    Values hold no cycles, so the garbage collector need not walk through the thousands that there are; hashes stay.
     """
 
 
@@ -200,15 +200,20 @@ class Configuration(Value, frozen=True):
     @property
     def label(self) -> str:
         """The network, and what of it and of its training is not as the assignment asks."""
-        if self.recorded is not None:
-            return self.network_label
-        other = [
-            f"{name} {setting_text(value)}".replace("_", " ").removesuffix(" True")
-            for part, default in ((self.network, Network()), (self.training, Training()))
-            for name in part.__struct_fields__
-            if (value := getattr(part, name)) != getattr(default, name) and name not in IN_LABEL
-        ]
-        return " · ".join([self.network.label, *other])
+        # of an own model it is not stored: its parameters may be 1 or True, which are equal
+        return _label_of(self) if self.network.model is None else _label_of.__wrapped__(self)
+
+
+@lru_cache(4_096)
+def _label_of(configuration: Configuration) -> str:
+    """Return a configuration's label; thousands of runs share few of them."""
+    other = [
+        f"{name} {setting_text(value)}".replace("_", " ").removesuffix(" True")
+        for part in (configuration.network, configuration.training)
+        for name, value in _changed_fields(part)
+        if name not in IN_LABEL
+    ]
+    return " · ".join([configuration.network_label, *([] if configuration.recorded else other)])
 
 
 def setting_text(value: object) -> str:
@@ -268,8 +273,13 @@ def _essence(value: object) -> object:
 
 
 def _differing(value: msgspec.Struct) -> dict[str, object]:
-    known = _defaults(type(value))
-    return {name: _essence(own) for name, default in known if (own := getattr(value, name)) != default}
+    return {name: _essence(own) for name, own in _changed_fields(value)}
+
+
+def _changed_fields(value: msgspec.Struct) -> list[tuple[str, object]]:
+    """Return name and value of each field that is not at its default."""
+    fields = zip(_defaults(type(value)), msgspec.structs.astuple(value), strict=True)
+    return [(name, own) for (name, default), own in fields if own is not default and own != default]
 
 
 @lru_cache(10_000)

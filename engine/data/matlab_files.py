@@ -32,6 +32,7 @@ CLASSES = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13:
 START = 4_096
 """Bytes of a variable in which its header is complete."""
 MAX_VARIABLES = 100
+NEWER = "is a file of MATLAB 7.3 (HDF5), which is not read here; save it with -v7"
 INSTALL = "install SciPy (pip install scipy), which reads .mat files"
 
 
@@ -109,13 +110,14 @@ def _declared(path: Path) -> Mapping[str, Variable]:
         if is_machine_error(error):
             raise DataError(f"{path} cannot be read ({reason(error)}).") from error
         problem = str(error) if isinstance(error, ArchiveError) else f"is damaged or no .mat file ({first_line(error)})"
-        raise DataError(f"{path} {problem}; download it again.") from error
+        advice = "" if problem == NEWER else "; download it again"
+        raise DataError(f"{path} {problem}{advice}.") from error
 
 
 def _variables(file: BinaryIO) -> dict[str, Variable]:
     head = file.read(128)
     if head.startswith((b"\x89HDF", b"MATLAB 7.3")):
-        raise ArchiveError("is a file of MATLAB 7.3 (HDF5), which is not read here; save it with -v7")
+        raise ArchiveError(NEWER)
     orders = {b"IM": "<", b"MI": ">"}
     if len(head) < 128 or head[126:] not in orders:
         raise ArchiveError("is no .mat file of MATLAB 5 to 7")

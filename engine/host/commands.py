@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Coroutine
+from itertools import zip_longest
 from pathlib import Path
 
 from engine import protocol as p
@@ -94,6 +95,9 @@ class Commands:
                 return
             case p.Import():
                 await self._import(command)
+            case p.WatchDevices():
+                dispatch.machine.watch.wanted()
+                return
             case p.SetFleet():
                 await self._set_fleet(command)
             case p.Shutdown():
@@ -142,8 +146,8 @@ class Commands:
         for configuration in sweep.configurations:
             if problem := shape_problem(configuration.network, shape):
                 raise ValueError(f"{configuration.label} cannot be trained on this data: {problem}")
-        for text in command.sources:
-            sources.store(self._workspace.root, text)
+        for text, name in zip_longest(command.sources, command.source_names[: len(command.sources)], fillvalue=""):
+            queue.models.names[sources.store(self._workspace.root, text)] = name[: limits.MAX_TITLE]
             approvals.approve(text)
         self._workspace.write_sweep(sweep)
         for old in queue.supersede(sweep):

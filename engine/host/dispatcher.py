@@ -20,6 +20,7 @@ from engine.storage import claims
 from engine.storage.workspace import Workspace
 from engine.workers import fleet as fleets
 from engine.workers import slurm
+from engine.workers.lane_measurement import MOST_LANES, Demand
 from engine.workers.process import Death, Worker
 
 STARTS_AT_ONCE = 10
@@ -122,7 +123,8 @@ class Dispatch:
             machine = self.machine.available(self._slots, self.pool.own_cores)
             if self.machine.has_gpus and not machine.gpus:
                 return  # others use them all; with --gpus none the CPU trains
-            if not busy and not machine.gpus and self.machine.is_measuring(head.spec.configuration, shape):
+            demand = _demand(self._queue, head, machine, self.pool.launcher.host)
+            if not busy and self.machine.is_measuring(head.spec.configuration, shape, demand):
                 return  # `advance` is called when it is measured
             queue, occupants = self._queue, {slot: some for slot, some in busy.items() if some}
             group = next_group(queue.waiting, machine, shape, busy, queue.retries.lanes, occupants, queue.groups)
@@ -245,3 +247,12 @@ class Dispatch:
         await self._trials.close()
         await self.pool.close()
         await self.machine.close()
+
+
+def _demand(queue: Queue, head: p.WaitingRun, machine: Machine, host: str) -> Demand | None:
+    """Return what waits for each card; None where a group has begun, which continues with the lanes that it had."""
+    waiting, cards, data = queue.waiting, machine.gpus, queue.data[head.spec.data]
+    if not cards or head.run_id in queue.groups or waiting.trained_as(head).training.worker != "fast":
+        return None
+    runs = len(waiting.alike(head, MOST_LANES * len(cards))) // len(cards)
+    return Demand(cards[0], runs, (data.train_images, data.test_images), host)

@@ -41,7 +41,7 @@ class Launcher:
         self._publish, self._started, self._may_try_again = publish, started, may_try_again
         self._starting: dict[Slot, asyncio.Task[None]] = {}
         self._backoff = Backoff()
-        self._host = secrets.token_hex(8)
+        self.host = secrets.token_hex(8)
         """Identifies this host to its workers on a GPU: they share the card's lock."""
         self._token = ""
         """Identifies the workspace to workers on other machines."""
@@ -70,7 +70,7 @@ class Launcher:
         try:
             preflight = self._preflight(slot, files) if slot.is_elsewhere else None
             log = self._workspace / "host.log"
-            worker = await process.start(slot, log, preflight=preflight, job_name=job_name, host=self._host)
+            worker = await process.start(slot, log, preflight=preflight, job_name=job_name, host=self.host)
         except Exception as error:  # noqa: BLE001  whatever prevents the start is reported, and it is tried again
             reason = str(error).rstrip(".") if isinstance(error, OSError) else "host.log says why"
             if not isinstance(error, OSError):

@@ -8,12 +8,14 @@ from engine import protocol as p
 from engine.core.data_shape import DataShape
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
+from engine.host.device_watch import DeviceWatch
 from engine.host.launcher import Publish
 from engine.machine import card
 from engine.machine.core_load import CoreLoad
 from engine.scheduling.cards import Cards
 from engine.scheduling.placement import Slot
 from engine.workers.arrangement import Arrangement
+from engine.workers.lane_measurement import Demand
 from engine.workers.process import Death, Worker
 
 
@@ -36,6 +38,9 @@ class LocalMachine:
         self._arrangement = Arrangement(machine, changed)
         self._cards = Cards(machine.gpus)
         self._load = CoreLoad(machine.cores)
+        self._has_tensorflow_gpus = True
+        self.watch = DeviceWatch(publish)
+        """How busy its devices are."""
 
     @property
     def lanes(self) -> int:
@@ -73,15 +78,29 @@ class LocalMachine:
         usable = {card.uuid for card in self._cards.free(time.monotonic())} | {slot.gpu for slot in slots}
         machine = self._arrangement.machine
         gpus = tuple(card for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))
-        return machine._replace(gpus=gpus, load=self._load.of_others(own))
+        load = self._load.of_others(own)
+        return machine._replace(gpus=gpus, load=load, has_tensorflow_gpus=self._has_tensorflow_gpus)
 
     def has(self, uuid: str) -> bool:
         """Say whether a GPU is among those chosen, and not set aside."""
         return self._cards.has(uuid)
 
-    def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
-        """Say whether the best number of cores for a run is being measured; start that if it is not known."""
-        return self._arrangement.is_open(configuration, shape)
+    def is_measuring(self, configuration: Configuration, shape: DataShape, demand: Demand | None) -> bool:
+        """Say whether the cores or lanes that suit a run are being measured; begin with that if it is not known.
+
+        Args:
+            configuration: of the run.
+            shape: of its data.
+            demand: what waits for cards.
+        """
+        was_measuring = self._arrangement.is_measuring
+        is_open = self._arrangement.is_open(configuration, shape, demand)
+        if is_open and not was_measuring and demand is not None:
+            text = (
+                f"How many seeds of {configuration.label} {demand.card.label} trains best at a time is measured, once."
+            )
+            self._publish(p.Noticed(text=text), None)
+        return is_open
 
     def accept(self, uuid: str) -> None:
         """Record that a worker has begun on a GPU."""
@@ -101,6 +120,10 @@ class LocalMachine:
                 self._cards.set_aside(uuid, reason)
                 fallback = "" if self.has_gpus else " It trains on the CPU."
                 self._publish(p.Noticed(text=f"{label} is not used: {reason}{fallback}", severity="error"), None)
+            case card.UNSEEN:
+                if self._has_tensorflow_gpus:
+                    self._publish(p.Noticed(text=f"{reason} Cards stay free for JAX.", severity="warning"), None)
+                self._has_tensorflow_gpus = False
             case card.SICK if self._cards.failed(uuid, reason):
                 others = "the other cards" if self.has_gpus else "the CPU"
                 text = f"{label} failed twice and is set aside: {reason} Its runs continue on {others}."
@@ -109,5 +132,6 @@ class LocalMachine:
                 pass
 
     async def close(self) -> None:
-        """Cancel a measurement in progress."""
+        """End a measurement, and what asks the GPUs' driver."""
+        await asyncio.to_thread(self.watch.rest)
         await self._arrangement.close()

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from engine.host.listener import Listener
 from engine.host.service import Service
 from engine.host.socket_path import HELD, READY
-from engine.machine import ownership
+from engine.machine import ownership, system
 from engine.machine.clean_log import clean_stderr
 from engine.storage import lock_file
 from engine.storage.migrations import NewerFormat
@@ -60,6 +60,12 @@ def _allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
+def _keep_to_cores() -> None:
+    """Let this process and all that it starts count the cores that a container is given, not those of its machine."""
+    with contextlib.suppress(OSError):
+        system.claim_cores(system.usable_cores())
+
+
 def main() -> int:
     """Hold the workspace's lock for life and serve; leave quietly when another host holds it."""
     parser = argparse.ArgumentParser(prog="python -m engine.host.main")
@@ -74,6 +80,7 @@ def main() -> int:
     report = partial(_report, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         _allow_files()
+        _keep_to_cores()
         return _host(given.workspace, report)
     except NewerFormat as error:
         return _refuse(str(error), report)

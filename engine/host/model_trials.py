@@ -84,7 +84,7 @@ class ModelTrials:
             source = sources.read(self._root, model.sha256)
         except OSError as error:
             return _unreadable(error)
-        return await outcome_of(Trial(model, data.shape, source))
+        return await outcome_of(Trial(model, data.shape, source, self._queue.models.names.get(model.sha256, "")))
 
 
 async def outcome_of(trial: Trial) -> ModelFacts:

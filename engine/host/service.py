@@ -70,7 +70,6 @@ class Service:
         """Tasks that read the curves of resumed runs."""
         self._trouble = ""
         """Why the workspace cannot be written at present."""
-        self._has_blind_devices = False
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
@@ -90,6 +89,7 @@ class Service:
             await client.close()
             return
         self._clients.add(client)
+        self._dispatch.machine.watch.wanted()
         budget, since = COMMANDS_A_SECOND, time.monotonic()
         try:
             while line := await _line(reader):
@@ -217,21 +217,16 @@ class Service:
         """Publish the load of the machine while a client is attached; it also shows that the host still answers."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
+            dispatch, watch = self._dispatch, self._dispatch.machine.watch
             if self._clients:
-                self._publish(p.DeviceSampled(samples=await self._sample(), at=time.time()))
+                is_training = dispatch.has_begun and dispatch.fleet.is_local and not self._queue.is_idle
+                samples = await watch.samples(
+                    dispatch.machine.gpus, dispatch.pool.own_processes, is_training=is_training
+                )
+                self._publish(p.DeviceSampled(samples=samples, at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
             else:
-                devices.rest()
-
-    async def _sample(self) -> tuple[p.DeviceSample, ...]:
-        try:
-            dispatch = self._dispatch
-            return await asyncio.to_thread(devices.sample, dispatch.machine.gpus, dispatch.pool.own_processes)
-        except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
-            if not self._has_blind_devices:
-                traceback.print_exc()
-            self._has_blind_devices = True
-            return ()
+                await asyncio.to_thread(watch.rest)
 
     async def save_changes(self, lock: int) -> None:
         """Write what changed, at most once a second; end when nothing is left to do, or the workspace is elsewhere."""

@@ -16,12 +16,14 @@ from engine.machine import card_lock, gpus, probe, system, xla_flags
 from engine.machine.probe import Sight
 from engine.machine.user_folders import cache_folder
 
-BUSY, UNUSABLE, SICK, HUNG = 75, 69, 74, 70
-"""Exit codes of a worker, of those in sysexits.h: others have its card; it cannot be had; it failed; a graph hung."""
+BUSY, UNUSABLE, SICK, HUNG, UNSEEN = 75, 69, 74, 70, 78
+"""Exit codes of a worker, of those in sysexits.h: others have its card; it cannot be had; it failed; a graph hung;
+TensorFlow does not see it."""
 REASONS = {
     BUSY: "Others compute on its GPU.",
     UNUSABLE: "Its GPU cannot be used.",
     SICK: "Its GPU failed.",
+    UNSEEN: "TensorFlow does not see its GPU.",
     HUNG: "Its GPU hung in an epoch that was one CUDA graph; from now on its steps are launched one by one.",
 }
 """How such a worker ended, where it could not say more itself."""
@@ -146,7 +148,7 @@ def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
     if xla_flags.LOOP_FLAG not in os.environ.get("XLA_FLAGS", ""):
         yield
         return
-    driver = gpus.read().driver  # asked now: one that hangs may not answer any more
+    driver = gpus.driver()  # asked now: one that hangs may not answer any more
     timer = threading.Timer(seconds, _give_up, [driver])
     timer.daemon = True
     timer.start()

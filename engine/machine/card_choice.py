@@ -1,12 +1,11 @@
 """Which GPUs a host trains on: what there is, what the environment allows, and what the user chose."""
 
-import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 
 import msgspec
 
-from engine.machine import card_signs, gpus, probe, visible
+from engine.machine import card_signs, gpus, probe, system, visible
 from engine.machine.gpus import Gpu, Inventory
 
 FLAGS_DROPPED = "XLA_FLAGS is set and not used: what is trained follows from what is asked alone."
@@ -87,19 +86,16 @@ def _is_none(wanted: str) -> bool:
 
 
 def _without_nvml(inventory: Inventory) -> Inventory:
-    """Ask the driver itself where NVML lists nothing: it may have cards, or say what keeps it from those there are."""
-    if not _has_driver():
+    """Ask the driver itself where NVML lists nothing: it may have cards, or say what keeps it from those there are.
+
+    One that hangs is not asked a second time.
+    """
+    if inventory.problem == gpus.HANGS:
+        return inventory
+    if not system.has_library("libcuda.so.1"):
         problem = probe.NO_LIBRARY if not inventory.problem and card_signs.is_there() else inventory.problem
         return Inventory(problem=problem)
     listed = probe.cards({})
     if listed.uuids:
         return Inventory(tuple(Gpu(uuid, index) for index, uuid in enumerate(listed.uuids)))
     return Inventory(problem=inventory.problem or (listed.reason if card_signs.is_there() else ""))
-
-
-def _has_driver() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True

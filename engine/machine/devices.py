@@ -1,16 +1,15 @@
 """A look at the machine: how much there is to train on, and how busy it is."""
 
 import os
-from collections.abc import Collection
 
 import psutil
 
 from engine.core.device_sample import DeviceSample
 from engine.core.machine import Card, Machine
-from engine.machine import card_choice, gpus
+from engine.machine import card_choice
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.system import usable_cores
+from engine.machine.system import usable_cores, usable_memory
 
 GROUPS_ON_A_CARD = 1 if os.environ.get("SVHN_TUI_GROUPS_ON_A_CARD") == "1" else 2
 """Each in a process of its own, so that a card computes while the other group compiles or is written."""
@@ -25,7 +24,7 @@ def machine(choice: GpuChoice | None = None) -> Machine:
         choice: of the GPUs; looked for where none is given.
     """
     gpus = choose_gpus() if choice is None else choice
-    found = Machine(usable_cores(), psutil.virtual_memory().total, tuple(map(_card, gpus.gpus)))
+    found = Machine(usable_cores(), usable_memory(), tuple(map(_card, gpus.gpus)))
     lanes = os.environ.get(LANES_VARIABLE, "")
     return found._replace(lanes=max(1, int(lanes))) if lanes.isdecimal() else found
 
@@ -35,25 +34,10 @@ def choose_gpus(wanted: str = "") -> GpuChoice:
     return card_choice.choose(os.environ, wanted)
 
 
-def sample(watched: Collection[str] = (), own: Collection[int] = ()) -> tuple[DeviceSample, ...]:
-    """Look at the GPUs if there are any, and at the CPU. NVML is held open from the first look until `rest`.
-
-    Args:
-        watched: UUIDs of the GPUs that may be used; of all where none is named.
-        own: processes of ours, beside which a card is nobody else's.
-    """
+def cpu_sample() -> DeviceSample:
+    """Look at how busy the cores are, all together, since the last look."""
     memory = psutil.virtual_memory()
-    cpu = DeviceSample("cpu", psutil.cpu_percent() / 100, int(memory.total - memory.available), int(memory.total))
-    return (*_gpus.sample(watched, own), cpu)
-
-
-def rest() -> None:
-    """Let the GPUs sleep while nobody looks."""
-    _gpus.close()
-
-
-_gpus = gpus.GpuMonitor()
-"""NVML is open once a process, or not."""
+    return DeviceSample("cpu", psutil.cpu_percent() / 100, int(memory.total - memory.available), int(memory.total))
 
 
 def _card(gpu: Gpu) -> Card:

@@ -1,25 +1,35 @@
 """What GPUs there are and who uses them, as NVIDIA's management library (NVML) tells.
 
-Each query may fail alone: a virtual GPU has no temperature, a MIG slice no utilisation, a lost card nothing at all.
-What is unknown is None, or an empty text. NVML is closed whenever nobody looks: an open handle keeps a laptop's GPU
-awake.
+A process of its own asks it (`engine.machine.nvml_process`), since a driver may hang, and what hangs in the kernel
+cannot even be killed. It ends whenever nobody looks: an open handle keeps a laptop's GPU awake.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, TypeVar
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Sequence
+from functools import cache
 
 import msgspec
 
 from engine.core.device_sample import DeviceSample
-from engine.machine import card_lock, system
-
-Reading = TypeVar("Reading")
+from engine.machine import card_lock, child_process, system
 
 NEEDED_BYTES = 2 * 2**30
 """Free memory with which a worker can begin: CUDA itself, the data, and ten lanes of a large network."""
 DEFAULT, PROHIBITED, EXCLUSIVE = 0, 2, 3
 """Compute modes of NVML; 1, exclusive to a thread, is treated by drivers as 3."""
+ANSWER_SECONDS = 30.0
+"""A driver that does not answer by then hangs; without its persistence mode, eight cards take ten to wake."""
+HANGS = (
+    f"NVIDIA's driver does not answer within {ANSWER_SECONDS:.0f} s, as when a card hangs: see whether nvidia-smi "
+    "works; a reboot mends it."
+)
+END_SECONDS = 1.0
+"""Within these a killed process is gone, unless its driver hangs."""
 SHARING_SERVER = "nvidia-cuda-mps"
 """Start of the names of CUDA's multi-process service, which is there for the card to be shared."""
 
@@ -42,6 +52,12 @@ class Gpu(msgspec.Struct, frozen=True):
     compute_mode: int | None = None
     pids: tuple[int, ...] | None = None
     """Processes that compute on it, as NVML numbers them; None: it does not say."""
+    utilisation: float | None = None
+    """0..1."""
+    temperature: float | None = None
+    """Degrees Celsius."""
+    power: float | None = None
+    """Watts."""
     problem: str = ""
     """Why nothing can be computed on it, in a sentence."""
 
@@ -68,26 +84,81 @@ class Inventory(msgspec.Struct, frozen=True):
     """Why nothing is known although there is NVIDIA's library; empty where there is none."""
 
 
-def read() -> Inventory:
-    """Ask NVML about every GPU."""
-    import pynvml
+class NvmlProcess:
+    """The process that asks NVML, from the first reading until `close`.
 
+    Args:
+        command: what is started instead, for tests.
+    """
+
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self._hung: subprocess.Popen[bytes] | None = None
+
+    def read(self) -> Inventory:
+        """Ask about every GPU; what goes wrong is said in the inventory.
+
+        As long as a process that hung could not be killed, no other is started.
+        """
+        if self._hung is not None and self._hung.poll() is None:
+            return Inventory(problem=HANGS)
+        try:
+            self._process = self._process or self._started()
+            return msgspec.json.decode(_answer_of(self._process), type=Inventory) if self._process else Inventory()
+        except TimeoutError:
+            self._hung = self._process
+            self.close()
+            return Inventory(problem=HANGS)
+        except (OSError, msgspec.MsgspecError) as error:
+            self.close()
+            return Inventory(problem=f"NVIDIA's driver could not be asked ({error}): see whether nvidia-smi works.")
+
+    def close(self) -> None:
+        """End the process, so that the GPUs can sleep. It holds nothing that has to be tidied up."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs: nothing ends it before a reboot
+                process.wait(END_SECONDS)
+
+    def _started(self) -> "subprocess.Popen[bytes] | None":
+        """Start the process, where there is NVML.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        if not self._command and not system.has_library("libnvidia-ml.so.1"):
+            return None
+        return subprocess.Popen(
+            self._command or [sys.executable, *child_process.module_line("engine.machine.nvml_process")],
+            env=child_process.program_environment(os.environ), cwd=child_process.FOLDER, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        )  # fmt: skip
+
+
+def read() -> Inventory:
+    """Ask NVML about every GPU, once."""
+    nvml = NvmlProcess()
     try:
-        with _opened():
-            count = pynvml.nvmlDeviceGetCount()
-            gpus = tuple(gpu for index in range(count) for gpu in _card(index))
-            driver = _answer_of(pynvml.nvmlSystemGetDriverVersion) or ""
-            return Inventory(gpus, _text(driver), _answer_of(pynvml.nvmlSystemGetCudaDriverVersion_v2))
-    except pynvml.NVMLError as error:
-        missing = (pynvml.NVMLError_LibraryNotFound, pynvml.NVMLError_DriverNotLoaded)
-        return Inventory(problem="" if isinstance(error, missing) else nvml_problem(str(error)))
+        return nvml.read()
+    finally:
+        nvml.close()
+
+
+@cache
+def driver() -> str:
+    """Return the version of NVIDIA's driver, as this process asked for it first; empty where it is not known."""
+    return read().driver
 
 
 class GpuMonitor:
     """Looks at how busy GPUs are, again and again. NVML is held open from the first look until `close`."""
 
     def __init__(self) -> None:
-        self._is_open = False
+        self._nvml = NvmlProcess()
+        self.problem = ""
+        """Why the last look saw nothing."""
 
     def sample(self, wanted: Collection[str] = (), own: Collection[int] = ()) -> tuple[DeviceSample, ...]:
         """Look once; what cannot be asked at all is left out.
@@ -96,27 +167,13 @@ class GpuMonitor:
             wanted: UUIDs of cards or slices; of all where none is named.
             own: processes of ours.
         """
-        import pynvml
-
-        try:
-            if not self._is_open:
-                pynvml.nvmlInit()
-                self._is_open = True
-            rows = [row for index in range(pynvml.nvmlDeviceGetCount()) for row in _handles(index)]
-        except pynvml.NVMLError:
-            self.close()
-            return ()
-        return tuple(_sample(gpu, handle, own) for gpu, handle in rows
-                     if handle is not None and (not wanted or gpu.uuid in wanted))  # fmt: skip
+        seen = self._nvml.read()
+        self.problem = seen.problem
+        return tuple(_sample(gpu, own) for gpu in seen.gpus if gpu.uuid and (not wanted or gpu.uuid in wanted))
 
     def close(self) -> None:
         """Let the GPUs sleep."""
-        import pynvml
-
-        if self._is_open:
-            self._is_open = False
-            with contextlib.suppress(pynvml.NVMLError):
-                pynvml.nvmlShutdown()
+        self._nvml.close()
 
 
 def users(gpu: Gpu, own: Collection[int] = ()) -> tuple[int, ...] | None:
@@ -149,147 +206,34 @@ def busy(gpu: Gpu, others: Sequence[int] | None) -> str:
     return ""
 
 
-def nvml_problem(message: str) -> str:
-    """Return a sentence for why NVML could not be asked."""
-    if "mismatch" in message.lower():
-        return "NVIDIA's driver and its libraries have different versions: reboot, or reload the driver's module."
-    return f"NVIDIA's driver does not answer ({message.strip().rstrip('.')}): see whether nvidia-smi works."
-
-
-@contextlib.contextmanager
-def _opened() -> Iterator[None]:
-    """Hold NVML open.
+def _answer_of(process: "subprocess.Popen[bytes]") -> bytes:
+    """Ask the process, and return its line.
 
     Raises:
-        NVMLError: there is no NVIDIA driver, or it does not work.
+        TimeoutError: the driver hangs.
+        OSError: the process has ended.
     """
-    import pynvml
-
-    pynvml.nvmlInit()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(pynvml.NVMLError):
-            pynvml.nvmlShutdown()
-
-
-def _answer_of(query: Callable[..., Reading], *given: object) -> Reading | None:
-    """Return what one query says; None where the card, the driver or the binding does not support it."""
-    import pynvml
-
-    try:
-        return query(*given)
-    except (pynvml.NVMLError, AttributeError, ValueError, OSError):
-        return None
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"\n")
+    line, until = b"", time.monotonic() + ANSWER_SECONDS
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, until - time.monotonic())):
+                raise TimeoutError
+            if not (content := process.stdout.read(1 << 16)):
+                raise OSError("the process that asks has ended")
+            line += content
+    return line
 
 
-def _text(answer: str | bytes | None) -> str:
-    return answer.decode(errors="replace") if isinstance(answer, bytes) else answer or ""
-
-
-def _card(index: int) -> Iterator[Gpu]:
-    for gpu, _ in _handles(index):
-        yield gpu
-
-
-def _handles(index: int) -> Iterator[tuple[Gpu, Any]]:
-    """Yield a card with NVML's handle of it, or each of its slices where it is cut into such."""
-    import pynvml
-
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    except pynvml.NVMLError_NoPermission:
-        return  # a Slurm job or a container was given others, and CUDA does not number it either
-    except pynvml.NVMLError as error:
-        yield Gpu("", index, problem=f"GPU {index} does not answer ({error}); it needs a reset or a reboot."), None
-        return
-    card = _described(index, handle)
-    if not card.uuid:
-        yield msgspec.structs.replace(card, problem=f"GPU {index} does not tell its UUID."), handle
-        return
-    mode = _answer_of(pynvml.nvmlDeviceGetMigMode, handle)
-    if not mode or not mode[0]:
-        yield card, handle
-        return
-    slices = list(_slices(card, handle))
-    yield from slices
-    if not slices:
-        reason = f"GPU {index} is set up to be cut into slices (MIG) and has none: make one with nvidia-smi mig -cgi."
-        yield msgspec.structs.replace(card, problem=reason), handle
-
-
-def _slices(card: Gpu, handle: Any) -> Iterator[tuple[Gpu, Any]]:
-    import pynvml
-
-    for number in range(_answer_of(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
-        part = _answer_of(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
-        if part is None:
-            continue
-        own = _described(card.index, part)
-        if own.uuid:
-            yield msgspec.structs.replace(
-                own, name=own.name or card.name, slice=number, card=card.uuid, pci=card.pci,
-                capability=own.capability or card.capability, compute_mode=card.compute_mode, problem=card.problem,
-            ), part  # fmt: skip
-
-
-def _described(index: int, handle: Any) -> Gpu:
-    import pynvml
-
-    memory = _answer_of(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    capability = _answer_of(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
-    mode = _answer_of(pynvml.nvmlDeviceGetComputeMode, handle)
-    pci = _answer_of(pynvml.nvmlDeviceGetPciInfo, handle)
-    prohibited = f"GPU {index} is set to take no computing at all: nvidia-smi -i {index} -c 0 allows it."
-    return Gpu(
-        _text(_answer_of(pynvml.nvmlDeviceGetUUID, handle)),
-        index,
-        _text(_answer_of(pynvml.nvmlDeviceGetName, handle)),
-        pci=_text(getattr(pci, "busId", "")),
-        capability=(int(capability[0]), int(capability[1])) if capability else None,
-        memory_total=int(memory.total) if memory else None,
-        memory_free=_free(memory),
-        compute_mode=mode,
-        pids=_computing(handle),
-        problem=prohibited if mode == PROHIBITED else "",
-    )
-
-
-def _free(memory: Any) -> int | None:
-    if memory is None:
-        return None
-    return int(getattr(memory, "free", memory.total - memory.used))
-
-
-def _computing(handle: Any) -> tuple[int, ...] | None:
-    """Return who computes on a card; what draws on a screen and computes a little besides does not count."""
-    import pynvml
-
-    processes = _answer_of(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
-    if processes is None:
-        return None
-    drawing = {process.pid for process in _answer_of(pynvml.nvmlDeviceGetGraphicsRunningProcesses, handle) or ()}
-    return tuple(process.pid for process in processes if process.pid not in drawing)
-
-
-def _sample(gpu: Gpu, handle: Any, own: Collection[int]) -> DeviceSample:
-    import pynvml
-
+def _sample(gpu: Gpu, own: Collection[int]) -> DeviceSample:
     is_ours = any(pid in own for pid in gpu.pids or ()) or (bool(own) and card_lock.holder(gpu.uuid) in own)
-    use = _answer_of(pynvml.nvmlDeviceGetUtilizationRates, handle)
-    temperature = _answer_of(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
-    power = _answer_of(pynvml.nvmlDeviceGetPowerUsage, handle)
     total, free = gpu.memory_total or 0, gpu.memory_free
     return DeviceSample(
-        gpu.label,
-        None if use is None else use.gpu / 100,
-        0 if free is None else total - free,
-        total,
-        None if temperature is None else float(temperature),
-        None if power is None else power / 1000,
-        gpu.name,
+        gpu.label, gpu.utilisation, 0 if free is None else total - free, total, gpu.temperature, gpu.power, gpu.name,
         "" if is_ours else busy(gpu, users(gpu, own)),
-    )
+    )  # fmt: skip
 
 
 def _shares(pid: int) -> bool:

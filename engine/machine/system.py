@@ -1,14 +1,19 @@
 """What differs between Linux and macOS: cores, users at the other end of a socket, boots, the kernel's counters."""
 
 import contextlib
+import ctypes
 import importlib.metadata
+import math
 import os
 import re
 import socket
 import struct
 import subprocess
 import sys
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 """The longest path of a unix socket: the kernel's field has 108 bytes, on macOS and the BSDs 104, one for the end."""
@@ -24,6 +29,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 CPU_FIELDS = ("model name", "flags", "features", "cpu implementer", "cpu architecture", "cpu variant", "cpu part")
 MEMORY_EVENTS = Path("/proc/vmstat")
 MOUNTS = Path("/proc/self/mountinfo")
+CGROUPS = Path("/proc/self/cgroup")
 OCTAL = re.compile(r"\\([0-7]{3})")
 """How a space, a tab or a backslash of a path is written there."""
 NETWORK_KINDS = frozenset((
@@ -48,11 +54,69 @@ def unsupported() -> str:
     return "svhn-tui needs Linux or macOS; on Windows it runs in WSL (`wsl --install`), or there with `--host`."
 
 
+def has_library(name: str) -> bool:
+    """Say whether the system finds a native library."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
 def usable_cores() -> tuple[int, ...]:
-    """Return the cores that this process may run on; all of them where the system pins no process."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
+    """Return the cores that this process may run on, no more than the processor time that its container is given.
+
+    Containers that share a machine see all its cores; each, and each user, begins with others of them.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return tuple(range(os.cpu_count() or 1))
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    count = max(1, round(min(len(cores), cpu_quota())))
+    first = zlib.crc32(f"{host_name()} {os.getuid()}".encode()) % (len(cores) // count) * count
+    return cores[first : first + count]
+
+
+def cpu_quota() -> float:
+    """Return how many cores' time the cgroups of this process let it use; infinity where they set no limit."""
+    quotas = [math.inf]
+    for group in _cgroups("cpu"):
+        with contextlib.suppress(OSError, ValueError):  # it is of the other version, or sets none
+            quota, period = map(int, (group / "cpu.max").read_text().split())
+            quotas.append(quota / period)
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+            quotas.append(quota / period if quota > 0 else math.inf)
+    return min(quotas)
+
+
+def usable_memory() -> int:
+    """Return the bytes of memory that there are for this process: the machine's, or what its container is given."""
+    import psutil
+
+    limits = [int(psutil.virtual_memory().total)]
+    for group in _cgroups("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):
+                limits.append(int((group / name).read_text()))
+    return min(limits)
+
+
+def _cgroups(controller: str) -> Iterator[Path]:
+    """Yield the folders of the cgroups that limit this process, the innermost first, of either version."""
+    try:
+        lines = [line.split(":", 2) for line in CGROUPS.read_text().splitlines()]
+        mounts = [mount for mount in _mounts(MOUNTS) if mount.kind in ("cgroup", "cgroup2")]
+    except OSError:
+        return
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        for mount in mounts:
+            is_its = controller in controllers.split(",") and controller in mount.options.split(",")
+            if not is_its and (controllers or mount.kind != "cgroup2"):
+                continue
+            inside = Path(path).is_relative_to(mount.root)  # else seen from a container, which is mounted as a whole
+            group = mount.point / Path(path).relative_to(mount.root) if inside else mount.point
+            yield group
+            yield from (parent for parent in group.parents if parent.is_relative_to(mount.point))
 
 
 def processor() -> str:
@@ -165,15 +229,35 @@ def owner_of(pid: int) -> str:
 def is_on_network(path: Path, mounts: Path = MOUNTS) -> bool:
     """Say whether a folder is on a file system that other machines have too; unknown counts as no."""
     try:
-        lines = mounts.read_text(errors="replace").splitlines()
-        target = path.resolve()
+        target, known = path.resolve(), tuple(_mounts(mounts))
     except OSError:
         return False
     kind, longest = "", -1
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        fields = left.split()
-        point = Path(OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])) if len(fields) > 4 else None
-        if point is not None and target.is_relative_to(point) and len(point.parts) >= longest:
-            kind, longest = right.partition(" ")[0], len(point.parts)
+    for mount in known:
+        if target.is_relative_to(mount.point) and len(mount.point.parts) >= longest:
+            kind, longest = mount.kind, len(mount.point.parts)
     return kind in NETWORK_KINDS
+
+
+class Mount(NamedTuple):
+    """A mounted file system."""
+
+    root: str
+    """What of it is mounted."""
+    point: Path
+    kind: str
+    options: str
+
+
+def _mounts(file: Path) -> Iterator[Mount]:
+    """Yield what is mounted.
+
+    Raises:
+        OSError: the kernel does not tell.
+    """
+    for line in file.read_text(errors="replace").splitlines():
+        left, _, right = line.partition(" - ")
+        fields = [OCTAL.sub(lambda match: chr(int(match[1], 8)), field) for field in left.split()]
+        if len(fields) > 4:
+            kind, *others = right.split() or [""]
+            yield Mount(fields[3], Path(fields[4]), kind, others[-1] if others else "")

@@ -37,14 +37,18 @@ def run(command: ChildCommand, *, seconds: float | None = None, shows_complaints
     Raises:
         OSError: it cannot be started.
     """
+    process = subprocess.Popen(
+        command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=None if shows_complaints else subprocess.PIPE,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=None if shows_complaints else subprocess.PIPE, timeout=seconds, check=False,
-        )  # fmt: skip
+        answer, complaint = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         return Outcome(TIMED_OUT, b"", f"it took more than {seconds:.0f} s")
-    return Outcome(done.returncode, done.stdout, (done.stderr or b"").decode(errors="replace"))
+    finally:
+        if process.returncode is None:
+            process.kill()  # and its end is not waited for: what hangs in a driver has none
+    return Outcome(process.returncode, answer, (complaint or b"").decode(errors="replace"))
 
 
 async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:

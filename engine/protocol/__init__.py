@@ -35,6 +35,7 @@ from engine.protocol.commands import (
     Shutdown,
     Submit,
     Watch,
+    WatchDevices,
 )
 from engine.protocol.events import (
     AnyEvent,
@@ -160,6 +161,7 @@ __all__ = [
     "Verdict",
     "WaitingRun",
     "Watch",
+    "WatchDevices",
     "WorkerChanged",
     "WorkerCommand",
     "WorkerState",

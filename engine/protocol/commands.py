@@ -31,6 +31,8 @@ class Submit(Command, frozen=True, kw_only=True):
     sweep: Sweep
     sources: tuple[str, ...] = ()
     """The texts of the model files that it needs; by sending them the user approves them."""
+    source_names: tuple[str, ...] = ()
+    """What the user calls these files, for messages about them."""
 
 
 class Pause(Command, frozen=True, kw_only=True):
@@ -103,6 +105,10 @@ class Watch(Command, frozen=True, kw_only=True):
     runs: tuple[str, ...]
 
 
+class WatchDevices(Command, frozen=True, kw_only=True):
+    """Look at how busy the GPUs are, for a minute. While something trains that is done unasked."""
+
+
 class ReadLog(Command, frozen=True, kw_only=True):
     """Send the end of the log of a run's training, or, of a `file` that is known, what follows the byte `begins`."""
 
@@ -167,6 +173,7 @@ AnyCommand = (
     | Restore
     | ReadTrash
     | Watch
+    | WatchDevices
     | ReadLog
     | CheckFiles
     | Inspect

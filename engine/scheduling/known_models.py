@@ -16,6 +16,8 @@ class KnownModels:
         self.facts: dict[Key, ModelFacts] = {}
         self.wanted: dict[Key, None] = {}
         """Models of waiting runs that are to be tried, or that cannot be trained."""
+        self.names: dict[str, str] = {}
+        """What the user calls model files, by their SHA-256, since this host was started."""
 
     def is_ready(self, spec: RunSpec) -> bool:
         """Say whether a run can be given to a worker; if not, record that its model is to be tried."""

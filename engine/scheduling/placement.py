@@ -31,8 +31,6 @@ WORTH_SHARING = 5
 """Number of seeds from which a group is split for two cards."""
 WORKER_BYTES = 1_500_000_000
 """Bytes of memory that a worker may need: JAX, the data, and the largest network of the assignment."""
-
-
 GAIN, ALIKE = 1.1, 1 + 1e-9
 """How many times as fast as the usual arrangement another one must have been before it is chosen; and what is rounding:
 it makes no difference which runs come first."""
@@ -142,7 +140,8 @@ def slots(
     """Return every slot that may train this configuration at a time, while so many runs train or wait."""
     trainer = configuration.training.worker
     if trainer != "fast":
-        gpus: list[str | None] = [*(card.uuid for card in machine.gpus)] or [None]
+        cards = machine.gpus if machine.has_tensorflow_gpus else ()
+        gpus: list[str | None] = [*(card.uuid for card in cards)] or [None]
         return tuple(Slot(trainer, machine.cores, gpu, trainer=trainer) for gpu in gpus)
     if machine.gpus:
         return tuple(slot for slot, _ in _seats(machine))
@@ -225,7 +224,8 @@ def _next_on_card(
         return None
     slot, card = min(free, key=lambda some: len(beside[some[1].uuid]))
     left = card._replace(memory=room[card.uuid]) if beside[card.uuid] else card
-    lanes = min(lanes_on(left, machine, configuration, shape), fitting.get(configuration, machine.lanes))
+    lanes = lanes_on(left, machine, configuration, shape)
+    lanes = min(lanes, fitting.get(configuration, lanes))
     empty = sum(not others for others in beside.values())
     return slot, together(queue, head, lanes, begun, _share(queue, lanes, empty))
 
@@ -275,11 +275,14 @@ def together(
 
 
 def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: DataShape) -> int:
-    """Return how many seeds of a configuration a card trains side by side at most: as many as its memory holds."""
+    """Return how many seeds a card trains side by side at most: as proved fastest, else as usual, or what fits."""
+    parameters = trainable_parameters(configuration.network, shape)
+    rates = machine.lane_rates.get(card.kind, {}).get(size_class(parameters), {})
+    gains = {lanes: rate * (GAIN if lanes == machine.lanes else 1) for lanes, rate in sorted(rates.items())}
+    most = max(gains, key=gains.__getitem__, default=machine.lanes)
     if card.memory is None:
-        return machine.lanes
-    lane = LANE_BYTES_A_PARAMETER * trainable_parameters(configuration.network, shape)
-    return max(1, min(machine.lanes, (card.memory - CARD_BYTES) // lane))
+        return most
+    return max(1, min(most, (card.memory - CARD_BYTES) // (LANE_BYTES_A_PARAMETER * parameters)))
 
 
 def _share(queue: WaitingList, lanes: int, cards: int) -> int:

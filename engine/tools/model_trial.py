@@ -32,7 +32,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
 
     from engine.training import own_models
 
-    own_models.learn(trial.source)
+    own_models.learn(trial.source, trial.name)
     model = own_models.build(trial.model, trial.shape, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *trial.shape.inputs)).astype(np.float32)
     refusal = ""
@@ -66,15 +66,16 @@ def _load(config: Any, known: dict[str, Any], trial: Trial) -> None:
     """
     import keras
 
-    from engine.training.own_models import FILE, ModelError
+    from engine.training.own_models import ModelError, name_of
 
     try:
         keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
     except ValueError as error:
         if "Python lambda" not in str(error):
             raise
-        what = f"{trial.model.build} in {FILE} has a Lambda layer of a `lambda`, which Keras does not load from a file"
-        raise ModelError(f"{what}; use a layer of Keras's, such as Rescaling, or a class of your own.") from error
+        what = f"{trial.model.build} in {name_of(trial.model)} has a Lambda layer of a `lambda`"
+        advice = "use a layer of Keras's, such as Rescaling, or a class of your own"
+        raise ModelError(f"{what}, which Keras does not load from a file; {advice}.") from error
 
 
 def _fit(model: "keras.Model", images: Any, classes: int) -> None:

@@ -165,7 +165,7 @@ class JaxLane:
     @property
     def provenance(self) -> Provenance:
         """What may have decided its last bits."""
-        driver, flags = (gpus.read().driver, os.environ.get("XLA_FLAGS", "")) if on_gpu() else ("", "")
+        driver, flags = (gpus.driver(), os.environ.get("XLA_FLAGS", "")) if on_gpu() else ("", "")
         return Provenance(self._program.lanes, backends.MATMUL_PRECISION, driver, self._program.digest, flags)
 
     def weights(self) -> list[NDArray[np.generic]]:

@@ -23,11 +23,12 @@ from engine.core.spec import OwnModel, Param
 from engine.machine.control_sequences import without_controls
 
 FILE = "model.py"
-"""What a model file is called in messages, and as a copy in a run's folder."""
+"""What a model file is called as a copy in a run's folder, and in messages where its own name is not known."""
 MAX_CALLS = 4
 """Lines of a traceback that are shown, the last ones."""
 
 _sources: dict[str, str] = {}
+_names: dict[str, str] = {}
 _modules: dict[str, ModuleType] = {}
 
 
@@ -39,9 +40,15 @@ class NotCompilable(Exception):
     """A model trains with `model.fit` alone; the message says why, without a full stop."""
 
 
-def learn(source: str) -> None:
-    """Register the text of a model file, so that its models can be built."""
-    _sources[hashlib.sha256(source.encode()).hexdigest()] = source
+def learn(source: str, name: str = "") -> None:
+    """Register the text of a model file, so that its models can be built, and its name for messages about it."""
+    sha256 = hashlib.sha256(source.encode()).hexdigest()
+    _sources[sha256], _names[sha256] = source, name or FILE
+
+
+def name_of(asked: OwnModel) -> str:
+    """Return what the user calls the file of a model."""
+    return _names.get(asked.sha256, FILE)
 
 
 def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
@@ -56,7 +63,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
         with contextlib.redirect_stdout(sys.stderr):  # what it prints is no answer of this process
             function = getattr(_module(asked.sha256), asked.build, None)
             if not callable(function):
-                raise ModelError(f"{FILE} has no function {asked.build!r}.")
+                raise ModelError(f"{name_of(asked)} has no function {asked.build!r}.")
             model = function(tuple(shape.inputs), shape.classes, **params)
             if isinstance(model, keras.Model) and not model.built:
                 model.build((None, *shape.inputs))
@@ -77,19 +84,19 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
 
 def model_error(error: BaseException, asked: OwnModel) -> ModelError:
     """Say what went wrong in a model file, with the lines of it that lead there."""
-    source = _sources[asked.sha256].splitlines()
+    source, file = _sources[asked.sha256].splitlines(), name_of(asked)
     what = f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         what += " (a model file stands alone: what it uses of yours has to be in it)"
     if isinstance(error, SyntaxError) and error.filename == _filename(asked.sha256):
         line = error.lineno or 1
         shown = source[line - 1].strip() if line <= len(source) else ""
-        return ModelError(f"{FILE}, line {line}: {type(error).__name__}: {error.msg}\n  line {line}: {shown[:200]}")
+        return ModelError(f"{file}, line {line}: {type(error).__name__}: {error.msg}\n  line {line}: {shown[:200]}")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _filename(asked.sha256)]
     if not frames:
-        return ModelError(f"{asked.build} in {FILE}: {what}")
+        return ModelError(f"{asked.build} in {file}: {what}")
     calls = [f"  line {frame.lineno}, in {frame.name}: {(frame.line or '')[:200]}" for frame in frames[-MAX_CALLS:]]
-    return ModelError("\n".join([f"{FILE}, line {frames[-1].lineno}, in {frames[-1].name}: {what}", *calls]))
+    return ModelError("\n".join([f"{file}, line {frames[-1].lineno}, in {frames[-1].name}: {what}", *calls]))
 
 
 def with_logits(model: keras.Model) -> keras.Model:
@@ -179,7 +186,7 @@ def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes
     Raises:
         ModelError: it did not.
     """
-    name = f"{asked.build} in {FILE}"
+    name = f"{asked.build} in {name_of(asked)}"
     if not isinstance(model, keras.Model):
         raise ModelError(f"{name} returns {type(model).__name__}, and has to return a keras.Model.")
     inputs = getattr(model, "inputs", None)  # a class of its own may have none

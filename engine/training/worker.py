@@ -35,7 +35,17 @@ NO_CARDS = ("", "-1", "NoDevFiles")
 """Values of CUDA_VISIBLE_DEVICES with which Slurm gives a job no GPU."""
 
 
-def serve(name: str, load_trainer: str, seen: Sight | None = None, remarks: Sequence[str] = ()) -> int:
+WITHOUT_GPU = "TensorFlow sees no GPU here, since its build is for CUDA 12: keras-fit trains on the CPU."
+
+
+def serve(
+    name: str,
+    load_trainer: str,
+    seen: Sight | None = None,
+    remarks: Sequence[str] = (),
+    *,
+    is_hosts: bool = False,
+) -> int:
     """Claim the pipes, load the trainer `module:class`, and train until the pipe ends.
 
     Args:
@@ -43,6 +53,8 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None, remarks: Sequ
         load_trainer: imported only once stdout is safe from what native libraries print.
         seen: the GPU to train on.
         remarks: what else the user should know, in sentences.
+        is_hosts: the GPU is of the host's machine: where TensorFlow does not see it, this worker ends, and the host
+            starts one on the cores instead.
     """
     publish = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
@@ -61,6 +73,8 @@ def serve(name: str, load_trainer: str, seen: Sight | None = None, remarks: Sequ
     module, _, kind = load_trainer.partition(":")
     try:
         trainer = getattr(importlib.import_module(module), kind)()
+        if is_hosts and seen is not None and trainer.device == "cpu":
+            raise card.CardRefused(card.UNSEEN, WITHOUT_GPU)
         for remark in (*remarks, *remarks_on(seen, trainer.device)):
             publish(p.Noticed(text=remark, severity="warning"))
         publish(msgspec.structs.replace(here, state="ready", device=trainer.device))
@@ -85,8 +99,7 @@ def remarks_on(seen: Sight | None, device: str) -> tuple[str, ...]:
     """Return what the user should know of a GPU that this worker was given, in sentences."""
     if seen is None:
         return ()
-    without = "TensorFlow sees no GPU here, since its build is for CUDA 12: keras-fit trains on the CPU."
-    return (*seen.remarks, without) if device == "cpu" else seen.remarks
+    return (*seen.remarks, WITHOUT_GPU) if device == "cpu" else seen.remarks
 
 
 def claim_cores(cores: str) -> None:
@@ -148,4 +161,4 @@ if __name__ == "__main__":
         raise SystemExit(refuse(given.name, refused)) from None
     prepare, trainer = TRAINERS[given.trainer]
     prepare()
-    raise SystemExit(serve(given.name, trainer, seen, remarks))
+    raise SystemExit(serve(given.name, trainer, seen, remarks, is_hosts=not given.preflight))

@@ -1,4 +1,4 @@
-"""Configurations side by side: which ones, in what they differ, and what their runs can tell apart. Pure."""
+"""Configurations side by side: which ones, their differences, and whether these are significant. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
@@ -17,7 +17,7 @@ from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 
 MOST = 8
-"""Configurations that are compared at once."""
+"""Most configurations that are compared at once."""
 NAMES = {"hidden": "hidden layers", "optimizer": "optimizer", "trainer": "trained by"}
 
 
@@ -31,7 +31,7 @@ class Side(msgspec.Struct, frozen=True):
     data: str = ""
     """Fingerprint of the data set of its runs."""
     name: str = ""
-    """What tells it apart from others, where it is named among them."""
+    """The settings that distinguish it from others, where it is named among them."""
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -54,7 +54,7 @@ class Side(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float | None:
-        """Of a run, the mean."""
+        """Mean training time of a run, in seconds."""
         return fmean(run.seconds for run in self.results) if self.results else None
 
     @property
@@ -76,7 +76,7 @@ class AccuracySample(NamedTuple):
 
 
 class Findings(msgspec.Struct, frozen=True):
-    """What the runs say: a summary of each group (None without a run), and each verdict in words with its figures."""
+    """A summary of each group (None without a run), and each comparison in words with its figures."""
 
     summaries: tuple[Summary | None, ...] = ()
     bests: tuple[Summary | None, ...] = ()
@@ -84,7 +84,7 @@ class Findings(msgspec.Struct, frozen=True):
 
 
 def sides_of_runs(runs: Iterable[str], state: State) -> tuple[Side, ...]:
-    """Put runs that were chosen together by configuration and data; what is not known yet is left out."""
+    """Group chosen runs by configuration and data; runs that are not known yet are left out."""
     groups: dict[tuple[Configuration, str], list[str]] = {}
     for run_id in runs:
         spec = state.results[run_id].spec if run_id in state.results else None
@@ -95,7 +95,7 @@ def sides_of_runs(runs: Iterable[str], state: State) -> tuple[Side, ...]:
 
 
 def sides_chosen(runs: Iterable[str], state: State) -> tuple[Side, ...]:
-    """Return what the user chose to compare: configurations, or the seeds of a single one, one against the other."""
+    """Return the sides that the user chose: configurations, or the seeds of a single one against each other."""
     sides = sides_of_runs(runs, state)
     if len(sides) != 1:
         return sides
@@ -111,7 +111,7 @@ def sides_of_question(question: Question, book: Presets, state: State) -> tuple[
 
 
 def most_complete(questions: Sequence[Question], book: Presets, state: State) -> Question | None:
-    """Return the question whose runs are the furthest, the first of equals; with other runs rather than with none."""
+    """Return the question with the most finished runs, the first of equals; runs with other settings count after."""
 
     def share(question: Question) -> tuple[float, float]:
         progress = progress_of(question, book, state)
@@ -194,8 +194,18 @@ def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     )
 
 
+def shared_settings(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Return what all of these are set to beside the defaults, and `full_names_of` therefore leaves out."""
+    shared = []
+    for option in (option for option in LISTED.values() if option.name not in IN_LABEL):
+        values = {option.read(some) for some in configurations if _is_set_by(some, option)}
+        if len(values) == 1 and (value := values.pop()) != option.default:
+            shared.append(f"{option.title} {_in_name(value)}")
+    return tuple(shared)
+
+
 def _is_set_by(configuration: Configuration, option: Option) -> bool:
-    """Say whether an option means anything here: a model file sets the network itself."""
+    """Say whether an option applies to a configuration: a model file sets the network itself."""
     return option.part == "training" or configuration.network.model is None
 
 

@@ -1,4 +1,4 @@
-"""What a set of questions asks of the students: runs, hours and sizes of files. Pure."""
+"""The effort that a set of questions asks of students: runs, hours and sizes of files. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,11 @@ from engine.protocol import DataSet
 from svhn_tui.presets import Presets, Question
 
 BYTES = 4
-"""Of a weight: float32."""
+"""Size of a weight in bytes: float32."""
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What is known beside the questions."""
+    """Facts beside the questions."""
 
     data: Mapping[str, DataSet] = {}
     """By the name that questions have for it; empty: the one in use."""
@@ -30,7 +30,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class QuestionPlan(msgspec.Struct, frozen=True):
-    """What a question asks for; the runs are those it would need alone."""
+    """The effort of a question; the runs are those it would need alone."""
 
     question: str
     kind: str
@@ -65,7 +65,7 @@ class Hours(msgspec.Struct, frozen=True):
 
 
 class CoursePlan(msgspec.Struct, frozen=True):
-    """What the students will need."""
+    """The effort of all questions together."""
 
     questions: tuple[QuestionPlan, ...]
     fewest_runs: int
@@ -73,7 +73,7 @@ class CoursePlan(msgspec.Struct, frozen=True):
     files: tuple[FileSize, ...]
     cpu: Hours
     gpu: Hours | None
-    """None: nothing was measured on one."""
+    """Hours on a GPU; None where nothing was measured on one."""
 
 
 class Wanted(NamedTuple):

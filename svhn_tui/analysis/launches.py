@@ -1,4 +1,4 @@
-"""Launching a question: what is sent and said, and what waits until there is data to train on."""
+"""Launching a question: the command, the notice, and launches that wait until data is open."""
 
 from typing import NamedTuple
 
@@ -16,12 +16,12 @@ class Launch(NamedTuple):
     overrides: Overrides = Overrides()
 
     def needs_data(self, book: Presets, state: State) -> bool:
-        """Say whether it has to wait until the data is open."""
+        """Say whether the launch has to wait until the data is open."""
         is_open = state.data_is_open and state.on(book.data_of(self.question)).data is not None
         return not is_open and book.sweep(self.question, "") is not None
 
     def command(self, book: Presets, state: State) -> tuple[p.Submit | None, str]:
-        """Return what to send so that all that it lacks is trained, if anything, and what to say to the user."""
+        """Return the command that trains all missing runs, if there are any, and a sentence for the user."""
         sweep = sweep_for(self.question, book, state, self.overrides)
         if sweep is None:
             return None, "This question needs no training."
@@ -39,11 +39,11 @@ class DeferredLaunches:
         self._launches: dict[str, Launch] = {}
 
     def add(self, launch: Launch) -> None:
-        """Keep one."""
+        """Add a launch, which replaces an earlier one of its question."""
         self._launches[launch.question.id] = launch
 
     def due(self, book: Presets, state: State) -> tuple[Launch, ...]:
-        """Return what can be launched now, once."""
+        """Remove and return the launches that are possible now."""
         due = tuple(launch for launch in self._launches.values() if not launch.needs_data(book, state))
         for launch in due:
             del self._launches[launch.question.id]

@@ -54,7 +54,7 @@ class Metric(msgspec.Struct, frozen=True):
     name: str
     title: str
     head: str
-    """What heads its column on the Runs page, short."""
+    """Short title of its column on the Runs page."""
     unit: Unit
     better: Literal["higher", "lower"]
     read: Callable[[HasMetrics], Number]
@@ -69,15 +69,15 @@ class Metric(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """Of its column on the Runs page."""
+        """Key of its column on the Runs page."""
         return self.column or self.name
 
     def text(self, value: Number) -> str:
-        """Write a value down."""
+        """Format a value."""
         return WRITTEN[self.unit](value)
 
     def mean(self, of: Iterable[HasMetrics]) -> Number:
-        """Return the mean of what is known."""
+        """Return the mean of the values that are known."""
         known = [value for one in of if (value := self.read(one)) is not None]
         return fmean(known) if known else None
 

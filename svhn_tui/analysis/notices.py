@@ -1,11 +1,13 @@
-"""Notices, which are shown for a moment over whatever page is open. Pure."""
+"""Notices, which are shown over the open page for a few seconds. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 
 import msgspec
 from textual.notifications import SeverityLevel
 
 from engine import protocol as p
+from engine.core.spec import Configuration
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.worker_status import fleet_text
 from svhn_tui.client.state import State
@@ -20,13 +22,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     severity: SeverityLevel = "information"
     timeout: float | None = None
-    """Seconds that it is shown; None: as long as any other."""
+    """Seconds for which it is shown; None: the default."""
     calls: bool = False
-    """Whether it calls for the attention of users who look elsewhere."""
+    """Whether the terminal alerts the user, who may look elsewhere."""
 
 
 def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
-    """Say of runs in training that their loss is no number any more, each once: at the epoch since which it is none.
+    """Report once of each run in training that its loss is not finite any more, at the first such epoch.
 
     Args:
         batch: events, not those that tell what was there before.
@@ -44,7 +46,7 @@ def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
 
 
 def notice_of(event: p.AnyEvent, *, is_news: bool) -> Notice | None:
-    """Return what to tell of an event, if anything; one that is no news belongs to what was there before."""
+    """Return the notice of an event, if any; events replayed while attaching produce none."""
     match event:
         case p.Refused():
             return Notice(text=clean(event.reason), title="Not done", severity="error")
@@ -59,7 +61,7 @@ def notice_of(event: p.AnyEvent, *, is_news: bool) -> Notice | None:
 
 
 class Milestones:
-    """Which questions are complete, so that each is told once, when it becomes so."""
+    """The questions that are complete, so that each is reported once, when it becomes so."""
 
     def __init__(self, questions: Iterable[Question], book: Presets) -> None:
         self._trained = tuple(question for question in questions if question.networks and question.seeds)
@@ -69,7 +71,7 @@ class Milestones:
         self._complete: frozenset[str] = frozenset()
 
     def reached(self, batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
-        """Say what is complete since the batch before; all of the assignment together in one sentence.
+        """Report the questions that became complete since the previous batch; the whole assignment in one sentence.
 
         Args:
             batch: events; only after some of them is there something to look for.
@@ -77,24 +79,45 @@ class Milestones:
         """
         was_busy, self._is_busy = self._is_busy, bool(state.running or state.waiting)
         data = state.data.fingerprint if state.data is not None else ""
-        if data == self._data and not any(isinstance(event, CHANGES) for event in batch):
+        is_same, self._data = data == self._data, data
+        changes = [event for event in batch if isinstance(event, CHANGES)]
+        if is_same and not changes:
             return
-        before = self._complete if data == self._data else None
-        complete = [question for question in self._trained if _is_complete(question, self._book, state)]
-        self._data, self._complete = data, frozenset(question.id for question in complete)
-        new = [question for question in complete if before is not None and question.id not in before]
+        before = self._complete if is_same else None
+        if not is_same or any(map(self._is_about_question, changes)):
+            complete = (question for question in self._trained if _is_complete(question, self._book, state))
+            self._complete = frozenset(question.id for question in complete)
+        new = [question for question in self._trained
+               if before is not None and question.id in self._complete - before]  # fmt: skip
         whole = [question for question in self._trained if not question.own] or list(self._trained)
         if not new:
             if was_busy and not self._is_busy:
                 yield Notice(text="Nothing is left to train.", title="Complete", timeout=20, calls=True)
-        elif len(whole) > 1 and all(question in complete for question in whole):
+        elif len(whole) > 1 and all(question.id in self._complete for question in whole):
             yield Notice(text=f"All is trained: {_names(whole)}.", title="Complete", timeout=20, calls=True)
         else:
             yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)
 
+    def _is_about_question(self, event: p.AnyEvent) -> bool:
+        """Say whether a question may be complete after the event that was not before, or the other way round."""
+        if not isinstance(event, p.RunFinished):
+            return True
+        spec = event.result.spec
+        return spec.seed in self._asked.get(spec.configuration, ())
+
+    @cached_property
+    def _asked(self) -> Mapping[Configuration, Collection[int]]:
+        """The seeds that questions ask for, by configuration; of finalists those of the second stage too."""
+        seeds: dict[Configuration, set[int]] = {}
+        for question in self._trained:
+            for configuration in self._book.configurations(question):
+                more = question.finalists.seeds if question.finalists is not None else ()
+                seeds.setdefault(configuration, set()).update(question.seeds, more)
+        return seeds
+
 
 class Notices:
-    """Derives notices from events; each is given once."""
+    """Derives notices from events, each once."""
 
     def __init__(self, book: Presets) -> None:
         self._milestones = Milestones(book.questions, book)
@@ -111,7 +134,7 @@ class Notices:
 
 
 CHANGES = (p.RunFinished, p.RunDeleted, p.RunsRead, p.DataOpened, p.SweepSubmitted)
-"""Events after which a question may be complete that was not before, or the other way round."""
+"""Events after which there is something to look for."""
 
 
 def _is_complete(question: Question, book: Presets, state: State) -> bool:
@@ -124,7 +147,7 @@ def _names(questions: Iterable[Question]) -> str:
 
 
 def call_text(notices: Iterable[Notice]) -> str:
-    """Return what to call the user for, in a sentence: the first, and how many more there are; or nothing."""
+    """Return the text that alerts the user: the first notice and the number of others; empty without any."""
     calling = [notice for notice in notices if notice.calls]
     if not calling:
         return ""

@@ -8,14 +8,14 @@ import msgspec
 from engine.core.spec import Configuration
 from engine.protocol import DataSet, RunResult
 from svhn_tui import words
-from svhn_tui.analysis.comparison import data_names
+from svhn_tui.analysis.comparison import data_names, full_names_of, shared_settings
 from svhn_tui.analysis.metrics import METRICS, Metric, known_in
 from svhn_tui.analysis.queue_entries import seeds_text
 
 LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
 MARKDOWN = frozenset("\\`*_{}[]<>|#~&")
-"""What Markdown takes for more than text, anywhere in a cell."""
+"""Characters with a meaning in Markdown anywhere in a cell."""
 SHOWN = tuple(METRICS[name] for name in ("test_accuracy", "accuracy", "test_loss"))
 """Metrics that always have a column; others have one where a run has them."""
 
@@ -28,7 +28,7 @@ class PaperRow(msgspec.Struct, frozen=True):
     parameters: int
     runs: int
     values: tuple[tuple[float, ...], ...]
-    """Of each metric that is shown, what is known."""
+    """The known values of each metric that is shown."""
 
 
 def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
@@ -37,17 +37,30 @@ def shown_of(results: Sequence[RunResult]) -> tuple[Metric, ...]:
 
 
 def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tuple[PaperRow, ...]:
-    """Put runs together by data set and configuration, by their names."""
+    """Group runs by data set and configuration, by their names."""
     groups: dict[tuple[str, Configuration], list[RunResult]] = {}
     for run in results:
         groups.setdefault((run.spec.data, run.spec.configuration), []).append(run)
     called = data_names(run for runs in groups.values() for run in runs)
+    own = _own({configuration for _, configuration in groups})
+    names = dict(zip(own, full_names_of(own), strict=True))
     rows = [
-        PaperRow(words.clean(configuration.label), words.clean(called[data]), runs[0].trainable_parameters, len(runs),
-            tuple(tuple(v for run in runs if (v := metric.read(run)) is not None) for metric in shown))
+        PaperRow(
+            words.clean(names.get(configuration, configuration.label)),
+            words.clean(called[data]),
+            runs[0].trainable_parameters,
+            len(runs),
+            tuple(tuple(v for run in runs if (v := metric.read(run)) is not None) for metric in shown),
+        )
         for (data, configuration), runs in groups.items()
-    ]  # fmt: skip
+    ]
     return tuple(sorted(rows, key=lambda row: (row.data, row.label)))
+
+
+def _own(configurations: Iterable[Configuration]) -> list[Configuration]:
+    """Return those that were not recorded, of which all settings are known."""
+    own = [configuration for configuration in configurations if configuration.recorded is None]
+    return sorted(own, key=lambda configuration: configuration.label)
 
 
 def latex(results: Sequence[RunResult], data: DataSet | None) -> str:
@@ -69,7 +82,7 @@ def markdown(results: Sequence[RunResult], data: DataSet | None) -> str:
 
 
 def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, ...]:
-    """Return what somebody needs to get the same again: versions, devices, seeds and data, a line each."""
+    """Return what reproducing the runs needs: versions, devices, seeds and data, a line each."""
     versions = sorted({f"{name} {version}" for run in results for name, version in run.versions.items()})
     devices = sorted({run.device for run in results if run.device})
     trainers = sorted({run.trained_by for run in results})
@@ -79,9 +92,11 @@ def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, .
     }
     names = [f"{called[name]}, fingerprint {name}" if name in called else name for name in sets]
     seeds = sorted({run.spec.seed for run in results})
+    shared = shared_settings(_own({run.spec.configuration for run in results}))
     deviation = "± is the standard deviation of a run; n the number of runs; bold the best mean."
     lines = (
         deviation,
+        f"All with {', '.join(shared)}." if shared else "",
         f"Trained with {', '.join(versions)}." if versions else "",
         f"On {', '.join(devices)} ({', '.join(trainers)})." if devices else "",
         f"{seeds_text(seeds).capitalize()}." if seeds else "",

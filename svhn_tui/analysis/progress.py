@@ -22,7 +22,7 @@ MARKS: dict[Status, str] = {"done": "✓", "running": "◐", "partial": "◔", "
 
 
 class Overrides(msgspec.Struct, frozen=True):
-    """Settings other than the question asks for: such runs are runs of their own."""
+    """Settings that replace those of the question; such runs have other run_ids."""
 
     epochs: int | None = None
     seeds: int | None = None
@@ -48,7 +48,7 @@ class ProgressRow(msgspec.Struct, frozen=True):
 
     @property
     def mean(self) -> float | None:
-        """Of the test accuracies; None without a run."""
+        """Mean of the test accuracies; None without a run."""
         return fmean(self.accuracies) if self.accuracies else None
 
     @property
@@ -66,7 +66,7 @@ class Progress(msgspec.Struct, frozen=True):
     sweep: Sweep | None
     missing: tuple[RunSpec, ...]
     other: str = ""
-    """In what the runs of the rows are not as asked, if they are not: `epochs 8 instead of 100`."""
+    """Settings in which the runs of the rows differ from the question: `epochs 8 instead of 100`; empty without any."""
 
     @property
     def done(self) -> int:
@@ -80,13 +80,13 @@ class Progress(msgspec.Struct, frozen=True):
 
     @property
     def seconds_left(self) -> float | None:
-        """Forecast for all that is missing; None while nothing is known."""
+        """Forecast for all missing runs, in seconds; None while nothing was measured."""
         known = [row.seconds_left for row in self.rows if row.seconds_left is not None]
         return sum(known) if known else None
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """How far several questions are together; runs that they share count once."""
+    """The progress of several questions together; runs that they share count once."""
 
     done: int
     needed: int
@@ -94,7 +94,7 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 def sweep_for(question: Question, book: Presets, state: State, overrides: Overrides) -> Sweep | None:
-    """Return what a question needs trained on its data, with other settings where there are overrides."""
+    """Return the sweep of a question on its data, with the settings of the overrides."""
     state = state.on(book.data_of(question))
     sweep = book.sweep(question, state.data.fingerprint if state.data else "")
     if sweep is None or overrides == Overrides():
@@ -118,7 +118,7 @@ def sweep_for(question: Question, book: Presets, state: State, overrides: Overri
 
 
 def progress_of(question: Question, book: Presets, state: State, overrides: Overrides | None = None) -> Progress:
-    """Say how far a question is on its data."""
+    """Return the progress of a question on its data."""
     state = state.on(book.data_of(question))
     sweep = sweep_for(question, book, state, overrides or Overrides())
     if sweep is None:
@@ -140,15 +140,15 @@ class OtherRuns(msgspec.Struct, frozen=True):
     """Runs of a question's networks on its data that are not as it asks for them."""
 
     training: Training
-    """What they were trained with."""
+    """The training settings of these runs."""
     runs: tuple[tuple[str, ...], ...]
-    """Of each configuration, those that are finished or in training, by seed."""
+    """The runs of each configuration that are finished or in training, by seed."""
     other: str
-    """In what they are not as asked."""
+    """Settings in which they differ from the question."""
 
 
 def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
-    """Return the fullest, then the newest set of finished runs with other settings, or else what trains with others.
+    """Return the most complete, then the newest set of finished runs with other settings, or else those in training.
 
     Table, curves, comparison and answer of a question show these while there is none as asked.
     """
@@ -179,14 +179,14 @@ def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
 
 
 def difference_of(given: Training, wanted: Training) -> str:
-    """Say which settings are not as wanted: `epochs 8 instead of 100`."""
+    """Return the settings that differ from the wanted ones: `epochs 8 instead of 100`."""
     names = [name for name in given.__struct_fields__ if getattr(given, name) != getattr(wanted, name)]
     values = ((name, *(setting_text(getattr(some, name)) for some in (given, wanted))) for name in names)
     return ", ".join(f"{name.replace('_', ' ')} {own} instead of {other}" for name, own, other in values)
 
 
 def shown_of(progress: Progress, state: State) -> Progress:
-    """Return the runs that a question shows: those as asked as soon as there is one, until then the others."""
+    """Return the runs that a question shows: those as asked where there is one, else those with other settings."""
     runs = (run_id for row in progress.rows for run_id in row.runs)
     is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.waiting))
     if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
@@ -207,7 +207,7 @@ def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
 
 
 def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
-    """Add questions up; what trains at the same time is waited for once."""
+    """Add up the progress of questions; runs that train at the same time are waited for once."""
     asked: set[str] = set()
     missing: dict[str, RunSpec] = {}
     for progress in progresses:
@@ -219,7 +219,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
 
 
 def rule_text(rule: FinalistRule) -> str:
-    """Say which are the finalists."""
+    """Say by which rule the finalists are chosen."""
     runs = f"go on to {len(rule.seeds)} runs"
     if rule.chosen:
         return f"{words.plural(len(rule.chosen), 'configuration')} chosen by hand {runs}."
@@ -237,7 +237,7 @@ def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
 
 
 def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
-    """Order sweeps by the forecast of what they lack, so that answers come in early."""
+    """Sort sweeps by the forecast of their missing runs, so that the first answers come early."""
     return sorted(sweeps, key=lambda sweep: _seconds(plan.missing(sweep, state.accuracies), state))
 
 
@@ -284,7 +284,7 @@ def _row(configuration: Configuration, runs: Sequence[str], state: State, foreca
 def _seconds_left(
     configuration: Configuration, running: Sequence[Live], waiting: int, forecast: Forecast | None
 ) -> float | None:
-    """Add up what workers still need, whose runs end together, and the forecast of those that are yet to start."""
+    """Add up the time that workers still need, whose runs end together, and the forecast of the waiting runs."""
     if forecast is None:
         return None
     left = {name: seconds for seconds, name in sorted((live.seconds_left or 0.0, live.worker) for live in running)}

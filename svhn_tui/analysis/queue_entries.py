@@ -1,4 +1,4 @@
-"""What waits to be trained, in lines as the screen shows them, and what to ask for to change their order. Pure."""
+"""The waiting runs as lines of the screen, and the commands that change their order. Pure."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -23,26 +23,26 @@ class QueueEntry(msgspec.Struct, frozen=True):
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
     seconds: float | None = None
-    """Forecast for all of them; None while nothing is known."""
+    """Forecast for all of them, in seconds; None while nothing was measured."""
     reason: str = ""
     data: str = ""
     """Fingerprint of the data set of its runs."""
 
     @property
     def key(self) -> str:
-        """Names the entry as long as its first run stands in it."""
+        """The identity of the entry, by its first run."""
         return f"{self.status} {self.runs[0]}"
 
 
 class Target(NamedTuple):
-    """What the cursor of the Live page is on: an entry of the queue, or lanes of a group; neither: nothing."""
+    """The subject under the cursor of the Live page: an entry of the queue, lanes of a group, or neither."""
 
     entry: QueueEntry | None
     lanes: Mapping[str, Live]
 
     @property
     def run(self) -> str:
-        """The first run of it."""
+        """The first run of the subject."""
         return self.entry.runs[0] if self.entry is not None else next(iter(self.lanes), "")
 
     def question(self, book: Presets, state: State) -> Question | None:
@@ -74,7 +74,7 @@ def groups_of(state: State) -> dict[str, dict[str, Live]]:
 
 
 def last_group_of(state: State) -> dict[str, Live]:
-    """Return the lanes of the group that ended last, by run_id, each with what became of it as its status."""
+    """Return the lanes of the group that ended last, by run_id, each with its outcome as its status."""
     lanes = {}
     for run_id in state.last_group:
         if (result := state.results.get(run_id)) is not None:
@@ -85,7 +85,7 @@ def last_group_of(state: State) -> dict[str, Live]:
 
 
 def entries_of(state: State) -> tuple[QueueEntry, ...]:
-    """Return the queue, next one first, and behind it what failed or was interrupted and waits for the user."""
+    """Return the queue, next one first, then the failed and interrupted runs, which wait for the user."""
     alike = groupby(state.queue, key=lambda run: (run.title, run.spec.configuration, run.spec.data, run.paused))
     forecasts = {data: state.about(data).forecast for data in {run.spec.data for run in state.queue}}
     entries = [_entry(tuple(runs), forecasts[key[2]]) for key, runs in alike]
@@ -107,7 +107,7 @@ def entries_of(state: State) -> tuple[QueueEntry, ...]:
 
 
 def idle_text(state: State) -> str:
-    """Say what makes a queue go on that nobody trains, or nothing where it goes on by itself."""
+    """Say which key starts a queue that is not being trained; empty where it is."""
     waiting = sum(not run.paused for run in state.waiting.values())
     if waiting and not state.has_begun:
         return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."

@@ -8,8 +8,8 @@ import difflib
 import operator
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import takewhile
 
 from engine.core.options import LISTED
@@ -39,7 +39,7 @@ FIELDS: dict[str, ValueReader] = {
     "layers": run_settings.layers_of,
     "model": run_settings.model_of,
     "seed": lambda run: float(run.spec.seed),
-    **{name: partial(run_settings.value_of, option) for name, option in LISTED.items()},
+    **{name: run_settings.reader_of(option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
     **{name: _measured(metric) for name, metric in {**METRICS, **ON_WISH}.items()},
@@ -56,7 +56,7 @@ FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False,
                            "is:recorded": lambda run, note: run.is_recorded,
                            "is:interrupted": lambda run, note: run.interrupted}  # fmt: skip
-"""What is so of a finished run or not; one that failed is none, and stands beside them."""
+"""Conditions on finished runs; failed ones are listed beside them, and chosen by `is:failed` alone."""
 DATES = {"finished"}
 DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d){0,2}Z?)?)?)?")
 NAMES = {
@@ -68,7 +68,7 @@ NAMES = {
         if (column.field or key) in FIELDS
     },
 }
-"""Every word for a field: its own, and what heads its column on the Runs page."""
+"""Every name of a field: its own, and its column's title on the Runs page."""
 HEADS = re.compile(rf"\b({'|'.join(name for name in NAMES if ' ' in name)})\s*(?=[=!<>])", re.IGNORECASE)
 """Heads of several words, before an operator."""
 OPERATORS: dict[str, Callable[[FilterValue, FilterValue], bool]] = {
@@ -86,23 +86,41 @@ class FilterError(ValueError):
     """The filter cannot be understood; the message says which term and what is allowed."""
 
 
-def parse(text: str, logged: Collection[str] | None = None) -> Test:
+def parse(text: str, logged: Collection[str] | None = ()) -> Test:
     """Return the test that a filter stands for; an empty one lets everything through.
 
     Args:
         text: as it is typed.
-        logged: metrics that programs of recorded runs measured, which are fields too; None: they are not known yet.
+        logged: metrics that programs of recorded runs measured, which are fields too; None: they are not known yet, so
+            that any name may be one.
 
     Raises:
         FilterError: a term is wrong.
     """
+    tests = _tests(text, logged)
+    return lambda run, note: all(test(run, note) for test in tests)
+
+
+def matching(text: str, results: Mapping[str, RunResult], notes: Mapping[str, Note]) -> list[RunResult]:
+    """Return the runs that a filter lets through; each term looks only through those that the ones before left.
+
+    Raises:
+        FilterError: a term is wrong.
+    """
+    runs = list(results.values())
+    for test in _tests(text, fields_logged_in(runs)) if text else ():
+        runs = [run for run in runs if test(run, notes.get(run.run_id))]
+    return runs
+
+
+def _tests(text: str, logged: Collection[str] | None) -> list[Test]:
+    """Return a test for each term of a filter."""
     text = HEADS.sub(lambda head: NAMES[head[1].lower()], text)
     try:
         words = shlex.split(text)
     except ValueError:
         words = text.replace('"', " ").replace("'", " ").split()  # a quotation that is still being typed
-    tests = [_term(term, logged) for term in words]
-    return lambda run, note: all(test(run, note) for test in tests)
+    return [_term(term, logged) for term in words]
 
 
 def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note] = ()) -> tuple[str, ...]:
@@ -113,7 +131,7 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
     elif last.startswith("data:"):
         terms = {f"data:{run.data_name}" for run in runs if run.data_name and " " not in run.data_name}
     elif (term := TERM.fullmatch(last)) and (name := term[1]) in TEXTS:
-        terms = {f"{name}{term[2]}{FIELDS[name](run)}" for run in runs}
+        terms = {f"{name}{term[2]}{value}" for value in set(map(FIELDS[name], runs))}
     elif last:
         names = [*FIELDS, *fields_logged_in(runs), *STATES, "tag:", "data:"]
         return tuple(name for name in names if name.startswith(last) and name != last)

@@ -22,11 +22,11 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of every table; those of the metrics that programs of recorded runs measured follow."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""Characters that begin a formula in a spreadsheet."""
 
 
 def settings_of(spec: RunSpec) -> dict[str, object]:
-    """Return everything that was set for a run, its network's and its training's fields by name.
+    """Return all settings of a run: the fields of its network and its training, by name.
 
     Of a recorded run that is what its program said, and None what it did not.
     """

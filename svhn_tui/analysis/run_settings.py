@@ -1,8 +1,10 @@
-"""What was set for a run: its options as they are sorted, looked for and written. Pure.
+"""The settings of a run: its options as they are sorted, filtered and written. Pure.
 
 The options come from the engine's table (`engine/core/options.py`), so that one added there is listed, looked for and
 exported. Of a recorded run a setting is what its program said, or nothing.
 """
+
+from collections.abc import Callable
 
 from engine.core.options import LISTED, Option
 from engine.protocol import RunResult
@@ -14,20 +16,29 @@ MEASURED = {"epochs", "trainer"}
 """What is known of a recorded run, whatever its program said of it."""
 
 
-def value_of(option: Option, run: RunResult) -> float | str:
-    """Return what a run is looked for by: a number, or text; a number that is not known is none."""
-    if run.spec.configuration.recorded is not None and option.name not in MEASURED:
-        return _recorded(option.name, run)
-    value = option.read(run.spec.configuration)
-    if option.name in TEXTS:
-        return _written(value)
-    return float("nan") if value is None else float(value)
+def reader_of(option: Option) -> Callable[[RunResult], float | str]:
+    """Return the function from a run to the value that the filter compares: text, or a number, NaN where unknown."""
+    name, is_measured = option.name, option.name in MEASURED
+    written = _written if name in TEXTS else _number
+
+    def value(run: RunResult) -> float | str:
+        configuration = run.spec.configuration
+        if configuration.recorded is not None and not is_measured:
+            return _recorded(name, run)
+        return written(option.read(configuration))
+
+    return value
 
 
-def rank_of(option: Option, run: RunResult) -> float | str:
-    """Return the same to sort by: what is not known comes before the numbers."""
-    value = value_of(option, run)
-    return float("-inf") if value != value else value
+def rank_of(option: Option) -> Callable[[RunResult], float | str]:
+    """Return the function from a run to the value to sort by; unknown ones come before the numbers."""
+    read = reader_of(option)
+
+    def rank(run: RunResult) -> float | str:
+        value = read(run)
+        return float("-inf") if value != value else value
+
+    return rank
 
 
 def text_of(option: Option, run: RunResult) -> str:
@@ -69,8 +80,14 @@ def _recorded(name: str, run: RunResult) -> float | str:
         return float("nan")
 
 
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
 def _written(value: object) -> str:
     """Write text, yes and no, or a list as the filter wants them."""
+    if isinstance(value, str):
+        return value.lower()
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return str(value).lower()

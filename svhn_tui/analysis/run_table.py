@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from statistics import fmean, stdev
+from itertools import chain
+from statistics import fmean
 
 import msgspec
 
@@ -11,8 +12,8 @@ from engine.core.spec import Configuration, short_hash
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import run_settings
+from svhn_tui.analysis.group_figures import FIGURES, mean_of
 from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
-from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.client.state import Live, State
 
 Sortable = float | str
@@ -26,12 +27,12 @@ class Column(msgspec.Struct, frozen=True):
     text: Callable[[RunResult], str]
     is_number: bool = True
     field: str = ""
-    """What the filter calls it, where that is another word than the column's own."""
+    """Its name in the filter, where that is not the column's own."""
     is_lower_better: bool = False
 
     @property
     def descends(self) -> bool:
-        """It is sorted from the largest down at first: the best and the latest come first, texts by the alphabet."""
+        """Its first sort order is descending: the best and the latest come first, texts by the alphabet."""
         return self.is_number and not self.is_lower_better
 
 
@@ -51,7 +52,7 @@ def _of_option(option: Option) -> Column:
     """Return the column of what was set for a run."""
     return Column(
         option.head or option.title,
-        partial(run_settings.rank_of, option),
+        run_settings.rank_of(option),
         partial(run_settings.text_of, option),
         is_number=option.name not in run_settings.TEXTS,
         field=option.name,
@@ -103,9 +104,9 @@ def columns_logged_in(results: Iterable[RunResult]) -> tuple[str, ...]:
 
 SHOWN = ("configuration", "seed", "test", "train", "parameters", "time", "finished", "run")
 GROUPED = ("configuration", "n", "test", "least", "most", "train", "parameters", "time", "finished")
-"""Columns to begin with, of runs and of configurations."""
+"""Default columns of runs and of configurations."""
 OF_GROUPS = {"n", "least", "most"}
-"""Columns that say nothing of a single run."""
+"""Columns that have no meaning for a single run."""
 
 
 class SortOrder(msgspec.Struct, frozen=True):
@@ -123,25 +124,29 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
     is_inside: bool = False
     """A run below its configuration."""
     failed: Live | None = None
-    """What failed; it has no results."""
+    """The run that failed; it has no result."""
 
     @property
     def key(self) -> str:
-        """What stays the same when the list changes."""
+        """The identity of a line while the list changes."""
         if self.failed is not None:
             return f"failed {self.failed.spec.run_id}"
+        if not self.is_group:
+            return self.runs[0].run_id
         spec, configuration = self.runs[0].spec, self.runs[0].spec.configuration
         known = short_hash(configuration) if configuration.recorded else configuration.label  # names may be the same
-        return f"group {known} {spec.data}" if self.is_group else self.runs[0].run_id
+        return f"group {known} {spec.data}"
 
 
 class Table(msgspec.Struct, frozen=True, gc=False):
-    """What stands in the list until it is drawn anew, whatever was chosen since."""
+    """The content of the list as it was drawn last."""
 
     lines: tuple[RunLine, ...] = ()
     columns: tuple[str, ...] = ()
     runs: int = 0
-    """How many are listed, those of groups counted."""
+    """Number of listed runs, those in groups included."""
+    failed: int = 0
+    """Number of lines of runs that failed."""
 
 
 def lines_of(
@@ -179,8 +184,14 @@ def lines_of(
     return tuple(
         line
         for group in lines
-        for line in (group, *(RunLine((run,), is_inside=True) for run in group.runs if group.key in opened))
+        for line in (group, *(RunLine((run,), is_inside=True) for run in (group.runs if group.key in opened else ())))
     )
+
+
+def place_of(key: str, lines: Sequence[RunLine], near: int) -> int:
+    """Return the index of the line with this key, which is looked for from `near` on; `near` where there is none."""
+    places = chain(range(near, len(lines)), range(min(near, len(lines))))
+    return next((index for index in places if lines[index].key == key), near)
 
 
 def failed_of(state: State) -> tuple[RunLine, ...]:
@@ -204,27 +215,14 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
                       "test": words.aligned_spread(run.test_accuracy, None)}  # fmt: skip
             return tuple(inside.get(name, cell) for name, cell in zip(columns, cells, strict=True))
         return tuple(cells)
-    first, accuracies = line.runs[0], [run.test_accuracy for run in line.runs if run.test_accuracy is not None]
-    bests = [run.best_test_accuracy for run in line.runs if run.best_test_accuracy is not None]
-    figures = {
-        **{
-            metric.key: metric.text(metric.mean(line.runs))
-            for metric in (*logged_in(line.runs), *METRICS.values(), *ON_WISH.values())
-        },
-        "configuration": _group_label(line.runs),
-        "n": words.count(len(line.runs)),
-        "seed": seeds_text([run.spec.seed for run in line.runs]).partition(" ")[2],
-        "test": words.aligned_spread(
-            fmean(accuracies) if accuracies else None, stdev(accuracies) if len(accuracies) > 1 else None
-        ),
-        "least": words.accuracy(min(accuracies, default=None)),
-        "most": words.accuracy(max(accuracies, default=None)),
-        "best": words.accuracy(fmean(bests) if bests else None),
-        "time": words.duration(fmean(run.seconds for run in line.runs)),
-        "run": "",
-        "finished": words.moment(max(run.finished_at for run in line.runs)),
-    }
-    return tuple(figures[name] if name in figures else column_named(name).text(first) for name in columns)
+    return tuple(_group_text(name, line.runs) for name in columns)
+
+
+def _group_text(name: str, runs: Sequence[RunResult]) -> str:
+    """Return what a column shows of a configuration's runs: what all of them have, unless it is a figure of theirs."""
+    if name in FIGURES:
+        return FIGURES[name](runs)
+    return COLUMNS[name].text(runs[0]) if name in COLUMNS else mean_of(metric_named(name))(runs)
 
 
 def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
@@ -246,7 +244,7 @@ def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
 
 def columns_of(chosen: Sequence[str], results: Collection[RunResult]) -> tuple[str, ...]:
     """Return the chosen columns that there are, with that of the data where runs are of several data sets."""
-    logged = columns_logged_in(results)
+    logged = columns_logged_in(results) if any(name not in COLUMNS for name in chosen) else ()
     columns = tuple(name for name in chosen if name in COLUMNS or name in logged) or SHOWN
     if "data" in columns or len({run.spec.data for run in results}) < 2:
         return columns
@@ -262,11 +260,5 @@ def _label(run: RunResult) -> str:
 
 
 def _mark(run: RunResult) -> str:
-    """What stands before a run that did not come to a good end."""
+    """The sign before a run that diverged or was interrupted."""
     return "✗ diverged  " if run.diverged else "· interrupted  " if run.interrupted else ""
-
-
-def _group_label(runs: Sequence[RunResult]) -> str:
-    bad, left = sum(run.diverged for run in runs), sum(run.interrupted for run in runs)
-    marks = (f"✗ {bad} diverged  " if bad else "", f"· {left} interrupted  " if left else "")
-    return "".join(marks) + runs[0].spec.configuration.label

@@ -1,4 +1,4 @@
-"""What several runs say, and whether they say it clearly. SciPy does the statistics and is imported when needed."""
+"""Statistics of several runs' accuracies, and comparisons of them. SciPy is imported when it is needed."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ LEVEL = 0.05
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Of one configuration's test accuracies. What one run cannot tell is None."""
+    """Summary of one configuration's test accuracies. Values that need two runs are None with one."""
 
     n: int
     mean: float

@@ -14,7 +14,7 @@ class Use(msgspec.Struct, frozen=True):
 
     question: Question
     other: str = ""
-    """In what the run is not as the question asks; empty: it counts as asked."""
+    """Settings in which the run differs from the question; empty: it counts as asked."""
 
 
 def uses_of(spec: RunSpec, book: Presets, state: State) -> tuple[Use, ...]:

@@ -1,4 +1,4 @@
-"""Where it trains, and what the workers elsewhere do, in words. Pure."""
+"""Where training runs, and the state of workers on other machines, in words. Pure."""
 
 import time
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ from svhn_tui import words
 from svhn_tui.client.state import State
 
 LIVELY = ("training", "ready", "starting", "waiting")
-"""States of workers that are there, those first that do most."""
+"""States of workers that exist, the busiest first."""
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """A worker elsewhere: its name, what it does, and what is known of it."""
+    """A worker on another machine: its name, its state, and details."""
 
     name: str
     state: str
@@ -22,12 +22,12 @@ class WorkerStatus(msgspec.Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        """All of it in one line."""
+        """Name, state and details in one line."""
         return f"{self.name} {self.state}" + (f": {self.text}" if self.text else "")
 
 
 def fleet_text(fleet: Fleet) -> str:
-    """Say where it trains."""
+    """Say where training runs."""
     if fleet.is_local:
         if fleet.gpus == "none":
             return "on this machine without its GPUs"
@@ -42,7 +42,7 @@ def fleet_text(fleet: Fleet) -> str:
 
 
 def members_of(state: State) -> list[WorkerStatus]:
-    """Return the workers elsewhere: those at work first, then those that wait, then the ends worth telling."""
+    """Return the workers on other machines: those that train first, then those that wait, then notable ends."""
     busy = {live.worker for live in state.running.values()}
     elsewhere = [some for some in state.workers.values() if some.where]
     there = [some for some in elsewhere if some.state != "ended"]
@@ -52,7 +52,7 @@ def members_of(state: State) -> list[WorkerStatus]:
 
 
 def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> WorkerStatus:
-    """Say what a worker does and where."""
+    """Describe a worker's state and location."""
     known = [f"job {worker.job}"] if worker.job else []
     location = f" on {location_of(worker)}" if worker.node else ""
     match worker.state:
@@ -77,7 +77,7 @@ def location_of(worker: WorkerChanged) -> str:
 
 
 def summary_of(state: State) -> str:
-    """Count the workers elsewhere, in a few words; nothing where all trains on the host's machine."""
+    """Count the workers on other machines, in a few words; empty where all run on the host's machine."""
     busy = {live.worker for live in state.running.values()}
     there = [some for some in state.workers.values() if some.where and some.state != "ended"]
     if not there:

@@ -1,4 +1,4 @@
-"""What the runs behind an answer say as it is handed in, and how firm that is: its digits, and who wins. Pure."""
+"""The text of an answer from its runs, and how certain it is: its digits, and the best configuration. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class AnswerRuns(msgspec.Struct, frozen=True):
 
 
 def names_of_parts(parts: Sequence[AnswerRuns]) -> tuple[str, ...]:
-    """Return what tells the configurations of an answer apart."""
+    """Return names that distinguish the configurations of an answer."""
     return full_names_of([part.configuration for part in parts])
 
 
@@ -57,7 +57,7 @@ def best_of(parts: Sequence[AnswerRuns]) -> int:
 
 
 def fragile_winner(question: Question, parts: Sequence[AnswerRuns]) -> str:
-    """Say when one more run could well change who wins: the runner-up is within one standard error."""
+    """Say that one more run could change the best configuration: the second is within one standard error."""
     if question.answer is None or question.answer.format != "best":
         return ""
     best, names = best_of(parts), names_of_parts(parts)
@@ -72,7 +72,7 @@ def fragile_winner(question: Question, parts: Sequence[AnswerRuns]) -> str:
 
 
 def fragile_digits(question: Question, parts: Sequence[AnswerRuns]) -> str:
-    """Say which digits of a mean would be others within one standard error: those that other seeds may change."""
+    """Say which digits of a mean differ within one standard error: other seeds may change them."""
     if question.answer is None or question.answer.format == "file":
         return ""
     named = list(zip(names_of_parts(parts), parts, strict=True))
@@ -89,7 +89,7 @@ def fragile_digits(question: Question, parts: Sequence[AnswerRuns]) -> str:
 
 
 def firm_decimals(mean: float, error: float, decimals: int) -> int:
-    """Return how many of the decimals stay as they are within one standard error of a mean."""
+    """Return how many decimals are the same within one standard error of a mean."""
     for count in range(decimals, 0, -1):
         if written(mean - error, count) == written(mean, count) == written(mean + error, count):
             return count

@@ -1,4 +1,4 @@
-"""The answers in the exact form that is handed in, each with how far it can be trusted and why. Pure.
+"""The answers in the exact form that is handed in, each with its state and the reason. Pure.
 
 An answer is worked out from the runs that the question asks for. While there are none, runs of the same networks with
 other settings give an answer in the same form that says so; runs as asked always win.
@@ -26,7 +26,7 @@ Trust = Literal["missing", "partial", "demo", "not-as-asked", "ready", "stale", 
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What to hand in for a question, if it can be said."""
+    """The text to hand in for a question; None while it is not known."""
 
     question: str
     text: str | None
@@ -35,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
     parts: tuple[AnswerRuns, ...] = ()
     demo_data: bool = False
     flags: tuple[str, ...] = ()
-    """Runs that did not learn, and what the mean would be without them; they are in the answer all the same."""
+    """Runs that did not learn, and the mean without them; they are part of the answer."""
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def _part_of_file(source: Question, sweep: Sweep, state: State) -> tuple[AnswerR
 def _judged(
     question: Question, parts: tuple[AnswerRuns, ...], state: State, *, other: str = "", stale: str = ""
 ) -> Answer:
-    """Write the answer and say how far it can be trusted.
+    """Write the answer and determine its state.
 
     Args:
         question: the question.
@@ -169,7 +169,7 @@ def _judged(
 
 
 def diverged_text(parts: Sequence[AnswerRuns]) -> str:
-    """Say which of the runs diverged, or nothing: `2 of 10 runs diverged (tanh 256: seeds 3, 4); ...`."""
+    """Say which of the runs diverged: `2 of 10 runs diverged (tanh 256: seeds 3, 4); ...`; empty if none."""
     runs = [run for part in parts for run in part.results]
     bad = {name: seeds_text(seeds) for name, part in zip(names_of_parts(parts), parts, strict=True)
            if (seeds := [run.spec.seed for run in part.results if run.diverged])}  # fmt: skip
@@ -202,7 +202,7 @@ def flags_of(parts: Sequence[AnswerRuns], state: State) -> tuple[str, ...]:
 
 
 def chance_level(state: State) -> float:
-    """Return the accuracy up to which a run may know no more than the most frequent class.
+    """Return the accuracy up to which a run may always predict the most frequent class.
 
     That is its share in the test set and two standard errors of a proportion; 0 without data.
     """
@@ -229,7 +229,7 @@ def _from_other_runs(question: Question, sweep: Sweep, state: State) -> Answer |
 
 
 def _from_before(question: Question, sweep: Sweep, state: State) -> Answer:
-    """Answer from what the question asked for when its networks or the data in use were others: a stale answer."""
+    """Answer from an earlier version of the question or other data in use: a stale answer."""
     old: list[tuple[float, Sweep]] = []
     for before in state.sweeps.values():
         done = [state.results[run.run_id] for run in asked(before, state.accuracies) if run.run_id in state.results]

@@ -1,4 +1,4 @@
-"""Facts for the multiple-choice questions: what the runs say, each sentence with its figures. Pure, but for SciPy."""
+"""Facts from the runs for the multiple-choice questions, each sentence with its figures. Pure, but for SciPy."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -10,7 +10,7 @@ import msgspec
 from engine.core.spec import Network
 from svhn_tui import words
 from svhn_tui.analysis import statistics
-from svhn_tui.analysis.comparison import Side, full_names_of, sides_of_runs
+from svhn_tui.analysis.comparison import Side, data_names, full_names_of, sides_of_runs
 from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
@@ -20,7 +20,7 @@ POWER = (1.96 + 0.84) ** 2
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """Something that the runs say: a title, a sentence for each finding, and a line of figures a configuration."""
+    """A fact from the runs: a title, a sentence for each finding, and a line of figures a configuration."""
 
     title: str
     sentences: tuple[str, ...] = ()
@@ -28,27 +28,42 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 def facts_of(question: Question, book: Presets, state: State) -> tuple[Fact, ...]:
-    """Return the board of a multiple-choice question, from the runs of the questions that it is about."""
-    sides = _sides(question, book, state)
-    if not sides:
+    """Return the facts for a multiple-choice question, from the runs of the questions that it is about."""
+    known = _sides(question, book, state)
+    if not known:
         return ()
-    facts = (_accuracy(sides), _width(sides), _depth(sides), _gap(sides), _spread(sides), _convergence(sides),
+    sides, data = _of_one_data_set(known, question, book, state)
+    facts = (data, _accuracy(sides), _width(sides), _depth(sides), _gap(sides), _spread(sides), _convergence(sides),
              _time(sides), _units(sides), _open_points(sides))  # fmt: skip
     return tuple(fact for fact in facts if fact.sentences or fact.figures)
 
 
 def _sides(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
-    """Return the configurations behind the answers of these questions, or behind the answer about their file.
-
-    They are of one data set: that of the first of them.
-    """
+    """Return the configurations behind the answers of these questions, or behind the answer about their file."""
     about = set(question.evidence)
     asked = [other for other in book.questions if other.answer and (other.id in about or other.answer.of in about)]
     runs = dict.fromkeys(run_id for other in asked for run_id in answer_of(other, book, state).runs)
-    sides = [side for side in sides_of_runs(runs, state) if side.results]
-    of_one = [side for side in sides if side.data == sides[0].data]
+    return tuple(side for side in sides_of_runs(runs, state) if side.results)
+
+
+def _of_one_data_set(
+    sides: Sequence[Side], question: Question, book: Presets, state: State
+) -> tuple[tuple[Side, ...], Fact]:
+    """Return those on the question's data set, or else on that of the first of them, and what is left out."""
+    sets = list(dict.fromkeys(side.data for side in sides))
+    own = state.on(book.data_of(question)).data
+    chosen = own.fingerprint if own is not None and own.fingerprint in sets else sets[0]
+    of_one = [side for side in sides if side.data == chosen]
     names = full_names_of([side.configuration for side in of_one])
-    return tuple(msgspec.structs.replace(side, name=name) for side, name in zip(of_one, names, strict=True))
+    named = tuple(msgspec.structs.replace(side, name=name) for side, name in zip(of_one, names, strict=True))
+    if len(sets) == 1:
+        return named, Fact("Data set")
+    called = {
+        data: words.clean(name) for data, name in data_names(run for side in sides for run in side.results).items()
+    }
+    others = ", ".join(called[data] for data in sets if data != chosen)
+    said = f"All of this is about {called[chosen]}; the runs on {others} that {question.id} is about too are left out."
+    return named, Fact("Data set", (said, f"`data` of {question.id} in experiments.json chooses another one."))
 
 
 def _name(side: Side) -> str:
@@ -107,14 +122,14 @@ def _is_wider(one: Network, other: Network) -> bool:
 
 
 def _is_deeper(one: Network, other: Network) -> bool:
-    """Say whether one more layer of the same width is all that differs."""
+    """Say whether one more layer of the same width is the only difference."""
     if one.activation != other.activation or not other.hidden:
         return False
     return one.hidden == (*other.hidden, other.hidden[-1]) and len(set(one.hidden)) == 1
 
 
 def _effect(one: Side, other: Side) -> str:
-    """Say what going from one to the other changes, and whether the runs show it clearly."""
+    """Say how one differs from the other, and whether the difference is significant."""
     change = _mean(other) - _mean(one)
     comparison = statistics.compare(other.accuracies, one.accuracies)
     sure = "one run says nothing of chance"
@@ -187,7 +202,7 @@ def _share(sides: Sequence[Side], name: str, words_for_it: str) -> Iterable[tupl
 
 
 def _open_points(sides: Sequence[Side]) -> Fact:
-    """Say how many runs each would separate the best from those that its runs cannot be told apart from."""
+    """Say how many runs each would separate the best configuration from those that are not significantly worse."""
     several = sorted((side for side in sides if len(side.accuracies) > 1), key=lambda side: -_mean(side))
     sentences = []
     for other in several[1:]:

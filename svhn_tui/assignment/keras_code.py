@@ -8,7 +8,7 @@ from engine.core.spec import Configuration
 from svhn_tui.presets import Presets, Question
 
 WIDTH = 100
-"""Columns that a call may take before each of its arguments has a line of its own."""
+"""Longest call on one line, in columns; a longer one has a line for each argument."""
 
 
 def code_for(configuration: Configuration, shape: DataShape, train_images: int = 0, source: str = "") -> str:

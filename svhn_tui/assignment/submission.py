@@ -1,4 +1,4 @@
-"""What a question wants handed in: code, a file, an answer or a choice, and how far each is. Pure."""
+"""What is handed in for a question: code, a file, an answer or a choice, and the state of each. Pure."""
 
 import msgspec
 
@@ -16,17 +16,17 @@ class HandedIn(msgspec.Struct, frozen=True):
 
     answer: Answer
     text: str
-    """In a few words."""
+    """Its state, in a few words."""
     state: Trust
     reason: str
     copied: str | None = None
-    """The text itself, or the file's path; None while there is none."""
+    """The text, or the file's path; None while there is none."""
     is_bound: bool = False
-    """The answer is about one file, and wrong of any other."""
+    """The answer is about one file, and wrong for any other."""
 
 
 def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
-    """Say what a question wants handed in and how far it is."""
+    """Return what is handed in for a question, and the state of each item."""
     state = state.on(book.data_of(question))
     answer = answer_of(question, book, state)
     if question.answer is not None:

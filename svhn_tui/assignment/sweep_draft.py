@@ -1,4 +1,4 @@
-"""Sweeps of one's own: lists and ranges as text, read into a preset question. Pure, but for saving."""
+"""The user's own sweeps: lists and ranges as text, parsed into a preset question. Pure, but for saving."""
 
 import json
 import math
@@ -24,15 +24,15 @@ MAX_NETWORKS = 5_000
 FIRST = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "optimizer")
 """The options that most sweeps are about."""
 SWEPT = tuple(LISTED[name] for name in dict.fromkeys((*FIRST, *LISTED)))
-"""All that can be typed, in the order of the form and of the grid; the others follow in the order of their table."""
+"""All fields, in the order of the form and of the grid; those not listed here follow in the order of their table."""
 IN_FILE = re.compile(r".*(?:\(S\d+\)|, networks\['.*'\])[., ]*")
 """The place in the presets file, which the user of a form does not see: a field's name follows."""
 BEGUN = {"hidden": "64 256", "activation": "relu"}
-"""What a draft begins with that is no default."""
+"""Initial values of a draft that are not the options' defaults."""
 
 
 class Typed(msgspec.Struct, frozen=True):
-    """What was typed: a line a field, values with spaces between. A `Draft` has a field for each option besides."""
+    """The typed text of each field, values with spaces between. A `Draft` has a field for each option besides."""
 
     title: str = "my sweep"
     data: str = ""
@@ -145,7 +145,7 @@ def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
 
 
 def forecast(draft: Typed, text: bytes, name: str, state: State) -> str:
-    """Say what the draft comes to: the grid, how many runs exist already, how many are new, and how long they take.
+    """Describe the draft's sweep: the grid, how many runs exist, how many are new, and how long they take.
 
     Raises:
         DraftError: the draft cannot be read.
@@ -166,7 +166,7 @@ def forecast(draft: Typed, text: bytes, name: str, state: State) -> str:
 
 
 def save(draft: Typed, workspace: Path) -> Question:
-    """Write the draft into the workspace's own presets, which are begun from those in force.
+    """Write the draft into the workspace's own presets, which begin as a copy of those in force.
 
     Raises:
         DraftError: the draft cannot be read.

@@ -13,11 +13,11 @@ NONE = "none"
 
 
 class DraftError(ValueError):
-    """A field that cannot be read; the message begins with its name."""
+    """A field has no valid value; the message begins with its name."""
 
 
 def values_of(option: Option, text: str) -> tuple[Any, ...]:
-    """Read what was typed for an option, by its kind.
+    """Parse what was typed for an option, by its kind.
 
     Raises:
         DraftError: it cannot be read.

@@ -6,9 +6,9 @@ from itertools import pairwise
 
 FACTORS = (1.0, 2.0, 5.0, 10.0)
 WHOLE_FACTORS = (1.0, 2.0, 2.5, 5.0, 10.0)
-"""For steps of ten and more, where a quarter of a hundred is a round number too."""
+"""Round steps of ten and more, where 25 is one too."""
 MANTISSAS = ((1, 2, 5), (1, 3), (1,))
-"""What a decade of a logarithmic axis is divided into, the finest first."""
+"""Divisions of a decade on a logarithmic axis, the finest first."""
 
 
 def ticks_between(low: float, high: float, most: int, *, log: bool = False) -> list[float]:
@@ -19,7 +19,7 @@ def ticks_between(low: float, high: float, most: int, *, log: bool = False) -> l
 
 
 def labels_of(ticks: Sequence[float], *, log: bool = False) -> list[str]:
-    """Write ticks down with as few digits as tell them apart."""
+    """Format ticks with the fewest digits that distinguish them."""
     values = [10**tick if tick < 300 else math.inf for tick in ticks] if log else list(ticks)
     if log:
         least = min((abs(after - value) for value, after in pairwise(values)), default=0.0)

@@ -1,4 +1,4 @@
-"""Cells of Braille dots over tinted grounds: what a chart is drawn on. Pure.
+"""Terminal cells of Braille dots on tinted backgrounds, on which a chart is drawn. Pure.
 
 Ten lines with bands and names are drawn in 7.5 ms; plotext 5.3.2 draws the lines alone in 15 to 23 ms and has no bands
 (`python -m tests.measure` prints both where plotext is installed).
@@ -22,11 +22,11 @@ GRID = "·"
 GRID_EVERY = 2
 """Columns between the dots of a grid line."""
 LARGEST = 1e150
-"""Beyond it differences of values would overflow."""
+"""Largest absolute value that is drawn; differences of larger ones would overflow."""
 
 
 class ChartColors(msgspec.Struct, frozen=True):
-    """Colours that the theme decides."""
+    """Colours of a theme."""
 
     ground: str
     text: str
@@ -34,7 +34,7 @@ class ChartColors(msgspec.Struct, frozen=True):
 
 
 class Cell(NamedTuple):
-    """A character, and what it looks like; an empty colour is the terminal's own."""
+    """A character and its style; an empty colour is the terminal's own."""
 
     character: str
     color: str = ""
@@ -83,17 +83,17 @@ class Canvas:
         self._cross = min(self.columns - 1, max(0, self.column(x)))
 
     def mark(self, x: float, value: float, sign: str, color: str) -> None:
-        """Put a sign over the cell of a point."""
+        """Draw a sign over the cell of a point."""
         row, column = self.row(value), self.column(x)
         self._words[row, column] = Cell(sign, color, self._tints[row][column])
 
     def has_mark(self, row: int, column: int, sign: str, color: str) -> bool:
-        """Say whether this sign stands in a cell."""
+        """Say whether a cell has this sign."""
         cell = self._words.get((row, column))
         return cell is not None and cell[:2] == (sign, color)
 
     def write(self, row: int, column: int, text: str, color: str) -> None:
-        """Put words over what is drawn, apart from a grid line's dot before them."""
+        """Draw text over the cells, without a grid line's dot before it."""
         if column and self._cell(row, column - 1).character == GRID:
             self._words[row, column - 1] = Cell(" ")
         for at, character in enumerate(text, column):
@@ -161,7 +161,7 @@ class Canvas:
         ]
 
     def _cell(self, line: int, column: int) -> Cell:
-        """Return what stands in a cell."""
+        """Return the content of a cell."""
         if (line, column) in self._words:
             return self._words[line, column]
         if column >= self.columns:
@@ -177,7 +177,7 @@ class Canvas:
 
 
 def is_drawable(value: float | None) -> TypeGuard[float]:
-    """Say whether a value has a place on an axis."""
+    """Say whether a value can be drawn on an axis."""
     return value is not None and abs(value) < LARGEST  # false for nan too
 
 
@@ -197,7 +197,7 @@ def _between(xs: Sequence[float], curve: Sequence[float | None], index: int, x: 
 
 @lru_cache(maxsize=512)
 def blend(color: str, ground: str, share: float) -> str:
-    """Mix `share` of the ground into a colour."""
+    """Mix a share of the background into a colour."""
     one, other = (Color.parse(name).get_truecolor() for name in (color, ground))
     mixed = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
     return "#{:02x}{:02x}{:02x}".format(*mixed)

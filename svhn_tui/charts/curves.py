@@ -43,7 +43,7 @@ def mean_band(
 
 
 def divergence_of(named: Iterable[tuple[str, Curve]]) -> str:
-    """Say which curves end in a loss that is no number, and since when: `diverged at epoch 3`; nothing where none."""
+    """Say which curves end in a loss that is not finite, and since when: `diverged at epoch 3`; empty if none."""
     since: dict[str, int] = {}
     for name, history in named:
         if epoch := history.diverged_at:

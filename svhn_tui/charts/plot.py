@@ -18,12 +18,12 @@ from svhn_tui.charts.axes import labels_of, ticks_between
 from svhn_tui.charts.canvas import Canvas, ChartColors, blend, is_drawable, style_of
 
 SMALLEST = (12, 4)
-"""Columns and rows below which there is room for a line of text only."""
+"""Columns and rows below which a chart is a single line of text."""
 ROWS_WITH_TITLE = 16
 """Rows from which the x axis says what it counts in a line of its own."""
 POINTS_A_COLUMN = 2
 TINT, TRACE = 0.75, 0.55
-"""Share of the ground in a band's colour, and in that of a raw trace behind a smoothed line."""
+"""Share of the background in a band's colour, and in that of a raw trace behind a smoothed line."""
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -35,9 +35,9 @@ class Series(msgspec.Struct, frozen=True):
     low: tuple[Number, ...] = ()
     high: tuple[Number, ...] = ()
     faint: bool = False
-    """A raw trace behind a smoothed one: no name at its end."""
+    """Whether it is a raw trace behind a smoothed one, without a name at its end."""
     x: tuple[float, ...] = ()
-    """Never falling; empty stands for 1, 2, 3, ..., the epochs."""
+    """Ascending x values; empty stands for 1, 2, 3, ..., the epochs."""
     mark: str = ""
     """A sign that tells the line from the others where colours do not."""
 
@@ -48,7 +48,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """How to look: x from `first` to `last` (None: to the last value), `cross` an x to read values at."""
+    """The visible range: x from `first` to `last` (None: to the last value); `cross` is the x of the cross-hair."""
 
     first: float = 0
     last: float | None = None
@@ -56,7 +56,7 @@ class View(msgspec.Struct, frozen=True):
     cross: float | None = None
     x_label: str = ""
     empty: str = "nothing to draw yet"
-    """What stands where there is no point to draw."""
+    """The text of a chart without points."""
 
 
 class _Name(NamedTuple):
@@ -69,7 +69,7 @@ class _Name(NamedTuple):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """How a chart shares its room out; `span` and `bounds` are the ends of x and of the (scaled) values."""
+    """The layout of a chart; `span` and `bounds` are the ends of x and of the (scaled) values."""
 
     left: int
     columns: int
@@ -88,7 +88,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 def frame_of(series: Sequence[Series], width: int, height: int, view: View) -> Frame | None:
-    """Share the room out; None where there is too little of it, or nothing to draw."""
+    """Lay the chart out; None where there is too little room, or nothing to draw."""
     bounds = _bounds(series, view)
     if bounds is None or width < SMALLEST[0] or height < SMALLEST[1]:
         return None

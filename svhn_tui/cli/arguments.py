@@ -69,7 +69,7 @@ def filter_of(text: str) -> str:
     from svhn_tui.analysis.run_filter import FilterError, parse
 
     try:
-        parse(text)
+        parse(text, logged=None)
     except FilterError as error:
         raise typer.BadParameter(str(error)) from None
     return text

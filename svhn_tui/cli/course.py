@@ -177,7 +177,8 @@ async def _tried(
                 path = book.sources[model.sha256].path
                 notes.append(f"{path} was not tried; look at it, and let it run: svhn-tui trust {path}")
                 continue
-            facts = await outcome_of(Trial(model, data[name].shape, book.sources[model.sha256].text))
+            source = book.sources[model.sha256]
+            facts = await outcome_of(Trial(model, data[name].shape, source.text, Path(source.path).name))
             outcomes[model, name] = facts
             if facts.problem:
                 where = f"{file}, questions[{index}] ({question.id}).networks"

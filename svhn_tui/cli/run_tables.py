@@ -7,7 +7,7 @@ from typing import Any
 from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
 from svhn_tui.analysis.metrics import METRICS, ON_WISH, drawn_of, metric_named
-from svhn_tui.analysis.run_filter import fields_logged_in, parse
+from svhn_tui.analysis.run_filter import matching
 from svhn_tui.client.state import State
 
 CLASS_COLUMNS = ("run_id", "configuration", "seed", "data", "class", "test_images", "recall")
@@ -25,9 +25,7 @@ def chosen(state: State, filter_text: str) -> tuple[p.RunResult, ...]:
     Raises:
         FilterError: the filter cannot be understood.
     """
-    test = parse(filter_text, fields_logged_in(state.results.values()))
-    runs = (run for run in state.results.values() if test(run, state.notes.get(run.run_id)))
-    return tuple(sorted(runs, key=lambda run: run.finished_at))
+    return tuple(sorted(matching(filter_text, state.results, state.notes), key=lambda run: run.finished_at))
 
 
 def csv_of(results: Sequence[p.RunResult], state: State) -> str:

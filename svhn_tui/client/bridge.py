@@ -17,10 +17,10 @@ ENGINE_VARIABLE = "SVHN_TUI_ENGINE"
 """A command line that replaces `python -m engine`, so that tests can speak for the engine."""
 CHUNK = 1 << 18
 PACE_SECONDS, LITTLE = 0.05, 1 << 14
-"""Where no more bytes than `LITTLE` came, what comes within this time is read together: a turn of the event loop costs
+"""After a read of at most `LITTLE` bytes, what arrives within this time is read together: a turn of the loop costs
 more than an event."""
 LAST_WORDS_SECONDS = 2.0
-"""An ssh connection that is shared leaves stderr open."""
+"""Time limit for reading stderr to its end, since a shared ssh connection leaves it open."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 
 
@@ -59,7 +59,7 @@ class Link:
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        """Detach; what trains continues."""
+        """Detach; training continues."""
         process = self._process
         if process is None:
             return
@@ -86,7 +86,7 @@ class Link:
             return
 
     async def events(self) -> AsyncIterator[tuple[p.AnyEvent, ...]]:
-        """Yield events as they come, those together that are there at once.
+        """Yield events as they arrive, in batches.
 
         Raises:
             LinkLost: the engine ended without saying so.
@@ -120,7 +120,7 @@ class Link:
             return None
 
     def _check_version(self, line: bytes) -> None:
-        """Take the first event apart: one that we cannot read comes from another version.
+        """Check the first event: one that cannot be decoded comes from another version.
 
         Raises:
             LinkLost: the two would misunderstand each other.
@@ -147,14 +147,14 @@ class Link:
 
 
 class LineReader:
-    """Puts lines together from pieces; one longer than any event is dropped for a word that is none."""
+    """Joins pieces into lines; one that is longer than any event is replaced by an invalid one."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size = 0
 
     def of(self, content: bytes) -> list[bytes]:
-        """Take the next piece and return the lines that end in it."""
+        """Add the next piece and return the lines that end in it."""
         first, *others = content.split(b"\n")
         self._pieces.append(first)
         self._size += len(first)
@@ -168,7 +168,7 @@ class LineReader:
 
 
 class Patience:
-    """How long to wait before a lost connection is tried again: ever longer, until it holds."""
+    """The pause before the next attempt to connect, twice as long each time until a connection works."""
 
     def __init__(self) -> None:
         self.seconds = FIRST_WAIT
@@ -176,20 +176,20 @@ class Patience:
         self._ended = asyncio.Event()
 
     def renew(self) -> None:
-        """Begin anew: it holds."""
+        """Reset the pause: the connection works."""
         self.seconds, self._complaint = FIRST_WAIT, ""
 
     def is_news(self, complaint: str) -> bool:
-        """Say whether this is the first such message since the link last held."""
+        """Say whether this differs from the previous complaint since the link last worked."""
         before, self._complaint = self._complaint, complaint
         return complaint != before
 
     def end(self) -> None:
-        """Wait no longer: somebody wants something."""
+        """End the pause: the user asks for something."""
         self._ended.set()
 
     async def wait(self) -> None:
-        """Wait, twice as long as before."""
+        """Wait, and double the next pause."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), self.seconds)
         self._ended.clear()
@@ -197,7 +197,7 @@ class Patience:
 
 
 def command_for(workspace: Path, remote: Remote | None, *, is_read_only: bool = False) -> ChildCommand:
-    """Return what starts the bridge; on this machine, the workspace is where we stand."""
+    """Return the command that starts the bridge, here or on another machine."""
     options = ["--read-only"] if is_read_only else []
     here = str(workspace.expanduser().absolute())
     bridge = child_process.program("engine", "--workspace", here, *options)

@@ -17,7 +17,7 @@ def file_of(run_id: str) -> Path:
 
 
 def read(run_id: str) -> str | None:
-    """Return a draft that was not sent; None without one."""
+    """Return the draft of a run's note; None without one."""
     file = file_of(run_id)
     with contextlib.suppress(OSError), Folder.at(file.parent) as folder:
         return folder.read(file.name, MAX_BYTES).decode(errors="replace").strip()
@@ -37,7 +37,7 @@ def save(run_id: str, text: str) -> Path:
 
 
 def drop(run_id: str) -> None:
-    """Remove a draft: the host has it, or it says nothing new."""
+    """Delete a draft."""
     with contextlib.suppress(OSError):
         file_of(run_id).unlink()
 
@@ -49,11 +49,11 @@ class SentNotes:
         self._texts: dict[str, str] = {}
 
     def add(self, note: p.Annotate) -> None:
-        """Wait for this one."""
+        """Remember a note that was sent."""
         self._texts[note.run_id] = note.text
 
     def settle(self, saved: Mapping[str, p.Note]) -> None:
-        """Delete the drafts of those that the host has by now."""
+        """Delete the drafts of notes that the host has stored."""
         for run_id, text in list(self._texts.items()):
             if saved.get(run_id, p.Note(run_id)).text == text:
                 drop(run_id)

@@ -7,14 +7,14 @@ M = TypeVar("M", bound=Mapping[str, object])
 
 
 class Edits:
-    """Made for one fold. A mapping that was made since it began has been seen by nobody and is changed in place: a
+    """The edits of one fold. A mapping that was made during the fold is seen by nobody else and is changed in place: a
     thousand events cost one copy of a long mapping instead of a thousand."""
 
     def __init__(self) -> None:
         self._made: dict[int, object] = {}
 
     def more(self, mapping: M, new: Mapping[str, object]) -> M:
-        """Return the mapping with these entries; new names come last."""
+        """Return the mapping with these entries; new keys come last."""
         if not new:
             return mapping
         own = self._own(mapping)

@@ -20,18 +20,18 @@ class LoggedNotice(NamedTuple):
 
 
 class NoticeLog:
-    """The latest notices, for those who looked away while they were shown."""
+    """The latest notices, for users who did not see them while they were shown."""
 
     def __init__(self) -> None:
         self._notices: deque[LoggedNotice] = deque(maxlen=MAX_NOTICES)
 
     def add(self, text: str, severity: SeverityLevel) -> None:
-        """Keep a notice that is shown now."""
+        """Store a notice that is shown now."""
         self._notices.append(LoggedNotice(time.time(), severity, text))
 
     def __len__(self) -> int:
         return len(self._notices)
 
     def __iter__(self) -> Iterator[LoggedNotice]:
-        """The oldest first."""
+        """All stored notices, the oldest first."""
         return iter(self._notices)

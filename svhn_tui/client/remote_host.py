@@ -1,4 +1,4 @@
-"""Another machine, reached over the user's own ssh: what is started there, with which Python, and what went wrong."""
+"""Another machine, reached over the user's own ssh: what is started there, with which Python, and why it fails."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Remote(msgspec.Struct, frozen=True):
 
     @property
     def desk(self) -> Path:
-        """A folder on this machine for what the screen writes itself: presets of one's own, what was copied."""
+        """A folder on this machine for what the screen itself writes: the user's own presets, copied text."""
         return settings.settings_file().parent / "hosts" / self.name
 
     def command(self, arguments: Sequence[str], *, has_terminal: bool = False) -> list[str]:
@@ -32,7 +32,7 @@ class Remote(msgspec.Struct, frozen=True):
         return ssh.over_ssh(self.name, self.python, arguments, option="--host", has_terminal=has_terminal)
 
     def explained(self, printed: str) -> str:
-        """Say what a complaint from there means, and what to do; our own are sentences already."""
+        """Say what an error message from there means, and what to do; this program's own are sentences already."""
         if meaning := ssh.meaning(self.name, printed):
             return f"{self.name}: {meaning}."
         last = words.clean(printed.strip().splitlines()[-1]) if printed.strip() else "the connection was lost"
@@ -49,7 +49,7 @@ def parse(text: str) -> Remote:
 
 
 def run_there(remote: Remote, arguments: Sequence[str]) -> int:
-    """Run `svhn-tui` with these arguments there, in the place of this process; return only if ssh cannot be started."""
+    """Replace this process by `svhn-tui` with these arguments there; return only if ssh cannot be started."""
     given = os.environ.get("SVHN_TUI_WORKSPACE")
     setting = f"import os; os.environ['SVHN_TUI_WORKSPACE'] = {given!r}; " if given else ""
     program = [*child_process.ISOLATED, "-c", f"{setting}from svhn_tui.cli.main import main; main()", *arguments]

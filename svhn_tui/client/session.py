@@ -1,4 +1,4 @@
-"""A connection to a workspace's host for programs without a screen: the same pipe, the same fold.
+"""A connection to a workspace's host for commands without a screen, with the screen's pipe and reducer.
 
 Every wait ends: with what was waited for, with the host's refusal, with the end of the connection, or with a deadline.
 """
@@ -20,21 +20,21 @@ from svhn_tui.client.reducer import apply
 from svhn_tui.client.state import State
 
 SILENCE_SECONDS = 60.0
-"""A host says something every two seconds to those attached to it. One that is silent for so long, twice in a row (we
+"""A host sends an event to its clients every two seconds. One that is silent for so long, twice in a row (this process
 may have been stopped ourselves meanwhile), does not answer any more."""
 WATCHED_AT_ONCE = 500
-"""Curves in one request."""
+"""Number of curves in one request."""
 ANSWER_SECONDS = 300.0
-"""How long an answer may take while the host sends other events: large files are read and hashed."""
+"""Time limit of a reply, in seconds, while the host sends other events: large files are read and hashed."""
 IMPORT_SECONDS = 3_600.0
 
 
 class NoAnswer(LinkLost):
-    """The host does not answer; the message says so, for the user."""
+    """The host does not answer; the message is a sentence for the user."""
 
 
 class Session:
-    """A connection to the workspace's host, and the state folded from its events. The state object may change."""
+    """A connection to the workspace's host, and the state folded from its events."""
 
     def __init__(self, link: Link, received: Callable[[p.AnyEvent, State], None] = lambda event, state: None) -> None:
         self.state = State()
@@ -43,7 +43,7 @@ class Session:
         self._batches = link.events()
         self._reading: asyncio.Task[tuple[p.AnyEvent, ...]] | None = None
         self._left: deque[p.AnyEvent] = deque()
-        """Events that came and were not looked at."""
+        """Events that were read and not yet processed."""
         self._edits = Edits()
         self._requests = map("request {}".format, itertools.count())
 
@@ -95,7 +95,7 @@ class Session:
             await self._read()
 
     async def _read(self) -> None:
-        """Wait for the next events. A cancelled wait loses nothing that was being read."""
+        """Wait for the next events. Cancelling it loses no event."""
         for _ in range(2):
             if self._reading is None:
                 self._reading = asyncio.create_task(self._next_batch())
@@ -115,7 +115,7 @@ class Session:
             raise LinkLost(ended) from None
 
     async def close(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
@@ -147,7 +147,7 @@ async def connected(
 
 
 async def open_data(session: Session, *openings: p.OpenData) -> p.DataSet | str:
-    """Open data sets, the one to be used first; return that one, or why one of them was refused."""
+    """Open data sets, the first of which is to be used; return that one, or why one of them was refused."""
     for opening in openings or (p.OpenData(),):
         event = await session.answer(opening)
         if isinstance(event, p.Refused):
@@ -156,12 +156,12 @@ async def open_data(session: Session, *openings: p.OpenData) -> p.DataSet | str:
 
 
 def answers_to(request: str) -> Callable[[State, p.AnyEvent], bool]:
-    """Recognise the event that answers a request."""
+    """Return the test for the event that answers a request."""
     return lambda state, event: getattr(event, "request", "") == request
 
 
 async def insist(session: Session, command: p.AnyCommand, is_known: Callable[[State], bool]) -> None:
-    """Wait for an answer: until it is known, or the host has sent all that there is.
+    """Wait until something is known, or the host has sent its whole state.
 
     Raises:
         NoAnswer: it was refused, or takes too long.
@@ -172,7 +172,7 @@ async def insist(session: Session, command: p.AnyCommand, is_known: Callable[[St
 
 
 async def read_curves(session: Session, runs: Iterable[str]) -> None:
-    """Have the curves of runs read, as far as they are not known; those that cannot be read stay empty.
+    """Read the curves of runs that are not known yet; those that cannot be read stay empty.
 
     Raises:
         NoAnswer: the host does not send them.

@@ -26,7 +26,7 @@ class Live(msgspec.Struct, frozen=True):
     device: str = ""
     history: Curve = EMPTY
     images_per_second: float = 0.0
-    """Of the whole group, in the epoch before."""
+    """Training speed of the whole group in the latest epoch."""
     reason: str = ""
 
     @property
@@ -39,7 +39,7 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Results(dict[str, p.RunResult]):
-    """Finished runs by their names, and what is worked out from them once however often it is asked for.
+    """Finished runs by run_id, and values that are computed from them once.
 
     Never changed in place: pages ask eleven questions of ten thousand runs several times a second.
     """
@@ -51,7 +51,7 @@ class Results(dict[str, p.RunResult]):
 
     @cached_property
     def by_layers(self) -> Mapping[tuple[int, ...], Sequence[p.RunResult]]:
-        """The runs of networks with these hidden layers, whatever else they have."""
+        """The runs by the hidden layers of their networks, whatever else they have."""
         groups: dict[tuple[int, ...], list[p.RunResult]] = {}
         for result in self.values():
             groups.setdefault(result.spec.configuration.network.hidden, []).append(result)
@@ -59,7 +59,7 @@ class Results(dict[str, p.RunResult]):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot. Mappings are never changed in place: an event that touches one makes a new one."""
+    """A snapshot of the workspace. Mappings are never changed in place: an event that changes one makes a new one."""
 
     workspace: str = ""
     versions: Mapping[str, str] = {}
@@ -68,25 +68,25 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no connection, in a sentence, if that is known."""
     caught_up: bool = False
     has_begun: bool = True
-    """The host trained what waits when this screen attached, and did not just tell of it."""
+    """The host trained the waiting runs when this screen attached; otherwise it only reported them."""
     data: p.DataSet | None = None
     known: Mapping[str, p.DataSet] = {}
     """All data sets that runs can be trained on, by fingerprint; the one opened last at the end."""
     data_is_open: bool = False
-    """It is what this screen asked for, and not just what was in use here before."""
+    """The data in use is what this screen asked for, and not only what was in use here before."""
     results: Results = msgspec.field(default_factory=Results)
     notes: Mapping[str, p.Note] = {}
     live: Mapping[str, Live] = {}
     groups: Mapping[str, tuple[str, ...]] = {}
-    """The runs of each group in training, those that left it meanwhile included."""
+    """The runs of each group in training, including those that left it."""
     last_group: tuple[str, ...] = ()
-    """The runs of the group that ended last while we looked on."""
+    """The runs of the group that ended last while this client was attached."""
     waiting: Mapping[str, p.WaitingRun] = {}
     """The queue by run_id, next run first."""
     histories: Mapping[str, Curve] = {}
-    """Of finished runs, as far as they were asked for."""
+    """Curves of finished runs, as far as they were asked for."""
     damaged_lines: Mapping[str, int] = {}
-    """Of journals that could not be read in part."""
+    """Number of damaged lines in the journal of a run, where there are any."""
     unread: Mapping[str, str] = {}
     """Why the journal of a run could not be read at all."""
     files: Mapping[str, str | None] = {}
@@ -94,12 +94,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: Mapping[str, str] = {}
     """Why the `model.keras` of a finished run could not be read when it was last looked at."""
     log: p.LogRead | None = None
-    """What was printed for the run whose log was asked for last, of a long one the end."""
+    """The log that was asked for last; of a long one its end."""
     inspected: Mapping[str, p.Inspected] = {}
-    """By run; images of a data set by its fingerprint, under the empty name of the one in use."""
+    """Inspections by run_id; those of a data set by its fingerprint, that of the one in use under the empty text."""
     sweeps: Mapping[str, Sweep] = {}
     models: Mapping[tuple[OwnModel, str], ModelFacts] = {}
-    """What building own models for a data set showed."""
+    """Outcomes of trials of own models, by model and the data set's fingerprint."""
     fleet: p.Fleet = p.Fleet()
     workers: Mapping[str, p.WorkerChanged] = {}
     devices: tuple[p.DeviceSample, ...] = ()
@@ -110,11 +110,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lacking(self) -> str:
-        """What a page says that has nothing to show yet: what is being waited for, or why that is in vain."""
+        """The sentence on a page that has nothing to show yet: what it waits for, or why there is no connection."""
         return "Opening the data…" if self.connected else self.lost_because or "Starting the engine…"
 
     def on(self, name: str) -> Self:
-        """Return what is known for a question about the data set of this name; of none, the one in use."""
+        """Return the state for a question about the data set of this name; without a name, the one in use."""
         if not name:
             return self
         known = self.known.values()
@@ -122,18 +122,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, data=named[-1] if named else None)
 
     def about(self, fingerprint: str) -> Self:
-        """Return the same for runs on the data with this fingerprint, where that is known."""
+        """Return the state for runs on the data with this fingerprint, where that is known."""
         data = self.known.get(fingerprint)
         return msgspec.structs.replace(self, data=data) if data is not None and data != self.data else self
 
     @property
     def shape(self) -> DataShape:
-        """Of the data in use; the assignment's as long as none is open."""
+        """The shape of the data in use; the assignment's as long as none is open."""
         return self.data.shape if self.data else ASSIGNMENT
 
     @property
     def train_images(self) -> int:
-        """How many images there are to train on."""
+        """Number of training images of the data in use."""
         return self.data.train_images if self.data else ASSIGNMENT_IMAGES
 
     @property
@@ -148,12 +148,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def queue(self) -> tuple[p.WaitingRun, ...]:
-        """What waits, next run first."""
+        """The waiting runs, next run first."""
         return tuple(self.waiting.values())
 
     @property
     def forecast(self) -> Forecast | None:
-        """How long runs on the data in use will take."""
+        """Forecast for runs on the data in use; None while no data is open."""
         data = self.data
         if data is None:
             return None
@@ -171,16 +171,16 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def seconds_waiting(self) -> float:
-        """Forecast for all that waits and is not paused; 0 while no data is open."""
+        """Forecast for all waiting runs that are not paused, in seconds; 0 while no data is open."""
         forecast = self.forecast
         waiting = (run.spec.configuration for run in self.waiting.values() if not run.paused)
         return forecast.total_seconds(waiting) if forecast else 0.0
 
     def as_chosen(self, sweep: Sweep) -> Sweep:
-        """Return the sweep with the finalists that were chosen by hand, where that was done."""
+        """Return the sweep with the finalists that were chosen by hand, where there are such."""
         return next((some for some in self.sweeps.values() if is_other_choice(some, sweep)), sweep)
 
     def history(self, run_id: str) -> Curve:
-        """Return what is known of a run's metrics, live or finished."""
+        """Return the known part of a run's curve, whether it is in training or finished."""
         live = self.live.get(run_id)
         return live.history if live else self.histories.get(run_id, EMPTY)

@@ -1,6 +1,6 @@
 """Asks the user in a dialog, and returns the command for the engine; None where nothing is to change."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,18 @@ async def chosen_fleet(app: App[Any], fleet: p.Fleet) -> p.SetFleet | None:
     return None if chosen in (None, fleet) else p.SetFleet(fleet=chosen)
 
 
-async def new_question(app: App[Any], folder: Path, state: State) -> Question | None:
-    """Ask for a sweep of the user's own; return it as a question, which is saved in the presets of this folder."""
+async def new_question(app: App[Any], folder: Path, data: Collection[str], state: State) -> Question | None:
+    """Ask for a sweep of the user's own; return it as a question, which is saved in the presets of this folder.
+
+    Args:
+        app: that shows the form.
+        folder: of the presets.
+        data: the names of their data sets.
+        state: for the forecast.
+    """
     from svhn_tui.dialogs.sweep_form import SweepForm  # not needed before the first frame
 
-    return await app.push_screen_wait(SweepForm(folder, state))
+    return await app.push_screen_wait(SweepForm(folder, data, state))
 
 
 async def runs_to_restore(app: App[Any], results: Sequence[p.RunResult]) -> p.Restore | None:

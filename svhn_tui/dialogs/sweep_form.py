@@ -1,6 +1,6 @@
 """The form for a sweep of one's own: what it comes to stands below while it is typed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,14 +42,6 @@ HINTS: Mapping[str, str] = {
 """What may be typed, by field."""
 
 
-def _sets_of(workspace: Path) -> tuple[str, ...]:
-    """Return the names of the data sets that the workspace's presets name; none where they cannot be read."""
-    try:
-        return tuple(preset_file.load(preset_file.find(workspace)).data)
-    except PresetError:
-        return ()
-
-
 class SweepForm(Dialog[Question | None]):
     """Lists and ranges; enter keeps the sweep in the workspace's presets and hands it back."""
 
@@ -59,10 +51,10 @@ class SweepForm(Dialog[Question | None]):
         Binding("up", "app.focus_previous", "before", priority=True),
     ]
 
-    def __init__(self, workspace: Path, state: State) -> None:
+    def __init__(self, workspace: Path, data: Collection[str], state: State) -> None:
+        """Ask for a sweep that is saved in a workspace whose presets name these data sets."""
         super().__init__()
-        self._workspace, self._state = workspace, state
-        self._sets = _sets_of(workspace)
+        self._workspace, self._sets, self._state = workspace, data, state
 
     def compose(self) -> ComposeResult:
         """A line a field, what they come to, and the keys."""

@@ -1,5 +1,7 @@
 """Page 2: what trains now, its curves, and what comes next."""
 
+import math
+import time
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -37,6 +39,8 @@ NARROW, WIDE = 100, 120
 TALL = 30
 """Rows from which there is room for the devices; below, the top bar alone tells of them."""
 REORDER = Binding.Group("reorder")
+WATCH_AGAIN_SECONDS = 20.0
+"""After so long the engine is asked again to look at the GPUs: a request counts for a minute."""
 MEMBERS = 6
 """Workers elsewhere that have a line of their own where there is room."""
 
@@ -75,6 +79,8 @@ class LivePage(Page):
         self._devices = DeviceHistory()
         self._entries: tuple[QueueEntry, ...] = ()
         self._possible: tuple[bool, ...] = ()
+        self._devices_wanted = -math.inf
+        """When the engine was last asked to look at the GPUs."""
 
     def body(self) -> ComposeResult:
         """Groups, curves, devices, queue."""
@@ -214,6 +220,9 @@ class LivePage(Page):
         members.update(worker_lines(state, theme, most=MEMBERS if self.size.height >= TALL else 0))
         devices.display = self.size.height >= TALL and bool(state.devices) and not members.display
         devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
+        if devices.display and time.monotonic() > self._devices_wanted + WATCH_AGAIN_SECONDS:
+            self._devices_wanted = time.monotonic()
+            self.want(p.WatchDevices())
         waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)
         waiting.show(entry_lines(self._entries, theme, width))
         empty.display = not has_group and not self._entries

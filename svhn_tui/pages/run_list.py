@@ -9,7 +9,7 @@ from textual.containers import Vertical
 
 from engine.protocol import RunResult
 from svhn_tui import settings, words
-from svhn_tui.analysis.run_filter import FAILED, FilterError, completions, fields_logged_in, parse
+from svhn_tui.analysis.run_filter import FAILED, FilterError, completions, matching
 from svhn_tui.analysis.run_table import (
     COLUMNS,
     GROUPED,
@@ -24,6 +24,7 @@ from svhn_tui.analysis.run_table import (
     columns_of,
     failed_of,
     lines_of,
+    place_of,
 )
 from svhn_tui.client.state import State
 from svhn_tui.pages.runs_text import count_of, heads_of
@@ -212,21 +213,19 @@ class RunList(Vertical):
             return False
         self._drawn = drawn
         try:
-            test = parse(typed, fields_logged_in(state.results.values()))
+            runs = matching(typed, state.results, state.notes)
         except FilterError as error:
             self._wrong = f"✗ {error}"
             self._show_count()
             return False
         self._wrong = ""
         listing, cursor = self.listing, self.line
-        runs = [run for run_id, run in state.results.items() if test(run, state.notes.get(run_id))]
         listed = lines_of(runs, listing.order, grouped=listing.grouped, opened=listing.opened, pinned=listing.pinned)
         lines = failed + listed
-        keys = [line.key for line in lines]
         first = self.grid.cursor if cursor is not None or not listed else len(failed)
-        index = keys.index(cursor.key) if cursor is not None and cursor.key in keys else first
+        index = place_of(cursor.key, lines, near=first) if cursor is not None else first
         columns = columns_of(listing.shown, state.results.values())
-        self.table = Table(lines, columns, len(runs))
+        self.table = Table(lines, columns, len(runs), len(failed))
         self.grid.show(heads_of(lines, columns, listing.order), len(lines), self.cells, index)
         self._show_count()
         return True
@@ -244,7 +243,7 @@ class RunList(Vertical):
     def _show_count(self) -> None:
         theme, table = self.app.current_theme, self.table
         selected, hidden = len(self.selected), self.grid.hidden
-        text = self._wrong or count_of(table.lines, table.runs, selected, self._state, grouped=self.listing.grouped)
+        text = self._wrong or count_of(table, selected, self._state, grouped=self.listing.grouped)
         if self._hints:
             text += f"   tab: {words.clean('  '.join(self._hints[:HINTS]))}"
         elif hidden and table.runs and not self._wrong:

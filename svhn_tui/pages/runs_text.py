@@ -8,7 +8,7 @@ from textual.theme import Theme
 from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis.queue_entries import seeds_text
-from svhn_tui.analysis.run_table import RunLine, SortOrder, cells_of, column_named
+from svhn_tui.analysis.run_table import RunLine, SortOrder, Table, cells_of, column_named
 from svhn_tui.client.state import State
 from svhn_tui.pages.run_text import interruption_of, journal_damage
 from svhn_tui.themes import dim_of
@@ -32,9 +32,9 @@ def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder)
     return heads
 
 
-def count_of(lines: Sequence[RunLine], runs: int, selected: int, state: State, *, grouped: bool) -> str:
+def count_of(table: Table, selected: int, state: State, *, grouped: bool) -> str:
     """Say how many runs are listed, of how many, and what is selected."""
-    failed = sum(line.failed is not None for line in lines)
+    runs, failed = table.runs, table.failed
     lost = f", {words.count(failed)} failed: R trains them again" if failed else ""
     if not state.results:
         return (
@@ -43,7 +43,7 @@ def count_of(lines: Sequence[RunLine], runs: int, selected: int, state: State, *
             else "No run is finished yet: 1 opens the questions, enter there trains."
         )
     text = f"{words.count(runs)} of {words.plural(len(state.results), 'run')}"
-    text += f" in {words.plural(sum(line.is_group for line in lines), 'configuration')}" if grouped else ""
+    text += f" in {words.plural(sum(line.is_group for line in table.lines), 'configuration')}" if grouped else ""
     if not runs and not failed:
         return f"{text}: esc shows all of them."
     return text + lost + (f", {words.count(selected)} selected" if selected else "")

@@ -1,4 +1,4 @@
-"""Calling for attention through the terminal: a bell, and a notice of the desktop where the terminal has such.
+"""Alerts through the terminal: a bell, and a desktop notification where the terminal supports it.
 
 OSC 99 is kitty's, OSC 777 urxvt's (foot, Ghostty and WezTerm take it too), OSC 9 iTerm2's, which most others take or
 pass over. One of them is sent, since some terminals would show two. tmux passes them on where `allow-passthrough` is
@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from svhn_tui.words import clean
 
 LONGEST = 200
-"""Characters of a notice; desktops cut longer ones."""
+"""Longest notification, in characters; desktops cut longer ones."""
 KITTY, URXVT = ("KITTY_WINDOW_ID",), ("WEZTERM_PANE", "GHOSTTY_RESOURCES_DIR")
 """Variables that terminals set, also seen inside tmux."""
 BELL_ONLY = ("linux", "dumb", "vt100", "vt220")
-"""Values of TERM without any notices, some of which would print what they do not know."""
+"""Values of TERM without notifications; some would print an unknown sequence."""
 
 
 def call_of(title: str, text: str, environment: Mapping[str, str]) -> str:
-    """Return what makes the terminal call for attention.
+    """Return the sequences that alert the user.
 
     Args:
         title: of the notice, without a semicolon.

@@ -1,4 +1,4 @@
-"""What was copied, in a file too: not every terminal takes what a program copies through it."""
+"""Copied text, written to a file too: not every terminal supports copying through it."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from svhn_tui import words
 
 
 def save(text: str, folder: Path) -> str:
-    """Write what was copied into `copied.txt`; return where it is, as a sentence."""
+    """Write copied text into `copied.txt`; return a sentence that says where it is."""
     file = folder / "copied.txt"
     try:
         make_folder(folder)

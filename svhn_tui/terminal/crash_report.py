@@ -1,4 +1,4 @@
-"""What nobody foresaw: a sentence for the user; for a defect of the program's own the details, in a file."""
+"""Unforeseen exceptions: a sentence for the user, and for a defect of the program the details in a file."""
 
 import sys
 import time
@@ -10,11 +10,11 @@ from svhn_tui import settings
 from svhn_tui.words import clean
 
 LARGEST = 1 << 20
-"""Bytes from which the file is begun anew."""
+"""Size in bytes from which the file is truncated."""
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return what to tell the user of an unforeseen exception: what the machine lacks, or that it is a defect.
+    """Return the sentence for an unforeseen exception: what the machine lacks, or that it is a defect.
 
     A defect's details are kept in a file.
     """

@@ -1,4 +1,4 @@
-"""Between Textual and the terminal: what leaves is the least that makes the terminal show what Textual drew.
+"""Textual's driver, which sends only the difference between what the terminal shows and what Textual draws.
 
 What that buys stands in `screen_diff`. Besides, size, `NO_COLOR`, ctrl+z and calls for attention work as users expect.
 """
@@ -15,7 +15,7 @@ from svhn_tui.terminal.screen_diff import Cells
 
 
 class ThriftyDriver(LinuxDriver):
-    """Textual's driver, sparing with bytes; and with `NO_COLOR` no colour leaves at all, not even a grey."""
+    """Textual's driver with few bytes of output; with `NO_COLOR` it sends no colour at all, not even a grey."""
 
     def __init__(
         self, app: App[None], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
@@ -25,7 +25,7 @@ class ThriftyDriver(LinuxDriver):
         self._is_stale = False
 
     def start_application_mode(self) -> None:
-        """Notice changes of size: a terminal then shows who knows what."""
+        """React to a change of size, after which the terminal's content is unknown."""
         for name in ("COLUMNS", "LINES"):  # Textual would believe them, as they were when our parent began
             os.environ.pop(name, None)
         super().start_application_mode()  # type: ignore[no-untyped-call]
@@ -40,7 +40,7 @@ class ThriftyDriver(LinuxDriver):
 
     @property
     def can_suspend(self) -> bool:
-        """Whether there is a shell below that brings us back: none is in the group of who opened the terminal."""
+        """Whether a shell can resume the program; none can where its process group is the terminal's session itself."""
         return os.getsid(0) != os.getpgrp()
 
     def _sigtstp_application(self, *signaled: object) -> None:
@@ -53,11 +53,11 @@ class ThriftyDriver(LinuxDriver):
         os.killpg(0, signal.SIGSTOP)
 
     def call(self, title: str, text: str) -> None:
-        """Call for attention, as far as the terminal can: nothing of the screen changes."""
+        """Alert the user, as far as the terminal can; the screen does not change."""
         super().write(call_of(title, text, os.environ))
 
     def write(self, data: str) -> None:
-        """Write what differs from what the terminal shows."""
+        """Write the difference to what the terminal shows."""
         if self._is_stale:
             self._is_stale = False
             self._cells.forget()

@@ -1,4 +1,4 @@
-"""Leaves with the terminal: when the SSH connection is gone there is nobody to show anything to."""
+"""Ends the process when its terminal is closed, such as by a lost SSH connection."""
 
 import os
 import select

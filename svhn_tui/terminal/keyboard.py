@@ -1,4 +1,4 @@
-"""What is typed, one key at a time: over a slow line many come at once, and none may overtake another.
+"""Delivers keys one at a time: over a slow line many arrive at once, and none may overtake another.
 
 Without it `/tanh` that is typed in one burst loses letters (`tests/terminal/test_keys.py`, tests of bursts). It costs
 no time: a key on Questions takes 33 ms with it and 41 ms without (`python -m tests.measure --compare keyboard`).
@@ -17,11 +17,11 @@ KeyOrPaste = events.Key | events.Paste
 PASSES = 3
 """Through all queues from the focused widget up to the app: behind the key, what it did, and what that did."""
 LONGEST = 1.0
-"""Seconds that a key waits for the one before at most, should that one's end never be told."""
+"""Longest time that a key waits for the one before, in seconds, if that one's end is never reported."""
 
 
 class Keyboard:
-    """Holds keys back until all that the key before them did is done.
+    """Delays keys until everything that the previous key caused is done.
 
     Textual obeys some keys at once and sends others through the focused widget first, and a dialog is opened a moment
     after its key. So `down` `enter` would act on the line above, and the `5` of `R` `5` would open another page.
@@ -31,12 +31,12 @@ class Keyboard:
         self._app, self._deliver = app, deliver
         self._waiting: deque[KeyOrPaste] = deque()
         self._number = 0
-        """Of the key that was delivered last."""
+        """Number of the key that was delivered last."""
         self.is_busy = False
-        """Whether what a key did is still going on."""
+        """Whether the effects of a key are still in progress."""
 
     async def add(self, typed: KeyOrPaste) -> None:
-        """Deliver it, now or when those before it are done with."""
+        """Deliver a key, now or when the effects of those before it are done."""
         self._waiting.append(typed)
         if not self.is_busy:
             await self._next()
@@ -53,7 +53,7 @@ class Keyboard:
         self._pass([*receiver.ancestors_with_self] * PASSES, screen, self._number)
 
     def _pass(self, way: list[DOMNode], screen: Screen[Any], number: int) -> None:
-        """Go the way of the key, behind it, from one queue of messages to the next."""
+        """Follow the key from one message queue to the next, behind it."""
         while way:
             node, *way = way
             if node.call_later(self._pass, way, screen, number):

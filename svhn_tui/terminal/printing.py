@@ -1,4 +1,4 @@
-"""The way out for what the command line says: text passes here, and what a terminal would obey does not."""
+"""Prints the output of commands, without control sequences."""
 
 import json
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from svhn_tui.words import clean, fitted
 
 
 class Plain(Console):
-    """Rich's console, but that all text is harmless in the cells that it was laid out in, and none is markup."""
+    """Rich's console, without control sequences and without markup in text."""
 
     def __init__(self) -> None:
         super().__init__(markup=False, emoji=False)
@@ -27,7 +27,7 @@ class Plain(Console):
                 yield Segment("\n".join(map(fitted, segment.text.split("\n"))), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Let the error out that is being handled: it ends every command in one way."""
+        """Raise the error that is being handled, so that all commands end in one way."""
         raise
 
 
@@ -37,10 +37,10 @@ def print_text(text: str) -> None:
 
 
 def print_error(sentence: str) -> None:
-    """Say on stderr what is wrong."""
+    """Print an error on stderr."""
     streams.write_error(f"svhn-tui: {clean(sentence)}")
 
 
 def print_json(value: Any) -> None:
-    """Print as a line of JSON for scripts; in ASCII, so that no terminal takes it for more."""
+    """Print a line of JSON for scripts, in ASCII, so that it holds no control sequence."""
     print(json.dumps(msgspec.to_builtins(value)), flush=True)

@@ -1,4 +1,4 @@
-"""The way out to the terminal: all that widgets draw passes here, and what a terminal would obey does not."""
+"""Strips control sequences from everything that widgets draw."""
 
 from rich.segment import Segment
 from textual.color import Color
@@ -8,10 +8,10 @@ from svhn_tui.words import fitted
 
 
 class Outlet(LineFilter):
-    """Lets text through and nothing else, in the cells that it was given."""
+    """A filter that removes control sequences and keeps the width of the text."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Return the segments of a line, harmless."""
+        """Return the segments of a line without control sequences."""
         if all(segment.text.isprintable() for segment in segments):
             return segments
         return [Segment(fitted(segment.text), segment.style) for segment in segments]

@@ -1,4 +1,4 @@
-"""What the terminal shows, cell by cell, so that only what differs has to be sent to it. Pure.
+"""A model of the terminal's cells, from which the difference to the next frame is computed. Pure.
 
 Textual writes whole widgets, each piece of text with all of its colours; over a slow line that is what one waits for.
 `Cells` reads what is about to be written, and returns the least that leaves the terminal looking the same. It cuts
@@ -26,7 +26,7 @@ TOKEN = re.compile(
 SCREEN_MODES = ("?1049", "?1047", "?47")
 SYNC_BEGAN, SYNC_ENDED = "\x1b[?2026h", "\x1b[?2026l"
 LARGEST_GAP = 4
-"""Cells that are written again rather than jumped over: a jump costs as many bytes."""
+"""Most unchanged cells that are written again instead of skipped: moving the cursor takes as many bytes."""
 UNKNOWN, REST = "\0", ""
 """A cell that nothing is known of, and one that the character before it reaches into."""
 RESET = "\x1b[0m"
@@ -35,7 +35,7 @@ GROUNDS = {"49", *map(str, (*range(40, 48), *range(100, 108)))}
 
 
 class CellStyle(NamedTuple):
-    """How a cell looks, as the parameters of SGR; empty is the terminal's own."""
+    """The style of a cell, as parameters of SGR; empty is the terminal's own."""
 
     attributes: str = ""
     color: str = ""
@@ -49,7 +49,7 @@ class Cells:
     """A model of the terminal's cells, of its cursor and of the look that it writes in."""
 
     def __init__(self, *, has_colors: bool = True) -> None:
-        """Know nothing. Without colours (`NO_COLOR`) only bold, underlined, reversed and the like are let through."""
+        """Begin with unknown cells. Without colours (`NO_COLOR`) only bold, underline and the like are sent."""
         self._has_colors = has_colors
         self._rows: dict[int, _Row] = {}
         self._changed: dict[int, set[int]] = {}
@@ -60,7 +60,7 @@ class Cells:
         self._holds_sync = False
 
     def forget(self) -> None:
-        """Take nothing for granted of what the terminal shows: it was resized, or others wrote to it."""
+        """Forget all cells: the terminal was resized, or another program wrote to it."""
         self._rows.clear()
         self._changed.clear()
         self._cursor = self._written = None
@@ -89,7 +89,7 @@ class Cells:
         return "".join(parts)
 
     def _passed(self, sequence: str, *, changes_cells: bool) -> str:
-        """Let a sequence through; the beginning of an update that turns out empty goes nowhere, nor does its end."""
+        """Pass a sequence on; the begin and end of an update without content are dropped."""
         if sequence == SYNC_BEGAN:
             self._holds_sync = True
             return ""
@@ -109,7 +109,7 @@ class Cells:
         return SYNC_BEGAN if held else ""
 
     def _put(self, text: str) -> None:
-        """Write text where the cursor stands, and note which cells that changes."""
+        """Write text at the cursor, and record the cells that it changes."""
         start, width = self._column, cell_len(text)
         end = self._column = start + width
         is_plain = width == len(text)
@@ -128,7 +128,7 @@ class Cells:
                 changed.add(column if is_plain else start)
 
     def _flushed(self) -> str:
-        """Return what brings the cells up to date."""
+        """Return the output that updates the changed cells."""
         parts: list[str] = []
         for line in sorted(self._changed):
             row = self._rows[line]
@@ -153,7 +153,7 @@ class Cells:
 
 
 class _Row(NamedTuple):
-    """The cells of a line: what stands there, and how it looks."""
+    """The cells of a line: characters and styles."""
 
     shown: list[str]
     looks: list[CellStyle]
@@ -191,7 +191,7 @@ class _Row(NamedTuple):
 
 
 def _is_same(character: str, look: CellStyle, written: CellStyle | None) -> bool:
-    """Say whether a character can be written in the look that the terminal writes in; a blank has no colour."""
+    """Say whether a character can be written in the current style; a blank has no foreground colour."""
     if written is None:
         return False
     if character == " " and not look.attributes and not written.attributes:

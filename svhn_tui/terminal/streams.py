@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 def prepare() -> None:
-    """See that all three are open, so that no file takes their place, and that any text can be written."""
+    """Open the streams that are closed, so that no file gets their descriptors, and allow any text to be written."""
     names = ("stdin", "stdout", "stderr")
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < len(names):  # the lowest number that is free
         os.set_inheritable(descriptor, True)
@@ -25,7 +25,7 @@ def is_utf8(stream: TextIO) -> bool:
 
 
 def flush() -> None:
-    """Write what is still held back.
+    """Flush what is buffered.
 
     Raises:
         OSError: it cannot be written.
@@ -41,7 +41,7 @@ def is_read() -> bool:
 
 
 def discard() -> None:
-    """Let go what could not be written to stdout; Python would try again, and complain, when it ends."""
+    """Drop what could not be written to stdout; Python would try again when it ends, and report an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
@@ -50,6 +50,6 @@ def discard() -> None:
 
 
 def write_error(line: str) -> None:
-    """Write a line to stderr, if that takes it; there is nowhere left to say so where it does not."""
+    """Write a line to stderr; where that fails, nothing can be reported."""
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A Textual program that is at home in a terminal: keys in order, clean cells, themes, notices, one-line ends."""
+"""The base of the screen program: keys in order, sanitized output, themes, notices, one-line errors."""
 
 import signal
 import time
@@ -23,13 +23,13 @@ from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.words import clean
 
 CALL_SECONDS = 5.0
-"""The user is called at most this often."""
+"""Least time between two alerts, in seconds."""
 NOTICE_LONGEST = 400
-"""Characters of a notice that are shown over a page; `!` shows all of it."""
+"""Characters of a notice that are shown over a page; the key `!` shows all of it."""
 
 
 class TerminalApp(App[None]):
-    """What the program has of its own between Textual and the terminal."""
+    """An app with the program's own keyboard, driver, notices and error messages."""
 
     def __init__(self) -> None:
         super().__init__(driver_class=ThriftyDriver)
@@ -48,38 +48,38 @@ class TerminalApp(App[None]):
             self.notify(problem, severity="warning", markup=False)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Draw nothing that did not pass the outlet."""
+        """Sanitize everything that is drawn."""
         return [self._outlet, *super().get_line_filters()]
 
     async def on_event(self, event: events.Event) -> None:
-        """Take keys one at a time."""
+        """Deliver keys one at a time."""
         if isinstance(event, KeyOrPaste) and not event.is_forwarded:
             await self._keyboard.add(event)
         else:
             await super().on_event(event)
 
     def on_resize(self) -> None:
-        """Draw everything, also when the size is what it was before: the terminal may have cut what it showed."""
+        """Draw everything, even if the size is the same as before: the terminal may have cut its content."""
         self.screen.refresh()
 
     def fit_screen(self) -> None:
-        """Tell a screen its size that was opened while the terminal's size changed, and did not hear of it."""
+        """Resize a screen that was opened while the terminal's size changed, and missed the event."""
         if self.screen.outer_size != self.size:
             self.screen.post_message(events.Resize(self.size, self.size))
 
     def action_repaint(self) -> None:
-        """Draw everything anew, as after a change of size: others may have written to the terminal."""
+        """Draw everything again, as after a change of size: other programs may have written to the terminal."""
         signal.raise_signal(signal.SIGWINCH)
 
     def action_suspend_process(self) -> None:
-        """Go back to the shell, as every terminal program does; what trains continues, and `fg` returns."""
+        """Suspend the program as any terminal program does; training continues, and `fg` returns."""
         if self._driver is not None and not self._driver.can_suspend:
             self.notify("There is no shell below this screen to go back to. q leaves; training continues.")
             return
         super().action_suspend_process()
 
     def _fatal_error(self) -> None:
-        """Say in a sentence that a defect ended the screen, in place of Textual's traceback."""
+        """Print a sentence about the defect that ended the screen, instead of Textual's traceback."""
         error: BaseException | None = self._exception
         if isinstance(error, WorkerFailed):
             error = error.error
@@ -87,7 +87,7 @@ class TerminalApp(App[None]):
             self.panic(Text(crash_report.sentence_of(error)))
 
     def action_theme(self, name: str = "") -> None:
-        """Take this theme or the next one, and remember it."""
+        """Use this theme or the next one, and store the choice."""
         names = list(TITLES)
         self.theme = name or names[(names.index(self.theme) + 1) % len(names)]
         try:
@@ -97,7 +97,7 @@ class TerminalApp(App[None]):
             self.notify(f"The theme is not remembered: {clean(why)}", severity="warning", markup=False)
 
     def show_notices(self, notices: Sequence[Notice]) -> None:
-        """Show notices, and call for the attention of users who look elsewhere where one asks for it."""
+        """Show notices, and alert the user where one asks for it."""
         for notice in notices:
             self.show_notice(notice)
         self.call_attention(call_text(notices))
@@ -116,18 +116,18 @@ class TerminalApp(App[None]):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Show a message for a while, and log it for those who looked away."""
+        """Show a message for a while, and add it to the log of notices."""
         self.notice_log.add(f"{title}: {message}" if title else message, severity)
         shown = message if len(message) <= NOTICE_LONGEST else f"{message[:NOTICE_LONGEST]}…"
         super().notify(shown, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def call_attention(self, text: str) -> None:
-        """Call for the attention of who looks elsewhere, now and then, unless the settings say no."""
+        """Alert the user through the terminal, at most every few seconds, unless the settings switch it off."""
         is_soon = time.monotonic() - self._called_at < CALL_SECONDS
         if text and not is_soon and isinstance(self._driver, ThriftyDriver) and settings.load().alerts:
             self._called_at = time.monotonic()
             self._driver.call(self.TITLE or "", text)
 
     def action_leave(self) -> None:
-        """Close the screen; what trains continues."""
+        """Close the screen; training continues."""
         self.exit(return_code=0)

@@ -32,7 +32,7 @@ class Grid(ScrollView, can_focus=True):
     The first column always stands there; where not all others have room, left and right go through them, whole ones.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--head", "grid--cursor", "grid--mark"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--head", "grid--line", "grid--cursor", "grid--mark"}
     DEFAULT_CSS = """
     Grid { height: 1fr; overflow-x: hidden; overflow-y: auto; }
     Grid > .grid--head { color: $text-muted; }
@@ -78,11 +78,20 @@ class Grid(ScrollView, can_focus=True):
     ) -> None:
         """Show so many lines; `line` returns signs in two cells and a text a column, for a line that is seen."""
         self._heads, self._count, self._line = tuple(heads), count, line
-        self.virtual_size = Size(0, count + 1)
+        self._resize(count + 1)
         self.passed = min(self.passed, max(0, len(self._heads) - 2))
         self.cursor = max(0, min(cursor, count - 1))
         self._scroll_to_cursor()
         self.refresh()
+
+    def _resize(self, height: int) -> None:
+        """Make it so many lines high: where it scrolls before and after, the page stays arranged as it is."""
+        size, fewest = Size(0, height), min(height, self.virtual_size.height)
+        if self.show_vertical_scrollbar and fewest > self.container_size.height:
+            self.set_reactive(Grid.virtual_size, size)
+            self.vertical_scrollbar.window_virtual_size = height
+        else:
+            self.virtual_size = size
 
     def watch_cursor(self, before: int, now: int) -> None:
         """Follow the cursor; where nothing has to scroll, two lines are drawn anew."""
@@ -156,13 +165,14 @@ class Grid(ScrollView, can_focus=True):
             text, style = self._joined("", [title for title, _, _ in self._heads]), self._style("grid--head")
         elif index < self._count:
             text = self._joined(*self._line(index))
-            style = self._style("grid--cursor") if index == self.cursor else self.rich_style
+            style = self._style("grid--cursor" if index == self.cursor else "grid--line")
         else:
-            text, style = "", self.rich_style
+            text, style = "", self._style("grid--line")
         rest = Segment(set_cell_size(text, max(0, width - 1)), style)
         is_cursor = bool(y) and index == self.cursor and index < self._count
-        color = self._style("grid--mark").color
-        mark = Segment(CURSOR if is_cursor else " ", style + Style(color=color) if is_cursor else style)
+        mark = (
+            Segment(CURSOR, style + Style(color=self._style("grid--mark").color)) if is_cursor else Segment(" ", style)
+        )
         return Strip([mark, rest]).crop(0, width)
 
     def _joined(self, signs: str, cells: Sequence[str]) -> str:

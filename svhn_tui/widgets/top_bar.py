@@ -68,7 +68,7 @@ class TopBar(Sheet):
         elif state.connected:
             parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
         for sample in state.devices[:1]:
-            used = f"{sample.name} {100 * (sample.utilisation or 0):.0f}%"
+            used = f"{sample.name} {'–' if sample.utilisation is None else f'{100 * sample.utilisation:.0f}%'}"
             heat = f" {sample.temperature:.0f}°" if sample.temperature is not None else ""
             more = f" {words.size(sample.memory_used)}{heat}" if self.size.width >= WIDE else ""
             parts.append((used + more, dim_of(theme)))

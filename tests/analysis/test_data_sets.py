@@ -19,7 +19,9 @@ from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.run_table import SortOrder, columns_of, lines_of
 from svhn_tui.analysis.usage import uses_of
 from svhn_tui.assignment.answers import answer_of
+from svhn_tui.assignment.evidence import facts_of
 from svhn_tui.client.reducer import fold
+from svhn_tui.presets import Question
 from tests.cli.test_data_sets import BOOK, PARAMETERS
 from tests.support.scenes import DATA, attached
 
@@ -90,6 +92,20 @@ def test_runs_of_two_data_sets_are_never_one_group():
     for text, expected in (("data:digits", OF_DIGITS), ("data:aaaa", OF_SVHN), ("data:SVHN", OF_SVHN)):
         assert [run for run in runs if run_filter.parse(text)(run, None)] == [expected]
     assert run_filter.completions("data:d", runs) == ("data:digits",)
+
+
+def test_evidence_is_of_one_data_set_and_says_which():
+    one = Question(id="C1", kind="choice", title="both", text="Which?", evidence=("A2", "B2"))
+    for question, of, others in (
+        (one, "svhn", "digits"),
+        (msgspec.structs.replace(one, data="digits"), "digits", "svhn"),
+    ):
+        about, accuracy, *_ = facts_of(question, PARSED, STATE)
+        assert about.sentences[0].startswith(f"All of this is about {of}; the runs on {others} that C1 is about too")
+        (figures,) = accuracy.figures
+        assert f"{PARAMETERS[of]:,} parameters" in figures[1]
+    (accuracy, *_) = facts_of(msgspec.structs.replace(one, evidence=("A2",)), PARSED, STATE)
+    assert accuracy.title == "Accuracy against parameters"
 
 
 def test_what_is_opened_follows_from_the_file_and_the_command_line():

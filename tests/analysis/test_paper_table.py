@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from engine.core.spec import Configuration, Network, RecordedModel, Recording, RunSpec
+from engine.core.spec import Configuration, Network, RecordedModel, Recording, RunSpec, Training
 from engine.protocol import RunResult
 from svhn_tui.analysis import paper_table
 from tests.support.scenes import DATA, relu, result, specs_of, tanh
@@ -71,6 +71,22 @@ def test_runs_on_several_data_sets_are_told_apart():
     assert "| linear | other | 789258 | 1 | 0.9000 |" in table, "alone on its data set, it is not the best of anything"
     assert "| **0.6200 ± 0.0283** |" in table
     assert "Demo data" in table
+
+
+def test_what_all_rows_share_is_said_once():
+    networks = (Network((64,), "relu"), Network((64,), "tanh"))
+    settings = [
+        Configuration(network, Training(epochs=10, learning_rate=rate)) for network in networks for rate in (0.1, 0.2)
+    ]
+    ran = [result(RunSpec(configuration, 0, "f00d"), 0.5) for configuration in settings]
+    table = paper_table.markdown((*ran, recorded("mine")), DATA)
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:7]] == [
+        r"| mine (recorded)", "| relu 64 learning rate 0.1", "| relu 64 learning rate 0.2",
+        "| tanh 64 learning rate 0.1", "| tanh 64 learning rate 0.2",
+    ]  # fmt: skip
+    assert "\nAll with epochs 10.\n" in table
+    alone = paper_table.markdown(ran[:1], DATA)
+    assert "| relu 64 |" in alone and "All with epochs 10, learning rate 0.1." in alone
 
 
 def test_a_table_of_nothing_has_a_head():

@@ -14,7 +14,7 @@ from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.host.dispatcher import Dispatch
 from engine.host.service import Service
-from engine.machine import devices
+from engine.machine.gpus import GpuMonitor
 from engine.scheduling.placement import Slot
 from engine.scheduling.queue import Queue
 from engine.storage.workspace import Workspace
@@ -158,7 +158,8 @@ async def test_a_loop_of_the_host_outlives_a_defect(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("engine.host.service.SAVE_SECONDS", 0.01)
     monkeypatch.setattr("engine.host.service.SAMPLE_SECONDS", 0.01)
     monkeypatch.setattr(service._records, "save", broken)
-    monkeypatch.setattr(devices, "sample", broken)
+    monkeypatch.setattr(GpuMonitor, "sample", broken)
+    service._dispatch.machine.watch.wanted()
     lock = os.open(tmp_path / "host.lock", os.O_RDWR | os.O_CREAT)
     task = asyncio.create_task(service.save_changes(lock) if loop == "saving" else service.sample_devices())
     monkeypatch.setattr(service, "end_if_idle", counted := Counted())

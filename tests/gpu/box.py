@@ -77,7 +77,7 @@ def nvml(kit: Kit, held: Found) -> None:
         except Exception as error:  # noqa: BLE001
             held[name] = f"raises {type(error).__name__}: {error}"
         held.setdefault("ms", {})[name] = round(1e3 * (time.perf_counter() - began), 2)
-    from engine.machine import devices
+    from engine.machine import devices, gpus
 
     held["product_gpus"] = len(devices.choose_gpus().gpus)
-    held["product_samples"] = [repr(sample) for sample in devices.sample()]
+    held["product_samples"] = [repr(sample) for sample in gpus.GpuMonitor().sample()]

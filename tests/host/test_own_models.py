@@ -40,7 +40,7 @@ def test_from_the_question_whether_it_may_run_to_a_verified_export(
     assert not (workspace / "runs").exists()
     svhn_tui("trust", str(workspace / "models.py"), "--yes", workspace=workspace)
     failed = svhn_tui("run", "A3", "A1", "A2", *data, workspace=workspace, code=1).stderr
-    assert "model.py, line 104, in _deeper: ValueError: width 3 is not even" in failed
+    assert "models.py, line 104, in _deeper: ValueError: width 3 is not even" in failed
     runs = {run["configuration"].split()[0]: run for run in as_json("runs", workspace=workspace)}
     assert {name: run["trained_by"] for name, run in runs.items()} == {
         "residual": "jax",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.machine import gpus, nvml_process
 from tests.support.fake_nvml import pynvml
 
 Cards = Callable[..., None]
@@ -16,6 +17,8 @@ Cards = Callable[..., None]
 def cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cards:
     """Return a function that makes up the cards of this machine, each a dict as the fake NVML describes them."""
     monkeypatch.setitem(sys.modules, "pynvml", pynvml)
+    monkeypatch.setattr(gpus, "NvmlProcess", nvml_process.Nvml)
+    gpus.driver.cache_clear()
     monkeypatch.setenv("SVHN_TUI_LOCKS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("FAKE_NVML", '{"fails": "LibraryNotFound"}')

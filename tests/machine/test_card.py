@@ -133,7 +133,8 @@ HANGS = """
 import os, sys, time
 from tests.support.fake_nvml import pynvml
 sys.modules["pynvml"] = pynvml
-from engine.machine import card
+from engine.machine import card, gpus, nvml_process
+gpus.NvmlProcess = nvml_process.Nvml
 with card.watched(0.2):
     time.sleep(600)
 """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.machine import card_choice, card_signs, probe
+from engine.machine import card_choice, card_signs, probe, system
 from engine.machine.card_choice import GpuChoice
 from engine.machine.probe import CUDA_ERRORS, NO_LIBRARY, CudaCards
 from tests.machine.conftest import Cards
@@ -62,7 +62,7 @@ def test_a_card_that_nvml_does_not_list_is_told_with_what_mends_it(
     cards: Cards, monkeypatch: pytest.MonkeyPatch, is_there: bool, listed: CudaCards | None, says: str
 ):
     monkeypatch.setattr(card_signs, "is_there", lambda: is_there)
-    monkeypatch.setattr(card_choice, "_has_driver", lambda: listed is not None)
+    monkeypatch.setattr(system, "has_library", lambda name: listed is not None)
     monkeypatch.setattr(probe, "cards", lambda environment: listed)
     found = card_choice.choose({})
     assert found.problems == ((says,) if says else ())
@@ -73,7 +73,7 @@ def test_a_card_that_nvml_does_not_list_is_told_with_what_mends_it(
 
 def test_a_driver_that_works_counts_though_nvml_was_updated_under_it(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     cards(fails="LibRmVersionMismatch")
-    monkeypatch.setattr(card_choice, "_has_driver", lambda: True)
+    monkeypatch.setattr(system, "has_library", lambda name: True)
     monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-a",)))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-a"]
     monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(reason=CUDA_ERRORS[803]))

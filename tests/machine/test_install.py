@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -100,6 +101,42 @@ def test_a_nvidia_smi_that_fails_or_hangs_leaves_the_other_signs(box: Box):
     assert box.kind() == "cuda12"
     box.file("proc/driver/nvidia/version", MODULE.replace("535", "470"))
     assert box.kind() == "cpu"
+
+
+def test_a_nvidia_smi_that_cannot_even_be_killed_is_left_and_asked_no_second_time(box: Box, tmp_path: Path):
+    box.smi(f"580.82.07{H100}")
+    box.file("proc/driver/nvidia/version", MODULE)
+    box.program("timeout", f"echo $$ >> {tmp_path}/hangs; exec /bin/sleep 600")
+    box.program("sleep", "exit 0")  # so that the 26 seconds are over at once
+    try:
+        assert box.kind() == "cuda12"
+        assert len((tmp_path / "hangs").read_text().split()) == 1
+    finally:
+        for pid in (tmp_path / "hangs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 570.86"
+LOST = "Unable to determine the device handle for GPU0000:1B:00.0: Unknown Error"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (f"580.82.07{B200}\r", "cuda13"),
+        ("560.94\r", "cuda12"),
+        ("580.82.07, [N/A]", "cuda12"),
+        ("[N/A], [N/A]", "cpu"),
+        ("ERR!, ERR!", "cpu"),
+        ("No devices were found", "cpu"),
+        (MISMATCH, "cpu"),
+        (f"{LOST}\n580.82.07, 10.3\nERR!, ERR!", "cuda13"),
+        ("", "cpu"),
+    ],
+)
+def test_what_a_nvidia_smi_says_beside_versions_decides_nothing(box: Box, said: str, kind: str):
+    box.smi(said, status=6)
+    assert box.kind(LC_ALL="de_DE.UTF-8") == kind
 
 
 def test_windows_subsystem_and_containers_without_nvidia_smi(box: Box):

@@ -1,5 +1,6 @@
 """Systems that lack what Linux has, simulated by taking it away: macOS pins no process, and knows peers otherwise."""
 
+import math
 import os
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine import protocol as p
@@ -49,6 +51,7 @@ def test_a_host_trains_where_linux_is_not(demo_folder: Path, tmp_path: Path, mon
 
 
 def test_cores_and_counters_have_answers_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(system, "cpu_quota", lambda: math.inf)
     assert system.usable_cores() == tuple(sorted(os.sched_getaffinity(0)))
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.delattr(os, "sched_setaffinity")
@@ -102,3 +105,72 @@ def test_the_command_line_can_be_imported_without_what_windows_lacks():
     """)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n"), "runs in WSL" in done.stderr) == (1, 1, True), done.stderr
+
+
+def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, mounts: str, **files: str) -> None:
+    """Make up the cgroups of this process; `files` are written below the folder that stands for /sys/fs/cgroup."""
+    root = tmp_path / "cgroup"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (tmp_path / "groups").write_text(groups)
+    (tmp_path / "mounts").write_text(mounts.replace("ROOT", str(root)))
+    monkeypatch.setattr(system, "CGROUPS", tmp_path / "groups")
+    monkeypatch.setattr(system, "MOUNTS", tmp_path / "mounts")
+
+
+V2 = "30 25 0:26 / ROOT rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+V1 = """31 25 0:27 /docker/abc ROOT/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct
+32 25 0:28 /docker/abc ROOT/memory ro - cgroup cgroup rw,memory
+"""
+MEMORY_V1 = {"memory/memory.limit_in_bytes": "2000000000\n"}
+SLICES = {
+    "user.slice/cpu.max": "250000 100000\n", "user.slice/job/cpu.max": "max 100000\n",
+    "user.slice/memory.max": "3000000000\n", "user.slice/job/memory.max": "max\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "files", "quota", "memory"),
+    [
+        ("0::/\n", V2, {"cpu.max": "400000 100000\n", "memory.max": "4000000000\n"}, 4.0, 4_000_000_000),
+        ("0::/\n", V2, {"cpu.max": "max 100000\n"}, math.inf, None),
+        ("0::/user.slice/job\n", V2, SLICES, 2.5, 3_000_000_000),
+        (
+            "2:memory:/docker/abc\n1:cpu,cpuacct:/docker/abc\n", V1,
+            {"cpu,cpuacct/cpu.cfs_quota_us": "50000\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n", **MEMORY_V1},
+            0.5, 2_000_000_000,
+        ),
+        (
+            "1:cpu,cpuacct:/elsewhere\n", V1,
+            {"cpu,cpuacct/cpu.cfs_quota_us": "-1\n", "cpu,cpuacct/cpu.cfs_period_us": "100000\n"}, math.inf, None,
+        ),
+        ("nonsense\n0::/\n", "nonsense\n30 25 0:26 / ROOT rw -\n" + V2, {"cpu.max": "?\n"}, math.inf, None),
+    ],
+    ids=["docker", "no limit", "the slice around it", "docker, version 1", "version 1, no limit", "nonsense"],
+)  # fmt: skip
+def test_a_container_has_the_processor_time_and_memory_that_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, mounts: str, files: dict[str, str], quota: float,
+    memory: int | None,
+):  # fmt: skip
+    container(tmp_path, monkeypatch, groups, mounts, **files)
+    assert system.cpu_quota() == quota
+    assert system.usable_memory() == (memory or psutil.virtual_memory().total)
+    assert devices.machine().memory == system.usable_memory()
+
+
+def test_a_container_trains_on_as_many_cores_as_it_is_given_time_and_not_all_on_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    container(tmp_path, monkeypatch, "0::/\n", V2, **{"cpu.max": "200000 100000\n"})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    chosen = set()
+    for number in range(40):
+        monkeypatch.setattr(system, "host_name", lambda number=number: f"pod-{number}")
+        first, second = system.usable_cores()
+        assert second == first + 1
+        chosen.add(first)
+    assert len(chosen) > 10, "neighbours keep to other cores"
+    for quota, count in (("150000", 2), ("10000", 1), ("99900000", 64)):
+        (tmp_path / "cgroup" / "cpu.max").write_text(f"{quota} 100000\n")
+        assert len(system.usable_cores()) == count

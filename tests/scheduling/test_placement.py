@@ -104,6 +104,9 @@ def test_a_group_goes_on_with_the_lanes_it_had():
     assert seeds(3, 4, 5, 6) == [3, 4]
     assert seeds(5, 0, 6, 7, 8, 1) == [5, 6, 7, 8], "new ones begin by themselves"
     assert seeds(0, 1, 2, machine=TWO_GPUS._replace(lanes=2)) == [0, 1], "fewer where more do not fit"
+    six = {place.run_id: "gpu0-a" for place in queue[:6]}
+    found = next_group(WaitingList(queue[:6]), TWO_GPUS._replace(lanes=10), SHAPE, (), {}, {}, six)
+    assert found is not None and len(found[1]) == 6, "though two cards would share as many new ones"
 
 
 def test_paused_runs_are_passed_over_and_little_memory_means_fewer_workers():

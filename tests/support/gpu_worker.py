@@ -12,12 +12,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.machine import card, card_lock, probe
+from engine.machine import card, card_lock, gpus, nvml_process, probe
 from engine.machine.probe import Sight
 from engine.training.worker import arguments, refuse, serve
 from tests.support.fake_nvml import pynvml
 
 sys.modules["pynvml"] = pynvml
+gpus.NvmlProcess = nvml_process.Nvml
 
 
 def how(uuid: str) -> str:

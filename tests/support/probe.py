@@ -1,14 +1,39 @@
 """Reads each file that it is given, and says in a line of JSON what came of it and how much memory that took.
 
-`python -m tests.support.probe READER FILE...`, in a process of its own: the figures are those of the reader alone.
+`probed` runs it as `python -m tests.support.probe READER FILE...`: in a process of its own, so that the figures are
+those of the reader alone.
 """
 
 import asyncio
 import contextlib
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+MOST_BYTES = 50_000_000
+"""What a hostile file may cost before it is refused."""
+
+
+def probed(reader: str, *paths: Path, **environment: str) -> dict[str, str]:
+    """Read the files in one process; return what was said of each, if it cost little."""
+    command = [sys.executable, "-m", "tests.support.probe", reader, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(name, extra) for name, _, extra in told if extra > MOST_BYTES] == []
+    return {name: said for name, said, _ in told}
+
+
+def written(folder: Path, contents: dict[str, bytes]) -> list[Path]:
+    """Write files whose names begin with their numbers."""
+    paths = []
+    for number, (name, content) in enumerate(contents.items()):
+        paths.append(folder / f"{number} {name}"[:80].replace("/", "-"))
+        paths[-1].write_bytes(content)
+    return paths
 
 
 def read_presets(path: Path) -> object:

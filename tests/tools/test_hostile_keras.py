@@ -1,19 +1,25 @@
-"""`.keras` files that contradict themselves or ask for more than they hold: refused in a sentence and little memory."""
+"""`.keras` files from elsewhere that hold code, contradict themselves or ask for more than they hold: refused."""
 
 import io
 import os
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
+import msgspec
 import numpy as np
 
-from tests.tools.test_hostile import probed
+from engine.data.dataset import describe
+from tests.support.probe import probed
+from tests.support.terminal import PROGRAM
 from tests.tools.test_keras_file import forged, good, weights  # noqa: F401  `good` is a fixture
 
-# Zips whose records contradict each other: zipfile would read something else than what was checked.
+# Zips whose records are too many, or contradict each other: zipfile would read something else than what was checked.
 
 
 def spoilt(source: Path, target: Path, change: Callable[[bytearray], bytes]) -> Path:
@@ -73,6 +79,24 @@ def shared(path: Path) -> Path:
     return path
 
 
+def many_members(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(60_000):
+            archive.writestr(f"{number:08}", b"")
+    return path
+
+
+def behind_a_gigabyte(source: Path, target: Path) -> Path:
+    """A zip behind a hole in its file, which takes no room on the disk."""
+    with zipfile.ZipFile(source) as archive, target.open("wb") as file:
+        file.truncate(2**30)
+        file.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(file, "a") as copy:
+            for name in archive.namelist():
+                copy.writestr(name, archive.read(name))
+    return target
+
+
 ZIPS: dict[str, Callable[[Path, Path], Path]] = {
     "its second end record is not where it says": lambda source, to: spoilt(source, to, moved_locator),
     "something stands before its first member": prefixed,
@@ -82,6 +106,8 @@ ZIPS: dict[str, Callable[[Path, Path], Path]] = {
     "a member is not the one": lambda source, to: spoilt(source, to, other_local_name),
     "packed in a way that is not read here": lambda source, to: dictionary(to),
     "its members overlap": lambda source, to: shared(to),
+    "thousands of members": lambda source, to: many_members(to),
+    "larger than 256 MiB": behind_a_gigabyte,
 }
 
 
@@ -152,6 +178,10 @@ def eval_as_loss(config: dict[str, Any]) -> None:
     config["compile_config"]["loss"] = {"module": "builtins", "class_name": "function", "config": "eval"}
 
 
+def wide(config: dict[str, Any]) -> None:
+    config["config"]["layers"][-1]["config"]["units"] = 10**9
+
+
 CONV = {"filters": 4096, "kernel_size": [4096, 4096], "strides": [1, 1], "padding": "same"}
 CONFIGS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "shape": ("more than 67,108,864 weights", said_once(input_layer(shape=[HUGE]))),
@@ -167,6 +197,7 @@ CONFIGS: dict[str, tuple[str, Callable[[dict[str, Any]], None]]] = {
     "build_input_shape": ("builds its", built_for(None, [None, HUGE, 3, 3], "build_input_shape")),
     "more sides": ("builds its Dense for", built_for(2, [HUGE, HUGE, HUGE, 3072])),
     "a wide layer": ("and holds 12,342", said_once(more_layers({"class_name": "Dense", "config": {"units": 10**4}}))),
+    "a wide last layer": ("more than 67,108,864 weights", wide),
     "a wide kernel": ("67,108,864 weights", said_once(more_layers({"class_name": "Conv2D", "config": CONV}))),
     "a large picture": (
         "more than 16,777,216 numbers an image",
@@ -207,13 +238,29 @@ def named_type(file: Any) -> None:
     file["type"] = np.dtype("f4")
 
 
+def loop(file: Any) -> None:
+    for name in ("a", "b", "c"):
+        file[name] = file["/"]
+
+
+def never_written(file: Any) -> None:
+    file.create_dataset("kernel", (10**6, 10**6), "f4", chunks=(1000, 1000))
+
+
+def virtual(file: Any) -> None:
+    layout = h5py.VirtualLayout((4,), "u1")
+    layout[:] = h5py.VirtualSource("/etc/passwd", "x", (4,))
+    file.create_virtual_dataset("kernel", layout)
+
+
 WEIGHTS: dict[str, Callable[[Any], None]] = {
     "a compressed array": compressed, "a compressed array ": in_pieces, "other than numbers": texts,
     "declares more than it holds": unwritten, "an attribute of": long_attribute, "other than arrays": named_type,
+    "is nested too deep": loop, "declares more than it holds ": never_written, "in another file": virtual,
 }  # fmt: skip
 
 
-def test_keras_files_that_contradict_themselves_cost_little(good: Path, tmp_path: Path):  # noqa: F811
+def test_keras_files_cost_little_before_they_are_refused(good: Path, tmp_path: Path):  # noqa: F811
     files = {said: make(good, tmp_path / f"zip{number}.keras") for number, (said, make) in enumerate(ZIPS.items())}
     for number, (said, change) in enumerate(CONFIGS.values()):
         files[said + " " * number] = forged(good, tmp_path / f"config{number}.keras", change)
@@ -223,3 +270,28 @@ def test_keras_files_that_contradict_themselves_cost_little(good: Path, tmp_path
     for said, path in files.items():
         assert said.strip() in told[path.name], path
         assert "\n" not in told[path.name]
+
+
+def test_a_layer_with_code_never_runs_whatever_asks_for_the_file(
+    good: Path,  # noqa: F811
+    demo_folder: Path,
+    tmp_path: Path,
+):
+    canary = tmp_path / "canary"
+    code = f"__import__('os').mkdir({str(canary)!r})"
+
+    def change(config: dict[str, Any]) -> None:
+        function = {"class_name": "__lambda__", "config": {"code": code, "defaults": None, "closure": None}}
+        config["config"]["layers"].insert(0, {"module": "keras.layers", "class_name": "Lambda",
+                                              "config": {"function": function}, "registered_name": None})  # fmt: skip
+
+    file = forged(good, tmp_path / "evil.keras", change)
+    verify = [*PROGRAM, "verify", str(file), "--data", str(demo_folder)]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Lambda layer, which could run code" in done.stderr) == (1, True)
+    look = msgspec.json.encode({"data": msgspec.to_builtins(describe([demo_folder])), "run_id": "a", "file": str(file)})
+    looked = subprocess.run(
+        [sys.executable, "-m", "engine.tools.inspect_run"], input=look, capture_output=True, check=False
+    )
+    assert (looked.returncode, b"Lambda layer, which could run code" in looked.stderr) == (1, True)
+    assert not canary.exists()

@@ -11,7 +11,7 @@ import pytest
 from engine.core.data_shape import DataShape
 from engine.core.spec import Configuration, Network, Training
 from engine.machine import backends
-from engine.training import compiled_epoch
+from engine.training import compiled_epoch, models
 from engine.training.compiled_epoch import DeviceImages, Lane, Metrics, Program
 from engine.training.executable_digest import digest_of
 from engine.training.keras_trainer import KerasFitTrainer
@@ -68,8 +68,16 @@ def test_products_of_float32_change_no_bit_on_a_cpu(network: Network):
 def test_a_gpu_begins_from_the_weights_of_the_cpu(monkeypatch: pytest.MonkeyPatch):
     program = Program(Configuration(NETWORKS[1]), SHAPE, 1)
     on_the_cpu = program.fresh(3, SHAPE)
+    drawn_on, build = [], models.build
+
+    def noted(*given, **named):
+        drawn_on.append(jax.config.jax_default_device)
+        return build(*given, **named)
+
+    monkeypatch.setattr(models, "build", noted)
     monkeypatch.setattr(compiled_epoch, "on_gpu", lambda: True)
     assert bits(program.fresh(3, SHAPE)) == bits(on_the_cpu)
+    assert [device.platform for device in drawn_on] == ["cpu"], "else it is drawn where JAX computes"
 
 
 def test_keras_fit_on_a_card_has_products_of_float32_and_as_much_memory_as_it_needs(monkeypatch: pytest.MonkeyPatch):
@@ -80,6 +88,7 @@ def test_keras_fit_on_a_card_has_products_of_float32_and_as_much_memory_as_it_ne
     config = SimpleNamespace(experimental=experimental, list_physical_devices=lambda kind: cards)
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    os.environ.pop("TF_FORCE_GPU_ALLOW_GROWTH", None)
     backends.prepare_tensorflow()
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     trainer = KerasFitTrainer()

@@ -97,6 +97,10 @@ def test_what_fails_says_where(build: str, told: str):
     with pytest.raises(ModelError) as error:
         tried(trial_of(build), "jax")
     assert told in str(error.value)
+    with pytest.raises(ModelError) as named:
+        tried(msgspec.structs.replace(trial_of(build), name="mine.py"), "jax")
+    assert "model.py" not in str(named.value)
+    assert ("mine.py" in str(named.value)) == ("model.py" in str(error.value))
 
 
 def test_a_syntax_error_names_its_line():

@@ -37,8 +37,10 @@ class Told:
             self.events.append(event)
 
     def stop_of(self, run_id: str) -> Stop | None:
+        if self._stop_at is None:
+            return None
         epochs = [event.epoch for event in self.of(p.EpochEnded) if run_id in event.runs]
-        return Stop(self._why, "Stopped.") if self._stop_at and epochs and epochs[-1] >= self._stop_at else None
+        return Stop(self._why, "Stopped.") if epochs and epochs[-1] >= self._stop_at else None
 
     def of(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]

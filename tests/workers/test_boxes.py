@@ -23,10 +23,11 @@ from engine.training import preflight
 from engine.training.preflight import Preflight
 from engine.workers import ssh as boxes
 from tests.support.bridge import Bridge
+from tests.support.shared import made_once
 from tests.training.test_training import Told, same_weights, train
 
 ROOT = Path(__file__).parents[2]
-CONFIGURATION = Configuration(Network((32,), "relu"), Training(epochs=1_000))
+CONFIGURATION = Configuration(Network((32,), "relu"), Training(epochs=300))
 STAND_IN = """#!/bin/sh
 # The part of ssh that matters: options, `--`, a name, and a command for the shell of another machine.
 while [ "$1" != -- ]; do shift; done
@@ -74,10 +75,16 @@ def machines(tmp_path: Path, *names: str, ssh: str) -> There:
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Here:
     """The same runs, trained on this machine, one by one as on any machine without a GPU."""
-    workspace, told = tmp_path_factory.mktemp("here"), Told()
-    for seed in range(3):
-        train(workspace, demo_folder, CONFIGURATION, [seed], told)
-    return Here(workspace, {event.result.run_id: event.result for event in told.of(p.RunFinished)})
+
+    def make(workspace: Path) -> None:
+        for seed in range(3):
+            train(workspace, demo_folder, CONFIGURATION, [seed], Told())
+
+    workspace = made_once(tmp_path_factory, "here", make)
+    results = (
+        msgspec.json.decode(path.read_bytes(), type=p.RunResult) for path in workspace.glob("runs/*/result.json")
+    )
+    return Here(workspace, {result.run_id: result for result in results})
 
 
 @pytest.fixture

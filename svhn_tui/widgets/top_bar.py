@@ -65,6 +65,8 @@ class TopBar(Sheet):
             parts.append((f"training {training}", str(theme.success)))
             left = state.seconds_waiting + max((live.seconds_left or 0 for live in state.running.values()), default=0)
             parts.append((f"{words.duration(left)} left", str(theme.success)))
+        elif state.connected and state.assigned:
+            parts.append((f"starting {words.plural(len(state.assigned), 'run')}", str(theme.success)))
         elif state.connected:
             parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
         for sample in state.devices[:1]:

@@ -67,8 +67,6 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             return change(state, waiting=more(state.waiting, held))
         case p.ModelTried():
             return change(state, models={**state.models, (event.model, event.data): event.facts})
-        case p.RunsCancelled():
-            return state  # whoever waits for them knows by it that they do not come
         case p.FleetChanged():
             return change(state, fleet=event.fleet)
         case p.WorkerChanged():
@@ -77,8 +75,6 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             return _started(state, event, edits)
         case p.EpochEnded():
             return _epoch_ended(state, event, edits)
-        case p.CheckpointSaved():
-            return state
         case p.HostEnded():
             return change(state, connected=False, lost_because=event.reason)
         case p.RunFinished():
@@ -118,20 +114,14 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             return change(state, log=_longer(state.log, event))
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id or event.data: event}))
-        case p.TrashRead():
-            return state  # shown at once, no part of the state
-        case p.Imported():
-            return state  # the runs came one by one
         case p.DeviceSampled():
             return change(state, devices=event.samples)
         case p.Timed():
             return change(state, times=event.times)
         case p.Noticed():
             return change(state, notices=(*state.notices, event)[-MAX_NOTICES:])
-        case p.Refused():
-            return state  # shown at once, no part of the state
-        case p.Done():
-            return state  # who asked knows by it that no more comes
+        case p.RunsCancelled() | p.CheckpointSaved() | p.TrashRead() | p.Imported() | p.Refused() | p.Done():
+            return state  # shown when they arrive, or a reply to the client that waits for it
     assert_never(event)
 
 

@@ -1,4 +1,4 @@
-"""What stands above every page: the program's name, the pages, and how busy the machine is."""
+"""The bar above every page: the program's name, the pages, and the load of the machine."""
 
 from collections.abc import Iterable
 
@@ -53,7 +53,7 @@ class TopBar(Sheet):
                 await self.app.run_action(f"open_page('{name}')")
 
     def _right(self, state: State) -> list[Text]:
-        """What there is to say, the most important first."""
+        """The texts of the bar, the most important first."""
         theme = self.app.current_theme
         parts: list[tuple[str, str]] = []
         if not state.connected:

@@ -24,6 +24,7 @@ enum {
     MAX_THREADS = 64,
     MAX_CLASSES = 1000,
 };
+_Static_assert((int)DEPTH <= STRIDE && CHUNK + L <= STRIDE, "what is converted at a time fits its buffer");
 enum { DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED };  // as library.py knows them
 
 typedef struct {

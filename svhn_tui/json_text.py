@@ -20,6 +20,7 @@ STEP = re.compile(
 """Of a place such as `questions[1] (Q2).upload` or `networks['mine'].file`."""
 MAX_DEPTH = 32
 BETWEEN = re.compile(r"[\s,:]*")
+HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 DECODER = json.JSONDecoder(strict=True)
 
 
@@ -49,11 +50,13 @@ def parse(text: bytes, name: str) -> Any:
     try:
         raw = json.loads(text, object_pairs_hook=built, parse_constant=refuse)
     except json.JSONDecodeError as error:
-        raise NotJSON(f"{name}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
+        raise NotJSON(f"{name}, line {error.lineno}, column {error.colno}: {_explained(error)}") from error
     except UnicodeDecodeError as error:
         raise NotJSON(f"{name}: not UTF-8 text (byte {error.start}).") from error
     except ValueError as error:
         raise error if isinstance(error, NotJSON) else NotJSON(f"{name}: a number of thousands of digits.") from error
+    if HALF.search(text) and not _is_text(raw):
+        raise NotJSON(f"{name}: \\ud800 to \\udfff stands for half a character; write the character itself.")
     if is_doubled and (twice := _doubled(text)):
         raise NotJSON(f"{name}, line {twice[1]}: the key {twice[0][:60]!r} stands twice in one object.")
     return raw
@@ -74,6 +77,29 @@ def located(problem: str, text: bytes, name: str) -> str:
     lines = lines_of(text) if path else {}
     known = [end for end in range(len(path), 0, -1) if tuple(path[:end]) in lines]
     return f"{name}, line {lines[tuple(path[: known[0]])]}, {rest}" if known else problem
+
+
+def _explained(error: json.JSONDecodeError) -> str:
+    """Return what is wrong, in the words of people who write JSON by hand where it is one of their usual slips."""
+    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if not error.doc.strip():
+        return "the file is empty."
+    if rest.startswith(("//", "/*", "#")):
+        return "JSON has no comments; remove this one."
+    if rest.startswith("'"):
+        return "JSON has double quotes, not single ones."
+    if before.endswith(",") and rest[:1] in ("]", "}"):
+        return f"a comma stands before the {rest[0]!r}; remove it."
+    return f"{error.msg}."
+
+
+def _is_text(raw: Any) -> bool:
+    """Say whether all of it can be written as UTF-8."""
+    try:
+        json.dumps(raw, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _doubled(text: bytes) -> tuple[str, int] | None:

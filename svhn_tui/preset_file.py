@@ -92,8 +92,8 @@ def mistakes(text: bytes, name: str) -> tuple[str, ...]:
         raw = _raw(text, name)
     except PresetError as error:
         return (str(error),)
-    found = tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
-    return tuple(located(problem, text, name) for problem in found)
+    problems = tuple(_untyped(raw, name, sources)) or tuple(_problems(_typed(raw, sources), name))
+    return tuple(located(problem, text, name) for problem in problems)
 
 
 def _raw(text: bytes, name: str) -> Any:
@@ -238,6 +238,9 @@ def _question_problems(question: Question, where: str) -> Iterator[str]:
         yield f"{where}.{problem}"
     if len(set(question.seeds)) < len(question.seeds):
         yield f"{where}.seeds: a seed stands twice."
+    for name, values in question.grid.items():
+        if not values:
+            yield f"{where}.grid.{name}: at least one value."
     combinations = len(question.networks) * math.prod(map(len, question.grid.values()))
     if question.finalists and (problem := limits.rule_problem(question.finalists, combinations)):
         yield f"{where}.finalists.{problem}"
@@ -256,7 +259,7 @@ def _explained(error: msgspec.ValidationError, part: str = "") -> str:
         wrong = problem.split("`")[1]
         where = wrong if where == "the file" else f"{where}.{wrong}"
         known = {field for kind in KINDS for field in kind.__struct_fields__}
-        nearest = difflib.get_close_matches(wrong, known, n=1)
+        nearest = difflib.get_close_matches(wrong, known, n=1, cutoff=0.75)
         problem += f"; did you mean `{nearest[0]}`?" if nearest else ""
     field = re.search(r"(\w+)(?:\[\d+\])*$", where)
     if "enum value" in problem and field and (words := _allowed(field[1])):

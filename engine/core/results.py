@@ -41,8 +41,8 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     """The order of the axes in the files, such as `NHWC`, where the user had to say it."""
     other_names: tuple[str, ...] = ()
     """What the same images were called when they were opened from other files, or under another name."""
-    in_both: int = 0
-    """Test images that are train images too, to the last pixel."""
+    doubts: tuple[str, ...] = ()
+    """Why its test accuracy says less than it seems, a sentence each."""
 
     def __post_init__(self) -> None:
         """Refuse what is neither images nor rows of features."""
@@ -58,15 +58,6 @@ class DataSet(msgspec.Struct, frozen=True, gc=False):
     def shape(self) -> DataShape:
         """What a network is built for."""
         return DataShape(self.input_shape, len(self.labels), self.dtype)
-
-    @property
-    def doubt(self) -> str:
-        """Say in a sentence why its test accuracy says less than it should; empty where nothing is known against it."""
-        if not self.in_both:
-            return ""
-        kind = "images" if len(self.input_shape) == 3 else "rows"
-        share = f"{self.in_both:,} of {self.test_images:,} test {kind} are among those to train on"
-        return f"{share}: what a network learnt by heart counts as right there."
 
 
 def is_count(correct: int | None, images: int) -> bool:

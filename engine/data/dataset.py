@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.core.data_shape import DataShape
 from engine.data import layouts
+from engine.data.doubts import doubts_of
 from engine.data.labels import MAX_CLASSES
 from engine.data.layouts import Stored
 from engine.data.pairing import locate
@@ -77,7 +78,7 @@ def describe(source: Sequence[str | Path], layout: str = "") -> DataSet:
         DataError: the files cannot be used.
     """
     images, data = load_from(source, layout)
-    return msgspec.structs.replace(data, in_both=_in_both(images))
+    return msgspec.structs.replace(data, doubts=doubts_of(images))
 
 
 def _read(train_path: Path, test_path: Path, asked: str) -> tuple[Images, DataSet]:
@@ -169,20 +170,14 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
         )
     unknown = sorted(test.labels.present - train.labels.present)
     if unknown:
-        said = f"{test.labels_at} has the label {unknown[0]!r}, which {train.labels_at} has not"
-        raise DataError(f"{said}; are they a pair?" if train.path != test.path else f"{said}, so it cannot be learned.")
+        why = f"{test.labels_at} has the label {unknown[0]!r}, which {train.labels_at} has not"
+        raise DataError(f"{why}; are they a pair?" if train.path != test.path else f"{why}, so it cannot be learned.")
     positions = np.array([names.index(name) for name in test.labels.names], dtype=np.int32)
     return positions[test.labels.indices]
 
 
 def _counts(labels: NDArray[np.int32], classes: int) -> tuple[int, ...]:
     return tuple(int(count) for count in np.bincount(labels, minlength=classes))
-
-
-def _in_both(images: Images) -> int:
-    """Count the test images that are train images too."""
-    known = {hash(image.tobytes()) for image in images.train_images}
-    return sum(hash(image.tobytes()) in known for image in images.test_images)
 
 
 def _fingerprint(images: Images) -> str:

@@ -120,8 +120,8 @@ class Commands:
                 demo = self._workspace.demo_folder(command.demo_train, command.demo_test)
                 data = await subprocesses.describe(source, layout, demo, (command.demo_train, command.demo_test))
                 data = records.named(data, command.name or data.name)
-                if data.doubt:
-                    self._publish(p.Noticed(text=data.doubt, severity="warning"))
+                for doubt in data.doubts:
+                    self._publish(p.Noticed(text=doubt, severity="warning"))
         finally:
             self._opening -= 1
         self._records.use(data, is_beside=command.is_beside)

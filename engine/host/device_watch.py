@@ -42,7 +42,7 @@ class DeviceWatch:
         Args:
             used: UUIDs of the GPUs that may be used; all are looked at where none is named.
             own: processes of ours, beside which a card is nobody else's.
-            is_training: something trains or waits here.
+            is_training: something trains on them, or waits for them.
         """
         if not is_training and time.monotonic() > self._until:
             await asyncio.to_thread(self.rest)

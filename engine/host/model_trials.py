@@ -152,8 +152,8 @@ async def _tried(trial: Trial, backend: str) -> ModelFacts:
 
 def _ended(outcome: Outcome) -> str:
     """Say how a trial ended without an answer: its model file may end the process, or use up the memory."""
-    said = f": {outcome.last_words[:200]}" if outcome.last_words else ""
+    complaint = f": {outcome.last_words[:200]}" if outcome.last_words else ""
     if outcome.status == -signal.SIGKILL:
         return "The process that builds its model was killed; memory may have run out."
     how = f"by signal {-outcome.status}" if outcome.status < 0 else f"with exit status {outcome.status}"
-    return f"The process that builds its model ended {how}, without a model{said}."
+    return f"The process that builds its model ended {how}, without a model{complaint}."

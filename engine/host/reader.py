@@ -42,9 +42,9 @@ def serve(root: Path, reason: str) -> int:
     Raises:
         OSError: the folder cannot be read.
     """
-    shelf = Shelf(root)
+    workspace = ReadOnlyWorkspace(root)
     refusal = f"{root} is open read-only ({reason}): nothing is trained or changed."
-    _send(*shelf.events(), p.Noticed(text=refusal, severity="warning"), p.CaughtUp())
+    _send(*workspace.events(), p.Noticed(text=refusal, severity="warning"), p.CaughtUp())
     for line in sys.stdin.buffer:
         try:
             command = p.decode_command(line)
@@ -54,11 +54,11 @@ def serve(root: Path, reason: str) -> int:
         if isinstance(command, p.Shutdown):
             _send(p.HostEnded(reason=refusal))
             break
-        _send(*_answers(shelf, command, refusal))
+        _send(*_answers(workspace, command, refusal))
     return 0
 
 
-class Shelf:
+class ReadOnlyWorkspace:
     """The contents of a workspace's folder, as far as they can be read and decoded."""
 
     def __init__(self, root: Path) -> None:
@@ -154,20 +154,20 @@ class Shelf:
             return None
 
 
-def _answers(shelf: Shelf, command: p.AnyCommand, refusal: str) -> Iterator[p.AnyEvent]:
+def _answers(workspace: ReadOnlyWorkspace, command: p.AnyCommand, refusal: str) -> Iterator[p.AnyEvent]:
     match command:
-        case p.OpenData(source=()) if shelf.data is not None:
-            yield p.DataOpened(data=shelf.data, request=command.request)
+        case p.OpenData(source=()) if workspace.data is not None:
+            yield p.DataOpened(data=workspace.data, request=command.request)
         case p.Watch():
             for run_id in command.runs:
-                history, damaged = shelf.history(run_id)
+                history, damaged = workspace.history(run_id)
                 yield p.HistoryRead(run_id=run_id, history=history, damaged_lines=damaged)
         case p.ReadLog():
-            yield shelf.log(command)
+            yield workspace.log(command)
         case p.CheckFiles():
-            yield p.FilesChecked(hashes={run_id: shelf.model_sha256(run_id) for run_id in command.runs})
+            yield p.FilesChecked(hashes={run_id: workspace.model_sha256(run_id) for run_id in command.runs})
         case p.ReadTrash():
-            yield p.TrashRead(results=shelf.results("trash"))
+            yield p.TrashRead(results=workspace.results("trash"))
         case _:
             yield p.Refused(command=type(command).__name__, reason=refusal, request=command.request)
 

@@ -133,7 +133,10 @@ class Service:
         yield p.FleetChanged(fleet=self._dispatch.fleet)
         yield from (worker.changed for worker in self._dispatch.pool.workers.values())
         for run_id, training in queue.runs.training.items():
-            if training.started is not None:
+            if training.started is None:
+                yield p.RunsQueued(waiting=(training.run,))
+                yield p.RunsUnqueued(runs=(run_id,), worker=training.worker)
+            else:
                 yield training.started
                 if training.curve is not None:
                     yield p.HistoryRead(run_id=run_id, history=p.History.of(training.curve.rows))
@@ -219,10 +222,9 @@ class Service:
             await asyncio.sleep(SAMPLE_SECONDS)
             dispatch, watch = self._dispatch, self._dispatch.machine.watch
             if self._clients:
-                is_training = dispatch.has_begun and dispatch.fleet.is_local and not self._queue.is_idle
-                samples = await watch.samples(
-                    dispatch.machine.gpus, dispatch.pool.own_processes, is_training=is_training
-                )
+                cards = dispatch.machine.gpus if dispatch.fleet.is_local else ()
+                is_training = bool(cards) and dispatch.has_begun and not self._queue.is_idle
+                samples = await watch.samples(cards, dispatch.pool.own_processes, is_training=is_training)
                 self._publish(p.DeviceSampled(samples=samples, at=time.time()))
                 self._publish(p.Timed(times=self._queue.times.medians))
             else:

@@ -94,8 +94,8 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
 
 def free(some: Sequence[gpus.Gpu]) -> tuple[gpus.Gpu, ...]:
     """Return the GPUs on which nobody computes now; all of them where there is no such, so that one is waited for."""
-    found = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
-    return tuple(found) or tuple(some)
+    unused = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
+    return tuple(unused) or tuple(some)
 
 
 def others_on(own_bytes: int) -> str:
@@ -193,7 +193,8 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     if gpu is None:
         return
     beside = system.descendants(os.getppid()) if host else ()
-    others = gpus.users(gpu, own={os.getpid(), *beside})
+    above = system.ancestors(os.getpid())  # such as the notebook from which all was started
+    others = gpus.users(gpu, own={os.getpid(), *above, *beside})
     if others is None and card_lock.is_joined(uuid, host):
         others = ()  # some of the memory is another worker's of this host
     if reason := gpus.busy(gpu, others):

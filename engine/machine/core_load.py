@@ -49,9 +49,9 @@ def look(cores: tuple[int, ...], own: Mapping[int, tuple[int, ...]]) -> CoreTime
     at, times = time.monotonic(), psutil.cpu_times(percpu=True)
     busy = {core: sum(getattr(times[core], name, 0.0) for name in BUSY) for core in cores if core < len(times)}
     pinned = dict.fromkeys(cores, 0.0)
-    for pid, places in own.items():
-        for core in places:
-            pinned[core] = pinned.get(core, 0.0) + _seconds_of(pid) / len(places)
+    for pid, pinned_to in own.items():
+        for core in pinned_to:
+            pinned[core] = pinned.get(core, 0.0) + _seconds_of(pid) / len(pinned_to)
     return CoreTimes(at, busy, sum(os.times()[:4]) + sum(map(_seconds_of, own)), pinned)
 
 

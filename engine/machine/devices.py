@@ -24,9 +24,9 @@ def machine(choice: GpuChoice | None = None) -> Machine:
         choice: of the GPUs; looked for where none is given.
     """
     gpus = choose_gpus() if choice is None else choice
-    found = Machine(usable_cores(), usable_memory(), tuple(map(_card, gpus.gpus)))
+    here = Machine(usable_cores(), usable_memory(), tuple(map(_card, gpus.gpus)))
     lanes = os.environ.get(LANES_VARIABLE, "")
-    return found._replace(lanes=max(1, int(lanes))) if lanes.isdecimal() else found
+    return here._replace(lanes=max(1, int(lanes))) if lanes.isdecimal() else here
 
 
 def choose_gpus(wanted: str = "") -> GpuChoice:

@@ -196,6 +196,16 @@ def descendants(pid: int) -> frozenset[int]:
         return frozenset()
 
 
+def ancestors(pid: int) -> frozenset[int]:
+    """Return the processes that started a process, one through the other; none of one that is gone."""
+    import psutil
+
+    try:
+        return frozenset(parent.pid for parent in psutil.Process(pid).parents())
+    except psutil.Error:
+        return frozenset()
+
+
 def pids_are_the_kernels() -> bool:
     """Say whether process ids mean here what they mean to drivers: not in containers, nor on WSL."""
     try:

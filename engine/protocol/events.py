@@ -98,6 +98,8 @@ class RunsUnqueued(Event, frozen=True, kw_only=True):
     """These runs left the queue: a worker got them, they are moved, or no sweep asks for them any more."""
 
     runs: tuple[str, ...]
+    worker: str = ""
+    """The worker that got them; it says when it begins."""
 
 
 class RunsHeld(Event, frozen=True, kw_only=True):

@@ -1,17 +1,14 @@
-"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker.
-
-Whole because it is one class, and that is whole for the reason that it gives.
-"""
+"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from engine import protocol as p
-from engine.core import sweep as plan
 from engine.core.forecast import EpochTimes
 from engine.core.own_model import ModelFacts
 from engine.core.sweep import Sweep
+from engine.scheduling.asked_sweeps import AskedSweeps
 from engine.scheduling.known_models import Key, KnownModels
 from engine.scheduling.retries import Retries
 from engine.scheduling.run_states import WAITING, WHYS, Assigned, Finished, Held, Hold, Record, RunStates, Waiting
@@ -37,7 +34,6 @@ class Queue:
         held: Mapping[str, str] = {},
         groups: Mapping[str, str] = {},
     ) -> None:
-        self.sweeps: dict[str, Sweep] = {}
         self.data = dict(data)
         """Data sets that can be trained on, by fingerprint."""
         self.times = EpochTimes(())
@@ -52,10 +48,9 @@ class Queue:
         records |= {run_id: Finished(result) for run_id, result in results.items()}
         self.runs = RunStates(records)
         """The state of each run. Others read it; only this class changes it."""
+        self.sweeps = AskedSweeps(self.runs.accuracies)
         self.groups = {run_id: group for run_id, group in groups.items() if run_id not in results}
         """The group in which each run without a result trained side by side with others, by run_id."""
-        self._first_stages: dict[str, set[str]] = {}
-        """Missing runs of each sweep's first stage; the second stage follows when there are none."""
 
     # --- what is known -----------------------------------------------------------------------------------------------
 
@@ -91,38 +86,24 @@ class Queue:
             again: the user asks for it, so runs that were paused, cancelled or failed are released.
             paused: nobody asked for it yet: what is new waits until somebody does.
         """
-        sweep_id = sweep.sweep_id  # a hash of all its seeds: not to be made for each of them
-        self.sweeps[sweep_id] = sweep
-        lacking = {spec.run_id: spec for spec in plan.missing(sweep, self.runs.accuracies)}
-        self._first_stages.pop(sweep_id, None)
-        if lacking and sweep.finalists is not None and not plan.finalists(sweep, self.runs.accuracies):
-            self._first_stages[sweep_id] = set(lacking)
+        sweep_id, missing = self.sweeps.add(sweep)
         if again:
-            self.release(lacking)
-        new = []
-        for run_id, spec in lacking.items():
-            match self.runs.get(run_id):
-                case None:
-                    new.append(p.WaitingRun(run_id, spec, sweep_id, sweep.title, paused=paused))
-                case Held(why="paused"):
-                    new.append(p.WaitingRun(run_id, spec, sweep_id, sweep.title, paused=True))
-                case _:
-                    pass
+            self.release(missing)
+        new = [
+            p.WaitingRun(run_id, spec, sweep_id, sweep.title, paused=paused or record is not None)
+            for run_id, spec in missing.items()
+            if (record := self.runs.get(run_id)) is None or (isinstance(record, Held) and record.why == "paused")
+        ]
         for run in new:
             self.runs.put(run.run_id, WAITING)
             self.waiting.join(run)
         self._publish_all(_queued(new))
-        return tuple(lacking)
+        return tuple(missing)
 
     def supersede(self, sweep: Sweep) -> tuple[Sweep, ...]:
         """Remove sweeps that this one replaces by another choice of finalists, and runs that wait for those alone."""
-        old = tuple(some for some in self.sweeps.values() if plan.is_other_choice(some, sweep))
-        for some in old:
-            del self.sweeps[some.sweep_id]
-            self._first_stages.pop(some.sweep_id, None)
-        if old:
-            left = (*self.sweeps.values(), sweep)
-            wanted = {spec.run_id for some in left for spec in plan.missing(some, self.runs.accuracies)}
+        if old := self.sweeps.remove_replaced(sweep):
+            wanted = self.sweeps.missing(sweep)
             self._leave_list([run.run_id for run in self.waiting if run.run_id not in wanted], None)
         return old
 
@@ -248,32 +229,16 @@ class Queue:
         if gone := self.waiting.leave(assigned):
             for run_id in gone:
                 self.runs.put(run_id, Assigned(assigned[run_id], worker))
-            self._publish(p.RunsUnqueued(runs=gone))
+            self._publish(p.RunsUnqueued(runs=gone, worker=worker))
 
     def set_back(
         self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
     ) -> p.RunFailed | p.RunInterrupted:
-        """Return what happens to a run that a worker lost: it is tried again, or has failed after repeated losses.
-
-        Args:
-            run_id: the run, which a worker has.
-            reason: in words.
-            lanes: runs that trained side by side.
-            out_of_memory: there were too many of them for the memory.
-            is_leaving: the host ends, which fails nothing.
-        """
+        """Return what happens to a run that a worker lost; for the arguments see `Retries.after_loss`."""
         training = self.runs.training[run_id]
         if training.stop == "cancelled":
             return p.RunInterrupted(run_id=run_id, reason=reason)
-        again = self.retries.is_tried_again(run_id, out_of_memory=out_of_memory) or is_leaving
-        again = again or (out_of_memory and lanes > 1)  # half as many, which has an end
-        if out_of_memory:
-            fewer = self.retries.ran_out(training.run.spec.configuration, lanes)
-            beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
-            reason += f" It is tried once more{beside}." if again else " Another try failed too; free some memory."
-        if again:
-            return p.RunInterrupted(run_id=run_id, reason=reason)
-        return p.RunFailed(run_id=run_id, reason=reason, out_of_memory=out_of_memory)
+        return self.retries.after_loss(training.run, reason, lanes, out_of_memory=out_of_memory, is_leaving=is_leaving)
 
     def fold(self, event: p.AnyEvent) -> bool:
         """Apply a worker's event; return False where it comes too late to count."""
@@ -311,26 +276,19 @@ class Queue:
             self.runs.put(run.run_id, Held("cancelled"))
             self._publish(p.RunsCancelled(runs=(run.run_id,)))
             return
-        sweep = self._wanting(run)
+        sweep = self.sweeps.asking_for(run)
         self.runs.put(run.run_id, None)
         if sweep is not None:
             run = p.WaitingRun(run.run_id, run.spec, sweep.sweep_id, sweep.title, paused=training.stop == "paused")
             self.runs.put(run.run_id, WAITING)
             self._publish_all(_queued([run], self.waiting.put_back(run)))
 
-    def _wanting(self, run: p.WaitingRun) -> Sweep | None:
-        """Return the sweep that a run is trained for; another one that wants it when that one was superseded."""
-        others = (some for some in self.sweeps.values() if run.spec in plan.missing(some, self.runs.accuracies))
-        return self.sweeps.get(run.sweep_id) or next(others, None)
-
     def _finish(self, result: p.RunResult) -> None:
         run_id = result.run_id
         self.groups.pop(run_id, None)
         self.runs.put(run_id, Finished(result))
-        for sweep_id, lacking in list(self._first_stages.items()):
-            lacking.discard(run_id)
-            if not lacking:  # the stage is complete, and the next one known
-                self.want(self.sweeps[sweep_id])
+        for sweep in self.sweeps.finish(run_id):
+            self.want(sweep)
 
 
 def _queued(runs: Sequence[p.WaitingRun], index: int | None = None) -> Iterator[p.RunsQueued]:

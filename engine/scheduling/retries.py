@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from engine import protocol as p
 from engine.core.spec import Configuration
 
 DEATHS = 3
@@ -29,6 +30,28 @@ class Retries:
         if epoch > self._furthest.get(run_id, 0):
             self._furthest[run_id] = epoch
             self._counts.pop(run_id, None)
+
+    def after_loss(
+        self, run: p.WaitingRun, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
+    ) -> p.RunFailed | p.RunInterrupted:
+        """Return what happens to a run that a worker lost: it is tried again, or has failed after repeated losses.
+
+        Args:
+            run: the run.
+            reason: why it was lost, in words.
+            lanes: number of runs that trained side by side.
+            out_of_memory: there were too many of them for the memory.
+            is_leaving: the host ends, which fails no run.
+        """
+        again = self.is_tried_again(run.run_id, out_of_memory=out_of_memory) or is_leaving
+        again = again or (out_of_memory and lanes > 1)  # half as many, which has an end
+        if out_of_memory:
+            fewer = self.ran_out(run.spec.configuration, lanes)
+            beside = f", {fewer} at a time instead of {lanes}" if lanes > 1 else ""
+            reason += f" It is tried once more{beside}." if again else " Another try failed too; free some memory."
+        if again:
+            return p.RunInterrupted(run_id=run.run_id, reason=reason)
+        return p.RunFailed(run_id=run.run_id, reason=reason, out_of_memory=out_of_memory)
 
     def is_tried_again(self, run_id: str, *, out_of_memory: bool) -> bool:
         """Count a failure; say whether the run is tried again."""

@@ -101,12 +101,15 @@ class WaitingList:
         return len(first) - 1
 
     def _put(self, run: WaitingRun, *, at_end: bool) -> None:
-        rows = [self._all]
-        if not run.paused and self._can_train(run):
-            rows += [self._ready, self._alike.setdefault(_kind(run), OrderedDict())]
-        for row in rows:
+        for row in (self._all, *self._rows_of(run)):
             row[run.run_id] = run
             row.move_to_end(run.run_id, last=at_end)
+
+    def _rows_of(self, run: WaitingRun) -> tuple[RunsInOrder, ...]:
+        """Return the lists of ready runs that a run belongs to; none if it cannot be trained now."""
+        if run.paused or not self._can_train(run):
+            return ()
+        return self._ready, self._alike.setdefault(_kind(run), OrderedDict())
 
     def leave(self, runs: Iterable[str]) -> tuple[str, ...]:
         """Remove runs; return those that were waiting."""
@@ -148,9 +151,8 @@ class WaitingList:
         """Determine again which runs can be trained."""
         self._ready, self._alike = OrderedDict(), {}
         for run in self:
-            if not run.paused and self._can_train(run):
-                self._ready[run.run_id] = run
-                self._alike.setdefault(_kind(run), OrderedDict())[run.run_id] = run
+            for row in self._rows_of(run):
+                row[run.run_id] = run
 
 
 def _kind(run: WaitingRun) -> tuple[Configuration, str]:

@@ -52,7 +52,7 @@ def save(run_folder: Path, snapshot: Snapshot) -> None:
 
 
 def load(run_folder: Path, report: Callable[[str], object] = lambda sentence: None) -> Snapshot | None:
-    """Return the newest checkpoint that is whole, or None; a damaged one is set aside, and `told` is called."""
+    """Return the newest checkpoint that is whole, or None; a damaged one is set aside and reported."""
     for entry in checkpoint_index.read(run_folder).entries:
         with contextlib.suppress(OSError), Folder.at(run_folder, FOLDER) as folder:
             with contextlib.suppress(NotOurs, *DAMAGES):

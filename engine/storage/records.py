@@ -126,7 +126,7 @@ class Records:
         Raises:
             ValueError: that is no question.
         """
-        _refuse(name_problem(question) or _crowd_problem(self.choices, question))
+        _refuse(name_problem(question) or _count_problem(self.choices, question))
         self.choices.pop(question, None)
         if run_id is not None:
             self.choices[question] = run_id
@@ -140,7 +140,7 @@ class Records:
             ValueError: the statement is empty or too long, or there are too many.
         """
         known, statement = self.statements.get(command.question, ()), command.statement
-        _refuse(name_problem(command.question) or _crowd_problem(self.statements, command.question))
+        _refuse(name_problem(command.question) or _count_problem(self.statements, command.question))
         if statement is not None:
             _refuse(statement_problem(statement, len(known) + 1))
         new = (statement,) if statement is not None else ()
@@ -170,10 +170,10 @@ class Records:
             OSError: it could not be written; what was there is whole, and the change is kept for the next time.
         """
         began = time.monotonic()
-        takes_index = self._is_annotated or (self.has_progressed and (is_last or began >= self._due))
-        if not self.is_changed and not takes_index:
+        includes_index = self._is_annotated or (self.has_progressed and (is_last or began >= self._due))
+        if not self.is_changed and not includes_index:
             return
-        if takes_index:
+        if includes_index:
             self._store.flush()
         remembered = Remembered(
             data=self.data.fingerprint if self.data else "",
@@ -185,12 +185,12 @@ class Records:
         )
         self._workspace.remember(remembered)
         self.is_changed = False
-        if takes_index:
+        if includes_index:
             self._is_annotated = self.has_progressed = False
             self._due = time.monotonic() + PATIENCE * (time.monotonic() - began)
 
 
-def _crowd_problem(known: Collection[str], question: str) -> str:
+def _count_problem(known: Collection[str], question: str) -> str:
     return f"There are {MAX_QUESTIONS:,} questions already." if len({*known, question}) > MAX_QUESTIONS else ""
 
 

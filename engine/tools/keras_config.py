@@ -123,7 +123,8 @@ def _check_class(node: Mapping[str, object], *, is_layer: bool) -> None:
         if registered not in (None, "function", inner):
             raise ConfigError(f"registers {inner} by another name, as code of its own does; it is not loaded")
         return
-    if isinstance(name, str) and str(registered).endswith(f">{name}"):
+    is_own = str(registered).endswith(f">{name}") or (module is None and registered == name)
+    if isinstance(name, str) and is_own:
         raise ConfigError(f"is made of a class of its own, {name[:60]!r}, which is a program; it is not loaded")
     if not isinstance(name, str) or not isinstance(module, str) or module not in CLASSES:
         raise ConfigError(f"names {name!r:.60} of {module!r:.60}, which is not plain Keras; it is not loaded")

@@ -81,7 +81,7 @@ def _again(*arguments: object) -> Iterator[_ChainLayer]:
 
 def _built(build_config: object) -> object:
     """Return the input shape that a layer is to be built for."""
-    if not build_config:
+    if not build_config or build_config == {"shapes_dict": {}}:  # `model.build()`, which adds nothing
         return None
     if not isinstance(build_config, dict) or set(build_config) != {"input_shape"}:
         raise ConfigError("has a layer with several inputs, which no network of this assignment has; it is not loaded")

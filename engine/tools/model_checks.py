@@ -4,7 +4,7 @@ What is asked is built by the same Keras and compared field by field: a setting 
 """
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -57,9 +57,31 @@ def model_checks(model: Any, configuration: Configuration, shape: DataShape, bat
 
 def weights_check(model: Any) -> Check:
     """See that every weight is a number: a network that diverged is not handed in."""
-    arrays = (np.asarray(weight).astype(np.float32) for weight in model.weights)  # bfloat16 is no float to NumPy
-    broken = sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
+    broken = _broken(model.weights)
     return Check("weights", f"{broken:,} are not finite numbers" if broken else "all finite", not broken)
+
+
+def optimizer_checks(model: Any, iterations: int | None) -> Iterator[Check]:
+    """Say what is wrong with the state of the optimizer, if anything: Keras leaves one out that does not fit.
+
+    Args:
+        model: loaded, with its optimizer.
+        iterations: batches that were counted, as the file has them; None where it holds no state.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None or iterations is None:
+        return
+    counted = getattr(optimizer, "inner_optimizer", optimizer).variables[0]
+    if int(counted) != iterations:
+        yield Check("optimizer state", "does not fit this network: Keras begins with an empty one", ok=False)
+    elif broken := _broken(optimizer.variables):
+        yield Check("optimizer state", f"{broken:,} are not finite numbers", ok=False)
+
+
+def _broken(variables: Iterable[Any]) -> int:
+    """Count what is no finite number."""
+    arrays = (np.asarray(variable).astype(np.float32) for variable in variables)  # bfloat16 is no float to NumPy
+    return sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
 
 
 def _layer_checks(model: Any, asked: Any) -> Iterator[Check]:

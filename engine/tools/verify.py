@@ -90,7 +90,7 @@ def verify(
     with checked(path, check) as file:
         images, data_set = data()
         model = _loaded(file, path, known)
-        from engine.tools.model_checks import weights_check
+        from engine.tools.model_checks import optimizer_checks, weights_check
 
         expected, given = data_set.input_shape, tuple(model.input_shape[1:])
         if given != expected:
@@ -110,7 +110,11 @@ def verify(
             test_accuracy=correct / data_set.test_images,
             has_optimizer_state=bool(file.iterations),
             versions={name: version(name) for name in ("tensorflow", "keras")},
-            checks=(weights_check(model), *(_checks(path, file, model, asked, data_set) if asked else ())),
+            checks=(
+                weights_check(model),
+                *optimizer_checks(model, file.iterations),
+                *(_checks(path, file, model, asked, data_set) if asked else ()),
+            ),
             iterations=file.iterations,
         )
 

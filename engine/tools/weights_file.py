@@ -75,6 +75,8 @@ class _Walk:
         where = f"({name[:60]!r})"
         if item.external or item.is_virtual:
             raise WeightsError(f"keeps {name[:60]!r} in another file")
+        if item.dtype.kind == "V" and not item.dtype.fields:
+            raise WeightsError(f"has numbers of a kind that HDF5 does not know, such as bfloat16 {where}")
         if item.dtype.kind not in NUMBERS:
             raise WeightsError(f"holds something other than numbers {where}")
         self._room -= item.size * item.dtype.itemsize

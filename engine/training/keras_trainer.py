@@ -176,8 +176,8 @@ class KerasFitLane:
 
     def activity(self) -> Activity:
         """Not looked at: only the fast path does."""
-        said = self._model.predict(self._test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
-        return Activity(recall=recall_of(said.argmax(axis=-1), self._test_labels, said.shape[-1]))
+        predicted = self._model.predict(self._test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
+        return Activity(recall=recall_of(predicted.argmax(axis=-1), self._test_labels, predicted.shape[-1]))
 
 
 def _values(snapshot: Snapshot) -> tuple[list[NDArray[np.generic]], ...]:

@@ -34,11 +34,11 @@ from engine.workers.lane_measurement import Demand
 from engine.workers.process import WORKER_VARIABLE
 
 MEASURE_SECONDS = 60.0
-"""Beyond that it is given up; on a quiet machine it takes two, and a few more where C is compiled first."""
+"""Time limit of a measurement; on a quiet machine it takes two seconds, and a few more where C is compiled first."""
 LANES_SECONDS = 240.0
 """The same of cards: an epoch is compiled for each number of lanes, and tried twice."""
 AGAIN_SECONDS = 600.0
-"""After so long what could not be measured is tried again, when nothing trains here."""
+"""Seconds after which a failed measurement is tried again, when nothing trains here."""
 
 Rates = dict[Annotated[int, msgspec.Meta(ge=1)], Annotated[float, msgspec.Meta(gt=0)]]
 
@@ -127,7 +127,7 @@ class Arrangement:
             self._changed()
 
     async def close(self) -> None:
-        """End a measurement."""
+        """Cancel a measurement in progress."""
         if self._measuring is not None:
             self._measuring.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -149,7 +149,7 @@ async def _measured(wanted: Measurement) -> Rates:
 
 
 def _is_worthwhile(machine: Machine) -> bool:
-    """Say whether there is anything to choose, and a native trainer to choose it for."""
+    """Say whether there are several cores to choose from, and a native trainer that uses them."""
     is_stand_in = bool(os.environ.get(WORKER_VARIABLE))
     return len(machine.cores) > 1 and not machine.gpus and not is_stand_in and build.absence() is None
 

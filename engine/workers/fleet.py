@@ -38,7 +38,7 @@ HARMLESS_OPTIONS = frozenset((
 """Options of `srun` that run no program, write no file and set no variable on a node; others may, or are a plugin's."""
 HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "error", "export-file", "nodefile",
                    "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
-"""Those that others may be cut short to."""
+"""Harmful options, which an abbreviation may stand for."""
 HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
 ASKS_FOR_GPU = re.compile(rf"-[{SHORT_FLAGS}]*G|--gpus|--(gres|tres-per-\w+)=\S*(gpu|shard)")
 """An option of `srun` with its value."""
@@ -70,7 +70,7 @@ def parse(slurm: str | None, workers: int, ssh: str, gpus: str = "", *, on_comma
 
 
 def check(fleet: Fleet, *, on_command_line: bool = False) -> None:
-    """See that a fleet can be launched.
+    """Check that a fleet can be launched.
 
     Args:
         fleet: where to train.
@@ -201,7 +201,7 @@ def lacking(
 
 
 def has(fleet: Fleet, slot: Slot) -> bool:
-    """Say whether a worker's place is one of the fleet's."""
+    """Say whether a worker's slot belongs to the fleet."""
     return slot in _slot_set(fleet, slot.trainer)
 
 
@@ -211,7 +211,7 @@ def _slot_set(fleet: Fleet, trainer: str) -> frozenset[Slot]:
 
 
 def size(fleet: Fleet) -> int:
-    """Count the workers that there are at most."""
+    """Return the largest number of workers."""
     return (max(1, fleet.workers) if fleet.slurm is not None else 0) + len(fleet.ssh)
 
 

@@ -27,13 +27,13 @@ from engine.workers import fleet, slurm, ssh
 WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.training.worker`, so that tests can train with a stand-in."""
 LEAVE_SECONDS = 60.0
-"""How long a worker may take to write its checkpoint when the host asks it to end."""
+"""Time limit in seconds for a worker to write its checkpoints when the host asks it to end."""
 TAIL_BYTES = 20_000
-"""Of a log, what is searched for a worker's last words."""
+"""Bytes at the end of a log that are searched for a worker's error."""
 ERROR_LINE = re.compile(
     r"[\w.]*(Error|Exception|Interrupt|Exit)\b.*|.*\b(error|fatal|abort|cannot|failed)\b.*", re.IGNORECASE
 )
-"""A line that names what went wrong; what libraries print beside it is no reason."""
+"""A line that names an error; other output of libraries is no reason."""
 
 
 class Death(NamedTuple):
@@ -42,7 +42,7 @@ class Death(NamedTuple):
     reason: str
     out_of_memory: bool = False
     is_own_fault: bool = True
-    """What it trained may be the cause: repeated, that fails a run."""
+    """The run may be the cause: it fails after repeated ends of this kind."""
     status: int = 0
     """Its exit code, where that says what is wrong with its GPU."""
 
@@ -53,7 +53,7 @@ class Worker:
     def __init__(self, slot: Slot, process: asyncio.subprocess.Process, log: Path, job_name: str = "") -> None:
         self.slot = slot
         self.job_name = job_name
-        """What Slurm calls its job, if it has one."""
+        """The name of its job in Slurm, if it has one."""
         self.job: slurm.Job | None = None
         """The latest state of its job in Slurm."""
         self.changed = p.WorkerChanged(
@@ -62,18 +62,18 @@ class Worker:
         )  # fmt: skip
         """Its state, as it was sent to clients."""
         self.runs: dict[str, RunSpec] = {}
-        """Sent and not ended yet, those included whose files are being written."""
+        """Runs that were sent and have not ended, including those whose files are being written."""
         self.training: set[str] = set()
-        """Of those, the ones whose epochs are not all done."""
+        """Those of its runs that have epochs left to train."""
         self.occupant: Occupant | None = None
         """The group that was sent last."""
         self.epoch_seconds = 0.0
-        """What its longest epoch took; above 0 once it has done one."""
+        """Seconds of its longest epoch; above 0 once it has trained one."""
         self.is_leaving = False
         self.is_retired = False
         """It ends as soon as it has returned its runs."""
         self.last_words = ""
-        """The last line that it, or what launched it elsewhere, complained."""
+        """The last line on stderr of the worker, or of the command that launched it elsewhere."""
         self.refusal = ""
         """Why it could not train on its GPU, in its own words."""
         self.farewell = ""
@@ -86,17 +86,17 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Of the process on this machine."""
+        """Process id on this machine, of the worker or of the command that launched it elsewhere."""
         return self._process.pid
 
     @property
     def lanes(self) -> int:
-        """Runs of the group that was sent last."""
+        """Number of runs of the group that was sent last."""
         return self.occupant.lanes if self.occupant else 1
 
     @property
     def was_heard(self) -> bool:
-        """It runs, wherever that is: its own words have come through the pipe."""
+        """It runs, here or elsewhere: it has sent an event."""
         return bool(self.changed.node)
 
     @property
@@ -111,7 +111,7 @@ class Worker:
 
     @property
     def is_free(self) -> bool:
-        """It is ready, and has nothing to train."""
+        """It is ready and trains nothing."""
         return self.changed.state == "ready" and not self.training and not self.is_leaving
 
     def send(self, command: p.WorkerCommand) -> None:
@@ -159,7 +159,7 @@ class Worker:
             self._process.kill()
 
     async def _log_complaints(self) -> None:
-        """Put what comes over stderr into the log, and remember its last line."""
+        """Append its stderr to the log, and store the last line."""
         if self._process.stderr is None:
             return
         while content := await self._process.stderr.read(1 << 16):
@@ -169,7 +169,7 @@ class Worker:
             self.last_words = lines[-1][:300] if lines else self.last_words
 
     def retire(self, farewell: str) -> None:
-        """Give it nothing more; its runs are checkpointed and returned, to continue elsewhere."""
+        """Send it no more groups; its runs are checkpointed and released, to continue elsewhere."""
         self.is_leaving = self.is_retired = True
         self.farewell = farewell
         self.send(p.StopRuns(runs=tuple(self.runs), why="interrupted"))
@@ -219,7 +219,7 @@ async def start(
 
 
 def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str = "", host: str = "") -> ChildCommand:
-    """Return what starts a slot's worker, whatever the host's own surroundings are."""
+    """Return the command that starts a slot's worker, independent of the host's own environment."""
     arguments = ["--name", slot.name, "--trainer", slot.trainer, "--cores", ",".join(map(str, slot.cores))]
     if not slot.is_elsewhere:
         arguments += ["--gpu", slot.gpu or card.NONE, *(["--host", host] if host and slot.gpu else [])]
@@ -244,7 +244,7 @@ def command_of(slot: Slot, *, preflight: Preflight | None = None, job_name: str 
 
 
 def _opened(log: Path) -> BinaryIO:
-    """Open a log to append to, and no file of the user's that it is a link to."""
+    """Open a log for appending, without following a link."""
     with Folder.at(log.parent) as folder:
         return os.fdopen(folder.open_own(log.name, os.O_WRONLY | os.O_APPEND), "ab")
 

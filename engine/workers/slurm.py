@@ -1,4 +1,4 @@
-"""What Slurm knows of workers' jobs, asked with `squeue`, and its words in ours."""
+"""The state of workers' jobs in Slurm, asked with `squeue`, and its terms in plain words."""
 
 import asyncio
 import os
@@ -14,11 +14,11 @@ from engine.machine.tool_process import Outcome
 FORMAT = "%i|%j|%T|%S|%e|%N|%r"
 """Number, name, state, start, end, node, reason; the last may hold anything."""
 PATIENCE_SECONDS = 20.0
-"""A controller that is being restarted lets squeue wait for long."""
+"""Time limit of a command in seconds: squeue blocks while the controller is restarted."""
 MARGIN_SECONDS = 120.0
-"""How long before its time is over a worker is to have left."""
+"""Least time in seconds between a worker's end and the end of its job."""
 MARGIN_SHARE = 0.2
-"""Of a short time, this share."""
+"""The same as a share of the job's time, for short jobs."""
 
 REASONS = {
     "Resources": "the resources are in use",
@@ -45,11 +45,11 @@ ENDS = {
 }
 """How a job ended, in words."""
 OWN_FAULTS = ("FAILED", "COMPLETED", "OUT_OF_MEMORY")
-"""Ends that may be the doing of what was trained; of all others the cluster is the cause."""
+"""Final states that the run may have caused; all others are caused by the cluster."""
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job as Slurm tells it. Times are seconds since 1970."""
+    """A job as Slurm reports it. Times are seconds since 1970."""
 
     number: str
     name: str
@@ -67,7 +67,7 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def has_ended(self) -> bool:
-        """It has given back its node, or is about to."""
+        """It has released its node, or is about to."""
         return not self.is_waiting and self.state not in ("RUNNING", "SUSPENDED", "STOPPED")
 
     @property
@@ -82,7 +82,7 @@ class Ending(msgspec.Struct, frozen=True):
 
     text: str
     is_own_fault: bool
-    """What it trained may have killed it: repeated, that fails a run."""
+    """The run may be the cause: it fails after repeated ends of this kind."""
     is_time_over: bool = False
     out_of_memory: bool = False
 
@@ -106,7 +106,7 @@ async def jobs(*options: str) -> dict[str, Job] | None:
 
 
 def read_jobs(text: str) -> dict[str, Job]:
-    """Read what `squeue` prints in FORMAT; lines that are not of that form are passed over."""
+    """Parse the output of `squeue` in FORMAT; other lines are skipped."""
     jobs: dict[str, Job] = {}
     for line in text.splitlines():
         fields = line.split("|", 6)
@@ -134,7 +134,7 @@ async def _answer(*argv: str) -> Outcome | None:
 
 
 def leaves_at(job: Job, epoch_seconds: float) -> float | None:
-    """Return when a worker is to begin to leave, in seconds since 1970, so that it can end an epoch and checkpoint."""
+    """Return when a worker is to begin to end, in seconds since 1970, so that it can end an epoch and checkpoint."""
     if job.end is None or job.start is None:
         return None
     margin = min(MARGIN_SECONDS, MARGIN_SHARE * (job.end - job.start))
@@ -142,7 +142,7 @@ def leaves_at(job: Job, epoch_seconds: float) -> float | None:
 
 
 def has_time(job: Job | None, epoch_seconds: float) -> bool:
-    """Say whether it is worth while to begin something."""
+    """Say whether a job has time left to begin a group."""
     end = leaves_at(job, epoch_seconds) if job else None
     return end is None or time.time() < end
 

@@ -1,4 +1,4 @@
-"""Follows the jobs of workers in Slurm: asks seldom, more often while something changes, and notices what ends when."""
+"""Follows the workers' jobs in Slurm: asks rarely, more often while something changes, and detects their ends."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ from engine.workers import slurm
 from engine.workers.process import Death, Worker
 
 SOONEST_SECONDS, RAREST_SECONDS = 1.0, 30.0
-"""Between two questions to Slurm: its controller serves a whole cluster."""
+"""Least and most time between two queries: Slurm's controller serves a whole cluster."""
 END_TRIES = 10
-"""Half seconds that Slurm is given to report the end of a job whose pipe has ended."""
+"""Queries, half a second apart, for the end of a job whose pipe has ended."""
 NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --time."
 
 
@@ -45,7 +45,7 @@ class Allocations:
         self._woken = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._names: set[str] = set()
-        """Of this host's own jobs."""
+        """Names of this host's own jobs."""
         self._has_cleaned = False
 
     def new_name(self) -> str:
@@ -55,13 +55,13 @@ class Allocations:
         return name
 
     def wake(self) -> None:
-        """Ask soon: a job was submitted or began."""
+        """Query soon: a job was submitted or began."""
         self._woken.set()
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop querying."""
         if self._watching is not None:
             self._watching.cancel()
 
@@ -104,12 +104,12 @@ class Allocations:
                 await asyncio.wait_for(self._woken.wait(), min(pause, self._next_late(followed)))
 
     def _next_late(self, followed: Iterable[Worker]) -> float:
-        """Return the seconds until a worker is to leave."""
+        """Return the seconds until the next worker is to end."""
         ends = [slurm.leaves_at(some.job, some.epoch_seconds) for some in filter(_stays, followed) if some.job]
         return max(0.1, min((end for end in ends if end is not None), default=float("inf")) - time.time())
 
     def _update(self, worker: Worker, job: slurm.Job | None) -> bool:
-        """Enter what Slurm reports of a worker; say whether it is something new."""
+        """Record what Slurm reports of a worker; return whether it changed."""
         if job is None or job == worker.job:
             return False
         worker.job = job
@@ -125,7 +125,7 @@ class Allocations:
         return True
 
     async def _clean(self, jobs: slurm.Jobs) -> None:
-        """Give back, once, what a host of this workspace that was killed left waiting in the queue."""
+        """Cancel, once, the waiting jobs of a killed host of this workspace."""
         if self._has_cleaned:
             return
         self._has_cleaned = True

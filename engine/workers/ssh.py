@@ -9,9 +9,9 @@ SSH = (
     "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3",  # a line that is cut is noticed within a minute
 )  # fmt: skip
 NO_FORWARDING = ("-a", "-x", "-o", "ClearAllForwardings=yes")
-"""Whoever rules the other machine gets neither the user's keys nor a screen, whatever ~/.ssh/config says."""
+"""Options that deny the other machine the user's keys and display, whatever ~/.ssh/config says."""
 SILENT = ("-T", "-o", "BatchMode=yes")
-"""Where nobody sits before it ssh must not ask: it would wait for ever, or ask on a screen's own terminal."""
+"""Options for use without a user, where ssh must not ask: it would wait for ever, or ask on the screen's terminal."""
 BOX = re.compile(r"(\w[\w.@%-]{0,254})(?::((?:[~.]?|\w[\w.+-]*)/[\w./+@%,=-]+|python[\d.]*))?", re.ASCII)
 PYTHON_PATHS = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
 """Where a Python with svhn-tui is looked for, from the user's home there, when none was named."""
@@ -35,7 +35,7 @@ CLUES = {
     "Host key verification failed": "its key is not known to ssh. Run `ssh {name}` once and look at it",
     "Could not resolve hostname": "there is no machine of this name. Name it as for ssh",
 }
-"""What ssh complains of, and what to do about it."""
+"""Error messages of ssh, and what to do about them."""
 
 
 def parse(text: str) -> tuple[str, str]:
@@ -71,7 +71,7 @@ def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, h
 
 
 def meaning(name: str, printed: str) -> str:
-    """Say what a complaint of ssh means and what to do, or nothing where it speaks for itself."""
+    """Say what an error message of ssh means and what to do; empty where it needs no explanation."""
     return next((text.format(name=name) for clue, text in CLUES.items() if clue in printed), "")
 
 

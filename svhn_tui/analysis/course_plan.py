@@ -116,11 +116,11 @@ def problems(book: Presets, given: Given, name: str) -> Iterable[str]:
         for question in book.questions if (data := given.data.get(book.data_of(question))) is not None
         for label in question.networks if (problem := shape_problem(book.networks[label], data.shape))
     )  # fmt: skip
-    places = {question.id: f"questions[{index}] ({question.id})" for index, question in enumerate(book.questions)}
+    paths = {question.id: f"questions[{index}] ({question.id})" for index, question in enumerate(book.questions)}
     for file in plan_of(book, given).files:
         if file.limit_mib is not None and file.weights_mib is not None and file.weights_mib > file.limit_mib:
             yield (
-                f"{name}, {places[file.question]}.upload.limit_mib: the weights of {file.parameters:,} parameters "
+                f"{name}, {paths[file.question]}.upload.limit_mib: the weights of {file.parameters:,} parameters "
                 f"alone take {file.weights_mib:.2f} MiB, and the limit is {file.limit_mib:g}; raise it, or take a "
                 "smaller network."
             )

@@ -79,7 +79,7 @@ class Milestones:
             batch: events; only after some of them is there something to look for.
             state: after them, caught up. What is complete on data that was not in use before is no news.
         """
-        was_busy, self._is_busy = self._is_busy, bool(state.running or state.waiting)
+        was_busy, self._is_busy = self._is_busy, bool(state.running or state.assigned or state.waiting)
         data = state.data.fingerprint if state.data is not None else ""
         is_same, self._data = data == self._data, data
         changes = [event for event in batch if isinstance(event, CHANGES)]

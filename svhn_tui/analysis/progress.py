@@ -85,7 +85,7 @@ class Progress(msgspec.Struct, frozen=True):
         return sum(known) if known else None
 
 
-class Whole(msgspec.Struct, frozen=True):
+class TotalProgress(msgspec.Struct, frozen=True):
     """The progress of several questions together; runs that they share count once."""
 
     done: int
@@ -188,7 +188,7 @@ def difference_of(given: Training, wanted: Training) -> str:
 def shown_of(progress: Progress, state: State) -> Progress:
     """Return the runs that a question shows: those as asked where there is one, else those with other settings."""
     runs = (run_id for row in progress.rows for run_id in row.runs)
-    is_known = any(run_id in known for run_id in runs for known in (state.results, state.live, state.waiting))
+    is_known = any(run_id in state.results or state.is_to_come(run_id) for run_id in runs)
     if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
         return progress
     state = state.about(progress.sweep.data)
@@ -206,7 +206,7 @@ def _fullness(results: Sequence[RunResult]) -> tuple[int, int, float]:
     return len(networks), len(results), max(result.finished_at for result in results)
 
 
-def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
+def whole_of(progresses: Iterable[Progress], state: State) -> TotalProgress:
     """Add up the progress of questions; runs that train at the same time are waited for once."""
     asked: set[str] = set()
     missing: dict[str, RunSpec] = {}
@@ -215,7 +215,7 @@ def whole_of(progresses: Iterable[Progress], state: State) -> Whole:
         missing.update((spec.run_id, spec) for spec in progress.missing)
     running = [live.seconds_left or 0.0 for run_id in missing if (live := state.running.get(run_id))]
     waiting = [spec for run_id, spec in missing.items() if run_id not in state.running]
-    return Whole(len(asked) - len(missing), len(asked), max(running, default=0.0) + _seconds(waiting, state))
+    return TotalProgress(len(asked) - len(missing), len(asked), max(running, default=0.0) + _seconds(waiting, state))
 
 
 def rule_text(rule: FinalistRule) -> str:

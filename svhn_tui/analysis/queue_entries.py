@@ -112,7 +112,7 @@ def idle_text(state: State) -> str:
     if waiting and not state.has_begun:
         return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."
     paused = len(state.waiting) - waiting
-    if paused and not waiting and not state.running:
+    if paused and not waiting and not state.running and not state.assigned:
         return f"{words.plural(paused, 'run')} paused: `svhn-tui run all`, or enter on their question, lets them go on."
     return ""
 

@@ -92,8 +92,8 @@ def _described(data: DataSet) -> Group:
     paths = (Text(clean(path), overflow="fold") for path in data.paths)
     what = "images" if len(data.input_shape) == 3 else "rows of features"
     about = Text(f"{what} {data.input_shape}, {data.dtype} · fingerprint {data.fingerprint}")
-    doubt = [Text(data.doubt, "yellow")] if data.doubt else []
-    return Group(Text(f"{clean(data.name)}{mark}"), *paths, _table(data), about, *doubt)
+    doubts = (Text(clean(doubt), "yellow") for doubt in data.doubts)
+    return Group(Text(f"{clean(data.name)}{mark}"), *paths, _table(data), about, *doubts)
 
 
 def _table(data: DataSet) -> Table:

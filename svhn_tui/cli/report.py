@@ -125,8 +125,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
         console = Plain()
         console.print(Text(_data_line(state)))
         for other in sorted({data for question in book.questions if (data := book.data_of(question))}):
-            if (found := state.on(other).data) != state.data:
-                console.print(Text(_line_of(found) if found else f"data {other} is not open yet"))
+            if (beside := state.on(other).data) != state.data:
+                console.print(Text(_line_of(beside) if beside else f"data {other} is not open yet"))
         table = Table("", "question", "", "runs", "left", box=None, pad_edge=False)
         for progress in all_progress:
             runs = f"{progress.done} of {progress.needed}" if progress.needed else ""

@@ -75,9 +75,9 @@ class PlainLines:
             case p.RunFinished():
                 result = event.result
                 name = f"{result.spec.configuration.label}, seed {result.spec.seed}"
-                accuracy, took = words.accuracy(result.test_accuracy), words.duration(result.seconds)
+                accuracy, duration = words.accuracy(result.test_accuracy), words.duration(result.seconds)
                 diverged = ", diverged" if result.diverged else ""
-                self.add_sentence(f"{name}: done in {took}, test accuracy {accuracy}{diverged}{self._left(state)}")
+                self.add_sentence(f"{name}: done in {duration}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
                 if sentence := self._worker_news.news(event, state) or trouble(event):
                     self.add_sentence(sentence)
@@ -127,10 +127,10 @@ class Bars:
             case p.RunFinished():
                 if (task := self._tasks.get(event.result.run_id)) is not None:
                     accuracy = words.accuracy(event.result.test_accuracy)
-                    took = words.duration(event.result.seconds)
+                    duration = words.duration(event.result.seconds)
                     self._progress.update(
                         task, completed=event.result.spec.configuration.training.epochs,
-                        text=f"test {accuracy}, {took}",
+                        text=f"test {accuracy}, {duration}",
                     )  # fmt: skip
             case _:
                 if sentence := self._worker_news.news(event, state) or trouble(event):
@@ -191,11 +191,11 @@ def epoch_text(live: Live) -> str:
 def left_text(state: State) -> str:
     """`; 12 to go, about 5 m 10 s`, or nothing when all is done."""
     waiting = [run for run in state.queue if not run.paused]
-    if not waiting and not state.running:
+    if not waiting and not state.running and not state.assigned:
         return ""
     seconds = state.seconds_waiting
     seconds += max((live.seconds_left or 0 for live in state.running.values()), default=0)
-    return f"; {len(waiting) + len(state.running)} to go, about {words.duration(seconds)}"
+    return f"; {len(waiting) + len(state.assigned) + len(state.running)} to go, about {words.duration(seconds)}"
 
 
 def trouble(event: p.AnyEvent) -> str:

@@ -167,7 +167,7 @@ class LineReader:
         return [line, *others[:-1]]
 
 
-class Patience:
+class ReconnectPause:
     """The pause before the next attempt to connect, twice as long each time until a connection works."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine import protocol as p
-from svhn_tui.client.bridge import Link, LinkLost, Patience
+from svhn_tui.client.bridge import Link, LinkLost, ReconnectPause
 from svhn_tui.client.remote_host import Remote
 
 
@@ -21,7 +21,7 @@ class Connection:
         self._workspace, self._openings, self._remote = workspace, openings, remote
         self._receive = receive
         self._link: Link | None = None
-        self._patience = Patience()
+        self._pause = ReconnectPause()
 
     async def hold(self) -> None:
         """Hold a link to the engine for as long as the program runs; a loss is reported like an event."""
@@ -33,19 +33,19 @@ class Connection:
                         await link.send(opening)
                     await link.send(p.Begin())
                     async for batch in link.events():
-                        self._patience.renew()
+                        self._pause.renew()
                         self._receive(batch)
             except LinkLost as error:
-                is_new = self._patience.is_news(str(error))
+                is_new = self._pause.is_news(str(error))
                 text = p.Noticed(text=f"{error} It is tried again; keys still work.", severity="error")
                 self._receive((*((text,) if is_new else ()), p.HostEnded(reason=str(error))))
             self._link = None
-            await self._patience.wait()
+            await self._pause.wait()
 
     async def send(self, command: p.AnyCommand) -> bool:
         """Send a command and say so; without a link, one is tried at once and the command is dropped."""
         if self._link is None:
-            self._patience.end()
+            self._pause.end()
             return False
         await self._link.send(command)
         return True

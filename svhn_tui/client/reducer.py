@@ -56,17 +56,17 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             sweeps = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
             return change(state, sweeps={**sweeps, event.sweep.sweep_id: event.sweep})
         case p.RunsQueued():
-            return change(state, waiting=_queued(state.waiting, event, edits))
+            assigned = less(state.assigned, *(run.run_id for run in event.waiting))
+            return change(state, waiting=_queued(state.waiting, event, edits), assigned=assigned)
         case p.RunsUnqueued():
-            return change(state, waiting=less(state.waiting, *event.runs))
+            taken = {run_id: run for run_id in event.runs if event.worker and (run := state.waiting.get(run_id))}
+            return change(state, waiting=less(state.waiting, *event.runs), assigned=more(state.assigned, taken))
         case p.RunsHeld():
             held = {run_id: change(run, paused=event.paused)
                     for run_id in event.runs if (run := state.waiting.get(run_id))}  # fmt: skip
             return change(state, waiting=more(state.waiting, held))
         case p.ModelTried():
             return change(state, models={**state.models, (event.model, event.data): event.facts})
-        case p.RunsCancelled():
-            return state  # whoever waits for them knows by it that they do not come
         case p.FleetChanged():
             return change(state, fleet=event.fleet)
         case p.WorkerChanged():
@@ -75,8 +75,6 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             return _started(state, event, edits)
         case p.EpochEnded():
             return _epoch_ended(state, event, edits)
-        case p.CheckpointSaved():
-            return state
         case p.HostEnded():
             return change(state, connected=False, lost_because=event.reason)
         case p.RunFinished():
@@ -92,6 +90,7 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
                 state,
                 results=less(state.results, event.run_id),
                 live=less(state.live, event.run_id),
+                assigned=less(state.assigned, event.run_id),
                 notes=less(state.notes, event.run_id),
                 waiting=less(state.waiting, event.run_id),
             )
@@ -115,20 +114,14 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             return change(state, log=_longer(state.log, event))
         case p.Inspected():
             return change(state, inspected=more(state.inspected, {event.run_id or event.data: event}))
-        case p.TrashRead():
-            return state  # shown at once, no part of the state
-        case p.Imported():
-            return state  # the runs came one by one
         case p.DeviceSampled():
             return change(state, devices=event.samples)
         case p.Timed():
             return change(state, times=event.times)
         case p.Noticed():
             return change(state, notices=(*state.notices, event)[-MAX_NOTICES:])
-        case p.Refused():
-            return state  # shown at once, no part of the state
-        case p.Done():
-            return state  # who asked knows by it that no more comes
+        case p.RunsCancelled() | p.CheckpointSaved() | p.TrashRead() | p.Imported() | p.Refused() | p.Done():
+            return state  # shown when they arrive, or a reply to the client that waits for it
     assert_never(event)
 
 
@@ -155,9 +148,10 @@ def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
         known = state.history(run_id).cut(event.epoch)
         begun[run_id] = Live(spec, "running", event.group, event.worker, event.device, known)
     live, waiting = edits.more(state.live, begun), edits.less(state.waiting, *begun)
+    assigned = edits.less(state.assigned, *begun)
     members = tuple(dict.fromkeys((*state.groups.get(event.group, ()), *begun)))
     groups = edits.more(state.groups, {event.group: members})
-    return msgspec.structs.replace(state, live=live, waiting=waiting, groups=groups)
+    return msgspec.structs.replace(state, live=live, waiting=waiting, assigned=assigned, groups=groups)
 
 
 def _with_last_group(state: State, run_id: str, edits: Edits) -> State:
@@ -194,6 +188,7 @@ def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
         histories=histories,
         live=edits.less(state.live, run_id),
         waiting=edits.less(state.waiting, run_id),
+        assigned=edits.less(state.assigned, run_id),
     )
     return _with_last_group(after, run_id, edits)
 
@@ -201,12 +196,14 @@ def _finished(state: State, result: p.RunResult, edits: Edits) -> State:
 def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str = "") -> State:
     live = state.live.get(run_id)
     if live is None:
-        run = state.waiting.get(run_id)
+        run = state.waiting.get(run_id) or state.assigned.get(run_id)
         if run is None:
             return state
         live = Live(run.spec)
     stopped = msgspec.structs.replace(live, status=status, reason=reason)
-    after = msgspec.structs.replace(state, live=edits.more(state.live, {run_id: stopped}))
+    after = msgspec.structs.replace(
+        state, live=edits.more(state.live, {run_id: stopped}), assigned=edits.less(state.assigned, run_id)
+    )
     return _with_last_group(after, run_id, edits)
 
 

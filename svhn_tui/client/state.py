@@ -83,6 +83,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The runs of the group that ended last while this client was attached."""
     waiting: Mapping[str, p.WaitingRun] = {}
     """The queue by run_id, next run first."""
+    assigned: Mapping[str, p.WaitingRun] = {}
+    """Runs that a worker has and has not begun: it starts, loads the data, or builds their networks."""
     histories: Mapping[str, Curve] = {}
     """Curves of finished runs, as far as they were asked for."""
     damaged_lines: Mapping[str, int] = {}
@@ -168,6 +170,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         known = self.models.get((network.model, data.fingerprint if data else ""), ModelFacts())
         built = (run.trainable_parameters for run in self.results.values() if run.spec.configuration.network == network)
         return known.parameters or next(built, 0)
+
+    def is_to_come(self, run_id: str) -> bool:
+        """Say whether a run trains, trained in part, or waits."""
+        return any(run_id in known for known in (self.live, self.assigned, self.waiting))
 
     @property
     def seconds_waiting(self) -> float:

@@ -1,4 +1,4 @@
-"""What the program said since it was opened: notices leave the screen after a while, and stay here."""
+"""The notices since the program was started; on the screen they disappear after a while."""
 
 import time
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Notes on a run, written in a box or in the user's own editor; what is written is a draft on disk until it is kept."""
+"""Notes on a run, written in a box or in the user's own editor; the text is a draft on disk until the host has it."""
 
 import contextlib
 from typing import Any
@@ -12,7 +12,7 @@ from svhn_tui.words import clean
 
 
 async def note_in_box(app: App[Any], note: p.Note) -> p.Annotate | None:
-    """Ask for a run's note and tags; return what the host is to keep, None where that is nothing new."""
+    """Ask for a run's note and tags; return the command that stores them, None where nothing changed."""
     written = await app.push_screen_wait(Annotation(_text_to_edit(app, note), note.tags))
     if written is None:
         return None
@@ -22,7 +22,7 @@ async def note_in_box(app: App[Any], note: p.Note) -> p.Annotate | None:
 
 
 def note_in_editor(app: App[Any], note: p.Note) -> p.Annotate | None:
-    """Have a run's note written in the user's own editor; return what the host is to keep, None if nothing new is."""
+    """Open a run's note in the user's own editor; return the command that stores it, None where nothing changed."""
     from svhn_tui.terminal.editor import EditorError, edited
 
     try:

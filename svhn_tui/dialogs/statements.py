@@ -74,7 +74,7 @@ class EditStatement(Dialog[Judge | None]):
         listed.highlighted = list(VERDICTS).index(self._known.verdict) if self._known else 0
 
     def action_accept(self) -> None:
-        """Keep what was written."""
+        """Save the statement."""
         text = words.clean(self.query_one(TextArea).text, newlines=True).strip()
         if not text:
             self.notify("Paste the statement first.", severity="warning")
@@ -87,7 +87,7 @@ class EditStatement(Dialog[Judge | None]):
         self._leave(Statement(text, verdict, facts))
 
     def action_remove(self) -> None:
-        """Forget the statement."""
+        """Delete the statement."""
         self._leave(None)
 
     def _leave(self, statement: Statement | None) -> None:

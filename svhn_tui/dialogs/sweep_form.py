@@ -1,4 +1,4 @@
-"""The form for a sweep of one's own: what it comes to stands below while it is typed."""
+"""The form for a sweep of the user's own; it shows the number of runs and the forecast while it is typed."""
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.presets import PresetError, Question
 
 NAME_CELLS = 20
-"""Cells of a field's name."""
+"""Width of a field's name, in cells."""
 
 
 def _hint(title: str, example: str) -> str:
@@ -96,7 +96,7 @@ class SweepForm(Dialog[Question | None]):
             return f"✗ {source}: {error.strerror}."
 
     def on_input_submitted(self) -> None:
-        """Keep it, if it can be read."""
+        """Save the sweep, if it can be parsed."""
         try:
             question = save(self._draft, self._workspace)
         except (DraftError, PresetError) as error:

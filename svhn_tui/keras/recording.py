@@ -26,7 +26,7 @@ from engine.storage import claims, migrations, recordings
 from engine.storage.journal import Journal
 from engine.storage.run_folder import RunFolder
 from engine.storage.workspace import Workspace
-from svhn_tui.client.bridge import Link, LinkLost, Patience
+from svhn_tui.client.bridge import Link, LinkLost, ReconnectPause
 from svhn_tui.keras import fit_call, forks
 from svhn_tui.keras.model_facts import row_of
 
@@ -209,7 +209,7 @@ class RunRecorder:
         """Report to a host, one after the other, until one has heard the end."""
         while self._journal is None:
             await self._next_report()
-        patience, is_heard = Patience(), False
+        patience, is_heard = ReconnectPause(), False
         while not is_heard:
             try:
                 async with Link(self._workspace) as link:
@@ -221,7 +221,7 @@ class RunRecorder:
             if not is_heard:
                 await patience.wait()
 
-    async def _report_all(self, link: Link, patience: Patience) -> bool:
+    async def _report_all(self, link: Link, patience: ReconnectPause) -> bool:
         """Report all that there is through a link; return whether nothing is left to report.
 
         Raises:
@@ -251,7 +251,7 @@ class RunRecorder:
         finally:
             hearing.cancel()
 
-    async def _hear(self, link: Link, patience: Patience) -> bool:
+    async def _hear(self, link: Link, patience: ReconnectPause) -> bool:
         """Read what the host says until it took the end, or the run: True; False when it left in order."""
         async for batch in link.events():
             patience.renew()

@@ -49,8 +49,8 @@ def sides_table(
         title = "95 % interval" if name in INTERVALS else name
         table.add_column(title, justify="right" if is_number else "left", no_wrap=True)
     nothing = (None,) * len(sides)
-    found = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
-    for index, (side, (summary, best)) in enumerate(zip(sides, found, strict=True)):
+    computed = zip(findings.summaries if findings else nothing, findings.bests if findings else nothing, strict=True)
+    for index, (side, (summary, best)) in enumerate(zip(sides, computed, strict=True)):
         color, mark = line_style(index, theme)
         settings = [Text(column[index], "bold") for _, column in differing]
         first = Text.assemble((f"{mark} ", color), settings[0])

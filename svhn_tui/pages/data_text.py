@@ -82,8 +82,8 @@ def facts_of(data: DataSet, theme: Theme) -> Text:
     images = f"{words.count(data.train_images)} to train, {words.count(data.test_images)} to test"
     text.append(f"\n{images}", "bold")
     text.append(f"   {_inputs_of(data)}, {len(data.labels)} classes", dim)
-    if data.doubt:
-        text.append(f"\n{data.doubt}", str(theme.warning))
+    for doubt in data.doubts:
+        text.append(f"\n{words.clean(doubt)}", str(theme.warning))
     for path in data.paths:
         text.append(f"\n{words.clean(path)}", dim)
     text.append(f"\nfingerprint {words.clean(data.fingerprint)}", dim)

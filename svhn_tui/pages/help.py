@@ -87,7 +87,8 @@ def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple
             keys = sections[_section_of(binding.action, active.node, page)]
             text = binding.tooltip or binding.description
             text = PAGES_TOGETHER if binding.action.startswith("open_page(") else text
-            keys.setdefault(text[0].lower() + text[1:], []).append(sign_of(binding.key))
+            text = text.lower() if text.istitle() else text[0].lower() + text[1:]  # Textual's own: `Page Up`
+            keys.setdefault(text, []).append(sign_of(binding.key))
     yield from sections.items()
 
 

@@ -74,8 +74,9 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
     if good:
         accuracies = [run.test_accuracy for run in good if run.test_accuracy is not None]
         mean, deviation = fmean(accuracies) if accuracies else None, stdev(accuracies) if len(accuracies) > 1 else None
-        took = words.duration(max(run.finished_at for run in good) - min(run.started_at for run in good))
-        yield f"✓ {_which(good, lanes)}finished in {took}, test accuracy {words.spread(mean, deviation)}", theme.success
+        seconds = max(run.finished_at for run in good) - min(run.started_at for run in good)
+        what = f"finished in {words.duration(seconds)}, test accuracy {words.spread(mean, deviation)}"
+        yield f"✓ {_which(good, lanes)}{what}", theme.success
     if bad := [run for run in results if run.diverged]:
         since = min(epoch for run in bad if (epoch := lanes[run.run_id].history.diverged_at or 1))
         yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are no numbers", theme.error
@@ -115,7 +116,8 @@ def outcome_page(
         file = words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
         lines.append(Text.assemble(("file  ", dim), f"{file}  {words.size(run.model_bytes)}", (more, dim)))
     leads = f" enter leads on to {question.id if question is not None else 'the run'}." if is_chosen else ""
-    lines.append(Text(f"Nothing trains any more; this trained last.{leads}", dim))
+    now = f"{words.plural(len(state.assigned), 'run')} to begin" if state.assigned else "Nothing trains any more"
+    lines.append(Text(f"{now}; this trained last.{leads}", dim))
     return Text("\n").join(lines)
 
 
@@ -198,6 +200,10 @@ def nothing_text(state: State, theme: Theme) -> Text:
     dim = dim_of(theme)
     if not state.caught_up:
         return Text(words.clean(state.lacking), dim)
+    if state.assigned:
+        return Text(
+            f"{words.plural(len(state.assigned), 'run')}: a worker starts, reads the data and builds them.", dim
+        )
     return Text.assemble(
         ("Nothing trains.\n", "bold"),
         ("1 opens the questions; enter there trains what is missing.\n", dim),

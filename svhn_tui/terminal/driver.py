@@ -14,7 +14,7 @@ from svhn_tui.terminal.attention import call_of
 from svhn_tui.terminal.screen_diff import Cells
 
 
-class ThriftyDriver(LinuxDriver):
+class DiffDriver(LinuxDriver):
     """Textual's driver with few bytes of output; with `NO_COLOR` it sends no colour at all, not even a grey."""
 
     def __init__(

@@ -12,6 +12,9 @@ from textual import events
 from textual.app import App
 from textual.dom import DOMNode
 from textual.screen import Screen
+from textual.widgets import Input
+
+from svhn_tui.words import clean
 
 KeyOrPaste = events.Key | events.Paste
 PASSES = 3
@@ -48,7 +51,10 @@ class Keyboard:
         app, self._number = self._app, self._number + 1
         screen = app.screen
         receiver = app.focused or screen
-        await self._deliver(self._waiting.popleft())
+        typed = self._waiting.popleft()
+        if isinstance(typed, events.Paste) and isinstance(receiver, Input):  # which drops all but the first line
+            typed.text = clean(" ".join(filter(None, map(str.strip, typed.text.splitlines()))))
+        await self._deliver(typed)
         app.set_timer(LONGEST, lambda number=self._number: self._settled(number))
         self._pass([*receiver.ancestors_with_self] * PASSES, screen, self._number)
 

@@ -7,7 +7,7 @@ from textual.filter import LineFilter
 from svhn_tui.words import fitted
 
 
-class Outlet(LineFilter):
+class Sanitizer(LineFilter):
     """A filter that removes control sequences and keeps the width of the text."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

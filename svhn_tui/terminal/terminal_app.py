@@ -16,9 +16,9 @@ from svhn_tui import settings
 from svhn_tui.analysis.notices import Notice, call_text
 from svhn_tui.client.notice_log import NoticeLog
 from svhn_tui.terminal import crash_report
-from svhn_tui.terminal.driver import ThriftyDriver
+from svhn_tui.terminal.driver import DiffDriver
 from svhn_tui.terminal.keyboard import Keyboard, KeyOrPaste
-from svhn_tui.terminal.sanitize import Outlet
+from svhn_tui.terminal.sanitize import Sanitizer
 from svhn_tui.themes import DARK, THEMES, TITLES
 from svhn_tui.words import clean
 
@@ -32,8 +32,8 @@ class TerminalApp(App[None]):
     """An app with the program's own keyboard, driver, notices and error messages."""
 
     def __init__(self) -> None:
-        super().__init__(driver_class=ThriftyDriver)
-        self._outlet = Outlet()
+        super().__init__(driver_class=DiffDriver)
+        self._sanitizer = Sanitizer()
         self.notice_log = NoticeLog()
         self._called_at = -CALL_SECONDS
         self._keyboard = Keyboard(self, super().on_event)
@@ -49,7 +49,7 @@ class TerminalApp(App[None]):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Sanitize everything that is drawn."""
-        return [self._outlet, *super().get_line_filters()]
+        return [self._sanitizer, *super().get_line_filters()]
 
     async def on_event(self, event: events.Event) -> None:
         """Deliver keys one at a time."""
@@ -124,7 +124,7 @@ class TerminalApp(App[None]):
     def call_attention(self, text: str) -> None:
         """Alert the user through the terminal, at most every few seconds, unless the settings switch it off."""
         is_soon = time.monotonic() - self._called_at < CALL_SECONDS
-        if text and not is_soon and isinstance(self._driver, ThriftyDriver) and settings.load().alerts:
+        if text and not is_soon and isinstance(self._driver, DiffDriver) and settings.load().alerts:
             self._called_at = time.monotonic()
             self._driver.call(self.TITLE or "", text)
 

@@ -1,4 +1,4 @@
-"""How busy the machine is, and how busy it was a moment ago."""
+"""The load of the machine, now and over the last seconds."""
 
 from collections import deque
 

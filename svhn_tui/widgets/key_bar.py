@@ -1,4 +1,4 @@
-"""What stands below every page: the keys that do something now, as many as there is room for."""
+"""The bar below every page: the keys that do something now, as many as there is room for."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -19,7 +19,7 @@ SIGNS = {
     "shift+right": "shift →", "pageup": "pgup", "pagedown": "pgdn", "ctrl+c": "^c", "ctrl+p": "^p", "ctrl+q": "^q",
     "ctrl+l": "^l", "shift+tab": "shift tab",
 }  # fmt: skip
-"""How keys are called on the screen, where that is not their name."""
+"""Displayed names of keys, where they differ from Textual's."""
 ALWAYS = 2
 """The last so many keys stand there however small the window is: how to see all keys, and how to leave."""
 GAP = 2
@@ -33,7 +33,7 @@ class Hint(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Cells that it takes."""
+        """Width in cells."""
         return sum(len(sign_of(key)) + 1 for key in self.keys) + len(self.text)
 
 

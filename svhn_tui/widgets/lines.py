@@ -27,7 +27,7 @@ class Lines(Options):
             return self.lines
 
     def show(self, lines: Sequence[tuple[str, Text]]) -> None:
-        """Show these keys and lines, and no list at all where there are none."""
+        """Show these keys and lines; without any, the list is hidden."""
         self.display = bool(lines)
         keys = [key for key, _ in lines]
         if [option.id for option in self.options] != keys:

@@ -1,4 +1,4 @@
-"""What stands above every page: the program's name, the pages, and how busy the machine is."""
+"""The bar above every page: the program's name, the pages, and the load of the machine."""
 
 from collections.abc import Iterable
 
@@ -53,7 +53,7 @@ class TopBar(Sheet):
                 await self.app.run_action(f"open_page('{name}')")
 
     def _right(self, state: State) -> list[Text]:
-        """What there is to say, the most important first."""
+        """The texts of the bar, the most important first."""
         theme = self.app.current_theme
         parts: list[tuple[str, str]] = []
         if not state.connected:
@@ -65,6 +65,8 @@ class TopBar(Sheet):
             parts.append((f"training {training}", str(theme.success)))
             left = state.seconds_waiting + max((live.seconds_left or 0 for live in state.running.values()), default=0)
             parts.append((f"{words.duration(left)} left", str(theme.success)))
+        elif state.connected and state.assigned:
+            parts.append((f"starting {words.plural(len(state.assigned), 'run')}", str(theme.success)))
         elif state.connected:
             parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
         for sample in state.devices[:1]:

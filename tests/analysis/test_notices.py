@@ -4,7 +4,7 @@ from engine import protocol as p
 from svhn_tui.analysis.notices import Milestones, call_text, notice_of
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
-from tests.support.scenes import BOOK, DATA, asked_by, attached, group_of, relu, result, specs_of, tanh
+from tests.support.scenes import BOOK, DATA, asked_by, attached, group_of, relu, result, specs_of, tanh, waiting
 
 NAMED = [BOOK.question(name) for name in ("Q2", "Q5")]
 
@@ -49,6 +49,20 @@ def test_runs_that_no_question_asks_for_are_told_when_nothing_is_left_to_train()
     batch, state = done(state, specs[0])
     assert not list(milestones.reached(batch, state))
     batch, state = done(state, specs[1])
+    assert [notice.text for notice in milestones.reached(batch, state)] == ["Nothing is left to train."]
+
+
+def test_a_run_that_a_worker_has_not_begun_is_still_to_come_and_may_fail_at_once():
+    """Between two runs a worker reads data and builds networks: nothing trains then, and not all is trained."""
+    milestones, (one, other) = Milestones(NAMED, BOOK), specs_of(relu(64, epochs=8), 2)
+    given = (p.RunsQueued(waiting=waiting("S1", (other,))), p.RunsUnqueued(runs=(other.run_id,), worker="w"))
+    state = fold((*attached(), *group_of("g", (one,), 3, 0.5), *given))
+    assert not list(milestones.reached((), state))
+    batch, state = done(state, one)
+    assert (list(milestones.reached(batch, state)), [*state.assigned]) == ([], [other.run_id])
+    assert not fold(group_of("h", (other,), 1, 0.5), state).assigned
+    state = fold([p.RunFailed(run_id=other.run_id, reason="no data")], state)
+    assert (state.live[other.run_id].status, state.live[other.run_id].reason) == ("failed", "no data")
     assert [notice.text for notice in milestones.reached(batch, state)] == ["Nothing is left to train."]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from svhn_tui.client import remote_host
-from svhn_tui.client.bridge import LONGEST_WAIT, Link, LinkLost, Patience
+from svhn_tui.client.bridge import LONGEST_WAIT, Link, LinkLost, ReconnectPause
 from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
 
@@ -114,7 +114,7 @@ def test_a_password_and_a_lost_line_are_explained():
 
 
 async def test_patience_grows_and_ends_at_once_when_somebody_wants_something():
-    patience = Patience()
+    patience = ReconnectPause()
     assert patience.is_news("cut") and not patience.is_news("cut")
     waits = []
     for _ in range(8):

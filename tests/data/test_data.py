@@ -108,14 +108,23 @@ def test_a_described_data_set_is_loaded_only_while_it_is_the_same(tmp_path: Path
         load(found)
 
 
-def test_images_in_both_halves_are_counted_and_said(tmp_path: Path):
-    fresh = RANDOM.integers(0, 256, (32, 32, 3, 17), dtype=np.uint8)
-    write(tmp_path, name=TEST_FILE, images=np.concatenate([fresh, IMAGES[..., 4:7]], axis=-1))
-    data = describe([write(tmp_path)])
-    assert data.in_both == 3
-    assert data.doubt.startswith("3 of 20 test images are among those to train on")
-    write(tmp_path, name=TEST_FILE, images=fresh, labels=LABELS[:17])
-    assert describe([tmp_path]).doubt == ""
+def test_what_makes_a_test_accuracy_doubtful_is_said(tmp_path: Path):
+    def doubts(**test: Any) -> tuple[str, ...]:
+        write(tmp_path, name=TEST_FILE, **test)
+        return describe([tmp_path]).doubts
+
+    write(tmp_path)
+    fresh = RANDOM.integers(0, 256, (32, 32, 3, 20), dtype=np.uint8)
+    assert doubts(images=fresh) == ()
+    (some,) = doubts(images=np.concatenate([fresh[..., :17], IMAGES[..., 4:7]], axis=-1))
+    assert some.startswith("3 of 20 test images are among those to train on")
+    assert doubts(images=fresh, labels=LABELS[:7].repeat(3, axis=0)[:20]) == (
+        "No test image is of the class '7', '8', '9': nothing says whether it is recognised.",
+    )
+    write(tmp_path, images=IMAGES.astype(np.float32) / 255)
+    assert doubts(images=fresh.astype(np.float32)) == (
+        f"The largest value to train on is 1 and to test with {fresh.max()}; scale both alike.",
+    )
 
 
 def test_two_files_in_any_order_are_a_source(tmp_path: Path):

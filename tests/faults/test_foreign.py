@@ -15,6 +15,7 @@ from engine.storage import doctor
 from tests.faults.conftest import Tally
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
+from tests.support.shared import made_once
 from tests.support.terminal import PROGRAM, Terminal
 
 NOBODY = 65_534
@@ -30,11 +31,13 @@ def svhn_tui(*arguments: object, **environment: str) -> subprocess.CompletedProc
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
     """A workspace with answers, and no host."""
-    root = tmp_path_factory.mktemp("finished") / "w"
-    done = svhn_tui("run", "Q3", "Q10", "--data", demo_folder, "-w", root, **worker())
-    assert done.returncode == 0, done.stderr
-    svhn_tui("stop", "-w", root)
-    return root
+
+    def train(folder: Path) -> None:
+        done = svhn_tui("run", "Q3", "Q10", "--data", demo_folder, "-w", folder / "w", **worker())
+        assert done.returncode == 0, done.stderr
+        svhn_tui("stop", "-w", folder / "w")
+
+    return made_once(tmp_path_factory, "finished", train) / "w"
 
 
 @pytest.fixture

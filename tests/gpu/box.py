@@ -79,5 +79,8 @@ def nvml(kit: Kit, held: Found) -> None:
         held.setdefault("ms", {})[name] = round(1e3 * (time.perf_counter() - began), 2)
     from engine.machine import devices, gpus
 
+    began = time.perf_counter()
+    held["product_inventory"] = repr(gpus.read())[:600]
+    held["ms"]["product_inventory"] = round(1e3 * (time.perf_counter() - began), 2)
     held["product_gpus"] = len(devices.choose_gpus().gpus)
     held["product_samples"] = [repr(sample) for sample in gpus.GpuMonitor().sample()]

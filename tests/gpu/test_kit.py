@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.machine import gpus, nvml_process
 from engine.machine.xla_flags import DETERMINISTIC_FLAG, LOOP_FLAG
-from tests.gpu import speed, variants
+from tests.gpu import box, speed, variants
+from tests.gpu.kit import Kit
 from tests.gpu.variants import verdict
+from tests.support.fake_nvml import pynvml
 
 SECTIONS = ("parity", "determinism", "timing", "parts", "estimate")
 """Those in this process and one child. The others start a process or more for each figure."""
@@ -28,6 +31,18 @@ def test_the_kit_trains_and_prints_one_json(tmp_path: Path):
     equal = {name: value for name, value in found["determinism"]["linear"].items() if name.endswith("_equal")}
     assert equal == dict.fromkeys(("twice_equal", "compiled_anew_equal", "resumed_equal", "lane_equal"), True)
     assert found["timing"]["float32"]["linear x3"]["us_per_batch"] > 0
+
+
+def test_nvml_is_asked_each_question_and_then_by_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setitem(sys.modules, "pynvml", pynvml)
+    monkeypatch.setattr(gpus, "NvmlProcess", nvml_process.Nvml)
+    monkeypatch.setenv("FAKE_NVML", '{"cards": [{"uuid": "GPU-a", "lacks": ["power"]}]}')
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"):
+        monkeypatch.delenv(name, raising=False)
+    held: dict[str, object] = {}
+    box.nvml(Kit(small=True, precision="float32", seconds=60, work=tmp_path), held)
+    assert (held["uuid"], held["product_gpus"], len(held["product_samples"])) == ("GPU-a", 1, 1)
+    assert str(held["power"]).startswith("raises")
 
 
 def test_what_is_timed_is_asked_for_once_and_first_what_the_assignment_needs():

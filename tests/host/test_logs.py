@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from engine import protocol as p
-from engine.host.reader import Shelf
+from engine.host.reader import ReadOnlyWorkspace
 from tests.support.bridge import Bridge
 from tests.support.patience import PATIENCE
 from tests.support.scenes import BOOK
@@ -61,7 +61,7 @@ def test_what_a_worker_prints_is_followed_and_read_of_a_workspace_that_is_only_r
         assert bridge.until_kind(p.LogRead).text == "and that\n"
         assert bridge.state.log is not None and bridge.state.log.text.endswith("50%\nand that\n")
         bridge.end()
-    shelf = Shelf(tmp_path)
-    read = shelf.log(p.ReadLog(run_id=run_id))
+    workspace = ReadOnlyWorkspace(tmp_path)
+    read = workspace.log(p.ReadLog(run_id=run_id))
     assert isinstance(read, p.LogRead) and read.text.endswith("and that\n")
-    assert isinstance(shelf.log(p.ReadLog(run_id="..")), p.Refused)
+    assert isinstance(workspace.log(p.ReadLog(run_id="..")), p.Refused)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.machine import card, card_lock, probe
+from engine.machine import card, card_lock, probe, system
 from engine.machine.card import CardRefused
 from engine.machine.probe import Sight
 from engine.machine.xla_flags import LOOP_FLAG
@@ -89,6 +89,22 @@ def test_a_card_that_others_took_before_the_lock_is_left_to_them(cards: Cards, t
         card.claim(UUID, {})
     assert refused.value.status == card.BUSY
     assert not tried, "and it is not even probed"
+
+
+def test_who_started_us_may_compute_on_the_card_and_nobody_else(
+    cards: Cards, tried: list[Mapping[str, str]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(system, "pids_are_the_kernels", lambda: True)
+    stranger = subprocess.Popen(["sleep", "600"])
+    try:
+        cards({"pids": [stranger.pid, os.getppid()]})
+        with pytest.raises(CardRefused, match=f"process {stranger.pid} of .* computes on it"):
+            card.claim(UUID, {})
+    finally:
+        stranger.kill()
+        stranger.wait()
+    cards({"uuid": "GPU-b", "pids": [os.getppid()]})
+    assert card.claim("GPU-b", {}) == SEEN, "a notebook's kernel is no other"
 
 
 def test_a_card_without_nvml_is_tried_all_the_same(cards: Cards, tried: list[Mapping[str, str]]):

@@ -1,5 +1,6 @@
 """Systems that lack what Linux has, simulated by taking it away: macOS pins no process, and knows peers otherwise."""
 
+import importlib.metadata
 import math
 import os
 import socket
@@ -48,6 +49,14 @@ def test_a_host_trains_where_linux_is_not(demo_folder: Path, tmp_path: Path, mon
         bridge.until(lambda state, event: len(state.results) == 2)
         bridge.end()
     assert len(witness.read_text()) >= 3, "bridge, host and worker ran without"
+
+
+def test_a_package_that_was_copied_and_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch):
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert system.version() == "not installed"
 
 
 def test_cores_and_counters_have_answers_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

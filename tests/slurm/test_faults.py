@@ -16,6 +16,7 @@ from engine.core.sweep import Sweep
 from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
 from tests.support.bridge import Bridge
+from tests.support.shared import made_once
 from tests.training.test_training import Told, train, weights_of
 
 pytestmark = pytest.mark.slow
@@ -28,9 +29,12 @@ Fault = Callable[[Cluster, Bridge], None]
 @pytest.fixture(scope="module")
 def local(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list]:
     """The weights of the same sweep, trained without a cluster, by run."""
-    workspace, told = tmp_path_factory.mktemp("local"), Told()
-    train(workspace, demo_folder, CONFIGURATION, [0, 1], told)
-    return {event.result.run_id: weights_of(workspace, event.result.run_id) for event in told.of(p.RunFinished)}
+
+    def make(workspace: Path) -> None:
+        train(workspace, demo_folder, CONFIGURATION, [0, 1], Told())
+
+    workspace = made_once(tmp_path_factory, "local", make)
+    return {path.parent.name: weights_of(workspace, path.parent.name) for path in workspace.glob("runs/*/result.json")}
 
 
 def begin(bridge: Bridge, demo_folder: Path, options: str = "--gres=gpu:1") -> None:

@@ -25,7 +25,7 @@ def test_the_whole_of_q9_trains_on_two_gpus_at_once(cluster: Cluster, demo_folde
     with Bridge(tmp_path, **cluster.environment) as bridge:
         bridge.send(p.SetFleet(fleet=p.Fleet(slurm=ONE_GPU, workers=2)))
         data = bridge.open(demo_folder)
-        sweep = sweep_for(BOOK.question("Q9"), BOOK, State(data=data), Overrides(epochs=2))
+        sweep = sweep_for(BOOK.question("Q9"), BOOK, State(data=data), Overrides(epochs=1))
         endless = tuple(Configuration(Network((units,), "relu"), Training(epochs=100_000)) for units in (16, 24))
         bridge.send(p.Submit(sweep=Sweep("endless", data.fingerprint, endless, (0,))))
         bridge.send(p.Submit(sweep=sweep))

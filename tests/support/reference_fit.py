@@ -10,16 +10,20 @@ import numpy as np
 folder = Path(sys.argv[1])
 asked, given = json.loads((folder / "asked.json").read_text()), np.load(folder / "given.npz")
 found: dict[str, object] = {}
+dense = [keras.layers.Dense(units, activation=asked["activation"]) for units in asked["hidden"]]
+model = keras.Sequential(
+    [keras.Input((3, 32, 32)), keras.layers.Flatten(), *dense, keras.layers.Dense(10, activation="softmax")]
+)
+model.compile(
+    loss="categorical_crossentropy",
+    optimizer=keras.optimizers.Adam(learning_rate=1e-5),
+    metrics=["categorical_accuracy"],
+)
+model.optimizer.build(model.trainable_variables)
+fresh = [np.asarray(variable) for variable in model.optimizer.variables]
 for seed in asked["seeds"]:
-    dense = [keras.layers.Dense(units, activation=asked["activation"]) for units in asked["hidden"]]
-    model = keras.Sequential(
-        [keras.Input((3, 32, 32)), keras.layers.Flatten(), *dense, keras.layers.Dense(10, activation="softmax")]
-    )
-    model.compile(
-        loss="categorical_crossentropy",
-        optimizer=keras.optimizers.Adam(learning_rate=1e-5),
-        metrics=["categorical_accuracy"],
-    )
+    for variable, value in zip(model.optimizer.variables, fresh, strict=True):  # as compiled anew, but traced once
+        variable.assign(value)
     model.set_weights([given[f"weight-{seed}-{index}"] for index in range(len(model.weights))])
     pixels, labels = given["train"], keras.utils.to_categorical(given["labels"], 10)
     histories = []

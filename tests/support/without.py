@@ -16,14 +16,14 @@ from textual.geometry import Region
 from textual.widgets import Static
 
 from svhn_tui.pages import run_charts
-from svhn_tui.terminal.driver import ThriftyDriver
+from svhn_tui.terminal.driver import DiffDriver
 from svhn_tui.terminal.terminal_app import TerminalApp
 from svhn_tui.widgets import sheet
 
 
 def without_cells() -> None:
     """Write what Textual wants written."""
-    ThriftyDriver.write = LinuxDriver.write  # type: ignore[method-assign]
+    DiffDriver.write = LinuxDriver.write  # type: ignore[method-assign]
 
 
 def without_keyboard() -> None:

@@ -167,6 +167,14 @@ async def test_a_filter_that_is_typed_in_a_burst_is_typed_whole(tmp_path, monkey
         await until(lambda: app.screen.query_one("FilterLine").value == "tanh", pilot)
 
 
+async def test_lines_that_are_pasted_into_a_field_become_one(tmp_path, monkeypatch):
+    async with program(tmp_path, monkeypatch) as (app, pilot):
+        await press(app, pilot, "W")
+        await until(lambda: bool(app.screen.query("#slurm")), pilot)
+        app.post_message(events.Paste("--mem=4G\r\n  \n--time=1:00\x1b[31m\n"))
+        await until(lambda: app.screen.query_one("#slurm", Input).value == "--mem=4G --time=1:00�[31m", pilot)
+
+
 async def test_a_dialog_is_left_once_however_often_a_burst_asks_for_it(tmp_path, monkeypatch):
     async with program(tmp_path, monkeypatch) as (app, pilot):
         for opened, left in (("A", "enter"), ("ctrl+p", "escape"), ("question_mark", "enter"), ("s", "escape")):

@@ -1,17 +1,21 @@
 """What the system may give a command line program for its input, output, home and locale."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from engine import protocol as p
 from engine.machine import os_errors
 from svhn_tui import settings
 from svhn_tui.terminal import crash_report
 from tests.cli.test_program import svhn_tui
+from tests.support.bridge import Bridge
 from tests.support.patience import PATIENCE
+from tests.support.shared import made_once
 from tests.support.terminal import PROGRAM, Terminal
 
 COMMANDS = ("status", "answers", "runs", "doctor", "data check {data}", "evidence Q8")
@@ -20,10 +24,17 @@ COMMANDS = ("status", "answers", "runs", "doctor", "data check {data}", "evidenc
 @pytest.fixture(scope="module")
 def workspace(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A workspace with a finished run and a host."""
+
+    def train(folder: Path) -> None:
+        svhn_tui("run", "Q2", "--epochs", "1", "--data", str(demo_folder), workspace=folder / "w")
+        svhn_tui("stop", workspace=folder / "w")
+
     folder = tmp_path_factory.mktemp("streams") / "w"
-    svhn_tui("run", "Q2", "--epochs", "1", "--data", str(demo_folder), workspace=folder)
-    yield folder
-    svhn_tui("stop", workspace=folder)
+    shutil.copytree(made_once(tmp_path_factory, "trained", train) / "w", folder)
+    with Bridge(folder, begins=False) as screen:
+        screen.until_kind(p.CaughtUp)
+        yield folder
+        screen.end()
 
 
 def shell(line: str, workspace: Path, demo: Path, **environment: str) -> subprocess.CompletedProcess[str]:

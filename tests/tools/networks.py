@@ -60,6 +60,11 @@ def functional(*middle: Any) -> Model:
     return keras.Model(pixels, value)
 
 
+def built(model: Model) -> Model:
+    model.build()
+    return model
+
+
 def without_input() -> Model:
     model = keras.Sequential([layers.Flatten(), dense(8, "relu"), dense(10, "softmax")])
     model.build((32, *IMAGE))
@@ -96,6 +101,7 @@ def float_rate() -> Any:
 RIGHT: dict[str, Callable[[Path], Model]] = {
     "as we write it": lambda tmp: compiled(models.build(ASKED.configuration.network, ASSIGNMENT, softmax=True, seed=1)),
     "without Input": lambda tmp: compiled(without_input()),
+    "built again": lambda tmp: compiled(built(chain())),
     "an InputLayer": lambda tmp: compiled(chain(first=layers.InputLayer(shape=IMAGE))),
     "a batch size in the input": lambda tmp: compiled(chain(first=layers.InputLayer(batch_shape=(32, *IMAGE)))),
     "input_shape of Flatten": lambda tmp: compiled(

@@ -120,6 +120,9 @@ OWN: dict[str, Callable[[Config], None]] = {
     "is made of a class of its own, 'Net', which is a program": lambda config: config.update(
         module=None, class_name="Net", registered_name="Custom>Net"
     ),
+    "is made of a class of its own, 'Sub', which is a program": lambda config: config.update(
+        module=None, class_name="Sub", registered_name="Sub"
+    ),
     "has an Add layer, which no network of this assignment has": layer(class_name="Add"),
     "has its input or its output in a dictionary; give keras.Model the tensors themselves": in_a_dictionary,
 }  # fmt: skip

@@ -1,11 +1,13 @@
 """What `verify` says of files as people make them: right, or in what they are not as asked, never a false reason."""
 
 import errno
+import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import msgspec
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from engine.storage import zip_check
 from engine.tools import strip_optimizer, verify
 from engine.tools.keras_file import KerasFileError, checked
-from engine.tools.model_checks import weights_check
+from engine.tools.model_checks import optimizer_checks, weights_check
 from tests.tools.networks import ASKED, BATCHES, RIGHT, SMALL, WRONG, Model, chain, compiled, functional
 from tests.tools.test_keras_file import forged
 
@@ -24,7 +26,8 @@ FORM = "it computes what the Sequential that is asked for computes"
 def looked_at(path: Path, asked: verify.Requirement = ASKED) -> list[Any]:
     with checked(path) as file:
         model = keras.saving.load_model(file.path)
-        return [weights_check(model), *verify._checks(path, file, model, asked, SMALL)]
+        state = optimizer_checks(model, file.iterations)
+        return [weights_check(model), *state, *verify._checks(path, file, model, asked, SMALL)]
 
 
 def complaints(path: Path, asked: verify.Requirement = ASKED) -> list[str]:
@@ -103,6 +106,21 @@ def test_a_network_that_diverged_is_never_right(tmp_path: Path):
     model = compiled(chain())
     model.layers[-1].bias.assign(np.full(10, np.nan, np.float32))
     assert complaints(saved(tmp_path, model)) == ["weights: 10 are not finite numbers"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_state_of_the_optimizer_that_keras_leaves_out_or_that_diverged_is_not_right(tmp_path: Path):
+    model = compiled(chain())
+    model.optimizer.variables[2].assign(np.full(model.optimizer.variables[2].shape, np.inf, np.float32))
+    numbers = int(np.prod(model.optimizer.variables[2].shape))
+    path = saved(tmp_path, model)
+    assert complaints(path) == [f"optimizer state: {numbers:,} are not finite numbers"]
+    with zipfile.ZipFile(path) as archive:
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(weights, "r+") as file:
+        del file["optimizer/vars/3"]
+    forged(path, path, model__weights__h5=weights.getvalue())
+    assert complaints(path) == ["optimizer state: does not fit this network: Keras begins with an empty one"]
 
 
 def test_what_is_loaded_is_what_was_checked(tmp_path: Path):

@@ -27,6 +27,7 @@ from engine.training.jax_trainer import FastTrainer
 from svhn_tui.assignment.keras_code import code_for
 from tests.support.early_stopping import arguments_of
 from tests.support.patience import PATIENCE
+from tests.support.shared import made_once
 
 pytestmark = pytest.mark.skipif(version("tensorflow") == "not installed", reason="TensorFlow is not installed")
 
@@ -93,7 +94,10 @@ def images() -> Images:
 @pytest.fixture(scope="module")
 def fitted(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What Keras's `fit` makes of each, in one process."""
-    folder = tmp_path_factory.mktemp("fit")
+    return np.load(made_once(tmp_path_factory, "fitted", lambda folder: fit(folder, images)) / "found.npz")
+
+
+def fit(folder: Path, images: Images) -> None:
     arrays = {"train": images.train_images, "labels": images.train_labels}
     arrays |= {"test": images.test_images, "test_labels": images.test_labels}
     runs = {}
@@ -118,7 +122,6 @@ def fitted(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Any:
         "CUDA_VISIBLE_DEVICES": "",
     }
     subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=PATIENCE)
-    return np.load(folder / "found.npz")
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -21,6 +21,7 @@ from engine.training.auto_trainer import AutoTrainer
 from engine.training.native.build import find_compiler
 from engine.training.shuffling import order_of
 from tests.support.patience import PATIENCE
+from tests.support.shared import made_once
 
 REFERENCE = Path(__file__).parents[1] / "support" / "reference_fit.py"
 IMAGES = 250 * 32 + 16  # twice 251 batches, the last one smaller
@@ -52,10 +53,15 @@ def reference(
     (folder / "asked.json").write_text(json.dumps({**asked, "seeds": seeds}))
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=PATIENCE)
+    return found_in(folder, seeds)
+
+
+def found_in(folder: Path, seeds: list[int]) -> list[dict]:
+    """Read what that process made of each seed."""
     found = np.load(folder / "found.npz")
     return [
         {
-            "weights": [found[f"weight-{seed}-{index}"] for index in range(len(model.weights))],
+            "weights": [found[name] for name in found if name.startswith(f"weight-{seed}-")],
             "loss": found[f"loss-{seed}"],
             "accuracy": found[f"accuracy-{seed}"],
             "test_accuracy": float(found[f"test-{seed}"]),
@@ -94,8 +100,11 @@ def relu_fit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Images, Configur
     """What TensorFlow makes of 64 ReLU units, for five seeds."""
     images, configuration = drawn(IMAGES, 500), Configuration(Network((64,), "relu"), Training(epochs=EPOCHS))
     seeds = [0, 1, 2, 3, 4]
-    folder = tmp_path_factory.mktemp("relu")
-    return images, configuration, seeds, reference(folder, images, configuration, backend="tensorflow", seeds=seeds)
+
+    def fit(folder: Path) -> None:
+        reference(folder, images, configuration, backend="tensorflow", seeds=seeds)
+
+    return images, configuration, seeds, found_in(made_once(tmp_path_factory, "relu", fit), seeds)
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)

@@ -107,10 +107,10 @@ def find_compiler() -> str | None:
 
 def _compilers() -> list[str]:
     """Return the C compilers on the path, each once though it has several names."""
-    found: dict[Path, str] = {}
+    by_file: dict[Path, str] = {}
     for path in filter(None, map(shutil.which, COMPILERS)):
-        found.setdefault(Path(path).resolve(), path)
-    return list(found.values())
+        by_file.setdefault(Path(path).resolve(), path)
+    return list(by_file.values())
 
 
 def build(compiler: str, flags: tuple[str, ...], folder: Path) -> Built:
@@ -211,5 +211,5 @@ def _hash(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    found = library()
-    print(f"Native trainer: {found.path or found.problem + '.'} {found.advice}".rstrip())
+    built = library()
+    print(f"Native trainer: {built.path or built.problem + '.'} {built.advice}".rstrip())

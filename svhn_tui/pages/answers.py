@@ -109,7 +109,7 @@ class AnswersPage(Page):
         style = colors.get(handed.state, str(theme.warning))
         title = words.clean(question.title)
         return Text.assemble(
-            f" {question.id:<4}",
+            f" {question.id:<3} ",
             f"{title[:TITLE]:<{TITLE + 1}}",
             (f"{handed.text:<32} ", "bold" if handed.copied else dim),
             (LABELS[handed.state], style),

@@ -32,7 +32,7 @@ def question_line(question: Question, progress: Progress, outcome: tuple[str, st
     title = words.clean(question.title)
     title = title if len(title) <= room else title[: max(0, room - 1)] + "…"
     return Text.assemble(
-        f" {question.id:<4}",
+        f" {question.id:<3} ",
         (f"{MARKS[progress.status]} ", str(colors.get(progress.status) or dim_of(theme))),
         f"{title:<{room}} ",
         (text, style),

@@ -54,6 +54,17 @@ async def test_chosen_runs_are_compared_by_configuration():
     assert "tanh 256 beats relu 64" in text
 
 
+async def test_runs_on_several_data_sets_are_called_so_and_their_classes_stand_on_one():
+    runs = list(finished((relu(64), 3, 0.4)).results.values())
+    other = msgspec.structs.replace(runs[2].spec, data="other")
+    runs[2] = msgspec.structs.replace(runs[2], run_id=other.run_id, spec=other, data_name="other")
+    seen = (p.Inspected(run_id=run.run_id, confusion=((1,) * 10,) * 10) for run in runs)
+    state = fold((*attached(), *(p.RunFinished(result=run) for run in runs), *seen))
+    text = await shown(Stage(ComparePage(BOOK), state), (120, 40), "d", selected=tuple(state.results))
+    assert "3 of 3 runs · they differ only in the data set" in text
+    assert "On p4_2026_svhn alone." in text
+
+
 async def test_seeds_of_one_configuration_are_compared_with_each_other():
     state = finished((relu(64), 3, 0.4))
     text = await shown(Stage(ComparePage(BOOK), state), (120, 40), selected=tuple(state.results))

@@ -20,7 +20,6 @@ from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.choosing import chosen_fleet, new_question
-from svhn_tui.export.exporting import export_beside
 from svhn_tui.pages.command_palette import commands_of
 from svhn_tui.pages.engine_requests import EngineRequests
 from svhn_tui.pages.navigation import Navigation
@@ -147,6 +146,8 @@ class SvhnApp(TerminalApp):
         if not self._state.results:
             self.notify("There is nothing to export yet: train a question first.")
             return
+        from svhn_tui.export.exporting import export_beside
+
         self.notify("Exporting, and verifying the files in TensorFlow…")
         self.show_notice(await export_beside(Path(self._state.workspace) / "exports", self._workspace, self._remote))
 

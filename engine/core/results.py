@@ -104,8 +104,9 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def is_diverged(self) -> bool:
         """A loss is no number. An epoch that was missed has no accuracy either; a network that diverged has one."""
-        is_loss_lost = self.loss is None and self.accuracy is not None
-        return is_loss_lost or ((self.loss is None or self.test_loss is None) and self.test_accuracy is not None)
+        if self.loss is not None and self.test_loss is not None:
+            return False
+        return (self.loss is None and self.accuracy is not None) or self.test_accuracy is not None
 
 
 MISSED = EpochRow(loss=None, accuracy=None, test_loss=None, test_correct=None, test_images=0, seconds=None)

@@ -17,7 +17,6 @@ from engine.core.limits import MAX_LAYERS
 from engine.core.options import MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
-from engine.workers import fleet
 from svhn_tui import preset_file, presets, settings
 from svhn_tui.cli.exit_codes import FAILED, WRONG_USE
 
@@ -220,6 +219,8 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None 
         fail("--worker-ssh names machines as you name them to ssh, with commas between.", WRONG_USE)
     if gpus is not None:
         _see_that_there_are(gpus)
+    from engine.workers import fleet
+
     try:
         return fleet.parse(slurm, workers, ssh or "", gpus or "", on_command_line=True)
     except ValueError as error:

@@ -25,8 +25,13 @@ from svhn_tui.analysis.progress import (
 from svhn_tui.assignment.answers import Answer, answer_of
 from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.choosing import chosen_finalists, chosen_run, judged_statement
-from svhn_tui.dialogs.dialogs import Confirm, RunWith
+from svhn_tui.dialogs.choosing import (
+    chosen_finalists,
+    chosen_overrides,
+    chosen_run,
+    is_confirmed,
+    judged_statement,
+)
 from svhn_tui.pages.findings import FindingsCache
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.question_list import outcome_of, question_line, summary_of
@@ -114,9 +119,8 @@ class QuestionsPage(Page):
         if (sweep := self.book.sweep(self.chosen, "")) is None:
             self.notify("This question needs no training.")
             return
-        epochs, seeds = sweep.configurations[0].training.epochs, len(sweep.seeds)
         question = self.chosen
-        overrides = await self.app.push_screen_wait(RunWith(f"{question.id}  {question.title}", epochs, seeds))
+        overrides = await chosen_overrides(self.app, f"{question.id}  {question.title}", sweep)
         if overrides is not None:
             self._launch(Launch(question, overrides))
 
@@ -179,7 +183,7 @@ class QuestionsPage(Page):
             self.notify("Everything is trained.")
             return
         text = f"The whole assignment: {plan_text(sweeps, self.state)}."
-        if await self.app.push_screen_wait(Confirm(text)):
+        if await is_confirmed(self.app, text):
             for sweep in sweeps:
                 self.want(self.book.submit(sweep))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual.app import App, ComposeResult
 
 from engine import protocol as p
 from engine.core.spec import Network, Training
@@ -19,6 +20,7 @@ from svhn_tui.pages.page import Page
 from svhn_tui.pages.run_list import remembered_listing
 from svhn_tui.pages.runs import RunsPage
 from svhn_tui.terminal.editor import EditorError, edited
+from svhn_tui.widgets.run_grid import Grid
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
 from tests.support.scenes import BOOK, Stage, attached, finished, relu, result, specs_of, tanh
@@ -294,3 +296,25 @@ async def test_failed_runs_stand_beside_finished_ones_with_their_reason_and_are_
         await pilot.press("escape")
         await pilot.pause()
         assert "failed" not in stage.text
+
+
+async def test_a_list_that_loses_lines_at_its_end_stays_full_and_a_short_one_has_no_scrollbar():
+    def show(grid: Grid, lines: int) -> None:
+        grid.show([("run", 10, False)], lines, lambda index: ("", (f"run {index}",)), grid.cursor)
+
+    class OneGrid(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Grid()
+
+    app = OneGrid()
+    async with app.run_test(size=(40, 12)) as pilot:
+        grid = app.query_one(Grid)
+        show(grid, 100)
+        await pilot.press("end", *["up"] * 5)
+        await pilot.pause()
+        show(grid, 96)
+        await pilot.pause()
+        assert [grid.render_line(y).text.split()[-1] for y in range(1, 12)] == [str(line) for line in range(85, 96)]
+        show(grid, 5)
+        await pilot.pause()
+        assert not grid.show_vertical_scrollbar

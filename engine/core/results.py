@@ -141,9 +141,11 @@ class History(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, rows: Sequence[EpochRow]) -> Self:
         """Lay rows out in columns; what was not measured has none."""
-        columns = {name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()}
-        unmeasured = {name for name in ON_WISH if all(value in (None, ()) for value in columns[name])}
-        return cls(**{name: column for name, column in columns.items() if name not in unmeasured})
+        measured = {name: attrgetter(field) for name, field in ROW_FIELDS.items()}
+        for name in ON_WISH:
+            if all(value in (None, ()) for value in map(measured[name], rows)):
+                del measured[name]
+        return cls(**{name: tuple(map(field, rows)) for name, field in measured.items()})
 
     @property
     def rows(self) -> tuple[EpochRow, ...]:

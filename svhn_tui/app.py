@@ -20,7 +20,6 @@ from svhn_tui.client.reducer import fold
 from svhn_tui.client.remote_host import Remote
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.choosing import chosen_fleet, new_question
-from svhn_tui.export.exporting import export_beside
 from svhn_tui.pages.command_palette import commands_of
 from svhn_tui.pages.engine_requests import EngineRequests
 from svhn_tui.pages.navigation import Navigation
@@ -147,10 +146,23 @@ class SvhnApp(TerminalApp):
         if not self._state.results:
             self.notify("There is nothing to export yet: train a question first.")
             return
+        from svhn_tui.export.exporting import export_beside
+
         self.notify("Exporting, and verifying the files in TensorFlow…")
         self.show_notice(await export_beside(Path(self._state.workspace) / "exports", self._workspace, self._remote))
+
+    def action_leave(self) -> None:
+        """Close the screen; what trains continues. An export that is being written is cut off only after a question."""
+        if any(worker.group == "export" and worker.is_running for worker in self.workers):
+            from svhn_tui.dialogs.dialogs import Confirm
+
+            sentence = "The export is not finished; leaving now leaves an incomplete folder. Leave all the same?"
+            self.push_screen(Confirm(sentence), lambda yes: super(SvhnApp, self).action_leave() if yes else None)
+        else:
+            super().action_leave()
 
     @property
     def farewell(self) -> str:
         """What is printed when the screen is closed."""
-        return "Training continues; `svhn-tui` shows it again, `svhn-tui stop` ends it." if self._state.running else ""
+        is_busy = self._state.running or any(not run.paused for run in self._state.waiting.values())
+        return "Training continues; `svhn-tui` shows it again, `svhn-tui stop` ends it." if is_busy else ""

@@ -4,6 +4,7 @@ import math
 import re
 import time
 import unicodedata
+from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
 
@@ -31,6 +32,19 @@ def on_one_line(text: str) -> str:
 def fitted(text: str) -> str:
     """Return a line that is laid out already as `clean` does, in as many cells as it had: what showed nothing goes."""
     return text if text.isprintable() else set_cell_size(clean(text), cell_len(text))
+
+
+@lru_cache(4_096)
+def in_order(text: str) -> str:
+    """Return what a text is sorted by, so that `relu 64` comes before `relu 256`; digits behind a point stay."""
+    return re.sub(r"(?<![\d.])\d+", lambda digits: digits[0].zfill(12), text)
+
+
+def in_cells(text: str, cells: int) -> str:
+    """Return a text in so many cells of a terminal: padded, or cut with an ellipsis. A wide character takes two."""
+    if cell_len(text) > cells > 0:
+        text = set_cell_size(text, cells - 1).rstrip() + "…"
+    return set_cell_size(text, cells)
 
 
 def count(number: int) -> str:

@@ -4,6 +4,10 @@ A fake engine tells of 10,000 finished runs and then of 150 events a second: epo
 checkpoints, devices. Times are wall times as a person would take them, from the byte typed until the bytes have come
 that complete what this key changes on the screen. CPU is the user and system time of the program's process.
 
+    python -m tests.measure --pages start Runs Compare --sizes 120x40 200x60
+
+measures these alone, of the pages Questions, Live, Runs, Compare, Answers and Data.
+
     python -m tests.measure --compare cells
 
 says what a part of the program's own around Textual buys: the program runs with it and without it in turn.
@@ -11,6 +15,7 @@ says what a part of the program's own around Textual buys: the program runs with
 
 import argparse
 import asyncio
+import compileall
 import os
 import platform
 import random
@@ -38,13 +43,17 @@ from tests.support.terminal import PROGRAM, Terminal
 from tests.support.without import PARTS
 
 Met = Callable[[str], bool]
-SIZES = ((120, 40), (80, 24))
+ROOT = Path(__file__).parents[1]
+SIZES = ("120x40", "80x24")
 DOWN, UP, END, BACK, ESCAPE = "\x1b[B", "\x1b[A", "\x1b[F", "\x7f", "\x1b"
 LISTED = re.compile(r"([\d,]+) of [\d,]+ runs")
 """How the Runs page says how many runs a filter lets through."""
-OPENED = {"Live": r"epoch \d+ of", "Runs": LISTED.pattern}
+OPENED = {"Questions": "Q11", "Live": r"epoch \d+ of", "Runs": LISTED.pattern, "Compare": r"\d+ of \d+ runs",
+          "Answers": "missing|ready", "Data": "to train"}  # fmt: skip
 """What stands on a page once it is open."""
-PAGES = {"Questions": "1", "Live": "2", "Runs": "3"}
+PAGES = {"Questions": "1", "Live": "2", "Runs": "3", "Compare": "4", "Answers": "5", "Data": "6"}
+USUAL = ("start", "Questions", "Live", "Runs")
+"""What is measured unless something else is asked for: the first frame, and the pages that are looked at most."""
 STARTS, FILTERS, CHARTS, ROUNDS = 3, 8, 20, 2
 NOTABLE = 0.05
 """Share of the runs that a letter takes away or brings back at least; those that finish meanwhile are fewer."""
@@ -101,9 +110,11 @@ def keys_of(page: str) -> Iterator[tuple[str, Met]]:
         case "Questions":  # down to Q10, and up again
             for step in cycle(range(18)):
                 yield (DOWN if step < 9 else UP), _says(f"Q{step + 2 if step < 9 else 18 - step}  ", after="│")
-        case "Live":  # smoothing
+        case "Live" | "Compare":  # smoothing
             for weight in cycle(("0.6", "0.9", "")):
                 yield "e", _says(f"smoothed {weight}") if weight else lambda text: "smoothed" not in text
+        case "Answers" | "Data":  # they are watched alone
+            return
         case _:  # from the oldest run upwards
             for place in count():
                 accuracy = words.accuracy(busy_host.finished_run(place).test_accuracy)
@@ -115,11 +126,16 @@ def _says(words_: str, after: str = "") -> Met:
     return lambda text: pattern.search(text) is not None
 
 
+def open_page(terminal: Terminal, page: str) -> None:
+    """Open a page, and wait until what that costs is over."""
+    terminal.press(PAGES[page])
+    terminal.until(lambda text: re.search(OPENED[page], text) is not None)
+    wait(terminal, 2.0)
+
+
 def load_of(terminal: Terminal, page: str, seconds: float, keys: int) -> Load:
     """Open a page, watch it, then type on it."""
-    terminal.press(PAGES[page])
-    terminal.until(lambda text: re.search(OPENED.get(page, "Q11"), text) is not None)
-    wait(terminal, 2.0)  # what opening it costs is over then
+    open_page(terminal, page)
     process = psutil.Process(terminal.process.pid)
     before, bytes_before, began = process.cpu_times(), terminal.count, time.perf_counter()
     wait(terminal, seconds)
@@ -132,7 +148,7 @@ def load_of(terminal: Terminal, page: str, seconds: float, keys: int) -> Load:
         found.append(seconds_until(terminal, key, met))
     last, typed = process.cpu_times(), time.perf_counter() - began
     cpu_of_keys = last.user + last.system - after.user - after.system - cpu * typed
-    return Load(page, cpu, output, tuple(found), max(0.0, cpu_of_keys) / keys)
+    return Load(page, cpu, output, tuple(found), max(0.0, cpu_of_keys) / max(1, len(found)))
 
 
 def filter_times(terminal: Terminal) -> list[float]:
@@ -217,37 +233,44 @@ async def list_times(runs: int) -> tuple[float, float]:
 def rows_of(folder: Path, wish: argparse.Namespace, size: tuple[int, int]) -> Iterator[tuple[str, str, str]]:
     """Measure at one size: what, its figure, and its target."""
     few, many = folder / "few.jsonl", folder / "many.jsonl"
-    for events, runs in ((few, 20), (many, wish.runs)):
+    for events, runs in ((few, 20), (many, wish.runs)) if "start" in wish.pages else ():
         starts = [first_frame(events, size, runs) for _ in range(STARTS)]
         stands, counted, cpu = (median(column) for column in zip(*starts, strict=True))
         yield f"first frame, {runs:,} runs", f"{stands:.2f} s", "0.8 s"
         yield f"all {runs:,} runs counted", f"{counted:.2f} s, {cpu:.2f} s of CPU", ""
+    pages = [page for page in wish.pages if page in PAGES]
+    if not pages:
+        return
     with start(many, wish.rate, size) as terminal:
         terminal.until(lambda text: "training" in text)
-        for page in PAGES:
+        for page in pages:
             load = load_of(terminal, page, wish.seconds, wish.keys)
-            yield f"{page}: key, median and p95", _times(load.keys), "50 ms"
-            yield f"{page}: CPU of a key", f"{1000 * load.cpu_of_key:.0f} ms", ""
+            if load.keys:
+                yield f"{page}: key, median and p95", _times(load.keys), "50 ms"
+                yield f"{page}: CPU of a key", f"{1000 * load.cpu_of_key:.0f} ms", ""
             yield f"{page}: CPU of one core", f"{100 * load.cpu:.1f} %", "10 %"
             yield f"{page}: terminal output", f"{load.output / 1000:.1f} KB/s", "15 KB/s"
-        yield "filter, median and p95", _times(filter_times(terminal)), "100 ms"
+        if "Runs" in pages:
+            open_page(terminal, "Runs")
+            yield "filter, median and p95", _times(filter_times(terminal)), "100 ms"
 
 
 def compare(folder: Path, wish: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     """Run with a part and without it in turn: what, and its figures with and without; each the least disturbed."""
     events, loads = folder / "many.jsonl", dict[str, list[Load]]()
-    busy_host.write(events, wish.runs, int(wish.rate * 60 * len(wish.pages) * ROUNDS))
+    pages = [page for page in wish.pages if page in PAGES and next(keys_of(page), None)]
+    busy_host.write(events, wish.runs, int(wish.rate * 60 * len(pages) * ROUNDS))
     filters: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         for without in ("", wish.compare):
-            with start(events, wish.rate, SIZES[0], without) as terminal:
+            with start(events, wish.rate, (120, 40), without) as terminal:
                 terminal.until(lambda text: "training" in text)
-                for page in wish.pages:
+                for page in pages:
                     load = load_of(terminal, page, wish.seconds, wish.keys)
                     loads.setdefault(f"{page} {without}", []).append(load)
-                if "Runs" in wish.pages:
+                if "Runs" in pages:
                     filters.setdefault(without, []).append(median(filter_times(terminal)))
-    for page in wish.pages:
+    for page in pages:
         both = [loads[f"{page} {without}"] for without in ("", wish.compare)]
         yield f"{page}: key, median", *(f"{min(1000 * median(one.keys) for one in some):.0f} ms" for some in both)
         yield f"{page}: CPU of a key", *(f"{min(1000 * one.cpu_of_key for one in some):.1f} ms" for some in both)
@@ -270,8 +293,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="how long a page is watched")
     parser.add_argument("--keys", type=int, default=30, help="typed on a page")
     parser.add_argument("--compare", choices=PARTS, help="run with and without this part, at 120x40")
-    parser.add_argument("--pages", nargs="+", choices=PAGES, default=[*PAGES], help="those that are compared")
+    parser.add_argument("--pages", nargs="+", choices=("start", *PAGES), default=USUAL, help="what is measured")
+    parser.add_argument("--sizes", nargs="+", default=SIZES, help="of the terminal, such as 120x40")
     wish = parser.parse_args()
+    for package in ("svhn_tui", "engine"):  # as it is from the second start on
+        compileall.compile_dir(ROOT / package, quiet=1)
     sys.setswitchinterval(1e-4)  # the thread that notes when bytes come does not wait for the one that reads them
     print(f"{wish.runs:,} runs, {wish.rate:g} events a second; Python {platform.python_version()}, "
           f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} at the start")  # fmt: skip
@@ -287,12 +313,13 @@ def main() -> None:
             for what, figure, other in compare(folder, wish):
                 print(f"{what:<32}{figure:<24}{other}", flush=True)
             return
-        events = int(wish.rate * (60 + len(PAGES) * (wish.seconds + wish.keys)))
+        events = int(wish.rate * (60 + len(wish.pages) * (wish.seconds + wish.keys)))
         busy_host.write(folder / "few.jsonl", 20, events)
         busy_host.write(folder / "many.jsonl", wish.runs, events)
-        for size in SIZES:
-            print(f"\n{size[0]}x{size[1]:<28}{'measured':<24}target")
-            for what, figure, target in rows_of(folder, wish, size):
+        for size in wish.sizes:
+            columns, lines = map(int, size.split("x"))
+            print(f"\n{size:<32}{'measured':<24}target")
+            for what, figure, target in rows_of(folder, wish, (columns, lines)):
                 print(f"{what:<32}{figure:<24}{target}", flush=True)
 
 

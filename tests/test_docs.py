@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import typer
 
+from engine.core.results import DataSet
+from engine.tools.verify import Verification
 from svhn_tui.cli.main import app
 
 ROOT = Path(__file__).parents[1]
@@ -200,3 +202,11 @@ def test_the_latest_measurements_of_faults_lost_nothing():
     *rows, total = [(name, *map(int, figures)) for name, *figures in table]
     assert total == ("in all", *(sum(column) for column in list(zip(*rows, strict=True))[1:]))
     assert total[2:] == (0, 0, 0)
+
+
+def test_the_json_of_scripts_has_the_fields_that_the_document_names():
+    text = (ROOT / "docs" / "scripting.md").read_text()
+    for command, kind in (("verify FILE --data DIR", Verification), ("data check DIR", DataSet)):
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{command} --json`"))
+        named = [word for word in re.findall(r"`(\w+)`", row) if word != "ok"]
+        assert named and set(named) <= set(kind.__struct_fields__)

@@ -104,8 +104,9 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def is_diverged(self) -> bool:
         """A loss is no number. An epoch that was missed has no accuracy either; a network that diverged has one."""
-        is_loss_lost = self.loss is None and self.accuracy is not None
-        return is_loss_lost or ((self.loss is None or self.test_loss is None) and self.test_accuracy is not None)
+        if self.loss is not None and self.test_loss is not None:
+            return False
+        return (self.loss is None and self.accuracy is not None) or self.test_accuracy is not None
 
 
 MISSED = EpochRow(loss=None, accuracy=None, test_loss=None, test_correct=None, test_images=0, seconds=None)
@@ -140,9 +141,11 @@ class History(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, rows: Sequence[EpochRow]) -> Self:
         """Lay rows out in columns; what was not measured has none."""
-        columns = {name: tuple(map(attrgetter(field), rows)) for name, field in ROW_FIELDS.items()}
-        unmeasured = {name for name in ON_WISH if all(value in (None, ()) for value in columns[name])}
-        return cls(**{name: column for name, column in columns.items() if name not in unmeasured})
+        measured = {name: attrgetter(field) for name, field in ROW_FIELDS.items()}
+        for name in ON_WISH:
+            if all(value in (None, ()) for value in map(measured[name], rows)):
+                del measured[name]
+        return cls(**{name: tuple(map(field, rows)) for name, field in measured.items()})
 
     @property
     def rows(self) -> tuple[EpochRow, ...]:

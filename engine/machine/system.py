@@ -1,8 +1,6 @@
 """What differs between Linux and macOS: cores, users at the other end of a socket, boots, the kernel's counters."""
 
 import contextlib
-import ctypes
-import importlib.metadata
 import math
 import os
 import re
@@ -41,6 +39,8 @@ NETWORK_KINDS = frozenset((
 
 def version(package: str = "svhn-tui") -> str:
     """Return a package's version; one that was copied and not installed may tell it itself, ours then has none."""
+    import importlib.metadata  # it loads what reads zip files and mail, and most processes want no version
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -56,6 +56,8 @@ def unsupported() -> str:
 
 def has_library(name: str) -> bool:
     """Say whether the system finds a native library."""
+    import ctypes  # a screen never asks
+
     try:
         ctypes.CDLL(name)
     except OSError:

@@ -1,5 +1,7 @@
 """Encodes messages as lines, and decodes them."""
 
+from functools import cache
+
 import msgspec
 
 from engine.protocol.commands import AnyCommand
@@ -13,10 +15,15 @@ _encoder = msgspec.json.Encoder()
 _event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
-_command_decoder: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+@cache
+def _command_decoder() -> msgspec.json.Decoder[AnyCommand]:
+    """Make the decoder when a command comes first: a screen reads none."""
+    return msgspec.json.Decoder(AnyCommand)
 
 
-_worker_decoder: msgspec.json.Decoder[WorkerCommand] = msgspec.json.Decoder(WorkerCommand)
+@cache
+def _worker_decoder() -> msgspec.json.Decoder[WorkerCommand]:
+    return msgspec.json.Decoder(WorkerCommand)
 
 
 def encode(message: Message) -> bytes:
@@ -39,7 +46,7 @@ def decode_command(line: bytes) -> AnyCommand:
     Raises:
         msgspec.MsgspecError: the line is no command.
     """
-    return _command_decoder.decode(line)
+    return _command_decoder().decode(line)
 
 
 def decode_worker_command(line: bytes) -> WorkerCommand:
@@ -48,4 +55,4 @@ def decode_worker_command(line: bytes) -> WorkerCommand:
     Raises:
         msgspec.MsgspecError: the line is no command.
     """
-    return _worker_decoder.decode(line)
+    return _worker_decoder().decode(line)

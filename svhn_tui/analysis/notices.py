@@ -38,8 +38,10 @@ def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
         if not isinstance(event, p.EpochEnded):
             continue
         for run_id, row in zip(event.runs, event.rows, strict=True):
+            if not row.is_diverged:
+                continue
             known = state.live.get(run_id) or state.results.get(run_id)
-            if row.is_diverged and known is not None and state.history(run_id).diverged_at == event.epoch:
+            if known is not None and state.history(run_id).diverged_at == event.epoch:
                 name = f"{known.spec.configuration.label}, seed {known.spec.seed}"
                 text = f"{name}: its loss is no number any more, at epoch {event.epoch}. S on Live (2) stops it."
                 yield Notice(text=clean(text), title="A run diverged", severity="warning", timeout=20, calls=True)

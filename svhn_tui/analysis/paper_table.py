@@ -54,7 +54,7 @@ def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tu
         )
         for (data, configuration), runs in groups.items()
     ]
-    return tuple(sorted(rows, key=lambda row: (row.data, row.label)))
+    return tuple(sorted(rows, key=lambda row: (row.data, words.in_order(row.label))))
 
 
 def _own(configurations: Iterable[Configuration]) -> list[Configuration]:

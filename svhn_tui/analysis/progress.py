@@ -243,15 +243,15 @@ def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
 
 def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
     """`79 runs to train, 4 finished before, about 5 h 10 m; then up to 28 for the finalists`."""
-    accuracies = state.accuracies
-    asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, accuracies)}
-    lacking = [spec for spec in asked.values() if spec.run_id not in accuracies]
-    text = f"{words.plural(len(lacking), 'run')} to train, {len(asked) - len(lacking)} finished before"
+    asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, state.accuracies)}
+    lacking = [spec for spec in asked.values() if spec.run_id not in state.accuracies]
+    done, text = len(asked) - len(lacking), f"{words.plural(len(lacking), 'run')} to train"
+    text += f", {done} finished before" if done else ""
     text += f", about {words.duration(_seconds(lacking, state))}" if lacking else ""
     open_finalists = sum(
         sweep.finalists.at_most * len(set(sweep.finalists.seeds) - set(sweep.seeds))
         for sweep in sweeps
-        if sweep.finalists and not plan.finalists(sweep, accuracies)
+        if sweep.finalists and not plan.finalists(sweep, state.accuracies)
     )
     return f"{text}; then up to {open_finalists} more for the finalists" if open_finalists else text
 

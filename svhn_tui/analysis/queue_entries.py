@@ -113,7 +113,7 @@ def idle_text(state: State) -> str:
         return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."
     paused = len(state.waiting) - waiting
     if paused and not waiting and not state.running and not state.assigned:
-        return f"{words.plural(paused, 'run')} paused: `svhn-tui run all`, or enter on their question, lets them go on."
+        return f"{words.plural(paused, 'run')} paused: `svhn-tui run all`, or enter on their question, resumes them."
     return ""
 
 
@@ -128,11 +128,11 @@ def moved(entries: Sequence[QueueEntry], index: int, step: int) -> p.Reprioritis
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """`seed 3`, `seeds 0 to 9`, `seeds 0, 2, 5`, `40 seeds` where they would fill the line."""
+    """`seed 3`, `seeds 3, 4`, `seeds 0 to 9`, `seeds 0, 2, 5`, `40 seeds` where they would fill the line."""
     ordered = sorted(seeds)
     if len(ordered) == 1:
         return f"seed {ordered[0]}"
-    if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
+    if len(ordered) > 2 and ordered[-1] - ordered[0] == len(ordered) - 1:
         return f"seeds {ordered[0]} to {ordered[-1]}"
     if len(ordered) <= 4:
         return f"seeds {', '.join(map(str, ordered))}"

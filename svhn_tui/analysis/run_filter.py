@@ -78,8 +78,11 @@ OPERATORS: dict[str, Callable[[FilterValue, FilterValue], bool]] = {
     ">=": operator.ge,
     "<": operator.lt,
     "<=": operator.le,
+    "==": operator.eq,
+    "=>": operator.ge,  # tab completes a field with `=`, behind which `>` may be typed
+    "=<": operator.le,
 }
-TERM = re.compile(r"(\w+)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
+TERM = re.compile(r"(\w+)(>=|<=|!=|==|=>|=<|=|>|<)(.*)", re.DOTALL)
 
 
 class FilterError(ValueError):
@@ -183,7 +186,7 @@ def _term(term: str, logged: Collection[str] | None) -> Test:
         raise FilterError(f"{term!r} lacks a value.")
     field, compare = FIELDS.get(name) or _measured(metric_named(name)), OPERATORS[sign]
     if name in TEXTS:
-        if sign not in ("=", "!="):
+        if compare not in (operator.eq, operator.ne):
             raise FilterError(f"{term!r}: {name} is text; = and != compare it.")
         return lambda run, note: compare(field(run), value)
     if name in DATES:

@@ -65,7 +65,9 @@ def _of_options(*names: str) -> dict[str, Column]:
 
 
 COLUMNS: dict[str, Column] = {
-    "configuration": Column("configuration", lambda run: run.spec.configuration.label, lambda run: _label(run), False),
+    "configuration": Column(
+        "configuration", lambda run: words.in_order(run.spec.configuration.label), lambda run: _label(run), False
+    ),
     "seed": Column("seed", lambda run: run.spec.seed, lambda run: str(run.spec.seed)),
     "n": Column("runs", lambda run: 1.0, lambda run: "1"),
     **_of_metrics("test_accuracy", "accuracy"),
@@ -197,7 +199,7 @@ def place_of(key: str, lines: Sequence[RunLine], near: int) -> int:
 def failed_of(state: State) -> tuple[RunLine, ...]:
     """Return the runs that failed, by their configurations."""
     failed = [live for live in state.live.values() if live.status == "failed"]
-    failed.sort(key=lambda live: (live.spec.configuration.label, live.spec.seed))
+    failed.sort(key=lambda live: (words.in_order(live.spec.configuration.label), live.spec.seed))
     return tuple(RunLine((), failed=live) for live in failed)
 
 

@@ -193,11 +193,10 @@ def flags_of(parts: Sequence[AnswerRuns], state: State) -> tuple[str, ...]:
         if not unlearned:
             continue
         others = [run.accuracy_or_nan for run in part.results if run not in unlearned]
-        without = f"the mean without is {words.accuracy(fmean(others))}" if others else "there are no others"
-        seeds = ", ".join(str(run.spec.seed) for run in unlearned)
-        flags.append(
-            f"{name}: {len(unlearned)} of {len(part.results)} diverged or at chance (seed {seeds}); {without}."
-        )
+        without = f"; the mean of the others is {words.accuracy(fmean(others))}" if others else ""
+        count = f"{len(unlearned)} of {words.plural(len(part.results), 'run')}"
+        seeds = seeds_text([run.spec.seed for run in unlearned])
+        flags.append(f"{name}: {count} diverged or at chance level ({seeds}){without}.")
     return tuple(flags)
 
 

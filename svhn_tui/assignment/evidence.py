@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 import msgspec
 
 from engine.core.spec import Network
+from engine.protocol import Statement, Verdict
 from svhn_tui import words
 from svhn_tui.analysis import statistics
 from svhn_tui.analysis.comparison import Side, data_names, full_names_of, sides_of_runs
@@ -15,6 +16,7 @@ from svhn_tui.assignment.answers import answer_of
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
 
+VERDICTS: dict[Verdict, str] = {"open": "? open", "true": "✓ true", "false": "✗ false"}
 POWER = (1.96 + 0.84) ** 2
 """For a two-sided test at 5 % that finds a difference four times in five (J. Cohen, Statistical Power Analysis)."""
 
@@ -25,6 +27,11 @@ class Fact(msgspec.Struct, frozen=True):
     title: str
     sentences: tuple[str, ...] = ()
     figures: tuple[tuple[str, str], ...] = ()
+
+
+def statement_line(statement: Statement) -> str:
+    """`✓ true  Wider networks ...`, in one line."""
+    return f"{VERDICTS[statement.verdict]}  {words.clean(statement.text)}"
 
 
 def facts_of(question: Question, book: Presets, state: State) -> tuple[Fact, ...]:

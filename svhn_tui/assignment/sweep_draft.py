@@ -103,7 +103,7 @@ def question_of(draft: Typed, book: Presets) -> Question:
         id=f"S{number}",
         kind="answer",
         title=words.clean(draft.title).strip() or "my sweep",
-        text="A sweep of one's own.",
+        text="A sweep of your own.",
         networks=(label,) if label else tuple(networks_of(draft)),
         seeds=seeds,
         training={name: value for name, value in single.items() if name not in usual},

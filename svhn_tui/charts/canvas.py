@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import NamedTuple, TypeGuard
 
 import msgspec
+from rich.cells import cell_len
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
@@ -93,11 +94,14 @@ class Canvas:
         return cell is not None and cell[:2] == (sign, color)
 
     def write(self, row: int, column: int, text: str, color: str) -> None:
-        """Draw text over the cells, without a grid line's dot before it."""
+        """Draw text over the cells, without a grid line's dot before it; wide characters take two cells."""
         if column and self._cell(row, column - 1).character == GRID:
             self._words[row, column - 1] = Cell(" ")
-        for at, character in enumerate(text, column):
-            self._words[row, at] = Cell(character, color, bold=True)
+        for character in text:
+            halves = (character, "")[: cell_len(character)]
+            for at, half in enumerate(halves, column):
+                self._words[row, at] = Cell(half, color, bold=True)
+            column += len(halves)
 
     def line(self, points: Sequence[tuple[float, float | None]], color: str) -> None:
         """Join the points; where there is no value, the line is broken."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual.strip import Strip
 
@@ -219,7 +220,7 @@ def _titled(line: Series) -> str:
 def _margin(series: Sequence[Series], room: int, span: tuple[float, float]) -> int:
     """Return the columns that names need beside the canvas: those of lines that end near its right edge."""
     named = [line for line in series if not line.faint and line.xs]
-    longest = max((len(_titled(line)) + 1 for line in named), default=0)
+    longest = max((cell_len(_titled(line)) + 1 for line in named), default=0)
     reach = span[1] - span[0]
     ends = max((min(line.xs[-1], span[1]) for line in named), default=span[0])
     if (ends - span[0]) / reach * room + longest + 2 <= room:
@@ -239,8 +240,9 @@ def _names(series: Sequence[Series], canvas: Canvas, view: View, margin: int) ->
         for row, column in sorted(spots, key=lambda spot: (abs(spot[0] - wanted), spot[1])):
             is_marked = (row, column) == (wanted, behind) and canvas.has_mark(row, column - 2, line.mark, line.color)
             text = line.name if is_marked else _titled(line)
-            fits = column + len(text) <= canvas.columns + margin
-            if fits and canvas.is_free(row, column, len(text)) and not _overlaps(placed, row, column, len(text)):
+            length = cell_len(text)
+            fits = column + length <= canvas.columns + margin
+            if fits and canvas.is_free(row, column, length) and not _overlaps(placed, row, column, length):
                 placed.append(_Name(row, column, text, line.color))
                 break
     return placed
@@ -248,5 +250,6 @@ def _names(series: Sequence[Series], canvas: Canvas, view: View, margin: int) ->
 
 def _overlaps(placed: Sequence[_Name], row: int, column: int, length: int) -> bool:
     return any(
-        name.row == row and column <= name.column + len(name.text) and name.column <= column + length for name in placed
+        name.row == row and column <= name.column + cell_len(name.text) and name.column <= column + length
+        for name in placed
     )

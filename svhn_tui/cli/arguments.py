@@ -17,7 +17,6 @@ from engine.core.limits import MAX_LAYERS
 from engine.core.options import MAX_UNITS
 from engine.machine import os_errors
 from engine.protocol import Fleet
-from engine.workers import fleet
 from svhn_tui import preset_file, presets, settings
 from svhn_tui.cli.exit_codes import FAILED, WRONG_USE
 
@@ -220,6 +219,8 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None 
         fail("--worker-ssh names machines as you name them to ssh, with commas between.", WRONG_USE)
     if gpus is not None:
         _see_that_there_are(gpus)
+    from engine.workers import fleet
+
     try:
         return fleet.parse(slurm, workers, ssh or "", gpus or "", on_command_line=True)
     except ValueError as error:
@@ -257,10 +258,9 @@ def hidden_of(text: str) -> str:
 
 
 def names_of(book: presets.Presets, names: list[str]) -> list[str]:
-    """Return the question names, `all` being every one that needs training."""
-    if [name.lower() for name in names] == ["all"]:
-        return [question.id for question in book.assignment if question.networks and question.seeds]
-    return names
+    """Return the question names, `all` being every one of the assignment that needs training."""
+    every = [question.id for question in book.assignment if question.networks and question.seeds]
+    return list(dict.fromkeys(some for name in names for some in (every if name.lower() == "all" else [name])))
 
 
 def question_of(book: presets.Presets, name: str) -> presets.Question:

@@ -43,15 +43,21 @@ app = command_group()
 def bench(
     data: DataOption = None,
     layout: LayoutOption = None,
-    hidden: Annotated[list[str] | None, typer.Option(help="`linear`, `256`, `1024,256`; may be repeated.")] = None,
-    train: Annotated[int, typer.Option(min=1_000, max=50_000, help="Demo images, without --data.")] = 50_000,
-    epochs: Annotated[int, typer.Option(min=1, max=1_000, help="Warm epochs a round; there are three rounds.")] = 3,
+    hidden: Annotated[
+        list[str] | None, typer.Option(metavar="UNITS", help="`linear`, `256`, `1024,256`; may be repeated.")
+    ] = None,
+    train: Annotated[
+        int, typer.Option(min=1_000, max=50_000, metavar="N", help="Demo images, without --data.")
+    ] = 50_000,
+    epochs: Annotated[
+        int, typer.Option(min=1, max=1_000, metavar="N", help="Warm epochs a round; there are three rounds.")
+    ] = 3,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the times into this PNG file.", parser=new_file_of, metavar="FILE")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time JAX and the native trainer beside `model.fit` on this machine, on the same work."""
+    """Time the trainers and `model.fit` on the same work, here."""
     chosen = [hidden_of(text) for text in hidden or ["linear", "64", "256", "1024"]]
     book = load_presets(WORKSPACE)
     opening = p.OpenData(

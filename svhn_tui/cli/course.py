@@ -55,12 +55,12 @@ def course_check(
     layout: LayoutOption = None,
     workspace: Annotated[
         Path | None,
-        typer.Option("--workspace", "-w", help="Hours follow from what was measured there.", parser=path_of,
+        typer.Option("--workspace", "-w", help="Times follow from what was measured there.", parser=path_of,
                      metavar="PATH"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Say what the students will see and need, and everything that is wrong in the file."""
+    """Say what students will see and need, and all that is wrong."""
     if workspace is not None and not workspace.expanduser().is_dir():
         fail(f"{workspace} is no workspace: there is no such folder.", FAILED)
     course = asyncio.run(_checked(file, sources(data), layout or "", workspace))
@@ -74,9 +74,12 @@ def course_check(
 @course_app.command("new")
 def course_new(
     folder: Annotated[Path, typer.Argument(help="Where its files go.", parser=folder_of, metavar="DIR")],
-    example: Annotated[str, typer.Option(help="Which one: clothes.")] = "clothes",
+    example: Annotated[str, typer.Option(metavar="NAME", help="Which one: clothes.")] = "clothes",
 ) -> None:
-    """Write an example course: questions, a model file and drawn data; nothing is overwritten."""
+    """Write an example course: questions, a model file, drawn data.
+
+    Nothing is overwritten.
+    """
     known = sorted(path.parent.name for path in COURSES.glob("*/experiments.json"))
     if example not in known:
         fail(f"There is no example {example[:40]!r}; there are {', '.join(known)}.", WRONG_USE)

@@ -32,13 +32,15 @@ def data_check(
     layout: LayoutOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read a data set's files and say what is in them, or what is wrong."""
+    """Say what is in a data set's files, or what is wrong."""
     raise typer.Exit(check_data(sources(source), layout or "", as_json=as_json))
 
 
 @data_app.command("convert")
 def data_convert(
-    source: Annotated[Path, typer.Argument(help="A folder, or a file with both halves.", parser=path_of, metavar="IN")],
+    source: Annotated[
+        Path, typer.Argument(help="A folder, or a file with training and test images.", parser=path_of, metavar="IN")
+    ],
     folder: Annotated[Path, typer.Argument(help="Where the two files go.", parser=folder_of, metavar="OUT")],
     layout: LayoutOption = None,
     as_json: JsonOption = False,
@@ -51,11 +53,11 @@ def data_convert(
 @data_app.command("demo")
 def data_demo(
     folder: Annotated[Path, typer.Argument(help="Where the two files go.", parser=folder_of, metavar="FOLDER")],
-    train: Annotated[int, typer.Option(min=10, max=50_000)] = 5_000,
-    test: Annotated[int, typer.Option(min=10, max=10_000)] = 1_000,
+    train: Annotated[int, typer.Option(min=10, max=50_000, metavar="N", help="Training images.")] = 5_000,
+    test: Annotated[int, typer.Option(min=10, max=10_000, metavar="N", help="Test images.")] = 1_000,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a demo data set in the assignment's layout: drawn digits, not SVHN."""
+    """Make a demo data set: drawn digits, in the assignment's layout."""
     raise typer.Exit(make_demo_data(folder, train, test, as_json=as_json))
 
 

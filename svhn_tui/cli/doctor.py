@@ -26,7 +26,7 @@ def doctor(
     workspace: AnyWorkspaceOption = WORKSPACE,
     repair: Annotated[bool, typer.Option("--repair", help="Put what is damaged aside, into set-aside/.")] = False,
 ) -> None:
-    """Look the workspace and this machine over: what is wrong, and what to do."""
+    """Find what is wrong in the workspace or on this machine."""
     raise typer.Exit(look(workspace, repair=repair))
 
 

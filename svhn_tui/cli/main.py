@@ -52,9 +52,14 @@ def screen(
     data: DataOption = None,
     layout: LayoutOption = None,
     host: Annotated[
-        str | None, typer.Option(help="Work on another machine over your own ssh: HOST, or HOST:PATH of its Python.")
+        str | None,
+        typer.Option(
+            metavar="HOST", help="Work on another machine over your own ssh: HOST, or HOST:PATH of its Python."
+        ),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", callback=show_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the versions and leave.")
+    ] = False,
 ) -> None:
     """Open the screen."""
     remote = remote_of(host) if host is not None else None
@@ -133,7 +138,8 @@ def carried_out() -> int:
         streams.flush()
     except typer.TyperException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "svhn-tui")
-        print_error(f"{error.format_message().rstrip('.')}. See `{where} --help`.")
+        problem = error.format_message()
+        print_error(f"{problem}{'' if problem.endswith(('.', '?')) else '.'} See `{where} --help`.")
         return WRONG_USE
     except typer.Abort:  # of a question whose input ended, or Ctrl-C there
         print_error("There was no answer, and nothing was done.")

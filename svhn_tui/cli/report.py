@@ -1,6 +1,5 @@
 """What stands in a workspace, printed: `status`, `answers`, `runs` and `evidence`."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +37,7 @@ from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.client.session import connected, read_curves
 from svhn_tui.client.state import State
 from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import Plain, print_error, print_json, print_text
+from svhn_tui.terminal.printing import Plain, print_error, print_json, print_rows, print_text
 
 app = command_group()
 
@@ -81,7 +80,7 @@ def runs(
     read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the finished runs, or print them as a table for another program."""
+    """List the finished runs, or print a table for another program."""
     ways = {
         "csv": csv,
         "curves": curves,
@@ -101,12 +100,15 @@ def runs(
 
 @app.command()
 def evidence(
-    question: Annotated[str, typer.Argument(help="A multiple-choice question: Q8 or Q11.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="A multiple-choice question: Q8 or Q11.")],
     workspace: KnownWorkspaceOption = WORKSPACE,
     read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what the runs show about a multiple-choice question, each fact with its figures."""
+    """Say what the runs show about a multiple-choice question.
+
+    Each fact has its figures.
+    """
     book = load_presets(workspace)
     asked = question_of(book, question)
     if not asked.evidence:
@@ -172,7 +174,9 @@ def _status_json(state: State, all_progress: Sequence[Progress]) -> dict[str, ob
 
 def _data_line(state: State) -> str:
     if state.data is None:
-        return "No data has been opened yet: `svhn-tui run Q2` takes demo data, `--data DIR` the assignment's."
+        names = sorted({run.data_name for run in state.results.values() if run.data_name})
+        about = f" The finished runs are of {', '.join(names)}: answers need that data." if names else ""
+        return f"No data has been opened yet: `svhn-tui run Q2` takes demo data, `--data DIR` the assignment's.{about}"
     return _line_of(state.data)
 
 
@@ -189,10 +193,8 @@ async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_rea
     if as_json:
         print_json(answering.as_json(answers))
         return DONE
-    table = Table("question", "answer", "state", "", box=None, pad_edge=False)
-    for answer in answers:
-        table.add_row(answer.question, Text(answer.text or "–", style="bold"), answer.state, Text(answer.reason))
-    Plain().print(table)
+    rows = [(some.question, Text(some.text or "–", "bold"), some.state, some.reason) for some in answers]
+    print_rows(("question", "answer", "state", "reason"), rows)
     return DONE
 
 
@@ -259,15 +261,7 @@ def _list_runs(results: Sequence[p.RunResult]) -> None:
     called = data_names(results)
     has_sets = len(called) > 1
     head = ("run", *(["data"] if has_sets else []), "configuration", "seed", "test accuracy", "parameters", "time")
-    rows = [_run_cells(result, (called[result.spec.data],) if has_sets else ()) for result in results]
-    if not sys.stdout.isatty():  # for other programs: a run a line, however long
-        for row in (head, *rows):
-            print_text("\t".join(map(words.clean, row)))
-        return
-    table = Table(*head, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Plain().print(table)
+    print_rows(head, [_run_cells(result, (called[result.spec.data],) if has_sets else ()) for result in results])
 
 
 def _run_cells(result: p.RunResult, data: tuple[str, ...]) -> tuple[str, ...]:

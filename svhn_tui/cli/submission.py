@@ -58,7 +58,7 @@ def export(
     read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put what is handed in into a folder: code, files, answers, and the runs behind them."""
+    """Write code, files, answers and a report into one folder."""
     if (folder is None) == (tensorboard is None):
         fail("Name the FOLDER for what is handed in, or --tensorboard DIR.", WRONG_USE)
     if follow and read_only:
@@ -119,11 +119,16 @@ def verify(
         typer.Option("--data", "-d", help="Folder with the data set, or its files.", parser=path_of, metavar="PATH"),
     ],
     layout: LayoutOption = None,
-    question: Annotated[str | None, typer.Option(help="Check it as the grader would for this question.")] = None,
+    question: Annotated[
+        str | None, typer.Option(metavar="QUESTION", help="Check it as the grader would for this question.")
+    ] = None,
     workspace: AnyWorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
 ) -> None:
-    """Open a file in plain TensorFlow Keras, in a process of its own, and count again."""
+    """Load a .keras file in TensorFlow, and count again.
+
+    This happens in a process of its own, with plain Keras as the grader has it.
+    """
     book = load_presets(workspace)
     asked = question_of(book, question) if question is not None else None
     if asked is not None and not asked.networks:

@@ -47,23 +47,37 @@ def run(
     layout: LayoutOption = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, max=MAX_EPOCHS, help="Other than asked: such runs are runs of their own."),
+        typer.Option(
+            min=1, max=MAX_EPOCHS, metavar="N", help="Other than the question asks; such runs count as other runs."
+        ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, max=10_000, help="Seeds of each configuration, from 0.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=10_000, metavar="N", help="Seeds of each configuration, from 0.")
+    ] = None,
     on_interrupt: Annotated[
-        str | None, typer.Option(help="What Ctrl-C does: `detach` (training continues) or `stop`. Else it asks.")
+        str | None,
+        typer.Option(metavar="WAY", help="What Ctrl-C does: `detach` (training continues) or `stop`. Else it asks."),
     ] = None,
     stop_after: Annotated[
-        str | None, typer.Option(help="Checkpoint everything and leave after this long: 45m, 8h, 1h30m. Exit code 3.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Checkpoint everything and leave after this time: 45m, 8h, 1h30m. Exit code 3."
+        ),
     ] = None,
     slurm: Annotated[
-        str | None, typer.Option(help="Train through Slurm, with these options of srun: '--gres=gpu:1 --time=4:00:00'.")
+        str | None,
+        typer.Option(
+            metavar="OPTIONS", help="Train through Slurm, with these options of srun: '--gres=gpu:1 --time=4:00:00'."
+        ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=1_000, help="Slurm workers at a time.")] = 1,
-    worker_ssh: Annotated[str | None, typer.Option(help="Train on these boxes over your own ssh: boxA,boxB.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=1_000, metavar="N", help="Slurm workers at a time.")] = 1,
+    worker_ssh: Annotated[
+        str | None, typer.Option(metavar="HOSTS", help="Train on these machines over your own ssh: boxA,boxB.")
+    ] = None,
     local: Annotated[bool, typer.Option("--local", help="Train on this machine again, on all its GPUs.")] = False,
     gpus: Annotated[
-        str | None, typer.Option(help="Train on these GPUs of this machine: 1,3 as nvidia-smi has them, or none.")
+        str | None,
+        typer.Option(metavar="GPUS", help="Train on these GPUs of this machine: 1,3 as nvidia-smi has them, or none."),
     ] = None,
     notify: Annotated[
         str | None,
@@ -75,10 +89,10 @@ def run(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train what these questions still lack, the cheapest first, and print the answers.
+    """Train what these questions still lack, the cheapest first.
 
-    Where it trains is kept in your settings, for this workspace: --slurm, --worker-ssh, --gpus or --local changes it
-    for later runs too.
+    The answers are printed at the end. Where it trains is kept in your settings, for this workspace: --slurm,
+    --worker-ssh, --gpus or --local changes it for later runs too.
     """
     if on_interrupt not in (None, "detach", "stop"):
         fail(f"--on-interrupt {on_interrupt[:40]!r}: `detach` or `stop`.", WRONG_USE)
@@ -96,11 +110,16 @@ def run(
 
 @app.command()
 def choose(
-    question: Annotated[str, typer.Argument(help="A question that hands in a file, such as Q5.")],
-    run: Annotated[str | None, typer.Argument(help="The run whose file it is; without one, the first seed's.")] = None,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question that hands in a file, such as Q5.")],
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="The run whose file it is; without one, the first seed's.")
+    ] = None,
     workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
-    """Choose the run whose file a question hands in; the answer about that file follows."""
+    """Choose the run whose file a question hands in.
+
+    The answer about that file follows from it.
+    """
     book = load_presets(workspace)
     chosen = question_of(book, question)
     if chosen.kind != "training":
@@ -127,13 +146,16 @@ async def hand_in(workspace: Path, book: Presets, question: Question, run_id: st
 
 @app.command()
 def finalists(
-    question: Annotated[str, typer.Argument(help="A question whose best configurations get more seeds.")],
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help="A question whose best configurations get more seeds.")
+    ],
     configurations: Annotated[
-        list[int] | None, typer.Argument(help="Their indices, from 0; without any, the rule of experiments.json.")
+        list[int] | None,
+        typer.Argument(metavar="INDEX", help="Their indices, from 0; without any, the rule of experiments.json."),
     ] = None,
     workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
-    """Choose by hand which configurations enter the second stage, and train them."""
+    """Choose the configurations of the second stage, and train them."""
     book = load_presets(workspace)
     asked = question_of(book, question)
     if asked.finalists is None:

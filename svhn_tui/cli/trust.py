@@ -21,12 +21,15 @@ app = command_group()
 @app.command()
 def trust(
     file: Annotated[
-        str | None, typer.Argument(help="A Python file, or the first digits of the SHA-256 of one in the workspace.")
+        str | None,
+        typer.Argument(
+            metavar="FILE", help="A Python file, or the first digits of the SHA-256 of one in the workspace."
+        ),
     ] = None,
     workspace: AnyWorkspaceOption = WORKSPACE,
     yes: Annotated[bool, typer.Option("--yes", help="Let it run without asking.")] = False,
 ) -> None:
-    """Show a model file and let it run; without one, list those that there are."""
+    """Show a model file and let it run; without one, list them."""
     known = known_files(load_presets(workspace), workspace.expanduser())
     if file is None:
         for sha256, model in known.items():

@@ -21,7 +21,10 @@ app = command_group()
 
 @app.command()
 def stop(workspace: KnownWorkspaceOption = WORKSPACE) -> None:
-    """Checkpoint what is training and end the workspace's background process; nothing is lost."""
+    """Checkpoint what is training and end the background process.
+
+    Nothing is lost: the next start continues from the checkpoints.
+    """
     carry_out(end_host(workspace))
 
 
@@ -39,7 +42,10 @@ def pack(
     file: Annotated[Path, typer.Argument(help="The zip file to write.", parser=new_file_of, metavar="FILE")],
     workspace: KnownWorkspaceOption = WORKSPACE,
 ) -> None:
-    """Put all runs, checkpoints included but no data, into one zip file for another machine."""
+    """Put all runs into one zip file for another machine.
+
+    Checkpoints are included, the data is not.
+    """
     carry_out(pack_to(file, workspace))
 
 
@@ -73,7 +79,10 @@ def import_runs(
     ],
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Import the runs of a packed file: each once, checked; unfinished ones continue from their checkpoints."""
+    """Import the runs of a packed file, each checked and taken once.
+
+    Unfinished ones continue from their checkpoints.
+    """
     carry_out(import_from(file, workspace))
 
 

@@ -68,7 +68,8 @@ class RunWith(Dialog[Overrides | None]):
                 yield Input(
                     field.value, id=field.name, type="integer", validators=[Integer(minimum=1, maximum=100_000)]
                 )
-            yield Label(Text("tab goes on, enter runs, esc goes back. Such runs are runs of their own."))
+            yield Label("Runs with other numbers than the question's are not as asked.\n")
+            yield Label("tab next   enter trains   esc goes back")
 
     def on_input_submitted(self) -> None:
         """Launch, if both are numbers."""

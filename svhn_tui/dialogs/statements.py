@@ -10,13 +10,12 @@ from textual.containers import Vertical
 from textual.widgets import Label, OptionList, TextArea
 from textual.widgets.option_list import Option
 
-from engine.protocol import MAX_STATEMENT, Judge, Statement, Verdict
+from engine.protocol import MAX_STATEMENT, Judge, Statement
 from svhn_tui import words
+from svhn_tui.assignment.evidence import VERDICTS, statement_line
 from svhn_tui.dialogs.dialog import Dialog
 from svhn_tui.widgets.options import Options
 from svhn_tui.widgets.ticks import TickList
-
-VERDICTS: dict[Verdict, str] = {"open": "? open", "true": "✓ true", "false": "✗ false"}
 
 
 class PickStatement(Dialog[int | None]):
@@ -33,7 +32,7 @@ class PickStatement(Dialog[int | None]):
         with Vertical():
             yield Label(Text("Statements\n", style="bold"))
             yield Options(
-                Option("a new statement"), *(Option(Text(line_of(statement))) for statement in self._statements)
+                Option("a new statement"), *(Option(Text(statement_line(statement))) for statement in self._statements)
             )
             yield Label(Text("enter opens it, esc goes back."))
 
@@ -95,8 +94,3 @@ class EditStatement(Dialog[Judge | None]):
         self.dismiss(
             Judge(question=self._question, statement=statement, replaces=self._known.text if self._known else "")
         )
-
-
-def line_of(statement: Statement) -> str:
-    """`✓ true  Wider networks ...`, in one line."""
-    return f"{VERDICTS[statement.verdict]}  {words.clean(statement.text)}"

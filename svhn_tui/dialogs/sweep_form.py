@@ -45,6 +45,7 @@ HINTS: Mapping[str, str] = {
 class SweepForm(Dialog[Question | None]):
     """Lists and ranges; enter keeps the sweep in the workspace's presets and hands it back."""
 
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "back"),
         Binding("down", "app.focus_next", "next", priority=True),
@@ -67,6 +68,10 @@ class SweepForm(Dialog[Question | None]):
                     yield Input(getattr(Draft(), name), id=name, max_length=500, classes="field")
             yield Static(id="preview")
             yield Label(Text("↑ ↓ field   enter trains and keeps it   esc goes back"))
+
+    def on_mount(self) -> None:
+        """Begin with the first field, its name above it: Textual would scroll to the field alone."""
+        self.set_focus(self.query_one("#title"), scroll_visible=False)
 
     def on_input_changed(self) -> None:
         """Show the fields that have a meaning with the others, and say what they come to now."""

@@ -219,9 +219,8 @@ def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done:
         lines += [f"- {_markdown(flag)}" for flag in answer.flags]
         for part in answer.parts:
             values = ", ".join(words.accuracy(value) for value in part.accuracies)
-            lines.append(
-                f"- {_markdown(part.configuration.label)}, {len(part.results)} of {part.needed} runs: {values}"
-            )
+            count = f"{len(part.results)} of {words.plural(part.needed, 'run')}"
+            lines.append(f"- {_markdown(part.configuration.label)}, {count}: {values}")
         lines.append("")
     for question in book.questions:
         for statement in state.statements.get(question.id, ()):

@@ -107,10 +107,9 @@ class AnswersPage(Page):
         question, dim = self.book.questions[index], dim_of(theme)
         colors = {"ready": str(theme.success), "missing": dim, "stale": str(theme.error), "diverged": str(theme.error)}
         style = colors.get(handed.state, str(theme.warning))
-        title = words.clean(question.title)
         return Text.assemble(
-            f" {question.id:<4}",
-            f"{title[:TITLE]:<{TITLE + 1}}",
+            f" {question.id:<3} ",
+            f"{words.in_cells(words.clean(question.title), TITLE)} ",
             (f"{handed.text:<32} ", "bold" if handed.copied else dim),
             (LABELS[handed.state], style),
             no_wrap=True,

@@ -23,7 +23,6 @@ from svhn_tui.analysis.comparison import (
     Side,
     most_complete,
     names_of_sides,
-    settings_that_differ,
     sides_chosen,
     sides_of_question,
 )
@@ -33,7 +32,7 @@ from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import State
 from svhn_tui.pages.compare_classes import Seen, class_page
-from svhn_tui.pages.compare_text import NARROW, TALL, figures_of, sides_table
+from svhn_tui.pages.compare_text import NARROW, TALL, figures_of, only_difference, sides_table
 from svhn_tui.pages.findings import FindingsCache
 from svhn_tui.pages.page import Page
 from svhn_tui.presets import Presets, Question
@@ -151,10 +150,11 @@ class ComparePage(Page):
         return sides_of_question(question, self.book, state) if question else ()
 
     def _class_page(self, sides: Sequence[Side], names: Sequence[str], state: State) -> Table:
-        """Look at the first run of each side, class by class."""
-        theme, data = self.app.current_theme, state.about(sides[0].data if sides else "").data
+        """Look at the first run of each side, class by class; of several data sets at those on the first one."""
+        theme, fingerprint = self.app.current_theme, sides[0].data if sides else ""
+        data = state.about(fingerprint).data
         labels = data.labels if data is not None else ()
-        firsts = [side.results[0] if side.results else None for side in sides]
+        firsts = [side.results[0] if side.results and side.data == fingerprint else None for side in sides]
         done = [run for run in firsts if run is not None and not run.is_recorded]
         self._look_at([run.run_id for run in done], state)
         seen = [
@@ -170,6 +170,8 @@ class ComparePage(Page):
         ]
         note = "Looking at more… " if len(seen) + len(problems) < len(done) else note
         note = f"Not all can be looked at: {words.clean(problems[0])} " if problems else note
+        if data is not None and any(side.data != fingerprint for side in sides):
+            note = f"On {words.clean(data.name)} alone. {note}"
         return class_page(seen, labels, theme, pair=self._pair, note=note, width=self.size.width - 4)
 
     def _look_at(self, runs: Sequence[str], state: State) -> None:
@@ -190,9 +192,8 @@ class ComparePage(Page):
             text += f" · the first {MOST} of {every} configurations"
         if question and (other := shown_of(progress_of(question, self.book, state), state).other):
             text += f" · not as asked: {other}"
-        differing = [name for name, _ in settings_that_differ([side.configuration for side in sides])]
-        if len(differing) <= 1 < len(sides):
-            text += f" · they differ only in the {differing[0] if differing else 'seed'}"
+        if difference := only_difference(sides):
+            text += f" · they differ only in the {difference}"
         line = Text.assemble((title, "bold"), (f"   {text}", dim_of(self.app.current_theme)))
         line.no_wrap, line.overflow = True, "ellipsis"
         return line

@@ -42,7 +42,7 @@ def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pai
         labels: of the classes.
         theme: gives the colours.
         pair: counts through the other runs, the second best being 1.
-        note: what stands before the legend.
+        note: what stands below, before the legend of two.
         width: in cells.
     """
     dim, page = dim_of(theme), Table.grid(padding=(0, 3, 0, 0))
@@ -53,8 +53,8 @@ def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pai
     left = accuracies_table(seen, labels, theme)
     is_wide = 6 + 4 * len(labels) > width
     if len(seen) == 1:
-        page.add_row(title)
-        page.add_row(left)
+        for part in (title, left, Text(note, dim)):
+            page.add_row(part)
         return page
     ranked = sorted(seen, key=lambda some: -_all_right(some.confusion))
     best, other = ranked[0], ranked[1 + (pair - 1) % (len(seen) - 1)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 from textual.theme import Theme
@@ -26,6 +27,8 @@ COLUMNS = {"runs": 5, "test accuracy": 15, "interval": 15, "best": 6, "interval 
 INTERVALS = {"interval", "interval of best"}
 MATTER = ("test accuracy", "runs", "convergence", "train − test", "interval", "parameters", "best", "a run",
           "interval of best", *(metric.title for metric in OTHERS))  # fmt: skip
+SHORTEST, FIGURES = 20, 26
+"""Cells that a name keeps in any case, and those that figures keep beside a long one."""
 SETTINGS = 3
 """Settings that get a column each; where more differ, the configurations' names say it."""
 
@@ -37,10 +40,15 @@ def sides_table(
     differing = settings_that_differ([side.configuration for side in sides])
     if not 1 <= len(differing) <= SETTINGS or (width < NARROW and len(differing) > 1):
         differing = (("configuration" if differing else "run", tuple(names)),)
+    room = max(SHORTEST, (width - MARGIN - FIGURES) // len(differing))
+    differing = tuple(
+        (name, tuple(value if cell_len(value) <= room else words.in_cells(value, room) for value in values))
+        for name, values in differing
+    )
     table = Table(box=None, pad_edge=False, header_style=dim_of(theme), padding=(0, GAP, 0, 0))
     for name, values in differing:
         table.add_column(f"  {name}" if name == differing[0][0] else name, no_wrap=True)
-        width -= max(len(name), *map(len, values)) + GAP
+        width -= max(len(name), *map(cell_len, values)) + GAP
     runs = [run for side in sides for run in side.results]
     logged, known = logged_in(runs), known_in(runs)
     columns = _columns(width - MARGIN, logged, {metric.title for metric in ON_WISH.values() if metric not in known})
@@ -56,6 +64,17 @@ def sides_table(
         first = Text.assemble((f"{mark} ", color), settings[0])
         table.add_row(first, *settings[1:], *_cells(side, summary, best, columns, logged, theme))
     return table
+
+
+def only_difference(sides: Sequence[Side]) -> str:
+    """Return the one thing in which sides differ, the seed where they are runs of one configuration; or nothing."""
+    configurations = [side.configuration for side in sides]
+    differing = [name for name, _ in settings_that_differ(configurations)]
+    differing += ["data set"] if len({side.data for side in sides}) > 1 else []
+    if len(set(configurations)) == 1 < len(sides) and not differing:
+        return "seed"
+    names = {some.recorded.name if some.recorded else "" for some in configurations}
+    return differing[0] if len(differing) == 1 == len(names) else ""
 
 
 def figures_of(comparison: Comparison) -> str:

@@ -10,8 +10,7 @@ from engine.storage import approvals
 from svhn_tui.analysis.launches import DeferredLaunches, Launch
 from svhn_tui.client.reconnect import Connection
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.choosing import runs_to_restore
-from svhn_tui.dialogs.trusting import TrustModelFiles
+from svhn_tui.dialogs.choosing import are_trusted, runs_to_restore
 from svhn_tui.presets import ModelFile, PresetError, Presets, models_of
 from svhn_tui.words import clean
 
@@ -82,7 +81,7 @@ class EngineRequests:
 
     async def _submit_if_trusted(self, files: Mapping[str, ModelFile]) -> None:
         """Train the sweeps that wait if the user lets these files run; what needs others is asked about next."""
-        is_sure = await self._app.push_screen_wait(TrustModelFiles(files.values()))
+        is_sure = await are_trusted(self._app, files.values())
         for file in files.values() if is_sure else ():
             approvals.approve(file.text)
         waiting, self._untrusted = self._untrusted, []

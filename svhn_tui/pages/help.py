@@ -6,7 +6,7 @@ from typing import ClassVar
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import ActiveBinding, BindingType
+from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.widgets import Static
@@ -17,8 +17,8 @@ from svhn_tui.pages.page import Page
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.key_bar import ranked_bindings, sign_of
 
-SECTIONS = ("this page", "its charts", "the list", "everywhere")
-SIDES = (("this page", "everywhere"), ("its charts", "the list"))
+SECTIONS = ("this page", "its charts", "the list", "everywhere", "not now")
+SIDES = (("this page", "everywhere"), ("its charts", "the list", "not now"))
 HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous", "scroll_left", "scroll_right", "page_left",
           "page_right", "select"}  # fmt: skip
 """What Textual binds in every program, and what is no news to anybody."""
@@ -74,22 +74,30 @@ def alerts_text(liked: settings.Settings, file: str) -> str:
     """Say whether the terminal calls for attention, and where that is set."""
     when = "when a question is complete, or a run failed or diverged"
     if liked.alerts:
-        return f'A bell and a notice tell {when}; "alerts": false in {file} turns them off.'
-    return f'No bell tells {when}; "alerts": true in {file} turns it on.'
+        return f'A bell rings and a notification appears {when}; "alerts": false in {file} turns them off.'
+    return f'No bell rings {when}; "alerts": true in {file} turns it on.'
 
 
 def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple[str, Keys]]:
-    """Sort what works now by whose it is; keys that do the same stand together."""
+    """Sort what works now by whose it is, keys that do the same together; what else the page has follows."""
     sections: dict[str, Keys] = {name: {} for name in SECTIONS}
     for active in bindings:
         binding = active.binding
         if active.enabled and binding.description and binding.action not in HIDDEN:
             keys = sections[_section_of(binding.action, active.node, page)]
-            text = binding.tooltip or binding.description
-            text = PAGES_TOGETHER if binding.action.startswith("open_page(") else text
-            text = text.lower() if text.istitle() else text[0].lower() + text[1:]  # Textual's own: `Page Up`
-            keys.setdefault(text, []).append(sign_of(binding.key))
+            keys.setdefault(_text_of(binding), []).append(sign_of(binding.key))
+    known = {text for keys in sections.values() for text in keys}
+    for binding in Binding.make_bindings(type(page).BINDINGS):
+        if (text := _text_of(binding)) not in known:
+            sections["not now"].setdefault(text, []).append(sign_of(binding.key))
     yield from sections.items()
+
+
+def _text_of(binding: Binding) -> str:
+    text = binding.tooltip or binding.description
+    if binding.action.startswith("open_page("):
+        return PAGES_TOGETHER
+    return text.lower() if text.istitle() else text[0].lower() + text[1:]  # Textual's own: `Page Up`
 
 
 def _section_of(action: str, node: DOMNode, page: Page) -> str:

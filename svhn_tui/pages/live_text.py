@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.theme import Theme
 
@@ -31,7 +32,7 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
     text = f"epoch {done} of {epochs}{f' · {diverged}' if diverged else left}"
     color = str(theme.error if diverged else theme.primary)
     if is_short:
-        bar = bar_of(done / epochs, max(4, min(30, width - len(name) - len(seeds) - len(text) - 6)))
+        bar = bar_of(done / epochs, max(4, min(30, width - cell_len(name) - len(seeds) - len(text) - 6)))
         line = Text.assemble((name, "bold"), (f"  {seeds}  ", dim), (bar, color), f"  {text}")
     else:
         head = _head_of(name, seeds, rate, dim, width)
@@ -42,7 +43,7 @@ def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int
 
 
 def _head_of(name: str, seeds: str, right: str, dim: str, width: int) -> Text:
-    gap = " " * max(2, width - len(name) - len(seeds) - len(right) - 2)
+    gap = " " * max(2, width - cell_len(name) - len(seeds) - len(right) - 2)
     head = Text.assemble((name, "bold"), (f"  {seeds}", dim), gap, right)
     head.truncate(width)
     return head
@@ -116,8 +117,14 @@ def outcome_page(
         file = words.clean(f"{state.workspace}/runs/{run.run_id}/model.keras")
         lines.append(Text.assemble(("file  ", dim), f"{file}  {words.size(run.model_bytes)}", (more, dim)))
     leads = f" enter leads on to {question.id if question is not None else 'the run'}." if is_chosen else ""
-    now = f"{words.plural(len(state.assigned), 'run')} to begin" if state.assigned else "Nothing trains any more"
-    lines.append(Text(f"{now}; this trained last.{leads}", dim))
+    waiting = state.waiting.values()
+    if state.assigned:
+        now = f"{words.plural(len(state.assigned), 'run')} to begin."
+    elif waiting and all(run.paused for run in waiting):
+        now = "All waiting runs are paused; P resumes them."
+    else:
+        now = "No run is training."
+    lines.append(Text(f"{now} This one trained last.{leads}", dim))
     return Text("\n").join(lines)
 
 
@@ -144,8 +151,8 @@ def way_back(target: Target, book: Presets, state: State) -> str:
 def entry_lines(entries: Sequence[QueueEntry], theme: Theme, width: int) -> list[tuple[str, Text]]:
     """Return key and line of each entry of the queue: what is next, paused or failed, and how long it takes."""
     dim = dim_of(theme)
-    titles = max((len(words.clean(entry.title)) for entry in entries), default=0)
-    names = max((len(entry.configuration.label) for entry in entries), default=0)
+    titles = max((cell_len(words.clean(entry.title)) for entry in entries), default=0)
+    names = max((cell_len(entry.configuration.label) for entry in entries), default=0)
     heads = _heads(entries)
     lines = []
     for entry, head in zip(entries, heads, strict=True):
@@ -154,7 +161,7 @@ def entry_lines(entries: Sequence[QueueEntry], theme: Theme, width: int) -> list
         what = words.clean(entry.reason) if entry.reason else seeds_text(entry.seeds)
         left = Text.assemble(
             (f"{head:<12}" if any(len(some) > 6 for some in heads) else f"{head:<7}", style or dim),
-            f"{words.clean(entry.title):<{titles}}  {entry.configuration.label:<{names}}  ",
+            f"{words.in_cells(words.clean(entry.title), titles)}  {words.in_cells(entry.configuration.label, names)}  ",
             (what, dim),
         )
         left.truncate(max(0, width - len(time) - 2), overflow="ellipsis")
@@ -205,7 +212,7 @@ def nothing_text(state: State, theme: Theme) -> Text:
             f"{words.plural(len(state.assigned), 'run')}: a worker starts, reads the data and builds them.", dim
         )
     return Text.assemble(
-        ("Nothing trains.\n", "bold"),
+        ("No run is training.\n", "bold"),
         ("1 opens the questions; enter there trains what is missing.\n", dim),
         (f"{words.plural(len(state.results), 'run')} finished so far: 3 lists them.", dim),
     )

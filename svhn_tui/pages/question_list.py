@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.theme import Theme
 
@@ -13,6 +14,8 @@ from svhn_tui.presets import Presets, Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 
+NAME = 3
+"""Cells of a question's name, where it is not longer."""
 LONGEST_ANSWER = 15
 LARGE = 40
 """Columns from which the list has room for more words."""
@@ -28,13 +31,12 @@ def question_line(question: Question, progress: Progress, outcome: tuple[str, st
         "diverged": theme.error,
     }
     text, style = outcome
-    room = max(0, width - len(text) - 9)
-    title = words.clean(question.title)
-    title = title if len(title) <= room else title[: max(0, room - 1)] + "…"
+    name = words.in_cells(question.id, max(NAME, cell_len(question.id)))
+    room = max(0, width - cell_len(name) - len(text) - 6)
     return Text.assemble(
-        f" {question.id:<4}",
+        f" {name} ",
         (f"{MARKS[progress.status]} ", str(colors.get(progress.status) or dim_of(theme))),
-        f"{title:<{room}} ",
+        f"{words.in_cells(words.clean(question.title), room)} ",
         (text, style),
         no_wrap=True,
         overflow="crop",

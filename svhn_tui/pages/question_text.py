@@ -14,9 +14,8 @@ from svhn_tui.analysis.comparison import full_names_of, sides_of_runs
 from svhn_tui.analysis.progress import Progress, rule_text
 from svhn_tui.analysis.queue_entries import seeds_text
 from svhn_tui.assignment.answers import Answer
-from svhn_tui.assignment.evidence import Fact
+from svhn_tui.assignment.evidence import Fact, statement_line
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.statements import line_of
 from svhn_tui.presets import Question
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.colors import line_style
@@ -121,7 +120,7 @@ def facts_page(question: Question, facts: Sequence[Fact], state: State, theme: T
     if not statements:
         parts.append(Text("\nw pastes a statement, notes a verdict and ticks the facts behind it.", dim))
     for statement in statements:
-        parts.append(Text(f"\n{line_of(statement)}", "bold"))
+        parts.append(Text(f"\n{statement_line(statement)}", "bold"))
         if statement.facts:
             parts.append(Text(f"  {words.clean(', '.join(statement.facts))}", dim))
     if not facts:

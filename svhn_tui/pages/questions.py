@@ -25,12 +25,18 @@ from svhn_tui.analysis.progress import (
 from svhn_tui.assignment.answers import Answer, answer_of
 from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.client.state import State
-from svhn_tui.dialogs.choosing import chosen_finalists, chosen_run, judged_statement
-from svhn_tui.dialogs.dialogs import Confirm, RunWith
+from svhn_tui.dialogs.choosing import (
+    chosen_finalists,
+    chosen_overrides,
+    chosen_run,
+    is_confirmed,
+    judged_statement,
+)
 from svhn_tui.pages.findings import FindingsCache
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.question_list import outcome_of, question_line, summary_of
 from svhn_tui.pages.question_pane import QuestionPane, is_fresh
+from svhn_tui.pages.registry import PAGES
 from svhn_tui.presets import Presets, Question
 from svhn_tui.widgets.chart_board import CHART_KEYS, ChartBoard
 from svhn_tui.widgets.options import MarkedOptions
@@ -38,10 +44,10 @@ from svhn_tui.widgets.sheet import Sheet
 
 NARROW, ROOMY = 100, 160
 """Columns below which the list is made small, and from which it is made large."""
-GREETING = """\
+GREETING = f"""\
 This trains the assignment's networks, and proves each answer and each file.
 ↑ ↓ choose a question, enter trains it, A trains all. Training outlives q.
-1 to 6 open the pages, ? lists a page's keys, ^p finds everything by name."""
+{PAGES[0].key} to {PAGES[-1].key} open the pages, ? lists a page's keys, ^p finds everything by name."""
 
 
 class QuestionsPage(Page):
@@ -56,7 +62,7 @@ class QuestionsPage(Page):
         Binding("w", "finalists", "finalists…", tooltip="choose the finalists by hand"),
         Binding("w", "statements", "statements…", tooltip="statements of the grader, and a verdict on each"),
         Binding("c", "copy", "copy", tooltip="copy the answer or the code"),
-        Binding("s", "app.sweep", "sweep…", tooltip="a sweep of one's own"),
+        Binding("s", "app.sweep", "sweep…", tooltip="define a sweep of your own"),
         Binding("pagedown", "turn(1)", "further down", show=False, priority=True),
         Binding("pageup", "turn(-1)", "further up", show=False, priority=True),
         *CHART_KEYS,
@@ -113,9 +119,8 @@ class QuestionsPage(Page):
         if (sweep := self.book.sweep(self.chosen, "")) is None:
             self.notify("This question needs no training.")
             return
-        epochs, seeds = sweep.configurations[0].training.epochs, len(sweep.seeds)
         question = self.chosen
-        overrides = await self.app.push_screen_wait(RunWith(f"{question.id}  {question.title}", epochs, seeds))
+        overrides = await chosen_overrides(self.app, f"{question.id}  {question.title}", sweep)
         if overrides is not None:
             self._launch(Launch(question, overrides))
 
@@ -178,7 +183,7 @@ class QuestionsPage(Page):
             self.notify("Everything is trained.")
             return
         text = f"The whole assignment: {plan_text(sweeps, self.state)}."
-        if await self.app.push_screen_wait(Confirm(text)):
+        if await is_confirmed(self.app, text):
             for sweep in sweeps:
                 self.want(self.book.submit(sweep))
 

@@ -44,13 +44,13 @@ DETAILS = (
 KEYS = (
     *(Binding(key, f"open_page('{name}')", name, show=False, tooltip=f"open {name}") for key, name, _ in PAGES),
     Binding("x", "export", "export", tooltip="export everything that is handed in"),
-    Binding("W", "fleet", "where", show=False, tooltip="where it trains: here, in Slurm, on other boxes"),
+    Binding("W", "fleet", "where", show=False, tooltip="where to train: here, in Slurm, on other machines"),
     Binding("T", "theme", "theme", show=False, tooltip="dark, light or high contrast"),
-    Binding("exclamation_mark", "messages", "messages", show=False, tooltip="the latest notices again"),
+    Binding("exclamation_mark", "messages", "messages", show=False, tooltip="past messages"),
     Binding("question_mark", "help", "keys", tooltip="all keys of the page"),
-    Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="draw the screen anew, after others wrote to it"),
+    Binding("ctrl+l", "repaint", "repaint", show=False, tooltip="redraw, after something else wrote to the terminal"),
     Binding("ctrl+z", "suspend_process", "suspend", show=False, priority=True,
-            tooltip="to the shell; training continues, fg returns"),
+            tooltip="suspend to the shell until fg; training continues"),
     Binding("q", "leave", "leave", tooltip="leave; training continues"),
     Binding("ctrl+c,ctrl+q", "leave", "leave", show=False, tooltip="leave; training continues"),
 )  # fmt: skip

@@ -226,7 +226,7 @@ class RunList(Vertical):
         index = place_of(cursor.key, lines, near=first) if cursor is not None else first
         columns = columns_of(listing.shown, state.results.values())
         self.table = Table(lines, columns, len(runs), len(failed))
-        self.grid.show(heads_of(lines, columns, listing.order), len(lines), self.cells, index)
+        self.grid.show(heads_of(lines, columns, listing.order, self.grid.size.width), len(lines), self.cells, index)
         self._show_count()
         return True
 

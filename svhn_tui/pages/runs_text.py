@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.theme import Theme
 
@@ -14,21 +15,22 @@ from svhn_tui.pages.run_text import interruption_of, journal_damage
 from svhn_tui.themes import dim_of
 from svhn_tui.widgets.run_grid import Head
 
-WIDEST = 40
+WIDEST = 48
+"""Cells of a column, in a narrow window; a wide one gives more."""
 MEASURED = 100
 """Lines that the widths of columns are taken from: so many at the beginning, and so many from all over."""
 
 
-def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder) -> list[Head]:
-    """Return the columns with the widths that their lines need; an arrow shows the order."""
+def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder, room: int) -> list[Head]:
+    """Return the columns, in so many cells, with the widths that their lines need; an arrow shows the order."""
     step = max(1, len(lines) // MEASURED)
     texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
     heads = []
     for index, name in enumerate(columns):
         column = column_named(name)
         sign = (" ↓" if order.descending else " ↑") if name == order.column else ""
-        width = max([len(column.title) + len(sign), *(len(cells[index]) for cells in texts)])
-        heads.append((column.title + sign, min(width, WIDEST), column.is_number))
+        width = max([len(column.title) + len(sign), *(cell_len(cells[index]) for cells in texts)])
+        heads.append((column.title + sign, min(width, max(WIDEST, 2 * room // 5)), column.is_number))
     return heads
 
 

@@ -1,12 +1,15 @@
 """Prints the output of commands, without control sequences."""
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
 from svhn_tui.terminal import streams
 from svhn_tui.words import clean, fitted
@@ -34,6 +37,18 @@ class Plain(Console):
 def print_text(text: str) -> None:
     """Print for a person."""
     print(clean(text, newlines=True), flush=True)
+
+
+def print_rows(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print a table; where stdout is no terminal, a row a line, however long, with tabs between the columns."""
+    if not sys.stdout.isatty():
+        for row in (head, *rows):
+            print_text("\t".join(clean(str(cell)) for cell in row))
+        return
+    table = Table(*head, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    Plain().print(table)
 
 
 def print_error(sentence: str) -> None:

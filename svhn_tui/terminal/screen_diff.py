@@ -114,8 +114,10 @@ class Cells:
         end = self._column = start + width
         is_plain = width == len(text)
         shown = list(text) if is_plain else [text, *[REST] * (width - 1)]  # others are written as a whole
-        blank = self._look if self._look.attributes else CellStyle(ground=self._look.ground)
-        looks = [blank if character == " " else self._look for character in shown]
+        looks = [self._look] * len(shown)
+        if " " in text and not self._look.attributes:
+            blank = CellStyle(ground=self._look.ground)
+            looks = [blank if character == " " else self._look for character in shown]
         row = self._rows.setdefault(self._row, _Row([], []))
         row.reach(end)
         if row.shown[start:end] == shown and row.looks[start:end] == looks:

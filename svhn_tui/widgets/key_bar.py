@@ -1,6 +1,7 @@
 """The bar below every page: the keys that do something now, as many as there is room for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ SIGNS = {
     "question_mark": "?", "exclamation_mark": "!", "plus": "+", "equals_sign": "=", "minus": "-", "slash": "/",
     "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "esc", "shift+left": "shift ←",
     "shift+right": "shift →", "pageup": "pgup", "pagedown": "pgdn", "ctrl+c": "^c", "ctrl+p": "^p", "ctrl+q": "^q",
-    "ctrl+l": "^l", "shift+tab": "shift tab",
+    "ctrl+l": "^l", "ctrl+z": "^z", "shift+tab": "shift tab",
 }  # fmt: skip
 """Displayed names of keys, where they differ from Textual's."""
 ALWAYS = 2
@@ -81,9 +82,15 @@ def sign_of(key: str) -> str:
 
 def ranked_bindings(screen: Screen[Any]) -> list[ActiveBinding]:
     """Return what works now, the screen's own keys first, in the order in which it declares them."""
-    declared = [binding.key for binding in Binding.make_bindings(type(screen).BINDINGS)]
-    rank = {key: index for index, key in enumerate(declared)}
+    rank = _ranks_of(type(screen))
     return sorted(screen.active_bindings.values(), key=lambda some: rank.get(some.binding.key, len(rank)))
+
+
+@cache
+def _ranks_of(kind: type[Screen[Any]]) -> Mapping[str, int]:
+    """Return the place of each key among those that a kind of screen declares."""
+    declared = (binding.key for binding in Binding.make_bindings(kind.BINDINGS))
+    return {key: index for index, key in enumerate(declared)}
 
 
 def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:

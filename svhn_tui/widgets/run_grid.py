@@ -85,7 +85,7 @@ class Grid(ScrollView, can_focus=True):
         self.refresh()
 
     def _resize(self, height: int) -> None:
-        """Make it so many lines high: where it scrolls before and after, the page stays arranged as it is."""
+        """Make it so many lines high; the page is arranged again only where that shows or hides the scrollbar."""
         size, fewest = Size(0, height), min(height, self.virtual_size.height)
         if self.show_vertical_scrollbar and fewest > self.container_size.height:
             self.set_reactive(Grid.virtual_size, size)

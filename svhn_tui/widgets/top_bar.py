@@ -68,10 +68,18 @@ class TopBar(Sheet):
         elif state.connected and state.assigned:
             parts.append((f"starting {words.plural(len(state.assigned), 'run')}", str(theme.success)))
         elif state.connected:
-            parts.append((f"idle · {words.plural(len(state.results), 'run')}", dim_of(theme)))
+            parts.append((_rest_of(state), dim_of(theme)))
         for sample in state.devices[:1]:
             used = f"{sample.name} {'–' if sample.utilisation is None else f'{100 * sample.utilisation:.0f}%'}"
             heat = f" {sample.temperature:.0f}°" if sample.temperature is not None else ""
             more = f" {words.size(sample.memory_used)}{heat}" if self.size.width >= WIDE else ""
             parts.append((used + more, dim_of(theme)))
         return [Text(text, style) for text, style in parts]
+
+
+def _rest_of(state: State) -> str:
+    """Say what there is while no run is training: those that wait or are paused, or else those that are finished."""
+    waiting = state.waiting.values()
+    if not waiting:
+        return f"idle · {words.plural(len(state.results), 'run')}"
+    return f"{words.plural(len(waiting), 'run')} {'paused' if all(run.paused for run in waiting) else 'waiting'}"

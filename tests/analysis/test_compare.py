@@ -2,16 +2,17 @@
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 
 from engine import protocol as p
 from engine.core.options import LISTED, Option
-from engine.core.spec import Configuration, Network, OwnModel
+from engine.core.spec import Configuration, Network, OwnModel, RecordedModel, Recording, RunSpec
 from svhn_tui.analysis.comparison import full_names_of, names_of, settings_that_differ, sides_of_runs
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.pages.compare import ComparePage
 from svhn_tui.pages.data import DataPage
-from tests.support.scenes import BOOK, DATA, TRAINING, Stage, attached, finished, relu, specs_of, tanh
+from tests.support.scenes import BOOK, DATA, TRAINING, Stage, attached, finished, history, relu, result, specs_of, tanh
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -54,11 +55,40 @@ async def test_chosen_runs_are_compared_by_configuration():
     assert "tanh 256 beats relu 64" in text
 
 
+async def test_runs_on_several_data_sets_are_called_so_and_their_classes_stand_on_one():
+    runs = list(finished((relu(64), 3, 0.4)).results.values())
+    other = msgspec.structs.replace(runs[2].spec, data="other")
+    runs[2] = msgspec.structs.replace(runs[2], run_id=other.run_id, spec=other, data_name="other")
+    seen = (p.Inspected(run_id=run.run_id, confusion=((1,) * 10,) * 10) for run in runs)
+    state = fold((*attached(), *(p.RunFinished(result=run) for run in runs), *seen))
+    text = await shown(Stage(ComparePage(BOOK), state), (120, 40), "d", selected=tuple(state.results))
+    assert "3 of 3 runs · they differ only in the data set" in text
+    assert "On p4_2026_svhn alone." in text
+
+
 async def test_seeds_of_one_configuration_are_compared_with_each_other():
     state = finished((relu(64), 3, 0.4))
     text = await shown(Stage(ComparePage(BOOK), state), (120, 40), selected=tuple(state.results))
     assert "3 of 3 runs · they differ only in the seed" in text
     assert "● seed 0" in text and "■ seed 2" in text
+
+
+async def test_long_names_leave_room_for_figures_and_what_differs_in_its_name_is_not_said_to_differ_in_the_seed():
+    """Recorded trainings have any name, of wide characters too, and perhaps no settings."""
+    state = finished()
+    for index, name in enumerate(
+        ("宽度与深度 " * 9, "a name that says more than anybody wants to read in a line of a table")
+    ):
+        recording = Recording(f"{index:016x}", 1.0, name)
+        spec = RunSpec(Configuration(recorded=RecordedModel(name, 1234)), 0, "", recording=recording)
+        state = fold(
+            (p.RunFinished(result=result(spec, 0.9)), p.HistoryRead(run_id=spec.run_id, history=history(9, 0.9, 0))),
+            state,
+        )
+    text = await shown(Stage(ComparePage(BOOK), state), (80, 24), selected=tuple(state.results))
+    assert text.count("0.9000") == 2 and text.count("…") == 2
+    assert "they differ" not in text
+    assert {cell_len(line) for line in text.splitlines()} == {80}
 
 
 async def test_runs_are_looked_at_one_after_the_other_however_often_it_is_drawn():

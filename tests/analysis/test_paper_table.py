@@ -27,7 +27,7 @@ tanh 256 & 789258 & 2 & \textbf{0.6200 $\pm$ 0.0283} & \textbf{0.6700 $\pm$ 0.02
 % ± is the standard deviation of a run; n the number of runs; bold the best mean.
 % Trained with keras 3.11.3.
 % On gpu0 (fast).
-% Seeds 0 to 1.
+% Seeds 0, 1.
 % Data: p4_2026_svhn, fingerprint f00d.
 """
 MARKDOWN = r"""| configuration | parameters | n | test accuracy | train accuracy | test loss |
@@ -38,7 +38,7 @@ MARKDOWN = r"""| configuration | parameters | n | test accuracy | train accuracy
 ± is the standard deviation of a run; n the number of runs; bold the best mean.
 Trained with keras 3.11.3.
 On gpu0 (fast).
-Seeds 0 to 1.
+Seeds 0, 1.
 Data: p4\_2026\_svhn, fingerprint f00d.
 """
 

@@ -91,7 +91,9 @@ def test_runs_that_did_not_learn_count_and_are_named_with_the_mean_of_the_others
     results[4] = finished(specs[4], 0.5, diverged=True)
     found = answer("Q7", state_of(*results))
     assert found.text == "0.4600, 0.5000"
-    assert found.flags == ("tanh 256: 2 of 10 diverged or at chance (seed 3, 4); the mean without is 0.5000.",)
+    assert found.flags == (
+        "tanh 256: 2 of 10 runs diverged or at chance level (seeds 3, 4); the mean of the others is 0.5000.",
+    )
 
 
 def test_q10_names_the_best_by_its_zero_based_index():

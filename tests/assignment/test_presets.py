@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.layers import trainable_parameters
 from engine.core.spec import Configuration, RunSpec
-from engine.core.sweep import asked
+from engine.core.sweep import FinalistRule, asked
 from svhn_tui import preset_file, presets
 
 
@@ -137,3 +137,22 @@ def test_nothing_but_a_preset_error_ever_leaves_the_parser(text: bytes):
         preset_file.parse(text, "experiments.json")
     except presets.PresetError as error:
         assert "experiments.json" in str(error)
+
+
+DESCRIBED = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text()
+
+
+def test_every_field_of_a_question_is_described():
+    rows = DESCRIBED.partition("\n## Questions\n")[2].partition("\n## ")[0].splitlines()
+    named = {word for row in rows if row.startswith("| `") for word in row.split("|")[1].split("`")[1::2]}
+    assert named == set(presets.Question.__struct_fields__)
+    text = "\n".join(rows)
+    nested = (presets.AnswerFormat, presets.Upload, FinalistRule)
+    assert all(f"`{field}`" in text for kind in nested for field in kind.__struct_fields__)
+
+
+def test_the_file_that_the_documents_begin_with_can_be_used():
+    text = DESCRIBED.partition("```json\n")[2].partition("```")[0]
+    book = preset_file.parse(text.encode(), "experiments.json")
+    (question,) = book.questions
+    assert len(book.configurations(question)) * len(question.seeds) == 20

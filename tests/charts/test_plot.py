@@ -33,6 +33,13 @@ def test_a_rising_line_rises_and_is_named_at_its_end():
     assert columns == sorted(columns, reverse=True)
 
 
+def test_a_name_of_wide_characters_leaves_the_lines_as_wide_as_they_are():
+    series = [Series("幅と深さ", (0.1, 0.5), "#ffffff"), Series("narrow", (0.5, 0.1), "#ffffff")]
+    lines = render(series, 60, 12, PALETTE)
+    assert "幅と深さ" in lines[0].text and "narrow" in "".join(line.text for line in lines)
+    assert all(line.cell_length <= 60 for line in lines)
+
+
 def test_names_of_lines_that_end_together_do_not_overlap():
     series = [Series(f"line {index}", (0.1, 0.5), "#ffffff") for index in range(4)]
     text = [line.text for line in render(series, 60, 12, PALETTE)]

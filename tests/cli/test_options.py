@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,3 +164,18 @@ def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: Any,
     (tmp_path / "here").rmdir()
     code, said = told(["status"], monkeypatch, capsys)
     assert (code, "current folder is gone" in said) == (1, True)
+
+
+def test_each_command_has_a_whole_line_in_the_help_and_each_option_says_what_it_takes():
+    program = typer.main.get_command(main.app)
+    groups = [program, *(program.commands[name] for name in ("data", "course"))]
+    for command in (*groups, *(inner for group in groups for inner in group.commands.values())):
+        text = command.get_help(command.context_class(command, info_name="svhn-tui", terminal_width=80))
+        _, *lines = text.splitlines()
+        assert not [line for line in lines if line.endswith("...") or re.match(r" +-.* <[a-z]", line)]
+
+
+def test_what_is_no_command_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    code, error = told(["dat"], monkeypatch, capsys)
+    assert code == 2
+    assert "Did you mean 'data'? See `svhn-tui --help`." in error

@@ -48,13 +48,29 @@ def test_every_field_has_its_line():
     assert all(option.example for option in OPTIONS.values() if option.kind != "objects")
 
 
+def _section(head: str) -> str:
+    """Return a section of docs/experiments.md."""
+    return DESCRIBED.partition(f"\n## {head}\n")[2].partition("\n## ")[0]
+
+
 def test_every_option_of_training_is_described():
-    rows = {row.split("`")[1]: row for row in DESCRIBED.splitlines() if row.startswith("| `")}
+    rows = {row.split("`")[1]: row for row in _section("Training").splitlines() if row.startswith("| `")}
     assert list(rows) == [option.name for option in TRAINING]
     for option in TRAINING:
         said = option.limits.sentence if option.limits else ""
         values = option.owners.values if option.owners else ()
         assert all(word in rows[option.name] for word in (said, *option.choices, *values)), option.name
+
+
+def test_every_field_of_a_network_is_described():
+    rows = [row for row in _section("Networks").splitlines() if row.startswith("| `")]
+    named = {word for row in rows for word in row.split("|")[1].split("`")[1::2]}
+    assert named == set(Network.__struct_fields__) - {"model"}  # docs/models.md has it
+    layers = next(row for row in rows if "`convolutions`" in row)
+    assert all(f"`{name}`" in layers or f'"{name}"' in layers for name in Convolution.__struct_fields__)
+    for option in NETWORK:
+        row = next((row for row in rows if f"`{option.name}`" in row.split("|")[1]), "")
+        assert all(f"`{word}`" in row for word in option.choices), option.name
 
 
 @pytest.mark.parametrize("optimizer", get_args(Optimizer))

@@ -61,7 +61,7 @@ async def test_nothing_to_show_says_what_to_do():
     app = staged(fold(attached()))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
-        assert "Nothing trains." in app.text
+        assert "No run is training." in app.text
         assert "1 opens the questions; enter there trains what is missing." in app.text
         await pilot.press("space", "S", "J", "K", "m", "y", "left", "plus", "f", "escape")
         assert app.wanted == []
@@ -220,7 +220,13 @@ def test_neighbours_in_the_queue_are_one_line_and_move_as_one():
 
 @pytest.mark.parametrize(
     ("seeds", "said"),
-    [((3,), "seed 3"), ((2, 0, 1), "seeds 0 to 2"), ((0, 2, 5), "seeds 0, 2, 5"), (range(0, 80, 2), "40 seeds")],
+    [
+        ((3,), "seed 3"),
+        ((2, 0, 1), "seeds 0 to 2"),
+        ((4, 3), "seeds 3, 4"),
+        ((0, 2, 5), "seeds 0, 2, 5"),
+        (range(0, 80, 2), "40 seeds"),
+    ],
 )
 def test_seeds_are_said_shortly(seeds: tuple[int, ...], said: str):
     assert seeds_text(seeds) == said
@@ -290,7 +296,7 @@ async def test_the_curve_stays_with_its_outcome_when_the_run_ends(size: tuple[in
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         page.state = trained(page.state)
-        await until(pilot, lambda: "Nothing trains any more" in app.text)
+        await until(pilot, lambda: "This one trained last" in app.text)
         text = app.text
         for said in (
             "Q7 relu 256",
@@ -301,10 +307,10 @@ async def test_the_curve_stays_with_its_outcome_when_the_run_ends(size: tuple[in
             "● test",
             "Q7  answer",
             "/model.keras",
-            "Nothing trains any more",
+            "This one trained last",
         ):
             assert said in text, said
-        assert "Nothing trains.\n" not in text
+        assert "No run is training.\n" not in text
         page.state = fold(group_of("g1", specs_of(tanh(256), 2), 5, 0.4), page.state)
         await until(pilot, lambda: "tanh 256" in app.text)
         assert "relu 256  seeds" not in app.text, "until something new trains"

@@ -3,18 +3,23 @@
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import pytest
+from rich.cells import cell_len
+from textual.binding import Binding
 
 from docs.pictures import midway, recorded, shortened
 from engine import protocol as p
 from svhn_tui import preset_file
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
+from svhn_tui.pages.help import sections_of
 from svhn_tui.pages.navigation import page_of
 from svhn_tui.pages.registry import PAGES
 from svhn_tui.presets import Presets
+from svhn_tui.widgets.key_bar import ranked_bindings, sign_of
 from tests.support.lively_engine import CONFUSION
-from tests.support.scenes import Stage, attached
+from tests.support.scenes import Stage, attached, relu, specs_of, waiting
 
 SMALL, GOOD, LARGE = (80, 24), (120, 40), (200, 60)
 SIZES = (SMALL, GOOD, LARGE)
@@ -133,7 +138,7 @@ async def test_live_shows_two_groups_and_what_is_next(size: tuple[int, int]):
 @pytest.mark.parametrize("name", [name for _, name, _ in PAGES])
 async def test_an_empty_workspace_says_what_to_do(name: str, size: tuple[int, int]):
     text = "\n".join(await lines_of(name, fold(attached()), size))
-    hints = {"Questions": "enter trains it", "Live": "Nothing trains.", "Runs": "No run is finished yet: 1 opens",
+    hints = {"Questions": "enter trains it", "Live": "No run is training.", "Runs": "No run is finished yet: 1 opens",
              "Compare": "1 opens the questions", "Answers": "not trained yet", "Data": "50,000 to train"}  # fmt: skip
     keys = ["down"] if name == "Answers" else []
     text = "\n".join(await lines_of(name, fold(attached()), size, *keys)) if keys else text
@@ -146,3 +151,46 @@ async def test_a_page_that_has_nothing_to_show_says_what_keeps_it(name: str):
     assert "Starting the engine…" in " ".join("\n".join(await lines_of(name, begun, SMALL)).split())
     refused = fold((p.HostEnded(reason="The workspace was written by a newer svhn-tui: update this one."),))
     assert "by a newer svhn-tui" in "\n".join(await lines_of(name, refused, GOOD))
+
+
+@pytest.mark.parametrize("name", [name for _, name, _ in PAGES])
+async def test_the_help_lists_every_key_of_the_page_also_those_that_do_nothing_now(name: str):
+    stage = Stage(page := page_of(name, book()), fold(attached()))
+    async with stage.run_test(size=SMALL) as pilot:
+        await pilot.pause()
+        sections = dict(sections_of(page, ranked_bindings(page)))
+    listed = {key for keys in sections.values() for some in keys.values() for key in some}
+    assert {sign_of(binding.key) for binding in Binding.make_bindings(type(page).BINDINGS)} <= listed
+    assert not set(sections["this page"]) & set(sections["not now"])
+
+
+@pytest.mark.parametrize(
+    ("paused", "said"),
+    [((), "idle · 0 runs"), ((True, True), "2 runs paused"), ((False, True), "2 runs waiting")],
+    ids=str,
+)
+async def test_the_bar_says_why_nothing_is_trained(paused: tuple[bool, ...], said: str):
+    runs = tuple(
+        waiting("Q9", specs_of(relu(64), 2)[at : at + 1], paused=held)[0] for at, held in enumerate(paused)
+    )  # fmt: skip
+    text = (await lines_of("Live", fold((*attached(), p.RunsQueued(waiting=runs))), SMALL))[0]
+    assert said in text
+
+
+WIDE_TITLE = "実験 幅と学習率 with a title that never ends"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["Questions", "Answers"])
+async def test_wide_characters_in_a_title_take_two_cells(name: str, size: tuple[int, int]):
+    own = msgspec.structs.replace(book().questions[1], id="S1", title=WIDE_TITLE, own=True, upload=None)
+    wide = msgspec.structs.replace(book(), questions=(*book().questions, own))
+    stage = Stage(page_of(name, wide), whole())
+    async with stage.run_test(size=size) as pilot:
+        await pilot.pause()
+        lines = stage.text.splitlines()
+    (line,) = (line for line in lines if "S1 " in line and "実験" in line)
+    other = next(line for line in lines if "Q2 " in line)
+    mark = "│" if name == "Questions" else "!"
+    assert cell_len(line[: line.index(mark)]) == cell_len(other[: other.index(mark)])
+    assert {cell_len(line) for line in lines} == {size[0]}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import msgspec
@@ -52,6 +53,14 @@ async def test_finalists_are_ticked_by_hand_and_the_rule_taken_again():
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(("question", "key"), [(1, "R"), (7, "w"), (9, "w")])
+async def test_a_dialog_shows_its_keys_in_a_small_window(question: int, key: str):
+    stage = Stage(QuestionsPage(BOOK), DONE)
+    async with stage.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*["down"] * question, key)
+        await until(pilot, lambda: "esc goes back" in " ".join(stage.text.replace("│", " ").split()))
+
+
 async def test_everything_is_launched_by_one_key_after_a_forecast():
     titles = [command.sweep.title for command in await pressed(DONE, "A", "y")]
     assert sorted(titles) == ["Q10", "Q2", "Q5", "Q7", "Q9"]
@@ -71,6 +80,7 @@ async def test_a_sweep_of_ones_own_is_typed_kept_and_trained(tmp_path: Path):
         await pilot.press("s")
         await pilot.pause()
         assert isinstance(app.screen, SweepForm)
+        await until(pilot, lambda: re.search(r"│  title +│? *\n.*│   my sweep", screen_text(app)) is not None)
         await pilot.press("down", "end", *["backspace"] * 6, *"8", "enter")
         await pilot.pause()
         assert app.screen.query_one("#about")

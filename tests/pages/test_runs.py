@@ -5,9 +5,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual.app import App, ComposeResult
 
 from engine import protocol as p
 from engine.core.spec import Network, Training
+from svhn_tui import words
 from svhn_tui.analysis import run_filter, run_table
 from svhn_tui.analysis.run_filter import completed, completions
 from svhn_tui.analysis.run_table import SortOrder, cells_of, lines_of
@@ -18,6 +20,7 @@ from svhn_tui.pages.page import Page
 from svhn_tui.pages.run_list import remembered_listing
 from svhn_tui.pages.runs import RunsPage
 from svhn_tui.terminal.editor import EditorError, edited
+from svhn_tui.widgets.run_grid import Grid
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
 from tests.support.scenes import BOOK, Stage, attached, finished, relu, result, specs_of, tanh
@@ -233,6 +236,17 @@ async def test_a_damaged_journal_is_told_of_the_run_under_the_cursor():
         assert "journal: 2 lines cannot be read" in stage.text
 
 
+def test_configurations_are_sorted_by_the_numbers_in_their_names():
+    runs = [
+        result(specs_of(some, 1)[0], 0.5) for some in (relu(256), relu(64, 256), relu(1024), relu(64), relu(64, 64))
+    ]
+    lines = run_table.lines_of(runs, run_table.SortOrder("configuration", descending=False), grouped=True)
+    labels = [line.runs[0].spec.configuration.label for line in lines]
+    assert labels == ["relu (64, 64)", "relu (64, 256)", "relu 64", "relu 256", "relu 1024"]
+    rates = ["relu 8 · learning rate 0.0001", "relu 8 · learning rate 0.001", "relu 8 · learning rate 0.01"]
+    assert sorted(rates, key=words.in_order) == rates
+
+
 def test_the_heads_of_columns_are_words_for_the_filter():
     """As they stand on the screen, in any case, or with an underscore."""
     run = msgspec.structs.replace(result(specs_of(relu(256), 1)[0], 0.5), finished_at=1e9)
@@ -244,6 +258,8 @@ def test_the_heads_of_columns_are_words_for_the_filter():
             assert run_filter.parse(f"{word}!={value}")(run, None) in (True, False), word
     assert run_filter.parse("test acc>0.4 seed=0")(run, None)
     assert not run_filter.parse("Test_Acc>0.6")(run, None)
+    assert run_filter.parse("test_accuracy=>0.4 seed=<0 activation==relu")(run, None)
+    assert not run_filter.parse("test_accuracy=<0.4")(run, None)
     for name, default in {**msgspec.structs.asdict(Network()), **msgspec.structs.asdict(Training())}.items():
         if name not in ("convolutions", "hidden"):
             assert run_filter.parse(f"{name}={str(default).lower()}") is not None, name
@@ -280,3 +296,25 @@ async def test_failed_runs_stand_beside_finished_ones_with_their_reason_and_are_
         await pilot.press("escape")
         await pilot.pause()
         assert "failed" not in stage.text
+
+
+async def test_a_list_that_loses_lines_at_its_end_stays_full_and_a_short_one_has_no_scrollbar():
+    def show(grid: Grid, lines: int) -> None:
+        grid.show([("run", 10, False)], lines, lambda index: ("", (f"run {index}",)), grid.cursor)
+
+    class OneGrid(App[None]):
+        def compose(self) -> ComposeResult:
+            yield Grid()
+
+    app = OneGrid()
+    async with app.run_test(size=(40, 12)) as pilot:
+        grid = app.query_one(Grid)
+        show(grid, 100)
+        await pilot.press("end", *["up"] * 5)
+        await pilot.pause()
+        show(grid, 96)
+        await pilot.pause()
+        assert [grid.render_line(y).text.split()[-1] for y in range(1, 12)] == [str(line) for line in range(85, 96)]
+        show(grid, 5)
+        await pilot.pause()
+        assert not grid.show_vertical_scrollbar

@@ -252,3 +252,23 @@ async def test_a_monkey_finds_no_way_to_crash_it(seed: int, tmp_path: Path, monk
         page = await back_to("Questions", app, pilot)
         page.minimize()
         await until(lambda: "Q1" in screen_text(app), pilot)
+
+
+async def test_leaving_asks_while_an_export_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async with program(tmp_path, monkeypatch) as (app, pilot):
+        may_end, left = asyncio.Event(), list[object]()
+
+        async def endless(folder: Path, workspace: Path, remote: object) -> svhn_tui.export.exporting.Export:
+            await may_end.wait()
+            return svhn_tui.export.exporting.Export()
+
+        monkeypatch.setattr(svhn_tui.export.exporting, "exported", endless)
+        monkeypatch.setattr(app, "exit", lambda **options: left.append(options))
+        await press(app, pilot, "x", "q")
+        assert "The export is not finished" in screen_text(app)
+        await press(app, pilot, "n", "q", "y")
+        assert len(left) == 1
+        may_end.set()
+        await until(lambda: not any(worker.group == "export" for worker in app.workers if worker.is_running), pilot)
+        await press(app, pilot, "q")
+        assert len(left) == 2

@@ -89,13 +89,18 @@ def test_another_processor_compiler_or_flag_is_another_library(tmp_path: Path, m
     assert len(paths) == 4 and None not in paths
 
 
-@pytest.mark.parametrize("name", ["SOURCE", "HEADER"])
-def test_the_hash_covers_all_that_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
-    assert set(build.SOURCE.parent.glob("*.[ch]")) == {build.SOURCE, build.HEADER}
-    before, changed = build.source_hash(), tmp_path / "changed"
-    changed.write_text(getattr(build, name).read_text() + "\n")
-    monkeypatch.setattr(build, name, changed)
-    assert build.source_hash() != before
+def test_the_hash_covers_all_that_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = (build.SOURCE, *build.HEADERS)
+    assert set(build.SOURCE.parent.glob("*.[ch]")) == set(files)
+    hashes = {build.source_hash()}
+    for file in files:
+        changed = tmp_path / file.name
+        changed.write_text(file.read_text() + "\n")
+        source, *headers = (changed if each == file else each for each in files)
+        monkeypatch.setattr(build, "SOURCE", source)
+        monkeypatch.setattr(build, "HEADERS", headers)
+        hashes.add(build.source_hash())
+    assert len(hashes) == 1 + len(files)
 
 
 @needs_compiler
@@ -201,4 +206,4 @@ def test_the_wheel_contains_the_source(tmp_path: Path):
     wheel = pytest.importorskip("hatchling.builders.wheel")
     path = next(wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
     names = zipfile.ZipFile(path).namelist()
-    assert {f"engine/training/native/{file.name}" for file in (build.SOURCE, build.HEADER)} <= set(names)
+    assert {f"engine/training/native/{file.name}" for file in (build.SOURCE, *build.HEADERS)} <= set(names)

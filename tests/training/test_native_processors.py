@@ -50,12 +50,18 @@ def test_clang_makes_the_same_of_it(tmp_path: Path):
 
 
 @pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not on the path")
-def test_clang_accepts_the_source_for_arm64_where_it_finds_the_systems_headers():
-    command = ["clang", "--target=aarch64-linux-gnu", "-fsyntax-only", "-x", "c"]
+def test_clang_accepts_the_source_for_arm64_and_keeps_sums_in_registers(tmp_path: Path):
+    """As on a Mac: a loop over a tile's 16 sums that is not unrolled has them in memory, at half the speed."""
+    command = ["clang", "--target=aarch64-linux-gnu", "-x", "c"]
     headers = "#include <math.h>\n#include <pthread.h>\n#include <stdatomic.h>\n"
-    if subprocess.run([*command, "-"], input=headers, text=True, capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [*command, "-fsyntax-only", "-"], input=headers, text=True, capture_output=True, check=False
+    ).returncode:
         pytest.skip("there are no headers for ARM64")
-    subprocess.run([*command, build.SOURCE], check=True)
+    flags = [flag for flag in build.FLAGS if flag not in ("-O3", "-shared")]
+    subprocess.run([*command, *flags, "-O1", "-S", build.SOURCE, "-o", tmp_path / "epoch.s"], check=True)
+    _, _, tile = (tmp_path / "epoch.s").read_text().partition("\ntile_plain:")
+    assert tile.partition(".cfi_endproc")[0].count("fmla") >= 16
 
 
 def test_threads_that_cannot_be_made_are_done_without(tmp_path: Path, library: Library):

@@ -26,7 +26,7 @@ from engine.machine.ownership import is_ours_alone
 from engine.machine.user_folders import cache_folder
 
 SOURCE = Path(__file__).with_name("epoch.c")
-HEADER = SOURCE.with_name("vectors.h")
+HEADERS = (SOURCE.with_name("kernels.h"), SOURCE.with_name("vectors.h"))
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
 """`errno` of square roots, which nobody reads, would prevent vector instructions: half the speed."""
@@ -151,7 +151,7 @@ def _path(compiler: str, flags: tuple[str, ...], folder: Path) -> Path:
 
 def source_hash() -> str:
     """Return a hash of everything that is compiled."""
-    return " ".join(map(_hash, (SOURCE, HEADER)))
+    return " ".join(map(_hash, (SOURCE, *HEADERS)))
 
 
 def processor() -> str:

@@ -2,20 +2,14 @@
 // arrays in Keras's layout. Stateless: nothing outlives a call, so two threads may train two networks.
 //
 // Bits: every element is summed in one fixed order whatever thread does it, so the number of threads changes none.
-// Layout: an epoch works on packed copies. A kernel (rows, cols) is cut into panels of PANEL columns, each
-// [row][w, m, v][PANEL]: a pass over weights and moments is one stream through memory (1,024 units: 5.4 to 2.6 ms a
-// batch), and the columns of a tile lie so close that its rows share no cache sets (256 units: 9 %). The last layer is
-// held transposed, its few units as rows. Everything is padded with zeros, so no loop has a remainder. Copying in and
-// out takes 0.8 % of an epoch. Figures in these comments are microseconds a batch of 32 on cores with AVX-512.
-//
-// Letters: B images of a batch, padded (depth); n images of any block; X inputs; D gradients of the loss before an
-// activation; xs, ds, ... strides in elements; r a row, c a column of a kernel; T threads.
+// An epoch works on packed copies, laid out as kernels.h says; copying in and out takes 0.8 % of its time. Letters and
+// figures are explained there too.
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include "vectors.h"
+#include "kernels.h"
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
@@ -23,198 +17,15 @@
 #endif
 
 enum {
-    PANEL = 32,       // columns of a panel; batches are padded to it too: a multiple of every C * L and R
-    ROW = 3 * PANEL,  // of a panel, with its moments
     CHUNK = 192,      // rows that are updated before the next batch goes through them; half of them from 256 columns on
-    BLOCK = 32, SPAN = 32,  // images and panels of the last layer's forward pass at a time
     EVAL = 64,        // test images at a time
     DEPTH = 256,      // of their pixels at a time
-    STRIDE = DEPTH + 16,  // of pixels as float32: not a multiple of 4 KB, or rows would share cache sets
     MAX_LAYERS = 16,
     MAX_THREADS = 64,
     MAX_CLASSES = 1000,
 };
+_Static_assert((int)DEPTH <= STRIDE && CHUNK + L <= STRIDE, "what is converted at a time fits its buffer");
 enum { DONE, NO_MEMORY, NOT_TRAINABLE, NO_THREAD, STOPPED };  // as library.py knows them
-enum { LINEAR, RELU, TANH };
-
-INLINE I smaller(I a, I b) { return a < b ? a : b; }
-INLINE I padded(I n, I to) { return (n + to - 1) / to * to; }
-
-typedef struct {
-    V alpha, c1, c2, eps;  // rate corrected for the step; 1 - beta_1; 1 - beta_2
-} Adam;
-
-INLINE void adam(float *q, V g, const Adam *a) {  // as Keras writes it
-    V w = get(q), m = get(q + PANEL), v = get(q + 2 * PANEL);
-    m += (g - m) * a->c1;
-    v += (g * g - v) * a->c2;
-    w -= (m * a->alpha) / (root(v) + a->eps);
-    put(q, w), put(q + PANEL, m), put(q + 2 * PANEL, v);
-}
-
-typedef struct {  // a tile whose gradient is known and whose weights are still to be updated
-    V g[20];
-    float *at;
-    const char *ahead;  // weights that will be needed soon, to be fetched meanwhile
-    const char *image;  // pixels of the batch after the next, likewise
-} Pending;
-
-// A tile's gradient, A^T D over the batch, while the divider works on the update of the tile before: Adam's division
-// and square root cost 10 % of an epoch where they wait for the multiplications (64 units: 142 to 129 us). A (depth,
-// rows), D (depth, C vectors), float or bytes.
-INLINE void tile(const int rows, const int bytes, const int lines, I depth, const float *A, I as, const void *D, I ds,
-                 float *at, Pending *p, const Adam *given) {
-    V g[10][C] = {0};
-    I k = 0;
-    float *from = p->at;
-    const char *ahead = p->ahead, *image = p->image;
-    Adam a = *given;
-    HOLD(a.alpha); HOLD(a.c1); HOLD(a.c2); HOLD(a.eps);
-#define STEP                                                                       \
-    {                                                                              \
-        V d[C];                                                                    \
-        UNROLL for (int c = 0; c < C; c++) d[c] = fetch(bytes, D, k * ds + c * L); \
-        UNROLL for (int r = 0; r < rows; r++) {                                    \
-            float s = A[k * as + r];                                               \
-            UNROLL for (int c = 0; c < C; c++) g[r][c] += s * d[c];                \
-        }                                                                          \
-        k++;                                                                       \
-    }
-    for (int q = 0; q < rows * C; q++) {
-        UNROLL for (int u = 0; u < PANEL / (rows * C); u++) STEP
-        adam(from, p->g[q], &a);
-        UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
-        ahead += 64 * lines;
-        if (bytes || q % 8 == 0) __builtin_prefetch(image, 0, 2), image += 4 * L;  // a line or a part of one
-        from += q % C == C - 1 ? ROW - (C - 1) * L : L;
-    }
-    while (k < depth) STEP
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < C; c++) p->g[r * C + c] = g[r][c];
-    p->at = at, p->ahead = ahead, p->image = image;
-}
-#define TILE(name, rows, bytes, lines)                                                                        \
-    static __attribute__((noinline)) void name(I depth, const float *A, I as, const void *D, I ds, float *at, \
-                                               Pending *p, const Adam *a) {                                   \
-        tile(rows, bytes, lines, depth, A, as, D, ds, at, p, a);                                              \
-    }
-TILE(tile_plain, R, 0, 2)
-TILE(tile_last, TQ, 0, 0)
-TILE(tile_only, TQ, 1, 0)
-
-static void settle(int rows, Pending *p, float *nowhere, const Adam *a) {  // update the pending tile
-    for (int q = 0; q < rows * C; q++) adam(p->at + q / C * ROW + q % C * L, p->g[q], a);
-    memset(p->g, 0, sizeof p->g);
-    p->at = nowhere;
-}
-
-// O (n, PANEL) = or += X (n, depth) W (depth rows of a panel). Sums of parts are closer to the truth than one long sum,
-// and are what XLA computes too. `ahead`: memory that is needed next, of which a line is fetched meanwhile every `step`
-// bytes.
-static __attribute__((noinline)) void product(const char **ahead, I step, I n, const float *X, I xs, const float *W,
-                                              I depth, float *O, I os, int fresh) {
-    const char *from = *ahead;
-    for (I c = 0; c < PANEL; c += C * L)
-        for (I b = 0; b < n; b += R) {
-            V o[R][C] = {0};
-            const float *w = W + c, *x = X + b * xs;
-            for (I k = 0; k < depth; k++, w += ROW, x++, from += step) {
-                V d[C];
-                __builtin_prefetch(from, 0, 2);
-                UNROLL for (int i = 0; i < C; i++) d[i] = get(w + i * L);
-                UNROLL for (int r = 0; r < R; r++) {
-                    float s = x[r * xs];
-                    UNROLL for (int i = 0; i < C; i++) o[r][i] += s * d[i];
-                }
-            }
-            UNROLL for (int r = 0; r < R; r++) UNROLL for (int i = 0; i < C; i++) {
-                float *to = O + (b + r) * os + c + i * L;
-                put(to, fresh ? o[r][i] : get(to) + o[r][i]);
-            }
-        }
-    *ahead = from;
-}
-// The same, while the weights of `next`, as many rows, are fetched, two lines of each (1,024 units: 4 % of an epoch,
-// most of it in the evaluation).
-static void product_before(const float *next, I n, const float *X, I xs, const float *W, I depth, float *O, I os,
-                           int fresh) {
-    for (I b = 0; b < n; b += R) {
-        const char *ahead = (const char *)next + b / R % 2 * 64;
-        product(&ahead, 4 * ROW, R, X + b * xs, xs, W, depth, O + b * os, os, fresh);
-    }
-}
-
-typedef struct {
-    I in, out;          // as given
-    I rows, cols;       // padded; the last layer's are exchanged
-    I stride;           // of its outputs
-    I apart;            // floats from one panel to the next
-    int is_last;
-    float *kernel;      // packed
-    float *bias;        // packed: one row of panels
-    float *given[6];    // kernel, bias, their first moments, their second moments
-} Layer;
-
-INLINE I panels(const Layer *l) { return l->cols / PANEL; }
-INLINE float *panel(const Layer *l, I p) { return l->kernel + p * l->apart; }
-INLINE float *bias(const Layer *l, I c) { return l->bias + c / PANEL * ROW + c % PANEL; }
-
-// Logits O (rows, n), transposed, of X (n, cols) through the last layer. SPAN panels at a time for all images: so many
-// weights stay in the first cache (linear: 4 % of an epoch, a tenth of the evaluation). Pixels converted to float32
-// once and not each time are slower (41 to 32 us): four times as much then comes from the second cache.
-INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O, I os) {
-    V sums[BLOCK / M][M][Q];
-    for (I b0 = 0; b0 < n; b0 += BLOCK)
-        for (I j = 0; j < l->rows; j += Q) {
-            const I images = smaller(n - b0, BLOCK);
-            memset(sums, 0, sizeof sums);
-            for (I p0 = 0; p0 < panels(l); p0 += SPAN)
-                for (I b = 0; b < images; b += M) {
-                    V o[M][Q];
-                    memcpy(o, sums[b / M], sizeof o);
-                    for (I p = p0; p < smaller(panels(l), p0 + SPAN); p++)
-                        for (I c = 0; c < PANEL; c += L) {
-                            V d[Q];
-                            UNROLL for (int i = 0; i < Q; i++) {
-                                d[i] = get(panel(l, p) + (j + i) * ROW + c);
-                                HOLD(d[i]);
-                            }
-                            UNROLL for (int r = 0; r < M; r++) {
-                                V s = fetch(bytes, X, (b0 + b + r) * xs + p * PANEL + c);
-                                UNROLL for (int i = 0; i < Q; i++) o[r][i] += s * d[i];
-                            }
-                        }
-                    memcpy(sums[b / M], o, sizeof o);
-                }
-            float all[BLOCK * Q];
-            totals(images * Q, (float *)sums, all);
-            for (I i = 0; i < Q; i++)
-                for (I b = 0; b < images; b++) O[(j + i) * os + b0 + b] = all[b * Q + i] + *bias(l, j + i);
-        }
-}
-static void logits_of(const Layer *l, I n, const float *X, I xs, float *O, I os) { logits(0, l, n, X, xs, O, os); }
-static void logits_of_pixels(const Layer *l, I n, const uint8_t *X, I xs, float *O, I os) {
-    logits(1, l, n, X, xs, O, os);
-}
-
-// Probabilities in place of the logits O (classes, os) of L images, one in each lane (linear: 2.6 to 0.7 us); their
-// losses, and whether each label is the first of the most probable.
-static void softmax(I classes, float *O, I os, const int32_t *label, float *loss, int32_t *right) {
-    V most = get(O), sum = {0}, best = {0};
-    float logit[L];
-    N first = {0};
-    for (int i = 0; i < L; i++) logit[i] = O[label[i] * os + i];
-    for (I j = 1; j < classes; j++) most = choose(get(O + j * os) > most, get(O + j * os), most);
-    for (I j = 0; j < classes; j++) {
-        V e = exponential(get(O + j * os) - most);
-        put(O + j * os, e), sum += e;
-    }
-    for (I j = 0; j < classes; j++) {
-        V o = get(O + j * os) / sum;
-        N more = o > best;
-        put(O + j * os, o), best = choose(more, o, best), first = (more & (int32_t)j) | (~more & first);
-    }
-    for (int i = 0; i < L; i++) loss[i] = most[i] - logit[i] + logf(sum[i]), right[i] = first[i] == label[i];
-}
 
 typedef struct {
     int layers, activation, threads;
@@ -286,24 +97,6 @@ static int all_leave(Worker *me) {  // the same for all threads
     return me->net->is_stopped;
 }
 
-static void activate(int activation, const Layer *l, I rows, float *h, I from, I to) {  // columns from..to, in place
-    const V zero = {0};
-    for (I b = 0; b < rows; b++)
-        for (I j = from; j < to; j += L) {
-            V o = get(h + b * l->stride + j) + get(bias(l, j));
-            if (activation == RELU) o = choose(o <= zero, zero, o);  // what is not a number stays so
-            put(h + b * l->stride + j, activation == TANH ? hyperbolic(o) : o);
-        }
-}
-INLINE V slope(int activation, V h) {
-    const V zero = {0}, one = zero + 1.f;
-    return activation == LINEAR ? one : activation == RELU ? choose(h > zero, one, zero) : one - h * h;
-}
-INLINE void convert(I rows, I cols, const uint8_t *x, I xs, float *o) {
-    for (I b = 0; b < rows; b++)
-        for (I i = 0; i < cols; i += L) put(o + b * STRIDE + i, pixels(x + b * xs + i));
-}
-
 // O (n, cols) = activation(X W + b) for panels p0..p1; X (n, rows).
 static void forwards(Net *n, const Layer *l, I images, const float *X, I xs, float *O, I p0, I p1) {
     for (I p = p0; p < p1 && !is_stopping(n); p++)
@@ -364,40 +157,6 @@ static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's pa
             float *q = bias(l, c) + s * PANEL, *g = l->given[2 * s + 1] + c;
             *(is_back ? g : q) = *(is_back ? q : g);
         }
-}
-
-static void evaluate(Worker *me) {  // this thread's blocks of test images
-    Net *n = me->net;
-    const int last = n->layers - 1;
-    const Layer *out = &n->layer[last];
-    const I blocks = (n->tests + EVAL - 1) / EVAL;
-    float *h = me->outputs[0], *to = me->outputs[1], *o = me->logits;
-    uint8_t *x = me->pixels;
-    for (I block = first_of(me, blocks); block < end_of(me, blocks) && !is_stopping(n); block++) {
-        const I at = block * EVAL, count = smaller(n->tests - at, EVAL);
-        for (I r = 0; r < EVAL; r++) {
-            if (r < count) memcpy(x + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
-            else memset(x + r * n->xs, 0, n->inputs);
-        }
-        if (last) forwards_first(n, EVAL, x, me->then, DEPTH, h, 0, panels(n->layer));
-        for (int l = 1; l < last; l++) {
-            forwards(n, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
-            float *past = h;
-            h = to, to = past;
-        }
-        if (last) logits_of(out, EVAL, h, n->layer[last - 1].stride, o, n->os);
-        else logits_of_pixels(out, EVAL, x, n->xs, o, n->os);
-        double sum = 0;
-        int all = 0;
-        for (I r = 0; r < count; r += L) {
-            float loss[L];
-            int32_t label[L] = {0}, right[L];
-            for (I i = 0; i < smaller(count - r, L); i++) label[i] = n->test_labels[at + r + i];
-            softmax(out->out, o + r, n->os, label, loss, right);
-            for (I i = 0; i < smaller(count - r, L); i++) sum += loss[i], all += right[i];
-        }
-        n->block_loss[block] = sum, n->block_right[block] = all;
-    }
 }
 
 // The losses of this thread's images, and the gradient of their logits.
@@ -572,6 +331,40 @@ static void train(Worker *me) {
     }
 }
 
+static void evaluate(Worker *me) {  // this thread's blocks of test images
+    Net *n = me->net;
+    const int last = n->layers - 1;
+    const Layer *out = &n->layer[last];
+    const I blocks = (n->tests + EVAL - 1) / EVAL;
+    float *h = me->outputs[0], *to = me->outputs[1], *o = me->logits;
+    uint8_t *x = me->pixels;
+    for (I block = first_of(me, blocks); block < end_of(me, blocks) && !is_stopping(n); block++) {
+        const I at = block * EVAL, count = smaller(n->tests - at, EVAL);
+        for (I r = 0; r < EVAL; r++) {
+            if (r < count) memcpy(x + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
+            else memset(x + r * n->xs, 0, n->inputs);
+        }
+        if (last) forwards_first(n, EVAL, x, me->then, DEPTH, h, 0, panels(n->layer));
+        for (int l = 1; l < last; l++) {
+            forwards(n, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
+            float *past = h;
+            h = to, to = past;
+        }
+        if (last) logits_of(out, EVAL, h, n->layer[last - 1].stride, o, n->os);
+        else logits_of_pixels(out, EVAL, x, n->xs, o, n->os);
+        double sum = 0;
+        int all = 0;
+        for (I r = 0; r < count; r += L) {
+            float loss[L];
+            int32_t label[L] = {0}, right[L];
+            for (I i = 0; i < smaller(count - r, L); i++) label[i] = n->test_labels[at + r + i];
+            softmax(out->out, o + r, n->os, label, loss, right);
+            for (I i = 0; i < smaller(count - r, L); i++) sum += loss[i], all += right[i];
+        }
+        n->block_loss[block] = sum, n->block_right[block] = all;
+    }
+}
+
 static void *work(void *argument) {
     Worker *me = argument;
     Net *n = me->net;
@@ -695,14 +488,3 @@ int svhn_epoch(int layers, const int64_t *sizes, int activation, int64_t batch, 
 
 const char *svhn_instructions(void) { return NAME; }
 
-// Multiply and add in registers alone for so many rounds; return how many were done: what one core can do at most.
-double svhn_multiply_adds(int64_t rounds) {
-    V sums[R][C], by = (V){0} + 0.999999f;  // the sums differ, or a compiler would keep fewer
-    for (int r = 0; r < R; r++) for (int c = 0; c < C; c++) sums[r][c] = by * (float)(r * C + c);
-    for (I i = 0; i < rounds; i++) {
-        UNROLL for (int r = 0; r < R; r++) UNROLL for (int c = 0; c < C; c++) sums[r][c] = sums[r][c] * by + by;
-        HOLD(by);
-    }
-    for (int r = 0; r < R; r++) for (int c = 0; c < C; c++) by += sums[r][c];
-    return by[0] < -1 ? 0 : (double)rounds * R * C * L;
-}

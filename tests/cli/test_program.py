@@ -213,7 +213,7 @@ def test_the_benchmark_trains_the_same_in_each_way_and_runs_nothing_of_the_curre
     environment = {**os.environ, "PATH": f":{os.environ['PATH']}", "LD_LIBRARY_PATH": ":"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run([*command, "--json", "--plot", "times.png"], capture_output=True, text=True, cwd=desk,
-                          env=environment, check=True, timeout=PATIENCE)  # fmt: skip
+                          env=environment, check=True, timeout=3 * PATIENCE)  # fmt: skip
     assert not (tmp_path / "marker").exists(), (tmp_path / "marker").read_text()
     (linear,) = json.loads(done.stdout)["networks"]
     sides = [linear[f"{side}_us_per_batch"] for side in ("fit", "tuned_fit", "engine")]

@@ -129,7 +129,7 @@ def test_what_does_not_suit_the_data_is_refused_before_training(
     assert failed.reason.startswith(said)
 
 
-@pytest.mark.parametrize("training", [STOPPED.training, Training(schedule="cosine")])
+@pytest.mark.parametrize("training", [STOPPED.training, Training(label_smoothing=0.1)])
 def test_the_native_trainer_is_left_out_where_its_mathematics_do_not_hold(training: Training):
     assert unsuited(Configuration(training=training), Circumstances(10)).startswith("the ")
 

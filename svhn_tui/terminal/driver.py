@@ -3,6 +3,7 @@
 What that buys stands in `screen_diff`. Besides, size, `NO_COLOR`, ctrl+z and calls for attention work as users expect.
 """
 
+import asyncio
 import os
 import signal
 from types import FrameType
@@ -29,12 +30,12 @@ class DiffDriver(LinuxDriver):
         for name in ("COLUMNS", "LINES"):  # Textual would believe them, as they were when our parent began
             os.environ.pop(name, None)
         super().start_application_mode()  # type: ignore[no-untyped-call]
-        resized = signal.getsignal(signal.SIGWINCH)
+        resized, loop = signal.getsignal(signal.SIGWINCH), asyncio.get_running_loop()
 
         def forget_first(number: int, frame: FrameType | None) -> None:
             self._is_stale = True
-            if callable(resized):
-                resized(number, frame)
+            if callable(resized):  # later, since a signal that interrupts this one would have the last size overtaken
+                loop.call_soon_threadsafe(resized, number, None)
 
         signal.signal(signal.SIGWINCH, forget_first)
 

@@ -96,6 +96,34 @@ def test_any_size_at_any_moment_and_what_others_wrote_over_it(events: Path):
         terminal.until(lambda text: is_whole(text) and "what a terminal" not in text)
 
 
+LATE = """
+import signal
+from svhn_tui.terminal.driver import DiffDriver
+read, calls = DiffDriver._get_terminal_size, []
+def late(driver):
+    calls.append(None)
+    if len(calls) != 2:
+        return read(driver)
+    signal.raise_signal(signal.SIGWINCH)
+    return 33, 9
+DiffDriver._get_terminal_size = late
+from svhn_tui.cli.main import main
+main()
+"""
+"""The program, whose window changes again the moment after a size of it was read."""
+
+
+def test_the_last_of_two_sizes_counts_though_the_window_changes_while_the_first_is_read(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(terminal, "PROGRAM", [sys.executable, "-c", LATE])
+    with opened(events, 120, 40) as shown:
+        shown.until(is_whole)
+        shown.resize(80, 24)
+        assert not is_whole(shown.text), "the terminal has cut off the first lines"
+        shown.until(is_whole)
+
+
 @pytest.mark.parametrize("kind", ["dumb", "unknown", None])
 def test_a_terminal_that_cannot_show_it_is_told_what_to_use_instead(events: Path, kind: str | None):
     with opened(events, TERM=kind) as terminal:

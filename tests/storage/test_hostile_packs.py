@@ -15,6 +15,7 @@ from engine.core.spec import Configuration, Network, RunSpec
 from engine.core.sweep import Sweep
 from engine.storage import checkpoint, checkpoint_index
 from engine.storage.manifest import Manifest, Member, Remarks
+from tests.support import zips
 from tests.support.fake_worker import result_of
 from tests.support.probe import probed
 from tests.support.scenes import DATA
@@ -52,20 +53,8 @@ def overlapping(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"runs/{0:012x}/journal.jsonl", content)
         for number in range(1, 60):
-            copied = zipfile.ZipInfo(f"runs/{number:012x}/journal.jsonl")
-            first = archive.infolist()[0]
-            copied.file_size, copied.compress_size, copied.CRC = len(content), len(content), first.CRC
-            copied.header_offset = 0
-            archive.filelist.append(copied)
-            archive.NameToInfo[copied.filename] = copied
+            zips.share_first(archive, f"runs/{number:012x}/journal.jsonl")
         archive.writestr("manifest.json", b"{}")
-    return path
-
-
-def many_runs(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(60_000):
-            archive.writestr(f"runs/{number:012x}/spec.json", b"")
     return path
 
 
@@ -83,7 +72,9 @@ def hostile_packs(folder: Path) -> dict[str, Path]:
     files = {
         "is a link or compressed": packed(folder / "bomb.zip", {f"{RUN}/journal.jsonl": bytes(5 * 10**7)}, method=8),
         "more than it holds": overlapping(folder / "overlapping.zip"),
-        "thousands of members": many_runs(folder / "many.zip"),
+        "thousands of members": zips.of_nothing(
+            folder / "many.zip", (f"runs/{number:012x}/spec.json" for number in range(60_000))
+        ),
         "does not write": climbing,
         "hidden: each layer has": packed(folder / "large.zip", run_of(folder, large)),
         "more than 100,000 runs": packed(folder / "sweep.zip", {"sweeps/0123456789ab.json": sweep}),

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from engine.data.dataset import describe
+from tests.support import zips
 from tests.support.probe import probed
 from tests.support.terminal import PROGRAM
 from tests.tools.test_keras_file import forged, good, weights  # noqa: F401  `good` is a fixture
@@ -69,20 +70,9 @@ def shared(path: Path) -> Path:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", b"{}")
         for name in ("metadata.json", "model.weights.h5"):
-            copied = zipfile.ZipInfo(name)
-            copied.file_size = copied.compress_size = 2
-            copied.CRC, copied.header_offset = archive.infolist()[0].CRC, 0
-            archive.filelist.append(copied)
-            archive.NameToInfo[name] = copied
+            zips.share_first(archive, name)
         archive.fp.seek(0, os.SEEK_END)  # type: ignore[union-attr]
         archive._didModify = True
-    return path
-
-
-def many_members(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for number in range(60_000):
-            archive.writestr(f"{number:08}", b"")
     return path
 
 
@@ -106,7 +96,7 @@ ZIPS: dict[str, Callable[[Path, Path], Path]] = {
     "a member is not the one": lambda source, to: spoilt(source, to, other_local_name),
     "packed in a way that is not read here": lambda source, to: dictionary(to),
     "its members overlap": lambda source, to: shared(to),
-    "thousands of members": lambda source, to: many_members(to),
+    "thousands of members": lambda source, to: zips.of_nothing(to, (f"{number:08}" for number in range(60_000))),
     "larger than 256 MiB": behind_a_gigabyte,
 }
 

@@ -74,8 +74,10 @@ def holds(told: list[p.AnyEvent], tally: Tally, fault: str, words: str) -> None:
     assert f"{words} It is tried once more, 2 at a time instead of 4." in {event.reason for event in again}
     assert {event.reason for event in failed} == {f"{words} Another try failed too; free some memory."}
     assert all(event.out_of_memory for event in failed)
-    sizes = {(event.specs[0].configuration, len(event.runs)) for event in of(told, p.RunStarted)}
-    assert sizes == {(TINY, 2), (LAST, 2)}, "with half as many it fits"
+    groups = [(event.specs[0].configuration, len(event.runs)) for event in of(told, p.RunStarted)]
+    assert {(TINY, 2), (LAST, 2)} <= set(groups), "with half as many it fits"
+    assert {some for some, _ in groups} == {TINY, LAST}
+    assert max(lanes for _, lanes in groups) == 2  # one of two is alone where the other's files were written already
     row = tally(fault)
     row.injected += Path(os.environ["SVHN_TUI_TEST_MEALS"]).stat().st_size
     wanted = {(some, seed) for some in (TINY, LAST) for seed in range(WANTED[some])}

@@ -69,7 +69,10 @@ class Bridge:
             self.state = apply(self.state, event)
             if met(self.state, event):
                 return event
-        raise AssertionError(f"waited in vain; last: {self.events[-3:]}")
+        workers = {name: (worker.state, worker.text) for name, worker in self.state.workers.items()}
+        notices = [event.text for event in self.events if isinstance(event, p.Noticed)]
+        trains = {run_id: run.worker for run_id, run in self.state.live.items()}
+        raise AssertionError(f"waited in vain; {workers=}, {trains=}, {notices=}, last: {self.events[-3:]}")
 
     def until_kind(self, kind: type) -> p.AnyEvent:
         return self.until(lambda state, event: isinstance(event, kind))

@@ -1,7 +1,7 @@
 """Decides which worker trains which group of runs, and which workers are started and dismissed for that."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from engine import protocol as p
 from engine.core.data_shape import ASSIGNMENT
@@ -14,10 +14,10 @@ from engine.host.model_trials import ModelTrials
 from engine.host.worker_pool import WorkerPool
 from engine.host.worker_reports import WorkerReports
 from engine.machine import card
-from engine.scheduling.placement import next_group, slots, together
+from engine.scheduling.placement import heads, next_group, slots, together
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Hold
-from engine.scheduling.slot import Slot
+from engine.scheduling.slot import Occupant, Slot
 from engine.storage import claims
 from engine.storage.workspace import Workspace
 from engine.workers import fleet as fleets
@@ -119,26 +119,35 @@ class Dispatch:
                 self.pool.dismiss(worker)
 
     def _advance_here(self) -> None:
-        while head := self._queue.waiting.head:
+        while True:
             busy = {slot: worker.occupant for slot, worker in self.pool.workers.items() if worker.training}
-            shape = self._queue.data[head.spec.data].shape
             machine = self.machine.available(self._slots, self.pool.own_cores)
-            if self.machine.has_gpus and not machine.gpus:
-                return  # others use them all; with --gpus none the CPU trains
-            if not busy and self.machine.is_measuring(head.spec.configuration, shape):
-                return  # `advance` is called when it is measured
-            machine = machine._replace(wanted_lanes=self._lanes.on_cards(head, machine.gpus))
-            queue, occupants = self._queue, {slot: some for slot, some in busy.items() if some}
-            group = next_group(queue.waiting, machine, shape, busy, queue.retries.lanes, occupants, queue.groups)
-            if group is None:
+            if not any(self._begin_here(head, machine, busy) for head in heads(self._queue.waiting, machine, busy)):
                 return
-            slot, runs = group
-            worker = self.pool.worker_for(slot)
-            if worker is None or worker.is_leaving:
-                if not self._makes_room(slot) and self.pool.launcher.resting().isdisjoint((slot.where, slot.name)):
-                    self.pool.start(slot)
-                return  # `advance` is called when it has started, or the card's last worker has ended
-            self._send(worker, runs)
+
+    def _begin_here(self, head: p.WaitingRun, machine: Machine, busy: Mapping[Slot, Occupant | None]) -> bool:
+        """Give the group that begins with this run to its worker, or start that; return whether a worker got it."""
+        queue, shape = self._queue, self._queue.data[head.spec.data].shape
+        is_apart = not machine.has_tensorflow_gpus and queue.waiting.trained_as(head).training.worker != "fast"
+        if self.machine.has_gpus and not machine.gpus and not is_apart:
+            return False  # others use them all; with --gpus none the CPU trains
+        if not busy and self.machine.is_measuring(head.spec.configuration, shape):
+            return False  # `advance` is called when it is measured
+        machine = machine._replace(wanted_lanes=self._lanes.on_cards(head, machine.gpus))
+        occupants = {slot: some for slot, some in busy.items() if some}
+        group = next_group(queue.waiting, machine, shape, busy, queue.retries.lanes, occupants, queue.groups, head)
+        if group is None:
+            return False
+        slot, runs = group
+        worker = self.pool.worker_for(slot)
+        if worker is None or worker.is_leaving:
+            if not self._makes_room(slot) and self.pool.launcher.resting().isdisjoint((slot.where, slot.name)):
+                self.pool.start(slot)
+            return False  # `advance` is called when it has started, or the card's last worker has ended
+        if is_apart:
+            self.machine.say_tensorflow_has_no_card()
+        self._send(worker, runs)
+        return True
 
     def _makes_room(self, slot: Slot) -> bool:
         """Dismiss idle workers of another kind from the card of a slot; return whether it has any of another kind."""

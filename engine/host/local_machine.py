@@ -10,7 +10,8 @@ from engine.core.machine import Machine
 from engine.core.spec import Configuration
 from engine.host.device_watch import DeviceWatch
 from engine.host.launcher import Publish
-from engine.machine import card
+from engine.machine import backends, card
+from engine.machine.backends import WITHOUT_GPU
 from engine.machine.core_load import CoreLoad
 from engine.scheduling.cards import Cards
 from engine.scheduling.slot import Slot
@@ -37,7 +38,8 @@ class LocalMachine:
         self._arrangement = Arrangement(machine, changed)
         self._cards = Cards(machine.gpus)
         self._load = CoreLoad(machine.cores)
-        self._has_tensorflow_gpus = True
+        self._has_tensorflow_gpus = backends.tensorflow_may_see_cards()
+        self._was_said = False
         self.watch = DeviceWatch(publish)
         """How busy its devices are."""
 
@@ -78,7 +80,8 @@ class LocalMachine:
         machine = self._arrangement.machine
         gpus = tuple(card for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))
         load = self._load.of_others(own)
-        return machine._replace(gpus=gpus, load=load, has_tensorflow_gpus=self._has_tensorflow_gpus)
+        has_tensorflow_gpus = self._has_tensorflow_gpus or not self.has_gpus
+        return machine._replace(gpus=gpus, load=load, has_tensorflow_gpus=has_tensorflow_gpus)
 
     def has(self, uuid: str) -> bool:
         """Say whether a GPU is among those chosen, and not set aside."""
@@ -87,6 +90,12 @@ class LocalMachine:
     def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
         """Say whether the cores that suit a run are being measured; begin with that if it is not known."""
         return self._arrangement.is_open(configuration, shape)
+
+    def say_tensorflow_has_no_card(self, reason: str = WITHOUT_GPU) -> None:
+        """Report once that `keras-fit` trains on the cores although there are cards."""
+        if not self._was_said:
+            self._was_said = True
+            self._publish(p.Noticed(text=f"{reason} Cards stay free for JAX.", severity="warning"), None)
 
     def accept(self, uuid: str) -> None:
         """Record that a worker has begun on a GPU."""
@@ -107,9 +116,8 @@ class LocalMachine:
                 fallback = "" if self.has_gpus else " It trains on the CPU."
                 self._publish(p.Noticed(text=f"{label} is not used: {reason}{fallback}", severity="error"), None)
             case card.UNSEEN:
-                if self._has_tensorflow_gpus:
-                    self._publish(p.Noticed(text=f"{reason} Cards stay free for JAX.", severity="warning"), None)
                 self._has_tensorflow_gpus = False
+                self.say_tensorflow_has_no_card(reason)
             case card.SICK if self._cards.failed(uuid, reason):
                 others = "the other cards" if self.has_gpus else "the CPU"
                 text = f"{label} failed twice and is set aside: {reason} Its runs continue on {others}."

@@ -4,8 +4,9 @@ import contextlib
 import importlib.abc
 import os
 import sys
+from pathlib import Path
 
-from engine.machine import child_process, compile_cache
+from engine.machine import child_process, compile_cache, system
 
 PLATFORM_VARIABLE = "SVHN_TUI_PLATFORM"
 """What JAX trains on, such as `cpu`, for a worker that was given no GPU; else JAX chooses."""
@@ -36,6 +37,9 @@ class _WithoutTensorFlow(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] == "tensorflow":
             raise ModuleNotFoundError("TensorFlow is not loaded where JAX trains", name=name)
 
+
+TENSORFLOW_NEEDS = "libcudart.so.12"
+WITHOUT_GPU = "TensorFlow sees no GPU here, since its build is for CUDA 12: keras-fit trains on the CPU."
 
 UNNEEDED = {"jax": ("matplotlib", "requests"), "tensorflow": ("matplotlib", "jax")}
 """By backend, what Keras and TensorFlow import and do without: for pictures, a monitor on the web, TensorFlow Lite."""
@@ -75,6 +79,12 @@ def prepare_jax() -> None:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
     sys.meta_path.insert(0, _WithoutTensorFlow())  # Keras would import it to save a file: 2 s, 400 MB
+
+
+def tensorflow_may_see_cards() -> bool:
+    """Say whether there is the library of CUDA 12 without which TensorFlow uses no GPU."""
+    installed = (Path(folder) / "nvidia/cuda_runtime/lib" / TENSORFLOW_NEEDS for folder in sys.path)
+    return any(library.exists() for library in installed) or system.has_library(TENSORFLOW_NEEDS)
 
 
 def prepare_tensorflow(log_level: int = 2) -> None:

@@ -50,6 +50,22 @@ def _seats(machine: Machine) -> list[tuple[Slot, Card]]:
             for seat, card in pairs if seat < card.seats][:most]  # fmt: skip
 
 
+def heads(queue: WaitingList, machine: Machine, busy: Collection[Slot]) -> tuple[WaitingRun, ...]:
+    """Return the runs that may begin a group now, in their order: the head, and one that takes nothing from it.
+
+    That is the first run for the other kind of worker, where TensorFlow trains on the cores and JAX on cards, or where
+    the head waits for the end of another run of TensorFlow's, which train one at a time.
+    """
+    if (head := queue.head) is None:
+        return ()
+    is_fast = queue.trained_as(head).training.worker == "fast"
+    waits_for_its_kind = not is_fast and any(slot.trainer != "fast" for slot in busy)
+    if machine.has_tensorflow_gpus and not (machine.gpus and waits_for_its_kind):
+        return (head,)
+    other = queue.first_for("keras-fit" if is_fast else "fast")
+    return (head,) if other is None else (head, other)
+
+
 def next_group(
     queue: WaitingList,
     machine: Machine,
@@ -58,10 +74,11 @@ def next_group(
     fitting: Mapping[Configuration, int] = MappingProxyType({}),
     occupants: Mapping[Slot, Occupant] = MappingProxyType({}),
     begun: Mapping[str, str] = MappingProxyType({}),
+    head: WaitingRun | None = None,
 ) -> tuple[Slot, tuple[WaitingRun, ...]] | None:
-    """Return the group to start now and its slot, or None while the head of the queue has to wait.
+    """Return the group to start now and its slot, or None while its first run has to wait.
 
-    The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
+    Slots that share cores are never busy together.
 
     Args:
         queue: what waits.
@@ -71,8 +88,9 @@ def next_group(
         fitting: how many runs of a configuration fit side by side, where that is less than the machine's lanes.
         occupants: what busy slots train; a card of which that is not known is not shared.
         begun: the group in which a run trained before, by run_id.
+        head: its first run, one of `heads`; the head of the queue where none is given.
     """
-    head = queue.head
+    head = head or queue.head
     if head is None:
         return None
     configuration = queue.trained_as(head)
@@ -117,7 +135,7 @@ def _next_on_card(
     lanes = lanes_on(left, machine, configuration, shape)
     lanes = min(lanes, fitting.get(configuration, lanes))
     empty = sum(not others for others in beside.values())
-    return slot, together(queue, head, lanes, begun, _share(queue, lanes, empty))
+    return slot, together(queue, head, lanes, begun, _share(queue, head, lanes, empty))
 
 
 def _occupant(slot: Slot, occupants: Mapping[Slot, Occupant]) -> Occupant | None:
@@ -144,13 +162,12 @@ def together(
     return tuple(islice(alike, lanes if group else share))
 
 
-def _share(queue: WaitingList, lanes: int, cards: int) -> int:
-    """Return how many seeds of the head's configuration to train on one of these free cards.
+def _share(queue: WaitingList, head: WaitingRun, lanes: int, cards: int) -> int:
+    """Return how many seeds of the first run's configuration to train on one of these free cards.
 
     Where nothing else waits, several cards share the seeds; few seeds train as fast on one card as on two.
     """
-    head = queue.head
-    if head is None or cards < 2:
+    if cards < 2:
         return lanes
     alike = len(queue.alike(head, lanes * cards))
     groups = sum(queue.groups(lanes, cards).values())

@@ -16,7 +16,13 @@ import msgspec
 
 from engine import protocol as p
 from engine.machine import card, devices, system
-from engine.machine.backends import PLATFORM_VARIABLE, clear_environment, prepare_jax, prepare_tensorflow
+from engine.machine.backends import (
+    PLATFORM_VARIABLE,
+    WITHOUT_GPU,
+    clear_environment,
+    prepare_jax,
+    prepare_tensorflow,
+)
 from engine.machine.clean_log import clean_stderr
 from engine.machine.probe import Sight
 from engine.protocol.pipes import MessageWriter, open_stdin
@@ -33,9 +39,6 @@ TRAINERS = {
 
 NO_CARDS = ("", "-1", "NoDevFiles")
 """Values of CUDA_VISIBLE_DEVICES with which Slurm gives a job no GPU."""
-
-
-WITHOUT_GPU = "TensorFlow sees no GPU here, since its build is for CUDA 12: keras-fit trains on the CPU."
 
 
 def serve(

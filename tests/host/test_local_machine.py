@@ -3,18 +3,22 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from engine import protocol as p
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.host.local_machine import LocalMachine
-from engine.machine import card
+from engine.machine import backends, card, system
+from engine.machine.backends import WITHOUT_GPU
 from engine.scheduling.placement import slots
 from engine.scheduling.slot import Slot
-from engine.training.worker import WITHOUT_GPU
-from engine.workers.process import Death, Worker
+from engine.workers.process import WORKER_VARIABLE, Death, Worker
+from tests.support.made_up_pool import MadeUpPool
 from tests.support.patience import PATIENCE
 
 TWO = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")))
@@ -44,7 +48,8 @@ def test_a_worker_whose_tensorflow_does_not_see_its_card_gives_it_back():
     assert p.Noticed(text=WITHOUT_GPU, severity="warning") in events
 
 
-def test_keras_fit_trains_on_the_cores_where_tensorflow_sees_no_card(tmp_path: Path):
+def test_keras_fit_trains_on_the_cores_where_tensorflow_sees_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backends, "tensorflow_may_see_cards", lambda: True)
     told: list[p.AnyEvent] = []
     machine = LocalMachine(TWO, lambda event, line: told.append(event), lambda: None)
     plain = Configuration(Network(), Training(trainer="keras-fit"))
@@ -61,3 +66,91 @@ def test_keras_fit_trains_on_the_cores_where_tensorflow_sees_no_card(tmp_path: P
     assert slots(plain, here, ASSIGNMENT) == (Slot("keras-fit", (0, 1), trainer="keras-fit"),)
     assert len(here.gpus) == 2, "they train for JAX"
     assert [event.text for event in told] == [f"{WITHOUT_GPU} Cards stay free for JAX."]
+
+
+PLAIN = Configuration(Network(), Training(trainer="keras-fit"))
+
+
+def mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sees: bool) -> MadeUpPool:
+    """A box of two cards with a group on each, others that wait, and TensorFlow's runs behind them."""
+    monkeypatch.setattr(backends, "tensorflow_may_see_cards", lambda: sees)
+    box = MadeUpPool(tmp_path, TWO)
+    for units in (8, 16, 24, 32):
+        box.want(Configuration(Network((units,), "relu")), range(1))
+    box.want(PLAIN, range(3))
+    box.ready()
+    return box
+
+
+async def test_where_tensorflow_sees_no_card_its_runs_and_jaxs_wait_for_each_other_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    box = mixed(tmp_path, monkeypatch, sees=False)
+    assert box.training == {"gpu0": 1, "gpu1": 1, "keras-fit": 1}
+    assert box.worker("keras-fit").slot.gpu is None
+    text = f"{WITHOUT_GPU} Cards stay free for JAX."
+    assert [event.text for event in box.told if isinstance(event, p.Noticed)] == [text]
+    box.queue.move([run.run_id for run in box.queue.waiting if run.spec.configuration == PLAIN], 0)
+    box.finish("gpu0", 1.0)
+    assert box.training == {"gpu0": 1, "gpu1": 1, "keras-fit": 1}, "one behind TensorFlow's runs has the card"
+    box.finish("keras-fit", 1.0)
+    assert box.training == {"gpu0": 1, "gpu1": 1, "keras-fit": 1}
+    assert [event.text for event in box.told if isinstance(event, p.Noticed)] == [text], "said once"
+    await box.dispatch.leave()
+
+
+async def test_tensorflow_trains_on_the_cores_while_others_have_all_cards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(backends, "tensorflow_may_see_cards", lambda: False)
+    box = MadeUpPool(tmp_path, TWO)
+    for gpu in TWO.gpus:
+        box.dispatch.machine._cards.others_have(gpu.uuid, "busy", time.monotonic())
+    box.want(Configuration(), range(1))
+    box.want(PLAIN, range(1))
+    box.ready()
+    assert box.training == {"keras-fit": 1}
+    await box.dispatch.leave()
+
+
+async def test_tensorflows_runs_have_their_turn_on_cards_and_leave_the_others_to_jax(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    box = mixed(tmp_path, monkeypatch, sees=True)
+    assert box.training == {"gpu0": 1, "gpu1": 1}
+    box.queue.move([run.run_id for run in box.queue.waiting if run.spec.configuration == PLAIN], 0)
+    box.finish("gpu0", 1.0)
+    assert box.training == {"gpu1": 1}, "its card is for TensorFlow, once JAX's worker has ended"
+    box.end("gpu0")
+    box.ready()
+    assert box.training == {"gpu1": 1, "keras-fit": 1}
+    box.finish("gpu1", 1.0)
+    assert box.training == {"gpu1": 1, "keras-fit": 1}, "TensorFlow's train one at a time, so JAX has the other card"
+    box.finish("keras-fit", 1.0)
+    assert box.training == {"gpu1": 1, "keras-fit": 1}, "the card that it had is its own again"
+    await box.dispatch.leave()
+
+
+async def test_a_machine_without_cards_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(backends, "tensorflow_may_see_cards", lambda: False)
+    monkeypatch.setenv(WORKER_VARIABLE, "a stand-in, for which nothing is measured")
+    box = MadeUpPool(tmp_path, TWO._replace(gpus=()))
+    box.want(PLAIN, range(2))
+    box.want(Configuration(), range(2))
+    box.ready()
+    assert box.training == {"keras-fit": 1}
+    assert not [event for event in box.told if isinstance(event, p.Noticed)]
+    await box.dispatch.leave()
+
+
+def test_tensorflow_needs_a_library_of_cuda_12(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(system, "has_library", lambda name: False)
+    assert not backends.tensorflow_may_see_cards()
+    library = tmp_path / "nvidia/cuda_runtime/lib/libcudart.so.12"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert backends.tensorflow_may_see_cards()
+    library.unlink()
+    monkeypatch.setattr(system, "has_library", lambda name: name == "libcudart.so.12")
+    assert backends.tensorflow_may_see_cards()

@@ -10,9 +10,10 @@ from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, OwnModel, RunSpec, Training
 from engine.machine import devices, system
 from engine.scheduling.lanes import compared, fastest, group_bytes, lanes_on, next_lanes, room_on
-from engine.scheduling.slot import Occupant
+from engine.scheduling.slot import Occupant, Slot
 from engine.workers.lane_speeds import REMEMBERED, LaneSpeeds
-from tests.support.made_up_pool import DIGITS, MadeUpPool
+from engine.workers.process import Worker
+from tests.support.made_up_pool import DIGITS, MadeUpPool, Process
 
 GIB = 2**30
 H100 = Card("GPU-a", "gpu0", "NVIDIA H100", 80 * GIB)
@@ -97,7 +98,8 @@ def test_what_was_measured_counts_for_all_networks_of_the_size_and_is_kept_for_t
         return speeds.wanted(kind, configuration, DIGITS, 99)
 
     speeds = trained(LaneSpeeds(10), LINEAR, (10, 9.0), (10, 1.0), (10, 2.0), (20, 1.2))
-    assert wanted(speeds) == 40, "to compare"
+    trained(speeds, LINEAR, (20, 9.0))
+    assert wanted(speeds) == 40, "to compare; an epoch that others made slow counts for nothing"
     trained(speeds, LINEAR, (40, 2.5))
     assert wanted(speeds) == 20
     other = Configuration(Network(), Training(learning_rate=0.5, batch_size=64))
@@ -129,9 +131,12 @@ def test_who_sets_the_lanes_gets_as_many(monkeypatch: pytest.MonkeyPatch):
 
 async def test_no_card_waits_for_a_measurement_and_later_groups_have_as_many_lanes_as_proved_best(tmp_path: Path):
     box = MadeUpPool(tmp_path, TWO)
-    box.want(LINEAR, range(160))
+    box.want(LINEAR, range(59))
     box.ready()
     assert box.training == {"gpu0": 10, "gpu1": 10}, "both cards at once"
+    box.finish("gpu0", 1.0)
+    assert box.training == {"gpu0": 10, "gpu1": 10}, "less than twenty wait for each card"
+    box.want(LINEAR, range(170))
     box.finish("gpu0", 1.0)
     assert box.training == {"gpu0": 20, "gpu1": 10}
     box.epoch("gpu0", 1.2)
@@ -194,3 +199,25 @@ async def test_of_a_worker_elsewhere_without_figures_or_card_less_is_asked(tmp_p
     box.ready(device)
     assert box.training == {"slurm0": lanes}
     await box.dispatch.leave()
+
+
+async def test_a_group_in_which_some_have_ended_measures_nothing_and_what_did_not_fit_counts_elsewhere(tmp_path: Path):
+    box = MadeUpPool(tmp_path, Machine((0, 1), 64 * GIB))
+    box.dispatch.fleet = p.Fleet(slurm="--gres=gpu:1", workers=1)
+    box.queue.retries.ran_out(LINEAR, 40)
+    box.queue.groups |= {RunSpec(LINEAR, seed, DIGITS.fingerprint).run_id: "gpu0-before" for seed in range(40)}
+    box.want(LINEAR, range(40))
+    box.ready("gpu NVIDIA H100")
+    assert box.training == {"slurm0": 20}
+    worker = box.worker("slurm0")
+    worker.training -= set(sorted(worker.training)[:10])
+    box.epoch("slurm0", 1.0)
+    assert not box.dispatch._lanes.speeds._own
+    await box.dispatch.leave()
+
+
+def test_a_worker_on_the_cpu_has_no_gpu_whatever_it_was_given(tmp_path: Path):
+    worker = Worker(Slot("slurm0", slurm=()), Process(), tmp_path / "log")
+    for device, gpu, has_gpu in (("", "0", True), ("", "", False), ("cpu", "0", False), ("gpu Tesla T4", "", True)):
+        worker.changed = p.WorkerChanged(worker="slurm0", state="ready", device=device, gpu=gpu)
+        assert worker.has_gpu == has_gpu

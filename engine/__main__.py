@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.host.socket_path import HELD, READY, is_ours, socket_name, socket_path
-from engine.machine import child_process, ownership, system
+from engine.machine import child_process, log_tail, ownership, system
 from engine.machine.files import PRIVATE_FOLDER
 from engine.storage import lock_file
 
@@ -56,7 +56,7 @@ def main() -> int:
             with _connected(workspace) as connection, contextlib.suppress(ConnectionError):
                 if first := _first_words(connection, workspace):
                     return _join(connection, first)
-        raise HostRefused(f"The host ended again and again: {_last_line(workspace / 'host.log')}")
+        raise HostRefused(f"The host ended again and again: {_error_in(workspace / 'host.log')}")
     except HostRefused as refusal:
         print(refusal, file=sys.stderr)
     except OSError as error:
@@ -202,7 +202,7 @@ def _start_host(workspace: Path) -> bytes:
     if answer != READY:
         status = host.wait()  # another one won, or it cannot serve
     if answer == b"":
-        raise HostRefused(_death(status, workspace / "host.log", begins))
+        raise HostRefused(_end(status, workspace / "host.log", begins))
     if answer not in (READY, HELD):
         raise HostRefused(answer.decode(errors="replace"))
     return answer
@@ -221,22 +221,16 @@ def _answer_of(ready: int, host: int) -> bytes:
         return pipe.read()  # to its end: it is closed when the host listens, and when it has ended
 
 
-def _death(status: int, log: Path, begins: int) -> str:
+def _end(status: int, log: Path, begins: int) -> str:
+    """Return a sentence that says how a host ended before it listened; its log begins there."""
     if status < 0:
         return f"The host was ended by signal {-status} ({signal.strsignal(-status)}) before it listened."
-    return f"The host ended before it listened: {_last_line(log, begins)}"
+    return f"The host ended before it listened: {_error_in(log, begins)}"
 
 
-def _last_line(log: Path, begins: int = 0) -> str:
-    """Return the last thing that the host's log says beyond its first bytes, and where more stands."""
-    with contextlib.suppress(OSError):
-        descriptor = ownership.open_ours(log, os.O_RDONLY)
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(begins, os.fstat(descriptor).st_size - CHUNK))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        if lines:
-            return f"{lines[-1].strip()[:500]} ({log})"
-    return f"{log} says nothing."
+def _error_in(log: Path, begins: int = 0) -> str:
+    line = log_tail.error_line(log, begins)
+    return f"{line} ({log})" if line else f"{log} says nothing."
 
 
 def _join(connection: socket.socket, first: bytes) -> int:

@@ -21,7 +21,7 @@ from engine.storage.workspace import Workspace
 from engine.workers import fleet as fleets
 from engine.workers import slurm
 from engine.workers.lane_measurement import MOST_LANES, Demand
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 
 STARTS_AT_ONCE = 10
 """Workers elsewhere that are started side by side: a thousand at once would block the host for seconds,
@@ -221,20 +221,20 @@ class Dispatch:
         if self._reports.enter(worker, event, line):
             self.advance()
 
-    def _worker_ended(self, worker: Worker, death: Death) -> None:
+    def _worker_ended(self, worker: Worker, end: WorkerEnd) -> None:
         if worker.slot.gpu is not None and not worker.is_leaving:
-            self._judge_card(worker.slot.gpu, worker, death)
-        self._reports.recover(worker, death)
+            self._judge_card(worker.slot.gpu, worker, end)
+        self._reports.recover(worker, end)
         self.advance()
 
-    def _judge_card(self, uuid: str, worker: Worker, death: Death) -> None:
+    def _judge_card(self, uuid: str, worker: Worker, end: WorkerEnd) -> None:
         """Decide what becomes of the card of a worker that ended by itself."""
-        if death.status in (card.BUSY, card.UNUSABLE) and any(slot.gpu == uuid for slot in self.pool.workers):
-            self.pool.launcher.refuse_seat(worker.slot, worker.refusal or death.reason)
+        if end.status in (card.BUSY, card.UNUSABLE) and any(slot.gpu == uuid for slot in self.pool.workers):
+            self.pool.launcher.refuse_seat(worker.slot, worker.refusal or end.reason)
             return
-        if death.status == card.BUSY:
+        if end.status == card.BUSY:
             self._queue.retries.make_room()
-        self.machine.judge(uuid, worker, death)
+        self.machine.judge(uuid, worker, end)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

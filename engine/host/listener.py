@@ -40,7 +40,7 @@ class Listener:
 
     async def keep_open(self) -> None:
         """Listen again whenever the socket was removed or replaced, as long as this host holds the workspace."""
-        complaint = ""
+        last_error = ""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self._is_intact or not lock_file.is_there(self._workspace, self._lock):
@@ -48,11 +48,11 @@ class Listener:
             try:
                 await self.open()
             except OSError as error:
-                if str(error) != complaint:
+                if str(error) != last_error:
                     print(f"Nobody can attach: {error}. It is tried again.", file=sys.stderr, flush=True)
-                complaint = str(error)
+                last_error = str(error)
             else:
-                complaint = ""
+                last_error = ""
 
     def close(self) -> None:
         """Accept no more connections, and remove the socket and its folder if they are ours."""

@@ -16,7 +16,7 @@ from engine.scheduling.cards import Cards
 from engine.scheduling.placement import Slot
 from engine.workers.arrangement import Arrangement
 from engine.workers.lane_measurement import Demand
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 
 
 class LocalMachine:
@@ -106,10 +106,10 @@ class LocalMachine:
         """Record that a worker has begun on a GPU."""
         self._cards.works(uuid)
 
-    def judge(self, uuid: str, worker: Worker, death: Death) -> None:
+    def judge(self, uuid: str, worker: Worker, end: WorkerEnd) -> None:
         """Decide whether the GPU of a worker that ended by itself is used again, and report why not."""
-        label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
-        match death.status:
+        label, reason, now = self._cards.label(uuid), worker.refusal or end.reason, time.monotonic()
+        match end.status:
             case card.BUSY:
                 pause, is_news = self._cards.others_have(uuid, reason, now)
                 asyncio.get_running_loop().call_later(pause, self._changed)

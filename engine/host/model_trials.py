@@ -143,7 +143,7 @@ async def _tried(trial: Trial, backend: str) -> ModelFacts:
     command = child_process.tool("engine.tools.model_trial", backend)
     try:
         outcome = await asyncio.wait_for(tool_process.run_beside(command, msgspec.json.encode(trial)), TRIAL_SECONDS)
-        return msgspec.json.decode(outcome.answer, type=ModelFacts)
+        return msgspec.json.decode(outcome.stdout, type=ModelFacts)
     except msgspec.MsgspecError:
         return ModelFacts(problem=_ended(outcome))
     except OSError as error:
@@ -152,8 +152,8 @@ async def _tried(trial: Trial, backend: str) -> ModelFacts:
 
 def _ended(outcome: Outcome) -> str:
     """Say how a trial ended without an answer: its model file may end the process, or use up the memory."""
-    complaint = f": {outcome.last_words[:200]}" if outcome.last_words else ""
+    detail = f": {outcome.last_line[:200]}" if outcome.last_line else ""
     if outcome.status == -signal.SIGKILL:
         return "The process that builds its model was killed; memory may have run out."
     how = f"by signal {-outcome.status}" if outcome.status < 0 else f"with exit status {outcome.status}"
-    return f"The process that builds its model ended {how}, without a model{complaint}."
+    return f"The process that builds its model ended {how}, without a model{detail}."

@@ -51,7 +51,7 @@ class Service:
         self._queue = Queue(self._publish, results=results, data=data, held=remembered.order.held,
                             groups=remembered.order.groups)  # fmt: skip
         self._queue.times = EpochTimes(remembered.times)
-        fleet, complaint = user_config.read_fleet(workspace.root)
+        fleet, fleet_problem = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
         self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
@@ -60,15 +60,15 @@ class Service:
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(remembered.order)
-        if not complaint and remembered.fleet not in (self._dispatch.fleet, p.Fleet()):
-            complaint = user_config.is_not_used(remembered.fleet)
+        if not fleet_problem and remembered.fleet not in (self._dispatch.fleet, p.Fleet()):
+            fleet_problem = user_config.is_not_used(remembered.fleet)
         exposed = ownership.exposure(workspace.root)
-        troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
-        self._complaints = [text for text in troubles if text]
+        problems = (brought_up, exposed, fleet_problem, *gpus.problems, *self._records.problems)
+        self._problems = [text for text in problems if text]
         self._remarks = gpus.remarks
         self._reading: set[asyncio.Task[None]] = set()
         """Tasks that read the curves of resumed runs."""
-        self._trouble = ""
+        self._write_problem = ""
         """Why the workspace cannot be written at present."""
 
     # --- clients -----------------------------------------------------------------------------------------------------
@@ -144,12 +144,12 @@ class Service:
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in (*self._complaints, *self._dispatch.machine.remarks):
+        for text in (*self._problems, *self._dispatch.machine.remarks):
             yield p.Noticed(text=text, severity="warning")
         for text in self._remarks:
             yield p.Noticed(text=text)
-        if self._trouble:
-            yield p.Noticed(text=self._trouble, severity="error")
+        if self._write_problem:
+            yield p.Noticed(text=self._write_problem, severity="error")
         yield p.CaughtUp()
 
     async def _read_curves(self, started: p.RunStarted) -> None:
@@ -245,21 +245,21 @@ class Service:
             self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training continues; writing is tried again."
-            self._complain(text)
+            self._report(text)
         except Exception:  # noqa: BLE001  the loop that saves must continue; what was not written is tried again
-            if not self._trouble:
+            if not self._write_problem:
                 traceback.print_exc()
-            self._complain(f"The workspace cannot be saved. {DEFECT} Training continues; writing is tried again.")
+            self._report(f"The workspace cannot be saved. {DEFECT} Training continues; writing is tried again.")
         else:
-            if self._trouble:
+            if self._write_problem:
                 self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
-            self._trouble = ""
+            self._write_problem = ""
 
-    def _complain(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         """Report a failure to save, once for each reason."""
-        if text != self._trouble:
+        if text != self._write_problem:
             self._publish(p.Noticed(text=text, severity="error"))
-        self._trouble = text
+        self._write_problem = text
 
     def _give_up(self) -> None:
         """End without writing: the workspace was moved or replaced. Its runs continue from their checkpoints."""

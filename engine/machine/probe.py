@@ -106,11 +106,11 @@ def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outc
 def cards(environment: Mapping[str, str]) -> CudaCards:
     """Ask the driver for all cards that this process may use, whatever CUDA_VISIBLE_DEVICES says."""
     everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
-    answer = _asked(everything, "--cards")
+    outcome = _asked(everything, "--cards")
     try:
-        return msgspec.json.decode(answer.answer, type=CudaCards)
+        return msgspec.json.decode(outcome.stdout, type=CudaCards)
     except msgspec.MsgspecError:
-        return CudaCards(reason=_ending_of(answer))
+        return CudaCards(reason=_end_of(outcome))
 
 
 def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -139,32 +139,32 @@ def jax_reason(message: str) -> str:
 
 
 def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome]) -> Sight:
-    answer = ask(environment)
-    refused = xla_flags.unknown_flags(answer.complaint)
+    outcome = ask(environment)
+    refused = xla_flags.unknown_flags(outcome.stderr)
     if not refused:
-        return _seen(answer)
+        return _seen(outcome)
     flags = xla_flags.without(environment.get("XLA_FLAGS", ""), refused)
     seen = _seen(ask({**environment, "XLA_FLAGS": flags}))
     return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
 
 
-def _seen(answer: Outcome) -> Sight:
+def _seen(outcome: Outcome) -> Sight:
     try:
-        return msgspec.json.decode(answer.answer, type=Sight)
+        return msgspec.json.decode(outcome.stdout, type=Sight)
     except msgspec.MsgspecError:
-        return Sight(reason=_ending_of(answer))
+        return Sight(reason=_end_of(outcome))
 
 
-def _ending_of(answer: Outcome) -> str:
-    text = f": {answer.last_words[:200]}" if answer.last_words else ""
-    return f"Asking JAX for this GPU ended with status {answer.status}{text}."
+def _end_of(outcome: Outcome) -> str:
+    text = f": {outcome.last_line[:200]}" if outcome.last_line else ""
+    return f"Asking JAX for this GPU ended with status {outcome.status}{text}."
 
 
 def _asked(environment: Mapping[str, str], *options: str) -> Outcome:
     line = child_process.module_line("engine.machine.probe_process", *options)
     outcome = tool_process.run(ChildCommand((sys.executable, *line), dict(environment)), seconds=SECONDS)
     if outcome.status == TIMED_OUT:
-        return outcome._replace(complaint=f"the card did not answer within {SECONDS:.0f} s")
+        return outcome._replace(stderr=f"the card did not answer within {SECONDS:.0f} s")
     return outcome
 
 

@@ -15,44 +15,46 @@ class Outcome(NamedTuple):
 
     status: int
     """Its exit code."""
-    answer: bytes
-    """What it wrote to standard output."""
-    complaint: str
-    """What it wrote to standard error."""
+    stdout: bytes
+    stderr: str
 
     @property
-    def last_words(self) -> str:
-        """The last line of its complaint."""
-        return next(reversed(self.complaint.strip().splitlines()), "")
+    def last_line(self) -> str:
+        """The last line on stderr; empty where there is none."""
+        return next(reversed(self.stderr.strip().splitlines()), "")
 
 
-def run(command: ChildCommand, *, seconds: float | None = None, shows_complaints: bool = False) -> Outcome:
+def run(command: ChildCommand, *, seconds: float | None = None, shows_stderr: bool = False) -> Outcome:
     """Run a process and wait for its end.
 
     Args:
         command: what to run.
-        seconds: after which it is killed; its status is `TIMED_OUT` then.
-        shows_complaints: let it write to this process's standard error.
+        seconds: time limit, after which it is killed and its status is `TIMED_OUT`.
+        shows_stderr: let it write to this process's standard error.
 
     Raises:
         OSError: it cannot be started.
     """
     process = subprocess.Popen(
         command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=None if shows_complaints else subprocess.PIPE,
+        stderr=None if shows_stderr else subprocess.PIPE,
     )  # fmt: skip
     try:
-        answer, complaint = process.communicate(timeout=seconds)
+        stdout, stderr = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         return Outcome(TIMED_OUT, b"", f"it took more than {seconds:.0f} s")
     finally:
         if process.returncode is None:
-            process.kill()  # and its end is not waited for: what hangs in a driver has none
-    return Outcome(process.returncode, answer, (complaint or b"").decode(errors="replace"))
+            process.kill()  # without waiting for its end: a process that hangs in a driver does not end
+    return Outcome(process.returncode, stdout, (stderr or b"").decode(errors="replace"))
 
 
 async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
-    """Run a process without blocking the event loop, with this input; it is killed when the task is cancelled.
+    """Run a process without blocking the event loop; it is killed when the task is cancelled.
+
+    Args:
+        command: what to run.
+        given: its standard input.
 
     Raises:
         OSError: it cannot be started.
@@ -62,9 +64,9 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        answer, complaint = await process.communicate(given)
+        stdout, stderr = await process.communicate(given)
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
-    return Outcome(process.returncode or 0, answer, complaint.decode(errors="replace"))
+    return Outcome(process.returncode or 0, stdout, stderr.decode(errors="replace"))

@@ -48,9 +48,9 @@ def without(flags: str, refused: Collection[str]) -> str:
     return " ".join(flag for flag in flags.split() if flag not in refused)
 
 
-def unknown_flags(complaint: str) -> tuple[str, ...]:
+def unknown_flags(stderr: str) -> tuple[str, ...]:
     """Return the flags that XLA refused, from what it printed."""
-    match = UNKNOWN.search(complaint)
+    match = UNKNOWN.search(stderr)
     return tuple(match[1].split()) if match else ()
 
 

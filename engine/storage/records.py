@@ -23,7 +23,7 @@ class Records:
     """The records in memory and on disk; `save` writes what changed. `publish` sends an event to all clients."""
 
     def __init__(self, workspace: Workspace, publish: Callable[[p.AnyEvent], None]) -> None:
-        """Read them; damaged files are set aside, and `complaints` says so.
+        """Read them; damaged files are set aside, and `problems` says so.
 
         Raises:
             OSError: the workspace cannot be read.
@@ -40,7 +40,7 @@ class Records:
         self._publish = publish
         self._store = Store(workspace.root / "runs.json")
         self.notes = self._store.notes()
-        self.is_changed = bool(self._store.complaint) or not self.remembered.fleet.is_local
+        self.is_changed = bool(self._store.problem) or not self.remembered.fleet.is_local
         """Something changed that cannot be derived from the run folders; it is saved within a second."""
         self.has_progressed = False
         """Something changed that the run folders hold too; it is saved more rarely."""
@@ -48,9 +48,9 @@ class Records:
         self._due = 0.0
 
     @property
-    def complaints(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Which files were damaged, in sentences for the user."""
-        return [text for text in (self._store.complaint, *self._workspace.complaints) if text]
+        return [text for text in (self._store.problem, *self._workspace.problems) if text]
 
     def results(self) -> dict[str, p.RunResult]:
         """Return all finished runs: the index, corrected by the run folders, which are authoritative."""

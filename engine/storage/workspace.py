@@ -93,7 +93,7 @@ class Workspace:
             OSError: the folder cannot be made or entered, or one in it is a link or a file.
         """
         self.root = make_folder(root.expanduser()).resolve()
-        self.complaints: list[str] = []
+        self.problems: list[str] = []
         """Which files were damaged or are not ours, in sentences for the user."""
         with Folder.at(self.root) as folder:
             for name in (RUNS, SWEEPS, TRASH):
@@ -140,11 +140,11 @@ class Workspace:
         except FileNotFoundError:
             return None
         except WrongRun as error:
-            self._complain(f"{shown(run.path)} is ignored: {error}; `svhn-tui doctor --repair` puts it aside.")
+            self._report(f"{shown(run.path)} is ignored: {error}; `svhn-tui doctor --repair` puts it aside.")
         except (NotOurs, *UNREADABLE) as error:
             self._set_aside(run.path / RESULT, error)
         except OSError as error:
-            self._complain(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is ignored.")
+            self._report(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is ignored.")
         return None
 
     def write_sweep(self, sweep: Sweep) -> None:
@@ -219,15 +219,15 @@ class Workspace:
         problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
         with Folder.at(path.parent) as folder:
             aside = folder.set_aside(path.name)
-        self._complain(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
+        self._report(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
 
     def _pass_over(self, paths: list[Path]) -> None:
         """Report files that do not belong where they are, and leave them there."""
         for path in paths[:MAX_REPORTED]:
-            self._complain(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
+            self._report(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
         if len(paths) > MAX_REPORTED:
-            self._complain(f"{len(paths) - MAX_REPORTED:,} more things in {paths[0].parent} are ignored.")
+            self._report(f"{len(paths) - MAX_REPORTED:,} more things in {paths[0].parent} are ignored.")
 
-    def _complain(self, sentence: str) -> None:
-        if sentence not in self.complaints:
-            self.complaints.append(sentence)
+    def _report(self, sentence: str) -> None:
+        if sentence not in self.problems:
+            self.problems.append(sentence)

@@ -40,7 +40,7 @@ def fit_card(gpu: str | None) -> FitCard:
         return FitCard(None, "tensorflow")
     command = child_process.tool("engine.tools.bench_fit", "--sees-gpu")
     asked = tool_process.run(command._replace(environment={**command.environment, "CUDA_VISIBLE_DEVICES": gpu}))
-    return FitCard(gpu, "tensorflow" if asked.answer.strip() == b"true" else "jax")
+    return FitCard(gpu, "tensorflow" if asked.stdout.strip() == b"true" else "jax")
 
 
 class Fit:

@@ -144,7 +144,7 @@ async def _measured(wanted: Measurement) -> Rates:
     """
     outcome = await asyncio.wait_for(tool_process.run_beside(wanted.command), wanted.seconds)
     of_kind = lane_measurement.LaneRates if wanted.kind else Rates
-    rates: Rates = msgspec.json.decode(outcome.answer, type=Annotated[of_kind, msgspec.Meta(min_length=1)])
+    rates: Rates = msgspec.json.decode(outcome.stdout, type=Annotated[of_kind, msgspec.Meta(min_length=1)])
     return rates
 
 

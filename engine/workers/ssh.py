@@ -75,12 +75,19 @@ def meaning(name: str, printed: str) -> str:
     return next((text.format(name=name) for clue, text in CLUES.items() if clue in printed), "")
 
 
-def complaint(name: str, status: int, printed: Sequence[str], *, was_reached: bool) -> str:
-    """Say in a sentence why a command over there ended too early, by what it printed last."""
+def failure(name: str, status: int, printed: Sequence[str], *, was_reached: bool) -> str:
+    """Return a sentence that says why a command on a box ended too early.
+
+    Args:
+        name: of the box.
+        status: exit code of `ssh`, which is the command's own unless ssh failed.
+        printed: the last lines on stderr.
+        was_reached: our program has started there.
+    """
     lines = [printable for line in printed if (printable := _printable(line))]
     last = lines[-1] if lines else f"exit code {status}"
-    is_own_word = status == NOT_FOUND or (lines and not was_reached)  # of the script or of our program over there
-    clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last.rstrip(".") if is_own_word else ""
+    is_ours = status == NOT_FOUND or (lines and not was_reached)  # a sentence of the script or of our program there
+    clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last.rstrip(".") if is_ours else ""
     return f"{clue}." if clue else f"{'the connection was lost' if was_reached else 'no connection'} ({last})."
 
 

@@ -88,10 +88,10 @@ async def measure(
         options = ["--data", *data.paths, "--epochs", str(epochs)]
         options += ["--layout", data.layout] if data.layout else []
         options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
-        done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_complaints=True)
+        done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_stderr=True)
         if done.status:
             return 1
-        measured: dict[str, Any] = json.loads(done.answer)
+        measured: dict[str, Any] = json.loads(done.stdout)
         measured["first_epoch_seconds"] = {
             "cold": await first_epoch(workspace / "cold", data),
             "warm": await first_epoch(workspace / "cold", data, seed=1, is_warm=True),

@@ -89,7 +89,7 @@ def course_new(
             fail(f"{target / name} is there already; give another folder, since nothing is overwritten.", FAILED)
     done = tool_process.run(child_process.tool("engine.data.clothes", "--", str(target / DATA)))
     if done.status:
-        fail(done.complaint.strip(), FAILED)
+        fail(done.stderr.strip(), FAILED)
     try:
         for name in FILES:
             with (target / name).open("xb") as file:
@@ -160,7 +160,7 @@ def _data_of(
 def _description(paths: Sequence[str], layout: str) -> DataSet | str:
     options = ["--layout", layout] if layout else []
     done = tool_process.run(child_process.tool("engine.data.dataset", "describe", *options, "--", *paths))
-    return done.complaint.strip() if done.status else msgspec.json.decode(done.answer, type=DataSet)
+    return done.stderr.strip() if done.status else msgspec.json.decode(done.stdout, type=DataSet)
 
 
 async def _tried(

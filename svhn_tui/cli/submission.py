@@ -163,9 +163,9 @@ def verify_file(
             options += ["--model-file", str(Path(book.sources[model.sha256].path).resolve())]
     options += ["--json"] if as_json else []
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", str(file.absolute())))
-    print(clean(done.complaint, newlines=True), end="", file=sys.stderr)
-    if as_json and done.answer:
-        print_json(msgspec.json.decode(done.answer))
-    elif done.answer:
-        print_text(done.answer.decode(errors="replace").rstrip("\n"))
+    print(clean(done.stderr, newlines=True), end="", file=sys.stderr)
+    if as_json and done.stdout:
+        print_json(msgspec.json.decode(done.stdout))
+    elif done.stdout:
+        print_text(done.stdout.decode(errors="replace").rstrip("\n"))
     return done.status

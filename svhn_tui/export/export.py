@@ -175,9 +175,9 @@ def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, worksp
     file = str((folder / thing.name).absolute())
     done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", file))
     try:
-        verification = msgspec.json.decode(done.answer, type=Verified)
+        verification = msgspec.json.decode(done.stdout, type=Verified)
     except msgspec.DecodeError:
-        problem = done.last_words or "it could not be verified"
+        problem = done.last_line or "it could not be verified"
         return msgspec.structs.replace(thing, text=f"{thing.text}; {problem}", ok=False)
     count = f"{verification.test_correct:,} of {verification.test_images:,} right in TensorFlow"
     if thing.run.diverged:
@@ -200,7 +200,7 @@ def strip(file: Path, limit_mib: float) -> None:
     done = tool_process.run(child_process.tool("engine.tools.strip_optimizer", there, there))
     size = file.stat().st_size / MIB
     if done.status or size > limit_mib:
-        raise ExportError(done.complaint.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
+        raise ExportError(done.stderr.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
 
 
 def _statements_json(state: State) -> dict[str, object]:

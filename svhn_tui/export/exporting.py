@@ -52,6 +52,6 @@ async def exported(folder: Path, workspace: Path, remote: Remote | None = None) 
         command = command._replace(argv=tuple(remote.command(command.argv[1:])))
     done = await tool_process.run_beside(command)
     try:
-        return Export(things=msgspec.json.decode(done.answer, type=tuple[Thing, ...]))
+        return Export(things=msgspec.json.decode(done.stdout, type=tuple[Thing, ...]))
     except UNREADABLE:
-        return Export(complaint=done.complaint.strip() or f"It ended with exit code {done.status}.")
+        return Export(complaint=done.stderr.strip() or f"It ended with exit code {done.status}.")

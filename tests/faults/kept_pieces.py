@@ -46,7 +46,7 @@ def write_index(root: Path, version: int) -> None:
 
 def read_index(root: Path) -> int:
     store = Store(root / "runs.json")
-    assert not store.complaint
+    assert not store.problem
     return len(store.results())
 
 
@@ -72,7 +72,7 @@ def write_remembered(root: Path, version: int) -> None:
 def read_remembered(root: Path) -> int:
     workspace = Workspace(root)
     found = len(workspace.remembered().data)
-    assert not workspace.complaints
+    assert not workspace.problems
     return found
 
 
@@ -83,7 +83,7 @@ def write_sweep(root: Path, version: int) -> None:
 def read_sweeps(root: Path) -> int:
     workspace = Workspace(root)
     found = len(list(workspace.all_sweeps()))
-    assert not workspace.complaints
+    assert not workspace.problems
     return found
 
 

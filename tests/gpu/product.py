@@ -49,8 +49,8 @@ def lanes(kit: Kit, held: Found) -> None:
     }  # fmt: skip
     words = [f"--{name}={text}" for name, text in options.items()]
     done = tool_process.run(child_process.tool("engine.training.lane_speed", *words), seconds=max(20.0, kit.left() - 8))
-    held["epochs_per_second"] = json.loads(done.answer or "{}")
-    held["complaint"] = done.last_words
+    held["epochs_per_second"] = json.loads(done.stdout or "{}")
+    held["complaint"] = done.last_line
 
 
 def _run(kit: Kit, held: Found, *, groups: int) -> None:

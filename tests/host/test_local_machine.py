@@ -13,7 +13,7 @@ from engine.host.local_machine import LocalMachine
 from engine.machine import card
 from engine.scheduling.placement import Slot, slots
 from engine.training.worker import WITHOUT_GPU
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 from tests.support.patience import PATIENCE
 
 TWO = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")))
@@ -55,7 +55,7 @@ def test_keras_fit_trains_on_the_cores_where_tensorflow_sees_no_card(tmp_path: P
     worker = Worker(Slot("keras-fit", (0, 1), "GPU-a", "keras-fit"), Process(), tmp_path / "log")
     worker.refusal = WITHOUT_GPU
     for _ in range(2):
-        machine.judge("GPU-a", worker, Death("", status=card.UNSEEN))
+        machine.judge("GPU-a", worker, WorkerEnd("", status=card.UNSEEN))
     here = machine.available((), {})
     assert slots(plain, here, ASSIGNMENT) == (Slot("keras-fit", (0, 1), trainer="keras-fit"),)
     assert len(here.gpus) == 2, "they train for JAX"

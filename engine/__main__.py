@@ -154,7 +154,7 @@ def _running_host(workspace: Path) -> socket.socket | None:
 
 def _connect(address: str) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX)
-    with contextlib.suppress(OSError, ValueError):  # nobody listens, or that is no address
+    with contextlib.suppress(OSError, ValueError):  # nobody listens, or that is not an address
         connection.connect(address)
         if is_ours(connection, address):  # where to connect may stand in a folder that others write to
             return connection

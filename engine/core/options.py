@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
     below: float | None = None
 
     def hold(self, number: float) -> bool:
-        """Say whether a number is within them; what is no number is not."""
+        """Say whether a number is within them; what is not a number is not."""
         low = self.at_least is None or number >= self.at_least
         high = self.at_most is None or number <= self.at_most
         return number == number and low and high and self._is_between(number)

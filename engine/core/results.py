@@ -103,7 +103,7 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_diverged(self) -> bool:
-        """A loss is no number. An epoch that was missed has no accuracy either; a network that diverged has one."""
+        """A loss is not a number. An epoch that was missed has no accuracy either; a network that diverged has one."""
         if self.loss is not None and self.test_loss is not None:
             return False
         return (self.loss is None and self.accuracy is not None) or self.test_accuracy is not None
@@ -132,7 +132,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     logged: tuple[tuple[tuple[str, Number], ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse columns that are no rows."""
+        """Refuse columns that are not rows."""
         if len({len(column) for column in msgspec.structs.astuple(self)} - {0}) > 1:
             raise ValueError("the columns of a history have one value for each of its epochs")
         if not all(map(is_count, self.test_correct, self.test_images or repeat(0))):

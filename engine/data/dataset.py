@@ -125,7 +125,7 @@ def _read_finite(part: Part) -> NDArray[Any]:
     """Return a half's images.
 
     Raises:
-        DataError: they are damaged, or a value is no finite number.
+        DataError: they are damaged, or a value is not a finite number.
     """
     images = part.read()
     check_finite(images, part.images_at)
@@ -157,7 +157,7 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
     """Return the test labels (N,) as indices into the train file's names.
 
     Raises:
-        DataError: the two files are no pair.
+        DataError: the two files are not a pair.
     """
     names = train.labels.names
     if len(names) < 2:

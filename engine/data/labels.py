@@ -76,7 +76,7 @@ def read(labels: NDArray[Any], where: str) -> Labels:
     """Return the classes' names and each label's index among them.
 
     Raises:
-        DataError: they are no labels.
+        DataError: they are not labels.
     """
     if labels.ndim == 2 and labels.shape[1] != 1:
         return _of_one_hot(labels, where)

@@ -42,7 +42,7 @@ def layout_of(parts: Sequence[Stored], allowed: Sequence[str], asked: str = "") 
         DataError: none fits, or several do.
     """
     if asked and asked not in LAYOUTS:
-        raise DataError(f"{asked[:20]!r} is no layout; there are {', '.join(LAYOUTS)}, such as {OPTION} NHWC.")
+        raise DataError(f"{asked[:20]!r} is not a layout; there are {', '.join(LAYOUTS)}, such as {OPTION} NHWC.")
     possible = (asked,) if asked else tuple(allowed)
     for part in parts:
         if not any(_has_axes(part.shape, layout) for layout in possible):

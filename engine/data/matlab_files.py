@@ -97,7 +97,7 @@ def _declared(path: Path) -> Mapping[str, Variable]:
     """Return what the arrays of numbers in a file declare, without unpacking them.
 
     Raises:
-        DataError: it is no such file.
+        DataError: it is not such a file.
     """
     try:
         with open_regular(path) as file:
@@ -120,7 +120,7 @@ def _variables(file: BinaryIO) -> dict[str, Variable]:
         raise ArchiveError(NEWER)
     orders = {b"IM": "<", b"MI": ">"}
     if len(head) < 128 or head[126:] not in orders:
-        raise ArchiveError("is no .mat file of MATLAB 5 to 7")
+        raise ArchiveError("is not a .mat file of MATLAB 5 to 7")
     order, variables = orders[head[126:]], dict[str, Variable]()
     end = file.seek(0, 2)
     offset = 128

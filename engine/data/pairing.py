@@ -21,7 +21,7 @@ YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
 DEPTH = 2
 """Folders below the one that was given: Kaggle puts files into one or two of its own."""
 MAX_ENTRIES = 5_000
-"""Of a folder; more is no folder of a data set."""
+"""Of a folder; more is not a folder of a data set."""
 BOTH = "give the two files themselves: --data TRAIN --data TEST."
 
 

@@ -68,7 +68,7 @@ def check_finite(images: NDArray[Any], where: str) -> None:
     """See that float32 holds each value.
 
     Raises:
-        DataError: a value is no finite number, or too large.
+        DataError: a value is not a finite number, or too large.
     """
     if images.dtype.kind != "f":
         return
@@ -79,6 +79,6 @@ def check_finite(images: NDArray[Any], where: str) -> None:
             broken = int(np.count_nonzero(~np.isfinite(chunk.astype(np.float32))))
         if broken:
             raise DataError(
-                f"{where}: {broken:,} of the first {start + chunk.size:,} values are no finite numbers "
+                f"{where}: {broken:,} of the first {start + chunk.size:,} values are not finite numbers "
                 "(NaN or infinite); replace them, and save the file again."
             )

@@ -13,11 +13,11 @@ CLOSE_SECONDS = 1.0
 
 
 class Client:
-    """One connection. `fresh` returns the whole state as events; events that happen while it is sent follow it."""
+    """One connection. `state_events` returns the whole state as events; events that happen while it is sent follow it."""
 
-    def __init__(self, writer: asyncio.StreamWriter, fresh: Callable[[], Iterable[p.AnyEvent]]) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, state_events: Callable[[], Iterable[p.AnyEvent]]) -> None:
         self._writer = writer
-        self._fresh = fresh
+        self._state_events = state_events
         self._lines: list[bytes] = []
         """Lines that are written to the socket together."""
         self._bytes = 0
@@ -28,7 +28,7 @@ class Client:
 
     def greet(self) -> None:
         """Send the whole state. It is collected at once, so that no event falls between it and the next one."""
-        self._catching_up = asyncio.create_task(self._catch_up(tuple(self._fresh())))
+        self._catching_up = asyncio.create_task(self._catch_up(tuple(self._state_events())))
 
     def send(self, line: bytes) -> None:
         """Pass on an event's line, unless the client is too far behind. Lines of one moment go out together."""
@@ -65,7 +65,7 @@ class Client:
             while self._has_missed:
                 await self._writer.drain()
                 self._has_missed = False
-                await self._send_events(tuple(self._fresh()))
+                await self._send_events(tuple(self._state_events()))
         except ConnectionError:
             return  # it left; the task that reads its commands notices
         except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches anew, or gets an error

@@ -181,7 +181,7 @@ class Commands:
                 f"{result.run_id} was recorded: another program trained it, and it has no file to hand in."
             )
         if command.run_id is not None and result is None:
-            raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
+            raise ValueError(f"{command.run_id[:40]!r} is not a finished run, so its file cannot be handed in.")
         self._records.choose(command.question, command.run_id)
 
     def _delete(self, runs: tuple[str, ...]) -> None:

@@ -77,7 +77,7 @@ class Inquiries:
         if data is None and inquiry.data:
             raise ValueError(f"No data set of the fingerprint {inquiry.data[:40]!r} is known here.")
         if data is None or (run_id and result is None):
-            raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
+            raise ValueError(f"{run_id[:40]!r} is not a finished run on data that is known here.")
         return data
 
     async def _inspect(self, inquiry: p.Inspect, data: p.DataSet, client: Client) -> None:

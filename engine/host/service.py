@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
 from engine.core.forecast import EpochTimes
+from engine.host import stored_state
 from engine.host.clients import Client, is_from
 from engine.host.commands import Commands
 from engine.host.dispatcher import Dispatch
@@ -22,8 +23,6 @@ from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import user_config
 
-RESULTS_AT_ONCE = 500
-"""Finished runs in one event, so that a screen stays responsive while it catches up."""
 SAMPLE_SECONDS = 2.0
 SAVE_SECONDS = 1.0
 COMMANDS_A_SECOND = 200
@@ -77,10 +76,10 @@ class Service:
         """Serve one connection until it ends."""
         if (
             not is_from(writer, os.getuid()) or self.ended.is_set()
-        ):  # a client that comes at the very end is served by the next host
+        ):  # one that comes too late is served by the next host
             writer.close()
             return
-        client = Client(writer, self._fresh)
+        client = Client(writer, self._state_events)
         try:
             client.greet()
         except Exception:  # noqa: BLE001  a state that cannot be sent must not leave the client waiting for it
@@ -107,11 +106,11 @@ class Service:
             await client.close()
             self.end_if_idle()
 
-    def _fresh(self) -> Iterator[p.AnyEvent]:
+    def _state_events(self) -> Iterator[p.AnyEvent]:
         """Yield the whole state as events."""
         queue = self._queue
         results = queue.runs.results
-        yield p.Attached(
+        attached = p.Attached(
             workspace=str(self._workspace.root),
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
@@ -122,11 +121,7 @@ class Service:
             choices=self._records.choices,
             statements=self._records.statements,
         )
-        for start in range(0, len(results), RESULTS_AT_ONCE):
-            yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
-        yield p.RunsRead(notes=tuple(self._records.notes.values()))
-        for sweep in queue.sweeps.values():
-            yield p.SweepSubmitted(sweep=sweep, missing=())
+        yield from stored_state.events(attached, results, self._records.notes.values(), queue.sweeps.values())
         yield from queue.events()
         for (model, fingerprint), facts in queue.models.facts.items():
             yield p.ModelTried(model=model, data=fingerprint, facts=facts)

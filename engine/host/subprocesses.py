@@ -23,7 +23,7 @@ async def describe(source: tuple[str, ...], layout: str, demo_folder: Path, demo
     train, test = demo_sizes
     drawing = ["engine.data.demo", str(demo_folder), "--train", str(train), "--test", str(test)]
     if layout and layout not in LAYOUTS:
-        raise ValueError(f"{layout[:20]!r} is no layout; there are {', '.join(LAYOUTS)}.")
+        raise ValueError(f"{layout[:20]!r} is not a layout; there are {', '.join(LAYOUTS)}.")
     options = ["--layout", layout] if layout else []
     command = ["engine.data.dataset", "describe", *options, "--", *source] if source else drawing
     return msgspec.json.decode(await _output_of(command), type=DataSet)

@@ -139,4 +139,4 @@ def _open(path: Path) -> int:
             return file
         os.close(file)
         break
-    raise OSError(f"{path} is no lock of svhn-tui; remove it.")
+    raise OSError(f"{path} is not a lock of svhn-tui; remove it.")

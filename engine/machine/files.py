@@ -50,7 +50,7 @@ class Folder:
         """Open the folder `path`, however it is reached, or one below it: none of the `names` may be a link.
 
         Raises:
-            NotOurs: one of the names is no folder.
+            NotOurs: one of the names is not a folder.
             OSError: it is not there, or cannot be read.
         """
         folder = cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -70,7 +70,7 @@ class Folder:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def kinds(self) -> dict[str, FileKind]:
-        """Return what is in it and what each is, sorted by name. Names that are no text hold surrogates."""
+        """Return what is in it and what each is, sorted by name. Names that are not text hold surrogates."""
         with os.scandir(self._descriptor) as entries:
             kinds: dict[str, FileKind] = {
                 entry.name: "link" if entry.is_symlink()
@@ -177,7 +177,7 @@ class Folder:
     def publish(self, temporary: str, name: str) -> None:
         """Move a finished file of this folder into its place, so that a power cut leaves the old or the new one.
 
-        What stands there and is no file, such as a link, is set aside.
+        What stands there and is not a file, such as a link, is set aside.
         """
         with self.open_to_read(temporary) as file:
             os.fsync(file.fileno())
@@ -191,7 +191,7 @@ class Folder:
         """Open a file that is changed where it is; return its descriptor.
 
         Raises:
-            NotOurs: it is no regular file, or has a second name by which something of the user's would change too.
+            NotOurs: it is not a regular file, or has a second name by which something of the user's would change too.
             OSError: it cannot be opened.
         """
         if (kind := self.kind(name)) not in ("file", "nothing"):
@@ -319,5 +319,5 @@ def _plain(name: str) -> str:
         ValueError: it would not.
     """
     if not name or name in (".", "..") or "/" in name or "\0" in name:
-        raise ValueError(f"{name[:40]!r} is no name of a file.")
+        raise ValueError(f"{name[:40]!r} is not a file name.")
     return name

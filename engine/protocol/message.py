@@ -10,7 +10,7 @@ MAX_LINE_BYTES = 16 * 2**20
 
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Exceptions that decoding raises on text that is no message, or on JSON that is nested too deeply."""
+"""Exceptions that decoding raises on text that is not a message, or on JSON that is nested too deeply."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):

@@ -194,7 +194,7 @@ def _runs(folder: Folder) -> Iterator[Finding]:
     for name in _kinds(folder, RUNS):
         where = f"{RUNS}/{name}"
         if not RUN_ID.fullmatch(name):
-            yield Finding("damaged", f"{_shown(where)} is no run: it has another name", "It is put aside.", (where,))
+            yield Finding("damaged", f"{_shown(where)} is not a run: it has another name", "It is put aside.", (where,))
             continue
         run = RunFolder(folder.path, name)
         yield from (_finding(problem, f"{where}/") for problem in run.problems())

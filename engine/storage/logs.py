@@ -41,11 +41,11 @@ def read(workspace: Path, run_id: str, *, file: str = "", begins: int = 0) -> Lo
         begins: from where on that one is read.
 
     Raises:
-        ValueError: the name is no run's.
+        ValueError: the name is not a run's.
         OSError: the log cannot be read, or stands behind a link.
     """
     if not RUN_ID.fullmatch(run_id):
-        raise ValueError(f"{run_id[:40]!r} is no run: twelve hexadecimal digits name one.")
+        raise ValueError(f"{run_id[:40]!r} is not a run: twelve hexadecimal digits name one.")
     for name in _candidates(workspace, run_id):
         part = _read(workspace, name, begins if name == file else None)
         if part.ends:

@@ -152,7 +152,7 @@ def _header_of(archive: Archive, member: str) -> Header:
 
     Raises:
         MachineError: it could not be read.
-        ValueError: it is no plain array of that size; the message says why, after the member's name.
+        ValueError: it is not a plain array of that size; the message says why, after the member's name.
     """
     try:
         with archive.open(member) as file:
@@ -199,7 +199,7 @@ def _parsed(start: bytes) -> tuple[Header, int]:
     """Return the header at the start of a member and the number of bytes that it takes.
 
     Raises:
-        ValueError, TypeError: it is no header of a plain array.
+        ValueError, TypeError: it is not a header of a plain array.
     """
     version = npy.read_magic(io.BytesIO(start))
     if version not in ((1, 0), (2, 0), (3, 0)):

@@ -114,7 +114,7 @@ class Records:
             ValueError: its run_id is none, or it is too long.
         """
         is_here = self._workspace.run_folder(note.run_id).exists()
-        _refuse(note_problem(note) if is_here else f"{note.run_id} is no run of this workspace.")
+        _refuse(note_problem(note) if is_here else f"{note.run_id} is not a run of this workspace.")
         self.notes[note.run_id] = note
         self._store.annotate(note)
         self.is_changed = self._is_annotated = True
@@ -124,7 +124,7 @@ class Records:
         """Store the run whose file a question hands in; None removes the choice.
 
         Raises:
-            ValueError: that is no question.
+            ValueError: that is not a question.
         """
         _refuse(name_problem(question) or _count_problem(self.choices, question))
         self.choices.pop(question, None)

@@ -44,7 +44,7 @@ def look(
     except UNREADABLE as error:
         return Problem(f"{name} cannot be understood: {str(error)[:200]}", advice, moved)
     except NotOurs as error:
-        return Problem(f"{name} is no file: {error.strerror}", advice, moved)
+        return Problem(f"{name} is not a file: {error.strerror}", advice, moved)
     except FileNotFoundError:
         return Problem(f"{name} is not there", advice, moved)
     except OSError as error:
@@ -81,7 +81,7 @@ def _source_problems(folder: Folder, spec: RunSpec) -> Iterator[Problem]:
         if own is None or sha256_of(folder, SOURCE) != own.sha256:
             yield Problem(f"{SOURCE} is not the file that builds its model", "It is put aside.", (SOURCE,))
     except NotOurs as error:
-        yield Problem(f"{SOURCE} is no file: {error.strerror}", "It is put aside.", (SOURCE,))
+        yield Problem(f"{SOURCE} is not a file: {error.strerror}", "It is put aside.", (SOURCE,))
     except OSError as error:
         yield Problem(f"{SOURCE} cannot be read: {error.strerror}", RIGHTS)
 
@@ -104,7 +104,7 @@ def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]
     except FileNotFoundError:
         yield Problem(f"{MODEL} is gone", again, both)
     except NotOurs as error:
-        yield Problem(f"{MODEL} is no file: {error.strerror}", again, both)
+        yield Problem(f"{MODEL} is not a file: {error.strerror}", again, both)
     except OSError as error:
         yield Problem(f"{MODEL} cannot be read: {error.strerror}", RIGHTS)
 
@@ -112,7 +112,7 @@ def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]
 def checkpoint_problems(run: Folder) -> Iterator[Problem]:
     """Report what is wrong with a run's checkpoints."""
     if run.kind(checkpoint_index.FOLDER) not in ("folder", "nothing"):
-        yield Problem(f"{checkpoint_index.FOLDER} is no folder", "It is put aside.", (checkpoint_index.FOLDER,))
+        yield Problem(f"{checkpoint_index.FOLDER} is not a folder", "It is put aside.", (checkpoint_index.FOLDER,))
     for newest in checkpoint_index.read(run.path).entries[:1]:
         text = f"{checkpoint_index.FOLDER}/{newest.file}, its newest checkpoint, is damaged"
         damaged = Problem(text, "It continues from the one before.", is_damage=False)
@@ -129,7 +129,7 @@ def journal_problems(folder: Folder) -> Iterator[Problem]:
     try:
         torn = journal.damaged_lines(folder.path / JOURNAL)
     except NotOurs as error:
-        yield Problem(f"{JOURNAL} is no file: {error.strerror}", "A new one is begun.", (JOURNAL,))
+        yield Problem(f"{JOURNAL} is not a file: {error.strerror}", "A new one is begun.", (JOURNAL,))
     except OSError as error:
         yield Problem(f"{JOURNAL} cannot be read: {error.strerror}", RIGHTS)
     else:

@@ -59,10 +59,10 @@ class RunFolder:
         """Check the name; nothing is opened yet.
 
         Raises:
-            ValueError: the name is no run's; names come from outside and become paths.
+            ValueError: the name is not a run's; names come from outside and become paths.
         """
         if not RUN_ID.fullmatch(run_id):
-            raise ValueError(f"{run_id[:40]!r} is no run: twelve hexadecimal digits name one.")
+            raise ValueError(f"{run_id[:40]!r} is not a run: twelve hexadecimal digits name one.")
         self.run_id = run_id
         self.path = workspace / parent / run_id
         self.workspace = workspace
@@ -237,7 +237,7 @@ class RunFolder:
                     yield from checkpoint_problems(folder)
                 yield from journal_problems(folder)
         except NotOurs as error:
-            yield Problem(f"it is no run's folder: {error.strerror}", "It is put aside.", ("",))
+            yield Problem(f"it is not a run's folder: {error.strerror}", "It is put aside.", ("",))
         except OSError as error:
             yield Problem(f"it cannot be read: {error.strerror}", RIGHTS)
 

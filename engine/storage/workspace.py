@@ -109,7 +109,7 @@ class Workspace:
         """Return a run's folder.
 
         Raises:
-            ValueError: the name is no run's; names come from outside and become paths.
+            ValueError: the name is not a run's; names come from outside and become paths.
         """
         return RunFolder(self.root, run_id)
 

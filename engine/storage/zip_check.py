@@ -30,7 +30,7 @@ UNREADABLE = (
 
 
 class ArchiveError(ValueError):
-    """A file is no zip that can be opened; the message says why, after the file's name."""
+    """A file is not a zip that can be opened; the message says why, after the file's name."""
 
 
 class MachineError(ArchiveError):
@@ -90,7 +90,7 @@ def open_zip(path: Path, kind: str, *, most: int, methods: tuple[int, ...] = PLA
     Raises:
         FileNotFoundError: it is not there.
         MachineError: it could not be read.
-        ArchiveError: it is no regular file, no zip, has more members, or contradicts itself.
+        ArchiveError: it is not a regular file or not a zip, has more members, or contradicts itself.
     """
     file = open_regular(path)
     try:
@@ -112,7 +112,7 @@ def zip_of(file: BinaryIO, kind: str, *, most: int, methods: tuple[int, ...] = P
     except UNREADABLE as error:
         if is_machine_error(error):
             raise MachineError(f"cannot be read ({reason(error)})") from error
-        raise ArchiveError(f"is no {kind} file ({first_line(error)})") from error
+        raise ArchiveError(f"is not a {kind} file ({first_line(error)})") from error
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -142,7 +142,7 @@ def copy_private(path: Path, target: Path, *, most: int) -> Content:
     Raises:
         FileNotFoundError: it is not there.
         MachineError: it cannot be read, or the copy cannot be written.
-        ArchiveError: it is no regular file, or has more bytes than `most`.
+        ArchiveError: it is not a regular file, or has more bytes than `most`.
     """
     size, digest = 0, hashlib.sha256()
     with contextlib.ExitStack() as stack:

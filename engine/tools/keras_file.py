@@ -54,7 +54,7 @@ def check(path: Path) -> dict[str, Any]:
     """Look through a file without loading it; return its configuration.
 
     Raises:
-        KerasFileError: it is no `.keras` file, or holds something that is not on the allow-list.
+        KerasFileError: it is not a `.keras` file, or holds something that is not on the allow-list.
     """
     with checked(path) as model:
         return model.config
@@ -172,9 +172,9 @@ def _json(archive: zipfile.ZipFile, member: str) -> dict[str, Any]:
         value = json.loads(archive.read(member))
     except (*zip_check.UNREADABLE, RecursionError) as error:
         _machine_first(error)
-        raise ValueError(f"has a {member} that is no readable JSON; save the model again") from error
+        raise ValueError(f"has a {member} that is not readable JSON; save the model again") from error
     if not isinstance(value, dict):
-        raise ValueError(f"has a {member} that is no JSON object; save the model again")
+        raise ValueError(f"has a {member} that is not a JSON object; save the model again")
     return value
 
 

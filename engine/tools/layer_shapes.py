@@ -33,7 +33,7 @@ def size_of(model: Config) -> Size:
     """Follow the shapes through a chain of layers.
 
     Raises:
-        ConfigError: it is no chain, a layer's settings cannot be, or two layers declare different shapes.
+        ConfigError: it is not a chain, a layer's settings cannot be, or two layers declare different shapes.
     """
     try:
         layers = list(_chain(model))
@@ -92,7 +92,7 @@ def _in_order(functional: Config) -> list[Config]:
     """Return a Functional model's layers from its only input to its only output.
 
     Raises:
-        ConfigError: they are no chain.
+        ConfigError: they are not a chain.
     """
     follower: dict[str | None, Config] = {}
     for layer in functional["layers"]:

@@ -79,8 +79,8 @@ def optimizer_checks(model: Any, iterations: int | None) -> Iterator[Check]:
 
 
 def _broken(variables: Iterable[Any]) -> int:
-    """Count what is no finite number."""
-    arrays = (np.asarray(variable).astype(np.float32) for variable in variables)  # bfloat16 is no float to NumPy
+    """Count what is not a finite number."""
+    arrays = (np.asarray(variable).astype(np.float32) for variable in variables)  # bfloat16 is not a float to NumPy
     return sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
 
 

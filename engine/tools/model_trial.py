@@ -43,7 +43,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
                 f"It gives {predicted.shape} numbers for {IMAGES} images of {trial.shape.classes} classes."
             )
         if (predicted < 0).any() or not np.allclose(predicted.sum(axis=-1), 1, atol=1e-3):
-            raise own_models.ModelError("What it gives are no probabilities; end it with a softmax.")
+            raise own_models.ModelError("Its outputs are not probabilities; end it with a softmax.")
         config = keras.saving.serialize_keras_object(model)
         known = own_models.custom_objects(trial.model, model)
         _load(config, dict(known), trial)

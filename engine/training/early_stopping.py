@@ -19,7 +19,7 @@ class StoppingState(NamedTuple):
 
 
 def stopping_state(training: Training, rows: Sequence[EpochRow]) -> StoppingState:
-    """Look at the epochs so far. A value that is no number is no improvement, except on nothing."""
+    """Look at the epochs so far. A value that is not a number is no improvement, except on nothing."""
     best: float | None = None
     best_epoch = wait = 0
     for epoch in range(training.start_from_epoch + 1, len(rows) + 1):

@@ -102,7 +102,7 @@ def srun_options(text: str) -> tuple[str, ...]:
     """Return options of `srun` as words.
 
     Raises:
-        ValueError: they are no options, or the worker's pipe would not survive them.
+        ValueError: they are not options, or the worker's pipe would not survive them.
     """
     try:
         words = tuple(shlex.split(text))
@@ -112,7 +112,7 @@ def srun_options(text: str) -> tuple[str, ...]:
     for word in words:
         if not word.startswith("-") or word.strip("-") == "":
             if not may_be_value:
-                raise ValueError(f"{word[:40]!r} is no option of srun; the program to run is added by itself.")
+                raise ValueError(f"{word[:40]!r} is not an option of srun; the program to run is added by itself.")
             may_be_value = False
             continue
         if refused := _pipe_option(word):

@@ -47,7 +47,7 @@ def parse(text: str) -> tuple[str, str]:
     match = BOX.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{text[:80]!r} is no machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
+            f"{text[:80]!r} is not a machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
             "behind a colon its Python if that is not found, as in gpubox:svhn-tui/.venv/bin/python."
         )
     return match[1], match[2] or ""

@@ -122,13 +122,10 @@ ON_WISH: dict[str, Metric] = {
 @cache
 def _logged(name: str) -> Metric:
     """Return the metric of this name in the logs of a program whose training was recorded."""
-    title = words.clean(name.replace("_", " "))
-    if name.startswith(VALIDATION):
-        title = f"validation {title.removeprefix('val ')}"
+    short = words.clean(name.replace("_", " "))
+    title = f"validation {short.removeprefix('val ')}" if name.startswith(VALIDATION) else short
     better: Literal["higher", "lower"] = "lower" if any(part in name for part in LOWER_IS_BETTER) else "higher"
-    return Metric(
-        name, title, words.clean(name.replace("_", " ")), "number", better, lambda one: dict(one.logged).get(name)
-    )
+    return Metric(name, title, short, "number", better, lambda one: dict(one.logged).get(name))
 
 
 def metric_named(name: str) -> Metric:

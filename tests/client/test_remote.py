@@ -95,7 +95,7 @@ async def test_what_keeps_the_screen_from_it_is_said_in_a_sentence(gpubox: Path)
     told = svhn_tui("--host", "gpubox:elsewhere/bin/python", "status")
     assert (told.returncode, "--host gpubox:PATH/bin/python" in told.stderr) == (127, True)
     wrong = svhn_tui("--host", "-oProxyCommand=x", "status")
-    assert (wrong.returncode, "is no machine" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "is not a machine" in wrong.stderr) == (2, True)
     (gpubox / "svhn-tui/.venv/bin/python").write_text('#!/bin/sh\necho \'{"kind": "Attached", "protocol": 99}\'\n')
     assert "another version of svhn-tui" in await complaint("gpubox")
 

@@ -71,11 +71,11 @@ async def test_a_file_that_cannot_be_read_is_one_answer_among_others(trained: Pa
         assert set(there.state.histories) == {bad.name, good.name}
         assert there.state.files[good.name] == there.state.results[good.name].model_sha256
         assert there.state.files.get(bad.name, "none") == ("none" if by != "nothing" else None)
-        assert there.state.unreadable == ({} if by == "nothing" else {bad.name: "it is no file"})
+        assert there.state.unreadable == ({} if by == "nothing" else {bad.name: "it is not a file"})
         about_files = (some for some in answers.all_answers(BOOK, there.state) if some.question in ("Q3", "Q6"))
         found = {run: some for some in about_files for run in some.runs}
         assert found[bad.name].state == "stale"
-        assert ("is gone" if by == "nothing" else "cannot be read (it is no file)") in found[bad.name].reason
+        assert ("is gone" if by == "nothing" else "cannot be read (it is not a file)") in found[bad.name].reason
         assert found[good.name].state == "demo"
         answer = await there.answer(p.Watch(runs=("../../etc",)))
         assert isinstance(answer, p.Refused), "and what is no run at all is refused before any is read"

@@ -208,7 +208,7 @@ def test_it_counts_as_no_answer_and_is_the_programs_own(program: Program, tmp_pa
         assert "one at a time" in refusal(p.Report(event=none))
         ours = RunSpec(Configuration(), 0, "")
         begin = p.RunStarted(group="g", runs=(ours.run_id,), specs=(ours,), worker="", device="")
-        assert "no recorded run" in refusal(p.Report(event=begin))
+        assert "not a recorded run" in refusal(p.Report(event=begin))
         bridge.send(p.Pause())  # all that can be
         program.end()
         bridge.until_kind(p.RunFinished)

@@ -17,7 +17,7 @@ from tests.machine.conftest import Cards
 
 def said(tmp_path: Path) -> list[tuple[str, str]]:
     """Return what every client of a new host is told, and how loudly."""
-    events = Service(Workspace(tmp_path))._fresh()
+    events = Service(Workspace(tmp_path))._state_events()
     return [(event.severity, event.text) for event in events if isinstance(event, p.Noticed)]
 
 

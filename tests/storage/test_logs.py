@@ -98,7 +98,7 @@ def test_nothing_is_read_through_a_link_or_a_name_that_is_none(tmp_path: Path):
     told = logs.answer(tmp_path / "w", p.ReadLog(run_id=RUN))
     assert "secret" not in told.text and "links are not followed" in told.problem
     for name in ("../../x", "", "/etc", f"{RUN}/.."):
-        with pytest.raises(ValueError, match="is no run"):
+        with pytest.raises(ValueError, match="is not a run"):
             logs.read(tmp_path / "w", name)
 
 

@@ -83,7 +83,7 @@ def test_trying_tells_what_compiles(build: str, parameters: int, refusal: str):
         ("broken", "model.py, line 104, in _deeper: ValueError: width 3 is not even\n  line 100, in broken: return"),
         ("no_model", "no_model in model.py returns list, and has to return a keras.Model."),
         ("wrong_shape", "gives (None, 11) numbers; (None, 10) are asked"),
-        ("no_softmax", "no probabilities; end it with a softmax"),
+        ("no_softmax", "not probabilities; end it with a softmax"),
         ("nobody", "model.py has no function 'nobody'."),
         ("tensorflow_only", "model.py, line 34, in call: "),
         ("two_outputs", "two_outputs in model.py returns a model with several outputs; one of 10 numbers is asked."),

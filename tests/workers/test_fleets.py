@@ -44,8 +44,8 @@ def test_options_of_srun_are_taken_as_they_are_typed(options: str, words: list[s
         ("--output=x", "--output"), ("-o x", "--output"), ("-uo x", "--output"), ("--out x", "--output"),
         ("--pty", "--pty"), ("-l", "--label"), ("--label", "--label"), ("-i none", "--input"), ("-n 2", "--ntasks"),
         ("--ntasks=4", "--ntasks"), ("--job-name=x", "--job-name"), ("--test-only", "--test-only"),
-        ("bash -c evil", "'bash' is no option"), ("--gres=gpu:1 bash", "'bash' is no option"),
-        ("--time 5 bash", "'bash' is no option"), ("-- bash", "'--' is no option"), ("--comment='x", "cannot be read"),
+        ("bash -c evil", "'bash' is not an option"), ("--gres=gpu:1 bash", "'bash' is not an option"),
+        ("--time 5 bash", "'bash' is not an option"), ("-- bash", "'--' is not an option"), ("--comment='x", "cannot be read"),
     ],
 )  # fmt: skip
 def test_options_that_would_break_the_pipe_are_refused_in_a_sentence(options: str, why: str):

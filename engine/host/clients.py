@@ -13,7 +13,7 @@ CLOSE_SECONDS = 1.0
 
 
 class Client:
-    """One connection. `state_events` returns the whole state as events; events that happen while it is sent follow it."""
+    """One connection. `state_events` returns the whole state; events that happen while it is sent follow it."""
 
     def __init__(self, writer: asyncio.StreamWriter, state_events: Callable[[], Iterable[p.AnyEvent]]) -> None:
         self._writer = writer

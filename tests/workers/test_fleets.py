@@ -12,7 +12,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.core.sweep import Sweep
 from engine.protocol import Fleet
-from engine.scheduling.placement import Slot
+from engine.scheduling.slot import Slot
 from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Remembered
 from engine.workers import fleet as fleets
@@ -45,7 +45,8 @@ def test_options_of_srun_are_taken_as_they_are_typed(options: str, words: list[s
         ("--pty", "--pty"), ("-l", "--label"), ("--label", "--label"), ("-i none", "--input"), ("-n 2", "--ntasks"),
         ("--ntasks=4", "--ntasks"), ("--job-name=x", "--job-name"), ("--test-only", "--test-only"),
         ("bash -c evil", "'bash' is not an option"), ("--gres=gpu:1 bash", "'bash' is not an option"),
-        ("--time 5 bash", "'bash' is not an option"), ("-- bash", "'--' is not an option"), ("--comment='x", "cannot be read"),
+        ("--time 5 bash", "'bash' is not an option"), ("-- bash", "'--' is not an option"),
+        ("--comment='x", "cannot be read"),
     ],
 )  # fmt: skip
 def test_options_that_would_break_the_pipe_are_refused_in_a_sentence(options: str, why: str):

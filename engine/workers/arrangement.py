@@ -1,10 +1,10 @@
-"""How fast runs train on this machine by the cores that each takes, or on its cards by the seeds side by side.
+"""How fast runs train on this machine, by the cores of each run, or on its cards by the seeds side by side.
 
-Measured once for each class of networks by a process of its own, `engine.training.native.measure` in about two seconds
-or `engine.training.lane_speed`, before the first of a class trains and while nothing trains here. Cores are measured in
-each arrangement on all of them at once, so that memory's bandwidth counts. It is kept in the user's cache for this
-processor, these cores and this source, since all workspaces on the machine share it, and measured again when one of
-them changes. What cannot be measured, because others keep the machine busy, is placed as usual and tried again later.
+It is measured once for each class of networks, before the first run of the class trains and while nothing trains here,
+by a process of its own: `engine.training.native.measure`, in about two seconds, or `engine.training.lane_speed`. Each
+arrangement of cores is measured on all of them at once, so that memory's bandwidth counts. The rates are stored in the
+user's cache, which all workspaces on the machine share, by processor, cores and source. Where a measurement fails,
+since the machine is busy, runs are placed as usual and it is tried again later.
 """
 
 import asyncio
@@ -45,26 +45,26 @@ Rates = dict[Annotated[int, msgspec.Meta(ge=1)], Annotated[float, msgspec.Meta(g
 
 
 class Measurement(NamedTuple):
-    """What is to be measured."""
+    """A measurement to be made."""
 
     kind: str
-    """Of the card; empty: the cores."""
+    """The kind of card; empty for the cores."""
     size: int
-    """Class of the network."""
+    """Class of the network, by its size."""
     command: ChildCommand
     seconds: float
-    """After which it is given up."""
+    """Time limit."""
 
 
 class Arrangement:
-    """The machine, as far as it was measured. `changed` is called once a measurement has ended."""
+    """The machine with all that was measured of it. `changed` is called once a measurement has ended."""
 
     def __init__(self, machine: Machine, changed: Callable[[], None]) -> None:
         if machine.gpus:
             machine = machine._replace(lane_rates=lane_measurement.read(machine))
         self.machine = machine._replace(measured=_read(machine)) if _is_worthwhile(machine) else machine
         self._changed = changed
-        self._given_up: dict[tuple[str, int], float] = {}
+        self._failed_at: dict[tuple[str, int], float] = {}
         self._measuring: asyncio.Task[None] | None = None
 
     @property
@@ -73,20 +73,20 @@ class Arrangement:
         return self._measuring is not None
 
     def is_open(self, configuration: Configuration, shape: DataShape, demand: Demand | None = None) -> bool:
-        """Say whether it is still being found out how a run trains best; begin with it if that was not done.
+        """Say whether it is still open how a run trains best; start the measurement that is missing, if any.
 
         Args:
             configuration: of the run.
             shape: of its data.
-            demand: what waits for cards, if that may be measured.
+            demand: the runs that wait for cards, if those may be measured.
         """
         if self._measuring is not None:
             return True
         wanted = self._lanes(configuration, shape, demand) if demand else self._cores(configuration, shape)
         if wanted is None:
             return False
-        given_up = self._given_up.get((wanted.kind, wanted.size), -math.inf)
-        if time.monotonic() < given_up + AGAIN_SECONDS:
+        failed_at = self._failed_at.get((wanted.kind, wanted.size), -math.inf)
+        if time.monotonic() < failed_at + AGAIN_SECONDS:
             return False
         self._measuring = asyncio.create_task(self._measure(wanted))
         return True
@@ -122,7 +122,7 @@ class Arrangement:
                 self.machine = self.machine._replace(measured={**self.machine.measured, wanted.size: rates})
                 _write(self.machine)
         except (OSError, TimeoutError, msgspec.MsgspecError):
-            self._given_up[wanted.kind, wanted.size] = time.monotonic()
+            self._failed_at[wanted.kind, wanted.size] = time.monotonic()
         finally:
             self._measuring = None
             self._changed()
@@ -141,7 +141,7 @@ async def _measured(wanted: Measurement) -> Rates:
     Raises:
         OSError: it cannot be started.
         TimeoutError: it took too long.
-        msgspec.MsgspecError: it found nothing.
+        msgspec.MsgspecError: its output holds no rates.
     """
     outcome = await asyncio.wait_for(tool_process.run_beside(wanted.command), wanted.seconds)
     of_kind = lane_measurement.LaneRates if wanted.kind else Rates
@@ -167,6 +167,6 @@ def _read(machine: Machine) -> dict[int, Rates]:
 
 
 def _write(machine: Machine) -> None:
-    """Remember what was measured; without it, the next host measures again."""
+    """Store what was measured; if that fails, the next host measures again."""
     with contextlib.suppress(OSError, RuntimeError):
         json_file.write(_path(machine), dict(machine.measured))

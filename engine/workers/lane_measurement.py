@@ -1,4 +1,4 @@
-"""How many seeds of a network a card trains side by side: what is to be measured for that, and what was.
+"""How many seeds of a network a card trains side by side: the measurement of that, and the stored results.
 
 Ten are usual. More of them are measured where at least twice as many runs of one configuration wait for each card, once
 for each kind of card, class of networks and version of JAX.
@@ -25,30 +25,30 @@ from engine.scheduling.lanes import lanes_on
 from engine.scheduling.rates import GAIN, size_class
 
 TIMES = (1, 2, 4)
-"""How many times as many lanes as usual are tried."""
+"""Multiples of the usual number of lanes that are measured."""
 MOST_LANES = TIMES[-1] * Machine((), 0).lanes
 
 LaneRates = dict[Annotated[int, msgspec.Meta(ge=1)], Annotated[float, msgspec.Meta(ge=0)]]
-"""0 is what did not fit."""
+"""Epochs a second of all lanes together, by the number of lanes; 0 where they do not fit."""
 
 
 class Demand(NamedTuple):
-    """What waits to be trained on cards."""
+    """The runs that wait to be trained on cards."""
 
     card: Card
-    """That may be measured."""
+    """The card that may be measured."""
     runs: int
-    """Of the configuration that is next, for each card."""
+    """Number of waiting runs of the next configuration, for each card."""
     images: tuple[int, int]
-    """To train on and to test with."""
+    """Number of training images and of test images."""
     host: str
-    """Whose workers may be on the card already."""
+    """Id of the host, whose workers may be on the card already."""
 
 
 def command_for(
     configuration: Configuration, shape: DataShape, machine: Machine, demand: Demand
 ) -> ChildCommand | None:
-    """Return what measures the lanes of a configuration; None where that gains nothing, or is known."""
+    """Return the command that measures the lanes of a configuration; None where that gains nothing, or is known."""
     card = demand.card
     if os.environ.get(LANES_VARIABLE) or not card.kind or configuration.network.model is not None:
         return None
@@ -75,16 +75,16 @@ def is_over(rates: Mapping[int, float]) -> bool:
 
 
 def read(machine: Machine) -> Mapping[str, Mapping[int, LaneRates]]:
-    """Return what is known of this machine's kinds of cards."""
-    found = {}
+    """Return the stored rates, by kind of card and class of network."""
+    rates = {}
     for kind in {card.kind for card in machine.gpus}:
         with contextlib.suppress(OSError, RuntimeError):
-            found[kind] = json_file.read(_path(kind), dict[int, LaneRates]) or {}
-    return found
+            rates[kind] = json_file.read(_path(kind), dict[int, LaneRates]) or {}
+    return rates
 
 
 def write(kind: str, rates: Mapping[int, Mapping[int, float]]) -> None:
-    """Remember what was measured on a kind of card; without it, the next host measures again."""
+    """Store what was measured on a kind of card; if that fails, the next host measures again."""
     with contextlib.suppress(OSError, RuntimeError):
         json_file.write(_path(kind), dict(rates))
 

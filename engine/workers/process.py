@@ -1,4 +1,4 @@
-"""Worker processes: starting them, talking to them, noticing their end."""
+"""Worker processes: starting them, sending them commands, and reading their events until they end."""
 
 import asyncio
 import contextlib
@@ -66,7 +66,7 @@ class Worker:
         """Seconds of its longest epoch; above 0 once it has trained one."""
         self.is_leaving = False
         self.is_retired = False
-        """It ends as soon as it has returned its runs."""
+        """It gets no more groups, and ends once it has released its runs."""
         self.last_line = ""
         """The last line on stderr of the worker, or of the command that launched it elsewhere."""
         self.refusal = ""
@@ -77,7 +77,7 @@ class Worker:
         self._process = process
         self._log = log
         self._logs = {log: size_of(log)}
-        """The logs that it writes, that of its latest runs last, and the length of each before it wrote there."""
+        """The logs that it writes, that of its latest runs last, and the length in bytes of each before it did."""
 
     @property
     def pid(self) -> int:
@@ -96,12 +96,12 @@ class Worker:
 
     @property
     def was_ready(self) -> bool:
-        """It has loaded what it trains with."""
+        """It has loaded its trainer."""
         return self.changed.state not in ("waiting", "starting")
 
     @property
     def has_gpu(self) -> bool:
-        """It trains on a GPU, which takes several seeds at a time."""
+        """It trains on a GPU, several seeds at a time."""
         return bool(self.changed.gpu) or self.changed.device not in ("", "cpu")
 
     @property
@@ -110,7 +110,7 @@ class Worker:
         return self.changed.state == "ready" and not self.training and not self.is_leaving
 
     def send(self, command: p.WorkerCommand) -> None:
-        """Send a command; a worker that is gone is noticed by `follow`."""
+        """Send a command; `follow` reports a worker that has ended."""
         if isinstance(command, p.Train):
             log = Path(command.workspace) / "runs" / command.specs[0].run_id / "engine.log"
             self._logs = {self._log: self._logs[self._log], log: size_of(log)}
@@ -118,7 +118,7 @@ class Worker:
             self._process.stdin.write(p.encode(command))
 
     async def follow(self, receive: Callable[["Worker", p.AnyEvent, bytes], None]) -> WorkerEnd:
-        """Pass its events to `receive` until its pipe ends; return how it ended."""
+        """Pass each event with its line to `receive` until the pipe ends; return how the worker ended."""
         copying = asyncio.create_task(self._copy_stderr())
         assert self._process.stdout is not None
         while True:
@@ -154,7 +154,7 @@ class Worker:
             self._process.kill()
 
     async def _copy_stderr(self) -> None:
-        """Append its stderr to the log, and store the last line."""
+        """Append its stderr, which comes through a pipe, to the log, and keep the last line."""
         if self._process.stderr is None:
             return
         while content := await self._process.stderr.read(1 << 16):
@@ -164,13 +164,17 @@ class Worker:
             self.last_line = lines[-1][:300] if lines else self.last_line
 
     def retire(self, reason: str) -> None:
-        """Send it no more groups; its runs are checkpointed and released, to continue elsewhere."""
+        """Send it no more groups, and let it checkpoint and release its runs, which continue elsewhere.
+
+        Args:
+            reason: why, in a sentence for the user.
+        """
         self.is_leaving = self.is_retired = True
         self.stop_reason = reason
         self.send(p.StopRuns(runs=tuple(self.runs), why="interrupted"))
 
     async def leave(self) -> None:
-        """Let it checkpoint and end; kill it when it does not."""
+        """Let it write its checkpoints and end; kill it after `LEAVE_SECONDS`."""
         self.is_leaving = True
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -191,9 +195,9 @@ async def start(
     Args:
         slot: where.
         log: the file to which its stderr is appended.
-        preflight: what it has to check on another machine.
-        job_name: by which Slurm knows it.
-        host: by which its workers know each other on a card.
+        preflight: checks of a worker on another machine.
+        job_name: its name in Slurm.
+        host: id of the host, whose workers may share a card.
 
     Raises:
         OSError: the command cannot be run.

@@ -1,4 +1,4 @@
-"""The state of workers' jobs in Slurm, asked with `squeue`, and its terms in plain words."""
+"""The state of workers' jobs in Slurm, queried with `squeue`, and Slurm's terms in plain words."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ from engine.machine.child_process import ChildCommand
 from engine.machine.tool_process import Outcome
 
 FORMAT = "%i|%j|%T|%S|%e|%N|%r"
-"""Number, name, state, start, end, node, reason; the last may hold anything."""
-PATIENCE_SECONDS = 20.0
+"""Number, name, state, start, end, node, reason; the last may hold any character."""
+TIMEOUT_SECONDS = 20.0
 """Time limit of a command in seconds: squeue blocks while the controller is restarted."""
 MARGIN_SECONDS = 120.0
 """Least time in seconds between a worker's end and the end of its job."""
@@ -129,7 +129,7 @@ async def _answer(*argv: str) -> Outcome | None:
     environment = child_process.outside_allocation(child_process.program_environment(os.environ))
     command = ChildCommand(argv, {**environment, "SLURM_TIME_FORMAT": "%s"})
     try:
-        return await asyncio.wait_for(tool_process.run_beside(command), PATIENCE_SECONDS)
+        return await asyncio.wait_for(tool_process.run_beside(command), TIMEOUT_SECONDS)
     except (OSError, TimeoutError):
         return None
 

@@ -1,4 +1,4 @@
-"""Follows the workers' jobs in Slurm: asks rarely, more often while something changes, and detects their ends."""
+"""Follows the workers' jobs in Slurm by queries, which are rare unless something changes, and detects their ends."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --t
 
 
 class Allocations:
-    """Keeps `job` and `changed` of every worker that Slurm knows up to date.
+    """Updates `job` and `changed` of every worker in Slurm.
 
     Args:
         workspace: names the jobs, so that those of a host that was killed can be recognised.

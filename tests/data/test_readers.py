@@ -185,7 +185,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "negative size": lambda: HEAD + matrix(b"X", (2, 2, 3, -30), bytes(8)) + LABELS,
     "100 times its size": lambda: HEAD + packed(matrix(b"X", (32, 32, 3, 6000), bytes(18_432_000))) + LABELS,
     "MATLAB 7.3": lambda: b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + GOOD,
-    "no .mat file": lambda: b"hello" * 100,
+    "not a .mat file": lambda: b"hello" * 100,
     "more than 100 variables": lambda: HEAD + LABELS * 101 + GOOD,
     "is damaged": lambda: HEAD + struct.pack("<II", 15, 16) + b"0123456789abcdef",
     "a name or a shape is too long": lambda: (

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.machine import probe, probe_process
+from engine.machine import probe
 from engine.machine.probe import CudaCards, Sight
 from engine.machine.tool_process import Outcome
 
@@ -70,7 +70,7 @@ def test_a_driver_that_gives_no_card_is_told(driver):
 
 
 def test_a_card_without_jaxs_plugin_is_told_with_what_installs_it(driver):
-    if probe_process.has_plugin("cuda12") or probe_process.has_plugin("cuda13"):
+    if probe.plugins():
         pytest.skip("JAX has a plugin for GPUs here")
     seen = probe.look(driver(0))
     assert seen.reason == probe.NO_PLUGIN
@@ -131,7 +131,7 @@ def test_the_real_xla_says_which_flags_it_does_not_know():
     assert probe.xla_flags.unknown_flags(done.stderr.decode()) == ("--xla_bogus=1",)
 
 
-def test_a_probe_that_dies_tells_its_last_words():
+def test_a_probe_that_dies_reports_the_last_line_of_its_stderr():
     seen = probe.look({}, lambda environment: Outcome(-6, b"", "one\nCheck failed: stream\n"))
     assert seen.reason == "Asking JAX for this GPU ended with status -6: Check failed: stream."
 

@@ -31,7 +31,7 @@ def cost(configuration: Configuration, train_images: int, shape: DataShape) -> f
 
 
 class Forecast:
-    """How long runs on a data set will take, on one kind of card or on several. Made anew when more is measured."""
+    """How long runs on a data set will take, on one kind of card or on several. Replaced when more is measured."""
 
     def __init__(
         self,

@@ -114,7 +114,7 @@ MISSED = EpochRow(loss=None, accuracy=None, test_loss=None, test_correct=None, t
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
-    """The rows of a run's epochs, from epoch 1 on, as they cross a pipe or stand in a checkpoint: a column a field.
+    """The rows of a run's epochs, from epoch 1 on, as they are sent and as checkpoints hold them: a column a field.
 
     A column may be left out, as version 2 of the protocol did with counts.
     """

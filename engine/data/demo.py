@@ -115,7 +115,7 @@ def _masks(count: int, random: np.random.Generator) -> Masks:
 
 
 def _row(digit: str, neighbours: NDArray[np.int64], font: int, size: int) -> Image.Image:
-    """Draw the digit at the centre of the canvas, with what stands to its left and right."""
+    """Draw the digit at the centre of the canvas, with the digits to its left and right."""
     picture = Image.new("L", (CANVAS, CANVAS))
     pen = ImageDraw.Draw(picture)
     face = _font(font, size)

@@ -96,7 +96,7 @@ def _mismatch(parts: Sequence[Stored], possible: Sequence[str]) -> str:
             return f"{part.holds}, {labels}; ({count}, 1) is expected."
     train, test = parts
     return (
-        f"{train.holds} and those of {test.at} {test.shape}: their axes stand in different orders, where "
+        f"{train.holds} and those of {test.at} {test.shape}: their axes are in different orders, where "
         f"(height, width, channels, N) is expected of both; save both in one order."
     )
 

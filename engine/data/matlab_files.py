@@ -152,7 +152,7 @@ def _variable(start: bytes, order: str, packed: int) -> tuple[str, Variable] | N
     shape = struct.unpack(f"{order}{len(sides) // 4}i", sides)
     name, offset = _element(start, offset, order)
     numbers, stored = struct.unpack_from(f"{order}II", start, offset)
-    if numbers >> 16:  # four bytes at most stand beside their type
+    if numbers >> 16:  # at most four bytes follow their type directly
         numbers, stored = numbers & 0xFFFF, numbers >> 16
     if any(side < 0 for side in shape):
         raise ValueError(f"it declares a negative size {shape}")

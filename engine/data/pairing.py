@@ -139,7 +139,7 @@ def _only(folder: Path, role: str, candidates: list[Path]) -> Path:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """Yield what stands in a folder, but for hidden files and what a Mac puts beside each file.
+    """Yield the entries of a folder, without hidden files and those that macOS adds beside each file.
 
     Raises:
         DataError: the folder cannot be read.

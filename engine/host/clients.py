@@ -8,7 +8,7 @@ from engine import protocol as p
 from engine.machine.system import peer_user
 
 LIMIT_BYTES = 32 * 2**20
-"""Bytes that are buffered for a client that does not read; beyond it events are dropped and it gets the state anew."""
+"""Bytes that are buffered for a client that does not read; beyond it events are dropped and the state is sent again."""
 CLOSE_SECONDS = 1.0
 
 
@@ -68,7 +68,7 @@ class Client:
                 await self._send_events(tuple(self._state_events()))
         except ConnectionError:
             return  # it left; the task that reads its commands notices
-        except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches anew, or gets an error
+        except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches again, or gets an error
             traceback.print_exc()
             self._writer.transport.abort()
             return
@@ -94,5 +94,5 @@ class Client:
 
 
 def is_from(writer: asyncio.StreamWriter, user: int) -> bool:
-    """Say whether the other end of a unix socket is this user's process, where the system can tell."""
+    """Say whether the other end of a unix socket is this user's process, where the system reports it."""
     return peer_user(writer.get_extra_info("socket")) in (None, user)  # nobody else enters the socket's folder

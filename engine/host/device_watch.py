@@ -67,6 +67,6 @@ class DeviceWatch:
         return (*seen, devices.cpu_sample())
 
     def rest(self) -> None:
-        """Let the GPUs sleep while nobody looks; what hangs meanwhile is given up."""
+        """Let the GPUs sleep while no client is attached; a query that hangs is abandoned."""
         self._gpus.close()
         self._looking = None

@@ -93,6 +93,6 @@ class Inquiries:
             client.send(await subprocesses.inspect(inquiry, data, file, model, source))
         except (ValueError, OSError) as error:
             client.send(p.encode(p.Inspected(run_id=run_id, data=inquiry.data, problem=str(error))))
-        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+        except Exception:  # noqa: BLE001  the client is answered, whatever went wrong
             traceback.print_exc()
             client.send(p.encode(p.Inspected(run_id=run_id, data=inquiry.data, problem=DEFECT)))

@@ -1,4 +1,4 @@
-"""The host's socket, made anew at login after systemd removed `/run/user/UID` at logout."""
+"""The host's socket, which is made again at login after systemd removed `/run/user/UID` at logout."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from engine import protocol as p
 from engine.host import socket_path
 from engine.storage import lock_file
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 Attend = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -29,7 +29,7 @@ class Listener:
         """Listen, at the usual path if that is possible; existing connections stay open.
 
         Raises:
-            OSError: there is no place to listen.
+            OSError: no socket can be made.
         """
         self.close()
         path = socket_path.new_socket_path(self._workspace, str(self._path))
@@ -42,7 +42,7 @@ class Listener:
         """Listen again whenever the socket was removed or replaced, as long as this host holds the workspace."""
         last_error = ""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             if self._is_intact or not lock_file.is_there(self._workspace, self._lock):
                 continue
             try:

@@ -111,9 +111,9 @@ class LocalMachine:
         label, reason, now = self._cards.label(uuid), worker.refusal or end.reason, time.monotonic()
         match end.status:
             case card.BUSY:
-                pause, is_news = self._cards.others_have(uuid, reason, now)
+                pause, is_new = self._cards.busy(uuid, reason, now)
                 asyncio.get_running_loop().call_later(pause, self._changed)
-                if is_news:
+                if is_new:
                     text = f"{label} is left alone: {reason} It is tried again; --gpus chooses others, or none."
                     self._publish(p.Noticed(text=text, severity="warning"), None)
             case card.UNUSABLE:

@@ -60,8 +60,8 @@ def _allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def _keep_to_cores() -> None:
-    """Let this process and all that it starts count the cores that a container is given, not those of its machine."""
+def _restrict_cores() -> None:
+    """Restrict this process and its children to the cores of its container, so that they do not count the machine's."""
     with contextlib.suppress(OSError):
         system.claim_cores(system.usable_cores())
 
@@ -80,7 +80,7 @@ def main() -> int:
     report = partial(_report, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         _allow_files()
-        _keep_to_cores()
+        _restrict_cores()
         return _host(given.workspace, report)
     except NewerFormat as error:
         return _refuse(str(error), report)

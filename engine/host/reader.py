@@ -1,7 +1,7 @@
 """Read-only access to a workspace (somebody else's, or on a read-only disk): the bridge serves it without a host.
 
 It sends what is on disk and answers what needs only reading. Nothing is started, no file or folder is made,
-moved or set aside, and links are not followed: what stands here may be another user's.
+moved or set aside, and links are not followed: the files may be another user's.
 """
 
 import contextlib

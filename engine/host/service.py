@@ -204,7 +204,7 @@ class Service:
             reason = str(error)
         except OSError as error:
             reason = f"{error.filename or self._workspace.root}: {error.strerror or error}."
-        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+        except Exception:  # noqa: BLE001  the client is answered, whatever went wrong
             traceback.print_exc()
             reason = DEFECT
         client.send(p.encode(p.Refused(command=name, reason=reason, request=command.request)))

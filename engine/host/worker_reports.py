@@ -61,7 +61,7 @@ class WorkerReports:
         if not specs:
             return
         for run_id in event.runs:
-            self._queue.retries.got_to(run_id, event.epoch)
+            self._queue.retries.record_progress(run_id, event.epoch)
         worker.epoch_seconds = max(worker.epoch_seconds, event.seconds)
         configuration, data = specs[0].configuration, self._queue.data.get(specs[0].data)
         side_by_side = max(1, len(self._pool.workers) - len(self._pool.unoccupied))

@@ -130,7 +130,7 @@ def together(
 ) -> tuple[WaitingRun, ...]:
     """Return the runs that train side by side with the head: those that did so before, or its share of new ones.
 
-    How many there are decides the last bits on a GPU, so a group goes on as it was where it can.
+    The last bits on a GPU depend on their number, so a group continues unchanged where it can.
 
     Args:
         queue: what waits.

@@ -22,7 +22,7 @@ RUNS_AT_ONCE = 500
 class Queue:
     """The runs that wait and those that workers have. `publish` sends an event to all clients.
 
-    Whole because every change of where a run stands is made and published here, and nowhere else.
+    Whole because every change of a run's state is made and published here, and nowhere else.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class Queue:
     def add_finished(self, result: p.RunResult) -> bool:
         """Record the result of a run that was finished elsewhere and is not trained here any more.
 
-        Return whether that is news; a run that a worker has is the worker's to finish.
+        Return whether it was not known; a run that a worker has is finished by that worker alone.
         """
         if isinstance(self.runs.get(result.run_id), Assigned | Finished):
             return False
@@ -241,7 +241,7 @@ class Queue:
         return self.retries.after_loss(training.run, reason, lanes, out_of_memory=out_of_memory, is_leaving=is_leaving)
 
     def fold(self, event: p.AnyEvent) -> bool:
-        """Apply a worker's event; return False where it comes too late to count."""
+        """Apply a worker's event; return False where it comes too late."""
         match event:
             case p.RunStarted():
                 if len(event.runs) > 1:

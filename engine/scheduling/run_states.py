@@ -1,7 +1,7 @@
 """The state of each run of a workspace, one record a run. Pure.
 
 A run is in one state at a time, and what may be done to it follows from that state alone: a run that a worker has,
-begun or not, is the worker's until it is let go, so it is neither deleted nor replaced nor given out a second time.
+begun or not, is the worker's until it is released, so it is neither deleted nor replaced nor given out a second time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 
     why: HoldReason
     reason: str = ""
-    """Why it failed, in words."""
+    """Why it failed, in a sentence."""
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):

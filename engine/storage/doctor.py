@@ -1,8 +1,8 @@
 """Examines a workspace without changing it, and moves damaged files aside on request.
 
-Every piece can be made anew from the others or is trained again, so a repair only moves files: into
+Every piece can be made again from the others or is trained again, so a repair only moves files: into
 `set-aside/TIME/`, where they keep their names. The host, which owns the workspace, must not run meanwhile. No link is
-followed: one that stands where something of ours belongs is moved itself.
+followed: one that has the name of one of our files is moved itself.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ def examine(root: Path) -> Iterator[Finding]:
     lock = _lock(root)
     yield lock
     with Folder.at(root) as folder:
-        again = "It is made anew."
+        again = "It is made again."
         yield _small(folder, "host.json", Remembered, again)
         yield _small(folder, "runs.json", Tables, f"{again[:-1]} from the runs; notes and tags were in it.")
         yield from _newer(folder)
@@ -66,7 +66,7 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
     """Move what is damaged or left over into `set-aside/TIME/`; return that folder, or None where there is nothing.
 
     Raises:
-        OSError: something cannot be moved; what was moved before lies in the folder.
+        OSError: something cannot be moved; what was moved before is in the folder.
         BlockingIOError: a host runs in the workspace.
         NotOurs: it is not the user's alone.
     """
@@ -162,7 +162,7 @@ def _data(folder: Folder) -> Iterator[Finding]:
             yield Finding("note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR.")
         if not gone and stamps_of(paths) != known.stamps:
             files = " or ".join(paths)
-            yield Finding("note", f"{files}, of the data in use, changed", "It is read anew at the next start.")
+            yield Finding("note", f"{files}, of the data in use, changed", "It is read again at the next start.")
 
 
 def _folders(folder: Folder) -> Iterator[Finding]:

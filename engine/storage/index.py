@@ -67,7 +67,7 @@ class AtomicStorage(Storage):
             with Folder.at(self._path.parent) as folder:
                 aside = folder.set_aside(self._path.name)
             problem = error.strerror if isinstance(error, OSError) else error
-            self.problem = f"{self._path} was damaged ({problem}); it was set aside as {aside} and made anew."
+            self.problem = f"{self._path} was damaged ({problem}); it was set aside as {aside} and made again."
 
 
 class Store:

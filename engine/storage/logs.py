@@ -1,6 +1,6 @@
 """The logs of a run's training, read in parts, as text without control sequences.
 
-A worker's words go to the `engine.log` of the first run of the group that it trains; before it has one, to `host.log`.
+A worker prints into the `engine.log` of the first run of its group; before it has a group, into `host.log`.
 """
 
 import os
@@ -42,7 +42,7 @@ def read(workspace: Path, run_id: str, *, file: str = "", begins: int = 0) -> Lo
 
     Raises:
         ValueError: the name is not a run's.
-        OSError: the log cannot be read, or stands behind a link.
+        OSError: the log cannot be read, or is reached through a link.
     """
     if not RUN_ID.fullmatch(run_id):
         raise ValueError(f"{run_id[:40]!r} is not a run: twelve hexadecimal digits name one.")

@@ -53,7 +53,7 @@ class WrongRun(ValueError):
 
 
 class RunFolder:
-    """One run's folder. Each operation opens it anew, because the workspace may be moved in between."""
+    """One run's folder. Each operation opens it again, because the workspace may be moved in between."""
 
     def __init__(self, workspace: Path, run_id: str, parent: str = RUNS) -> None:
         """Check the name; nothing is opened yet.
@@ -215,7 +215,7 @@ class RunFolder:
             OSError: a file cannot be read to its end; what cannot be opened, or is gone meanwhile, is left out.
         """
         newest = [f"{checkpoint_index.FOLDER}/{entry.file}" for entry in checkpoint_index.read(self.path).entries[:1]]
-        unfinished = (*newest, f"{checkpoint_index.FOLDER}/{checkpoint_index.POINTER}")
+        unfinished = (*newest, f"{checkpoint_index.FOLDER}/{checkpoint_index.INDEX}")
         for name in (SPEC, SOURCE, JOURNAL, *((MODEL, RESULT) if self.is_finished else unfinished)):
             *above, last = name.split("/")
             try:

@@ -185,7 +185,7 @@ def is_machine_error(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Return the operating system's words for an error, or else its first line."""
+    """Return the operating system's message for an error, or else its first line."""
     if isinstance(error, MemoryError):
         return "out of memory"
     return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)

@@ -26,7 +26,7 @@ FLOAT32 = 1e-7
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One comparison: its outcome in words, and whether that is as asked; `None` where the file does not show it."""
+    """One comparison: its outcome as text, and whether that is as asked; `None` where the file does not show it."""
 
     name: str
     text: str = msgspec.field(name="found")

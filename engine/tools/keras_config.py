@@ -82,8 +82,8 @@ def check_config(node: object, depth: int = 0, *, is_layer: bool = False) -> Non
 
     Args:
         node: the configuration, or a part of it.
-        depth: how deep in it the part stands.
-        is_layer: whether a model or a layer may stand here; one in a setting would be built without being measured.
+        depth: its depth in the configuration.
+        is_layer: whether a model or a layer may be here; one in a setting would be built without being measured.
 
     Raises:
         ConfigError: there is one.

@@ -128,7 +128,7 @@ def _only_end(ends: Any) -> str:
     """Return the name in `["input", 0, 0]`, or in the `[["input", 0, 0]]` of earlier versions.
 
     Raises:
-        ConfigError: it stands in a dictionary.
+        ConfigError: it is in a dictionary.
     """
     if isinstance(ends, dict):
         raise ConfigError("has its input or its output in a dictionary; give keras.Model the tensors themselves")

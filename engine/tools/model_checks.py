@@ -122,7 +122,7 @@ def _layers(model: Any, *, inside: bool = False) -> Iterator[_ComparedLayer]:
             yield from _layers(layer, inside=True)
         elif type(layer).__name__ != "InputLayer":
             settings = plain(layer.get_config())
-            if isinstance(own := settings.get("activation"), dict):  # a layer stands for it
+            if isinstance(own := settings.get("activation"), dict):  # a layer replaces it
                 settings["activation"] = _activation_of(_ComparedLayer(own["class"], own)) or own
             yield _ComparedLayer(type(layer).__name__, settings)
 

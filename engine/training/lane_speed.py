@@ -24,7 +24,7 @@ from engine.training.trainer import Trainer
 
 
 def noise(shape: DataShape, train: int, test: int) -> Images:
-    """Return images of nothing, which train as fast as any."""
+    """Return random images, which train as fast as any."""
     random = np.random.default_rng(0)
     pixels = random.integers(256, size=(train + test, *shape.inputs), dtype=np.uint8).astype(shape.dtype, copy=False)
     labels = random.integers(shape.classes, size=train + test, dtype=np.int32)
@@ -33,8 +33,8 @@ def noise(shape: DataShape, train: int, test: int) -> Images:
 
 
 def rates(trainer: Trainer, configuration: Configuration, images: Images, lanes: Sequence[int]) -> dict[int, float]:
-    """Return the epochs a second of all lanes together, by how many there are; 0 of those that do not fit."""
-    found: dict[int, float] = {}
+    """Return the epochs a second of all lanes together, by the number of lanes; 0 where they do not fit in memory."""
+    measured: dict[int, float] = {}
     for count in sorted(lanes):
         specs = [RunSpec(configuration, seed, "noise") for seed in range(count)]
         try:
@@ -43,20 +43,20 @@ def rates(trainer: Trainer, configuration: Configuration, images: Images, lanes:
         except Exception as error:
             if not gpu_errors.is_out_of_memory(str(error)):
                 raise
-            found[count] = 0.0
+            measured[count] = 0.0
             break
-        best = max(found.values(), default=0.0)
-        found[count] = count / rows[0].seconds if rows and rows[0].seconds else 0.0
-        if found[count] < GAIN * best:
+        best = max(measured.values(), default=0.0)
+        measured[count] = count / rows[0].seconds if rows and rows[0].seconds else 0.0
+        if measured[count] < GAIN * best:
             break
-    return found
+    return measured
 
 
 def main() -> int:
     """Measure on a card, or without one on the CPU, and print."""
     parser = argparse.ArgumentParser(prog="python -m engine.training.lane_speed")
     parser.add_argument("--gpu", required=True, help="UUID of the GPU, or none")
-    parser.add_argument("--host", default="", help="whose it is: workers of one host may share a GPU")
+    parser.add_argument("--host", default="", help="id of the host: its workers may share a GPU")
     parser.add_argument("--configuration", required=True, help="as JSON")
     parser.add_argument("--shape", required=True, help="of the data, as JSON")
     parser.add_argument("--images", required=True, help="to train on and to test with, such as 50000,10000")
@@ -72,13 +72,13 @@ def main() -> int:
     except card.CardRefused as refused:
         raise SystemExit(str(refused)) from None
     out = os.dup(1)
-    os.dup2(2, 1)  # what native libraries print is no answer
+    os.dup2(2, 1)  # native libraries print
     prepare_jax()
     from engine.training.jax_trainer import FastTrainer
 
     measured = rates(FastTrainer(), configuration, noise(shape, train, test), lanes)
     os.write(out, json.dumps(measured).encode())
-    os._exit(0)  # what is left of the libraries may wait for the card for ever
+    os._exit(0)  # threads of the libraries may wait for the card for ever
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def choose(configuration: Configuration, here: Circumstances) -> TrainerChoice:
     if here.written_by != "native":
         return TrainerChoice("jax")
     return TrainerChoice(
-        "jax", f"The native trainer trained it so far and JAX goes on: {problem}. They differ by rounding."
+        "jax", f"The native trainer trained it so far and JAX continues: {problem}. They differ by rounding."
     )
 
 

@@ -21,7 +21,7 @@ give_up = _HELD.discard
 def _let_go() -> None:
     for held in _HELD:
         with contextlib.suppress(Exception):
-            held.let_go()
+            held.close_in_fork()
 
 
 os.register_at_fork(after_in_child=_let_go)

@@ -10,7 +10,6 @@ from engine.core.spec import RunSpec
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
 from engine.training import early_stopping
-from engine.training.inbox import Stop
 
 CHECK_SECONDS = 1.0
 """Time between two checks whether a newer attempt has the run."""
@@ -43,8 +42,6 @@ class Run:
         self.result = self.folder.result()
         self.snapshot = checkpoint.load(self.folder.path, report)
         self.curve = Curve.of(self.snapshot.history.rows) if self.snapshot else EMPTY
-        self.stop: Stop | None = None
-        """Why it is released without a result; None while it is trained."""
         self.is_over = False
         """Its outcome has been reported, or another task reports it."""
         self.started_at = time.time()

@@ -110,16 +110,10 @@ class Attempts:
         self._publish(p.Noticed(text=sentence, severity="warning"))
 
     def _insist(self, text: str, run_id: str, do: Callable[[], Returned]) -> Returned:
-        """Repeat an operation on the disk until it succeeds.
-
-        Args:
-            text: shown to the user, with the error, when it fails for the first time.
-            run_id: the run for which it is done.
-            do: the operation.
+        """Repeat what needs the disk until it succeeds; `text` is shown to the user, with the error, if it fails.
 
         Raises:
-            OSError: the run is to be stopped, or waiting does not help: its folder is missing or a link, or files may
-                not grow.
+            OSError: the run is to be stopped, or no waiting helps: its folder is gone or a link, or files may not grow.
         """
         is_reported, began = False, time.monotonic()
         while True:
@@ -215,16 +209,15 @@ class Attempts:
             stop = self._stop_of(run.run_id) or (SUPERSEDED if run.is_seen_superseded else None)
             if stop is None or run.is_over or run.is_trained:
                 continue
-            run.stop = stop
             if group.epoch:
                 self._save(run, lane, group)
             self._release(run, stop)
 
     def _stopped_before_start(self, run: Run) -> bool:
-        run.stop = self._stop_of(run.run_id)
-        if run.stop:
-            self._release(run, run.stop)
-        return run.stop is not None
+        stop = self._stop_of(run.run_id)
+        if stop is not None:
+            self._release(run, stop)
+        return stop is not None
 
     def _release(self, run: Run, stop: Stop) -> None:
         event: p.AnyEvent = p.RunInterrupted(run_id=run.run_id, reason=stop.reason, epoch=run.epoch)

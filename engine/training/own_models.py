@@ -1,8 +1,8 @@
 """Runs a model file and calls the function in it that returns a Keras model.
 
-Only processes that train or look at one file do this. What runs is the text whose SHA-256 the run names: nothing is
-looked for in any folder, and no bytecode is written. On JAX `from tensorflow import keras` gives the Keras that is
-there; whatever else of TensorFlow a file uses fails, and `model.fit` trains it.
+Only processes that train, or that examine one file, do this. They execute the text whose SHA-256 the run names: no
+folder is searched, and no bytecode is written. On JAX `from tensorflow import keras` imports the Keras of the process;
+any other use of TensorFlow fails, and `model.fit` trains the model.
 """
 
 import builtins
@@ -23,7 +23,7 @@ from engine.core.spec import OwnModel, Param
 from engine.machine.control_sequences import without_controls
 
 FILE = "model.py"
-"""What a model file is called as a copy in a run's folder, and in messages where its own name is not known."""
+"""Name of a model file's copy in a run's folder, and in messages where its own name is not known."""
 MAX_CALLS = 4
 """Lines of a traceback that are shown, the last ones."""
 
@@ -33,7 +33,7 @@ _modules: dict[str, ModuleType] = {}
 
 
 class ModelError(Exception):
-    """A model file, or what it builds, is of no use. A line each: what is wrong and where, then the calls up to it."""
+    """A model file, or the model that it builds, cannot be used; a line on what is wrong and where, then the calls."""
 
 
 class NotCompilable(Exception):
@@ -47,7 +47,7 @@ def learn(source: str, name: str = "") -> None:
 
 
 def name_of(asked: OwnModel) -> str:
-    """Return what the user calls the file of a model."""
+    """Return the user's name for the file of a model."""
     return _names.get(asked.sha256, FILE)
 
 
@@ -60,7 +60,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     params = {name: _plain(value) for name, value in asked.params}
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what it prints is no answer of this process
+        with contextlib.redirect_stdout(sys.stderr):  # its output must not mix with that of this process
             function = getattr(_module(asked.sha256), asked.build, None)
             if not callable(function):
                 raise ModelError(f"{name_of(asked)} has no function {asked.build!r}.")
@@ -83,9 +83,9 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
 
 
 def model_error(error: BaseException, asked: OwnModel) -> ModelError:
-    """Say what went wrong in a model file, with the lines of it that lead there."""
+    """Return an error that says what went wrong in a model file, with the calls in it that led there."""
     source, file = _sources[asked.sha256].splitlines(), name_of(asked)
-    what = f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
+    what = f"{type(error).__name__}: {message}" if (message := _message_of(error)) else type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         what += " (a model file stands alone: what it uses of yours has to be in it)"
     if isinstance(error, SyntaxError) and error.filename == _filename(asked.sha256):
@@ -103,7 +103,7 @@ def with_logits(model: keras.Model) -> keras.Model:
     """Return the model without the softmax at its end; its variables are the same, in the same order.
 
     Raises:
-        NotCompilable: it has none there, or is not built of layers alone.
+        NotCompilable: it does not end with one, or does not consist of layers alone.
     """
     if not type(model).__module__.startswith("keras."):
         raise NotCompilable(f"{type(model).__name__} is a class of its own, which may train in its own way")
@@ -116,7 +116,7 @@ def with_logits(model: keras.Model) -> keras.Model:
     raise NotCompilable("no softmax is found at its end")
 
 
-def _words(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     """Return the first line of an error's message; Keras puts one before it that says which layer was called."""
     lines = [line.strip() for line in without_controls(str(error).encode()).decode().splitlines() if line.strip()]
     is_wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered when calling")
@@ -146,7 +146,7 @@ def _import(
     fromlist: Sequence[str] = (),
     level: int = 0,
 ) -> ModuleType:
-    """Import as Python does, but give a file that imports Keras from TensorFlow the Keras of this process."""
+    """Import as Python does, except that Keras imported from TensorFlow is the Keras of this process."""
     first, *below = name.split(".")
     if first != "tensorflow" or keras.backend.backend() == "tensorflow":
         return builtins.__import__(name, globals, locals, fromlist, level)
@@ -181,7 +181,7 @@ def _output(layer: keras.layers.Layer) -> object:
 
 
 def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes: int) -> None:
-    """See that a function returned a model of images to classes.
+    """Check that a function returned a model from images to classes.
 
     Raises:
         ModelError: it did not.
@@ -204,7 +204,7 @@ def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes
 
 
 def _outputs(model: keras.Model, input_shape: tuple[int, ...]) -> object:
-    """Return the shape of what a model gives for images, or several."""
+    """Return the shape of a model's output for images; with several outputs, their shapes."""
     try:
         return model.compute_output_shape((None, *input_shape))
     except NotImplementedError:  # a class of its own, which has only `call`

@@ -32,7 +32,7 @@ def sized(kind: str, config: Config, shape: Shape) -> Sized:
 
     Raises:
         SizeError: one of its sizes is not a whole number above 0.
-        KeyError, TypeError, ValueError, IndexError: it cannot take this shape, or its configuration is none.
+        KeyError, TypeError, ValueError, IndexError: it does not accept this shape, or its configuration is invalid.
     """
     return RULES[kind](config, shape) if kind in RULES else Sized(shape)
 

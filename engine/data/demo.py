@@ -83,7 +83,7 @@ def _mark(seed: int) -> str:
 
 
 def _mark_of(path: Path) -> str | None:
-    """Return what a file says of how it was drawn; None if it is not demo data."""
+    """Return the parameters with which a file was drawn; None where it is not demo data."""
     try:
         with open_archive(path, (DEMO_MARK,)) as archive:
             header = read_header(archive, DEMO_MARK, path)

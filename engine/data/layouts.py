@@ -1,4 +1,4 @@
-"""In what order an array of images has its axes, from its shape and the number of labels. What is ambiguous is asked.
+"""The order of the axes of an array of images, from its shape and the number of labels; the user decides in doubt.
 
 N is the number of images, H and W are height and width, C the colours (1 or 3), F the features of a table.
 """
@@ -17,16 +17,16 @@ OPTION = "--layout"
 
 
 class Stored(NamedTuple):
-    """What a file declares of its images, and how many labels it has."""
+    """The declared shape of a file's images, and its number of labels."""
 
     at: str
-    """What a sentence calls them."""
+    """Name of the images in messages."""
     shape: Shape
     labels: int
 
     @property
     def holds(self) -> str:
-        """How a sentence begins."""
+        """Beginning of a message about them."""
         return f"{self.at}: images have the shape {self.shape}"
 
 

@@ -37,7 +37,7 @@ INSTALL = "install SciPy (pip install scipy), which reads .mat files"
 
 
 class Variable(NamedTuple):
-    """What a variable declares."""
+    """The header of a variable."""
 
     header: Header
     stored: int
@@ -83,7 +83,7 @@ def _part(path: Path) -> Part:
 
 
 def _checked(variable: Variable, name: str, path: Path) -> Header:
-    """See that a variable has the size that it declares, and one that fits into memory."""
+    """Check that a variable has the size that it declares, and one that fits into memory."""
     where, declared = f"{path}: {name}", variable.header
     if declared.size > MAX_MEMBER_BYTES or variable.stored > MAX_MEMBER_BYTES:
         limit = f"at most {MAX_MEMBER_BYTES // 2**20:,} MiB are read"

@@ -99,7 +99,7 @@ class RunsUnqueued(Event, frozen=True, kw_only=True):
 
     runs: tuple[str, ...]
     worker: str = ""
-    """The worker that got them; it says when it begins."""
+    """The worker that got them; `RunStarted` follows when it begins."""
 
 
 class RunsHeld(Event, frozen=True, kw_only=True):

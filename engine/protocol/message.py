@@ -14,7 +14,7 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
-    """Anything that crosses a process boundary."""
+    """A message between processes."""
 
 
 class Command(Message, frozen=True, kw_only=True):

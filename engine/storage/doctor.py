@@ -139,7 +139,7 @@ def _small(folder: Folder, name: str, kind: type[object], advice: str) -> Findin
 
 
 def _newer(folder: Folder) -> Iterator[Finding]:
-    """Find what a later version wrote: that is no damage, and nothing of it is moved."""
+    """Find files of a later version: they are not damaged, and are not moved."""
     advice = "Update svhn-tui, or use another --workspace."
     with contextlib.suppress(OSError, *UNREADABLE):
         if decoded(folder, "host.json", Remembered).format > FORMAT:
@@ -166,7 +166,7 @@ def _data(folder: Folder) -> Iterator[Finding]:
 
 
 def _folders(folder: Folder) -> Iterator[Finding]:
-    """Report anything that has the name of a folder of ours and is none."""
+    """Report anything that has the name of one of our folders and is something else."""
     for name in (RUNS, SWEEPS, MODELS, TRASH, "exports", BACKUPS, ASIDE):
         if folder.kind(name) not in ("folder", "nothing"):
             yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))

@@ -52,7 +52,7 @@ def refuse_no_file(path: Path) -> None:
     """Check that something is a file, before it is opened: opening a pipe waits for a writer.
 
     Raises:
-        OSError: it is not there, cannot be looked at, or is not a file.
+        OSError: it does not exist, cannot be examined, or is not a file.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise _no_file(path)

@@ -44,7 +44,7 @@ class AtomicStorage(Storage):
         """Write the file if anything changed.
 
         Raises:
-            OSError: it could not be written; the one before is whole and the change is kept for the next time.
+            OSError: it could not be written; the previous one is intact and the change is kept for the next time.
         """
         if self.is_changed:
             write_atomically(self._path, msgspec.json.encode(self._tables))

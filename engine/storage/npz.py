@@ -1,6 +1,6 @@
-"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole.
+"""Reads the members of an `.npz` file from outside; headers are checked before the content is read.
 
-A folder that holds the members as files is as good: Kaggle and some browsers unpack what they are given.
+A folder with the members as files is accepted too: Kaggle and some browsers unpack archives.
 """
 
 import io
@@ -30,7 +30,7 @@ from engine.storage.zip_check import (
 from engine.storage.zip_structure import ALL_METHODS
 
 MAX_MEMBER_BYTES = 2**30
-"""The assignment's largest member has 154 MB."""
+"""Largest member, in bytes; the assignment's largest has 154 MB."""
 MODEST_BYTES = 2**24
 MAX_RATIO = 100
 """Ratio of unpacked to packed size above which a large member is refused: photographs shrink to a half."""
@@ -126,7 +126,7 @@ def check_arrays(file: BinaryIO, kind: str) -> dict[str, Header]:
 
     Args:
         file: open for reading; its position changes.
-        kind: what it is called in messages, such as `.npz`.
+        kind: of the file, for messages, such as `.npz`.
 
     Raises:
         MachineError: it could not be read.

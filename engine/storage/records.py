@@ -84,7 +84,7 @@ class Records:
         self.is_changed = True
 
     def named(self, data: p.DataSet, name: str) -> p.DataSet:
-        """Return the data set under a name, with the other names that the same images had: questions may use those."""
+        """Return the data set under a new name, with its earlier names, which questions may use."""
         known = self.known.get(data.fingerprint)
         names = {known.data.name, *known.data.other_names} - {name} if known else set()
         return msgspec.structs.replace(data, name=name, other_names=tuple(sorted(names)))
@@ -111,7 +111,7 @@ class Records:
         """Replace a run's note.
 
         Raises:
-            ValueError: its run_id is none, or it is too long.
+            ValueError: its run does not exist here, or it is too long.
         """
         is_here = self._workspace.run_folder(note.run_id).exists()
         _refuse(note_problem(note) if is_here else f"{note.run_id} is not a run of this workspace.")

@@ -1,6 +1,6 @@
 """The layout of a workspace, and reading and writing its files. Used by the host alone.
 
-State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; what only waits has no
+State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; one that only waits has no
 folder, and follows from the sweeps.
 """
 
@@ -73,7 +73,7 @@ class Remembered(msgspec.Struct, frozen=True):
 def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
     """Return size and modification time (ns) of files as they are now; empty when one is gone.
 
-    A folder stands for the files in it: an archive may have been unpacked into it.
+    Of a folder the files in it count: an archive may have been unpacked into it.
     """
     try:
         files = [file for path in map(Path, paths) for file in (sorted(path.iterdir()) if path.is_dir() else (path,))]
@@ -126,13 +126,13 @@ class Workspace:
         with Folder.at(self.root, RUNS) as runs:
             kinds = runs.kinds()
             ours = {name for name, kind in kinds.items() if kind == "folder" and RUN_ID.fullmatch(name)}
-            self._pass_over([self.runs / name for name in kinds if name not in ours])
+            self._report_unknown([self.runs / name for name in kinds if name not in ours])
             return {name for name in ours if runs.kind(name, RESULT) == "file"}
 
     def result(self, run_id: str) -> RunResult | None:
         """Read a run's result; a damaged one is set aside, so that the run is trained again.
 
-        One that cannot be read at present, or is in the folder of another run, is passed over.
+        One that cannot be read at present, or is in the folder of another run, is skipped.
         """
         run = self.run(run_id)
         try:
@@ -163,7 +163,7 @@ class Workspace:
             kinds = folder.kinds()
             ours = [name for name, kind in kinds.items() if kind == "file" and SWEEP_FILE.fullmatch(name)]
             known = {name for name in kinds if name in ours or is_temporary(name) or DAMAGED in name}
-            self._pass_over([folder.path / name for name in kinds if name not in known])
+            self._report_unknown([folder.path / name for name in kinds if name not in known])
             ours.sort(key=lambda name: folder.status(name).st_mtime_ns)
         for name in ours:
             sweep = self._read(self.sweeps / name, Sweep)
@@ -221,7 +221,7 @@ class Workspace:
             aside = folder.set_aside(path.name)
         self._report(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
 
-    def _pass_over(self, paths: list[Path]) -> None:
+    def _report_unknown(self, paths: list[Path]) -> None:
         """Report files that do not belong where they are, and leave them there."""
         for path in paths[:MAX_REPORTED]:
             self._report(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")

@@ -1,6 +1,6 @@
 """Checks files from outside: regular files only, private copies, zip archives checked before zipfile reads them.
 
-A folder that a zip was unpacked into can take its place.
+A folder that a zip was unpacked into is accepted too.
 """
 
 import contextlib
@@ -180,7 +180,7 @@ def machine_errors(what: str) -> Iterator[None]:
 
 
 def is_machine_error(error: BaseException) -> bool:
-    """Return whether an error is the machine's and says nothing about the file that was being read."""
+    """Say whether an error is the machine's, so that the file that was being read may be valid."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in os_errors.MEANINGS)
 
 

@@ -59,7 +59,7 @@ class Client:
             self._catching_up = asyncio.create_task(self._catch_up(()))
 
     async def _catch_up(self, state: Iterable[p.AnyEvent]) -> None:
-        """Send a state as fast as the client reads, and afresh as long as it missed something meanwhile."""
+        """Send a state as fast as the client reads, and again if it missed events meanwhile."""
         try:
             await self._send_events(state)
             while self._has_missed:
@@ -67,7 +67,7 @@ class Client:
                 self._has_missed = False
                 await self._send_events(tuple(self._state_events()))
         except ConnectionError:
-            return  # it left; the task that reads its commands notices
+            return  # it left, which the task that reads its commands handles
         except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches again, or gets an error
             traceback.print_exc()
             self._writer.transport.abort()
@@ -95,4 +95,4 @@ class Client:
 
 def is_from(writer: asyncio.StreamWriter, user: int) -> bool:
     """Say whether the other end of a unix socket is this user's process, where the system reports it."""
-    return peer_user(writer.get_extra_info("socket")) in (None, user)  # nobody else enters the socket's folder
+    return peer_user(writer.get_extra_info("socket")) in (None, user)  # only this user can enter the socket's folder

@@ -25,7 +25,7 @@ from engine.workers import fleet, user_config
 
 
 class Commands:
-    """Carries out commands, one at a time; what follows from them is published."""
+    """Carries out commands, one at a time, and publishes the resulting events."""
 
     def __init__(
         self,
@@ -230,11 +230,11 @@ class Commands:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._is_importing = True
         try:
-            with self._dispatch.suspended():  # what waits may be replaced by what comes
+            with self._dispatch.suspended():  # waiting runs may be replaced by imported ones
                 busy = frozenset(queue.runs.training)
                 try:
                     unpacked = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)
-                finally:  # some may be there, whatever became of the others
+                finally:  # some may have been imported before an error
                     there = await asyncio.to_thread(self._workspace.finished)
                     for run_id in sorted(there - set(queue.runs.accuracies)):
                         self._add_result(self._workspace.result(run_id))

@@ -1,4 +1,4 @@
-"""How busy the machine is, for the clients: a driver that hangs delays nothing, and GPUs sleep while nobody looks."""
+"""Samples the load of the machine for clients; a driver that hangs delays nothing, and unobserved GPUs can sleep."""
 
 import asyncio
 import time
@@ -11,9 +11,9 @@ from engine.machine import devices
 from engine.machine.gpus import GpuMonitor
 
 LOOK_SECONDS = 2.0
-"""For which an answer is waited for; what comes later is in a later sample."""
+"""Time limit for a sample of the GPUs; a later answer is part of the next sample."""
 WATCH_SECONDS = 60.0
-"""For which GPUs are looked at after somebody wanted to see them, while nothing trains."""
+"""Time for which GPUs are sampled after a client's request, while nothing trains."""
 
 
 class DeviceWatch:
@@ -31,7 +31,7 @@ class DeviceWatch:
         self._problem = ""
 
     def wanted(self) -> None:
-        """Look at the GPUs for a minute: somebody wants to see them."""
+        """Sample the GPUs for a minute: a client asked for it."""
         self._until = time.monotonic() + WATCH_SECONDS
 
     async def samples(
@@ -40,9 +40,9 @@ class DeviceWatch:
         """Return a sample of each GPU, as far as its driver answers, and of the CPU.
 
         Args:
-            used: UUIDs of the GPUs that may be used; all are looked at where none is named.
-            own: processes of ours, beside which a card is nobody else's.
-            is_training: something trains on them, or waits for them.
+            used: UUIDs of the GPUs to sample; empty: all.
+            own: processes of ours, which do not count as other users.
+            is_training: runs train on them, or wait for them.
         """
         if not is_training and time.monotonic() > self._until:
             await asyncio.to_thread(self.rest)
@@ -55,7 +55,7 @@ class DeviceWatch:
         try:
             seen = self._looking.result()
             problem = self._gpus.problem
-        except Exception:  # noqa: BLE001  a driver may raise anything; training has nothing to do with it
+        except Exception:  # noqa: BLE001  a driver may raise anything; training does not depend on it
             seen, problem = (), "host.log says why."
             if problem != self._problem:
                 traceback.print_exc()

@@ -25,8 +25,8 @@ from engine.workers.lane_measurement import MOST_LANES, Demand
 from engine.workers.process import Worker, WorkerEnd
 
 STARTS_AT_ONCE = 10
-"""Workers elsewhere that are started side by side: a thousand at once would block the host for seconds,
-and Slurm's controller busy for longer."""
+"""Number of workers elsewhere that are started at a time: a thousand would block the host for seconds, and Slurm's
+controller for longer."""
 
 
 class Dispatch:
@@ -65,7 +65,7 @@ class Dispatch:
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
-        """Give no waiting run to a worker inside this block; what trains continues."""
+        """Give no waiting run to a worker inside this block; runs in training continue."""
         self._is_suspended = True
         try:
             yield
@@ -229,7 +229,7 @@ class Dispatch:
         self.advance()
 
     def _judge_card(self, uuid: str, worker: Worker, end: WorkerEnd) -> None:
-        """Decide what becomes of the card of a worker that ended by itself."""
+        """Decide whether the card of a worker that ended by itself is used again."""
         if end.status in (card.BUSY, card.UNUSABLE) and any(slot.gpu == uuid for slot in self.pool.workers):
             self.pool.launcher.refuse_seat(worker.slot, worker.refusal or end.reason)
             return
@@ -251,7 +251,7 @@ class Dispatch:
 
 
 def _demand(queue: Queue, head: p.WaitingRun, machine: Machine, host: str) -> Demand | None:
-    """Return what waits for each card; None where a group has begun, which continues with the lanes that it had."""
+    """Return the demand for each card; None where a group has begun, which continues with the lanes that it had."""
     waiting, cards, data = queue.waiting, machine.gpus, queue.data[head.spec.data]
     if not cards or head.run_id in queue.groups or waiting.trained_as(head).training.worker != "fast":
         return None

@@ -19,7 +19,7 @@ DEFECT = "It failed for a reason that svhn-tui does not know; host.log in the wo
 
 
 class Inquiries:
-    """Reads what is asked for from the workspace, and sends it to the client that asked."""
+    """Reads the workspace, and sends the answer to the client that asked."""
 
     def __init__(self, workspace: Workspace, records: Records, queue: Queue) -> None:
         self._workspace, self._records, self._queue = workspace, records, queue
@@ -63,7 +63,7 @@ class Inquiries:
             client.send(p.encode(read))
 
     def _data_of(self, inquiry: p.Inspect) -> p.DataSet:
-        """Return what a finished run was trained on; without a run, the data set that is asked for, or is in use.
+        """Return the data set of a finished run; without a run, the one that is asked for, or is in use.
 
         Raises:
             ValueError: there is no such run, or the data is not known here.

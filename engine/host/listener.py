@@ -16,7 +16,7 @@ Attend = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Listener:
-    """Listens for a workspace's clients, wherever that is possible at present; `host.lock` says where."""
+    """Listens for a workspace's clients, at a path that is possible at present; `host.lock` names it."""
 
     def __init__(self, workspace: Path, lock: int, attend: Attend) -> None:
         self._workspace, self._lock, self._attend = workspace, lock, attend

@@ -40,11 +40,11 @@ class LocalMachine:
         self._load = CoreLoad(machine.cores)
         self._has_tensorflow_gpus = True
         self.watch = DeviceWatch(publish)
-        """How busy its devices are."""
+        """Samples the load of its devices."""
 
     @property
     def lanes(self) -> int:
-        """How many runs are trained side by side on a GPU at most."""
+        """Largest number of runs that a GPU trains side by side."""
         return self._arrangement.machine.lanes
 
     @property
@@ -91,7 +91,7 @@ class LocalMachine:
         Args:
             configuration: of the run.
             shape: of its data.
-            demand: what waits for cards.
+            demand: the runs that wait for cards.
         """
         was_measuring = self._arrangement.is_measuring
         is_open = self._arrangement.is_open(configuration, shape, demand)
@@ -132,6 +132,6 @@ class LocalMachine:
                 pass
 
     async def close(self) -> None:
-        """End a measurement, and what asks the GPUs' driver."""
+        """End a measurement, and the process that queries the GPUs' driver."""
         await asyncio.to_thread(self.watch.rest)
         await self._arrangement.close()

@@ -67,7 +67,7 @@ def _restrict_cores() -> None:
 
 
 def main() -> int:
-    """Hold the workspace's lock for life and serve; leave quietly when another host holds it."""
+    """Lock the workspace until this process ends, and serve; end without an error when another host has the lock."""
     parser = argparse.ArgumentParser(prog="python -m engine.host.main")
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument(
@@ -87,7 +87,7 @@ def main() -> int:
     except OSError as error:
         traceback.print_exc()
         return _refuse(_sentence(error, given.workspace), report)
-    except Exception as error:  # noqa: BLE001  whatever it is, the user reads it now and not in a log
+    except Exception as error:  # noqa: BLE001  any error is reported to the user
         traceback.print_exc()
         return _refuse(f"The host cannot serve: {_text_of(error)}", report)
 

@@ -67,7 +67,7 @@ class ModelTrials:
     async def _try(self, key: Key) -> None:
         try:
             facts = await self._facts(key)
-        except Exception:  # noqa: BLE001  its runs fail, and nothing else does
+        except Exception:  # noqa: BLE001  its runs fail, and the host continues
             traceback.print_exc()
             facts = ModelFacts(problem="Its model cannot be tried; host.log in the workspace says why.")
         finally:
@@ -151,7 +151,7 @@ async def _tried(trial: Trial, backend: str) -> ModelFacts:
 
 
 def _ended(outcome: Outcome) -> str:
-    """Say how a trial ended without an answer: its model file may end the process, or use up the memory."""
+    """Return how a trial ended without an answer: its model file may end the process, or use up the memory."""
     detail = f": {outcome.last_line[:200]}" if outcome.last_line else ""
     if outcome.status == -signal.SIGKILL:
         return "The process that builds its model was killed; memory may have run out."

@@ -153,7 +153,7 @@ class Service:
             try:
                 curve = await asyncio.to_thread(self._curve_until, run_id, started.epoch)
             except OSError:
-                curve = EMPTY.cut(started.epoch)  # epochs stay in their place
+                curve = EMPTY.cut(started.epoch)  # missed epochs keep the indices right
             training = self._queue.runs.training.get(run_id)
             begun = training.started if training is not None and training.curve is None else None
             if training is not None and begun is not None and begun.epoch == started.epoch:  # else it ended meanwhile

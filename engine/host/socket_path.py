@@ -47,7 +47,7 @@ def new_socket_path(workspace: Path, last: str) -> Path:
 
     Args:
         workspace: whose host is to listen.
-        last: where a host listened before; a folder that was made then is taken again.
+        last: where a host listened before; a folder that was made then is used again.
 
     Raises:
         OSError: no folder can be made anywhere.

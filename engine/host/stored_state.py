@@ -1,4 +1,4 @@
-"""The events with which what is on disk is sent to a new client, by the host or by the read-only reader."""
+"""The events that send the stored state to a new client, from the host or from the read-only reader."""
 
 from collections.abc import Iterable, Iterator
 

@@ -26,7 +26,7 @@ class WorkerPool:
         is_available: is called when a worker has started, or may be started again after a failure.
         changed: is called with a worker that reported a new state of its own.
         reported: is called with a worker, an event of its runs, and the event's line.
-        ended: is called with a worker that is gone, and how it ended; its runs are those it had until then.
+        ended: is called with a worker that has ended, and how; it still has its runs.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class WorkerPool:
 
     @property
     def own_processes(self) -> frozenset[int]:
-        """Process ids of the workers on this machine: a GPU that they compute on is used by nobody else."""
+        """Process ids of the workers on this machine: a GPU that they compute on is not used by others."""
         return frozenset(worker.pid for slot, worker in self._workers.items() if not slot.is_elsewhere)
 
     @property
@@ -82,7 +82,7 @@ class WorkerPool:
         """The cores of each worker on this machine, by process id."""
         return {worker.pid: slot.cores for slot, worker in self._workers.items() if not slot.is_elsewhere}
 
-    # --- what they have to train -------------------------------------------------------------------------------------
+    # --- assignments -------------------------------------------------------------------------------------------------
 
     def assign(self, worker: Worker, specs: Sequence[RunSpec]) -> None:
         """Record that a worker trains these runs as a group."""

@@ -1,4 +1,4 @@
-"""What workers report of their runs: progress, outcomes, and what becomes of the runs of a worker that died."""
+"""The workers' reports on their runs: progress and outcomes, and the recovery of the runs of a worker that ended."""
 
 from engine import protocol as p
 from engine.host.launcher import Publish
@@ -43,7 +43,7 @@ class WorkerReports:
         return True
 
     def recover(self, worker: Worker, end: WorkerEnd) -> None:
-        """Put the runs of a worker that died back into the queue, and fail those that were lost too often."""
+        """Put the runs of a worker that ended back into the queue, and fail those that were lost too often."""
         suspects = worker.training or set(worker.runs)  # not those whose files are written while others train
         for run_id in reversed(worker.runs):  # each goes to the head of the queue
             with logged():
@@ -79,7 +79,7 @@ class WorkerReports:
         )
 
     def _result(self, run_id: str) -> p.RunResult | None:
-        """Read the result of a run whose worker is gone; None also where the disk cannot be read."""
+        """Read the result of a run whose worker has ended; None also where the disk cannot be read."""
         try:
             return self._workspace.result(run_id)
         except OSError:

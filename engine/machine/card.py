@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from engine.machine import card_lock, gpus, probe, system, xla_flags
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.machine.user_folders import cache_folder
 
 BUSY, UNUSABLE, SICK, HUNG, UNSEEN = 75, 69, 74, 70, 78
@@ -30,7 +30,7 @@ REASONS = {
 NONE, GIVEN = "none", "given"
 """Instead of a UUID: no GPU; the first of those in CUDA_VISIBLE_DEVICES, as Slurm sets it."""
 SEEN_VARIABLE = "SVHN_TUI_CARD"
-"""The probe's result (`Sight` as JSON), for the worker that starts again with another LD_LIBRARY_PATH."""
+"""The probe's result (`ProbeResult` as JSON), for the worker that starts again with another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Time limit of a first epoch that is one CUDA graph: some drivers hang in such a graph."""
 UNKNOWN = "unknown"
@@ -47,7 +47,7 @@ class CardRefused(Exception):
         self.status = status
 
 
-def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
+def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") -> ProbeResult | None:
     """Lock and probe the card that this process is to compute on, and set the environment for it.
 
     Where LD_LIBRARY_PATH has to change, the process executes itself again, with the card still locked.
@@ -67,7 +67,7 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
         hide(environment)
         return None
     if before := environment.pop(SEEN_VARIABLE, ""):
-        seen = msgspec.json.decode(before, type=Sight)
+        seen = msgspec.json.decode(before, type=ProbeResult)
         environment.update({**dict(seen.environment), "JAX_PLATFORMS": "cuda"})
         return seen
     if wanted != GIVEN:
@@ -207,7 +207,7 @@ def _check_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
         raise CardRefused(BUSY, f"{gpu.label} is left to others: {reason}.")
 
 
-def _execute_again(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:
+def _execute_again(seen: ProbeResult, environment: MutableMapping[str, str], lock: int | None) -> None:
     """Execute this program again: the loader reads LD_LIBRARY_PATH only at the start of a program."""
     if lock is not None:
         os.set_inheritable(lock, True)

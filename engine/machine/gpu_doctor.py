@@ -7,7 +7,7 @@ from engine.core.finding import Finding
 from engine.machine import card_choice, card_lock, child_process, gpus, probe
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 
 AT_ONCE = 4
 """Cards that are probed at a time: JAX needs a gigabyte of the machine's memory for each."""
@@ -20,7 +20,7 @@ BOTH = (
 def examine(
     environment: Mapping[str, str],
     choice: GpuChoice | None = None,
-    look: Callable[[Mapping[str, str]], Sight] = probe.look,
+    look: Callable[[Mapping[str, str]], ProbeResult] = probe.look,
 ) -> Iterator[Finding]:
     """Examine every GPU that may be used, as a worker would."""
     chosen = card_choice.choose(environment) if choice is None else choice
@@ -37,7 +37,7 @@ def examine(
         yield from beside.map(lambda gpu: _finding(gpu, inherited, look), chosen.gpus)
 
 
-def _finding(gpu: Gpu, inherited: Mapping[str, str], look: Callable[[Mapping[str, str]], Sight]) -> Finding:
+def _finding(gpu: Gpu, inherited: Mapping[str, str], look: Callable[[Mapping[str, str]], ProbeResult]) -> Finding:
     name = f"{gpu.label} {gpu.name}".strip()
     if (holder := card_lock.holder(gpu.uuid)) is not None:
         return Finding("fine", f"{name}: a worker of svhn-tui trains on it (process {holder})")

@@ -46,7 +46,7 @@ OTHER_CUDA = "LD_LIBRARY_PATH names another CUDA than JAX's own, and JAX cannot 
 PLUGINS = ("cuda12", "cuda13")
 
 
-class Sight(msgspec.Struct, frozen=True):
+class ProbeResult(msgspec.Struct, frozen=True):
     """What a probe saw: the GPU, or why there is none."""
 
     platform: str = ""
@@ -82,7 +82,7 @@ class CudaCards(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome] | None = None) -> Sight:
+def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome] | None = None) -> ProbeResult:
     """Probe the first GPU of an environment, as it is and then without the libraries of another CUDA.
 
     Flags that this XLA does not know, which would end a worker, are left out.
@@ -146,7 +146,7 @@ def jax_reason(message: str) -> str:
     return f"JAX cannot use the GPU: {line}"
 
 
-def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome]) -> Sight:
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome]) -> ProbeResult:
     outcome = ask(environment)
     refused = xla_flags.unknown_flags(outcome.stderr)
     if not refused:
@@ -156,11 +156,11 @@ def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str
     return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
 
 
-def _seen(outcome: Outcome) -> Sight:
+def _seen(outcome: Outcome) -> ProbeResult:
     try:
-        return msgspec.json.decode(outcome.stdout, type=Sight)
+        return msgspec.json.decode(outcome.stdout, type=ProbeResult)
     except msgspec.MsgspecError:
-        return Sight(reason=_end_of(outcome))
+        return ProbeResult(reason=_end_of(outcome))
 
 
 def _end_of(outcome: Outcome) -> str:

@@ -13,26 +13,26 @@ import sys
 import msgspec
 
 from engine.machine import probe
-from engine.machine.probe import CudaCards, Sight
+from engine.machine.probe import CudaCards, ProbeResult
 
 
-def see() -> Sight:
+def see() -> ProbeResult:
     """Try the first GPU that this process may use with the driver, then with JAX."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return Sight(reason=probe.NO_LIBRARY)
+        return ProbeResult(reason=probe.NO_LIBRARY)
     listed = _listed(driver)
     if not listed.uuids:
-        return Sight(reason=listed.reason, cuda=listed.cuda)
+        return ProbeResult(reason=listed.reason, cuda=listed.cuda)
     uuids = listed.uuids
-    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=listed.cuda, count=len(uuids)))
+    seen = _seen_by_jax(ProbeResult(uuid=uuids[0], pci=_pci(driver), cuda=listed.cuda, count=len(uuids)))
     if seen.is_usable or probe.plugins():
         return seen
     return msgspec.structs.replace(seen, reason=probe.NO_PLUGIN)
 
 
-def _seen_by_jax(sight: Sight) -> Sight:
+def _seen_by_jax(sight: ProbeResult) -> ProbeResult:
     os.environ["JAX_PLATFORMS"] = "cuda"  # with `cuda,cpu` it would fall back
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:

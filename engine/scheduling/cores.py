@@ -1,9 +1,9 @@
-"""Chooses how many cores each run takes. Pure.
+"""Chooses the number of cores for each run. Pure.
 
 A small network gains nothing from a second thread, so as many runs as there are cores train side by side, each on a
-core of its own; a large one is bound by memory and takes all cores. Where it was measured on this machine, each run
-takes as many cores as proved best for the number of runs that there are. No run takes more cores than other people
-leave free: the threads of a run wait for each other several times a batch, so the slowest core decides.
+core of its own; a large one is bound by memory and gets all cores. Where it was measured on this machine, each run
+takes as many cores as proved best for the number of runs. No run gets more cores than other users leave free:
+the threads of a run wait for each other several times a batch, so the slowest core decides.
 """
 
 from collections.abc import Mapping

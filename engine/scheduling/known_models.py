@@ -1,4 +1,4 @@
-"""Own models that were tried, with their outcomes, and those that wait for a trial. Knows no process."""
+"""Own models that were tried, with their outcomes, and those that wait for a trial. Pure."""
 
 import msgspec
 
@@ -17,7 +17,7 @@ class KnownModels:
         self.wanted: dict[Key, None] = {}
         """Models of waiting runs that are to be tried, or that cannot be trained."""
         self.names: dict[str, str] = {}
-        """What the user calls model files, by their SHA-256, since this host was started."""
+        """The user's names for model files, by their SHA-256, since this host was started."""
 
     def is_ready(self, spec: RunSpec) -> bool:
         """Say whether a run can be given to a worker; if not, record that its model is to be tried."""

@@ -64,12 +64,12 @@ def next_group(
     The queue's order is kept: what is behind never overtakes the head. Slots that share cores are never busy together.
 
     Args:
-        queue: what waits.
-        machine: what there is to train on.
+        queue: the waiting runs.
+        machine: its free cores and GPUs.
         shape: of the data's images.
         busy: slots that train.
         fitting: how many runs of a configuration fit side by side, where that is less than the machine's lanes.
-        occupants: what busy slots train; a card of which that is not known is not shared.
+        occupants: the groups of busy slots; a card with an unknown one is not shared.
         begun: the group in which a run trained before, by run_id.
     """
     head = queue.head
@@ -133,7 +133,7 @@ def together(
     The last bits on a GPU depend on their number, so a group continues unchanged where it can.
 
     Args:
-        queue: what waits.
+        queue: the waiting runs.
         head: the first of them.
         lanes: runs that fit.
         begun: the group in which a run trained before, by run_id.

@@ -1,4 +1,4 @@
-"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker."""
+"""The queue: which runs are to be trained, in which order, and the state of each; independent of workers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -84,7 +84,7 @@ class Queue:
         Args:
             sweep: what is asked for.
             again: the user asks for it, so runs that were paused, cancelled or failed are released.
-            paused: nobody asked for it yet: what is new waits until somebody does.
+            paused: the user has not asked for it yet: new runs wait until that happens.
         """
         sweep_id, missing = self.sweeps.add(sweep)
         if again:
@@ -221,7 +221,7 @@ class Queue:
         for event in events:
             self._publish(event)
 
-    # --- what workers take and give back ------------------------------------------------------------------------------
+    # --- assigning and releasing --------------------------------------------------------------------------------------
 
     def assign(self, runs: Iterable[p.WaitingRun], worker: str = "") -> None:
         """Record that a worker has these runs, which leave the waiting list."""

@@ -21,9 +21,9 @@ MAX_RATIO = 20
 MAX_CONFIG_BYTES = 2**20
 MAX_DIRECTORY_BYTES = 2**14
 MAX_PARAMETERS = MAX_MODEL_BYTES // 4
-"""More would not fit into the largest file."""
+"""Most members; more would not fit into the largest file."""
 MAX_ACTIVATIONS = 2**24
-"""Numbers that a layer may give for one image."""
+"""Largest output of a layer for one image, in numbers."""
 SAVE_AGAIN = "save the model with model.save('NAME.keras'), or copy that file again"
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 WEIGHTS = "model.weights.h5"
@@ -41,7 +41,7 @@ class Checked(msgspec.Struct, frozen=True):
     """A `.keras` file that may be loaded."""
 
     path: Path
-    """The private copy that was checked; it is gone when the block of `checked` ends."""
+    """The private copy that was checked; it is deleted when the block of `checked` ends."""
     bytes: int
     sha256: str
     config: dict[str, Any]
@@ -51,7 +51,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check(path: Path) -> dict[str, Any]:
-    """Look through a file without loading it; return its configuration.
+    """Check a file without loading it; return its configuration.
 
     Raises:
         KerasFileError: it is not a `.keras` file, or holds something that is not on the allow-list.
@@ -202,7 +202,7 @@ def _unpack(archive: zipfile.ZipFile, target: BinaryIO) -> None:
 
 
 def _machine_first(error: Exception) -> None:
-    """Let an error that is the machine's pass as such.
+    """Raise a MachineError for an error that is the machine's.
 
     Raises:
         MachineError: it is.

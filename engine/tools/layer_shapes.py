@@ -1,4 +1,4 @@
-"""How large a network is, from its configuration as text: Keras makes room for it before it reads a weight. Pure."""
+"""The size of a network, from its configuration as text: Keras allocates it before it reads a weight. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _chain(model: Config) -> Iterator[_ChainLayer]:
 
 
 def _again(*arguments: object) -> Iterator[_ChainLayer]:
-    """Yield what a model says of its input as a layer that changes nothing."""
+    """Yield a model's declared input as a layer that changes nothing."""
     for shape in (_built(arguments[0]), arguments[1]):
         if shape is not None:
             yield _ChainLayer("Identity", {}, shape)
@@ -167,7 +167,7 @@ def _declared(config: Config) -> Any:
 
 
 def _agree(kind: str, again: Any, shape: Shape) -> None:
-    """See that a shape that is given a second time, with or without its batch, is the one that images have there."""
+    """Check that a shape that is given a second time, with or without its batch, is the shape of images there."""
     if again is None:
         return
     batch = len(again) - len(shape)

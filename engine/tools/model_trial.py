@@ -1,4 +1,4 @@
-"""Tries an own model before anything trains it: is it one, how large is it, and does it compile on JAX?
+"""Tries an own model before it is trained: whether it can be built, its size, and whether it compiles on JAX.
 
 `python -m engine.tools.model_trial BACKEND` reads a `Trial` from standard input and writes `ModelFacts`. A process of
 its own, since it runs a file of the user's.
@@ -22,10 +22,10 @@ ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 def tried(trial: Trial, backend: str) -> ModelFacts:
-    """Build the model and look at what it does with a few images.
+    """Build the model and apply it to a few images.
 
     Raises:
-        ModelError: it is of no use.
+        ModelError: it cannot be used.
     """
     import keras
     import numpy as np
@@ -59,7 +59,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
 
 
 def _load(config: Any, known: dict[str, Any], trial: Trial) -> None:
-    """See that what is saved of the model can be loaded again.
+    """Check that the model can be loaded again from a file.
 
     Raises:
         ModelError: it is one of those that Keras never loads.

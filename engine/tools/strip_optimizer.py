@@ -1,4 +1,4 @@
-"""A `.keras` file without its optimizer's state: a third of the size, the same network, still compiled.
+"""Writes a `.keras` file without its optimizer's state: a third of the size, the same network, still compiled.
 
 Run as `python -m engine.tools.strip_optimizer SOURCE TARGET`. Only the weights file inside is written again.
 """

@@ -18,7 +18,7 @@ from engine import protocol as p
 from engine.machine import card, devices, system
 from engine.machine.backends import PLATFORM_VARIABLE, clear_environment, prepare_jax, prepare_tensorflow
 from engine.machine.clean_log import clean_stderr
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.protocol.pipes import MessageWriter, open_stdin
 from engine.training import preflight
 from engine.training.inbox import TERMINATED, Inbox
@@ -37,7 +37,7 @@ WITHOUT_GPU = "TensorFlow sees no GPU here, since its build is for CUDA 12: kera
 def serve(
     name: str,
     load_trainer: str,
-    seen: Sight | None = None,
+    seen: ProbeResult | None = None,
     remarks: Sequence[str] = (),
     *,
     is_hosts: bool = False,
@@ -91,7 +91,7 @@ def refuse(name: str, refused: card.CardRefused) -> int:
     return refused.status
 
 
-def remarks_on(seen: Sight | None, device: str) -> tuple[str, ...]:
+def remarks_on(seen: ProbeResult | None, device: str) -> tuple[str, ...]:
     """Return sentences for the user on the GPU that this worker was given."""
     if seen is None:
         return ()
@@ -115,7 +115,7 @@ def arguments(program: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def claim_device(given: argparse.Namespace, trainer: str) -> tuple[Sight | None, tuple[str, ...]]:
+def claim_device(given: argparse.Namespace, trainer: str) -> tuple[ProbeResult | None, tuple[str, ...]]:
     """Restrict this worker to the cores and the GPU that it was given.
 
     Returns:

@@ -71,7 +71,7 @@ class Link:
             process.kill()
             await process.wait()
 
-    def let_go(self) -> None:
+    def close_in_fork(self) -> None:
         """Close the pipe in a fork of our process, so that the bridge sees our own end of it."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.transport.get_extra_info("pipe").close()

@@ -9,7 +9,7 @@ from typing import Protocol
 class Held(Protocol):
     """Something of the program's alone, such as a lock or the end of a pipe."""
 
-    def let_go(self) -> None:
+    def close_in_fork(self) -> None:
         """Close it in a fork, without a word to the other side."""
 
 
@@ -18,10 +18,10 @@ keep_from_forks = _HELD.add
 give_up = _HELD.discard
 
 
-def _let_go() -> None:
+def _close_all() -> None:
     for held in _HELD:
         with contextlib.suppress(Exception):
             held.close_in_fork()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_all)

@@ -19,13 +19,13 @@ from tests.support.patience import PATIENCE
 
 TWO = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")))
 BLIND = """
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.training.worker import serve
 class Trainer:
     device = "cpu"
 import sys
 sys.modules["made_up"] = sys.modules["__main__"]
-raise SystemExit(serve("keras-fit", "made_up:Trainer", Sight("gpu", "NVIDIA B200", "GPU-a"), is_hosts=IS_HOSTS))
+raise SystemExit(serve("keras-fit", "made_up:Trainer", ProbeResult("gpu", "NVIDIA B200", "GPU-a"), is_hosts=IS_HOSTS))
 """
 
 

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from engine.machine import probe
-from engine.machine.probe import CudaCards, Sight
+from engine.machine.probe import CudaCards, ProbeResult
 from engine.machine.tool_process import Outcome
 
-GPU = Sight("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
+GPU = ProbeResult("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
 DRIVER = """
 int cuInit(unsigned flags) { return CODE; }
 int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
@@ -97,7 +97,7 @@ def test_another_cuda_in_the_image_is_left_out_only_where_that_helps(tmp_path: P
     path = f"{tmp_path}/cuda:{tmp_path}/mpi"
 
     def ask(environment: Mapping[str, str]) -> Outcome:
-        seen = Sight(reason="cuSPARSE not found") if "/cuda" in environment["LD_LIBRARY_PATH"] else GPU
+        seen = ProbeResult(reason="cuSPARSE not found") if "/cuda" in environment["LD_LIBRARY_PATH"] else GPU
         return Outcome(0, msgspec.json.encode(seen), "")
 
     seen = probe.look({"LD_LIBRARY_PATH": path}, ask)
@@ -106,9 +106,9 @@ def test_another_cuda_in_the_image_is_left_out_only_where_that_helps(tmp_path: P
     assert "LD_LIBRARY_PATH names another CUDA" in seen.remarks[0]
 
     def never(environment: Mapping[str, str]) -> Outcome:
-        return Outcome(0, msgspec.json.encode(Sight(reason="broken")), "")
+        return Outcome(0, msgspec.json.encode(ProbeResult(reason="broken")), "")
 
-    assert probe.look({"LD_LIBRARY_PATH": path}, never) == Sight(reason="broken")
+    assert probe.look({"LD_LIBRARY_PATH": path}, never) == ProbeResult(reason="broken")
     as_it_is = probe.look({"LD_LIBRARY_PATH": path}, lambda environment: Outcome(0, msgspec.json.encode(GPU), ""))
     assert as_it_is == GPU, "what works is left alone"
 

@@ -25,7 +25,7 @@ from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
-from engine.storage.run_check import Problem, look
+from engine.storage.run_check import Problem, read_or_problem
 from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
 from engine.storage.sources import MODELS
 from engine.storage.trash import RUNS, TRASH
@@ -134,7 +134,7 @@ def _finding(problem: Problem, where: str = "") -> Finding:
 def _small(folder: Folder, name: str, kind: type[object], advice: str) -> Finding:
     if folder.kind(name) == "nothing":
         return Finding("fine", f"{name} is not there yet")
-    content = look(folder, name, kind, advice, (name,), MAX_INDEX_BYTES)
+    content = read_or_problem(folder, name, kind, advice, (name,), MAX_INDEX_BYTES)
     return _finding(content) if isinstance(content, Problem) else Finding("fine", f"{name} is whole")
 
 
@@ -181,7 +181,7 @@ def _sweeps(folder: Folder) -> Iterator[Finding]:
             yield Finding("note", f"{_shown(path)} was not written by svhn-tui and is ignored", "", (path,))
             continue
         with folder.folder(SWEEPS) as sweeps:
-            sweep = look(sweeps, name, Sweep, "Ask for it again.", (name,))
+            sweep = read_or_problem(sweeps, name, Sweep, "Ask for it again.", (name,))
         if isinstance(sweep, Problem):
             yield _finding(sweep, f"{SWEEPS}/")
         elif problem := sweep_problem(sweep):

@@ -142,7 +142,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     def of(cls, rows: Sequence[EpochRow]) -> Self:
         """Lay rows out in columns; what was not measured has none."""
         measured = {name: attrgetter(field) for name, field in ROW_FIELDS.items()}
-        for name in ON_WISH:
+        for name in OPTIONAL:
             if all(value in (None, ()) for value in map(measured[name], rows)):
                 del measured[name]
         return cls(**{name: tuple(map(field, rows)) for name, field in measured.items()})
@@ -162,7 +162,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 ROW_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(EpochRow)}
 """The fields of a row, in their order, by their columns' names."""
-ON_WISH = ("val_loss", "val_accuracy", "test_top_k_accuracy", "logged")
+OPTIONAL = ("val_loss", "val_accuracy", "test_top_k_accuracy", "logged")
 """Fields that only some runs measure."""
 
 

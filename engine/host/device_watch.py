@@ -10,7 +10,7 @@ from engine.host.launcher import Publish
 from engine.machine import devices
 from engine.machine.gpus import GpuMonitor
 
-LOOK_SECONDS = 2.0
+ANSWER_SECONDS = 2.0
 """Time limit for a sample of the GPUs; a later answer is part of the next sample."""
 WATCH_SECONDS = 60.0
 """Time for which GPUs are sampled after a client's request, while nothing trains."""
@@ -26,7 +26,7 @@ class DeviceWatch:
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._gpus = GpuMonitor()
-        self._looking: asyncio.Future[tuple[p.DeviceSample, ...]] | None = None
+        self._sampling: asyncio.Future[tuple[p.DeviceSample, ...]] | None = None
         self._until = 0.0
         self._problem = ""
 
@@ -47,19 +47,19 @@ class DeviceWatch:
         if not is_training and time.monotonic() > self._until:
             await asyncio.to_thread(self.rest)
             return (devices.cpu_sample(),)
-        if self._looking is None:
-            self._looking = asyncio.ensure_future(asyncio.to_thread(self._gpus.sample, used, own))
-        await asyncio.wait([self._looking], timeout=LOOK_SECONDS)
-        if not self._looking.done():
+        if self._sampling is None:
+            self._sampling = asyncio.ensure_future(asyncio.to_thread(self._gpus.sample, used, own))
+        await asyncio.wait([self._sampling], timeout=ANSWER_SECONDS)
+        if not self._sampling.done():
             return (devices.cpu_sample(),)
         try:
-            seen = self._looking.result()
+            seen = self._sampling.result()
             problem = self._gpus.problem
         except Exception:  # noqa: BLE001  a driver may raise anything; training does not depend on it
             seen, problem = (), "host.log says why."
             if problem != self._problem:
                 traceback.print_exc()
-        self._looking = None
+        self._sampling = None
         if problem and used and problem != self._problem:
             text = f"How busy the GPUs are is not known: {problem}"
             self._publish(p.Noticed(text=text, severity="warning"), None)
@@ -69,4 +69,4 @@ class DeviceWatch:
     def rest(self) -> None:
         """Let the GPUs sleep while no client is attached; a query that hangs is abandoned."""
         self._gpus.close()
-        self._looking = None
+        self._sampling = None

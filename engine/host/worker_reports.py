@@ -33,9 +33,9 @@ class WorkerReports:
         if worker.runs.pop(run_id, None) is None:
             return False  # its outcome is known already: it counts once
         if isinstance(event, p.RunFailed) and event.out_of_memory:
-            event, line = self._set_back(worker, run_id, WorkerEnd(event.reason, out_of_memory=True)), None
+            event, line = self._after_loss(worker, run_id, WorkerEnd(event.reason, out_of_memory=True)), None
         elif isinstance(event, p.RunInterrupted) and worker.is_retired and not worker.epoch_seconds:
-            event, line = self._set_back(worker, run_id, WorkerEnd(NO_EPOCH)), None
+            event, line = self._after_loss(worker, run_id, WorkerEnd(NO_EPOCH)), None
         self._pool.unassign(worker, {run_id})
         self._pass_on(event, line)
         if worker.is_retired and not worker.runs:
@@ -51,7 +51,7 @@ class WorkerReports:
                 if result is not None:  # it was finished, and only the report of it was lost
                     self._pass_on(p.RunFinished(result=result))
                 elif run_id in suspects and end.run_may_be_cause:
-                    self._pass_on(self._set_back(worker, run_id, end))
+                    self._pass_on(self._after_loss(worker, run_id, end))
                 else:
                     self._pass_on(p.RunInterrupted(run_id=run_id, reason=end.reason))
         worker.runs.clear()
@@ -73,8 +73,8 @@ class WorkerReports:
             time = p.EpochTime(configuration, data.train_images, seconds, device, data.input_shape, len(event.runs))
             self._queue.times.add(time)
 
-    def _set_back(self, worker: Worker, run_id: str, end: WorkerEnd) -> p.RunFailed | p.RunInterrupted:
-        return self._queue.set_back(
+    def _after_loss(self, worker: Worker, run_id: str, end: WorkerEnd) -> p.RunFailed | p.RunInterrupted:
+        return self._queue.after_loss(
             run_id, end.reason, worker.lanes, out_of_memory=end.out_of_memory, is_leaving=self._pool.is_leaving
         )
 

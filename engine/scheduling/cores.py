@@ -66,12 +66,12 @@ def _times(waves: Mapping[int, Wave], runs: int) -> dict[int, float]:
 
     All runs are as long as a batch. What is left at the end, fewer runs than cores, is trained on more cores each.
     """
-    found: dict[int, float] = {}
+    seconds_by_cores: dict[int, float] = {}
     best = [0.0]  # by the number of runs
     for left in range(1, runs + 1):
-        found = {count: wave.seconds + best[max(0, left - wave.runs)] for count, wave in waves.items()}
-        best.append(min(found.values(), default=0.0))
-    return found
+        seconds_by_cores = {count: wave.seconds + best[max(0, left - wave.runs)] for count, wave in waves.items()}
+        best.append(min(seconds_by_cores.values(), default=0.0))
+    return seconds_by_cores
 
 
 def side_by_side(machine: Machine, count: int) -> int:

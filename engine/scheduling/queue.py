@@ -231,7 +231,7 @@ class Queue:
                 self.runs.put(run_id, Assigned(assigned[run_id], worker))
             self._publish(p.RunsUnqueued(runs=gone, worker=worker))
 
-    def set_back(
+    def after_loss(
         self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
     ) -> p.RunFailed | p.RunInterrupted:
         """Return what happens to a run that a worker lost; for the arguments see `Retries.after_loss`."""

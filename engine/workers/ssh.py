@@ -17,7 +17,7 @@ PYTHON_PATHS = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
 """Candidates for a Python with svhn-tui, from the user's home there, unless the user names one."""
 SCRIPT = (
     "unset PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONWARNINGS PYTHONBREAKPOINT PYTHONPYCACHEPREFIX; "
-    'given=$PYTHONPATH; export PYTHONPATH; for PYTHONPATH in "" ${{given:+"$given"}}; do for python in {places}; do '
+    'given=$PYTHONPATH; export PYTHONPATH; for PYTHONPATH in "" ${{given:+"$given"}}; do for python in {paths}; do '
     'if "$python" -P -c "import svhn_tui, engine.protocol" 2>/dev/null; then "$python" "$@"; exit $?; fi; '
     "done; done; echo {sentence} >&2; exit 127"
 )
@@ -26,7 +26,7 @@ Python that was killed (exit code 128 + signal) differs from a lost connection (
 NOT_FOUND, SSH_FAILED = 127, 255
 """Exit codes: of the script, and of a shell without the command; of ssh when ssh itself failed."""
 MISSING = (
-    "svhn-tui is not installed there, or not where it was looked for: {places}. `make install` in a clone of it in "
+    "svhn-tui is not installed there, or not where it was looked for: {paths}. `make install` in a clone of it in "
     "your home there does that; if it is elsewhere, name its Python: {option} {name}:PATH/bin/python"
 )
 CLUES = {
@@ -64,8 +64,8 @@ def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, h
         has_terminal: a person uses it: ssh may prompt, and Ctrl-C reaches the box.
     """
     paths = [python.removeprefix("~/")] if python else PYTHON_PATHS
-    missing = shlex.quote(MISSING.format(places=", ".join(paths), option=option, name=name))
-    script = SCRIPT.format(places=shlex.join(paths), sentence=missing)
+    missing = shlex.quote(MISSING.format(paths=", ".join(paths), option=option, name=name))
+    script = SCRIPT.format(paths=shlex.join(paths), sentence=missing)
     there = f"exec sh -c {shlex.join([script, 'svhn-tui', *arguments])}"  # independent of the user's shell there
     return ["ssh", *SSH, *NO_FORWARDING, *(("-t",) if has_terminal else SILENT), "--", name, there]
 

@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 
 from engine.protocol import RunResult
 from svhn_tui import words
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric
 from svhn_tui.analysis.queue_entries import seeds_text
 
 
@@ -35,7 +35,7 @@ def mean_of(metric: Metric) -> Callable[[Sequence[RunResult]], str]:
 
 
 FIGURES: dict[str, Callable[[Sequence[RunResult]], str]] = {
-    **{metric.key: mean_of(metric) for metric in (*METRICS.values(), *ON_WISH.values())},
+    **{metric.key: mean_of(metric) for metric in (*METRICS.values(), *OPTIONAL.values())},
     "configuration": _label,
     "n": lambda runs: words.count(len(runs)),
     "seed": lambda runs: seeds_text([run.spec.seed for run in runs]).partition(" ")[2],

@@ -107,7 +107,7 @@ METRICS: dict[str, Metric] = {
         Metric("gap", "train − test accuracy", "gap", "share", "lower", _gap),
     )
 }  # fmt: skip
-ON_WISH: dict[str, Metric] = {
+OPTIONAL: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("val_loss", "validation loss", "val loss", "nats", "lower", lambda one: one.val_loss),
@@ -130,19 +130,19 @@ def _logged(name: str) -> Metric:
 
 def metric_named(name: str) -> Metric:
     """Return the metric of this name; one that no table has is one that programs logged."""
-    return METRICS.get(name) or ON_WISH.get(name) or _logged(name)
+    return METRICS.get(name) or OPTIONAL.get(name) or _logged(name)
 
 
 def logged_in(measured: Iterable[HasMetrics]) -> tuple[Metric, ...]:
     """Return the metrics that only the programs of these recorded runs know, or epochs of theirs."""
     names = dict.fromkeys(name for one in measured for name, _ in one.logged)
-    return tuple(_logged(name) for name in names if name not in METRICS and name not in ON_WISH)
+    return tuple(_logged(name) for name in names if name not in METRICS and name not in OPTIONAL)
 
 
 def known_in(measured: Iterable[HasMetrics]) -> tuple[Metric, ...]:
     """Return the metrics that not all runs have, and that some of these runs or epochs do."""
     known = tuple(measured)
-    wished = (metric for metric in ON_WISH.values() if any(metric.read(one) is not None for one in known))
+    wished = (metric for metric in OPTIONAL.values() if any(metric.read(one) is not None for one in known))
     return (*wished, *logged_in(known))
 
 

@@ -16,7 +16,7 @@ from engine.core.options import LISTED
 from engine.core.spec import Configuration
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis import run_row, run_settings
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric, logged_in, metric_named
 from svhn_tui.analysis.run_table import COLUMNS
 
 FilterValue = float | str
@@ -42,7 +42,7 @@ FIELDS: dict[str, ValueReader] = {
     **{name: run_settings.reader_of(option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
-    **{name: _measured(metric) for name, metric in {**METRICS, **ON_WISH}.items()},
+    **{name: _measured(metric) for name, metric in {**METRICS, **OPTIONAL}.items()},
     "best_test_accuracy": lambda run: float("nan") if run.best_test_accuracy is None else run.best_test_accuracy,
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,

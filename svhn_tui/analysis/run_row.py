@@ -10,14 +10,14 @@ import msgspec
 from engine.core.options import NETWORK, OPTIONS, TRAINING
 from engine.core.spec import RunSpec
 from engine.protocol import Note, RunResult
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, logged_in
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, logged_in
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
             "trained_by", "device", "demo_data", "data_name", "model_sha256")  # fmt: skip
 """Fields of a run's result, but for the metrics."""
 COLUMNS = (
     "run_id", "configuration", *(option.name for option in NETWORK), "seed", *(option.name for option in TRAINING),
-    *MEASURED[:3], *METRICS, *MEASURED[3:], *ON_WISH, "epochs_trained", "restored_epoch", "finished", "note", "tags",
+    *MEASURED[:3], *METRICS, *MEASURED[3:], *OPTIONAL, "epochs_trained", "restored_epoch", "finished", "note", "tags",
     "recorded", "interrupted",
 )  # fmt: skip
 """Columns of every table; those of the metrics that programs of recorded runs measured follow."""
@@ -74,7 +74,7 @@ def cells_of(run: RunResult, note: Note | None, columns: Sequence[str] = COLUMNS
         **dict(run.logged),
         **written_settings(run.spec),
         "recorded": "; ".join(f"{name}={value}" for name, value in recorded.settings) if recorded else "",
-        **{name: metric.read(run) for name, metric in {**METRICS, **ON_WISH}.items()},
+        **{name: metric.read(run) for name, metric in {**METRICS, **OPTIONAL}.items()},
         **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch", "interrupted")},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,

@@ -13,7 +13,7 @@ from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import run_settings
 from svhn_tui.analysis.group_figures import FIGURES, mean_of
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric, logged_in, metric_named
 from svhn_tui.client.state import Live, State
 
 Sortable = float | str
@@ -80,7 +80,7 @@ COLUMNS: dict[str, Column] = {
     "least": _of_metric(METRICS["test_accuracy"], "least"),
     "most": _of_metric(METRICS["test_accuracy"], "most"),
     **_of_metrics(*METRICS),  # those that stand above stay where they are
-    **{name: _of_metric(metric) for name, metric in ON_WISH.items()},
+    **{name: _of_metric(metric) for name, metric in OPTIONAL.items()},
     "parameters": Column(
         "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
     ),

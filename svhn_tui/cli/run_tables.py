@@ -6,12 +6,12 @@ from typing import Any
 
 from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, drawn_of, metric_named
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, drawn_of, metric_named
 from svhn_tui.analysis.run_filter import matching
 from svhn_tui.client.state import State
 
 CLASS_COLUMNS = ("run_id", "configuration", "seed", "data", "class", "test_images", "recall")
-CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, *ON_WISH, "seconds")
+CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, *OPTIONAL, "seconds")
 """Those of what programs of recorded runs measured follow."""
 
 
@@ -39,7 +39,7 @@ def curves_csv(results: Sequence[p.RunResult], state: State) -> str:
     logged = [metric_named(name) for name in drawn if name not in CURVE_COLUMNS]
     rows = (
         (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, epoch,
-         *(metric.read(row) for metric in (*METRICS.values(), *ON_WISH.values())), row.seconds,
+         *(metric.read(row) for metric in (*METRICS.values(), *OPTIONAL.values())), row.seconds,
          *(metric.read(row) for metric in logged))
         for run in results
         for epoch, row in enumerate(state.history(run.run_id).rows, start=1)

@@ -9,7 +9,7 @@ from textual.theme import Theme
 
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Findings, Side, settings_that_differ
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, known_in, logged_in
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric, known_in, logged_in
 from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
 from svhn_tui.pages.question_text import spread_text
 from svhn_tui.themes import dim_of
@@ -18,7 +18,7 @@ from svhn_tui.widgets.colors import line_style
 NARROW = 100
 TALL = 30
 GAP, MARGIN = 2, 6
-OTHERS = [metric for name, metric in (ON_WISH | METRICS).items() if name not in ("test_accuracy", "gap")]
+OTHERS = [metric for name, metric in (OPTIONAL | METRICS).items() if name not in ("test_accuracy", "gap")]
 """Metrics that have no column of their own kind: their means, where there is room for more."""
 COLUMNS = {"runs": 5, "test accuracy": 15, "interval": 15, "best": 6, "interval of best": 15, "train − test": 12,
            "parameters": 10, "a run": 8, "convergence": 12,
@@ -51,7 +51,7 @@ def sides_table(
         width -= max(len(name), *map(cell_len, values)) + GAP
     runs = [run for side in sides for run in side.results]
     logged, known = logged_in(runs), known_in(runs)
-    columns = _columns(width - MARGIN, logged, {metric.title for metric in ON_WISH.values() if metric not in known})
+    columns = _columns(width - MARGIN, logged, {metric.title for metric in OPTIONAL.values() if metric not in known})
     for name in columns:
         is_number = name != "convergence"
         title = "95 % interval" if name in INTERVALS else name

@@ -29,7 +29,7 @@ STARTS_AT_ONCE = 10
 controller for longer."""
 
 
-class Dispatch:
+class Dispatcher:
     """Gives queued runs to workers. `publish` sends an event to all clients, with its line if it is encoded."""
 
     def __init__(

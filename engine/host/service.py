@@ -12,7 +12,7 @@ from engine.core.forecast import EpochTimes
 from engine.host import stored_state
 from engine.host.clients import Client, is_from
 from engine.host.commands import Commands
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.host.inquiries import DEFECT
 from engine.machine import devices, ownership
 from engine.machine.system import version
@@ -52,14 +52,14 @@ class Service:
         self._queue.times = EpochTimes(remembered.times)
         fleet, fleet_problem = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
-        self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)
-        self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        self._dispatch.fleet = fleet
+        self._dispatcher = Dispatcher(workspace, devices.machine(gpus), self._queue, self._publish)
+        self._commands = Commands(workspace, self._records, self._queue, self._dispatcher, self._publish, self.leave)
+        self._dispatcher.fleet = fleet
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(remembered.order)
-        if not fleet_problem and remembered.fleet not in (self._dispatch.fleet, p.Fleet()):
+        if not fleet_problem and remembered.fleet not in (self._dispatcher.fleet, p.Fleet()):
             fleet_problem = user_config.is_not_used(remembered.fleet)
         exposed = ownership.exposure(workspace.root)
         problems = (brought_up, exposed, fleet_problem, *gpus.problems, *self._records.problems)
@@ -88,7 +88,7 @@ class Service:
             await client.close()
             return
         self._clients.add(client)
-        self._dispatch.machine.watch.wanted()
+        self._dispatcher.machine.watch.wanted()
         budget, since = COMMANDS_A_SECOND, time.monotonic()
         try:
             while line := await _line(reader):
@@ -116,7 +116,7 @@ class Service:
             versions={"svhn-tui": version()},
             data=self._records.data,
             known=tuple(self._records.trainable().values()),
-            has_begun=self._dispatch.has_begun,
+            has_begun=self._dispatcher.has_begun,
             results=len(results),
             choices=self._records.choices,
             statements=self._records.statements,
@@ -125,8 +125,8 @@ class Service:
         yield from queue.events()
         for (model, fingerprint), facts in queue.models.facts.items():
             yield p.ModelTried(model=model, data=fingerprint, facts=facts)
-        yield p.FleetChanged(fleet=self._dispatch.fleet)
-        yield from (worker.changed for worker in self._dispatch.pool.workers.values())
+        yield p.FleetChanged(fleet=self._dispatcher.fleet)
+        yield from (worker.changed for worker in self._dispatcher.pool.workers.values())
         for run_id, training in queue.runs.training.items():
             if training.started is None:
                 yield p.RunsQueued(waiting=(training.run,))
@@ -139,7 +139,7 @@ class Service:
             if isinstance(record, Held) and record.reason:
                 yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in (*self._problems, *self._dispatch.machine.remarks):
+        for text in (*self._problems, *self._dispatcher.machine.remarks):
             yield p.Noticed(text=text, severity="warning")
         for text in self._remarks:
             yield p.Noticed(text=text)
@@ -215,7 +215,7 @@ class Service:
         """Publish the load of the machine while a client is attached; it also shows that the host still answers."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
-            dispatch, watch = self._dispatch, self._dispatch.machine.watch
+            dispatch, watch = self._dispatcher, self._dispatcher.machine.watch
             if self._clients:
                 cards = dispatch.machine.gpus if dispatch.fleet.is_local else ()
                 is_training = bool(cards) and dispatch.has_begun and not self._queue.is_idle
@@ -259,7 +259,7 @@ class Service:
     def _give_up(self) -> None:
         """End without writing: the workspace was moved or replaced. Its runs continue from their checkpoints."""
         self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
-        self._dispatch.kill()
+        self._dispatcher.kill()
         self.is_lost = True
         self.ended.set()
 
@@ -267,13 +267,13 @@ class Service:
         """End when no client is attached and no run is to be trained."""
         if self._clients or self._commands.is_busy:
             return
-        if self._queue.is_idle or not self._dispatch.has_begun:
+        if self._queue.is_idle or not self._dispatcher.has_begun:
             self.ended.set()
 
     async def leave(self, reason: str) -> None:
         """Let the workers checkpoint, save everything, notify the clients, and end."""
         try:
-            await self._dispatch.leave()
+            await self._dispatcher.leave()
         finally:
             self._save(is_last=True)
             self._publish(p.HostEnded(reason=reason))

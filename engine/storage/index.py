@@ -70,7 +70,7 @@ class AtomicStorage(Storage):
             self.problem = f"{self._path} was damaged ({problem}); it was set aside as {aside} and made again."
 
 
-class Store:
+class RunIndex:
     """Summaries of finished runs, notes and tags."""
 
     def __init__(self, path: Path) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.checks import name_problem, note_problem, statement_problem
 from engine.storage import recordings
-from engine.storage.index import Store
+from engine.storage.index import RunIndex
 from engine.storage.manifest import Remarks
 from engine.storage.workspace import KnownData, QueueOrder, Remembered, Workspace
 
@@ -38,9 +38,9 @@ class Records:
         """The data set in use."""
         self._workspace = workspace
         self._publish = publish
-        self._store = Store(workspace.root / "runs.json")
-        self.notes = self._store.notes()
-        self.is_changed = bool(self._store.problem) or not self.remembered.fleet.is_local
+        self._index = RunIndex(workspace.root / "runs.json")
+        self.notes = self._index.notes()
+        self.is_changed = bool(self._index.problem) or not self.remembered.fleet.is_local
         """Something changed that cannot be derived from the run folders; it is saved within a second."""
         self.has_progressed = False
         """Something changed that the run folders hold too; it is saved more rarely."""
@@ -50,12 +50,12 @@ class Records:
     @property
     def problems(self) -> list[str]:
         """Which files were damaged, in sentences for the user."""
-        return [text for text in (self._store.problem, *self._workspace.problems) if text]
+        return [text for text in (self._index.problem, *self._workspace.problems) if text]
 
     def results(self) -> dict[str, p.RunResult]:
         """Return all finished runs: the index, corrected by the run folders, which are authoritative."""
         recordings.complete_all(self._workspace.root)
-        indexed, there = self._store.results(), self._workspace.finished()
+        indexed, there = self._index.results(), self._workspace.finished()
         gone = set(indexed) - there
         if gone:
             self.remove(gone)
@@ -67,12 +67,12 @@ class Records:
 
     def add(self, results: Iterable[p.RunResult]) -> None:
         """Add finished runs to the index."""
-        self._store.add(results)
+        self._index.add(results)
         self.has_progressed = True
 
     def remove(self, run_ids: set[str]) -> None:
         """Remove runs from the index."""
-        self._store.remove(run_ids)
+        self._index.remove(run_ids)
         self.has_progressed = True
 
     def use(self, data: p.DataSet, *, is_beside: bool = False) -> None:
@@ -116,7 +116,7 @@ class Records:
         is_here = self._workspace.run_folder(note.run_id).exists()
         _refuse(note_problem(note) if is_here else f"{note.run_id} is not a run of this workspace.")
         self.notes[note.run_id] = note
-        self._store.annotate(note)
+        self._index.annotate(note)
         self.is_changed = self._is_annotated = True
         self._publish(p.NoteChanged(note=note))
 
@@ -174,7 +174,7 @@ class Records:
         if not self.is_changed and not includes_index:
             return
         if includes_index:
-            self._store.flush()
+            self._index.flush()
         remembered = Remembered(
             data=self.data.fingerprint if self.data else "",
             known=self.known,

@@ -13,7 +13,7 @@ from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.data import dataset
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.scheduling.queue import Queue
 from engine.scheduling.retries import Retries
 from engine.storage.workspace import Workspace
@@ -53,7 +53,7 @@ async def outcome(workspace: Path, folder: Path) -> list[p.AnyEvent]:
             ended.set()
 
     queue = Queue(publish)
-    dispatch = Dispatch(Workspace(workspace), GPU, queue, publish)
+    dispatch = Dispatcher(Workspace(workspace), GPU, queue, publish)
     queue.open(found)
     for configuration, seeds in WANTED.items():
         queue.want(Sweep("hungry", found.fingerprint, (configuration,), tuple(range(seeds))))

@@ -10,7 +10,7 @@ from engine import protocol as p
 from engine.core.machine import Machine
 from engine.core.spec import RunSpec
 from engine.core.sweep import FinalistRule, Sweep
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.scheduling.queue import Queue
 from engine.scheduling.slot import Slot
 from engine.scheduling.waiting_list import WaitingList
@@ -165,7 +165,7 @@ def test_an_epoch_in_the_middle_looks_at_no_other_worker_and_not_at_the_queue(
 ):
     follower, looked = Follower(), []
     follower.queue.want(sweep(2))
-    dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), follower.queue, lambda event, line: None)
+    dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), follower.queue, lambda event, line: None)
     monkeypatch.setattr(dispatch, "advance", lambda: looked.append(worker.training))
     worker = Worker(Slot("slurm0", slurm=()), SimpleNamespace(pid=1, stdin=None), tmp_path / "log", "a job")
     (place,) = follower.next_group(1)

@@ -15,7 +15,7 @@ from engine.core.machine import Card, Machine
 from engine.core.results import EpochRow
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.machine import child_process, devices, system, tool_process
 from engine.machine.tool_process import Outcome
 from engine.scheduling.lanes import lanes_on
@@ -138,7 +138,7 @@ async def test_the_host_measures_before_it_trains_and_says_so(
 ):
     told: list[p.AnyEvent] = []
     queue = Queue(lambda event, line=None: told.append(event))
-    dispatch = Dispatch(Workspace(tmp_path / "w"), ONE, queue, lambda event, line: told.append(event))
+    dispatch = Dispatcher(Workspace(tmp_path / "w"), ONE, queue, lambda event, line: told.append(event))
     started = asyncio.Event()
     monkeypatch.setattr(dispatch.pool, "start", lambda slot: started.set())
     queue.open(p.DataSet("f", "digits", "a", "b", 50_000, 10_000, (3, 32, 32), (), (), tuple("0123456789")))

@@ -186,15 +186,15 @@ class Commands:
 
     def _delete(self, runs: tuple[str, ...]) -> None:
         self._refuse_busy(runs, "deleted")
-        gone: set[str] = set()
+        deleted: set[str] = set()
         try:
             for run_id in runs:
                 self._workspace.discard(run_id)
                 self._queue.forget(run_id)
-                gone.add(run_id)
+                deleted.add(run_id)
                 self._publish(p.RunDeleted(run_id=run_id))
         finally:
-            self._records.remove(gone)
+            self._records.remove(deleted)
 
     def _restore(self, runs: tuple[str, ...]) -> None:
         self._refuse_busy(runs, "brought back")
@@ -235,8 +235,8 @@ class Commands:
                 try:
                     unpacked = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)
                 finally:  # some may have been imported before an error
-                    there = await asyncio.to_thread(self._workspace.finished)
-                    for run_id in sorted(there - set(queue.runs.accuracies)):
+                    on_disk = await asyncio.to_thread(self._workspace.finished)
+                    for run_id in sorted(on_disk - set(queue.runs.accuracies)):
                         self._add_result(self._workspace.result(run_id))
         finally:
             self._is_importing = False

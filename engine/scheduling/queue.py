@@ -207,10 +207,10 @@ class Queue:
 
     def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
         """Remove runs from the waiting list, where they are in it, and set their record."""
-        if gone := self.waiting.leave(runs):
-            for run_id in gone:
+        if left := self.waiting.leave(runs):
+            for run_id in left:
                 self.runs.put(run_id, record)
-            self._publish(p.RunsUnqueued(runs=gone))
+            self._publish(p.RunsUnqueued(runs=left))
 
     def _cancel(self, waiting: Sequence[str]) -> None:
         self._leave_list(waiting, Held("cancelled"))
@@ -226,10 +226,10 @@ class Queue:
     def assign(self, runs: Iterable[p.WaitingRun], worker: str = "") -> None:
         """Record that a worker has these runs, which leave the waiting list."""
         assigned = {run.run_id: run for run in runs}
-        if gone := self.waiting.leave(assigned):
-            for run_id in gone:
+        if left := self.waiting.leave(assigned):
+            for run_id in left:
                 self.runs.put(run_id, Assigned(assigned[run_id], worker))
-            self._publish(p.RunsUnqueued(runs=gone, worker=worker))
+            self._publish(p.RunsUnqueued(runs=left, worker=worker))
 
     def after_loss(
         self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool

@@ -157,10 +157,10 @@ def _data(folder: Folder) -> Iterator[Finding]:
         if known is None:
             return
         paths = known.data.paths
-        gone = [path for path in paths if not Path(path).exists()]
-        for path in gone:
+        missing = [path for path in paths if not Path(path).exists()]
+        for path in missing:
             yield Finding("note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR.")
-        if not gone and stamps_of(paths) != known.stamps:
+        if not missing and stamps_of(paths) != known.stamps:
             files = " or ".join(paths)
             yield Finding("note", f"{files}, of the data in use, changed", "It is read again at the next start.")
 
@@ -169,7 +169,7 @@ def _folders(folder: Folder) -> Iterator[Finding]:
     """Report anything that has the name of one of our folders and is something else."""
     for name in (RUNS, SWEEPS, MODELS, TRASH, "exports", BACKUPS, ASIDE):
         if folder.kind(name) not in ("folder", "nothing"):
-            yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))
+            yield Finding("damaged", f"{name} is a link or a file, not a folder", "It is put aside.", (name,))
 
 
 def _sweeps(folder: Folder) -> Iterator[Finding]:

@@ -55,15 +55,15 @@ class Records:
     def results(self) -> dict[str, p.RunResult]:
         """Return all finished runs: the index, corrected by the run folders, which are authoritative."""
         recordings.complete_all(self._workspace.root)
-        indexed, there = self._index.results(), self._workspace.finished()
-        gone = set(indexed) - there
-        if gone:
-            self.remove(gone)
-        read = {run_id: self._workspace.result(run_id) for run_id in there - set(indexed)}
+        indexed, on_disk = self._index.results(), self._workspace.finished()
+        missing = set(indexed) - on_disk
+        if missing:
+            self.remove(missing)
+        read = {run_id: self._workspace.result(run_id) for run_id in on_disk - set(indexed)}
         results = {run_id: result for run_id, result in read.items() if result is not None}
         if results:
             self.add(results.values())
-        return {run_id: result for run_id, result in indexed.items() if run_id in there} | results
+        return {run_id: result for run_id, result in indexed.items() if run_id in on_disk} | results
 
     def add(self, results: Iterable[p.RunResult]) -> None:
         """Add finished runs to the index."""

@@ -7,7 +7,6 @@ any other use of TensorFlow fails, and `model.fit` trains the model.
 
 import builtins
 import contextlib
-import hashlib
 import importlib
 import linecache
 import sys
@@ -21,34 +20,16 @@ import keras
 from engine.core.data_shape import DataShape
 from engine.core.spec import OwnModel, Param
 from engine.machine.control_sequences import without_controls
+from engine.training.model_sources import FILE, ModelError, name_of, source_of
 
-FILE = "model.py"
-"""Name of a model file's copy in a run's folder, and in messages where its own name is not known."""
 MAX_CALLS = 4
 """Lines of a traceback that are shown, the last ones."""
 
-_sources: dict[str, str] = {}
-_names: dict[str, str] = {}
 _modules: dict[str, ModuleType] = {}
-
-
-class ModelError(Exception):
-    """A model file, or the model that it builds, cannot be used; a line on what is wrong and where, then the calls."""
 
 
 class NotCompilable(Exception):
     """A model trains with `model.fit` alone; the message says why, without a full stop."""
-
-
-def learn(source: str, name: str = "") -> None:
-    """Register the text of a model file, so that its models can be built, and its name for messages about it."""
-    sha256 = hashlib.sha256(source.encode()).hexdigest()
-    _sources[sha256], _names[sha256] = source, name or FILE
-
-
-def name_of(asked: OwnModel) -> str:
-    """Return the user's name for the file of a model."""
-    return _names.get(asked.sha256, FILE)
 
 
 def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
@@ -84,7 +65,7 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
 
 def model_error(error: BaseException, asked: OwnModel) -> ModelError:
     """Return an error that says what went wrong in a model file, with the calls in it that led there."""
-    source, file = _sources[asked.sha256].splitlines(), name_of(asked)
+    source, file = source_of(asked.sha256).splitlines(), name_of(asked)
     what = f"{type(error).__name__}: {message}" if (message := _message_of(error)) else type(error).__name__
     if isinstance(error, ModuleNotFoundError):
         what += " (a model file stands alone: what it uses of yours has to be in it)"
@@ -125,7 +106,7 @@ def _message_of(error: BaseException) -> str:
 
 def _module(sha256: str) -> ModuleType:
     if sha256 not in _modules:
-        source = _sources[sha256]
+        source = source_of(sha256)
         module = ModuleType(f"model_{sha256[:12]}")
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _import}
         linecache.cache[_filename(sha256)] = (len(source), None, source.splitlines(keepends=True), _filename(sha256))

@@ -25,7 +25,7 @@ DECODER = json.JSONDecoder(strict=True)
 
 
 class NotJSON(ValueError):
-    """A text is no JSON, or has a key twice; the message says where."""
+    """A text that is not JSON or repeats a key; the message says where."""
 
 
 def parse(text: bytes, name: str) -> Any:

@@ -86,7 +86,7 @@ def _params(given: Mapping[str, Any]) -> tuple[tuple[str, Param], ...]:
     """Return parameters in the order of their names.
 
     Raises:
-        ValueError: a value is no number, text, truth value or list of these.
+        ValueError: a value is not a number, text, truth value or list of these.
     """
     try:
         return msgspec.convert(sorted(given.items()), tuple[tuple[str, Param], ...])

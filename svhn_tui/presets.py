@@ -69,7 +69,7 @@ class Question(Value, frozen=True):
     data: str = ""
     """The data set that it is about, one of the file's `data`; empty: the one in use."""
     own: bool = False
-    """A sweep of the user's own, which is no part of the assignment."""
+    """A sweep of the user's own, which is not part of the assignment."""
 
 
 class ModelFile(Value, frozen=True):

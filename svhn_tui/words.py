@@ -94,7 +94,7 @@ def seconds_of(text: str) -> float:
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
     whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if not whole:
-        raise ValueError(f"{text[:40]!r} is no duration; write 90s, 45m, 8h or 1h30m.")
+        raise ValueError(f"{text[:40]!r} is not a duration; write 90s, 45m, 8h or 1h30m.")
     return whole
 
 

@@ -43,7 +43,7 @@ def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
             known = state.live.get(run_id) or state.results.get(run_id)
             if known is not None and state.history(run_id).diverged_at == event.epoch:
                 name = f"{known.spec.configuration.label}, seed {known.spec.seed}"
-                text = f"{name}: its loss is no number any more, at epoch {event.epoch}. S on Live (2) stops it."
+                text = f"{name}: its loss is not a number any more, at epoch {event.epoch}. S on Live (2) stops it."
                 yield Notice(text=clean(text), title="A run diverged", severity="warning", timeout=20, calls=True)
 
 
@@ -77,7 +77,7 @@ class Milestones:
 
         Args:
             batch: events; only after some of them is there something to look for.
-            state: after them, caught up. What is complete on data that was not in use before is no news.
+            state: after them, caught up. What is complete on data that was not in use before is not news.
         """
         was_busy, self._is_busy = self._is_busy, bool(state.running or state.assigned or state.waiting)
         data = state.data.fingerprint if state.data is not None else ""

@@ -11,7 +11,7 @@ from engine.protocol import RunResult
 from svhn_tui import words
 
 TEXTS = {"model", *(name for name, option in LISTED.items() if option.kind not in ("integer", "real"))}
-"""The settings that are no number."""
+"""The settings that are not numbers."""
 MEASURED = {"epochs", "trainer"}
 """What is known of a recorded run, whatever its program said of it."""
 

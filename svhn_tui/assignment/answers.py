@@ -177,7 +177,7 @@ def diverged_text(parts: Sequence[AnswerRuns]) -> str:
         return ""
     named = "; ".join(f"{name}: {seeds}" for name, seeds in bad.items())
     count = f"{sum(run.diverged for run in runs)} of {words.plural(len(runs), 'run')} diverged ({named})"
-    return f"{count}: the weights are no numbers, so the network has learnt nothing."
+    return f"{count}: the weights are not numbers, so the network has learnt nothing."
 
 
 def is_unfit(run: RunResult, source: Question, state: State) -> bool:

@@ -64,7 +64,7 @@ def _file(question: Question, answer: Answer, book: Presets, state: State) -> Ha
     )
     if is_unfit(run, question, state):
         name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
-        text = f"{name} diverged: its weights are no numbers. It is handed in only if you choose it: h on Questions."
+        text = f"{name} diverged: its weights are not numbers. It is handed in only if you choose it: h on Questions."
         return HandedIn(answer, "diverged", "diverged", text)
     trust: Trust = "diverged" if run.diverged else "demo" if run.demo_data else "ready"
     about = answer_about(question, book, state)

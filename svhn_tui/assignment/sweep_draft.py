@@ -207,7 +207,9 @@ def _own_model(text: str, book: Presets) -> tuple[str, dict[str, tuple[Any, ...]
     if first not in book.networks or book.networks[first].model is None:
         known = [label for label, network in book.networks.items() if network.model is not None]
         advice = f"there are {', '.join(known)}" if known else "experiments.json names none"
-        raise DraftError(f"model: {first[:40]!r} is no network with a model file and values as name=value; {advice}.")
+        raise DraftError(
+            f"model: {first[:40]!r} is not a network with a model file and values as name=value; {advice}."
+        )
     grid = {}
     for setting in settings:
         name, _, values = setting.partition("=")

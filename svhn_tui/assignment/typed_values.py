@@ -113,7 +113,7 @@ def _number(field: str, text: str, kind: Callable[[str], Any]) -> Any:
     try:
         value = kind(text)
     except ValueError:
-        raise DraftError(f"{field}: {text[:30]!r} is no {'whole number' if kind is int else 'number'}.") from None
+        raise DraftError(f"{field}: {text[:30]!r} is not a {'whole number' if kind is int else 'number'}.") from None
     if not math.isfinite(value) or abs(value) > 1e9:
         raise DraftError(f"{field}: {text[:30]} is out of range.")
     return value

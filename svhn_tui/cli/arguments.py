@@ -49,7 +49,7 @@ def folder_of(given: str | Path) -> Path:
     """Read the path of a folder on this machine that is there or will be made."""
     path = path_of(given)
     if path.expanduser().exists() and not path.expanduser().is_dir():
-        raise typer.BadParameter(f"{path} is no folder.")
+        raise typer.BadParameter(f"{path} is not a folder.")
     return path
 
 
@@ -59,7 +59,7 @@ def new_file_of(text: str) -> Path:
     if path.exists() and not path.is_file():
         raise typer.BadParameter(f"{path} is a folder or a device, and a file is to be written.")
     if not path.absolute().parent.is_dir():
-        fail(f"{path.absolute().parent} is no folder; name a file in one that is there.", FAILED)
+        fail(f"{path.absolute().parent} is not a folder; name a file in one that is there.", FAILED)
     return path
 
 
@@ -97,7 +97,9 @@ def file_of(text: str) -> Path:
 def _is_there(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
     """Let a workspace pass, or end: what only looks makes none."""
     if not workspace.expanduser().is_dir():
-        fail(f"{workspace} is no workspace: there is no such folder. `svhn-tui run` and the screen make one.", FAILED)
+        fail(
+            f"{workspace} is not a workspace: there is no such folder. `svhn-tui run` and the screen make one.", FAILED
+        )
     return workspace
 
 
@@ -243,7 +245,7 @@ def _see_that_there_are(gpus: str) -> None:
 def run_of(text: str) -> str:
     """Return a run's name, or end as wrong use."""
     if not RUN_ID.fullmatch(text):
-        fail(f"{text[:40]!r} is no run: twelve hexadecimal digits name one; `svhn-tui runs` lists them.", WRONG_USE)
+        fail(f"{text[:40]!r} is not a run: twelve hexadecimal digits name one; `svhn-tui runs` lists them.", WRONG_USE)
     return text
 
 
@@ -287,7 +289,7 @@ def command_of(text: str) -> tuple[str, ...]:
     try:
         command = tuple(shlex.split(text))
     except ValueError as error:
-        fail(f"--notify {text[:60]!r} is no command: {error}.", WRONG_USE)
+        fail(f"--notify {text[:60]!r} is not a command: {error}.", WRONG_USE)
     if not command or shutil.which(command[0]) is None:
         fail(f"--notify {text[:60]!r}: there is no such program; name one, such as `mail -s done me@there`.", WRONG_USE)
     return command

@@ -62,7 +62,7 @@ def course_check(
 ) -> None:  # fmt: skip
     """Say what students will see and need, and all that is wrong."""
     if workspace is not None and not workspace.expanduser().is_dir():
-        fail(f"{workspace} is no workspace: there is no such folder.", FAILED)
+        fail(f"{workspace} is not a workspace: there is no such folder.", FAILED)
     course = asyncio.run(_checked(file, sources(data), layout or "", workspace))
     if as_json:
         print_json(course)

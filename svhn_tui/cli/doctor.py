@@ -40,7 +40,7 @@ def look(workspace: Path, *, repair: bool) -> int:
     if workspace.is_dir():
         findings += checks.examine(workspace.resolve())
     else:
-        findings.append(Finding("note", f"{workspace} is no workspace yet", "The first `svhn-tui` makes one."))
+        findings.append(Finding("note", f"{workspace} is not a workspace yet", "The first `svhn-tui` makes one."))
     console = Plain()
     for finding in findings:
         text = f"{finding.text.rstrip('.')}. {finding.advice}" if finding.advice else finding.text

@@ -84,7 +84,7 @@ def screen(
             FAILED,
         )
     if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
-        fail(f"{workspace} is no folder.", WRONG_USE)
+        fail(f"{workspace} is not a folder.", WRONG_USE)
     from engine.machine import ownership
 
     there = workspace.expanduser().resolve()

@@ -112,7 +112,7 @@ def evidence(
     book = load_presets(workspace)
     asked = question_of(book, question)
     if not asked.evidence:
-        fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
+        fail(f"{asked.id} is not a multiple-choice question.", WRONG_USE)
     carry_out(print_evidence(workspace, book, asked, as_json=as_json, is_read_only=read_only))
 
 

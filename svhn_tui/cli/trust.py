@@ -73,7 +73,7 @@ def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
 def _at(path: Path) -> ModelFile:
     """Return a file of the user's own, which no workspace need name yet, or end."""
     if not path.is_file():
-        fail(f"{path.name[:80]!r} is no model file here; `svhn-tui trust` lists them.", WRONG_USE)
+        fail(f"{path.name[:80]!r} is not a model file here; `svhn-tui trust` lists them.", WRONG_USE)
     try:
         return ModelFile(str(path), model_files.text_of(path))
     except ValueError as error:

@@ -136,7 +136,7 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
         yield Exported(name, f"{question.id} has no finished run", ok=False)
         return
     if answering.is_unfit(run, question, state):
-        text = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
+        text = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are not numbers"
         yield Exported(name, f"{text}; choose another run, or name this one: choose {question.id} RUN", ok=False)
         return
     limit = question.upload.limit_mib if question.upload.limit_mib is not None else inf

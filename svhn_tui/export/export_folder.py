@@ -113,7 +113,7 @@ def opened(path: Path, workspace: Path) -> Iterator[ExportFolder]:
     """Open the folder, made if it is missing. Below the workspace it is not reached through a link.
 
     Raises:
-        OSError: it cannot be made, or is no folder.
+        OSError: it cannot be made, or is not a folder.
     """
     workspace, path = workspace.resolve(), Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow a link
     if path.is_relative_to(workspace):

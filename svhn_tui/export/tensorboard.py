@@ -119,7 +119,7 @@ def _event(at: float, step: int, values: Sequence[Any]) -> Any:
 
 
 def _scalars(rows: Sequence[EpochRow], before: int, began_at: float) -> Iterator[Any]:
-    """Yield an event an epoch; a loss that is no number is one for TensorBoard too, what is not known is left out."""
+    """Yield an event an epoch; a loss that is not a number is written as NaN, an unknown value is left out."""
     from tensorboard.compat.proto import summary_pb2
 
     times = accumulate((row.seconds or 0.0 for row in rows), initial=began_at)

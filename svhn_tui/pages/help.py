@@ -21,7 +21,7 @@ SECTIONS = ("this page", "its charts", "the list", "everywhere", "not now")
 SIDES = (("this page", "everywhere"), ("its charts", "the list", "not now"))
 HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous", "scroll_left", "scroll_right", "page_left",
           "page_right", "select"}  # fmt: skip
-"""What Textual binds in every program, and what is no news to anybody."""
+"""The keys that Textual binds in every program, which need no explanation."""
 PAGES_TOGETHER = "open the pages"
 TWO_COLUMNS = 100
 """Columns of the window from which the sections stand side by side."""

@@ -80,7 +80,7 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
         yield f"✓ {_which(good, lanes)}{what}", theme.success
     if bad := [run for run in results if run.diverged]:
         since = min(epoch for run in bad if (epoch := lanes[run.run_id].history.diverged_at or 1))
-        yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are no numbers", theme.error
+        yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are not numbers", theme.error
     for run in results:
         if run.interrupted and not run.diverged:
             yield f"· {interruption_of(run)}, test accuracy {words.accuracy(run.test_accuracy)}", theme.warning

@@ -82,7 +82,7 @@ def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterato
         yield f"Not as asked: {progress.other}. They stand here until there is a run as asked."
     names = zip(names_in(progress), progress.rows, strict=True)
     if bad := [f"{name} {seeds_text(row.diverged)}" for name, row in names if row.diverged]:
-        yield f"Diverged, the loss is no number any more: {'; '.join(bad)}."
+        yield f"Diverged, the loss is not a number any more: {'; '.join(bad)}."
     sweep = progress.sweep
     if sweep is not None and sweep.finalists is not None:
         chosen = [progress.rows[index].configuration.network.label

@@ -45,7 +45,7 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     result, live = state.results.get(run_id), state.live.get(run_id)
     if result is not None and result.diverged:
         since = state.history(run_id).diverged_at
-        return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are no numbers", str(theme.error)
+        return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are not numbers", str(theme.error)
     if result is not None and result.interrupted:
         return interruption_of(result), str(theme.warning)
     if result is not None:
@@ -209,7 +209,7 @@ def _questions(spec: RunSpec, book: Presets, state: State) -> Iterator[tuple[str
         handed = "; its file was chosen" if state.choices.get(use.question.id) == spec.run_id else ""
         yield "" if index else "questions", words.clean(f"{use.question.id} {use.question.title}: {text}{handed}")
     if spec.recording is not None:
-        yield "questions", "none: what another program trained is no answer"
+        yield "questions", "none: what another program trained is not an answer"
     elif not uses:
         yield "questions", "none is about this network"
 

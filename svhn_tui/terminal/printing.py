@@ -40,7 +40,7 @@ def print_text(text: str) -> None:
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Print a table; where stdout is no terminal, a row a line, however long, with tabs between the columns."""
+    """Print a table; where stdout is not a terminal, a row a line, however long, with tabs between the columns."""
     if not sys.stdout.isatty():
         for row in (head, *rows):
             print_text("\t".join(clean(str(cell)) for cell in row))

@@ -219,7 +219,7 @@ async def test_the_cards_of_this_machine_are_chosen_where_to_train():
         field.value = "half of them"
         field.focus()
         await pilot.press("enter")
-        assert not chosen, "what is no GPU is refused in words"
+        assert not chosen, "what is not a GPU is refused in words"
         field.value = "0, 2"
         await pilot.press("enter")
         await pilot.pause()

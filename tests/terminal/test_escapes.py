@@ -87,7 +87,7 @@ def test_no_attack_reaches_the_terminal_from_the_command_line(attacked: Path, co
     written = done.stdout + done.stderr
     assert b"Traceback" not in written
     assert_harmless(written)
-    assert b"\x1b" not in written, "no escape code at all, since this is no terminal"
+    assert b"\x1b" not in written, "no escape code at all, since this is not a terminal"
 
 
 def test_exported_pages_hold_text_alone(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The screen program: connects the pipe with the state, the state with the pages, and the pages with the pipe."""
+"""The screen program: it connects the engine with the state, and the state with the pages."""
 
 import gc
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ FRAME_SECONDS = 0.5
 
 
 class SvhnApp(TerminalApp):
-    """Owns the only state, and passes it on."""
+    """Holds the state, and connects the engine, the pages and the dialogs."""
 
     TITLE = "svhn-tui"
     CSS_PATH = "app.tcss"
@@ -47,7 +47,7 @@ class SvhnApp(TerminalApp):
         super().__init__()
         self._workspace, self._remote = workspace, remote
         self._desk = remote.desk if remote is not None else workspace
-        """The folder in which the screen itself writes: the user's own presets, what was copied."""
+        """The folder in which the screen itself writes: the user's own presets and copied text."""
         self._connection = Connection(workspace, openings_of(book, source, layout), remote, self._receive)
         self._state = State()
         self._pages = Navigation(self, book)
@@ -69,7 +69,7 @@ class SvhnApp(TerminalApp):
         self.show_notices(self._notices.of(batch, before, self._state))
         self._requests.receive(batch, self._state)
         if self._state.caught_up and not before.caught_up:
-            gc.freeze()  # thousands of runs that stay: a key on Runs costs 6 ms, 13 where they are looked through
+            gc.freeze()  # thousands of runs that stay: a key on Runs costs 6 ms instead of 13
         self._pages.receive(self._state)
 
     def _draw(self) -> None:
@@ -86,10 +86,9 @@ class SvhnApp(TerminalApp):
         self._requests.launch(message.launch, self._state)
 
     def on_page_copied(self, message: Page.Copied) -> None:
-        """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
+        """Copy through the terminal (OSC 52), and into a file for terminals that do not support it."""
         self.copy_to_clipboard(message.text)
-        folder = self._desk if self._remote is not None else Path(self._state.workspace)
-        self.notify(clipboard.save(message.text, folder), markup=False)
+        self.notify(clipboard.save(message.text, self._desk), markup=False)
 
     def on_page_visit(self, message: Page.Visit) -> None:
         """Open a page at a question or at runs."""
@@ -106,7 +105,7 @@ class SvhnApp(TerminalApp):
         """Ask for a sweep of the user's own, save it as a preset of the workspace, and train it."""
         if (question := await new_question(self, self._desk, self._requests.book.data, self._state)) is not None:
             await self._read_presets(question.id)
-            self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
+            self.notify(clean(f"{question.id} is saved in {self._desk / 'experiments.json'}."), markup=False)
             self._requests.launch(Launch(question), self._state)
 
     async def _read_presets(self, chosen: str) -> None:

@@ -1,4 +1,4 @@
-"""Lines of text of any length: they are folded to the width, searched, and only those that are seen are drawn."""
+"""A scrolling text of any length: it is folded to the width and can be searched, and only visible lines are drawn."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,7 +15,7 @@ from svhn_tui import words
 
 
 class Pager(ScrollView, can_focus=True):
-    """Text that one scrolls through; at its end, it stays at the end while lines come."""
+    """Shows lines of text; a view at the end stays there when lines are added."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"pager--found", "pager--here"}
     DEFAULT_CSS = """
@@ -34,26 +34,26 @@ class Pager(ScrollView, can_focus=True):
         super().__init__()
         self._lines: tuple[str, ...] = ()
         self._rows: list[tuple[int, str]] = []
-        """What stands on each row: the line that it is of, and its text."""
+        """The index of the line and the text of each row."""
         self._width = 0
-        """That the lines were folded for."""
+        """The width for which the lines were folded."""
         self._sought = ""
         self._matches: list[int] = []
-        """The lines that hold what is sought."""
+        """Indices of the lines that match the search."""
         self._is_at_end = True
         self._here = -1
-        """The one of them that was gone to."""
+        """Index of the current match among them."""
 
     @property
     def position(self) -> str:
-        """How many lines hold what is sought, and which of them is shown: `2 of 5 lines`."""
+        """The number of matching lines, and which of them is shown: `2 of 5 lines`."""
         if not self._sought:
             return ""
         which = f"{self._matches.index(self._here) + 1} of " if self._here in self._matches else ""
         return f"{which}{words.plural(len(self._matches), 'line')}" if self._matches else "no line"
 
     def show(self, lines: Sequence[str], sought: str = "") -> None:
-        """Show these lines, harmless, with those marked that hold what is sought, in whatever case."""
+        """Show these lines without control sequences, and mark the matches of a search, which ignores case."""
         lines, is_new = tuple(lines), sought != self._sought
         if (lines, self.size.width, sought) == (self._lines, self._width, self._sought):
             return
@@ -70,7 +70,7 @@ class Pager(ScrollView, can_focus=True):
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Notice who leaves the end, and who comes back to it."""
+        """Record whether the view is at the end."""
         super().watch_scroll_y(old_value, new_value)
         self._is_at_end = new_value + self.size.height >= len(self._rows) - 1
 
@@ -84,7 +84,7 @@ class Pager(ScrollView, can_focus=True):
         self.virtual_size = Size(self._width, len(self._rows))
 
     def go(self, step: int) -> None:
-        """Go to the next line (`step` 1) or the one before (-1) that holds what is sought, past the ends too."""
+        """Go to the next matching line (`step` 1) or the previous one (-1), past the ends too."""
         if not self._matches:
             return
         after = [index for index in self._matches if index > self._here]
@@ -95,7 +95,7 @@ class Pager(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Make one line of what is seen."""
+        """Return one of the visible lines."""
         row, width = self.scroll_offset.y + y, self.size.width
         if row >= len(self._rows):
             return Strip.blank(width, self.rich_style)
@@ -104,7 +104,7 @@ class Pager(ScrollView, can_focus=True):
         return Strip(list(self._marked(text, style))).adjust_cell_length(width, style)
 
     def _marked(self, text: str, style: Style) -> Sequence[Segment]:
-        """Cut a row where it holds what is sought."""
+        """Split a row at its matches."""
         if not self._sought:
             return (Segment(text, style),)
         match_style, rest, lower = self._style("pager--found"), 0, text.lower()

@@ -61,7 +61,7 @@ def test_no_attack_reaches_the_terminal_on_any_page(attacked: Path, columns: int
             terminal.press(key)
             feet = feet_of(name)
             terminal.until(lambda text, feet=feet: any(foot in text for foot in feet) and "[/x]" in text)
-        for key, said in (("n", "tags, with spaces"), ("t", "In the trash")):
+        for key, said in (("n", "tags, separated by spaces"), ("t", "Trash: tick")):
             terminal.press("3")
             terminal.until(lambda text: "g group" in text and "[/x]" in text)
             terminal.press(key)

@@ -122,7 +122,7 @@ def _members(content: bytes) -> list[tuple[Path, int]]:
     """Return the path and the line of every member of a valid JSON text."""
     text = content.decode(json.detect_encoding(content), "surrogatepass").removeprefix("\ufeff")
     starts = [0, *(line.end() for line in re.finditer("\n", text))]
-    found: list[tuple[Path, int]] = []
+    members: list[tuple[Path, int]] = []
 
     def skip(at: int) -> int:
         between = BETWEEN.match(text, at)
@@ -138,12 +138,12 @@ def _members(content: bytes) -> list[tuple[Path, int]]:
             line = bisect_right(starts, at)
             if is_object:
                 key, at = DECODER.raw_decode(text, at)
-            found.append(((*path, key), line))
+            members.append(((*path, key), line))
             at, index = skip(read(skip(at), (*path, key))), index + 1
         return at + 1
 
     read(skip(0), ())
-    return found
+    return members
 
 
 def _depth(text: bytes) -> int:

@@ -24,14 +24,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     """Seconds for which it is shown; None: the default."""
     calls: bool = False
-    """Whether the terminal alerts the user, who may look elsewhere."""
+    """Whether the terminal alerts the user."""
 
 
 def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
     """Report once of each run in training that its loss is not finite any more, at the first such epoch.
 
     Args:
-        batch: events, not those that tell what was there before.
+        batch: new events, not those replayed while attaching.
         state: after them.
     """
     for event in batch:
@@ -76,7 +76,7 @@ class Milestones:
         """Report the questions that became complete since the previous batch; the whole assignment in one sentence.
 
         Args:
-            batch: events; only after some of them is there something to look for.
+            batch: events, of which only some can complete a question.
             state: after them, caught up. What is complete on data that was not in use before is not news.
         """
         was_busy, self._is_busy = self._is_busy, bool(state.running or state.assigned or state.waiting)
@@ -101,7 +101,7 @@ class Milestones:
             yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)
 
     def _is_about_question(self, event: p.AnyEvent) -> bool:
-        """Say whether a question may be complete after the event that was not before, or the other way round."""
+        """Say whether the event can make a question complete or incomplete."""
         if not isinstance(event, p.RunFinished):
             return True
         spec = event.result.spec
@@ -136,7 +136,7 @@ class Notices:
 
 
 CHANGES = (p.RunFinished, p.RunDeleted, p.RunsRead, p.DataOpened, p.SweepSubmitted)
-"""Events after which there is something to look for."""
+"""Events that can complete a question."""
 
 
 def _is_complete(question: Question, book: Presets, state: State) -> bool:

@@ -67,7 +67,7 @@ def _hidden(text: str) -> tuple[tuple[int, ...], ...]:
 
 
 def _words(field: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Read words with spaces between, each one of those that there are."""
+    """Read words with spaces between, each one of the allowed ones."""
     words = tuple(dict.fromkeys(text.replace(",", " ").split()))
     for word in words:
         if word not in known:

@@ -18,7 +18,7 @@ class Remote(msgspec.Struct, frozen=True):
     python: str = ""
 
     @property
-    def desk(self) -> Path:
+    def local_folder(self) -> Path:
         """A folder on this machine for files that the screen writes: the user's own presets, copied text."""
         return settings.settings_file().parent / "hosts" / self.name
 

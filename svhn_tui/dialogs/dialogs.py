@@ -55,7 +55,7 @@ class RunWith(Dialog[Overrides | None]):
             for name, number in self._fields.items():
                 yield Label(name)
                 yield Input(str(number), id=name, type="integer", validators=[Integer(minimum=1, maximum=100_000)])
-            yield Label("Runs with other numbers than the question's do not count for its answer.\n")
+            yield Label("Runs with other numbers than the question's are marked `not as asked`.\n")
             yield Label("tab next   enter trains   esc goes back")
 
     def on_input_submitted(self) -> None:
@@ -76,13 +76,15 @@ class HandIn(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         """Compose a line a run, the first seed on top, and the keys."""
+        mark = " " if self._chosen else "●"
         with Vertical():
             yield Label(Text(f"{self._title}\n", style="bold"))
             yield Options(
-                Option("the first seed's, whichever it is", id="first"),
+                Option(f"{mark} the run of the first seed", id="first"),
                 *(Option(self._line(run), id=run.run_id) for run in self._runs),
             )
-            yield Label(Text("enter chooses   esc goes back   The answer about the file changes with it."))
+            yield Label("The answer about the file follows the choice.\n")
+            yield Label("enter chooses   esc goes back")
 
     def _line(self, run: RunResult) -> Text:
         mark = "●" if run.run_id == self._chosen else " "
@@ -105,7 +107,7 @@ class PickRun(Dialog[str | None]):
     def compose(self) -> ComposeResult:
         """Compose a line a run, and the keys."""
         with Vertical():
-            yield Label(Text("Look at a run\n", style="bold"))
+            yield Label(Text("Inspect a run\n", style="bold"))
             yield Options(*(Option(Text(self.line(run), no_wrap=True), id=run.run_id) for run in self._runs))
             yield Label(Text("enter opens it   esc goes back"))
 
@@ -155,7 +157,7 @@ class PickFinalists(Tick):
     """Asks for the finalists; none ticked means those of the rule."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "dismiss(())", "by the rule", priority=True)]
-    KEYS = "space ticks   enter trains these   r by the rule   esc goes back"
+    KEYS = "space ticks   enter trains   r by the rule   esc goes back"
 
     def __init__(self, rows: Sequence[ProgressRow], rule: FinalistRule, finalists: tuple[int, ...]) -> None:
         super().__init__(rule_text(rule), [self._line(row) for row in rows], finalists)
@@ -200,7 +202,7 @@ class WhereToTrain(Dialog[Fleet | None]):
         fleet = self._fleet
         slurm = "" if fleet.slurm is None else fleet.slurm or " "
         with Vertical():
-            yield Label(Text("Where to train\n", style="bold"))
+            yield Label(Text("Where to train; empty fields: on this machine\n", style="bold"))
             yield Label("Slurm: options of srun; empty: without Slurm")
             yield Input(slurm, id="slurm", max_length=500, placeholder="--gres=gpu:1 --time=4:00:00")
             yield Label("Slurm workers at the same time")
@@ -209,7 +211,7 @@ class WhereToTrain(Dialog[Fleet | None]):
             yield Input(" ".join(fleet.ssh), id="boxes", max_length=1_000)
             yield Label("GPUs of this machine: all, none, or numbers of nvidia-smi such as 1,3")
             yield Input(fleet.gpus, id="gpus", max_length=400, placeholder="all")
-            yield Label(Text("tab next   enter saves   esc goes back   All empty: this machine."))
+            yield Label(Text("tab next   enter saves   esc goes back"))
 
     def on_input_submitted(self) -> None:
         """Return the fleet, or notify what is wrong with it."""

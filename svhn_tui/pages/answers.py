@@ -45,7 +45,7 @@ class AnswersPage(Page):
     CSS = "AnswersPage #detail { padding: 0 1; max-height: 100%; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c,enter", "copy", "copy", priority=True, tooltip="copy the answer, the code or the file's path"),
-        Binding("r", "check", "look again", tooltip="hash the files again that answers are bound to"),
+        Binding("r", "check", "check again", tooltip="check again whether the files of answers are unchanged"),
     ]
 
     def __init__(self, book: Presets) -> None:

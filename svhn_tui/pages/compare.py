@@ -251,9 +251,9 @@ class ComparePage(Page):
             return Text(words.clean(state.lacking), dim_of(theme))
         question = self._question(state)
         title = f"{question.id}  {words.clean(question.title)}\n" if question else ""
-        others = "\n3 lists the runs that there are: space selects some, c compares them." if state.results else ""
+        others = "\n3 lists the finished runs: space selects runs, c compares them." if state.results else ""
         return Text.assemble(
             (title, "bold"),
             "No run to compare yet.\n",
-            (f"1 opens the questions; enter there trains what is missing.{others}", dim_of(theme)),
+            (f"1 opens the questions; enter there trains the missing runs.{others}", dim_of(theme)),
         )

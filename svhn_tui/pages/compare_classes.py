@@ -18,7 +18,7 @@ NOTABLE = 0.5
 
 LARGEST = 20
 """Number of differences that are listed where the matrix does not fit."""
-LEGEND = "What is said more (+) or less (−) often, in % of each true class: + on the diagonal is better."
+LEGEND = "Predicted more (+) or less (−) often, in % of each true class: + on the diagonal is better."
 
 
 class Seen(NamedTuple):
@@ -118,7 +118,7 @@ def largest_differences(first: Seen, other: Seen, labels: Sequence[str], theme: 
     """Return the largest entries of that difference, for classes whose columns do not fit."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
-    for head in ("true", "said"):
+    for head in ("true", "predicted"):
         table.add_column(head)
     table.add_column("%", justify="right")
     points = {

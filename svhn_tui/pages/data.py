@@ -31,7 +31,7 @@ class DataPage(Page):
 
     TITLE_IN_BAR = "Data"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "pick", "look at a run…", tooltip="what a finished run says of the test images"),
+        Binding("r", "pick", "inspect a run…", tooltip="a finished run's predictions for the test images"),
         Binding("d", "next_set", "next data set", tooltip="the next data set that questions are about"),
         Binding("escape,b", "back", "back to the data"),
     ]
@@ -152,10 +152,10 @@ class DataPage(Page):
             return Stack(*parts, Text(f"It cannot be looked at: {words.clean(inspected.problem)}", str(theme.error)))
         parts.append(confusion_of(inspected.confusion, data.labels, theme, self.size.width - 4))
         if inspected.templates:
-            parts.append(Text("\nwhat each class looks for (its weights)", "bold"))
+            parts.append(Text("\nthe weights of each class", "bold"))
             templates = tuple(Picture(label, pixels) for label, pixels in enumerate(inspected.templates))
             parts.append(self._gallery(templates, data))
-        parts.append(Text("\nthe surest mistakes: what it said, what is true, and how sure it was", "bold"))
+        parts.append(Text("\nthe most confident errors: prediction, true class, and probability", "bold"))
         parts.append(self._gallery(inspected.pictures, data))
         return Stack(*parts)
 

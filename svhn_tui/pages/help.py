@@ -25,6 +25,8 @@ HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous", "scroll_le
 PAGES_TOGETHER = "open the pages"
 TWO_COLUMNS = 100
 """Least width of the window, in cells, for two columns of sections."""
+KEY_CELLS = 11
+"""Width of the column of keys; `1 2 3 4 5 6` is the longest."""
 Keys = dict[str, list[str]]
 """Actions, and the keys of each."""
 
@@ -62,7 +64,7 @@ class HelpPage(Dialog[None]):
     def _section(self, name: str, keys: Keys) -> Table:
         theme = self.app.current_theme
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(justify="right", no_wrap=True, min_width=9)
+        table.add_column(justify="right", no_wrap=True, min_width=KEY_CELLS)
         table.add_row("", Text(name, dim_of(theme)))
         for text, pressed in keys.items():
             table.add_row(Text(" ".join(pressed), f"bold {theme.primary}"), text)

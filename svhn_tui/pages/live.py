@@ -62,7 +62,7 @@ class LivePage(Page):
         Binding("enter", "follow", "its question", priority=True, tooltip="go to the question that it is trained for"),
         Binding("space", "pause", "pause, resume", tooltip="pause or resume what the cursor is on"),
         Binding("S", "stop", "stop", tooltip="stop what the cursor is on"),
-        Binding("l", "log_page", "log", tooltip="what was printed while it trained"),
+        Binding("l", "log_page", "log", tooltip="the log of its training"),
         Binding("J", "move(1)", "later in the queue", group=REORDER),
         Binding("K", "move(-1)", "sooner in the queue", group=REORDER),
         TRACES_KEY,

@@ -213,6 +213,6 @@ def nothing_text(state: State, theme: Theme) -> Text:
         )
     return Text.assemble(
         ("No run is training.\n", "bold"),
-        ("1 opens the questions; enter there trains what is missing.\n", dim),
+        ("1 opens the questions; enter there trains the missing runs.\n", dim),
         (f"{words.plural(len(state.results), 'run')} finished so far: 3 lists them.", dim),
     )

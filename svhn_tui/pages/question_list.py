@@ -73,7 +73,7 @@ def summary_of(progresses: Mapping[str, Progress], state: State, theme: Theme, w
     if state.data is None:
         text.append("\n the data is being opened", dim)
     elif whole.needed > whole.done:
-        text.append(f"\n {words.duration(whole.seconds_left)} for what is missing", dim)
+        text.append(f"\n {words.duration(whole.seconds_left)} for the missing runs", dim)
     else:
         text.append("\n everything is trained", dim)
     if state.data is not None:

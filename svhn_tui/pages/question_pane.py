@@ -137,7 +137,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         if answer.text is not None:
             lines.append(answer_line(answer, theme))
         if not lines and progress.missing and not is_fresh(state):
-            lines.append(Text("enter trains what is missing", dim_of(theme)))
+            lines.append(Text("enter trains the missing runs", dim_of(theme)))
         return Text("\n").join(lines)
 
     def _running_line(self, running: Sequence[Live]) -> Text:

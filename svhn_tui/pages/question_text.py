@@ -118,7 +118,7 @@ def facts_page(question: Question, facts: Sequence[Fact], state: State, theme: T
     parts: list[RenderableType] = []
     statements = state.statements.get(question.id, ())
     if not statements:
-        parts.append(Text("\nw pastes a statement, notes a verdict and ticks the facts behind it.", dim))
+        parts.append(Text("\nw records a statement, a verdict on it and the facts that support it.", dim))
     for statement in statements:
         parts.append(Text(f"\n{statement_line(statement)}", "bold"))
         if statement.facts:

@@ -45,9 +45,9 @@ from svhn_tui.widgets.sheet import Sheet
 NARROW, ROOMY = 100, 160
 """Widths of the window, in cells: the list is small below the first, and large from the second."""
 GREETING = f"""\
-This trains the assignment's networks, and proves each answer and each file.
-↑ ↓ choose a question, enter trains it, A trains all. Training outlives q.
-{PAGES[0].key} to {PAGES[-1].key} open the pages, ? lists a page's keys, ^p finds everything by name."""
+This trains the assignment's networks, and verifies each answer and each file.
+↑ ↓ choose a question, enter trains it, A trains all. Training continues after q.
+{PAGES[0].key} to {PAGES[-1].key} open the pages, ? lists a page's keys, ^p finds commands by name."""
 
 
 class QuestionsPage(Page):
@@ -55,7 +55,7 @@ class QuestionsPage(Page):
 
     TITLE_IN_BAR = "Questions"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "launch", "train", priority=True, tooltip="train what is missing"),
+        Binding("enter", "launch", "train", priority=True, tooltip="train the missing runs"),
         Binding("R", "launch_with", "run with…", tooltip="run with other epochs and seeds"),
         Binding("A", "launch_all", "all", tooltip="train the whole assignment"),
         Binding("h", "hand_in", "hand in…", tooltip="choose the run whose file is handed in"),

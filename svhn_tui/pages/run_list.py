@@ -23,8 +23,8 @@ from svhn_tui.analysis.run_table import (
     columns_logged_in,
     columns_of,
     failed_of,
+    index_of,
     lines_of,
-    place_of,
 )
 from svhn_tui.client.state import State
 from svhn_tui.pages.runs_text import count_of, heads_of
@@ -104,7 +104,7 @@ class RunList(Vertical):
     def compose(self) -> ComposeResult:
         """Compose filter, summary and table."""
         yield self.filter
-        yield Sheet(id="said")
+        yield Sheet(id="listed")
         yield self.grid
 
     def _candidates(self, text: str) -> tuple[str, ...]:
@@ -223,7 +223,7 @@ class RunList(Vertical):
         listed = lines_of(runs, listing.order, grouped=listing.grouped, opened=listing.opened, pinned=listing.pinned)
         lines = failed + listed
         first = self.grid.cursor if cursor is not None or not listed else len(failed)
-        index = place_of(cursor.key, lines, near=first) if cursor is not None else first
+        index = index_of(cursor.key, lines, near=first) if cursor is not None else first
         columns = columns_of(listing.shown, state.results.values())
         self.table = Table(lines, columns, len(runs), len(failed))
         self.grid.show(heads_of(lines, columns, listing.order, self.grid.size.width), len(lines), self.cells, index)
@@ -248,7 +248,7 @@ class RunList(Vertical):
             text += f"   tab: {words.clean('  '.join(self._hints[:HINTS]))}"
         elif hidden and table.runs and not self._wrong:
             text += f"   → {words.plural(hidden, 'more column')}"
-        self.query_one("#said", Sheet).update(Text(text, str(theme.error) if self._wrong else dim_of(theme)))
+        self.query_one("#listed", Sheet).update(Text(text, str(theme.error) if self._wrong else dim_of(theme)))
 
 
 def remembered_listing() -> Listing:

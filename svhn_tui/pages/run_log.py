@@ -31,12 +31,12 @@ class LogPage(RunSubjectPage):
     LogPage #note { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back", tooltip="end the search; back to where you came from"),
+        Binding("escape", "back", "back", tooltip="end the search, or leave the page"),
         Binding("slash", "search", "search", tooltip="search the log for a word"),
         Binding("n", "match(1)", "next match", group=SEARCH),
-        Binding("N", "match(-1)", "match before", group=SEARCH),
+        Binding("N", "match(-1)", "previous match", group=SEARCH),
         Binding("R", "again", "train again", tooltip="train a run that failed again"),
-        Binding("c", "copy", "copy", tooltip="copy what is seen of the log"),
+        Binding("c", "copy", "copy", tooltip="copy the shown part of the log"),
     ]
 
     def body(self) -> ComposeResult:

@@ -90,14 +90,14 @@ class RunPage(RunSubjectPage):
     RunPage #log { padding: 1 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "whole", "back", tooltip="out of the full chart; back to where you came from"),
-        Binding("l", "log_page", "log", tooltip="what it printed"),
-        Binding("enter", "question", "its question", tooltip="go to the question that it counts for"),
-        Binding("i", "look", "images", tooltip="what it says of the test images"),
+        Binding("escape", "whole", "back", tooltip="leave the full-screen chart, or the page"),
+        Binding("l", "log_page", "log", tooltip="its log"),
+        Binding("enter", "question", "its question", tooltip="go to its question"),
+        Binding("i", "look", "images", tooltip="its predictions for the test images"),
         Binding("n", "note(False)", "note", tooltip="note and tags"),
         Binding("R", "again", "train again", tooltip="train a run that failed again"),
         Binding("c", "copy", "copy", tooltip="copy the file's path"),
-        Binding("E", "note(True)", "edit", tooltip="the note in $EDITOR"),
+        Binding("E", "note(True)", "edit", tooltip="edit the note in $EDITOR"),
         *(binding for binding in CHART_KEYS if binding.key != "escape"),
         AXIS_KEY,
     ]

@@ -205,7 +205,7 @@ def _file(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
 def _questions(spec: RunSpec, book: Presets, state: State) -> Iterator[tuple[str, str]]:
     uses = uses_of(spec, book, state)
     for index, use in enumerate(uses):
-        text = f"does not count: {use.other}" if use.other else "counts as asked"
+        text = f"does not count, since it has {use.other}" if use.other else "counts as asked"
         handed = "; its file was chosen" if state.choices.get(use.question.id) == spec.run_id else ""
         yield "" if index else "questions", words.clean(f"{use.question.id} {use.question.title}: {text}{handed}")
     if spec.recording is not None:

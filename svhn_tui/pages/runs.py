@@ -31,21 +31,21 @@ class RunsPage(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "whole", "clear", tooltip="clear filter and selection"),
         Binding("enter", "open", "open", tooltip="the run's page; show or hide a configuration's runs"),
-        Binding("l", "log_page", "log", tooltip="what was printed while it trained"),
-        Binding("i", "look", "images", show=False, tooltip="what the run says of the test images"),
+        Binding("l", "log_page", "log", tooltip="the log of its training"),
+        Binding("i", "look", "images", show=False, tooltip="the run's predictions for the test images"),
         Binding("slash", "filter", "filter", tooltip="filter: activation=relu test_accuracy>0.5 tag:final"),
         Binding("space", "list('select')", "select", tooltip="select the run or the configuration"),
-        Binding("c", "compare", "compare", tooltip="compare what is selected"),
+        Binding("c", "compare", "compare", tooltip="compare the selected runs"),
         Binding("g", "list('group')", "group", tooltip="a line a configuration, or a line a run"),
         Binding("o", "list('sort')", "sort by the next column", group=SORT),
-        Binding("O", "list('reverse')", "sort the other way round", group=SORT),
+        Binding("O", "list('reverse')", "sort in reverse order", group=SORT),
         Binding("R", "again", "train again", tooltip="train a run that failed again"),
         Binding("n", "note(False)", "note", tooltip="note and tags"),
         Binding("d", "delete", "delete", tooltip="move to the trash"),
         Binding("v", "columns", "columns", tooltip="choose the columns"),
-        Binding("p", "list('pin')", "pin", tooltip="keep the line on top, or let it go"),
-        Binding("t", "trash", "trash", tooltip="bring back from the trash"),
-        Binding("E", "note(True)", "edit", tooltip="the note in $EDITOR"),
+        Binding("p", "list('pin')", "pin", tooltip="pin the line at the top, or unpin it"),
+        Binding("t", "trash", "trash", tooltip="restore runs from the trash"),
+        Binding("E", "note(True)", "edit", tooltip="edit the note in $EDITOR"),
     ]
 
     def __init__(self, book: Presets) -> None:

@@ -22,7 +22,7 @@ class Plain(Console):
         super().__init__(markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is to be written."""
+        """Yield the segments without control sequences."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -30,7 +30,7 @@ class Plain(Console):
                 yield Segment("\n".join(map(fitted, segment.text.split("\n"))), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raise the error that is being handled, so that all commands end in one way."""
+        """Raise the error that is being handled, so that all commands end in the same way."""
         raise
 
 

@@ -13,18 +13,18 @@ METRIC, READ, ZOOM, PAN = (Binding.Group(name) for name in ("metric", "read valu
 CHART_KEYS: list[Binding] = [
     Binding("m", "chart('metric')", "the next metric", group=METRIC),
     Binding("M", "chart('other_metric')", "the next metric on the right", group=METRIC),
-    Binding("f", "chart('full')", "full", tooltip="chart over the whole page, and back"),
+    Binding("f", "chart('full')", "full", tooltip="full-screen chart, and back"),
     Binding("y", "chart('log')", "log", tooltip="logarithmic values"),
     Binding("e", "chart('smooth')", "smooth", tooltip="smooth the curves"),
-    Binding("left", "chart('cross', -1)", "read the values before", group=READ, priority=True),
-    Binding("right", "chart('cross', 1)", "read the values after", group=READ, priority=True),
+    Binding("left", "chart('cross', -1)", "previous values", group=READ, priority=True),
+    Binding("right", "chart('cross', 1)", "next values", group=READ, priority=True),
     Binding("plus", "chart('zoom', 0.5)", "zoom in", group=ZOOM),
     Binding("minus", "chart('zoom', 2.0)", "zoom out", group=ZOOM),
     Binding("equals_sign", "chart('zoom', 0.5)", "zoom in", show=False),
     Binding("shift+left", "chart('pan', -0.25)", "pan to the left", group=PAN),
     Binding("shift+right", "chart('pan', 0.25)", "pan to the right", group=PAN),
     Binding("escape", "chart('whole')", "whole chart", show=False,
-            tooltip="out of the full chart; show all of it again"),
+            tooltip="leave the full-screen chart; show the whole chart again"),
 ]  # fmt: skip
 """Bindings of every page with charts, which forwards their actions to its board."""
 AXIS_KEY = Binding("a", "chart('axis')", "seconds", tooltip="epochs or seconds")

@@ -46,7 +46,7 @@ NARROW, ROOMY = 100, 160
 """Widths of the window, in cells: the list is small below the first, and large from the second."""
 GREETING = f"""\
 This trains the assignment's networks, and verifies each answer and each file.
-↑ ↓ choose a question, enter trains it, A trains all. Training continues after q.
+↑ ↓ choose a question, enter trains it, A trains all, q leaves it running.
 {PAGES[0].key} to {PAGES[-1].key} open the pages, ? lists a page's keys, ^p finds commands by name."""
 
 

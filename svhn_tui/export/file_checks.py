@@ -73,7 +73,7 @@ def _problem_of(done: tool_process.Outcome) -> str:
 
 
 def _approved(thing: Exported) -> Exported:
-    """Return the outcome of a file that is not verified because its model file may not run."""
+    """Return the item, marked as not verified if its model file may not run."""
     model = thing.run.spec.configuration.network.model if thing.run is not None else None
     if model is None or not (problem := approvals.refusal(model.sha256)):
         return thing

@@ -24,23 +24,26 @@ class Outcome(NamedTuple):
         return next(reversed(self.stderr.strip().splitlines()), "")
 
 
-def run(command: ChildCommand, *, seconds: float | None = None, shows_stderr: bool = False) -> Outcome:
+def run(
+    command: ChildCommand, given: bytes = b"", *, seconds: float | None = None, shows_stderr: bool = False
+) -> Outcome:
     """Run a process and wait for its end.
 
     Args:
         command: what to run.
+        given: its standard input.
         seconds: time limit, after which it is killed and its status is `TIMED_OUT`.
-        shows_stderr: let it write to this process's standard error.
+        shows_stderr: let it write to this process's stderr.
 
     Raises:
         OSError: it cannot be started.
     """
     process = subprocess.Popen(
-        command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=None if shows_stderr else subprocess.PIPE,
     )  # fmt: skip
     try:
-        stdout, stderr = process.communicate(timeout=seconds)
+        stdout, stderr = process.communicate(given, timeout=seconds)
     except subprocess.TimeoutExpired:
         return Outcome(TIMED_OUT, b"", f"it took more than {seconds:.0f} s")
     finally:

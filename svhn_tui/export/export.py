@@ -1,4 +1,4 @@
-"""Everything that is handed in, in one folder: code, files proved whole, answers, and the runs behind them."""
+"""The whole submission in one folder: code, verified files, answers, and the runs behind them."""
 
 import hashlib
 import html
@@ -10,11 +10,8 @@ from pathlib import Path
 import msgspec
 
 from engine.machine import child_process, tool_process
-from engine.protocol import DataSet, RunResult
-from engine.storage import approvals
-from engine.storage.run_check import SOURCE
+from engine.protocol import RunResult
 from engine.storage.run_folder import RunFolder
-from engine.tools.comparison import Check
 from svhn_tui import words
 from svhn_tui.analysis import run_row
 from svhn_tui.assignment import answers as answering
@@ -26,48 +23,43 @@ from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, o
 from svhn_tui.presets import Presets, Question
 
 MARKUP = re.compile(r"[\\`\[\]<>&|]")
-"""What Markdown treats as code, a link, HTML or a table; emphasis is left to who wrote it."""
+"""What Markdown treats as code, a link, HTML or a table; emphasis is not escaped."""
 MIB = 2**20
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """One thing that was to be exported: where it went, or why it did not."""
+    """One exported item: its file, or why it was not exported."""
 
     name: str
     text: str
     ok: bool = True
     run: RunResult | None = None
-    """The run whose file it is."""
+    """The run of the file."""
 
 
-class Verified(msgspec.Struct, frozen=True):
-    """What of `engine.tools.verify`'s outcome is compared with the run's record."""
-
-    test_correct: int
-    test_images: int
-    checks: tuple[Check, ...] = ()
+Files = tuple[Exported, ...]
 
 
 def export(
     folder: Path,
     book: Presets,
     state: State,
-    check: Callable[[Exported], Exported] = lambda thing: thing,
+    check: Callable[[Files], Files] = lambda files: files,
     *,
     force: bool = False,
 ) -> tuple[Exported, ...]:
-    """Write everything that there is; what is missing is reported, never invented.
+    """Write everything that is available; missing items are reported.
 
     Args:
-        folder: where it goes.
+        folder: to write to.
         book: the questions.
         state: the workspace, with the hashes of the files and the curves read.
-        check: looks at a file that was copied and says what came of it.
-        force: replace what is there and was not exported, or was changed since.
+        check: verifies the copied files and returns the outcomes.
+        force: replace files that no export wrote, or that were changed since.
 
     Raises:
-        FileExistsError: such a file is there; nothing was written.
-        OSError: the folder cannot be written; each file is the new one or as it was.
+        FileExistsError: there is such a file; nothing was written.
+        OSError: the folder cannot be written; each file is replaced whole or unchanged.
     """
     with opened(folder, Path(state.workspace)) as target:
         if not force:
@@ -75,10 +67,8 @@ def export(
         return _export(target, book, state, check)
 
 
-def _export(
-    target: ExportFolder, book: Presets, state: State, check: Callable[[Exported], Exported]
-) -> tuple[Exported, ...]:
-    done = tuple(check(thing) for question in book.questions for thing in _uploads(question, target, book, state))
+def _export(target: ExportFolder, book: Presets, state: State, check: Callable[[Files], Files]) -> tuple[Exported, ...]:
+    done = check(tuple(thing for question in book.questions for thing in _uploads(question, target, book, state)))
     answers = answering.all_answers(book, state)
     manifest = {
         **answering.as_json(answers),
@@ -103,7 +93,7 @@ def _export(
 
 
 def _clean(text: str) -> bytes:
-    """Make a page harmless: a pager or an editor may obey what stands in it."""
+    """Remove control sequences from a page, which a pager or an editor could interpret."""
     return words.clean(text, newlines=True).encode()
 
 
@@ -113,7 +103,7 @@ def _code(question: Question, book: Presets, state: State) -> bytes:
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
-    """Return the names of what is written, each with its SHA-256 as far as that is known beforehand."""
+    """Return the names of the files to write, each with its SHA-256 if that is known before."""
     expected = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
     for question in book.questions:
         if question.upload is not None and question.kind == "code":
@@ -136,7 +126,7 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
         yield Exported(name, f"{question.id} has no finished run", ok=False)
         return
     if answering.is_unfit(run, question, state):
-        text = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
+        text = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are not numbers"
         yield Exported(name, f"{text}; choose another run, or name this one: choose {question.id} RUN", ok=False)
         return
     limit = question.upload.limit_mib if question.upload.limit_mib is not None else inf
@@ -159,42 +149,11 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
     yield Exported(name, text, run=run)
 
 
-def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, workspace: Path) -> Exported:
-    """Have an exported file looked at as the grader would, in a process of its own; say what came of it."""
-    if thing.run is None:
-        return thing
-    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
-    asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
-    model = thing.run.spec.configuration.network.model
-    if model is not None and (problem := approvals.refusal(model.sha256)):
-        return msgspec.structs.replace(thing, text=f"{thing.text}; not verified. {problem}", ok=False)
-    options = ["--json", "--data", *data.paths, "--question", msgspec.json.encode(asked).decode()]
-    options += ["--layout", data.layout] if data.layout else []
-    if model is not None:
-        options += ["--model-file", str(RunFolder(workspace, thing.run.run_id).path.absolute() / SOURCE)]
-    file = str((folder / thing.name).absolute())
-    done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", file))
-    try:
-        verification = msgspec.json.decode(done.stdout, type=Verified)
-    except msgspec.DecodeError:
-        problem = done.last_line or "it could not be verified"
-        return msgspec.structs.replace(thing, text=f"{thing.text}; {problem}", ok=False)
-    count = f"{verification.test_correct:,} of {verification.test_images:,} right in TensorFlow"
-    if thing.run.diverged:
-        return msgspec.structs.replace(thing, text=f"{thing.text}; diverged, handed in by your choice; {count}")
-    wrong = [f"{check.name}: {check.text}" for check in verification.checks if check.ok is False]
-    if verification.test_correct != thing.run.test_correct:
-        wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
-    is_same = not wrong and done.status == 0
-    outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
-    return msgspec.structs.replace(thing, text=f"{thing.text}; {outcome}", ok=thing.ok and is_same)
-
-
 def strip(file: Path, limit_mib: float) -> None:
     """Remove the optimizer's state from a file, in a process of its own.
 
     Raises:
-        ExportError: that cannot be done, or is not enough.
+        ExportError: that fails, or the file is still too large.
     """
     there = str(file.absolute())
     done = tool_process.run(child_process.tool("engine.tools.strip_optimizer", there, there))
@@ -231,12 +190,12 @@ def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done:
 
 
 def _markdown(text: str) -> str:
-    """Return outside text as Markdown that says just that, on one line."""
+    """Escape a text from outside for Markdown, on one line."""
     return MARKUP.sub(lambda match: html.escape(match[0]) if match[0] in "<>&" else f"\\{match[0]}", words.clean(text))
 
 
 def runs_table(state: State) -> str:
-    """Return all finished runs on the data that is known as CSV."""
+    """Return all finished runs on known data as CSV."""
     known = {*state.known, *([state.data.fingerprint] if state.data else [])}
     runs = [run for run in state.results.values() if not known or run.spec.data in known]
     runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))

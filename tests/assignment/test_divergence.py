@@ -1,4 +1,4 @@
-"""A run whose loss is no number any more is a state: seen at once, found again, and never handed in by mistake."""
+"""A run whose loss is not a number any more is a state: seen at once, found again, and never handed in by mistake."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from engine import protocol as p
 from engine.core.curve import Curve
 from engine.core.spec import RunSpec
 from engine.machine import tool_process
+from engine.tools.verification import Verification, VerifyOutcome
 from svhn_tui.analysis.notices import divergences
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.run_filter import FilterError, completions, parse
@@ -21,6 +22,7 @@ from svhn_tui.assignment.submission import handed_in
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.export import export as exporting
+from svhn_tui.export import file_checks
 from svhn_tui.export.export import Exported, runs_table
 from svhn_tui.export.export_folder import opened
 from svhn_tui.pages.live import LivePage
@@ -75,7 +77,7 @@ def test_it_is_told_once_when_it_happens(is_at_once: bool):
         state = fold(batch, state)
         told += divergences(batch, state)
     (notice,) = told
-    assert notice.text == "tanh 256, seed 0: its loss is no number any more, at epoch 2. S on Live (2) stops it."
+    assert notice.text == "tanh 256, seed 0: its loss is not a number any more, at epoch 2. S on Live (2) stops it."
 
 
 def test_a_question_whose_file_diverged_hands_in_nothing_but_what_is_chosen_by_name():
@@ -122,10 +124,12 @@ def test_the_export_leaves_it_out_and_never_calls_it_verified(tmp_path: Path):
 def test_the_count_of_a_diverged_file_may_be_as_recorded_and_is_no_verification(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    answer = b'{"test_correct": 977, "test_images": 10000}'
-    monkeypatch.setattr(tool_process, "run", lambda command: tool_process.Outcome(0, answer, ""))
+    found = VerifyOutcome(Verification("", "", 7, 0, 977, 10_000, 0.0977, False, {}, ()))
+    answer = msgspec.json.encode(found) + b"\n"
+    monkeypatch.setattr(tool_process, "run", lambda command, given: tool_process.Outcome(0, answer, ""))
     run = msgspec.structs.replace(diverged(SPEC), test_correct=977)
-    said = exporting.verified(Exported("Q5.keras", "7 B", run=run), tmp_path, BOOK, DATA, tmp_path).text
+    (thing,) = file_checks.verified([Exported("Q5.keras", "7 B", run=run)], tmp_path, BOOK, state_of(run))
+    said = thing.text
     assert "diverged" in said and "verified" not in said
 
 
@@ -159,7 +163,7 @@ async def test_the_questions_page_says_it_where_the_answer_stands():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "✗" in app.text and "diverged" in app.text
-        assert "Diverged, the loss is no number any more" in app.text
+        assert "Diverged, the loss is not a number any more" in app.text
         await pilot.press("m", "m")
         await pilot.pause()
         assert "diverged at epoch 1" in app.text

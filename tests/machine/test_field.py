@@ -118,8 +118,7 @@ def test_9_both_kinds_of_jax_together_are_told(
     cards: Cards, monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], says: bool
 ):
     plugins = {f"jax_{kind}_plugin" for kind in installed}
-    monkeypatch.setattr(gpu_doctor, "find_spec", lambda name: name in plugins or None)
-    monkeypatch.setattr(card_choice, "find_spec", lambda name: name in plugins or None)
+    monkeypatch.setattr(probe, "find_spec", lambda name: name in plugins or None)
     cards({})
     choice = GpuChoice(gpus.read().gpus)
     told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: ProbeResult("gpu"))]

@@ -1,6 +1,7 @@
 """Textual's driver, which sends only the difference between what the terminal shows and what Textual draws.
 
-What that buys stands in `screen_diff`. Besides, size, `NO_COLOR`, ctrl+z and calls for attention work as users expect.
+What that buys stands in `screen_diff`. Besides, size, pastes, `NO_COLOR`, ctrl+z and calls for attention work as users
+expect.
 """
 
 import asyncio
@@ -9,10 +10,14 @@ import signal
 from types import FrameType
 
 from textual.app import App
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from svhn_tui.terminal.attention import call_of
+from svhn_tui.terminal.pastes import PasteParser
 from svhn_tui.terminal.screen_diff import Cells
+
+linux_driver.XTermParser = PasteParser  # type: ignore[attr-defined]  # Textual's driver has no other way to exchange it
 
 
 class DiffDriver(LinuxDriver):

@@ -1,6 +1,7 @@
 """Runs short child processes to their end: the engine's own tools, and programs of the system."""
 
 import asyncio
+import contextlib
 import subprocess
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from engine.machine.child_process import FOLDER, ChildCommand
 
 TIMED_OUT = 124
 """Exit code of a process that was ended because it took too long, as `timeout` reports it."""
+MOST_COMPLAINT = 2**20
+"""Bytes that are kept of what a process writes to standard error: a model file may print without end."""
 
 
 class Outcome(NamedTuple):
@@ -18,7 +21,7 @@ class Outcome(NamedTuple):
     answer: bytes
     """What it wrote to standard output."""
     complaint: str
-    """What it wrote to standard error."""
+    """What it wrote to standard error; of very much the end."""
 
     @property
     def last_words(self) -> str:
@@ -61,10 +64,29 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
         *command.argv, env=command.environment, cwd=FOLDER,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    assert process.stdin and process.stdout and process.stderr
+    reading = process.stdout.read(), _end_of(process.stderr)
     try:
-        answer, complaint = await process.communicate(given)
+        _, answer, complaint = await asyncio.gather(_write(process.stdin, given), *reading)
+        await process.wait()
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
     return Outcome(process.returncode or 0, answer, complaint.decode(errors="replace"))
+
+
+async def _write(stream: asyncio.StreamWriter, given: bytes) -> None:
+    """Write a process's input; one that ended before it was read says why by itself."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(given)
+        await stream.drain()
+    stream.close()
+
+
+async def _end_of(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end; return the last bytes."""
+    end = b""
+    while more := await stream.read(2**16):
+        end = (end + more)[-MOST_COMPLAINT:]
+    return end

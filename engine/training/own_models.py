@@ -36,6 +36,10 @@ class ModelError(Exception):
     """A model file, or what it builds, is of no use. A line each: what is wrong and where, then the calls up to it."""
 
 
+class TooSlow(BaseException):
+    """Building a model takes too long. No `Exception`, which the file itself may catch."""
+
+
 class NotCompilable(Exception):
     """A model trains with `model.fit` alone; the message says why, without a full stop."""
 
@@ -69,7 +73,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
                 model.build((None, *shape.inputs))
     except ModelError:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, TooSlow) as error:
         raise model_error(error, asked) from error
     _check(model, asked, tuple(shape.inputs), shape.classes)
     return model
@@ -85,7 +89,8 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
 def model_error(error: BaseException, asked: OwnModel) -> ModelError:
     """Say what went wrong in a model file, with the lines of it that lead there."""
     source, file = _sources[asked.sha256].splitlines(), name_of(asked)
-    what = f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
+    words, kind = _words(error), "" if isinstance(error, TooSlow) else type(error).__name__
+    what = ": ".join(filter(None, (kind, words)))
     if isinstance(error, ModuleNotFoundError):
         what += " (a model file stands alone: what it uses of yours has to be in it)"
     if isinstance(error, SyntaxError) and error.filename == _filename(asked.sha256):

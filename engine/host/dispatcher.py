@@ -13,9 +13,10 @@ from engine.host.model_trials import ModelTrials
 from engine.host.worker_pool import WorkerPool
 from engine.host.worker_reports import WorkerReports
 from engine.machine import card
-from engine.scheduling.placement import Slot, next_group, slots, together
+from engine.scheduling.placement import next_group, slots, together
 from engine.scheduling.queue import Queue
 from engine.scheduling.run_states import Hold
+from engine.scheduling.slot import Slot
 from engine.storage import claims
 from engine.storage.workspace import Workspace
 from engine.workers import fleet as fleets

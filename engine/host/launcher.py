@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine import protocol as p
 from engine.scheduling.backoff import Backoff
-from engine.scheduling.placement import Slot
+from engine.scheduling.slot import Slot
 from engine.training.preflight import Preflight, issue_token, versions
 from engine.workers import fleet, process
 from engine.workers.process import Worker

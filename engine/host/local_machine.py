@@ -13,7 +13,7 @@ from engine.host.launcher import Publish
 from engine.machine import card
 from engine.machine.core_load import CoreLoad
 from engine.scheduling.cards import Cards
-from engine.scheduling.placement import Slot
+from engine.scheduling.slot import Slot
 from engine.workers.arrangement import Arrangement
 from engine.workers.lane_measurement import Demand
 from engine.workers.process import Death, Worker

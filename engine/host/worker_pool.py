@@ -12,7 +12,7 @@ from engine import protocol as p
 from engine.core.spec import RunSpec
 from engine.host.launcher import Launcher, Publish
 from engine.machine import card
-from engine.scheduling.placement import Occupant, Slot
+from engine.scheduling.slot import Occupant, Slot
 from engine.workers.process import Death, Worker
 from engine.workers.slurm_jobs import Allocations
 

@@ -25,7 +25,9 @@ from engine.core.machine import Machine
 from engine.core.spec import Configuration, Network, TrainerName, Training
 from engine.data import dataset
 from engine.machine import devices
-from engine.scheduling.placement import Slot, lanes_on, slots
+from engine.scheduling.lanes import lanes_on
+from engine.scheduling.placement import slots
+from engine.scheduling.slot import Slot
 from engine.storage.workspace import Workspace
 from engine.tools.bench_contenders import Contender, Engine, Fit, Timings, fit_card, time_in_turn
 from engine.tools.machine_limits import (

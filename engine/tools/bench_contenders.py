@@ -13,7 +13,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, RunSpec
 from engine.machine import child_process, tool_process
 from engine.machine.system import peak_bytes
-from engine.scheduling.placement import Slot
+from engine.scheduling.slot import Slot
 from engine.workers import process as launcher
 
 ROUNDS = 3

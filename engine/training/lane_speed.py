@@ -19,7 +19,7 @@ from engine.data.dataset import Images
 from engine.machine import card, gpu_errors
 from engine.machine.backends import clear_environment, prepare_jax
 from engine.machine.clean_log import clean_stderr
-from engine.scheduling.placement import GAIN
+from engine.scheduling.rates import GAIN
 from engine.training.trainer import Trainer
 
 

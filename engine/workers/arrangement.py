@@ -26,7 +26,8 @@ from engine.core.spec import Configuration
 from engine.machine import child_process, json_file, tool_process
 from engine.machine.child_process import ChildCommand
 from engine.machine.user_folders import cache_folder
-from engine.scheduling.placement import HUGE, SMALL, size_class
+from engine.scheduling.cores import HUGE, SMALL
+from engine.scheduling.rates import size_class
 from engine.training.native import build
 from engine.training.trainer_choice import Circumstances, unsuited
 from engine.workers import lane_measurement

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from engine.protocol import Fleet
-from engine.scheduling.placement import Slot
+from engine.scheduling.slot import Slot
 from engine.workers import ssh as boxes
 
 MAX_WORKERS = 1_000

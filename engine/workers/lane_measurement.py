@@ -21,7 +21,8 @@ from engine.machine import child_process, json_file, system
 from engine.machine.child_process import ChildCommand
 from engine.machine.devices import LANES_VARIABLE
 from engine.machine.user_folders import cache_folder
-from engine.scheduling.placement import GAIN, lanes_on, size_class
+from engine.scheduling.lanes import lanes_on
+from engine.scheduling.rates import GAIN, size_class
 
 TIMES = (1, 2, 4)
 """How many times as many lanes as usual are tried."""

@@ -20,7 +20,7 @@ from engine.machine.child_process import ChildCommand
 from engine.machine.control_sequences import without_controls
 from engine.machine.files import Folder
 from engine.machine.system import oom_kills
-from engine.scheduling.placement import Occupant, Slot
+from engine.scheduling.slot import Occupant, Slot
 from engine.training.preflight import Preflight
 from engine.workers import fleet, slurm, ssh
 

@@ -46,7 +46,15 @@ class Allocations:
         self._watching: asyncio.Task[None] | None = None
         self._names: set[str] = set()
         """Names of this host's own jobs."""
+        self._abandoned: set[str] = set()
+        """Names of jobs whose worker is gone, and of which Slurm has not said that they ended."""
         self._has_cleaned = False
+        self._is_closed = False
+
+    @property
+    def is_watching(self) -> bool:
+        """It queries until no worker in Slurm is left, and no job of one."""
+        return self._watching is not None and not self._watching.done()
 
     def new_name(self) -> str:
         """Return a name for a job."""
@@ -57,11 +65,12 @@ class Allocations:
     def wake(self) -> None:
         """Query soon: a job was submitted or began."""
         self._woken.set()
-        if self._watching is None or self._watching.done():
+        if not self._is_closed and not self.is_watching:
             self._watching = asyncio.create_task(self._watch())
 
     def close(self) -> None:
         """Stop querying."""
+        self._is_closed = True
         if self._watching is not None:
             self._watching.cancel()
 
@@ -76,21 +85,28 @@ class Allocations:
         return Death(ending.text or complaint or death.reason, ending.out_of_memory, ending.is_own_fault)
 
     async def _ended(self, worker: Worker) -> slurm.Job | None:
-        """Return how a worker's job ended; one that runs without its pipe is cancelled. None: Slurm cannot say."""
+        """Return how a worker's job ended; one that runs without its pipe is cancelled. None: Slurm cannot say.
+
+        Where Slurm does not answer in time, the job is cancelled once it does: it would hold its GPU for nothing.
+        """
         job = None
         for _ in range(END_TRIES):
             jobs = await slurm.jobs("--states=all")
-            job = (jobs or {}).get(worker.job_name)
+            if jobs is None:
+                break
+            job = jobs.get(worker.job_name)
             if job is None or (job.has_ended and job.state != "COMPLETING"):
                 return job
             if not job.has_ended:
                 await slurm.cancel([job.number])
             await asyncio.sleep(0.5)  # slurmctld reports no end by itself
+        self._abandoned.add(worker.job_name)
+        self.wake()
         return job
 
     async def _watch(self) -> None:
         pause = SOONEST_SECONDS
-        while followed := [worker for worker in self._workers() if worker.job_name]:
+        while (followed := [worker for worker in self._workers() if worker.job_name]) or self._abandoned:
             self._woken.clear()
             jobs = await slurm.jobs()
             if jobs is not None:
@@ -125,12 +141,13 @@ class Allocations:
         return True
 
     async def _clean(self, jobs: slurm.Jobs) -> None:
-        """Cancel, once, the waiting jobs of a killed host of this workspace."""
-        if self._has_cleaned:
-            return
-        self._has_cleaned = True
-        left = [job.number for name, job in jobs.items()
-                if name.startswith(self._prefix) and name not in self._names and job.is_waiting]  # fmt: skip
+        """Cancel the jobs of workers that are gone, and, once, the waiting ones of a killed host of this workspace."""
+        self._abandoned = {name for name in self._abandoned if name in jobs and not jobs[name].has_ended}
+        left = [jobs[name].number for name in sorted(self._abandoned)]
+        if not self._has_cleaned:
+            self._has_cleaned = True
+            left += [job.number for name, job in jobs.items()
+                     if name.startswith(self._prefix) and name not in self._names and job.is_waiting]  # fmt: skip
         if left:
             await slurm.cancel(left)
 

@@ -15,8 +15,8 @@ from engine.core.sweep import Sweep
 from engine.host.dispatcher import Dispatch
 from engine.host.service import Service
 from engine.machine.gpus import GpuMonitor
-from engine.scheduling.placement import Slot
 from engine.scheduling.queue import Queue
+from engine.scheduling.slot import Slot
 from engine.storage.workspace import Workspace
 from engine.workers.process import Worker
 from svhn_tui.assignment import answer_data, answers

@@ -11,7 +11,8 @@ from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.host.local_machine import LocalMachine
 from engine.machine import card
-from engine.scheduling.placement import Slot, slots
+from engine.scheduling.placement import slots
+from engine.scheduling.slot import Slot
 from engine.training.worker import WITHOUT_GPU
 from engine.workers.process import Death, Worker
 from tests.support.patience import PATIENCE

@@ -20,7 +20,7 @@ from engine.machine.child_process import (
     training_environment,
 )
 from engine.machine.user_folders import cache_folder
-from engine.scheduling.placement import Slot
+from engine.scheduling.slot import Slot
 from engine.workers import process
 from tests.support.bridge import Bridge
 from tests.support.hostile_folder import hostile_folder

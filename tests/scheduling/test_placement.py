@@ -13,8 +13,10 @@ from engine.core.layers import trainable_parameters
 from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.machine import devices, tool_process
-from engine.scheduling import placement
-from engine.scheduling.placement import Occupant, Slot, next_group, size_class
+from engine.scheduling import cores as core_choice
+from engine.scheduling.placement import next_group
+from engine.scheduling.rates import size_class
+from engine.scheduling.slot import Occupant, Slot
 from engine.scheduling.waiting_list import WaitingList
 from engine.training.native import build
 from engine.workers.arrangement import Arrangement
@@ -212,10 +214,10 @@ def test_of_many_runs_only_those_left_at_the_end_count(cores: int, monkeypatch: 
     rates = {count: 10 * (cores // count) ** 0.1 for count in (1, 2, 4) if count <= cores}
     machine = Machine(tuple(range(cores)), 2**50, measured={size_class(trainable_parameters(Network(), SHAPE)): rates})
     numbers = range(7 * cores, 8 * cores)
-    chosen = [placement.cores_of(LINEAR, machine, SHAPE, runs) for runs in numbers]
-    assert max(placement._few(100_000 + runs, cores) for runs in numbers) <= placement.FEW * cores
-    monkeypatch.setattr(placement, "_few", lambda runs, cores: runs)
-    assert [placement.cores_of(LINEAR, machine, SHAPE, runs) for runs in numbers] == chosen
+    chosen = [core_choice.cores_of(LINEAR, machine, SHAPE, runs) for runs in numbers]
+    assert max(core_choice._few(100_000 + runs, cores) for runs in numbers) <= core_choice.FEW * cores
+    monkeypatch.setattr(core_choice, "_few", lambda runs, cores: runs)
+    assert [core_choice.cores_of(LINEAR, machine, SHAPE, runs) for runs in numbers] == chosen
 
 
 def test_a_run_waits_for_no_more_cores_while_fewer_are_idle():

@@ -11,8 +11,8 @@ from engine.core.machine import Machine
 from engine.core.spec import RunSpec
 from engine.core.sweep import FinalistRule, Sweep
 from engine.host.dispatcher import Dispatch
-from engine.scheduling.placement import Slot
 from engine.scheduling.queue import Queue
+from engine.scheduling.slot import Slot
 from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Workspace
 from engine.workers.process import Worker

@@ -12,7 +12,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.core.sweep import Sweep
 from engine.protocol import Fleet
-from engine.scheduling.placement import Slot
+from engine.scheduling.slot import Slot
 from engine.scheduling.waiting_list import WaitingList
 from engine.storage.workspace import Remembered
 from engine.workers import fleet as fleets

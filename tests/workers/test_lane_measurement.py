@@ -18,8 +18,10 @@ from engine.core.sweep import Sweep
 from engine.host.dispatcher import Dispatch
 from engine.machine import child_process, devices, system, tool_process
 from engine.machine.tool_process import Outcome
-from engine.scheduling.placement import lanes_on, next_group, size_class
+from engine.scheduling.lanes import lanes_on
+from engine.scheduling.placement import next_group
 from engine.scheduling.queue import Queue
+from engine.scheduling.rates import size_class
 from engine.storage.workspace import Workspace
 from engine.training import lane_speed
 from engine.workers import lane_measurement

@@ -13,7 +13,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.own_model import ModelFacts, Trial
 from engine.core.spec import RunSpec, short_hash
-from engine.machine import child_process, json_file, tool_process
+from engine.machine import child_process, json_file, system, tool_process
 from engine.machine.tool_process import Outcome
 from engine.machine.user_folders import cache_folder
 from engine.scheduling.known_models import Key
@@ -25,6 +25,8 @@ TRIAL_SECONDS = 300.0
 """Time limit of a trial, in seconds, sufficient on a busy machine. Its process says which line it was at then."""
 GRACE_SECONDS = 15.0
 """How much later a process is killed that did not say so: a library's code may not return to Python."""
+MOST_AT_ONCE = 8
+"""Trials at a time, each of which loads Keras and JAX: a grid over parameters has hundreds."""
 FORMAT = 1
 """Version of a trial's outcome: increased when trials report something else."""
 
@@ -36,6 +38,7 @@ class ModelTrials:
         self._root, self._queue = root, queue
         self._publish, self._advance = publish, advance
         self._trying: dict[Key, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(max(2, min(MOST_AT_ONCE, len(system.usable_cores()) // 4)))
         self._cancelled: set[asyncio.Task[None]] = set()
         """Trials whose processes are being killed."""
 
@@ -85,7 +88,8 @@ class ModelTrials:
 
     async def _try(self, key: Key) -> None:
         try:
-            facts = await self._facts(key)
+            async with self._slots:
+                facts = await self._facts(key)
         except Exception:  # noqa: BLE001  its runs fail, and nothing else does
             traceback.print_exc()
             facts = ModelFacts(problem="Its model cannot be tried; host.log in the workspace says why.")

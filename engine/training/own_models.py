@@ -123,7 +123,11 @@ def with_logits(model: keras.Model) -> keras.Model:
 
 def _words(error: BaseException) -> str:
     """Return the first line of an error's message; Keras puts one before it that says which layer was called."""
-    lines = [line.strip() for line in without_controls(str(error).encode()).decode().splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in without_controls(str(error).encode(errors="replace")).decode().splitlines()
+        if line.strip()
+    ]
     is_wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered when calling")
     return lines[is_wrapped][:300] if lines else ""
 

@@ -80,7 +80,7 @@ class PlainLines:
                 diverged = ", diverged" if result.diverged else ""
                 self.add_sentence(f"{name}: done in {duration}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
-                if sentence := self._worker_news.news(event, state) or remark_on(event):
+                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
                     self.add_sentence(sentence)
 
     def _left(self, state: State) -> str:
@@ -134,7 +134,7 @@ class Bars:
                         text=f"test {accuracy}, {duration}",
                     )  # fmt: skip
             case _:
-                if sentence := self._worker_news.news(event, state) or remark_on(event):
+                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
                     self.add_sentence(sentence)
 
     def _show(self, run_id: str, live: Live) -> None:
@@ -199,12 +199,12 @@ def left_text(state: State) -> str:
     return f"; {len(waiting) + len(state.assigned) + len(state.running)} to go, about {words.duration(seconds)}"
 
 
-def remark_on(event: p.AnyEvent) -> str:
+def remark_on(event: p.AnyEvent, state: State) -> str:
     """Say what is not going well, or is waited for; or nothing."""
     match event:
         case p.TrialStarted():
             return trial_start_text(event)
-        case p.RunFailed():
+        case p.RunFailed() if state.caught_up:  # else it failed earlier
             return f"{event.run_id} failed: {words.on_one_line(event.reason)}"
         case p.RunInterrupted():
             return f"{event.run_id} stopped at epoch {event.epoch}: {event.reason}"

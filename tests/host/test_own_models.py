@@ -1,5 +1,6 @@
 """Own models through the whole program: asked about, tried, trained compiled or with `fit`, packed and verified."""
 
+import asyncio
 import hashlib
 import json
 import shutil
@@ -9,14 +10,20 @@ import psutil
 import pytest
 
 from engine import protocol as p
+from engine.core.own_model import ModelFacts
 from engine.core.spec import Configuration, Network, OwnModel, Training
 from engine.core.sweep import Sweep, asked
+from engine.host.model_trials import ModelTrials
+from engine.machine import system
+from engine.scheduling.known_models import Key
+from engine.scheduling.queue import Queue
 from engine.storage import journal
 from svhn_tui.analysis.trial_text import trial_text
 from tests.cli.test_program import as_json, svhn_tui
 from tests.support.bridge import Bridge
 from tests.support.own_models import FILE
 from tests.support.patience import PATIENCE
+from tests.support.scenes import DATA
 
 ENDLESS = """
 def endless(input_shape, classes):
@@ -138,3 +145,32 @@ def test_from_the_question_whether_it_may_run_to_a_verified_export(
     exported = as_json("export", str(tmp_path / "out2"), workspace=home)
     assert "verified" in {thing["name"]: thing["said"] for thing in exported}["A1.keras"]
     svhn_tui("stop", workspace=home)
+
+
+async def test_few_trials_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A grid over the parameters of a model has many, and each loads Keras and JAX."""
+    monkeypatch.setattr(system, "usable_cores", lambda: tuple(range(12)))
+    running, most, end = [], [], asyncio.Event()
+
+    async def tried(trials: ModelTrials, key: Key) -> ModelFacts:
+        running.append(key)
+        most.append(len(running))
+        await end.wait()
+        running.remove(key)
+        return ModelFacts(1)
+
+    monkeypatch.setattr(ModelTrials, "_facts", tried)
+    queue = Queue(lambda event: None, data={DATA.fingerprint: DATA})
+    models = [OwnModel("0" * 64, "build", (("width", width),)) for width in range(9)]
+    configurations = tuple(Configuration(Network(model=model)) for model in models)
+    queue.want(Sweep("S1", DATA.fingerprint, configurations, (0,)))
+    ended: list[p.AnyEvent] = []
+    trials = ModelTrials(tmp_path, queue, ended.append, lambda: None)
+    trials.begin()
+    await asyncio.sleep(0)
+    assert len(running) == 3
+    end.set()
+    async with asyncio.timeout(PATIENCE):
+        while len(ended) < len(models):
+            await asyncio.sleep(0)
+    assert max(most) == 3 and not queue.models.wanted

@@ -36,9 +36,9 @@ def private_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set in the assignment's layout."""
+    """A small data set in the assignment's layout: what an epoch costs is then what the program does around it."""
     from engine.data import demo
 
     folder = tmp_path_factory.mktemp("demo")
-    demo.write(folder, train=1_000, test=300)
+    demo.write(folder, train=250, test=100)
     return folder

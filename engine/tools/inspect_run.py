@@ -19,6 +19,7 @@ from engine.machine import backends
 from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line
 from engine.tools.keras_file import ConfigCheck, KerasFileError, checked, listed
+from engine.training import model_sources
 
 SAMPLES = 3
 """Training images shown of each class."""
@@ -93,7 +94,7 @@ def _predicted(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np
         from engine.tools import own_file
         from engine.training import own_models
 
-        own_models.learn(look.source)
+        model_sources.learn(look.source)
         built = own_models.build(look.model, look.data.shape, seed=0)
         check, known = own_file.same_as(built, look.model), own_file.custom_objects(built, look.model)
     with checked(Path(look.file), check) as safe:  # it may have come with an import

@@ -16,6 +16,8 @@ import msgspec
 
 from engine.core.own_model import ModelFacts, Trial
 from engine.machine import backends, card
+from engine.training import model_sources
+from engine.training.model_sources import ModelError, TooSlow, name_of
 
 if TYPE_CHECKING:
     import keras
@@ -36,18 +38,18 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
 
     from engine.training import own_models
 
-    own_models.learn(trial.source, trial.name)
+    model_sources.learn(trial.source, trial.name)
     model = own_models.build(trial.model, trial.shape, seed=0)
     images = np.random.default_rng(0).integers(0, 256, (IMAGES, *trial.shape.inputs)).astype(np.float32)
     refusal = ""
     try:
         predicted = np.asarray(model(images, training=False))
         if predicted.shape != (IMAGES, trial.shape.classes):
-            raise own_models.ModelError(
+            raise ModelError(
                 f"It gives {predicted.shape} numbers for {IMAGES} images of {trial.shape.classes} classes."
             )
         if (predicted < 0).any() or not np.allclose(predicted.sum(axis=-1), 1, atol=1e-3):
-            raise own_models.ModelError("What it gives are no probabilities; end it with a softmax.")
+            raise ModelError("What it gives are no probabilities; end it with a softmax.")
         config = keras.saving.serialize_keras_object(model)
         known = own_models.custom_objects(trial.model, model)
         _load(config, dict(known), trial)
@@ -55,9 +57,9 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
             _fit(model, images, trial.shape.classes)
         else:
             refusal = _refusal(model, images)
-    except own_models.ModelError:
+    except ModelError:
         raise
-    except (Exception, own_models.TooSlow) as error:
+    except (Exception, TooSlow) as error:
         raise own_models.model_error(error, trial.model) from error
     return ModelFacts(sum(int(np.prod(some.shape)) for some in model.trainable_variables), refusal)
 
@@ -69,8 +71,6 @@ def _load(config: Any, known: dict[str, Any], trial: Trial) -> None:
         ModelError: it is one of those that Keras never loads.
     """
     import keras
-
-    from engine.training.own_models import ModelError, name_of
 
     try:
         keras.saving.deserialize_keras_object(config, custom_objects=known, safe_mode=True)
@@ -144,7 +144,6 @@ def _text(program: Any) -> str:
 @contextlib.contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
     """Raise `TooSlow` inside this block, wherever it is then, when it takes longer; and again if it goes on."""
-    from engine.training.own_models import TooSlow
 
     def interrupt(*_: object) -> None:
         raise TooSlow(f"its model is not built after {seconds} s")
@@ -167,8 +166,6 @@ def main() -> int:
     card.hide(os.environ)
     trial = msgspec.json.decode(sys.stdin.buffer.read(), type=Trial)
     (backends.prepare_tensorflow if backend == "tensorflow" else backends.prepare_jax)()
-    from engine.training.own_models import ModelError
-
     (backends.settle_tensorflow if backend == "tensorflow" else backends.settle_jax)()
     try:
         with time_limit(int(seconds)):

@@ -25,6 +25,7 @@ from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line, is_machine_error, reason
 from engine.tools.comparison import Check, fit_check
 from engine.tools.keras_file import Checked, ConfigCheck, KerasFileError, checked, listed
+from engine.training import model_sources
 
 if TYPE_CHECKING:
     from engine.data.dataset import Images
@@ -134,7 +135,7 @@ def _own(own: OwnModel, model_file: Path | None, shape: Callable[[], DataShape])
         raise KerasFileError(f"{model_file} cannot be read ({error.strerror}).") from error
     if hashlib.sha256(content).hexdigest() != own.sha256:
         raise KerasFileError(f"{model_file} is not the file that builds {own.label}.")
-    own_models.learn(content.decode())
+    model_sources.learn(content.decode())
     model = own_models.build(own, shape(), seed=0)
     return own_file.same_as(model, own), own_file.custom_objects(model, own)
 

@@ -13,7 +13,7 @@ from engine.storage.npz import DataError
 from engine.training.convergence import slope_of
 from engine.training.early_stopping import epoch_of_weights
 from engine.training.metrics import Activity
-from engine.training.own_models import ModelError
+from engine.training.model_sources import ModelError
 from engine.training.trainer import Trainer
 
 

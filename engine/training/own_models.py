@@ -7,7 +7,6 @@ there; whatever else of TensorFlow a file uses fails, and `model.fit` trains it.
 
 import builtins
 import contextlib
-import hashlib
 import importlib
 import linecache
 import sys
@@ -21,38 +20,16 @@ import keras
 from engine.core.data_shape import DataShape
 from engine.core.spec import OwnModel, Param
 from engine.machine.control_sequences import without_controls
+from engine.training.model_sources import FILE, ModelError, TooSlow, name_of, source_of
 
-FILE = "model.py"
-"""What a model file is called as a copy in a run's folder, and in messages where its own name is not known."""
 MAX_CALLS = 4
 """Lines of a traceback that are shown, the last ones."""
 
-_sources: dict[str, str] = {}
-_names: dict[str, str] = {}
 _modules: dict[str, ModuleType] = {}
-
-
-class ModelError(Exception):
-    """A model file, or what it builds, is of no use. A line each: what is wrong and where, then the calls up to it."""
-
-
-class TooSlow(BaseException):
-    """Building a model takes too long. No `Exception`, which the file itself may catch."""
 
 
 class NotCompilable(Exception):
     """A model trains with `model.fit` alone; the message says why, without a full stop."""
-
-
-def learn(source: str, name: str = "") -> None:
-    """Register the text of a model file, so that its models can be built, and its name for messages about it."""
-    sha256 = hashlib.sha256(source.encode()).hexdigest()
-    _sources[sha256], _names[sha256] = source, name or FILE
-
-
-def name_of(asked: OwnModel) -> str:
-    """Return what the user calls the file of a model."""
-    return _names.get(asked.sha256, FILE)
 
 
 def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
@@ -88,7 +65,7 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
 
 def model_error(error: BaseException, asked: OwnModel) -> ModelError:
     """Say what went wrong in a model file, with the lines of it that lead there."""
-    source, file = _sources[asked.sha256].splitlines(), name_of(asked)
+    source, file = source_of(asked.sha256).splitlines(), name_of(asked)
     words, kind = _words(error), "" if isinstance(error, TooSlow) else type(error).__name__
     what = ": ".join(filter(None, (kind, words)))
     if isinstance(error, ModuleNotFoundError):
@@ -134,7 +111,7 @@ def _words(error: BaseException) -> str:
 
 def _module(sha256: str) -> ModuleType:
     if sha256 not in _modules:
-        source = _sources[sha256]
+        source = source_of(sha256)
         module = ModuleType(f"model_{sha256[:12]}")
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": _import}
         linecache.cache[_filename(sha256)] = (len(source), None, source.splitlines(keepends=True), _filename(sha256))

@@ -23,7 +23,7 @@ from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
 from engine.storage.npz import DataError
 from engine.storage.run_folder import RunFolder
-from engine.training import own_models
+from engine.training import model_sources
 from engine.training.card_faults import CardFaults
 from engine.training.inbox import Stop
 from engine.training.outcome import failed, result_of, superseded
@@ -80,7 +80,7 @@ class Attempts:
             raise self._card.fault
         try:
             if task.source:
-                own_models.learn(task.source, task.source_name)
+                model_sources.learn(task.source, task.source_name)
             for spec in task.specs:
                 begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt, task.source)
                 runs.append(self._insist("A run cannot be begun", spec.run_id, begun))

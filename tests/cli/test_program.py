@@ -91,7 +91,7 @@ def test_q2_from_an_empty_workspace_to_a_verified_answer(demo_folder: Path, tmp_
     )
     found = json.loads(checked.stdout)
     wrong = [(check["name"], check["found"]) for check in found["checks"] if not check["ok"]]
-    assert (checked.returncode, wrong) == (1, [("fitted", "batches: 96; asked are 100 x 32 = 3,200")])
+    assert (checked.returncode, wrong) == (1, [("fitted", "batches: 24; asked are 100 x 8 = 800")])
     assert (found["test_accuracy"], found["test_correct"]) == (run["test_accuracy"], run["test_correct"])
     assert (found["sha256"], found["has_optimizer_state"]) == (run["model_sha256"], True)
 

@@ -9,12 +9,13 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from tests.support.bridge import Bridge, worker_pids
+from tests.support.paced_worker import PACED
 from tests.support.patience import PATIENCE
 
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}
 """A checkpoint every ten epochs."""
 NETWORKS = (Network(), Network((8,), "relu"))
-EPOCHS = 300
+EPOCHS = 100
 SEEDS = 5
 
 
@@ -30,7 +31,7 @@ class Scene:
     def __init__(self, workspace: Path, folder: Path, seed: str, *, seeds: int = SEEDS, **environment: str) -> None:
         self.random = Random(seed)
         self.pids: set[int] = set()
-        self._workspace, self._folder, self._environment = workspace, folder, environment
+        self._workspace, self._folder, self._environment = workspace, folder, {**PACED, **environment}
         self._furthest: dict[str, int] = {}
         self.bridge = self.attach()
         self.sweep = sweep_on(self.bridge.state.data, seeds)

@@ -80,7 +80,7 @@ def is_over(told: Told) -> bool:
 
 
 async def test_two_cards_train_and_each_worker_tells_its_own(demo_folder: Path, tmp_path: Path, made_up):
-    made_up()
+    made_up(a="jax", b="jax")
     dispatch, told = begin(tmp_path, demo_folder)
     await told.until(lambda: len(told.of(p.RunFinished)) == 6 and is_over(told))
     await dispatch.leave()
@@ -100,8 +100,10 @@ SHARED = TWO._replace(gpus=(Card("GPU-a", "gpu0", memory=16 * 2**30, seats=2),))
 
 
 async def test_groups_of_different_configurations_share_a_card(demo_folder: Path, tmp_path: Path, made_up):
-    made_up()
+    made_up(a="held")
     dispatch, told = begin(tmp_path, demo_folder, SHARED)
+    await told.until(lambda: {event.worker for event in told.of(p.RunStarted)} == {"gpu0", "gpu0#2"})
+    (tmp_path / "free").touch()
     await told.until(lambda: len(told.of(p.RunFinished)) == 6 and is_over(told))
     await dispatch.leave()
     assert workers(told) == {"gpu0", "gpu0#2"}
@@ -132,8 +134,10 @@ async def test_a_busy_card_is_left_alone_and_taken_once_it_is_free(demo_folder: 
 
 
 async def test_a_card_that_cannot_be_used_is_told_and_the_other_trains(demo_folder: Path, tmp_path: Path, made_up):
-    made_up(a="broken", c="cpu")
+    made_up(a="broken", b="held", c="cpu")
     dispatch, told = begin(tmp_path, demo_folder, TWO._replace(gpus=(*TWO.gpus, Card("GPU-c", "gpu2"))))
+    await told.until(lambda: "gpu0 is not used" in told.notices and "gpu2 is not used" in told.notices)
+    (tmp_path / "free").touch()
     await told.until(lambda: len(told.of(p.RunFinished)) == 6)
     await dispatch.leave()
     assert workers(told) == {"gpu1"}
@@ -154,8 +158,10 @@ async def test_where_no_card_can_be_used_it_is_said_before_the_cpu_trains(demo_f
 
 
 async def test_a_sick_card_is_set_aside_after_two_failures(demo_folder: Path, tmp_path: Path, made_up):
-    made_up(a="sick")
+    made_up(a="sick", b="held")
     dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: "gpu0 failed twice" in told.notices)
+    (tmp_path / "free").touch()
     await told.until(lambda: len(told.of(p.RunFinished)) == 6)
     await dispatch.leave()
     assert workers(told) == {"gpu1"}
@@ -166,8 +172,10 @@ async def test_a_sick_card_is_set_aside_after_two_failures(demo_folder: Path, tm
 
 
 async def test_a_card_whose_error_ends_the_process_is_set_aside_too(demo_folder: Path, tmp_path: Path, made_up):
-    made_up(a="aborted")
+    made_up(a="aborted", b="held")
     dispatch, told = begin(tmp_path, demo_folder)
+    await told.until(lambda: "gpu0 failed twice" in told.notices)
+    (tmp_path / "free").touch()
     await told.until(lambda: len(told.of(p.RunFinished)) == 6)
     await dispatch.leave()
     assert workers(told) == {"gpu1"}
@@ -191,7 +199,7 @@ async def test_memory_that_others_took_is_tried_with_fewer_and_then_waited_for(
 
 
 async def test_of_two_hosts_one_has_the_card(demo_folder: Path, tmp_path: Path, made_up):
-    made_up(b="broken")
+    made_up(a="held", b="broken")
     (first, told_first), (second, told_second) = (begin(tmp_path / name, demo_folder) for name in ("one", "two"))
     both = [told_first, told_second]
     await asyncio.gather(
@@ -203,6 +211,7 @@ async def test_of_two_hosts_one_has_the_card(demo_folder: Path, tmp_path: Path, 
     began = [bool(told.of(p.RunStarted)) for told in both]
     assert sorted(began) == [False, True]
     await (first if began[0] else second).leave()
+    (tmp_path / "free").touch()
     waiting = both[began.index(False)]
     await waiting.until(lambda: len(waiting.of(p.RunFinished)) == 6)
     await (second if began[0] else first).leave()

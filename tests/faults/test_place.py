@@ -14,7 +14,7 @@ from engine.core.sweep import asked
 from engine.host.socket_path import socket_path
 from tests.faults.aftermath import judge
 from tests.faults.conftest import Tally
-from tests.faults.scene import FREQUENT, Scene, kill
+from tests.faults.scene import EPOCHS, FREQUENT, Scene, kill
 from tests.support.bridge import Bridge
 from tests.support.customised import customise
 from tests.support.patience import PATIENCE
@@ -75,7 +75,7 @@ def test_a_moved_workspace_goes_on_where_it_is_and_nothing_is_written_where_it_w
         bridge.open(demo_folder)
         bridge.until(lambda state, event: len(state.results) == len(asked(scene.sweep, {})))
         bridge.end()
-    until_noticed = 300  # what is trained in the second until the host looks has no checkpoint any more
+    until_noticed = EPOCHS  # what is trained in the second until the host looks has no checkpoint any more
     row.found(**judge(tmp_path / "elsewhere", asked(scene.sweep, {}), undisturbed, interval=until_noticed))
 
 

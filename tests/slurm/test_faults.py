@@ -16,12 +16,13 @@ from engine.core.sweep import Sweep
 from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
 from tests.support.bridge import Bridge
+from tests.support.paced_worker import PACED
 from tests.support.shared import made_once
 from tests.training.test_training import Told, train, weights_of
 
 pytestmark = pytest.mark.slow
-FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}
-EPOCHS = 400
+FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0", **PACED}
+EPOCHS = 100
 CONFIGURATION = Configuration(Network((32,), "relu"), Training(epochs=EPOCHS))
 Fault = Callable[[Cluster, Bridge], None]
 
@@ -105,12 +106,15 @@ def test_a_worker_that_slurm_takes_away_is_replaced_and_nothing_is_lost(
 def test_the_end_of_an_allocation_costs_nothing_but_another_one(
     cluster: Cluster, demo_folder: Path, tmp_path: Path, local: dict[str, list]
 ):
-    options = "--gres=gpu:1 --time=1 --signal=TERM@55"  # Slurm sends SIGTERM seconds after the start
+    options = "--gres=gpu:1 --time=1 --signal=TERM@55"
     with Bridge(tmp_path, **cluster.environment, **FREQUENT) as bridge:
         begin(bridge, demo_folder, options)
+        bridge.until(has_got_somewhere)
+        cluster.ask("scancel", "--signal=TERM", job_of(bridge))  # Slurm itself sends it within half a minute
         end(bridge)
     starts = [event.epoch for event in bridge.events if isinstance(event, p.RunStarted)]
     assert starts == sorted(starts)
+    assert starts[-1] >= 20, "an allocation ended before the training did"
     assert not [event for event in bridge.events if isinstance(event, p.RunFailed)]
     assert_equal(tmp_path, local, bridge.state)
 

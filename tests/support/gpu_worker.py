@@ -1,9 +1,9 @@
-"""A real worker on a made-up GPU: how its card is, JSON by UUID, decides what becomes of it; it trains on the CPU.
+"""A real worker on a made-up GPU: how its card is, JSON by UUID, decides what becomes of it; it trains nothing.
 
-`fine`; `busy`: others compute on it, as long as the file FREE is not there; `filled`: others take its memory once this
-worker is on it, as long as FREE is not there; `broken`: the driver refuses; `sick`: an error of the card's while it
-trains; `aborted`: one at which XLA ends the process; `single`: it takes no second process; `cpu`: the probe sees it and
-JAX does not.
+`fine`; `jax`: JAX trains, on the CPU; `held`: no epoch ends before the file FREE is there; `busy`: others compute on
+it, as long as FREE is not there; `filled`: others take its memory once this worker is on it, as long as FREE is not
+there; `broken`: the driver refuses; `sick`: an error of the card's while it trains; `aborted`: one at which XLA ends
+the process; `single`: it takes no second process; `cpu`: the probe sees it and JAX, which is loaded for it, does not.
 """
 
 import json
@@ -25,11 +25,15 @@ def how(uuid: str) -> str:
     return str(json.loads(os.environ["SVHN_TUI_TEST_CARDS"]).get(uuid, "fine"))
 
 
+def is_free() -> bool:
+    return Path(os.environ["SVHN_TUI_TEST_FREE"]).exists()
+
+
 def look(environment: Mapping[str, str]) -> Sight:
     """What the probe would see."""
     uuid = environment["CUDA_VISIBLE_DEVICES"]
     match how(uuid):
-        case "busy" if not Path(os.environ["SVHN_TUI_TEST_FREE"]).exists():
+        case "busy" if not is_free():
             return Sight(reason=probe.CUDA_ERRORS[2])
         case "single" if card_lock.is_joined(uuid, arguments("gpu worker").host):
             return Sight(reason=probe.CUDA_ERRORS[46])
@@ -59,12 +63,18 @@ if __name__ == "__main__":
     raise SystemExit(main())
 
 if __name__ == "tests.support.gpu_worker":
-    from engine.training.jax_trainer import FastTrainer
+    if how(os.environ["CUDA_VISIBLE_DEVICES"]) in ("jax", "cpu"):
+        from engine.training.jax_trainer import FastTrainer as Trainer
+    else:
+        from tests.support.idle_trainer import IdleTrainer as Trainer
 
-    class MadeUpTrainer(FastTrainer):
+    class MadeUpTrainer(Trainer):
         @property
         def device(self) -> str:
             return "gpu0 NVIDIA Made-up" if os.environ["CUDA_VISIBLE_DEVICES"] else "cpu"
+
+        def is_held(self):
+            return how(os.environ["CUDA_VISIBLE_DEVICES"]) == "held" and not is_free()
 
         def group(self, specs, images, snapshots):
             uuid = os.environ["CUDA_VISIBLE_DEVICES"]
@@ -74,7 +84,7 @@ if __name__ == "tests.support.gpu_worker":
                 case "aborted":
                     os.write(2, b"F1126 stream.cc:1] Check failed: CUDA_ERROR_ILLEGAL_ADDRESS: cannot synchronize\n")
                     os.abort()
-                case "filled" if not Path(os.environ["SVHN_TUI_TEST_FREE"]).exists():
+                case "filled" if not is_free():
                     os.environ["FAKE_NVML"] = json.dumps({"cards": [{"uuid": uuid, "free": 0.1, "pids": [1]}]})
                     raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4294967296 bytes.")
                 case _:

@@ -13,14 +13,14 @@ from engine.core.own_model import Trial
 from engine.core.spec import Configuration, Network, OwnModel, RunSpec, Training
 from engine.tools import keras_config, own_file
 from engine.tools.model_trial import time_limit, tried
-from engine.training import models, own_models
+from engine.training import model_sources, models, own_models
 from engine.training.auto_trainer import AutoTrainer
-from engine.training.own_models import ModelError
+from engine.training.model_sources import ModelError
 from engine.training.shuffling import order_of
 from tests.support.own_models import SOURCE, own
 from tests.training.test_parity import drawn
 
-own_models.learn(SOURCE)
+model_sources.learn(SOURCE)
 SHAPE = ASSIGNMENT
 FOREVER = """
 def forever(shape, classes):
@@ -117,7 +117,7 @@ def test_a_syntax_error_names_its_line():
 
 
 def test_a_model_that_is_never_built_says_at_which_line_it_is():
-    own_models.learn(FOREVER, "mine.py")
+    model_sources.learn(FOREVER, "mine.py")
     asked = OwnModel(hashlib.sha256(FOREVER.encode()).hexdigest(), "forever")
     with (
         pytest.raises(ModelError, match=r"^mine.py, line \d, in forever: its model is not built after 1 s\n"),
@@ -130,7 +130,7 @@ def test_a_byte_order_mark_is_no_part_of_the_program():
     source = "\ufeff" + SOURCE
     model = own("residual").model
     sha256 = hashlib.sha256(source.encode()).hexdigest()
-    own_models.learn(source)
+    model_sources.learn(source)
     built = own_models.build(msgspec.structs.replace(model, sha256=sha256), SHAPE, seed=0)
     assert built.count_params() == own_models.build(model, SHAPE, seed=0).count_params()
 

@@ -111,7 +111,7 @@ def test_a_finished_run_leaves_its_files_and_no_checkpoint(demo_folder: Path, tm
     folder = tmp_path / "runs" / finished.result.run_id
     assert msgspec.json.decode((folder / "result.json").read_bytes(), type=p.RunResult) == finished.result
     assert finished.result.trainable_parameters == 3072 * 32 + 32 + 32 * 10 + 10
-    assert finished.result.test_accuracy == finished.result.test_correct / 300
+    assert finished.result.test_accuracy == finished.result.test_correct / 100
     assert history(folder / "journal.jsonl")[0].epochs == 4
     assert sorted(path.name for path in folder.iterdir()) == [
         "engine.log",
@@ -155,8 +155,8 @@ def test_a_run_that_an_earlier_version_began_goes_on_and_ends_with_a_count(demo_
     told = Told()
     train(tmp_path, demo_folder, RELU, [1], told)
     result, (*_, last) = told.of(p.RunFinished)[0].result, told.of(p.EpochEnded)
-    assert (result.test_correct, result.test_images) == (last.rows[0].test_correct, 300)
-    assert result.test_accuracy == result.test_correct / 300
+    assert (result.test_correct, result.test_images) == (last.rows[0].test_correct, 100)
+    assert result.test_accuracy == result.test_correct / 100
     assert result.best_test_accuracy == max(*shares, *(event.rows[0].test_accuracy for event in told.of(p.EpochEnded)))
 
 

@@ -72,7 +72,7 @@ async def program(
         async with asyncio.timeout(PATIENCE):
             while not app._state.caught_up:
                 await asyncio.sleep(0.01)  # for the pipe, which says nothing of itself
-        app._draw()
+        app._pages.draw(app._state)
         await pilot.pause()
         yield app, pilot
         app.workers.cancel_all()

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from engine.core.results import DataSet
-from engine.tools.verify import Verification
+from engine.tools.verification import Verification
 from svhn_tui.cli.main import app
 
 ROOT = Path(__file__).parents[1]

@@ -55,14 +55,14 @@ class Forecast:
         measured: dict[Configuration, dict[str, dict[int, list[float]]]] = {}
         for time in times:
             if (kind := _kind(time.device)) in wanted:
-                lanes = measured.setdefault(_essence(time.configuration), {}).setdefault(kind, {})
+                lanes = measured.setdefault(essence(time.configuration), {}).setdefault(kind, {})
                 lanes.setdefault(time.lanes, []).append(time.seconds * train_images / time.train_images)
         self._known = measured
         self._costs = {configuration: cost(configuration, *self._size) for configuration in measured}
 
     def is_measured(self, configuration: Configuration) -> bool:
         """Say whether this very network was measured, so that nothing is inferred from others."""
-        return _essence(configuration) in self._known
+        return essence(configuration) in self._known
 
     def epoch_seconds(self, configuration: Configuration, runs: int = 1) -> float:
         """Return the seconds of the whole machine that one epoch of one run takes.
@@ -74,9 +74,9 @@ class Forecast:
             configuration: what is trained.
             runs: how many of it there are: a card trains them side by side.
         """
-        essence = _essence(configuration)
-        if essence in self._known:
-            return self._measured(essence, runs)
+        alike = essence(configuration)
+        if alike in self._known:
+            return self._measured(alike, runs)
         expected = cost(configuration, *self._size)
         if not self._costs:
             return expected
@@ -110,7 +110,7 @@ class EpochTimes:
 
     def add(self, time: EpochTime) -> None:
         """Add a time, which replaces the oldest of its kind."""
-        key = (_essence(time.configuration), time.train_images, time.device, time.inputs, time.lanes)
+        key = (essence(time.configuration), time.train_images, time.device, time.inputs, time.lanes)
         known = self._alike.pop(key, ())
         self._alike[key] = (*known[-(RECENT - 1) :], time)
         if len(self._alike) > KINDS:
@@ -131,7 +131,7 @@ class EpochTimes:
 
 
 @lru_cache(10_000)
-def _essence(configuration: Configuration) -> Configuration:
+def essence(configuration: Configuration) -> Configuration:
     """Return what an epoch's time depends on: how many epochs there are and how large steps are does not count."""
     training = msgspec.structs.replace(configuration.training, epochs=1, learning_rate=1.0)
     return msgspec.structs.replace(configuration, training=training)

@@ -26,12 +26,12 @@ class Machine(NamedTuple):
     """Usable memory, in bytes."""
     gpus: tuple[Card, ...] = ()
     lanes: int = 10
-    """Seeds that a GPU trains side by side at most, unless another number proved faster."""
+    """Seeds that a GPU trains side by side at most, unless `wanted_lanes` has another number."""
     has_tensorflow_gpus: bool = True
     """TensorFlow sees the GPUs, as far as is known; else `keras-fit` trains on the cores beside them."""
     measured: Mapping[int, Mapping[int, float]] = MappingProxyType({})
     """Batches a second of all runs together, by size class and cores a run, with as many runs as there is room for."""
-    lane_rates: Mapping[str, Mapping[int, Mapping[int, float]]] = MappingProxyType({})
-    """By kind of card, size class and lanes: epochs a second of all lanes together."""
+    wanted_lanes: Mapping[str, int] = MappingProxyType({})
+    """The same of the configuration that is next, by kind of card."""
     load: Mapping[int, float] = MappingProxyType({})
     """Share of each core's time that other users' processes take; a core that is not listed is idle."""

@@ -7,6 +7,7 @@ from engine import protocol as p
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.machine import Machine
 from engine.core.spec import Configuration
+from engine.host.lane_choice import LaneChoice
 from engine.host.launcher import Publish
 from engine.host.local_machine import LocalMachine
 from engine.host.model_trials import ModelTrials
@@ -21,7 +22,6 @@ from engine.storage import claims
 from engine.storage.workspace import Workspace
 from engine.workers import fleet as fleets
 from engine.workers import slurm
-from engine.workers.lane_measurement import MOST_LANES, Demand
 from engine.workers.process import Death, Worker
 
 STARTS_AT_ONCE = 10
@@ -55,7 +55,8 @@ class Dispatch:
         self._workspace = workspace
         self._queue = queue
         self._trials = ModelTrials(workspace.root, queue, lambda event: publish(event, None), self.advance)
-        self._reports = WorkerReports(workspace, queue, self.pool, publish)
+        self._lanes = LaneChoice(queue, machine.lanes)
+        self._reports = WorkerReports(workspace, queue, self.pool, publish, self._lanes.speeds)
         self._is_suspended = False
 
     def begin(self) -> None:
@@ -124,9 +125,9 @@ class Dispatch:
             machine = self.machine.available(self._slots, self.pool.own_cores)
             if self.machine.has_gpus and not machine.gpus:
                 return  # others use them all; with --gpus none the CPU trains
-            demand = _demand(self._queue, head, machine, self.pool.launcher.host)
-            if not busy and self.machine.is_measuring(head.spec.configuration, shape, demand):
+            if not busy and self.machine.is_measuring(head.spec.configuration, shape):
                 return  # `advance` is called when it is measured
+            machine = machine._replace(wanted_lanes=self._lanes.on_cards(head, machine.gpus))
             queue, occupants = self._queue, {slot: some for slot, some in busy.items() if some}
             group = next_group(queue.waiting, machine, shape, busy, queue.retries.lanes, occupants, queue.groups)
             if group is None:
@@ -151,13 +152,14 @@ class Dispatch:
 
     def _advance_elsewhere(self) -> None:
         """Give each worker on another machine a group once it has reported that it is ready, and start missing ones."""
-        waiting = self._queue.waiting
+        waiting, size = self._queue.waiting, fleets.size(self.fleet)
         for worker in self.pool.unoccupied:
             has_time = worker.is_free and slurm.has_time(worker.job, worker.epoch_seconds)
             if has_time and (first := waiting.first_for(worker.slot.trainer)):
-                lanes = self._lanes(worker, first)
-                self._send(worker, together(waiting, first, lanes, self._queue.groups, lanes))
-        size, starting = fleets.size(self.fleet), self.pool.launcher.starting
+                training = len(self.pool.workers) - len(self.pool.unoccupied)
+                lanes, share = self._lanes.elsewhere(worker, first, size, training)
+                self._send(worker, together(waiting, first, lanes, self._queue.groups, share))
+        starting = self.pool.launcher.starting
         room = STARTS_AT_ONCE - len(starting)
         if len(self._slots) >= size or room <= 0 or waiting.head is None:
             return
@@ -175,13 +177,6 @@ class Dispatch:
     def _slots(self) -> tuple[Slot, ...]:
         """Slots that have a worker, or get one now."""
         return (*self.pool.workers, *self.pool.launcher.starting)
-
-    def _lanes(self, worker: Worker, run: p.WaitingRun) -> int:
-        """Return how many runs a worker on another machine trains side by side; on a GPU as many as on a local one."""
-        if not worker.has_gpu or worker.slot.trainer != "fast":
-            return 1
-        lanes = self.machine.lanes
-        return min(lanes, self._queue.retries.lanes.get(run.spec.configuration, lanes))
 
     def _is_needed(self, worker: Worker) -> bool:
         """Say whether an idle worker keeps running: on cores and boxes it does, a GPU or Slurm job is released."""
@@ -248,12 +243,3 @@ class Dispatch:
         await self._trials.close()
         await self.pool.close()
         await self.machine.close()
-
-
-def _demand(queue: Queue, head: p.WaitingRun, machine: Machine, host: str) -> Demand | None:
-    """Return what waits for each card; None where a group has begun, which continues with the lanes that it had."""
-    waiting, cards, data = queue.waiting, machine.gpus, queue.data[head.spec.data]
-    if not cards or head.run_id in queue.groups or waiting.trained_as(head).training.worker != "fast":
-        return None
-    runs = len(waiting.alike(head, MOST_LANES * len(cards))) // len(cards)
-    return Demand(cards[0], runs, (data.train_images, data.test_images), host)

@@ -15,7 +15,6 @@ from engine.machine.core_load import CoreLoad
 from engine.scheduling.cards import Cards
 from engine.scheduling.slot import Slot
 from engine.workers.arrangement import Arrangement
-from engine.workers.lane_measurement import Demand
 from engine.workers.process import Death, Worker
 
 
@@ -85,22 +84,9 @@ class LocalMachine:
         """Say whether a GPU is among those chosen, and not set aside."""
         return self._cards.has(uuid)
 
-    def is_measuring(self, configuration: Configuration, shape: DataShape, demand: Demand | None) -> bool:
-        """Say whether the cores or lanes that suit a run are being measured; begin with that if it is not known.
-
-        Args:
-            configuration: of the run.
-            shape: of its data.
-            demand: what waits for cards.
-        """
-        was_measuring = self._arrangement.is_measuring
-        is_open = self._arrangement.is_open(configuration, shape, demand)
-        if is_open and not was_measuring and demand is not None:
-            text = (
-                f"How many seeds of {configuration.label} {demand.card.label} trains best at a time is measured, once."
-            )
-            self._publish(p.Noticed(text=text), None)
-        return is_open
+    def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
+        """Say whether the cores that suit a run are being measured; begin with that if it is not known."""
+        return self._arrangement.is_open(configuration, shape)
 
     def accept(self, uuid: str) -> None:
         """Record that a worker has begun on a GPU."""

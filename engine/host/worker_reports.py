@@ -5,6 +5,7 @@ from engine.host.launcher import Publish
 from engine.host.worker_pool import WorkerPool, logged
 from engine.scheduling.queue import Queue
 from engine.storage.workspace import Workspace
+from engine.workers.lane_speeds import LaneSpeeds
 from engine.workers.process import Death, Worker
 from engine.workers.slurm_jobs import NO_EPOCH
 
@@ -18,8 +19,10 @@ class WorkerReports:
         queue: Queue,
         pool: WorkerPool,
         publish: Publish,
+        speeds: LaneSpeeds,
     ) -> None:
         self._workspace, self._queue, self._pool, self._publish = workspace, queue, pool, publish
+        self._speeds = speeds
 
     def enter(self, worker: Worker, event: p.AnyEvent, line: bytes | None) -> bool:
         """Enter an event of a worker's runs; return whether another group may be trained after it."""
@@ -72,6 +75,15 @@ class WorkerReports:
             device = worker.changed.device if worker.has_gpu else worker.slot.name.rstrip("0123456789")
             time = p.EpochTime(configuration, data.train_images, seconds, device, data.input_shape, len(event.runs))
             self._queue.times.add(time)
+            if len(event.runs) == worker.lanes and not self._shares_its_card(worker):
+                self._speeds.add(worker.kind_of_gpu, configuration, data, worker.lanes, event.seconds)
+
+    def _shares_its_card(self, worker: Worker) -> bool:
+        """Say whether another worker trains on its card: both are slower than alone."""
+        card = worker.slot.gpu
+        if card is None:
+            return False
+        return any(other.training for slot, other in self._pool.workers.items() if slot.gpu == card and other != worker)
 
     def _set_back(self, worker: Worker, run_id: str, death: Death) -> p.RunFailed | p.RunInterrupted:
         return self._queue.set_back(

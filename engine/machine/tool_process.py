@@ -26,11 +26,14 @@ class Outcome(NamedTuple):
         return next(reversed(self.complaint.strip().splitlines()), "")
 
 
-def run(command: ChildCommand, *, seconds: float | None = None, shows_complaints: bool = False) -> Outcome:
+def run(
+    command: ChildCommand, given: bytes = b"", *, seconds: float | None = None, shows_complaints: bool = False
+) -> Outcome:
     """Run a process and wait for its end.
 
     Args:
         command: what to run.
+        given: its standard input.
         seconds: after which it is killed; its status is `TIMED_OUT` then.
         shows_complaints: let it write to this process's standard error.
 
@@ -38,11 +41,11 @@ def run(command: ChildCommand, *, seconds: float | None = None, shows_complaints
         OSError: it cannot be started.
     """
     process = subprocess.Popen(
-        command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=None if shows_complaints else subprocess.PIPE,
     )  # fmt: skip
     try:
-        answer, complaint = process.communicate(timeout=seconds)
+        answer, complaint = process.communicate(given, timeout=seconds)
     except subprocess.TimeoutExpired:
         return Outcome(TIMED_OUT, b"", f"it took more than {seconds:.0f} s")
     finally:

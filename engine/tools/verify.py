@@ -1,13 +1,16 @@
-"""Checks a `.keras` file as the grader would: plain TensorFlow Keras, a process of its own, accuracy counted again."""
+"""Checks `.keras` files as the grader would: plain TensorFlow Keras, a process of its own, accuracy counted again.
 
-import argparse
+`python -m engine.tools.verify` reads a list of `VerifyTask` from standard input. It writes a line for each to standard
+output as soon as it is known: a `VerifyOutcome` as JSON.
+"""
+
 import hashlib
 import math
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +19,7 @@ import msgspec
 from engine.core.compilation import batches_of
 from engine.core.data_shape import DataShape
 from engine.core.limits import MAX_SOURCE_BYTES
-from engine.core.spec import Configuration, OwnModel
+from engine.core.spec import OwnModel
 from engine.machine import backends
 from engine.machine.files import Folder
 from engine.machine.system import version
@@ -25,6 +28,7 @@ from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line, is_machine_error, reason
 from engine.tools.comparison import Check, fit_check
 from engine.tools.keras_file import Checked, ConfigCheck, KerasFileError, checked, listed
+from engine.tools.verification import Requirement, Verification, VerifyOutcome, VerifyTask
 from engine.training import model_sources
 
 if TYPE_CHECKING:
@@ -32,43 +36,12 @@ if TYPE_CHECKING:
 
 MAX_CHUNK = 500
 """Images that pass the network at once."""
-MARKS = {True: "ok ", False: "NOT", None: "?  "}
 CHUNK_NUMBERS = 2**26
 """Most numbers that a layer may give for them."""
 
 
-class Requirement(msgspec.Struct, frozen=True):
-    """What a question wants the file to be."""
-
-    configuration: Configuration
-    limit_mib: float | None = None
-    fitted: bool = True
-
-
-class Verification(msgspec.Struct, frozen=True):
-    """What a file is."""
-
-    file: str
-    sha256: str
-    bytes: int
-    trainable_parameters: int
-    test_correct: int
-    test_images: int
-    test_accuracy: float
-    has_optimizer_state: bool
-    versions: dict[str, str]
-    checks: tuple[Check, ...]
-    iterations: int | None = None
-    """Batches that its optimizer counted; None where the file holds no state of it."""
-
-    @property
-    def ok(self) -> bool:
-        """Nothing is other than asked."""
-        return all(check.ok is not False for check in self.checks)
-
-
 def verify(
-    path: Path, source: list[str], asked: Requirement | None, layout: str = "", model_file: Path | None = None
+    path: Path, source: Sequence[str], asked: Requirement | None, layout: str = "", model_file: Path | None = None
 ) -> Verification:
     """Load a private copy of the file in TensorFlow Keras and look at it.
 
@@ -83,10 +56,8 @@ def verify(
         KerasFileError: it cannot be loaded, or is not safe to.
         DataError: the data cannot be used.
     """
-    from engine.data import dataset
-
     own = asked.configuration.network.model if asked else None
-    data = cache(lambda: dataset.load_from(source, layout))  # before the file where it decides what the file may hold
+    data = partial(_loaded_data, tuple(source), layout)  # before the file where it decides what the file may hold
     check, known = (listed, {}) if own is None else _own(own, model_file, lambda: data()[1].shape)
     with checked(path, check) as file:
         images, data_set = data()
@@ -118,6 +89,14 @@ def verify(
             ),
             iterations=file.iterations,
         )
+
+
+@lru_cache(maxsize=1)
+def _loaded_data(source: tuple[str, ...], layout: str) -> "tuple[Images, DataSet]":
+    """Load the data once for all files that are verified on it."""
+    from engine.data import dataset
+
+    return dataset.load_from(source, layout)
 
 
 def _own(own: OwnModel, model_file: Path | None, shape: Callable[[], DataShape]) -> tuple[ConfigCheck, dict[str, Any]]:
@@ -187,49 +166,29 @@ def _checks(path: Path, file: Checked, model: Any, asked: Requirement, data: Dat
     ]
 
 
-def main() -> int:
-    """Verify a file; exit code 0 when all is as asked, 1 when not, 2 for wrong use."""
-    parser = argparse.ArgumentParser(prog="python -m engine.tools.verify")
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--data", nargs="+", required=True)
-    parser.add_argument("--layout", default="", help="the order of the images' axes, such as NHWC")
-    parser.add_argument("--question", default="", help="what is asked, as JSON")
-    parser.add_argument("--model-file", type=Path, help="of an own model; it is run")
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    backends.clear_environment()
+def outcome_of(task: VerifyTask) -> VerifyOutcome:
+    """Verify a file; where that fails, say why."""
+    model_file = Path(task.model_file) if task.model_file is not None else None
     try:
-        asked = msgspec.json.decode(given.question, type=Requirement) if given.question else None
-        verification = verify(given.file, given.data, asked, given.layout, given.model_file)
+        return VerifyOutcome(verify(Path(task.file), task.data, task.asked, task.layout, model_file))
     except (KerasFileError, DataError) as error:
-        print(f"svhn-tui: {error}", file=sys.stderr)
-        return 1
+        return VerifyOutcome(problem=str(error))
     except Exception as error:  # noqa: BLE001  a file from outside may make Keras raise anything
         if is_machine_error(error):
-            print(f"svhn-tui: {given.file} cannot be verified here: {reason(error)}.", file=sys.stderr)
-            return 1
-        print(f"svhn-tui: {given.file} cannot be used: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
-        return 1
-    print(msgspec.json.encode(verification).decode() if given.json else _page(verification))
-    return 0 if verification.ok else 1
+            return VerifyOutcome(problem=f"{task.file} cannot be verified here: {reason(error)}.")
+        return VerifyOutcome(problem=f"{task.file} cannot be used: {type(error).__name__}: {first_line(error)}.")
 
 
-def _page(verification: Verification) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in verification.versions.items())
-    accuracy = (
-        f"{verification.test_accuracy:.4f} ({verification.test_correct:,} of {verification.test_images:,} images)"
-    )
-    lines = [
-        f"{verification.file}",
-        f"  loaded in             {versions}",
-        f"  trainable parameters  {verification.trainable_parameters}",
-        f"  test accuracy         {accuracy}",
-        f"  optimizer state       {'yes' if verification.has_optimizer_state else 'no'}",
-        f"  size                  {verification.bytes:,} bytes",
-        f"  sha256                {verification.sha256}",
-        *(f"  {MARKS[check.ok]} {check.name:<20} {check.text}" for check in verification.checks),
-    ]
-    return "\n".join(lines)
+def main() -> int:
+    """Verify files one after another; what a model file prints is not part of the answer."""
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    backends.clear_environment()
+    for task in msgspec.json.decode(sys.stdin.buffer.read(), type=list[VerifyTask]):
+        answer.write(msgspec.json.encode(outcome_of(task)) + b"\n")
+        answer.flush()
+    answer.close()
+    return 0
 
 
 if __name__ == "__main__":

@@ -107,7 +107,12 @@ class Worker:
     @property
     def has_gpu(self) -> bool:
         """It trains on a GPU, which takes several seeds at a time."""
-        return bool(self.changed.gpu) or self.changed.device not in ("", "cpu")
+        return self.changed.device != "cpu" if self.changed.device else bool(self.changed.gpu)
+
+    @property
+    def kind_of_gpu(self) -> str:
+        """What its driver calls the GPU; empty where it trains on none."""
+        return self.changed.device.removeprefix("gpu ") if self.has_gpu else ""
 
     @property
     def is_free(self) -> bool:

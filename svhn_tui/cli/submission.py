@@ -1,7 +1,5 @@
 """What is handed in: `export` puts it into a folder, `verify` opens a file as the grader would."""
 
-import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from engine.machine import child_process, os_errors, tool_process
+from engine.machine import os_errors
+from engine.tools.verification import Requirement, Verification, VerifyTask
 from svhn_tui import words
 from svhn_tui.assignment.answer_data import check_files, read_histories
 from svhn_tui.cli.arguments import (
@@ -34,11 +33,13 @@ from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.cli.trust import ask_for_trust
 from svhn_tui.client.session import connected
 from svhn_tui.export import export as exporting
+from svhn_tui.export import file_checks
 from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, print_error, print_json, print_text
-from svhn_tui.words import clean
 
 app = command_group()
+
+MARKS = {True: "ok ", False: "NOT", None: "?  "}
 
 
 @app.command()
@@ -82,15 +83,14 @@ async def export_to(
     as_json: bool = False,
     is_read_only: bool = False,
 ) -> int:
-    """Export, each file verified in a process of its own; the exit code says whether everything was there."""
+    """Export, each file verified in TensorFlow; the exit code says whether everything was there."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         await read_histories(session, book)
         state = session.state
 
-    def verified(thing: exporting.Exported) -> exporting.Exported:
-        data = state.about(thing.run.spec.data).data if thing.run is not None else None
-        return exporting.verified(thing, folder, book, data, Path(state.workspace)) if data is not None else thing
+    def verified(files: exporting.Files) -> exporting.Files:
+        return file_checks.verified(files, folder, book, state)
 
     try:
         done = exporting.export(folder, book, state, verified, force=force)
@@ -140,32 +140,44 @@ def verify_file(
     file: Path, source: Sequence[str], book: Presets, question: Question | None, layout: str = "", *, as_json: bool
 ) -> int:
     """Open a file in plain TensorFlow Keras and print what it is; return the exit code."""
-    options = ["--data", *source, *(["--layout", layout] if layout else [])]
+    task = VerifyTask(str(file.absolute()), tuple(source), layout)
     if question is not None and question.answer is not None and question.answer.of is not None:
         question = book.question(question.answer.of)  # it is about that one's file
     if question is not None:
         configurations = book.configurations(question)
         if len(configurations) != 1:
-            print(
-                f"svhn-tui: {question.id} is not about one network's file; verify it without --question.",
-                file=sys.stderr,
-            )
+            print_error(f"{question.id} is not about one network's file; verify it without --question.")
             return WRONG_USE
-        asked = {
-            "configuration": msgspec.to_builtins(configurations[0]),
-            "limit_mib": question.upload.limit_mib if question.upload else None,
-            "fitted": question.kind != "code",
-        }
-        options += ["--question", json.dumps(asked)]
+        limit = question.upload.limit_mib if question.upload else None
+        asked = Requirement(configurations[0], limit, fitted=question.kind != "code")
+        task = msgspec.structs.replace(task, asked=asked)
         model = configurations[0].network.model
         if model is not None:
             ask_for_trust(book, [question])
-            options += ["--model-file", str(Path(book.sources[model.sha256].path).resolve())]
-    options += ["--json"] if as_json else []
-    done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", str(file.absolute())))
-    print(clean(done.complaint, newlines=True), end="", file=sys.stderr)
-    if as_json and done.answer:
-        print_json(msgspec.json.decode(done.answer))
-    elif done.answer:
-        print_text(done.answer.decode(errors="replace").rstrip("\n"))
-    return done.status
+            path = str(Path(book.sources[model.sha256].path).resolve())
+            task = msgspec.structs.replace(task, model_file=path)
+    (outcome,) = file_checks.outcomes_of([task])
+    if outcome.verification is None:
+        print_error(outcome.problem)
+        return FAILED
+    if as_json:
+        print_json(msgspec.to_builtins(outcome.verification))
+    else:
+        print_text(_page(outcome.verification))
+    return DONE if outcome.verification.ok else FAILED
+
+
+def _page(found: Verification) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    accuracy = f"{found.test_accuracy:.4f} ({found.test_correct:,} of {found.test_images:,} images)"
+    lines = [
+        f"{found.file}",
+        f"  loaded in             {versions}",
+        f"  trainable parameters  {found.trainable_parameters}",
+        f"  test accuracy         {accuracy}",
+        f"  optimizer state       {'yes' if found.has_optimizer_state else 'no'}",
+        f"  size                  {found.bytes:,} bytes",
+        f"  sha256                {found.sha256}",
+        *(f"  {MARKS[check.ok]} {check.name:<20} {check.text}" for check in found.checks),
+    ]
+    return "\n".join(lines)

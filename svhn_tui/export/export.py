@@ -10,11 +10,8 @@ from pathlib import Path
 import msgspec
 
 from engine.machine import child_process, tool_process
-from engine.protocol import DataSet, RunResult
-from engine.storage import approvals
-from engine.storage.run_check import SOURCE
+from engine.protocol import RunResult
 from engine.storage.run_folder import RunFolder
-from engine.tools.comparison import Check
 from svhn_tui import words
 from svhn_tui.analysis import run_row
 from svhn_tui.assignment import answers as answering
@@ -40,19 +37,14 @@ class Exported(msgspec.Struct, frozen=True):
     """The run whose file it is."""
 
 
-class Verified(msgspec.Struct, frozen=True):
-    """What of `engine.tools.verify`'s outcome is compared with the run's record."""
-
-    test_correct: int
-    test_images: int
-    checks: tuple[Check, ...] = ()
+Files = tuple[Exported, ...]
 
 
 def export(
     folder: Path,
     book: Presets,
     state: State,
-    check: Callable[[Exported], Exported] = lambda thing: thing,
+    check: Callable[[Files], Files] = lambda files: files,
     *,
     force: bool = False,
 ) -> tuple[Exported, ...]:
@@ -62,7 +54,7 @@ def export(
         folder: where it goes.
         book: the questions.
         state: the workspace, with the hashes of the files and the curves read.
-        check: looks at a file that was copied and says what came of it.
+        check: looks at the files that were copied and says what came of each.
         force: replace what is there and was not exported, or was changed since.
 
     Raises:
@@ -75,10 +67,8 @@ def export(
         return _export(target, book, state, check)
 
 
-def _export(
-    target: ExportFolder, book: Presets, state: State, check: Callable[[Exported], Exported]
-) -> tuple[Exported, ...]:
-    done = tuple(check(thing) for question in book.questions for thing in _uploads(question, target, book, state))
+def _export(target: ExportFolder, book: Presets, state: State, check: Callable[[Files], Files]) -> tuple[Exported, ...]:
+    done = check(tuple(thing for question in book.questions for thing in _uploads(question, target, book, state)))
     answers = answering.all_answers(book, state)
     manifest = {
         **answering.as_json(answers),
@@ -157,37 +147,6 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
     accuracy = words.accuracy(run.test_accuracy)
     text = f"{words.size(size)}, seed {run.spec.seed}, test accuracy {accuracy}{less}{other}{demo}"
     yield Exported(name, text, run=run)
-
-
-def verified(thing: Exported, folder: Path, book: Presets, data: DataSet, workspace: Path) -> Exported:
-    """Have an exported file looked at as the grader would, in a process of its own; say what came of it."""
-    if thing.run is None:
-        return thing
-    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
-    asked = {"configuration": thing.run.spec.configuration, "limit_mib": limits.get(thing.name)}
-    model = thing.run.spec.configuration.network.model
-    if model is not None and (problem := approvals.refusal(model.sha256)):
-        return msgspec.structs.replace(thing, text=f"{thing.text}; not verified. {problem}", ok=False)
-    options = ["--json", "--data", *data.paths, "--question", msgspec.json.encode(asked).decode()]
-    options += ["--layout", data.layout] if data.layout else []
-    if model is not None:
-        options += ["--model-file", str(RunFolder(workspace, thing.run.run_id).path.absolute() / SOURCE)]
-    file = str((folder / thing.name).absolute())
-    done = tool_process.run(child_process.tool("engine.tools.verify", *options, "--", file))
-    try:
-        verification = msgspec.json.decode(done.answer, type=Verified)
-    except msgspec.DecodeError:
-        problem = done.last_words or "it could not be verified"
-        return msgspec.structs.replace(thing, text=f"{thing.text}; {problem}", ok=False)
-    count = f"{verification.test_correct:,} of {verification.test_images:,} right in TensorFlow"
-    if thing.run.diverged:
-        return msgspec.structs.replace(thing, text=f"{thing.text}; diverged, handed in by your choice; {count}")
-    wrong = [f"{check.name}: {check.text}" for check in verification.checks if check.ok is False]
-    if verification.test_correct != thing.run.test_correct:
-        wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
-    is_same = not wrong and done.status == 0
-    outcome = f"verified, {count}" if is_same else f"NOT as recorded, {count} ({'; '.join(wrong)})"
-    return msgspec.structs.replace(thing, text=f"{thing.text}; {outcome}", ok=thing.ok and is_same)
 
 
 def strip(file: Path, limit_mib: float) -> None:

@@ -12,6 +12,7 @@ from engine import protocol as p
 from engine.core.curve import Curve
 from engine.core.spec import RunSpec
 from engine.machine import tool_process
+from engine.tools.verification import Verification, VerifyOutcome
 from svhn_tui.analysis.notices import divergences
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.run_filter import FilterError, completions, parse
@@ -21,6 +22,7 @@ from svhn_tui.assignment.submission import handed_in
 from svhn_tui.client.reducer import fold
 from svhn_tui.client.state import State
 from svhn_tui.export import export as exporting
+from svhn_tui.export import file_checks
 from svhn_tui.export.export import Exported, runs_table
 from svhn_tui.export.export_folder import opened
 from svhn_tui.pages.live import LivePage
@@ -122,10 +124,12 @@ def test_the_export_leaves_it_out_and_never_calls_it_verified(tmp_path: Path):
 def test_the_count_of_a_diverged_file_may_be_as_recorded_and_is_no_verification(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    answer = b'{"test_correct": 977, "test_images": 10000}'
-    monkeypatch.setattr(tool_process, "run", lambda command: tool_process.Outcome(0, answer, ""))
+    found = VerifyOutcome(Verification("", "", 7, 0, 977, 10_000, 0.0977, False, {}, ()))
+    answer = msgspec.json.encode(found) + b"\n"
+    monkeypatch.setattr(tool_process, "run", lambda command, given: tool_process.Outcome(0, answer, ""))
     run = msgspec.structs.replace(diverged(SPEC), test_correct=977)
-    said = exporting.verified(Exported("Q5.keras", "7 B", run=run), tmp_path, BOOK, DATA, tmp_path).text
+    (thing,) = file_checks.verified([Exported("Q5.keras", "7 B", run=run)], tmp_path, BOOK, state_of(run))
+    said = thing.text
     assert "diverged" in said and "verified" not in said
 
 

@@ -9,6 +9,8 @@ from engine import protocol as p
 from tests.support.epochs import epoch_ended
 from tests.support.fake_worker import tell
 
+PATIENT = {"SVHN_TUI_WORKER": f"{sys.executable} -m tests.faults.patient_worker"}
+"""The environment of a host that starts such workers."""
 SECONDS = 0.05
 
 

@@ -15,7 +15,7 @@ from engine.host import clients
 from engine.storage import journal
 from tests.faults.aftermath import left_behind, zombies
 from tests.faults.conftest import Tally
-from tests.faults.scene import FREQUENT, sweep_on
+from tests.faults.scene import sweep_on
 from tests.host.test_engine import sweep_of
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
@@ -78,7 +78,7 @@ def test_a_screen_that_stops_holds_up_nobody_and_sees_all_when_it_goes_on(
     demo_folder: Path, tmp_path: Path, tally: Tally
 ):
     row = tally("a client that stops reading (SIGSTOP)")
-    with Bridge(tmp_path, **FREQUENT) as other, Bridge(tmp_path) as stopped:
+    with Bridge(tmp_path, **worker()) as other, Bridge(tmp_path) as stopped:
         sweep = sweep_on(other.open(demo_folder), seeds=1)
         stopped.until_kind(p.CaughtUp)
         os.kill(stopped.process.pid, signal.SIGSTOP)

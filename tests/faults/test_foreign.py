@@ -252,11 +252,11 @@ def test_what_only_looks_makes_no_workspace(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_trains_makes_one_folder_and_no_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_trains_makes_one_folder_and_no_chain(demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     done = svhn_tui("run", "Q2", "-w", "typo/deep")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"typo/deep: there is no {tmp_path}/typo; check the spelling, or make that folder first." in done.stderr
     assert list(tmp_path.iterdir()) == []
-    assert "Nothing to train" in svhn_tui("run", "Q1", "-w", "new").stderr
+    assert "Nothing to train" in svhn_tui("run", "Q1", "-w", "new", "--data", demo_folder, **worker()).stderr
     assert (tmp_path / "new" / "runs").is_dir()

@@ -18,13 +18,13 @@ from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.storage import lock_file
 from tests.faults.conftest import Tally
+from tests.faults.patient_worker import PATIENT
+from tests.host.test_stages import worker
 from tests.support.bridge import Bridge
 from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM
 
 ROOT = Path(__file__).parents[2]
-
-PATIENT = {"SVHN_TUI_WORKER": f"{sys.executable} -m tests.faults.patient_worker"}
 BRIDGE = [sys.executable, "-m", "engine", "--workspace"]
 
 
@@ -141,7 +141,7 @@ def test_a_killed_hosts_spare_folder_is_taken_again(tmp_path: Path, session: Pat
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="only root gets a /tmp of its own")
-def test_tmp_names_that_others_took_are_passed_by(tmp_path: Path, tally: Tally):
+def test_tmp_names_that_others_took_are_passed_by(demo_folder: Path, tally: Tally):
     """In a /tmp of this test's own: the usual name belongs to nobody, is a link, a file, or open to all."""
     plants = {
         "another user's": "mkdir -m 700 $N; chown 65534 $N",
@@ -154,10 +154,11 @@ def test_tmp_names_that_others_took_are_passed_by(tmp_path: Path, tally: Tally):
     row = tally("/tmp/svhn-tui-UID occupied")
     for plant in plants.values():
         script = f"""
-        mount -t tmpfs tmpfs /tmp || exit 77
+        mount --bind "$DATA" /mnt && mount -t tmpfs tmpfs /tmp || exit 77
         N=/tmp/svhn-tui-0; {plant}; mkdir -m 700 /tmp/w
-        "$@" run Q1 -w /tmp/w; "$@" status -w /tmp/w && "$@" stop -w /tmp/w && ls -A $N/ && ls -A /tmp"""
+        "$@" run Q1 -w /tmp/w --data /mnt; "$@" status -w /tmp/w && "$@" stop -w /tmp/w && ls -A $N/ && ls -A /tmp"""
         environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
+        environment |= {"DATA": str(demo_folder), **worker()}
         done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", *PROGRAM], env=environment,
                               capture_output=True, text=True, check=False)  # fmt: skip
         if done.returncode == 77 or "unshare failed" in done.stderr:

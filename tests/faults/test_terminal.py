@@ -13,6 +13,7 @@ import pytest
 
 from engine import protocol as p
 from tests.faults.conftest import Tally
+from tests.faults.patient_worker import PATIENT
 from tests.host.test_engine import sweep_of
 from tests.support.bridge import Bridge
 from tests.support.patience import PATIENCE
@@ -43,7 +44,7 @@ def test_the_screen_leaves_with_its_terminal_and_training_goes_on(
 ):
     before, codes = HANGUPS[hangup]
     row = tally(hangup)
-    with Bridge(tmp_path) as bridge:
+    with Bridge(tmp_path, **PATIENT) as bridge:
         bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=100_000)))
         with Terminal(tmp_path, 80, 24, before=before) as terminal:
             terminal.until(lambda text: "Q11" in text and "training" in text)

@@ -64,9 +64,9 @@ def table(found):
             print(f"keras    {key:18} {row['us_per_batch']:9.1f} us a batch")
     for name, value in sections.get("processes", {}).get("verdict", {}).items():
         print(f"verdict  {name}: {value}")
-    for name, percent in sections.get("estimate", {}).get("twenty_lanes_gain_percent", {}).items():
-        print(f"verdict  twenty lanes of {name} instead of ten, percent less time a run: {percent}")
-    print(f"lanes    epochs a second: {sections.get('lanes', {}).get('epochs_per_second')}")
+    for number in ("twenty", "forty"):
+        for name, percent in sections.get("estimate", {}).get(f"{number}_lanes_gain_percent", {}).items():
+            print(f"verdict  {number} lanes of {name} instead of ten, percent less time a run: {percent}")
     for name in ("product", "one_group_at_a_time"):
         if "seconds" in (row := sections.get(name, {})):
             print(f"{name}: {row['finished']} runs in {row['seconds']} s on {row['devices']}, {row['kinds']}")
@@ -97,7 +97,6 @@ PLAN = (
     ("fit", keras_fit.fit, 10),
     ("estimate", speed.estimate, 0),
     ("product", product.product, 25),
-    ("lanes", product.lanes, 40),
     ("processes", variants.processes, 20),
     ("one_group_at_a_time", product.one_group_at_a_time, 30),
 )

@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from tests.gpu.box import smi
 from tests.gpu.kit import Found, Kit
 
@@ -32,25 +30,6 @@ def product(kit: Kit, held: Found) -> None:
 def one_group_at_a_time(kit: Kit, held: Found) -> None:
     """The same with one group on a card at a time: what sharing gains or costs."""
     _run(kit, held, groups=1)
-
-
-def lanes(kit: Kit, held: Found) -> None:
-    """Let the program measure how many seeds train best at a time, as its host does where many wait."""
-    from engine.core.data_shape import ASSIGNMENT
-    from engine.core.spec import Configuration, Network
-    from engine.machine import child_process, devices, tool_process
-
-    cards = devices.choose_gpus().gpus
-    network = Network() if kit.small else Network((64,), "relu")
-    options = {
-        "gpu": cards[0].uuid if cards else "none", "lanes": "1,2" if kit.small else "10,20,40",
-        "images": ",".join(map(str, kit.timed)), "shape": msgspec.json.encode(ASSIGNMENT).decode(),
-        "configuration": msgspec.json.encode(Configuration(network)).decode(),
-    }  # fmt: skip
-    words = [f"--{name}={text}" for name, text in options.items()]
-    done = tool_process.run(child_process.tool("engine.training.lane_speed", *words), seconds=max(20.0, kit.left() - 8))
-    held["epochs_per_second"] = json.loads(done.answer or "{}")
-    held["complaint"] = done.last_words
 
 
 def _run(kit: Kit, held: Found, *, groups: int) -> None:

@@ -30,6 +30,7 @@ def plan(precision: str, *, small: bool) -> tuple[Timed, ...]:
         return (precision, "linear", 3), (precision, "linear", 1)
     wanted = [(precision, name, 10) for name in NETWORKS]
     wanted += [(precision, name, 20) for name in ("64", "256")]
+    wanted += [(precision, "64", 40)]
     wanted += [(precision, name, 1) for name in ("linear", "64", "256", "1024")]
     wanted += [(precision, name, 3) for name in ("1024,256", "256,256,256", "64")]
     wanted += [(other, name, 10) for name in ("256", "64", "1024", "1024,256")]
@@ -116,7 +117,9 @@ def estimate(kit: Kit, held: Found) -> None:
     timed = kit.sections.get("timing", {})
     for precision in ("default", "float32"):
         held[precision] = estimated(timed.get(precision, {}))
-    held["twenty_lanes_gain_percent"] = {name: gain(timed.get(kit.precision, {}), name) for name in ("64", "256")}
+    rows = timed.get(kit.precision, {})
+    held["twenty_lanes_gain_percent"] = {name: gain(rows, name) for name in ("64", "256")}
+    held["forty_lanes_gain_percent"] = {"64": gain(rows, "64", 40)}
     held["note"] = "files, checkpoints and start not included"
 
 
@@ -141,10 +144,10 @@ def estimated(rows: Mapping[str, Found]) -> Found:
             "all_s": round(training + compiling, 1)}  # fmt: skip
 
 
-def gain(rows: Mapping[str, Found], name: str) -> float | None:
-    """Return how many percent less a run takes with twenty lanes than with ten; None where it was not timed. Pure."""
-    ten, twenty = (rows.get(f"{name} x{lanes}", {}).get("us_per_run_batch") for lanes in (10, 20))
-    return round(100 * (1 - twenty / ten), 1) if ten and twenty else None
+def gain(rows: Mapping[str, Found], name: str, lanes: int = 20) -> float | None:
+    """Return how many percent less a run takes with so many lanes than with ten; None where it was not timed. Pure."""
+    ten, more = (rows.get(f"{name} x{some}", {}).get("us_per_run_batch") for some in (10, lanes))
+    return round(100 * (1 - more / ten), 1) if ten and more else None
 
 
 def _groups() -> Iterator[tuple[str, int]]:

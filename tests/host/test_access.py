@@ -17,6 +17,7 @@ from tests.cli.test_program import PROGRAM, Terminal
 from tests.host.test_engine import sweep_of
 from tests.host.test_stages import worker
 from tests.support.bridge import Bridge, worker_pids
+from tests.support.paced_worker import PACED
 
 NOBODY = 65_534
 SECRET = "hunter2-never-in-a-log"
@@ -43,10 +44,13 @@ def test_while_it_trains_and_after_all_is_the_users_alone(
     for variable, name in (("XDG_CACHE_HOME", "cache"), ("XDG_CONFIG_HOME", "config")):
         monkeypatch.setenv(variable, str(roots[name]))
     monkeypatch.setenv("SVHN_TUI_SECRET", SECRET)
+    for name, value in PACED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SVHN_TUI_TEST_PACE", "0.1")
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     workspace = roots["workspace"]
     with Terminal(workspace, 80, 24) as terminal, Bridge(workspace) as bridge:
-        bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=3_000)))
+        bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=100)))
         bridge.until_kind(p.EpochEnded)
         terminal.until(lambda text: "Q11" in text and "training" in text)
         ours = [terminal.process.pid, bridge.process.pid, bridge.events[0].host_pid, *worker_pids(bridge.state)]

@@ -11,6 +11,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.core.sweep import FinalistRule, Sweep
 from engine.storage import checkpoint
+from tests.host.test_stages import worker
 from tests.support.bridge import Bridge, worker_pids
 from tests.support.epochs import losses
 from tests.support.patience import PATIENCE
@@ -46,7 +47,7 @@ def test_a_sweep_is_trained_once_however_often_it_is_asked_for(demo_folder: Path
 
 def test_a_second_stage_is_begun_by_the_host_alone(demo_folder: Path, tmp_path: Path):
     networks = (SMALL, Network((16,), "relu"), Network())
-    with Bridge(tmp_path) as bridge:
+    with Bridge(tmp_path, **worker()) as bridge:
         data = bridge.open(demo_folder)
         first = sweep_of(data, seeds=2, networks=networks, epochs=2)
         rule = FinalistRule((0, 1, 2), at_least=1, at_most=1)
@@ -155,7 +156,7 @@ def test_who_attaches_later_sees_the_whole_curve(demo_folder: Path, tmp_path: Pa
 
 
 def test_nothing_that_a_client_says_harms_the_host(demo_folder: Path, tmp_path: Path):
-    with Bridge(tmp_path) as bridge:
+    with Bridge(tmp_path, **worker()) as bridge:
         data = bridge.open(demo_folder)
         for garbage in (
             b"\n",
@@ -178,7 +179,7 @@ def test_nothing_that_a_client_says_harms_the_host(demo_folder: Path, tmp_path: 
 
 
 def test_notes_choices_and_the_trash_are_kept(demo_folder: Path, tmp_path: Path):
-    with Bridge(tmp_path) as bridge:
+    with Bridge(tmp_path, **worker()) as bridge:
         sweep = sweep_of(bridge.open(demo_folder), seeds=2, epochs=1)
         bridge.send(p.Submit(sweep=sweep))
         bridge.until(lambda state, event: len(state.results) == 2)
@@ -199,7 +200,7 @@ def test_notes_choices_and_the_trash_are_kept(demo_folder: Path, tmp_path: Path)
 
 
 def test_a_damaged_index_is_set_aside_and_rebuilt(demo_folder: Path, tmp_path: Path):
-    with Bridge(tmp_path) as bridge:
+    with Bridge(tmp_path, **worker()) as bridge:
         bridge.send(p.Submit(sweep=sweep_of(bridge.open(demo_folder), epochs=1)))
         bridge.until(lambda state, event: len(state.results) == 1)
         bridge.end()

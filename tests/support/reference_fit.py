@@ -1,4 +1,7 @@
-"""Trains as the assignment writes it, with plain Keras `fit`, from given weights in a given order; run by tests."""
+"""Trains as the assignment writes it, with plain Keras `fit`, from given weights in a given order; run by tests.
+
+Each argument is a folder with one configuration.
+"""
 
 import json
 import sys
@@ -7,32 +10,37 @@ from pathlib import Path
 import keras
 import numpy as np
 
-folder = Path(sys.argv[1])
-asked, given = json.loads((folder / "asked.json").read_text()), np.load(folder / "given.npz")
-found: dict[str, object] = {}
-dense = [keras.layers.Dense(units, activation=asked["activation"]) for units in asked["hidden"]]
-model = keras.Sequential(
-    [keras.Input((3, 32, 32)), keras.layers.Flatten(), *dense, keras.layers.Dense(10, activation="softmax")]
-)
-model.compile(
-    loss="categorical_crossentropy",
-    optimizer=keras.optimizers.Adam(learning_rate=1e-5),
-    metrics=["categorical_accuracy"],
-)
-model.optimizer.build(model.trainable_variables)
-fresh = [np.asarray(variable) for variable in model.optimizer.variables]
-for seed in asked["seeds"]:
-    for variable, value in zip(model.optimizer.variables, fresh, strict=True):  # as compiled anew, but traced once
-        variable.assign(value)
-    model.set_weights([given[f"weight-{seed}-{index}"] for index in range(len(model.weights))])
+
+def fit(folder: Path) -> None:
+    """Train what `asked.json` asks for on the arrays of `given.npz`; write `found.npz`."""
+    asked, given = json.loads((folder / "asked.json").read_text()), np.load(folder / "given.npz")
     pixels, labels = given["train"], keras.utils.to_categorical(given["labels"], 10)
-    histories = []
-    for epoch in range(asked["epochs"]):
-        order = given[f"order-{seed}-{epoch}"]
-        histories.append(model.fit(pixels[order], labels[order], batch_size=32, shuffle=False, verbose=0).history)
-    found |= {f"weight-{seed}-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
-    found[f"loss-{seed}"] = [history["loss"][0] for history in histories]
-    found[f"accuracy-{seed}"] = [history["categorical_accuracy"][0] for history in histories]
-    said = np.asarray(model(given["test"], training=False)).argmax(axis=-1)
-    found[f"test-{seed}"] = float((said == given["test_labels"]).mean())
-np.savez(folder / "found.npz", **found)
+    found: dict[str, object] = {}
+    dense = [keras.layers.Dense(units, activation=asked["activation"]) for units in asked["hidden"]]
+    inputs, outputs = keras.Input(pixels.shape[1:]), keras.layers.Dense(10, activation="softmax")
+    model = keras.Sequential([inputs, keras.layers.Flatten(), *dense, outputs])
+    model.compile(
+        loss="categorical_crossentropy",
+        optimizer=keras.optimizers.Adam(learning_rate=1e-5),
+        metrics=["categorical_accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
+    fresh = [np.asarray(variable) for variable in model.optimizer.variables]
+    for seed in asked["seeds"]:
+        for variable, value in zip(model.optimizer.variables, fresh, strict=True):  # as compiled anew, but traced once
+            variable.assign(value)
+        model.set_weights([given[f"weight-{seed}-{index}"] for index in range(len(model.weights))])
+        histories = []
+        for epoch in range(asked["epochs"]):
+            order = given[f"order-{seed}-{epoch}"]
+            histories.append(model.fit(pixels[order], labels[order], batch_size=32, shuffle=False, verbose=0).history)
+        found |= {f"weight-{seed}-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
+        found[f"loss-{seed}"] = [history["loss"][0] for history in histories]
+        found[f"accuracy-{seed}"] = [history["categorical_accuracy"][0] for history in histories]
+        said = np.asarray(model(given["test"], training=False)).argmax(axis=-1)
+        found[f"test-{seed}"] = float((said == given["test_labels"]).mean())
+    np.savez(folder / "found.npz", **found)
+
+
+for argument in sys.argv[1:]:
+    fit(Path(argument))

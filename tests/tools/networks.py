@@ -11,12 +11,12 @@ from keras import layers
 
 from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, Training
-from engine.tools import verify
 from engine.tools.comparison import text_of
+from engine.tools.verification import Requirement
 from engine.training import models
 from tests.support.scenes import DATA
 
-ASKED = verify.Requirement(Configuration(Network((8,), "relu"), Training(epochs=2)), limit_mib=1)
+ASKED = Requirement(Configuration(Network((8,), "relu"), Training(epochs=2)), limit_mib=1)
 SMALL = msgspec.structs.replace(DATA, train_images=64, input_shape=(3, 32, 32))
 BATCHES = 4
 IMAGE = (3, 32, 32)

@@ -17,20 +17,21 @@ from engine.storage import zip_check
 from engine.tools import strip_optimizer, verify
 from engine.tools.keras_file import KerasFileError, checked
 from engine.tools.model_checks import optimizer_checks, weights_check
+from engine.tools.verification import Requirement
 from tests.tools.networks import ASKED, BATCHES, RIGHT, SMALL, WRONG, Model, chain, compiled, functional
 from tests.tools.test_keras_file import forged
 
 FORM = "it computes what the Sequential that is asked for computes"
 
 
-def looked_at(path: Path, asked: verify.Requirement = ASKED) -> list[Any]:
+def looked_at(path: Path, asked: Requirement = ASKED) -> list[Any]:
     with checked(path) as file:
         model = keras.saving.load_model(file.path)
         state = optimizer_checks(model, file.iterations)
         return [weights_check(model), *state, *verify._checks(path, file, model, asked, SMALL)]
 
 
-def complaints(path: Path, asked: verify.Requirement = ASKED) -> list[str]:
+def complaints(path: Path, asked: Requirement = ASKED) -> list[str]:
     return [f"{check.name}: {check.text}" for check in looked_at(path, asked) if check.ok is False]
 
 

@@ -43,7 +43,8 @@ import msgspec
 from engine.machine import backends
 backends.clear_environment()
 backends.prepare_tensorflow(3)
-from engine.tools.verify import Requirement, verify
+from engine.tools.verification import Requirement
+from engine.tools.verify import verify
 from engine.core.spec import Configuration
 from tests.training.test_classes import fit
 cases = [(Path(workspace), folder, msgspec.json.decode(configuration, type=Configuration))

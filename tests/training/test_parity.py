@@ -5,13 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import pytest
 
-from engine.core.data_shape import ASSIGNMENT
 from engine.core.spec import Configuration, Network, RunSpec, Training
 from engine.data.dataset import Images
 from engine.data.demo import draw
@@ -23,40 +25,72 @@ from engine.training.shuffling import order_of
 from tests.support.patience import PATIENCE
 from tests.support.shared import made_once
 
+pytestmark = pytest.mark.xdist_group("parity")  # all of them use what one process of TensorFlow trained
+
 REFERENCE = Path(__file__).parents[1] / "support" / "reference_fit.py"
-IMAGES = 250 * 32 + 16  # twice 251 batches, the last one smaller
 EPOCHS = 2
-SHAPE = ASSIGNMENT
 
 
-def drawn(train: int, test: int) -> Images:
+@cache
+def drawn(train: int, test: int, step: int = 1) -> Images:
+    """Draw images, or every so many of their rows and columns."""
     images, digits = draw(train + test, np.random.default_rng(7))
-    pixels, labels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)), digits.astype(np.int32)
+    pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2)[:, :, ::step, ::step])
+    labels = digits.astype(np.int32)
     return Images(pixels[:train], labels[:train], pixels[train:], labels[train:], tuple("0123456789"))
 
 
-def reference(
-    folder: Path, images: Images, configuration: Configuration, *, backend: str, seeds: list[int]
-) -> list[dict]:
-    """Train with plain Keras in a process of its own, from the same weights and in the same order."""
-    if backend == "tensorflow" and version("tensorflow") == "not installed":
-        pytest.skip("TensorFlow is not installed")
+class Case(NamedTuple):
+    """A configuration that is trained once for each seed, and on what."""
+
+    configuration: Configuration
+    seeds: tuple[int, ...]
+    train: int = 2_000
+    test: int = 100
+    step: int = 1
+
+    @property
+    def images(self) -> Images:
+        return drawn(self.train, self.test, self.step)
+
+
+NETWORKS = (Network(), Network((64, 32), "relu"), Network((100,)))
+RELU = Configuration(Network((64,), "relu"), Training(epochs=EPOCHS))
+BATCHES = Case(RELU, (0, 1, 2, 3, 4), train=250 * 32 + 16, test=500)  # twice 251 batches, the last one smaller
+SMALL = {network.label: Case(Configuration(network, Training(epochs=EPOCHS)), (0,)) for network in NETWORKS}
+ACCURACIES = {
+    name: Case(
+        Configuration(Network((256,), name), Training(epochs=6)), tuple(range(10)), train=1_600, test=1_000, step=2
+    )
+    for name in ("relu", "tanh")
+}
+
+
+def ask(folder: Path, case: Case) -> Path:
+    """Write for the reference what it is to train: the images, initial weights and orders of the seeds."""
+    images, configuration, seeds = case.images, case.configuration, case.seeds
     epochs = configuration.training.epochs
     asked = {"hidden": configuration.network.hidden, "activation": configuration.network.activation, "epochs": epochs}
     arrays = {"train": images.train_images, "labels": images.train_labels}
     arrays |= {"test": images.test_images, "test_labels": images.test_labels}
     for seed in seeds:
-        model = models.build(configuration.network, SHAPE, softmax=False, seed=seed)
+        model = models.build(configuration.network, images.shape, softmax=False, seed=seed)
         arrays |= {f"weight-{seed}-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
         arrays |= {f"order-{seed}-{epoch}": order_of(seed, epoch, len(images.train_labels)) for epoch in range(epochs)}
+    folder.mkdir()
     np.savez(folder / "given.npz", **arrays)
     (folder / "asked.json").write_text(json.dumps({**asked, "seeds": seeds}))
+    return folder
+
+
+def reference(folder: Path, cases: dict[str, Case], *, backend: str) -> None:
+    """Train with plain Keras in a process of its own, from the same weights and in the same order."""
+    folders = [str(ask(folder / name, case)) for name, case in cases.items()]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([sys.executable, str(REFERENCE), str(folder)], check=True, env=environment, timeout=PATIENCE)
-    return found_in(folder, seeds)
+    subprocess.run([sys.executable, str(REFERENCE), *folders], check=True, env=environment, timeout=3 * PATIENCE)
 
 
-def found_in(folder: Path, seeds: list[int]) -> list[dict]:
+def found_in(folder: Path, seeds: Sequence[int]) -> list[dict]:
     """Read what that process made of each seed."""
     found = np.load(folder / "found.npz")
     return [
@@ -95,64 +129,61 @@ def differences(one: dict, other: dict) -> tuple[float, float]:
     return weights, metrics
 
 
+Fits = dict[str, list[dict]]
+
+
 @pytest.fixture(scope="module")
-def relu_fit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Images, Configuration, list[int], list[dict]]:
-    """What TensorFlow makes of 64 ReLU units, for five seeds."""
-    images, configuration = drawn(IMAGES, 500), Configuration(Network((64,), "relu"), Training(epochs=EPOCHS))
-    seeds = [0, 1, 2, 3, 4]
-
-    def fit(folder: Path) -> None:
-        reference(folder, images, configuration, backend="tensorflow", seeds=seeds)
-
-    return images, configuration, seeds, found_in(made_once(tmp_path_factory, "relu", fit), seeds)
+def fits(tmp_path_factory: pytest.TempPathFactory) -> Fits:
+    """What TensorFlow makes of all cases, in one process."""
+    if version("tensorflow") == "not installed":
+        pytest.skip("TensorFlow is not installed")
+    cases = {"batches": BATCHES, **SMALL, **ACCURACIES}
+    folder = made_once(tmp_path_factory, "fits", lambda folder: reference(folder, cases, backend="tensorflow"))
+    return {name: found_in(folder / name, case.seeds) for name, case in cases.items()}
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
-def test_relu_ends_with_tensorflows_weights(
-    relu_fit: tuple[Images, Configuration, list[int], list[dict]], trainer: str
-):
+def test_relu_ends_with_tensorflows_weights(fits: Fits, trainer: str):
     """Rounding may put a unit on the other side of zero for an image (2 of 16 seeds here, plain layouts or ours), and
     Adam makes a step of it: so five seeds, of which four have to end within rounding and the other close by.
     """
-    images, configuration, seeds, expected = relu_fit
-    pairs = zip(seeds, expected, strict=True)
-    found = [differences(fast(images, configuration, seed, trainer), of) for seed, of in pairs]
+    pairs = zip(BATCHES.seeds, fits["batches"], strict=True)
+    found = [differences(fast(BATCHES.images, BATCHES.configuration, seed, trainer), of) for seed, of in pairs]
     assert sum(weights < 1e-6 and metrics < 1e-5 for weights, metrics in found) >= 4
     assert max(weights for weights, _ in found) < 1e-4
 
 
-@pytest.mark.parametrize("network", [Network(), Network((64, 32), "relu"), Network((100,))], ids=lambda n: n.label)
-def test_other_networks_end_with_tensorflows_weights(tmp_path: Path, network: Network):
+@pytest.mark.parametrize("name", SMALL)
+def test_other_networks_end_with_tensorflows_weights(fits: Fits, name: str):
     """The linear one is carried transposed; two layers, and a hidden one without an activation."""
-    images, configuration = drawn(2_000, 100), Configuration(network, Training(epochs=EPOCHS))
-    (expected,) = reference(tmp_path, images, configuration, backend="tensorflow", seeds=[0])
     for trainer in ["jax", *(["native"] if find_compiler() else [])]:
-        weights, metrics = differences(fast(images, configuration, 0, trainer), expected)
+        weights, metrics = differences(fast(SMALL[name].images, SMALL[name].configuration, 0, trainer), fits[name][0])
         assert weights < 1e-6, trainer
         assert metrics < 1e-5, trainer
 
 
 def test_the_check_fails_for_a_softmax_head_with_clipped_probabilities(tmp_path: Path):
     """Keras's own `fit` on JAX clips probabilities and trains another network: the trap that logits avoid."""
-    images, configuration = drawn(2_000, 100), Configuration(Network((64,), "relu"), Training(epochs=EPOCHS))
-    (trapped,) = reference(tmp_path, images, configuration, backend="jax", seeds=[3])
-    weights, metrics = differences(fast(images, configuration, 3), trapped)
+    case = Case(RELU, (3,))
+    reference(tmp_path, {"trapped": case}, backend="jax")
+    (trapped,) = found_in(tmp_path / "trapped", case.seeds)
+    weights, metrics = differences(fast(case.images, case.configuration, 3), trapped)
     assert weights > 1e-4
     assert metrics > 1e-2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_each_trainer_reaches_the_accuracies_of_fit(tmp_path: Path, activation: str):
+@pytest.mark.parametrize("activation", ACCURACIES)
+def test_each_trainer_reaches_the_accuracies_of_fit(fits: Fits, activation: str):
     """256 units, ten seeds: saturated units magnify rounding, and Welch's test does not tell any two trainers apart."""
     from scipy.stats import ttest_ind
 
-    images, configuration = drawn(1_600, 1_000), Configuration(Network((256,), activation), Training(epochs=6))
-    seeds = list(range(10))
-    fits = reference(tmp_path, images, configuration, backend="tensorflow", seeds=seeds)
-    accuracies = [[fit["test_accuracy"] for fit in fits]]
+    case = ACCURACIES[activation]
+    accuracies = [[fit["test_accuracy"] for fit in fits[activation]]]
     for trainer in ["jax", *(["native"] if find_compiler() else [])]:
-        accuracies.append([fast(images, configuration, seed, trainer)["test_accuracy"] for seed in seeds])
+        accuracies.append(
+            [fast(case.images, case.configuration, seed, trainer)["test_accuracy"] for seed in case.seeds]
+        )
     for one, other in itertools.combinations(accuracies, 2):
         assert ttest_ind(one, other, equal_var=False).pvalue > 0.01
     assert min(map(np.mean, accuracies)) > 0.13, "it learned something, so there was something to compare"

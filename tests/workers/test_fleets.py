@@ -18,6 +18,7 @@ from engine.storage.workspace import Remembered
 from engine.workers import fleet as fleets
 from engine.workers import user_config
 from tests.support.bridge import Bridge
+from tests.support.paced_worker import PACED
 from tests.support.patience import PATIENCE
 
 WORKER = ("python", "-m", "engine.training.worker", "--name", "slurm0")
@@ -110,7 +111,7 @@ def cluster_here(folder: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_worker_leaves_before_its_time_is_over_and_the_next_one_goes_on(demo_folder: Path, tmp_path: Path):
-    with Bridge(tmp_path / "workspace", **cluster_here(tmp_path)) as bridge:
+    with Bridge(tmp_path / "workspace", **cluster_here(tmp_path), **PACED) as bridge:
         bridge.send(p.SetFleet(fleet=p.Fleet(slurm="--gres=gpu:1")))
         data = bridge.open(demo_folder)
         configuration = Configuration(Network((32,), "relu"), Training(epochs=100_000))

@@ -1,0 +1,113 @@
+"""Files are verified in TensorFlow: those of an export, or one that the user names.
+
+A start of TensorFlow takes seconds, so one process verifies all files, one after another; should it crash at one of
+them, another process verifies the rest. A file of an own model has a process of its own, since building the model runs
+the user's model file.
+"""
+
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.machine import child_process, tool_process
+from engine.storage import approvals
+from engine.storage.run_check import SOURCE
+from engine.storage.run_folder import RunFolder
+from engine.tools.verification import Requirement, VerifyOutcome, VerifyTask
+from svhn_tui.client.state import State
+from svhn_tui.export.export import Exported
+from svhn_tui.presets import Presets
+
+
+def verified(files: Sequence[Exported], folder: Path, book: Presets, state: State) -> tuple[Exported, ...]:
+    """Have exported files looked at as the grader would; add to each what came of it.
+
+    Args:
+        files: what was exported, or why it was not.
+        folder: where they are.
+        book: the questions.
+        state: the workspace of their runs.
+    """
+    files = tuple(map(_approved, files))
+    tasks = [_task(thing, folder, book, state) for thing in files]
+    outcomes = iter(outcomes_of([task for task in tasks if task is not None]))
+    pairs = zip(files, tasks, strict=True)
+    return tuple(thing if task is None else _compared(thing, next(outcomes)) for thing, task in pairs)
+
+
+def outcomes_of(tasks: Sequence[VerifyTask]) -> tuple[VerifyOutcome, ...]:
+    """Verify files and wait for the outcome of each."""
+    together = [task for task in tasks if task.model_file is None]
+    outcomes = dict(zip(together, _run(together), strict=True))
+    return tuple(outcomes[task] if task in outcomes else next(_run([task])) for task in tasks)
+
+
+def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:
+    """Verify files in one process, or in another one after a file at which it ended."""
+    while tasks:
+        done = tool_process.run(child_process.tool("engine.tools.verify"), msgspec.json.encode(tasks))
+        outcomes = _outcomes_in(done.answer)
+        if len(outcomes) < len(tasks):
+            outcomes.append(VerifyOutcome(problem=_problem_of(done)))
+        yield from outcomes
+        tasks = tasks[len(outcomes) :]
+
+
+def _outcomes_in(answer: bytes) -> list[VerifyOutcome]:
+    """Return what whole lines say, up to one that says nothing."""
+    outcomes = list[VerifyOutcome]()
+    for line in answer.split(b"\n")[:-1]:
+        try:
+            outcomes.append(msgspec.json.decode(line, type=VerifyOutcome))
+        except msgspec.DecodeError:
+            break
+    return outcomes
+
+
+def _problem_of(done: tool_process.Outcome) -> str:
+    """Say how a process ended that verified less than it was asked to."""
+    how = f"was ended by {signal.Signals(-done.status).name}" if done.status < 0 else f"ended with code {done.status}"
+    return f"It could not be verified: the process {how}. {done.last_words}".rstrip()
+
+
+def _approved(thing: Exported) -> Exported:
+    """Say of a file whose model file may not run that it is not verified."""
+    model = thing.run.spec.configuration.network.model if thing.run is not None else None
+    if model is None or not (problem := approvals.refusal(model.sha256)):
+        return thing
+    return msgspec.structs.replace(thing, text=f"{thing.text}; not verified. {problem}", ok=False)
+
+
+def _task(thing: Exported, folder: Path, book: Presets, state: State) -> VerifyTask | None:
+    """Return what is verified of it: nothing of code, of what is missing, and of a run whose data is unknown."""
+    if thing.run is None or not thing.ok or (data := state.about(thing.run.spec.data).data) is None:
+        return None
+    configuration = thing.run.spec.configuration
+    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
+    is_own = configuration.network.model is not None
+    source = RunFolder(Path(state.workspace), thing.run.run_id).path.absolute() / SOURCE
+    return VerifyTask(
+        file=str((folder / thing.name).absolute()),
+        data=data.paths,
+        layout=data.layout,
+        asked=Requirement(configuration, limits.get(thing.name)),
+        model_file=str(source) if is_own else None,
+    )
+
+
+def _compared(thing: Exported, outcome: VerifyOutcome) -> Exported:
+    """Compare a file with the record of its run."""
+    assert thing.run is not None
+    found = outcome.verification
+    if found is None:
+        return msgspec.structs.replace(thing, text=f"{thing.text}; {outcome.problem}", ok=False)
+    count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
+    if thing.run.diverged:
+        return msgspec.structs.replace(thing, text=f"{thing.text}; diverged, handed in by your choice; {count}")
+    wrong = [f"{check.name}: {check.text}" for check in found.checks if check.ok is False]
+    if found.test_correct != thing.run.test_correct:
+        wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
+    said = f"NOT as recorded, {count} ({'; '.join(wrong)})" if wrong else f"verified, {count}"
+    return msgspec.structs.replace(thing, text=f"{thing.text}; {said}", ok=thing.ok and not wrong)

@@ -88,7 +88,7 @@ class Journal:
         self.is_waiting = False
         return None
 
-    def let_go(self) -> None:
+    def close_after_fork(self) -> None:
         """Close it without writing, in a fork of its process: with the file, its lock is shared by both."""
         os.close(self._file)
 

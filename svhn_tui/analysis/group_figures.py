@@ -1,4 +1,4 @@
-"""What the Runs page shows of the runs of one configuration together: their number, means and spread. Pure."""
+"""The figures of one configuration's runs on the Runs page: number, means and spread. Pure."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
@@ -30,7 +30,7 @@ def _best(runs: Sequence[RunResult]) -> str:
 
 
 def mean_of(metric: Metric) -> Callable[[Sequence[RunResult]], str]:
-    """Return what writes the mean of a metric."""
+    """Return the function that formats the mean of a metric."""
     return lambda runs: metric.text(metric.mean(runs))
 
 
@@ -47,4 +47,4 @@ FIGURES: dict[str, Callable[[Sequence[RunResult]], str]] = {
     "run": lambda runs: "",
     "finished": lambda runs: words.moment(max(run.finished_at for run in runs)),
 }
-"""What columns show of a configuration's runs together, where these have a figure each."""
+"""Functions that format a column's figure for the runs of a configuration."""

@@ -43,7 +43,7 @@ class Course(msgspec.Struct, frozen=True):
     file: str
     mistakes: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and what to do."""
+    """Parts that could not be checked, and what to do."""
     data: dict[str, DataSet] = {}
     plan: CoursePlan | None = None
 
@@ -62,7 +62,7 @@ def course_check(
 ) -> None:  # fmt: skip
     """Say what students will see and need, and all that is wrong."""
     if workspace is not None and not workspace.expanduser().is_dir():
-        fail(f"{workspace} is no workspace: there is no such folder.", FAILED)
+        fail(f"{workspace} is not a workspace: there is no such folder.", FAILED)
     course = asyncio.run(_checked(file, sources(data), layout or "", workspace))
     if as_json:
         print_json(course)
@@ -103,7 +103,7 @@ def course_new(
 
 
 async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path | None) -> Course:
-    """Read the file, describe its data, try its model files, and work out what it asks for."""
+    """Read the file, describe its data, try its model files, and compute the effort."""
     try:
         with file.open("rb") as opened:
             text = opened.read(preset_file.MAX_BYTES + 1)
@@ -128,7 +128,7 @@ async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path
 def _data_of(
     book: Presets, file: Path, data: Sequence[str], layout: str, mistakes: list[str], notes: list[str]
 ) -> dict[str, DataSet]:
-    """Describe the data that is there, by the name that questions have for it."""
+    """Describe the available data sets, by the name that questions use."""
     data_sets: dict[str, DataSet] = {}
     first = next(iter(book.data), "")
     for name, source in book.data.items():
@@ -166,7 +166,7 @@ def _description(paths: Sequence[str], layout: str) -> DataSet | str:
 async def _tried(
     book: Presets, file: Path, data: dict[str, DataSet], mistakes: list[str], notes: list[str]
 ) -> dict[tuple[OwnModel, str], ModelFacts]:
-    """Build the own models that the user let run, each in a process of its own."""
+    """Build the own models that the user approved, each in a process of its own."""
     from engine.host.model_trials import outcome_of
 
     outcomes: dict[tuple[OwnModel, str], ModelFacts] = {}

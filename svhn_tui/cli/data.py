@@ -1,4 +1,4 @@
-"""Data sets: `data check` and `data demo`, each in a process of its own with NumPy in it."""
+"""Data sets: `data check` and `data demo`, each in a process of its own that loads NumPy."""
 
 import sys
 from collections.abc import Sequence

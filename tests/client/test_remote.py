@@ -64,7 +64,7 @@ def test_the_screen_trains_over_there_and_survives_a_cut_line(gpubox: Path, tmp_
         terminal.press("1" + UP)
         terminal.until(lambda text: "Q1  linear network" in text)
         terminal.press("c")
-        terminal.until(lambda text: "Copied, where" in text)  # a long path may be wrapped anywhere
+        terminal.until(lambda text: "Copied, if" in text)  # a long path may be wrapped anywhere
         assert (tmp_path / "config" / "svhn-tui" / "hosts" / "gpubox" / "copied.txt").exists()
         assert not (gpubox / "svhn-workspace" / "copied.txt").exists()
         terminal.press("q")

@@ -60,7 +60,7 @@ async def test_nothing_to_show_says_what_to_do():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "No run is training." in app.text
-        assert "1 opens the questions; enter there trains what is missing." in app.text
+        assert "1 opens the questions; enter there trains the missing runs." in app.text
         await pilot.press("space", "S", "J", "K", "m", "y", "left", "plus", "f", "escape")
         assert app.wanted == []
 
@@ -219,7 +219,7 @@ async def test_the_cards_of_this_machine_are_chosen_where_to_train():
         field.value = "half of them"
         field.focus()
         await pilot.press("enter")
-        assert not chosen, "what is no GPU is refused in words"
+        assert not chosen, "what is not a GPU is refused in words"
         field.value = "0, 2"
         await pilot.press("enter")
         await pilot.pause()

@@ -90,6 +90,10 @@ def _explained(error: json.JSONDecodeError) -> str:
         return "JSON has double quotes, not single ones."
     if before.endswith(",") and rest[:1] in ("]", "}"):
         return f"a comma stands before the {rest[0]!r}; remove it."
+    if rest.startswith(("True", "False", "None")):
+        return "JSON has true, false and null, in small letters."
+    if error.msg == "Extra data":
+        return "something stands behind the end of the one object that a file holds; remove it."
     return f"{error.msg}."
 
 

@@ -58,6 +58,9 @@ def check(header: Header, where: str) -> None:
     if kind == "f":
         advice = "if each is whole, save them with astype(int)"
         raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected; {advice}.")
+    if kind in "mM":
+        advice = "if each is the name of a class, save them with astype(str)"
+        raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected; {advice}.")
     if kind not in "USbiu" or header.dtype.itemsize == 0:
         raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected.")
     if len(shape) not in (1, 2):

@@ -192,7 +192,7 @@ class Dispatcher:
 
     def _send(self, worker: Worker, runs: tuple[p.WaitingRun, ...]) -> None:
         specs = tuple(run.spec for run in runs)
-        source, remark = self._trials.handed_over(specs[0])
+        source, name, remark = self._trials.handed_over(specs[0])
         if not source and specs[0].configuration.network.model is not None:
             return  # they have failed
         self.pool.assign(worker, specs)
@@ -202,7 +202,7 @@ class Dispatcher:
         root = str(self._workspace.root)
         attempt = claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs))
         worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt, source=source,
-                            remark=remark))  # fmt: skip
+                            source_name=name, remark=remark))  # fmt: skip
 
     # --- what workers report -----------------------------------------------------------------------------------------
 

@@ -17,7 +17,6 @@ from engine.host.inquiries import DEFECT
 from engine.machine import devices, ownership
 from engine.machine.system import version
 from engine.scheduling.queue import Queue
-from engine.scheduling.run_states import Held
 from engine.storage import lock_file, migrations
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
@@ -47,8 +46,7 @@ class Service:
         self._records = Records(workspace, self._publish)
         remembered = self._records.remembered
         results, data = self._records.results(), self._records.trainable()
-        self._queue = Queue(self._publish, results=results, data=data, held=remembered.order.held,
-                            groups=remembered.order.groups)  # fmt: skip
+        self._queue = Queue(self._publish, results=results, data=data, stored=remembered.order)
         self._queue.times = EpochTimes(remembered.times)
         fleet, fleet_problem = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
@@ -123,8 +121,7 @@ class Service:
         )
         yield from stored_state.events(attached, results, self._records.notes.values(), queue.sweeps.values())
         yield from queue.events()
-        for (model, fingerprint), facts in queue.models.facts.items():
-            yield p.ModelTried(model=model, data=fingerprint, facts=facts)
+        yield from queue.models.events()
         yield p.FleetChanged(fleet=self._dispatcher.fleet)
         yield from (worker.changed for worker in self._dispatcher.pool.workers.values())
         for run_id, training in queue.runs.training.items():
@@ -135,9 +132,6 @@ class Service:
                 yield training.started
                 if training.curve is not None:
                     yield p.HistoryRead(run_id=run_id, history=p.History.of(training.curve.rows))
-        for run_id, record in queue.runs.items():
-            if isinstance(record, Held) and record.reason:
-                yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
         for text in (*self._problems, *self._dispatcher.machine.remarks):
             yield p.Noticed(text=text, severity="warning")

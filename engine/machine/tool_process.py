@@ -1,6 +1,7 @@
 """Runs short child processes to their end: the engine's own tools, and programs of the system."""
 
 import asyncio
+import contextlib
 import subprocess
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from engine.machine.child_process import FOLDER, ChildCommand
 
 TIMED_OUT = 124
 """Exit code of a process that was ended because it took too long, as `timeout` reports it."""
+MAX_STDERR = 2**20
+"""Most bytes of a process's stderr that are kept: a model file may print without end."""
 
 
 class Outcome(NamedTuple):
@@ -17,6 +20,7 @@ class Outcome(NamedTuple):
     """Its exit code."""
     stdout: bytes
     stderr: str
+    """Its end, where it is longer than `MAX_STDERR`."""
 
     @property
     def last_line(self) -> str:
@@ -66,10 +70,29 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
         *command.argv, env=command.environment, cwd=FOLDER,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    assert process.stdin and process.stdout and process.stderr
+    reading = process.stdout.read(), _end_of(process.stderr)
     try:
-        stdout, stderr = await process.communicate(given)
+        _, stdout, stderr = await asyncio.gather(_write(process.stdin, given), *reading)
+        await process.wait()
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
     return Outcome(process.returncode or 0, stdout, stderr.decode(errors="replace"))
+
+
+async def _write(stream: asyncio.StreamWriter, given: bytes) -> None:
+    """Write a process's input; one that ended before it was read says why by itself."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(given)
+        await stream.drain()
+    stream.close()
+
+
+async def _end_of(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end; return the last bytes."""
+    end = b""
+    while more := await stream.read(2**16):
+        end = (end + more)[-MAX_STDERR:]
+    return end

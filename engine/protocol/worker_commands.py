@@ -18,6 +18,8 @@ class Train(Command, frozen=True, kw_only=True):
     """Its name, which sorts after all earlier ones; the runs' folders name the attempt that has them."""
     source: str = ""
     """The text of the model file, of an own model: the user approved it."""
+    source_name: str = ""
+    """What the user calls it, where that is known."""
     remark: str = ""
     """How an own model trains, and why."""
 

@@ -39,10 +39,12 @@ MAX_DIRECTORY_BYTES = 2**18
 """Largest table of contents of a zip, which is read whole; an entry takes about 60 bytes."""
 
 HEADER = re.compile(
-    r"\{ *'descr': *'([|<>=][biufcOSUVMm][0-9]{1,7}|[|<>=]O)', *'fortran_order': *(?:True|False), *"
-    r"'shape': *\(([-0-9, ]{0,80})\),? *\}[ \n]*"
+    r"\{ *'descr': *'([|<>=](?:[biufcOSUV][0-9]{1,7}|[mM]8(?:\[[0-9]{0,9}[a-zA-Z]{1,7}\])?|O))', *"
+    r"'fortran_order': *(?:True|False), *'shape': *\(([-0-9, ]{0,80})\),? *\}[ \n]*"
 )
 """The header that `np.save` writes for a plain array. NumPy itself would evaluate any Python literal there."""
+RECORDS = re.compile(rb"\x93NUMPY.{4,6}\{ *'descr': *\[", re.DOTALL)
+"""The beginning of an array of records, each of several columns."""
 
 
 class DataError(ValueError):
@@ -154,6 +156,7 @@ def _header_of(archive: Archive, member: str) -> Header:
         MachineError: it could not be read.
         ValueError: it is not a plain array of that size; the message says why, after the member's name.
     """
+    start = b""
     try:
         with archive.open(member) as file:
             start = file.read(MAX_HEADER_BYTES)
@@ -161,6 +164,8 @@ def _header_of(archive: Archive, member: str) -> Header:
     except (*UNREADABLE, TypeError) as error:  # TypeError: no such dtype
         if is_machine_error(error):
             raise MachineError(f"cannot be read ({reason(error)})") from error
+        if RECORDS.match(start):
+            raise ValueError("holds records of several columns; save a column as an array of its own") from error
         raise ValueError(f"has no readable NumPy header ({first_line(error)}); download it again") from error
     if header.dtype.hasobject:
         raise ValueError("holds pickled Python objects, which could run code; save it as plain arrays")

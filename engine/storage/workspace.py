@@ -51,8 +51,12 @@ class QueueOrder(msgspec.Struct, frozen=True):
 
     runs: tuple[str, ...] = ()
     held: dict[str, str] = {}
+    reasons: dict[str, tuple[str, ...]] = {}
+    """The runs that failed for each reason, which is a sentence."""
     groups: dict[str, str] = {}
     """The group in which each run trained side by side with others, by run_id."""
+    model_names: dict[str, str] = {}
+    """What the user calls model files, by their SHA-256."""
 
 
 class Remembered(msgspec.Struct, frozen=True):

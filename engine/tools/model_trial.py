@@ -1,12 +1,15 @@
 """Tries an own model before it is trained: whether it can be built, its size, and whether it compiles on JAX.
 
-`python -m engine.tools.model_trial BACKEND` reads a `Trial` from standard input and writes `ModelFacts`. A process of
-its own, since it runs a file of the user's.
+`python -m engine.tools.model_trial BACKEND SECONDS` reads a `Trial` from standard input and writes `ModelFacts`. A
+process of its own, since it runs a file of the user's.
 """
 
+import contextlib
 import os
 import re
+import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,12 +17,13 @@ import msgspec
 from engine.core.own_model import ModelFacts, Trial
 from engine.machine import backends, card
 from engine.training import model_sources
-from engine.training.model_sources import ModelError, name_of
+from engine.training.model_sources import ModelError, TooSlow, name_of
 
 if TYPE_CHECKING:
     import keras
 
 IMAGES = 4
+AGAIN_SECONDS = 5
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
@@ -55,7 +59,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
             refusal = _refusal(model, images)
     except ModelError:
         raise
-    except Exception as error:
+    except (Exception, TooSlow) as error:
         raise own_models.model_error(error, trial.model) from error
     return ModelFacts(sum(int(np.prod(some.shape)) for some in model.trainable_variables), refusal)
 
@@ -137,9 +141,25 @@ def _text(program: Any) -> str:
     return ADDRESS.sub("", str(program)) + repr(constants)
 
 
+@contextlib.contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Raise `TooSlow` inside this block, wherever it is then, when it takes longer; and again if it goes on."""
+
+    def interrupt(*_: object) -> None:
+        raise TooSlow(f"its model is not built after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def main() -> int:
     """Try a model and print the facts; what its file prints is not part of the answer."""
-    (backend,) = sys.argv[1:]
+    backend, seconds = sys.argv[1:]
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     backends.clear_environment()
@@ -148,7 +168,8 @@ def main() -> int:
     (backends.prepare_tensorflow if backend == "tensorflow" else backends.prepare_jax)()
     (backends.settle_tensorflow if backend == "tensorflow" else backends.settle_jax)()
     try:
-        facts = tried(trial, backend)
+        with time_limit(int(seconds)):
+            facts = tried(trial, backend)
     except ModelError as error:
         facts = ModelFacts(problem=str(error))
     answer.write(msgspec.json.encode(facts))

@@ -15,6 +15,10 @@ class ModelError(Exception):
     """A model file, or the model that it builds, cannot be used; a line on what is wrong and where, then the calls."""
 
 
+class TooSlow(BaseException):
+    """Building a model takes too long. No `Exception`, which the file itself may catch."""
+
+
 def learn(source: str, name: str = "") -> None:
     """Register the text of a model file, so that its models can be built, and its name for messages about it."""
     sha256 = hashlib.sha256(source.encode()).hexdigest()

@@ -20,7 +20,7 @@ import keras
 from engine.core.data_shape import DataShape
 from engine.core.spec import OwnModel, Param
 from engine.machine.control_sequences import without_controls
-from engine.training.model_sources import FILE, ModelError, name_of, source_of
+from engine.training.model_sources import FILE, ModelError, TooSlow, name_of, source_of
 
 MAX_CALLS = 4
 """Lines of a traceback that are shown, the last ones."""
@@ -50,7 +50,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
                 model.build((None, *shape.inputs))
     except ModelError:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, TooSlow) as error:
         raise model_error(error, asked) from error
     _check(model, asked, tuple(shape.inputs), shape.classes)
     return model
@@ -66,7 +66,8 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
 def model_error(error: BaseException, asked: OwnModel) -> ModelError:
     """Return an error that says what went wrong in a model file, with the calls in it that led there."""
     source, file = source_of(asked.sha256).splitlines(), name_of(asked)
-    what = f"{type(error).__name__}: {message}" if (message := _message_of(error)) else type(error).__name__
+    message, kind = _message_of(error), "" if isinstance(error, TooSlow) else type(error).__name__
+    what = ": ".join(filter(None, (kind, message)))
     if isinstance(error, ModuleNotFoundError):
         what += " (a model file stands alone: what it uses of yours has to be in it)"
     if isinstance(error, SyntaxError) and error.filename == _filename(asked.sha256):
@@ -99,7 +100,11 @@ def with_logits(model: keras.Model) -> keras.Model:
 
 def _message_of(error: BaseException) -> str:
     """Return the first line of an error's message; Keras puts one before it that says which layer was called."""
-    lines = [line.strip() for line in without_controls(str(error).encode()).decode().splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in without_controls(str(error).encode(errors="replace")).decode().splitlines()
+        if line.strip()
+    ]
     is_wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered when calling")
     return lines[is_wrapped][:300] if lines else ""
 

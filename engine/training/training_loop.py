@@ -80,7 +80,7 @@ class Attempts:
             raise self._card.fault
         try:
             if task.source:
-                model_sources.learn(task.source)
+                model_sources.learn(task.source, task.source_name)
             for spec in task.specs:
                 begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt, task.source)
                 runs.append(self._insist("A run cannot be begun", spec.run_id, begun))

@@ -16,16 +16,17 @@ from engine.core.epoch_time import EpochTime
 from engine.core.own_model import ModelFacts, Trial
 from engine.core.spec import OwnModel
 from engine.machine import child_process, os_errors, tool_process
-from engine.protocol import DataSet
+from engine.protocol import DataSet, TrialStarted
 from svhn_tui import preset_file, words
 from svhn_tui.analysis import course_plan
 from svhn_tui.analysis.course_plan import CoursePlan, FileSize, Given, Hours, QuestionPlan
+from svhn_tui.analysis.trial_text import trial_start_text
 from svhn_tui.cli.arguments import DataOption, JsonOption, LayoutOption, fail, file_of, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.json_text import located
 from svhn_tui.presets import Presets
-from svhn_tui.terminal.printing import Plain, print_json, print_text
+from svhn_tui.terminal.printing import Plain, print_error, print_json, print_text
 from svhn_tui.words import clean
 
 COURSES = Path(__file__).parents[1] / "courses"
@@ -169,6 +170,9 @@ async def _tried(
     """Build the own models that the user approved, each in a process of its own."""
     from engine.host.model_trials import outcome_of
 
+    def report(started: TrialStarted) -> None:
+        print_error(trial_start_text(started))
+
     outcomes: dict[tuple[OwnModel, str], ModelFacts] = {}
     for index, question in enumerate(book.questions):
         configurations, name = book.configurations(question), book.data_of(question)
@@ -181,7 +185,8 @@ async def _tried(
                 notes.append(f"{path} was not tried; look at it, and let it run: svhn-tui trust {path}")
                 continue
             source = book.sources[model.sha256]
-            facts = await outcome_of(Trial(model, data[name].shape, source.text, Path(source.path).name))
+            trial = Trial(model, data[name].shape, source.text, Path(source.path).name)
+            facts = await outcome_of(trial, data[name].fingerprint, report)
             outcomes[model, name] = facts
             if facts.problem:
                 where = f"{file}, questions[{index}] ({question.id}).networks"

@@ -17,6 +17,7 @@ from svhn_tui.analysis.comparison import data_names
 from svhn_tui.analysis.progress import MARKS, Progress, progress_of
 from svhn_tui.analysis.queue_entries import idle_text
 from svhn_tui.analysis.run_filter import FilterError
+from svhn_tui.analysis.trial_text import trial_text
 from svhn_tui.assignment import answers as answering
 from svhn_tui.assignment.answer_data import check_files
 from svhn_tui.assignment.evidence import facts_of
@@ -147,6 +148,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             left = words.duration(live.seconds_left)
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
             console.print(Text(f"training {name}: epoch {done} of {epochs}, {left} left ({run_id})"))
+        for trial in state.trying:
+            console.print(Text(trial_text(trial)))
         console.print(Text(f"{len(state.running)} training, {len(state.queue)} waiting, {len(state.results)} finished"))
         if hint := idle_text(state):
             console.print(Text(hint))

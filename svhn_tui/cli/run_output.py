@@ -10,6 +10,7 @@ from rich.text import Text
 from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
+from svhn_tui.analysis.trial_text import trial_start_text
 from svhn_tui.client.state import Live, State
 from svhn_tui.terminal.printing import Plain, print_json, print_text
 
@@ -79,7 +80,7 @@ class PlainLines:
                 diverged = ", diverged" if result.diverged else ""
                 self.add_sentence(f"{name}: done in {duration}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
-                if sentence := self._worker_news.news(event, state) or trouble(event):
+                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
                     self.add_sentence(sentence)
 
     def _left(self, state: State) -> str:
@@ -133,7 +134,7 @@ class Bars:
                         text=f"test {accuracy}, {duration}",
                     )  # fmt: skip
             case _:
-                if sentence := self._worker_news.news(event, state) or trouble(event):
+                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
                     self.add_sentence(sentence)
 
     def _show(self, run_id: str, live: Live) -> None:
@@ -198,10 +199,12 @@ def left_text(state: State) -> str:
     return f"; {len(waiting) + len(state.assigned) + len(state.running)} to go, about {words.duration(seconds)}"
 
 
-def trouble(event: p.AnyEvent) -> str:
-    """Return a sentence on a failure or retry; empty for other events."""
+def remark_on(event: p.AnyEvent, state: State) -> str:
+    """Return a sentence on a failure or retry, or on a trial that is waited for; empty for other events."""
     match event:
-        case p.RunFailed():
+        case p.TrialStarted():
+            return trial_start_text(event)
+        case p.RunFailed() if state.caught_up:  # else it failed earlier
             return f"{event.run_id} failed: {words.on_one_line(event.reason)}"
         case p.RunInterrupted():
             return f"{event.run_id} stopped at epoch {event.epoch}: {event.reason}"

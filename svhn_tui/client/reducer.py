@@ -56,8 +56,14 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             sweeps = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
             return change(state, sweeps={**sweeps, event.sweep.sweep_id: event.sweep})
         case p.RunsQueued():
-            assigned = less(state.assigned, *(run.run_id for run in event.waiting))
-            return change(state, waiting=_queued(state.waiting, event, edits), assigned=assigned)
+            runs = [run.run_id for run in event.waiting]
+            again = (run_id for run_id in runs if (live := state.live.get(run_id)) and live.status == "failed")
+            return change(
+                state,
+                waiting=_queued(state.waiting, event, edits),
+                assigned=less(state.assigned, *runs),
+                live=less(state.live, *again),
+            )
         case p.RunsUnqueued():
             taken = {run_id: run for run_id in event.runs if event.worker and (run := state.waiting.get(run_id))}
             return change(state, waiting=less(state.waiting, *event.runs), assigned=more(state.assigned, taken))
@@ -65,8 +71,12 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             held = {run_id: change(run, paused=event.paused)
                     for run_id in event.runs if (run := state.waiting.get(run_id))}  # fmt: skip
             return change(state, waiting=more(state.waiting, held))
+        case p.TrialStarted():
+            return change(state, trials={**state.trials, (event.model, event.data): event})
         case p.ModelTried():
-            return change(state, models={**state.models, (event.model, event.data): event.facts})
+            key = event.model, event.data
+            trials = {tried: trial for tried, trial in state.trials.items() if tried != key}
+            return change(state, models={**state.models, key: event.facts}, trials=trials)
         case p.FleetChanged():
             return change(state, fleet=event.fleet)
         case p.WorkerChanged():

@@ -102,6 +102,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     sweeps: Mapping[str, Sweep] = {}
     models: Mapping[tuple[OwnModel, str], ModelFacts] = {}
     """Outcomes of trials of own models, by model and the data set's fingerprint."""
+    trials: Mapping[tuple[OwnModel, str], p.TrialStarted] = {}
+    """Trials of own models that were started and have no outcome; see `trying`."""
     fleet: p.Fleet = p.Fleet()
     workers: Mapping[str, p.WorkerChanged] = {}
     devices: tuple[p.DeviceSample, ...] = ()
@@ -152,6 +154,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def queue(self) -> tuple[p.WaitingRun, ...]:
         """The waiting runs, next run first."""
         return tuple(self.waiting.values())
+
+    @property
+    def trying(self) -> tuple[p.TrialStarted, ...]:
+        """The trials that waiting runs need; one that none needs any more was cancelled."""
+        if not self.trials:
+            return ()
+        needed = {(run.spec.configuration.network.model, run.spec.data)
+                  for run in self.waiting.values() if not run.paused}  # fmt: skip
+        return tuple(trial for key, trial in self.trials.items() if key in needed)
 
     @property
     def forecast(self) -> Forecast | None:

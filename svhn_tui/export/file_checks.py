@@ -1,8 +1,8 @@
 """Verifies files in TensorFlow: those of an export, or one that the user names.
 
 A start of TensorFlow takes seconds, so one process verifies all files, one after another; should it crash at one of
-them, another process verifies the rest. A file of an own model has a process of its own, since building the model runs
-the user's model file.
+them, another process verifies the rest. Building an own model runs a model file of the user's: what that file builds is
+verified in a process of its own.
 """
 
 import signal
@@ -39,9 +39,17 @@ def verified(files: Sequence[Exported], folder: Path, book: Presets, state: Stat
 
 def outcomes_of(tasks: Sequence[VerifyTask]) -> tuple[VerifyOutcome, ...]:
     """Verify files and wait for the outcome of each."""
-    together = [task for task in tasks if task.model_file is None]
-    outcomes = dict(zip(together, _run(together), strict=True))
-    return tuple(outcomes[task] if task in outcomes else next(_run([task])) for task in tasks)
+    groups: dict[str, list[VerifyTask]] = {}
+    for task in tasks:
+        groups.setdefault(_model_file_of(task), []).append(task)
+    outcomes = dict(pair for group in groups.values() for pair in zip(group, _run(group), strict=True))
+    return tuple(outcomes[task] for task in tasks)
+
+
+def _model_file_of(task: VerifyTask) -> str:
+    """Return the hash of the model file that runs when a file is verified; empty where none does."""
+    model = task.asked.configuration.network.model if task.asked is not None else None
+    return model.sha256 if model is not None else ""
 
 
 def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:

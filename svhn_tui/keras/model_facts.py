@@ -68,7 +68,7 @@ def learning_rate_of(model: Any) -> float:
 
 
 def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[str, ...]]:
-    """Return the row of an epoch's logs, and the names of logs that are not one number, or are too many.
+    """Return the row of an epoch's logs, and the names of logs that are no number, or are too many.
 
     An accuracy is used only beside its loss: without one, a missing loss could not be distinguished from NaN.
     """
@@ -84,7 +84,7 @@ def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[
     others = [name for name in logs if name not in used.values()]
     logged: dict[str, Number] = {}
     for name in others[:MAX_LOGGED]:
-        with contextlib.suppress(TypeError, ValueError):  # a metric of each class is an array
+        with contextlib.suppress(TypeError, ValueError):
             logged[text_of(name)] = _number(logs[name])
     row = EpochRow(
         loss=value("loss"),
@@ -100,7 +100,19 @@ def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[
 
 
 def _number(value: Any) -> Number:
-    number = float(value)
+    """Return a logged value; of an array, such as the F1 score of each class, the mean, which Keras shows too.
+
+    Raises:
+        TypeError, ValueError: it holds something else than numbers, or nothing.
+    """
+    try:
+        number = float(value)
+    except TypeError:
+        import numpy as np  # it is there wherever Keras is
+
+        if not (values := np.asarray(value)).size:
+            raise
+        number = float(values.mean())
     return number if math.isfinite(number) else None
 
 

@@ -47,7 +47,7 @@ def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pai
     """
     dim, page = dim_of(theme), Table.grid(padding=(0, 3, 0, 0))
     if not seen:
-        page.add_row(Text("Looking at what the runs say of each test image…", dim))
+        page.add_row(Text("Computing the runs' predictions for the test images…", dim))
         return page
     title = Text("right, by class", "bold")
     left = accuracies_table(seen, labels, theme)

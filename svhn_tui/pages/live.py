@@ -23,6 +23,7 @@ from svhn_tui.pages.live_text import (
     group_line,
     nothing_text,
     outcome_page,
+    trial_lines,
     way_back,
     worker_lines,
 )
@@ -52,7 +53,8 @@ class LivePage(Page):
     CSS = """
     LivePage #devices { height: auto; max-height: 20%; padding: 1 0 0 0; }
     LivePage #workers { height: auto; padding: 1 0 0 0; text-wrap: nowrap; text-overflow: ellipsis; }
-    LivePage.narrow #workers { padding: 0; }
+    LivePage.narrow #workers, LivePage.narrow #trials { padding: 0; }
+    LivePage #trials { height: auto; padding: 1 0 0 0; }
     LivePage #outcome { height: auto; padding: 1 0 0 0; }
     LivePage.narrow #outcome { padding: 0; }
     LivePage #groups.single > .option-list--option-highlighted { background: $background; text-style: none; }
@@ -90,6 +92,7 @@ class LivePage(Page):
             yield Sheet(id="outcome")
             yield Sheet(id="devices")
             yield Sheet(id="workers")
+            yield Sheet(id="trials")
             yield Lines(id="waiting")
             yield Sheet(id="empty")
 
@@ -223,6 +226,9 @@ class LivePage(Page):
         if devices.display and time.monotonic() > self._devices_wanted + WATCH_AGAIN_SECONDS:
             self._devices_wanted = time.monotonic()
             self.want(p.WatchDevices())
+        trials = self.query_one("#trials", Sheet)
+        trials.display = bool(state.trying)
+        trials.update(trial_lines(state, theme))
         waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)
         waiting.show(entry_lines(self._entries, theme, width))
         empty.display = not has_group and not self._entries

@@ -12,6 +12,7 @@ from svhn_tui import words
 from svhn_tui.analysis import worker_status
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.queue_entries import QueueEntry, Target, seeds_text, title_of
+from svhn_tui.analysis.trial_text import trial_text
 from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
 from svhn_tui.pages.question_text import answer_line
@@ -200,6 +201,14 @@ def worker_lines(state: State, theme: Theme, most: int) -> Text:
     text = Text("\n").join(lines)
     text.no_wrap, text.overflow = True, "ellipsis"
     return text
+
+
+def trial_lines(state: State, theme: Theme) -> Text:
+    """Say which own models are being tried, a line each, and how that is stopped."""
+    lines = [Text(trial_text(trial)) for trial in state.trying]
+    return Text("\n").join(
+        [*lines, Text("S on its line below stops it; no run of it is trained before.", dim_of(theme))]
+    )
 
 
 def nothing_text(state: State, theme: Theme) -> Text:

@@ -79,7 +79,7 @@ def spread_text(mean: float | None, deviation: float | None, theme: Theme) -> Te
 def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterator[str]:
     """Yield sentences on finalists, and on whether curves still move at their end; fewer in a short window."""
     if progress.other and not is_short:
-        yield f"Not as asked: {progress.other}. They stand here until there is a run as asked."
+        yield f"Not as asked: {progress.other}. They are shown until there is a run as asked."
     names = zip(names_in(progress), progress.rows, strict=True)
     if bad := [f"{name} {seeds_text(row.diverged)}" for name, row in names if row.diverged]:
         yield f"Diverged, the loss is not a number any more: {'; '.join(bad)}."

@@ -1,6 +1,6 @@
 """Textual's driver, which sends only the difference between what the terminal shows and what Textual draws.
 
-`screen_diff` says what that saves. Besides, size, `NO_COLOR`, ctrl+z and alerts work as users expect.
+`screen_diff` says what that saves. Besides, size, pastes, `NO_COLOR`, ctrl+z and alerts work as users expect.
 """
 
 import asyncio
@@ -9,10 +9,14 @@ import signal
 from types import FrameType
 
 from textual.app import App
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from svhn_tui.terminal.attention import call_of
+from svhn_tui.terminal.pastes import PasteParser
 from svhn_tui.terminal.screen_diff import Cells
+
+linux_driver.XTermParser = PasteParser  # type: ignore[attr-defined]  # Textual's driver has no other way to exchange it
 
 
 class DiffDriver(LinuxDriver):

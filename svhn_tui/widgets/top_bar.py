@@ -67,6 +67,8 @@ class TopBar(Sheet):
             parts.append((f"{words.duration(left)} left", str(theme.success)))
         elif state.connected and state.assigned:
             parts.append((f"starting {words.plural(len(state.assigned), 'run')}", str(theme.success)))
+        elif state.connected and state.trying:
+            parts.append((words.clean(f"trying {state.trying[0].file}"), str(theme.success)))
         elif state.connected:
             parts.append((_rest_of(state), dim_of(theme)))
         for sample in state.devices[:1]:

@@ -147,6 +147,11 @@ def test_two_files_in_any_order_are_a_source(tmp_path: Path):
         ({"images": IMAGES[..., :7]}, "7 images but labels of shape (20, 1)"),
         ({"labels": LABELS.astype(object)}, "pickled Python objects"),
         ({"labels": LABELS.astype(float)}, "labels are float64"),
+        (
+            {"labels": LABELS.astype("M8[D]")},
+            "labels are datetime64[D]; text or whole numbers are expected; if each is",
+        ),
+        ({"labels": LABELS.view([("digit", LABELS.dtype)])}, "holds records of several columns; save a column as"),
         ({"images": np.repeat(IMAGES, 60, 3), "labels": np.arange(1200)}, "has 1,200 different labels; 2 to 1,000 can"),
         ({"labels": np.arange(20) % 10 + 1}, "the label '10' is not a digit"),
         ({"labels": np.full(20, -1)}, "the label '-1' is negative"),

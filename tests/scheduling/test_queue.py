@@ -144,7 +144,7 @@ def test_who_trained_side_by_side_is_kept_until_they_are_finished():
     queue.fold(p.RunFinished(result=result(specs[2], 0.5)))
     assert queue.order.groups == dict.fromkeys(runs[:2], "gpu0-a")
     finished = result(specs[0], 0.5)
-    again = Queue(lambda event: None, results={finished.run_id: finished}, groups=queue.order.groups)
+    again = Queue(lambda event: None, results={finished.run_id: finished}, stored=queue.order)
     assert again.groups == {runs[1]: "gpu0-a"}
     queue.forget(runs[0])
     assert runs[0] not in queue.groups

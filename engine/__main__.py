@@ -1,7 +1,7 @@
 """The bridge: `python -m engine --workspace W` joins its stdin and stdout to the workspace's host.
 
-It starts the host, in a session of its own, when there is none. It moves bytes and knows no message. A workspace that
-cannot be written, or is to be left alone, is read instead (`engine.host.reader`).
+It starts the host, in a session of its own, when there is none. It copies bytes and decodes no message. A workspace
+that cannot be written, or is opened read-only, is read instead (`engine.host.reader`).
 """
 
 import argparse
@@ -17,21 +17,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.host.socket_path import HELD, READY, is_ours, socket_name, socket_path
-from engine.machine import child_process, ownership, system
+from engine.machine import child_process, log_tail, ownership, system
 from engine.machine.files import PRIVATE_FOLDER
 from engine.storage import lock_file
 
 TRIES = 5
-"""A host may be about to leave when it is found; then another is started."""
+"""Number of tries: a host may be about to end when a client connects; then another is started."""
 PATIENCE_SECONDS = 20.0
-"""How long a host that lives may be out of reach: it reads a long workspace, or is about to listen anew."""
+"""Time limit for a running host that does not listen: it reads a long workspace, or is about to listen again."""
 START_SECONDS = 300.0
-"""How long a host that was started here may take to listen: a hundred thousand runs are read in some seconds."""
-FIRST_WORDS_SECONDS = 120.0
-"""How long a host that took the connection may say nothing."""
-LOOK_SECONDS, LOOKS = 0.05, 40
+"""Time limit for a host that was started here to listen: it reads a hundred thousand runs in some seconds."""
+FIRST_BYTES_SECONDS = 120.0
+"""Time limit for the first bytes of a host that accepted the connection."""
+PAUSE_SECONDS, CONNECTS = 0.05, 40
+"""Pause between tries to connect to a host that is about to listen, and their number."""
 HOST_LOST = 3
-"""Exit code: the connection to the host ended without a word."""
+"""Exit code: the connection to the host ended, and the host gave no reason."""
 CHUNK = 1 << 16
 
 
@@ -54,9 +55,9 @@ def main() -> int:
             return _read(workspace, reason)
         for _ in range(TRIES):
             with _connected(workspace) as connection, contextlib.suppress(ConnectionError):
-                if first := _first_words(connection, workspace):
+                if first := _first_bytes(connection, workspace):
                     return _join(connection, first)
-        raise HostRefused(f"The host ended again and again: {_last_line(workspace / 'host.log')}")
+        raise HostRefused(f"The host ended again and again: {_error_in(workspace / 'host.log')}")
     except HostRefused as refusal:
         print(refusal, file=sys.stderr)
     except OSError as error:
@@ -113,18 +114,18 @@ def _connected(workspace: Path) -> socket.socket:
             holder = lock_file.read(workspace)
             if holder.is_elsewhere or time.monotonic() > deadline:
                 raise HostRefused(_out_of_reach(holder))
-            connection = next(filter(None, _looks(workspace)), None)
+            connection = next(filter(None, _tries_to_connect(workspace)), None)
         if connection is not None:
             return connection
 
 
-def _first_words(connection: socket.socket, workspace: Path) -> bytes:
-    """Return the first that a host tells; nothing when it is about to leave.
+def _first_bytes(connection: socket.socket, workspace: Path) -> bytes:
+    """Return the first bytes of a host; empty when it is about to end.
 
     Raises:
         HostRefused: it is stopped or stuck.
     """
-    connection.settimeout(FIRST_WORDS_SECONDS)
+    connection.settimeout(FIRST_BYTES_SECONDS)
     try:
         first = connection.recv(CHUNK)
     except TimeoutError:
@@ -133,17 +134,17 @@ def _first_words(connection: socket.socket, workspace: Path) -> bytes:
     return first
 
 
-def _looks(workspace: Path) -> Iterator[socket.socket | None]:
-    """Look for the host for a while: it is about to listen, anew or for the first time, and nothing tells when."""
-    for _ in range(LOOKS):
-        time.sleep(LOOK_SECONDS)
+def _tries_to_connect(workspace: Path) -> Iterator[socket.socket | None]:
+    """Yield the results of repeated tries to connect to a host that is about to listen."""
+    for _ in range(CONNECTS):
+        time.sleep(PAUSE_SECONDS)
         yield _running_host(workspace)
 
 
 def _running_host(workspace: Path) -> socket.socket | None:
-    """Connect to the host that runs, in the usual place or where its lock's file says.
+    """Connect to the running host, at the usual path or at the address in its lock file; None where there is none.
 
-    What a copied or moved workspace says is about the one that it was: its sockets have another name.
+    In a copied or moved workspace the lock file is the original's, whose sockets have another name.
     """
     with contextlib.suppress(OSError):
         if connection := _connect(str(socket_path(workspace))):
@@ -154,16 +155,16 @@ def _running_host(workspace: Path) -> socket.socket | None:
 
 def _connect(address: str) -> socket.socket | None:
     connection = socket.socket(socket.AF_UNIX)
-    with contextlib.suppress(OSError, ValueError):  # nobody listens, or that is no address
+    with contextlib.suppress(OSError, ValueError):  # nobody listens, or that is not an address
         connection.connect(address)
-        if is_ours(connection, address):  # where to connect may stand in a folder that others write to
+        if is_ours(connection, address):  # the address may be in a folder that others write to
             return connection
     connection.close()
     return None
 
 
 def _out_of_reach(holder: lock_file.Holder) -> str:
-    """Say who holds the workspace, and how to get there."""
+    """Return a sentence on which host holds the workspace, and how to reach it."""
     if holder.is_elsewhere:
         return (
             f"The host of this workspace runs on {holder.hostname} as process {holder.pid}; use --host "
@@ -200,43 +201,37 @@ def _start_host(workspace: Path) -> bytes:
     os.close(answering)
     answer = _answer_of(ready, host.pid)
     if answer != READY:
-        status = host.wait()  # another one won, or it cannot serve
+        status = host.wait()  # another host was faster, or it cannot serve
     if answer == b"":
-        raise HostRefused(_death(status, workspace / "host.log", begins))
+        raise HostRefused(_end(status, workspace / "host.log", begins))
     if answer not in (READY, HELD):
         raise HostRefused(answer.decode(errors="replace"))
     return answer
 
 
 def _answer_of(ready: int, host: int) -> bytes:
-    """Return what a host says when it listens, or why it does not; nothing when it died.
+    """Return the report of a host that was started: `READY`, `HELD`, or why it does not serve; empty where it died.
 
     Raises:
-        HostRefused: it says nothing for very long.
+        HostRefused: it reports nothing within `START_SECONDS`.
     """
     with os.fdopen(ready, "rb") as pipe, selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         if not selector.select(START_SECONDS):
             raise HostRefused(f"The host (process {host}) does not listen after {START_SECONDS:.0f} s.")
-        return pipe.read()  # to its end: it is closed when the host listens, and when it has ended
+        return pipe.read()  # until the host closes it, when it listens or ends
 
 
-def _death(status: int, log: Path, begins: int) -> str:
+def _end(status: int, log: Path, begins: int) -> str:
+    """Return a sentence that says how a host ended before it listened; its log begins there."""
     if status < 0:
         return f"The host was ended by signal {-status} ({signal.strsignal(-status)}) before it listened."
-    return f"The host ended before it listened: {_last_line(log, begins)}"
+    return f"The host ended before it listened: {_error_in(log, begins)}"
 
 
-def _last_line(log: Path, begins: int = 0) -> str:
-    """Return the last thing that the host's log says beyond its first bytes, and where more stands."""
-    with contextlib.suppress(OSError):
-        descriptor = ownership.open_ours(log, os.O_RDONLY)
-        with os.fdopen(descriptor, "rb") as file:
-            file.seek(max(begins, os.fstat(descriptor).st_size - CHUNK))
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        if lines:
-            return f"{lines[-1].strip()[:500]} ({log})"
-    return f"{log} says nothing."
+def _error_in(log: Path, begins: int = 0) -> str:
+    line = log_tail.error_line(log, begins)
+    return f"{line} ({log})" if line else f"{log} says nothing."
 
 
 def _join(connection: socket.socket, first: bytes) -> int:
@@ -256,7 +251,7 @@ def _join(connection: socket.socket, first: bytes) -> int:
                     else:
                         _write(1, content)
     except ConnectionError:
-        return HOST_LOST  # or the screen was killed, and nobody reads this
+        return HOST_LOST  # or the screen was killed, and no one reads this
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The screen program: connects the pipe with the state, the state with the pages, and the pages with the pipe."""
+"""The screen program: it connects the engine with the state, and the state with the pages."""
 
 import gc
 from collections.abc import Iterable
@@ -22,6 +22,7 @@ from svhn_tui.client.state import State
 from svhn_tui.dialogs.choosing import chosen_fleet, new_question
 from svhn_tui.pages.command_palette import commands_of
 from svhn_tui.pages.engine_requests import EngineRequests
+from svhn_tui.pages.exports import Exports
 from svhn_tui.pages.navigation import Navigation
 from svhn_tui.pages.page import Page
 from svhn_tui.pages.registry import KEYS
@@ -35,7 +36,7 @@ FRAME_SECONDS = 0.5
 
 
 class SvhnApp(TerminalApp):
-    """Owns the only state, and passes it on."""
+    """Holds the state, and connects the engine, the pages and the dialogs."""
 
     TITLE = "svhn-tui"
     CSS_PATH = "app.tcss"
@@ -45,20 +46,20 @@ class SvhnApp(TerminalApp):
         self, workspace: Path, source: tuple[str, ...], remote: Remote | None, book: Presets, layout: str = ""
     ) -> None:
         super().__init__()
-        self._workspace, self._remote = workspace, remote
-        self._desk = remote.desk if remote is not None else workspace
-        """The folder in which the screen itself writes: the user's own presets, what was copied."""
+        self._folder = remote.local_folder if remote is not None else workspace
+        """The folder in which the screen itself writes: the user's own presets and copied text."""
         self._connection = Connection(workspace, openings_of(book, source, layout), remote, self._receive)
         self._state = State()
         self._pages = Navigation(self, book)
         self._requests = EngineRequests(self, self._connection, book, self._read_presets)
         self._notices = Notices(book)
+        self._exports = Exports(self, workspace, remote)
 
     def on_mount(self) -> None:
         """Show the questions; connect to the engine once they are drawn."""
         self.use_settings()
         self._pages.open_first()
-        self.set_interval(FRAME_SECONDS, self._draw)
+        self.set_interval(FRAME_SECONDS, lambda: self._pages.draw(self._state))
         self.call_after_refresh(lambda: self.run_worker(self._connection.hold()))
 
     # --- from the engine to the pages --------------------------------------------------------------------------------
@@ -69,11 +70,8 @@ class SvhnApp(TerminalApp):
         self.show_notices(self._notices.of(batch, before, self._state))
         self._requests.receive(batch, self._state)
         if self._state.caught_up and not before.caught_up:
-            gc.freeze()  # thousands of runs that stay: a key on Runs costs 6 ms, 13 where they are looked through
+            gc.freeze()  # thousands of runs that stay: a key on Runs costs 6 ms instead of 13
         self._pages.receive(self._state)
-
-    def _draw(self) -> None:
-        self._pages.draw(self._state)
 
     # --- from the pages ----------------------------------------------------------------------------------------------
 
@@ -86,10 +84,9 @@ class SvhnApp(TerminalApp):
         self._requests.launch(message.launch, self._state)
 
     def on_page_copied(self, message: Page.Copied) -> None:
-        """Copy through the terminal (OSC 52), and into a file for terminals that don't take it."""
+        """Copy through the terminal (OSC 52), and into a file for terminals that do not support it."""
         self.copy_to_clipboard(message.text)
-        folder = self._desk if self._remote is not None else Path(self._state.workspace)
-        self.notify(clipboard.save(message.text, folder), markup=False)
+        self.notify(clipboard.save(message.text, self._folder), markup=False)
 
     def on_page_visit(self, message: Page.Visit) -> None:
         """Open a page at a question or at runs."""
@@ -104,9 +101,9 @@ class SvhnApp(TerminalApp):
     @work
     async def action_sweep(self) -> None:
         """Ask for a sweep of the user's own, save it as a preset of the workspace, and train it."""
-        if (question := await new_question(self, self._desk, self._requests.book.data, self._state)) is not None:
+        if (question := await new_question(self, self._folder, self._requests.book.data, self._state)) is not None:
             await self._read_presets(question.id)
-            self.notify(clean(f"{question.id} is kept in {self._desk / 'experiments.json'}."), markup=False)
+            self.notify(clean(f"{question.id} is saved in {self._folder / 'experiments.json'}."), markup=False)
             self._requests.launch(Launch(question), self._state)
 
     async def _read_presets(self, chosen: str) -> None:
@@ -115,7 +112,7 @@ class SvhnApp(TerminalApp):
         Raises:
             PresetError: they cannot be used; all stays as it was.
         """
-        book = self._requests.book = preset_file.load(preset_file.find(self._desk))
+        book = self._requests.book = preset_file.load(preset_file.find(self._folder))
         self._notices = Notices(book)
         await self._pages.renew(book, self._state, chosen)
 
@@ -140,29 +137,16 @@ class SvhnApp(TerminalApp):
         """Fill the command palette."""
         return commands_of(self, screen)
 
-    @work(group="export", exclusive=True)
-    async def action_export(self) -> None:
-        """Export everything that is handed in into a folder, in a process of its own."""
-        if not self._state.results:
-            self.notify("There is nothing to export yet: train a question first.")
-            return
-        from svhn_tui.export.exporting import export_beside
-
-        self.notify("Exporting, and verifying the files in TensorFlow…")
-        self.show_notice(await export_beside(Path(self._state.workspace) / "exports", self._workspace, self._remote))
+    def action_export(self) -> None:
+        """Export the whole submission."""
+        self._exports.start(self._state)
 
     def action_leave(self) -> None:
-        """Close the screen; what trains continues. An export that is being written is cut off only after a question."""
-        if any(worker.group == "export" and worker.is_running for worker in self.workers):
-            from svhn_tui.dialogs.dialogs import Confirm
-
-            sentence = "The export is not finished; leaving now leaves an incomplete folder. Leave all the same?"
-            self.push_screen(Confirm(sentence), lambda yes: super(SvhnApp, self).action_leave() if yes else None)
-        else:
-            super().action_leave()
+        """Close the screen; training continues."""
+        self._exports.before_leaving(super().action_leave)
 
     @property
     def farewell(self) -> str:
         """What is printed when the screen is closed."""
-        is_busy = self._state.running or any(not run.paused for run in self._state.waiting.values())
-        return "Training continues; `svhn-tui` shows it again, `svhn-tui stop` ends it." if is_busy else ""
+        continues = self._state.running or any(not run.paused for run in self._state.waiting.values())
+        return "Training continues; `svhn-tui` shows it again, `svhn-tui stop` ends it." if continues else ""

@@ -1,4 +1,4 @@
-"""JSON that people write: read with bounds, and refused, or complained about later, with the line. Pure."""
+"""Reads JSON written by hand, within bounds; errors name the line, those found later too. Pure."""
 
 import ast
 import json
@@ -17,7 +17,7 @@ STEP = re.compile(
     """,
     re.VERBOSE,
 )
-"""Of a place such as `questions[1] (Q2).upload` or `networks['mine'].file`."""
+"""Matches one step of a path such as `questions[1] (Q2).upload` or `networks['mine'].file`."""
 MAX_DEPTH = 32
 BETWEEN = re.compile(r"[\s,:]*")
 HALF = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -25,14 +25,14 @@ DECODER = json.JSONDecoder(strict=True)
 
 
 class NotJSON(ValueError):
-    """A text is no JSON, or has a key twice; the message says where."""
+    """A text that is not JSON or repeats a key; the message says where."""
 
 
 def parse(text: bytes, name: str) -> Any:
-    """Return what the text of a file called `name` says.
+    """Parse the text of a file called `name`.
 
     Raises:
-        NotJSON: it says nothing.
+        NotJSON: it is not valid; the message names the line.
     """
     is_doubled = False
 
@@ -63,9 +63,9 @@ def parse(text: bytes, name: str) -> Any:
 
 
 def located(problem: str, text: bytes, name: str) -> str:
-    """Return a message about a file called `name`, `name, place: ...` or `name: place: ...`, with the line.
+    """Add the line to a message about a file called `name`: `name, path: ...` or `name: path: ...`.
 
-    One that names no place in the text, which has to be valid JSON, stays as it is.
+    A message without a path in the text, which has to be valid JSON, is returned unchanged.
     """
     rest = problem.removeprefix(name)[2:]
     path: list[str | int] = []
@@ -80,7 +80,7 @@ def located(problem: str, text: bytes, name: str) -> str:
 
 
 def _explained(error: json.JSONDecodeError) -> str:
-    """Return what is wrong, in the words of people who write JSON by hand where it is one of their usual slips."""
+    """Describe the error; the usual mistakes of JSON written by hand have a message each."""
     before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
     if not error.doc.strip():
         return "the file is empty."
@@ -90,11 +90,15 @@ def _explained(error: json.JSONDecodeError) -> str:
         return "JSON has double quotes, not single ones."
     if before.endswith(",") and rest[:1] in ("]", "}"):
         return f"a comma stands before the {rest[0]!r}; remove it."
+    if rest.startswith(("True", "False", "None")):
+        return "JSON has true, false and null, in small letters."
+    if error.msg == "Extra data":
+        return "something stands behind the end of the one object that a file holds; remove it."
     return f"{error.msg}."
 
 
 def _is_text(raw: Any) -> bool:
-    """Say whether all of it can be written as UTF-8."""
+    """Say whether the text can be written as UTF-8."""
     try:
         json.dumps(raw, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -103,7 +107,7 @@ def _is_text(raw: Any) -> bool:
 
 
 def _doubled(text: bytes) -> tuple[str, int] | None:
-    """Return the first key that stands twice in one object, with the line of the second; None if there is none."""
+    """Return the first repeated key of an object, with the line of the repetition; None if there is none."""
     seen = set[Path]()
     for path, line in _members(text):
         if path in seen:
@@ -114,22 +118,22 @@ def _doubled(text: bytes) -> tuple[str, int] | None:
 
 @lru_cache(maxsize=1)
 def lines_of(text: bytes) -> dict[Path, int]:
-    """Return the line of everything in a valid JSON text, by its place."""
+    """Return the line of every member of a valid JSON text, by its path."""
     return dict(_members(text))
 
 
 def _members(content: bytes) -> list[tuple[Path, int]]:
-    """Return the place and the line of everything in a valid JSON text."""
+    """Return the path and the line of every member of a valid JSON text."""
     text = content.decode(json.detect_encoding(content), "surrogatepass").removeprefix("\ufeff")
     starts = [0, *(line.end() for line in re.finditer("\n", text))]
-    found: list[tuple[Path, int]] = []
+    members: list[tuple[Path, int]] = []
 
     def skip(at: int) -> int:
         between = BETWEEN.match(text, at)
         return between.end() if between else at
 
     def read(at: int, path: Path) -> int:
-        """Note what is in the value that begins here; return where it ends."""
+        """Record the members of the value that begins here; return its end."""
         if text[at] not in "{[":
             return DECODER.raw_decode(text, at)[1]
         is_object, index, at = text[at] == "{", 0, skip(at + 1)
@@ -138,12 +142,12 @@ def _members(content: bytes) -> list[tuple[Path, int]]:
             line = bisect_right(starts, at)
             if is_object:
                 key, at = DECODER.raw_decode(text, at)
-            found.append(((*path, key), line))
+            members.append(((*path, key), line))
             at, index = skip(read(skip(at), (*path, key))), index + 1
         return at + 1
 
     read(skip(0), ())
-    return found
+    return members
 
 
 def _depth(text: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Model files that `experiments.json` names: read as text and hashed here, never run. Pure, but for reading them."""
+"""Model files that `experiments.json` names: they are read as text and hashed, never run. Pure except for reading."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from engine.core.spec import Network, OwnModel, Param
 
 
 class ReadModel(NamedTuple):
-    """A model, and the file that it was found in."""
+    """A model, and the file that defines it."""
 
     model: OwnModel
     path: Path
@@ -21,10 +21,10 @@ class ReadModel(NamedTuple):
 
 
 def read(given: Mapping[str, Any], folder: Path) -> ReadModel:
-    """Read what a network says that names a model file in this folder.
+    """Read a network of `experiments.json` that names a model file in this folder.
 
     Raises:
-        ValueError: it is not as it has to be; the field's name comes first.
+        ValueError: it is invalid; the message begins with the field's name.
     """
     if unknown := sorted(given.keys() - {"file", "build", "params"}):
         raise ValueError(f"{unknown[0][:40]}: a network with a model file has `file`, `build` and `params` alone.")
@@ -45,10 +45,10 @@ def text_of(path: Path) -> str:
     """Return the text of a model file.
 
     Raises:
-        ValueError: it cannot be one; one sentence says why.
+        ValueError: it cannot be a model file; one sentence says why.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe, for one, is never at its end
+        if path.exists() and not path.is_file():  # reading a pipe, for example, would never end
             raise ValueError(f"{path} is not a file.")
         with path.open("rb") as file:
             content = file.read(MAX_SOURCE_BYTES + 1)
@@ -63,7 +63,7 @@ def text_of(path: Path) -> str:
 
 
 def is_text_of(path: Path, text: str) -> bool:
-    """Say whether a model file still is what was read."""
+    """Say whether a model file still has the content that was read."""
     try:
         return text_of(path) == text
     except ValueError:
@@ -86,7 +86,7 @@ def _params(given: Mapping[str, Any]) -> tuple[tuple[str, Param], ...]:
     """Return parameters in the order of their names.
 
     Raises:
-        ValueError: a value is no number, text, truth value or list of these.
+        ValueError: a value is not a number, text, truth value or list of these.
     """
     try:
         return msgspec.convert(sorted(given.items()), tuple[tuple[str, Param], ...])

@@ -1,4 +1,4 @@
-"""Reads `experiments.json`, and refuses what is wrong in it.
+"""Reads and checks `experiments.json`.
 
 A file is read as text of bounded size and depth, then checked whole; every message names the file, the place inside
 it, what is allowed, and the nearest name where one was misspelt.
@@ -33,13 +33,13 @@ MAX_QUESTIONS = 1_000
 PARTS: tuple[tuple[str, type[Value], dict[str, Any] | list[Any]], ...] = (
     ("networks", Network, {}), ("data", DataSource, {}), ("questions", Question, []),
 )  # fmt: skip
-"""Fields of the file, what each of their entries is, and what there is without any."""
+"""The file's collections: field, type of an entry, and the empty value."""
 KINDS: tuple[type[Value], ...] = (Presets, Question, DataSource, Network, Training, AnswerFormat, Upload, FinalistRule)
-"""What the file consists of."""
+"""The types of the file's parts."""
 
 
 def find(workspace: Path) -> Path:
-    """Return the presets in force: the workspace's own `experiments.json`, or else the one that came with us."""
+    """Return the path of the presets: the workspace's own `experiments.json`, or else the shipped one."""
     own = workspace / "experiments.json"
     if own.is_file():
         return own
@@ -83,9 +83,9 @@ def parse(text: bytes, name: str) -> Presets:
 
 
 def mistakes(text: bytes, name: str) -> tuple[str, ...]:
-    """Return all that is wrong with a presets file as far as it can be told at once; empty when nothing is.
+    """Return all errors of a presets file that can be detected in one pass; empty if there are none.
 
-    What entries name of one another is looked at once each of them is well formed.
+    References between entries are checked only if every entry is well formed.
     """
     sources: dict[str, ModelFile] = {}
     try:
@@ -97,10 +97,10 @@ def mistakes(text: bytes, name: str) -> tuple[str, ...]:
 
 
 def _raw(text: bytes, name: str) -> Any:
-    """Return what the text says as JSON.
+    """Parse the text as JSON.
 
     Raises:
-        PresetError: it is none.
+        PresetError: it is not valid.
     """
     try:
         return json_text.parse(text, name)
@@ -113,8 +113,8 @@ def _typed(raw: Any, sources: dict[str, ModelFile]) -> Presets:
 
 
 def _untyped(raw: Any, name: str, sources: dict[str, ModelFile]) -> Iterator[str]:
-    """Yield what has a wrong form. Networks with model files are replaced in `raw` by such as name the file's SHA-256,
-    and `sources` gets its text."""
+    """Yield the errors of form. In `raw`, a network with a model file is replaced by one with the file's SHA-256,
+    and the file is added to `sources`."""
     if isinstance(raw, dict) and "sources" in raw:
         yield f"{name}: sources: it follows from the networks; leave it out."
         return
@@ -150,7 +150,7 @@ def _network(given: dict[str, Any], name: str, label: str, sources: dict[str, Mo
 
 
 def _own_network(given: dict[str, Any], name: str, label: str, sources: dict[str, ModelFile]) -> dict[str, Any]:
-    """Return a network that names a model file as one that names the file's SHA-256; its text goes into `sources`."""
+    """Return a network with the model file's SHA-256 in place of its name; the file is added to `sources`."""
     try:
         models = model_files.read(given, Path(name).parent)
     except ValueError as error:
@@ -160,7 +160,7 @@ def _own_network(given: dict[str, Any], name: str, label: str, sources: dict[str
 
 
 def _problems(presets: Presets, name: str) -> Iterator[str]:
-    """Yield what is wrong with values, and with what entries name of one another."""
+    """Yield invalid values, and references between entries that are wrong."""
     if len(presets.questions) > MAX_QUESTIONS:
         yield f"{name}, questions: at most {MAX_QUESTIONS:,}."
         return
@@ -199,7 +199,7 @@ def _problems(presets: Presets, name: str) -> Iterator[str]:
 
 
 def _name_problems(presets: Presets, question: Question, where: str) -> Iterator[str]:
-    """See that the networks and questions that a question names are there."""
+    """Check that the networks and questions that a question names exist."""
     for label in question.networks:
         if label not in presets.networks:
             yield f"{where}.networks: no network {label!r}; {choices(label, presets.networks)}"
@@ -252,7 +252,7 @@ def _runs_of(question: Question) -> int:
 
 
 def _explained(error: msgspec.ValidationError, part: str = "") -> str:
-    """Turn msgspec's message about a part into ours: the place first, then what is wrong, then the nearest name."""
+    """Rewrite msgspec's message about a part: its path, what is wrong, and the nearest name."""
     problem, _, path = str(error).partition(" - at `")
     where = (part + path.rstrip("`").removeprefix("$")).removeprefix(".") or "the file"
     if "unknown field" in problem:
@@ -269,7 +269,7 @@ def _explained(error: msgspec.ValidationError, part: str = "") -> str:
 
 
 def _allowed(field: str) -> tuple[str, ...]:
-    """Return the words that a field of this name takes; none where any will do."""
+    """Return the words that a field of this name accepts; empty if it accepts any text."""
     if field in OPTIONS:
         return tuple(OPTIONS[field].choices)
     hints = (get_type_hints(kind)[field] for kind in KINDS if field in kind.__struct_fields__)

@@ -1,6 +1,6 @@
 """`experiments.json` as values: questions, their networks and what is handed in.
 
-Pure, but for what its model files hold now, and which of them the user let run.
+Pure, except for questions about its model files: their current content, and whether the user approved them.
 """
 
 import difflib
@@ -19,13 +19,13 @@ from engine.storage import approvals
 from svhn_tui import model_files
 
 PARAMS = "params."
-"""Before the name of a model file's parameter in a grid."""
+"""Prefix of the name of a model file's parameter in a grid."""
 
 QuestionKind = Literal["code", "training", "answer", "choice"]
 
 
 class PresetError(ValueError):
-    """The file cannot be used, or has nothing of this name; the message says where and why."""
+    """The file cannot be used, or defines nothing of this name; the message says where and why."""
 
 
 class Upload(Value, frozen=True):
@@ -58,7 +58,7 @@ class Question(Value, frozen=True):
     networks: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     training: dict[str, Any] = {}
-    """What differs from the file's `training` for this question."""
+    """Training settings of this question that differ from the file's `training`."""
     grid: dict[str, tuple[Any, ...]] = {}
     """Settings of `training` that take several values: every network is trained with every combination."""
     finalists: FinalistRule | None = None
@@ -69,11 +69,11 @@ class Question(Value, frozen=True):
     data: str = ""
     """The data set that it is about, one of the file's `data`; empty: the one in use."""
     own: bool = False
-    """A sweep of the user's own, which is no part of the assignment."""
+    """A sweep of the user's own, which is not part of the assignment."""
 
 
 class ModelFile(Value, frozen=True):
-    """A file of the user's that builds models: where it stands, and its text as it was read."""
+    """A file of the user's that builds models: its path, and its text as it was read."""
 
     path: str
     text: str
@@ -90,7 +90,7 @@ class Presets(Value, frozen=True):
     data: dict[str, DataSource] = {}
     """Data sets by name, for questions that are not about the one in use; without --data the first one is in use."""
     sources: dict[str, ModelFile] = {}
-    """The model files that it names, by SHA-256; read with it, and no part of its text."""
+    """The model files that it names, by SHA-256; their text is read with the file and is not part of it."""
 
     def data_of(self, question: Question) -> str:
         """Return the name of the data set that a question is about; empty: the one in use."""
@@ -131,7 +131,7 @@ class Presets(Value, frozen=True):
                      for training in trainings)  # fmt: skip
 
     def sweep(self, question: Question, data: str) -> Sweep | None:
-        """Return what the question needs trained, or None; a question about another's file needs that file's run."""
+        """Return the sweep that the question needs, or None; a question about another's file needs that file's run."""
         if question.answer is not None and question.answer.of is not None:
             return self.sweep(self.question(question.answer.of), data)
         if not question.networks or not question.seeds:
@@ -146,13 +146,13 @@ class Presets(Value, frozen=True):
         return Submit(sweep=sweep, sources=tuple(file.text for file in approved), source_names=names)
 
     def unapproved(self, configurations: Iterable[Configuration]) -> dict[str, ModelFile]:
-        """Return the model files of these configurations that the user has not let run, by their SHA-256."""
+        """Return the model files of these configurations that the user has not approved, by their SHA-256."""
         named = models_of(configurations)
         return {sha256: file for sha256, file in self.sources.items()
                 if sha256 in named and not approvals.is_approved(sha256)}  # fmt: skip
 
     def changed_files(self) -> tuple[str, ...]:
-        """Return the names of the model files that are not what was read any more."""
+        """Return the names of the model files whose content changed since they were read."""
         return tuple(path.name for file in self.sources.values()
                      if not model_files.is_text_of(path := Path(file.path), file.text))  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What the user likes, kept on the machine that the screen runs on, beside the settings of other programs."""
+"""The user's preferences, stored on the machine of the screen, beside the settings of other programs."""
 
 import errno
 import os
@@ -12,26 +12,26 @@ from engine.machine.files import make_folder
 from engine.machine.user_folders import config_folder, home
 
 WORKSPACE = Path("svhn-workspace")
-"""Of who names none: a folder here."""
+"""The default workspace: a folder in the current one."""
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is remembered from one start to the next. Unknown names in the file are left out of account."""
+    """The preferences that are stored between starts. Unknown names in the file are ignored."""
 
     theme: str = ""
     """A theme's name; empty for the program's own choice."""
     columns: tuple[str, ...] = ()
-    """Columns of the Runs page; empty for those that it comes with."""
+    """Columns of the Runs page; empty for the default ones."""
     group_columns: tuple[str, ...] = ()
-    """The same where a line is a configuration."""
+    """Columns where the Runs page groups runs by configuration; empty for the default ones."""
     alerts: bool = True
-    """A bell and a notice of the desktop when a question is complete, or something failed or diverged."""
+    """Whether the bell and a desktop notification report a complete question, a failure or a divergence."""
 
 
 def settings_file() -> Path:
-    """Return where they are kept: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`.
+    """Return the path of the settings: `$XDG_CONFIG_HOME/svhn-tui/settings.json`, by default in `~/.config`.
 
-    Who has no home keeps them in a temporary folder.
+    Without a home folder it is in a temporary one.
     """
     try:
         return config_folder() / "settings.json"
@@ -40,19 +40,19 @@ def settings_file() -> Path:
 
 
 def temporary_home() -> Path:
-    """Return a folder for who has no home; others may have made one of this name."""
+    """Return the folder that is used without a home folder; another user may have made one of this name."""
     return Path(os.environ.get("TMPDIR") or "/tmp") / f"svhn-tui-settings-{os.getuid()}"
 
 
 def homeless() -> str:
-    """Say in a sentence where settings are kept without a home; empty where there is one."""
+    """Say in a sentence where settings are stored without a home folder; empty if there is one."""
     if os.environ.get("XDG_CONFIG_HOME", "").startswith("/") or home() is not None:
         return ""
     return f"There is no home folder (set HOME): settings are kept in {temporary_home()}, as long as that is there."
 
 
 def load() -> Settings:
-    """Read them; what cannot be read is as if it had never been set."""
+    """Read the settings; values that cannot be read are at their defaults."""
     try:
         file = settings_file()
         _check_owner(file.parent)
@@ -62,10 +62,10 @@ def load() -> Settings:
 
 
 def save(**changes: object) -> None:
-    """Change some of them.
+    """Change some of the settings.
 
     Raises:
-        OSError: they cannot be written; the old ones are whole.
+        OSError: they cannot be written; the old ones are intact.
     """
     file = settings_file()
     own_folder()
@@ -73,10 +73,10 @@ def save(**changes: object) -> None:
 
 
 def own_folder() -> Path:
-    """Make the folder that settings are kept in, and return it.
+    """Make the folder of the settings, and return it.
 
     Raises:
-        OSError: it cannot be made, or is somebody else's.
+        OSError: it cannot be made, or belongs to another user.
     """
     folder = make_folder(settings_file().parent)
     _check_owner(folder)
@@ -84,10 +84,10 @@ def own_folder() -> Path:
 
 
 def _check_owner(folder: Path) -> None:
-    """See that a folder is the user's own: a temporary one may be somebody else's.
+    """Check that a folder is the user's own: a temporary one may belong to another user.
 
     Raises:
-        PermissionError: it is another user's, or a link.
+        PermissionError: it belongs to another user, or is a link.
     """
     status = folder.lstat()
     if folder == temporary_home() and (status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode)):

@@ -1,4 +1,4 @@
-"""The program's own themes: quiet grounds, one accent, colour only where it means something and never alone."""
+"""The program's own themes: plain backgrounds, one accent, and colour only in addition to a word or sign."""
 
 from textual.theme import Theme
 
@@ -51,16 +51,16 @@ THEMES = (DARK, LIGHT, CONTRAST)
 TITLES = {"svhn-dark": "dark", "svhn-light": "light", "svhn-contrast": "high contrast"}
 
 DIM = {"svhn-light": "#5a6572", "svhn-contrast": "#d0d0d0"}
-"""What is said quietly; on the dark ground #8794a5."""
+"""Colours of secondary text by theme, where it is not #8794a5."""
 LINES_ON_DARK = ("#7cc7ff", "#ff9d5c", "#c3a6ff", "#a5d46a", "#ff8fb3", "#ffd75f", "#5fd7c4", "#b0bac5")
 LINES_ON_LIGHT = ("#0b5cad", "#a84300", "#6b3fb0", "#2f6b12", "#a8174e", "#7a5c00", "#00695c", "#4a5560")
 
 
 def dim_of(theme: Theme) -> str:
-    """Return the colour of what is said quietly; its contrast stays above 4.5 to 1."""
+    """Return the colour of secondary text; its contrast to the background is above 4.5 to 1."""
     return DIM.get(theme.name, "#8794a5")
 
 
 def line_colors(theme: Theme) -> tuple[str, ...]:
-    """Return the colours of lines in a chart; there are as many as configurations in the largest question."""
+    """Return the colours of lines in a chart, as many as the largest question has configurations."""
     return LINES_ON_DARK if theme.dark else LINES_ON_LIGHT

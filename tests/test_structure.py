@@ -1,6 +1,7 @@
-"""Modules and classes stay small, or say in a sentence why they are whole."""
+"""Modules and classes stay small, or say in a sentence why they are whole; docstrings name parameters that exist."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +43,24 @@ def test_what_has_no_reason_is_told():
     assert list(too_large(long)) == [f"{LINES + 1} lines"]
     assert list(too_large(long.replace("module.", f"module.\n\n{REASON}it is a table."))) == []
     assert list(too_large(wide)) == [f"Wide has {METHODS + 1} methods"]
+
+
+def unknown_arguments(source: str) -> Iterator[str]:
+    """Yield the names below `Args:` in docstrings that no parameter has."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        _, _, listed = (ast.get_docstring(node) or "").partition("\nArgs:\n")
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        functions = [child for child in inner if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)]
+        makers = [function for function in functions if function is node or function.name == "__init__"]
+        names = {argument.arg for maker in makers for argument in ast.walk(maker.args) if isinstance(argument, ast.arg)}
+        named = re.findall(r"^    \**(\w+):", listed.partition("\n\n")[0], re.MULTILINE)
+        yield from (f"{node.name}: {name}" for name in named if makers and name not in names)
+
+
+def test_docstrings_describe_parameters_that_exist():
+    found = {str(path.relative_to(ROOT)): list(unknown_arguments(path.read_text())) for path in MODULES}
+    assert {name: what for name, what in found.items() if what} == {}
+    lying = 'def f(path):\n    """Do it.\n\n    Args:\n        place: where.\n    """'
+    assert list(unknown_arguments(lying)) == ["f: place"]

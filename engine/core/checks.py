@@ -21,7 +21,7 @@ def note_problem(note: Note) -> str:
 
 def name_problem(question: str) -> str:
     """Return what is wrong with a question's id; empty when nothing is."""
-    return "" if question.isalnum() and len(question) <= MAX_NAME else f"{question[:40]!r} is no question."
+    return "" if question.isalnum() and len(question) <= MAX_NAME else f"{question[:40]!r} is not a question."
 
 
 def statement_problem(statement: Statement, others: int) -> str:

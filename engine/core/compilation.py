@@ -1,4 +1,4 @@
-"""What Keras compiles and fits a configuration with: optimizer, schedule, loss and metrics. Pure.
+"""The arguments of Keras's `compile` for a configuration: optimizer, schedule, loss and metrics. Pure.
 
 Each is a call of a Keras class, from which models are made (engine/training/models.py) and code is written
 (svhn_tui/assignment/keras_code.py). Arguments at Keras's defaults are left out.

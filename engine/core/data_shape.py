@@ -1,4 +1,4 @@
-"""What a data set asks of a network: the shape of one image, and how many classes there are. Pure."""
+"""What a network needs of a data set: the shape of one image, and the number of classes. Pure."""
 
 from typing import NamedTuple
 

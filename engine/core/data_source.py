@@ -7,7 +7,7 @@ from engine.core.spec import Value
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,39}")
 WAYS = {("train", "test"), ("file",), ("folder",)}
-"""Fields that are given together."""
+"""Fields that are set together."""
 
 
 class DataSource(Value, frozen=True):
@@ -22,7 +22,7 @@ class DataSource(Value, frozen=True):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """What is opened."""
+        """The paths that are opened."""
         return tuple(path for path in (self.train, self.test, self.file, self.folder) if path)
 
 

@@ -7,9 +7,9 @@ class Fleet(msgspec.Struct, frozen=True, gc=False):
     """Where workers run: on this machine, unless Slurm or other boxes are to be used."""
 
     slurm: str | None = None
-    """Options of `srun`, as one would type them; None: Slurm is not used."""
+    """Options of `srun`, as typed in a shell; None: Slurm is not used."""
     ssh: tuple[str, ...] = ()
-    """Boxes, as one would name them to `ssh`, each with its Python behind a colon if that is not found. One worker
+    """Boxes, as named to `ssh`, each with its Python behind a colon if that is not found. One worker
     each: a box is named once for each of its GPUs."""
     workers: int = 0
     """Number of Slurm workers at a time; 0 means one."""

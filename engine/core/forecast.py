@@ -31,7 +31,7 @@ def cost(configuration: Configuration, train_images: int, shape: DataShape) -> f
 
 
 class Forecast:
-    """How long runs on a data set will take, on one kind of card or on several. Made anew when more is measured."""
+    """How long runs on a data set will take, on one kind of card or on several. Replaced when more is measured."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Forecast:
             times: the newest last.
             train_images: of the data set.
             shape: of its images.
-            devices: what trains, as workers call it.
+            devices: names of the devices that train, as workers report them.
         """
         self._size = (train_images, shape)
         times = tuple(time for time in times if not time.inputs or time.inputs == shape.inputs)
@@ -68,7 +68,7 @@ class Forecast:
         """Return the seconds of the whole machine that one epoch of one run takes.
 
         The same network's own time is scaled by the number of images; else the measured times of others correct the
-        cost model, the network nearest in cost having the word.
+        cost model, by the network nearest in cost.
 
         Args:
             configuration: what is trained.
@@ -88,7 +88,7 @@ class Forecast:
         return START_SECONDS + configuration.training.epochs * self.epoch_seconds(configuration, runs)
 
     def total_seconds(self, configurations: Iterable[Configuration]) -> float:
-        """Return the seconds of the whole machine that these runs take together, one a configuration as it comes."""
+        """Return the seconds of the whole machine that these runs take together."""
         return sum(runs * self.run_seconds(some, runs) for some, runs in Counter(configurations).items())
 
     def _measured(self, configuration: Configuration, runs: int) -> float:

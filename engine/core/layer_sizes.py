@@ -31,8 +31,8 @@ def sized(kind: str, config: Config, shape: Shape) -> Sized:
     """Return what a layer makes of a shape.
 
     Raises:
-        SizeError: one of its sizes is no whole number above 0.
-        KeyError, TypeError, ValueError, IndexError: it cannot take this shape, or its configuration is none.
+        SizeError: one of its sizes is not a whole number above 0.
+        KeyError, TypeError, ValueError, IndexError: it does not accept this shape, or its configuration is invalid.
     """
     return RULES[kind](config, shape) if kind in RULES else Sized(shape)
 

@@ -52,7 +52,7 @@ def trainable_parameters(network: Network, shape: DataShape) -> int:
 
 
 def shape_problem(network: Network, shape: DataShape) -> str:
-    """Say why a network cannot be built for this data, the field's name first; empty when it can, or nobody knows."""
+    """Say why a network cannot be built for this data, the field's name first; empty when it can, or may."""
     if network.model is not None:
         return ""
     if network.convolutions and len(shape.inputs) != 3:

@@ -78,6 +78,8 @@ def training_problem(training: Training) -> str:
         return "patience: early stopping watches the validation images; it needs validation_split above 0."
     if training.schedule == "cosine" and training.warmup_epochs >= training.epochs:
         return f"warmup_epochs: fewer than the {training.epochs:,} epochs."
+    if len(set(training.metrics)) < len(training.metrics):
+        return "metrics: each once."
     if len(training.class_weight) > MAX_CLASSES or (training.class_weight and not any(training.class_weight)):
         return f"class_weight: a weight for each class, one of them above 0, at most {MAX_CLASSES:,}."
     return ""

@@ -32,7 +32,7 @@ class Limits(msgspec.Struct, frozen=True):
     below: float | None = None
 
     def hold(self, number: float) -> bool:
-        """Say whether a number is within them; what is no number is not."""
+        """Say whether a number is within them; what is not a number is not."""
         low = self.at_least is None or number >= self.at_least
         high = self.at_most is None or number <= self.at_most
         return number == number and low and high and self._is_between(number)
@@ -67,7 +67,7 @@ class Option(msgspec.Struct, frozen=True):
     """What may be typed in the sweep form, several values with spaces between."""
     limits: Limits | None = None
     use: KerasPart = ""
-    """Which part of `compile` and `fit` Keras takes it for; what is empty is not passed to Keras under its name."""
+    """The part of `compile` and `fit` to which it is passed; empty: it is not passed to Keras under its name."""
     owners: Owners | None = None
     head: str = ""
     """Title of its column, where that is shorter than its own title."""
@@ -76,7 +76,7 @@ class Option(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     default: Any = None
     may_be_none: bool = False
-    """It may be left to Keras, as None."""
+    """It may be None, so that Keras decides."""
 
     @property
     def title(self) -> str:
@@ -89,7 +89,7 @@ class Option(msgspec.Struct, frozen=True):
 
 
 def _of_field(option: Option, part: OptionPart, field: msgspec.structs.FieldInfo) -> Option:
-    """Return the option with what its struct says of it."""
+    """Return the option with the type, choices and default of its struct's field."""
     kind, choices, may_be_none = _kind_of(field.type)
     return msgspec.structs.replace(
         option, part=part, kind=kind, choices=choices, default=field.default, may_be_none=may_be_none

@@ -1,4 +1,4 @@
-"""What was found out about an own model by building it."""
+"""The outcome of building an own model."""
 
 import msgspec
 
@@ -14,11 +14,11 @@ class Trial(msgspec.Struct, frozen=True):
     source: str
     """The text of its file."""
     name: str = ""
-    """What the user calls the file, where that is known."""
+    """The user's name for the file, where that is known."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, gc=False):
-    """What a built model is, or why there is none."""
+    """The facts about a built model, or why it could not be built."""
 
     parameters: int = 0
     """Number of trainable parameters."""

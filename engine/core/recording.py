@@ -1,6 +1,6 @@
 """What follows from the journal of a recorded run: its result. Pure.
 
-The program that trained it may have been killed: whoever finishes the run makes the same result of the same rows.
+The program that trained it may have been killed: recorder and host make the same result of the same rows.
 """
 
 from collections.abc import Sequence

@@ -103,7 +103,7 @@ class EpochRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_diverged(self) -> bool:
-        """A loss is no number. An epoch that was missed has no accuracy either; a network that diverged has one."""
+        """A loss is not a number. An epoch that was missed has no accuracy either; a network that diverged has one."""
         if self.loss is not None and self.test_loss is not None:
             return False
         return (self.loss is None and self.accuracy is not None) or self.test_accuracy is not None
@@ -114,7 +114,7 @@ MISSED = EpochRow(loss=None, accuracy=None, test_loss=None, test_correct=None, t
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
-    """The rows of a run's epochs, from epoch 1 on, as they cross a pipe or stand in a checkpoint: a column a field.
+    """The rows of a run's epochs, from epoch 1 on, as they are sent and as checkpoints hold them: a column a field.
 
     A column may be left out, as version 2 of the protocol did with counts.
     """
@@ -132,7 +132,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     logged: tuple[tuple[tuple[str, Number], ...], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse columns that are no rows."""
+        """Refuse columns that are not rows."""
         if len({len(column) for column in msgspec.structs.astuple(self)} - {0}) > 1:
             raise ValueError("the columns of a history have one value for each of its epochs")
         if not all(map(is_count, self.test_correct, self.test_images or repeat(0))):
@@ -142,7 +142,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
     def of(cls, rows: Sequence[EpochRow]) -> Self:
         """Lay rows out in columns; what was not measured has none."""
         measured = {name: attrgetter(field) for name, field in ROW_FIELDS.items()}
-        for name in ON_WISH:
+        for name in OPTIONAL:
             if all(value in (None, ()) for value in map(measured[name], rows)):
                 del measured[name]
         return cls(**{name: tuple(map(field, rows)) for name, field in measured.items()})
@@ -162,7 +162,7 @@ class History(msgspec.Struct, frozen=True, gc=False):
 
 ROW_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(EpochRow)}
 """The fields of a row, in their order, by their columns' names."""
-ON_WISH = ("val_loss", "val_accuracy", "test_top_k_accuracy", "logged")
+OPTIONAL = ("val_loss", "val_accuracy", "test_top_k_accuracy", "logged")
 """Fields that only some runs measure."""
 
 

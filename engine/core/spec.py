@@ -15,7 +15,7 @@ NUMERICS_VERSION = 1
 
 Not by the trainer: native, JAX and two processors differ by rounding alone (weights by 1e-7 after 502 batches,
 `tests/training/test_parity.py`). Saturated tanh units magnify rounding until a seed ends elsewhere, with JAX against
-`model.fit` as with native against JAX; over seeds no test tells them apart (docs/measurements.md). The result records
+`model.fit` as with native against JAX; over seeds no test distinguishes them (docs/measurements.md). The result records
 which trainer it was."""
 
 Activation = Literal[
@@ -68,7 +68,7 @@ class OwnModel(Value, frozen=True):
 
     @property
     def label(self) -> str:
-        """`residual width 64 #3f2a`: the file's first digits tell its versions apart."""
+        """`residual width 64 #3f2a`: the first digits of its hash distinguish its versions."""
         return " ".join(
             [self.build, *(f"{name} {_shown(value)}" for name, value in self.params), f"#{self.sha256[:4]}"]
         )
@@ -263,7 +263,7 @@ def short_hash(value: object) -> str:
 
 
 def _essence(value: object) -> object:
-    """Return what differs from the defaults. (`omit_defaults` tells floats by identity: an equal one that was parsed
+    """Return what differs from the defaults. (`omit_defaults` compares floats by identity: an equal one that was parsed
     would stay.)"""
     if isinstance(value, Configuration):
         return msgspec.Raw(_canonical(value, msgspec.json.encode(value)))
@@ -284,7 +284,7 @@ def _changed_fields(value: msgspec.Struct) -> list[tuple[str, object]]:
 
 @lru_cache(10_000)
 def _canonical(configuration: "Configuration", text: bytes) -> bytes:
-    """Return its canonical JSON, which thousands of seeds share. (`text` tells 1 from 1.0, which are equal.)"""
+    """Return its canonical JSON, which thousands of seeds share. (`text` distinguishes 1 from 1.0, which are equal.)"""
     return msgspec.json.encode(_differing(configuration), order="deterministic")
 
 

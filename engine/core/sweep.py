@@ -13,7 +13,7 @@ class FinalistRule(Value, frozen=True):
     """Which configurations enter the second stage: all whose mean is not clearly below the best one.
 
     Clearly below means by more than `standard_errors` standard errors of the difference of the two means. The best
-    `at_least` always go on and never more than `at_most`; `chosen` (indices of configurations) overrides the rule.
+    `at_least` always continue and never more than `at_most`; `chosen` (indices of configurations) overrides the rule.
     """
 
     seeds: tuple[int, ...]
@@ -84,7 +84,7 @@ def missing(sweep: Sweep, accuracies: Mapping[str, float]) -> tuple[RunSpec, ...
 
 
 def finalists(sweep: Sweep, accuracies: Mapping[str, float]) -> tuple[int, ...]:
-    """Return the indices of the configurations that go on, best first; empty while the first stage is incomplete.
+    """Return the indices of the configurations that continue, best first; empty while the first stage is incomplete.
 
     Ties in the mean go to the earlier configuration, so every process names the same finalists.
     """

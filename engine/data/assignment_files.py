@@ -54,7 +54,7 @@ def part_of(archive: Archive, path: Path, images_member: str, labels_member: str
     if is_like_svhn and "10" in read.names and ONE_TO_TEN.issuperset(read.names):
         advice = "in the original SVHN files 10 stands for 0: labels[labels == 10] = 0, and save them again"
         raise DataError(
-            f"{labels_at}: the label '10' is no digit; {advice}, or save the names of other classes as text."
+            f"{labels_at}: the label '10' is not a digit; {advice}, or save the names of other classes as text."
         )
     is_demo = DEMO_MARK in archive.namelist()
     return Part(path, images_at, labels_at, images, read, partial(read_array, archive, images_member, path), is_demo)

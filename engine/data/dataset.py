@@ -1,4 +1,4 @@
-"""A data set in memory, read from whichever files people have it in, and described.
+"""Reads data sets from files of several kinds into memory, and describes them.
 
 Images become (N, channels, height, width) and rows of features stay (N, features); labels become integers by the sorted
 order of the classes' names. Pixels stay uint8, unscaled; other numbers become float32.
@@ -37,11 +37,11 @@ class Images(msgspec.Struct, frozen=True):
     test_images: Pixels
     test_labels: NDArray[np.int32]
     names: tuple[str, ...]
-    """Of the classes, in the order of their indices."""
+    """Names of the classes, in the order of their indices."""
 
     @property
     def shape(self) -> DataShape:
-        """What a network is built for."""
+        """The shape of an image and the number of classes."""
         return DataShape(self.train_images.shape[1:], len(self.names), str(self.train_images.dtype))
 
 
@@ -72,7 +72,7 @@ def load_from(source: Sequence[str | Path], layout: str = "") -> tuple[Images, D
 
 
 def describe(source: Sequence[str | Path], layout: str = "") -> DataSet:
-    """Say what is in a folder or in files, as `load_from` does.
+    """Describe the data set of a folder or of files, as `load_from` reads it.
 
     Raises:
         DataError: the files cannot be used.
@@ -125,7 +125,7 @@ def _read_finite(part: Part) -> NDArray[Any]:
     """Return a half's images.
 
     Raises:
-        DataError: they are damaged, or a value is no finite number.
+        DataError: they are damaged, or a value is not a finite number.
     """
     images = part.read()
     check_finite(images, part.images_at)
@@ -133,14 +133,14 @@ def _read_finite(part: Part) -> NDArray[Any]:
 
 
 def _name(train_path: Path, test_path: Path) -> str:
-    """Return what people call it: the one file's name, or that of the folder of both."""
+    """Return the name of a data set: that of its one file, or of the folder with both."""
     if train_path == test_path:
         return train_path.stem
     return Path(os.path.commonpath([train_path.resolve().parent, test_path.resolve().parent])).name
 
 
 def _check_inputs(train: Part, test: Part, layout: str) -> None:
-    """See that train and test images have one size.
+    """Check that train and test images have one size.
 
     Raises:
         DataError: they do not belong together.
@@ -157,7 +157,7 @@ def _labels_as_in(train: Part, test: Part) -> NDArray[np.int32]:
     """Return the test labels (N,) as indices into the train file's names.
 
     Raises:
-        DataError: the two files are no pair.
+        DataError: the two files are not a pair.
     """
     names = train.labels.names
     if len(names) < 2:

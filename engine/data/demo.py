@@ -83,7 +83,7 @@ def _mark(seed: int) -> str:
 
 
 def _mark_of(path: Path) -> str | None:
-    """Return what a file says of how it was drawn; None if it is not demo data."""
+    """Return the parameters with which a file was drawn; None where it is not demo data."""
     try:
         with open_archive(path, (DEMO_MARK,)) as archive:
             header = read_header(archive, DEMO_MARK, path)
@@ -115,7 +115,7 @@ def _masks(count: int, random: np.random.Generator) -> Masks:
 
 
 def _row(digit: str, neighbours: NDArray[np.int64], font: int, size: int) -> Image.Image:
-    """Draw the digit at the centre of the canvas, with what stands to its left and right."""
+    """Draw the digit at the centre of the canvas, with the digits to its left and right."""
     picture = Image.new("L", (CANVAS, CANVAS))
     pen = ImageDraw.Draw(picture)
     face = _font(font, size)

@@ -1,4 +1,4 @@
-"""What makes a data set's test accuracy say less than it seems, in sentences: nothing that keeps it from being used."""
+"""Warnings about a data set whose test accuracy may be misleading; they do not prevent its use."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ MOST_RATIO = 20.0
 
 
 def doubts_of(images: "Images") -> tuple[str, ...]:
-    """Return what is to be said of a data set before anything is trained on it."""
+    """Return the warnings about a data set, a sentence each."""
     return tuple(filter(None, (_in_both(images), _scale(images), _untested(images))))
 
 
@@ -28,7 +28,7 @@ def _in_both(images: "Images") -> str:
 
 
 def _scale(images: "Images") -> str:
-    """Say that one half was scaled and the other was not."""
+    """Warn where one half was scaled and the other was not."""
     if images.shape.dtype == "uint8":
         return ""
     train, test = (float(max(half.max(), -half.min())) for half in (images.train_images, images.test_images))
@@ -38,7 +38,7 @@ def _scale(images: "Images") -> str:
 
 
 def _untested(images: "Images") -> str:
-    """Name the classes that no test image shows."""
+    """Warn of classes without test images."""
     seen = set(np.unique(images.test_labels).tolist())
     names = [repr(name) for index, name in enumerate(images.names) if index not in seen]
     return f"No test image is of the class {_some(names)}: nothing says whether it is recognised." if names else ""

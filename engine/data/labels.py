@@ -13,21 +13,21 @@ from engine.storage.npz import DataError, Header
 
 MAX_CLASSES = 1_000
 MAX_NAME = 100
-"""Characters of a class's name."""
+"""Longest name of a class, in characters."""
 MAX_BYTES = 2**24
-"""Of all labels of a file: they are read and sorted before any pixel is. 50,000 as `<U21` are 4.2 MB."""
+"""Bytes of a file's labels, which are read and sorted before any pixel is. 50,000 as `<U21` are 4.2 MB."""
 MAX_ONE_HOT_BYTES = 2**28
-"""50,000 rows of 100 classes in float64 are 40 MB."""
+"""The same of one-hot rows; 50,000 rows of 100 classes in float64 are 40 MB."""
 
 
 class Labels(NamedTuple):
-    """What each image of a file shows."""
+    """The labels of a file's images, and the names of the classes."""
 
     names: tuple[str, ...]
     indices: NDArray[np.int32]
     """(N,), indexing `names`."""
     columns: int = 0
-    """Of one-hot rows; 0 of labels in another form."""
+    """Number of columns of one-hot rows; 0 of labels in another form."""
 
     @property
     def present(self) -> frozenset[str]:
@@ -36,11 +36,11 @@ class Labels(NamedTuple):
 
 
 def check(header: Header, where: str) -> None:
-    """See that an array can be labels, before it is read.
+    """Check that an array can be labels, before it is read.
 
     Args:
-        header: what it declares.
-        where: what a sentence calls it.
+        header: its declared shape and type.
+        where: name of the file, and of the member, for messages.
 
     Raises:
         DataError: it cannot.
@@ -57,6 +57,9 @@ def check(header: Header, where: str) -> None:
         return
     if kind == "f":
         advice = "if each is whole, save them with astype(int)"
+        raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected; {advice}.")
+    if kind in "mM":
+        advice = "if each is the name of a class, save them with astype(str)"
         raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected; {advice}.")
     if kind not in "USbiu" or header.dtype.itemsize == 0:
         raise DataError(f"{where}: labels are {header.dtype}; text or whole numbers are expected.")
@@ -76,7 +79,7 @@ def read(labels: NDArray[Any], where: str) -> Labels:
     """Return the classes' names and each label's index among them.
 
     Raises:
-        DataError: they are no labels.
+        DataError: they are not labels.
     """
     if labels.ndim == 2 and labels.shape[1] != 1:
         return _of_one_hot(labels, where)

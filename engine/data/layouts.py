@@ -1,4 +1,4 @@
-"""In what order an array of images has its axes, from its shape and the number of labels. What is ambiguous is asked.
+"""The order of the axes of an array of images, from its shape and the number of labels; the user decides in doubt.
 
 N is the number of images, H and W are height and width, C the colours (1 or 3), F the features of a table.
 """
@@ -17,16 +17,16 @@ OPTION = "--layout"
 
 
 class Stored(NamedTuple):
-    """What a file declares of its images, and how many labels it has."""
+    """The declared shape of a file's images, and its number of labels."""
 
     at: str
-    """What a sentence calls them."""
+    """Name of the images in messages."""
     shape: Shape
     labels: int
 
     @property
     def holds(self) -> str:
-        """How a sentence begins."""
+        """Beginning of a message about them."""
         return f"{self.at}: images have the shape {self.shape}"
 
 
@@ -42,7 +42,7 @@ def layout_of(parts: Sequence[Stored], allowed: Sequence[str], asked: str = "") 
         DataError: none fits, or several do.
     """
     if asked and asked not in LAYOUTS:
-        raise DataError(f"{asked[:20]!r} is no layout; there are {', '.join(LAYOUTS)}, such as {OPTION} NHWC.")
+        raise DataError(f"{asked[:20]!r} is not a layout; there are {', '.join(LAYOUTS)}, such as {OPTION} NHWC.")
     possible = (asked,) if asked else tuple(allowed)
     for part in parts:
         if not any(_has_axes(part.shape, layout) for layout in possible):
@@ -96,7 +96,7 @@ def _mismatch(parts: Sequence[Stored], possible: Sequence[str]) -> str:
             return f"{part.holds}, {labels}; ({count}, 1) is expected."
     train, test = parts
     return (
-        f"{train.holds} and those of {test.at} {test.shape}: their axes stand in different orders, where "
+        f"{train.holds} and those of {test.at} {test.shape}: their axes are in different orders, where "
         f"(height, width, channels, N) is expected of both; save both in one order."
     )
 

@@ -37,7 +37,7 @@ INSTALL = "install SciPy (pip install scipy), which reads .mat files"
 
 
 class Variable(NamedTuple):
-    """What a variable declares."""
+    """The header of a variable."""
 
     header: Header
     stored: int
@@ -83,7 +83,7 @@ def _part(path: Path) -> Part:
 
 
 def _checked(variable: Variable, name: str, path: Path) -> Header:
-    """See that a variable has the size that it declares, and one that fits into memory."""
+    """Check that a variable has the size that it declares, and one that fits into memory."""
     where, declared = f"{path}: {name}", variable.header
     if declared.size > MAX_MEMBER_BYTES or variable.stored > MAX_MEMBER_BYTES:
         limit = f"at most {MAX_MEMBER_BYTES // 2**20:,} MiB are read"
@@ -97,7 +97,7 @@ def _declared(path: Path) -> Mapping[str, Variable]:
     """Return what the arrays of numbers in a file declare, without unpacking them.
 
     Raises:
-        DataError: it is no such file.
+        DataError: it is not such a file.
     """
     try:
         with open_regular(path) as file:
@@ -120,7 +120,7 @@ def _variables(file: BinaryIO) -> dict[str, Variable]:
         raise ArchiveError(NEWER)
     orders = {b"IM": "<", b"MI": ">"}
     if len(head) < 128 or head[126:] not in orders:
-        raise ArchiveError("is no .mat file of MATLAB 5 to 7")
+        raise ArchiveError("is not a .mat file of MATLAB 5 to 7")
     order, variables = orders[head[126:]], dict[str, Variable]()
     end = file.seek(0, 2)
     offset = 128
@@ -152,7 +152,7 @@ def _variable(start: bytes, order: str, packed: int) -> tuple[str, Variable] | N
     shape = struct.unpack(f"{order}{len(sides) // 4}i", sides)
     name, offset = _element(start, offset, order)
     numbers, stored = struct.unpack_from(f"{order}II", start, offset)
-    if numbers >> 16:  # four bytes at most stand beside their type
+    if numbers >> 16:  # at most four bytes follow their type directly
         numbers, stored = numbers & 0xFFFF, numbers >> 16
     if any(side < 0 for side in shape):
         raise ValueError(f"it declares a negative size {shape}")

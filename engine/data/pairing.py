@@ -16,12 +16,12 @@ IN_ONE = ("x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy")
 """Members of a file that holds both halves."""
 ROLES = {"train": TRAIN_FILE, "test": TEST_FILE}
 MISLEADING = re.compile("latest|greatest|fastest|contest|strain")
-"""Words that hold one of ours and mean something else."""
+"""Words that contain `train` or `test` and mean something else."""
 YEAR = re.compile(r"(?<!\d)20\d\d(?!\d)")
 DEPTH = 2
-"""Folders below the one that was given: Kaggle puts files into one or two of its own."""
+"""Levels of folders below the one that the user names: Kaggle adds one or two."""
 MAX_ENTRIES = 5_000
-"""Of a folder; more is no folder of a data set."""
+"""Most entries of a folder; with more it is not the folder of a data set."""
 BOTH = "give the two files themselves: --data TRAIN --data TEST."
 
 
@@ -139,7 +139,7 @@ def _only(folder: Path, role: str, candidates: list[Path]) -> Path:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """Yield what stands in a folder, but for hidden files and what a Mac puts beside each file.
+    """Yield the entries of a folder, without hidden files and those that macOS adds beside each file.
 
     Raises:
         DataError: the folder cannot be read.

@@ -14,17 +14,17 @@ from engine.storage.npz import DataError, Header
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 MAX_IMAGES = 800_000
-"""Of a half; the larger one of EMNIST has 697,932."""
+"""Most images of a half; the larger half of EMNIST has 697,932."""
 CHUNK = 2**22
-"""Numbers that are looked at together."""
+"""Values that are checked at a time."""
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One half. Its pixels are read by `read`, once everything else is known to be right."""
+    """One half. Its pixels are read by `read`, after everything else was checked."""
 
     path: Path
     images_at: str
-    """How a sentence names its images: the file, and the member where that has another name."""
+    """Name of its images in messages: the file, and the member where that has another name."""
     labels_at: str
     images: Header
     labels: Labels
@@ -38,7 +38,7 @@ def member_at(path: Path, member: str) -> str:
 
 
 def check_images(header: Header, where: str) -> None:
-    """See that images are numbers, before they are read.
+    """Check that images are numbers, before they are read.
 
     Raises:
         DataError: they are not.
@@ -65,10 +65,10 @@ def _converted(images: NDArray[Any], *, to_bytes: bool) -> Pixels:
 
 
 def check_finite(images: NDArray[Any], where: str) -> None:
-    """See that float32 holds each value.
+    """Check that float32 holds each value.
 
     Raises:
-        DataError: a value is no finite number, or too large.
+        DataError: a value is not a finite number, or too large.
     """
     if images.dtype.kind != "f":
         return
@@ -79,6 +79,6 @@ def check_finite(images: NDArray[Any], where: str) -> None:
             broken = int(np.count_nonzero(~np.isfinite(chunk.astype(np.float32))))
         if broken:
             raise DataError(
-                f"{where}: {broken:,} of the first {start + chunk.size:,} values are no finite numbers "
+                f"{where}: {broken:,} of the first {start + chunk.size:,} values are not finite numbers "
                 "(NaN or infinite); replace them, and save the file again."
             )

@@ -14,11 +14,11 @@ class Reader(NamedTuple):
     """A kind of files."""
 
     suits: Callable[[Path, Path], bool]
-    """By the names of the train and the test file, which are the same where one file holds both."""
+    """Says whether it suits, by the names of the train and the test file, which are equal where one file holds both."""
     open: Callable[[Path, Path], AbstractContextManager[tuple[Part, Part]]]
     """Raises DataError where the files cannot be used."""
     layouts: Sequence[str]
-    """In which its images may be."""
+    """Layouts in which its images may be."""
 
 
 READERS = (
@@ -26,14 +26,14 @@ READERS = (
     Reader(keras_files.suits, keras_files.opened, keras_files.LAYOUTS),
     Reader(assignment_files.suits, assignment_files.opened, assignment_files.LAYOUTS),
 )
-"""The first one that suits reads them."""
+"""All kinds; the first one that suits reads the files."""
 
 
 def reader_of(train: Path, test: Path) -> Reader:
-    """Return what reads these files.
+    """Return the kind of these files.
 
     Raises:
-        DataError: nothing does.
+        DataError: it is not known.
     """
     for reader in READERS:
         if reader.suits(train, test):

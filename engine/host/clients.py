@@ -8,16 +8,16 @@ from engine import protocol as p
 from engine.machine.system import peer_user
 
 LIMIT_BYTES = 32 * 2**20
-"""Bytes that are buffered for a client that does not read; beyond it events are dropped and it gets the state anew."""
+"""Bytes that are buffered for a client that does not read; beyond it events are dropped and the state is sent again."""
 CLOSE_SECONDS = 1.0
 
 
 class Client:
-    """One connection. `fresh` returns the whole state as events; events that happen while it is sent follow it."""
+    """One connection. `state_events` returns the whole state; events that happen while it is sent follow it."""
 
-    def __init__(self, writer: asyncio.StreamWriter, fresh: Callable[[], Iterable[p.AnyEvent]]) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, state_events: Callable[[], Iterable[p.AnyEvent]]) -> None:
         self._writer = writer
-        self._fresh = fresh
+        self._state_events = state_events
         self._lines: list[bytes] = []
         """Lines that are written to the socket together."""
         self._bytes = 0
@@ -28,7 +28,7 @@ class Client:
 
     def greet(self) -> None:
         """Send the whole state. It is collected at once, so that no event falls between it and the next one."""
-        self._catching_up = asyncio.create_task(self._catch_up(tuple(self._fresh())))
+        self._catching_up = asyncio.create_task(self._catch_up(tuple(self._state_events())))
 
     def send(self, line: bytes) -> None:
         """Pass on an event's line, unless the client is too far behind. Lines of one moment go out together."""
@@ -59,16 +59,16 @@ class Client:
             self._catching_up = asyncio.create_task(self._catch_up(()))
 
     async def _catch_up(self, state: Iterable[p.AnyEvent]) -> None:
-        """Send a state as fast as the client reads, and afresh as long as it missed something meanwhile."""
+        """Send a state as fast as the client reads, and again if it missed events meanwhile."""
         try:
             await self._send_events(state)
             while self._has_missed:
                 await self._writer.drain()
                 self._has_missed = False
-                await self._send_events(tuple(self._fresh()))
+                await self._send_events(tuple(self._state_events()))
         except ConnectionError:
-            return  # it left; the task that reads its commands notices
-        except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches anew, or gets an error
+            return  # it left, which the task that reads its commands handles
+        except Exception:  # noqa: BLE001  what cannot be sent whole is not sent in part: the client attaches again, or gets an error
             traceback.print_exc()
             self._writer.transport.abort()
             return
@@ -94,5 +94,5 @@ class Client:
 
 
 def is_from(writer: asyncio.StreamWriter, user: int) -> bool:
-    """Say whether the other end of a unix socket is this user's process, where the system can tell."""
-    return peer_user(writer.get_extra_info("socket")) in (None, user)  # nobody else enters the socket's folder
+    """Say whether the other end of a unix socket is this user's process, where the system reports it."""
+    return peer_user(writer.get_extra_info("socket")) in (None, user)  # only this user can enter the socket's folder

@@ -13,7 +13,7 @@ from engine.core import sweep as plan
 from engine.core.layers import shape_problem
 from engine.host import subprocesses
 from engine.host.clients import Client
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.host.inquiries import Inquiries
 from engine.host.recorders import Recorders
 from engine.machine import card_choice, devices
@@ -25,19 +25,19 @@ from engine.workers import fleet, user_config
 
 
 class Commands:
-    """Carries out commands, one at a time; what follows from them is published."""
+    """Carries out commands, one at a time, and publishes the resulting events."""
 
     def __init__(
         self,
         workspace: Workspace,
         records: Records,
         queue: Queue,
-        dispatch: Dispatch,
+        dispatch: Dispatcher,
         publish: Callable[[p.AnyEvent], None],
         leave: Callable[[str], Coroutine[object, object, None]],
     ) -> None:
         self._workspace, self._records = workspace, records
-        self._queue, self._dispatch = queue, dispatch
+        self._queue, self._dispatcher = queue, dispatch
         self._publish = publish
         self._leave = leave
         self.recorders = Recorders(workspace, queue, publish)
@@ -57,7 +57,7 @@ class Commands:
             ValueError: it cannot be done; one sentence says why.
             OSError: the workspace cannot be read or written.
         """
-        queue, dispatch = self._queue, self._dispatch
+        queue, dispatch = self._queue, self._dispatcher
         match command:
             case p.OpenData():
                 await self._open_data(command)
@@ -108,7 +108,7 @@ class Commands:
 
     async def _open_data(self, command: p.OpenData) -> None:
         """Describe data in a process of its own, and make it the workspace's."""
-        self._dispatch.warm_up()
+        self._dispatcher.warm_up()
         self._opening += 1
         try:
             records, source, layout = self._records, self._source_of(command), command.layout
@@ -171,7 +171,7 @@ class Commands:
         except OSError as error:
             text = f"Where to train is not remembered: {error.filename}: {error.strerror}."
             self._publish(p.Noticed(text=text, severity="warning"))
-        self._dispatch.use(command.fleet, devices.machine(gpus))
+        self._dispatcher.use(command.fleet, devices.machine(gpus))
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:
@@ -181,20 +181,20 @@ class Commands:
                 f"{result.run_id} was recorded: another program trained it, and it has no file to hand in."
             )
         if command.run_id is not None and result is None:
-            raise ValueError(f"{command.run_id[:40]!r} is no finished run, so its file cannot be handed in.")
+            raise ValueError(f"{command.run_id[:40]!r} is not a finished run, so its file cannot be handed in.")
         self._records.choose(command.question, command.run_id)
 
     def _delete(self, runs: tuple[str, ...]) -> None:
         self._refuse_busy(runs, "deleted")
-        gone: set[str] = set()
+        deleted: set[str] = set()
         try:
             for run_id in runs:
                 self._workspace.discard(run_id)
                 self._queue.forget(run_id)
-                gone.add(run_id)
+                deleted.add(run_id)
                 self._publish(p.RunDeleted(run_id=run_id))
         finally:
-            self._records.remove(gone)
+            self._records.remove(deleted)
 
     def _restore(self, runs: tuple[str, ...]) -> None:
         self._refuse_busy(runs, "brought back")
@@ -230,13 +230,13 @@ class Commands:
             raise ValueError("Data is being opened or runs are being imported; try again when that is done.")
         self._is_importing = True
         try:
-            with self._dispatch.suspended():  # what waits may be replaced by what comes
+            with self._dispatcher.suspended():  # waiting runs may be replaced by imported ones
                 busy = frozenset(queue.runs.training)
                 try:
                     unpacked = await asyncio.to_thread(archive.unpack, root, Path(command.path), busy=busy)
-                finally:  # some may be there, whatever became of the others
-                    there = await asyncio.to_thread(self._workspace.finished)
-                    for run_id in sorted(there - set(queue.runs.accuracies)):
+                finally:  # some may have been imported before an error
+                    on_disk = await asyncio.to_thread(self._workspace.finished)
+                    for run_id in sorted(on_disk - set(queue.runs.accuracies)):
                         self._add_result(self._workspace.result(run_id))
         finally:
             self._is_importing = False

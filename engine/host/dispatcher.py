@@ -22,14 +22,14 @@ from engine.storage import claims
 from engine.storage.workspace import Workspace
 from engine.workers import fleet as fleets
 from engine.workers import slurm
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 
 STARTS_AT_ONCE = 10
-"""Workers elsewhere that are started side by side: a thousand at once would block the host for seconds,
-and Slurm's controller busy for longer."""
+"""Number of workers elsewhere that are started at a time: a thousand would block the host for seconds, and Slurm's
+controller for longer."""
 
 
-class Dispatch:
+class Dispatcher:
     """Gives queued runs to workers. `publish` sends an event to all clients, with its line if it is encoded."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Dispatch:
 
     @contextlib.contextmanager
     def suspended(self) -> Iterator[None]:
-        """Give no waiting run to a worker inside this block; what trains continues."""
+        """Give no waiting run to a worker inside this block; runs in training continue."""
         self._is_suspended = True
         try:
             yield
@@ -201,7 +201,7 @@ class Dispatch:
 
     def _send(self, worker: Worker, runs: tuple[p.WaitingRun, ...]) -> None:
         specs = tuple(run.spec for run in runs)
-        source, remark = self._trials.handed_over(specs[0])
+        source, name, remark = self._trials.handed_over(specs[0])
         if not source and specs[0].configuration.network.model is not None:
             return  # they have failed
         self.pool.assign(worker, specs)
@@ -211,7 +211,7 @@ class Dispatch:
         root = str(self._workspace.root)
         attempt = claims.new_attempt(*(self._workspace.run_folder(spec.run_id) for spec in specs))
         worker.send(p.Train(group=group, workspace=root, specs=specs, data=data, attempt=attempt, source=source,
-                            remark=remark))  # fmt: skip
+                            source_name=name, remark=remark))  # fmt: skip
 
     # --- what workers report -----------------------------------------------------------------------------------------
 
@@ -226,20 +226,20 @@ class Dispatch:
         if self._reports.enter(worker, event, line):
             self.advance()
 
-    def _worker_ended(self, worker: Worker, death: Death) -> None:
+    def _worker_ended(self, worker: Worker, end: WorkerEnd) -> None:
         if worker.slot.gpu is not None and not worker.is_leaving:
-            self._judge_card(worker.slot.gpu, worker, death)
-        self._reports.recover(worker, death)
+            self._judge_card(worker.slot.gpu, worker, end)
+        self._reports.recover(worker, end)
         self.advance()
 
-    def _judge_card(self, uuid: str, worker: Worker, death: Death) -> None:
-        """Decide what becomes of the card of a worker that ended by itself."""
-        if death.status in (card.BUSY, card.UNUSABLE) and any(slot.gpu == uuid for slot in self.pool.workers):
-            self.pool.launcher.refuse_seat(worker.slot, worker.refusal or death.reason)
+    def _judge_card(self, uuid: str, worker: Worker, end: WorkerEnd) -> None:
+        """Decide whether the card of a worker that ended by itself is used again."""
+        if end.status in (card.BUSY, card.UNUSABLE) and any(slot.gpu == uuid for slot in self.pool.workers):
+            self.pool.launcher.refuse_seat(worker.slot, worker.refusal or end.reason)
             return
-        if death.status == card.BUSY:
+        if end.status == card.BUSY:
             self._queue.retries.make_room()
-        self.machine.judge(uuid, worker, death)
+        self.machine.judge(uuid, worker, end)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

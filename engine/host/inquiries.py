@@ -19,7 +19,7 @@ DEFECT = "It failed for a reason that svhn-tui does not know; host.log in the wo
 
 
 class Inquiries:
-    """Reads what is asked for from the workspace, and sends it to the client that asked."""
+    """Reads the workspace, and sends the answer to the client that asked."""
 
     def __init__(self, workspace: Workspace, records: Records, queue: Queue) -> None:
         self._workspace, self._records, self._queue = workspace, records, queue
@@ -63,7 +63,7 @@ class Inquiries:
             client.send(p.encode(read))
 
     def _data_of(self, inquiry: p.Inspect) -> p.DataSet:
-        """Return what a finished run was trained on; without a run, the data set that is asked for, or is in use.
+        """Return the data set of a finished run; without a run, the one that is asked for, or is in use.
 
         Raises:
             ValueError: there is no such run, or the data is not known here.
@@ -77,7 +77,7 @@ class Inquiries:
         if data is None and inquiry.data:
             raise ValueError(f"No data set of the fingerprint {inquiry.data[:40]!r} is known here.")
         if data is None or (run_id and result is None):
-            raise ValueError(f"{run_id[:40]!r} is no finished run on data that is known here.")
+            raise ValueError(f"{run_id[:40]!r} is not a finished run on data that is known here.")
         return data
 
     async def _inspect(self, inquiry: p.Inspect, data: p.DataSet, client: Client) -> None:
@@ -93,6 +93,6 @@ class Inquiries:
             client.send(await subprocesses.inspect(inquiry, data, file, model, source))
         except (ValueError, OSError) as error:
             client.send(p.encode(p.Inspected(run_id=run_id, data=inquiry.data, problem=str(error))))
-        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+        except Exception:  # noqa: BLE001  the client is answered, whatever went wrong
             traceback.print_exc()
             client.send(p.encode(p.Inspected(run_id=run_id, data=inquiry.data, problem=DEFECT)))

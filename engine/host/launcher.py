@@ -95,9 +95,9 @@ class Launcher:
 
     def refuse(self, slot: Slot, why: str) -> None:
         """Report once why no worker started in a slot, and allow the next try there after a growing pause."""
-        pause, is_news = self._backoff.refuse(slot.where, why, time.monotonic())
+        pause, is_new = self._backoff.refuse(slot.where, why, time.monotonic())
         asyncio.get_running_loop().call_later(pause, self._may_try_again)
-        if is_news:
+        if is_new:
             text = f"{why}. It is tried again in {pause:.0f} s, then more rarely."
             self._publish(p.Noticed(text=text, severity="error"), None)
 

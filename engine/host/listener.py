@@ -1,4 +1,4 @@
-"""The host's socket, made anew at login after systemd removed `/run/user/UID` at logout."""
+"""The host's socket, which is made again at login after systemd removed `/run/user/UID` at logout."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ from engine import protocol as p
 from engine.host import socket_path
 from engine.storage import lock_file
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 Attend = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Listener:
-    """Listens for a workspace's clients, wherever that is possible at present; `host.lock` says where."""
+    """Listens for a workspace's clients, at a path that is possible at present; `host.lock` names it."""
 
     def __init__(self, workspace: Path, lock: int, attend: Attend) -> None:
         self._workspace, self._lock, self._attend = workspace, lock, attend
@@ -29,7 +29,7 @@ class Listener:
         """Listen, at the usual path if that is possible; existing connections stay open.
 
         Raises:
-            OSError: there is no place to listen.
+            OSError: no socket can be made.
         """
         self.close()
         path = socket_path.new_socket_path(self._workspace, str(self._path))
@@ -40,19 +40,19 @@ class Listener:
 
     async def keep_open(self) -> None:
         """Listen again whenever the socket was removed or replaced, as long as this host holds the workspace."""
-        complaint = ""
+        last_error = ""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             if self._is_intact or not lock_file.is_there(self._workspace, self._lock):
                 continue
             try:
                 await self.open()
             except OSError as error:
-                if str(error) != complaint:
+                if str(error) != last_error:
                     print(f"Nobody can attach: {error}. It is tried again.", file=sys.stderr, flush=True)
-                complaint = str(error)
+                last_error = str(error)
             else:
-                complaint = ""
+                last_error = ""
 
     def close(self) -> None:
         """Accept no more connections, and remove the socket and its folder if they are ours."""

@@ -16,7 +16,7 @@ from engine.machine.core_load import CoreLoad
 from engine.scheduling.cards import Cards
 from engine.scheduling.slot import Slot
 from engine.workers.arrangement import Arrangement
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 
 
 class LocalMachine:
@@ -41,11 +41,11 @@ class LocalMachine:
         self._has_tensorflow_gpus = backends.tensorflow_may_see_cards()
         self._was_said = False
         self.watch = DeviceWatch(publish)
-        """How busy its devices are."""
+        """Samples the load of its devices."""
 
     @property
     def lanes(self) -> int:
-        """How many runs are trained side by side on a GPU at most."""
+        """Largest number of runs that a GPU trains side by side."""
         return self._arrangement.machine.lanes
 
     @property
@@ -88,7 +88,7 @@ class LocalMachine:
         return self._cards.has(uuid)
 
     def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
-        """Say whether the cores that suit a run are being measured; begin with that if it is not known."""
+        """Say whether the cores that suit a run are being measured; start the measurement if it is missing."""
         return self._arrangement.is_open(configuration, shape)
 
     def say_tensorflow_has_no_card(self, reason: str = WITHOUT_GPU) -> None:
@@ -101,14 +101,14 @@ class LocalMachine:
         """Record that a worker has begun on a GPU."""
         self._cards.works(uuid)
 
-    def judge(self, uuid: str, worker: Worker, death: Death) -> None:
+    def judge(self, uuid: str, worker: Worker, end: WorkerEnd) -> None:
         """Decide whether the GPU of a worker that ended by itself is used again, and report why not."""
-        label, reason, now = self._cards.label(uuid), worker.refusal or death.reason, time.monotonic()
-        match death.status:
+        label, reason, now = self._cards.label(uuid), worker.refusal or end.reason, time.monotonic()
+        match end.status:
             case card.BUSY:
-                pause, is_news = self._cards.others_have(uuid, reason, now)
+                pause, is_new = self._cards.busy(uuid, reason, now)
                 asyncio.get_running_loop().call_later(pause, self._changed)
-                if is_news:
+                if is_new:
                     text = f"{label} is left alone: {reason} It is tried again; --gpus chooses others, or none."
                     self._publish(p.Noticed(text=text, severity="warning"), None)
             case card.UNUSABLE:
@@ -126,6 +126,6 @@ class LocalMachine:
                 pass
 
     async def close(self) -> None:
-        """End a measurement, and what asks the GPUs' driver."""
+        """End a measurement, and the process that queries the GPUs' driver."""
         await asyncio.to_thread(self.watch.rest)
         await self._arrangement.close()

@@ -60,14 +60,14 @@ def _allow_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def _keep_to_cores() -> None:
-    """Let this process and all that it starts count the cores that a container is given, not those of its machine."""
+def _restrict_cores() -> None:
+    """Restrict this process and its children to the cores of its container, so that they do not count the machine's."""
     with contextlib.suppress(OSError):
         system.claim_cores(system.usable_cores())
 
 
 def main() -> int:
-    """Hold the workspace's lock for life and serve; leave quietly when another host holds it."""
+    """Lock the workspace until this process ends, and serve; end without an error when another host has the lock."""
     parser = argparse.ArgumentParser(prog="python -m engine.host.main")
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument(
@@ -80,14 +80,14 @@ def main() -> int:
     report = partial(_report, os.fdopen(given.ready, "wb") if given.ready is not None else None)
     try:
         _allow_files()
-        _keep_to_cores()
+        _restrict_cores()
         return _host(given.workspace, report)
     except NewerFormat as error:
         return _refuse(str(error), report)
     except OSError as error:
         traceback.print_exc()
         return _refuse(_sentence(error, given.workspace), report)
-    except Exception as error:  # noqa: BLE001  whatever it is, the user reads it now and not in a log
+    except Exception as error:  # noqa: BLE001  any error is reported to the user
         traceback.print_exc()
         return _refuse(f"The host cannot serve: {_text_of(error)}", report)
 

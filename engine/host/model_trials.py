@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.own_model import ModelFacts, Trial
 from engine.core.spec import RunSpec, short_hash
-from engine.machine import child_process, json_file, tool_process
+from engine.machine import child_process, json_file, system, tool_process
 from engine.machine.tool_process import Outcome
 from engine.machine.user_folders import cache_folder
 from engine.scheduling.known_models import Key
@@ -21,7 +22,11 @@ from engine.storage import approvals, sources
 from engine.training.preflight import versions
 
 TRIAL_SECONDS = 300.0
-"""Time limit of a trial, in seconds, sufficient on a busy machine."""
+"""Time limit of a trial, in seconds, sufficient on a busy machine. Its process says which line it was at then."""
+GRACE_SECONDS = 15.0
+"""How much later a process is killed that did not say so: a library's code may not return to Python."""
+MOST_AT_ONCE = 8
+"""Trials at a time, each of which loads Keras and JAX: a grid over parameters has hundreds."""
 FORMAT = 1
 """Version of a trial's outcome: increased when trials report something else."""
 
@@ -33,45 +38,63 @@ class ModelTrials:
         self._root, self._queue = root, queue
         self._publish, self._advance = publish, advance
         self._trying: dict[Key, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(max(2, min(MOST_AT_ONCE, len(system.usable_cores()) // 4)))
+        self._cancelled: set[asyncio.Task[None]] = set()
+        """Trials whose processes are being killed."""
 
     def begin(self) -> None:
-        """Start the trials that runs wait for; the runs of a model that cannot be trained fail."""
-        for key in tuple(self._queue.models.wanted):
-            known = self._queue.models.facts.get(key)
-            if known is not None:
+        """Start the trials that runs wait for, and cancel those that none waits for any more.
+
+        The runs of a model that cannot be trained fail.
+        """
+        models = self._queue.models
+        for key in tuple(models.wanted):
+            known = models.facts.get(key)
+            if not self._queue.needs_trial(key):
+                self._cancel(key)
+            elif known is not None:
                 self._queue.learn(key, known)
             elif key not in self._trying:
                 self._trying[key] = asyncio.create_task(self._try(key))
 
+    def _cancel(self, key: Key) -> None:
+        self._queue.models.trials.pop(key, None)
+        if task := self._trying.pop(key, None):
+            self._cancelled.add(task)
+            task.add_done_callback(self._cancelled.discard)
+            task.cancel()
+
     async def close(self) -> None:
         """Cancel the trials in progress."""
-        for task in tuple(self._trying.values()):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        for key in tuple(self._trying):
+            self._cancel(key)
+        await asyncio.gather(*self._cancelled, return_exceptions=True)
 
-    def handed_over(self, spec: RunSpec) -> tuple[str, str]:
-        """Return the text of a run's model file and how its model trains; nothing for a run without one.
+    def handed_over(self, spec: RunSpec) -> tuple[str, str, str]:
+        """Return the text and name of a run's model file and how its model trains; nothing for a run without one.
 
         Where the file is gone since the trial, the runs of its model fail.
         """
         model = spec.configuration.network.model
         if model is None:
-            return "", ""
+            return "", "", ""
+        models = self._queue.models
         try:
-            return sources.read(self._root, model.sha256), self._queue.models.facts[model, spec.data].remark
+            text = sources.read(self._root, model.sha256)
         except OSError as error:
             self._queue.learn((model, spec.data), _unreadable(error))
-            return "", ""
+            return "", "", ""
+        return text, models.names.get(model.sha256, ""), models.facts[model, spec.data].remark
 
     async def _try(self, key: Key) -> None:
         try:
-            facts = await self._facts(key)
-        except Exception:  # noqa: BLE001  its runs fail, and nothing else does
+            async with self._slots:
+                facts = await self._facts(key)
+        except Exception:  # noqa: BLE001  its runs fail, and the host continues
             traceback.print_exc()
             facts = ModelFacts(problem="Its model cannot be tried; host.log in the workspace says why.")
-        finally:
-            self._trying.pop(key, None)
+        del self._trying[key]
+        self._queue.models.trials.pop(key, None)
         self._queue.learn(key, facts)
         self._publish(p.ModelTried(model=key[0], data=key[1], facts=facts))
         self._advance()
@@ -84,13 +107,26 @@ class ModelTrials:
             source = sources.read(self._root, model.sha256)
         except OSError as error:
             return _unreadable(error)
-        return await outcome_of(Trial(model, data.shape, source, self._queue.models.names.get(model.sha256, "")))
+        trial = Trial(model, data.shape, source, self._queue.models.names.get(model.sha256, ""))
+        return await outcome_of(trial, data.fingerprint, self._report)
+
+    def _report(self, started: p.TrialStarted) -> None:
+        self._queue.models.trials[started.model, started.data] = started
+        self._publish(started)
 
 
-async def outcome_of(trial: Trial) -> ModelFacts:
-    """Return the outcome of a trial; that of a successful one is cached."""
+async def outcome_of(trial: Trial, data: str, report: Callable[[p.TrialStarted], None]) -> ModelFacts:
+    """Return the outcome of a trial; that of a successful one is cached.
+
+    Args:
+        trial: the model.
+        data: the fingerprint of the data set whose shape it has.
+        report: called where the model has to be built, for which the user waits.
+    """
     if known := _remembered(trial):
         return known
+    file = trial.name or f"{sources.MODELS}/{trial.model.sha256[:12]}….py"
+    report(p.TrialStarted(model=trial.model, data=data, file=file, started_at=time.time(), seconds=TRIAL_SECONDS))
     facts = await _try_out(trial)
     if not facts.problem:
         _remember(trial, facts)
@@ -98,14 +134,13 @@ async def outcome_of(trial: Trial) -> ModelFacts:
 
 
 async def _try_out(trial: Trial) -> ModelFacts:
-    """Try it on JAX, and on TensorFlow where JAX does not compile it."""
-    try:
-        on_jax = await _tried(trial, "jax")
-        if not on_jax.problem and not on_jax.refusal:
-            return on_jax
-        on_tensorflow = await _tried(trial, "tensorflow")
-    except TimeoutError:
-        return ModelFacts(problem=f"Building its model takes longer than {TRIAL_SECONDS:.0f} s.")
+    """Try it on JAX, and on TensorFlow where JAX does not compile it, in the time that is left then."""
+    ends = time.monotonic() + TRIAL_SECONDS
+    on_jax = await _tried(trial, "jax", TRIAL_SECONDS)
+    left = ends - time.monotonic()
+    if left < 1 or (not on_jax.problem and not on_jax.refusal):
+        return on_jax
+    on_tensorflow = await _tried(trial, "tensorflow", left)
     if on_jax.problem and not on_tensorflow.problem:
         refusal = on_jax.problem.splitlines()[0].rstrip(".")
         return msgspec.structs.replace(on_tensorflow, refusal=refusal)
@@ -134,16 +169,15 @@ def _remember(trial: Trial, facts: ModelFacts) -> None:
         json_file.write(_cache_file(trial), facts)
 
 
-async def _tried(trial: Trial, backend: str) -> ModelFacts:
-    """Try it on one backend.
-
-    Raises:
-        TimeoutError: it takes too long.
-    """
-    command = child_process.tool("engine.tools.model_trial", backend)
+async def _tried(trial: Trial, backend: str, seconds: float) -> ModelFacts:
+    """Try it on one backend, for so many seconds."""
+    command = child_process.tool("engine.tools.model_trial", backend, f"{seconds:.0f}")
     try:
-        outcome = await asyncio.wait_for(tool_process.run_beside(command, msgspec.json.encode(trial)), TRIAL_SECONDS)
-        return msgspec.json.decode(outcome.answer, type=ModelFacts)
+        async with asyncio.timeout(seconds + GRACE_SECONDS):
+            outcome = await tool_process.run_beside(command, msgspec.json.encode(trial))
+        return msgspec.json.decode(outcome.stdout, type=ModelFacts)
+    except TimeoutError:
+        return ModelFacts(problem=f"Building its model takes longer than {TRIAL_SECONDS:.0f} s.")
     except msgspec.MsgspecError:
         return ModelFacts(problem=_ended(outcome))
     except OSError as error:
@@ -151,9 +185,9 @@ async def _tried(trial: Trial, backend: str) -> ModelFacts:
 
 
 def _ended(outcome: Outcome) -> str:
-    """Say how a trial ended without an answer: its model file may end the process, or use up the memory."""
-    complaint = f": {outcome.last_words[:200]}" if outcome.last_words else ""
+    """Return how a trial ended without an answer: its model file may end the process, or use up the memory."""
+    detail = f": {outcome.last_line[:200]}" if outcome.last_line else ""
     if outcome.status == -signal.SIGKILL:
         return "The process that builds its model was killed; memory may have run out."
     how = f"by signal {-outcome.status}" if outcome.status < 0 else f"with exit status {outcome.status}"
-    return f"The process that builds its model ended {how}, without a model{complaint}."
+    return f"The process that builds its model ended {how}, without a model{detail}."

@@ -1,7 +1,7 @@
 """Read-only access to a workspace (somebody else's, or on a read-only disk): the bridge serves it without a host.
 
 It sends what is on disk and answers what needs only reading. Nothing is started, no file or folder is made,
-moved or set aside, and links are not followed: what stands here may be another user's.
+moved or set aside, and links are not followed: the files may be another user's.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from engine import protocol as p
 from engine.core.forecast import EpochTimes
 from engine.core.limits import sweep_problem
 from engine.core.sweep import Sweep
+from engine.host import stored_state
 from engine.machine.files import Folder
 from engine.machine.json_file import decoded
 from engine.machine.system import version
@@ -29,7 +30,6 @@ Decoded = TypeVar("Decoded")
 
 MOST_BYTES = 256 * 2**20
 """Largest file that is read as a whole, in bytes; the index of 100,000 runs is smaller."""
-RESULTS_AT_ONCE = 500
 
 
 def serve(root: Path, reason: str) -> int:
@@ -63,7 +63,7 @@ class ReadOnlyWorkspace:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._passed_over = 0
+        self._unreadable = 0
         self.remembered = self._read(root / "host.json", Remembered) or Remembered()
 
     @property
@@ -109,7 +109,7 @@ class ReadOnlyWorkspace:
     def events(self) -> Iterator[p.AnyEvent]:
         """Return the whole state as events, as a host sends it to a new client."""
         results = self.results()
-        yield p.Attached(
+        attached = p.Attached(
             workspace=str(self._root),
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
@@ -119,14 +119,10 @@ class ReadOnlyWorkspace:
             choices=self.remembered.choices,
             statements=self.remembered.statements,
         )
-        for start in range(0, len(results), RESULTS_AT_ONCE):
-            yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
-        yield p.RunsRead(notes=tuple(self._notes()))
-        for sweep in self._sweeps():
-            yield p.SweepSubmitted(sweep=sweep, missing=())
+        yield from stored_state.events(attached, results, self._notes(), self._sweeps())
         yield p.Timed(times=EpochTimes(self.remembered.times).medians)
-        if self._passed_over:
-            yield p.Noticed(text=f"Files that cannot be read or understood: {self._passed_over}.", severity="warning")
+        if self._unreadable:
+            yield p.Noticed(text=f"Files that cannot be read or understood: {self._unreadable}.", severity="warning")
 
     def _notes(self) -> Iterator[p.Note]:
         index = self._read(self._root / "runs.json", dict[str, Any]) or {}
@@ -150,7 +146,7 @@ class ReadOnlyWorkspace:
         except FileNotFoundError:
             return None
         except (OSError, *p.UNREADABLE):
-            self._passed_over += 1
+            self._unreadable += 1
             return None
 
 

@@ -49,7 +49,7 @@ class Recorders:
     def _begin(self, event: p.RunStarted, spec: RunSpec, client: Client) -> None:
         run_id = spec.run_id
         if problem := limits.recording_problem(spec):
-            raise ValueError(f"That is no recorded run: {problem}")
+            raise ValueError(f"That is not a recorded run: {problem}")
         if isinstance(self._queue.runs.get(run_id), Finished):
             raise ValueError(f"Run {run_id} is finished already.")
         if not self._workspace.run(run_id).is_there:

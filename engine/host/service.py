@@ -9,21 +9,19 @@ from collections.abc import Iterator
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
 from engine.core.forecast import EpochTimes
+from engine.host import stored_state
 from engine.host.clients import Client, is_from
 from engine.host.commands import Commands
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.host.inquiries import DEFECT
 from engine.machine import devices, ownership
 from engine.machine.system import version
 from engine.scheduling.queue import Queue
-from engine.scheduling.run_states import Held
 from engine.storage import lock_file, migrations
 from engine.storage.records import Records
 from engine.storage.workspace import Workspace
 from engine.workers import user_config
 
-RESULTS_AT_ONCE = 500
-"""Finished runs in one event, so that a screen stays responsive while it catches up."""
 SAMPLE_SECONDS = 2.0
 SAVE_SECONDS = 1.0
 COMMANDS_A_SECOND = 200
@@ -48,27 +46,26 @@ class Service:
         self._records = Records(workspace, self._publish)
         remembered = self._records.remembered
         results, data = self._records.results(), self._records.trainable()
-        self._queue = Queue(self._publish, results=results, data=data, held=remembered.order.held,
-                            groups=remembered.order.groups)  # fmt: skip
+        self._queue = Queue(self._publish, results=results, data=data, stored=remembered.order)
         self._queue.times = EpochTimes(remembered.times)
-        fleet, complaint = user_config.read_fleet(workspace.root)
+        fleet, fleet_problem = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
-        self._dispatch = Dispatch(workspace, devices.machine(gpus), self._queue, self._publish)
-        self._commands = Commands(workspace, self._records, self._queue, self._dispatch, self._publish, self.leave)
-        self._dispatch.fleet = fleet
+        self._dispatcher = Dispatcher(workspace, devices.machine(gpus), self._queue, self._publish)
+        self._commands = Commands(workspace, self._records, self._queue, self._dispatcher, self._publish, self.leave)
+        self._dispatcher.fleet = fleet
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
         self._queue.arrange(remembered.order)
-        if not complaint and remembered.fleet not in (self._dispatch.fleet, p.Fleet()):
-            complaint = user_config.is_not_used(remembered.fleet)
+        if not fleet_problem and remembered.fleet not in (self._dispatcher.fleet, p.Fleet()):
+            fleet_problem = user_config.is_not_used(remembered.fleet)
         exposed = ownership.exposure(workspace.root)
-        troubles = (brought_up, exposed, complaint, *gpus.problems, *self._records.complaints)
-        self._complaints = [text for text in troubles if text]
+        problems = (brought_up, exposed, fleet_problem, *gpus.problems, *self._records.problems)
+        self._problems = [text for text in problems if text]
         self._remarks = gpus.remarks
         self._reading: set[asyncio.Task[None]] = set()
         """Tasks that read the curves of resumed runs."""
-        self._trouble = ""
+        self._write_problem = ""
         """Why the workspace cannot be written at present."""
 
     # --- clients -----------------------------------------------------------------------------------------------------
@@ -77,10 +74,10 @@ class Service:
         """Serve one connection until it ends."""
         if (
             not is_from(writer, os.getuid()) or self.ended.is_set()
-        ):  # a client that comes at the very end is served by the next host
+        ):  # one that comes too late is served by the next host
             writer.close()
             return
-        client = Client(writer, self._fresh)
+        client = Client(writer, self._state_events)
         try:
             client.greet()
         except Exception:  # noqa: BLE001  a state that cannot be sent must not leave the client waiting for it
@@ -89,7 +86,7 @@ class Service:
             await client.close()
             return
         self._clients.add(client)
-        self._dispatch.machine.watch.wanted()
+        self._dispatcher.machine.watch.wanted()
         budget, since = COMMANDS_A_SECOND, time.monotonic()
         try:
             while line := await _line(reader):
@@ -107,31 +104,26 @@ class Service:
             await client.close()
             self.end_if_idle()
 
-    def _fresh(self) -> Iterator[p.AnyEvent]:
+    def _state_events(self) -> Iterator[p.AnyEvent]:
         """Yield the whole state as events."""
         queue = self._queue
         results = queue.runs.results
-        yield p.Attached(
+        attached = p.Attached(
             workspace=str(self._workspace.root),
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
             data=self._records.data,
             known=tuple(self._records.trainable().values()),
-            has_begun=self._dispatch.has_begun,
+            has_begun=self._dispatcher.has_begun,
             results=len(results),
             choices=self._records.choices,
             statements=self._records.statements,
         )
-        for start in range(0, len(results), RESULTS_AT_ONCE):
-            yield p.RunsRead(results=results[start : start + RESULTS_AT_ONCE])
-        yield p.RunsRead(notes=tuple(self._records.notes.values()))
-        for sweep in queue.sweeps.values():
-            yield p.SweepSubmitted(sweep=sweep, missing=())
+        yield from stored_state.events(attached, results, self._records.notes.values(), queue.sweeps.values())
         yield from queue.events()
-        for (model, fingerprint), facts in queue.models.facts.items():
-            yield p.ModelTried(model=model, data=fingerprint, facts=facts)
-        yield p.FleetChanged(fleet=self._dispatch.fleet)
-        yield from (worker.changed for worker in self._dispatch.pool.workers.values())
+        yield from queue.models.events()
+        yield p.FleetChanged(fleet=self._dispatcher.fleet)
+        yield from (worker.changed for worker in self._dispatcher.pool.workers.values())
         for run_id, training in queue.runs.training.items():
             if training.started is None:
                 yield p.RunsQueued(waiting=(training.run,))
@@ -140,16 +132,13 @@ class Service:
                 yield training.started
                 if training.curve is not None:
                     yield p.HistoryRead(run_id=run_id, history=p.History.of(training.curve.rows))
-        for run_id, record in queue.runs.items():
-            if isinstance(record, Held) and record.reason:
-                yield p.RunFailed(run_id=run_id, reason=record.reason)
         yield p.Timed(times=queue.times.medians)
-        for text in (*self._complaints, *self._dispatch.machine.remarks):
+        for text in (*self._problems, *self._dispatcher.machine.remarks):
             yield p.Noticed(text=text, severity="warning")
         for text in self._remarks:
             yield p.Noticed(text=text)
-        if self._trouble:
-            yield p.Noticed(text=self._trouble, severity="error")
+        if self._write_problem:
+            yield p.Noticed(text=self._write_problem, severity="error")
         yield p.CaughtUp()
 
     async def _read_curves(self, started: p.RunStarted) -> None:
@@ -158,7 +147,7 @@ class Service:
             try:
                 curve = await asyncio.to_thread(self._curve_until, run_id, started.epoch)
             except OSError:
-                curve = EMPTY.cut(started.epoch)  # epochs stay in their place
+                curve = EMPTY.cut(started.epoch)  # missed epochs keep the indices right
             training = self._queue.runs.training.get(run_id)
             begun = training.started if training is not None and training.curve is None else None
             if training is not None and begun is not None and begun.epoch == started.epoch:  # else it ended meanwhile
@@ -209,7 +198,7 @@ class Service:
             reason = str(error)
         except OSError as error:
             reason = f"{error.filename or self._workspace.root}: {error.strerror or error}."
-        except Exception:  # noqa: BLE001  whoever asked is answered, whatever went wrong
+        except Exception:  # noqa: BLE001  the client is answered, whatever went wrong
             traceback.print_exc()
             reason = DEFECT
         client.send(p.encode(p.Refused(command=name, reason=reason, request=command.request)))
@@ -220,7 +209,7 @@ class Service:
         """Publish the load of the machine while a client is attached; it also shows that the host still answers."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
-            dispatch, watch = self._dispatch, self._dispatch.machine.watch
+            dispatch, watch = self._dispatcher, self._dispatcher.machine.watch
             if self._clients:
                 cards = dispatch.machine.gpus if dispatch.fleet.is_local else ()
                 is_training = bool(cards) and dispatch.has_begun and not self._queue.is_idle
@@ -245,26 +234,26 @@ class Service:
             self._records.save(lambda: self._queue.order, self._queue.times.times, is_last=is_last)
         except OSError as error:
             text = f"The workspace cannot be written: {error.strerror}. Training continues; writing is tried again."
-            self._complain(text)
+            self._report(text)
         except Exception:  # noqa: BLE001  the loop that saves must continue; what was not written is tried again
-            if not self._trouble:
+            if not self._write_problem:
                 traceback.print_exc()
-            self._complain(f"The workspace cannot be saved. {DEFECT} Training continues; writing is tried again.")
+            self._report(f"The workspace cannot be saved. {DEFECT} Training continues; writing is tried again.")
         else:
-            if self._trouble:
+            if self._write_problem:
                 self._publish(p.Noticed(text="The workspace is written again; nothing is missing."))
-            self._trouble = ""
+            self._write_problem = ""
 
-    def _complain(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         """Report a failure to save, once for each reason."""
-        if text != self._trouble:
+        if text != self._write_problem:
             self._publish(p.Noticed(text=text, severity="error"))
-        self._trouble = text
+        self._write_problem = text
 
     def _give_up(self) -> None:
         """End without writing: the workspace was moved or replaced. Its runs continue from their checkpoints."""
         self._publish(p.HostEnded(reason=f"{self._workspace.root} was moved or replaced; open it where it is now."))
-        self._dispatch.kill()
+        self._dispatcher.kill()
         self.is_lost = True
         self.ended.set()
 
@@ -272,13 +261,13 @@ class Service:
         """End when no client is attached and no run is to be trained."""
         if self._clients or self._commands.is_busy:
             return
-        if self._queue.is_idle or not self._dispatch.has_begun:
+        if self._queue.is_idle or not self._dispatcher.has_begun:
             self.ended.set()
 
     async def leave(self, reason: str) -> None:
         """Let the workers checkpoint, save everything, notify the clients, and end."""
         try:
-            await self._dispatch.leave()
+            await self._dispatcher.leave()
         finally:
             self._save(is_last=True)
             self._publish(p.HostEnded(reason=reason))

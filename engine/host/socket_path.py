@@ -1,8 +1,8 @@
 """The path of the socket of a workspace's host.
 
-A unix socket's path is limited to about a hundred bytes and does not work on network file systems, hence not in the
-workspace. Everybody looks first in the place that follows from the workspace's path; where that one is taken, or was
-another in the host's session, `host.lock` tells.
+A unix socket's path is limited to about a hundred bytes and does not work on network file systems, so it is not in the
+workspace. Clients first try the path that follows from the workspace's; where it is occupied, or differed in the
+host's session, `host.lock` names the actual one.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from engine.machine.ownership import is_ours_alone
 from engine.machine.system import SOCKET_PATH_BYTES, peer_user
 
 READY = b"ready"
-"""What a host reports to the bridge that started it once it listens."""
+"""A host's report to the bridge that started it, once it listens."""
 HELD = b"held"
-"""What it reports when another one holds the workspace; anything else is the reason why it does not serve."""
+"""Its report when another host holds the workspace; any other text is the reason why it does not serve."""
 TEMPORARY = Path("/tmp")
 """Not `tempfile.gettempdir()`: sessions have a TMPDIR of their own."""
 
@@ -47,7 +47,7 @@ def new_socket_path(workspace: Path, last: str) -> Path:
 
     Args:
         workspace: whose host is to listen.
-        last: where a host listened before; a folder that was made then is taken again.
+        last: where a host listened before; a folder that was made then is used again.
 
     Raises:
         OSError: no folder can be made anywhere.

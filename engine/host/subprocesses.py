@@ -23,7 +23,7 @@ async def describe(source: tuple[str, ...], layout: str, demo_folder: Path, demo
     train, test = demo_sizes
     drawing = ["engine.data.demo", str(demo_folder), "--train", str(train), "--test", str(test)]
     if layout and layout not in LAYOUTS:
-        raise ValueError(f"{layout[:20]!r} is no layout; there are {', '.join(LAYOUTS)}.")
+        raise ValueError(f"{layout[:20]!r} is not a layout; there are {', '.join(LAYOUTS)}.")
     options = ["--layout", layout] if layout else []
     command = ["engine.data.dataset", "describe", *options, "--", *source] if source else drawing
     return msgspec.json.decode(await _output_of(command), type=DataSet)
@@ -45,8 +45,8 @@ async def inspect(
 
 
 async def _output_of(command: list[str], given: bytes = b"") -> bytes:
-    """Run a module of the engine and return its output, or raise ValueError with its last line of complaint."""
+    """Run a module of the engine and return its stdout; raise ValueError with the last line of its stderr."""
     done = await tool_process.run_beside(child_process.tool(*command), given)
     if done.status:
-        raise ValueError(done.last_words or "The data cannot be read.")
-    return done.answer
+        raise ValueError(done.last_line or "The data cannot be read.")
+    return done.stdout

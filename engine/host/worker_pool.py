@@ -13,7 +13,7 @@ from engine.core.spec import RunSpec
 from engine.host.launcher import Launcher, Publish
 from engine.machine import card
 from engine.scheduling.slot import Occupant, Slot
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 from engine.workers.slurm_jobs import Allocations
 
 
@@ -26,7 +26,7 @@ class WorkerPool:
         is_available: is called when a worker has started, or may be started again after a failure.
         changed: is called with a worker that reported a new state of its own.
         reported: is called with a worker, an event of its runs, and the event's line.
-        ended: is called with a worker that is gone, and how it ended; its runs are those it had until then.
+        ended: is called with a worker that has ended, and how; it still has its runs.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class WorkerPool:
         is_available: Callable[[], None],
         changed: Callable[[Worker], None],
         reported: Callable[[Worker, p.AnyEvent, bytes], None],
-        ended: Callable[[Worker, Death], None],
+        ended: Callable[[Worker, WorkerEnd], None],
     ) -> None:
         self.is_leaving = False
         """The host ends: no worker is started any more."""
@@ -74,7 +74,7 @@ class WorkerPool:
 
     @property
     def own_processes(self) -> frozenset[int]:
-        """Process ids of the workers on this machine: a GPU that they compute on is used by nobody else."""
+        """Process ids of the workers on this machine: a GPU that they compute on is not used by others."""
         return frozenset(worker.pid for slot, worker in self._workers.items() if not slot.is_elsewhere)
 
     @property
@@ -82,7 +82,7 @@ class WorkerPool:
         """The cores of each worker on this machine, by process id."""
         return {worker.pid: slot.cores for slot, worker in self._workers.items() if not slot.is_elsewhere}
 
-    # --- what they have to train -------------------------------------------------------------------------------------
+    # --- assignments -------------------------------------------------------------------------------------------------
 
     def assign(self, worker: Worker, specs: Sequence[RunSpec]) -> None:
         """Record that a worker trains these runs as a group."""
@@ -123,28 +123,28 @@ class WorkerPool:
 
     async def _follow(self, worker: Worker) -> None:
         """Handle a worker's events until it ends, then report its end."""
-        death = await worker.follow(self._receive)
+        end = await worker.follow(self._receive)
         self._unoccupied.pop(worker, None)
         if worker.job_name:
             with logged():
-                death = await self._allocations.death_of(worker, death)
+                end = await self._allocations.end_of(worker, end)
         slot = worker.slot
         if self._workers.get(slot) is worker:
             del self._workers[slot]
-        has_failed = not worker.was_heard or death.status in card.REASONS
+        has_failed = not worker.has_reported or end.status in card.REASONS
         if slot.is_elsewhere and has_failed and not worker.is_leaving:
-            complaint = worker.last_words.removeprefix("srun: error: ") or "no reason was given"
-            reason = worker.refusal or (death.reason if slot.box or worker.was_heard else complaint)
-            outcome = "lost a worker" if worker.was_heard else "took no worker"
+            message = worker.last_line.removeprefix("srun: error: ") or "no reason was given"
+            reason = worker.refusal or (end.reason if slot.box or worker.has_reported else message)
+            outcome = "lost a worker" if worker.has_reported else "took no worker"
             self.launcher.refuse(slot, f"{slot.where} {outcome}: {reason.rstrip('.')}")
-        text = worker.farewell or worker.refusal or death.reason
+        text = worker.stop_reason or worker.refusal or end.reason
         self._change(worker, msgspec.structs.replace(worker.changed, state="ended", text=text, expected_at=None))
-        self._ended(worker, death)
+        self._ended(worker, end)
 
     def dismiss(self, worker: Worker) -> None:
         """Let a worker end that is not needed."""
         worker.is_leaving = True
-        worker.farewell = worker.farewell or "Nothing is left for it."
+        worker.stop_reason = worker.stop_reason or "Nothing is left for it."
         self._leaving.add(task := asyncio.create_task(worker.leave()))
         task.add_done_callback(self._leaving.discard)
 

@@ -1,4 +1,4 @@
-"""What workers report of their runs: progress, outcomes, and what becomes of the runs of a worker that died."""
+"""The workers' reports on their runs: progress and outcomes, and the recovery of the runs of a worker that ended."""
 
 from engine import protocol as p
 from engine.host.launcher import Publish
@@ -6,7 +6,7 @@ from engine.host.worker_pool import WorkerPool, logged
 from engine.scheduling.queue import Queue
 from engine.storage.workspace import Workspace
 from engine.workers.lane_speeds import LaneSpeeds
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 from engine.workers.slurm_jobs import NO_EPOCH
 
 
@@ -36,27 +36,27 @@ class WorkerReports:
         if worker.runs.pop(run_id, None) is None:
             return False  # its outcome is known already: it counts once
         if isinstance(event, p.RunFailed) and event.out_of_memory:
-            event, line = self._set_back(worker, run_id, Death(event.reason, out_of_memory=True)), None
+            event, line = self._after_loss(worker, run_id, WorkerEnd(event.reason, out_of_memory=True)), None
         elif isinstance(event, p.RunInterrupted) and worker.is_retired and not worker.epoch_seconds:
-            event, line = self._set_back(worker, run_id, Death(NO_EPOCH)), None
+            event, line = self._after_loss(worker, run_id, WorkerEnd(NO_EPOCH)), None
         self._pool.unassign(worker, {run_id})
         self._pass_on(event, line)
         if worker.is_retired and not worker.runs:
             self._pool.dismiss(worker)
         return True
 
-    def recover(self, worker: Worker, death: Death) -> None:
-        """Put the runs of a worker that died back into the queue, and fail those that were lost too often."""
+    def recover(self, worker: Worker, end: WorkerEnd) -> None:
+        """Put the runs of a worker that ended back into the queue, and fail those that were lost too often."""
         suspects = worker.training or set(worker.runs)  # not those whose files are written while others train
         for run_id in reversed(worker.runs):  # each goes to the head of the queue
             with logged():
                 result = self._result(run_id)
                 if result is not None:  # it was finished, and only the report of it was lost
                     self._pass_on(p.RunFinished(result=result))
-                elif run_id in suspects and death.is_own_fault:
-                    self._pass_on(self._set_back(worker, run_id, death))
+                elif run_id in suspects and end.run_may_be_cause:
+                    self._pass_on(self._after_loss(worker, run_id, end))
                 else:
-                    self._pass_on(p.RunInterrupted(run_id=run_id, reason=death.reason))
+                    self._pass_on(p.RunInterrupted(run_id=run_id, reason=end.reason))
         worker.runs.clear()
 
     def _enter_progress(self, worker: Worker, event: p.EpochEnded) -> None:
@@ -64,7 +64,7 @@ class WorkerReports:
         if not specs:
             return
         for run_id in event.runs:
-            self._queue.retries.got_to(run_id, event.epoch)
+            self._queue.retries.record_progress(run_id, event.epoch)
         worker.epoch_seconds = max(worker.epoch_seconds, event.seconds)
         configuration, data = specs[0].configuration, self._queue.data.get(specs[0].data)
         side_by_side = max(1, len(self._pool.workers) - len(self._pool.unoccupied))
@@ -85,13 +85,13 @@ class WorkerReports:
             return False
         return any(other.training for slot, other in self._pool.workers.items() if slot.gpu == card and other != worker)
 
-    def _set_back(self, worker: Worker, run_id: str, death: Death) -> p.RunFailed | p.RunInterrupted:
-        return self._queue.set_back(
-            run_id, death.reason, worker.lanes, out_of_memory=death.out_of_memory, is_leaving=self._pool.is_leaving
+    def _after_loss(self, worker: Worker, run_id: str, end: WorkerEnd) -> p.RunFailed | p.RunInterrupted:
+        return self._queue.after_loss(
+            run_id, end.reason, worker.lanes, out_of_memory=end.out_of_memory, is_leaving=self._pool.is_leaving
         )
 
     def _result(self, run_id: str) -> p.RunResult | None:
-        """Read the result of a run whose worker is gone; None also where the disk cannot be read."""
+        """Read the result of a run whose worker has ended; None also where the disk cannot be read."""
         try:
             return self._workspace.result(run_id)
         except OSError:

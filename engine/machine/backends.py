@@ -1,4 +1,4 @@
-"""Keras on JAX or on TensorFlow, set up the same whatever the machine's user has set: in code, not by environment."""
+"""Sets up Keras on JAX or on TensorFlow, in code, so that no setting of the user's changes what is computed."""
 
 import contextlib
 import importlib.abc
@@ -9,9 +9,9 @@ from pathlib import Path
 from engine.machine import child_process, compile_cache, system
 
 PLATFORM_VARIABLE = "SVHN_TUI_PLATFORM"
-"""What JAX trains on, such as `cpu`, for a worker that was given no GPU; else JAX chooses."""
+"""JAX's platform, such as `cpu`, for a worker without a GPU; JAX chooses where it is not set."""
 MATMUL_PRECISION = "float32"
-"""Of products. On GPUs JAX's own default is TF32, with 10 bits of each factor; on CPUs no bit depends on it."""
+"""Precision of matrix products. On GPUs JAX's default is TF32, with 10 bits of each factor; CPUs ignore it."""
 JAX_SETTINGS = {
     "jax_enable_x64": False,
     "jax_default_matmul_precision": MATMUL_PRECISION,
@@ -26,14 +26,14 @@ JAX_SETTINGS = {
     "jax_debug_infs": False,
     "jax_default_device": None,
 }
-"""What decides numbers, as JAX comes but for the products."""
+"""All settings that change numbers: JAX's defaults, except for the precision of products."""
 
 
 class _WithoutTensorFlow(importlib.abc.MetaPathFinder):
-    """Finds no TensorFlow. (`None` in `sys.modules` does not do: Keras's Rescaling takes that for a TensorFlow.)"""
+    """Prevents the import of TensorFlow. (`None` in `sys.modules` is not enough: Keras's Rescaling accepts it.)"""
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
-        """Refuse TensorFlow, and leave everything else to others."""
+        """Raise for TensorFlow; return None for all other modules, which other finders look for."""
         if name.partition(".")[0] == "tensorflow":
             raise ModuleNotFoundError("TensorFlow is not loaded where JAX trains", name=name)
 
@@ -42,27 +42,27 @@ TENSORFLOW_NEEDS = "libcudart.so.12"
 WITHOUT_GPU = "TensorFlow sees no GPU here, since its build is for CUDA 12: keras-fit trains on the CPU."
 
 UNNEEDED = {"jax": ("matplotlib", "requests"), "tensorflow": ("matplotlib", "jax")}
-"""By backend, what Keras and TensorFlow import and do without: for pictures, a monitor on the web, TensorFlow Lite."""
+"""By backend, modules that Keras and TensorFlow import and do not need: plots, a web monitor, TensorFlow Lite."""
 
 
 class _WithoutUnneeded(importlib.abc.MetaPathFinder):
-    """Finds none of these modules while Keras is being imported, which takes a quarter to a third less time then.
+    """Prevents the import of these modules while Keras is imported, which shortens that by a quarter to a third.
 
-    A model file that imports one of them gets it, since Keras is loaded by then.
+    A model file can import them, since Keras has been imported by then.
     """
 
     def __init__(self, *names: str) -> None:
         self._names = names
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
-        """Refuse what Keras asks for, and leave everything else to others."""
+        """Raise for these modules; return None for all others, which other finders look for."""
         keras = sys.modules.get("keras")
-        if name in self._names and keras is not None and not hasattr(keras, "version"):  # its last name
+        if name in self._names and keras is not None and not hasattr(keras, "version"):  # the last name that it defines
             raise ModuleNotFoundError(f"Keras is loaded without {name}", name=name)
 
 
 def clear_environment() -> None:
-    """Leave of this process's environment what may reach training, however the process was started."""
+    """Remove from this process's environment all that must not affect training."""
     needed = child_process.training_environment(os.environ)
     os.environ.clear()
     os.environ.update(needed)
@@ -74,7 +74,7 @@ def prepare_jax() -> None:
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # a shared GPU stays usable for others
     if platform := os.environ.get(PLATFORM_VARIABLE):
         os.environ["JAX_PLATFORMS"] = platform
-    with contextlib.suppress(OSError):  # without a place for it everything is compiled anew
+    with contextlib.suppress(OSError):  # without the folder everything is compiled again
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(compile_cache.folder())
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
@@ -94,7 +94,7 @@ def prepare_tensorflow(log_level: int = 2) -> None:
         log_level: of TensorFlow: 2 logs its errors, 3 only what ends it.
     """
     _prepare_keras("tensorflow")
-    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it takes the whole card's memory at once
+    os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"  # else it allocates the whole card at once
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = str(log_level)
 
 
@@ -105,7 +105,7 @@ def _prepare_keras(backend: str) -> None:
 
 
 def settle_keras() -> None:
-    """Set what decides numbers in Keras, once it is imported."""
+    """Set all that changes numbers in Keras; call it after the import."""
     import keras
 
     keras.config.set_floatx("float32")
@@ -117,7 +117,7 @@ def settle_keras() -> None:
 
 
 def settle_tensorflow() -> None:
-    """Set what decides numbers in TensorFlow and in Keras, once they are imported."""
+    """Set all that changes numbers in TensorFlow and Keras; call it before anything is computed."""
     settle_keras()
     import tensorflow as tf
 
@@ -125,7 +125,7 @@ def settle_tensorflow() -> None:
 
 
 def settle_jax() -> None:
-    """Set what decides numbers in JAX and in Keras, once they are imported."""
+    """Set all that changes numbers in JAX and Keras; call it before anything is computed."""
     import jax
 
     for name, value in JAX_SETTINGS.items():

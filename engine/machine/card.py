@@ -1,6 +1,6 @@
-"""How a worker comes to its GPU: locked, looked at again under the lock, probed, and only then JAX is loaded.
+"""How a worker gets its GPU: it locks it, checks it again under the lock, probes it, and only then loads JAX.
 
-A worker without a GPU sees none. One with a GPU asks JAX for CUDA alone, which has no way back to the CPU.
+A worker without a GPU sees none. In one with a GPU, JAX uses CUDA alone and cannot fall back to the CPU.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 
 from engine.machine import card_lock, gpus, probe, system, xla_flags
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.machine.user_folders import cache_folder
 
 BUSY, UNUSABLE, SICK, HUNG, UNSEEN = 75, 69, 74, 70, 78
-"""Exit codes of a worker, of those in sysexits.h: others have its card; it cannot be had; it failed; a graph hung;
+"""Exit codes of a worker, from sysexits.h: others use its card; the card cannot be used; it failed; a graph hung;
 TensorFlow does not see it."""
 REASONS = {
     BUSY: "Others compute on its GPU.",
@@ -26,47 +26,48 @@ REASONS = {
     UNSEEN: "TensorFlow does not see its GPU.",
     HUNG: "Its GPU hung in an epoch that was one CUDA graph; from now on its steps are launched one by one.",
 }
-"""How such a worker ended, where it could not say more itself."""
+"""A sentence for each, where the worker itself reported no reason."""
 NONE, GIVEN = "none", "given"
-"""Instead of a UUID: no GPU; the first of those that CUDA_VISIBLE_DEVICES gives, as Slurm sets it."""
+"""Instead of a UUID: no GPU; the first of those in CUDA_VISIBLE_DEVICES, as Slurm sets it."""
 SEEN_VARIABLE = "SVHN_TUI_CARD"
-"""What was seen of the card, for the worker that continues under another LD_LIBRARY_PATH."""
+"""The probe's result (`ProbeResult` as JSON), for the worker that starts again with another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
-"""Within these the first epoch has to be over where it is one CUDA graph: some drivers hang in such."""
+"""Time limit of a first epoch that is one CUDA graph: some drivers hang in such a graph."""
 UNKNOWN = "unknown"
-"""Where NVML does not tell the driver's version."""
-OTHERS_HAVE_IT = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
+"""Stands for the driver's version where NVML does not report it."""
+USED_BY_OTHERS = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
+"""Reasons of a probe that mean that other processes use the card."""
 
 
 class CardRefused(Exception):
-    """The card cannot be had: `status` is the worker's exit code, the message one sentence."""
+    """A worker cannot use its card: `status` is its exit code, the message one sentence."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
 
 
-def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") -> Sight | None:
-    """Get the card that this process is to compute on, and change the environment so that it does.
+def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") -> ProbeResult | None:
+    """Lock and probe the card that this process is to compute on, and set the environment for it.
 
-    Where libraries have to be found elsewhere the process begins anew, with the card still locked.
+    Where LD_LIBRARY_PATH has to change, the process executes itself again, with the card still locked.
 
     Args:
         wanted: the card's or slice's UUID, `none`, or `given`.
         environment: of this process.
-        host: whose worker this is: those of one host may share a card.
+        host: the host of this worker: the workers of one host may share a card.
 
     Returns:
-        What JAX sees; None without a GPU.
+        The probe's result; None without a GPU.
 
     Raises:
-        CardRefused: somebody else computes on it, or nobody can.
+        CardRefused: another process computes on it, or it cannot be used.
     """
     if wanted == NONE:
         hide(environment)
         return None
     if before := environment.pop(SEEN_VARIABLE, ""):
-        seen = msgspec.json.decode(before, type=Sight)
+        seen = msgspec.json.decode(before, type=ProbeResult)
         environment.update({**dict(seen.environment), "JAX_PLATFORMS": "cuda"})
         return seen
     if wanted != GIVEN:
@@ -74,13 +75,13 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     lock = _locked(wanted, host) if wanted != GIVEN else None
     inventory = gpus.read()
     if lock is not None:
-        _look_again(wanted, inventory, host)
+        _check_again(wanted, inventory, host)
     environment["JAX_PLATFORMS"] = "cuda"
     cuda = probe.cards(environment).cuda if inventory.cuda is None else inventory.cuda
     environment["XLA_FLAGS"] = xla_flags.flags_for(cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
-        raise CardRefused(BUSY if seen.reason in OTHERS_HAVE_IT else UNUSABLE, seen.reason)
+        raise CardRefused(BUSY if seen.reason in USED_BY_OTHERS else UNUSABLE, seen.reason)
     if seen.count > 1:
         idle = (
             f"{seen.count} GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does."
@@ -88,18 +89,18 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
         seen = msgspec.structs.replace(seen, remarks=(*seen.remarks, idle))
     environment.update(seen.environment)
     if "LD_LIBRARY_PATH" in dict(seen.environment):
-        _begin_anew(seen, environment, lock)
+        _execute_again(seen, environment, lock)
     return seen
 
 
 def free(some: Sequence[gpus.Gpu]) -> tuple[gpus.Gpu, ...]:
-    """Return the GPUs on which nobody computes now; all of them where there is no such, so that one is waited for."""
+    """Return the GPUs on which nobody computes now; all of them where there is none, so that a worker waits."""
     unused = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
     return tuple(unused) or tuple(some)
 
 
 def others_on(own_bytes: int) -> str:
-    """Say who else holds the memory of this process's card, in a few words; empty where nobody does.
+    """Return who else uses the memory of this process's card, in a few words; empty where nobody does.
 
     Args:
         own_bytes: what this process has reserved there.
@@ -110,15 +111,16 @@ def others_on(own_bytes: int) -> str:
 
 
 def holders(gpu: gpus.Gpu, others: Sequence[int] | None, own_bytes: int) -> str:
-    """Say who else holds a card whose memory has run out, in a few words; empty when that is nobody.
+    """Return who else uses a card whose memory has run out, in a few words; empty where nobody does.
 
     Args:
         gpu: as it was read.
-        others: what `gpus.users` found.
-        own_bytes: what this process has reserved on it, by which others are known where process ids prove nothing.
+        others: the result of `gpus.users`.
+        own_bytes: what this process has reserved on it, from which the others' share follows where process ids prove
+            nothing.
     """
     if others:
-        return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
+        return gpus.first_user(others)
     if others is not None or gpu.memory_free is None or gpu.memory_total is None:
         return ""
     held = gpu.memory_total - gpu.memory_free - own_bytes
@@ -134,14 +136,14 @@ def has_hung(driver: str) -> bool:
 
 
 def note_hang(driver: str) -> None:
-    """Launch no epoch as one graph any more with this version of the driver."""
+    """Record that a graph hung with this version of the driver: no epoch is launched as one graph any more."""
     with contextlib.suppress(OSError), _hung().open("a") as file:
         file.write(f"{driver or UNKNOWN}\n")
 
 
 @contextlib.contextmanager
 def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
-    """End this process where what is done within takes longer and is one CUDA graph; the exit code tells others.
+    """End this process with `HUNG` if the block takes longer than `seconds` and epochs are one CUDA graph.
 
     Nothing else ends a call that hangs in the driver. The next worker launches step by step, and is not watched.
     """
@@ -149,7 +151,7 @@ def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
         yield
         return
     driver = gpus.driver()  # asked now: one that hangs may not answer any more
-    timer = threading.Timer(seconds, _give_up, [driver])
+    timer = threading.Timer(seconds, _end_hung, [driver])
     timer.daemon = True
     timer.start()
     try:
@@ -158,7 +160,7 @@ def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
         timer.cancel()
 
 
-def _give_up(driver: str) -> None:
+def _end_hung(driver: str) -> None:
     note_hang(driver)
     os._exit(HUNG)
 
@@ -168,7 +170,7 @@ def _hung() -> Path:
 
 
 def hide(environment: MutableMapping[str, str]) -> None:
-    """Let a process see no GPU."""
+    """Hide all GPUs from a process with this environment."""
     environment["CUDA_VISIBLE_DEVICES"] = ""
     environment["JAX_PLATFORMS"] = "cpu"
 
@@ -185,8 +187,12 @@ def _locked(uuid: str, host: str) -> int:
     return lock
 
 
-def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
-    """See that nobody else came before the lock was ours."""
+def _check_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
+    """Check that no other process began to use the card before it was locked.
+
+    Raises:
+        CardRefused: one did, or the card is broken.
+    """
     gpu = next((gpu for gpu in inventory.gpus if gpu.uuid == uuid), None)
     if gpu is not None and gpu.problem:
         raise CardRefused(UNUSABLE, gpu.problem)
@@ -201,8 +207,8 @@ def _look_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
         raise CardRefused(BUSY, f"{gpu.label} is left to others: {reason}.")
 
 
-def _begin_anew(seen: Sight, environment: MutableMapping[str, str], lock: int | None) -> None:
-    """The loader reads LD_LIBRARY_PATH only at the start of a program."""
+def _execute_again(seen: ProbeResult, environment: MutableMapping[str, str], lock: int | None) -> None:
+    """Execute this program again: the loader reads LD_LIBRARY_PATH only at the start of a program."""
     if lock is not None:
         os.set_inheritable(lock, True)
     settled = (("XLA_FLAGS", environment["XLA_FLAGS"]), *seen.environment)

@@ -1,7 +1,6 @@
-"""Which GPUs a host trains on: what there is, what the environment allows, and what the user chose."""
+"""Which GPUs a host trains on: those of the machine that the environment allows and the user chose."""
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 
 import msgspec
 
@@ -12,20 +11,20 @@ FLAGS_DROPPED = "XLA_FLAGS is set and not used: what is trained follows from wha
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
-    """The GPUs to train on, and why there are no more of them."""
+    """The GPUs to train on, and why others are not used."""
 
     gpus: tuple[Gpu, ...] = ()
     problems: tuple[str, ...] = ()
-    """Why a GPU that is there is not used, a sentence each."""
+    """Why GPUs of this machine are not used, a sentence each."""
     remarks: tuple[str, ...] = ()
-    """What of the environment counts for nothing where a GPU trains, a sentence each."""
+    """Variables of the environment that are ignored, a sentence each."""
 
 
 def choose(environment: Mapping[str, str], wanted: str = "") -> GpuChoice:
-    """Look at this machine and choose.
+    """Choose among the GPUs of this machine.
 
     Args:
-        environment: CUDA_VISIBLE_DEVICES and JAX_PLATFORMS in it are law.
+        environment: CUDA_VISIBLE_DEVICES and JAX_PLATFORMS in it are always obeyed.
         wanted: the user's choice, as `visible.chosen` reads it.
     """
     if _is_none(wanted):
@@ -43,7 +42,10 @@ def among(
     """Choose among the GPUs that were read.
 
     Args:
-        ask_order: tells the UUIDs of the cards as CUDA numbers them; asked only where that is not clear.
+        inventory: the GPUs, as NVML or the driver lists them.
+        environment: as of `choose`.
+        wanted: as of `choose`.
+        ask_order: returns the UUIDs of the cards as CUDA numbers them; called only where that is not clear.
     """
     if _is_none(wanted):
         return GpuChoice()
@@ -76,9 +78,8 @@ def excludes_gpus(environment: Mapping[str, str]) -> bool:
 
 
 def lacks_plugin(environment: Mapping[str, str]) -> str:
-    """Say why a GPU of another node would not be used; nothing where it would, or is not to be."""
-    is_there = any(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13"))
-    return "" if is_there or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
+    """Return why JAX would not use a GPU of another node; empty where it would, or where the user excludes GPUs."""
+    return "" if probe.plugins() or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
 
 
 def _is_none(wanted: str) -> bool:
@@ -86,9 +87,9 @@ def _is_none(wanted: str) -> bool:
 
 
 def _without_nvml(inventory: Inventory) -> Inventory:
-    """Ask the driver itself where NVML lists nothing: it may have cards, or say what keeps it from those there are.
+    """List the cards by CUDA's driver where NVML lists none: it may have some, or report why they cannot be used.
 
-    One that hangs is not asked a second time.
+    A driver that hangs is not queried a second time.
     """
     if inventory.problem == gpus.HANGS:
         return inventory

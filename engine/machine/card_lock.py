@@ -1,9 +1,9 @@
-"""One host a GPU: a lock for each card's UUID, held by its workers for as long as one of them lives.
+"""Locks that give each GPU to one host at a time: a file for each card's UUID, locked while a worker of it lives.
 
-The locks lie where all users of a machine see them, and hold no more than the numbers of two processes: two hosts, and
-two users of svhn-tui, never take the same card; workers of one host may share it. Who has the lock looks at the card
-again: others may have come first. A second file for each card is locked while its lock is taken or looked at, so that
-nobody is seen between two steps.
+The files are where all users of a machine can open them, and hold two process ids, the first worker's and the host's:
+two hosts, or two users of svhn-tui, never use the same card; workers of one host may share it. A worker that has the
+lock checks the card again, since other programs may use it. A second file for each card, the gate, is locked while its
+lock is acquired or read, so that no process sees a half-finished step.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from pathlib import Path
 FOLDER_VARIABLE = "SVHN_TUI_LOCKS"
 """Another folder for the locks, for tests."""
 GATE_SECONDS = 5.0
-"""Taking a lock is a matter of microseconds; a process that was stopped meanwhile is not waited for longer."""
+"""Time limit for the gate: a lock is acquired in microseconds, unless a process was suspended meanwhile."""
 
 
 def folder() -> Path:
-    """Return where the locks lie."""
+    """Return the folder of the locks."""
     return Path(os.environ.get(FOLDER_VARIABLE) or "/tmp")
 
 
@@ -36,7 +36,7 @@ def acquire(uuid: str, host: str = "") -> int | None:
 
     Args:
         uuid: the card's or slice's.
-        host: whose worker this is: the workers of one host share the lock.
+        host: the host of this worker: the workers of one host share the lock.
 
     Returns:
         None where a process of another host holds it.
@@ -62,7 +62,7 @@ def acquire(uuid: str, host: str = "") -> int | None:
 
 
 def holder(uuid: str) -> int | None:
-    """Return the process that locked a card first, 0 where its number is not known; None where nobody holds it."""
+    """Return the process that locked a card first, 0 where its id is not known; None where nobody holds the lock."""
     path = path_of(uuid)
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -79,7 +79,7 @@ def holder(uuid: str) -> int | None:
 
 
 def is_joined(uuid: str, host: str) -> bool:
-    """Say whether the lock that this process shares was another's of the same host first."""
+    """Say whether another worker of the same host acquired the lock that this process shares."""
     try:
         words = path_of(uuid).read_text(errors="replace").split()
     except OSError:
@@ -89,7 +89,7 @@ def is_joined(uuid: str, host: str) -> bool:
 
 @contextlib.contextmanager
 def _gate(path: Path) -> Iterator[bool]:
-    """Let one process at a time take or look at a lock; yield whether this one may.
+    """Let one process at a time acquire or read a lock; yield whether this one may.
 
     Raises:
         OSError: the gate cannot be made.
@@ -124,7 +124,7 @@ def _open(path: Path) -> int:
     """Open a lock that anyone may have made, for reading: that is enough to hold it.
 
     Raises:
-        OSError: there is something else of that name, or no place for it.
+        OSError: something else has that name, or the file cannot be made.
     """
     for _ in range(3):
         try:
@@ -139,4 +139,4 @@ def _open(path: Path) -> int:
             return file
         os.close(file)
         break
-    raise OSError(f"{path} is no lock of svhn-tui; remove it.")
+    raise OSError(f"{path} is not a lock of svhn-tui; remove it.")

@@ -1,31 +1,31 @@
-"""Whether this machine has an NVIDIA card at all, as the kernel tells without NVIDIA's driver.
+"""Whether this machine has an NVIDIA card, as the kernel reports it without NVIDIA's driver.
 
-Containers see the machine's cards here too, also where they were given none.
+A container sees all of the machine's cards here, even those that it may not use.
 """
 
 from pathlib import Path
 
 NVIDIA = "0x10de"
-"""Its number among the makers of PCI devices."""
+"""NVIDIA's vendor id on the PCI bus."""
 COMPUTING = ("0x0300", "0x0302")
-"""Beginnings of the classes of a display adapter and of one without outputs."""
+"""PCI classes, by their first digits: a display adapter, and one without outputs."""
 WSL = ("dev/dxg", "usr/lib/wsl/lib/libcuda.so.1")
-"""Both are there where Windows has a card and its driver."""
+"""Files of WSL; both exist where Windows has a card and its driver."""
 
 
 def is_there(root: Path = Path("/")) -> bool:
-    """Say whether there is a card of NVIDIA's, usable or not."""
+    """Say whether there is an NVIDIA card, usable or not."""
     if all((root / path).exists() for path in WSL):
         return True
     try:
         devices = list((root / "sys/bus/pci/devices").iterdir())
     except OSError:
         return False
-    return any(_word(device / "vendor") == NVIDIA and _word(device / "class").startswith(COMPUTING)
+    return any(_text_of(device / "vendor") == NVIDIA and _text_of(device / "class").startswith(COMPUTING)
                for device in devices)  # fmt: skip
 
 
-def _word(file: Path) -> str:
+def _text_of(file: Path) -> str:
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError):

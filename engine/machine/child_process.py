@@ -1,7 +1,7 @@
-"""Command lines and environments of child processes: every Python that the program starts is described here. Pure.
+"""Command lines and environments of all Python processes that the program starts. Pure.
 
-None of them reads Python from the current folder, and what trains, verifies or measures gets an environment that is
-built from an allow-list, so that what it computes follows from what it was given alone.
+None of them imports from the current folder, and those that train, verify or measure get an environment built from an
+allow-list, so that their results depend on their input alone.
 """
 
 import contextlib
@@ -14,17 +14,17 @@ from typing import NamedTuple
 import engine
 
 ISOLATED = ("-P",)
-"""Options of Python: neither the current folder nor the one of a script is searched for modules."""
+"""Options of Python that exclude the current folder, and that of a script, from the search for modules."""
 FOLDER = "/"
-"""Where children run. They get absolute paths; nothing is found by standing in some folder, and none is kept busy."""
+"""The current folder of children, which get absolute paths: nothing is found through it, and it can be unmounted."""
 
 PYTHON_NEEDED = (
     "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE",
     "PYTHONNOUSERSITE",
 )  # fmt: skip
-"""Of Python's variables, those that bring in no other code and decide nothing of what it computes."""
+"""Python's variables that neither load other code nor change what is computed."""
 PACKAGES = ("engine", "svhn_tui", "numpy", "keras", "jax", "tensorflow", "msgspec", "textual", "typer")
-"""Where these are found is what the program was started with."""
+"""The folders in which these are found belong to the program."""
 SEARCHED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Lists of folders in which an empty or relative entry means the current one."""
 
@@ -34,7 +34,7 @@ ALLOWED = frozenset((
     "HIP_VISIBLE_DEVICES", "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "HTTP_PROXY",
     "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY", *PYTHON_NEEDED,
 ))  # fmt: skip
-"""What reaches training from the surroundings, beside what begins with these:"""
+"""Variables that reach training, beside those that begin with:"""
 ALLOWED_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "SLURM", "SVHN_TUI_")
 NEVER = frozenset(("NVIDIA_TF32_OVERRIDE",))
 """Decides how products are rounded."""
@@ -43,10 +43,10 @@ SLURM_SITE = frozenset((
     "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_ACCOUNT", "SLURM_PARTITION", "SLURM_QOS",
     "SLURM_RESERVATION", "SLURM_WCKEY",
 ))  # fmt: skip
-"""How a site or a user sets Slurm up, in a profile; all other variables of Slurm belong to one job or one command."""
+"""Settings of Slurm by a site or a user; all other variables of Slurm belong to one job or one command."""
 SLURM_PREFIXES = ("SLURM", "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SCANCEL_", "PMI")
 CARDS = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-"""What an allocation calls its own cards: said to a job of another one, they would be the wrong ones."""
+"""The cards of one allocation: in a job of another allocation they would be the wrong ones."""
 
 Environment = dict[str, str]
 
@@ -59,7 +59,7 @@ class ChildCommand(NamedTuple):
 
 
 def program(module: str, *arguments: str) -> ChildCommand:
-    """Describe a process that computes nothing, such as the bridge and the host: it runs as the user started us."""
+    """Describe a process that computes nothing, such as the bridge and the host: it inherits the environment."""
     return ChildCommand((sys.executable, *module_line(module, *arguments)), program_environment(os.environ))
 
 
@@ -70,12 +70,12 @@ def tool(module: str, *arguments: str) -> ChildCommand:
 
 
 def module_line(module: str, *arguments: str) -> tuple[str, ...]:
-    """Return what follows a Python's name, here or on another machine, to run a module of ours."""
+    """Return the arguments of a Python, here or on another machine, that run a module of ours."""
     return (*ISOLATED, "-m", module, *arguments)
 
 
 def program_environment(inherited: Mapping[str, str]) -> Environment:
-    """Return what is inherited, without what makes Python run other code or programs be found in the current folder."""
+    """Return the inherited environment without variables that load other code or search the current folder."""
     needed = {
         name: value for name, value in inherited.items() if not name.startswith("PYTHON") or name in PYTHON_NEEDED
     }
@@ -90,19 +90,19 @@ def program_environment(inherited: Mapping[str, str]) -> Environment:
 
 
 def training_environment(inherited: Mapping[str, str]) -> Environment:
-    """Return what of the surroundings may reach training: by name, so that what nobody thought of stays out."""
+    """Return the inherited variables that may reach training, from an allow-list."""
     return {name: value for name, value in program_environment(inherited).items() if _is_allowed(name)}
 
 
 def outside_allocation(environment: Mapping[str, str]) -> Environment:
-    """Return an environment without that of the Slurm job in which we may run: another job is not a step of it."""
+    """Return an environment without the variables of the Slurm job in which we may run: a new job is not its step."""
     return {
         name: value for name, value in environment.items() if name in SLURM_SITE or not name.startswith(SLURM_PREFIXES)
     }
 
 
 def srun_environment(inherited: Mapping[str, str]) -> Environment:
-    """Return the environment of `srun`, which hands it on to the worker and adds what describes the worker's job."""
+    """Return the environment of `srun`, which passes it to the worker and adds the variables of the worker's job."""
     cards: Collection[str] = CARDS if "SLURM_JOB_ID" in inherited else ()
     environment = outside_allocation(training_environment(inherited))
     return {name: value for name, value in environment.items() if name not in cards}
@@ -115,7 +115,7 @@ def _is_allowed(name: str) -> bool:
 
 
 def _python_needed(inherited: Mapping[str, str]) -> Environment:
-    """Return PYTHONPATH and PYTHONUSERBASE as far as the program itself was found through them."""
+    """Return PYTHONPATH and PYTHONUSERBASE as far as the program itself was imported through them."""
     base, path = inherited.get("PYTHONUSERBASE", ""), inherited.get("PYTHONPATH", "")
     home = os.path.dirname(os.path.dirname(os.path.abspath(engine.__file__)))  # noqa: PTH100, PTH120
     first = os.path.abspath(sys.path[0]) if sys.path else ""  # noqa: PTH100  the folder in which `python -m` stood
@@ -134,7 +134,7 @@ def _homes() -> frozenset[str]:
     """Return the folders in which the program's packages are found by this process."""
     paths: list[str] = []
     for name in PACKAGES:
-        with contextlib.suppress(ImportError, ValueError):  # it was hidden from this process
+        with contextlib.suppress(ImportError, ValueError):  # this process excludes it
             spec = importlib.util.find_spec(name)
             paths += (spec.submodule_search_locations or ()) if spec else ()
     return frozenset(os.path.dirname(os.path.abspath(path)) for path in paths)  # noqa: PTH100, PTH120

@@ -1,4 +1,4 @@
-"""What our processes print into logs, without what a terminal would obey."""
+"""Strips control sequences from what our processes print into logs."""
 
 import io
 import os
@@ -8,15 +8,15 @@ from engine.machine.control_sequences import without_controls
 
 
 class CleanStderr(io.TextIOBase):
-    """Standard error of a process whose log is kept: names and messages from outside may stand in what it prints.
+    """Standard error of a process with a log, in which names and messages from outside may be printed.
 
-    What native libraries write straight into the descriptor does not come by here; whatever shows a log strips it.
+    Native libraries write into the descriptor directly; their output is stripped where a log is shown.
     """
 
     encoding = "utf-8"
 
     def write(self, text: str) -> int:
-        """Write the text at once. A full disk, or nobody at the other end, takes nothing and stops nothing."""
+        """Write the text at once; on a full disk or a closed pipe it is lost, without an error."""
         content = without_controls(text.encode(errors="replace"))
         try:
             while content:
@@ -26,11 +26,11 @@ class CleanStderr(io.TextIOBase):
         return len(text)
 
     def fileno(self) -> int:
-        """Name the descriptor, as for any standard error."""
+        """Return the descriptor of standard error."""
         return 2
 
     def writable(self) -> bool:
-        """Say that it can be written to."""
+        """Return True."""
         return True
 
 

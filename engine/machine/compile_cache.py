@@ -1,7 +1,4 @@
-"""The folder of compiled programs: one for each machine that shares a home, and kept from growing without end.
-
-JAX itself removes nothing.
-"""
+"""The folder of compiled programs, one for each machine that shares a home. JAX itself removes nothing from it."""
 
 import contextlib
 import platform
@@ -11,14 +8,14 @@ from engine.machine.system import is_on_network
 from engine.machine.user_folders import cache_folder
 
 LIMIT_BYTES = 2 * 2**30
-"""Some thousand epochs compiled for a GPU; of all machines together that share the folder."""
+"""Limit of all machines together that share a home: some thousand epochs compiled for a GPU."""
 
 
 def folder() -> Path:
-    """Return where this machine's compiled programs lie, what was used longest ago being removed.
+    """Return the folder of this machine's compiled programs, after removing those used longest ago.
 
     Raises:
-        OSError: there is no place for them.
+        OSError: it cannot be made.
     """
     shared = cache_folder("jax")
     prune(shared)
@@ -28,9 +25,9 @@ def folder() -> Path:
 
 
 def prune(folder: Path, limit: int = LIMIT_BYTES) -> None:
-    """Remove the files that were used longest ago until those that are left are within the limit.
+    """Remove the files that were used longest ago until the rest is within the limit.
 
-    What vanishes meanwhile, since another worker does the same, is none of ours to remove.
+    Another worker may do the same at the same time: files that are gone are skipped.
     """
     files = []
     with contextlib.suppress(OSError):

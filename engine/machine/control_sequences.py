@@ -1,4 +1,4 @@
-"""Escape sequences and control characters, which a terminal would obey. Pure."""
+"""Escape sequences and control characters, which a terminal would execute. Pure."""
 
 import re
 
@@ -9,9 +9,9 @@ _CONTROLS = re.compile(
 
 
 def without_controls(content: bytes) -> bytes:
-    """Strip what a terminal would obey from what goes into a log.
+    """Return bytes without escape sequences and control characters.
 
-    What comes through a pipe of ours is stripped as it is appended, what our processes print by `clean_log`. What
-    libraries write straight into file descriptor 2 is not: whatever shows a log strips it then.
+    Output that comes through a pipe is stripped before it is appended to a log, that of our own processes by
+    `clean_log`. What libraries write into file descriptor 2 directly is stripped where a log is shown.
     """
     return _CONTROLS.sub(b"", content)

@@ -7,45 +7,45 @@ from typing import NamedTuple
 
 import psutil
 
-LOOK_SECONDS = 2.0
-"""Between two looks: a shorter time says little, since the kernel counts in hundredths of a second."""
+SAMPLE_SECONDS = 2.0
+"""Least time between two samples: the kernel counts in hundredths of a second, too coarsely for a shorter one."""
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 
 
 class CoreTimes(NamedTuple):
-    """Seconds of work since the machine, or a process, started."""
+    """Processor seconds since the machine, or a process, started."""
 
     at: float
     busy: Mapping[int, float]
-    """By core, of everybody's processes."""
+    """By core, of all processes."""
     own: float
-    """Of this process and of those that it started, also where they have ended."""
+    """Of this process and of those that it started, including those that have ended."""
     pinned: Mapping[int, float]
-    """By core, of our own processes that keep to it."""
+    """By core, of our own processes that are restricted to it."""
 
 
 class CoreLoad:
-    """The load of some cores, looked at again when it is asked for."""
+    """The load of some cores, sampled again when it is read."""
 
     def __init__(self, cores: tuple[int, ...]) -> None:
         self._cores = cores
-        self._before = look(cores, {})
+        self._before = sample(cores, {})
         self._load: Mapping[int, float] = {}
 
     def of_others(self, own: Mapping[int, tuple[int, ...]]) -> Mapping[int, float]:
-        """Return by core the share of its time that others used between the last two looks.
+        """Return by core the share of its time, 0..1, that others used between the last two samples.
 
         Args:
             own: cores of each of our own processes, by process id.
         """
-        if time.monotonic() >= self._before.at + LOOK_SECONDS:
-            now = look(self._cores, own)
+        if time.monotonic() >= self._before.at + SAMPLE_SECONDS:
+            now = sample(self._cores, own)
             self._load, self._before = share_of_others(self._before, now), now
         return self._load
 
 
-def look(cores: tuple[int, ...], own: Mapping[int, tuple[int, ...]]) -> CoreTimes:
-    """Read the kernel's counters of these cores and of our own processes, given with the cores that each keeps to."""
+def sample(cores: tuple[int, ...], own: Mapping[int, tuple[int, ...]]) -> CoreTimes:
+    """Read the kernel's counters of these cores, and of our own processes, whose cores are given by process id."""
     at, times = time.monotonic(), psutil.cpu_times(percpu=True)
     busy = {core: sum(getattr(times[core], name, 0.0) for name in BUSY) for core in cores if core < len(times)}
     pinned = dict.fromkeys(cores, 0.0)
@@ -56,9 +56,9 @@ def look(cores: tuple[int, ...], own: Mapping[int, tuple[int, ...]]) -> CoreTime
 
 
 def share_of_others(before: CoreTimes, now: CoreTimes) -> dict[int, float]:
-    """Return by core the share of the time between two looks that others used. Pure.
+    """Return by core the share of the time between two samples, 0..1, that others used. Pure.
 
-    Our own processes that keep to no core are subtracted from all cores alike: nobody counts where they ran.
+    Our own processes that are restricted to no core are subtracted from all cores alike.
     """
     spent = {core: max(0.0, seconds - before.busy.get(core, seconds)) for core, seconds in now.busy.items()}
     theirs = {
@@ -73,7 +73,7 @@ def share_of_others(before: CoreTimes, now: CoreTimes) -> dict[int, float]:
 
 
 def _seconds_of(pid: int) -> float:
-    """Return the processor time of a process and of those that it waited for; 0 when it is gone."""
+    """Return the processor time of a process and of those that it waited for; 0 where it has ended."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""A look at the machine: how much there is to train on, and how busy it is."""
+"""The devices of this machine: what may be used for training, and the load of the cores."""
 
 import os
 
@@ -12,16 +12,16 @@ from engine.machine.gpus import Gpu
 from engine.machine.system import usable_cores, usable_memory
 
 GROUPS_ON_A_CARD = 1 if os.environ.get("SVHN_TUI_GROUPS_ON_A_CARD") == "1" else 2
-"""Each in a process of its own, so that a card computes while the other group compiles or is written."""
+"""Groups that share a GPU, each in a process of its own: one trains while the other compiles or writes its files."""
 LANES_VARIABLE = "SVHN_TUI_LANES"
-"""Seeds that a card trains side by side at most, where `make gpu` found that another number than 10 is faster."""
+"""Number of seeds that a card trains side by side at most, where `make gpu` showed another one than 10 to be faster."""
 
 
 def machine(choice: GpuChoice | None = None) -> Machine:
     """Return what this process may train on.
 
     Args:
-        choice: of the GPUs; looked for where none is given.
+        choice: the GPUs; None chooses among those of this machine.
     """
     gpus = choose_gpus() if choice is None else choice
     here = Machine(usable_cores(), usable_memory(), tuple(map(_card, gpus.gpus)))
@@ -35,7 +35,7 @@ def choose_gpus(wanted: str = "") -> GpuChoice:
 
 
 def cpu_sample() -> DeviceSample:
-    """Look at how busy the cores are, all together, since the last look."""
+    """Return the load of all cores together since the last call, and the memory in use."""
     memory = psutil.virtual_memory()
     return DeviceSample("cpu", psutil.cpu_percent() / 100, int(memory.total - memory.available), int(memory.total))
 

@@ -1,10 +1,10 @@
-"""Files that are whole or not there, in folders that are held open: nothing is reached through a link.
+"""Files that are complete or missing, in folders that are held open: no link is followed.
 
-A file is written beside its place, synced, then moved into it. Everything that is opened for writing, packing or
-deleting is opened by its name in a `Folder`, without following links, and only if it is a regular file. The way to the
-first folder, which the user named, may lead through links.
+A file is written under a temporary name, synced, then renamed. Everything that is opened for writing, packing or
+deleting is opened by its name in a `Folder`, without following links, and only if it is a regular file. The path of the
+first folder, which the user named, may contain links.
 
-Whole because it alone opens files of ours: a second module that did would be a second way to follow a link.
+Whole because it alone opens our files, so that one module decides which links are followed.
 """
 
 import contextlib
@@ -23,22 +23,22 @@ from typing import BinaryIO, Literal, Self
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 DAMAGED = ".damaged-"
-"""Follows the name of what was set aside."""
+"""Suffix of a file that was set aside, before its number."""
 MAX_SMALL_BYTES = 2**23
-"""Of a JSON file that describes one thing: a run, a result, a sweep."""
+"""Largest JSON file that describes one thing: a run, a result, a sweep."""
 FileKind = Literal["nothing", "file", "folder", "link", "other"]
-_WORDS: dict[FileKind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
+_DESCRIPTIONS: dict[FileKind, str] = {"folder": "a folder", "link": "a link, and links are not followed",
                            "other": "a pipe, a socket or a device"}  # fmt: skip
 
 
 class NotOurs(OSError):
-    """Something else stands where one of our files or folders belongs; its message says what, and what to do."""
+    """Something else has the name of one of our files or folders; the message says what it is, and what to do."""
 
 
 class Folder:
-    """A folder that is held open: its files are reached by name, wherever it is moved meanwhile.
+    """A folder that is held open: its files are opened by name, even if the folder is moved meanwhile.
 
-    Whole because whatever is done to a file of ours is done by one of its methods.
+    Whole because every operation on our files is one of its methods.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -47,11 +47,11 @@ class Folder:
 
     @classmethod
     def at(cls, path: Path, *names: str, make: bool = False) -> "Folder":
-        """Open the folder `path`, however it is reached, or one below it: none of the `names` may be a link.
+        """Open the folder `path`, which links may lead to, or one below it: none of the `names` may be a link.
 
         Raises:
-            NotOurs: one of the names is no folder.
-            OSError: it is not there, or cannot be read.
+            NotOurs: one of the names is not a folder.
+            OSError: it does not exist, or cannot be read.
         """
         folder = cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         for name in names:
@@ -60,7 +60,7 @@ class Folder:
         return folder
 
     def __enter__(self) -> Self:
-        """Hold it."""
+        """Return the open folder."""
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -70,7 +70,7 @@ class Folder:
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def kinds(self) -> dict[str, FileKind]:
-        """Return what is in it and what each is, sorted by name. Names that are no text hold surrogates."""
+        """Return the kind of each entry, sorted by name. Names that are not UTF-8 hold surrogates."""
         with os.scandir(self._descriptor) as entries:
             kinds: dict[str, FileKind] = {
                 entry.name: "link" if entry.is_symlink()
@@ -82,7 +82,7 @@ class Folder:
         return dict(sorted(kinds.items()))
 
     def kind(self, name: str, *below: str) -> FileKind:
-        """Say what stands there, without opening it, or `below` a folder that was found to be one."""
+        """Return the kind of an entry, or of one `below` it, without opening it; no links may lead to the latter."""
         try:
             path = "/".join(map(_plain, (name, *below)))
             with self._naming(path):
@@ -91,7 +91,7 @@ class Folder:
             return "nothing"
 
     def status(self, name: str) -> os.stat_result:
-        """Return what the file system says of a name, of a link itself too."""
+        """Return the status of an entry; of a link, its own."""
         with self._naming(name):
             return os.stat(_plain(name), dir_fd=self._descriptor, follow_symlinks=False)
 
@@ -99,24 +99,24 @@ class Folder:
         """Open a regular file.
 
         Raises:
-            NotOurs: it is none.
-            OSError: it is not there, or cannot be read.
+            NotOurs: it is something else.
+            OSError: it does not exist, or cannot be read.
         """
         if (kind := _kind_of(self.status(name).st_mode)) != "file":  # opening a device may do something
-            raise self._not_ours(name, _WORDS[kind])
+            raise self._not_ours(name, _DESCRIPTIONS[kind])
         with self._naming(name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
                                  dir_fd=self._descriptor)  # fmt: skip
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise self._not_ours(name, _WORDS["other"])
+            raise self._not_ours(name, _DESCRIPTIONS["other"])
         return os.fdopen(descriptor, "rb")
 
     def read(self, name: str, most: int = MAX_SMALL_BYTES) -> bytes:
         """Return a regular file's content.
 
         Raises:
-            OSError: as `open_to_read`, or it has more bytes than such a file can have.
+            OSError: as `open_to_read`, or it has more than `most` bytes.
         """
         with self.open_to_read(name) as file, self._naming(name):
             content = file.read(most + 1)
@@ -125,11 +125,11 @@ class Folder:
         return content
 
     def folder(self, name: str, *, make: bool = False) -> "Folder":
-        """Open a folder in it, made private to the user if it is missing and may be made.
+        """Open a folder in it; with `make`, one that is missing is made, private to the user.
 
         Raises:
             NotOurs: a link or a file has its name.
-            OSError: it is not there, or cannot be made or read.
+            OSError: it does not exist, or cannot be made or read.
         """
         with self._naming(name):
             if make and self.kind(name) == "nothing":
@@ -137,22 +137,22 @@ class Folder:
                     os.mkdir(_plain(name), PRIVATE_FOLDER, dir_fd=self._descriptor)
                 self.sync()
             if (kind := _kind_of(self.status(name).st_mode)) != "folder":
-                raise self._not_ours(name, _WORDS.get(kind, "a file"))
+                raise self._not_ours(name, _DESCRIPTIONS.get(kind, "a file"))
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             return Folder(self.path / name, os.open(name, flags, dir_fd=self._descriptor))
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def write_atomically(self, name: str, content: bytes) -> None:
-        """Replace a file by this content: afterwards, and after a power cut, the old or the new is there whole.
+        """Replace a file by this content, so that even a power cut leaves the old or the new one complete.
 
         Raises:
-            OSError: it could not be written; the old content is as it was and nothing else is left behind.
+            OSError: it could not be written; the old content is intact and no other file remains.
         """
         self.write_atomically_with(name, lambda file: file.write(content))
 
     def write_atomically_with(self, name: str, write: Callable[[BinaryIO], object]) -> None:
-        """Replace a file by what `write` puts into the open file it is given.
+        """Replace a file by what `write` writes into the open file that it gets.
 
         Raises:
             OSError: as `write_atomically`.
@@ -169,15 +169,15 @@ class Folder:
                 raise
 
     def create(self, name: str) -> BinaryIO:
-        """Open a new file for writing; what has its name already is an error."""
+        """Open a new file for writing; raise FileExistsError where the name exists."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._naming(name):
             return os.fdopen(os.open(_plain(name), flags, PRIVATE_FILE, dir_fd=self._descriptor), "w+b")
 
     def publish(self, temporary: str, name: str) -> None:
-        """Move a finished file of this folder into its place, so that a power cut leaves the old or the new one.
+        """Rename a finished file of this folder to `name`, so that even a power cut leaves the old or the new one.
 
-        What stands there and is no file, such as a link, is set aside.
+        Something of that name that is not a file, such as a link, is set aside.
         """
         with self.open_to_read(temporary) as file:
             os.fsync(file.fileno())
@@ -188,14 +188,14 @@ class Folder:
             self.sync()
 
     def open_in_place(self, name: str, flags: int) -> int:
-        """Open a file that is changed where it is; return its descriptor.
+        """Open a file that is changed without being replaced; return its descriptor.
 
         Raises:
-            NotOurs: it is no regular file, or has a second name by which something of the user's would change too.
+            NotOurs: it is not a regular file, or has a second name (a hard link), whose content would change too.
             OSError: it cannot be opened.
         """
         if (kind := self.kind(name)) not in ("file", "nothing"):
-            raise self._not_ours(name, _WORDS[kind])
+            raise self._not_ours(name, _DESCRIPTIONS[kind])
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with self._naming(name):
             descriptor = os.open(name, flags, PRIVATE_FILE, dir_fd=self._descriptor)
@@ -206,12 +206,12 @@ class Folder:
         return descriptor
 
     def open_own(self, name: str, flags: int) -> int:
-        """Open a file, made if it is missing; what is not ours there is set aside, and one with two names copied."""
+        """Open a file, made if it is missing; something else of that name is set aside, a hard link is copied first."""
         flags |= os.O_CREAT
         try:
             return self.open_in_place(name, flags)
         except NotOurs:
-            if self.kind(name) == "file":  # of a backup by hard links, for one: from here on each has its own
+            if self.kind(name) == "file":  # as in a backup by hard links: from now on each has its own content
                 with self.open_to_read(name) as source:
                     self.write_atomically_with(name, partial(shutil.copyfileobj, source))
             else:
@@ -219,21 +219,21 @@ class Folder:
             return self.open_in_place(name, flags)
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there; of a link only the link."""
+        """Delete a file, if it exists; of a link only the link."""
         with self._naming(name), contextlib.suppress(FileNotFoundError):
             os.unlink(_plain(name), dir_fd=self._descriptor)
 
     def remove_folder(self, name: str) -> bool:
-        """Delete an empty folder; say whether it is gone."""
+        """Delete a folder if it is empty; say whether it no longer exists."""
         with contextlib.suppress(OSError):
             os.rmdir(_plain(name), dir_fd=self._descriptor)
         return self.kind(name) == "nothing"
 
     def move(self, name: str, target: "Folder", new_name: str) -> None:
-        """Give a file or folder another place on the same file system, durably; of a link, the link is moved.
+        """Move a file or folder on the same file system, durably; of a link, the link is moved.
 
         Raises:
-            FileExistsError: something is there.
+            FileExistsError: something has the new name.
             OSError: it cannot be moved.
         """
         with target._naming(new_name):
@@ -253,7 +253,7 @@ class Folder:
         raise FileExistsError(errno.EEXIST, "ten thousand damaged ones are there; remove some", str(self.path / name))
 
     def sync(self) -> None:
-        """Make its entries survive a power cut."""
+        """Sync its entries to the disk."""
         os.fsync(self._descriptor)
 
     def _not_ours(self, name: str, what: str) -> NotOurs:
@@ -262,7 +262,7 @@ class Folder:
 
     @contextlib.contextmanager
     def _naming(self, name: str) -> Iterator[None]:
-        """Have errors name the whole path."""
+        """Set the whole path as the file name of an OSError."""
         try:
             yield
         except OSError as error:
@@ -290,17 +290,17 @@ def write_atomically_with(path: Path, write: Callable[[BinaryIO], object]) -> No
 
 
 def temporary_name(name: str) -> str:
-    """Return a name, of its own each time, under which a file is written before it takes its place."""
+    """Return a new name under which a file is written before it is renamed to `name`."""
     return f".{name}.{secrets.token_hex(4)}.tmp"
 
 
 def is_temporary(name: str) -> bool:
-    """Say whether `temporary_name` made a name: of a file that was half written in a crash."""
+    """Say whether `temporary_name` made a name: its file was being written during a crash."""
     return bool(re.fullmatch(r"\..+\.[0-9a-f]+\.(tmp|keras)", name))
 
 
 def shown(path: Path) -> str:
-    """Return a path as text, whatever bytes are in it."""
+    """Return a path as text; bytes that are not UTF-8 become replacement characters."""
     return os.fsencode(path).decode(errors="replace")
 
 
@@ -313,11 +313,11 @@ def _kind_of(mode: int) -> FileKind:
 
 
 def _plain(name: str) -> str:
-    """Return a name that stays in its folder.
+    """Return a name after checking that it is a single component of a path.
 
     Raises:
-        ValueError: it would not.
+        ValueError: it is not.
     """
     if not name or name in (".", "..") or "/" in name or "\0" in name:
-        raise ValueError(f"{name[:40]!r} is no name of a file.")
+        raise ValueError(f"{name[:40]!r} is not a file name.")
     return name

@@ -1,17 +1,16 @@
-"""What `svhn-tui doctor` says of the GPUs: which would train, and what keeps the others from it."""
+"""The findings of `svhn-tui doctor` about GPUs: which would train, and why the others would not."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 
 from engine.core.finding import Finding
 from engine.machine import card_choice, card_lock, child_process, gpus, probe
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 
 AT_ONCE = 4
-"""Cards that are asked at a time: JAX takes a gigabyte of the machine's memory each."""
+"""Cards that are probed at a time: JAX needs a gigabyte of the machine's memory for each."""
 BOTH = (
     "JAX is installed for CUDA 12 and for CUDA 13, which break each other",
     "`make install SVHN_TUI_CUDA=cuda12` in the project's folder begins anew.",
@@ -21,15 +20,15 @@ BOTH = (
 def examine(
     environment: Mapping[str, str],
     choice: GpuChoice | None = None,
-    look: Callable[[Mapping[str, str]], Sight] = probe.look,
+    look: Callable[[Mapping[str, str]], ProbeResult] = probe.look,
 ) -> Iterator[Finding]:
-    """Look at every GPU that may be used, as a worker would."""
+    """Examine every GPU that may be used, as a worker would."""
     chosen = card_choice.choose(environment) if choice is None else choice
     for problem in chosen.problems:
         yield Finding("note", problem.rstrip("."))
     if not chosen.gpus:
         return
-    if all(find_spec(f"jax_{kind}_plugin") for kind in ("cuda12", "cuda13")):
+    if probe.plugins() == probe.PLUGINS:
         yield Finding("note", *BOTH)
     for remark in chosen.remarks:
         yield Finding("note", remark.rstrip("."))
@@ -38,7 +37,7 @@ def examine(
         yield from beside.map(lambda gpu: _finding(gpu, inherited, look), chosen.gpus)
 
 
-def _finding(gpu: Gpu, inherited: Mapping[str, str], look: Callable[[Mapping[str, str]], Sight]) -> Finding:
+def _finding(gpu: Gpu, inherited: Mapping[str, str], look: Callable[[Mapping[str, str]], ProbeResult]) -> Finding:
     name = f"{gpu.label} {gpu.name}".strip()
     if (holder := card_lock.holder(gpu.uuid)) is not None:
         return Finding("fine", f"{name}: a worker of svhn-tui trains on it (process {holder})")

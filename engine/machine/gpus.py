@@ -1,7 +1,7 @@
-"""What GPUs there are and who uses them, as NVIDIA's management library (NVML) tells.
+"""What GPUs there are and who uses them, as NVIDIA's management library (NVML) reports it.
 
-A process of its own asks it (`engine.machine.nvml_process`), since a driver may hang, and what hangs in the kernel
-cannot even be killed. It ends whenever nobody looks: an open handle keeps a laptop's GPU awake.
+A process of its own queries it (`engine.machine.nvml_process`), since a driver may hang, and a process that hangs in
+the kernel cannot even be killed. It ends when nobody samples any more: an open handle keeps a laptop's GPU awake.
 """
 
 import contextlib
@@ -23,19 +23,19 @@ NEEDED_BYTES = 2 * 2**30
 DEFAULT, PROHIBITED, EXCLUSIVE = 0, 2, 3
 """Compute modes of NVML; 1, exclusive to a thread, is treated by drivers as 3."""
 ANSWER_SECONDS = 30.0
-"""A driver that does not answer by then hangs; without its persistence mode, eight cards take ten to wake."""
+"""A driver that does not answer by then hangs; without its persistence mode, eight cards need ten to wake."""
 HANGS = (
     f"NVIDIA's driver does not answer within {ANSWER_SECONDS:.0f} s, as when a card hangs: see whether nvidia-smi "
     "works; a reboot mends it."
 )
 END_SECONDS = 1.0
-"""Within these a killed process is gone, unless its driver hangs."""
+"""Time limit for a killed process to end; one whose driver hangs does not."""
 SHARING_SERVER = "nvidia-cuda-mps"
-"""Start of the names of CUDA's multi-process service, which is there for the card to be shared."""
+"""Start of the names of CUDA's multi-process service, which serves processes that share a card."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """A card, or a slice of one (MIG), that a process may be given. Sizes in bytes."""
+    """A card, or a slice of one (MIG), that a process may use. Sizes in bytes."""
 
     uuid: str
     index: int
@@ -51,7 +51,7 @@ class Gpu(msgspec.Struct, frozen=True):
     memory_free: int | None = None
     compute_mode: int | None = None
     pids: tuple[int, ...] | None = None
-    """Processes that compute on it, as NVML numbers them; None: it does not say."""
+    """Processes that compute on it, as NVML numbers them; None where it does not report them."""
     utilisation: float | None = None
     """0..1."""
     temperature: float | None = None
@@ -81,11 +81,11 @@ class Inventory(msgspec.Struct, frozen=True):
     cuda: int | None = None
     """Newest CUDA that the driver supports, such as 12080 for 12.8."""
     problem: str = ""
-    """Why nothing is known although there is NVIDIA's library; empty where there is none."""
+    """Why NVML lists no GPU although its library is installed; empty without the library."""
 
 
 class NvmlProcess:
-    """The process that asks NVML, from the first reading until `close`.
+    """The process that queries NVML; it runs from the first reading until `close`.
 
     Args:
         command: what is started instead, for tests.
@@ -97,9 +97,9 @@ class NvmlProcess:
         self._hung: subprocess.Popen[bytes] | None = None
 
     def read(self) -> Inventory:
-        """Ask about every GPU; what goes wrong is said in the inventory.
+        """Return the state of every GPU; an error becomes the inventory's `problem`.
 
-        As long as a process that hung could not be killed, no other is started.
+        No other process is started as long as one that hung has not ended.
         """
         if self._hung is not None and self._hung.poll() is None:
             return Inventory(problem=HANGS)
@@ -115,7 +115,7 @@ class NvmlProcess:
             return Inventory(problem=f"NVIDIA's driver could not be asked ({error}): see whether nvidia-smi works.")
 
     def close(self) -> None:
-        """End the process, so that the GPUs can sleep. It holds nothing that has to be tidied up."""
+        """End the process, so that the GPUs can sleep; it needs no cleanup."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -123,7 +123,7 @@ class NvmlProcess:
                 process.wait(END_SECONDS)
 
     def _started(self) -> "subprocess.Popen[bytes] | None":
-        """Start the process, where there is NVML.
+        """Start the process; None where NVML is not installed.
 
         Raises:
             OSError: it cannot be started.
@@ -138,7 +138,7 @@ class NvmlProcess:
 
 
 def read() -> Inventory:
-    """Ask NVML about every GPU, once."""
+    """Return the state of every GPU from NVML, once."""
     nvml = NvmlProcess()
     try:
         return nvml.read()
@@ -148,20 +148,20 @@ def read() -> Inventory:
 
 @cache
 def driver() -> str:
-    """Return the version of NVIDIA's driver, as this process asked for it first; empty where it is not known."""
+    """Return the version of NVIDIA's driver, queried once by this process; empty where it is not known."""
     return read().driver
 
 
 class GpuMonitor:
-    """Looks at how busy GPUs are, again and again. NVML is held open from the first look until `close`."""
+    """Samples the load of GPUs. NVML is held open from the first sample until `close`."""
 
     def __init__(self) -> None:
         self._nvml = NvmlProcess()
         self.problem = ""
-        """Why the last look saw nothing."""
+        """Why the last sample is empty."""
 
     def sample(self, wanted: Collection[str] = (), own: Collection[int] = ()) -> tuple[DeviceSample, ...]:
-        """Look once; what cannot be asked at all is left out.
+        """Return the load of each GPU; one that cannot be queried is left out.
 
         Args:
             wanted: UUIDs of cards or slices; of all where none is named.
@@ -177,27 +177,31 @@ class GpuMonitor:
 
 
 def users(gpu: Gpu, own: Collection[int] = ()) -> tuple[int, ...] | None:
-    """Return the processes of others that compute on a GPU; None where process ids prove nothing.
+    """Return the other processes that compute on a GPU; None where process ids prove nothing.
 
     Args:
         gpu: as it was read.
-        own: processes that are no others.
+        own: processes that do not count.
     """
     if gpu.pids is None or not system.pids_are_the_kernels():
         return None
     return tuple(pid for pid in gpu.pids if pid not in own and not _shares(pid))
 
 
+def first_user(others: Sequence[int]) -> str:
+    """Name the first of some processes that compute on a GPU, in a few words."""
+    return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
+
+
 def busy(gpu: Gpu, others: Sequence[int] | None) -> str:
-    """Say why a GPU is left to others, in a few words; empty when it is free.
+    """Return why a GPU counts as used by others, in a few words; empty where it is free.
 
     Args:
         gpu: as it was read.
-        others: what `users` found. Where process ids prove nothing, only a card whose memory is half free or more
-            counts as nobody's.
+        others: the result of `users`. Where process ids prove nothing, a card is free if half its memory or more is.
     """
     if others:
-        return f"process {others[0]} of {system.owner_of(others[0])} computes on it"
+        return first_user(others)
     if gpu.memory_free is None or gpu.memory_total is None:
         return ""
     half = gpu.memory_total // 2
@@ -207,7 +211,7 @@ def busy(gpu: Gpu, others: Sequence[int] | None) -> str:
 
 
 def _answer_of(process: "subprocess.Popen[bytes]") -> bytes:
-    """Ask the process, and return its line.
+    """Ask the process for the state of the GPUs; return its line.
 
     Raises:
         TimeoutError: the driver hangs.
@@ -237,6 +241,6 @@ def _sample(gpu: Gpu, own: Collection[int]) -> DeviceSample:
 
 
 def _shares(pid: int) -> bool:
-    """Say whether a process is gone, or serves others that share the card."""
+    """Say whether a process has ended, or serves others that share the card."""
     name = system.name_of(pid)
     return name is None or name.startswith(SHARING_SERVER)

@@ -1,6 +1,6 @@
-"""The process that asks NVIDIA's management library (NVML), and may be ended where a driver hangs.
+"""The process that queries NVIDIA's management library (NVML); it can be killed where a driver hangs.
 
-    python -m engine.machine.nvml_process    answers each line on stdin with what there is, as one line of JSON
+    python -m engine.machine.nvml_process    answers each line on stdin with the inventory, as one line of JSON
 
 NVML is open from the first line on, and closed when stdin is. Each query may fail alone: a virtual GPU has no
 temperature, a MIG slice no utilisation, a lost card nothing at all. What is unknown is None, or an empty text.
@@ -26,7 +26,7 @@ class Nvml:
         self._is_open = False
 
     def read(self) -> Inventory:
-        """Ask about every GPU. What goes wrong is said in the inventory, and NVML opened anew the next time."""
+        """Return the state of every GPU. An error becomes the inventory's `problem`; NVML is then opened again."""
         import pynvml
 
         try:
@@ -53,14 +53,14 @@ class Nvml:
 
 
 def problem(message: str) -> str:
-    """Return a sentence for why NVML could not be asked."""
+    """Return a sentence for an error of NVML."""
     if "mismatch" in message.lower():
         return "NVIDIA's driver and its libraries have different versions: reboot, or reload the driver's module."
     return f"NVIDIA's driver does not answer ({message.strip().rstrip('.')}): see whether nvidia-smi works."
 
 
 def _answer_of(query: Callable[..., Reading], *given: object) -> Reading | None:
-    """Return what one query says; None where the card, the driver or the binding does not support it."""
+    """Return the answer of a query; None where the card, the driver or the binding does not support it."""
     import pynvml
 
     try:
@@ -80,7 +80,7 @@ def _gpus(index: int) -> Iterator[Gpu]:
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     except pynvml.NVMLError_NoPermission:
-        return  # a Slurm job or a container was given others, and CUDA does not number it either
+        return  # it belongs to another Slurm job or container, and CUDA does not number it either
     except pynvml.NVMLError as error:
         yield Gpu("", index, problem=f"GPU {index} does not answer ({error}); it needs a reset or a reboot.")
         return
@@ -149,7 +149,7 @@ def _free(memory: Any) -> int | None:
 
 
 def _computing(handle: Any) -> tuple[int, ...] | None:
-    """Return who computes on a card; what draws on a screen and computes a little besides does not count."""
+    """Return the processes that compute on a card, without those that also draw on a screen."""
     import pynvml
 
     processes = _answer_of(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
@@ -160,7 +160,7 @@ def _computing(handle: Any) -> tuple[int, ...] | None:
 
 
 def main() -> None:
-    """Answer; stdout is claimed before a native library prints on it."""
+    """Answer requests; stdout is claimed before a native library prints on it."""
     out, nvml = os.dup(1), Nvml()
     os.dup2(2, 1)
     while sys.stdin.buffer.readline():

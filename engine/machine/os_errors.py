@@ -1,4 +1,4 @@
-"""What the machine cannot do just now, in words: a full disk is no fault of a file, and no defect of ours. Pure."""
+"""Sentences for errors of the machine, such as a full disk: neither the file nor the program is at fault. Pure."""
 
 import errno
 import os
@@ -19,13 +19,13 @@ MEANINGS = {
     errno.EAGAIN: "the machine is too busy for that (too many processes, or a reader that is too slow); try again",
 }
 LASTING = {errno.EFBIG}
-"""What stays as it is while a process lives, but for `prlimit`: it is not tried again without end."""
+"""Errors that last as long as the process, except for `prlimit`: retries have a time limit."""
 NO_TEMPORARY = "No usable temporary directory"
-"""What `tempfile` says where none can be written to."""
+"""Start of the message of `tempfile` where no folder can be written to."""
 
 
 def cause_of(error: BaseException | None) -> str:
-    """Say what the machine lacks or refuses, without a full stop; empty where the error is of another kind."""
+    """Return what the machine lacks or refuses, without a full stop; empty for an error of another kind."""
     while error is not None:
         if isinstance(error, MemoryError):
             return MEANINGS[errno.ENOMEM]
@@ -38,11 +38,11 @@ def cause_of(error: BaseException | None) -> str:
 
 
 def sentence_of(error: BaseException, path: object = "") -> str:
-    """Say in a sentence what the machine lacks or refuses, and where; empty where the error is of another kind.
+    """Return a sentence on what the machine lacks or refuses, and where; empty for an error of another kind.
 
     Args:
-        error: what was raised; what it was raised from counts too.
-        place: what was read or written, where the error itself does not name it.
+        error: the exception; its causes count too.
+        path: of the file that was read or written, used where the error itself names none.
     """
     if not (cause := cause_of(error)):
         return ""

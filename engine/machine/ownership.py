@@ -1,7 +1,6 @@
-"""Whose a workspace is. What stands in it decides what is started, so that it has to be the user's alone.
+"""Checks who owns a workspace and who can write to it: its files decide what is started, so only its user may.
 
-A folder that others can write is as good as written by them. Reading is no concern here: who may read it is the
-user's choice.
+Whatever others can write counts as written by them. Who may read it is the user's choice and is not checked.
 """
 
 import errno
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.machine.files import Folder, NotOurs
+from engine.machine.system import user_name
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
@@ -21,7 +21,7 @@ READ_ONLY_HELP = "--read-only shows its answers all the same"
 
 
 def problem(root: Path) -> str:
-    """Return why a workspace is not to be trusted, in a sentence that says what to do; nothing when it is ours alone.
+    """Return why a workspace is not trusted, in a sentence that says what to do; empty where only its user can write.
 
     Args:
         root: the workspace, links resolved.
@@ -48,7 +48,7 @@ def problem(root: Path) -> str:
 
 
 def exposure(root: Path) -> str:
-    """Return who else could put another folder in the place of this one, in a sentence; nothing when nobody can.
+    """Return who else could replace this folder by another one, in a sentence; empty where nobody can.
 
     Args:
         root: the workspace, links resolved.
@@ -63,7 +63,7 @@ def exposure(root: Path) -> str:
 
 
 def is_ours_alone(folder: Path) -> bool:
-    """Say whether this is a folder, no link to one, that is the user's and that nobody else can enter."""
+    """Say whether this is a folder and not a link, belongs to the user, and cannot be entered by others."""
     try:
         status = folder.lstat()
     except OSError:
@@ -72,7 +72,7 @@ def is_ours_alone(folder: Path) -> bool:
 
 
 def open_ours(path: Path, flags: int) -> int:
-    """Open a file of the workspace's top, and nothing that only stands in its place: no link, no pipe, no second name.
+    """Open a file at the workspace's top; a link, a pipe or a file with a second name is refused.
 
     Raises:
         OSError: it cannot be opened, or is not such a file.
@@ -100,18 +100,8 @@ def read_private(path: Path) -> bytes:
         return file.read()
 
 
-def user_name(user: int) -> str:
-    """Return a user's name, or the number where there is none."""
-    try:
-        import pwd  # not on Windows, where the command line has to be importable
-
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"user {user}"
-
-
 def _paths(root: Path, *, is_open: bool) -> Iterator[Path]:
-    """Yield what counts: the folder, what is read at its top, the sweeps, and the runs where others can get at them."""
+    """Yield what is checked: the folder, the files read at its top, the sweeps, and the runs if others can enter."""
     yield root
     yield from (root / name for name in NAMES)
     for folder in (root / "sweeps", *((root / "runs",) if is_open else ())):

@@ -1,13 +1,13 @@
-"""What JAX really sees of one GPU: a short process asks, and is gone before a worker starts.
+"""Whether JAX can compute on a GPU: a short process (`engine.machine.probe_process`) tries it before a worker starts.
 
-NVML may list a card that CUDA cannot use, and the reverse; JAX falls back to the CPU without a word. So the driver is
-asked by its own first call (cuInit), then JAX, which has to compute something. A card that is exclusive to one process
-is free again when the probe has ended.
-The process itself is `engine.machine.probe_process`.
+NVML may list a card that CUDA cannot use, and the reverse; JAX falls back to the CPU silently. So the driver is queried
+by its own first call (cuInit), then JAX has to compute something. A card that is exclusive to one process is free again
+when the probe has ended.
 """
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -35,7 +35,7 @@ CUDA_ERRORS = {
     999: "The driver reports an unknown error, as after a suspend or a crash of the card: reload its module "
     "(`sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`), or reboot.",
 }
-"""A sentence for what cuInit returns: what is wrong, and what mends it."""
+"""A sentence for each error of cuInit: what is wrong, and what to do about it."""
 NO_LIBRARY = (
     "There is no libcuda.so.1: NVIDIA's driver is not installed here. In a container, start it with `--gpus all`."
 )
@@ -43,7 +43,10 @@ NO_PLUGIN = "JAX is installed for the CPU alone: `make install SVHN_TUI_CUDA=cud
 OTHER_CUDA = "LD_LIBRARY_PATH names another CUDA than JAX's own, and JAX cannot use it: take it out of the variable."
 
 
-class Sight(msgspec.Struct, frozen=True):
+PLUGINS = ("cuda12", "cuda13")
+
+
+class ProbeResult(msgspec.Struct, frozen=True):
     """What a probe saw: the GPU, or why there is none."""
 
     platform: str = ""
@@ -54,15 +57,15 @@ class Sight(msgspec.Struct, frozen=True):
     count: int = 0
     """GPUs that the process was given; JAX's workers use the first."""
     memory: int | None = None
-    """Bytes that JAX may take."""
+    """Bytes that JAX may allocate."""
     cuda: int | None = None
     """Newest CUDA that the driver supports, 12080 for 12.8."""
     reason: str = ""
-    """Why JAX does not use the GPU, and what mends it."""
+    """Why JAX does not use the GPU, and what to do about it."""
     environment: tuple[tuple[str, str], ...] = ()
-    """Variables that have to be so for it to be used."""
+    """Variables that a process needs to use it, and their values."""
     remarks: tuple[str, ...] = ()
-    """What was changed of the user's environment, in sentences."""
+    """What was changed in the user's environment, in sentences."""
 
     @property
     def is_usable(self) -> bool:
@@ -79,16 +82,16 @@ class CudaCards(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome] | None = None) -> Sight:
-    """Ask what JAX sees in an environment; tried as it is, then without another CUDA's libraries.
+def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome] | None = None) -> ProbeResult:
+    """Probe the first GPU of an environment, as it is and then without the libraries of another CUDA.
 
     Flags that this XLA does not know, which would end a worker, are left out.
 
     Args:
-        environment: CUDA_VISIBLE_DEVICES in it says which card.
-        ask: runs a probing process; the real one where none is given.
+        environment: CUDA_VISIBLE_DEVICES in it selects the card.
+        ask: runs the probe; replaced in tests.
     """
-    ask = ask or _asked
+    ask = ask or _probe
     seen = _with_known_flags(environment, ask)
     path = environment.get("LD_LIBRARY_PATH", "")
     filtered = xla_flags.without_other_cuda(path, _names_in)
@@ -106,16 +109,21 @@ def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outc
 def cards(environment: Mapping[str, str]) -> CudaCards:
     """Ask the driver for all cards that this process may use, whatever CUDA_VISIBLE_DEVICES says."""
     everything = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
-    answer = _asked(everything, "--cards")
+    outcome = _probe(everything, "--cards")
     try:
-        return msgspec.json.decode(answer.answer, type=CudaCards)
+        return msgspec.json.decode(outcome.stdout, type=CudaCards)
     except msgspec.MsgspecError:
-        return CudaCards(reason=_ending_of(answer))
+        return CudaCards(reason=_end_of(outcome))
 
 
 def order_of_cards(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the UUIDs of all cards as CUDA numbers them; empty where it cannot be asked."""
+    """Return the UUIDs of all cards as CUDA numbers them; empty where the driver lists none."""
     return cards(environment).uuids
+
+
+def plugins() -> tuple[str, ...]:
+    """Return those of JAX's plugins for GPUs that are installed: `cuda12`, `cuda13`."""
+    return tuple(kind for kind in PLUGINS if find_spec(f"jax_{kind}_plugin") is not None)
 
 
 def cuda_reason(code: int) -> str:
@@ -124,7 +132,7 @@ def cuda_reason(code: int) -> str:
 
 
 def jax_reason(message: str) -> str:
-    """Return a sentence for JAX's reason not to use a GPU that the driver gives."""
+    """Return a sentence for the error with which JAX does not use a GPU that the driver lists."""
     line = next((line for line in message.strip().splitlines() if line.strip()), "it does not say why").strip()[:300]
     words = message.lower()
     if any(name in words for name in ("cusparse", "cudnn", "cublas", "cusolver", "cufft", "cupti", "nvjitlink")) and (
@@ -138,33 +146,33 @@ def jax_reason(message: str) -> str:
     return f"JAX cannot use the GPU: {line}"
 
 
-def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome]) -> Sight:
-    answer = ask(environment)
-    refused = xla_flags.unknown_flags(answer.complaint)
+def _with_known_flags(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome]) -> ProbeResult:
+    outcome = ask(environment)
+    refused = xla_flags.unknown_flags(outcome.stderr)
     if not refused:
-        return _seen(answer)
+        return _seen(outcome)
     flags = xla_flags.without(environment.get("XLA_FLAGS", ""), refused)
     seen = _seen(ask({**environment, "XLA_FLAGS": flags}))
     return msgspec.structs.replace(seen, environment=(*seen.environment, ("XLA_FLAGS", flags)))
 
 
-def _seen(answer: Outcome) -> Sight:
+def _seen(outcome: Outcome) -> ProbeResult:
     try:
-        return msgspec.json.decode(answer.answer, type=Sight)
+        return msgspec.json.decode(outcome.stdout, type=ProbeResult)
     except msgspec.MsgspecError:
-        return Sight(reason=_ending_of(answer))
+        return ProbeResult(reason=_end_of(outcome))
 
 
-def _ending_of(answer: Outcome) -> str:
-    text = f": {answer.last_words[:200]}" if answer.last_words else ""
-    return f"Asking JAX for this GPU ended with status {answer.status}{text}."
+def _end_of(outcome: Outcome) -> str:
+    text = f": {outcome.last_line[:200]}" if outcome.last_line else ""
+    return f"Asking JAX for this GPU ended with status {outcome.status}{text}."
 
 
-def _asked(environment: Mapping[str, str], *options: str) -> Outcome:
+def _probe(environment: Mapping[str, str], *options: str) -> Outcome:
     line = child_process.module_line("engine.machine.probe_process", *options)
     outcome = tool_process.run(ChildCommand((sys.executable, *line), dict(environment)), seconds=SECONDS)
     if outcome.status == TIMED_OUT:
-        return outcome._replace(complaint=f"the card did not answer within {SECONDS:.0f} s")
+        return outcome._replace(stderr=f"the card did not answer within {SECONDS:.0f} s")
     return outcome
 
 

@@ -1,9 +1,9 @@
-"""The process that asks the driver and JAX about one GPU, and ends.
+"""The process that tries one GPU with the driver and with JAX.
 
-    python -m engine.machine.probe_process            what is seen of the first GPU, as JSON on stdout
+    python -m engine.machine.probe_process            what they report of the first GPU, as JSON on stdout
     python -m engine.machine.probe_process --cards    UUIDs of all cards as CUDA numbers them
 
-CUDA_VISIBLE_DEVICES says which GPU is the first.
+CUDA_VISIBLE_DEVICES decides which GPU is the first.
 """
 
 import ctypes
@@ -13,26 +13,26 @@ import sys
 import msgspec
 
 from engine.machine import probe
-from engine.machine.probe import CudaCards, Sight
+from engine.machine.probe import CudaCards, ProbeResult
 
 
-def see() -> Sight:
-    """Ask the driver, then JAX, for the first GPU that this process may use."""
+def see() -> ProbeResult:
+    """Try the first GPU that this process may use with the driver, then with JAX."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return Sight(reason=probe.NO_LIBRARY)
+        return ProbeResult(reason=probe.NO_LIBRARY)
     listed = _listed(driver)
     if not listed.uuids:
-        return Sight(reason=listed.reason, cuda=listed.cuda)
+        return ProbeResult(reason=listed.reason, cuda=listed.cuda)
     uuids = listed.uuids
-    seen = _seen_by_jax(Sight(uuid=uuids[0], pci=_pci(driver), cuda=listed.cuda, count=len(uuids)))
-    if seen.is_usable or any(has_plugin(kind) for kind in ("cuda12", "cuda13")):
+    seen = _seen_by_jax(ProbeResult(uuid=uuids[0], pci=_pci(driver), cuda=listed.cuda, count=len(uuids)))
+    if seen.is_usable or probe.plugins():
         return seen
     return msgspec.structs.replace(seen, reason=probe.NO_PLUGIN)
 
 
-def _seen_by_jax(sight: Sight) -> Sight:
+def _seen_by_jax(sight: ProbeResult) -> ProbeResult:
     os.environ["JAX_PLATFORMS"] = "cuda"  # with `cuda,cpu` it would fall back
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
@@ -49,13 +49,6 @@ def _seen_by_jax(sight: Sight) -> Sight:
         sight, platform=device.platform, kind=device.device_kind, memory=stats.get("bytes_limit"),
         reason="" if device.platform == "gpu" else f"JAX computes on {device.platform} instead of the GPU.",
     )  # fmt: skip
-
-
-def has_plugin(kind: str) -> bool:
-    """Say whether JAX's plugin for `cuda12` or `cuda13` is installed."""
-    from importlib.util import find_spec
-
-    return find_spec(f"jax_{kind}_plugin") is not None
 
 
 def _listed(driver: ctypes.CDLL) -> CudaCards:
@@ -84,7 +77,7 @@ def _uuids(driver: ctypes.CDLL) -> list[str]:
 
 
 def uuid_text(raw: bytes) -> str:
-    """Write 16 bytes as nvidia-smi does. Of a MIG slice the driver tells the slice's own, without saying so."""
+    """Write 16 bytes as nvidia-smi does. For a MIG slice the driver returns the slice's own UUID, in the same form."""
     text = raw.hex()
     return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
@@ -95,7 +88,7 @@ def _pci(driver: ctypes.CDLL) -> str:
 
 
 def main() -> None:
-    """Print what is seen; stdout is claimed before a native library prints on it."""
+    """Print the result; stdout is claimed before a native library prints on it."""
     out = os.dup(1)
     os.dup2(2, 1)
     if "--cards" in sys.argv[1:]:

@@ -1,4 +1,4 @@
-"""What systemd does to training when its user logs out, as its settings say."""
+"""What systemd does to training when its user logs out, from logind's settings."""
 
 import configparser
 import os
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.core.finding import Finding
-from engine.machine.ownership import user_name
+from engine.machine.system import user_name
 
 ROOT = Path("/")
 SETTINGS = ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd", "lib/systemd")
@@ -20,7 +20,7 @@ ADVICE = (
 
 
 def examine(root: Path = ROOT) -> Iterator[Finding]:
-    """Say whether training outlives logging out; nothing where no systemd-logind minds sessions.
+    """Say whether training continues after logging out; nothing where systemd-logind does not run.
 
     Args:
         root: of the file system.
@@ -39,14 +39,14 @@ def examine(root: Path = ROOT) -> Iterator[Finding]:
 
 
 def _kills(settings: dict[str, str], user: str) -> bool:
-    """Say whether logind ends what a user leaves behind (logind.conf(5))."""
+    """Say whether logind ends a user's processes at logout (logind.conf(5))."""
     spared, meant = (settings.get(name, "").split() for name in ("killexcludeusers", "killonlyusers"))
     is_spared = user in (spared or ["root"])
     return settings.get(KILLS, "").lower() in YES and not is_spared and (not meant or user in meant)
 
 
 def _settings(root: Path) -> dict[str, str]:
-    """Return logind's settings by their names in small letters, those that were left out as they are built in."""
+    """Return logind's settings by their names in lower case, with the built-in values of those that are not set."""
     folders = [root / name for name in SETTINGS]
     files = [path for folder in folders if (path := folder / "logind.conf").is_file()][:1]
     added: dict[str, Path] = {}
@@ -59,7 +59,7 @@ def _settings(root: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, str]:
-    """Return what a file sets. Its comments are what is built in, which distributions choose differently."""
+    """Return a file's settings. Its comments hold the built-in values, which differ between distributions."""
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError:

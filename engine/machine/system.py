@@ -38,7 +38,7 @@ NETWORK_KINDS = frozenset((
 
 
 def version(package: str = "svhn-tui") -> str:
-    """Return a package's version; one that was copied and not installed may tell it itself, ours then has none."""
+    """Return a package's version; of one that is not installed, its `__version__`, or `not installed`."""
     import importlib.metadata  # it loads what reads zip files and mail, and most processes want no version
 
     try:
@@ -66,9 +66,9 @@ def has_library(name: str) -> bool:
 
 
 def usable_cores() -> tuple[int, ...]:
-    """Return the cores that this process may run on, no more than the processor time that its container is given.
+    """Return the cores that this process may run on, at most as many as its container's quota of processor time.
 
-    Containers that share a machine see all its cores; each, and each user, begins with others of them.
+    Containers that share a machine see all its cores, so each container and each user begins at another core.
     """
     if not hasattr(os, "sched_getaffinity"):
         return tuple(range(os.cpu_count() or 1))
@@ -82,7 +82,7 @@ def cpu_quota() -> float:
     """Return how many cores' time the cgroups of this process let it use; infinity where they set no limit."""
     quotas = [math.inf]
     for group in _cgroups("cpu"):
-        with contextlib.suppress(OSError, ValueError):  # it is of the other version, or sets none
+        with contextlib.suppress(OSError, ValueError):  # it is of the other version, or sets no limit
             quota, period = map(int, (group / "cpu.max").read_text().split())
             quotas.append(quota / period)
         with contextlib.suppress(OSError, ValueError):
@@ -92,7 +92,7 @@ def cpu_quota() -> float:
 
 
 def usable_memory() -> int:
-    """Return the bytes of memory that there are for this process: the machine's, or what its container is given."""
+    """Return the bytes of memory that this process may use: the machine's, or its container's limit."""
     import psutil
 
     limits = [int(psutil.virtual_memory().total)]
@@ -135,13 +135,13 @@ def processor() -> str:
 
 
 def claim_cores(cores: tuple[int, ...]) -> None:
-    """Keep the calling thread and those that it starts to these cores, if any are given and the system can."""
+    """Restrict the calling thread, and those that it starts, to these cores, if any are given and the system can."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
 
 
 def peer_user(connection: socket.socket) -> int | None:
-    """Return the user id of the process at the other end of a unix socket, None where the system does not tell."""
+    """Return the user id of the process at the other end of a unix socket, None where the system does not report it."""
     if hasattr(socket, "SO_PEERCRED"):
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return int(struct.unpack("3i", credentials)[1])
@@ -152,7 +152,7 @@ def peer_user(connection: socket.socket) -> int | None:
 
 
 def boot_id() -> str:
-    """Return what names this start of the machine; nothing where the system does not tell."""
+    """Return the id of the machine's current boot; empty where the system does not report it."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
@@ -165,7 +165,7 @@ def host_name() -> str:
 
 
 def oom_kills() -> int:
-    """Count the processes that the kernel killed for memory since the machine started; 0 where it does not tell."""
+    """Count the processes that the kernel killed for memory since the machine started; 0 where it keeps no count."""
     with contextlib.suppress(OSError):
         for line in MEMORY_EVENTS.read_text().splitlines():
             if line.startswith("oom_kill "):
@@ -174,7 +174,7 @@ def oom_kills() -> int:
 
 
 def peak_bytes(pid: int) -> int:
-    """Return the most resident memory that a process ever had; where the system does not tell, what it has now."""
+    """Return the peak of a process's resident memory in bytes; the current size where the system keeps no peak."""
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
@@ -187,7 +187,7 @@ def peak_bytes(pid: int) -> int:
 
 
 def descendants(pid: int) -> frozenset[int]:
-    """Return the processes that a process started, and those that these did; none of one that is gone."""
+    """Return the children of a process and their children, and so on; empty where the process has ended."""
     import psutil
 
     try:
@@ -197,7 +197,7 @@ def descendants(pid: int) -> frozenset[int]:
 
 
 def ancestors(pid: int) -> frozenset[int]:
-    """Return the processes that started a process, one through the other; none of one that is gone."""
+    """Return the parent of a process, its parent, and so on; empty where the process has ended."""
     import psutil
 
     try:
@@ -207,7 +207,7 @@ def ancestors(pid: int) -> frozenset[int]:
 
 
 def pids_are_the_kernels() -> bool:
-    """Say whether process ids mean here what they mean to drivers: not in containers, nor on WSL."""
+    """Say whether process ids are those of the kernel, as drivers report them: not in containers, nor on WSL."""
     try:
         return str(PID_NAMESPACE.readlink()) == FIRST_PID_NAMESPACE
     except OSError:
@@ -215,7 +215,7 @@ def pids_are_the_kernels() -> bool:
 
 
 def name_of(pid: int) -> str | None:
-    """Return the name of a process, as far as the system tells; None where there is none of this number."""
+    """Return the name of a process, empty where the system does not report it; None where there is no such process."""
     try:
         return Path(f"/proc/{pid}/comm").read_text()
     except FileNotFoundError:
@@ -225,13 +225,17 @@ def name_of(pid: int) -> str | None:
 
 
 def owner_of(pid: int) -> str:
-    """Return the name of the user who runs a process, or their number."""
-    import pwd  # not on Windows, where the command line has to be importable
-
+    """Return the name of the user who runs a process, or `another user` where the system does not report one."""
     try:
-        uid = Path(f"/proc/{pid}").stat().st_uid
+        return user_name(Path(f"/proc/{pid}").stat().st_uid)
     except OSError:
         return "another user"
+
+
+def user_name(uid: int) -> str:
+    """Return a user's name, or `user UID` where there is none."""
+    import pwd  # not on Windows, where the command line has to be importable
+
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -239,7 +243,7 @@ def owner_of(pid: int) -> str:
 
 
 def is_on_network(path: Path, mounts: Path = MOUNTS) -> bool:
-    """Say whether a folder is on a file system that other machines have too; unknown counts as no."""
+    """Say whether a folder is on a file system that other machines may share; unknown counts as no."""
     try:
         target, known = path.resolve(), tuple(_mounts(mounts))
     except OSError:
@@ -255,17 +259,17 @@ class Mount(NamedTuple):
     """A mounted file system."""
 
     root: str
-    """What of it is mounted."""
+    """The folder inside it that is mounted."""
     point: Path
     kind: str
     options: str
 
 
 def _mounts(file: Path) -> Iterator[Mount]:
-    """Yield what is mounted.
+    """Yield the mounted file systems.
 
     Raises:
-        OSError: the kernel does not tell.
+        OSError: the kernel's list cannot be read.
     """
     for line in file.read_text(errors="replace").splitlines():
         left, _, right = line.partition(" - ")

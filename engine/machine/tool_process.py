@@ -1,6 +1,7 @@
 """Runs short child processes to their end: the engine's own tools, and programs of the system."""
 
 import asyncio
+import contextlib
 import subprocess
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ from engine.machine.child_process import FOLDER, ChildCommand
 
 TIMED_OUT = 124
 """Exit code of a process that was ended because it took too long, as `timeout` reports it."""
+MAX_STDERR = 2**20
+"""Most bytes of a process's stderr that are kept: a model file may print without end."""
 
 
 class Outcome(NamedTuple):
@@ -15,47 +18,50 @@ class Outcome(NamedTuple):
 
     status: int
     """Its exit code."""
-    answer: bytes
-    """What it wrote to standard output."""
-    complaint: str
-    """What it wrote to standard error."""
+    stdout: bytes
+    stderr: str
+    """Its end, where it is longer than `MAX_STDERR`."""
 
     @property
-    def last_words(self) -> str:
-        """The last line of its complaint."""
-        return next(reversed(self.complaint.strip().splitlines()), "")
+    def last_line(self) -> str:
+        """The last line on stderr; empty where there is none."""
+        return next(reversed(self.stderr.strip().splitlines()), "")
 
 
 def run(
-    command: ChildCommand, given: bytes = b"", *, seconds: float | None = None, shows_complaints: bool = False
+    command: ChildCommand, given: bytes = b"", *, seconds: float | None = None, shows_stderr: bool = False
 ) -> Outcome:
     """Run a process and wait for its end.
 
     Args:
         command: what to run.
         given: its standard input.
-        seconds: after which it is killed; its status is `TIMED_OUT` then.
-        shows_complaints: let it write to this process's standard error.
+        seconds: time limit, after which it is killed and its status is `TIMED_OUT`.
+        shows_stderr: let it write to this process's stderr.
 
     Raises:
         OSError: it cannot be started.
     """
     process = subprocess.Popen(
         command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=None if shows_complaints else subprocess.PIPE,
+        stderr=None if shows_stderr else subprocess.PIPE,
     )  # fmt: skip
     try:
-        answer, complaint = process.communicate(given, timeout=seconds)
+        stdout, stderr = process.communicate(given, timeout=seconds)
     except subprocess.TimeoutExpired:
         return Outcome(TIMED_OUT, b"", f"it took more than {seconds:.0f} s")
     finally:
         if process.returncode is None:
-            process.kill()  # and its end is not waited for: what hangs in a driver has none
-    return Outcome(process.returncode, answer, (complaint or b"").decode(errors="replace"))
+            process.kill()  # without waiting for its end: a process that hangs in a driver does not end
+    return Outcome(process.returncode, stdout, (stderr or b"").decode(errors="replace"))
 
 
 async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
-    """Run a process without blocking the event loop, with this input; it is killed when the task is cancelled.
+    """Run a process without blocking the event loop; it is killed when the task is cancelled.
+
+    Args:
+        command: what to run.
+        given: its standard input.
 
     Raises:
         OSError: it cannot be started.
@@ -64,10 +70,29 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
         *command.argv, env=command.environment, cwd=FOLDER,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
+    assert process.stdin and process.stdout and process.stderr
+    reading = process.stdout.read(), _end_of(process.stderr)
     try:
-        answer, complaint = await process.communicate(given)
+        _, stdout, stderr = await asyncio.gather(_write(process.stdin, given), *reading)
+        await process.wait()
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
-    return Outcome(process.returncode or 0, answer, complaint.decode(errors="replace"))
+    return Outcome(process.returncode or 0, stdout, stderr.decode(errors="replace"))
+
+
+async def _write(stream: asyncio.StreamWriter, given: bytes) -> None:
+    """Write a process's input; one that ended before it was read says why by itself."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(given)
+        await stream.drain()
+    stream.close()
+
+
+async def _end_of(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end; return the last bytes."""
+    end = b""
+    while more := await stream.read(2**16):
+        end = (end + more)[-MAX_STDERR:]
+    return end

@@ -1,4 +1,4 @@
-"""The user's own folders: where settings and caches lie, also where there is no home."""
+"""The user's own folders, for settings and caches, also where there is no home."""
 
 import contextlib
 import errno
@@ -10,7 +10,7 @@ from engine.machine.files import PRIVATE_FOLDER
 from engine.machine.ownership import is_ours_alone
 
 NAMES = 10
-"""Caches that are not ours alone, or cannot be made, before a new temporary one is taken."""
+"""Names that are tried for a folder before a temporary one is made: others may own or enter the earlier ones."""
 
 
 def config_folder() -> Path:
@@ -23,7 +23,7 @@ def config_folder() -> Path:
 
 
 def cache_folder(name: str) -> Path:
-    """Return a folder for what can be made again; nobody else reads it, or writes what is later run from it.
+    """Return a private folder for files that can be made again, some of which are executed later.
 
     Raises:
         OSError: there is no home and no room for temporary files.
@@ -57,10 +57,10 @@ def _base(variable: str, default: str) -> Path:
 
 
 def _private(parent: Path, name: str) -> Path:
-    """Return a folder that is ours alone, made if it is missing; where one is another's, it gets another name.
+    """Return a folder that only the user can enter, made if it is missing; another name where that one is not so.
 
     Raises:
-        OSError: none can be made here.
+        OSError: it cannot be made.
     """
     for number in range(NAMES):
         folder = parent / (f"{name}-{number}" if number else name)

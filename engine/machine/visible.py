@@ -1,4 +1,4 @@
-"""Which GPUs a process may use: CUDA_VISIBLE_DEVICES as CUDA understands it, and the user's own choice. Pure."""
+"""Which GPUs a process may use: CUDA_VISIBLE_DEVICES as CUDA reads it, and the user's own choice. Pure."""
 
 from collections.abc import Sequence
 
@@ -34,13 +34,13 @@ def visible(setting: str | None, gpus: Sequence[Gpu], order: Sequence[str] = ())
 
 
 def depends_on_order(setting: str | None, device_order: str, gpus: Sequence[Gpu]) -> bool:
-    """Say whether it has to be asked how CUDA numbers the cards: an index is given, and cards differ."""
+    """Say whether a setting depends on how CUDA numbers the cards: it holds an index, and the cards differ."""
     by_index = setting is not None and any(entry.strip().isdigit() for entry in setting.split(","))
     return by_index and device_order.strip() != PCI_ORDER and len({gpu.name for gpu in gpus}) > 1
 
 
 def fastest_first(gpus: Sequence[Gpu]) -> tuple[str, ...]:
-    """Guess CUDA's own order of unlike cards, for when it cannot be asked."""
+    """Return the UUIDs of unlike cards in the order that CUDA most likely has, for when CUDA cannot be queried."""
     cards = {gpu.card or gpu.uuid: gpu for gpu in reversed(gpus)}
     ranked = sorted(cards.values(), key=lambda gpu: gpu.index)
     ranked.sort(key=lambda gpu: (gpu.capability or (0, 0), gpu.memory_total or 0), reverse=True)
@@ -65,14 +65,14 @@ def chosen(text: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     for entry in filter(None, (word.strip().lower().removeprefix("gpu") for word in text.split(","))):
         named = [gpu for gpu in gpus if _is_named(entry, gpu)]
         if not named:
-            there = ", ".join(gpu.label.removeprefix("gpu") for gpu in gpus) or "none"
-            raise ValueError(f"There is no GPU {entry[:40]!r} to be used; those that may be are: {there}.")
+            known = ", ".join(gpu.label.removeprefix("gpu") for gpu in gpus) or "none"
+            raise ValueError(f"There is no GPU {entry[:40]!r} to be used; those that may be are: {known}.")
         wanted |= {gpu.uuid: gpu for gpu in named}
     return tuple(wanted.values())
 
 
 def _is_named(entry: str, gpu: Gpu) -> bool:
-    """`entry` is in lower case, without a leading `gpu`."""
+    """Say whether `entry`, in lower case and without a leading `gpu`, names a GPU."""
     card, _, part = entry.partition(":")
     if card.isdigit():
         return gpu.index == int(card) and (not part or part == str(gpu.slice))

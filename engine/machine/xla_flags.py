@@ -1,4 +1,4 @@
-"""What JAX's compiler is told, and which libraries it finds: flags from the driver, an environment made fit. Pure.
+"""The flags of JAX's compiler (XLA) for a driver, and a library path without other versions of CUDA. Pure.
 
 The user's own XLA_FLAGS never reach training: what is trained follows from its spec alone.
 """
@@ -7,17 +7,17 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 LOOPS_IN_GRAPHS = 12080
-"""CUDA of the driver from which a whole epoch can be one CUDA graph; with older ones such graphs may hang."""
+"""The driver's CUDA version from which a whole epoch can be one CUDA graph; with older ones such graphs may hang."""
 LOOP_FLAG = "--xla_gpu_enable_command_buffer=+WHILE"
 DETERMINISTIC_FLAG = "--xla_gpu_deterministic_ops=true"
 """Only kernels whose sums always have the same order, and none that is chosen by timing."""
 DETERMINISTIC_VARIABLE = "SVHN_TUI_DETERMINISTIC"
-"""1 adds that flag. It is not the default as long as nobody has measured on a GPU what it costs (`make gpu`)."""
+"""1 adds that flag. It is not the default until its cost has been measured on a GPU (`make gpu`)."""
 UNKNOWN = re.compile(r"Unknown flags? in XLA_FLAGS: (.+)")
-"""What XLA says before it ends the process."""
+"""XLA's message before it ends the process."""
 CUDA_LIBRARIES = ("libcudart.so", "libcublas.so", "libcudnn.so", "libnvJitLink.so", "libcusparse.so", "libcusolver.so",
                   "libcufft.so")  # fmt: skip
-"""A folder of LD_LIBRARY_PATH with one of these brings another CUDA than JAX's own."""
+"""A folder of LD_LIBRARY_PATH with one of these holds another CUDA than JAX's own."""
 DRIVER = "libcuda.so.1"
 
 
@@ -48,18 +48,18 @@ def without(flags: str, refused: Collection[str]) -> str:
     return " ".join(flag for flag in flags.split() if flag not in refused)
 
 
-def unknown_flags(complaint: str) -> tuple[str, ...]:
-    """Return the flags that XLA refused, from what it printed."""
-    match = UNKNOWN.search(complaint)
+def unknown_flags(stderr: str) -> tuple[str, ...]:
+    """Return the flags that XLA refused, according to its stderr."""
+    match = UNKNOWN.search(stderr)
     return tuple(match[1].split()) if match else ()
 
 
 def without_other_cuda(path: str, names_in: Callable[[str], Collection[str]]) -> str:
-    """Return LD_LIBRARY_PATH without the folders that hold another CUDA; those with the driver in them stay.
+    """Return LD_LIBRARY_PATH without the folders that hold another CUDA, except those that hold the driver.
 
     Args:
         path: the variable's value.
-        names_in: tells the names of the files in a folder.
+        names_in: returns the names of the files in a folder.
     """
     return ":".join(folder for folder in path.split(":") if folder and not _has_other_cuda(names_in(folder)))
 

@@ -61,6 +61,7 @@ from engine.protocol.events import (
     RunsUnqueued,
     SweepSubmitted,
     Timed,
+    TrialStarted,
     WorkerChanged,
     WorkerState,
 )
@@ -158,6 +159,7 @@ __all__ = [
     "Timed",
     "Train",
     "TrashRead",
+    "TrialStarted",
     "Verdict",
     "WaitingRun",
     "Watch",

@@ -35,7 +35,7 @@ def decode_event(line: bytes) -> AnyEvent:
     """Read one event.
 
     Raises:
-        msgspec.MsgspecError: the line is no event.
+        msgspec.MsgspecError: the line is not an event.
     """
     return _event_decoder.decode(line)
 
@@ -44,7 +44,7 @@ def decode_command(line: bytes) -> AnyCommand:
     """Read one command of a screen or a command line.
 
     Raises:
-        msgspec.MsgspecError: the line is no command.
+        msgspec.MsgspecError: the line is not a command.
     """
     return _command_decoder().decode(line)
 
@@ -53,6 +53,6 @@ def decode_worker_command(line: bytes) -> WorkerCommand:
     """Read one command of the host to a worker.
 
     Raises:
-        msgspec.MsgspecError: the line is no command.
+        msgspec.MsgspecError: the line is not a command.
     """
     return _worker_decoder().decode(line)

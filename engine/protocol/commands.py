@@ -32,7 +32,7 @@ class Submit(Command, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     """The texts of the model files that it needs; by sending them the user approves them."""
     source_names: tuple[str, ...] = ()
-    """What the user calls these files, for messages about them."""
+    """The user's names for these files, for messages."""
 
 
 class Pause(Command, frozen=True, kw_only=True):
@@ -106,7 +106,7 @@ class Watch(Command, frozen=True, kw_only=True):
 
 
 class WatchDevices(Command, frozen=True, kw_only=True):
-    """Look at how busy the GPUs are, for a minute. While something trains that is done unasked."""
+    """Sample the load of the GPUs for a minute; while something trains that is done without this command."""
 
 
 class ReadLog(Command, frozen=True, kw_only=True):

@@ -71,6 +71,22 @@ class SweepSubmitted(Event, frozen=True, kw_only=True):
     request: str = ""
 
 
+class TrialStarted(Event, frozen=True, kw_only=True):
+    """An own model is being built, to find out whether it trains; `ModelTried` reports the outcome.
+
+    No event reports that the trial was cancelled, which happens when no run waits for its outcome any more.
+    """
+
+    model: OwnModel
+    data: str
+    file: str
+    """What the user calls its file."""
+    started_at: float
+    """Seconds since 1970."""
+    seconds: float
+    """How long it may take."""
+
+
 class ModelTried(Event, frozen=True, kw_only=True):
     """An own model was built for a data set, to find out whether it trains, and which trainer it needs."""
 
@@ -99,7 +115,7 @@ class RunsUnqueued(Event, frozen=True, kw_only=True):
 
     runs: tuple[str, ...]
     worker: str = ""
-    """The worker that got them; it says when it begins."""
+    """The worker that got them; `RunStarted` follows when it begins."""
 
 
 class RunsHeld(Event, frozen=True, kw_only=True):
@@ -238,6 +254,7 @@ AnyEvent = (
     | CaughtUp
     | DataOpened
     | SweepSubmitted
+    | TrialStarted
     | ModelTried
     | RunsQueued
     | RunsUnqueued

@@ -10,11 +10,11 @@ MAX_LINE_BYTES = 16 * 2**20
 
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""Exceptions that decoding raises on text that is no message, or on JSON that is nested too deeply."""
+"""Exceptions that decoding raises on text that is not a message, or on JSON that is nested too deeply."""
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
-    """Anything that crosses a process boundary."""
+    """A message between processes."""
 
 
 class Command(Message, frozen=True, kw_only=True):

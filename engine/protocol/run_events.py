@@ -46,7 +46,7 @@ class EpochEnded(Event, frozen=True, kw_only=True):
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True):
-    """These runs can be resumed from the end of this epoch, whatever dies."""
+    """These runs can be resumed from the end of this epoch, even after a crash."""
 
     runs: tuple[str, ...]
     epoch: int
@@ -60,7 +60,7 @@ class RunFinished(Event, frozen=True, kw_only=True):
 
 class RunFailed(Event, frozen=True, kw_only=True):
     """A run ended without a result; it is not tried again until `Resume`. The host tries one that ran `out_of_memory`
-    again by itself, with fewer side by side, before it says so."""
+    again by itself, with fewer side by side, before it reports that."""
 
     run_id: str
     reason: str

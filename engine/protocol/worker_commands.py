@@ -15,15 +15,17 @@ class Train(Command, frozen=True, kw_only=True):
     specs: tuple[RunSpec, ...]
     data: DataSet
     attempt: str = ""
-    """Its name, later than that of any attempt before; the runs' folders say whose they are."""
+    """Its name, which sorts after all earlier ones; the runs' folders name the attempt that has them."""
     source: str = ""
     """The text of the model file, of an own model: the user approved it."""
+    source_name: str = ""
+    """What the user calls it, where that is known."""
     remark: str = ""
     """How an own model trains, and why."""
 
 
 class StopRuns(Command, frozen=True, kw_only=True):
-    """Host to worker: checkpoint these runs and let them go; the other lanes train on."""
+    """Host to worker: checkpoint and release these runs; the other lanes continue."""
 
     runs: tuple[str, ...]
     why: Literal["paused", "cancelled", "interrupted"]

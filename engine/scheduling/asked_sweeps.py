@@ -57,7 +57,7 @@ class AskedSweeps(Mapping[str, Sweep]):
         return {spec.run_id for sweep in sweeps for spec in plan.missing(sweep, self._accuracies)}
 
     def asking_for(self, run: WaitingRun) -> Sweep | None:
-        """Return the sweep that a run is trained for; where that was replaced, another one that it is missing in."""
+        """Return the sweep that a run is trained for; where that was replaced, another one in which it is missing."""
         others = (some for some in self._sweeps.values() if run.spec in plan.missing(some, self._accuracies))
         return self._sweeps.get(run.sweep_id) or next(others, None)
 

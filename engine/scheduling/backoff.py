@@ -19,9 +19,9 @@ class Backoff:
         count = self._refusals[where] = self._refusals.get(where, 0) + 1
         pause = min(FIRST_SECONDS * 2 ** (count - 1), LONGEST_SECONDS)
         self._until[where] = now + pause
-        is_news = self._reasons.get(where) != reason
+        is_new = self._reasons.get(where) != reason
         self._reasons[where] = reason
-        return pause, is_news
+        return pause, is_new
 
     @property
     def reasons(self) -> Mapping[str, str]:

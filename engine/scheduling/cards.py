@@ -1,7 +1,7 @@
-"""Which of the chosen GPUs may be given a worker now: others may have one, or it failed. Pure.
+"""Which of the chosen GPUs may be used now: others may use one, or it failed. Pure.
 
-A card that others have is tried again, more and more rarely. One that cannot be used at all, or under which two workers
-failed, is set aside until the user chooses anew or the host starts again.
+A card that others use is tried again, more and more rarely. One that cannot be used at all, or under which two workers
+failed, is set aside until the user chooses again or the host starts again.
 """
 
 from engine.core.machine import Card
@@ -37,7 +37,7 @@ class Cards:
         """Return a card's label, such as `gpu1`."""
         return next((card.label for card in self.all if card.uuid == uuid), uuid)
 
-    def others_have(self, uuid: str, reason: str, now: float) -> tuple[float, bool]:
+    def busy(self, uuid: str, reason: str, now: float) -> tuple[float, bool]:
         """Record that others use a card; return the seconds until it is tried again, and whether the reason is new."""
         return self._backoff.refuse(uuid, reason, now)
 

@@ -1,9 +1,9 @@
-"""Chooses how many cores each run takes. Pure.
+"""Chooses the number of cores for each run. Pure.
 
 A small network gains nothing from a second thread, so as many runs as there are cores train side by side, each on a
-core of its own; a large one is bound by memory and takes all cores. Where it was measured on this machine, each run
-takes as many cores as proved best for the number of runs that there are. No run takes more cores than other people
-leave free: the threads of a run wait for each other several times a batch, so the slowest core decides.
+core of its own; a large one is bound by memory and gets all cores. Where it was measured on this machine, each run
+takes as many cores as proved best for the number of runs. No run gets more cores than other users leave free:
+the threads of a run wait for each other several times a batch, so the slowest core decides.
 """
 
 from collections.abc import Mapping
@@ -66,12 +66,12 @@ def _times(waves: Mapping[int, Wave], runs: int) -> dict[int, float]:
 
     All runs are as long as a batch. What is left at the end, fewer runs than cores, is trained on more cores each.
     """
-    found: dict[int, float] = {}
+    seconds_by_cores: dict[int, float] = {}
     best = [0.0]  # by the number of runs
     for left in range(1, runs + 1):
-        found = {count: wave.seconds + best[max(0, left - wave.runs)] for count, wave in waves.items()}
-        best.append(min(found.values(), default=0.0))
-    return found
+        seconds_by_cores = {count: wave.seconds + best[max(0, left - wave.runs)] for count, wave in waves.items()}
+        best.append(min(seconds_by_cores.values(), default=0.0))
+    return seconds_by_cores
 
 
 def side_by_side(machine: Machine, count: int) -> int:

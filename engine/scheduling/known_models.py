@@ -1,7 +1,10 @@
-"""Own models that were tried, with their outcomes, and those that wait for a trial. Knows no process."""
+"""Own models that were tried, with their outcomes, and those that wait for a trial. Pure."""
+
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from engine import protocol as p
 from engine.core.own_model import ModelFacts
 from engine.core.spec import Configuration, OwnModel, RunSpec
 
@@ -12,12 +15,20 @@ Key = tuple[OwnModel, str]
 class KnownModels:
     """The outcome of each trial, and which models wait for one."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Mapping[str, str] = {}) -> None:
         self.facts: dict[Key, ModelFacts] = {}
         self.wanted: dict[Key, None] = {}
         """Models of waiting runs that are to be tried, or that cannot be trained."""
-        self.names: dict[str, str] = {}
-        """What the user calls model files, by their SHA-256, since this host was started."""
+        self.trials: dict[Key, p.TrialStarted] = {}
+        """The trials in progress."""
+        self.names = dict(names)
+        """The user's names for model files, by their SHA-256."""
+
+    def events(self) -> Iterator[p.AnyEvent]:
+        """Return what is known as events."""
+        yield from self.trials.values()
+        for (model, data), facts in self.facts.items():
+            yield p.ModelTried(model=model, data=data, facts=facts)
 
     def is_ready(self, spec: RunSpec) -> bool:
         """Say whether a run can be given to a worker; if not, record that its model is to be tried."""

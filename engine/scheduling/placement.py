@@ -81,12 +81,12 @@ def next_group(
     Slots that share cores are never busy together.
 
     Args:
-        queue: what waits.
-        machine: what there is to train on.
+        queue: the waiting runs.
+        machine: its free cores and GPUs.
         shape: of the data's images.
         busy: slots that train.
         fitting: how many runs of a configuration fit side by side, where that is less than the machine's lanes.
-        occupants: what busy slots train; a card of which that is not known is not shared.
+        occupants: the groups of busy slots; a card with an unknown one is not shared.
         begun: the group in which a run trained before, by run_id.
         head: its first run, one of `heads`; the head of the queue where none is given.
     """
@@ -148,10 +148,10 @@ def together(
 ) -> tuple[WaitingRun, ...]:
     """Return the runs that train side by side with the head: those that did so before, or its share of new ones.
 
-    How many there are decides the last bits on a GPU, so a group goes on as it was where it can.
+    The last bits on a GPU depend on their number, so a group continues unchanged where it can.
 
     Args:
-        queue: what waits.
+        queue: the waiting runs.
         head: the first of them.
         lanes: runs that fit.
         begun: the group in which a run trained before, by run_id.

@@ -1,4 +1,7 @@
-"""The queue: which runs are to be trained, in which order, and the state of each. Knows no worker."""
+"""The queue: which runs are to be trained, in which order, and the state of each. Independent of workers.
+
+Whole because every change of a run's state is made and published here, and nowhere else.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -7,6 +10,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.forecast import EpochTimes
 from engine.core.own_model import ModelFacts
+from engine.core.spec import OwnModel
 from engine.core.sweep import Sweep
 from engine.scheduling.asked_sweeps import AskedSweeps
 from engine.scheduling.known_models import Key, KnownModels
@@ -17,12 +21,13 @@ from engine.storage.workspace import QueueOrder
 
 RUNS_AT_ONCE = 500
 """Runs in one event."""
+NOTHING_STORED = QueueOrder()
 
 
 class Queue:
     """The runs that wait and those that workers have. `publish` sends an event to all clients.
 
-    Whole because every change of where a run stands is made and published here, and nowhere else.
+    Whole because every change of a run's state is made and published here, and nowhere else.
     """
 
     def __init__(
@@ -31,25 +36,27 @@ class Queue:
         *,
         results: Mapping[str, p.RunResult] = {},
         data: Mapping[str, p.DataSet] = {},
-        held: Mapping[str, str] = {},
-        groups: Mapping[str, str] = {},
+        stored: QueueOrder = NOTHING_STORED,
     ) -> None:
+        """Begin without sweeps; of what is `stored`, the order is for `arrange`, once they are there."""
         self.data = dict(data)
         """Data sets that can be trained on, by fingerprint."""
         self.times = EpochTimes(())
         self.retries = Retries()
-        self.models = KnownModels()
+        self.models = KnownModels(stored.model_names)
         self.waiting = WaitingList(
             can_train=lambda run: run.spec.data in self.data and self.models.is_ready(run.spec),
             trained_as=self.models.trained_as,
         )
         self._publish = publish
-        records: dict[str, Record] = {run_id: Held(why) for run_id, word in held.items() if (why := WHYS.get(word))}
+        reasons = {run_id: reason for reason, runs in stored.reasons.items() for run_id in runs}
+        records: dict[str, Record] = {run_id: Held(why, reasons.get(run_id, ""))
+                                      for run_id, word in stored.held.items() if (why := WHYS.get(word))}  # fmt: skip
         records |= {run_id: Finished(result) for run_id, result in results.items()}
         self.runs = RunStates(records)
         """The state of each run. Others read it; only this class changes it."""
         self.sweeps = AskedSweeps(self.runs.accuracies)
-        self.groups = {run_id: group for run_id, group in groups.items() if run_id not in results}
+        self.groups = {run_id: group for run_id, group in stored.groups.items() if run_id not in results}
         """The group in which each run without a result trained side by side with others, by run_id."""
 
     # --- what is known -----------------------------------------------------------------------------------------------
@@ -65,10 +72,16 @@ class Queue:
         held: dict[str, str] = {**self.runs.held}
         held |= {run.run_id: "paused" for run in self.waiting if run.paused}
         held |= {run_id: training.stop for run_id, training in self.runs.training.items() if training.stop}
-        return QueueOrder((*self.runs.training, *(run.run_id for run in self.waiting)), held, dict(self.groups))
+        runs = (*self.runs.training, *(run.run_id for run in self.waiting))
+        return QueueOrder(runs, held, self.runs.reasons, dict(self.groups), dict(self.models.names))
 
-    def events(self) -> Iterator[p.RunsQueued]:
-        """Return the whole queue as events."""
+    def events(self) -> Iterator[p.AnyEvent]:
+        """Return the whole queue as events, and the runs that failed, of which a client learns as of waiting ones."""
+        failed = self.runs.failed
+        yield from _queued([p.WaitingRun(run_id, spec, "", "") for run_id, (spec, _) in failed.items()])
+        yield from (p.RunFailed(run_id=run_id, reason=reason) for run_id, (_, reason) in failed.items())
+        if failed:
+            yield p.RunsUnqueued(runs=tuple(failed))
         yield from _queued(tuple(self.waiting))
 
     def result(self, run_id: str) -> p.RunResult | None:
@@ -84,11 +97,12 @@ class Queue:
         Args:
             sweep: what is asked for.
             again: the user asks for it, so runs that were paused, cancelled or failed are released.
-            paused: nobody asked for it yet: what is new waits until somebody does.
+            paused: the user has not asked for it yet: new runs wait until that happens.
         """
         sweep_id, missing = self.sweeps.add(sweep)
         if again:
             self.release(missing)
+        self.runs.name_failed(missing)
         new = [
             p.WaitingRun(run_id, spec, sweep_id, sweep.title, paused=paused or record is not None)
             for run_id, spec in missing.items()
@@ -116,12 +130,20 @@ class Queue:
         """Record the outcome of a trial; if the model cannot be trained, all its waiting runs fail."""
         self.models.learn(key, facts)
         if facts.problem:
-            mine = [run.run_id for run in self.waiting if (run.spec.configuration.network.model, run.spec.data) == key]
+            mine = {run.run_id: run.spec for run in self.waiting if _model_of(run) == key}
             for run_id in mine:
                 self._publish(p.RunFailed(run_id=run_id, reason=facts.problem))
             self._leave_list(mine, Held("failed", facts.problem))
+            self.runs.name_failed(mine)
         else:
             self.waiting.refresh()
+
+    def needs_trial(self, key: Key) -> bool:
+        """Say whether a run waits, not paused, for the outcome of a model's trial; if none does, it is not wanted."""
+        if any(_model_of(run) == key and not run.paused for run in self.waiting):
+            return True
+        self.models.wanted.pop(key, None)
+        return False
 
     def arrange(self, order: QueueOrder) -> None:
         """Sort the queue by a stored order; runs that are not in it come last."""
@@ -160,7 +182,7 @@ class Queue:
     def add_finished(self, result: p.RunResult) -> bool:
         """Record the result of a run that was finished elsewhere and is not trained here any more.
 
-        Return whether that is news; a run that a worker has is the worker's to finish.
+        Return whether it was not known; a run that a worker has is finished by that worker alone.
         """
         if isinstance(self.runs.get(result.run_id), Assigned | Finished):
             return False
@@ -207,10 +229,10 @@ class Queue:
 
     def _leave_list(self, runs: Iterable[str], record: Held | None) -> None:
         """Remove runs from the waiting list, where they are in it, and set their record."""
-        if gone := self.waiting.leave(runs):
-            for run_id in gone:
+        if left := self.waiting.leave(runs):
+            for run_id in left:
                 self.runs.put(run_id, record)
-            self._publish(p.RunsUnqueued(runs=gone))
+            self._publish(p.RunsUnqueued(runs=left))
 
     def _cancel(self, waiting: Sequence[str]) -> None:
         self._leave_list(waiting, Held("cancelled"))
@@ -221,17 +243,17 @@ class Queue:
         for event in events:
             self._publish(event)
 
-    # --- what workers take and give back ------------------------------------------------------------------------------
+    # --- assigning and releasing --------------------------------------------------------------------------------------
 
     def assign(self, runs: Iterable[p.WaitingRun], worker: str = "") -> None:
         """Record that a worker has these runs, which leave the waiting list."""
         assigned = {run.run_id: run for run in runs}
-        if gone := self.waiting.leave(assigned):
-            for run_id in gone:
+        if left := self.waiting.leave(assigned):
+            for run_id in left:
                 self.runs.put(run_id, Assigned(assigned[run_id], worker))
-            self._publish(p.RunsUnqueued(runs=gone, worker=worker))
+            self._publish(p.RunsUnqueued(runs=left, worker=worker))
 
-    def set_back(
+    def after_loss(
         self, run_id: str, reason: str, lanes: int, *, out_of_memory: bool, is_leaving: bool
     ) -> p.RunFailed | p.RunInterrupted:
         """Return what happens to a run that a worker lost; for the arguments see `Retries.after_loss`."""
@@ -241,7 +263,7 @@ class Queue:
         return self.retries.after_loss(training.run, reason, lanes, out_of_memory=out_of_memory, is_leaving=is_leaving)
 
     def fold(self, event: p.AnyEvent) -> bool:
-        """Apply a worker's event; return False where it comes too late to count."""
+        """Apply a worker's event; return False where it comes too late."""
         match event:
             case p.RunStarted():
                 if len(event.runs) > 1:
@@ -262,7 +284,7 @@ class Queue:
                 if training is None:
                     return False
                 if isinstance(event, p.RunFailed):
-                    self.runs.put(event.run_id, Held("failed", event.reason))
+                    self.runs.put(event.run_id, Held("failed", event.reason, training.run.spec))
                 else:
                     self._put_back(training)
             case _:
@@ -289,6 +311,10 @@ class Queue:
         self.runs.put(run_id, Finished(result))
         for sweep in self.sweeps.finish(run_id):
             self.want(sweep)
+
+
+def _model_of(run: p.WaitingRun) -> tuple[OwnModel | None, str]:
+    return run.spec.configuration.network.model, run.spec.data
 
 
 def _queued(runs: Sequence[p.WaitingRun], index: int | None = None) -> Iterator[p.RunsQueued]:

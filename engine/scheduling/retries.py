@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from engine import protocol as p
 from engine.core.spec import Configuration
 
-DEATHS = 3
-"""Deaths of a run's workers without progress after which the run has failed."""
+LOSSES = 3
+"""Number of workers that may end with a run, without progress between, before it has failed."""
 OUT_OF_MEMORY = 2
 """The same where memory ran out: such a run is tried once more, with half as many lanes."""
 
@@ -24,9 +24,12 @@ class Retries:
         """Number of runs of a configuration that fit side by side, where more did not."""
         return self._lanes
 
-    def got_to(self, run_id: str, epoch: int) -> None:
-        """Forget the retries of a run that made progress. Epochs that are trained again are none: a run whose
-        worker dies at every checkpoint must not be tried for ever."""
+    def record_progress(self, run_id: str, epoch: int) -> None:
+        """Forget the retries of a run that made progress.
+
+        Epochs that are trained again do not count: a run whose worker dies at every checkpoint must not be tried for
+        ever.
+        """
         if epoch > self._furthest.get(run_id, 0):
             self._furthest[run_id] = epoch
             self._counts.pop(run_id, None)
@@ -38,7 +41,7 @@ class Retries:
 
         Args:
             run: the run.
-            reason: why it was lost, in words.
+            reason: why it was lost, in a sentence.
             lanes: number of runs that trained side by side.
             out_of_memory: there were too many of them for the memory.
             is_leaving: the host ends, which fails no run.
@@ -56,7 +59,7 @@ class Retries:
     def is_tried_again(self, run_id: str, *, out_of_memory: bool) -> bool:
         """Count a failure; say whether the run is tried again."""
         self._counts[run_id] = self._counts.get(run_id, 0) + 1
-        return self._counts[run_id] < (OUT_OF_MEMORY if out_of_memory else DEATHS)
+        return self._counts[run_id] < (OUT_OF_MEMORY if out_of_memory else LOSSES)
 
     def ran_out(self, configuration: Configuration, lanes: int) -> int:
         """Record that so many runs of a configuration did not fit into memory; return how many to try next."""

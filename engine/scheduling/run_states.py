@@ -1,7 +1,7 @@
 """The state of each run of a workspace, one record a run. Pure.
 
 A run is in one state at a time, and what may be done to it follows from that state alone: a run that a worker has,
-begun or not, is the worker's until it is let go, so it is neither deleted nor replaced nor given out a second time.
+begun or not, is the worker's until it is released, so it is neither deleted nor replaced nor given out a second time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +12,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.curve import EMPTY, Curve
 from engine.core.results import EpochRow
+from engine.core.spec import RunSpec
 
 Hold = Literal["paused", "cancelled"]
 """What the user may ask for a run that is not to be trained now."""
@@ -30,6 +31,8 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     why: HoldReason
     reason: str = ""
     """Why it failed, in words."""
+    spec: RunSpec | None = None
+    """What it trains, of one that failed; None until a sweep asks for it."""
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
@@ -129,6 +132,29 @@ class RunStates(Mapping[str, Record]):
     def held(self) -> dict[str, HoldReason]:
         """Why each held run is held; such runs are neither waiting nor with a worker."""
         return {run_id: record.why for run_id, record in self._records.items() if isinstance(record, Held)}
+
+    @property
+    def failed(self) -> dict[str, tuple[RunSpec, str]]:
+        """Return what each failed run trains, and why it failed."""
+        records = ((run_id, record) for run_id, record in self._records.items() if isinstance(record, Held))
+        return {run_id: (record.spec, record.reason)
+                for run_id, record in records if record.why == "failed" and record.spec is not None}  # fmt: skip
+
+    @property
+    def reasons(self) -> dict[str, tuple[str, ...]]:
+        """The runs that failed for each reason: a model that cannot be built has many."""
+        runs: dict[str, list[str]] = {}
+        for run_id, record in self._records.items():
+            if isinstance(record, Held) and record.reason:
+                runs.setdefault(record.reason, []).append(run_id)
+        return {reason: tuple(some) for reason, some in runs.items()}
+
+    def name_failed(self, specs: Mapping[str, RunSpec]) -> None:
+        """Record what those of these runs train that failed."""
+        for run_id, spec in specs.items():
+            record = self._records.get(run_id)
+            if isinstance(record, Held) and record.why == "failed" and record.spec is None:
+                self._records[run_id] = msgspec.structs.replace(record, spec=spec)
 
     @property
     def results(self) -> tuple[p.RunResult, ...]:

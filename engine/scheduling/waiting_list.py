@@ -133,7 +133,7 @@ class WaitingList:
         return index, moved
 
     def hold(self, runs: Collection[str], *, paused: bool) -> tuple[str, ...]:
-        """Pause or release runs where they stand; return those that changed."""
+        """Pause or release runs without moving them; return those that changed."""
         new = tuple(run_id for run_id in runs if run_id in self._all and self._all[run_id].paused != paused)
         for run_id in new:
             self._all[run_id] = msgspec.structs.replace(self._all[run_id], paused=paused)

@@ -1,7 +1,7 @@
 """Which model files the user approved: stored among the user's settings, never in a workspace.
 
-A file is approved by its SHA-256: what is written into it later, by the user or with a newer version of a course, is
-asked about again.
+A file is approved by its SHA-256: after any change, by the user or with a newer version of a course, it has to be
+approved again.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def approve(text: str) -> None:
 
 
 def refusal(sha256: str) -> str:
-    """Say why a model file does not run, and what to do; empty when it may."""
+    """Return why a model file may not run, and what to do; empty where it may."""
     if is_approved(sha256):
         return ""
     return f"Its model file came from elsewhere and was not approved; look at it with: svhn-tui trust {sha256[:12]}"

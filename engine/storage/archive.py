@@ -1,8 +1,8 @@
 """Packs a workspace's runs into one zip file, and imports them on another machine.
 
 The file holds `manifest.json` (each member's size and SHA-256, notes and choices) and, as in the workspace, `runs/`,
-`sweeps/` and `models/`; no data. A packed file comes from outside: nothing of it is believed before it was checked, no
-model file in it is run, and a run comes into the workspace whole, by one renaming.
+`sweeps/` and `models/`; no data. A packed file comes from outside: nothing in it is used before it was checked, no
+model file in it is executed, and a run enters the workspace complete, by one renaming.
 """
 
 import contextlib
@@ -62,10 +62,10 @@ class Packed(msgspec.Struct, frozen=True):
 def pack(root: Path, target: Path, remarks: Remarks) -> Packed:
     """Write the workspace's runs to a zip file. The workspace may be in use.
 
-    A run that could not be taken in anywhere is left out.
+    A run that no import would accept is left out.
 
     Raises:
-        OSError: the file cannot be written, or something else has its name; what is there is as it was.
+        OSError: the file cannot be written, or something else has its name; an existing file is intact.
     """
     with Folder.at(target.parent) as folder:
         if folder.kind(target.name) != "nothing" and not _is_pack(folder, target.name):
@@ -113,12 +113,12 @@ def _write(root: Path, file: BinaryIO, remarks: Remarks) -> Packed:
 def unpack(root: Path, path: Path, *, busy: frozenset[str]) -> Unpacked:
     """Import what is new: runs that are finished here, or in training (`busy`), are not changed.
 
-    An unfinished run comes in where its checkpoint is further than the one here. Killed half-way, the same import
-    completes what is missing. What is returned is on the disk.
+    An unfinished run is imported where its checkpoint is of a later epoch than the one here. After an interruption, the
+    same import completes what is missing. The returned runs are on the disk.
 
     Raises:
-        PackError: the file is damaged or no such file, or the workspace cannot be written. What was taken in before
-            that is there, whole: `runs/` says which.
+        PackError: the file is damaged or no such file, or the workspace cannot be written. Runs that were imported
+            before that are complete in `runs/`.
     """
     unpacked = Unpacked()
     try:
@@ -228,7 +228,7 @@ def _sweep(archive: Archive, name: str, manifest: Manifest, path: Path) -> Sweep
 
 
 def _source(archive: Archive, path: Path, name: str, member: Member) -> str:
-    """Return the text of a model file, which is named after its SHA-256; it is kept and not run."""
+    """Return the text of a model file, which is named after its SHA-256; it is stored and not executed."""
     content = io.BytesIO()
     _extract(archive, path, name, member, content)
     if PurePosixPath(name).stem != member.sha256:

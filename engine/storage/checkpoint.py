@@ -1,7 +1,7 @@
 """Checkpoints of a run: the newest two are kept, each written whole or not at all.
 
 `checkpoint/` holds `epoch-N.npz` files and `latest.json`, which names the newest and the one before with their SHA-256.
-A checkpoint exists once `latest.json` names it; one that does not match its hash is passed over for the one before.
+A checkpoint exists once `latest.json` names it; one that does not match its hash is skipped for the one before.
 """
 
 import contextlib
@@ -21,6 +21,8 @@ from engine.storage import checkpoint_index, npz, zip_check
 from engine.storage.checkpoint_index import FOLDER
 
 GROUPS = ("parameters", "others", "optimizer", "best")
+CURVE = "told"
+"""Name in the file of the epoch and the curve, as JSON; files of all versions have it."""
 DAMAGES = (*zip_check.UNREADABLE, *UNREADABLE, KeyError, MemoryError)
 """Exceptions on reading a checkpoint that was damaged before it was hashed, on another machine."""
 
@@ -34,7 +36,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     others: list[NDArray[np.generic]]
     optimizer: list[NDArray[np.generic]]
     trainer: str = "jax"
-    """What wrote it; `native` and `jax` keep the same layout, so that each can go on from the other's."""
+    """The trainer that wrote it; `native` and `jax` use the same layout, so that each can continue the other's."""
     best: list[NDArray[np.generic]] = []
     """Parameters and others of the best epoch so far, where they are to be restored."""
 
@@ -71,7 +73,7 @@ def _packed(snapshot: Snapshot) -> bytes:
     text = msgspec.json.encode((snapshot.epoch, snapshot.history))
     file = io.BytesIO()
     trainer = snapshot.trainer.encode()
-    np.savez(file, allow_pickle=False, told=_bytes(text), trainer=_bytes(trainer), **arrays)
+    np.savez(file, allow_pickle=False, **{CURVE: _bytes(text)}, trainer=_bytes(trainer), **arrays)
     return file.getvalue()
 
 
@@ -79,21 +81,23 @@ def _unpacked(content: bytes) -> Snapshot:
     """Read a checkpoint, which may come from elsewhere: its arrays are checked before memory is allocated for them.
 
     Raises:
-        DAMAGES: it is none.
+        DAMAGES: it is damaged.
     """
     headers = npz.check_arrays(io.BytesIO(content), "checkpoint")
     if sum(header.size for header in headers.values()) > len(content):
         raise ValueError("it unpacks to more than it holds")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file}
-    epoch, history = msgspec.json.decode(arrays["told"].tobytes(), type=tuple[int, History])
+    epoch, history = msgspec.json.decode(arrays[CURVE].tobytes(), type=tuple[int, History])
     if not 0 <= epoch <= MAX_EPOCHS or {len(column) for column in msgspec.structs.astuple(history)} - {0, epoch}:
         raise ValueError("its curve has another length than its epochs")
     groups = {
         group: [arrays[f"{group}-{index}"] for index in range(sum(name.startswith(f"{group}-") for name in arrays))]
         for group in GROUPS
     }
-    trainer = arrays["trainer"].tobytes().decode() if "trainer" in arrays else "jax"  # alone until there was another
+    trainer = (
+        arrays["trainer"].tobytes().decode() if "trainer" in arrays else "jax"
+    )  # files of versions with one trainer do not name it
     return Snapshot(epoch, history, **groups, trainer=trainer)
 
 

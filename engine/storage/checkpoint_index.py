@@ -11,7 +11,7 @@ from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 
 FOLDER = "checkpoint"
-POINTER = "latest.json"
+INDEX = "latest.json"
 FILE = re.compile(r"epoch-\d{1,9}\.npz")
 MAX_BYTES = 2**31
 """Largest checkpoint, in bytes."""
@@ -25,8 +25,8 @@ class SavedCheckpoint(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class Pointer(msgspec.Struct, frozen=True):
-    """The newest first."""
+class CheckpointIndex(msgspec.Struct, frozen=True):
+    """A run's complete checkpoints, the newest first."""
 
     entries: tuple[SavedCheckpoint, ...] = ()
 
@@ -36,14 +36,14 @@ class Pointer(msgspec.Struct, frozen=True):
         return self.entries[0].epoch if self.entries else 0
 
 
-def read(run_folder: Path) -> Pointer:
+def read(run_folder: Path) -> CheckpointIndex:
     """Read a run's index; without a readable one there is no checkpoint. Names of other files are left out."""
     try:
         with Folder.at(run_folder, FOLDER) as folder:
-            pointer = decoded(folder, POINTER, Pointer)
+            index = decoded(folder, INDEX, CheckpointIndex)
     except (OSError, *UNREADABLE):
-        return Pointer()
-    return Pointer(tuple(entry for entry in pointer.entries if FILE.fullmatch(entry.file)))
+        return CheckpointIndex()
+    return CheckpointIndex(tuple(entry for entry in index.entries if FILE.fullmatch(entry.file)))
 
 
 def file_of(epoch: int) -> str:
@@ -61,7 +61,9 @@ def commit(run_folder: Path, epoch: int, sha256: str) -> None:
     before = tuple(known for known in read(run_folder).entries if known.file != name)[:1]
     needed = {name, *(known.file for known in before)}
     with Folder.at(run_folder, FOLDER) as folder:
-        folder.write_atomically(POINTER, msgspec.json.encode(Pointer((SavedCheckpoint(name, sha256, epoch), *before))))
+        folder.write_atomically(
+            INDEX, msgspec.json.encode(CheckpointIndex((SavedCheckpoint(name, sha256, epoch), *before)))
+        )
         for other in folder.kinds():
             if other not in needed and (FILE.fullmatch(other) or is_temporary(other)):
                 folder.remove(other)
@@ -72,6 +74,6 @@ def remove(run_folder: Path) -> None:
     with contextlib.suppress(OSError), Folder.at(run_folder) as run:
         with run.folder(FOLDER) as folder:
             for name in folder.kinds():
-                if FILE.fullmatch(name.partition(DAMAGED)[0]) or name == POINTER or is_temporary(name):
+                if FILE.fullmatch(name.partition(DAMAGED)[0]) or name == INDEX or is_temporary(name):
                     folder.remove(name)
         run.remove_folder(FOLDER)

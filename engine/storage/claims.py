@@ -1,9 +1,9 @@
 """Attempts at a run: `attempt` in its folder names the newest, and an older one writes nothing more there.
 
-A worker may live on without its host: its pipe broke, its node was cut off, the host was killed. The host then gives
-its runs to another worker, whose attempt has a later name. An old one sees that before it writes a checkpoint or a
-result. Locks would do on one machine; on network file systems they are not trusted. The file keeps its length and is
-changed in place, which such a file system shows soonest.
+A worker may continue without its host: its pipe broke, its node lost the network, the host was killed. The host then
+gives its runs to another worker, whose attempt has a later name. The old one checks that before it writes a checkpoint
+or a result. Locks would be enough on one machine; on network file systems they are unreliable. The file has a constant
+length and is changed in place, which other machines see soonest on such a file system.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Examines a workspace without changing it, and moves damaged files aside on request.
 
-Every piece can be made anew from the others or is trained again, so a repair only moves files: into
+Every piece can be made again from the others or is trained again, so a repair only moves files: into
 `set-aside/TIME/`, where they keep their names. The host, which owns the workspace, must not run meanwhile. No link is
-followed: one that stands where something of ours belongs is moved itself.
+followed: one that has the name of one of our files is moved itself.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from engine.machine.json_file import decoded
 from engine.protocol import UNREADABLE
 from engine.storage import checkpoint_index, lock_file
 from engine.storage.migrations import BACKUPS, FORMAT, INDEX_FORMAT, MAX_INDEX_BYTES, SWEEPS
-from engine.storage.run_check import Problem, look
+from engine.storage.run_check import Problem, read_or_problem
 from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
 from engine.storage.sources import MODELS
 from engine.storage.trash import RUNS, TRASH
@@ -51,7 +51,7 @@ def examine(root: Path) -> Iterator[Finding]:
     lock = _lock(root)
     yield lock
     with Folder.at(root) as folder:
-        again = "It is made anew."
+        again = "It is made again."
         yield _small(folder, "host.json", Remembered, again)
         yield _small(folder, "runs.json", Tables, f"{again[:-1]} from the runs; notes and tags were in it.")
         yield from _newer(folder)
@@ -66,7 +66,7 @@ def repair(root: Path, findings: list[Finding]) -> Path | None:
     """Move what is damaged or left over into `set-aside/TIME/`; return that folder, or None where there is nothing.
 
     Raises:
-        OSError: something cannot be moved; what was moved before lies in the folder.
+        OSError: something cannot be moved; what was moved before is in the folder.
         BlockingIOError: a host runs in the workspace.
         NotOurs: it is not the user's alone.
     """
@@ -134,12 +134,12 @@ def _finding(problem: Problem, where: str = "") -> Finding:
 def _small(folder: Folder, name: str, kind: type[object], advice: str) -> Finding:
     if folder.kind(name) == "nothing":
         return Finding("fine", f"{name} is not there yet")
-    content = look(folder, name, kind, advice, (name,), MAX_INDEX_BYTES)
+    content = read_or_problem(folder, name, kind, advice, (name,), MAX_INDEX_BYTES)
     return _finding(content) if isinstance(content, Problem) else Finding("fine", f"{name} is whole")
 
 
 def _newer(folder: Folder) -> Iterator[Finding]:
-    """Find what a later version wrote: that is no damage, and nothing of it is moved."""
+    """Find files of a later version: they are not damaged, and are not moved."""
     advice = "Update svhn-tui, or use another --workspace."
     with contextlib.suppress(OSError, *UNREADABLE):
         if decoded(folder, "host.json", Remembered).format > FORMAT:
@@ -157,19 +157,19 @@ def _data(folder: Folder) -> Iterator[Finding]:
         if known is None:
             return
         paths = known.data.paths
-        gone = [path for path in paths if not Path(path).exists()]
-        for path in gone:
+        missing = [path for path in paths if not Path(path).exists()]
+        for path in missing:
             yield Finding("note", f"{path}, of the data in use, is gone", "Open the data again: svhn-tui --data DIR.")
-        if not gone and stamps_of(paths) != known.stamps:
+        if not missing and stamps_of(paths) != known.stamps:
             files = " or ".join(paths)
-            yield Finding("note", f"{files}, of the data in use, changed", "It is read anew at the next start.")
+            yield Finding("note", f"{files}, of the data in use, changed", "It is read again at the next start.")
 
 
 def _folders(folder: Folder) -> Iterator[Finding]:
-    """Report anything that has the name of a folder of ours and is none."""
+    """Report anything that has the name of one of our folders and is something else."""
     for name in (RUNS, SWEEPS, MODELS, TRASH, "exports", BACKUPS, ASIDE):
         if folder.kind(name) not in ("folder", "nothing"):
-            yield Finding("damaged", f"{name} is a link or a file, no folder", "It is put aside.", (name,))
+            yield Finding("damaged", f"{name} is a link or a file, not a folder", "It is put aside.", (name,))
 
 
 def _sweeps(folder: Folder) -> Iterator[Finding]:
@@ -181,7 +181,7 @@ def _sweeps(folder: Folder) -> Iterator[Finding]:
             yield Finding("note", f"{_shown(path)} was not written by svhn-tui and is ignored", "", (path,))
             continue
         with folder.folder(SWEEPS) as sweeps:
-            sweep = look(sweeps, name, Sweep, "Ask for it again.", (name,))
+            sweep = read_or_problem(sweeps, name, Sweep, "Ask for it again.", (name,))
         if isinstance(sweep, Problem):
             yield _finding(sweep, f"{SWEEPS}/")
         elif problem := sweep_problem(sweep):
@@ -194,7 +194,7 @@ def _runs(folder: Folder) -> Iterator[Finding]:
     for name in _kinds(folder, RUNS):
         where = f"{RUNS}/{name}"
         if not RUN_ID.fullmatch(name):
-            yield Finding("damaged", f"{_shown(where)} is no run: it has another name", "It is put aside.", (where,))
+            yield Finding("damaged", f"{_shown(where)} is not a run: it has another name", "It is put aside.", (where,))
             continue
         run = RunFolder(folder.path, name)
         yield from (_finding(problem, f"{where}/") for problem in run.problems())

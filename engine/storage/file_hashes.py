@@ -28,7 +28,7 @@ def sha256(path: Path) -> str:
     """Return a file's hash in hexadecimal.
 
     Raises:
-        OSError: it cannot be read, or is a link, a folder, a pipe or another thing that is no file.
+        OSError: it cannot be read, or is a link, a folder, a pipe or another thing that is not a file.
     """
     try:
         with Folder.at(path.parent) as folder:
@@ -52,11 +52,11 @@ def refuse_no_file(path: Path) -> None:
     """Check that something is a file, before it is opened: opening a pipe waits for a writer.
 
     Raises:
-        OSError: it is not there, cannot be looked at, or is no file.
+        OSError: it does not exist, cannot be examined, or is not a file.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise _no_file(path)
 
 
 def _no_file(path: Path) -> OSError:
-    return OSError(errno.EINVAL, "it is no file", str(path))
+    return OSError(errno.EINVAL, "it is not a file", str(path))

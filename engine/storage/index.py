@@ -28,7 +28,7 @@ class AtomicStorage(Storage):
         self._path = path
         self._tables: Tables | None = None
         self.is_changed = False
-        self.complaint = ""
+        self.problem = ""
         self._load()
 
     def read(self) -> Tables | None:
@@ -44,7 +44,7 @@ class AtomicStorage(Storage):
         """Write the file if anything changed.
 
         Raises:
-            OSError: it could not be written; the one before is whole and the change is kept for the next time.
+            OSError: it could not be written; the previous one is intact and the change is kept for the next time.
         """
         if self.is_changed:
             write_atomically(self._path, msgspec.json.encode(self._tables))
@@ -67,10 +67,10 @@ class AtomicStorage(Storage):
             with Folder.at(self._path.parent) as folder:
                 aside = folder.set_aside(self._path.name)
             problem = error.strerror if isinstance(error, OSError) else error
-            self.complaint = f"{self._path} was damaged ({problem}); it was set aside as {aside} and made anew."
+            self.problem = f"{self._path} was damaged ({problem}); it was set aside as {aside} and made again."
 
 
-class Store:
+class RunIndex:
     """Summaries of finished runs, notes and tags."""
 
     def __init__(self, path: Path) -> None:
@@ -88,7 +88,7 @@ class Store:
         """Results that TinyDB does not have yet."""
         if not self._base.table("about").all():
             self._base.table("about").insert({"version": INDEX_FORMAT})
-        self.complaint = self._storage.complaint
+        self.problem = self._storage.problem
 
     def results(self) -> dict[str, RunResult]:
         """Return the results; invalid ones are skipped, and read from their run folders again."""

@@ -20,9 +20,9 @@ from engine.machine.files import Folder
 from engine.storage import journal_version_2
 
 MAX_LINE_BYTES = 2**20
-"""Longest line, in bytes; the longest event of a single run takes some thousand."""
-PATIENCE_SECONDS = 120.0
-"""How long a worker whose host has died may take to release a run, in seconds."""
+"""Longest line, in bytes; the longest event of a single run has some thousand."""
+LOCK_SECONDS = 120.0
+"""Time limit in seconds for a worker whose host has died to release a run."""
 
 
 class JournalLine(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ class Journal:
         """Write the lines that wait in memory; return the error that prevented it, if any."""
         try:
             written = os.write(self._file, self._unwritten)
-            self._unwritten = self._unwritten[written:]  # a short write goes on where it stopped
+            self._unwritten = self._unwritten[written:]  # a short write continues where it stopped
             if durable:
                 os.fsync(self._file)
         except OSError as error:
@@ -88,7 +88,7 @@ class Journal:
         self.is_waiting = False
         return None
 
-    def let_go(self) -> None:
+    def close_after_fork(self) -> None:
         """Close it without writing, in a fork of its process: with the file, its lock is shared by both."""
         os.close(self._file)
 
@@ -153,7 +153,7 @@ def last_group(path: Path) -> str:
 
 
 def is_written(path: Path) -> bool:
-    """Say whether a process of this machine has the journal open for writing, or may have it where there are no locks.
+    """Say whether a process of this machine has the journal open for writing, or may have it where locks do not work.
 
     Raises:
         FileNotFoundError: there is no journal.
@@ -217,14 +217,14 @@ def _lines(path: Path) -> Iterator[_Read]:
 
 
 def _wait_for_others(descriptor: int) -> None:
-    """Hold the file's lock for life. File systems without locks, and locks that nobody gives back, are passed over:
-    an attempt that was superseded writes nothing more (`claims`)."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Lock the file until it is closed. Without it where the file system has no locks, or after `LOCK_SECONDS`: an
+    attempt that was superseded writes nothing more (`claims`)."""
+    deadline = time.monotonic() + LOCK_SECONDS
     while time.monotonic() < deadline:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            time.sleep(0.05)  # a lock that is waited for cannot be given up
+            time.sleep(0.05)  # a blocking wait would have no time limit
         except OSError:
             return
         else:

@@ -24,7 +24,7 @@ class EpochColumns(p.Message, frozen=True, kw_only=True, tag="EpochEnded"):
         """The same event as it is today.
 
         Raises:
-            ValueError: no group could have told it.
+            ValueError: its columns do not fit together.
         """
         lanes = zip(self.loss, self.accuracy, self.test_loss, self.test_accuracy, strict=True)
         rows = (

@@ -1,7 +1,7 @@
 """`host.lock`: locked by a host while it runs; its text says which host that is and where it listens.
 
-The lock is the truth, as the kernel gives it back whatever a host dies of; the text is a hint, for those who look from
-another session, another machine of a shared file system, or with another runtime folder.
+Only the lock counts, since the kernel releases it however a host ends; the text is a hint for clients in another
+session, on another machine of a shared file system, or with another runtime folder.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def hold(root: Path) -> int:
     """Return a descriptor that holds the workspace's lock until it is closed.
 
     Raises:
-        BlockingIOError: somebody holds it.
+        BlockingIOError: another process holds it.
         OSError: it cannot be opened, or its file system has no locks.
     """
     lock = open_ours(root / NAME, os.O_RDWR | os.O_CREAT)

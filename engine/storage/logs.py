@@ -1,6 +1,6 @@
 """The logs of a run's training, read in parts, as text without control sequences.
 
-A worker's words go to the `engine.log` of the first run of the group that it trains; before it has one, to `host.log`.
+A worker prints into the `engine.log` of the first run of its group; before it has a group, into `host.log`.
 """
 
 import os
@@ -41,11 +41,11 @@ def read(workspace: Path, run_id: str, *, file: str = "", begins: int = 0) -> Lo
         begins: from where on that one is read.
 
     Raises:
-        ValueError: the name is no run's.
-        OSError: the log cannot be read, or stands behind a link.
+        ValueError: the name is not a run's.
+        OSError: the log cannot be read, or is reached through a link.
     """
     if not RUN_ID.fullmatch(run_id):
-        raise ValueError(f"{run_id[:40]!r} is no run: twelve hexadecimal digits name one.")
+        raise ValueError(f"{run_id[:40]!r} is not a run: twelve hexadecimal digits name one.")
     for name in _candidates(workspace, run_id):
         part = _read(workspace, name, begins if name == file else None)
         if part.ends:
@@ -56,7 +56,7 @@ def read(workspace: Path, run_id: str, *, file: str = "", begins: int = 0) -> Lo
 def _candidates(workspace: Path, run_id: str) -> Iterator[str]:
     """Yield the files that may hold a run's log, the likeliest first."""
     group = last_group(workspace / RUNS / run_id / "journal.jsonl")
-    first = group.rpartition("-")[2]  # a group is called by its worker and its first run
+    first = group.rpartition("-")[2]  # the name of a group is that of its worker and of its first run
     if RUN_ID.fullmatch(first) and first != run_id:
         yield f"{RUNS}/{first}/{LOG}"
     yield f"{RUNS}/{run_id}/{LOG}"
@@ -72,7 +72,9 @@ def _read(workspace: Path, name: str, begins: int | None) -> LogPart:
         return LogPart(name, 0, 0, "")
     with file:
         size = os.fstat(file.fileno()).st_size
-        is_end = begins is None or not size - PART_BYTES <= begins <= size  # it was cut meanwhile, or has grown a lot
+        is_end = (
+            begins is None or not size - PART_BYTES <= begins <= size
+        )  # it was truncated meanwhile, or has grown a lot
         start = max(0, size - PART_BYTES) if is_end or begins is None else begins
         file.seek(start)
         content = file.read(min(PART_BYTES, size - start))

@@ -88,7 +88,7 @@ def checked(archive: Archive, path: Path) -> Manifest:
 
 
 def _whole(members: dict[str, Member], names: set[str], path: Path) -> dict[str, Member]:
-    """Return the members of a folder without runs whose checkpoint was unpacked too: those are trained anew."""
+    """Return the members of a folder without runs whose checkpoint was unpacked too: those are trained again."""
     lacking = [name for name in members if name not in names]
     if lost := next((name for name in lacking if "/checkpoint/" not in name), ""):
         raise PackError(f"{path} lacks {lost}; give the packed .zip itself.")

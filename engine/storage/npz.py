@@ -1,6 +1,6 @@
-"""Reading the members of an `.npz` file that we did not write, checked before anything is read whole.
+"""Reads the members of an `.npz` file from outside; headers are checked before the content is read.
 
-A folder that holds the members as files is as good: Kaggle and some browsers unpack what they are given.
+A folder with the members as files is accepted too: Kaggle and some browsers unpack archives.
 """
 
 import io
@@ -30,7 +30,7 @@ from engine.storage.zip_check import (
 from engine.storage.zip_structure import ALL_METHODS
 
 MAX_MEMBER_BYTES = 2**30
-"""The assignment's largest member has 154 MB."""
+"""Largest member, in bytes; the assignment's largest has 154 MB."""
 MODEST_BYTES = 2**24
 MAX_RATIO = 100
 """Ratio of unpacked to packed size above which a large member is refused: photographs shrink to a half."""
@@ -39,10 +39,12 @@ MAX_DIRECTORY_BYTES = 2**18
 """Largest table of contents of a zip, which is read whole; an entry takes about 60 bytes."""
 
 HEADER = re.compile(
-    r"\{ *'descr': *'([|<>=][biufcOSUVMm][0-9]{1,7}|[|<>=]O)', *'fortran_order': *(?:True|False), *"
-    r"'shape': *\(([-0-9, ]{0,80})\),? *\}[ \n]*"
+    r"\{ *'descr': *'([|<>=](?:[biufcOSUV][0-9]{1,7}|[mM]8(?:\[[0-9]{0,9}[a-zA-Z]{1,7}\])?|O))', *"
+    r"'fortran_order': *(?:True|False), *'shape': *\(([-0-9, ]{0,80})\),? *\}[ \n]*"
 )
 """The header that `np.save` writes for a plain array. NumPy itself would evaluate any Python literal there."""
+RECORDS = re.compile(rb"\x93NUMPY.{4,6}\{ *'descr': *\[", re.DOTALL)
+"""The beginning of an array of records, each of several columns."""
 
 
 class DataError(ValueError):
@@ -126,7 +128,7 @@ def check_arrays(file: BinaryIO, kind: str) -> dict[str, Header]:
 
     Args:
         file: open for reading; its position changes.
-        kind: what it is called in messages, such as `.npz`.
+        kind: of the file, for messages, such as `.npz`.
 
     Raises:
         MachineError: it could not be read.
@@ -152,8 +154,9 @@ def _header_of(archive: Archive, member: str) -> Header:
 
     Raises:
         MachineError: it could not be read.
-        ValueError: it is no plain array of that size; the message says why, after the member's name.
+        ValueError: it is not a plain array of that size; the message says why, after the member's name.
     """
+    start = b""
     try:
         with archive.open(member) as file:
             start = file.read(MAX_HEADER_BYTES)
@@ -161,6 +164,8 @@ def _header_of(archive: Archive, member: str) -> Header:
     except (*UNREADABLE, TypeError) as error:  # TypeError: no such dtype
         if is_machine_error(error):
             raise MachineError(f"cannot be read ({reason(error)})") from error
+        if RECORDS.match(start):
+            raise ValueError("holds records of several columns; save a column as an array of its own") from error
         raise ValueError(f"has no readable NumPy header ({first_line(error)}); download it again") from error
     if header.dtype.hasobject:
         raise ValueError("holds pickled Python objects, which could run code; save it as plain arrays")
@@ -199,7 +204,7 @@ def _parsed(start: bytes) -> tuple[Header, int]:
     """Return the header at the start of a member and the number of bytes that it takes.
 
     Raises:
-        ValueError, TypeError: it is no header of a plain array.
+        ValueError, TypeError: it is not a header of a plain array.
     """
     version = npy.read_magic(io.BytesIO(start))
     if version not in ((1, 0), (2, 0), (3, 0)):

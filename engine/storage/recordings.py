@@ -1,7 +1,7 @@
-"""Recorded runs whose program is gone: they are finished from their journals.
+"""Recorded runs whose program has ended: they are finished from their journals.
 
-A recorder writes its run's folder itself, as a worker does, and holds the lock of the journal as long as it lives. Who
-finds the lock free finishes the run as a new attempt, so that a recorder that lives after all changes nothing more.
+A recorder writes its run's folder itself, as a worker does, and locks the journal until it ends. Where it is free, the
+host finishes the run as a new attempt, so that a recorder that still runs changes nothing more.
 """
 
 import contextlib
@@ -55,14 +55,14 @@ def finish(run: RunFolder, attempt: str, result: RunResult) -> bool:
 
 
 def is_written(run: RunFolder) -> bool:
-    """Say whether a run that is not finished is still being recorded, as far as the system shows."""
+    """Say whether a run that is not finished is still being recorded, as far as locks show it."""
     with contextlib.suppress(OSError):
         return not run.is_finished and journal.is_written(run.path / JOURNAL)
     return False
 
 
 def complete_all(root: Path) -> None:
-    """Finish every recorded run of a workspace whose program is gone."""
+    """Finish every recorded run of a workspace whose program has ended."""
     with contextlib.suppress(OSError), Folder.at(root, RUNS) as runs:
         names = [name for name, kind in runs.kinds().items() if kind == "folder" and RUN_ID.fullmatch(name)]
         unfinished = [run for name in names if not (run := RunFolder(root, name)).is_finished]

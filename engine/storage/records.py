@@ -8,7 +8,7 @@ import msgspec
 from engine import protocol as p
 from engine.core.checks import name_problem, note_problem, statement_problem
 from engine.storage import recordings
-from engine.storage.index import Store
+from engine.storage.index import RunIndex
 from engine.storage.manifest import Remarks
 from engine.storage.workspace import KnownData, QueueOrder, Remembered, Workspace
 
@@ -23,7 +23,7 @@ class Records:
     """The records in memory and on disk; `save` writes what changed. `publish` sends an event to all clients."""
 
     def __init__(self, workspace: Workspace, publish: Callable[[p.AnyEvent], None]) -> None:
-        """Read them; damaged files are set aside, and `complaints` says so.
+        """Read them; damaged files are set aside, and `problems` says so.
 
         Raises:
             OSError: the workspace cannot be read.
@@ -38,9 +38,9 @@ class Records:
         """The data set in use."""
         self._workspace = workspace
         self._publish = publish
-        self._store = Store(workspace.root / "runs.json")
-        self.notes = self._store.notes()
-        self.is_changed = bool(self._store.complaint) or not self.remembered.fleet.is_local
+        self._index = RunIndex(workspace.root / "runs.json")
+        self.notes = self._index.notes()
+        self.is_changed = bool(self._index.problem) or not self.remembered.fleet.is_local
         """Something changed that cannot be derived from the run folders; it is saved within a second."""
         self.has_progressed = False
         """Something changed that the run folders hold too; it is saved more rarely."""
@@ -48,31 +48,31 @@ class Records:
         self._due = 0.0
 
     @property
-    def complaints(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Which files were damaged, in sentences for the user."""
-        return [text for text in (self._store.complaint, *self._workspace.complaints) if text]
+        return [text for text in (self._index.problem, *self._workspace.problems) if text]
 
     def results(self) -> dict[str, p.RunResult]:
         """Return all finished runs: the index, corrected by the run folders, which are authoritative."""
         recordings.complete_all(self._workspace.root)
-        indexed, there = self._store.results(), self._workspace.finished()
-        gone = set(indexed) - there
-        if gone:
-            self.remove(gone)
-        read = {run_id: self._workspace.result(run_id) for run_id in there - set(indexed)}
+        indexed, on_disk = self._index.results(), self._workspace.finished()
+        missing = set(indexed) - on_disk
+        if missing:
+            self.remove(missing)
+        read = {run_id: self._workspace.result(run_id) for run_id in on_disk - set(indexed)}
         results = {run_id: result for run_id, result in read.items() if result is not None}
         if results:
             self.add(results.values())
-        return {run_id: result for run_id, result in indexed.items() if run_id in there} | results
+        return {run_id: result for run_id, result in indexed.items() if run_id in on_disk} | results
 
     def add(self, results: Iterable[p.RunResult]) -> None:
         """Add finished runs to the index."""
-        self._store.add(results)
+        self._index.add(results)
         self.has_progressed = True
 
     def remove(self, run_ids: set[str]) -> None:
         """Remove runs from the index."""
-        self._store.remove(run_ids)
+        self._index.remove(run_ids)
         self.has_progressed = True
 
     def use(self, data: p.DataSet, *, is_beside: bool = False) -> None:
@@ -84,7 +84,7 @@ class Records:
         self.is_changed = True
 
     def named(self, data: p.DataSet, name: str) -> p.DataSet:
-        """Return the data set under a name, with the other names that the same images had: questions may use those."""
+        """Return the data set under a new name, with its earlier names, which questions may use."""
         known = self.known.get(data.fingerprint)
         names = {known.data.name, *known.data.other_names} - {name} if known else set()
         return msgspec.structs.replace(data, name=name, other_names=tuple(sorted(names)))
@@ -111,12 +111,12 @@ class Records:
         """Replace a run's note.
 
         Raises:
-            ValueError: its run_id is none, or it is too long.
+            ValueError: its run does not exist here, or it is too long.
         """
         is_here = self._workspace.run_folder(note.run_id).exists()
-        _refuse(note_problem(note) if is_here else f"{note.run_id} is no run of this workspace.")
+        _refuse(note_problem(note) if is_here else f"{note.run_id} is not a run of this workspace.")
         self.notes[note.run_id] = note
-        self._store.annotate(note)
+        self._index.annotate(note)
         self.is_changed = self._is_annotated = True
         self._publish(p.NoteChanged(note=note))
 
@@ -124,7 +124,7 @@ class Records:
         """Store the run whose file a question hands in; None removes the choice.
 
         Raises:
-            ValueError: that is no question.
+            ValueError: that is not a question.
         """
         _refuse(name_problem(question) or _count_problem(self.choices, question))
         self.choices.pop(question, None)
@@ -174,7 +174,7 @@ class Records:
         if not self.is_changed and not includes_index:
             return
         if includes_index:
-            self._store.flush()
+            self._index.flush()
         remembered = Remembered(
             data=self.data.fingerprint if self.data else "",
             known=self.known,

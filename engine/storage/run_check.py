@@ -30,7 +30,7 @@ class Problem(NamedTuple):
     is_damage: bool = True
 
 
-def look(
+def read_or_problem(
     folder: Folder,
     name: str,
     kind: type[Decoded],
@@ -43,17 +43,22 @@ def look(
         return decoded(folder, name, kind, most)
     except UNREADABLE as error:
         return Problem(f"{name} cannot be understood: {str(error)[:200]}", advice, moved)
-    except NotOurs as error:
-        return Problem(f"{name} is no file: {error.strerror}", advice, moved)
-    except FileNotFoundError:
-        return Problem(f"{name} is not there", advice, moved)
     except OSError as error:
-        return Problem(f"{name} cannot be read: {error.strerror}", RIGHTS)
+        return _unreadable(name, error, advice, moved)
+
+
+def _unreadable(name: str, error: OSError, advice: str, moved: tuple[str, ...]) -> Problem:
+    """Return the problem of a file that cannot be opened or read."""
+    if isinstance(error, FileNotFoundError):
+        return Problem(f"{name} is not there", advice, moved)
+    if isinstance(error, NotOurs):
+        return Problem(f"{name} is not a file: {error.strerror}", advice, moved)
+    return Problem(f"{name} cannot be read: {error.strerror}", RIGHTS)
 
 
 def run_problems(folder: Folder, run_id: str) -> Iterator[Problem]:
     """Report what is wrong with a run's specification, model file and outcome."""
-    spec = look(folder, SPEC, RunSpec, "The folder is put aside.", moved=("",))
+    spec = read_or_problem(folder, SPEC, RunSpec, "The folder is put aside.", moved=("",))
     problem = spec if isinstance(spec, Problem) else _spec_problem(spec, run_id)
     if problem:
         yield problem
@@ -80,14 +85,12 @@ def _source_problems(folder: Folder, spec: RunSpec) -> Iterator[Problem]:
     try:
         if own is None or sha256_of(folder, SOURCE) != own.sha256:
             yield Problem(f"{SOURCE} is not the file that builds its model", "It is put aside.", (SOURCE,))
-    except NotOurs as error:
-        yield Problem(f"{SOURCE} is no file: {error.strerror}", "It is put aside.", (SOURCE,))
     except OSError as error:
-        yield Problem(f"{SOURCE} cannot be read: {error.strerror}", RIGHTS)
+        yield _unreadable(SOURCE, error, "It is put aside.", (SOURCE,))
 
 
 def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]:
-    result = look(folder, RESULT, RunResult, "The run is trained again.", (RESULT,))
+    result = read_or_problem(folder, RESULT, RunResult, "The run is trained again.", (RESULT,))
     if isinstance(result, Problem):
         yield result
         return
@@ -101,18 +104,14 @@ def _outcome_problems(folder: Folder, spec: RunSpec | None) -> Iterator[Problem]
     try:
         if sha256_of(folder, MODEL) != result.model_sha256:
             yield Problem(f"{MODEL} is not what was trained", again, both)
-    except FileNotFoundError:
-        yield Problem(f"{MODEL} is gone", again, both)
-    except NotOurs as error:
-        yield Problem(f"{MODEL} is no file: {error.strerror}", again, both)
     except OSError as error:
-        yield Problem(f"{MODEL} cannot be read: {error.strerror}", RIGHTS)
+        yield _unreadable(MODEL, error, again, both)
 
 
 def checkpoint_problems(run: Folder) -> Iterator[Problem]:
     """Report what is wrong with a run's checkpoints."""
     if run.kind(checkpoint_index.FOLDER) not in ("folder", "nothing"):
-        yield Problem(f"{checkpoint_index.FOLDER} is no folder", "It is put aside.", (checkpoint_index.FOLDER,))
+        yield Problem(f"{checkpoint_index.FOLDER} is not a folder", "It is put aside.", (checkpoint_index.FOLDER,))
     for newest in checkpoint_index.read(run.path).entries[:1]:
         text = f"{checkpoint_index.FOLDER}/{newest.file}, its newest checkpoint, is damaged"
         damaged = Problem(text, "It continues from the one before.", is_damage=False)
@@ -128,10 +127,8 @@ def journal_problems(folder: Folder) -> Iterator[Problem]:
     """Report what is wrong with a run's journal."""
     try:
         torn = journal.damaged_lines(folder.path / JOURNAL)
-    except NotOurs as error:
-        yield Problem(f"{JOURNAL} is no file: {error.strerror}", "A new one is begun.", (JOURNAL,))
     except OSError as error:
-        yield Problem(f"{JOURNAL} cannot be read: {error.strerror}", RIGHTS)
+        yield _unreadable(JOURNAL, error, "A new one is begun.", (JOURNAL,))
     else:
         if torn:
             count = f"{torn} torn line{'s' if torn > 1 else ''}"

@@ -2,15 +2,15 @@
 
     spec.json       what is trained, written before anything is
     model.py        the file that builds it, of an own model
-    attempt         which attempt has the run (`claims`)
+    attempt         the attempt that has the run (`claims`)
     journal.jsonl   its events (`journal`)
     checkpoint/     where it continues from (`checkpoint_index`, `checkpoint`)
     engine.log      what libraries printed
     model.keras     once it is trained
     result.json     last of all: a run that has it is finished
 
-A worker opens its run's folder to train there; the host, the doctor, packing and importing look into folders and move
-them. No file in one is reached through a link, and only files of these names are deleted.
+A worker opens its run's folder to train there; the host, the doctor, packing and importing read folders and move them.
+No link in one is followed, and only files of these names are deleted.
 """
 
 import os
@@ -53,16 +53,16 @@ class WrongRun(ValueError):
 
 
 class RunFolder:
-    """One run's folder. Each operation opens it anew, because the workspace may be moved in between."""
+    """One run's folder. Each operation opens it again, because the workspace may be moved in between."""
 
     def __init__(self, workspace: Path, run_id: str, parent: str = RUNS) -> None:
         """Check the name; nothing is opened yet.
 
         Raises:
-            ValueError: the name is no run's; names come from outside and become paths.
+            ValueError: the name is not a run's; names come from outside and become paths.
         """
         if not RUN_ID.fullmatch(run_id):
-            raise ValueError(f"{run_id[:40]!r} is no run: twelve hexadecimal digits name one.")
+            raise ValueError(f"{run_id[:40]!r} is not a run: twelve hexadecimal digits name one.")
         self.run_id = run_id
         self.path = workspace / parent / run_id
         self.workspace = workspace
@@ -122,14 +122,14 @@ class RunFolder:
         Args:
             attempt: this one's name.
             save: writes the model to a path and returns its trainable parameters.
-            outcome: puts the result together from the file that was written and its parameters.
+            outcome: makes the result from the written file and its number of parameters.
             record: adds the result to the journal, before it counts.
 
         Raises:
             OSError: something could not be written; it may be tried again.
         """
         aside = f".superseded-{attempt}" if claims.is_superseded(self.path, attempt) else ""
-        temporary = f".model.{secrets.token_hex(4)}.keras"  # Keras goes by the suffix
+        temporary = f".model.{secrets.token_hex(4)}.keras"  # Keras chooses the format by the suffix
         with self._open() as folder:
             try:
                 parameters = save(self.path / temporary)
@@ -145,7 +145,7 @@ class RunFolder:
         checkpoint_index.remove(self.path)
         return result
 
-    # --- looking -----------------------------------------------------------------------------------------------------
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     @property
     def is_there(self) -> bool:
@@ -215,12 +215,12 @@ class RunFolder:
             OSError: a file cannot be read to its end; what cannot be opened, or is gone meanwhile, is left out.
         """
         newest = [f"{checkpoint_index.FOLDER}/{entry.file}" for entry in checkpoint_index.read(self.path).entries[:1]]
-        unfinished = (*newest, f"{checkpoint_index.FOLDER}/{checkpoint_index.POINTER}")
+        unfinished = (*newest, f"{checkpoint_index.FOLDER}/{checkpoint_index.INDEX}")
         for name in (SPEC, SOURCE, JOURNAL, *((MODEL, RESULT) if self.is_finished else unfinished)):
             *above, last = name.split("/")
             try:
                 if name == JOURNAL and not journal.has_lines(self.path / name):
-                    continue  # it may be another name of something that is nobody else's business
+                    continue  # a hard link may be another name of a private file
                 with Folder.at(self.workspace, self._parent, self.run_id, *above) as folder:
                     file = folder.open_to_read(last)
             except OSError:
@@ -237,7 +237,7 @@ class RunFolder:
                     yield from checkpoint_problems(folder)
                 yield from journal_problems(folder)
         except NotOurs as error:
-            yield Problem(f"it is no run's folder: {error.strerror}", "It is put aside.", ("",))
+            yield Problem(f"it is not a run's folder: {error.strerror}", "It is put aside.", ("",))
         except OSError as error:
             yield Problem(f"it cannot be read: {error.strerror}", RIGHTS)
 

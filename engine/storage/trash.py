@@ -1,4 +1,4 @@
-"""The trash of a workspace: folders of deleted runs, several of one run if it was trained anew in between."""
+"""The trash of a workspace: folders of deleted runs, several of one run if it was trained again in between."""
 
 import re
 from pathlib import Path

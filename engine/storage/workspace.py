@@ -1,6 +1,6 @@
 """The layout of a workspace, and reading and writing its files. Used by the host alone.
 
-State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; what only waits has no
+State is derived: a run with `result.json` is finished; one with `spec.json` alone was begun; one that only waits has no
 folder, and follows from the sweeps.
 """
 
@@ -51,8 +51,12 @@ class QueueOrder(msgspec.Struct, frozen=True):
 
     runs: tuple[str, ...] = ()
     held: dict[str, str] = {}
+    reasons: dict[str, tuple[str, ...]] = {}
+    """The runs that failed for each reason, which is a sentence."""
     groups: dict[str, str] = {}
     """The group in which each run trained side by side with others, by run_id."""
+    model_names: dict[str, str] = {}
+    """What the user calls model files, by their SHA-256."""
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -73,7 +77,7 @@ class Remembered(msgspec.Struct, frozen=True):
 def stamps_of(paths: Iterable[str]) -> tuple[tuple[int, int], ...]:
     """Return size and modification time (ns) of files as they are now; empty when one is gone.
 
-    A folder stands for the files in it: an archive may have been unpacked into it.
+    Of a folder the files in it count: an archive may have been unpacked into it.
     """
     try:
         files = [file for path in map(Path, paths) for file in (sorted(path.iterdir()) if path.is_dir() else (path,))]
@@ -93,7 +97,7 @@ class Workspace:
             OSError: the folder cannot be made or entered, or one in it is a link or a file.
         """
         self.root = make_folder(root.expanduser()).resolve()
-        self.complaints: list[str] = []
+        self.problems: list[str] = []
         """Which files were damaged or are not ours, in sentences for the user."""
         with Folder.at(self.root) as folder:
             for name in (RUNS, SWEEPS, TRASH):
@@ -109,7 +113,7 @@ class Workspace:
         """Return a run's folder.
 
         Raises:
-            ValueError: the name is no run's; names come from outside and become paths.
+            ValueError: the name is not a run's; names come from outside and become paths.
         """
         return RunFolder(self.root, run_id)
 
@@ -126,13 +130,13 @@ class Workspace:
         with Folder.at(self.root, RUNS) as runs:
             kinds = runs.kinds()
             ours = {name for name, kind in kinds.items() if kind == "folder" and RUN_ID.fullmatch(name)}
-            self._pass_over([self.runs / name for name in kinds if name not in ours])
+            self._report_unknown([self.runs / name for name in kinds if name not in ours])
             return {name for name in ours if runs.kind(name, RESULT) == "file"}
 
     def result(self, run_id: str) -> RunResult | None:
         """Read a run's result; a damaged one is set aside, so that the run is trained again.
 
-        One that cannot be read at present, or is in the folder of another run, is passed over.
+        One that cannot be read at present, or is in the folder of another run, is skipped.
         """
         run = self.run(run_id)
         try:
@@ -140,11 +144,11 @@ class Workspace:
         except FileNotFoundError:
             return None
         except WrongRun as error:
-            self._complain(f"{shown(run.path)} is ignored: {error}; `svhn-tui doctor --repair` puts it aside.")
+            self._report(f"{shown(run.path)} is ignored: {error}; `svhn-tui doctor --repair` puts it aside.")
         except (NotOurs, *UNREADABLE) as error:
             self._set_aside(run.path / RESULT, error)
         except OSError as error:
-            self._complain(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is ignored.")
+            self._report(f"{shown(run.path / RESULT)} cannot be read ({error.strerror}); it is ignored.")
         return None
 
     def write_sweep(self, sweep: Sweep) -> None:
@@ -163,7 +167,7 @@ class Workspace:
             kinds = folder.kinds()
             ours = [name for name, kind in kinds.items() if kind == "file" and SWEEP_FILE.fullmatch(name)]
             known = {name for name in kinds if name in ours or is_temporary(name) or DAMAGED in name}
-            self._pass_over([folder.path / name for name in kinds if name not in known])
+            self._report_unknown([folder.path / name for name in kinds if name not in known])
             ours.sort(key=lambda name: folder.status(name).st_mtime_ns)
         for name in ours:
             sweep = self._read(self.sweeps / name, Sweep)
@@ -219,15 +223,15 @@ class Workspace:
         problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
         with Folder.at(path.parent) as folder:
             aside = folder.set_aside(path.name)
-        self._complain(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
+        self._report(f"{path} was damaged ({problem.rstrip('.')}); it was set aside as {aside}.")
 
-    def _pass_over(self, paths: list[Path]) -> None:
+    def _report_unknown(self, paths: list[Path]) -> None:
         """Report files that do not belong where they are, and leave them there."""
         for path in paths[:MAX_REPORTED]:
-            self._complain(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
+            self._report(f"{shown(path)} was not written by svhn-tui and is ignored; `svhn-tui doctor` says more.")
         if len(paths) > MAX_REPORTED:
-            self._complain(f"{len(paths) - MAX_REPORTED:,} more things in {paths[0].parent} are ignored.")
+            self._report(f"{len(paths) - MAX_REPORTED:,} more things in {paths[0].parent} are ignored.")
 
-    def _complain(self, sentence: str) -> None:
-        if sentence not in self.complaints:
-            self.complaints.append(sentence)
+    def _report(self, sentence: str) -> None:
+        if sentence not in self.problems:
+            self.problems.append(sentence)

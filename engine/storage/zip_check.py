@@ -1,6 +1,6 @@
 """Checks files from outside: regular files only, private copies, zip archives checked before zipfile reads them.
 
-A folder that a zip was unpacked into can take its place.
+A folder that a zip was unpacked into is accepted too.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ UNREADABLE = (
 
 
 class ArchiveError(ValueError):
-    """A file is no zip that can be opened; the message says why, after the file's name."""
+    """A file is not a zip that can be opened; the message says why, after the file's name."""
 
 
 class MachineError(ArchiveError):
@@ -90,7 +90,7 @@ def open_zip(path: Path, kind: str, *, most: int, methods: tuple[int, ...] = PLA
     Raises:
         FileNotFoundError: it is not there.
         MachineError: it could not be read.
-        ArchiveError: it is no regular file, no zip, has more members, or contradicts itself.
+        ArchiveError: it is not a regular file or not a zip, has more members, or contradicts itself.
     """
     file = open_regular(path)
     try:
@@ -112,7 +112,7 @@ def zip_of(file: BinaryIO, kind: str, *, most: int, methods: tuple[int, ...] = P
     except UNREADABLE as error:
         if is_machine_error(error):
             raise MachineError(f"cannot be read ({reason(error)})") from error
-        raise ArchiveError(f"is no {kind} file ({first_line(error)})") from error
+        raise ArchiveError(f"is not a {kind} file ({first_line(error)})") from error
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -142,7 +142,7 @@ def copy_private(path: Path, target: Path, *, most: int) -> Content:
     Raises:
         FileNotFoundError: it is not there.
         MachineError: it cannot be read, or the copy cannot be written.
-        ArchiveError: it is no regular file, or has more bytes than `most`.
+        ArchiveError: it is not a regular file, or has more bytes than `most`.
     """
     size, digest = 0, hashlib.sha256()
     with contextlib.ExitStack() as stack:
@@ -180,12 +180,12 @@ def machine_errors(what: str) -> Iterator[None]:
 
 
 def is_machine_error(error: BaseException) -> bool:
-    """Return whether an error is the machine's and says nothing about the file that was being read."""
+    """Say whether an error is the machine's, so that the file that was being read may be valid."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in os_errors.MEANINGS)
 
 
 def reason(error: BaseException) -> str:
-    """Return the operating system's words for an error, or else its first line."""
+    """Return the operating system's message for an error, or else its first line."""
     if isinstance(error, MemoryError):
         return "out of memory"
     return error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)

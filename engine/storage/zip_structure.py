@@ -66,7 +66,7 @@ def check(file: BinaryIO, most: int, methods: tuple[int, ...]) -> None:
     """Refuse a zip whose records contradict each other: zipfile would read other members than those that were checked.
 
     Raises:
-        ValueError: it is no zip, or not the plain kind; the message says in what.
+        ValueError: it is not a zip, or not the plain kind; the message says in what.
     """
     directory, end = _end_record(file)
     if directory.size > most or directory.entries * ENTRY.size > most:

@@ -2,7 +2,7 @@
 
 All four train the same network on the same images and evaluate the test images every epoch, warmed up, each in
 processes of its own. On a GPU there are three, on the same card, one at a time. Figures are of the whole machine: where
-two runs train side by side, an epoch of one run counts half. Beside them stands what the machine could do:
+two runs train side by side, an epoch of one run counts half. They are compared with what the machine could do:
 multiply-adds and bytes a second. Prints JSON; `svhn-tui bench` makes the tables. Without a C compiler there are three,
 and the engine is JAX.
 """

@@ -1,4 +1,4 @@
-"""What the benchmark times: a `model.fit` process, and the worker processes that the host would start; and in turn."""
+"""The contenders of the benchmark: a `model.fit` process, and the worker processes that the host would start."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ class FitCard(NamedTuple):
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a process has to find, so that it trains there and nowhere else."""
+        """The environment with which a process trains on this device alone."""
         if self.gpu is None:
             return {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
         return {"CUDA_VISIBLE_DEVICES": self.gpu, "JAX_PLATFORMS": "cuda"}
@@ -40,7 +40,7 @@ def fit_card(gpu: str | None) -> FitCard:
         return FitCard(None, "tensorflow")
     command = child_process.tool("engine.tools.bench_fit", "--sees-gpu")
     asked = tool_process.run(command._replace(environment={**command.environment, "CUDA_VISIBLE_DEVICES": gpu}))
-    return FitCard(gpu, "tensorflow" if asked.answer.strip() == b"true" else "jax")
+    return FitCard(gpu, "tensorflow" if asked.stdout.strip() == b"true" else "jax")
 
 
 class Fit:
@@ -108,7 +108,7 @@ class Engine:
         ]  # fmt: skip
         for process in self._processes:
             _await_ready(process)
-        self.epochs(0)  # what is timed is warm
+        self.epochs(0)  # the timed epochs are warm
 
     def epochs(self, count: int) -> list[float]:
         """Train a group of runs a worker, side by side; return the seconds of each warm epoch, divided by the runs.
@@ -146,7 +146,7 @@ class Engine:
             event = p.decode_event(line)
             now = time.perf_counter()
             if isinstance(event, p.EpochEnded):
-                seconds.append(now - before)  # by the clock of who waits, so that nothing between epochs is left out
+                seconds.append(now - before)  # measured by this process, so that nothing between epochs is left out
                 before = now
             finished += isinstance(event, p.RunFinished)
             if finished == len(specs):
@@ -167,7 +167,7 @@ class Engine:
 
 
 def _await_ready(process: subprocess.Popen[bytes]) -> None:
-    """Wait until a worker has loaded what it trains with.
+    """Wait until a worker has loaded its trainer.
 
     Raises:
         RuntimeError: it ended before; the message says why.
@@ -199,7 +199,7 @@ class Contender(Protocol):
 
 
 class Timings(NamedTuple):
-    """What became of a contender."""
+    """The measurements of a contender."""
 
     seconds: list[float]
     runs: int
@@ -213,9 +213,9 @@ def time_in_turn(starts: Sequence[Callable[[], Contender]], epochs: int, label: 
     Args:
         starts: start each of them.
         epochs: of each in a round.
-        label: of the network, for who waits.
-        at_once: let all be there, and train A B C A B C: what disturbs then disturbs all. Else one at a time, from its
-            start to its end: a card may allow a single process, and has all its memory for it.
+        label: of the network, for progress messages.
+        at_once: start all, and train in turn, A B C A B C, so that a disturbance affects all. Else one contender after
+            the other: a card may allow a single process, which gets all its memory.
     """
     if not at_once and len(starts) > 1:
         return [side for start in starts for side in time_in_turn([start], epochs, label, at_once=True)]

@@ -1,6 +1,6 @@
-"""The other side of the benchmark: one long `model.fit` on TensorFlow or on JAX, let on round by round.
+"""The reference of the benchmark: one long `model.fit` on TensorFlow or on JAX, resumed one round at a time.
 
-Speaks lines: it says `ready`, waits for `go N`, trains N warm epochs, says their seconds, and waits again. An epoch is
+It writes `ready`, waits for a line `go N`, trains N warm epochs, writes their seconds, and waits again. An epoch is
 training and the evaluation of the test images, as in the engine.
 """
 

@@ -1,4 +1,4 @@
-"""What of a Keras configuration is not as asked, field by field. Pure."""
+"""Compares a Keras configuration with the one that is asked for, field by field. Pure."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ FLOAT32 = 1e-7
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One comparison: its outcome in words, and whether that is as asked; `None` where the file does not show it."""
+    """One comparison: its outcome as text, and whether that is as asked; `None` where the file does not show it."""
 
     name: str
     text: str = msgspec.field(name="found")
@@ -90,7 +90,7 @@ def same(given: Any, wanted: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """Return a setting as people write it."""
+    """Return a setting as text."""
     if isinstance(value, dict):
         inner = ", ".join(f"{key}={text_of(item)}" for key, item in value.items() if key != "class")
         return f"{value.get('class', '')}({inner if len(inner) < MAX_TEXT else '...'})"

@@ -1,6 +1,6 @@
-"""What a finished run says of each test image, and what the images look like; a process of its own, with Keras on JAX.
+"""Predicts the test images with a finished run's network, and draws images; a process of its own, with Keras on JAX.
 
-`python -m engine.tools.inspect_run` reads a `Look` from standard input and writes one `Inspected` to standard output.
+`python -m engine.tools.inspect_run` reads an `InspectionTask` from stdin and writes an `Inspected` to stdout.
 """
 
 import sys
@@ -28,7 +28,7 @@ CHUNK = 500
 
 
 class InspectionTask(msgspec.Struct, frozen=True):
-    """What to look at: a data set, and a run's file if one is meant."""
+    """What to inspect: a data set, and the file of a run, if one is named."""
 
     data: p.DataSet
     run_id: str = ""
@@ -40,18 +40,18 @@ class InspectionTask(msgspec.Struct, frozen=True):
     """The text of an own model's file, which the user approved."""
 
 
-def inspect(look: InspectionTask) -> p.Inspected:
-    """Load what is asked for and look at it.
+def inspect(task: InspectionTask) -> p.Inspected:
+    """Return the predictions and images of a task.
 
     Raises:
         DataError: the data cannot be used.
-        KerasFileError: the run's file is none, or not safe to load.
+        KerasFileError: the run's file cannot be loaded, or not safely.
     """
-    images = datasets.load(look.data)
+    images = datasets.load(task.data)
     show = partial(_pixels, scale=_scale_of(images.test_images))
-    if not look.file:
-        return p.Inspected(run_id="", data=look.asked, pictures=_samples(images, show))
-    probabilities, kernel = _predicted(look, images.test_images)
+    if not task.file:
+        return p.Inspected(run_id="", data=task.asked, pictures=_samples(images, show))
+    probabilities, kernel = _predicted(task, images.test_images)
     predicted, true = probabilities.argmax(axis=1), images.test_labels.astype(np.int64)
     classes = probabilities.shape[1]
     confusion = np.bincount(true * classes + predicted, minlength=classes * classes).reshape(classes, classes)
@@ -63,10 +63,10 @@ def inspect(look: InspectionTask) -> p.Inspected:
         for index in surest
     )  # fmt: skip
     return p.Inspected(
-        run_id=look.run_id,
+        run_id=task.run_id,
         confusion=tuple(tuple(map(int, row)) for row in confusion),
         pictures=mistakes,
-        templates=_templates(kernel, look.data.input_shape)
+        templates=_templates(kernel, task.data.input_shape)
         if kernel is not None and len(images.shape.inputs) == 3
         else (),
     )
@@ -82,7 +82,7 @@ def _samples(images: datasets.Images, show: Callable[[np.ndarray], bytes]) -> tu
     return tuple(pictures)
 
 
-def _predicted(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _predicted(task: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the probabilities, (images, classes), and the kernel, (inputs, classes), where it is the only one."""
     backends.prepare_jax()
     import keras
@@ -90,14 +90,14 @@ def _predicted(look: InspectionTask, images: np.ndarray) -> tuple[np.ndarray, np
     backends.settle_jax()
     check: ConfigCheck = listed
     known: dict[str, object] = {}
-    if look.model is not None:
+    if task.model is not None:
         from engine.tools import own_file
         from engine.training import own_models
 
-        model_sources.learn(look.source)
-        built = own_models.build(look.model, look.data.shape, seed=0)
-        check, known = own_file.same_as(built, look.model), own_file.custom_objects(built, look.model)
-    with checked(Path(look.file), check) as safe:  # it may have come with an import
+        model_sources.learn(task.source)
+        built = own_models.build(task.model, task.data.shape, seed=0)
+        check, known = own_file.same_as(built, task.model), own_file.custom_objects(built, task.model)
+    with checked(Path(task.file), check) as safe:  # it may have come with an import
         model = keras.saving.load_model(safe.path, custom_objects=known, compile=False, safe_mode=True)
     parts = [np.asarray(model(images[start : start + CHUNK].astype(np.float32), training=False))
              for start in range(0, len(images), CHUNK)]  # fmt: skip
@@ -124,23 +124,23 @@ def _pixels(image: np.ndarray, scale: tuple[float, float] = (0.0, 255.0)) -> byt
 
 
 def _templates(kernel: np.ndarray, shape: Shape) -> tuple[bytes, ...]:
-    """Draw what each class of a linear network looks for: grey is no weight, bright and dark are the largest ones."""
+    """Draw the weights of each class of a linear network: grey is no weight, bright and dark are the largest ones."""
     largest = np.abs(kernel).max(axis=0, keepdims=True)
     scaled = np.round(127.5 + 127.5 * kernel / np.where(largest > 0, largest, 1))
     return tuple(_pixels(scaled[:, label].reshape(shape)) for label in range(kernel.shape[1]))
 
 
 def main() -> int:
-    """Look, and write what was seen."""
+    """Read a task, and write the result."""
     backends.clear_environment()
-    look = msgspec.json.decode(sys.stdin.buffer.read(), type=InspectionTask)
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=InspectionTask)
     try:
-        inspected = inspect(look)
+        inspected = inspect(task)
     except (DataError, KerasFileError) as error:
         print(error, file=sys.stderr)
         return 1
     except Exception as error:  # noqa: BLE001  an imported file may make Keras raise anything
-        print(f"{look.file or look.data.train_path}: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
+        print(f"{task.file or task.data.train_path}: {type(error).__name__}: {first_line(error)}.", file=sys.stderr)
         return 1
     sys.stdout.buffer.write(p.encode(inspected))
     return 0

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 MAX_DEPTH = 64
 MAX_NUMBER = 2**31
 UNBOUNDED = {"seed", "shared_object_id"}
-"""Fields whose numbers are labels: nothing is made as large as they say."""
+"""Fields whose numbers are labels: they determine no size."""
 NEWER_KEYS = {"quantization_config"}
 """Written by Keras after 3.11, which refuses them."""
 
@@ -37,7 +37,7 @@ METRICS = LOSSES | frozenset({
     "CategoricalAccuracy", "SparseCategoricalAccuracy", "Accuracy", "BinaryAccuracy", "TopKCategoricalAccuracy",
     "SparseTopKCategoricalAccuracy", "Mean", "MeanMetricWrapper", "Precision", "Recall", "F1Score",
 })  # fmt: skip
-"""None that makes a table as large as its configuration says."""
+"""Initializers; none of them allocates a table whose size its configuration gives."""
 FUNCTIONS = frozenset({
     "linear", "relu", "relu6", "tanh", "sigmoid", "softmax", "elu", "selu", "gelu", "silu", "swish", "softplus",
     "softsign", "leaky_relu", "exponential", "hard_sigmoid", "mish", "log_softmax",
@@ -45,7 +45,7 @@ FUNCTIONS = frozenset({
     "mean_absolute_error", "kl_divergence", "categorical_accuracy", "sparse_categorical_accuracy", "binary_accuracy",
     "accuracy", "top_k_categorical_accuracy",
 })  # fmt: skip
-"""Of Keras: activations, losses and metrics."""
+"""Functions of Keras: activations, losses and metrics."""
 POLICIES = frozenset({"DTypePolicy", "FloatDTypePolicy"})
 CLASSES: Mapping[str, frozenset[str]] = {
     "keras": MODELS | POLICIES,
@@ -70,7 +70,7 @@ CLASSES: Mapping[str, frozenset[str]] = {
 }  # fmt: skip
 LAYER_MODULES = {module for module, names in CLASSES.items() if names & (LAYERS | MODELS) - INITIALIZERS}
 TENSOR = {"shape", "dtype", "keras_history"}
-"""What a Functional model's configuration says of the tensor that a layer is called on."""
+"""Keys of the tensor on which a layer is called, in a Functional model's configuration."""
 
 
 class ConfigError(ValueError):
@@ -82,8 +82,8 @@ def check_config(node: object, depth: int = 0, *, is_layer: bool = False) -> Non
 
     Args:
         node: the configuration, or a part of it.
-        depth: how deep in it the part stands.
-        is_layer: whether a model or a layer may stand here; one in a setting would be built without being measured.
+        depth: its depth in the configuration.
+        is_layer: whether a model or a layer may be here; one in a setting would be built without being measured.
 
     Raises:
         ConfigError: there is one.

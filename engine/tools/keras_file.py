@@ -21,9 +21,9 @@ MAX_RATIO = 20
 MAX_CONFIG_BYTES = 2**20
 MAX_DIRECTORY_BYTES = 2**14
 MAX_PARAMETERS = MAX_MODEL_BYTES // 4
-"""More would not fit into the largest file."""
+"""Most members; more would not fit into the largest file."""
 MAX_ACTIVATIONS = 2**24
-"""Numbers that a layer may give for one image."""
+"""Largest output of a layer for one image, in numbers."""
 SAVE_AGAIN = "save the model with model.save('NAME.keras'), or copy that file again"
 MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 WEIGHTS = "model.weights.h5"
@@ -41,7 +41,7 @@ class Checked(msgspec.Struct, frozen=True):
     """A `.keras` file that may be loaded."""
 
     path: Path
-    """The private copy that was checked; it is gone when the block of `checked` ends."""
+    """The private copy that was checked; it is deleted when the block of `checked` ends."""
     bytes: int
     sha256: str
     config: dict[str, Any]
@@ -51,10 +51,10 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def check(path: Path) -> dict[str, Any]:
-    """Look through a file without loading it; return its configuration.
+    """Check a file without loading it; return its configuration.
 
     Raises:
-        KerasFileError: it is no `.keras` file, or holds something that is not on the allow-list.
+        KerasFileError: it is not a `.keras` file, or holds something that is not on the allow-list.
     """
     with checked(path) as model:
         return model.config
@@ -172,9 +172,9 @@ def _json(archive: zipfile.ZipFile, member: str) -> dict[str, Any]:
         value = json.loads(archive.read(member))
     except (*zip_check.UNREADABLE, RecursionError) as error:
         _machine_first(error)
-        raise ValueError(f"has a {member} that is no readable JSON; save the model again") from error
+        raise ValueError(f"has a {member} that is not readable JSON; save the model again") from error
     if not isinstance(value, dict):
-        raise ValueError(f"has a {member} that is no JSON object; save the model again")
+        raise ValueError(f"has a {member} that is not a JSON object; save the model again")
     return value
 
 
@@ -202,7 +202,7 @@ def _unpack(archive: zipfile.ZipFile, target: BinaryIO) -> None:
 
 
 def _machine_first(error: Exception) -> None:
-    """Let an error that is the machine's pass as such.
+    """Raise a MachineError for an error that is the machine's.
 
     Raises:
         MachineError: it is.

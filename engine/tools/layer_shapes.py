@@ -1,4 +1,4 @@
-"""How large a network is, from its configuration as text: Keras makes room for it before it reads a weight. Pure."""
+"""The size of a network, from its configuration as text: Keras allocates it before it reads a weight. Pure."""
 
 import math
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def size_of(model: Config) -> Size:
     """Follow the shapes through a chain of layers.
 
     Raises:
-        ConfigError: it is no chain, a layer's settings cannot be, or two layers declare different shapes.
+        ConfigError: it is not a chain, a layer's settings cannot be, or two layers declare different shapes.
     """
     try:
         layers = list(_chain(model))
@@ -73,7 +73,7 @@ def _chain(model: Config) -> Iterator[_ChainLayer]:
 
 
 def _again(*arguments: object) -> Iterator[_ChainLayer]:
-    """Yield what a model says of its input as a layer that changes nothing."""
+    """Yield a model's declared input as a layer that changes nothing."""
     for shape in (_built(arguments[0]), arguments[1]):
         if shape is not None:
             yield _ChainLayer("Identity", {}, shape)
@@ -92,7 +92,7 @@ def _in_order(functional: Config) -> list[Config]:
     """Return a Functional model's layers from its only input to its only output.
 
     Raises:
-        ConfigError: they are no chain.
+        ConfigError: they are not a chain.
     """
     follower: dict[str | None, Config] = {}
     for layer in functional["layers"]:
@@ -128,7 +128,7 @@ def _only_end(ends: Any) -> str:
     """Return the name in `["input", 0, 0]`, or in the `[["input", 0, 0]]` of earlier versions.
 
     Raises:
-        ConfigError: it stands in a dictionary.
+        ConfigError: it is in a dictionary.
     """
     if isinstance(ends, dict):
         raise ConfigError("has its input or its output in a dictionary; give keras.Model the tensors themselves")
@@ -167,7 +167,7 @@ def _declared(config: Config) -> Any:
 
 
 def _agree(kind: str, again: Any, shape: Shape) -> None:
-    """See that a shape that is given a second time, with or without its batch, is the one that images have there."""
+    """Check that a shape that is given a second time, with or without its batch, is the shape of images there."""
     if again is None:
         return
     batch = len(again) - len(shape)

@@ -1,4 +1,4 @@
-"""What a machine can do at most, measured, and what a batch needs of it, counted."""
+"""The limits of a machine, measured, and the work of a batch, counted."""
 
 import threading
 import time

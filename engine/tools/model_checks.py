@@ -1,6 +1,6 @@
 """A loaded model against what a question asks: every layer, every setting, and how it was compiled and fitted.
 
-What is asked is built by the same Keras and compared field by field: a setting that nobody thought of counts too.
+What is asked is built by the same Keras and compared field by field: unforeseen settings count too.
 """
 
 import difflib
@@ -56,13 +56,13 @@ def model_checks(model: Any, configuration: Configuration, shape: DataShape, bat
 
 
 def weights_check(model: Any) -> Check:
-    """See that every weight is a number: a network that diverged is not handed in."""
+    """Check that every weight is finite: a network that diverged is not handed in."""
     broken = _broken(model.weights)
     return Check("weights", f"{broken:,} are not finite numbers" if broken else "all finite", not broken)
 
 
 def optimizer_checks(model: Any, iterations: int | None) -> Iterator[Check]:
-    """Say what is wrong with the state of the optimizer, if anything: Keras leaves one out that does not fit.
+    """Yield what is wrong with the state of the optimizer: Keras ignores one that does not fit.
 
     Args:
         model: loaded, with its optimizer.
@@ -79,8 +79,8 @@ def optimizer_checks(model: Any, iterations: int | None) -> Iterator[Check]:
 
 
 def _broken(variables: Iterable[Any]) -> int:
-    """Count what is no finite number."""
-    arrays = (np.asarray(variable).astype(np.float32) for variable in variables)  # bfloat16 is no float to NumPy
+    """Count what is not a finite number."""
+    arrays = (np.asarray(variable).astype(np.float32) for variable in variables)  # bfloat16 is not a float to NumPy
     return sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
 
 
@@ -105,7 +105,7 @@ def _listed(layers: Sequence[_ComparedLayer]) -> str:
 
 
 def _form(model: Any, *, has_merged: bool) -> str:
-    """Say in what a model is written in another way than one Sequential; empty when it is not."""
+    """Return how a model differs from one Sequential in form; empty where it does not."""
     forms = [] if type(model).__name__ == "Sequential" else [f"a {type(model).__name__} model"]
     forms += ["a model inside it"] if any(hasattr(layer, "layers") for layer in model.layers) else []
     forms += ["activations as layers of their own"] if has_merged else []
@@ -122,7 +122,7 @@ def _layers(model: Any, *, inside: bool = False) -> Iterator[_ComparedLayer]:
             yield from _layers(layer, inside=True)
         elif type(layer).__name__ != "InputLayer":
             settings = plain(layer.get_config())
-            if isinstance(own := settings.get("activation"), dict):  # a layer stands for it
+            if isinstance(own := settings.get("activation"), dict):  # a layer replaces it
                 settings["activation"] = _activation_of(_ComparedLayer(own["class"], own)) or own
             yield _ComparedLayer(type(layer).__name__, settings)
 

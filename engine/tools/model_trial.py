@@ -1,12 +1,15 @@
-"""Tries an own model before anything trains it: is it one, how large is it, and does it compile on JAX?
+"""Tries an own model before it is trained: whether it can be built, its size, and whether it compiles on JAX.
 
-`python -m engine.tools.model_trial BACKEND` reads a `Trial` from standard input and writes `ModelFacts`. A process of
-its own, since it runs a file of the user's.
+`python -m engine.tools.model_trial BACKEND SECONDS` reads a `Trial` from standard input and writes `ModelFacts`. A
+process of its own, since it runs a file of the user's.
 """
 
+import contextlib
 import os
 import re
+import signal
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,20 +17,21 @@ import msgspec
 from engine.core.own_model import ModelFacts, Trial
 from engine.machine import backends, card
 from engine.training import model_sources
-from engine.training.model_sources import ModelError, name_of
+from engine.training.model_sources import ModelError, TooSlow, name_of
 
 if TYPE_CHECKING:
     import keras
 
 IMAGES = 4
+AGAIN_SECONDS = 5
 ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 def tried(trial: Trial, backend: str) -> ModelFacts:
-    """Build the model and look at what it does with a few images.
+    """Build the model and apply it to a few images.
 
     Raises:
-        ModelError: it is of no use.
+        ModelError: it cannot be used.
     """
     import keras
     import numpy as np
@@ -45,7 +49,7 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
                 f"It gives {predicted.shape} numbers for {IMAGES} images of {trial.shape.classes} classes."
             )
         if (predicted < 0).any() or not np.allclose(predicted.sum(axis=-1), 1, atol=1e-3):
-            raise ModelError("What it gives are no probabilities; end it with a softmax.")
+            raise ModelError("Its outputs are not probabilities; end it with a softmax.")
         config = keras.saving.serialize_keras_object(model)
         known = own_models.custom_objects(trial.model, model)
         _load(config, dict(known), trial)
@@ -55,13 +59,13 @@ def tried(trial: Trial, backend: str) -> ModelFacts:
             refusal = _refusal(model, images)
     except ModelError:
         raise
-    except Exception as error:
+    except (Exception, TooSlow) as error:
         raise own_models.model_error(error, trial.model) from error
     return ModelFacts(sum(int(np.prod(some.shape)) for some in model.trainable_variables), refusal)
 
 
 def _load(config: Any, known: dict[str, Any], trial: Trial) -> None:
-    """See that what is saved of the model can be loaded again.
+    """Check that the model can be loaded again from a file.
 
     Raises:
         ModelError: it is one of those that Keras never loads.
@@ -137,9 +141,25 @@ def _text(program: Any) -> str:
     return ADDRESS.sub("", str(program)) + repr(constants)
 
 
+@contextlib.contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Raise `TooSlow` inside this block, wherever it is then, when it takes longer; and again if it goes on."""
+
+    def interrupt(*_: object) -> None:
+        raise TooSlow(f"its model is not built after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def main() -> int:
     """Try a model and print the facts; what its file prints is not part of the answer."""
-    (backend,) = sys.argv[1:]
+    backend, seconds = sys.argv[1:]
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     backends.clear_environment()
@@ -148,7 +168,8 @@ def main() -> int:
     (backends.prepare_tensorflow if backend == "tensorflow" else backends.prepare_jax)()
     (backends.settle_tensorflow if backend == "tensorflow" else backends.settle_jax)()
     try:
-        facts = tried(trial, backend)
+        with time_limit(int(seconds)):
+            facts = tried(trial, backend)
     except ModelError as error:
         facts = ModelFacts(problem=str(error))
     answer.write(msgspec.json.encode(facts))

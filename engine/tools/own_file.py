@@ -39,7 +39,7 @@ def same_as(model: keras.Model, asked: OwnModel) -> ConfigCheck:
 
 
 def custom_objects(model: keras.Model, asked: OwnModel) -> dict[str, Any]:
-    """Return what Keras may load beside its own."""
+    """Return the classes and functions that Keras may load beside its own."""
     return dict(own_models.custom_objects(asked, model))
 
 

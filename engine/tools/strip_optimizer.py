@@ -1,4 +1,4 @@
-"""A `.keras` file without its optimizer's state: a third of the size, the same network, still compiled.
+"""Writes a `.keras` file without its optimizer's state: a third of the size, the same network, still compiled.
 
 Run as `python -m engine.tools.strip_optimizer SOURCE TARGET`. Only the weights file inside is written again.
 """
@@ -18,7 +18,7 @@ def stripped(path: Path) -> bytes:
     """Return the file's content without the optimizer's variables.
 
     Raises:
-        KerasFileError: it is no `.keras` file of ours.
+        KerasFileError: it is not a `.keras` file of ours.
     """
     content = io.BytesIO()
     with checked(path, unread) as file, zipfile.ZipFile(file.path) as source, zipfile.ZipFile(content, "w") as target:

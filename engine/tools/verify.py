@@ -35,21 +35,22 @@ if TYPE_CHECKING:
     from engine.data.dataset import Images
 
 MAX_CHUNK = 500
-"""Images that pass the network at once."""
+"""Images that the network evaluates at once."""
 CHUNK_NUMBERS = 2**26
-"""Most numbers that a layer may give for them."""
+"""Largest output of a layer for them, in numbers."""
 
 
 def verify(
     path: Path, source: Sequence[str], asked: Requirement | None, layout: str = "", model_file: Path | None = None
 ) -> Verification:
-    """Load a private copy of the file in TensorFlow Keras and look at it.
+    """Load a private copy of the file in TensorFlow Keras, check it, and count its right predictions.
 
     Args:
         path: the file.
-        source: the data's.
-        asked: what it is to be.
-        model_file: of an own model, which the user approved.
+        source: paths of the data, as of `dataset.load_from`.
+        asked: the requirements; None: only whether it can be loaded, and its accuracy.
+        layout: the order of the images' axes, as of `dataset.load_from`.
+        model_file: the model file of an own model, which the user approved.
 
     Raises:
         ModelError: the model file fails.
@@ -131,7 +132,7 @@ def _loaded(file: Checked, path: Path, known: dict[str, Any]) -> Any:
     _prepare()
     import keras
 
-    warnings.simplefilter("ignore")  # a file without an optimizer's state is reported in our own words
+    warnings.simplefilter("ignore")  # a file without an optimizer's state is reported by our own message
     try:
         return keras.saving.load_model(file.path, custom_objects=known, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
@@ -142,7 +143,7 @@ def _loaded(file: Checked, path: Path, known: dict[str, Any]) -> Any:
 
 
 def _count_right(model: Any, images: "Images", largest: int) -> int:
-    """Return how many test images the model has right."""
+    """Return the number of test images that the model predicts correctly."""
     import numpy as np
 
     correct, chunk = 0, max(1, min(MAX_CHUNK, CHUNK_NUMBERS // largest))

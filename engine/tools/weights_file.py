@@ -1,4 +1,4 @@
-"""The weights inside a `.keras` file, walked through without reading an array: HDF5 may point anywhere."""
+"""Checks the weights file inside a `.keras` file without reading an array: HDF5 links may point anywhere."""
 
 from typing import BinaryIO
 
@@ -6,7 +6,7 @@ import h5py
 
 MAX_DEPTH = 64
 MAX_ITEMS = 10_000
-"""Groups and arrays; a network of 64 layers with its optimizer has some hundred."""
+"""Most groups and arrays; a network of 64 layers with its optimizer has some hundred."""
 MAX_ATTRIBUTE_BYTES = 2**12
 """Keras stores the names of layers in attributes."""
 NUMBERS = "fiub"
@@ -43,7 +43,7 @@ def _iterations(weights: h5py.File) -> int | None:
 
 
 class _Walk:
-    """What was seen of a weights file, which may be built to be walked forever or to unpack to terabytes."""
+    """The state of a check of a weights file, which may have cyclic links or unpack to terabytes."""
 
     def __init__(self, size: int) -> None:
         self.numbers = 0

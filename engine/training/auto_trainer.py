@@ -15,7 +15,7 @@ from engine.training.trainer_choice import Circumstances
 
 
 class AutoTrainer:
-    """Trains with the native trainer what that can train, and with JAX what it cannot."""
+    """Trains with the native trainer where it can, else with JAX."""
 
     name = "fast"
 
@@ -25,24 +25,24 @@ class AutoTrainer:
 
     @property
     def device(self) -> str:
-        """What trains."""
+        """The device that trains, as `FastTrainer.device`."""
         return self._jax.device
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the libraries that decide the numbers."""
+        """Versions of the libraries on which the numbers depend."""
         return self._jax.versions
 
     @property
     def reserved_bytes(self) -> int:
-        """What this process holds of its GPU's memory."""
+        """Bytes of its GPU's memory that this process has reserved."""
         return self._jax.reserved_bytes
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
         """Begin or resume runs that have trained the same number of epochs.
 
         Raises:
-            ValueError: a trainer was asked for that cannot train them.
+            ValueError: the requested trainer cannot train them.
         """
         configuration, snapshot = specs[0].configuration, snapshots[0]
         written_by = snapshot.trainer if snapshot else ""
@@ -58,7 +58,7 @@ class AutoTrainer:
         return group
 
     def _load_native(self) -> str:
-        """Make the native trainer ready; return why there is none."""
+        """Load the native trainer; return why there is none, or nothing."""
         if self._native is None:
             built = build.library()
             if built.path is None:

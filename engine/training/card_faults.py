@@ -1,4 +1,4 @@
-"""What an error in training says of the card: it failed, or others hold its memory; then the run is not at fault."""
+"""Decides whether an error in training is the card's: it failed, or others use its memory. Then no run is at fault."""
 
 from collections.abc import Sequence
 
@@ -13,16 +13,16 @@ class CardFaults:
 
     def __init__(self) -> None:
         self.fault: CardRefused | None = None
-        """Why this process can train nothing more on its card; None as long as it can."""
+        """Why this process can train no more on its card; None as long as it can."""
         self._too_large: set[Configuration] = set()
-        """What ran out of memory before."""
+        """Configurations that ran out of memory before."""
 
     def judge(self, error: Exception, specs: Sequence[RunSpec], trainer: Trainer) -> None:
-        """Judge an error of a group. Where memory ran out, fewer runs are tried first, then others are waited for.
+        """Set `fault` if an error of a group is the card's; where memory ran out, only after fewer runs were tried.
 
         Args:
-            error: as the libraries raised it.
-            specs: of the group.
+            error: the exception of a library.
+            specs: the runs of the group.
             trainer: of this process.
         """
         if sign := gpu_errors.card_fault(str(error)):

@@ -5,7 +5,7 @@
 - Kernels with few outputs are carried transposed between the batches: XLA's CPU code is three times as fast on
   (10, 3072) as on (3072, 10). The optimizer works on the carried shapes; nothing but the layout changes.
 - On a GPU the metrics of the batches are summed during training: XLA can then launch the whole loop as one CUDA
-  graph. On a CPU the logits are stacked and looked at together, which is faster there; sums round differently.
+  graph. On a CPU the logits are stacked and evaluated together, which is faster there; sums round differently.
 - Shapes: N images, B a batch, C classes; pixels stay uint8 (N, channels, height, width) and are cast batch by batch.
 """
 
@@ -29,13 +29,13 @@ from engine.training.executable_digest import digest_of
 EVALUATION_CHUNK = 250
 """Test images that are cast to float32 at a time (3 MB of pixels, which the caches hold): fastest of 100 to 2,500."""
 TOP_K = 5
-"""As Keras counts by default."""
+"""Keras's default for top-k accuracy."""
 
 Array = jax.Array
 
 
 class Lane(NamedTuple):
-    """What training changes: carried parameters, the rest of the model's variables, the optimizer's variables."""
+    """The variables that training changes: carried parameters, the model's other variables, the optimizer's."""
 
     parameters: list[Array]
     others: list[Array]
@@ -52,7 +52,7 @@ class DeviceImages(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of one epoch: means over the training images, at the weights before each batch's update; counts are exact."""
+    """Metrics of one epoch: means over the training images, at the weights before each batch's update; exact counts."""
 
     loss: Array
     accuracy: Array
@@ -61,7 +61,7 @@ class Metrics(NamedTuple):
     test_top_k_accuracy: Array | None = None
     val_loss: Array | None = None
     val_accuracy: Array | None = None
-    """None where no image is held out. Whatever the configuration does not ask for is None."""
+    """None where no image is held out; any metric that the configuration does not ask for is None."""
 
 
 def is_carried_transposed(shape: tuple[int, ...]) -> bool:
@@ -81,16 +81,19 @@ class Program:
         sums_metrics: bool | None = None,
         train_images: int = 0,
     ) -> None:
-        """Build what is compiled later.
+        """Build the model and the functions that are compiled later.
 
         Args:
-            train_images: of the data set, validation images included; a learning-rate schedule counts their batches.
+            configuration: what is trained.
+            shape: of the data.
+            lanes: number of runs side by side.
             sums_metrics: sum loss and accuracy batch by batch; None: where JAX computes on a GPU.
+            train_images: of the data set, validation images included; a learning-rate schedule counts their batches.
         """
         self.configuration = configuration
         self.lanes = lanes
         self.digest = ""
-        """Of the compiled epoch."""
+        """Hash of the compiled epoch."""
         self._train = (
             self._train_summing if (on_gpu() if sums_metrics is None else sums_metrics) else self._train_stacking
         )
@@ -191,7 +194,7 @@ class Program:
         return lane, self._training_losses(logits, labels).sum(), _count_correct(logits, labels)
 
     def _batches(self, order: Array) -> tuple[Array, Array]:
-        """Return the whole batches (batches, size), and what is left over for a smaller one."""
+        """Return the whole batches (batches, size), and the remaining indices for a smaller one."""
         size = self.configuration.training.batch_size
         batches = order.shape[0] // size
         return order[: batches * size].reshape(batches, size), order[batches * size :]
@@ -218,13 +221,13 @@ class Program:
         return Lane(parameters, others, optimizer), logits
 
     def _targets(self, logits: Array, labels: Array) -> Array:
-        """Return what the logits (B, C) are to say: one-hot, or smoothed as Keras does."""
+        """Return the target probabilities (B, C): one-hot, or smoothed as Keras does."""
         classes, smoothing = logits.shape[-1], self.configuration.training.label_smoothing
         hot = jax.nn.one_hot(labels, classes)
         return hot * (1 - smoothing) + smoothing / classes if smoothing else hot
 
     def _weights_of(self, labels: Array) -> Array:
-        """Return how much each image counts in training, (B,)."""
+        """Return the weight of each image in training, (B,)."""
         return jnp.asarray(self.configuration.training.class_weight, jnp.float32)[labels]
 
     def _losses(self, logits: Array, labels: Array) -> Array:
@@ -232,7 +235,7 @@ class Program:
         return -jnp.sum(self._targets(logits, labels) * jax.nn.log_softmax(logits), axis=-1)
 
     def _training_losses(self, logits: Array, labels: Array) -> Array:
-        """Return the same as training counts them: as Keras does, their mean is over the images, not the weights."""
+        """Return the losses (B,) times the class weights; as in Keras, their mean is over images, not over weights."""
         losses = self._losses(logits, labels)
         return losses * self._weights_of(labels) if self.configuration.training.class_weight else losses
 
@@ -246,8 +249,10 @@ class Program:
 
     def _test_logits(self, lane: Lane, pixels: Array) -> Array:
         """Return the logits (N, C) of any number of images."""
-        found: Array = jax.lax.map(lambda image: self.logits(lane, image[None])[0], pixels, batch_size=EVALUATION_CHUNK)
-        return found
+        logits: Array = jax.lax.map(
+            lambda image: self.logits(lane, image[None])[0], pixels, batch_size=EVALUATION_CHUNK
+        )
+        return logits
 
     def _evaluate(self, lane: Lane, pixels: Array, labels: Array) -> tuple[Array, Array]:
         """Return the mean loss over images, not in training, and the number of right ones."""

@@ -43,4 +43,4 @@ class Dense(keras.layers.Dense):
 
 
 KINDS = {"Dense": Dense}
-"""By the names of Keras's own."""
+"""Layers by the names of those of Keras that they replace."""

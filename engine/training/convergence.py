@@ -6,11 +6,11 @@ from statistics import fmean
 from typing import NamedTuple
 
 EPOCHS = 10
-"""The last so many epochs are looked at."""
+"""Number of epochs at the end that count."""
 
 
 class Slope(NamedTuple):
-    """What a curve gains an epoch, by least squares, and the standard error of that."""
+    """Change of a curve for each epoch, by least squares, and its standard error."""
 
     value: float
     error: float

@@ -11,15 +11,15 @@ from engine.core.spec import Training
 
 
 class StoppingState(NamedTuple):
-    """What early stopping knows after an epoch."""
+    """The state of early stopping after an epoch."""
 
     best_epoch: int = 0
-    """From 1 on; 0 while no epoch was looked at."""
+    """From 1 on; 0 before the first epoch that counts."""
     is_over: bool = False
 
 
 def stopping_state(training: Training, rows: Sequence[EpochRow]) -> StoppingState:
-    """Look at the epochs so far. A value that is no number is no improvement, except on nothing."""
+    """Return the state after these epochs. NaN is no improvement, but the first epoch counts as the best until then."""
     best: float | None = None
     best_epoch = wait = 0
     for epoch in range(training.start_from_epoch + 1, len(rows) + 1):
@@ -45,7 +45,7 @@ def epoch_of_weights(training: Training, rows: Sequence[EpochRow]) -> int:
 
 
 def _monitored(training: Training, row: EpochRow) -> float:
-    """Return what is watched, so that more is better."""
+    """Return the monitored value of an epoch, with its sign chosen so that more is better."""
     value = row.val_loss if training.monitor == "val_loss" else row.val_accuracy
     if value is None:
         return float("nan")

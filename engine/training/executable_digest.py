@@ -1,10 +1,10 @@
-"""What names a compiled program: a hash of what it computes and how, and of nothing else. Pure."""
+"""A hash of a compiled program: of what it computes and how, and of nothing else. Pure."""
 
 import hashlib
 import re
 
 METADATA = re.compile(r',? ?metadata=\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\}')
-"""Of an instruction: the line of Python that it comes from."""
+"""The metadata of an instruction: the line of Python that it comes from."""
 TABLES = re.compile(r"^(?:FileNames|FunctionNames|FileLocations|StackFrames)\n(?:\d.*\n)*\n*", re.MULTILINE)
 """Files, functions and lines of Python; a program that comes from JAX's cache has fewer of them."""
 

@@ -1,4 +1,4 @@
-"""What the host asks of a worker: tasks in their order, and stops."""
+"""The commands of the host to a worker: tasks in their order, and stops."""
 
 import sys
 import threading
@@ -12,19 +12,20 @@ StopReason = Literal["paused", "cancelled", "interrupted"]
 
 
 class Stop(NamedTuple):
-    """Why a run is let go."""
+    """Why a run is to be released without a result."""
 
     why: StopReason
     reason: str
+    """The same in a sentence for the user."""
 
 
-HOST_GONE = Stop("interrupted", "The background process ended; the run goes on from its checkpoint.")
-TERMINATED = Stop("interrupted", "The worker was told to end; the run goes on from its checkpoint.")
-WORDS = {"paused": "Paused.", "cancelled": "Stopped by the user.", "interrupted": "Stopped to go on later."}
+HOST_GONE = Stop("interrupted", "The background process ended; the run continues from its checkpoint.")
+TERMINATED = Stop("interrupted", "The worker was asked to end; the run continues from its checkpoint.")
+REASONS = {"paused": "Paused.", "cancelled": "Stopped by the user.", "interrupted": "Stopped, to continue later."}
 
 
 class Inbox:
-    """The way in: tasks wait their turn, stops are seen between two epochs."""
+    """The queue of tasks, and the stops that the main thread checks for between epochs; filled by another thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -46,11 +47,11 @@ class Inbox:
             if isinstance(command, p.Train):
                 self._tasks.append(command)
             else:
-                self._stops |= dict.fromkeys(command.runs, Stop(command.why, WORDS[command.why]))
+                self._stops |= dict.fromkeys(command.runs, Stop(command.why, REASONS[command.why]))
             self._changed.notify()
 
     def end(self, stop: Stop) -> None:
-        """Let everything go."""
+        """Stop all runs, and return None from `next`."""
         with self._changed:
             self._ended = self._ended or stop
             self._changed.notify()
@@ -62,12 +63,12 @@ class Inbox:
             return None if self._ended else self._tasks.popleft()
 
     def stop_of(self, run_id: str) -> Stop | None:
-        """Say whether a run is to be let go, and why."""
+        """Return why a run is to be released; None while it is to be trained."""
         with self._changed:
             return self._ended or self._stops.get(run_id)
 
     def forget(self, runs: Sequence[str]) -> None:
-        """Drop the stops of runs that were let go, so that they can be sent again."""
+        """Drop the stops of runs that were released, so that these can be sent again."""
         with self._changed:
             for run_id in runs:
                 self._stops.pop(run_id, None)

@@ -29,7 +29,7 @@ from engine.training.unit_activity import activity_of
 
 
 class FastTrainer:
-    """Holds what groups share: the data on the device and the compiled programs."""
+    """Trains on JAX; groups share the data on the device and the compiled programs."""
 
     name = "jax"
 
@@ -41,25 +41,25 @@ class FastTrainer:
 
     @property
     def device(self) -> str:
-        """What trains, as people call it."""
+        """The device that trains: `cpu`, or `gpu` and its name."""
         device = jax.devices()[0]
         return "cpu" if device.platform == "cpu" else f"gpu {device.device_kind}"
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of what decides the numbers and the file."""
+        """Versions of the libraries on which the numbers and the file depend."""
         return {name: version(name) for name in ("keras", "jax", "numpy")}
 
     @property
     def reserved_bytes(self) -> int:
-        """What this process holds of its GPU's memory; 0 where that is not known."""
+        """Bytes of its GPU's memory that this process has reserved; 0 where that is not known."""
         return int((jax.devices()[0].memory_stats() or {}).get("pool_bytes", 0))
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> "FastGroup":
         """Begin or resume runs of one configuration that have trained the same number of epochs."""
         spec = specs[0]
         if spec.data not in self._pixels:
-            self._pixels = {spec.data: _on_device(images)}  # one data set at a time: it is the largest thing here
+            self._pixels = {spec.data: _on_device(images)}  # one data set at a time, since it needs the most memory
             self._programs = {}  # compiled for the sizes of the data before
         shape = images.shape
         program = self._program(spec.configuration, shape, len(specs), self._pixels[spec.data].train.shape[0])
@@ -73,7 +73,7 @@ class FastTrainer:
 
     def _program(self, configuration: Configuration, shape: DataShape, lanes: int, train_images: int) -> Program:
         training = configuration.training
-        if training.schedule != "cosine":  # which ends with the last epoch; else how many there are compiles nothing
+        if training.schedule != "cosine":  # it alone depends on the number of epochs
             training = msgspec.structs.replace(training, epochs=1)
         key = (msgspec.structs.replace(configuration, training=training), shape, lanes)
         if key not in self._programs:
@@ -103,10 +103,10 @@ class FastGroup:
         self._is_single = len(lanes) == 1
         self._lanes = lanes[0] if self._is_single else jax.tree.map(lambda *values: jnp.stack(values), *lanes)
         self._best = dict(enumerate(best))
-        """By lane: parameters and others of its best epoch; none while it is not to be restored."""
+        """By lane, the parameters and others of its best epoch; empty while none is to be restored."""
         self._seeds = seeds
         self.training_images = held_in(pixels.train.shape[0], program.configuration.training.validation_split)
-        self._epoch = program.compile(self._lanes, pixels, self._order())  # so that the first epoch is timed without it
+        self._epoch = program.compile(self._lanes, pixels, self._order())  # the time of the first epoch excludes it
 
     def _order(self) -> NDArray[np.int32]:
         """Return the images' order in the next epoch: (images,), or (lanes, images) for several lanes."""
@@ -114,7 +114,7 @@ class FastGroup:
         return orders[0] if self._is_single else np.stack(orders)
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...]:
-        """Train every lane for one epoch and evaluate it, to its end; one transfer from the device."""
+        """Train every lane for one epoch and evaluate it, with one transfer from the device; it is never stopped."""
         began = time.perf_counter()
         with contextlib.nullcontext() if self._has_trained else card.watched():
             self._lanes, on_device = self._epoch(self._lanes, self._pixels, self._order())
@@ -164,7 +164,7 @@ class JaxLane:
 
     @property
     def provenance(self) -> Provenance:
-        """What may have decided its last bits."""
+        """All on which its last bits may depend."""
         driver, flags = (gpus.driver(), os.environ.get("XLA_FLAGS", "")) if on_gpu() else ("", "")
         return Provenance(self._program.lanes, backends.MATMUL_PRECISION, driver, self._program.digest, flags)
 
@@ -173,12 +173,12 @@ class JaxLane:
         return [np.asarray(array) for array in self._program.as_keras(self._lane).parameters]
 
     def activity(self) -> Activity:
-        """Run the test images through it."""
+        """Evaluate the activity of its units on the test images."""
         return activity_of(self._program, self._lane, self._pixels)
 
 
 def _hold_the_gpu() -> None:
-    """Where this process was given a GPU, see that JAX computes on it, and let it draw weights on the CPU besides.
+    """Check that JAX computes on the GPU of this process, if it has one, and let it draw weights on the CPU.
 
     Raises:
         CardRefused: JAX computes on the CPU instead.

@@ -1,7 +1,7 @@
-"""The plain trainer: `model.fit` on TensorFlow, in a worker of its own kind with the same events and the same files.
+"""The Keras trainer: `model.fit` on TensorFlow, in a worker of its own kind with the same events and the same files.
 
-For configurations that the fast path cannot express, and for whoever wants to see the reference train. One run at a
-time. The order of the images follows from the seed and the epoch, so a resumed run computes what it would have.
+It is for configurations that no other trainer supports, and for comparison with the reference. It trains one run at a
+time. The order of the images follows from the seed and the epoch, so that resuming changes no result.
 """
 
 import time
@@ -29,7 +29,7 @@ EVALUATION_BATCH = 500
 
 
 class KerasFitTrainer:
-    """Holds the images as `fit` expects them: float32 pixels and one-hot labels."""
+    """Trains by `fit`; groups share the images as it expects them: float32 pixels and one-hot labels."""
 
     name = "keras-fit"
 
@@ -39,19 +39,19 @@ class KerasFitTrainer:
 
     @property
     def device(self) -> str:
-        """What trains."""
+        """The device that trains: `cpu` or `gpu`."""
         import tensorflow as tf
 
         return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of what decides the numbers and the file."""
+        """Versions of the libraries on which the numbers and the file depend."""
         return {name: version(name) for name in ("keras", "tensorflow", "numpy")}
 
     @property
     def reserved_bytes(self) -> int:
-        """What this process has held of its GPU's memory at most; 0 on the CPU."""
+        """Most bytes of its GPU's memory that this process has reserved; 0 on the CPU."""
         import tensorflow as tf
 
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]) if self.device == "gpu" else 0
@@ -65,7 +65,7 @@ class KerasFitTrainer:
         if len(specs) != 1:
             raise ValueError("keras-fit trains one run at a time.")
         if self._data[0] != specs[0].data:
-            self._data = (specs[0].data, _as_fit_wants(images))
+            self._data = (specs[0].data, _for_fit(images))
         return KerasFitGroup(self, specs[0], images, self._data[1], snapshots[0])
 
 
@@ -143,7 +143,7 @@ class KerasFitGroup:
         self._best = [np.asarray(variable) for variable in (*parameters, *others)]
 
     def finish(self, lane: int) -> "KerasFitLane":
-        """The model, with its best weights if some are remembered: nothing trains it any more."""
+        """Return the model, with its remembered weights if there are any; it trains no more."""
         parameters, others, _ = self._variables()
         for variable, value in zip((*parameters, *others) if self._best else (), self._best, strict=True):
             variable.assign(value)
@@ -164,18 +164,18 @@ class KerasFitLane:
         """Write the `.keras` file; return the trainable parameters.
 
         Raises:
-            OSError: it could not be written; what is half there is the caller's to drop.
+            OSError: it could not be written; the caller removes a partial file.
         """
         self._model.save(path)
         return sum(int(np.prod(variable.shape)) for variable in self._model.trainable_variables)
 
     @property
     def provenance(self) -> Provenance:
-        """Alone, with products of float32."""
+        """All on which its last bits may depend: it trained alone, with products of float32."""
         return Provenance(precision=backends.MATMUL_PRECISION)
 
     def activity(self) -> Activity:
-        """Not looked at: only the fast path does."""
+        """Return the recall alone; the activity of units is not measured."""
         predicted = self._model.predict(self._test_pixels, batch_size=EVALUATION_BATCH, verbose=0)
         return Activity(recall=recall_of(predicted.argmax(axis=-1), self._test_labels, predicted.shape[-1]))
 
@@ -184,7 +184,7 @@ def _values(snapshot: Snapshot) -> tuple[list[NDArray[np.generic]], ...]:
     return snapshot.parameters, snapshot.others, snapshot.optimizer
 
 
-def _as_fit_wants(images: Images) -> tuple[NDArray[np.float32], ...]:
+def _for_fit(images: Images) -> tuple[NDArray[np.float32], ...]:
     hot = np.eye(images.shape.classes, dtype=np.float32)
     train, test = images.train_images.astype(np.float32), images.test_images.astype(np.float32)
     return train, hot[images.train_labels], test, hot[images.test_labels]

@@ -1,4 +1,4 @@
-"""What is measured of networks in training. Pure."""
+"""Measurements of networks in training. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ def rows_of(measured: Mapping[str, Sequence[float]], test_images: int, seconds: 
     """Return the row of each lane of an epoch.
 
     Args:
-        measured: a value a lane of each field of a row that was measured: `loss`, `test_correct` and so on.
-        test_images: how many there are.
+        measured: for each measured field of a row, such as `loss` or `test_correct`, a value a lane.
+        test_images: their number.
         seconds: wall time of all lanes together.
     """
     lanes: Sequence[tuple[Any, ...]] = list(zip(*map(finite, measured.values()), strict=True))
@@ -26,7 +26,7 @@ def rows_of(measured: Mapping[str, Sequence[float]], test_images: int, seconds: 
 
 
 class Activity(NamedTuple):
-    """What a trained network does with the test images.
+    """The activity of a trained network on the test images.
 
     Shares 0..1 over the hidden dense layers are None where the network has no units of the kind.
     """

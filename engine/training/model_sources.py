@@ -5,14 +5,18 @@ import hashlib
 from engine.core.spec import OwnModel
 
 FILE = "model.py"
-"""What a model file is called as a copy in a run's folder, and in messages where its own name is not known."""
+"""Name of a model file's copy in a run's folder, and in messages where its own name is not known."""
 
 _sources: dict[str, str] = {}
 _names: dict[str, str] = {}
 
 
 class ModelError(Exception):
-    """A model file, or what it builds, is of no use. A line each: what is wrong and where, then the calls up to it."""
+    """A model file, or the model that it builds, cannot be used; a line on what is wrong and where, then the calls."""
+
+
+class TooSlow(BaseException):
+    """Building a model takes too long. No `Exception`, which the file itself may catch."""
 
 
 def learn(source: str, name: str = "") -> None:
@@ -27,5 +31,5 @@ def source_of(sha256: str) -> str:
 
 
 def name_of(asked: OwnModel) -> str:
-    """Return what the user calls the file of a model."""
+    """Return the user's name for the file of a model."""
     return _names.get(asked.sha256, FILE)

@@ -37,7 +37,7 @@ def build(
     Args:
         network: what to build.
         shape: of the data.
-        softmax: whether the output is probabilities, as handed in, or logits, from which the loss must be computed.
+        softmax: the output is probabilities, as in files, or else logits, from which the loss must be computed.
         seed: of the initial weights and of dropout.
         kinds: layers that compute the same as Keras's of these names in another way.
 
@@ -56,7 +56,7 @@ def build(
             for layer in layers_of(network, shape.classes, softmax=softmax)
         ]
         model = keras.Sequential([keras.Input(shape.inputs), *chain])
-        random.seed()  # whoever draws next is not to repeat these numbers
+        random.seed()  # the next user of the global generator must not repeat these numbers
     return model
 
 
@@ -105,7 +105,7 @@ def save(
         batches: of an epoch, in which a learning-rate schedule counts.
 
     Raises:
-        OSError: it could not be written; what is half there is the caller's to drop.
+        OSError: it could not be written; the caller removes a partial file.
     """
     model = build(configuration.network, shape, softmax=True, seed=0)
     compile_as_asked(model, configuration.training, batches)

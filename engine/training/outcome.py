@@ -1,4 +1,4 @@
-"""How a run ended, in the words of the protocol: its result, or why there is none."""
+"""The event with which a run ends: its result, or why there is none."""
 
 from collections.abc import Sequence
 from hashlib import file_digest
@@ -28,7 +28,12 @@ def result_of(
     started_at: float,
     finished_at: float,
 ) -> p.RunResult:
-    """Put together what is known of a run whose epochs are done and whose file is written."""
+    """Return the result of a run whose epochs are done and whose file is written.
+
+    Raises:
+        ValueError: its last epoch has no count of right test images.
+        OSError: the file cannot be read.
+    """
     training, final_epoch = spec.configuration.training, epoch_of_weights(spec.configuration.training, rows)
     last, accuracies = rows[final_epoch - 1], [row.test_accuracy or 0.0 for row in rows]
     if last.test_correct is None:
@@ -67,12 +72,12 @@ def result_of(
 
 
 def superseded(run_id: str, epoch: int) -> p.RunInterrupted:
-    """Say that another attempt has the run."""
+    """Return the event for a run that a newer attempt has."""
     return p.RunInterrupted(run_id=run_id, reason=SUPERSEDED, epoch=epoch)
 
 
 def failed(run_id: str, error: Exception) -> p.RunFailed:
-    """Say what went wrong as a user would want to hear it; the traceback is in the run's `engine.log`."""
+    """Return the event for a run that failed, with a sentence for the user; `engine.log` holds the traceback."""
     text = (str(error).splitlines() or [""])[0][:300]
     match error:
         case DataError():
@@ -90,6 +95,6 @@ def failed(run_id: str, error: Exception) -> p.RunFailed:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Recognise Python's error, and those of XLA, cuBLAS and TensorFlow."""
+    """Say whether an error of Python, XLA, cuBLAS or TensorFlow means that memory ran out."""
     is_named = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
     return is_named or gpu_errors.is_out_of_memory(str(error))

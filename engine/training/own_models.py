@@ -1,8 +1,8 @@
 """Runs a model file and calls the function in it that returns a Keras model.
 
-Only processes that train or look at one file do this. What runs is the text whose SHA-256 the run names: nothing is
-looked for in any folder, and no bytecode is written. On JAX `from tensorflow import keras` gives the Keras that is
-there; whatever else of TensorFlow a file uses fails, and `model.fit` trains it.
+Only processes that train, or that examine one file, do this. They execute the text whose SHA-256 the run names: no
+folder is searched, and no bytecode is written. On JAX `from tensorflow import keras` imports the Keras of the process;
+any other use of TensorFlow fails, and `model.fit` trains the model.
 """
 
 import builtins
@@ -20,7 +20,7 @@ import keras
 from engine.core.data_shape import DataShape
 from engine.core.spec import OwnModel, Param
 from engine.machine.control_sequences import without_controls
-from engine.training.model_sources import FILE, ModelError, name_of, source_of
+from engine.training.model_sources import FILE, ModelError, TooSlow, name_of, source_of
 
 MAX_CALLS = 4
 """Lines of a traceback that are shown, the last ones."""
@@ -41,7 +41,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
     keras.utils.set_random_seed(seed)
     params = {name: _plain(value) for name, value in asked.params}
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # what it prints is no answer of this process
+        with contextlib.redirect_stdout(sys.stderr):  # its output must not mix with that of this process
             function = getattr(_module(asked.sha256), asked.build, None)
             if not callable(function):
                 raise ModelError(f"{name_of(asked)} has no function {asked.build!r}.")
@@ -50,7 +50,7 @@ def build(asked: OwnModel, shape: DataShape, seed: int) -> keras.Model:
                 model.build((None, *shape.inputs))
     except ModelError:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, TooSlow) as error:
         raise model_error(error, asked) from error
     _check(model, asked, tuple(shape.inputs), shape.classes)
     return model
@@ -64,9 +64,10 @@ def custom_objects(asked: OwnModel, model: keras.Model) -> Mapping[str, Any]:
 
 
 def model_error(error: BaseException, asked: OwnModel) -> ModelError:
-    """Say what went wrong in a model file, with the lines of it that lead there."""
+    """Return an error that says what went wrong in a model file, with the calls in it that led there."""
     source, file = source_of(asked.sha256).splitlines(), name_of(asked)
-    what = f"{type(error).__name__}: {words}" if (words := _words(error)) else type(error).__name__
+    message, kind = _message_of(error), "" if isinstance(error, TooSlow) else type(error).__name__
+    what = ": ".join(filter(None, (kind, message)))
     if isinstance(error, ModuleNotFoundError):
         what += " (a model file stands alone: what it uses of yours has to be in it)"
     if isinstance(error, SyntaxError) and error.filename == _filename(asked.sha256):
@@ -84,7 +85,7 @@ def with_logits(model: keras.Model) -> keras.Model:
     """Return the model without the softmax at its end; its variables are the same, in the same order.
 
     Raises:
-        NotCompilable: it has none there, or is not built of layers alone.
+        NotCompilable: it does not end with one, or does not consist of layers alone.
     """
     if not type(model).__module__.startswith("keras."):
         raise NotCompilable(f"{type(model).__name__} is a class of its own, which may train in its own way")
@@ -97,9 +98,13 @@ def with_logits(model: keras.Model) -> keras.Model:
     raise NotCompilable("no softmax is found at its end")
 
 
-def _words(error: BaseException) -> str:
+def _message_of(error: BaseException) -> str:
     """Return the first line of an error's message; Keras puts one before it that says which layer was called."""
-    lines = [line.strip() for line in without_controls(str(error).encode()).decode().splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in without_controls(str(error).encode(errors="replace")).decode().splitlines()
+        if line.strip()
+    ]
     is_wrapped = len(lines) > 1 and lines[0].startswith("Exception encountered when calling")
     return lines[is_wrapped][:300] if lines else ""
 
@@ -127,7 +132,7 @@ def _import(
     fromlist: Sequence[str] = (),
     level: int = 0,
 ) -> ModuleType:
-    """Import as Python does, but give a file that imports Keras from TensorFlow the Keras of this process."""
+    """Import as Python does, except that Keras imported from TensorFlow is the Keras of this process."""
     first, *below = name.split(".")
     if first != "tensorflow" or keras.backend.backend() == "tensorflow":
         return builtins.__import__(name, globals, locals, fromlist, level)
@@ -162,7 +167,7 @@ def _output(layer: keras.layers.Layer) -> object:
 
 
 def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes: int) -> None:
-    """See that a function returned a model of images to classes.
+    """Check that a function returned a model from images to classes.
 
     Raises:
         ModelError: it did not.
@@ -185,7 +190,7 @@ def _check(model: object, asked: OwnModel, input_shape: tuple[int, ...], classes
 
 
 def _outputs(model: keras.Model, input_shape: tuple[int, ...]) -> object:
-    """Return the shape of what a model gives for images, or several."""
+    """Return the shape of a model's output for images; with several outputs, their shapes."""
     try:
         return model.compute_output_shape((None, *input_shape))
     except NotImplementedError:  # a class of its own, which has only `call`

@@ -1,6 +1,6 @@
-"""What a worker on another machine checks before it trains anything: that it sees the same files and computes the same.
+"""Checks of a worker on another machine before it trains: that it sees the same files and computes the same numbers.
 
-The host issues a token into the workspace; a machine that does not find it there sees another folder of that name.
+The host writes a token into the workspace; a machine without it there sees another folder of that name.
 """
 
 import importlib.metadata
@@ -14,13 +14,13 @@ from engine.core.spec import NUMERICS_VERSION
 from engine.machine.files import write_atomically
 
 TOKEN = "host.token"
-"""Of the host that runs now, in the workspace."""
+"""File in the workspace with the token of the running host."""
 LIBRARIES = {"fast": ("keras", "jax", "numpy"), "keras-fit": ("keras", "tensorflow", "numpy")}
-"""What has to be the same everywhere, by trainer, for equal runs to be equal and files to be those asked for."""
+"""By trainer, libraries whose versions must be the same on all machines: results and files depend on them."""
 
 
 class Preflight(msgspec.Struct, frozen=True):
-    """What a worker is to find on its machine."""
+    """What a worker must find on its machine."""
 
     workspace: str
     token: str
@@ -32,9 +32,9 @@ class Preflight(msgspec.Struct, frozen=True):
     count: int = 1
     """How many those are: they divide its GPUs, or else its cores."""
     is_slurms: bool = False
-    """Slurm says which GPU it has."""
+    """It is a job in Slurm, which selects its GPU."""
     asks_for_gpu: bool = False
-    """Slurm was asked for one."""
+    """The options of `srun` ask for a GPU."""
 
 
 def issue_token(workspace: Path) -> str:
@@ -49,7 +49,7 @@ def issue_token(workspace: Path) -> str:
 
 
 def versions(trainer: str) -> dict[str, str]:
-    """Return what has to be the same on every machine that a trainer of this kind trains on."""
+    """Return the versions that have to be the same on all machines with a trainer of this kind."""
     versions = {"svhn-tui's numerics": str(NUMERICS_VERSION)}
     for name in LIBRARIES[trainer]:
         try:
@@ -66,8 +66,8 @@ def problem(preflight: Preflight, here: dict[str, str]) -> str:
         preflight: what the host asks for.
         here: `versions` of this machine.
     """
-    if not _has_token(preflight) or not _all_there(preflight.files):
-        hidden = next((path for path in preflight.files if not _all_there([path])), preflight.workspace)
+    if not _has_token(preflight) or not _exist(preflight.files):
+        hidden = next((path for path in preflight.files if not _exist([path])), preflight.workspace)
         hidden = hidden if _has_token(preflight) else preflight.workspace
         return (
             f"It does not see {hidden} as the host does. Workers need folders that both machines share; without "
@@ -81,7 +81,7 @@ def problem(preflight: Preflight, here: dict[str, str]) -> str:
 def portion(cores: tuple[int, ...], gpus: int, index: int, count: int) -> tuple[tuple[int, ...], int | None]:
     """Return the cores and the GPU of one of `count` workers of a machine: they divide its GPUs, or else its cores.
 
-    A single worker is given no GPU: JAX uses the first that it sees.
+    For a single worker the GPU is None: JAX uses the first that it sees.
     """
     if count == 1 or gpus:
         return cores, index % gpus if count > 1 else None
@@ -95,5 +95,5 @@ def _has_token(preflight: Preflight) -> bool:
         return False
 
 
-def _all_there(files: Sequence[str]) -> bool:
+def _exist(files: Sequence[str]) -> bool:
     return all(Path(path).is_file() for path in files)

@@ -10,19 +10,25 @@ from engine.core.spec import RunSpec
 from engine.storage import checkpoint, claims
 from engine.storage.run_folder import RunFolder
 from engine.training import early_stopping
-from engine.training.inbox import Stop
 
-LOOK_SECONDS = 1.0
-"""How often an attempt looks whether it is still the one."""
+CHECK_SECONDS = 1.0
+"""Time between two checks whether a newer attempt has the run."""
 
 
 class Run:
-    """Owned by the worker that trains it: nobody else writes there meanwhile."""
+    """A run's files and curve, owned by the worker that trains it: no other process writes them meanwhile."""
 
     def __init__(
         self, spec: RunSpec, workspace: Path, report: Callable[[str], object], attempt: str = "", source: str = ""
     ) -> None:
-        """Open them, once a worker whose host has died writes them no more; `report` is called with what is damaged.
+        """Open the files; a worker whose host has died may have to end first.
+
+        Args:
+            spec: the run.
+            workspace: its folder.
+            report: is called with a sentence for each damaged file.
+            attempt: name of this attempt at the run.
+            source: text of its model file, if it has one.
 
         Raises:
             OSError: they cannot be written or read.
@@ -32,11 +38,10 @@ class Run:
         self.folder = RunFolder(workspace, spec.run_id)
         self.journal = self.folder.begin(spec, attempt, source)
         self.attempt = attempt
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         self.result = self.folder.result()
         self.snapshot = checkpoint.load(self.folder.path, report)
         self.curve = Curve.of(self.snapshot.history.rows) if self.snapshot else EMPTY
-        self.let_go: Stop | None = None
         self.is_over = False
         """Its outcome has been reported, or another task reports it."""
         self.started_at = time.time()
@@ -54,7 +59,7 @@ class Run:
 
     @property
     def is_at_best(self) -> bool:
-        """Its weights are those that it would be left with now, and not just because they are the last ones."""
+        """Its weights are the best so far, and are to be restored at the end."""
         training = self.spec.configuration.training
         return (
             training.restore_best_weights and early_stopping.epoch_of_weights(training, self.curve.rows) == self.epoch
@@ -62,22 +67,22 @@ class Run:
 
     @property
     def is_superseded(self) -> bool:
-        """A newer attempt has it: this one must write nothing more."""
-        self._looked_at = time.monotonic()
+        """A newer attempt has the run: this one must write nothing more."""
+        self._checked_at = time.monotonic()
         return claims.is_superseded(self.folder.path, self.attempt)
 
     @property
     def is_seen_superseded(self) -> bool:
-        """The same, looked at now and then: for what would do no harm."""
-        return time.monotonic() - self._looked_at > LOOK_SECONDS and self.is_superseded
+        """The same, checked once a second at most, for work that would be useless but harmless."""
+        return time.monotonic() - self._checked_at > CHECK_SECONDS and self.is_superseded
 
     @property
     def now(self) -> float:
-        """Seconds since 1970, never before `started_at`, however the clock is put back meanwhile."""
+        """Seconds since 1970, never before `started_at`, even if the clock was set back meanwhile."""
         return self.started_at + time.monotonic() - self._began
 
     def close(self) -> None:
-        """Let others write here. What cannot be written is lost with the worker, and trained again."""
+        """Let other processes write here. Lines that cannot be written are lost, and their epochs trained again."""
         self.is_over = True
         with contextlib.suppress(OSError):
             self.journal.close()

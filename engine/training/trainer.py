@@ -1,4 +1,4 @@
-"""What a way of training has to offer: native, JAX and Keras's own `fit` do."""
+"""The interface of a trainer; there are three: native, JAX, and Keras's own `fit`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from engine.training.metrics import Activity
 
 
 def never() -> bool:
-    """Nothing is to stop."""
+    """Return False: nothing is to stop."""
     return False
 
 
@@ -25,11 +25,11 @@ class FinishedLane(Protocol):
         """Write the `.keras` file and return the number of trainable parameters."""
 
     def activity(self) -> Activity:
-        """Say what it does with the test images."""
+        """Return the activity of its units on the test images."""
 
     @property
     def provenance(self) -> Provenance:
-        """What may have decided its last bits."""
+        """All on which its last bits may depend."""
 
 
 class Group(Protocol):
@@ -38,11 +38,11 @@ class Group(Protocol):
     epoch: int
     training_images: int
     remark: str
-    """What the run's journal is to say of how it is resumed; mostly nothing."""
+    """A sentence for the run's journal on how it is resumed; usually empty."""
 
     @property
     def trainer(self) -> "Trainer":
-        """What trains it."""
+        """The trainer that trains it."""
 
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...] | None:
         """Train and evaluate every lane; return a row a lane.
@@ -51,31 +51,31 @@ class Group(Protocol):
         """
 
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
-        """Copy all that a lane is resumed from."""
+        """Copy the state from which a lane is resumed."""
 
     def remember(self, lane: int) -> None:
-        """Copy a lane's weights, which are its best so far: `finish` returns the lane with them."""
+        """Copy a lane's weights, which are its best so far; `finish` restores them."""
 
     def finish(self, lane: int) -> FinishedLane:
-        """Return a lane that trains no more, with its best weights where some are remembered."""
+        """Return a lane that trains no more, with its remembered weights, if there are any."""
 
 
 class Trainer(Protocol):
-    """A way of training, warm between groups."""
+    """Trains groups one after the other, and keeps what they share."""
 
     name: str
 
     @property
     def device(self) -> str:
-        """What trains."""
+        """The device that trains: `cpu`, `gpu`, or `gpu` and its name."""
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of the libraries that decide the numbers."""
+        """Versions of the libraries on which the numbers depend."""
 
     @property
     def reserved_bytes(self) -> int:
-        """What this process holds of its GPU's memory; 0 where that is not known."""
+        """Bytes of its GPU's memory that this process has reserved; 0 where that is not known."""
 
     def group(self, specs: Sequence[RunSpec], images: Images, snapshots: Sequence[Snapshot | None]) -> Group:
-        """Begin or resume runs that have trained the same number of epochs."""
+        """Begin or resume runs of one configuration that have trained the same number of epochs."""

@@ -9,7 +9,7 @@ KNOWN = ("epochs", "batch_size", "learning_rate", "validation_split", "trainer",
          "schedule", "warmup_epochs", "decay_epochs", "decay_rate", "alpha")  # fmt: skip
 """Options of training that the native trainer supports; with any other that is not at its default JAX trains."""
 MOST_LAYERS, MOST_CLASSES = 16, 1_000
-"""What `epoch.c` has room for."""
+"""Limits of `epoch.c`."""
 
 
 class TrainerChoice(NamedTuple):
@@ -20,23 +20,23 @@ class TrainerChoice(NamedTuple):
 
 
 class Circumstances(NamedTuple):
-    """What besides its configuration decides who trains a group."""
+    """All besides its configuration on which the choice of a group's trainer depends."""
 
     classes: int
     lanes: int = 1
     """Runs side by side."""
     device: str = "cpu"
-    """What JAX trains on."""
+    """The device on which JAX trains."""
     problem: str = ""
     """Why there is no native library here, in a sentence without its full stop; empty when there is one."""
     dtype: str = "uint8"
-    """Of the data's pixels or features."""
+    """Data type of the pixels or features."""
     written_by: str = ""
-    """What wrote the checkpoint to resume from; empty at the beginning."""
+    """The trainer that wrote the checkpoint to resume from; empty at the beginning."""
 
 
 def choose(configuration: Configuration, here: Circumstances) -> TrainerChoice:
-    """Return what trains: a checkpoint is resumed by what wrote it where that is possible.
+    """Return the trainer of a group; a checkpoint is resumed by the trainer that wrote it where that is possible.
 
     Raises:
         ValueError: the configuration asks for the native trainer, which cannot train it here.
@@ -52,12 +52,12 @@ def choose(configuration: Configuration, here: Circumstances) -> TrainerChoice:
     if here.written_by != "native":
         return TrainerChoice("jax")
     return TrainerChoice(
-        "jax", f"The native trainer trained it so far and JAX goes on: {problem}. They differ by rounding."
+        "jax", f"The native trainer trained it so far and JAX continues: {problem}. They differ by rounding."
     )
 
 
 def unsuited(configuration: Configuration, here: Circumstances) -> str:
-    """Say why the native trainer does not suit, wherever it is installed; empty when it does."""
+    """Return why the native trainer does not suit a group, even where it is installed; empty where it does."""
     if here.device != "cpu":
         return f"{here.device} trains"
     if here.lanes > 1:

@@ -1,4 +1,4 @@
-"""One attempt at a group of runs: journal, checkpoints, and the files at the end. Knows no backend."""
+"""One attempt at a group of runs: journal, checkpoints, and the files at the end, for any trainer."""
 
 import contextlib
 import os
@@ -35,13 +35,13 @@ CHECKPOINT_EPOCHS = 10
 """A checkpoint is due when both have passed since the last one."""
 SUPERSEDED = Stop("interrupted", claims.SUPERSEDED)
 RETRY_SECONDS, LASTING_SECONDS = 1.0, 30.0
-"""How long to wait after a failed write before the disk is tried again; and for how long where that hardly helps."""
+"""Time between two tries to write, and after how long an error that lasts (`os_errors.LASTING`) ends them."""
 
 Returned = TypeVar("Returned")
 
 
 class Attempts:
-    """Trains task after task; the files of finished runs are written while the next group trains."""
+    """Trains tasks one after the other; the files of finished runs are written while the next group trains."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Attempts:
         self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
         self._earlier: list[Future[None]] = []
         self._pending: list[Future[None]] = []
-        """What writes the files of runs: of the groups before, and of this one."""
+        """Tasks that write the files of finished runs: of the groups before, and of this one."""
         self._card = CardFaults()
 
     def __enter__(self) -> Self:
@@ -73,14 +73,14 @@ class Attempts:
         """Train a task's runs to their end, a failure or a stop.
 
         Raises:
-            CardRefused: the card failed, or others hold it; runs without an outcome continue elsewhere.
+            CardRefused: the card failed, or others use it; runs without an outcome continue elsewhere.
         """
         runs: list[Run] = []
         if self._card.fault:
             raise self._card.fault
         try:
             if task.source:
-                model_sources.learn(task.source)
+                model_sources.learn(task.source, task.source_name)
             for spec in task.specs:
                 begun = partial(Run, spec, Path(task.workspace), self._warn, task.attempt, task.source)
                 runs.append(self._insist("A run cannot be begun", spec.run_id, begun))
@@ -110,10 +110,10 @@ class Attempts:
         self._publish(p.Noticed(text=sentence, severity="warning"))
 
     def _insist(self, text: str, run_id: str, do: Callable[[], Returned]) -> Returned:
-        """Repeat what needs the disk until it succeeds; `text` is shown to the user when the disk refuses.
+        """Repeat what needs the disk until it succeeds; `text` is shown to the user, with the error, if it fails.
 
         Raises:
-            OSError: the run is to be let go; or no waiting helps: its folder is gone or a link, or files may not grow.
+            OSError: the run is to be stopped, or no waiting helps: its folder is gone or a link, or files may not grow.
         """
         is_reported, began = False, time.monotonic()
         while True:
@@ -131,7 +131,7 @@ class Attempts:
             time.sleep(RETRY_SECONDS)
 
     def _outcome(self, run_id: str, error: Exception) -> p.AnyEvent:
-        """Return what became of a run that met this error: one that waits for the disk may be stopped."""
+        """Return the event that ends a run after this error; a run that waits for the disk may have been stopped."""
         stop = self._stop_of(run_id)
         if self._card.fault:
             return p.RunInterrupted(run_id=run_id, reason=str(self._card.fault))
@@ -172,7 +172,7 @@ class Attempts:
             rows = group.train_epoch(lambda: self._is_all_stopped(runs))
             if rows is not None:
                 self._record(task.group, runs, group, rows)
-            self._let_go(runs, group)
+            self._release_stopped(runs, group)
             self._finish_trained(task, runs, group)
             passed, epochs = time.monotonic() - saved_at, group.epoch - saved_epoch
             if passed >= CHECKPOINT_SECONDS and epochs >= CHECKPOINT_EPOCHS:
@@ -203,22 +203,21 @@ class Attempts:
     def _is_all_stopped(self, runs: Sequence[Run]) -> bool:
         return all(run.is_over or self._stop_of(run.run_id) for run in runs)
 
-    def _let_go(self, runs: Sequence[Run], group: Group) -> None:
-        """Checkpoint and release the runs that are to stop; the other lanes train on."""
+    def _release_stopped(self, runs: Sequence[Run], group: Group) -> None:
+        """Checkpoint and release the runs that are to stop; the other lanes continue."""
         for lane, run in enumerate(runs):
             stop = self._stop_of(run.run_id) or (SUPERSEDED if run.is_seen_superseded else None)
             if stop is None or run.is_over or run.is_trained:
                 continue
-            run.let_go = stop
             if group.epoch:
                 self._save(run, lane, group)
             self._release(run, stop)
 
     def _stopped_before_start(self, run: Run) -> bool:
-        run.let_go = self._stop_of(run.run_id)
-        if run.let_go:
-            self._release(run, run.let_go)
-        return run.let_go is not None
+        stop = self._stop_of(run.run_id)
+        if stop is not None:
+            self._release(run, stop)
+        return stop is not None
 
     def _release(self, run: Run, stop: Stop) -> None:
         event: p.AnyEvent = p.RunInterrupted(run_id=run.run_id, reason=stop.reason, epoch=run.epoch)
@@ -244,7 +243,7 @@ class Attempts:
         was_waiting = run.journal.is_waiting
         error = run.journal.append(event, durable=durable)
         if error and not was_waiting:
-            text = f"The journal of {run.run_id} waits in memory: {error.strerror}. Training goes on."
+            text = f"The journal of {run.run_id} waits in memory: {error.strerror}. Training continues."
             self._publish(p.Noticed(text=text, severity="error"))
         if was_waiting and not error:
             self._publish(p.Noticed(text=f"The journal of {run.run_id} is written again; nothing is missing."))
@@ -256,13 +255,13 @@ class Attempts:
             self._earlier.pop().result()  # at most one group's networks wait in memory
         finished = [(run, group.finish(lane)) for lane, run in trained]
         for run, _ in finished:
-            run.is_over = True  # from here on `_finish` reports its outcome
+            run.is_over = True  # from now on `_finish` reports its outcome
         self._pending += [
             self._finishing.submit(self._finish, task.data, run, lane, group.trainer) for run, lane in finished
         ]
 
     def _finish(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> None:
-        """Write a run's files, its result last; a full disk is waited for."""
+        """Write a run's files, its result last; on a full disk, wait."""
         try:
             text = f"{run.spec.configuration.label}, seed {run.spec.seed} is trained but cannot be written"
             result = self._insist(text, run.run_id, lambda: self._write(data_set, run, lane, trainer))

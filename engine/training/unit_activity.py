@@ -1,4 +1,4 @@
-"""What a trained network does with the test images: recall by class; which hidden units are dead, which saturated."""
+"""The activity of a trained network on the test images: recall by class, shares of dead and saturated hidden units."""
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,18 @@ from engine.training.compiled_epoch import EVALUATION_CHUNK, DeviceImages, Lane,
 from engine.training.metrics import Activity, recall_of
 
 SATURATED = 0.99
-"""A tanh unit beyond this has a gradient below 2 % of its largest."""
+"""A tanh unit with a larger output, in size, has a gradient below 2 % of its largest."""
 
 
 def activity_of(program: Program, lane: Lane, pixels: DeviceImages) -> Activity:
-    """Run the test images through the trained network."""
+    """Return the activity of a trained network on the test images."""
     predicted, labels = np.asarray(program.predict(lane, pixels.test)), np.asarray(pixels.test_labels)
     recall = recall_of(predicted, labels, program.model.output_shape[-1])
     return _hidden_activity(program, lane, pixels.test)._replace(recall=recall)
 
 
 def _hidden_activity(program: Program, lane: Lane, test_images: jax.Array) -> Activity:
-    """Look at the hidden dense layers while uint8 images (N, channels, height, width) run through the network."""
+    """Return the activity of the hidden dense layers for uint8 images (N, channels, height, width)."""
     network = program.configuration.network
     if not network.hidden or network.activation not in ("relu", "tanh"):
         return Activity()
@@ -31,7 +31,7 @@ def _hidden_activity(program: Program, lane: Lane, test_images: jax.Array) -> Ac
     others = held.others[: len(probe.non_trainable_variables)]
 
     @jax.jit
-    def look(pixels: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+    def observe(pixels: jax.Array) -> tuple[list[jax.Array], jax.Array]:
         output, _ = probe.stateless_call(parameters, others, pixels.astype(jnp.float32), training=False)
         outputs = list(output) if isinstance(output, list | tuple) else [output]
         beyond = jnp.stack([(jnp.abs(output) > SATURATED).sum() for output in outputs]).sum()
@@ -40,7 +40,7 @@ def _hidden_activity(program: Program, lane: Lane, test_images: jax.Array) -> Ac
     alive = [jnp.zeros(units, bool) for units in network.hidden]
     beyond = 0
     for start in range(0, len(test_images), EVALUATION_CHUNK):
-        active, saturated = look(test_images[start : start + EVALUATION_CHUNK])
+        active, saturated = observe(test_images[start : start + EVALUATION_CHUNK])
         alive = [known | now for known, now in zip(alive, active, strict=True)]
         beyond += int(saturated)
     units = sum(network.hidden)

@@ -1,7 +1,7 @@
 """A worker: trains the groups that the host sends to its stdin, and writes the events to its stdout.
 
-It owns the folders of the runs it trains. Whatever happens, every run leaves an outcome: a result, a failure in words,
-or a checkpoint. It stops in order when its stdin ends (the host is gone) and on SIGTERM.
+It owns the folders of the runs it trains. Every run ends with an outcome: a result, a failure with its reason, or a
+checkpoint. It stops in order when its stdin ends (the host is gone) and on SIGTERM.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from engine.machine.backends import (
     prepare_tensorflow,
 )
 from engine.machine.clean_log import clean_stderr
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.protocol.pipes import MessageWriter, open_stdin
 from engine.training import preflight
 from engine.training.inbox import TERMINATED, Inbox
@@ -34,9 +34,7 @@ TRAINERS = {
     "fast": (prepare_jax, "engine.training.auto_trainer:AutoTrainer"),
     "keras-fit": (prepare_tensorflow, "engine.training.keras_trainer:KerasFitTrainer"),
 }
-"""How the libraries of each are set up before they are imported, and its class."""
-
-
+"""By kind of worker: what prepares the import of its libraries, and its trainer as `module:class`."""
 NO_CARDS = ("", "-1", "NoDevFiles")
 """Values of CUDA_VISIBLE_DEVICES with which Slurm gives a job no GPU."""
 
@@ -44,7 +42,7 @@ NO_CARDS = ("", "-1", "NoDevFiles")
 def serve(
     name: str,
     load_trainer: str,
-    seen: Sight | None = None,
+    seen: ProbeResult | None = None,
     remarks: Sequence[str] = (),
     *,
     is_hosts: bool = False,
@@ -53,11 +51,11 @@ def serve(
 
     Args:
         name: the worker's, as the host knows it.
-        load_trainer: imported only once stdout is safe from what native libraries print.
-        seen: the GPU to train on.
-        remarks: what else the user should know, in sentences.
-        is_hosts: the GPU is of the host's machine: where TensorFlow does not see it, this worker ends, and the host
-            starts one on the cores instead.
+        load_trainer: `module:class`, imported after stdout was claimed: native libraries print.
+        seen: the probed GPU to train on; None: the CPU.
+        remarks: sentences for the user.
+        is_hosts: the GPU is one of the host's machine: where TensorFlow does not see it, this worker ends, and the
+            host starts one on the cores instead.
     """
     publish = MessageWriter(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
@@ -87,7 +85,7 @@ def serve(
                 inbox.forget([spec.run_id for spec in task.specs])
     except card.CardRefused as refused:
         publish(msgspec.structs.replace(here, state="ended", text=str(refused)))
-        os._exit(refused.status)  # what is left of the libraries may wait for the card for ever
+        os._exit(refused.status)  # threads of the libraries may wait for the card for ever
     publish(msgspec.structs.replace(here, state="ended"))
     return 0
 
@@ -98,8 +96,8 @@ def refuse(name: str, refused: card.CardRefused) -> int:
     return refused.status
 
 
-def remarks_on(seen: Sight | None, device: str) -> tuple[str, ...]:
-    """Return what the user should know of a GPU that this worker was given, in sentences."""
+def remarks_on(seen: ProbeResult | None, device: str) -> tuple[str, ...]:
+    """Return sentences for the user on the GPU that this worker was given."""
     if seen is None:
         return ()
     return (*seen.remarks, WITHOUT_GPU) if device == "cpu" else seen.remarks
@@ -115,21 +113,21 @@ def arguments(program: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=program)
     parser.add_argument("--name", default="w0")
     parser.add_argument("--trainer", choices=list(TRAINERS), default="fast")
-    parser.add_argument("--cores", default="", help="CPU cores to keep to, such as 0,1")
+    parser.add_argument("--cores", default="", help="CPU cores to use, such as 0,1")
     parser.add_argument("--gpu", default="", help="UUID of the GPU to train on, or none")
-    parser.add_argument("--host", default="", help="whose worker it is: those of one host may share a GPU")
-    parser.add_argument("--preflight", default="", help="what to find on another machine than the host's, as JSON")
+    parser.add_argument("--host", default="", help="id of the host: its workers may share a GPU")
+    parser.add_argument("--preflight", default="", help="checks on another machine than the host's, as JSON")
     return parser.parse_args()
 
 
-def claim_device(given: argparse.Namespace, trainer: str) -> tuple[Sight | None, tuple[str, ...]]:
+def claim_device(given: argparse.Namespace, trainer: str) -> tuple[ProbeResult | None, tuple[str, ...]]:
     """Restrict this worker to the cores and the GPU that it was given.
 
     Returns:
-        What JAX sees of that GPU, and why a GPU of another machine is not used, in sentences.
+        The probe's result for that GPU, and sentences on why a GPU of another machine is not used.
 
     Raises:
-        CardRefused: the GPU cannot be had.
+        CardRefused: the GPU cannot be used.
         SystemExit: another machine is not fit to train for this host; the message is one sentence.
     """
     if not given.preflight:

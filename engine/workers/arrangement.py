@@ -1,10 +1,9 @@
-"""How fast runs train on this machine by the cores that each takes, measured once for each class of networks.
+"""How fast runs train on this machine, by the cores of each run, measured once for each class of networks.
 
-Measured by `engine.training.native.measure` in a process of its own, in about two seconds, before the first of a class
+A process of its own measures it (`engine.training.native.measure`, about two seconds) before the first run of a class
 trains and while nothing trains here. It trains in each arrangement on all cores at once, so that memory's bandwidth
-counts. It is kept in the user's cache for this processor, these cores and this source, since all workspaces on the
-machine share it, and measured again when one of them changes. What cannot be measured, because others keep the machine
-busy, is placed as usual and tried again later.
+counts. The rates are stored in the user's cache, which all workspaces on the machine share, by processor, cores and
+source. Where a measurement fails, since the machine is busy, runs are placed as usual and it is tried again later.
 """
 
 import asyncio
@@ -40,22 +39,22 @@ Rates = dict[Annotated[int, msgspec.Meta(ge=1)], Annotated[float, msgspec.Meta(g
 
 
 class Arrangement:
-    """The machine, as far as it was measured. `changed` is called once a measurement has ended."""
+    """The machine with all that was measured of it. `changed` is called once a measurement has ended."""
 
     def __init__(self, machine: Machine, changed: Callable[[], None]) -> None:
         self.machine = machine._replace(measured=_read(machine)) if _is_worthwhile(machine) else machine
         self._changed = changed
-        self._given_up: dict[int, float] = {}
+        self._failed_at: dict[int, float] = {}
         self._measuring: asyncio.Task[None] | None = None
 
     def is_open(self, configuration: Configuration, shape: DataShape) -> bool:
-        """Say whether the cores that suit a run are being measured; begin with that if it is not known."""
+        """Say whether the cores that suit a run are being measured; start the measurement if it is missing."""
         if self._measuring is not None:
             return True
         parameters = trainable_parameters(configuration.network, shape)
         size = size_class(parameters)
-        is_given_up = time.monotonic() < self._given_up.get(size, -math.inf) + AGAIN_SECONDS
-        is_known = size in self.machine.measured or is_given_up
+        has_failed = time.monotonic() < self._failed_at.get(size, -math.inf) + AGAIN_SECONDS
+        is_known = size in self.machine.measured or has_failed
         if is_known or not SMALL <= parameters < HUGE or not _is_worthwhile(self.machine):
             return False
         here = Circumstances(shape.classes, dtype=shape.dtype)
@@ -73,7 +72,7 @@ class Arrangement:
             self.machine = self.machine._replace(measured={**self.machine.measured, size: rates})
             _write(self.machine)
         except (OSError, TimeoutError, msgspec.MsgspecError):
-            self._given_up[size] = time.monotonic()
+            self._failed_at[size] = time.monotonic()
         finally:
             self._measuring = None
             self._changed()
@@ -92,11 +91,11 @@ async def _measured(words: list[str]) -> Rates:
     Raises:
         OSError: it cannot be started.
         TimeoutError: it took too long.
-        msgspec.MsgspecError: it found nothing.
+        msgspec.MsgspecError: its output holds no rates.
     """
     command = child_process.tool("engine.training.native.measure", *words)
     outcome = await asyncio.wait_for(tool_process.run_beside(command), MEASURE_SECONDS)
-    rates: Rates = msgspec.json.decode(outcome.answer, type=Annotated[Rates, msgspec.Meta(min_length=1)])
+    rates: Rates = msgspec.json.decode(outcome.stdout, type=Annotated[Rates, msgspec.Meta(min_length=1)])
     return rates
 
 
@@ -118,6 +117,6 @@ def _read(machine: Machine) -> dict[int, Rates]:
 
 
 def _write(machine: Machine) -> None:
-    """Remember what was measured; without it, the next host measures again."""
+    """Store what was measured; if that fails, the next host measures again."""
     with contextlib.suppress(OSError, RuntimeError):
         json_file.write(_path(machine), dict(machine.measured))

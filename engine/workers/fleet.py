@@ -1,4 +1,4 @@
-"""Workers on other machines: what a fleet consists of, and the command lines that start it. Pure.
+"""Workers on other machines: the slots of a fleet, and the command lines that start workers in them. Pure.
 
 A launch prefix before a worker's own command line, `srun ...` or `ssh ... BOX`, starts it on a machine that sees the
 same folders.
@@ -19,7 +19,7 @@ PIPE_OPTIONS = {
     "output": "o", "input": "i", "pty": "", "label": "l", "ntasks": "n", "ntasks-per-node": "", "ntasks-per-gpu": "",
     "multi-prog": "", "test-only": "", "help": "h", "usage": "", "version": "V", "job-name": "J",
 }  # fmt: skip
-"""Options of `srun` that would break the worker's pipe, or that the host gives itself; the short form of each."""
+"""Options of `srun` that would break the worker's pipe, or that the host sets itself; the short form of each."""
 SHORT_FLAGS = "EHkKlOQsuvXZhV"
 """Short options of `srun` that take no value, so that others may follow in the same word."""
 HARMLESS_OPTIONS = frozenset((
@@ -35,10 +35,10 @@ HARMLESS_OPTIONS = frozenset((
     "thread-spec", "threads", "threads-per-core", "time", "time-min", "tmp", "tres-bind", "tres-per-job",
     "tres-per-task", "unbuffered", "use-min-nodes", "verbose", "wait", "wait-all-nodes", "wckey",
 ))  # fmt: skip
-"""Options of `srun` that run no program, write no file and set no variable on a node; others may, or are a plugin's."""
+"""Options of `srun` that run no program, write no file and set no variable on a node."""
 HARMFUL_OPTIONS = ("bcast", "bcast-exclude", "chdir", "container", "epilog", "error", "export-file", "nodefile",
                    "prolog", "propagate", "send-libs", "task-epilog", "task-prolog")  # fmt: skip
-"""Harmful options, which an abbreviation may stand for."""
+"""Options that do; `srun` accepts abbreviations of them."""
 HARMFUL_SHORT = {"D": "--chdir (-D)", "e": "--error (-e)", "F": "--nodefile (-F)"}
 ASKS_FOR_GPU = re.compile(rf"-[{SHORT_FLAGS}]*G|--gpus|--(gres|tres-per-\w+)=\S*(gpu|shard)")
 """An option of `srun` with its value."""
@@ -46,21 +46,21 @@ ONE_GPU = r"((gpu)?\d+(:\d+)?|(GPU|MIG)-[\w/-]+)"
 """An index, a slice such as 1:0, or a UUID or its beginning."""
 GPUS = re.compile(rf"|none|{ONE_GPU}(,{ONE_GPU})*", re.ASCII | re.IGNORECASE)
 EXPORTED = re.compile(r"(NONE|NIL|ALL|[A-Za-z_]\w*)(,[A-Za-z_]\w*)*", re.ASCII)
-"""Names alone: `NAME=VALUE` sets a variable."""
+"""A value of `--export` with names alone: `NAME=VALUE` would set a variable."""
 
 
 def parse(slurm: str | None, workers: int, ssh: str, gpus: str = "", *, on_command_line: bool = False) -> Fleet:
-    """Read where to train as it is typed, on a command line or in a dialog.
+    """Parse a fleet as it is typed, on a command line or in a dialog.
 
     Args:
         slurm: options of `srun`; None: Slurm is not used.
-        workers: Slurm workers at a time.
-        ssh: boxes, with commas or spaces between.
-        gpus: those of this machine.
+        workers: number of Slurm workers at a time.
+        ssh: boxes, separated by commas or spaces.
+        gpus: GPUs of this machine, as `Fleet.gpus`.
         on_command_line: it was typed there, where options of `srun` that run programs are allowed.
 
     Raises:
-        ValueError: that is nowhere to train; one sentence says why.
+        ValueError: the fleet cannot be launched; one sentence says why.
     """
     named = tuple(ssh.replace(",", " ").split())
     cards = ",".join(gpus.replace(",", " ").split())
@@ -99,10 +99,10 @@ def check(fleet: Fleet, *, on_command_line: bool = False) -> None:
 
 
 def srun_options(text: str) -> tuple[str, ...]:
-    """Return options of `srun` as words.
+    """Split options of `srun` into words.
 
     Raises:
-        ValueError: they are no options, or the worker's pipe would not survive them.
+        ValueError: they are not options, or would break the worker's pipe.
     """
     try:
         words = tuple(shlex.split(text))
@@ -112,7 +112,7 @@ def srun_options(text: str) -> tuple[str, ...]:
     for word in words:
         if not word.startswith("-") or word.strip("-") == "":
             if not may_be_value:
-                raise ValueError(f"{word[:40]!r} is no option of srun; the program to run is added by itself.")
+                raise ValueError(f"{word[:40]!r} is not an option of srun; the program to run is added by itself.")
             may_be_value = False
             continue
         if refused := _pipe_option(word):
@@ -122,7 +122,7 @@ def srun_options(text: str) -> tuple[str, ...]:
 
 
 def _pipe_option(word: str) -> str:
-    """Return the option of `PIPE_OPTIONS` that a word is, or may be short for; else an empty text."""
+    """Return the option of `PIPE_OPTIONS` that a word is or abbreviates; empty where there is none."""
     if word.startswith("--"):
         name = word[2:].partition("=")[0]
         return next((f"--{known}" for known in PIPE_OPTIONS if known.startswith(name)), "")
@@ -131,12 +131,12 @@ def _pipe_option(word: str) -> str:
         if letter in refused:
             return refused[letter]
         if letter not in SHORT_FLAGS:
-            return ""  # what follows is its value
+            return ""  # the rest is its value
     return ""
 
 
 def _harmful_option(words: Sequence[str]) -> str:
-    """Return the first option that is not known to be harmless, or an empty text."""
+    """Return the first option that is not known to be harmless; empty where there is none."""
     for word, following in zip(words, (*words[1:], ""), strict=False):
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")
@@ -149,12 +149,12 @@ def _harmful_option(words: Sequence[str]) -> str:
                 if letter in HARMFUL_SHORT:
                     return HARMFUL_SHORT[letter]
                 if letter not in SHORT_FLAGS:
-                    break  # what follows is its value
+                    break  # the rest is its value
     return ""
 
 
 def _is_harmless(name: str) -> bool:
-    """Say whether srun takes a name, which may be cut short, for a harmless option."""
+    """Say whether a name, which may be abbreviated, is that of a harmless option of `srun`."""
     if name in HARMLESS_OPTIONS:
         return True
     may_be_harmful = any(known.startswith(name) for known in HARMFUL_OPTIONS)
@@ -181,21 +181,22 @@ def slots(fleet: Fleet, trainer: str = "fast") -> tuple[Slot, ...]:
 def lacking(
     fleet: Fleet, groups: Mapping[str, int], coming: Collection[Slot], occupied: Iterable[str], room: int
 ) -> list[Slot]:
-    """Return the slots in which workers are to be started: one for each group that waits and has none on its way.
+    """Return the slots in which workers are to be started: one for each waiting group beyond the workers that start.
 
     Args:
-        groups: how many wait, for each kind of worker.
+        fleet: where to train.
+        groups: number of waiting groups, for each kind of worker.
         coming: slots whose workers are not ready yet.
-        taken: names of slots that have a worker, or get one now.
-        room: workers that may be started now.
+        occupied: names of slots that have a worker, or get one now.
+        room: number of workers that may be started now.
     """
-    held = set(occupied)
+    used = set(occupied)
     chosen: list[Slot] = []
     for trainer, count in groups.items():
         wanted = count - sum(slot.trainer == trainer for slot in coming)
-        free = [slot for slot in slots(fleet, trainer) if slot.name not in held]
+        free = [slot for slot in slots(fleet, trainer) if slot.name not in used]
         new = free[: max(0, min(wanted, room - len(chosen)))]
-        held.update(slot.name for slot in new)
+        used.update(slot.name for slot in new)
         chosen += new
     return chosen
 
@@ -211,12 +212,12 @@ def _slot_set(fleet: Fleet, trainer: str) -> frozenset[Slot]:
 
 
 def size(fleet: Fleet) -> int:
-    """Return the largest number of workers."""
+    """Return the largest number of workers of a fleet."""
     return (max(1, fleet.workers) if fleet.slurm is not None else 0) + len(fleet.ssh)
 
 
 def asks_for_gpu(fleet: Fleet) -> bool:
-    """Say whether Slurm's workers will have a GPU, as far as srun's options tell."""
+    """Say whether the fleet's options of `srun` ask for a GPU."""
     return options_ask_for_gpu(srun_options(fleet.slurm or ""))
 
 
@@ -233,7 +234,7 @@ def command_line(slot: Slot, worker: Sequence[str], *, job_name: str = "") -> li
     Args:
         slot: where.
         worker: the command line as it would be on this machine, its Python first.
-        job_name: what Slurm calls the job, so that it can be found in Slurm's queue.
+        job_name: name of the job in Slurm's queue.
     """
     if slot.box:
         return boxes.over_ssh(slot.box, slot.python or worker[0], worker[1:], option="--worker-ssh")

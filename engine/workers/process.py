@@ -1,9 +1,8 @@
-"""Worker processes: starting them, talking to them, noticing their end."""
+"""Worker processes: starting them, sending them commands, and reading their events until they end."""
 
 import asyncio
 import contextlib
 import os
-import re
 import shlex
 import signal
 from collections.abc import Callable
@@ -14,11 +13,12 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from engine.machine import card, card_choice, child_process, gpu_errors, ownership
+from engine.machine import card, card_choice, child_process, gpu_errors
 from engine.machine.backends import PLATFORM_VARIABLE
 from engine.machine.child_process import ChildCommand
 from engine.machine.control_sequences import without_controls
 from engine.machine.files import Folder
+from engine.machine.log_tail import error_line, size_of
 from engine.machine.system import oom_kills
 from engine.scheduling.slot import Occupant, Slot
 from engine.training.preflight import Preflight
@@ -28,21 +28,16 @@ WORKER_VARIABLE = "SVHN_TUI_WORKER"
 """A command line that replaces `python -m engine.training.worker`, so that tests can train with a stand-in."""
 LEAVE_SECONDS = 60.0
 """Time limit in seconds for a worker to write its checkpoints when the host asks it to end."""
-TAIL_BYTES = 20_000
-"""Bytes at the end of a log that are searched for a worker's error."""
-ERROR_LINE = re.compile(
-    r"[\w.]*(Error|Exception|Interrupt|Exit)\b.*|.*\b(error|fatal|abort|cannot|failed)\b.*", re.IGNORECASE
-)
-"""A line that names an error; other output of libraries is no reason."""
 
 
-class Death(NamedTuple):
-    """How a worker ended, in words."""
+class WorkerEnd(NamedTuple):
+    """How a worker ended."""
 
     reason: str
+    """In a sentence."""
     out_of_memory: bool = False
-    is_own_fault: bool = True
-    """The run may be the cause: it fails after repeated ends of this kind."""
+    run_may_be_cause: bool = True
+    """The run fails after repeated ends of this kind."""
     status: int = 0
     """Its exit code, where that says what is wrong with its GPU."""
 
@@ -71,18 +66,18 @@ class Worker:
         """Seconds of its longest epoch; above 0 once it has trained one."""
         self.is_leaving = False
         self.is_retired = False
-        """It ends as soon as it has returned its runs."""
-        self.last_words = ""
+        """It gets no more groups, and ends once it has released its runs."""
+        self.last_line = ""
         """The last line on stderr of the worker, or of the command that launched it elsewhere."""
         self.refusal = ""
-        """Why it could not train on its GPU, in its own words."""
-        self.farewell = ""
-        """Why the host asked it to end."""
+        """Why it could not train on its GPU, as it reported."""
+        self.stop_reason = ""
+        """Why the host asked it to end, in a sentence."""
         self._oom_kills = oom_kills()
         self._process = process
         self._log = log
         self._logs = {log: size_of(log)}
-        """The logs that it writes, that of its latest runs last, and the length of each before it wrote there."""
+        """The logs that it writes, that of its latest runs last, and the length in bytes of each before it did."""
 
     @property
     def pid(self) -> int:
@@ -95,23 +90,23 @@ class Worker:
         return self.occupant.lanes if self.occupant else 1
 
     @property
-    def was_heard(self) -> bool:
-        """It runs, here or elsewhere: it has sent an event."""
+    def has_reported(self) -> bool:
+        """It has sent an event: it runs, here or elsewhere."""
         return bool(self.changed.node)
 
     @property
     def was_ready(self) -> bool:
-        """It has loaded what it trains with."""
+        """It has loaded its trainer."""
         return self.changed.state not in ("waiting", "starting")
 
     @property
     def has_gpu(self) -> bool:
-        """It trains on a GPU, which takes several seeds at a time."""
+        """It trains on a GPU, several seeds at a time."""
         return self.changed.device != "cpu" if self.changed.device else bool(self.changed.gpu)
 
     @property
     def kind_of_gpu(self) -> str:
-        """What its driver calls the GPU; empty where it trains on none."""
+        """The driver's name of its GPU; empty where it trains on none."""
         return self.changed.device.removeprefix("gpu ") if self.has_gpu else ""
 
     @property
@@ -120,16 +115,16 @@ class Worker:
         return self.changed.state == "ready" and not self.training and not self.is_leaving
 
     def send(self, command: p.WorkerCommand) -> None:
-        """Send a command; a worker that is gone is noticed by `follow`."""
+        """Send a command; `follow` reports a worker that has ended."""
         if isinstance(command, p.Train):
             log = Path(command.workspace) / "runs" / command.specs[0].run_id / "engine.log"
             self._logs = {self._log: self._logs[self._log], log: size_of(log)}
         if self._process.stdin is not None:
             self._process.stdin.write(p.encode(command))
 
-    async def follow(self, receive: Callable[["Worker", p.AnyEvent, bytes], None]) -> "Death":
-        """Pass its events to `receive` until its pipe ends; return how it ended."""
-        complaints = asyncio.create_task(self._log_complaints())
+    async def follow(self, receive: Callable[["Worker", p.AnyEvent, bytes], None]) -> WorkerEnd:
+        """Pass each event with its line to `receive` until the pipe ends; return how the worker ended."""
+        copying = asyncio.create_task(self._copy_stderr())
         assert self._process.stdout is not None
         while True:
             try:
@@ -137,25 +132,25 @@ class Worker:
             except ValueError:
                 continue  # longer than any message: dropped by asyncio
             if not line:
-                await complaints
-                return self._death(await self._process.wait())
+                await copying
+                return self._end(await self._process.wait())
             with contextlib.suppress(*p.UNREADABLE):
                 receive(self, p.decode_event(line), line)
 
-    def _death(self, status: int) -> "Death":
-        last = self._last_words() if status else ""
+    def _end(self, status: int) -> WorkerEnd:
+        last = self._error_line() if status else ""
         if not self.slot.box:
-            return death(status, oom_kills() - self._oom_kills, last)
-        if self.was_heard and 0 <= status != ssh.SSH_FAILED:
-            return death(128 - status if status > 128 else status, last=last)
-        reason = ssh.complaint(self.slot.box, status, [self.last_words], was_reached=self.was_heard)
-        return Death(f"{self.slot.box}: {reason}" if self.was_heard else reason, is_own_fault=False)
+            return worker_end(status, oom_kills() - self._oom_kills, last)
+        if self.has_reported and 0 <= status != ssh.SSH_FAILED:
+            return worker_end(128 - status if status > 128 else status, last=last)
+        reason = ssh.failure(self.slot.box, status, [self.last_line], was_reached=self.has_reported)
+        return WorkerEnd(f"{self.slot.box}: {reason}" if self.has_reported else reason, run_may_be_cause=False)
 
-    def _last_words(self) -> str:
-        """Return its last words and the log in which they stand."""
+    def _error_line(self) -> str:
+        """Return the error in its logs, and the log that holds it."""
         for log, start in reversed(self._logs.items()):
-            if words := last_words(log, start):
-                return f"{words} ({log} says more)"
+            if line := error_line(log, start):
+                return f"{line} ({log} says more)"
         return ""
 
     def kill(self) -> None:
@@ -163,30 +158,34 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    async def _log_complaints(self) -> None:
-        """Append its stderr to the log, and store the last line."""
+    async def _copy_stderr(self) -> None:
+        """Append its stderr, which comes through a pipe, to the log, and keep the last line."""
         if self._process.stderr is None:
             return
         while content := await self._process.stderr.read(1 << 16):
             with contextlib.suppress(OSError), _opened(self._log) as log:
                 log.write(without_controls(content))
             lines = content.decode(errors="replace").strip().splitlines()
-            self.last_words = lines[-1][:300] if lines else self.last_words
+            self.last_line = lines[-1][:300] if lines else self.last_line
 
-    def retire(self, farewell: str) -> None:
-        """Send it no more groups; its runs are checkpointed and released, to continue elsewhere."""
+    def retire(self, reason: str) -> None:
+        """Send it no more groups, and let it checkpoint and release its runs, which continue elsewhere.
+
+        Args:
+            reason: why, in a sentence for the user.
+        """
         self.is_leaving = self.is_retired = True
-        self.farewell = farewell
+        self.stop_reason = reason
         self.send(p.StopRuns(runs=tuple(self.runs), why="interrupted"))
 
     async def leave(self) -> None:
-        """Let it checkpoint and end; kill it when it does not."""
+        """Let it write its checkpoints and end; kill it after `LEAVE_SECONDS`."""
         self.is_leaving = True
         if self._process.stdin is not None:
             self._process.stdin.close()
-        if self.slot.is_elsewhere and not self.was_heard:
+        if self.slot.is_elsewhere and not self.has_reported:
             with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()  # what launches it hears nothing while it waits
+                self._process.terminate()  # srun and ssh read no input while they wait
         try:
             await asyncio.wait_for(self._process.wait(), LEAVE_SECONDS)
         except TimeoutError:
@@ -201,9 +200,9 @@ async def start(
     Args:
         slot: where.
         log: the file to which its stderr is appended.
-        preflight: what it has to check on another machine.
-        job_name: by which Slurm knows it.
-        host: by which its workers know each other on a card.
+        preflight: checks of a worker on another machine.
+        job_name: its name in Slurm.
+        host: id of the host, whose workers may share a card.
 
     Raises:
         OSError: the command cannot be run.
@@ -254,42 +253,22 @@ def _opened(log: Path) -> BinaryIO:
         return os.fdopen(folder.open_own(log.name, os.O_WRONLY | os.O_APPEND), "ab")
 
 
-def death(status: int, oom_kills: int = 0, last: str = "") -> Death:
-    """Say how a worker ended.
+def worker_end(status: int, oom_kills: int = 0, last: str = "") -> WorkerEnd:
+    """Return how a worker ended.
 
     Args:
         status: its exit code, negative for a signal.
         oom_kills: processes of this machine that the kernel killed for memory meanwhile.
-        last: its last words, if it left any.
+        last: the error in its log, if there is one.
     """
-    words = f": {last}" if last else ""
+    detail = f": {last}" if last else ""
     if status == -signal.SIGKILL and oom_kills > 0:
-        return Death("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
+        return WorkerEnd("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return Death("The worker was killed (signal 9), not by this machine's kernel for memory.")
+        return WorkerEnd("The worker was killed (signal 9), not by this machine's kernel for memory.")
     if status in card.REASONS:
-        return Death(card.REASONS[status], is_own_fault=False, status=status)
+        return WorkerEnd(card.REASONS[status], run_may_be_cause=False, status=status)
     if sign := gpu_errors.card_fault(last):  # XLA ends the process at some of them
-        return Death(f"The GPU failed ({sign}).", is_own_fault=False, status=card.SICK)
+        return WorkerEnd(f"The GPU failed ({sign}).", run_may_be_cause=False, status=card.SICK)
     how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
-    return Death(f"The worker {how}{words}.", out_of_memory=gpu_errors.is_out_of_memory(last))
-
-
-def last_words(log: Path, start: int) -> str:
-    """Return the last line of a log that names an error, else its last line; only what was written from `start` on."""
-    try:
-        with os.fdopen(ownership.open_ours(log, os.O_RDONLY), "rb") as file:
-            file.seek(max(start, size_of(log) - TAIL_BYTES))
-            content = without_controls(file.read(TAIL_BYTES)).decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    lines = [line.strip()[:300].rstrip(".") for line in content if line.strip()]
-    return next(filter(ERROR_LINE.fullmatch, reversed(lines)), lines[-1] if lines else "")
-
-
-def size_of(log: Path) -> int:
-    """Return the length of a log in bytes; one that is not there has none."""
-    try:
-        return log.stat().st_size
-    except OSError:
-        return 0
+    return WorkerEnd(f"The worker {how}{detail}.", out_of_memory=gpu_errors.is_out_of_memory(last))

@@ -1,4 +1,4 @@
-"""The state of workers' jobs in Slurm, asked with `squeue`, and its terms in plain words."""
+"""The state of workers' jobs in Slurm, queried with `squeue`, and Slurm's terms in plain words."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ from engine.machine.child_process import ChildCommand
 from engine.machine.tool_process import Outcome
 
 FORMAT = "%i|%j|%T|%S|%e|%N|%r"
-"""Number, name, state, start, end, node, reason; the last may hold anything."""
-PATIENCE_SECONDS = 20.0
+"""Number, name, state, start, end, node, reason; the last may hold any character."""
+TIMEOUT_SECONDS = 20.0
 """Time limit of a command in seconds: squeue blocks while the controller is restarted."""
 MARGIN_SECONDS = 120.0
 """Least time in seconds between a worker's end and the end of its job."""
@@ -44,7 +44,7 @@ ENDS = {
     "OUT_OF_MEMORY": "It needed more memory than --mem gave it.",
 }
 """How a job ended, in words."""
-OWN_FAULTS = ("FAILED", "COMPLETED", "OUT_OF_MEMORY")
+CAUSED_BY_RUN = ("FAILED", "COMPLETED", "OUT_OF_MEMORY")
 """Final states that the run may have caused; all others are caused by the cluster."""
 
 
@@ -77,12 +77,13 @@ class Job(msgspec.Struct, frozen=True):
         return REASONS.get(reason.partition(",")[0], "" if reason in ("None", "null") else reason)
 
 
-class Ending(msgspec.Struct, frozen=True):
-    """How a worker ended, as far as Slurm knows."""
+class JobEnd(msgspec.Struct, frozen=True):
+    """How a worker's job ended, as far as Slurm reports it."""
 
     text: str
-    is_own_fault: bool
-    """The run may be the cause: it fails after repeated ends of this kind."""
+    """In a sentence; empty where Slurm gives no reason."""
+    run_may_be_cause: bool
+    """The run fails after repeated ends of this kind."""
     is_time_over: bool = False
     out_of_memory: bool = False
 
@@ -90,19 +91,19 @@ class Ending(msgspec.Struct, frozen=True):
 Jobs = Mapping[str, Job]
 
 
-def ending(job: Job | None) -> Ending:
-    """Return how a job ended, in words; without a job, Slurm did not say."""
+def end_of(job: Job | None) -> JobEnd:
+    """Return how a job ended; None is a job that Slurm does not list."""
     if job is None:
-        return Ending("", is_own_fault=False)
-    return Ending(
-        ENDS.get(job.state, ""), job.state in OWN_FAULTS, job.state == "TIMEOUT", job.state == "OUT_OF_MEMORY"
+        return JobEnd("", run_may_be_cause=False)
+    return JobEnd(
+        ENDS.get(job.state, ""), job.state in CAUSED_BY_RUN, job.state == "TIMEOUT", job.state == "OUT_OF_MEMORY"
     )
 
 
 async def jobs(*options: str) -> dict[str, Job] | None:
     """Ask for this user's jobs, by name, the latest of a name; None when Slurm does not answer."""
     outcome = await _answer("squeue", "--noheader", f"--user={os.getuid()}", f"--format={FORMAT}", *options)
-    return read_jobs(outcome.answer.decode(errors="replace")) if outcome and outcome.status == 0 else None
+    return read_jobs(outcome.stdout.decode(errors="replace")) if outcome and outcome.status == 0 else None
 
 
 def read_jobs(text: str) -> dict[str, Job]:
@@ -128,7 +129,7 @@ async def _answer(*argv: str) -> Outcome | None:
     environment = child_process.outside_allocation(child_process.program_environment(os.environ))
     command = ChildCommand(argv, {**environment, "SLURM_TIME_FORMAT": "%s"})
     try:
-        return await asyncio.wait_for(tool_process.run_beside(command), PATIENCE_SECONDS)
+        return await asyncio.wait_for(tool_process.run_beside(command), TIMEOUT_SECONDS)
     except (OSError, TimeoutError):
         return None
 

@@ -1,4 +1,4 @@
-"""Follows the workers' jobs in Slurm: asks rarely, more often while something changes, and detects their ends."""
+"""Follows the workers' jobs in Slurm by queries, which are rare unless something changes, and detects their ends."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.workers import slurm
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 
 SOONEST_SECONDS, RAREST_SECONDS = 1.0, 30.0
 """Least and most time between two queries: Slurm's controller serves a whole cluster."""
@@ -22,7 +22,7 @@ NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --t
 
 
 class Allocations:
-    """Keeps `job` and `changed` of every worker that Slurm knows up to date.
+    """Updates `job` and `changed` of every worker in Slurm.
 
     Args:
         workspace: names the jobs, so that those of a host that was killed can be recognised.
@@ -74,15 +74,15 @@ class Allocations:
         if self._watching is not None:
             self._watching.cancel()
 
-    async def death_of(self, worker: Worker, death: Death) -> Death:
-        """Return how a worker ended: what became of its job says more than `death`, the end of the pipe to it."""
-        ending = slurm.ending(await self._ended(worker))
-        if death.status:  # the worker's own word on its GPU, which Slurm takes for a failure of the run
-            return death
-        if ending.is_time_over and not worker.epoch_seconds:
-            return Death(NO_EPOCH)
-        complaint = worker.last_words.removeprefix("srun: error: ") if worker.last_words.startswith("srun:") else ""
-        return Death(ending.text or complaint or death.reason, ending.out_of_memory, ending.is_own_fault)
+    async def end_of(self, worker: Worker, end: WorkerEnd) -> WorkerEnd:
+        """Return how a worker ended: its job in Slurm says more than `end`, which is the end of the pipe to it."""
+        job_end = slurm.end_of(await self._ended(worker))
+        if end.status:  # the worker reported its GPU's fault, which Slurm counts as a failure of the run
+            return end
+        if job_end.is_time_over and not worker.epoch_seconds:
+            return WorkerEnd(NO_EPOCH)
+        message = worker.last_line.removeprefix("srun: error: ") if worker.last_line.startswith("srun:") else ""
+        return WorkerEnd(job_end.text or message or end.reason, job_end.out_of_memory, job_end.run_may_be_cause)
 
     async def _ended(self, worker: Worker) -> slurm.Job | None:
         """Return how a worker's job ended; one that runs without its pipe is cancelled. None: Slurm cannot say.
@@ -132,7 +132,7 @@ class Allocations:
         after = msgspec.structs.replace(
             worker.changed,
             job=job.number,
-            text=job.why_waiting if job.is_waiting and not worker.was_heard else "",
+            text=job.why_waiting if job.is_waiting and not worker.has_reported else "",
             expected_at=job.start if job.is_waiting else None,
             ends_at=None if job.is_waiting else job.end,
         )

@@ -1,4 +1,4 @@
-"""Other machines, reached over the user's own ssh: how one is named, started on, and what prevents it. Pure."""
+"""Workers on other machines over the user's own ssh: their names, command lines and error messages. Pure."""
 
 import re
 import shlex
@@ -11,22 +11,22 @@ SSH = (
 NO_FORWARDING = ("-a", "-x", "-o", "ClearAllForwardings=yes")
 """Options that deny the other machine the user's keys and display, whatever ~/.ssh/config says."""
 SILENT = ("-T", "-o", "BatchMode=yes")
-"""Options for use without a user, where ssh must not ask: it would wait for ever, or ask on the screen's terminal."""
+"""Options for use without a user, where a prompt of ssh would wait for ever or appear on the screen's terminal."""
 BOX = re.compile(r"(\w[\w.@%-]{0,254})(?::((?:[~.]?|\w[\w.+-]*)/[\w./+@%,=-]+|python[\d.]*))?", re.ASCII)
 PYTHON_PATHS = ("svhn-tui/.venv/bin/python", ".venv/bin/python", "python3")
-"""Where a Python with svhn-tui is looked for, from the user's home there, when none was named."""
+"""Candidates for a Python with svhn-tui, from the user's home there, unless the user names one."""
 SCRIPT = (
     "unset PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONWARNINGS PYTHONBREAKPOINT PYTHONPYCACHEPREFIX; "
-    'given=$PYTHONPATH; export PYTHONPATH; for PYTHONPATH in "" ${{given:+"$given"}}; do for python in {places}; do '
+    'given=$PYTHONPATH; export PYTHONPATH; for PYTHONPATH in "" ${{given:+"$given"}}; do for python in {paths}; do '
     'if "$python" -P -c "import svhn_tui, engine.protocol" 2>/dev/null; then "$python" "$@"; exit $?; fi; '
     "done; done; echo {sentence} >&2; exit 127"
 )
-"""PYTHONPATH over there counts only where svhn-tui is not found without it. The shell stays: its exit code tells a
-Python that was killed (128 + signal) from a lost connection (255)."""
+"""PYTHONPATH there counts only where svhn-tui cannot be imported without it. The shell waits for Python, so that a
+Python that was killed (exit code 128 + signal) differs from a lost connection (255)."""
 NOT_FOUND, SSH_FAILED = 127, 255
-"""Exit codes: of the script and every shell when there is no such command, and of ssh when it failed itself."""
+"""Exit codes: of the script, and of a shell without the command; of ssh when ssh itself failed."""
 MISSING = (
-    "svhn-tui is not installed there, or not where it was looked for: {places}. `make install` in a clone of it in "
+    "svhn-tui is not installed there, or not where it was looked for: {paths}. `make install` in a clone of it in "
     "your home there does that; if it is elsewhere, name its Python: {option} {name}:PATH/bin/python"
 )
 CLUES = {
@@ -47,7 +47,7 @@ def parse(text: str) -> tuple[str, str]:
     match = BOX.fullmatch(text)
     if match is None:
         raise ValueError(
-            f"{text[:80]!r} is no machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
+            f"{text[:80]!r} is not a machine: name it as for ssh (ports and the like belong into ~/.ssh/config), and "
             "behind a colon its Python if that is not found, as in gpubox:svhn-tui/.venv/bin/python."
         )
     return match[1], match[2] or ""
@@ -58,29 +58,36 @@ def over_ssh(name: str, python: str, arguments: Sequence[str], *, option: str, h
 
     Args:
         name: of the box, for ssh.
-        python: to start there; empty looks for one that has svhn-tui.
+        python: path of the Python there; empty tries `PYTHON_PATHS`.
         arguments: of that Python.
-        option: of ours that names boxes, for the message where there is none.
-        has_terminal: a person sits before it: ssh may ask, and Ctrl-C goes there.
+        option: our option that names boxes, for the message where svhn-tui is not installed there.
+        has_terminal: a person uses it: ssh may prompt, and Ctrl-C reaches the box.
     """
     paths = [python.removeprefix("~/")] if python else PYTHON_PATHS
-    missing = shlex.quote(MISSING.format(places=", ".join(paths), option=option, name=name))
-    script = SCRIPT.format(places=shlex.join(paths), sentence=missing)
-    there = f"exec sh -c {shlex.join([script, 'svhn-tui', *arguments])}"  # whatever the user's shell is there
+    missing = shlex.quote(MISSING.format(paths=", ".join(paths), option=option, name=name))
+    script = SCRIPT.format(paths=shlex.join(paths), sentence=missing)
+    there = f"exec sh -c {shlex.join([script, 'svhn-tui', *arguments])}"  # independent of the user's shell there
     return ["ssh", *SSH, *NO_FORWARDING, *(("-t",) if has_terminal else SILENT), "--", name, there]
 
 
 def meaning(name: str, printed: str) -> str:
-    """Say what an error message of ssh means and what to do; empty where it needs no explanation."""
+    """Return what an error message of ssh means and what to do; empty where it is not in `CLUES`."""
     return next((text.format(name=name) for clue, text in CLUES.items() if clue in printed), "")
 
 
-def complaint(name: str, status: int, printed: Sequence[str], *, was_reached: bool) -> str:
-    """Say in a sentence why a command over there ended too early, by what it printed last."""
+def failure(name: str, status: int, printed: Sequence[str], *, was_reached: bool) -> str:
+    """Return a sentence that says why a command on a box ended too early.
+
+    Args:
+        name: of the box.
+        status: exit code of `ssh`, which is the command's own unless ssh failed.
+        printed: the last lines on stderr.
+        was_reached: our program has started there.
+    """
     lines = [printable for line in printed if (printable := _printable(line))]
     last = lines[-1] if lines else f"exit code {status}"
-    is_own_word = status == NOT_FOUND or (lines and not was_reached)  # of the script or of our program over there
-    clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last.rstrip(".") if is_own_word else ""
+    is_ours = status == NOT_FOUND or (lines and not was_reached)  # a sentence of the script or of our program there
+    clue = meaning(name, "\n".join(lines)) if status == SSH_FAILED else last.rstrip(".") if is_ours else ""
     return f"{clue}." if clue else f"{'the connection was lost' if was_reached else 'no connection'} ({last})."
 
 

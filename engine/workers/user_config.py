@@ -1,6 +1,6 @@
-"""Where a workspace's runs are trained is the user's choice: stored in the user's settings, never in the workspace.
+"""Stores where a workspace's runs are trained: in the user's settings, never in the workspace.
 
-A workspace may come from anybody; what its own files say is started by nobody.
+A workspace may come from anybody, so its own files never decide which machines or commands are used.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ AGAIN = "it trains on this machine. Give --slurm or --worker-ssh again, or press
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """A workspace's folder, and where it trains."""
+    """The content of a settings file: a workspace's folder, and where it trains."""
 
     workspace: str
     fleet: Fleet
 
 
 def read_fleet(workspace: Path) -> tuple[Fleet, str]:
-    """Return where the user lets this workspace train, and what is wrong with that setting, or nothing."""
+    """Return where this workspace trains by the user's settings, and a sentence on what is wrong with them."""
     try:
         file = _file(workspace)
     except OSError:
@@ -46,10 +46,10 @@ def read_fleet(workspace: Path) -> tuple[Fleet, str]:
 
 
 def save_fleet(workspace: Path, fleet: Fleet) -> None:
-    """Remember where this workspace trains.
+    """Store where this workspace trains; the default is stored by removing the file.
 
     Raises:
-        OSError: that cannot be written.
+        OSError: the file cannot be written.
     """
     file = _file(workspace)
     if fleet == Fleet():
@@ -60,7 +60,7 @@ def save_fleet(workspace: Path, fleet: Fleet) -> None:
 
 
 def is_not_used(fleet: Fleet) -> str:
-    """Say that where to train, as a workspace's own file says, counts no longer."""
+    """Return the sentence for a fleet in a workspace's own file, which older versions stored there."""
     asked = "Slurm" if fleet.slurm is not None else ", ".join(fleet.ssh)[:100]
     return f"The workspace's host.json says to train on {asked}. Only your own settings decide that, so {AGAIN}"
 

@@ -31,7 +31,7 @@ class Side(msgspec.Struct, frozen=True):
     data: str = ""
     """Fingerprint of the data set of its runs."""
     name: str = ""
-    """The settings that distinguish it from others, where it is named among them."""
+    """The settings that distinguish it from the other sides."""
 
     @property
     def accuracies(self) -> tuple[float, ...]:
@@ -122,7 +122,7 @@ def most_complete(questions: Sequence[Question], book: Presets, state: State) ->
 
 
 def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return each setting that is not the same everywhere: its name, and its value in each configuration."""
+    """Return each setting that differs: its name, and its value in each configuration."""
     differing = []
     for part in ("network", "training"):
         values = [getattr(configuration, part) for configuration in configurations]
@@ -135,7 +135,7 @@ def settings_that_differ(configurations: Sequence[Configuration]) -> tuple[tuple
 
 
 def _recorded_that_differ(configurations: Sequence[Configuration]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield what is known of recorded configurations and is not the same everywhere."""
+    """Yield the settings in which recorded configurations differ."""
     known = [dict(some.recorded.settings) if some.recorded else {} for some in configurations]
     for name in dict.fromkeys(name for settings in known for name in settings):
         column = tuple(words.clean(settings.get(name, "–")) for settings in known)
@@ -144,9 +144,9 @@ def _recorded_that_differ(configurations: Sequence[Configuration]) -> Iterator[t
 
 
 def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
-    """Return the shortest names that tell sides apart; runs of one configuration are called by their seeds.
+    """Return the shortest distinct names of sides; runs of one configuration are named by their seeds.
 
-    Where they are of several data sets, each name ends with its own.
+    With several data sets, each name ends with that of its data set.
     """
     if len({side.data for side in sides}) > 1:
         configurations = tuple(dict.fromkeys(side.configuration for side in sides))
@@ -161,14 +161,14 @@ def names_of_sides(sides: Sequence[Side]) -> tuple[str, ...]:
 
 
 def names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return the shortest names that tell configurations apart: the setting in which alone they differ, or labels."""
+    """Return the shortest distinct names of configurations: their only differing setting, or their labels."""
     differing = settings_that_differ(configurations)
     if len(differing) == 1 and differing[0][0] in ("hidden layers", "activation"):
         return differing[0][1]
     labels = [configuration.label for configuration in configurations]
     networks = [configuration.network_label for configuration in configurations]
     shortest = networks if len(set(networks)) == len(networks) else labels
-    return _told_apart(shortest)
+    return _numbered(shortest)
 
 
 def findings_of(groups: Sequence[AccuracySample]) -> Findings:
@@ -181,7 +181,7 @@ def findings_of(groups: Sequence[AccuracySample]) -> Findings:
 
 
 def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Name configurations in few words: their networks, and which other settings they do not share."""
+    """Name configurations by their networks and the other settings that they do not share."""
     others = (option for option in LISTED.values() if option.name not in IN_LABEL)
     differing = [option for option in others
                  if len({option.read(some) for some in configurations if _is_set_by(some, option)}) > 1]  # fmt: skip
@@ -189,13 +189,11 @@ def full_names_of(configurations: Sequence[Configuration]) -> tuple[str, ...]:
         [f"{option.title} {_in_name(option.read(some))}" for option in differing if _is_set_by(some, option)]
         for some in configurations
     ]
-    return _told_apart(
-        [" ".join([some.network_label, *more]) for some, more in zip(configurations, names, strict=True)]
-    )
+    return _numbered([" ".join([some.network_label, *more]) for some, more in zip(configurations, names, strict=True)])
 
 
 def shared_settings(configurations: Sequence[Configuration]) -> tuple[str, ...]:
-    """Return what all of these are set to beside the defaults, and `full_names_of` therefore leaves out."""
+    """Return the shared settings that differ from the defaults, which `full_names_of` leaves out."""
     shared = []
     for option in (option for option in LISTED.values() if option.name not in IN_LABEL):
         values = {option.read(some) for some in configurations if _is_set_by(some, option)}
@@ -209,8 +207,8 @@ def _is_set_by(configuration: Configuration, option: Option) -> bool:
     return option.part == "training" or configuration.network.model is None
 
 
-def _told_apart(names: Sequence[str]) -> tuple[str, ...]:
-    """Number the names where two are the same: they differ in what no name says."""
+def _numbered(names: Sequence[str]) -> tuple[str, ...]:
+    """Append numbers to equal names, whose configurations differ in settings that no name includes."""
     if len(set(names)) == len(names):
         return tuple(names)
     return tuple(f"{name} ({index})" for index, name in enumerate(names, start=1))
@@ -231,7 +229,7 @@ def _side(configuration: Configuration, runs: Sequence[str], state: State, data:
 
 
 def data_names(results: Iterable[RunResult]) -> dict[str, str]:
-    """Return what each data set is called, by its fingerprint; by that itself where a name is shared or not known."""
+    """Return the name of each data set by its fingerprint; the fingerprint itself if the name is shared or unknown."""
     called: dict[str, str] = {}
     for run in results:
         if called.get(run.spec.data, run.spec.data) == run.spec.data:

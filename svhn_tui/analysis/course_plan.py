@@ -23,9 +23,9 @@ class Given(msgspec.Struct, frozen=True):
     """Facts beside the questions."""
 
     data: Mapping[str, DataSet] = {}
-    """By the name that questions have for it; empty: the one in use."""
+    """Data sets by the name that questions use; empty: the one in use."""
     parameters: Mapping[tuple[OwnModel, str], int] = {}
-    """Of own models that could be built, for the data of this name."""
+    """Parameters of own models that could be built, for the data of this name."""
     times: tuple[EpochTime, ...] = ()
 
 
@@ -60,7 +60,7 @@ class Hours(msgspec.Struct, frozen=True):
     fewest_seconds: float
     most_seconds: float
     unknown_runs: int
-    """Whose network was not measured and which no formula covers: at most."""
+    """Greatest number of runs whose network was not measured and which no formula covers."""
     is_measured: bool
 
 
@@ -103,7 +103,7 @@ def plan_of(book: Presets, given: Given) -> CoursePlan:
 
 
 def problems(book: Presets, given: Given, name: str) -> Iterable[str]:
-    """Yield what does not go together with the data, or with the limits of uploads."""
+    """Yield conflicts with the data, or with the limits of uploads."""
     for index, question in enumerate(book.questions):
         where, data = f"{name}, questions[{index}] ({question.id})", given.data.get(book.data_of(question))
         if problem := _lacking(question):
@@ -127,7 +127,7 @@ def problems(book: Presets, given: Given, name: str) -> Iterable[str]:
 
 
 def _lacking(question: Question) -> str:
-    """Return the field without which a question asks for nothing, and why; empty when it has all."""
+    """Return the missing field without which a question asks for nothing, and why; empty if there is none."""
     is_trained = question.kind == "training" or (question.answer is not None and question.answer.format != "file")
     if question.kind == "answer" and question.answer is None:
         return "answer: missing; `format` says how the answer is written."
@@ -152,7 +152,7 @@ def _asked(book: Presets, question: Question) -> QuestionPlan:
 
 
 def _distinct(book: Presets) -> tuple[Counter[Wanted], dict[str, Counter[Wanted]]]:
-    """Count the runs that are asked for in any case, and by question those that finalists would get beside them."""
+    """Count the runs that are needed in any case, and by question those of finalists besides."""
     seen: set[tuple[Wanted, int]] = set()
     sweeps = {some.id: sweep for some in book.questions if (sweep := book.sweep(some, book.data_of(some))) is not None}
     for sweep in sweeps.values():
@@ -168,7 +168,7 @@ def _distinct(book: Presets) -> tuple[Counter[Wanted], dict[str, Counter[Wanted]
 
 
 def _fewest_and_most(book: Presets, name: str, counts: Counter[Wanted]) -> tuple[Counter[Wanted], Counter[Wanted]]:
-    """Return the runs of the finalists if as few, and if as many as can be go on: the smallest, or the largest."""
+    """Return the numbers of finalists' runs, for the fewest and for the most finalists."""
     rule = book.question(name).finalists
     assert rule is not None
     each = list(counts)
@@ -221,7 +221,7 @@ def _file(book: Presets, question: Question, given: Given) -> FileSize:
 
 
 def _state_of(training: Training) -> int:
-    """Return how many numbers Keras's optimizer keeps for each weight, which the file holds too."""
+    """Return how many values Keras's optimizer stores for each weight, which the file contains too."""
     if training.optimizer == "sgd":
         return int(training.momentum > 0)
     if training.optimizer == "rmsprop":

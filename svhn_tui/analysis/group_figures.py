@@ -1,11 +1,11 @@
-"""What the Runs page shows of the runs of one configuration together: their number, means and spread. Pure."""
+"""The figures of one configuration's runs on the Runs page: number, means and spread. Pure."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 
 from engine.protocol import RunResult
 from svhn_tui import words
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric
 from svhn_tui.analysis.queue_entries import seeds_text
 
 
@@ -30,12 +30,12 @@ def _best(runs: Sequence[RunResult]) -> str:
 
 
 def mean_of(metric: Metric) -> Callable[[Sequence[RunResult]], str]:
-    """Return what writes the mean of a metric."""
+    """Return the function that formats the mean of a metric."""
     return lambda runs: metric.text(metric.mean(runs))
 
 
 FIGURES: dict[str, Callable[[Sequence[RunResult]], str]] = {
-    **{metric.key: mean_of(metric) for metric in (*METRICS.values(), *ON_WISH.values())},
+    **{metric.key: mean_of(metric) for metric in (*METRICS.values(), *OPTIONAL.values())},
     "configuration": _label,
     "n": lambda runs: words.count(len(runs)),
     "seed": lambda runs: seeds_text([run.spec.seed for run in runs]).partition(" ")[2],
@@ -47,4 +47,4 @@ FIGURES: dict[str, Callable[[Sequence[RunResult]], str]] = {
     "run": lambda runs: "",
     "finished": lambda runs: words.moment(max(run.finished_at for run in runs)),
 }
-"""What columns show of a configuration's runs together, where these have a figure each."""
+"""Functions that format a column's figure for the runs of a configuration."""

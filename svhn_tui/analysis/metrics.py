@@ -1,8 +1,8 @@
 """The metrics of an epoch: one table, from which charts, comparison, columns, filter and export are made. Pure.
 
-A new one is a line here; what is to be measured for it is a field of `EpochRow`, `History` and `RunResult`
-(engine/core/results.py) and of what trainers measure (engine/training/compiled_epoch.py, native/library.py). What else
-programs logged whose training was recorded needs none: it is called as Keras calls it.
+A new one is a line here; its value is a field of `EpochRow`, `History` and `RunResult` (engine/core/results.py), which
+the trainers measure (engine/training/compiled_epoch.py, native/library.py). Other metrics of recorded runs need no
+line: they have Keras's names.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from svhn_tui import words
 
 
 class HasMetrics(Protocol):
-    """An epoch of a run, or what a finished run ended with."""
+    """An epoch of a run, or the outcome of a finished run."""
 
     @property
     def loss(self) -> Number: ...
@@ -43,13 +43,13 @@ WRITTEN: dict[Unit, Callable[[Number], str]] = {
     "share": words.accuracy, "nats": words.number, "number": words.number
 }  # fmt: skip
 VALIDATION = "val_"
-"""What Keras puts before the name of a metric of the validation images."""
+"""Keras's prefix of a metric of the validation images."""
 LOWER_IS_BETTER = ("loss", "error", "entropy", "divergence", "hinge", "poisson", "logcosh", "false")
-"""Parts of the names of Keras's metrics that are the better the lower they are."""
+"""Parts of the names of Keras's metrics of which lower values are better."""
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """What is measured, how it is called, and which way is better."""
+    """A metric: its attribute, its names, and which way is better."""
 
     name: str
     title: str
@@ -59,11 +59,11 @@ class Metric(msgspec.Struct, frozen=True):
     better: Literal["higher", "lower"]
     read: Callable[[HasMetrics], Number]
     column: str = ""
-    """What settings and the Runs page call its column, where that is not its own name."""
+    """The name of its column in settings and on the Runs page, if it is not its own name."""
     train: str = ""
-    """The same metric of the training images, which is drawn in one chart with it where runs are watched."""
+    """The same metric of the training images, which is drawn in the same chart for runs in training."""
     validation: str = ""
-    """The same metric of the validation images, which is drawn there too where it is measured."""
+    """The same metric of the validation images, which is drawn there too if it is measured."""
     quantity: str = ""
     """The title of that chart."""
 
@@ -82,7 +82,7 @@ class Metric(msgspec.Struct, frozen=True):
         return fmean(known) if known else None
 
     def rank(self, one: HasMetrics) -> float:
-        """Return what it is sorted by: the value, or the worst where there is none."""
+        """Return the sort key: the value, or the worst possible one if there is none."""
         value = self.read(one)
         if value is not None:
             return value
@@ -107,7 +107,7 @@ METRICS: dict[str, Metric] = {
         Metric("gap", "train − test accuracy", "gap", "share", "lower", _gap),
     )
 }  # fmt: skip
-ON_WISH: dict[str, Metric] = {
+OPTIONAL: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("val_loss", "validation loss", "val loss", "nats", "lower", lambda one: one.val_loss),
@@ -116,36 +116,33 @@ ON_WISH: dict[str, Metric] = {
                lambda one: one.test_top_k_accuracy),
     )
 }  # fmt: skip
-"""Those that only runs with certain options have: charts and tables show them where they are known."""
+"""Metrics of runs with certain options only; charts and tables show them if they are known."""
 
 
 @cache
 def _logged(name: str) -> Metric:
-    """Return the metric of this name in the logs of a program whose training was recorded."""
-    title = words.clean(name.replace("_", " "))
-    if name.startswith(VALIDATION):
-        title = f"validation {title.removeprefix('val ')}"
+    """Return the metric of this name in the logs of recorded runs."""
+    short = words.clean(name.replace("_", " "))
+    title = f"validation {short.removeprefix('val ')}" if name.startswith(VALIDATION) else short
     better: Literal["higher", "lower"] = "lower" if any(part in name for part in LOWER_IS_BETTER) else "higher"
-    return Metric(
-        name, title, words.clean(name.replace("_", " ")), "number", better, lambda one: dict(one.logged).get(name)
-    )
+    return Metric(name, title, short, "number", better, lambda one: dict(one.logged).get(name))
 
 
 def metric_named(name: str) -> Metric:
-    """Return the metric of this name; one that no table has is one that programs logged."""
-    return METRICS.get(name) or ON_WISH.get(name) or _logged(name)
+    """Return the metric of this name; one that is in no table is one of recorded runs."""
+    return METRICS.get(name) or OPTIONAL.get(name) or _logged(name)
 
 
 def logged_in(measured: Iterable[HasMetrics]) -> tuple[Metric, ...]:
-    """Return the metrics that only the programs of these recorded runs know, or epochs of theirs."""
+    """Return the metrics that only these recorded runs, or these epochs of them, have."""
     names = dict.fromkeys(name for one in measured for name, _ in one.logged)
-    return tuple(_logged(name) for name in names if name not in METRICS and name not in ON_WISH)
+    return tuple(_logged(name) for name in names if name not in METRICS and name not in OPTIONAL)
 
 
 def known_in(measured: Iterable[HasMetrics]) -> tuple[Metric, ...]:
     """Return the metrics that not all runs have, and that some of these runs or epochs do."""
     known = tuple(measured)
-    wished = (metric for metric in ON_WISH.values() if any(metric.read(one) is not None for one in known))
+    wished = (metric for metric in OPTIONAL.values() if any(metric.read(one) is not None for one in known))
     return (*wished, *logged_in(known))
 
 
@@ -156,7 +153,7 @@ def drawn_of(curves: Iterable[Curve]) -> tuple[str, ...]:
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """A chart of the metrics of runs that are watched."""
+    """A chart of related metrics for runs in training."""
 
     title: str
     curves: tuple[tuple[str, str], ...]
@@ -164,8 +161,8 @@ class Panel(msgspec.Struct, frozen=True):
 
 
 def panels(drawn: Sequence[str]) -> dict[str, Panel]:
-    """Return the charts of these metrics by the most important of each, shares first: what is measured of the training,
-    the validation and the test images is in one chart."""
+    """Return the charts of these metrics, the most important metric of each first; a metric's training, validation and
+    test values are in one chart."""
     metrics = [metric_named(name) for name in drawn]
     joined = {name for metric in metrics for name in (metric.train, metric.validation)}
     joined |= {f"{VALIDATION}{name}" for name in drawn}

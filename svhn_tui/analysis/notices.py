@@ -24,14 +24,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     """Seconds for which it is shown; None: the default."""
     calls: bool = False
-    """Whether the terminal alerts the user, who may look elsewhere."""
+    """Whether the terminal alerts the user."""
 
 
 def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
     """Report once of each run in training that its loss is not finite any more, at the first such epoch.
 
     Args:
-        batch: events, not those that tell what was there before.
+        batch: new events, not those replayed while attaching.
         state: after them.
     """
     for event in batch:
@@ -43,7 +43,7 @@ def divergences(batch: Iterable[p.AnyEvent], state: State) -> Iterator[Notice]:
             known = state.live.get(run_id) or state.results.get(run_id)
             if known is not None and state.history(run_id).diverged_at == event.epoch:
                 name = f"{known.spec.configuration.label}, seed {known.spec.seed}"
-                text = f"{name}: its loss is no number any more, at epoch {event.epoch}. S on Live (2) stops it."
+                text = f"{name}: its loss is not a number any more, at epoch {event.epoch}. S on Live (2) stops it."
                 yield Notice(text=clean(text), title="A run diverged", severity="warning", timeout=20, calls=True)
 
 
@@ -76,8 +76,8 @@ class Milestones:
         """Report the questions that became complete since the previous batch; the whole assignment in one sentence.
 
         Args:
-            batch: events; only after some of them is there something to look for.
-            state: after them, caught up. What is complete on data that was not in use before is no news.
+            batch: events, of which only some can complete a question.
+            state: after them, caught up. What is complete on data that was not in use before is not news.
         """
         was_busy, self._is_busy = self._is_busy, bool(state.running or state.assigned or state.waiting)
         data = state.data.fingerprint if state.data is not None else ""
@@ -101,7 +101,7 @@ class Milestones:
             yield Notice(text=f"{_names(new)}: every run is trained.", title="Complete", timeout=20, calls=True)
 
     def _is_about_question(self, event: p.AnyEvent) -> bool:
-        """Say whether a question may be complete after the event that was not before, or the other way round."""
+        """Say whether the event can make a question complete or incomplete."""
         if not isinstance(event, p.RunFinished):
             return True
         spec = event.result.spec
@@ -136,7 +136,7 @@ class Notices:
 
 
 CHANGES = (p.RunFinished, p.RunDeleted, p.RunsRead, p.DataOpened, p.SweepSubmitted)
-"""Events after which there is something to look for."""
+"""Events that can complete a question."""
 
 
 def _is_complete(question: Question, book: Presets, state: State) -> bool:

@@ -1,4 +1,4 @@
-"""Which data sets a client asks the host to open: what the user named, and what `experiments.json` names. Pure."""
+"""The data sets that a client opens: those that the user named, and those of `experiments.json`. Pure."""
 
 from collections.abc import Collection
 
@@ -15,7 +15,7 @@ def openings_of(
 
     Args:
         book: names data sets; without a source, its first one is in use.
-        source: what the user named on the command line.
+        source: the paths of the command line.
         layout: the order of the axes there.
         only: the names that are needed; None: all.
     """

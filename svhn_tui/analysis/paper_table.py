@@ -1,4 +1,4 @@
-"""Runs as a table for a paper: a line a configuration, the best in bold, and what they were trained with. Pure."""
+"""Runs as a table for a paper: a line a configuration, the best in bold, and the conditions of training. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, stdev
@@ -17,11 +17,11 @@ LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\
 MARKDOWN = frozenset("\\`*_{}[]<>|#~&")
 """Characters with a meaning in Markdown anywhere in a cell."""
 SHOWN = tuple(METRICS[name] for name in ("test_accuracy", "accuracy", "test_loss"))
-"""Metrics that always have a column; others have one where a run has them."""
+"""Metrics that always have a column; others have one if a run has them."""
 
 
 class PaperRow(msgspec.Struct, frozen=True):
-    """A configuration on one data set: its name, how large, how many runs, and the metrics of them."""
+    """A configuration on one data set: its name, parameters, number of runs, and their metrics."""
 
     label: str
     data: str
@@ -58,13 +58,13 @@ def rows_of(results: Iterable[RunResult], shown: Sequence[Metric] = SHOWN) -> tu
 
 
 def _own(configurations: Iterable[Configuration]) -> list[Configuration]:
-    """Return those that were not recorded, of which all settings are known."""
+    """Return the runs that were not recorded: all of their settings are known."""
     own = [configuration for configuration in configurations if configuration.recorded is None]
     return sorted(own, key=lambda configuration: configuration.label)
 
 
 def latex(results: Sequence[RunResult], data: DataSet | None) -> str:
-    """Return a `tabular` for LaTeX; what they were trained with follows as comments."""
+    """Return a `tabular` for LaTeX; the conditions of training follow as comments."""
     head, *lines = _cells(results, _latex, lambda text: rf"\textbf{{{text}}}", r" $\pm$ ")
     columns = "l" + "r" * (len(head) - 1)
     body = [" & ".join(cells) + r" \\" for cells in lines]
@@ -74,7 +74,7 @@ def latex(results: Sequence[RunResult], data: DataSet | None) -> str:
 
 
 def markdown(results: Sequence[RunResult], data: DataSet | None) -> str:
-    """Return a table for Markdown, and below it what they were trained with."""
+    """Return a table for Markdown, and below it the conditions of training."""
     head, *lines = _cells(results, _markdown, lambda text: f"**{text}**", " ± ")
     rule = ["---", *["---:"] * (len(head) - 1)]
     table = [f"| {' | '.join(cells)} |" for cells in (head, rule, *lines)]
@@ -82,7 +82,7 @@ def markdown(results: Sequence[RunResult], data: DataSet | None) -> str:
 
 
 def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, ...]:
-    """Return what reproducing the runs needs: versions, devices, seeds and data, a line each."""
+    """Return the conditions for reproducing the runs: versions, devices, seeds and data, a line each."""
     versions = sorted({f"{name} {version}" for run in results for name, version in run.versions.items()})
     devices = sorted({run.device for run in results if run.device})
     trainers = sorted({run.trained_by for run in results})
@@ -109,7 +109,7 @@ def citation(results: Sequence[RunResult], data: DataSet | None) -> tuple[str, .
 def _cells(
     results: Sequence[RunResult], escape: Callable[[str], str], bold: Callable[[str], str], between: str
 ) -> list[list[str]]:
-    """Return the head and a line a configuration, each cell as it is to be written."""
+    """Return the head and a line a configuration as formatted cells."""
     shown = shown_of(results)
     rows = rows_of(results, shown)
     has_sets = len({row.data for row in rows}) > 1
@@ -132,7 +132,7 @@ def _cells(
 def _column(
     rows: Sequence[PaperRow], index: int, metric: Metric, bold: Callable[[str], str], between: str
 ) -> list[str]:
-    """Return a metric's cells; the best mean on a data set is bold where there are several to choose from."""
+    """Return a metric's cells; the best mean on a data set is bold if there are several."""
     means = [f"{fmean(row.values[index]):.4f}" if row.values[index] else "" for row in rows]
     best = {"higher": max, "lower": min}[metric.better]
     written: dict[str, list[str]] = {}

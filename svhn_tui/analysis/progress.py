@@ -1,4 +1,4 @@
-"""How far a question is: which of its runs are done, what is missing, and how long that takes. Pure."""
+"""The progress of a question: its finished and missing runs, and the forecast. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -43,7 +43,7 @@ class ProgressRow(msgspec.Struct, frozen=True):
 
     @property
     def needed(self) -> int:
-        """Runs that are asked for as far as it is known."""
+        """The number of runs that are needed, as far as that is known."""
         return len(self.runs)
 
     @property
@@ -75,7 +75,7 @@ class Progress(msgspec.Struct, frozen=True):
 
     @property
     def needed(self) -> int:
-        """Runs that are asked for as far as it is known."""
+        """The number of runs that are needed, as far as that is known."""
         return sum(row.needed for row in self.rows)
 
     @property
@@ -109,7 +109,7 @@ def sweep_for(question: Question, book: Presets, state: State, overrides: Overri
     if overrides.seeds is not None:
         if finalists is None:
             seeds = tuple(range(overrides.seeds))
-        else:  # the second stage is what the number of seeds is about
+        else:  # the number of seeds applies to the second stage
             finalists = msgspec.structs.replace(finalists, seeds=tuple(range(overrides.seeds)))
             seeds = seeds[: overrides.seeds]
     return state.as_chosen(
@@ -137,7 +137,7 @@ def progress_of(question: Question, book: Presets, state: State, overrides: Over
 
 
 class OtherRuns(msgspec.Struct, frozen=True):
-    """Runs of a question's networks on its data that are not as it asks for them."""
+    """Runs of a question's networks on its data with other settings than it asks for."""
 
     training: Training
     """The training settings of these runs."""
@@ -150,7 +150,7 @@ class OtherRuns(msgspec.Struct, frozen=True):
 def other_runs(sweep: Sweep, state: State) -> OtherRuns | None:
     """Return the most complete, then the newest set of finished runs with other settings, or else those in training.
 
-    Table, curves, comparison and answer of a question show these while there is none as asked.
+    Table, curves, comparison and answer of a question show these while no run has the settings asked for.
     """
     networks = [configuration.network for configuration in sweep.configurations]
 
@@ -186,7 +186,7 @@ def difference_of(given: Training, wanted: Training) -> str:
 
 
 def shown_of(progress: Progress, state: State) -> Progress:
-    """Return the runs that a question shows: those as asked where there is one, else those with other settings."""
+    """Return the runs that a question shows: those with its settings, or while there are none those with other ones."""
     runs = (run_id for row in progress.rows for run_id in row.runs)
     is_known = any(run_id in state.results or state.is_to_come(run_id) for run_id in runs)
     if is_known or progress.sweep is None or (others := other_runs(progress.sweep, state)) is None:
@@ -219,18 +219,18 @@ def whole_of(progresses: Iterable[Progress], state: State) -> TotalProgress:
 
 
 def rule_text(rule: FinalistRule) -> str:
-    """Say by which rule the finalists are chosen."""
-    runs = f"go on to {len(rule.seeds)} runs"
+    """State the rule by which finalists are chosen."""
+    runs = f"get {len(rule.seeds)} runs"
     if rule.chosen:
         return f"{words.plural(len(rule.chosen), 'configuration')} chosen by hand {runs}."
     return (
-        f"Those whose mean is at most {rule.standard_errors:g} standard errors of the difference below the best "
-        f"{runs}: at least {rule.at_least}, at most {rule.at_most}."
+        f"Configurations whose mean is at most {rule.standard_errors:g} standard errors of the difference below "
+        f"the best {runs}: at least {rule.at_least}, at most {rule.at_most}."
     )
 
 
 def with_finalists(sweep: Sweep, chosen: tuple[int, ...]) -> Sweep:
-    """Return the sweep with these finalists; none means those that the rule names."""
+    """Return the sweep with these finalists; none means those of the rule."""
     if sweep.finalists is None:
         return sweep
     return msgspec.structs.replace(sweep, finalists=msgspec.structs.replace(sweep.finalists, chosen=chosen))
@@ -242,7 +242,7 @@ def cheapest_first(sweeps: Sequence[Sweep], state: State) -> list[Sweep]:
 
 
 def plan_text(sweeps: Sequence[Sweep], state: State) -> str:
-    """`79 runs to train, 4 finished before, about 5 h 10 m; then up to 28 for the finalists`."""
+    """Describe sweeps: `79 runs to train, 4 finished before, about 5 h 10 m; then up to 28 for the finalists`."""
     asked = {spec.run_id: spec for sweep in sweeps for spec in plan.asked(sweep, state.accuracies)}
     lacking = [spec for spec in asked.values() if spec.run_id not in state.accuracies]
     done, text = len(asked) - len(lacking), f"{words.plural(len(lacking), 'run')} to train"

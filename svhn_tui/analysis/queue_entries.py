@@ -107,7 +107,7 @@ def entries_of(state: State) -> tuple[QueueEntry, ...]:
 
 
 def idle_text(state: State) -> str:
-    """Say which key starts a queue that is not being trained; empty where it is."""
+    """Say which key starts a queue that is not being trained; empty if it is."""
     waiting = sum(not run.paused for run in state.waiting.values())
     if waiting and not state.has_begun:
         return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."
@@ -128,7 +128,7 @@ def moved(entries: Sequence[QueueEntry], index: int, step: int) -> p.Reprioritis
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """`seed 3`, `seeds 3, 4`, `seeds 0 to 9`, `seeds 0, 2, 5`, `40 seeds` where they would fill the line."""
+    """Name seeds: `seed 3`, `seeds 3, 4`, `seeds 0 to 9`, `seeds 0, 2, 5`; `40 seeds` if they would fill the line."""
     ordered = sorted(seeds)
     if len(ordered) == 1:
         return f"seed {ordered[0]}"

@@ -1,7 +1,7 @@
 """The filter language of the runs: `activation=relu hidden=256 test_accuracy>0.5 tag:final`. Pure.
 
 Terms are joined by and. A term is a field, an operator (= != > >= < <=) and a value, a tag, a data set (`data:cifar`),
-`is:diverged`, or plain text that is looked for in the label, the note and the run's name.
+`is:diverged`, or plain text that is searched in the label, the note and the run's name.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from engine.core.options import LISTED
 from engine.core.spec import Configuration
 from engine.protocol import Note, RunResult
 from svhn_tui.analysis import run_row, run_settings
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric, logged_in, metric_named
 from svhn_tui.analysis.run_table import COLUMNS
 
 FilterValue = float | str
@@ -25,7 +25,7 @@ Test = Callable[[RunResult, Note | None], bool]
 
 
 def _measured(metric: Metric) -> ValueReader:
-    """Read a metric; of what is not known, no comparison is true but that it is another number."""
+    """Return a metric; of an unknown one only `!=` is true."""
 
     def value(run: RunResult) -> FilterValue:
         number = metric.read(run)
@@ -42,7 +42,7 @@ FIELDS: dict[str, ValueReader] = {
     **{name: run_settings.reader_of(option) for name, option in LISTED.items()},
     "trainer": lambda run: run.trained_by,
     "parameters": lambda run: float(run.trainable_parameters),
-    **{name: _measured(metric) for name, metric in {**METRICS, **ON_WISH}.items()},
+    **{name: _measured(metric) for name, metric in {**METRICS, **OPTIONAL}.items()},
     "best_test_accuracy": lambda run: float("nan") if run.best_test_accuracy is None else run.best_test_accuracy,
     "seconds": lambda run: run.seconds,
     "data": lambda run: run.spec.data,
@@ -51,7 +51,7 @@ FIELDS: dict[str, ValueReader] = {
 }
 TEXTS = {"run", "model", "data", "configuration", *run_settings.TEXTS}
 NONE = "none"
-"""A number that was left to Keras."""
+"""The value of a setting that was left to Keras."""
 FAILED = "is:failed"
 STATES: dict[str, Test] = {"is:diverged": lambda run, note: run.diverged, FAILED: lambda run, note: False,
                            "is:recorded": lambda run, note: run.is_recorded,
@@ -90,12 +90,12 @@ class FilterError(ValueError):
 
 
 def parse(text: str, logged: Collection[str] | None = ()) -> Test:
-    """Return the test that a filter stands for; an empty one lets everything through.
+    """Parse a filter into a predicate; that of an empty filter is always true.
 
     Args:
         text: as it is typed.
-        logged: metrics that programs of recorded runs measured, which are fields too; None: they are not known yet, so
-            that any name may be one.
+        logged: metrics of recorded runs, which are fields too; None: they are not known yet, so that any name can be
+            one.
 
     Raises:
         FilterError: a term is wrong.
@@ -105,7 +105,7 @@ def parse(text: str, logged: Collection[str] | None = ()) -> Test:
 
 
 def matching(text: str, results: Mapping[str, RunResult], notes: Mapping[str, Note]) -> list[RunResult]:
-    """Return the runs that a filter lets through; each term looks only through those that the ones before left.
+    """Return the runs that match a filter; each term is evaluated only for the matches of the previous ones.
 
     Raises:
         FilterError: a term is wrong.
@@ -127,7 +127,7 @@ def _tests(text: str, logged: Collection[str] | None) -> list[Test]:
 
 
 def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note] = ()) -> tuple[str, ...]:
-    """Return what the last word of a filter may become: a field, a value that runs have there, a tag that is in use."""
+    """Return the completions of a filter's last word: fields, values that runs have, tags in use."""
     last = text.split(" ")[-1]
     if last.startswith("tag:"):
         terms = {f"tag:{tag}" for note in notes for tag in note.tags if " " not in tag}
@@ -144,7 +144,7 @@ def completions(text: str, runs: Iterable[RunResult] = (), notes: Iterable[Note]
 
 
 def fields_logged_in(runs: Iterable[RunResult]) -> tuple[str, ...]:
-    """Return the metrics that programs of recorded runs measured, as far as no field has their name."""
+    """Return the metrics of recorded runs whose name no field has."""
     return tuple(metric.name for metric in logged_in(runs) if metric.name not in NAMES)
 
 
@@ -154,7 +154,7 @@ def without_last(text: str) -> str:
 
 
 def completed(text: str, terms: Sequence[str]) -> str:
-    """Return the filter with its last word completed as far as all that it may become agree."""
+    """Return the filter with its last word extended by the common beginning of its completions."""
     if not terms:
         return text
     agreed = takewhile(lambda signs: len(set(signs)) == 1, zip(*terms, strict=False))
@@ -210,5 +210,5 @@ def _contains(run: RunResult, note: Note | None, text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _label(configuration: Configuration) -> str:
-    """Return a configuration's label as it is searched; thousands of runs share few of them."""
+    """Return a configuration's label for searching; thousands of runs share few labels."""
     return configuration.label.lower()

@@ -10,17 +10,17 @@ import msgspec
 from engine.core.options import NETWORK, OPTIONS, TRAINING
 from engine.core.spec import RunSpec
 from engine.protocol import Note, RunResult
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, logged_in
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, logged_in
 
 MEASURED = ("trainable_parameters", "test_correct", "test_images", "best_test_accuracy", "diverged", "seconds",
             "trained_by", "device", "demo_data", "data_name", "model_sha256")  # fmt: skip
-"""Fields of a run's result, but for the metrics."""
+"""Fields of a run's result except the metrics."""
 COLUMNS = (
     "run_id", "configuration", *(option.name for option in NETWORK), "seed", *(option.name for option in TRAINING),
-    *MEASURED[:3], *METRICS, *MEASURED[3:], *ON_WISH, "epochs_trained", "restored_epoch", "finished", "note", "tags",
+    *MEASURED[:3], *METRICS, *MEASURED[3:], *OPTIONAL, "epochs_trained", "restored_epoch", "finished", "note", "tags",
     "recorded", "interrupted",
 )  # fmt: skip
-"""Columns of every table; those of the metrics that programs of recorded runs measured follow."""
+"""Columns of every table; those of the metrics of recorded runs follow."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Characters that begin a formula in a spreadsheet."""
 
@@ -28,7 +28,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def settings_of(spec: RunSpec) -> dict[str, object]:
     """Return all settings of a run: the fields of its network and its training, by name.
 
-    Of a recorded run that is what its program said, and None what it did not.
+    Those of a recorded run are the ones that its program reported, the others are None.
     """
     configuration = spec.configuration
     if configuration.recorded is not None:
@@ -38,7 +38,7 @@ def settings_of(spec: RunSpec) -> dict[str, object]:
 
 
 def written_settings(spec: RunSpec) -> dict[str, object]:
-    """Return the same as `settings_of` as cells, with the layers as text."""
+    """Return the settings of a run as cells, with the layers as text."""
     network = spec.configuration.network
     settings = settings_of(spec)
     if spec.recording is not None:
@@ -52,7 +52,7 @@ def written_settings(spec: RunSpec) -> dict[str, object]:
 
 
 def finished(run: RunResult) -> str:
-    """Return when a run was finished: `2026-11-24T10:05:00Z`."""
+    """Return the time at which a run was finished: `2026-11-24T10:05:00Z`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run.finished_at))
 
 
@@ -74,7 +74,7 @@ def cells_of(run: RunResult, note: Note | None, columns: Sequence[str] = COLUMNS
         **dict(run.logged),
         **written_settings(run.spec),
         "recorded": "; ".join(f"{name}={value}" for name, value in recorded.settings) if recorded else "",
-        **{name: metric.read(run) for name, metric in {**METRICS, **ON_WISH}.items()},
+        **{name: metric.read(run) for name, metric in {**METRICS, **OPTIONAL}.items()},
         **{name: getattr(run, name) for name in (*MEASURED, "epochs_trained", "restored_epoch", "interrupted")},
         "run_id": run.run_id,
         "configuration": run.spec.configuration.label,
@@ -98,5 +98,5 @@ def as_csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def harmless(value: object) -> object:
-    """Return a cell that is shown and never calculated; numbers stay numbers."""
+    """Return a cell that a spreadsheet shows and never calculates; numbers stay numbers."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

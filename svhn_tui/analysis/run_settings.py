@@ -1,7 +1,7 @@
 """The settings of a run: its options as they are sorted, filtered and written. Pure.
 
-The options come from the engine's table (`engine/core/options.py`), so that one added there is listed, looked for and
-exported. Of a recorded run a setting is what its program said, or nothing.
+The options come from the engine's table (`engine/core/options.py`), so that one added there is listed, searched and
+exported. Those of a recorded run are the ones that its program reported.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from engine.protocol import RunResult
 from svhn_tui import words
 
 TEXTS = {"model", *(name for name, option in LISTED.items() if option.kind not in ("integer", "real"))}
-"""The settings that are no number."""
+"""The settings that are not numbers."""
 MEASURED = {"epochs", "trainer"}
-"""What is known of a recorded run, whatever its program said of it."""
+"""Facts that are known of every recorded run."""
 
 
 def reader_of(option: Option) -> Callable[[RunResult], float | str]:
@@ -62,7 +62,7 @@ def layers_of(run: RunResult) -> float | str:
 
 
 def model_of(run: RunResult) -> float | str:
-    """Return the label of an own model; of others there is none."""
+    """Return the label of an own model; empty for other networks."""
     if run.spec.configuration.recorded is not None:
         return _recorded("model", run)
     model = run.spec.configuration.network.model

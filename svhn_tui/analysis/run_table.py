@@ -1,4 +1,4 @@
-"""The lines of the Runs page: which runs and groups stand there, in which order, with which cells. Pure."""
+"""The lines of the Runs page: its runs and groups, their order and cells. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
@@ -13,26 +13,26 @@ from engine.protocol import RunResult
 from svhn_tui import words
 from svhn_tui.analysis import run_settings
 from svhn_tui.analysis.group_figures import FIGURES, mean_of
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, logged_in, metric_named
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric, logged_in, metric_named
 from svhn_tui.client.state import Live, State
 
 Sortable = float | str
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column: what it is sorted by and what it shows for a run."""
+    """A column: its sort key and its text for a run."""
 
     title: str
     value: Callable[[RunResult], Sortable]
     text: Callable[[RunResult], str]
     is_number: bool = True
     field: str = ""
-    """Its name in the filter, where that is not the column's own."""
+    """Its name in the filter, if that is not the column's own."""
     is_lower_better: bool = False
 
     @property
     def descends(self) -> bool:
-        """Its first sort order is descending: the best and the latest come first, texts by the alphabet."""
+        """Whether its first sort order is descending: the best and the latest come first, texts by the alphabet."""
         return self.is_number and not self.is_lower_better
 
 
@@ -49,7 +49,7 @@ def _of_metrics(*names: str) -> dict[str, Column]:
 
 
 def _of_option(option: Option) -> Column:
-    """Return the column of what was set for a run."""
+    """Return the column of an option."""
     return Column(
         option.head or option.title,
         run_settings.rank_of(option),
@@ -80,7 +80,7 @@ COLUMNS: dict[str, Column] = {
     "least": _of_metric(METRICS["test_accuracy"], "least"),
     "most": _of_metric(METRICS["test_accuracy"], "most"),
     **_of_metrics(*METRICS),  # those that stand above stay where they are
-    **{name: _of_metric(metric) for name, metric in ON_WISH.items()},
+    **{name: _of_metric(metric) for name, metric in OPTIONAL.items()},
     "parameters": Column(
         "parameters", lambda run: run.trainable_parameters, lambda run: words.count(run.trainable_parameters)
     ),
@@ -95,12 +95,12 @@ COLUMNS: dict[str, Column] = {
 
 
 def column_named(name: str) -> Column:
-    """Return the column of this name; one that is not in the table is of a metric that programs logged."""
+    """Return the column of this name; one that is not in the table is of a metric of recorded runs."""
     return COLUMNS.get(name) or _of_metric(metric_named(name))
 
 
 def columns_logged_in(results: Iterable[RunResult]) -> tuple[str, ...]:
-    """Return the columns of the metrics that programs of recorded runs measured, but for names that are taken."""
+    """Return the columns of the metrics of recorded runs, except for names that other columns have."""
     return tuple(metric.name for metric in logged_in(results) if metric.name not in COLUMNS)
 
 
@@ -112,7 +112,7 @@ OF_GROUPS = {"n", "least", "most"}
 
 
 class SortOrder(msgspec.Struct, frozen=True):
-    """How the list is sorted."""
+    """The order of the list: a column and a direction."""
 
     column: str = "finished"
     descending: bool = True
@@ -124,7 +124,7 @@ class RunLine(msgspec.Struct, frozen=True, gc=False):
     runs: tuple[RunResult, ...]
     is_group: bool = False
     is_inside: bool = False
-    """A run below its configuration."""
+    """Whether it is a run that is listed below its configuration."""
     failed: Live | None = None
     """The run that failed; it has no result."""
 
@@ -163,7 +163,7 @@ def lines_of(
 
     Args:
         results: the runs that are listed.
-        order: by what.
+        order: of the lines.
         grouped: a line a configuration; those whose key is in `opened` show their runs below.
         opened: keys of groups.
         pinned: keys of lines that stay on top.
@@ -190,8 +190,8 @@ def lines_of(
     )
 
 
-def place_of(key: str, lines: Sequence[RunLine], near: int) -> int:
-    """Return the index of the line with this key, which is looked for from `near` on; `near` where there is none."""
+def index_of(key: str, lines: Sequence[RunLine], near: int) -> int:
+    """Return the index of the line with this key, searched from `near` on; `near` if there is none."""
     places = chain(range(near, len(lines)), range(min(near, len(lines))))
     return next((index for index in places if lines[index].key == key), near)
 
@@ -221,14 +221,14 @@ def cells_of(line: RunLine, columns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _group_text(name: str, runs: Sequence[RunResult]) -> str:
-    """Return what a column shows of a configuration's runs: what all of them have, unless it is a figure of theirs."""
+    """Return a column's text for the runs of a configuration: a figure, or the value that they share."""
     if name in FIGURES:
         return FIGURES[name](runs)
     return COLUMNS[name].text(runs[0]) if name in COLUMNS else mean_of(metric_named(name))(runs)
 
 
 def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
-    """Sort groups by what their column shows: the mean of numbers, how many there are, or the largest text."""
+    """Return the sort key of a group: the mean of numbers, the number of runs, or the largest text."""
     values = [column_named(column).value(run) for run in line.runs]
     numbers = [number for number in values if isinstance(number, int | float)]
     if not numbers:
@@ -245,7 +245,7 @@ def _group_value(line: RunLine, column: str) -> tuple[Sortable, str]:
 
 
 def columns_of(chosen: Sequence[str], results: Collection[RunResult]) -> tuple[str, ...]:
-    """Return the chosen columns that there are, with that of the data where runs are of several data sets."""
+    """Return the chosen columns that exist, with that of the data set if the runs have several."""
     logged = columns_logged_in(results) if any(name not in COLUMNS for name in chosen) else ()
     columns = tuple(name for name in chosen if name in COLUMNS or name in logged) or SHOWN
     if "data" in columns or len({run.spec.data for run in results}) < 2:
@@ -262,5 +262,5 @@ def _label(run: RunResult) -> str:
 
 
 def _mark(run: RunResult) -> str:
-    """The sign before a run that diverged or was interrupted."""
+    """Return the mark of a run that diverged or was interrupted."""
     return "✗ diverged  " if run.diverged else "· interrupted  " if run.interrupted else ""

@@ -19,7 +19,7 @@ class Summary(msgspec.Struct, frozen=True):
     error: float | None = None
     """Standard error of the mean."""
     interval: tuple[float, float] | None = None
-    """95 % confidence interval of the mean, by Student's t, as far as accuracies go: from 0 to 1."""
+    """95 % confidence interval of the mean, by Student's t, limited to 0 to 1."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -74,7 +74,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def verdict(names: tuple[str, str], values: tuple[Sequence[float], Sequence[float]], comparison: Comparison) -> str:
-    """Say in words what a comparison found."""
+    """Return the outcome of a comparison as a sentence."""
     runs = min(len(values[0]), len(values[1]))
     if comparison.p >= LEVEL:
         return f"{runs} runs cannot separate {names[0]} from {names[1]}."

@@ -1,4 +1,4 @@
-"""Which questions a run is trained for, and how it counts there. Pure."""
+"""The questions to which a run belongs, and whether it counts there. Pure."""
 
 import msgspec
 
@@ -18,7 +18,7 @@ class Use(msgspec.Struct, frozen=True):
 
 
 def uses_of(spec: RunSpec, book: Presets, state: State) -> tuple[Use, ...]:
-    """Return the questions that are about this run's network, those first for which it counts as asked."""
+    """Return the questions about this run's network, first those for which it counts as asked."""
     uses: list[Use] = []
     if spec.recording is not None:
         return ()

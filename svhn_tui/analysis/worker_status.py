@@ -71,13 +71,13 @@ def member_of(worker: WorkerChanged, *, is_busy: bool = False) -> WorkerStatus:
 
 
 def location_of(worker: WorkerChanged) -> str:
-    """`node17, GPU 1`."""
+    """Name a worker's location: `node17, GPU 1`."""
     several = "s" if "," in worker.gpu else ""
     return f"{worker.node}, GPU{several} {worker.gpu}" if worker.gpu else worker.node
 
 
 def summary_of(state: State) -> str:
-    """Count the workers on other machines, in a few words; empty where all run on the host's machine."""
+    """Count the workers on other machines, in a few words; empty if all run on the host's machine."""
     busy = {live.worker for live in state.running.values()}
     there = [some for some in state.workers.values() if some.where and some.state != "ended"]
     if not there:
@@ -99,6 +99,6 @@ def _soonest(waiting: Iterable[WorkerChanged]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """`20:45`, or with its day when that is another one."""
+    """Format a time: `20:45`, with the day if it is not today."""
     is_today = time.strftime("%F", time.localtime(seconds)) == time.strftime("%F")
     return time.strftime("%H:%M", time.localtime(seconds)) if is_today else words.moment(seconds)

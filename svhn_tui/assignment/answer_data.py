@@ -1,4 +1,4 @@
-"""Asks the host for what answers depend on: hashes of files, and curves."""
+"""Requests the data of answers from the host: hashes of files, and curves."""
 
 from engine import protocol as p
 from svhn_tui.assignment import answers as answering
@@ -7,7 +7,7 @@ from svhn_tui.presets import Presets
 
 
 async def check_files(session: Session, book: Presets) -> None:
-    """Ask for the hashes of the files that answers refer to."""
+    """Request the hashes of the files that answers refer to."""
     answers = answering.all_answers(book, session.state)
     bound = [answer for answer in answers if (form := book.question(answer.question).answer) and form.format == "file"]
     runs = tuple(run_id for answer in bound for run_id in answer.runs)
@@ -16,7 +16,7 @@ async def check_files(session: Session, book: Presets) -> None:
 
 
 async def read_histories(session: Session, book: Presets) -> None:
-    """Ask for the curves of the runs behind the answers."""
+    """Request the curves of the runs of the answers."""
     await read_curves(
         session, sorted({run_id for answer in answering.all_answers(book, session.state) for run_id in answer.runs})
     )

@@ -50,7 +50,7 @@ def text_of(question: Question, parts: tuple[AnswerRuns, ...]) -> str | None:
 
 
 def best_of(parts: Sequence[AnswerRuns]) -> int:
-    """Return the 0-based index of the best mean among the configurations of which the most runs are asked for."""
+    """Return the 0-based index of the best mean among the configurations with the most required runs."""
     most = max(part.needed for part in parts if part.results)
     asked_most = [index for index, part in enumerate(parts) if part.needed == most and part.results]
     return max(asked_most, key=lambda index: (fmean(parts[index].accuracies), -index))

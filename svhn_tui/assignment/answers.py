@@ -1,7 +1,7 @@
 """The answers in the exact form that is handed in, each with its state and the reason. Pure.
 
-An answer is worked out from the runs that the question asks for. While there are none, runs of the same networks with
-other settings give an answer in the same form that says so; runs as asked always win.
+An answer is computed from the runs that the question asks for. While there are none, runs of the same networks with
+other settings give an answer in the same form that says so.
 """
 
 import math
@@ -65,7 +65,7 @@ def answer_of(question: Question, book: Presets, state: State) -> Answer:
 
 
 def as_json(answers: Sequence[Answer]) -> dict[str, dict[str, Any]]:
-    """Return what `answers --json` prints."""
+    """Return the answer as `answers --json` prints it."""
     return {
         answer.question: {
             "answer": answer.text,
@@ -108,7 +108,7 @@ def file_run(source: Question, book: Presets, state: State) -> RunResult | None:
 
 
 def answer_about(source: Question, book: Presets, state: State) -> Answer | None:
-    """Return the answer to the question that asks about this one's file, where there is such a question."""
+    """Return the answer to the question about this one's file, if there is such a question."""
     about = next((other for other in book.questions if other.answer and other.answer.of == source.id), None)
     return answer_of(about, book, state) if about is not None else None
 
@@ -140,9 +140,9 @@ def _judged(
     Args:
         question: the question.
         parts: the runs behind it.
-        state: what else is known.
-        other: in what the runs are not as asked, if they are not.
-        stale: why the answer is not about what is asked now, if it is not.
+        state: of the workspace.
+        other: settings in which the runs differ from the question; empty without any.
+        stale: why the answer is about an earlier question or other data; empty if it is not.
     """
     is_demo = any(result.demo_data for part in parts for result in part.results)
     text = text_of(question, parts)
@@ -177,7 +177,7 @@ def diverged_text(parts: Sequence[AnswerRuns]) -> str:
         return ""
     named = "; ".join(f"{name}: {seeds}" for name, seeds in bad.items())
     count = f"{sum(run.diverged for run in runs)} of {words.plural(len(runs), 'run')} diverged ({named})"
-    return f"{count}: the weights are no numbers, so the network has learnt nothing."
+    return f"{count}: the weights are not numbers, so the network has learnt nothing."
 
 
 def is_unfit(run: RunResult, source: Question, state: State) -> bool:
@@ -203,7 +203,7 @@ def flags_of(parts: Sequence[AnswerRuns], state: State) -> tuple[str, ...]:
 def chance_level(state: State) -> float:
     """Return the accuracy up to which a run may always predict the most frequent class.
 
-    That is its share in the test set and two standard errors of a proportion; 0 without data.
+    It is the share of that class in the test set and two standard errors of a proportion; 0 without data.
     """
     if state.data is None or not state.data.test_images:
         return 0.0

@@ -1,4 +1,4 @@
-"""Facts from the runs for the multiple-choice questions, each sentence with its figures. Pure, but for SciPy."""
+"""Facts from the runs for the multiple-choice questions, each sentence with its figures. Pure, with SciPy."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -30,7 +30,7 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 def statement_line(statement: Statement) -> str:
-    """`✓ true  Wider networks ...`, in one line."""
+    """Format a statement in one line: `✓ true  Wider networks ...`."""
     return f"{VERDICTS[statement.verdict]}  {words.clean(statement.text)}"
 
 
@@ -56,7 +56,7 @@ def _sides(question: Question, book: Presets, state: State) -> tuple[Side, ...]:
 def _of_one_data_set(
     sides: Sequence[Side], question: Question, book: Presets, state: State
 ) -> tuple[tuple[Side, ...], Fact]:
-    """Return those on the question's data set, or else on that of the first of them, and what is left out."""
+    """Return the sides on the question's data set, or else on that of the first side, and a fact about the others."""
     sets = list(dict.fromkeys(side.data for side in sides))
     own = state.on(book.data_of(question)).data
     chosen = own.fingerprint if own is not None and own.fingerprint in sets else sets[0]
@@ -69,8 +69,8 @@ def _of_one_data_set(
         data: words.clean(name) for data, name in data_names(run for side in sides for run in side.results).items()
     }
     others = ", ".join(called[data] for data in sets if data != chosen)
-    said = f"All of this is about {called[chosen]}; the runs on {others} that {question.id} is about too are left out."
-    return named, Fact("Data set", (said, f"`data` of {question.id} in experiments.json chooses another one."))
+    text = f"All of this is about {called[chosen]}; the runs on {others} that {question.id} is about too are left out."
+    return named, Fact("Data set", (text, f"`data` of {question.id} in experiments.json chooses another one."))
 
 
 def _name(side: Side) -> str:
@@ -136,7 +136,7 @@ def _is_deeper(one: Network, other: Network) -> bool:
 
 
 def _effect(one: Side, other: Side) -> str:
-    """Say how one differs from the other, and whether the difference is significant."""
+    """Describe the difference of two sides, and say whether it is significant."""
     change = _mean(other) - _mean(one)
     comparison = statistics.compare(other.accuracies, one.accuracies)
     sure = "one run says nothing of chance"

@@ -1,4 +1,4 @@
-"""Code for the questions that ask for code: from the very layers and settings that the engine builds with."""
+"""Code for the questions that ask for code, made from the same layers and settings that the engine uses."""
 
 from engine.core import compilation
 from engine.core.compilation import Argument, Call

@@ -22,7 +22,7 @@ class HandedIn(msgspec.Struct, frozen=True):
     copied: str | None = None
     """The text, or the file's path; None while there is none."""
     is_bound: bool = False
-    """The answer is about one file, and wrong for any other."""
+    """Whether the answer is about one file, and wrong for any other."""
 
 
 def handed_in(question: Question, book: Presets, state: State) -> HandedIn:
@@ -64,11 +64,11 @@ def _file(question: Question, answer: Answer, book: Presets, state: State) -> Ha
     )
     if is_unfit(run, question, state):
         name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
-        text = f"{name} diverged: its weights are no numbers. It is handed in only if you choose it: h on Questions."
+        text = f"{name} diverged: its weights are not numbers. It is handed in only if you choose it: h on Questions."
         return HandedIn(answer, "diverged", "diverged", text)
     trust: Trust = "diverged" if run.diverged else "demo" if run.demo_data else "ready"
     about = answer_about(question, book, state)
-    if about is not None and about.state in ("not-as-asked", "stale"):  # what is wrong with the file is wrong with both
+    if about is not None and about.state in ("not-as-asked", "stale"):  # a fault of the file is one of its answer
         trust, text = about.state, f"{about.reason} {text}"
     return HandedIn(answer, f"file {words.size(run.model_bytes)}", trust, text, path)
 

@@ -1,4 +1,4 @@
-"""The user's own sweeps: lists and ranges as text, parsed into a preset question. Pure, but for saving."""
+"""The user's own sweeps: lists and ranges as text, parsed into a preset question. Pure except for saving."""
 
 import json
 import math
@@ -26,7 +26,7 @@ FIRST = ("hidden", "activation", "learning_rate", "batch_size", "epochs", "optim
 SWEPT = tuple(LISTED[name] for name in dict.fromkeys((*FIRST, *LISTED)))
 """All fields, in the order of the form and of the grid; those not listed here follow in the order of their table."""
 IN_FILE = re.compile(r".*(?:\(S\d+\)|, networks\['.*'\])[., ]*")
-"""The place in the presets file, which the user of a form does not see: a field's name follows."""
+"""The path in the presets file before a field's name, which is removed from messages to the user of the form."""
 BEGUN = {"hidden": "64 256", "activation": "relu"}
 """Initial values of a draft that are not the options' defaults."""
 
@@ -171,7 +171,7 @@ def save(draft: Typed, workspace: Path) -> Question:
     Raises:
         DraftError: the draft cannot be read.
         PresetError: the presets in force are not valid.
-        OSError: the file cannot be written; the one that was there is whole.
+        OSError: the file cannot be written; the previous one is intact.
     """
     source = preset_file.find(workspace)
     whole, question = with_draft(draft, source.read_bytes(), str(source))
@@ -207,7 +207,9 @@ def _own_model(text: str, book: Presets) -> tuple[str, dict[str, tuple[Any, ...]
     if first not in book.networks or book.networks[first].model is None:
         known = [label for label, network in book.networks.items() if network.model is not None]
         advice = f"there are {', '.join(known)}" if known else "experiments.json names none"
-        raise DraftError(f"model: {first[:40]!r} is no network with a model file and values as name=value; {advice}.")
+        raise DraftError(
+            f"model: {first[:40]!r} is not a network with a model file and values as name=value; {advice}."
+        )
     grid = {}
     for setting in settings:
         name, _, values = setting.partition("=")

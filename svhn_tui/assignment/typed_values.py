@@ -67,7 +67,7 @@ def _hidden(text: str) -> tuple[tuple[int, ...], ...]:
 
 
 def _words(field: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Read words with spaces between, each one of those that there are."""
+    """Read words with spaces between, each one of the allowed ones."""
     words = tuple(dict.fromkeys(text.replace(",", " ").split()))
     for word in words:
         if word not in known:
@@ -113,7 +113,7 @@ def _number(field: str, text: str, kind: Callable[[str], Any]) -> Any:
     try:
         value = kind(text)
     except ValueError:
-        raise DraftError(f"{field}: {text[:30]!r} is no {'whole number' if kind is int else 'number'}.") from None
+        raise DraftError(f"{field}: {text[:30]!r} is not a {'whole number' if kind is int else 'number'}.") from None
     if not math.isfinite(value) or abs(value) > 1e9:
         raise DraftError(f"{field}: {text[:30]} is out of range.")
     return value

@@ -1,4 +1,4 @@
-"""Axes of charts: where the ticks stand and what is written beside them. Pure."""
+"""Axes of charts: positions and labels of the ticks. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     factors = WHOLE_FACTORS if power >= 10 else FACTORS
     large = next((factor for factor in factors if factor * power >= rough), factors[-1])
-    for factor in reversed(factors[: factors.index(large) + 1]):  # smaller steps where large ones pass the bounds by
+    for factor in reversed(factors[: factors.index(large) + 1]):  # smaller steps if large ones miss the bounds
         step = factor * power
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last > first or factor == factors[0]:

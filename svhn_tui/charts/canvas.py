@@ -72,7 +72,7 @@ class Canvas:
         return self._dot_column(x) // 2
 
     def is_free(self, row: int, column: int, length: int) -> bool:
-        """Say whether no line is drawn in these cells; beside the canvas there never is one."""
+        """Say whether these cells are free of lines; cells outside the canvas are."""
         return not any(self._bits[row][max(0, column - 1) : column + length + 1])
 
     def grid_row(self, value: float) -> None:
@@ -84,17 +84,17 @@ class Canvas:
         self._cross = min(self.columns - 1, max(0, self.column(x)))
 
     def mark(self, x: float, value: float, sign: str, color: str) -> None:
-        """Draw a sign over the cell of a point."""
+        """Draw a mark over the cell of a point."""
         row, column = self.row(value), self.column(x)
         self._words[row, column] = Cell(sign, color, self._tints[row][column])
 
     def has_mark(self, row: int, column: int, sign: str, color: str) -> bool:
-        """Say whether a cell has this sign."""
+        """Say whether a cell has this mark."""
         cell = self._words.get((row, column))
         return cell is not None and cell[:2] == (sign, color)
 
     def write(self, row: int, column: int, text: str, color: str) -> None:
-        """Draw text over the cells, without a grid line's dot before it; wide characters take two cells."""
+        """Draw text over the cells, without a grid line's dot before it; wide characters have two cells."""
         if column and self._cell(row, column - 1).character == GRID:
             self._words[row, column - 1] = Cell(" ")
         for character in text:
@@ -104,7 +104,7 @@ class Canvas:
             column += len(halves)
 
     def line(self, points: Sequence[tuple[float, float | None]], color: str) -> None:
-        """Join the points; where there is no value, the line is broken."""
+        """Join the points; a missing value interrupts the line."""
         before: tuple[int, int] | None = None
         for x, value in points:
             if not is_drawable(value):
@@ -152,7 +152,7 @@ class Canvas:
         return round((1 - min(1.0, max(0.0, share))) * (self.lines * 4 - 1))
 
     def rows(self) -> list[list[Segment]]:
-        """Return the cells as lines of text, as wide as the canvas or as the words that reach beyond it."""
+        """Return the cells as lines of text, as wide as the canvas or as the texts that extend beyond it."""
         wide = [self.columns] * self.lines
         for row, column in self._words:
             wide[row] = max(wide[row], column + 1)

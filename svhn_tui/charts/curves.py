@@ -22,9 +22,9 @@ def metric_of(history: Curve, metric: str) -> tuple[Number, ...]:
 def mean_band(
     name: str, histories: Sequence[Curve], metric: str, color: str, mark: str = "", *, by_seconds: bool = False
 ) -> Series:
-    """Return the mean over runs with a band of one standard deviation either side, as far as there are values.
+    """Return the mean over runs with a band of one standard deviation on either side.
 
-    Only finite values count. `by_seconds` puts each epoch at the time at which the runs had ended it, on average.
+    Only finite values count. `by_seconds` puts each epoch at the mean time at which the runs ended it.
     """
     columns = [metric_of(history, metric) for history in histories]
     means: list[Number] = []
@@ -65,7 +65,7 @@ def trace(name: str, history: Curve, metric: str, color: str, mark: str = "", *,
 
 
 def elapsed(histories: Sequence[Curve]) -> tuple[float, ...]:
-    """Return the seconds after which the runs had ended each epoch, on average; an epoch without a time takes none."""
+    """Return the mean seconds after which the runs ended each epoch; an epoch without a time counts as zero seconds."""
     columns = [history.values(attrgetter("seconds")) for history in histories]
     seconds = []
     for values in zip_longest(*columns):

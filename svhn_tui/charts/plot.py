@@ -1,8 +1,8 @@
 """Line charts of text cells. Pure: series in, lines of styled cells out.
 
 Two by four dots of a Braille character make a cell. The band of a series is a tint of the cells' background under the
-lines; its name and its mark stand where the line ends. Whatever the values are (none, one, infinite, not a number) and
-however small the space, something sensible comes out.
+lines; its name and its mark are at the end of the line. Any values (none, one, infinite, not a number) and any
+size, down to a few cells, give a valid chart.
 """
 
 import math
@@ -21,7 +21,7 @@ from svhn_tui.charts.canvas import Canvas, ChartColors, blend, is_drawable, styl
 SMALLEST = (12, 4)
 """Columns and rows below which a chart is a single line of text."""
 ROWS_WITH_TITLE = 16
-"""Rows from which the x axis says what it counts in a line of its own."""
+"""Height in rows from which the x axis has a line of its own for its title."""
 POINTS_A_COLUMN = 2
 TINT, TRACE = 0.75, 0.55
 """Share of the background in a band's colour, and in that of a raw trace behind a smoothed line."""
@@ -40,7 +40,7 @@ class Series(msgspec.Struct, frozen=True):
     x: tuple[float, ...] = ()
     """Ascending x values; empty stands for 1, 2, 3, ..., the epochs."""
     mark: str = ""
-    """A sign that tells the line from the others where colours do not."""
+    """A character that distinguishes the line without colours."""
 
     @property
     def xs(self) -> Sequence[float]:
@@ -61,7 +61,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 class _Name(NamedTuple):
-    """A line's name, in the row and from the column on in which it stands."""
+    """A line's name, with the row and the first column of its position."""
 
     row: int
     column: int
@@ -83,13 +83,13 @@ class Frame(msgspec.Struct, frozen=True):
     has_title: bool
 
     def x_at(self, column: int) -> float:
-        """The x under a column of the chart, the labels' columns counted."""
+        """Return the x at a column of the chart, the labels' columns included."""
         share = (column - self.left) / max(1, self.columns - 1)
         return self.span[0] + (self.span[1] - self.span[0]) * min(1.0, max(0.0, share))
 
 
 def frame_of(series: Sequence[Series], width: int, height: int, view: View) -> Frame | None:
-    """Lay the chart out; None where there is too little room, or nothing to draw."""
+    """Lay the chart out; None if there is too little room, or nothing to draw."""
     bounds = _bounds(series, view)
     if bounds is None or width < SMALLEST[0] or height < SMALLEST[1]:
         return None
@@ -229,7 +229,7 @@ def _margin(series: Sequence[Series], room: int, span: tuple[float, float]) -> i
 
 
 def _names(series: Sequence[Series], canvas: Canvas, view: View, margin: int) -> list[_Name]:
-    """Place each name behind its line's end, or as near as no other name and no line stands in the way."""
+    """Put each name behind its line's end, or as near to it as other names and lines allow."""
     placed: list[_Name] = []
     ends = [(line, point) for line in series if not line.faint and (point := _last_point(line, view, canvas.span))]
     for line, (x, value) in sorted(ends, key=lambda end: -end[1][1]):

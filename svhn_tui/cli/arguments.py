@@ -1,7 +1,7 @@
-"""What is typed after `svhn-tui`: the options that several commands share, and their values, read or refused.
+"""Options that several commands share, and the parsing of their values.
 
-A value that can never be right ends the program as wrong use, one that names what is not there as a failure; either
-way with a sentence, and before anything is started.
+A value that is never valid ends the program with the code of wrong use, one that names something missing with that of
+a failure; both with a sentence, and before anything is started.
 """
 
 import re
@@ -39,17 +39,17 @@ def path_of(given: str | Path) -> Path:
     except RuntimeError:
         raise typer.BadParameter(f"{text[:40]!r} names a home folder that is not known here.") from None
     except (FileNotFoundError, PermissionError):
-        pass  # it may be about to be made, or be read by others
+        pass  # it may not exist yet, or may be readable by others only
     except OSError as error:
         raise typer.BadParameter(f"{text[:40]!r}: {os_errors.cause_of(error) or error.strerror}.") from error
     return path
 
 
 def folder_of(given: str | Path) -> Path:
-    """Read the path of a folder on this machine that is there or will be made."""
+    """Read the path of a folder on this machine that exists or will be made."""
     path = path_of(given)
     if path.expanduser().exists() and not path.expanduser().is_dir():
-        raise typer.BadParameter(f"{path} is no folder.")
+        raise typer.BadParameter(f"{path} is not a folder.")
     return path
 
 
@@ -59,12 +59,12 @@ def new_file_of(text: str) -> Path:
     if path.exists() and not path.is_file():
         raise typer.BadParameter(f"{path} is a folder or a device, and a file is to be written.")
     if not path.absolute().parent.is_dir():
-        fail(f"{path.absolute().parent} is no folder; name a file in one that is there.", FAILED)
+        fail(f"{path.absolute().parent} is not a folder; name a file in one that is there.", FAILED)
     return path
 
 
 def filter_of(text: str) -> str:
-    """Read a filter of runs, as the Runs page has it."""
+    """Read a filter of runs in the language of the Runs page."""
     from svhn_tui.analysis.run_filter import FilterError, parse
 
     try:
@@ -95,14 +95,16 @@ def file_of(text: str) -> Path:
 
 
 def _is_there(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
-    """Let a workspace pass, or end: what only looks makes none."""
+    """Return the workspace if it exists, or end: commands that only read make none."""
     if not workspace.expanduser().is_dir():
-        fail(f"{workspace} is no workspace: there is no such folder. `svhn-tui run` and the screen make one.", FAILED)
+        fail(
+            f"{workspace} is not a workspace: there is no such folder. `svhn-tui run` and the screen make one.", FAILED
+        )
     return workspace
 
 
 def _is_there_if_named(context: typer.Context, option: typer.CallbackParam, workspace: Path) -> Path:
-    """Let a workspace pass, and the usual one even before it is there, or end."""
+    """Return the workspace if it exists or is the default one, or end."""
     source = context.get_parameter_source(option.name or "")
     is_named = source is not None and source.name != "DEFAULT"
     return _is_there(context, option, workspace) if is_named else workspace
@@ -118,13 +120,13 @@ def _workspace_option(parser: Callable[[str], Path], callback: PathCheck | None 
 
 
 WorkspaceOption = Annotated[Path, _workspace_option(folder_of)]
-"""Of what trains: made where it is missing."""
+"""The option of commands that train, which make the workspace if it is missing."""
 KnownWorkspaceOption = Annotated[Path, _workspace_option(folder_of, _is_there)]
-"""Of what looks at a workspace."""
+"""The option of commands that read a workspace."""
 AnyWorkspaceOption = Annotated[Path, _workspace_option(folder_of, _is_there_if_named)]
-"""Of what does not need one."""
+"""The option of commands that do not need a workspace."""
 WorkspaceThereOption = Annotated[Path, _workspace_option(path_of)]
-"""One that may be on another machine."""
+"""The option of commands whose workspace may be on another machine."""
 ReadOnlyOption = Annotated[
     bool, typer.Option("--read-only", help="Start nothing and change nothing: for a workspace that others can write.")
 ]
@@ -157,7 +159,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 
 
 def sources(paths: list[Path] | None) -> tuple[str, ...]:
-    """Return data's paths as the host, in whatever folder it runs, will find them, or end with what is wrong."""
+    """Return the data's absolute paths, or end with an error."""
     files = [path.expanduser().absolute() for path in paths or ()]
     for path in files:
         try:
@@ -186,7 +188,7 @@ def remote_of(host: str) -> "Remote":
 
 
 def load_presets(workspace: Path) -> presets.Presets:
-    """Return the presets in force, or end with what is wrong with them."""
+    """Return the presets in force, or end with their error."""
     try:
         return preset_file.load(preset_file.find(workspace))
     except presets.PresetError as error:
@@ -204,7 +206,7 @@ def seconds_of(text: str) -> float:
 
 
 def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None = None, *, local: bool) -> Fleet | None:
-    """Return where to train, None where it stays as it was chosen before, or end as wrong use."""
+    """Return where to train, None for the earlier choice, or end as wrong use."""
     if local or (slurm is not None and not slurm.strip()):
         if ssh or (slurm or "").strip():
             fail("--local is for this machine alone; leave --slurm and --worker-ssh out.", WRONG_USE)
@@ -218,7 +220,7 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None 
     if ssh is not None and not ssh.replace(",", " ").split():
         fail("--worker-ssh names machines as you name them to ssh, with commas between.", WRONG_USE)
     if gpus is not None:
-        _see_that_there_are(gpus)
+        _check_gpus(gpus)
     from engine.workers import fleet
 
     try:
@@ -227,8 +229,8 @@ def fleet_of(slurm: str | None, workers: int, ssh: str | None, gpus: str | None 
         fail(str(error), WRONG_USE)
 
 
-def _see_that_there_are(gpus: str) -> None:
-    """End as wrong use where these GPUs are not all on this machine."""
+def _check_gpus(gpus: str) -> None:
+    """End as wrong use unless this machine has all of these GPUs."""
     from engine.machine import devices
 
     if gpus.strip().lower() == "none":
@@ -243,7 +245,7 @@ def _see_that_there_are(gpus: str) -> None:
 def run_of(text: str) -> str:
     """Return a run's name, or end as wrong use."""
     if not RUN_ID.fullmatch(text):
-        fail(f"{text[:40]!r} is no run: twelve hexadecimal digits name one; `svhn-tui runs` lists them.", WRONG_USE)
+        fail(f"{text[:40]!r} is not a run: twelve hexadecimal digits name one; `svhn-tui runs` lists them.", WRONG_USE)
     return text
 
 
@@ -264,7 +266,7 @@ def names_of(book: presets.Presets, names: list[str]) -> list[str]:
 
 
 def question_of(book: presets.Presets, name: str) -> presets.Question:
-    """Return the question, or end as wrong use with the names that there are."""
+    """Return the question, or end as wrong use with the existing names."""
     try:
         return book.question(name)
     except presets.PresetError as error:
@@ -272,7 +274,7 @@ def question_of(book: presets.Presets, name: str) -> presets.Question:
 
 
 def fail(sentence: str, code: int) -> NoReturn:
-    """Say what is wrong on stderr and leave."""
+    """Print an error on stderr and end."""
     from svhn_tui.terminal.printing import print_error
 
     print_error(sentence)
@@ -287,7 +289,7 @@ def command_of(text: str) -> tuple[str, ...]:
     try:
         command = tuple(shlex.split(text))
     except ValueError as error:
-        fail(f"--notify {text[:60]!r} is no command: {error}.", WRONG_USE)
+        fail(f"--notify {text[:60]!r} is not a command: {error}.", WRONG_USE)
     if not command or shutil.which(command[0]) is None:
         fail(f"--notify {text[:60]!r}: there is no such program; name one, such as `mail -s done me@there`.", WRONG_USE)
     return command

@@ -88,10 +88,10 @@ async def measure(
         options = ["--data", *data.paths, "--epochs", str(epochs)]
         options += ["--layout", data.layout] if data.layout else []
         options += [word for units in hidden for word in ("--hidden", "0" if units == "linear" else units)]
-        done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_complaints=True)
+        done = tool_process.run(child_process.tool("engine.tools.bench", *options), shows_stderr=True)
         if done.status:
             return 1
-        measured: dict[str, Any] = json.loads(done.answer)
+        measured: dict[str, Any] = json.loads(done.stdout)
         measured["first_epoch_seconds"] = {
             "cold": await first_epoch(workspace / "cold", data),
             "warm": await first_epoch(workspace / "cold", data, seed=1, is_warm=True),
@@ -184,7 +184,7 @@ def tables(measured: dict[str, Any]) -> Group:
 
 
 def _rates(networks: Sequence[dict[str, Any]]) -> Table:
-    """Lay out how many runs of 100 epochs an hour are trained; on a GPU, the shares of a processor mean nothing."""
+    """Lay out how many runs of 100 epochs an hour are trained; on a GPU, shares of a processor have no meaning."""
     rates = _table("fit: runs/h", "tuned fit", "engine", "fit is on")
     for network in networks:
         an_hour = (
@@ -197,7 +197,7 @@ def _rates(networks: Sequence[dict[str, Any]]) -> Table:
 
 
 def _machine(measured: dict[str, Any]) -> str:
-    """Say what the shares are of."""
+    """Name the machine to which the shares refer."""
     if measured.get("gpu"):
         return f"One {words.clean(measured['gpu'])}, one contender at a time"
     limit = measured["multiply_adds_per_second"]
@@ -214,7 +214,7 @@ def _table(*names: str) -> Table:
 
 
 def _of_limit(network: dict[str, Any]) -> float | None:
-    """Return the share of what the machine can do at most: of its cores or its memory, whichever is used more."""
+    """Return the share of the machine's limit, of its cores or its memory, whichever is used more."""
     shares = [network["share_of_multiply_adds"], network["share_of_bandwidth"]]
     return None if None in shares else max(shares)
 

@@ -9,12 +9,12 @@ from rich.table import Table
 from svhn_tui.export.default_matplotlib import default_matplotlib
 
 SIDES = {"fit": "fit", "tuned_fit": "tuned fit", "jax": "JAX", "engine": "engine"}
-"""What was timed, by the name its figures have, and what it is called."""
+"""The contenders, by the name of their figures, with their titles."""
 BAR_CELLS = 40
 
 
 def bars(measured: dict[str, Any]) -> Table:
-    """Return a bar for each side of each network; each cell more is the same factor: the scale is logarithmic."""
+    """Return a bar for each side of each network; the scale is logarithmic."""
     table = Table(box=None, pad_edge=False, show_header=False)
     times = [network[f"{side}_us_per_batch"] for network in measured["networks"] for side in SIDES]
     least, most = math.log(min(times) / 2), math.log(max(times))
@@ -27,7 +27,7 @@ def bars(measured: dict[str, Any]) -> Table:
 
 
 def draw(measured: dict[str, Any], path: Path) -> None:
-    """Draw the medians with their ranges, and the limit that the machine sets, into a PNG file.
+    """Draw the medians with their ranges, and the machine's limit, into a PNG file.
 
     Raises:
         OSError: it cannot be written.
@@ -65,7 +65,7 @@ def draw(measured: dict[str, Any], path: Path) -> None:
 
 
 def _sides(network: dict[str, Any]) -> dict[str, str]:
-    """Return what was timed: the engine is one more only where it is not JAX."""
+    """Return the contenders; the engine is a further one only if it is not JAX."""
     return {
         side: network["trainer"] if side == "engine" else name
         for side, name in SIDES.items()

@@ -1,4 +1,4 @@
-"""The commands by their names, a line each; the module of a command is loaded when that command is asked for."""
+"""The commands by name; the module of a command is loaded when that command is used."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator, MutableMapping
@@ -31,11 +31,11 @@ MODULES = {
     "data": "data",
     "course": "course",
 }
-"""By command, in the order of `--help`: the module of this folder that holds it in its `app`."""
+"""The modules of this folder by command, in the order of `--help`; each has the command in its `app`."""
 
 
 class LazyCommands(MutableMapping[str, Any]):
-    """The commands by name, for a typer group: `status` loads nothing that only `export` needs."""
+    """A mapping of commands for a typer group: `status` loads nothing that only `export` needs."""
 
     def __getitem__(self, name: str) -> Any:
         """Load a command's module."""
@@ -43,7 +43,7 @@ class LazyCommands(MutableMapping[str, Any]):
         return typer.main.get_group(module.app).commands[name]
 
     def __iter__(self) -> Iterator[str]:
-        """In the order of `--help`."""
+        """Iterate in the order of `--help`."""
         return iter(MODULES)
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class LazyCommands(MutableMapping[str, Any]):
 
 
 class ProgramCommands(typer.core.TyperGroup):
-    """The program's commands."""
+    """The typer group of the program's commands."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -70,7 +70,7 @@ def command_group(text: str | None = None) -> typer.Typer:
 
 
 def carry_out(work: Coroutine[object, object, int]) -> NoReturn:
-    """Run it and leave with its exit code; a lost connection is one sentence."""
+    """Run a command and end with its exit code; a lost connection is one sentence."""
     from svhn_tui.client.bridge import LinkLost
 
     try:

@@ -16,16 +16,17 @@ from engine.core.epoch_time import EpochTime
 from engine.core.own_model import ModelFacts, Trial
 from engine.core.spec import OwnModel
 from engine.machine import child_process, os_errors, tool_process
-from engine.protocol import DataSet
+from engine.protocol import DataSet, TrialStarted
 from svhn_tui import preset_file, words
 from svhn_tui.analysis import course_plan
 from svhn_tui.analysis.course_plan import CoursePlan, FileSize, Given, Hours, QuestionPlan
+from svhn_tui.analysis.trial_text import trial_start_text
 from svhn_tui.cli.arguments import DataOption, JsonOption, LayoutOption, fail, file_of, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.json_text import located
 from svhn_tui.presets import Presets
-from svhn_tui.terminal.printing import Plain, print_json, print_text
+from svhn_tui.terminal.printing import Plain, print_error, print_json, print_text
 from svhn_tui.words import clean
 
 COURSES = Path(__file__).parents[1] / "courses"
@@ -43,7 +44,7 @@ class Course(msgspec.Struct, frozen=True):
     file: str
     mistakes: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    """What could not be looked at, and what to do."""
+    """Parts that could not be checked, and what to do."""
     data: dict[str, DataSet] = {}
     plan: CoursePlan | None = None
 
@@ -62,7 +63,7 @@ def course_check(
 ) -> None:  # fmt: skip
     """Say what students will see and need, and all that is wrong."""
     if workspace is not None and not workspace.expanduser().is_dir():
-        fail(f"{workspace} is no workspace: there is no such folder.", FAILED)
+        fail(f"{workspace} is not a workspace: there is no such folder.", FAILED)
     course = asyncio.run(_checked(file, sources(data), layout or "", workspace))
     if as_json:
         print_json(course)
@@ -89,7 +90,7 @@ def course_new(
             fail(f"{target / name} is there already; give another folder, since nothing is overwritten.", FAILED)
     done = tool_process.run(child_process.tool("engine.data.clothes", "--", str(target / DATA)))
     if done.status:
-        fail(done.complaint.strip(), FAILED)
+        fail(done.stderr.strip(), FAILED)
     try:
         for name in FILES:
             with (target / name).open("xb") as file:
@@ -103,7 +104,7 @@ def course_new(
 
 
 async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path | None) -> Course:
-    """Read the file, describe its data, try its model files, and work out what it asks for."""
+    """Read the file, describe its data, try its model files, and compute the effort."""
     try:
         with file.open("rb") as opened:
             text = opened.read(preset_file.MAX_BYTES + 1)
@@ -128,7 +129,7 @@ async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path
 def _data_of(
     book: Presets, file: Path, data: Sequence[str], layout: str, mistakes: list[str], notes: list[str]
 ) -> dict[str, DataSet]:
-    """Describe the data that is there, by the name that questions have for it."""
+    """Describe the available data sets, by the name that questions use."""
     data_sets: dict[str, DataSet] = {}
     first = next(iter(book.data), "")
     for name, source in book.data.items():
@@ -160,14 +161,17 @@ def _data_of(
 def _description(paths: Sequence[str], layout: str) -> DataSet | str:
     options = ["--layout", layout] if layout else []
     done = tool_process.run(child_process.tool("engine.data.dataset", "describe", *options, "--", *paths))
-    return done.complaint.strip() if done.status else msgspec.json.decode(done.answer, type=DataSet)
+    return done.stderr.strip() if done.status else msgspec.json.decode(done.stdout, type=DataSet)
 
 
 async def _tried(
     book: Presets, file: Path, data: dict[str, DataSet], mistakes: list[str], notes: list[str]
 ) -> dict[tuple[OwnModel, str], ModelFacts]:
-    """Build the own models that the user let run, each in a process of its own."""
+    """Build the own models that the user approved, each in a process of its own."""
     from engine.host.model_trials import outcome_of
+
+    def report(started: TrialStarted) -> None:
+        print_error(trial_start_text(started))
 
     outcomes: dict[tuple[OwnModel, str], ModelFacts] = {}
     for index, question in enumerate(book.questions):
@@ -181,7 +185,8 @@ async def _tried(
                 notes.append(f"{path} was not tried; look at it, and let it run: svhn-tui trust {path}")
                 continue
             source = book.sources[model.sha256]
-            facts = await outcome_of(Trial(model, data[name].shape, source.text, Path(source.path).name))
+            trial = Trial(model, data[name].shape, source.text, Path(source.path).name)
+            facts = await outcome_of(trial, data[name].fingerprint, report)
             outcomes[model, name] = facts
             if facts.problem:
                 where = f"{file}, questions[{index}] ({question.id}).networks"

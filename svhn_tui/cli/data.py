@@ -1,4 +1,4 @@
-"""Data sets: `data check` and `data demo`, each in a process of its own with NumPy in it."""
+"""Data sets: `data check` and `data demo`, each in a process of its own that loads NumPy."""
 
 import sys
 from collections.abc import Sequence
@@ -80,12 +80,12 @@ def make_demo_data(folder: Path, train: int, test: int, *, as_json: bool) -> int
 def _describe(command: ChildCommand, *, as_json: bool) -> int:
     done = tool_process.run(command)
     if done.status:
-        print(clean(done.complaint.strip()), file=sys.stderr)
+        print(clean(done.stderr.strip()), file=sys.stderr)
         return done.status
     if as_json:
-        print_json(msgspec.json.decode(done.answer))
+        print_json(msgspec.json.decode(done.stdout))
     else:
-        Plain().print(_described(msgspec.json.decode(done.answer, type=DataSet)))
+        Plain().print(_described(msgspec.json.decode(done.stdout, type=DataSet)))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`svhn-tui doctor`: what is wrong on this machine and in this workspace, and what to do about it."""
+"""`svhn-tui doctor`: the faults of this machine and this workspace, and what to do about them."""
 
 import importlib.metadata
 import os
@@ -35,12 +35,12 @@ WANTED = ("tensorflow", "keras", "jax", "textual", "tinydb", "scipy")
 
 
 def look(workspace: Path, *, repair: bool) -> int:
-    """Print the findings; 0 when nothing is damaged, or all that was is put aside now."""
+    """Print the findings; return 0 if nothing is damaged, or all damage was put aside."""
     findings = [_versions(), *_devices(), _native(), *sessions.examine(), _presets(workspace)]
     if workspace.is_dir():
         findings += checks.examine(workspace.resolve())
     else:
-        findings.append(Finding("note", f"{workspace} is no workspace yet", "The first `svhn-tui` makes one."))
+        findings.append(Finding("note", f"{workspace} is not a workspace yet", "The first `svhn-tui` makes one."))
     console = Plain()
     for finding in findings:
         text = f"{finding.text.rstrip('.')}. {finding.advice}" if finding.advice else finding.text

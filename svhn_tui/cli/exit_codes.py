@@ -4,6 +4,6 @@ DONE = 0
 FAILED = 1
 WRONG_USE = 2
 TIME_OVER = 3
-"""Checkpointed and left, as `--stop-after` asked."""
+"""Training was checkpointed and ended by `--stop-after`."""
 INTERRUPTED = 130
-"""By Ctrl-C: 128 + SIGINT."""
+"""The command was ended by Ctrl-C: 128 + SIGINT."""

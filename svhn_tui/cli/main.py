@@ -1,4 +1,4 @@
-"""The command line. Everything that the screen can do to training can be done here; see `svhn-tui --help`."""
+"""The command line, which can do everything that the screen can; see `svhn-tui --help`."""
 
 import os
 import sys
@@ -84,21 +84,21 @@ def screen(
             FAILED,
         )
     if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
-        fail(f"{workspace} is no folder.", WRONG_USE)
+        fail(f"{workspace} is not a folder.", WRONG_USE)
     from engine.machine import ownership
 
     there = workspace.expanduser().resolve()
     if remote is None and there.exists() and (problem := ownership.problem(there)):
         fail(problem, FAILED)
-    os.environ.setdefault("TEXTUAL_FPS", "120")  # how soon a key is seen; what is drawn unasked comes far more rarely
+    os.environ.setdefault("TEXTUAL_FPS", "120")  # the delay of a key; all else is drawn far less often
     from svhn_tui.cli.screen import open_screen
 
-    source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those over there
+    source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those of that machine
     raise typer.Exit(open_screen(workspace, source, remote, layout or ""))
 
 
 def is_text(name: str) -> bool:
-    """Say whether a name from the system is text, as messages and files of ours are."""
+    """Say whether a name from the system is valid text, as messages and files require."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -107,7 +107,7 @@ def is_text(name: str) -> bool:
 
 
 def print_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Say what ended the program unforeseen; its exit code is 1."""
+    """Print the sentence on an unforeseen exception; the exit code is 1."""
     from svhn_tui.terminal import crash_report
     from svhn_tui.terminal.printing import print_error
 
@@ -115,7 +115,7 @@ def print_defect(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 def unreadable_name(folder: str) -> str:
-    """Return what of the command line and the surroundings is not text; empty where all is."""
+    """Return a part of the command line or the environment that is not valid text; empty if all are."""
     names = (*sys.argv[1:], folder, os.environ.get("SVHN_TUI_WORKSPACE", ""))
     return next((name for name in names if not is_text(name)), "")
 
@@ -134,20 +134,20 @@ def carried_out() -> int:
         if name := unreadable_name(here):
             print_error(f"{name} is not UTF-8 text; rename it, or reach it by another name.")
             return WRONG_USE
-        code = typer.main.get_command(app)(standalone_mode=False)  # else it would print tracebacks of its own
+        code = typer.main.get_command(app)(standalone_mode=False)  # otherwise it would print tracebacks
         streams.flush()
     except typer.TyperException as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "svhn-tui")
         problem = error.format_message()
         print_error(f"{problem}{'' if problem.endswith(('.', '?')) else '.'} See `{where} --help`.")
         return WRONG_USE
-    except typer.Abort:  # of a question whose input ended, or Ctrl-C there
+    except typer.Abort:  # a question's input ended, or Ctrl-C there
         print_error("There was no answer, and nothing was done.")
         return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except (OSError, MemoryError) as error:
-        if streams.is_read():  # whoever closed stdout wants no more of it
+        if streams.is_read():  # the reader closed stdout
             print_error(crash_report.sentence_of(error))
         streams.discard()
         code = FAILED
@@ -159,6 +159,6 @@ def main() -> NoReturn:
     if sentence := system.unsupported():
         raise SystemExit(sentence)
     sys.excepthook = print_defect
-    os.umask(0o077)  # a shared machine: what is written, exports too, is the user's alone
+    os.umask(0o077)  # on a shared machine all files, exports too, are private to the user
     streams.prepare()
     raise SystemExit(carried_out())

@@ -17,15 +17,15 @@ from svhn_tui.terminal.printing import print_error
 
 VARIABLE = "SVHN_TUI_NOTICE"
 SECONDS = 60.0
-"""How long the command may run."""
+"""Time limit of the command."""
 LONGEST = 500
-"""Characters of a sentence: an argument has room for 128 KiB."""
+"""Most characters of a sentence: an argument is limited to 128 KiB."""
 MOST = 20
-"""Sentences in one call of the command; of more, how many there are."""
+"""Most sentences in one call of the command; of more, only their number."""
 
 
 class Notifier:
-    """Runs the command for one notice after the other; what comes while it still runs is passed together after it."""
+    """Runs the command for one notice after the other; notices during a call are passed together after it."""
 
     def __init__(self, command: Sequence[str], milestones: Milestones) -> None:
         self._command, self._milestones = tuple(command), milestones
@@ -53,7 +53,7 @@ class Notifier:
             self._running = asyncio.create_task(self._run_commands())
 
     async def close(self) -> None:
-        """Wait until every sentence was passed on."""
+        """Wait until every sentence was passed to the command."""
         if self._running is not None:
             await self._running
 

@@ -1,4 +1,4 @@
-"""What stands in a workspace, printed: `status`, `answers`, `runs` and `evidence`."""
+"""Commands that print the content of a workspace: `status`, `answers`, `runs` and `evidence`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ from svhn_tui.analysis.comparison import data_names
 from svhn_tui.analysis.progress import MARKS, Progress, progress_of
 from svhn_tui.analysis.queue_entries import idle_text
 from svhn_tui.analysis.run_filter import FilterError
+from svhn_tui.analysis.trial_text import trial_text
 from svhn_tui.assignment import answers as answering
 from svhn_tui.assignment.answer_data import check_files
 from svhn_tui.assignment.evidence import facts_of
@@ -43,7 +44,7 @@ app = command_group()
 
 TABLES = {"csv": run_tables.csv_of, "curves": run_tables.curves_csv, "classes": run_tables.classes_csv,
           "latex": run_tables.latex, "markdown": run_tables.markdown}  # fmt: skip
-"""What `runs` prints for other programs, by the option."""
+"""The tables that `runs` prints for other programs, by option."""
 
 
 @app.command()
@@ -112,12 +113,12 @@ def evidence(
     book = load_presets(workspace)
     asked = question_of(book, question)
     if not asked.evidence:
-        fail(f"{asked.id} is no multiple-choice question.", WRONG_USE)
+        fail(f"{asked.id} is not a multiple-choice question.", WRONG_USE)
     carry_out(print_evidence(workspace, book, asked, as_json=as_json, is_read_only=read_only))
 
 
 async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
-    """Print how far every question is and what trains now."""
+    """Print the progress of every question, and the runs in training."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         state = session.state
         all_progress = [progress_of(question, book, state) for question in book.questions]
@@ -147,6 +148,8 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             left = words.duration(live.seconds_left)
             name = f"{live.spec.configuration.label}, seed {live.spec.seed}"
             console.print(Text(f"training {name}: epoch {done} of {epochs}, {left} left ({run_id})"))
+        for trial in state.trying:
+            console.print(Text(trial_text(trial)))
         console.print(Text(f"{len(state.running)} training, {len(state.queue)} waiting, {len(state.results)} finished"))
         if hint := idle_text(state):
             console.print(Text(hint))
@@ -186,7 +189,7 @@ def _line_of(data: p.DataSet) -> str:
 
 
 async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_read_only: bool = False) -> int:
-    """Print the answers, after a look at the files that they are about."""
+    """Print the answers, after checking the files that they refer to."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         answers = answering.all_answers(book, session.state)
@@ -201,7 +204,7 @@ async def print_answers(workspace: Path, book: Presets, *, as_json: bool, is_rea
 async def print_evidence(
     workspace: Path, book: Presets, question: Question, *, as_json: bool, is_read_only: bool = False
 ) -> int:
-    """Print what the runs say about a multiple-choice question."""
+    """Print the facts for a multiple-choice question."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         facts = facts_of(question, book, session.state)
     if as_json:
@@ -229,10 +232,10 @@ async def print_runs(
     """Print the finished runs, the newest last.
 
     Args:
-        workspace: whose runs.
-        only: a filter; those that it lets through are printed.
-        kind: of the table for another program; empty for a person's.
-        file: where Parquet goes.
+        workspace: of the runs.
+        only: a filter; the matching runs are printed.
+        kind: of a table for another program; empty for the usual one.
+        file: the path of a Parquet file.
         is_read_only: start no host.
     """
     async with connected(workspace, is_read_only=is_read_only) as session:

@@ -33,24 +33,24 @@ TIME_IS_OVER = "The time is over; the same command goes on from the checkpoints.
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What `svhn-tui run` was asked for."""
+    """The options of `svhn-tui run`."""
 
     questions: Sequence[Question]
     overrides: Overrides
     source: tuple[str, ...]
     on_interrupt: str | None = None
     stop_after: float | None = None
-    """Seconds after which everything is checkpointed and left."""
+    """Seconds after which everything is checkpointed and training ends."""
     fleet: p.Fleet | None = None
     """Where to train; None: as before."""
     notify: tuple[str, ...] = ()
-    """The command that receives what is complete, failed or diverged; empty: none."""
+    """The command that receives notices of completion, failure and divergence; empty: none."""
     layout: str = ""
-    """The order of the images' axes, where their shape leaves it open."""
+    """The order of the images' axes, if their shape is ambiguous."""
 
 
 async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) -> int:
-    """Train what the questions lack, report as it goes, print the answers; return the exit code."""
+    """Train the missing runs of the questions, report progress, print the answers; return the exit code."""
     notifier = Notifier(wish.notify, Milestones(wish.questions, book))
     try:
         return await _follow(workspace, book, wish, reporter, notifier)
@@ -95,7 +95,7 @@ async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter
 
 
 async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
-    """Submit the sweeps, the cheapest first, and wait for their runs; return what went wrong, or nothing."""
+    """Submit the sweeps, the cheapest first, and wait for their runs; return the error, or an empty text."""
     if wish.fleet is not None:
         answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
@@ -123,15 +123,15 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
 
 
 def missing(state: State, sweeps: Sequence[Sweep]) -> list[RunSpec]:
-    """Return the runs that these sweeps still lack."""
+    """Return the missing runs of these sweeps."""
     return [spec for sweep in sweeps for spec in plan.missing(sweep, state.accuracies)]
 
 
 async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> set[str]:
     """Wait until no run of these sweeps is still to come; return those that were cancelled or deleted meanwhile.
 
-    The sweeps are gone through again only when none seems to come: a next stage may be known then, or a run that
-    failed be resumed.
+    The sweeps are examined again only when no run is still to come: a second stage may be known then, or a failed run
+    may have been resumed.
     """
     waited = _unfinished(session.state, sweeps)
     cancelled: set[str] = set()
@@ -161,7 +161,7 @@ async def _until_trained(session: Session, sweeps: Sequence[Sweep]) -> set[str]:
 
 
 def _unfinished(state: State, sweeps: Sequence[Sweep]) -> set[str]:
-    """Return the runs that are still to come; one that failed is not waited for."""
+    """Return the runs that are still to come, without failed ones."""
     ended = {run_id for run_id, live in state.live.items() if live.status == "failed"}
     return {run_id for spec in missing(state, sweeps) if (run_id := spec.run_id) not in ended}
 
@@ -183,7 +183,7 @@ async def _interrupt(session: Session, training: asyncio.Task[str], choice: str 
 
 
 async def _stop(session: Session, training: asyncio.Task[str], sentence: str) -> None:
-    """Have everything checkpointed and the host ended, which ends the task that follows its events."""
+    """Let the host checkpoint everything and end, which ends the task that reads its events."""
     await session.ask(p.Shutdown())
     with contextlib.suppress(LinkLost, TimeoutError):
         await asyncio.wait_for(training, ANSWER_SECONDS)
@@ -191,7 +191,7 @@ async def _stop(session: Session, training: asyncio.Task[str], sentence: str) ->
 
 
 def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
-    """Say what was trained and where it lies, and the answers that follow from it."""
+    """Print the number of trained runs, their folder, and the answers."""
     console = Plain()
     for question in wish.questions:
         progress = progress_of(question, book, state, wish.overrides)

@@ -1,4 +1,4 @@
-"""How `svhn-tui run` shows what happens: bars in a terminal, plain lines elsewhere, JSON for scripts."""
+"""The output of `svhn-tui run`: bars in a terminal, plain lines elsewhere, JSON for scripts."""
 
 import sys
 import time
@@ -10,17 +10,18 @@ from rich.text import Text
 from engine import protocol as p
 from svhn_tui import words
 from svhn_tui.analysis import worker_status
+from svhn_tui.analysis.trial_text import trial_start_text
 from svhn_tui.client.state import Live, State
 from svhn_tui.terminal.printing import Plain, print_json, print_text
 
 LINE_SECONDS = 10.0
-"""A plain log text how a run goes at most this often."""
+"""Least time between two lines about a run in a plain log."""
 LEFT_SECONDS = 0.5
-"""And how much is left."""
+"""Least time between two lines about the remaining runs."""
 
 
 class Reporter(Protocol):
-    """Where events go as they come."""
+    """Receives events and sentences for output."""
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
         """Receive one event and the state after it."""
@@ -29,18 +30,18 @@ class Reporter(Protocol):
         """Receive a sentence for a person."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the output."""
 
 
 def reporter(*, as_json: bool) -> Reporter:
-    """Return what suits stdout."""
+    """Return the reporter that suits stdout."""
     if as_json:
         return JsonLines()
     return Bars() if sys.stdout.isatty() else PlainLines()
 
 
 class JsonLines:
-    """Every event as it came, but for the long list of what was finished before."""
+    """Prints every event as JSON, except the long list of runs that were finished before."""
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
         """Print it."""
@@ -48,14 +49,14 @@ class JsonLines:
             print_json(event)
 
     def add_sentence(self, sentence: str) -> None:
-        """Scripts want no sentences."""
+        """Ignore it: scripts need no sentences."""
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: no output is open."""
 
 
 class PlainLines:
-    """A line now and then for each run."""
+    """Prints a line for each run at intervals."""
 
     def __init__(self) -> None:
         self._printed_at: dict[str, float] = {}
@@ -63,7 +64,7 @@ class PlainLines:
         self._worker_news = WorkerNews()
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
-        """Print what a log should hold."""
+        """Print the lines that a log should contain."""
         match event:
             case p.EpochEnded():
                 for run_id in event.runs:
@@ -79,11 +80,11 @@ class PlainLines:
                 diverged = ", diverged" if result.diverged else ""
                 self.add_sentence(f"{name}: done in {duration}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
-                if sentence := self._worker_news.news(event, state) or trouble(event):
+                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
                     self.add_sentence(sentence)
 
     def _left(self, state: State) -> str:
-        """Say what is left; the whole queue is gone through for that, so not for every run of a fast sweep."""
+        """Return the text on remaining runs, not for every run of a fast sweep: it costs a pass through the queue."""
         if time.monotonic() - self._left_at < LEFT_SECONDS:
             return ""
         self._left_at = time.monotonic()
@@ -100,11 +101,11 @@ class PlainLines:
         print_text(words.clean(sentence))
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing: no output is open."""
 
 
 class Bars:
-    """A bar for each run in training."""
+    """Draws a bar for each run in training."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -118,7 +119,7 @@ class Bars:
         self._progress.start()
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
-        """Move the bars."""
+        """Update the bars."""
         match event:
             case p.EpochEnded() | p.RunStarted():
                 for run_id in event.runs:
@@ -133,7 +134,7 @@ class Bars:
                         text=f"test {accuracy}, {duration}",
                     )  # fmt: skip
             case _:
-                if sentence := self._worker_news.news(event, state) or trouble(event):
+                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
                     self.add_sentence(sentence)
 
     def _show(self, run_id: str, live: Live) -> None:
@@ -149,18 +150,18 @@ class Bars:
         self._progress.console.print(Text(words.clean(sentence)))
 
     def close(self) -> None:
-        """Leave the bars as they are."""
+        """Stop updating the bars."""
         self._progress.stop()
 
 
 class WorkerNews:
-    """What workers elsewhere do, each change reported once."""
+    """Reports changes of workers on other machines, each once."""
 
     def __init__(self) -> None:
         self._printed: dict[str, str] = {}
 
     def news(self, event: p.AnyEvent, state: State) -> str:
-        """Return the sentence about a worker, if it is a new one."""
+        """Return the sentence about a worker if it is a new one."""
         if not isinstance(event, p.WorkerChanged) or not event.where or not state.caught_up:
             return ""
         sentence = worker_status.member_of(event).sentence
@@ -170,13 +171,13 @@ class WorkerNews:
 
 
 def device_of(event: p.RunStarted, state: State) -> str:
-    """Say where a group trains: the device, or the node and its GPU where that is another machine."""
+    """Return where a group trains: the device, or on another machine the node and its GPU."""
     worker = state.workers.get(event.worker)
     return event.device if worker is None or not worker.where else worker_status.location_of(worker) or event.device
 
 
 def epoch_text(live: Live) -> str:
-    """`epoch 71 of 100, loss 1.203, test 0.5531, 9 s left`."""
+    """Describe an epoch: `epoch 71 of 100, loss 1.203, test 0.5531, 9 s left`."""
     history, epochs = live.history, live.spec.configuration.training.epochs
     if not history.epochs:
         return f"epoch 0 of {epochs}"
@@ -189,7 +190,7 @@ def epoch_text(live: Live) -> str:
 
 
 def left_text(state: State) -> str:
-    """`; 12 to go, about 5 m 10 s`, or nothing when all is done."""
+    """Describe the remaining runs: `; 12 to go, about 5 m 10 s`; empty if there are none."""
     waiting = [run for run in state.queue if not run.paused]
     if not waiting and not state.running and not state.assigned:
         return ""
@@ -198,10 +199,12 @@ def left_text(state: State) -> str:
     return f"; {len(waiting) + len(state.assigned) + len(state.running)} to go, about {words.duration(seconds)}"
 
 
-def trouble(event: p.AnyEvent) -> str:
-    """Say what is not going well, or nothing."""
+def remark_on(event: p.AnyEvent, state: State) -> str:
+    """Return a sentence on a failure or retry, or on a trial that is waited for; empty for other events."""
     match event:
-        case p.RunFailed():
+        case p.TrialStarted():
+            return trial_start_text(event)
+        case p.RunFailed() if state.caught_up:  # else it failed earlier
             return f"{event.run_id} failed: {words.on_one_line(event.reason)}"
         case p.RunInterrupted():
             return f"{event.run_id} stopped at epoch {event.epoch}: {event.reason}"

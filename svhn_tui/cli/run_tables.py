@@ -1,4 +1,4 @@
-"""The finished runs as tables for other programs, on stdout or in a file of theirs."""
+"""The finished runs as tables for other programs, on stdout or in a file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 from engine import protocol as p
 from svhn_tui.analysis import paper_table, run_row
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, drawn_of, metric_named
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, drawn_of, metric_named
 from svhn_tui.analysis.run_filter import matching
 from svhn_tui.client.state import State
 
 CLASS_COLUMNS = ("run_id", "configuration", "seed", "data", "class", "test_images", "recall")
-CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, *ON_WISH, "seconds")
-"""Those of what programs of recorded runs measured follow."""
+CURVE_COLUMNS = ("run_id", "configuration", "seed", "epoch", *METRICS, *OPTIONAL, "seconds")
+"""Columns of the table of curves; those of recorded runs' metrics follow."""
 
 
 class NoTable(Exception):
@@ -20,7 +20,7 @@ class NoTable(Exception):
 
 
 def chosen(state: State, filter_text: str) -> tuple[p.RunResult, ...]:
-    """Return the finished runs that a filter lets through, the newest last.
+    """Return the finished runs that match a filter, the newest last.
 
     Raises:
         FilterError: the filter cannot be understood.
@@ -34,12 +34,12 @@ def csv_of(results: Sequence[p.RunResult], state: State) -> str:
 
 
 def curves_csv(results: Sequence[p.RunResult], state: State) -> str:
-    """Return a line an epoch of each run; what is not known of one is empty."""
+    """Return a line an epoch of each run; unknown values are empty."""
     drawn = drawn_of(state.history(run.run_id) for run in results)
     logged = [metric_named(name) for name in drawn if name not in CURVE_COLUMNS]
     rows = (
         (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, epoch,
-         *(metric.read(row) for metric in (*METRICS.values(), *ON_WISH.values())), row.seconds,
+         *(metric.read(row) for metric in (*METRICS.values(), *OPTIONAL.values())), row.seconds,
          *(metric.read(row) for metric in logged))
         for run in results
         for epoch, row in enumerate(state.history(run.run_id).rows, start=1)
@@ -48,7 +48,7 @@ def curves_csv(results: Sequence[p.RunResult], state: State) -> str:
 
 
 def classes_csv(results: Sequence[p.RunResult], state: State) -> str:
-    """Return a line a class of each run; a class has its number where the data set is not known here."""
+    """Return a line a class of each run; a class has only its number if the data set is not known here."""
     rows = (
         (run.run_id, run_row.harmless(run.spec.configuration.label), run.spec.seed, run_row.harmless(run.data_name),
          run_row.harmless(label), images, recall)
@@ -59,7 +59,7 @@ def classes_csv(results: Sequence[p.RunResult], state: State) -> str:
 
 
 def _classes(run: p.RunResult, state: State) -> Sequence[tuple[str, int | None]]:
-    """Return the name of each class and how many test images it has."""
+    """Return the name of each class and the number of its test images."""
     data = state.known.get(run.spec.data)
     if data is None or len(data.labels) != len(run.test_recall):
         return [(str(index), None) for index in range(len(run.test_recall))]
@@ -80,7 +80,7 @@ def write_parquet(results: Sequence[p.RunResult], state: State, file: Path) -> N
     """Write the runs as Parquet, through pandas.
 
     Raises:
-        NoTable: pandas, or what it writes Parquet with, is not installed.
+        NoTable: pandas, or its Parquet writer, is not installed.
         OSError: the file cannot be written.
     """
     try:

@@ -1,4 +1,4 @@
-"""Opening the screen."""
+"""Opens the screen."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ def open_screen(workspace: Path, source: tuple[str, ...], remote: Remote | None,
     """Show the screen until it is closed; return the exit code. For another machine the presets are those of this one.
 
     Args:
-        workspace: where it is, on the machine of `remote` if there is one.
+        workspace: its path, on the machine of `remote` if there is one.
         source: files or folders with the data, or none for the workspace's own.
         remote: the machine of the host.
-        layout: the order of the images' axes, where their shape leaves it open.
+        layout: the order of the images' axes, if their shape is ambiguous.
     """
     try:
-        book = preset_file.load(preset_file.find(remote.desk if remote is not None else workspace))
+        book = preset_file.load(preset_file.find(remote.local_folder if remote is not None else workspace))
     except presets.PresetError as error:
         print_error(str(error))
         return 1

@@ -1,4 +1,4 @@
-"""What is handed in: `export` puts it into a folder, `verify` opens a file as the grader would."""
+"""The commands of the submission: `export` writes it to a folder, `verify` loads a file as the grader would."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -83,7 +83,7 @@ async def export_to(
     as_json: bool = False,
     is_read_only: bool = False,
 ) -> int:
-    """Export, each file verified in TensorFlow; the exit code says whether everything was there."""
+    """Export, each file verified in TensorFlow; the exit code says whether everything was exported."""
     async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         await read_histories(session, book)
@@ -139,10 +139,10 @@ def verify(
 def verify_file(
     file: Path, source: Sequence[str], book: Presets, question: Question | None, layout: str = "", *, as_json: bool
 ) -> int:
-    """Open a file in plain TensorFlow Keras and print what it is; return the exit code."""
+    """Load a file in plain TensorFlow Keras and print its properties; return the exit code."""
     task = VerifyTask(str(file.absolute()), tuple(source), layout)
     if question is not None and question.answer is not None and question.answer.of is not None:
-        question = book.question(question.answer.of)  # it is about that one's file
+        question = book.question(question.answer.of)  # the question is about that one's file
     if question is not None:
         configurations = book.configurations(question)
         if len(configurations) != 1:

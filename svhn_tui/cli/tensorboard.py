@@ -1,4 +1,4 @@
-"""`export --tensorboard`: the runs of a workspace as TensorBoard reads them, and those in training as they train."""
+"""`export --tensorboard`: the finished runs of a workspace as TensorBoard reads them, and those in training."""
 
 import importlib.util
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from svhn_tui.terminal.printing import print_error, print_text
 
 
 async def export_to(folder: Path, workspace: Path, *, follows: bool, is_read_only: bool = False) -> int:
-    """Write all finished runs; then, if that is wanted, what trains, until the host ends or somebody presses Ctrl-C."""
+    """Write all finished runs; then, if requested, those in training, until the host ends or Ctrl-C is pressed."""
     if importlib.util.find_spec("tensorboard") is None:
         print_error("TensorBoard is not installed here; it comes with TensorFlow (`pip install tensorboard`).")
         return FAILED
@@ -48,7 +48,7 @@ def best_of_each(runs: Iterable[p.RunResult], data: p.DataSet | None) -> tuple[p
 
 
 async def _confusion(session: Session, run_id: str) -> tuple[tuple[int, ...], ...]:
-    """Ask for a run's confusion matrix; None where it cannot be had, which is printed."""
+    """Request a run's confusion matrix; None if it is not available, which is printed."""
     event = await session.answer(p.Inspect(run_id=run_id), or_when=lambda state: run_id in state.inspected)
     inspected = session.state.inspected.get(run_id)
     problem = event.reason if isinstance(event, p.Refused) else inspected.problem if inspected is not None else ""
@@ -62,7 +62,7 @@ def _labels(state: State) -> tuple[str, ...]:
 
 
 async def _follow(session: Session, folder: Path) -> None:
-    """Add each epoch as it comes."""
+    """Append each new epoch."""
     live: dict[str, tensorboard.LiveRun] = {}
 
     def rows_of(run_id: str) -> tuple[EpochRow, ...]:

@@ -128,7 +128,7 @@ def choose(
 
 
 async def hand_in(workspace: Path, book: Presets, question: Question, run_id: str | None) -> int:
-    """Hand in this run's file for a question; None means the first seed's again."""
+    """Hand in this run's file for a question; None means the first seed's."""
     async with connected(workspace) as session:
         state = session.state
         run = state.results.get(run_id or "")
@@ -167,7 +167,7 @@ def finalists(
 
 
 async def choose_finalists(workspace: Path, book: Presets, question: Question, chosen: tuple[int, ...]) -> int:
-    """Give the second stage to these configurations; none means those that the rule names."""
+    """Give the second stage to these configurations; none means those of the rule."""
     async with connected(workspace) as session:
         sweep = sweep_for(question, book, session.state, Overrides())
         if session.state.data is None or sweep is None or sweep.finalists is None:

@@ -1,4 +1,4 @@
-"""`trust`: model files are looked at, and let run by the user's word alone."""
+"""`trust`: shows model files, which run only if the user approves them."""
 
 import sys
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ def known_files(book: Presets, workspace: Path) -> dict[str, ModelFile]:
 
 
 def ask_for_trust(book: Presets, questions: Sequence[Question]) -> None:
-    """Ask for the user's word on model files that are to be run for the first time, or end."""
+    """Ask for approval of model files that are to run for the first time, or end."""
     wanted = [some for question in questions for some in book.configurations(question)]
     for file in book.unapproved(wanted).values():
         if not sys.stdin.isatty():
@@ -59,7 +59,7 @@ def ask_for_trust(book: Presets, questions: Sequence[Question]) -> None:
 
 
 def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
-    """Show a model file, ask whether it may run, and record a yes; return whether it was one."""
+    """Show a model file, ask whether it may run, and store an approval; return the answer."""
     if not is_sure:
         print_text(words.clean(file.text, newlines=True))
         named = words.clean(file.path) or "this file, which came with an import,"
@@ -71,9 +71,9 @@ def asked(file: ModelFile, *, is_sure: bool = False) -> bool:
 
 
 def _at(path: Path) -> ModelFile:
-    """Return a file of the user's own, which no workspace need name yet, or end."""
+    """Return a model file of the user's, which no workspace need name yet, or end."""
     if not path.is_file():
-        fail(f"{path.name[:80]!r} is no model file here; `svhn-tui trust` lists them.", WRONG_USE)
+        fail(f"{path.name[:80]!r} is not a model file here; `svhn-tui trust` lists them.", WRONG_USE)
     try:
         return ModelFile(str(path), model_files.text_of(path))
     except ValueError as error:

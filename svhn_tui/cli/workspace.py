@@ -1,4 +1,4 @@
-"""What is done with a whole workspace: `stop`, `pack` and `import`."""
+"""Commands for a whole workspace: `stop`, `pack` and `import`."""
 
 import asyncio
 from pathlib import Path

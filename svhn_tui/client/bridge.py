@@ -14,7 +14,7 @@ from engine.machine.child_process import ChildCommand
 from svhn_tui.client.remote_host import Remote
 
 ENGINE_VARIABLE = "SVHN_TUI_ENGINE"
-"""A command line that replaces `python -m engine`, so that tests can speak for the engine."""
+"""Names the environment variable with a command line that replaces `python -m engine` in tests."""
 CHUNK = 1 << 18
 PACE_SECONDS, LITTLE = 0.05, 1 << 14
 """After a read of at most `LITTLE` bytes, what arrives within this time is read together: a turn of the loop costs
@@ -71,13 +71,13 @@ class Link:
             process.kill()
             await process.wait()
 
-    def let_go(self) -> None:
-        """Close the pipe in a fork of our process, so that the bridge sees our own end of it."""
+    def close_after_fork(self) -> None:
+        """Close the pipe in a fork of this process, so that the bridge sees the end of input when this process ends."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.transport.get_extra_info("pipe").close()
 
     async def send(self, command: p.AnyCommand) -> None:
-        """Send a command; a lost connection is noticed where events are read."""
+        """Send a command; a lost connection is detected where events are read."""
         assert self._process is not None and self._process.stdin is not None
         try:
             self._process.stdin.write(p.encode(command))
@@ -89,7 +89,7 @@ class Link:
         """Yield events as they arrive, in batches.
 
         Raises:
-            LinkLost: the engine ended without saying so.
+            LinkLost: the engine ended unexpectedly.
         """
         assert self._process is not None and self._process.stdout is not None
         lines = LineReader()
@@ -123,7 +123,7 @@ class Link:
         """Check the first event: one that cannot be decoded comes from another version.
 
         Raises:
-            LinkLost: the two would misunderstand each other.
+            LinkLost: the versions differ.
         """
         first = self._decoded(line)
         if first is None or (isinstance(first, p.Attached) and first.protocol != p.PROTOCOL_VERSION):
@@ -147,7 +147,7 @@ class Link:
 
 
 class LineReader:
-    """Joins pieces into lines; one that is longer than any event is replaced by an invalid one."""
+    """Joins pieces into lines; a line that is longer than any event is replaced by an invalid one."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -180,7 +180,7 @@ class ReconnectPause:
         self.seconds, self._complaint = FIRST_WAIT, ""
 
     def is_news(self, complaint: str) -> bool:
-        """Say whether this differs from the previous complaint since the link last worked."""
+        """Say whether this error differs from the previous one since the link last worked."""
         before, self._complaint = self._complaint, complaint
         return complaint != before
 

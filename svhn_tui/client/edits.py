@@ -38,5 +38,5 @@ class Edits:
             own = kind(mapping)
             self._made[id(own)] = own  # kept, so that its id stays its own
         elif kind is not dict:
-            vars(own).clear()  # what was worked out from it is no longer true
+            vars(own).clear()  # values that were computed from it are no longer valid
         return own

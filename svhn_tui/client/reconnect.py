@@ -1,4 +1,4 @@
-"""The screen's connection to the engine: a link that is made again whenever it is lost."""
+"""The screen's connection to the engine: a link that is renewed whenever it is lost."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from svhn_tui.client.remote_host import Remote
 
 
 class Connection:
-    """Keeps a link; `receive` is called with events, those together that came at once."""
+    """Holds a link; `receive` is called with batches of events, in the order of arrival."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Connection:
         self._pause = ReconnectPause()
 
     async def hold(self) -> None:
-        """Hold a link to the engine for as long as the program runs; a loss is reported like an event."""
+        """Hold a link to the engine while the program runs; a loss is reported as an event."""
         while True:
             try:
                 async with Link(self._workspace, remote=self._remote) as link:
@@ -43,7 +43,7 @@ class Connection:
             await self._pause.wait()
 
     async def send(self, command: p.AnyCommand) -> bool:
-        """Send a command and say so; without a link, one is tried at once and the command is dropped."""
+        """Send a command and return True; without a link, connect at once, drop the command and return False."""
         if self._link is None:
             self._pause.end()
             return False

@@ -1,4 +1,4 @@
-"""The fold of the engine's events: each makes the next state of what is known. Pure."""
+"""The reducer: it makes the next state from a state and an event. Pure."""
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -14,17 +14,17 @@ from svhn_tui.client.state import Live, State
 
 MAX_NOTICES = 50
 MAX_LOG_CHARACTERS = 1_000_000
-"""Characters of a log that grows while it is looked at."""
+"""Most characters of a log that grows while it is shown."""
 MAX_HISTORIES = 2_000
-"""Curves of runs that finished while we looked on; those of others are asked for when they are wanted."""
+"""Most curves of runs that finished while this client was attached; others are requested when they are needed."""
 
 
 def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
-    """Return the state after the event. With the `edits` of a batch, only the last state of it stays what it is."""
+    """Return the state after the event. With the `edits` of a batch, only the batch's last state is immutable."""
     change, edits = msgspec.structs.replace, edits or Edits()
     more, less = edits.more, edits.less
     match event:
-        case p.Attached():  # everything is sent anew; histories of finished runs stay true
+        case p.Attached():  # everything is sent again; curves of finished runs stay valid
             return State(
                 workspace=event.workspace,
                 versions=event.versions,
@@ -56,8 +56,14 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             sweeps = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
             return change(state, sweeps={**sweeps, event.sweep.sweep_id: event.sweep})
         case p.RunsQueued():
-            assigned = less(state.assigned, *(run.run_id for run in event.waiting))
-            return change(state, waiting=_queued(state.waiting, event, edits), assigned=assigned)
+            runs = [run.run_id for run in event.waiting]
+            again = (run_id for run_id in runs if (live := state.live.get(run_id)) and live.status == "failed")
+            return change(
+                state,
+                waiting=_queued(state.waiting, event, edits),
+                assigned=less(state.assigned, *runs),
+                live=less(state.live, *again),
+            )
         case p.RunsUnqueued():
             taken = {run_id: run for run_id in event.runs if event.worker and (run := state.waiting.get(run_id))}
             return change(state, waiting=less(state.waiting, *event.runs), assigned=more(state.assigned, taken))
@@ -65,8 +71,12 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
             held = {run_id: change(run, paused=event.paused)
                     for run_id in event.runs if (run := state.waiting.get(run_id))}  # fmt: skip
             return change(state, waiting=more(state.waiting, held))
+        case p.TrialStarted():
+            return change(state, trials={**state.trials, (event.model, event.data): event})
         case p.ModelTried():
-            return change(state, models={**state.models, (event.model, event.data): event.facts})
+            key = event.model, event.data
+            trials = {tried: trial for tried, trial in state.trials.items() if tried != key}
+            return change(state, models={**state.models, key: event.facts}, trials=trials)
         case p.FleetChanged():
             return change(state, fleet=event.fleet)
         case p.WorkerChanged():
@@ -155,7 +165,7 @@ def _started(state: State, event: p.RunStarted, edits: Edits) -> State:
 
 
 def _with_last_group(state: State, run_id: str, edits: Edits) -> State:
-    """Remember the group of a run that has just ended, if it was the last one of it."""
+    """Store the group of a run that has just ended, if the run was the last of its group."""
     group = next((name for name, runs in state.groups.items() if run_id in runs), None)
     runs = state.groups.get(group or "", ())
     if group is None or any((live := state.live.get(some)) and live.status == "running" for some in runs):
@@ -208,7 +218,7 @@ def _stopped(state: State, run_id: str, edits: Edits, status: str, reason: str =
 
 
 def _longer(before: p.LogRead | None, event: p.LogRead) -> p.LogRead:
-    """Put what a log was read to before, and what follows it there, together; of a long one the end is kept."""
+    """Append the new part of a log to the part that was read before; only the end of a long log is kept."""
     is_next = before is not None and (before.run_id, before.file, before.ends) == (
         event.run_id, event.file, event.begins
     )  # fmt: skip

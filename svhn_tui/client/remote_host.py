@@ -1,4 +1,4 @@
-"""Another machine, reached over the user's own ssh: what is started there, with which Python, and why it fails."""
+"""Another machine, reached over the user's own ssh: command lines for it, and explanations of its errors."""
 
 import os
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ class Remote(msgspec.Struct, frozen=True):
     python: str = ""
 
     @property
-    def desk(self) -> Path:
-        """A folder on this machine for what the screen itself writes: the user's own presets, copied text."""
+    def local_folder(self) -> Path:
+        """A folder on this machine for files that the screen writes: the user's own presets, copied text."""
         return settings.settings_file().parent / "hosts" / self.name
 
     def command(self, arguments: Sequence[str], *, has_terminal: bool = False) -> list[str]:
@@ -27,12 +27,12 @@ class Remote(msgspec.Struct, frozen=True):
 
         Args:
             arguments: of that Python.
-            has_terminal: a person sits before it: ssh may ask, and Ctrl-C goes there.
+            has_terminal: whether a user is present: ssh may ask, and Ctrl-C is sent there.
         """
         return ssh.over_ssh(self.name, self.python, arguments, option="--host", has_terminal=has_terminal)
 
     def explained(self, printed: str) -> str:
-        """Say what an error message from there means, and what to do; this program's own are sentences already."""
+        """Explain an error message from there, and say what to do; this program's own are sentences already."""
         if meaning := ssh.meaning(self.name, printed):
             return f"{self.name}: {meaning}."
         last = words.clean(printed.strip().splitlines()[-1]) if printed.strip() else "the connection was lost"

@@ -1,6 +1,6 @@
 """A connection to a workspace's host for commands without a screen, with the screen's pipe and reducer.
 
-Every wait ends: with what was waited for, with the host's refusal, with the end of the connection, or with a deadline.
+Every wait ends: with the awaited event, the host's refusal, the end of the connection, or a deadline.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from svhn_tui.client.reducer import apply
 from svhn_tui.client.state import State
 
 SILENCE_SECONDS = 60.0
-"""A host sends an event to its clients every two seconds. One that is silent for so long, twice in a row (this process
-may have been stopped ourselves meanwhile), does not answer any more."""
+"""Time without events after which a host counts as dead, if it passes twice in a row (this process may have been
+stopped meanwhile): a host sends an event to its clients every two seconds."""
 WATCHED_AT_ONCE = 500
 """Number of curves in one request."""
 ANSWER_SECONDS = 300.0
@@ -61,9 +61,9 @@ class Session:
         """Send a command and return the event that answers it: its own, `Done`, or `Refused`.
 
         Args:
-            command: what is wanted.
-            within: seconds after which no answer is waited for any more.
-            or_when: what is to be known answers it too.
+            command: to send.
+            within: time limit, in seconds.
+            or_when: a condition on the state that ends the wait too.
 
         Raises:
             LinkLost: the connection ended, or there was no answer in time.
@@ -77,7 +77,7 @@ class Session:
 
         Args:
             met: the condition.
-            within: seconds after which it is not waited for any more; None: as long as the host says anything.
+            within: time limit, in seconds; None: as long as the host sends events.
 
         Raises:
             LinkLost: the connection ended, or it took too long.
@@ -132,8 +132,8 @@ async def connected(
 
     Args:
         workspace: its folder.
-        received: is called with every event, and the state after it.
-        is_read_only: start no host and trust nothing there; what only reads is done all the same.
+        received: called with every event and the state after it.
+        is_read_only: start no host, and approve nothing in the workspace; reading is possible.
     """
     async with Link(workspace, is_read_only=is_read_only) as link:
         session = Session(link, received)
@@ -147,7 +147,7 @@ async def connected(
 
 
 async def open_data(session: Session, *openings: p.OpenData) -> p.DataSet | str:
-    """Open data sets, the first of which is to be used; return that one, or why one of them was refused."""
+    """Open data sets, the first of which is used; return that one, or why one of them was refused."""
     for opening in openings or (p.OpenData(),):
         event = await session.answer(opening)
         if isinstance(event, p.Refused):
@@ -161,7 +161,7 @@ def answers_to(request: str) -> Callable[[State, p.AnyEvent], bool]:
 
 
 async def insist(session: Session, command: p.AnyCommand, is_known: Callable[[State], bool]) -> None:
-    """Wait until something is known, or the host has sent its whole state.
+    """Wait until something is known, or until the host has sent its whole state.
 
     Raises:
         NoAnswer: it was refused, or takes too long.

@@ -1,4 +1,4 @@
-"""What the screen and the command line know of a workspace, as frozen values. Pure; `fold` makes them from events."""
+"""The state of a workspace as the screen and the command line know it, frozen; `fold` makes it from events. Pure."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -65,15 +65,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     connected: bool = False
     lost_because: str = ""
-    """Why there is no connection, in a sentence, if that is known."""
+    """Why the connection was lost, in a sentence, if that is known."""
     caught_up: bool = False
     has_begun: bool = True
-    """The host trained the waiting runs when this screen attached; otherwise it only reported them."""
+    """Whether the host trained the waiting runs when this client attached; otherwise it only reported them."""
     data: p.DataSet | None = None
     known: Mapping[str, p.DataSet] = {}
     """All data sets that runs can be trained on, by fingerprint; the one opened last at the end."""
     data_is_open: bool = False
-    """The data in use is what this screen asked for, and not only what was in use here before."""
+    """Whether the data in use is what this client requested, and not only what was in use before."""
     results: Results = msgspec.field(default_factory=Results)
     notes: Mapping[str, p.Note] = {}
     live: Mapping[str, Live] = {}
@@ -86,22 +86,24 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     assigned: Mapping[str, p.WaitingRun] = {}
     """Runs that a worker has and has not begun: it starts, loads the data, or builds their networks."""
     histories: Mapping[str, Curve] = {}
-    """Curves of finished runs, as far as they were asked for."""
+    """Curves of finished runs that were requested."""
     damaged_lines: Mapping[str, int] = {}
     """Number of damaged lines in the journal of a run, where there are any."""
     unread: Mapping[str, str] = {}
     """Why the journal of a run could not be read at all."""
     files: Mapping[str, str | None] = {}
-    """SHA-256 of the `model.keras` of finished runs as last looked at; None where the file is gone."""
+    """SHA-256 of the `model.keras` of finished runs when they were last read; None if the file is missing."""
     unreadable: Mapping[str, str] = {}
-    """Why the `model.keras` of a finished run could not be read when it was last looked at."""
+    """Why the `model.keras` of a finished run could not be read last."""
     log: p.LogRead | None = None
-    """The log that was asked for last; of a long one its end."""
+    """The log that was requested last; of a long one its end."""
     inspected: Mapping[str, p.Inspected] = {}
     """Inspections by run_id; those of a data set by its fingerprint, that of the one in use under the empty text."""
     sweeps: Mapping[str, Sweep] = {}
     models: Mapping[tuple[OwnModel, str], ModelFacts] = {}
     """Outcomes of trials of own models, by model and the data set's fingerprint."""
+    trials: Mapping[tuple[OwnModel, str], p.TrialStarted] = {}
+    """Trials of own models that were started and have no outcome; see `trying`."""
     fleet: p.Fleet = p.Fleet()
     workers: Mapping[str, p.WorkerChanged] = {}
     devices: tuple[p.DeviceSample, ...] = ()
@@ -112,7 +114,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lacking(self) -> str:
-        """The sentence on a page that has nothing to show yet: what it waits for, or why there is no connection."""
+        """The sentence of a page that has nothing to show yet: what it waits for, or why the connection was lost."""
         return "Opening the data…" if self.connected else self.lost_because or "Starting the engine…"
 
     def on(self, name: str) -> Self:
@@ -152,6 +154,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def queue(self) -> tuple[p.WaitingRun, ...]:
         """The waiting runs, next run first."""
         return tuple(self.waiting.values())
+
+    @property
+    def trying(self) -> tuple[p.TrialStarted, ...]:
+        """The trials that waiting runs need; one that none needs any more was cancelled."""
+        if not self.trials:
+            return ()
+        needed = {(run.spec.configuration.network.model, run.spec.data)
+                  for run in self.waiting.values() if not run.paused}  # fmt: skip
+        return tuple(trial for key, trial in self.trials.items() if key in needed)
 
     @property
     def forecast(self) -> Forecast | None:

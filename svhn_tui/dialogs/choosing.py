@@ -1,4 +1,4 @@
-"""Asks the user in a dialog, and returns the command for the engine; None where nothing is to change.
+"""Functions that ask the user in a dialog and return the command for the engine; None if nothing is to change.
 
 The dialogs themselves are loaded when they are first opened: the first frame does not wait for them.
 """
@@ -48,7 +48,7 @@ async def chosen_finalists(app: App[Any], question: Question, book: Presets, sta
 
 
 async def judged_statement(app: App[Any], question: Question, book: Presets, state: State) -> p.Judge | None:
-    """Have a statement of the grader's pasted, or one looked at again."""
+    """Ask for a statement of the grader's and the verdict on it, a new one or one to edit."""
     from svhn_tui.dialogs.statements import EditStatement, PickStatement
 
     known = state.statements.get(question.id, ())
@@ -82,7 +82,7 @@ async def new_question(app: App[Any], folder: Path, data: Collection[str], state
 
 
 async def runs_to_restore(app: App[Any], results: Sequence[p.RunResult]) -> p.Restore | None:
-    """Ask which runs to bring back from the trash."""
+    """Ask which runs to restore from the trash."""
     from svhn_tui.dialogs.dialogs import Trash
 
     if not results:

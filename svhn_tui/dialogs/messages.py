@@ -1,4 +1,4 @@
-"""The notices since the program was started; on the screen they disappear after a while."""
+"""The dialog with the latest notices, which disappear from the screen after a while."""
 
 import time
 from collections.abc import Iterable
@@ -19,18 +19,18 @@ SIGNS = {"information": "·", "warning": "!", "error": "✗"}
 
 
 class Messages(Dialog[None]):
-    """A line a notice, the newest on top."""
+    """Lists the notices, the newest on top."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,exclamation_mark,q,enter", "dismiss", "back")]
+    BINDINGS: ClassVar[list[BindingType]] = [("exclamation_mark,q,enter", "dismiss(None)", "back")]
     DEFAULT_CLASSES = "dialog wide"
 
     def __init__(self, notices: Iterable[LoggedNotice]) -> None:
-        """Take them the oldest first."""
+        """Store the notices, which are in the order of time."""
         super().__init__()
         self._notices = tuple(notices)
 
     def compose(self) -> ComposeResult:
-        """One scrolling text."""
+        """Compose one text that scrolls."""
         with VerticalScroll():
             yield Static(self._text())
 
@@ -39,7 +39,7 @@ class Messages(Dialog[None]):
         dim, colors = dim_of(theme), {"warning": str(theme.warning), "error": str(theme.error)}
         text = Text.assemble(("Messages", "bold"), ("   esc goes back\n", dim))
         if not self._notices:
-            text.append("\nNothing was said so far.", dim)
+            text.append("\nNo messages so far.", dim)
         for at, severity, sentence in reversed(self._notices):
             text.append(f"\n{time.strftime('%H:%M', time.localtime(at))} ", dim)
             text.append(f"{SIGNS[severity]} ", colors.get(severity, dim))

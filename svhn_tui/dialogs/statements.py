@@ -1,4 +1,4 @@
-"""The statements of a multiple-choice question: pasted, judged, and tied to the facts that speak for it."""
+"""The statements of a multiple-choice question: each has a text, a verdict, and the facts that support it."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -19,34 +19,32 @@ from svhn_tui.widgets.ticks import TickList
 
 
 class PickStatement(Dialog[int | None]):
-    """Which statement to look at again: its place, or -1 for a new one."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss(None)", "back")]
+    """Asks which statement to edit; it returns the index, or -1 for a new one."""
 
     def __init__(self, statements: Sequence[Statement]) -> None:
         super().__init__()
         self._statements = statements
 
     def compose(self) -> ComposeResult:
-        """A line a statement, the new one on top."""
+        """Compose a line a statement, the new one on top, and the keys."""
         with Vertical():
             yield Label(Text("Statements\n", style="bold"))
             yield Options(
                 Option("a new statement"), *(Option(Text(statement_line(statement))) for statement in self._statements)
             )
-            yield Label(Text("enter opens it, esc goes back."))
+            yield Label(Text("enter opens it   esc goes back"))
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Open it."""
+        """Return the index of the statement."""
         self.dismiss(message.option_index - 1)
 
 
 class EditStatement(Dialog[Judge | None]):
-    """A statement's text, the verdict on it and the facts behind that."""
+    """Edits a statement's text, the verdict on it, and the facts that support the verdict."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "accept", "accept", priority=True),
-        Binding("ctrl+d", "remove", "remove", priority=True),
+        Binding("ctrl+s", "accept", "save", priority=True),
+        Binding("ctrl+d", "remove", "delete", priority=True),
         Binding("escape", "dismiss(None)", "back", priority=True),
     ]
 
@@ -56,20 +54,20 @@ class EditStatement(Dialog[Judge | None]):
         self._facts = tuple(dict.fromkeys((*facts, *(known.facts if known else ()))))
 
     def compose(self) -> ComposeResult:
-        """Text, verdict, facts; tab goes from one to the next."""
+        """Compose text, verdict, facts, and the keys."""
         known = self._known
         with Vertical():
             yield Label("the statement, as the grader shows it")
             yield TextArea(known.text if known else "", id="text", tab_behavior="focus")
             yield Label("verdict")
             yield Options(*(Option(words_for, id=verdict) for verdict, words_for in VERDICTS.items()), id="verdict")
-            yield Label("facts behind it (space ticks)" if self._facts else "no facts yet: no run is done")
+            yield Label("facts that support it (space ticks)" if self._facts else "no facts yet: no run is finished")
             ticked = known.facts if known else ()
             yield TickList(self._facts, (index for index, fact in enumerate(self._facts) if fact in ticked))
-            yield Label(Text("tab next   ctrl+s keeps   ctrl+d removes   esc goes back"))
+            yield Label(Text("tab next   ctrl+s saves   ctrl+d deletes   esc goes back"))
 
     def on_mount(self) -> None:
-        """Begin with the verdict that was given."""
+        """Put the cursor on the verdict that was given."""
         listed = self.query_one("#verdict", OptionList)
         listed.highlighted = list(VERDICTS).index(self._known.verdict) if self._known else 0
 

@@ -39,26 +39,25 @@ HINTS: Mapping[str, str] = {
     "finalists": _hint("finalists' seeds", "0..9; empty for one stage"),
     **_hints(SWEPT[len(FIRST) :]),
 }
-"""What may be typed, by field."""
+"""The hints on what may be typed, by field."""
 
 
 class SweepForm(Dialog[Question | None]):
-    """Lists and ranges; enter keeps the sweep in the workspace's presets and hands it back."""
+    """Asks for lists and ranges of settings; it saves the sweep in the workspace's presets and returns it."""
 
     AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "back"),
         Binding("down", "app.focus_next", "next", priority=True),
         Binding("up", "app.focus_previous", "before", priority=True),
     ]
 
     def __init__(self, workspace: Path, data: Collection[str], state: State) -> None:
-        """Ask for a sweep that is saved in a workspace whose presets name these data sets."""
+        """Store the workspace in which the sweep is saved, and the names of its data sets."""
         super().__init__()
         self._workspace, self._sets, self._state = workspace, data, state
 
     def compose(self) -> ComposeResult:
-        """A line a field, what they come to, and the keys."""
+        """Compose the fields, the forecast, and the keys."""
         sets = _hint("data", f"{', '.join(self._sets)} (empty: in use)")
         with Vertical():
             yield Label(Text("A sweep of your own\n", style="bold"))
@@ -67,14 +66,14 @@ class SweepForm(Dialog[Question | None]):
                     yield Label(hint, id=f"hint-{name}", classes="hint", markup=False)
                     yield Input(getattr(Draft(), name), id=name, max_length=500, classes="field")
             yield Static(id="preview")
-            yield Label(Text("↑ ↓ field   enter trains and keeps it   esc goes back"))
+            yield Label(Text("↑ ↓ field   enter saves and trains it   esc goes back"))
 
     def on_mount(self) -> None:
-        """Begin with the first field, its name above it: Textual would scroll to the field alone."""
+        """Focus the first field without scrolling: Textual would scroll its name out of view."""
         self.set_focus(self.query_one("#title"), scroll_visible=False)
 
     def on_input_changed(self) -> None:
-        """Show the fields that have a meaning with the others, and say what they come to now."""
+        """Show the fields that apply with the others, and the forecast."""
         typed = self._typed
         shown = {"data": bool(self._sets), **{option.name: in_use(typed, option) for option in SWEPT}}
         for name, is_shown in shown.items():
@@ -87,7 +86,7 @@ class SweepForm(Dialog[Question | None]):
 
     @property
     def _draft(self) -> Typed:
-        """What is typed in the fields that are shown; the others are at their defaults."""
+        """The values of the fields that are shown; the others are at their defaults."""
         shown = [name for name in HINTS if self.query_one(f"#{name}").display]
         return Draft(**{name: self.query_one(f"#{name}", Input).value for name in shown})
 

@@ -1,4 +1,4 @@
-"""A model file is shown before it runs for the first time."""
+"""The dialog that shows a model file before it runs for the first time."""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -15,7 +15,7 @@ from svhn_tui.presets import ModelFile
 
 
 class TrustModelFiles(Dialog[bool]):
-    """The files as they are, and whether they may run."""
+    """Shows files and asks whether they may run."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("y", "dismiss(True)", "yes"), ("n,escape", "dismiss(False)", "no")]
     DEFAULT_CLASSES = "dialog wide"
@@ -25,7 +25,7 @@ class TrustModelFiles(Dialog[bool]):
         self._files = tuple(files)
 
     def compose(self) -> ComposeResult:
-        """The question, then the files, scrolling."""
+        """Compose the question and the files, which scroll."""
         names = ", ".join(words.clean(file.path) for file in self._files)
         with VerticalScroll():
             yield Label(Text(f"Let {names} run, with all your rights?\ny yes   n no\n", style="bold"))

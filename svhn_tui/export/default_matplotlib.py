@@ -11,7 +11,7 @@ from engine.machine.user_folders import cache_folder
 
 @contextlib.contextmanager
 def default_matplotlib() -> Iterator[ModuleType]:
-    """Import matplotlib away from the current folder, where it would read a `matplotlibrc`, and draw with defaults."""
+    """Import matplotlib without the current folder's `matplotlibrc`, and draw with its defaults."""
     with contextlib.suppress(OSError):
         os.environ["MPLCONFIGDIR"] = str(cache_folder("matplotlib"))
     with contextlib.chdir(FOLDER):

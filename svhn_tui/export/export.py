@@ -1,4 +1,4 @@
-"""Everything that is handed in, in one folder: code, files proved whole, answers, and the runs behind them."""
+"""The whole submission in one folder: code, verified files, answers, and the runs behind them."""
 
 import hashlib
 import html
@@ -23,18 +23,18 @@ from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, o
 from svhn_tui.presets import Presets, Question
 
 MARKUP = re.compile(r"[\\`\[\]<>&|]")
-"""What Markdown treats as code, a link, HTML or a table; emphasis is left to who wrote it."""
+"""What Markdown treats as code, a link, HTML or a table; emphasis is not escaped."""
 MIB = 2**20
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """One thing that was to be exported: where it went, or why it did not."""
+    """One exported item: its file, or why it was not exported."""
 
     name: str
     text: str
     ok: bool = True
     run: RunResult | None = None
-    """The run whose file it is."""
+    """The run of the file."""
 
 
 Files = tuple[Exported, ...]
@@ -48,18 +48,18 @@ def export(
     *,
     force: bool = False,
 ) -> tuple[Exported, ...]:
-    """Write everything that there is; what is missing is reported, never invented.
+    """Write everything that is available; missing items are reported.
 
     Args:
-        folder: where it goes.
+        folder: to write to.
         book: the questions.
         state: the workspace, with the hashes of the files and the curves read.
-        check: looks at the files that were copied and says what came of each.
-        force: replace what is there and was not exported, or was changed since.
+        check: verifies the copied files and returns the outcomes.
+        force: replace files that no export wrote, or that were changed since.
 
     Raises:
-        FileExistsError: such a file is there; nothing was written.
-        OSError: the folder cannot be written; each file is the new one or as it was.
+        FileExistsError: there is such a file; nothing was written.
+        OSError: the folder cannot be written; each file is replaced whole or unchanged.
     """
     with opened(folder, Path(state.workspace)) as target:
         if not force:
@@ -93,7 +93,7 @@ def _export(target: ExportFolder, book: Presets, state: State, check: Callable[[
 
 
 def _clean(text: str) -> bytes:
-    """Make a page harmless: a pager or an editor may obey what stands in it."""
+    """Remove control sequences from a page, which a pager or an editor could interpret."""
     return words.clean(text, newlines=True).encode()
 
 
@@ -103,7 +103,7 @@ def _code(question: Question, book: Presets, state: State) -> bytes:
 
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
-    """Return the names of what is written, each with its SHA-256 as far as that is known beforehand."""
+    """Return the names of the files to write, each with its SHA-256 if that is known before."""
     expected = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
     for question in book.questions:
         if question.upload is not None and question.kind == "code":
@@ -126,7 +126,7 @@ def _uploads(question: Question, target: ExportFolder, book: Presets, state: Sta
         yield Exported(name, f"{question.id} has no finished run", ok=False)
         return
     if answering.is_unfit(run, question, state):
-        text = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are no numbers"
+        text = f"{run.spec.configuration.label}, seed {run.spec.seed} diverged: its weights are not numbers"
         yield Exported(name, f"{text}; choose another run, or name this one: choose {question.id} RUN", ok=False)
         return
     limit = question.upload.limit_mib if question.upload.limit_mib is not None else inf
@@ -153,13 +153,13 @@ def strip(file: Path, limit_mib: float) -> None:
     """Remove the optimizer's state from a file, in a process of its own.
 
     Raises:
-        ExportError: that cannot be done, or is not enough.
+        ExportError: that fails, or the file is still too large.
     """
     there = str(file.absolute())
     done = tool_process.run(child_process.tool("engine.tools.strip_optimizer", there, there))
     size = file.stat().st_size / MIB
     if done.status or size > limit_mib:
-        raise ExportError(done.complaint.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
+        raise ExportError(done.stderr.strip() or f"{size:.1f} MiB, above the limit of {limit_mib} MiB")
 
 
 def _statements_json(state: State) -> dict[str, object]:
@@ -190,12 +190,12 @@ def answers_page(book: Presets, answers: tuple[Answer, ...], state: State, done:
 
 
 def _markdown(text: str) -> str:
-    """Return outside text as Markdown that says just that, on one line."""
+    """Escape a text from outside for Markdown, on one line."""
     return MARKUP.sub(lambda match: html.escape(match[0]) if match[0] in "<>&" else f"\\{match[0]}", words.clean(text))
 
 
 def runs_table(state: State) -> str:
-    """Return all finished runs on the data that is known as CSV."""
+    """Return all finished runs on known data as CSV."""
     known = {*state.known, *([state.data.fingerprint] if state.data else [])}
     runs = [run for run in state.results.values() if not known or run.spec.data in known]
     runs.sort(key=lambda run: (run.spec.configuration.label, run.spec.seed))

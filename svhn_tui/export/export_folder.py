@@ -1,7 +1,7 @@
-"""The folder that an export goes to: each file is the new one or as it was, and none is replaced that is not ours.
+"""The folder of an export: each file is either replaced whole or unchanged, and foreign files are not replaced.
 
-`answers.json` holds, under `sha256`, the hash of every exported file; its own is that of the rest of it. What is in the
-folder and has another hash was written, or changed since, by somebody else.
+`answers.json` holds, under `sha256`, the hash of every exported file; its own is that of the rest of it. A file with
+another hash was not written by an export, or was changed since.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ CHUNK = 2**20
 
 
 class ExportError(OSError):
-    """A file of a run is not what was trained."""
+    """A run's file is missing, changed or unsuitable."""
 
 
 class ExportFolder:
@@ -34,18 +34,18 @@ class ExportFolder:
         self.path = folder.path
         self._folder = folder
         self._known = _hashes(folder, "sha256")
-        """SHA-256 of what an export wrote here, by name."""
+        """SHA-256 of the files that an export wrote here, by name."""
         self._replaced = _hashes(folder, "replaced")
-        """Of what the last export was about to replace when it was cut off."""
+        """SHA-256 of the files that the last export was about to replace when it was interrupted."""
 
     def refuse_foreign(self, expected: Mapping[str, str]) -> None:
-        """Look at what is to be replaced, before anything is.
+        """Check the files that are to be replaced, before any is.
 
         Args:
             expected: the files to be written, each with its SHA-256 where that is known.
 
         Raises:
-            FileExistsError: one is there that no export wrote, or that was changed since.
+            FileExistsError: there is one that no export wrote, or that was changed since.
         """
         for name, sha256 in expected.items():
             if self._folder.kind(name) == "nothing":
@@ -59,13 +59,13 @@ class ExportFolder:
         """Write a file.
 
         Raises:
-            OSError: it cannot be written; what was there is whole.
+            OSError: it cannot be written; the previous file is intact.
         """
         self._folder.write_atomically(name, content)
         self._known[name] = hashlib.sha256(content).hexdigest()
 
     def write_pages(self, pages: Mapping[str, bytes], manifest: Mapping[str, object]) -> None:
-        """Write the pages about the files. Cut off, it is known which were still to be replaced.
+        """Write the pages about the files. After an interruption it is known which were still to be replaced.
 
         Raises:
             OSError: as `write`.
@@ -83,17 +83,17 @@ class ExportFolder:
         self._folder.write_atomically(MANIFEST, _text({**content, "sha256": dict(sorted((hashes | own).items()))}))
 
     def copy_model(self, run: RunFolder, name: str, sha256: str, finish: Callable[[Path], object]) -> int:
-        """Copy a run's file if it is what was trained; return its size.
+        """Copy a run's file if its hash is that of the trained one; return its size.
 
         Args:
             run: the run.
             name: the file's name here.
-            sha256: what was trained.
+            sha256: of the trained file.
             finish: may change the copy, before it has its name, or refuse it with an ExportError.
 
         Raises:
-            ExportError: it is gone or changed.
-            OSError: it cannot be written; what was there is whole.
+            ExportError: it is missing or changed.
+            OSError: it cannot be written; the previous file is intact.
         """
         temporary = f".{name.removesuffix('.keras')}.{secrets.token_hex(4)}.keras"
         try:
@@ -110,10 +110,10 @@ class ExportFolder:
 
 @contextlib.contextmanager
 def opened(path: Path, workspace: Path) -> Iterator[ExportFolder]:
-    """Open the folder, made if it is missing. Below the workspace it is not reached through a link.
+    """Open the folder, which is made if it is missing. Below the workspace, links are not followed.
 
     Raises:
-        OSError: it cannot be made, or is no folder.
+        OSError: it cannot be made, or is not a folder.
     """
     workspace, path = workspace.resolve(), Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow a link
     if path.is_relative_to(workspace):
@@ -126,7 +126,7 @@ def opened(path: Path, workspace: Path) -> Iterator[ExportFolder]:
 
 
 def _checked(run: RunFolder, sha256: str) -> Iterator[bytes]:
-    """Yield the file of a run; at its end say whether it was what was trained."""
+    """Yield the content of a run's file; raise at its end if the hash is not that of the trained one."""
     source, digest = run.path / MODEL, hashlib.sha256()
     again = "delete the run and train it again"
     try:
@@ -143,7 +143,7 @@ def _checked(run: RunFolder, sha256: str) -> Iterator[bytes]:
 
 
 def _hashes(folder: Folder, field: str) -> dict[str, str]:
-    """Return what the manifest says; nothing where there is none, or it was changed itself."""
+    """Return the manifest's hashes; none if it is missing or was changed."""
     try:
         content = folder.read(MANIFEST, MAX_MANIFEST_BYTES)
         manifest = json.loads(content)
@@ -161,7 +161,7 @@ def _text(content: Mapping[str, object]) -> bytes:
 
 
 def _sha256(folder: Folder, name: str) -> str:
-    """Return the hash of a file; empty for what cannot be read."""
+    """Return the hash of a file; empty if it cannot be read."""
     try:
         return sha256_of(folder, name)
     except OSError:

@@ -1,8 +1,8 @@
-"""Files are verified in TensorFlow: those of an export, or one that the user names.
+"""Verifies files in TensorFlow: those of an export, or one that the user names.
 
 A start of TensorFlow takes seconds, so one process verifies all files, one after another; should it crash at one of
-them, another process verifies the rest. A file of an own model has a process of its own, since building the model runs
-the user's model file.
+them, another process verifies the rest. Building an own model runs a model file of the user's: what that file builds is
+verified in a process of its own.
 """
 
 import signal
@@ -22,10 +22,10 @@ from svhn_tui.presets import Presets
 
 
 def verified(files: Sequence[Exported], folder: Path, book: Presets, state: State) -> tuple[Exported, ...]:
-    """Have exported files looked at as the grader would; add to each what came of it.
+    """Verify exported files as the grader would; return them with the outcomes.
 
     Args:
-        files: what was exported, or why it was not.
+        files: the exported items.
         folder: where they are.
         book: the questions.
         state: the workspace of their runs.
@@ -39,16 +39,24 @@ def verified(files: Sequence[Exported], folder: Path, book: Presets, state: Stat
 
 def outcomes_of(tasks: Sequence[VerifyTask]) -> tuple[VerifyOutcome, ...]:
     """Verify files and wait for the outcome of each."""
-    together = [task for task in tasks if task.model_file is None]
-    outcomes = dict(zip(together, _run(together), strict=True))
-    return tuple(outcomes[task] if task in outcomes else next(_run([task])) for task in tasks)
+    groups: dict[str, list[VerifyTask]] = {}
+    for task in tasks:
+        groups.setdefault(_model_file_of(task), []).append(task)
+    outcomes = dict(pair for group in groups.values() for pair in zip(group, _run(group), strict=True))
+    return tuple(outcomes[task] for task in tasks)
+
+
+def _model_file_of(task: VerifyTask) -> str:
+    """Return the hash of the model file that runs when a file is verified; empty where none does."""
+    model = task.asked.configuration.network.model if task.asked is not None else None
+    return model.sha256 if model is not None else ""
 
 
 def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:
     """Verify files in one process, or in another one after a file at which it ended."""
     while tasks:
         done = tool_process.run(child_process.tool("engine.tools.verify"), msgspec.json.encode(tasks))
-        outcomes = _outcomes_in(done.answer)
+        outcomes = _outcomes_in(done.stdout)
         if len(outcomes) < len(tasks):
             outcomes.append(VerifyOutcome(problem=_problem_of(done)))
         yield from outcomes
@@ -56,7 +64,7 @@ def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:
 
 
 def _outcomes_in(answer: bytes) -> list[VerifyOutcome]:
-    """Return what whole lines say, up to one that says nothing."""
+    """Parse the outcomes of complete lines, up to the first invalid one."""
     outcomes = list[VerifyOutcome]()
     for line in answer.split(b"\n")[:-1]:
         try:
@@ -67,13 +75,13 @@ def _outcomes_in(answer: bytes) -> list[VerifyOutcome]:
 
 
 def _problem_of(done: tool_process.Outcome) -> str:
-    """Say how a process ended that verified less than it was asked to."""
+    """Describe the end of a process that did not verify all of its files."""
     how = f"was ended by {signal.Signals(-done.status).name}" if done.status < 0 else f"ended with code {done.status}"
-    return f"It could not be verified: the process {how}. {done.last_words}".rstrip()
+    return f"It could not be verified: the process {how}. {done.last_line}".rstrip()
 
 
 def _approved(thing: Exported) -> Exported:
-    """Say of a file whose model file may not run that it is not verified."""
+    """Return the item, marked as not verified if its model file may not run."""
     model = thing.run.spec.configuration.network.model if thing.run is not None else None
     if model is None or not (problem := approvals.refusal(model.sha256)):
         return thing
@@ -81,7 +89,7 @@ def _approved(thing: Exported) -> Exported:
 
 
 def _task(thing: Exported, folder: Path, book: Presets, state: State) -> VerifyTask | None:
-    """Return what is verified of it: nothing of code, of what is missing, and of a run whose data is unknown."""
+    """Return the task of verifying an item; None for code, a missing file, and a run whose data is unknown."""
     if thing.run is None or not thing.ok or (data := state.about(thing.run.spec.data).data) is None:
         return None
     configuration = thing.run.spec.configuration

@@ -1,4 +1,4 @@
-"""`report.html`: one file that needs no network, with all that stands behind the answers. Pure, but for the drawing."""
+"""`report.html`: one file that needs no network, with the answers and their evidence. Pure except for the drawing."""
 
 import html
 from collections.abc import Iterable, Sequence

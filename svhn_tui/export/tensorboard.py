@@ -1,6 +1,6 @@
 """Runs as TensorBoard reads them: scalars, hyper-parameters and confusion pictures, written by its own writer.
 
-Each run is a folder with one event file of a name that stays, so that exporting again replaces it and doubles nothing.
+Each run is a folder with one event file of a fixed name, so that exporting again replaces it.
 The package comes with TensorFlow, which these parts of it do not load.
 """
 
@@ -20,7 +20,7 @@ from svhn_tui.analysis import run_row
 from svhn_tui.analysis.metrics import METRICS, known_in
 
 CELL, MOST_PIXELS = 36, 1_800
-"""Pixels of a cell of a confusion picture, and of a side of it: with many classes cells are small and have no text."""
+"""Size of a cell and of a side of a confusion picture, in pixels; with many classes cells are small and empty."""
 UNSAFE = re.compile(r"[^\w.+=-]+")
 
 
@@ -33,13 +33,13 @@ def folder_name(spec: RunSpec) -> str:
 def write_run(
     folder: Path, run: RunResult, rows: Sequence[EpochRow], confusion: Sequence[Sequence[int]], labels: Sequence[str]
 ) -> None:
-    """Write a finished run, replacing what was there.
+    """Write a finished run, replacing its previous files.
 
     Args:
-        folder: that TensorBoard is given as `--logdir`.
+        folder: TensorBoard's `--logdir`.
         run: its outcome.
-        rows: of its epochs, from the first on.
-        confusion: test images by true class (rows) and by prediction (columns); none where it is not known.
+        rows: of its epochs.
+        confusion: test images by true class (rows) and by prediction (columns); None if it is not known.
         labels: of the classes.
 
     Raises:
@@ -54,10 +54,10 @@ def write_run(
 
 
 class LiveRun:
-    """A run in training, whose epochs are added as they come."""
+    """A run in training, whose epochs are appended."""
 
     def __init__(self, folder: Path, spec: RunSpec, rows: Sequence[EpochRow]) -> None:
-        """Write what is known already, replacing what was there.
+        """Write the epochs so far, replacing previous files.
 
         Raises:
             OSError: it cannot be written.
@@ -66,7 +66,7 @@ class LiveRun:
         self._began_at = time.time() - sum(row.seconds or 0.0 for row in rows)
         self._seconds = 0.0
         self.epochs = 0
-        """That are written."""
+        """Number of epochs that are written."""
         with _folder_of(folder, spec) as below:
             content = _encoded([_version(self._began_at), _began(spec, self._began_at)])
             below.write_atomically(_file_name(spec.run_id), content)
@@ -96,7 +96,7 @@ def _file_name(run_id: str) -> str:
 
 
 def _encoded(events: Iterable[Any]) -> bytes:
-    """Return events as TensorBoard's own writer frames them."""
+    """Return events in the framing of TensorBoard's own writer."""
     from tensorboard.summary.writer.record_writer import RecordWriter
 
     content = io.BytesIO()
@@ -119,7 +119,7 @@ def _event(at: float, step: int, values: Sequence[Any]) -> Any:
 
 
 def _scalars(rows: Sequence[EpochRow], before: int, began_at: float) -> Iterator[Any]:
-    """Yield an event an epoch; a loss that is no number is one for TensorBoard too, what is not known is left out."""
+    """Yield an event an epoch; a loss that is not a number is written as NaN, an unknown value is left out."""
     from tensorboard.compat.proto import summary_pb2
 
     times = accumulate((row.seconds or 0.0 for row in rows), initial=began_at)
@@ -136,7 +136,7 @@ def _scalars(rows: Sequence[EpochRow], before: int, began_at: float) -> Iterator
 
 
 def _began(spec: RunSpec, at: float) -> Any:
-    """Return what the HParams page reads at a run's start: every setting, and the seed."""
+    """Return the data of the HParams page at a run's start: every setting, and the seed."""
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     info = plugin_data_pb2.SessionStartInfo(start_time_secs=at, group_name=spec.run_id)

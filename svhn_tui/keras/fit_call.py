@@ -1,4 +1,4 @@
-"""Whether a call of `fit` still runs: one that is interrupted tells no callback, but it leaves its thread's stack."""
+"""Whether a call of `fit` still runs: an interrupted one calls no callback, but it leaves its thread's stack."""
 
 import inspect
 import sys
@@ -8,11 +8,11 @@ from types import FrameType
 from typing import NamedTuple
 
 SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-"""Functions that run on while they are on no stack."""
+"""Kinds of functions that can be running while they are on no stack."""
 
 
 class FitCall(NamedTuple):
-    """A running call. Whoever holds it keeps its training data in memory, so let it go when the call is over."""
+    """A running call. A reference to it keeps its training data in memory: drop it when the call is over."""
 
     thread: int
     frame: FrameType
@@ -24,7 +24,7 @@ class FitCall(NamedTuple):
 
 
 def current() -> FitCall | None:
-    """Return the innermost call of a function `fit` that this one stands in; None in a loop of the user's own."""
+    """Return the innermost call of a function `fit` on the caller's stack; None in a user's own training loop."""
     frame = next((frame for frame in _stack(sys._getframe()) if frame.f_code.co_name == "fit"), None)
     if frame is None or frame.f_code.co_flags & SUSPENDED:
         return None
@@ -32,7 +32,7 @@ def current() -> FitCall | None:
 
 
 def _stack(frame: FrameType | None) -> Iterator[FrameType]:
-    """Yield the frames from the innermost on that are Python's."""
+    """Yield the Python frames from the innermost outwards."""
     while frame is not None:
         yield frame
         frame = frame.f_back

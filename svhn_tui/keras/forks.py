@@ -1,4 +1,4 @@
-"""What forks of the user's program must not hold: one that outlives the program would keep its run in training."""
+"""Closes files in forks of the user's program: a fork that outlives it would otherwise hold its run's claim."""
 
 import contextlib
 import os
@@ -6,22 +6,22 @@ import weakref
 from typing import Protocol
 
 
-class Held(Protocol):
-    """Something of the program's alone, such as a lock or the end of a pipe."""
+class ClosedAfterFork(Protocol):
+    """A resource that forks must not share, such as a lock or the end of a pipe."""
 
-    def let_go(self) -> None:
-        """Close it in a fork, without a word to the other side."""
-
-
-_HELD: weakref.WeakSet[Held] = weakref.WeakSet()
-keep_from_forks = _HELD.add
-give_up = _HELD.discard
+    def close_after_fork(self) -> None:
+        """Close it in a fork, without sending anything."""
 
 
-def _let_go() -> None:
-    for held in _HELD:
+_REGISTERED: weakref.WeakSet[ClosedAfterFork] = weakref.WeakSet()
+register = _REGISTERED.add
+unregister = _REGISTERED.discard
+
+
+def _close_all() -> None:
+    for resource in _REGISTERED:
         with contextlib.suppress(Exception):
-            held.let_go()
+            resource.close_after_fork()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_all)

@@ -1,4 +1,4 @@
-"""What a Keras model, its optimizer and its logs say of a training, read without importing Keras."""
+"""Facts about a training that are read from a Keras model, its optimizer and its logs, without importing Keras."""
 
 import contextlib
 import math
@@ -11,9 +11,9 @@ from engine.core.recording import LEARNING_RATE
 from engine.core.results import MAX_LOGGED, EpochRow, Number
 
 ACCURACIES = ("accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy")
-"""What Keras calls the share of images that are right, by the loss and by the user's choice."""
+"""Keras's names of accuracy, by the loss and by the user's choice."""
 MAX_LAYERS_SHOWN = 400
-"""Characters."""
+"""Greatest length of the list of layers, in characters."""
 
 
 def text_of(value: object) -> str:
@@ -22,21 +22,21 @@ def text_of(value: object) -> str:
 
 
 def settings_of(model: Any, given: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    """Return what is set for a training: what the user says comes first and replaces what the model says."""
+    """Return the settings of a training; those from the user come first and replace those from the model."""
     known = {**dict(_facts(model)), **{text_of(name): text_of(value) for name, value in given.items()}}
     first = {text_of(name): known[text_of(name)] for name in given}
     return tuple({**first, **known}.items())[: MAX_SETTINGS - 10]
 
 
 def parameters_of(model: Any) -> int:
-    """Count the weights that training changes; 0 where the model does not say."""
+    """Count the trainable parameters; 0 if they cannot be read."""
     with contextlib.suppress(Exception):
         return sum(math.prod(weight.shape) for weight in model.trainable_weights)
     return 0
 
 
 def summary_of(model: Any) -> str:
-    """Return the model's own summary; nothing where it has none."""
+    """Return the model's own summary; empty if it has none."""
     lines: list[str] = []
     with contextlib.suppress(Exception):
         model.summary(print_fn=lambda line, *_, **__: lines.append(str(line)))
@@ -44,14 +44,14 @@ def summary_of(model: Any) -> str:
 
 
 def versions() -> tuple[tuple[str, str], ...]:
-    """Return the versions of Keras and of its backend, as far as they are loaded."""
+    """Return the versions of Keras, its backend and NumPy, if they are loaded."""
     names = ("keras", *_backend(), "numpy")
     versions = ((name, text_of(getattr(sys.modules.get(name), "__version__", ""))) for name in names)
     return tuple((name, version) for name, version in versions if version)
 
 
 def device() -> str:
-    """Return `Keras on jax`."""
+    """Return the name of the device: `Keras on jax`."""
     return " on ".join(("Keras", *_backend()))
 
 
@@ -68,9 +68,9 @@ def learning_rate_of(model: Any) -> float:
 
 
 def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[str, ...]]:
-    """Return the row of an epoch's logs, and the names of what is not one number, or too much.
+    """Return the row of an epoch's logs, and the names of logs that are no number, or are too many.
 
-    An accuracy counts beside its loss alone: without one it could not be said whether that is missing or no number.
+    An accuracy is used only beside its loss: without one, a missing loss could not be distinguished from NaN.
     """
     used = {name: name for name in ("loss", "val_loss") if name in logs}
     for kind, loss in (("", "loss"), ("val_", "val_loss")):
@@ -84,7 +84,7 @@ def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[
     others = [name for name in logs if name not in used.values()]
     logged: dict[str, Number] = {}
     for name in others[:MAX_LOGGED]:
-        with contextlib.suppress(TypeError, ValueError):  # a metric of each class is an array
+        with contextlib.suppress(TypeError, ValueError):
             logged[text_of(name)] = _number(logs[name])
     row = EpochRow(
         loss=value("loss"),
@@ -100,7 +100,19 @@ def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[
 
 
 def _number(value: Any) -> Number:
-    number = float(value)
+    """Return a logged value; of an array, such as the F1 score of each class, the mean, which Keras shows too.
+
+    Raises:
+        TypeError, ValueError: it holds something else than numbers, or nothing.
+    """
+    try:
+        number = float(value)
+    except TypeError:
+        import numpy as np  # it is there wherever Keras is
+
+        if not (values := np.asarray(value)).size:
+            raise
+        number = float(values.mean())
     return number if math.isfinite(number) else None
 
 
@@ -111,7 +123,7 @@ def _backend() -> Iterable[str]:
 
 
 def _facts(model: Any) -> Iterator[tuple[str, str]]:
-    """Yield what can be read; each is left out where it cannot."""
+    """Yield the settings that can be read from the model."""
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         yield "optimizer", text_of(type(optimizer).__name__.lower())

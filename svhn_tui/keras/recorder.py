@@ -1,4 +1,4 @@
-"""The callback: it hands each epoch's logs to a thread that writes them, and lets nothing go wrong in the fit."""
+"""The callback: it passes each epoch's logs to a thread that writes them; its own errors never end the fit."""
 
 import contextlib
 import functools
@@ -24,36 +24,36 @@ Hook = Callable[Concatenate["Recorder", P], None]
 
 MAX_WARNINGS = 5
 _OPEN: dict[int, list[tuple[Mapping[str, Any], RunRecorder]]] = {}
-"""The recordings of each thread in which a fit began, with the parameters that Keras gave all callbacks of that fit:
-those of a loop of the user's own that was left end when the next one begins there."""
+"""The recordings by the thread of their fit, with the parameters that Keras passed to all callbacks of that fit.
+Those of a training loop that was left without an end are ended when the next fit begins on its thread."""
 
 
 def _harmless(hook: Hook[P]) -> Hook[P]:
-    """Keep whatever goes wrong in a hook from the training: it becomes a line on stderr."""
+    """Catch every error of a hook and print it as a line on stderr, so that the training continues."""
 
     @functools.wraps(hook)
     def guarded(self: "Recorder", /, *arguments: P.args, **named: P.kwargs) -> None:
         try:
             hook(self, *arguments, **named)
-        except Exception as error:  # noqa: BLE001  whatever it is, the training it watches goes on
+        except Exception as error:  # noqa: BLE001  the training continues after any error
             self.warn(f"{type(error).__name__}: {error}")
 
     return guarded
 
 
 def _nothing(*_: object, **__: object) -> None:
-    """Do nothing, as most hooks of a callback."""
+    """Do nothing: the body of the hooks that are not needed."""
 
 
 class Recorder:
     """Records `model.fit` as a run of a workspace: `model.fit(..., callbacks=[Recorder(name="my cnn")])`.
 
-    It is a Keras callback by its methods and no subclass, so that it works with every Keras that calls them and loads
-    none. What it records never counts as an answer to a question.
+    It has the methods of a Keras callback and is not a subclass of it, so that it works with every version of Keras and
+    loads none. A recorded run never counts as an answer to a question.
     """
 
     async_safe = True
-    """Keras on JAX need not wait for each batch because of it."""
+    """Says to Keras on JAX that it need not wait for each batch."""
 
     def __init__(
         self,
@@ -66,16 +66,16 @@ class Recorder:
         tags: Iterable[str] = (),
         settings: Mapping[str, object] | None = None,
     ) -> None:
-        """Say how the run is called; nothing is written before the fit begins.
+        """Store the run's name and settings; nothing is written before the fit begins.
 
         Args:
-            name: what is trained; without one, the model's own name. Runs of equal names and settings are grouped.
+            name: of the run; without one, the model's own name. Runs of equal names and settings are grouped.
             workspace: the folder of the runs; without one SVHN_TUI_WORKSPACE, or `svhn-workspace` here.
-            group: what several runs of other names are grouped as.
-            seed: what the program seeded itself with.
+            group: a common name for runs of several names.
+            seed: of the program's random numbers.
             notes: a note on the run, which can be changed later.
             tags: of the run.
-            settings: what else was set, such as `{"batch_size": 64}`; what the optimizer says need not be named.
+            settings: further ones, such as `{"batch_size": 64}`; those of the optimizer are read from it.
         """
         self.model: Any = None
         self.params: Mapping[str, Any] = {}
@@ -85,24 +85,24 @@ class Recorder:
         self._recording: RunRecorder | None = None
         self._began = 0.0
         self._thread = 0
-        """In which the fit began."""
+        """Id of the thread in which the fit began."""
         self._is_unbuilt = False
-        """The fit began, and the model is not built yet."""
+        """Whether the fit began before the model was built."""
         self._has_schedule = False
-        """Its learning rate changes as no callback logs it."""
+        """Whether the learning rate follows a schedule, which no callback logs."""
         self._warnings: set[str] = set()
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Take Keras's word for the number of epochs."""
+        """Store the parameters of the fit, such as the number of epochs."""
         self.params = params or {}
 
     def set_model(self, model: Any) -> None:
-        """Take the model that is trained."""
+        """Store the model that is trained."""
         self.model = model
 
     @_harmless
     def on_train_begin(self, logs: Mapping[str, object] | None = None) -> None:
-        """Begin to record a run; where the first batch is what builds the model, after that one."""
+        """Begin to record a run; if the first batch builds the model, recording begins after that batch."""
         self._thread, self._recording = threading.get_ident(), None
         before = _OPEN.pop(self._thread, [])
         for params, recording in before:
@@ -115,7 +115,7 @@ class Recorder:
 
     @_harmless
     def on_train_batch_end(self, batch: int, logs: Mapping[str, object] | None = None) -> None:
-        """Begin to record a model that is built by now."""
+        """Begin to record a run whose model is built now."""
         if self._is_unbuilt:
             self._is_unbuilt = False
             self._begin()
@@ -137,12 +137,12 @@ class Recorder:
 
     @_harmless
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, object] | None = None) -> None:
-        """Take the time."""
+        """Store the time."""
         self._began = time.perf_counter()
 
     @_harmless
     def on_epoch_end(self, epoch: int, logs: Mapping[str, object] | None = None) -> None:
-        """Hand the epoch's logs to the thread that writes them."""
+        """Pass the epoch's logs to the thread that writes them."""
         if self._recording is None:
             return
         logs, seconds = dict(logs or {}), time.perf_counter() - self._began
@@ -158,13 +158,13 @@ class Recorder:
             self._recording.end()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        """Every other hook does nothing."""
+        """Return a function without effect for every other hook."""
         if name.startswith("on_"):
             return _nothing
         raise AttributeError(f"Recorder has no {name}")
 
     def wait(self, seconds: float = 60.0) -> bool:
-        """Wait until what was recorded is on the disk, and say whether it is; a program need not."""
+        """Wait until the recorded run is on disk; return whether it is. Calling this is optional."""
         return self._recording is None or self._recording.wait(seconds)
 
     def warn(self, sentence: str) -> None:

@@ -1,7 +1,7 @@
 """A recorded run: a thread writes its folder, as a worker would, and reports it to the workspace's host.
 
-The folder is what counts: it is complete without a host. The host is started where there is none, and again when it
-died; what it does not know yet is reported then. A full disk is waited for, with the epochs in memory.
+The folder is complete without a host. A host is started if there is none, and again after its death; the rows that it
+does not know are then reported. While the disk is full, epochs stay in memory.
 """
 
 import asyncio
@@ -31,35 +31,35 @@ from svhn_tui.keras import fit_call, forks
 from svhn_tui.keras.model_facts import row_of
 
 MOST_WAITING = 10_000
-"""Epochs that the thread has not looked at; more are dropped."""
+"""Most epochs that wait for the thread; more are dropped."""
 LOOK_SECONDS = 0.2
-"""How often the thread looks for what is new. To be woken would cost the training more than adding to a list does:
-the two threads would hand Python's lock over."""
+"""Interval at which the thread looks for new epochs. Waking it would cost the training more than appending to a list:
+Python's lock would change threads."""
 RETRY_SECONDS = 2.0
-"""How long a disk that takes nothing is given before it is tried again."""
+"""Pause before writing is tried again after an error."""
 EXIT_SECONDS = 10.0
-"""How long a program's end may wait for what is still to be written."""
-LAST_WORDS_SECONDS = 3.0
-"""And how long for the host to hear of it; it reads the folder if it does not."""
+"""Longest delay of the program's end by writing."""
+REPORT_AT_EXIT_SECONDS = 3.0
+"""Longest further delay by the report to the host, which otherwise reads the folder."""
 REPORT_SECONDS = 60.0
-"""How long a host that does not answer is reported to after the end."""
+"""Time after the end in which the report is tried."""
 ENDED = "Its program ended the fit."
 INTERRUPTED = "Its fit was interrupted."
 BEGIN, NOTE, END = "begin", "note", "end"
-"""Requests, by which the host's answers are known."""
+"""Names of requests, which the host's replies repeat."""
 
 
 class Epoch(NamedTuple):
-    """What the callback knows of an epoch, as it was handed over."""
+    """The logs of an epoch, as the callback received them."""
 
     number: int
-    """From 0 on, as Keras counts."""
+    """Counted from 0, as in Keras."""
     logs: Mapping[str, object]
     seconds: float
 
 
 class RunRecorder:
-    """Records one run. `add` and `end` are called by the training and return at once; all else is the thread's."""
+    """Records one run. The training calls `add` and `end`, which return at once; a thread does the rest."""
 
     def __init__(
         self,
@@ -74,13 +74,13 @@ class RunRecorder:
         self._note = p.Annotate(run_id=spec.run_id, text=note[0], tags=note[1], request=NOTE) if any(note) else None
         self._waiting: deque[Epoch] = deque()
         self._rows: list[p.EpochRow] = []
-        self._noted = 0
-        """Rows that were handed to the journal."""
+        self._journaled = 0
+        """Number of rows that were passed to the journal."""
         self._journal: Journal | None = None
         self._attempt = ""
         self._fit = fit_call.current()
         self._why_over = ""
-        """Why no more epochs come; empty as long as they do."""
+        """Why the run is over; empty until it is."""
         self._is_written = threading.Event()
         self._reports = asyncio.Event()
         self._thread = threading.Thread(target=self._work, name=f"svhn-tui recorder {spec.run_id}", daemon=True)
@@ -93,41 +93,41 @@ class RunRecorder:
         self._thread.start()
 
     def add(self, index: int, logs: Mapping[str, object], seconds: float) -> None:
-        """Take an epoch."""
+        """Add an epoch."""
         if len(self._waiting) >= MOST_WAITING or index >= MAX_EPOCHS:
             self._warn("More epochs than can be recorded; some are left out.")
             return
         self._waiting.append(Epoch(index, logs, seconds))
 
     def end(self, why: str = ENDED) -> None:
-        """Take no more epochs: the run has its result with what there is."""
+        """End the run: its result is made of the epochs so far."""
         self._why_over, self._fit = self._why_over or why, None
 
     def wait(self, seconds: float) -> bool:
-        """Wait until all is on the disk; say whether it is."""
+        """Wait until everything is on disk; return whether it is."""
         return self._is_written.wait(seconds)
 
     def _leave(self) -> None:
-        """Give the thread a moment when the program ends."""
+        """Give the thread time to finish when the program ends."""
         if not self._thread.is_alive():
-            return  # it is done, or this is a fork of the program
+            return  # it has finished, or this is a fork of the program
         self.end("Its program ended.")
         if self._is_written.wait(EXIT_SECONDS):
-            self._thread.join(LAST_WORDS_SECONDS)
+            self._thread.join(REPORT_AT_EXIT_SECONDS)
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         try:
             asyncio.run(self._record())
-        except Exception as error:  # noqa: BLE001  the training goes on, whatever is wrong here
-            self._warn(f"the run is recorded no further ({type(error).__name__}: {error}).")
+        except Exception as error:  # noqa: BLE001  the training continues after any error
+            self._warn(f"the rest of the run is not recorded ({type(error).__name__}: {error}).")
         finally:
             self._fit = None
             atexit.unregister(self._leave)
 
     async def _record(self) -> None:
-        telling = asyncio.create_task(self._report())
+        reporting = asyncio.create_task(self._report())
         try:
             while not self._is_written.is_set():
                 is_late = self._write()
@@ -136,25 +136,25 @@ class RunRecorder:
                     break
                 await asyncio.sleep(RETRY_SECONDS if is_late else LOOK_SECONDS)
             if self._journal is not None:
-                await asyncio.wait({telling}, timeout=REPORT_SECONDS)
+                await asyncio.wait({reporting}, timeout=REPORT_SECONDS)
         finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)
 
     def _write(self) -> bool:
-        """Write all that came; say whether some of it has to be tried again."""
+        """Write the new epochs; return whether writing has to be tried again."""
         if (fit := self._fit) is not None and not fit.is_running:
-            self.end(INTERRUPTED)  # unless it said its end before
-        is_over = bool(self._why_over)  # before the last look at what waits
+            self.end(INTERRUPTED)  # no effect if the fit has ended already
+        is_over = bool(self._why_over)  # read before the waiting epochs are
         while self._waiting:
             self._add_epoch(self._waiting.popleft())
         try:
             if self._journal is None:
                 self._journal = self._begin()
-            for index in range(self._noted, len(self._rows)):
+            for index in range(self._journaled, len(self._rows)):
                 if self._rows[index] is not MISSED:
                     self._journal.append(self._ended(index))
-            self._noted = len(self._rows)
+            self._journaled = len(self._rows)
             if self._journal.is_waiting and (error := self._journal.flush()) is not None:
                 raise error
             if is_over:
@@ -171,11 +171,11 @@ class RunRecorder:
             self._warn(f"the logs of epoch {epoch.number + 1} cannot be read ({error}).")
             return
         if others:
-            self._warn(f"not recorded, since it is not one number or too much: {', '.join(map(str, others))}.")
+            self._warn(f"not recorded, since it is no number or too much: {', '.join(map(str, others))}.")
         del self._rows[epoch.number :]
         self._rows += [MISSED] * (epoch.number - len(self._rows))
         self._rows.append(row)
-        self._noted = min(self._noted, epoch.number)
+        self._journaled = min(self._journaled, epoch.number)
 
     def _begin(self) -> Journal:
         make_folder(self._workspace)
@@ -185,56 +185,56 @@ class RunRecorder:
         Workspace(self._workspace)  # makes the folders that are missing
         self._attempt = self._attempt or claims.new_attempt(self._run.path)
         journal = self._run.begin(self._spec, self._attempt)
-        forks.keep_from_forks(journal)
+        forks.register(journal)
         journal.append(self._started(0))
         with contextlib.suppress(OSError), os.fdopen(self._run.open_log(), "ab") as log:
             log.write(f"{self._summary}\n".encode(errors="replace"))
         return journal
 
     def _finish(self, journal: Journal) -> None:
-        """Write the result, last of all; without an epoch there is none."""
+        """Write the result as the last file; without an epoch there is none."""
         result = result_of(self._spec, self._rows, time.time(), has_ended=self._why_over == ENDED)
         if result is not None and recordings.finish(self._run, self._attempt, result):
             journal.append(p.RunFinished(result=result))
         else:
             journal.append(p.RunInterrupted(run_id=self._spec.run_id, reason=self._why_over))
-        forks.give_up(journal)
+        forks.unregister(journal)
         with contextlib.suppress(OSError):
             journal.close()
         self._is_written.set()
 
-    # --- what the host is told ---------------------------------------------------------------------------------------
+    # --- reports to the host -----------------------------------------------------------------------------------------
 
     async def _report(self) -> None:
-        """Report to a host, one after the other, until one has heard the end."""
+        """Report to a host, and to the next one after its death, until the end of the run is reported."""
         while self._journal is None:
             await self._next_report()
-        patience, is_heard = ReconnectPause(), False
-        while not is_heard:
+        pause, is_reported = ReconnectPause(), False
+        while not is_reported:
             try:
                 async with Link(self._workspace) as link:
-                    forks.keep_from_forks(link)
-                    is_heard = await self._report_all(link, patience)
+                    forks.register(link)
+                    is_reported = await self._report_all(link, pause)
             except LinkLost as error:
-                if patience.is_news(str(error)):
+                if pause.is_news(str(error)):
                     self._warn(f"it is recorded but not shown at present: {error}")
-            if not is_heard:
-                await patience.wait()
+            if not is_reported:
+                await pause.wait()
 
-    async def _report_all(self, link: Link, patience: ReconnectPause) -> bool:
-        """Report all that there is through a link; return whether nothing is left to report.
+    async def _report_all(self, link: Link, pause: ReconnectPause) -> bool:
+        """Report everything through a link; return whether nothing is left to report.
 
         Raises:
-            LinkLost: it broke.
+            LinkLost: the connection ended.
         """
-        hearing = asyncio.create_task(self._hear(link, patience))
-        reported = self._noted if self._journal is not None and not self._journal.is_waiting else 0
+        replies = asyncio.create_task(self._read_replies(link, pause))
+        reported = self._journaled if self._journal is not None and not self._journal.is_waiting else 0
         is_end_reported = False
         try:
             await link.send(p.Report(event=self._started(reported), request=BEGIN))
             if self._note is not None:
                 await link.send(self._note)
-            while not hearing.done():
+            while not replies.done():
                 is_over, rows = self._is_written.is_set(), len(self._rows)
                 for index in range(reported, rows):
                     if self._rows[index] is not MISSED:
@@ -244,20 +244,20 @@ class RunRecorder:
                     over = p.RunInterrupted(run_id=self._spec.run_id, reason=self._why_over)
                     await link.send(p.Report(event=over, request=END))
                     is_end_reported = True
-                await asyncio.wait({hearing, news := asyncio.create_task(self._next_report())},
+                await asyncio.wait({replies, more := asyncio.create_task(self._next_report())},
                                    return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
-                news.cancel()
-            return hearing.result()
+                more.cancel()
+            return replies.result()
         finally:
-            hearing.cancel()
+            replies.cancel()
 
-    async def _hear(self, link: Link, patience: ReconnectPause) -> bool:
-        """Read what the host says until it took the end, or the run: True; False when it left in order."""
+    async def _read_replies(self, link: Link, pause: ReconnectPause) -> bool:
+        """Read the host's replies: True once it confirms the end or refuses the run; False if it stops before."""
         async for batch in link.events():
-            patience.renew()
+            pause.renew()
             for event in batch:
                 request = event.request if isinstance(event, p.Done | p.Refused) else ""
-                is_known = request == BEGIN and self._is_written.is_set()  # it read the result itself, as it started
+                is_known = request == BEGIN and self._is_written.is_set()  # the host read the result when it started
                 if isinstance(event, p.Refused) and request and not is_known:
                     self._warn(event.reason)
                 if request == NOTE:

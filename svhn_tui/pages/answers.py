@@ -1,4 +1,4 @@
-"""Page 5: all that is handed in, code, files and answers, each with how far it can be trusted."""
+"""Page 5: the submissions, which are code, files and answers, each with its state."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -39,13 +39,13 @@ LABELS = {
 
 
 class AnswersPage(Page):
-    """A line a question; below, what stands behind the chosen one."""
+    """Lists the questions, a line each; below, the evidence of the chosen one."""
 
     TITLE_IN_BAR = "Answers"
     CSS = "AnswersPage #detail { padding: 0 1; max-height: 100%; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c,enter", "copy", "copy", priority=True, tooltip="copy the answer, the code or the file's path"),
-        Binding("r", "check", "look again", tooltip="hash the files again that answers are bound to"),
+        Binding("r", "check", "check again", tooltip="check again whether the files of answers are unchanged"),
     ]
 
     def __init__(self, book: Presets) -> None:
@@ -53,14 +53,14 @@ class AnswersPage(Page):
         self._checked: tuple[str, ...] = ()
 
     def body(self) -> ComposeResult:
-        """Answers, then evidence."""
+        """Compose the answers and the evidence."""
         with VerticalScroll(id="table", can_focus=False):
             yield MarkedOptions(*(Option(Text(question.title), id=question.id) for question in self.book.questions))
             yield Sheet(id="detail")
 
     @property
     def _chosen(self) -> int:
-        """The place of the question under the cursor."""
+        """The index of the question under the cursor."""
         return self.query_one(OptionList).highlighted or 0
 
     def on_option_list_option_highlighted(self) -> None:
@@ -68,11 +68,11 @@ class AnswersPage(Page):
         self.redraw()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer a second look where files were looked at."""
+        """Offer to check the files again where they were checked."""
         return bool(self._checked) if action == "check" else super().check_action(action, parameters)
 
     def action_copy(self) -> None:
-        """Copy through the terminal what is handed in."""
+        """Copy the submission through the terminal."""
         handed = handed_in(self.book.questions[self._chosen], self.book, self.state)
         if handed.copied is None:
             self.notify("There is nothing to copy yet.")
@@ -80,7 +80,7 @@ class AnswersPage(Page):
         self.copy(handed.copied)
 
     def action_check(self) -> None:
-        """Have the files hashed again that answers are bound to."""
+        """Ask for new hashes of the files that answers refer to."""
         self.want(p.CheckFiles(runs=self._checked))
         self.notify("The files are hashed again.")
 

@@ -1,4 +1,4 @@
-"""The command palette: everything that a key does can be found there by its name."""
+"""The command palette: it finds the actions of keys by their names."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +18,7 @@ UNNAMED = {"command_palette", "copy_text", "focus_next", "focus_previous"}
 
 
 def commands_of(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
-    """Return what can be done on a screen now, each thing once, and the themes."""
+    """Return the actions that a screen offers now, each once, and the themes."""
     known: set[str] = set()
     for active in screen.active_bindings.values():
         action = active.binding.action
@@ -35,7 +35,7 @@ def commands_of(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
 
 
 class Palette(CommandPalette):
-    """Textual's palette, without two ways to end the program: a page in a list without cells, and leaving twice."""
+    """Textual's palette, without two of its crashes: paging in a list that has no room, and dismissing it twice."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "page('page_up')", show=False),
@@ -43,11 +43,11 @@ class Palette(CommandPalette):
     ]
 
     async def action_page(self, action: str) -> None:
-        """Go up or down in the list by what is seen."""
+        """Scroll the list by one page."""
         listed = self.query_one("CommandList", OptionList)
         if listed.scrollable_content_region:
             await self.app.run_action(action, listed)
 
     def dismiss(self, result: None = None) -> AwaitComplete:
-        """Leave, if the palette is still there."""
+        """Close the palette if it is still open."""
         return super().dismiss(result) if self.is_active else AwaitComplete.nothing()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Page 4: configurations side by side; what the runs can tell apart stands before the curves."""
+"""Page 4: configurations side by side; significant differences are listed before the curves."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -46,7 +46,7 @@ VERDICTS = 3
 
 
 class ComparePage(Page):
-    """A table, a verdict, and curves with their spread or what is right and wrong class by class."""
+    """Shows a table, a verdict, and either curves with their spread or accuracies by class."""
 
     TITLE_IN_BAR = "Compare"
     CSS = """
@@ -62,7 +62,7 @@ class ComparePage(Page):
         AXIS_KEY,
     ]
     selected: reactive[tuple[str, ...]] = reactive(())
-    """Runs that were chosen to be compared; without any, a question's configurations are."""
+    """The runs to compare; empty: the configurations of a question."""
 
     charts: ChartBoard
 
@@ -77,7 +77,7 @@ class ComparePage(Page):
         self._looked_at: set[str] = set()
 
     def body(self) -> ComposeResult:
-        """Table and verdict, then the charts or the classes."""
+        """Compose table, verdict, charts and classes."""
         with Vertical(id="live"):
             yield Sheet(id="about")
             yield self.charts
@@ -89,11 +89,11 @@ class ComparePage(Page):
         self.selected = subjects
 
     def watch_selected(self) -> None:
-        """Compare the chosen runs."""
+        """Draw the comparison of other runs."""
         self.redraw()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer pairs where there are several, and classes where runs are done."""
+        """Offer pairs if there are several, and classes if runs are finished."""
         if self.is_mounted and action in ("classes", "pair"):
             done = sum(bool(side.results) for side in self._sides(self.state))
             return bool(done) if action == "classes" else self._by_class and done > 2
@@ -109,12 +109,12 @@ class ComparePage(Page):
             self.redraw()
 
     def action_classes(self) -> None:
-        """Show classes, or curves again."""
+        """Switch between classes and curves."""
         self._by_class = not self._by_class
         self.redraw()
 
     def action_pair(self) -> None:
-        """Take the difference of the best run to the next of the others."""
+        """Compare the best run with the next of the others."""
         self._pair += 1
         self.redraw()
 
@@ -150,7 +150,7 @@ class ComparePage(Page):
         return sides_of_question(question, self.book, state) if question else ()
 
     def _class_page(self, sides: Sequence[Side], names: Sequence[str], state: State) -> Table:
-        """Look at the first run of each side, class by class; of several data sets at those on the first one."""
+        """Compare the first run of each side, class by class; of several data sets, only those on the first one."""
         theme, fingerprint = self.app.current_theme, sides[0].data if sides else ""
         data = state.about(fingerprint).data
         labels = data.labels if data is not None else ()
@@ -175,7 +175,7 @@ class ComparePage(Page):
         return class_page(seen, labels, theme, pair=self._pair, note=note, width=self.size.width - 4)
 
     def _look_at(self, runs: Sequence[str], state: State) -> None:
-        """Ask for what runs say of the test images, one after the other: each look is a process with Keras in it."""
+        """Request the predictions of runs, one run at a time: each request starts a process that loads Keras."""
         unknown = [run_id for run_id in runs if run_id not in state.inspected]
         if unknown and not self._looked_at & set(unknown):
             self._looked_at.add(unknown[0])
@@ -251,9 +251,9 @@ class ComparePage(Page):
             return Text(words.clean(state.lacking), dim_of(theme))
         question = self._question(state)
         title = f"{question.id}  {words.clean(question.title)}\n" if question else ""
-        others = "\n3 lists the runs that there are: space selects some, c compares them." if state.results else ""
+        others = "\n3 lists the finished runs: space selects runs, c compares them." if state.results else ""
         return Text.assemble(
             (title, "bold"),
             "No run to compare yet.\n",
-            (f"1 opens the questions; enter there trains what is missing.{others}", dim_of(theme)),
+            (f"1 opens the questions; enter there trains the missing runs.{others}", dim_of(theme)),
         )

@@ -1,4 +1,4 @@
-"""Runs side by side, class by class: how often each is right, and what one confuses that another does not. Pure."""
+"""Runs side by side, class by class: their accuracies, and the difference of two confusion matrices. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,15 +14,15 @@ from svhn_tui.widgets.colors import LineStyle
 Confusion = Sequence[Sequence[int]]
 """Test images by true class (rows) and by predicted class (columns)."""
 NOTABLE = 0.5
-"""Percentage points below which a difference is not worth a number."""
+"""Differences below so many percentage points are not printed."""
 
 LARGEST = 20
-"""Differences that are listed where the matrix has no room."""
-LEGEND = "What is said more (+) or less (−) often, in % of each true class: + on the diagonal is better."
+"""Number of differences that are listed where the matrix does not fit."""
+LEGEND = "Predicted more (+) or less (−) often, in % of each true class: + on the diagonal is better."
 
 
 class Seen(NamedTuple):
-    """What a run predicted for the test images, under the name and look of its side."""
+    """A run's predictions for the test images, with the name and style of its side."""
 
     name: str
     look: LineStyle
@@ -30,24 +30,24 @@ class Seen(NamedTuple):
 
 
 def right_of(confusion: Confusion) -> list[float | None]:
-    """Return the share of each class that is right; None for a class without images."""
+    """Return the recall of each class, 0 to 1; None for a class without images."""
     return [counts[label] / sum(counts) if sum(counts) else None for label, counts in enumerate(confusion)]
 
 
 def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pair: int, note: str, width: int) -> Table:
-    """Return both tables under their titles, side by side where there is room.
+    """Return both tables with their titles, side by side if they fit.
 
     Args:
         seen: the runs; the best of them is compared with the others.
         labels: of the classes.
-        theme: gives the colours.
+        theme: of the colours.
         pair: counts through the other runs, the second best being 1.
-        note: what stands below, before the legend of two.
+        note: a text below, before the legend of the difference.
         width: in cells.
     """
     dim, page = dim_of(theme), Table.grid(padding=(0, 3, 0, 0))
     if not seen:
-        page.add_row(Text("Looking at what the runs say of each test image…", dim))
+        page.add_row(Text("Computing the runs' predictions for the test images…", dim))
         return page
     title = Text("right, by class", "bold")
     left = accuracies_table(seen, labels, theme)
@@ -75,7 +75,7 @@ def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pai
 
 
 def accuracies_table(seen: Sequence[Seen], labels: Sequence[str], theme: Theme) -> Table:
-    """Return a row a class: its images, and the share of them that each run has right, the best in bold."""
+    """Return a table with a row a class: number of images, and each run's recall in percent, the best in bold."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
     table.add_column("class", no_wrap=True)
@@ -115,10 +115,10 @@ def difference_table(first: Seen, other: Seen, labels: Sequence[str], theme: The
 
 
 def largest_differences(first: Seen, other: Seen, labels: Sequence[str], theme: Theme) -> Table:
-    """Return the largest entries of that difference, for more classes than there is room for columns."""
+    """Return the largest entries of that difference, for classes whose columns do not fit."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
-    for head in ("true", "said"):
+    for head in ("true", "predicted"):
         table.add_column(head)
     table.add_column("%", justify="right")
     points = {
@@ -133,7 +133,7 @@ def largest_differences(first: Seen, other: Seen, labels: Sequence[str], theme: 
 
 
 def difference_title(first: Seen, other: Seen, theme: Theme) -> Text:
-    """Say which run's matrix is taken from which one's."""
+    """Name the run that is subtracted from, and the one that is subtracted."""
     return Text.assemble(
         (f"{other.look.mark} ", other.look.color), (other.name, "bold"), (" minus ", dim_of(theme)),
         (f"{first.look.mark} ", first.look.color), (first.name, "bold"),

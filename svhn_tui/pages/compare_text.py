@@ -9,7 +9,7 @@ from textual.theme import Theme
 
 from svhn_tui import words
 from svhn_tui.analysis.comparison import Findings, Side, settings_that_differ
-from svhn_tui.analysis.metrics import METRICS, ON_WISH, Metric, known_in, logged_in
+from svhn_tui.analysis.metrics import METRICS, OPTIONAL, Metric, known_in, logged_in
 from svhn_tui.analysis.statistics import LEVEL, Comparison, Summary
 from svhn_tui.pages.question_text import spread_text
 from svhn_tui.themes import dim_of
@@ -18,25 +18,25 @@ from svhn_tui.widgets.colors import line_style
 NARROW = 100
 TALL = 30
 GAP, MARGIN = 2, 6
-OTHERS = [metric for name, metric in (ON_WISH | METRICS).items() if name not in ("test_accuracy", "gap")]
-"""Metrics that have no column of their own kind: their means, where there is room for more."""
+OTHERS = [metric for name, metric in (OPTIONAL | METRICS).items() if name not in ("test_accuracy", "gap")]
+"""Metrics without a column of their own; their means are shown if there is room."""
 COLUMNS = {"runs": 5, "test accuracy": 15, "interval": 15, "best": 6, "interval of best": 15, "train − test": 12,
            "parameters": 10, "a run": 8, "convergence": 12,
            **{metric.title: len(metric.title) for metric in OTHERS}}  # fmt: skip
-"""Columns of figures from left to right, and the cells that they take."""
+"""Columns of figures from left to right, and their widths in cells."""
 INTERVALS = {"interval", "interval of best"}
 MATTER = ("test accuracy", "runs", "convergence", "train − test", "interval", "parameters", "best", "a run",
           "interval of best", *(metric.title for metric in OTHERS))  # fmt: skip
 SHORTEST, FIGURES = 20, 26
-"""Cells that a name keeps in any case, and those that figures keep beside a long one."""
+"""Least width of a name, and of the figures beside a long one, in cells."""
 SETTINGS = 3
-"""Settings that get a column each; where more differ, the configurations' names say it."""
+"""Most settings that get a column each; where more differ, the configurations' names show them."""
 
 
 def sides_table(
     sides: Sequence[Side], names: Sequence[str], findings: Findings | None, theme: Theme, *, width: int
 ) -> Table:
-    """Return a line a side: the settings in which it differs, and its figures, as many as there is room for."""
+    """Return a table with a line a side: the settings in which it differs, and as many figures as fit."""
     differing = settings_that_differ([side.configuration for side in sides])
     if not 1 <= len(differing) <= SETTINGS or (width < NARROW and len(differing) > 1):
         differing = (("configuration" if differing else "run", tuple(names)),)
@@ -51,7 +51,7 @@ def sides_table(
         width -= max(len(name), *map(cell_len, values)) + GAP
     runs = [run for side in sides for run in side.results]
     logged, known = logged_in(runs), known_in(runs)
-    columns = _columns(width - MARGIN, logged, {metric.title for metric in ON_WISH.values() if metric not in known})
+    columns = _columns(width - MARGIN, logged, {metric.title for metric in OPTIONAL.values() if metric not in known})
     for name in columns:
         is_number = name != "convergence"
         title = "95 % interval" if name in INTERVALS else name
@@ -67,7 +67,7 @@ def sides_table(
 
 
 def only_difference(sides: Sequence[Side]) -> str:
-    """Return the one thing in which sides differ, the seed where they are runs of one configuration; or nothing."""
+    """Return the only setting in which sides differ, the seed for runs of one configuration; empty if more differ."""
     configurations = [side.configuration for side in sides]
     differing = [name for name, _ in settings_that_differ(configurations)]
     differing += ["data set"] if len({side.data for side in sides}) > 1 else []
@@ -78,7 +78,7 @@ def only_difference(sides: Sequence[Side]) -> str:
 
 
 def figures_of(comparison: Comparison) -> str:
-    """Write down the interval of a difference, and what the sentence lacks where no difference is significant."""
+    """Format the interval of a difference, and further figures where no difference is significant."""
     low, high = (words.accuracy(value).replace("-", words.MINUS) for value in comparison.interval)
     interval = f"95 % interval {low} to {high}"
     if comparison.p < LEVEL:
@@ -88,7 +88,7 @@ def figures_of(comparison: Comparison) -> str:
 
 
 def _columns(room: int, logged: Sequence[Metric] = (), without: Collection[str] = ()) -> tuple[str, ...]:
-    """Return the columns of figures that there is room for; those that matter most come first."""
+    """Return the columns of figures that fit; the most important ones are preferred."""
     widths = {**COLUMNS, **{metric.title: len(metric.title) for metric in logged}}
     shown = set()
     for name in (name for name in dict.fromkeys((*MATTER, *widths)) if name not in without):

@@ -1,4 +1,4 @@
-"""Page 6: what the runs are trained on, and what a finished run makes of it."""
+"""Page 6: the data set, and a finished run's predictions for it."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -27,33 +27,33 @@ NARROW, WIDE, TALL = 100, 160, 30
 
 
 class DataPage(Page):
-    """The data set in words and bars."""
+    """Describes a data set in text and bars, or a run's predictions."""
 
     TITLE_IN_BAR = "Data"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "pick", "look at a run…", tooltip="what a finished run says of the test images"),
+        Binding("r", "pick", "inspect a run…", tooltip="a finished run's predictions for the test images"),
         Binding("d", "next_set", "next data set", tooltip="the next data set that questions are about"),
         Binding("escape,b", "back", "back to the data"),
     ]
     CSS: ClassVar[str] = "DataPage #data { padding: 1 2 0 2; } DataPage.narrow #data { padding: 0 1; }"
 
     run: reactive[str] = reactive("")
-    """The finished run that is looked at; without one, the data is."""
+    """The finished run that is shown; empty: the data set is."""
     other: reactive[str] = reactive("")
-    """The fingerprint of a data set that is looked at instead of the one in use."""
+    """The fingerprint of a data set that is shown instead of the one in use."""
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
         self._wanted: set[tuple[str, str]] = set()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer the way back from a run, runs where there are any, and other data sets."""
+        """Offer to go back from a run, to choose a run, or to show another data set, where that is possible."""
         others = not self.run and len(self._sets(self.state)) > 1
         offered = {"back": bool(self.run), "pick": bool(self.state.results), "next_set": others}
         return offered.get(action, True)
 
     def action_pick(self) -> None:
-        """Choose a finished run to look at."""
+        """Choose a finished run to inspect."""
 
         def look(run_id: str | None) -> None:
             if run_id is not None:
@@ -81,7 +81,7 @@ class DataPage(Page):
         return tuple(dict.fromkeys(data for data in (state.data, *named) if data is not None))
 
     def _seen(self, state: State) -> DataSet | None:
-        """Return the data set that is looked at."""
+        """Return the data set that is shown."""
         return state.known.get(self.other, state.data)
 
     def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
@@ -89,28 +89,28 @@ class DataPage(Page):
         self.run = subjects[0]
 
     def watch_other(self) -> None:
-        """Look at another data set from its top."""
+        """Show another data set from its top."""
         self.watch_run()
 
     def watch_run(self) -> None:
-        """Look at another run from its top."""
+        """Show another run from its top."""
         self._wanted.clear()
         if self.is_mounted:
             self.query_one("#data", VerticalScroll).scroll_home(animate=False)
             self.redraw()
 
     def _inspected(self, state: State) -> Inspected | None:
-        """Return what is known of what is looked at, and ask for it once when nothing is."""
+        """Return the inspection of the shown run or data set; request it once if it is missing."""
         data, subject = state.data.fingerprint if state.data else "", self.run or self.other
         inspected = state.inspected.get(subject)
-        lacks = inspected is None or bool(inspected.problem)  # what failed is tried again by whoever comes back to it
+        lacks = inspected is None or bool(inspected.problem)  # a failed one is requested again when the user comes back
         if lacks and (data, subject) not in self._wanted:
             self._wanted.add((data, subject))
             self.want(Inspect(run_id=self.run, data="" if self.run else self.other))
         return inspected
 
     def body(self) -> ComposeResult:
-        """One page that scrolls where it is too long."""
+        """Compose one page that scrolls."""
         with VerticalScroll(id="data"):
             yield Sheet(id="about")
 
@@ -139,7 +139,7 @@ class DataPage(Page):
         about.update(Stack(facts_of(data, theme), *beside, "", counts, *guess, "", *pictures))
 
     def _run_page(self, run: RunResult, inspected: Inspected | None, data: DataSet) -> Stack:
-        """Confusion matrix, the surest mistakes, and what a linear network looks for."""
+        """Return the confusion matrix, the most confident errors, and the weights of a linear network."""
         theme = self.app.current_theme
         dim = dim_of(theme)
         name = f"{run.spec.configuration.label}, seed {run.spec.seed}"
@@ -152,20 +152,20 @@ class DataPage(Page):
             return Stack(*parts, Text(f"It cannot be looked at: {words.clean(inspected.problem)}", str(theme.error)))
         parts.append(confusion_of(inspected.confusion, data.labels, theme, self.size.width - 4))
         if inspected.templates:
-            parts.append(Text("\nwhat each class looks for (its weights)", "bold"))
+            parts.append(Text("\nthe weights of each class", "bold"))
             templates = tuple(Picture(label, pixels) for label, pixels in enumerate(inspected.templates))
             parts.append(self._gallery(templates, data))
-        parts.append(Text("\nthe surest mistakes: what it said, what is true, and how sure it was", "bold"))
+        parts.append(Text("\nthe most confident errors: prediction, true class, and probability", "bold"))
         parts.append(self._gallery(inspected.pictures, data))
         return Stack(*parts)
 
     @property
     def _has_colors(self) -> bool:
-        """Whether the terminal has colours enough for pictures; sixteen are too few."""
+        """Whether the terminal has enough colours for pictures; sixteen are too few."""
         return not self.app.no_color and self.app.console.color_system in ("256", "truecolor")
 
     def _gallery(self, pictures: Sequence[Picture], data: DataSet) -> Table:
-        """Draw as many pictures side by side as there is room for, a line of words under each."""
+        """Draw as many pictures side by side as fit, with a caption under each."""
         height, width = data.input_shape[1:] or (0, 0)
         size = 32 if self.size.width >= WIDE else 16
         columns = max(1, (self.size.width - 4) // (size + 2))

@@ -1,4 +1,4 @@
-"""The Data page's words and bars, and a run's confusion matrix. Pure."""
+"""The Data page's texts and bars, and a run's confusion matrix. Pure."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ HALF = "╸"
 
 
 def caption_of(shown: Picture, labels: Sequence[str]) -> str:
-    """`1, not 5  97 %`: what was said, what is true, and how sure the run was."""
+    """Format a wrong prediction, the true class and the prediction's probability: `1, not 5  97 %`."""
     true = words.clean(labels[shown.label])
     if shown.predicted is None or shown.confidence is None:
         return true
@@ -23,9 +23,9 @@ def caption_of(shown: Picture, labels: Sequence[str]) -> str:
 
 
 def confusion_of(confusion: Sequence[Sequence[int]], labels: Sequence[str], theme: Theme, width: int) -> Table:
-    """Return the matrix: a row a true class, a column for each said one, and the share that is right.
+    """Return the confusion matrix: a row a true class, a column a predicted one, and the recall.
 
-    Where there is no room for all columns, each class has the one that it is most often taken for.
+    If not all columns fit, each class has one column: the class with which it is most often confused.
     """
     dim = dim_of(theme)
     names = [words.clean(label) for label in labels]
@@ -65,14 +65,14 @@ def _commonest_mistakes(confusion: Sequence[Sequence[int]], names: Sequence[str]
 
 
 def _weight(count: int, worst: int, theme: Theme) -> str:
-    """Underline the commonest mistake of a row, dim the rare ones."""
+    """Return the style of a count: the most frequent error of a row is underlined, rare ones are dim."""
     if count and count == worst:
         return f"underline {theme.warning}"
     return dim_of(theme) if count * 4 < worst or not count else ""
 
 
 def facts_of(data: DataSet, theme: Theme) -> Text:
-    """Name, sizes and files; and in plain words when it is not the assignment's data."""
+    """Return name, sizes and files of a data set, and a remark if it is not the assignment's."""
     dim = dim_of(theme)
     text = Text.assemble((words.clean(data.name), "bold"))
     if data.is_demo:
@@ -91,7 +91,7 @@ def facts_of(data: DataSet, theme: Theme) -> Text:
 
 
 def _inputs_of(data: DataSet) -> str:
-    """`32 x 32 pixels, 3 colours`, or `13 features`; with their type where it is not the usual one."""
+    """Describe the inputs: `32 x 32 pixels, 3 colours`, or `13 features`, with their type if it is unusual."""
     kind = "" if data.dtype == "uint8" else f", {data.dtype}"
     if len(data.input_shape) == 1:
         return f"{words.plural(data.input_shape[0], 'feature')}{kind}"
@@ -100,7 +100,7 @@ def _inputs_of(data: DataSet) -> str:
 
 
 def line_of(data: DataSet) -> str:
-    """Say in a line what another data set is that questions are about."""
+    """Describe in a line another data set that questions are about."""
     images = f"{words.count(data.train_images)} to train, {words.count(data.test_images)} to test"
     return f"beside it {words.clean(data.name)}: {images}, {_inputs_of(data)}, {len(data.labels)} classes"
 
@@ -128,7 +128,7 @@ def counts_of(data: DataSet, theme: Theme, width: int) -> Table:
 
 
 def guess_of(data: DataSet) -> str:
-    """Say what always guessing the commonest class would score: what any network has to beat."""
+    """State the accuracy of always predicting the most frequent class, which any network has to exceed."""
     count = max(data.test_counts, default=0)
     if not count:
         return ""

@@ -1,4 +1,4 @@
-"""What the screen asks of the engine: commands, some after a question to the user, and launches that wait for data."""
+"""Requests to the engine: commands, some after a question to the user, and launches that wait for data."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -21,10 +21,10 @@ class EngineRequests:
     def __init__(
         self, app: App[None], connection: Connection, book: Presets, read_again: Callable[[str], Awaitable[None]]
     ) -> None:
-        """Send nothing yet.
+        """Store the parts; nothing is sent yet.
 
         Args:
-            app: which asks the user.
+            app: for questions to the user.
             connection: to the engine.
             book: the presets.
             read_again: reads the presets again, sets `book`, and shows the question of this name.
@@ -33,7 +33,7 @@ class EngineRequests:
         self._app, self._connection, self._read_again = app, connection, read_again
         self._launches = DeferredLaunches()
         self._untrusted: list[Sweep] = []
-        """Wait for the user's word on their model files."""
+        """Sweeps that wait until the user approves their model files."""
 
     async def send(self, command: p.AnyCommand | None) -> None:
         """Send a command if there is one, or notify that it cannot be sent; a new model file is asked about first."""
@@ -41,7 +41,7 @@ class EngineRequests:
             return
         if isinstance(command, p.Submit) and (files := self.book.unapproved(command.sweep.configurations)):
             self._untrusted.append(command.sweep)
-            if len(self._untrusted) == 1:  # one question for all that wait for its answer
+            if len(self._untrusted) == 1:  # one question for all that wait
                 self._app.run_worker(self._submit_if_trusted(files))
         elif command is not None and not await self._connection.send(command):
             text = "There is no connection; it is tried again now. Press the key once more then."
@@ -55,7 +55,7 @@ class EngineRequests:
         self._launch_due(state)
 
     def receive(self, events: Sequence[p.AnyEvent], state: State) -> None:
-        """Go on with what waited for these events; `state` is the one after them."""
+        """Continue what waited for these events; `state` is the one after them."""
         for event in events:
             if isinstance(event, p.TrashRead):
                 self._app.run_worker(self._restore(event.results))
@@ -68,7 +68,7 @@ class EngineRequests:
             self._app.call_later(self.send, command)
 
     async def _is_outdated(self, sweep: Sweep) -> bool:
-        """Read the presets again if a model file was edited; say whether the sweep is of one as it was before."""
+        """Read the presets again if a model file was edited; say whether the sweep has an outdated one."""
         if changed := self.book.changed_files():
             try:
                 await self._read_again(sweep.title)
@@ -80,7 +80,7 @@ class EngineRequests:
         return not models_of(sweep.configurations) <= self.book.sources.keys()
 
     async def _submit_if_trusted(self, files: Mapping[str, ModelFile]) -> None:
-        """Train the sweeps that wait if the user lets these files run; what needs others is asked about next."""
+        """Submit the waiting sweeps if the user approves these files; sweeps with other files are asked about next."""
         is_sure = await are_trusted(self._app, files.values())
         for file in files.values() if is_sure else ():
             approvals.approve(file.text)
@@ -90,5 +90,5 @@ class EngineRequests:
                 await self.send(self.book.submit(sweep))
 
     async def _restore(self, results: Sequence[p.RunResult]) -> None:
-        """Let runs be brought back from the trash."""
+        """Ask which runs to restore from the trash, and restore them."""
         await self.send(await runs_to_restore(self._app, results))

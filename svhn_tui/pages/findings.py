@@ -1,4 +1,4 @@
-"""What a page's runs can tell apart, worked out beside the screen and kept for a while."""
+"""Significant differences between a page's runs, computed in a thread and cached."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,23 +10,23 @@ from textual.worker import get_current_worker
 from svhn_tui.analysis.comparison import AccuracySample, Findings, findings_of
 
 MAX_FINDINGS = 32
-"""So that going to a question and back works nothing out again."""
+"""Size of the cache: returning to a question computes nothing again."""
 
 
 class FindingsCache:
-    """Findings by what they are about; SciPy works them out in a thread, so that no key has to wait for it."""
+    """Findings by the samples that they compare; SciPy computes them in a thread, so that keys do not wait."""
 
     def __init__(self, page: Screen[Any], changed: Callable[[], None]) -> None:
-        """Call `changed` when findings that were asked for are known, while the page is seen."""
+        """Call `changed` when requested findings are known and the page is shown."""
         self._page, self._changed = page, changed
         self._asked_for: tuple[AccuracySample, ...] = ()
         self._known: dict[tuple[AccuracySample, ...], Findings] = {(): Findings()}
-        """The latest last."""
+        """The findings by samples, the latest last."""
 
     def of(self, groups: Sequence[AccuracySample]) -> Findings | None:
-        """Return what named test accuracies say; what is not known yet is worked out from now on.
+        """Return the findings about named test accuracies; unknown ones are computed from now on.
 
-        Until then the same names' findings from a moment ago stand there, so that nothing jumps.
+        Until then the previous findings about the same names are returned, so that the layout does not jump.
         """
         asked = tuple(groups)
         if asked in self._known:

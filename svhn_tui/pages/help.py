@@ -1,4 +1,4 @@
-"""What the keys do, read from the bindings themselves."""
+"""The help page: the keys and their actions, read from the bindings."""
 
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
@@ -21,16 +21,18 @@ SECTIONS = ("this page", "its charts", "the list", "everywhere", "not now")
 SIDES = (("this page", "everywhere"), ("its charts", "the list", "not now"))
 HIDDEN = {"screen.copy_text", "app.focus_next", "app.focus_previous", "scroll_left", "scroll_right", "page_left",
           "page_right", "select"}  # fmt: skip
-"""What Textual binds in every program, and what is no news to anybody."""
+"""The keys that Textual binds in every program, which need no explanation."""
 PAGES_TOGETHER = "open the pages"
 TWO_COLUMNS = 100
-"""Columns of the window from which the sections stand side by side."""
+"""Least width of the window, in cells, for two columns of sections."""
+KEY_CELLS = 11
+"""Width of the column of keys; `1 2 3 4 5 6` is the longest."""
 Keys = dict[str, list[str]]
-"""What is done, and the keys that do it."""
+"""Actions, and the keys of each."""
 
 
 class HelpPage(Dialog[None]):
-    """Lists the keys of the page that it was opened on."""
+    """Lists the keys of the page from which it was opened."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,question_mark,q,enter", "dismiss", "back")]
     DEFAULT_CLASSES = "dialog wide"
@@ -41,7 +43,7 @@ class HelpPage(Dialog[None]):
         self._sections = dict(sections_of(page, ranked_bindings(page)))
 
     def compose(self) -> ComposeResult:
-        """One scrolling text."""
+        """Compose one text that scrolls."""
         with VerticalScroll():
             yield Static(self._text())
 
@@ -62,7 +64,7 @@ class HelpPage(Dialog[None]):
     def _section(self, name: str, keys: Keys) -> Table:
         theme = self.app.current_theme
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(justify="right", no_wrap=True, min_width=9)
+        table.add_column(justify="right", no_wrap=True, min_width=KEY_CELLS)
         table.add_row("", Text(name, dim_of(theme)))
         for text, pressed in keys.items():
             table.add_row(Text(" ".join(pressed), f"bold {theme.primary}"), text)
@@ -71,7 +73,7 @@ class HelpPage(Dialog[None]):
 
 
 def alerts_text(liked: settings.Settings, file: str) -> str:
-    """Say whether the terminal calls for attention, and where that is set."""
+    """Say whether the terminal alerts the user, and where that is set."""
     when = "when a question is complete, or a run failed or diverged"
     if liked.alerts:
         return f'A bell rings and a notification appears {when}; "alerts": false in {file} turns them off.'
@@ -79,7 +81,7 @@ def alerts_text(liked: settings.Settings, file: str) -> str:
 
 
 def sections_of(page: Page, bindings: Iterable[ActiveBinding]) -> Iterator[tuple[str, Keys]]:
-    """Sort what works now by whose it is, keys that do the same together; what else the page has follows."""
+    """Group the active keys by page, chart and program, those of one action together; inactive keys follow."""
     sections: dict[str, Keys] = {name: {} for name in SECTIONS}
     for active in bindings:
         binding = active.binding

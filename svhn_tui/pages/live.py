@@ -1,4 +1,4 @@
-"""Page 2: what trains now, its curves, and what comes next."""
+"""Page 2: the groups in training, their curves, and the queue."""
 
 import math
 import time
@@ -23,6 +23,7 @@ from svhn_tui.pages.live_text import (
     group_line,
     nothing_text,
     outcome_page,
+    trial_lines,
     way_back,
     worker_lines,
 )
@@ -37,22 +38,23 @@ from svhn_tui.widgets.sheet import Sheet
 
 NARROW, WIDE = 100, 120
 TALL = 30
-"""Rows from which there is room for the devices; below, the top bar alone tells of them."""
+"""Least height of the window for the devices; in lower ones only the top bar shows them."""
 REORDER = Binding.Group("reorder")
 WATCH_AGAIN_SECONDS = 20.0
-"""After so long the engine is asked again to look at the GPUs: a request counts for a minute."""
+"""Interval at which the engine is asked again to sample the GPUs: a request is valid for a minute."""
 MEMBERS = 6
-"""Workers elsewhere that have a line of their own where there is room."""
+"""Most workers on other machines that have a line of their own."""
 
 
 class LivePage(Page):
-    """Groups above, curves in the middle, devices and the queue below."""
+    """Shows groups above, curves in the middle, devices and the queue below."""
 
     TITLE_IN_BAR = "Live"
     CSS = """
     LivePage #devices { height: auto; max-height: 20%; padding: 1 0 0 0; }
     LivePage #workers { height: auto; padding: 1 0 0 0; text-wrap: nowrap; text-overflow: ellipsis; }
-    LivePage.narrow #workers { padding: 0; }
+    LivePage.narrow #workers, LivePage.narrow #trials { padding: 0; }
+    LivePage #trials { height: auto; padding: 1 0 0 0; }
     LivePage #outcome { height: auto; padding: 1 0 0 0; }
     LivePage.narrow #outcome { padding: 0; }
     LivePage #groups.single > .option-list--option-highlighted { background: $background; text-style: none; }
@@ -62,7 +64,7 @@ class LivePage(Page):
         Binding("enter", "follow", "its question", priority=True, tooltip="go to the question that it is trained for"),
         Binding("space", "pause", "pause, resume", tooltip="pause or resume what the cursor is on"),
         Binding("S", "stop", "stop", tooltip="stop what the cursor is on"),
-        Binding("l", "log_page", "log", tooltip="what was printed while it trained"),
+        Binding("l", "log_page", "log", tooltip="the log of its training"),
         Binding("J", "move(1)", "later in the queue", group=REORDER),
         Binding("K", "move(-1)", "sooner in the queue", group=REORDER),
         TRACES_KEY,
@@ -80,16 +82,17 @@ class LivePage(Page):
         self._entries: tuple[QueueEntry, ...] = ()
         self._possible: tuple[bool, ...] = ()
         self._devices_wanted = -math.inf
-        """When the engine was last asked to look at the GPUs."""
+        """Time of the latest request to sample the GPUs."""
 
     def body(self) -> ComposeResult:
-        """Groups, curves, devices, queue."""
+        """Compose groups, curves, devices and queue."""
         with Vertical(id="live"):
             yield Lines(id="groups")
             yield self.charts
             yield Sheet(id="outcome")
             yield Sheet(id="devices")
             yield Sheet(id="workers")
+            yield Sheet(id="trials")
             yield Lines(id="waiting")
             yield Sheet(id="empty")
 
@@ -100,13 +103,13 @@ class LivePage(Page):
 
     @on(Lines.Left)
     def leave_list(self, message: Lines.Left) -> None:
-        """Go from the groups down into the queue, and back."""
+        """Move the focus from the groups down to the queue, or back."""
         target = self.query_one("#waiting" if message.step > 0 else "#groups", Lines)
         if target.display and target is not message.lines:
             target.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what there is something to do it with."""
+        """Offer the actions that apply to the groups and the queue as they are."""
         if not self.is_mounted:
             return True
         has_lanes, has_entries, can_move = self._what_is_possible()
@@ -125,14 +128,14 @@ class LivePage(Page):
         return bool(self.state.running), bool(self._entries), queued > 1
 
     def _target(self, lanes: Mapping[str, Live]) -> Target:
-        """Return what the cursor is on: an entry of the queue, or else these lanes."""
+        """Return the target of keys: the entry of the queue under the cursor, or else these lanes."""
         waiting = self.query_one("#waiting", Lines)
         entry = next((entry for entry in self._entries if entry.key == waiting.chosen), None)
         return Target(entry if waiting.has_focus or not lanes else None, lanes)
 
     @property
     def _latest(self) -> Target:
-        """What the cursor is on, or what trained last."""
+        """The target of keys, or the group that trained last."""
         return self._target(self._lanes(self.state) or last_group_of(self.state))
 
     @property
@@ -142,17 +145,17 @@ class LivePage(Page):
         return ("Questions", question.id) if question is not None else ("Run", run) if run else None
 
     def action_log_page(self) -> None:
-        """Show what was printed for what the cursor stands on."""
+        """Show the log of the run under the cursor."""
         if run := self._latest.run:
             self.post_message(self.Visit("Log", run))
 
     def action_follow(self) -> None:
-        """Go to the question of what the cursor stands on, or of what trained last."""
+        """Go to the question of the group or entry under the cursor, or of the group that trained last."""
         if self._followed is not None:
             self.post_message(self.Visit(*self._followed))
 
     def action_pause(self) -> None:
-        """Pause what the cursor is on, or resume it."""
+        """Pause or resume the group or entry under the cursor."""
         entry, lanes = self._target(self._lanes(self.state))
         if entry is not None:
             waits = entry.status == "waiting"
@@ -167,7 +170,7 @@ class LivePage(Page):
         self.want(p.Pause() if holds else p.Resume())
 
     def action_stop(self) -> None:
-        """Take what the cursor stands on out; what trains only after a question."""
+        """Remove the entry under the cursor, or stop the group after a confirmation."""
         entry, lanes = target = self._target(self._lanes(self.state))
         way = way_back(target, self.book, self.state)
         if entry is not None:
@@ -180,9 +183,9 @@ class LivePage(Page):
             self.app.push_screen(Confirm(sentence), lambda yes: self.want(p.Cancel(runs=runs)) if yes else None)
 
     def action_move(self, step: int) -> None:
-        """Let the chosen entry of the queue come later or sooner."""
+        """Move the chosen entry of the queue down or up."""
         waiting = self.query_one("#waiting", Lines)
-        waiting.focus()  # so that one sees what moves
+        waiting.focus()  # so that the moved line is highlighted
         command = moved(self._entries, waiting.highlighted or 0, step)
         if command is not None:
             self.want(command)
@@ -223,13 +226,16 @@ class LivePage(Page):
         if devices.display and time.monotonic() > self._devices_wanted + WATCH_AGAIN_SECONDS:
             self._devices_wanted = time.monotonic()
             self.want(p.WatchDevices())
+        trials = self.query_one("#trials", Sheet)
+        trials.display = bool(state.trying)
+        trials.update(trial_lines(state, theme))
         waiting, empty = self.query_one("#waiting", Lines), self.query_one("#empty", Sheet)
         waiting.show(entry_lines(self._entries, theme, width))
         empty.display = not has_group and not self._entries
         if empty.display:
             empty.update(nothing_text(state, theme))
         elif not state.running and (state.queue or (self._entries and not has_group)) and self.focused is not waiting:
-            waiting.focus()  # else the cursor stays on what trained last
+            waiting.focus()  # else the cursor stays on the group that trained last
 
     def _lanes(self, state: State) -> Mapping[str, Live]:
         groups = groups_of(state)

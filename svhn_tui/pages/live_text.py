@@ -12,6 +12,7 @@ from svhn_tui import words
 from svhn_tui.analysis import worker_status
 from svhn_tui.analysis.progress import progress_of
 from svhn_tui.analysis.queue_entries import QueueEntry, Target, seeds_text, title_of
+from svhn_tui.analysis.trial_text import trial_text
 from svhn_tui.assignment.answers import answer_about, answer_of
 from svhn_tui.client.state import Live, State
 from svhn_tui.pages.question_text import answer_line
@@ -22,7 +23,7 @@ from svhn_tui.widgets.bars import bar_of
 
 
 def group_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int, *, is_short: bool) -> Text:
-    """Say what a group is and how far it is, in two lines, or in one."""
+    """Return a group's name, seeds and progress, in two lines, or in one."""
     dim, first = dim_of(theme), next(iter(lanes.values()))
     done, epochs = first.history.epochs, first.spec.configuration.training.epochs
     name, seeds = _name_of(lanes, state)
@@ -50,7 +51,7 @@ def _head_of(name: str, seeds: str, right: str, dim: str, width: int) -> Text:
 
 
 def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
-    """Name a group: what it is trained for with its configuration, and its seeds, with the card that trains them."""
+    """Return a group's title and configuration, and its seeds with the GPU that trains them."""
     first = next(iter(lanes.values()))
     configuration = first.spec.configuration
     name = f"{words.clean(title_of(first.spec, state))} {configuration.label}".strip()
@@ -60,7 +61,7 @@ def _name_of(lanes: Mapping[str, Live], state: State) -> tuple[str, str]:
 
 
 def ended_line(lanes: Mapping[str, Live], state: State, theme: Theme, width: int) -> Text:
-    """Say what a group was and what became of it: a line for its name, and one for each way in which it ended."""
+    """Return the name of a group that ended, and a line for each of its outcomes."""
     name, seeds = _name_of(lanes, state)
     lines = [_head_of(name, seeds, "", dim_of(theme), width)]
     lines += [Text(sentence, str(color)) for sentence, color in _endings(lanes, state, theme)]
@@ -80,7 +81,7 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
         yield f"✓ {_which(good, lanes)}{what}", theme.success
     if bad := [run for run in results if run.diverged]:
         since = min(epoch for run in bad if (epoch := lanes[run.run_id].history.diverged_at or 1))
-        yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are no numbers", theme.error
+        yield f"✗ {_which(bad, lanes)}diverged at epoch {since}: the weights are not numbers", theme.error
     for run in results:
         if run.interrupted and not run.diverged:
             yield f"· {interruption_of(run)}, test accuracy {words.accuracy(run.test_accuracy)}", theme.warning
@@ -97,14 +98,14 @@ def _endings(lanes: Mapping[str, Live], state: State, theme: Theme) -> Iterator[
 
 
 def _which(some: Sequence[Live] | Sequence[RunResult], lanes: Mapping[str, Live]) -> str:
-    """Name the seeds, where not all of the group ended in the same way."""
+    """Return the seeds of some lanes, or nothing if the whole group ended in the same way."""
     return f"{seeds_text([one.spec.seed for one in some])} " if len(some) < len(lanes) else ""
 
 
 def outcome_page(
     lanes: Mapping[str, Live], question: Question | None, book: Presets, state: State, theme: Theme, *, is_chosen: bool
 ) -> Text:
-    """Say what came of a group that ended: its question's answer and how far it can be trusted, and its files."""
+    """Return the outcome of a group that ended: its question's answer and the answer's state, and its files."""
     dim, lines = dim_of(theme), []
     if question is not None:
         answer = answer_of(question, book, state) if question.answer else answer_about(question, book, state)
@@ -129,7 +130,7 @@ def outcome_page(
 
 
 def diverged_text(lanes: Mapping[str, Live]) -> str:
-    """Say that lanes diverged, since when, and what to do: `diverged at epoch 3, S stops it`; or nothing."""
+    """Say since which epoch lanes diverged, and what to do: `diverged at epoch 3, S stops it`; empty if none did."""
     bad = {live.spec.seed: epoch for live in lanes.values() if (epoch := live.history.diverged_at)}
     if not bad:
         return ""
@@ -138,7 +139,7 @@ def diverged_text(lanes: Mapping[str, Live]) -> str:
 
 
 def way_back(target: Target, book: Presets, state: State) -> str:
-    """Say what trains again what was stopped: `enter on Q7`, or `R` where the question asks for other settings."""
+    """Name the key that trains stopped runs again: `enter on Q7`, or `R` if the question has other settings."""
     if (question := target.question(book, state)) is None:
         return "asking for it again"
     asked = {run_id for row in progress_of(question, book, state).rows for run_id in row.runs}
@@ -149,7 +150,7 @@ def way_back(target: Target, book: Presets, state: State) -> str:
 
 
 def entry_lines(entries: Sequence[QueueEntry], theme: Theme, width: int) -> list[tuple[str, Text]]:
-    """Return key and line of each entry of the queue: what is next, paused or failed, and how long it takes."""
+    """Return key and line of each entry of the queue: its status and its forecast duration."""
     dim = dim_of(theme)
     titles = max((cell_len(words.clean(entry.title)) for entry in entries), default=0)
     names = max((cell_len(entry.configuration.label) for entry in entries), default=0)
@@ -171,7 +172,7 @@ def entry_lines(entries: Sequence[QueueEntry], theme: Theme, width: int) -> list
 
 
 def _heads(entries: Sequence[QueueEntry]) -> list[str]:
-    """`next` before the first that waits; what holds the others."""
+    """Return the status words of entries: `next` for the first that waits, empty for others that wait."""
     first = next((index for index, entry in enumerate(entries) if entry.status == "waiting"), None)
     return [
         "next" if index == first else "" if entry.status == "waiting" else entry.status
@@ -180,7 +181,7 @@ def _heads(entries: Sequence[QueueEntry]) -> list[str]:
 
 
 def worker_lines(state: State, theme: Theme, most: int) -> Text:
-    """Say where it trains and what the workers there do: a line for each of `most` workers, and one for all."""
+    """Return where training takes place and what the workers do: a line for all, and one for each of `most` workers."""
     dim = dim_of(theme)
     styles = {"waits": str(theme.warning), "trains": str(theme.success)}
     members = worker_status.members_of(state)
@@ -202,8 +203,16 @@ def worker_lines(state: State, theme: Theme, most: int) -> Text:
     return text
 
 
+def trial_lines(state: State, theme: Theme) -> Text:
+    """Say which own models are being tried, a line each, and how that is stopped."""
+    lines = [Text(trial_text(trial)) for trial in state.trying]
+    return Text("\n").join(
+        [*lines, Text("S on its line below stops it; no run of it is trained before.", dim_of(theme))]
+    )
+
+
 def nothing_text(state: State, theme: Theme) -> Text:
-    """Say that nothing trains, and what does."""
+    """Say that no run is training, and which key starts training."""
     dim = dim_of(theme)
     if not state.caught_up:
         return Text(words.clean(state.lacking), dim)
@@ -213,6 +222,6 @@ def nothing_text(state: State, theme: Theme) -> Text:
         )
     return Text.assemble(
         ("No run is training.\n", "bold"),
-        ("1 opens the questions; enter there trains what is missing.\n", dim),
+        ("1 opens the questions; enter there trains the missing runs.\n", dim),
         (f"{words.plural(len(state.results), 'run')} finished so far: 3 lists them.", dim),
     )

@@ -1,4 +1,4 @@
-"""Going from page to page: each is made when it is first opened, and lives on while another one is seen."""
+"""Navigation between pages: each is made when it is first opened, and exists until the presets change."""
 
 from svhn_tui.client.notice_log import NoticeLog
 from svhn_tui.client.state import State
@@ -12,17 +12,17 @@ FIRST = PAGES[0].name
 
 
 class Navigation:
-    """The pages that were opened so far; the one that is seen is given the state."""
+    """Holds the pages that were opened so far, and sets the state of the one that is shown."""
 
     def __init__(self, app: TerminalApp, book: Presets) -> None:
         self._app, self._book = app, book
         self._made: dict[str, Page] = {}
-        """By their names."""
+        """The pages by name."""
         self._drawn = State()
 
     @property
     def current(self) -> Page | None:
-        """The page that is seen, or that a dialog lies over."""
+        """The page that is shown, with or without a dialog over it."""
         return next((screen for screen in reversed(self._app.screen_stack) if isinstance(screen, Page)), None)
 
     def named(self, name: str) -> Page:
@@ -30,18 +30,18 @@ class Navigation:
         return self._made.get(name) or self._install(name, page_of(name, self._book))
 
     def open_first(self) -> None:
-        """Open the page that is seen first."""
+        """Open the first page."""
         self._app.push_screen(self.named(FIRST))
 
     def receive(self, state: State) -> None:
-        """Draw a new state at once if it is the first or has other data; others wait for the next `draw`."""
+        """Draw a new state at once if it is the first complete one or its data differs; others wait for `draw`."""
         if self._drawn.caught_up != state.caught_up or self._drawn.data != state.data:
             self.draw(state)
 
     def draw(self, state: State) -> None:
-        """Hand a state to the page that is seen."""
+        """Set the state of the page that is shown."""
         if self._drawn.caught_up and state.connected and not state.caught_up:
-            return  # after a lost connection all is sent anew: what was seen before is better than half of it
+            return  # after a lost connection all is sent again: the previous state is better than half of the new one
         if not self._app.screen_stack:
             return  # the program ends
         self._app.fit_screen()
@@ -54,8 +54,8 @@ class Navigation:
 
         Args:
             name: as in the registry.
-            state: what is to be drawn.
-            subjects: the question or runs to show there; without any, it is as it was left.
+            state: to be drawn.
+            subjects: the question or runs to show there; without any, the page is unchanged.
         """
         origin, page = self._app.screen, self.named(name)
         if not isinstance(origin, Page):
@@ -67,7 +67,7 @@ class Navigation:
             self._app.switch_screen(page)
 
     async def renew(self, book: Presets, state: State, chosen: str) -> None:
-        """Take other presets and show this question of theirs; all other pages are made anew when they are opened."""
+        """Use other presets and show this question of theirs; all other pages are made again when they are opened."""
         self._book = book
         page = page_of(FIRST, book, chosen)
         page.state = state
@@ -100,7 +100,7 @@ class Navigation:
             self._app.push_screen(Palette())
 
     def _install(self, name: str, page: Page) -> Page:
-        """Install it: Textual removes a screen that is not when another one is seen."""
+        """Install a page: Textual removes a screen that is not installed when another one is shown."""
         self._made[name] = page
         self._app.install_screen(page, name)
         return page

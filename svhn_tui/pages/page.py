@@ -1,4 +1,4 @@
-"""What all pages have in common: a bar above, keys below, and a state that flows down to them."""
+"""The base of all pages: a bar above, keys below, and the state that the app sets."""
 
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from svhn_tui.widgets.top_bar import TopBar
 
 
 class Page(Screen[None]):
-    """A screen of the program. The app sets `state`; what the user wants goes up as a message."""
+    """A screen of the program. The app sets `state`; requests of the user are posted as messages."""
 
     TITLE_IN_BAR: ClassVar[str] = ""
     charts: ChartBoard | None = None
@@ -26,28 +26,28 @@ class Page(Screen[None]):
     state: reactive[State] = reactive(State, init=False, repaint=False)
 
     class Wanted(Message):
-        """The user wants the engine to do something."""
+        """A command for the engine, at the user's request."""
 
         def __init__(self, command: p.AnyCommand) -> None:
             super().__init__()
             self.command = command
 
     class LaunchDeferred(Message):
-        """A question is to be trained as soon as the data is open."""
+        """A request to train a question as soon as the data is open."""
 
         def __init__(self, launch: Launch) -> None:
             super().__init__()
             self.launch = launch
 
     class Visit(Message):
-        """Another page is to be opened, at this question or these runs; without any, as it was left."""
+        """A request to open another page, at this question or these runs; without any, the page is unchanged."""
 
         def __init__(self, page: str, *subjects: str) -> None:
             super().__init__()
             self.page, self.subjects = page, subjects
 
     class Copied(Message):
-        """This text is to be copied."""
+        """A request to copy a text."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -59,13 +59,13 @@ class Page(Screen[None]):
         self._asked: set[str] = set()
 
     def compose(self) -> ComposeResult:
-        """Bar, body, keys."""
+        """Compose bar, body and keys."""
         yield TopBar()
         yield from self.body()
         yield KeyBar()
 
     def body(self) -> ComposeResult:
-        """Compose what stands between the bars."""
+        """Compose the part between the bars."""
         raise NotImplementedError
 
     def show(self, state: State) -> None:
@@ -73,53 +73,53 @@ class Page(Screen[None]):
         raise NotImplementedError
 
     def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
-        """Show this question, run or runs, of which there is at least one; `origin` is the page that asks for it."""
+        """Show this question, run or runs, at least one; `origin` is the title of the page that requests it."""
 
     def on_mount(self) -> None:
-        """Draw as soon as there is something to draw on."""
+        """Draw after the first layout."""
         self.app.theme_changed_signal.subscribe(self, lambda theme: self.redraw())
         self.call_after_refresh(self.redraw)
 
     def watch_state(self) -> None:
-        """Draw what changed, while the page is seen."""
+        """Draw the changes, if the page is shown."""
         self.redraw()
 
     def watch_maximized(self) -> None:
-        """Fit what is drawn to the room that there is beside a chart that has the whole page, or had it."""
+        """Draw for the new layout when a chart fills the whole page, or does no more."""
         self.call_after_refresh(self.redraw)
 
     def on_resize(self) -> None:
-        """Fit what is drawn to the new size."""
+        """Draw for the new size."""
         self.call_after_refresh(self.redraw)
 
     def on_screen_resume(self) -> None:
-        """Draw what happened while another page was open."""
+        """Draw the changes since the page was last shown."""
         self.call_after_refresh(self.redraw)
 
     def redraw(self) -> None:
-        """Draw the state as it is."""
+        """Draw the current state."""
         if self.is_current and self.is_mounted:
             self.query_one(TopBar).show(self.state, [(key, name) for key, name, _ in PAGES], self.TITLE_IN_BAR)
             self.show(self.state)
             self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what charts do where there is one."""
+        """Offer the actions of charts if there is one."""
         if action == "chart" and self.charts is not None and self.is_mounted:
             return self.charts.offers(str(parameters[0]))
         return super().check_action(action, parameters)
 
     def action_chart(self, verb: str, amount: float = 0) -> None:
-        """Hand what a key of the charts asks for to their board."""
+        """Forward the action of a chart's key to the chart board."""
         if self.charts is not None:
             self.charts.do(verb, amount)
 
     def on_chart_board_changed(self) -> None:
-        """Draw what the charts show now."""
+        """Draw the charts' new content."""
         self.redraw()
 
     def want(self, command: p.AnyCommand | None) -> None:
-        """Ask the engine for something; None, from a dialog that was left, asks for nothing."""
+        """Request a command; None, from a dialog that was cancelled, requests nothing."""
         if command is not None:
             self.post_message(self.Wanted(command))
 
@@ -128,7 +128,7 @@ class Page(Screen[None]):
         self.post_message(self.Copied(text))
 
     def watch_histories(self, runs: tuple[str, ...]) -> None:
-        """Ask for curves of finished runs that are not known yet."""
+        """Request the curves of finished runs that are not known yet."""
         state = self.state
         unknown = tuple(run_id for run_id in runs if run_id in state.results and run_id not in state.histories)
         new = tuple(run_id for run_id in unknown if run_id not in self._asked)

@@ -1,4 +1,4 @@
-"""The left side of the Questions page: a line a question, and how far the whole assignment is. Pure."""
+"""The left side of the Questions page: a line a question, and the progress of the whole assignment. Pure."""
 
 from collections.abc import Mapping
 
@@ -15,14 +15,14 @@ from svhn_tui.themes import dim_of
 from svhn_tui.widgets.bars import bar_of
 
 NAME = 3
-"""Cells of a question's name, where it is not longer."""
+"""Least width of a question's name, in cells."""
 LONGEST_ANSWER = 15
 LARGE = 40
-"""Columns from which the list has room for more words."""
+"""Width in cells from which the list has room for longer texts."""
 
 
 def question_line(question: Question, progress: Progress, outcome: tuple[str, str], theme: Theme, width: int) -> Text:
-    """Return a question's line: a cell for the cursor, name, how far it is, title, and what came out at the right."""
+    """Return a question's line: a cell for the cursor, name, progress, title, and the outcome at the right."""
     colors = {
         "done": theme.success,
         "code": theme.success,
@@ -46,7 +46,7 @@ def question_line(question: Question, progress: Progress, outcome: tuple[str, st
 def outcome_of(
     question: Question, progress: Progress, answer: Answer, book: Presets, state: State, theme: Theme
 ) -> tuple[str, str]:
-    """Return what a question has come to in a word or two, and the colour of that."""
+    """Return a question's outcome in a word or two, and its colour."""
     if progress.status == "code":
         return "code", str(theme.success)
     if progress.status == "evidence":
@@ -63,7 +63,7 @@ def outcome_of(
 
 
 def summary_of(progresses: Mapping[str, Progress], state: State, theme: Theme, width: int) -> Text:
-    """Say how far the whole assignment is, how long the rest takes, on what data, and where it is kept."""
+    """Return the progress of the whole assignment, the forecast, the data, and the workspace's name."""
     asked = [progress for progress in progresses.values() if not progress.question.own]
     dim, whole = dim_of(theme), whole_of(asked, state)
     runs = f"{words.count(whole.done)} of {words.plural(whole.needed, 'run')}"
@@ -73,7 +73,7 @@ def summary_of(progresses: Mapping[str, Progress], state: State, theme: Theme, w
     if state.data is None:
         text.append("\n the data is being opened", dim)
     elif whole.needed > whole.done:
-        text.append(f"\n {words.duration(whole.seconds_left)} for what is missing", dim)
+        text.append(f"\n {words.duration(whole.seconds_left)} for the missing runs", dim)
     else:
         text.append("\n everything is trained", dim)
     if state.data is not None:

@@ -1,4 +1,4 @@
-"""The chosen question: what it asks, what its runs say, their curves, and its answer."""
+"""The chosen question: its text, its runs' figures and curves, and its answer."""
 
 from collections.abc import Sequence
 
@@ -40,13 +40,13 @@ from svhn_tui.widgets.colors import line_style
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW, TALL = 100, 30
-"""Columns and rows of the window from which there is more room."""
+"""Width and height of the window, in cells, from which there is more room."""
 VERDICTS = 3
-"""Sentences that there is room for; all of them are on the Compare page."""
+"""Most sentences about differences; the Compare page has all of them."""
 
 
 class QuestionPane(VerticalScroll, can_focus=False):
-    """Shows one question; `findings` are those of its page."""
+    """Shows one question; `findings` is the cache of its page."""
 
     def __init__(self, book: Presets, findings: FindingsCache) -> None:
         super().__init__(id="question")
@@ -56,7 +56,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         self._shown: tuple[Question, Progress, State] | None = None
 
     def compose(self) -> ComposeResult:
-        """Question, curves, answer."""
+        """Compose question, curves and answer."""
         yield self._about
         yield self.charts
         yield self._below
@@ -70,7 +70,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         self._below.update(self._text_below(progress, answer, state))
 
     def show_about(self) -> None:
-        """Draw what stands above the curves: other findings are known."""
+        """Draw the part above the curves, since other findings are known."""
         if self._shown is not None:
             self._about.update(self._text_above(*self._shown))
 
@@ -94,7 +94,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         return Stack(*parts)
 
     def _verdicts(self, progress: Progress) -> list[str]:
-        """What the runs can tell apart; short windows have room for the first of it."""
+        """Return the significant differences; short windows have room for the first one only."""
         named = [
             AccuracySample(name, row.accuracies) for name, row in zip(names_in(progress), progress.rows, strict=True)
         ]
@@ -137,7 +137,7 @@ class QuestionPane(VerticalScroll, can_focus=False):
         if answer.text is not None:
             lines.append(answer_line(answer, theme))
         if not lines and progress.missing and not is_fresh(state):
-            lines.append(Text("enter trains what is missing", dim_of(theme)))
+            lines.append(Text("enter trains the missing runs", dim_of(theme)))
         return Text("\n").join(lines)
 
     def _running_line(self, running: Sequence[Live]) -> Text:
@@ -153,5 +153,5 @@ class QuestionPane(VerticalScroll, can_focus=False):
 
 
 def is_fresh(state: State) -> bool:
-    """Say whether nothing was ever trained here: time to say what the program is for."""
+    """Say whether nothing was ever trained in this workspace, so that the program introduces itself."""
     return state.caught_up and not (state.results or state.live or state.queue)

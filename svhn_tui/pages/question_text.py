@@ -1,4 +1,4 @@
-"""What the Questions page says of a question: its head and table, the runs' verdict, the facts of a choice. Pure."""
+"""The Questions page's texts about a question: head, table of runs, answer, evidence for a choice. Pure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,7 +24,7 @@ TRENDS = ("still rising", "flat", "falling")
 
 
 def head_of(question: Question, shared: str, theme: Theme, *, is_wide: bool) -> Stack:
-    """Return the question's title, its points at the right, and what it asks; `shared` is what is done otherwise."""
+    """Return the question's title, its points at the right, and its text; `shared` names deviating settings."""
     dim, head = dim_of(theme), Table.grid(expand=True)
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
@@ -34,22 +34,22 @@ def head_of(question: Question, shared: str, theme: Theme, *, is_wide: bool) -> 
 
 
 def names_in(progress: Progress) -> tuple[str, ...]:
-    """Return short names of a question's configurations, which tell them apart in table and chart."""
+    """Return short, distinct names of a question's configurations for table and chart."""
     return full_names_of([row.configuration for row in progress.rows])
 
 
 def shared_settings(progress: Progress) -> str:
-    """Return what all configurations do not do as the assignment asks: `epochs 20`."""
+    """Return the settings of all configurations that deviate from the assignment: `epochs 20`."""
     settings = [row.configuration.label.split(" · ")[1:] for row in progress.rows]
     shared = [part for part in settings[0] if all(part in other for other in settings)] if settings else []
     return ", ".join(map(words.clean, shared))
 
 
 def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
-    """Return a line a configuration: how many runs are done, what they reached, and how long the rest takes."""
+    """Return a table with a line a configuration: number of finished runs, their accuracy, and the forecast."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 2 if is_wide else 1, 0, 0), header_style=dim)
-    table.add_column("  configuration")  # the one that wraps where room lacks: figures are never cut
+    table.add_column("  configuration")  # the only column that wraps in a narrow window: figures are never cut
     for name in ("runs", "test accuracy", *(("parameters", "left") if is_wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for index, (name, row) in enumerate(zip(names_in(progress), progress.rows, strict=True)):
@@ -70,19 +70,19 @@ def rows_of(progress: Progress, theme: Theme, *, is_wide: bool) -> Table:
 
 
 def spread_text(mean: float | None, deviation: float | None, theme: Theme) -> Text:
-    """Return `0.5012 ± 0.0041`, as wide without a deviation, so that the points stand below each other."""
+    """Return `0.5012 ± 0.0041`, as wide without a deviation, so that decimal points align."""
     whole = words.aligned_spread(mean, deviation)
     point = whole.find(" ")
     return Text.assemble((whole[:point], "bold"), (whole[point:], dim_of(theme)))
 
 
 def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterator[str]:
-    """Say which are the finalists, and whether the curves still move at their end; the least of it if short."""
+    """Yield sentences on finalists, and on whether curves still move at their end; fewer in a short window."""
     if progress.other and not is_short:
-        yield f"Not as asked: {progress.other}. They stand here until there is a run as asked."
+        yield f"Not as asked: {progress.other}. They are shown until there is a run as asked."
     names = zip(names_in(progress), progress.rows, strict=True)
     if bad := [f"{name} {seeds_text(row.diverged)}" for name, row in names if row.diverged]:
-        yield f"Diverged, the loss is no number any more: {'; '.join(bad)}."
+        yield f"Diverged, the loss is not a number any more: {'; '.join(bad)}."
     sweep = progress.sweep
     if sweep is not None and sweep.finalists is not None:
         chosen = [progress.rows[index].configuration.network.label
@@ -103,7 +103,7 @@ def beneath_rows(progress: Progress, state: State, *, is_short: bool) -> Iterato
 
 
 def answer_line(answer: Answer, theme: Theme) -> Text:
-    """Return the answer, how far it can be trusted, and why."""
+    """Return the answer, its state, and the reason of the state."""
     colors = {"ready": theme.success, "stale": theme.error, "diverged": theme.error}
     style = f"bold {colors.get(answer.state, theme.warning)}"
     reason = words.clean(answer.reason)
@@ -113,12 +113,12 @@ def answer_line(answer: Answer, theme: Theme) -> Text:
 
 
 def facts_page(question: Question, facts: Sequence[Fact], state: State, theme: Theme) -> Stack:
-    """What the runs of the questions before say: a title, sentences, and a line of figures a configuration."""
+    """Return the evidence from other questions' runs: titles, sentences, and a line of figures a configuration."""
     dim = dim_of(theme)
     parts: list[RenderableType] = []
     statements = state.statements.get(question.id, ())
     if not statements:
-        parts.append(Text("\nw pastes a statement, notes a verdict and ticks the facts behind it.", dim))
+        parts.append(Text("\nw records a statement, a verdict on it and the facts that support it.", dim))
     for statement in statements:
         parts.append(Text(f"\n{statement_line(statement)}", "bold"))
         if statement.facts:

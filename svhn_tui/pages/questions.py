@@ -1,4 +1,4 @@
-"""Page 1: the eleven questions; what each asks, how far it is, and what its runs say so far."""
+"""Page 1: the questions, each with its text, progress and results so far."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -43,19 +43,19 @@ from svhn_tui.widgets.options import MarkedOptions
 from svhn_tui.widgets.sheet import Sheet
 
 NARROW, ROOMY = 100, 160
-"""Columns below which the list is made small, and from which it is made large."""
+"""Widths of the window, in cells: the list is small below the first, and large from the second."""
 GREETING = f"""\
-This trains the assignment's networks, and proves each answer and each file.
-↑ ↓ choose a question, enter trains it, A trains all. Training outlives q.
-{PAGES[0].key} to {PAGES[-1].key} open the pages, ? lists a page's keys, ^p finds everything by name."""
+This trains the assignment's networks, and verifies each answer and each file.
+↑ ↓ choose a question, enter trains it, A trains all, q leaves it running.
+{PAGES[0].key} to {PAGES[-1].key} open the pages, ? lists a page's keys, ^p finds commands by name."""
 
 
 class QuestionsPage(Page):
-    """The list on the left, the chosen question on the right."""
+    """Shows the list on the left and the chosen question on the right."""
 
     TITLE_IN_BAR = "Questions"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "launch", "train", priority=True, tooltip="train what is missing"),
+        Binding("enter", "launch", "train", priority=True, tooltip="train the missing runs"),
         Binding("R", "launch_with", "run with…", tooltip="run with other epochs and seeds"),
         Binding("A", "launch_all", "all", tooltip="train the whole assignment"),
         Binding("h", "hand_in", "hand in…", tooltip="choose the run whose file is handed in"),
@@ -79,7 +79,7 @@ class QuestionsPage(Page):
         self._known: tuple[State, Mapping[str, Progress], Mapping[str, Answer]] | None = None
 
     def body(self) -> ComposeResult:
-        """List and question."""
+        """Compose list and question."""
         yield Static(GREETING, id="greeting", markup=False)
         with Horizontal():
             with Vertical(id="questions"):
@@ -93,7 +93,7 @@ class QuestionsPage(Page):
 
     @property
     def chosen(self) -> Question:
-        """The question under the cursor: read from the list, which may be ahead of the messages that it sends."""
+        """The question under the cursor, as the list has it: its messages may arrive later."""
         index = self.query_one(OptionList).highlighted if self.is_mounted else None
         return self._first if index is None else self.book.questions[index]
 
@@ -104,13 +104,13 @@ class QuestionsPage(Page):
             self.query_one(OptionList).highlighted = self.book.questions.index(self._first)
 
     def on_option_list_option_highlighted(self) -> None:
-        """Show another question, and the keys that go with it."""
+        """Show another question, and its keys."""
         if self.is_current:
             self._show_chosen(self.state)
             self.refresh_bindings()
 
     def action_launch(self) -> None:
-        """Train what the chosen question lacks."""
+        """Train the missing runs of the chosen question."""
         self._launch(Launch(self.chosen))
 
     @work
@@ -147,7 +147,7 @@ class QuestionsPage(Page):
 
     @work
     async def action_statements(self) -> None:
-        """Paste a statement of the grader's, or look at one again."""
+        """Paste a statement of the grader's, or edit one."""
         self.want(await judged_statement(self.app, self.chosen, self.book, self.state))
 
     def action_turn(self, pages: int) -> None:
@@ -155,7 +155,7 @@ class QuestionsPage(Page):
         self._pane.scroll_relative(y=pages * (self._pane.size.height - 2), animate=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what the chosen question has: a file to hand in, finalists, statements."""
+        """Offer the actions of the chosen question: a file to hand in, finalists, statements."""
         if not self.is_mounted:
             return True
         is_trained = self.book.sweep(self.chosen, "") is not None
@@ -171,7 +171,7 @@ class QuestionsPage(Page):
 
     @work
     async def action_launch_all(self) -> None:
-        """Train what the whole assignment lacks, the cheapest question first."""
+        """Train the missing runs of the whole assignment, the cheapest question first."""
         if not self.state.data_is_open:
             self.notify("The data is still being opened.", severity="warning")
             return
@@ -188,7 +188,7 @@ class QuestionsPage(Page):
                 self.want(self.book.submit(sweep))
 
     def _launch(self, launch: Launch) -> None:
-        """Train what a question lacks, now or as soon as the data is open, and say so."""
+        """Train the missing runs of a question, now or as soon as the data is open, and notify the user."""
         if launch.needs_data(self.book, self.state):
             self.post_message(self.LaunchDeferred(launch))
             return
@@ -223,7 +223,7 @@ class QuestionsPage(Page):
         self.query_one("#summary", Sheet).update(summary_of(progresses, state, theme, width))
 
     def _worked_out(self, state: State) -> tuple[Mapping[str, Progress], Mapping[str, Answer]]:
-        """How far all questions are, and their answers: once a state, however often the cursor moves meanwhile."""
+        """Return progress and answer of all questions, computed once for each state, however often the cursor moves."""
         if self._known is None or self._known[0] is not state:
             progresses = {question.id: progress_of(question, self.book, state) for question in self.book.questions}
             answers = {question.id: answer_of(question, self.book, state) for question in self.book.questions}

@@ -9,16 +9,16 @@ from textual.screen import Screen
 
 
 class PageEntry(NamedTuple):
-    """A page's key and name, and what makes it."""
+    """A page's key, name and factory."""
 
     key: str
     name: str
     make: Callable[..., Screen[Any]]
-    """Takes the presets; loads the page's module, so that no other page's first frame waits for it."""
+    """Makes the page from the presets; it loads the page's module, so that no other page's first frame waits for it."""
 
 
 def lazily(module: str, name: str) -> Callable[..., Screen[Any]]:
-    """Return what makes a page of a module of this folder that is loaded when the page is first made."""
+    """Return a factory of pages whose module, in this folder, is loaded at its first call."""
 
     def make(*arguments: object) -> Screen[Any]:
         page: Screen[Any] = getattr(import_module(f"svhn_tui.pages.{module}"), name)(*arguments)
@@ -35,12 +35,12 @@ PAGES = (
     PageEntry("5", "Answers", lazily("answers", "AnswersPage")),
     PageEntry("6", "Data", lazily("data", "DataPage")),
 )
-"""Those that a key opens, from everywhere."""
+"""The pages that a key opens, from everywhere."""
 DETAILS = (
     PageEntry("", "Run", lazily("run_page", "RunPage")),
     PageEntry("", "Log", lazily("run_log", "LogPage")),
 )
-"""Those that are opened from another page, at what its cursor is on."""
+"""The pages that are opened from another page, for the run under its cursor."""
 KEYS = (
     *(Binding(key, f"open_page('{name}')", name, show=False, tooltip=f"open {name}") for key, name, _ in PAGES),
     Binding("x", "export", "export", tooltip="export everything that is handed in"),

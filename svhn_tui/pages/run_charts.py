@@ -1,4 +1,4 @@
-"""Charts of runs that are watched: their metrics, train and test together, over epochs or seconds.
+"""Charts of the runs of a group: their metrics, train and test together, over epochs or seconds.
 
 Two charts are drawn in turn, which cuts Live's CPU from 5.6 to 4.6 % of a core and its output from 6.7 to 5.1 KB/s
 (`python -m tests.measure --compare turns`).
@@ -17,15 +17,15 @@ from svhn_tui.widgets.chart_board import ChartBoard
 from svhn_tui.widgets.colors import line_style
 
 FOLLOWS_SECONDS = 1.0
-"""Within which the second of two charts shows what the first one does."""
+"""Delay after which the second of two charts is drawn."""
 TRACES = 16
-"""Single traces that are drawn at once; more could not be distinguished."""
+"""Most single traces that are drawn; more could not be distinguished."""
 COLORS = {"train": 2, "validation": 1}
-"""Numbers of the colours of curves by their names; those of test images have the first one."""
+"""Indices of the colours of curves by name; test images have the first one."""
 
 
 class RunCharts(ChartBoard):
-    """One chart, or two with different metrics, of runs of one configuration."""
+    """Draws one chart, or two with different metrics, of runs of one configuration."""
 
     def __init__(self, *, charts: int = 1, id: str | None = None) -> None:
         self._panels = panels(tuple(METRICS))
@@ -33,14 +33,14 @@ class RunCharts(ChartBoard):
         self._state = State()
         """The state that was drawn last."""
         self._latest = 0
-        """Which of two charts was drawn last."""
+        """Index of the chart that was drawn last."""
 
     def forget(self) -> None:
         """Draw all charts with the next state."""
         self._state = State()
 
     def show(self, lanes: Mapping[str, Live], state: State, *, epochs: int) -> None:
-        """Draw the curves of these runs; the x axis goes to `epochs`, whatever they have so far."""
+        """Draw the curves of these runs; the x axis ends at `epochs`, however many they have so far."""
         before, self._state = self._state, state
         self.display = bool(lanes)
         if not lanes:
@@ -50,13 +50,13 @@ class RunCharts(ChartBoard):
         charts = tuple(self.shown)
         only_grew = state is not before and groups_of(state).keys() == groups_of(before).keys()
         if len(charts) > 1 and only_grew and all(chart.display for chart, _ in charts):
-            self._latest = 1 - self._latest  # the other one follows: to draw one takes longer than all else on the page
+            self._latest = 1 - self._latest  # the other one is drawn later: a chart costs more than the page
             self.set_timer(FOLLOWS_SECONDS, partial(self._follow, lanes, state, epochs))
             charts = (charts[self._latest],)
         self._draw(charts, lanes, epochs)
 
     def _follow(self, lanes: Mapping[str, Live], state: State, epochs: int) -> None:
-        """Draw the chart whose turn it was not, if nothing has happened since."""
+        """Draw the other chart, if no new state came since."""
         if self.screen.is_current and self._state is state:
             self._draw(tuple(self.shown), lanes, epochs)
 

@@ -1,4 +1,4 @@
-"""The list of runs with its filter: what is listed, in which order, and what is selected in it."""
+"""The list of runs with its filter, order and selection."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -23,8 +23,8 @@ from svhn_tui.analysis.run_table import (
     columns_logged_in,
     columns_of,
     failed_of,
+    index_of,
     lines_of,
-    place_of,
 )
 from svhn_tui.client.state import State
 from svhn_tui.pages.runs_text import count_of, heads_of
@@ -34,26 +34,26 @@ from svhn_tui.widgets.run_grid import Grid
 from svhn_tui.widgets.sheet import Sheet
 
 HINTS = 6
-"""Completions that are shown."""
+"""Most completions that are shown."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """How runs are listed."""
+    """How runs are listed: columns, order, groups."""
 
     columns: tuple[str, ...]
-    """Of runs."""
+    """Columns where a line is a run."""
     group_columns: tuple[str, ...]
     order: SortOrder = SortOrder()
     grouped: bool = False
-    """A line a configuration, or a line a run."""
+    """Whether a line is a configuration, and not a run."""
     opened: frozenset[str] = frozenset()
-    """Keys of configurations whose runs are listed below them."""
+    """Keys of the configurations whose runs are listed below them."""
     pinned: frozenset[str] = frozenset()
-    """Keys of lines that stay on top."""
+    """Keys of the lines that are listed first."""
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """The columns that were chosen for what is listed."""
+        """The columns of the current kind of line."""
         return self.group_columns if self.grouped else self.columns
 
     def choices(self, results: Iterable[RunResult]) -> list[str]:
@@ -61,31 +61,31 @@ class Listing(msgspec.Struct, frozen=True):
         return [name for name in (*COLUMNS, *columns_logged_in(results)) if self.grouped or name not in OF_GROUPS]
 
     def with_columns(self, columns: tuple[str, ...]) -> "Listing":
-        """Show these columns."""
+        """Return a listing with these columns."""
         changed = {"group_columns" if self.grouped else "columns": columns}
         return msgspec.structs.replace(self, **changed)
 
     def sorted_by(self, column: str) -> "Listing":
-        """Sort by this column, the best or latest first."""
+        """Return a listing sorted by this column, the best or latest first."""
         order = SortOrder(column, descending=column_named(column).descends or column == "finished")
         return msgspec.structs.replace(self, order=order)
 
     def sorted_by_next(self, columns: Sequence[str]) -> "Listing":
-        """Sort by the column on the right, of those that are shown."""
+        """Return a listing sorted by the next of the shown columns."""
         current = self.order.column
         index = columns.index(current) + 1 if current in columns else 0
         return self.sorted_by(columns[index % len(columns)])
 
     def reversed(self) -> "Listing":
-        """Sort the other way round."""
+        """Return a listing in reverse order."""
         return msgspec.structs.replace(self, order=SortOrder(self.order.column, not self.order.descending))
 
 
 class RunList(Vertical):
-    """A filter line, what it lists in words, and the table of runs."""
+    """Shows a filter line, a summary of what is listed, and the table of runs."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        """Call `changed` when the list has to be drawn, since other runs are listed, selected or opened."""
+        """Call `changed` when the list has to be drawn because other runs are listed, selected or opened."""
         super().__init__(id="table")
         self.listing = remembered_listing()
         self.selected: dict[str, None] = {}
@@ -93,18 +93,18 @@ class RunList(Vertical):
         self.filter = FilterLine(self._candidates, id="filter")
         self.grid = Grid()
         self.table = Table()
-        """What is listed until it is drawn anew."""
+        """The lines as they were drawn last."""
         self._changed = changed
         self._hints: tuple[str, ...] = ()
         self._wrong = ""
-        """What is wrong with the filter; the list stays as it was until it is right."""
+        """The filter's error; the list is unchanged until the filter is valid."""
         self._state = State()
         self._drawn: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Filter, its outcome, table."""
+        """Compose filter, summary and table."""
         yield self.filter
-        yield Sheet(id="said")
+        yield Sheet(id="listed")
         yield self.grid
 
     def _candidates(self, text: str) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ class RunList(Vertical):
     # --- what is listed ----------------------------------------------------------------------------------------------
 
     def do(self, verb: str) -> None:
-        """Do what a key asks for."""
+        """Carry out the action of a key."""
         line, listing = self.line, self.listing
         match verb:
             case "sort":
@@ -180,28 +180,28 @@ class RunList(Vertical):
         self._changed()
 
     def on_input_submitted(self) -> None:
-        """Go to the table; the filter stays."""
+        """Focus the table; the filter stays."""
         self.grid.focus()
 
     def on_descendant_focus(self) -> None:
-        """Take the filter as it stands once it is left."""
+        """Apply the filter when the focus leaves it."""
         self._changed()
 
     def on_grid_head_clicked(self, message: Grid.HeadClicked) -> None:
-        """Sort by a column that was clicked; again, the other way round."""
+        """Sort by a column that was clicked; after a second click in reverse."""
         column = self.table.columns[message.index]
         is_same = column == self.listing.order.column
         self.listing = self.listing.reversed() if is_same else self.listing.sorted_by(column)
         self._changed()
 
     def on_grid_moved(self) -> None:
-        """Count the columns that have no room now."""
+        """Show how many columns do not fit now."""
         self._show_count()
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 
     def show(self, state: State) -> bool:
-        """Draw the list if something in it changed; return whether its lines are drawn anew."""
+        """Draw the list if something in it changed; return whether it was drawn."""
         before, self._state = self._state, state
         hints = self._hints = self.filter.hints
         typed = self.filter.settled(hints)
@@ -223,7 +223,7 @@ class RunList(Vertical):
         listed = lines_of(runs, listing.order, grouped=listing.grouped, opened=listing.opened, pinned=listing.pinned)
         lines = failed + listed
         first = self.grid.cursor if cursor is not None or not listed else len(failed)
-        index = place_of(cursor.key, lines, near=first) if cursor is not None else first
+        index = index_of(cursor.key, lines, near=first) if cursor is not None else first
         columns = columns_of(listing.shown, state.results.values())
         self.table = Table(lines, columns, len(runs), len(failed))
         self.grid.show(heads_of(lines, columns, listing.order, self.grid.size.width), len(lines), self.cells, index)
@@ -231,7 +231,7 @@ class RunList(Vertical):
         return True
 
     def cells(self, index: int) -> tuple[str, Sequence[str]]:
-        """Return the signs and the texts of a line."""
+        """Return the marks and the cells of a line."""
         line = self.table.lines[index]
         if line.failed is not None:
             return "✗ ", cells_of(line, self.table.columns)
@@ -248,7 +248,7 @@ class RunList(Vertical):
             text += f"   tab: {words.clean('  '.join(self._hints[:HINTS]))}"
         elif hidden and table.runs and not self._wrong:
             text += f"   → {words.plural(hidden, 'more column')}"
-        self.query_one("#said", Sheet).update(Text(text, str(theme.error) if self._wrong else dim_of(theme)))
+        self.query_one("#listed", Sheet).update(Text(text, str(theme.error) if self._wrong else dim_of(theme)))
 
 
 def remembered_listing() -> Listing:

@@ -1,4 +1,4 @@
-"""What was printed while a run trained: followed while it does, searched, and never obeyed."""
+"""The page of a run's log: it follows a run in training, can be searched, and control sequences have no effect."""
 
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ SEARCH = Binding.Group("matches")
 
 
 class LogPage(RunSubjectPage):
-    """The end of a log, with a line to search it."""
+    """Shows the end of a log, with a line to search it."""
 
     TITLE_IN_BAR = "Log"
     CSS = """
@@ -31,16 +31,16 @@ class LogPage(RunSubjectPage):
     LogPage #note { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back", tooltip="end the search; back to where you came from"),
+        Binding("escape", "back", "back", tooltip="end the search, or leave the page"),
         Binding("slash", "search", "search", tooltip="search the log for a word"),
         Binding("n", "match(1)", "next match", group=SEARCH),
-        Binding("N", "match(-1)", "match before", group=SEARCH),
+        Binding("N", "match(-1)", "previous match", group=SEARCH),
         Binding("R", "again", "train again", tooltip="train a run that failed again"),
-        Binding("c", "copy", "copy", tooltip="copy what is seen of the log"),
+        Binding("c", "copy", "copy", tooltip="copy the shown part of the log"),
     ]
 
     def body(self) -> ComposeResult:
-        """What run, its log, and what is sought."""
+        """Compose the run's name, its log, and the search line."""
         with Vertical(id="log"):
             yield Sheet(id="head")
             line = FilterLine(lambda text: (), id="search")
@@ -50,7 +50,7 @@ class LogPage(RunSubjectPage):
             yield Sheet(id="note")
 
     def on_mount(self) -> None:
-        """Begin in the log."""
+        """Focus the log."""
         self.query_one(Pager).focus()
 
     @property
@@ -58,7 +58,7 @@ class LogPage(RunSubjectPage):
         return self.query_one(FilterLine)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what there is something to do it with; while a word is typed, keys are letters."""
+        """Offer the actions that apply now; while a search is typed, keys are letters."""
         if self.is_mounted and self._line.has_focus and action in ("search", "match", "copy", "again"):
             return False
         if action == "match":
@@ -72,22 +72,22 @@ class LogPage(RunSubjectPage):
         super().turn_to(subjects, origin)
 
     def action_search(self) -> None:
-        """Type what is sought."""
+        """Focus the search line."""
         self._line.open()
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        """Look for it as it is typed."""
+        """Search while the text is typed."""
         self.redraw()
 
     def on_input_submitted(self) -> None:
-        """Go back into the log."""
+        """Focus the log again."""
         if not self._line.value:
             self._line.close()
         self.query_one(Pager).focus()
         self.redraw()
 
     def action_match(self, step: int) -> None:
-        """Go to another line that holds it."""
+        """Go to another line that matches."""
         self.query_one(Pager).go(step)
         self._show_text(self.state)
 
@@ -101,12 +101,12 @@ class LogPage(RunSubjectPage):
             super().action_back()
 
     def action_copy(self) -> None:
-        """Copy the log as far as it is here."""
+        """Copy the part of the log that is shown."""
         if (log := self.printed) is not None and log.text:
             self.copy(words.clean(log.text, newlines=True))
 
     def show(self, state: State) -> None:
-        """Draw the log, and ask for it."""
+        """Draw the log, and request it."""
         super().show(state)
         theme = self.app.current_theme
         head = head_of(self.run, state, theme)

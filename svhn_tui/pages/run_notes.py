@@ -1,4 +1,4 @@
-"""Notes on runs, as the pages that show runs let them be edited."""
+"""Editing of notes on runs, for the pages that show runs."""
 
 from engine import protocol as p
 from svhn_tui.client.drafts import SentNotes
@@ -7,7 +7,7 @@ from svhn_tui.pages.page import Page
 
 
 class RunNotes:
-    """Edits notes for a page; a draft of each stays on disk until the host has it."""
+    """Edits notes for a page; each is stored as a draft on disk until the host has stored it."""
 
     def __init__(self, page: Page) -> None:
         self._page = page
@@ -30,5 +30,5 @@ class RunNotes:
             self._page.want(note)
 
     def settle(self) -> None:
-        """Drop the drafts of notes that the host has by now."""
+        """Delete the drafts of notes that the host has stored."""
         self._sent.settle(self._page.state.notes)

@@ -1,4 +1,4 @@
-"""A run's page of its own: what became of it, curves, settings, file, questions, note, and the end of its log."""
+"""The page of one run: outcome, curves, settings, file, questions, note, and the end of its log."""
 
 from typing import ClassVar
 
@@ -21,13 +21,13 @@ from svhn_tui.widgets.sheet import Sheet
 
 NARROW = 100
 FOLLOW_SECONDS = 1.0
-"""How often the log of a run in training is asked for."""
+"""Interval at which the log of a run in training is requested."""
 LOG_LINES, FAILED_LOG_LINES = 6, 15
-"""Of its log's end, what stands on a run's page."""
+"""Number of lines at the end of the log that are shown, and of a failed run's."""
 
 
 class RunSubjectPage(Page):
-    """A page about one run, and the way back to where it was asked for."""
+    """A page about one run, which returns to the page from which it was opened."""
 
     def __init__(self, book: Presets) -> None:
         super().__init__(book)
@@ -36,7 +36,7 @@ class RunSubjectPage(Page):
         self._is_training = False
 
     def on_mount(self) -> None:
-        """Follow what it prints."""
+        """Follow its log."""
         self.set_interval(FOLLOW_SECONDS, self._follow)
 
     def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
@@ -48,17 +48,17 @@ class RunSubjectPage(Page):
     def _follow(self) -> None:
         log, was_training = self.printed, self._is_training
         self._is_training = self.run in self.state.running
-        if self.is_current and log is not None and (self._is_training or was_training):  # its last words come late
+        if self.is_current and log is not None and (self._is_training or was_training):  # its last lines arrive late
             self.want(p.ReadLog(run_id=self.run, file=log.file, begins=log.ends))
 
     @property
     def printed(self) -> p.LogRead | None:
-        """What it printed, as far as that is known."""
+        """Its log, if it is known."""
         log = self.state.log
         return log if log is not None and log.run_id == self.run else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to train again what failed."""
+        """Offer to train a failed run again."""
         if action == "again":
             return (live := self.state.live.get(self.run)) is not None and live.status in ("failed", "interrupted")
         return super().check_action(action, parameters)
@@ -69,16 +69,16 @@ class RunSubjectPage(Page):
         self.notify("It waits to be trained again; 2 shows it.")
 
     def action_back(self) -> None:
-        """Go back to where it was asked for."""
+        """Return to the page from which it was opened."""
         self.post_message(self.Visit(self._origin))
 
     def show(self, state: State) -> None:
-        """Fit the width."""
+        """Fit the width of the window."""
         self.set_class(self.size.width < NARROW, "narrow")
 
 
 class RunPage(RunSubjectPage):
-    """All that is known of a run, on a page that scrolls."""
+    """Shows all facts of a run on one page that scrolls."""
 
     TITLE_IN_BAR = "Run"
     CSS = """
@@ -90,14 +90,14 @@ class RunPage(RunSubjectPage):
     RunPage #log { padding: 1 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "whole", "back", tooltip="out of the full chart; back to where you came from"),
-        Binding("l", "log_page", "log", tooltip="what it printed"),
-        Binding("enter", "question", "its question", tooltip="go to the question that it counts for"),
-        Binding("i", "look", "images", tooltip="what it says of the test images"),
+        Binding("escape", "whole", "back", tooltip="leave the full-screen chart, or the page"),
+        Binding("l", "log_page", "log", tooltip="its log"),
+        Binding("enter", "question", "its question", tooltip="go to its question"),
+        Binding("i", "look", "images", tooltip="its predictions for the test images"),
         Binding("n", "note(False)", "note", tooltip="note and tags"),
         Binding("R", "again", "train again", tooltip="train a run that failed again"),
         Binding("c", "copy", "copy", tooltip="copy the file's path"),
-        Binding("E", "note(True)", "edit", tooltip="the note in $EDITOR"),
+        Binding("E", "note(True)", "edit", tooltip="edit the note in $EDITOR"),
         *(binding for binding in CHART_KEYS if binding.key != "escape"),
         AXIS_KEY,
     ]
@@ -110,7 +110,7 @@ class RunPage(RunSubjectPage):
         self._notes = RunNotes(self)
 
     def body(self) -> ComposeResult:
-        """One page that scrolls where it is too long."""
+        """Compose one page that scrolls."""
         with VerticalScroll(id="run"):
             yield Sheet(id="head")
             yield self.charts
@@ -118,7 +118,7 @@ class RunPage(RunSubjectPage):
             yield Sheet(id="log")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what can be done with a run that is finished, or in training, or failed."""
+        """Offer the actions of a run that is finished, in training, or failed."""
         if action in ("note", "look", "copy"):
             return self.run in self.state.results
         if action == "question":
@@ -131,25 +131,25 @@ class RunPage(RunSubjectPage):
         return tuple(use.question.id for use in uses_of(spec, self.book, self.state)) if spec is not None else ()
 
     def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
-        """Show a run from its top, and ask for the hash of its file."""
+        """Show a run from its top, and request the hash of its file."""
         super().turn_to(subjects, origin)
         if self.is_mounted:
             self.query_one("#run", VerticalScroll).scroll_home(animate=False)
         self.want(p.CheckFiles(runs=subjects))
 
     def action_whole(self) -> None:
-        """Leave the full chart, or the page."""
+        """Leave the full-screen chart, or else the page."""
         if self.maximized is not None:
             self.minimize()
         else:
             self.action_back()
 
     def action_log_page(self) -> None:
-        """Show all that it printed."""
+        """Show its log."""
         self.post_message(self.Visit("Log", self.run))
 
     def action_question(self) -> None:
-        """Go to the question that it counts for, or else to one about its network."""
+        """Go to the question that it belongs to, or else to one about its network."""
         if self._uses:
             self.post_message(self.Visit("Questions", self._uses[0]))
 
@@ -158,7 +158,7 @@ class RunPage(RunSubjectPage):
         self._notes.edit(self.run, in_editor=in_editor)
 
     def action_look(self) -> None:
-        """Look at what it says of the test images."""
+        """Open the Data page with its predictions."""
         self.post_message(self.Visit("Data", self.run))
 
     def action_copy(self) -> None:

@@ -19,20 +19,20 @@ from svhn_tui.presets import Presets
 from svhn_tui.themes import dim_of
 
 LABEL = 14
-"""Cells of what stands before each line."""
+"""Width of the labels before the lines, in cells."""
 HOST_LOG = "host.log"
 CLASSES = 26
-"""Of which the recall is listed; of more, that of the lowest ones."""
+"""Most classes whose recall is listed; of more, the lowest ones are."""
 
 
 def spec_of(run_id: str, state: State) -> RunSpec | None:
-    """Return what a run trains, whatever became of it; None where nothing is known of it any more."""
+    """Return the spec of a run in any status; None if nothing is known of it any more."""
     known = state.results.get(run_id) or state.live.get(run_id) or state.waiting.get(run_id)
     return known.spec if known is not None else None
 
 
 def head_of(run_id: str, state: State, theme: Theme) -> Text:
-    """Name a run, and say what became of it."""
+    """Return a run's name and outcome."""
     dim, spec = dim_of(theme), spec_of(run_id, state)
     if spec is None:
         return Text.assemble((run_id, "bold"), ("   This run is not here any more; t on Runs shows the trash.", dim))
@@ -45,7 +45,7 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
     result, live = state.results.get(run_id), state.live.get(run_id)
     if result is not None and result.diverged:
         since = state.history(run_id).diverged_at
-        return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are no numbers", str(theme.error)
+        return f"✗ diverged{f' at epoch {since}' if since else ''}: its weights are not numbers", str(theme.error)
     if result is not None and result.interrupted:
         return interruption_of(result), str(theme.warning)
     if result is not None:
@@ -63,12 +63,12 @@ def _became(run_id: str, state: State, theme: Theme) -> tuple[str, str]:
 
 
 def interruption_of(run: RunResult) -> str:
-    """Say of a recorded run whose program left it when that was."""
+    """Say at which epoch the program of a recorded run left it."""
     return f"interrupted after epoch {run.epochs_trained} of {run.spec.configuration.training.epochs}"
 
 
 def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:
-    """Say why a run failed or was let go, and what to do; None where there is nothing to mend."""
+    """Say why a run failed or was stopped, and what to do; None if nothing is to be done."""
     live = state.live.get(run_id)
     if live is None or live.status not in ("failed", "interrupted"):
         return None
@@ -81,7 +81,7 @@ def remedy_of(run_id: str, state: State, theme: Theme) -> Text | None:
 
 
 def facts_of(run_id: str, book: Presets, state: State, theme: Theme) -> Table:
-    """Return what is known of a run, a line a fact: what it reached, what it trained and with what, its file."""
+    """Return the facts of a run, a line each: its accuracy, its settings, where it trained, its file."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=LABEL, style=dim_of(theme), no_wrap=True)
     table.add_column(overflow="fold")
@@ -122,7 +122,7 @@ def _reached(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
 
 
 def _recall(run: RunResult, state: State) -> str:
-    """List the classes with the share of their test images that is right, of many the worst ones."""
+    """List the classes with their recall, of many classes the lowest."""
     data, count = state.known.get(run.spec.data), len(run.test_recall)
     names = data.labels if data is not None and len(data.labels) == count else tuple(map(str, range(count)))
     known = [(name, recall) for name, recall in zip(names, run.test_recall, strict=True) if recall is not None]
@@ -153,7 +153,7 @@ def _settings(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:
 
 
 def _own_model(spec: RunSpec, state: State) -> Iterator[tuple[str, str]]:
-    """Say which model file builds its model, and how that trains."""
+    """Name the model file that builds its model, and say how that trains."""
     model = spec.configuration.network.model
     if model is None:
         return
@@ -205,11 +205,11 @@ def _file(run: RunResult, state: State) -> Iterator[tuple[str, str]]:
 def _questions(spec: RunSpec, book: Presets, state: State) -> Iterator[tuple[str, str]]:
     uses = uses_of(spec, book, state)
     for index, use in enumerate(uses):
-        text = f"does not count: {use.other}" if use.other else "counts as asked"
+        text = f"does not count, since it has {use.other}" if use.other else "counts as asked"
         handed = "; its file was chosen" if state.choices.get(use.question.id) == spec.run_id else ""
         yield "" if index else "questions", words.clean(f"{use.question.id} {use.question.title}: {text}{handed}")
     if spec.recording is not None:
-        yield "questions", "none: what another program trained is no answer"
+        yield "questions", "none: what another program trained is not an answer"
     elif not uses:
         yield "questions", "none is about this network"
 
@@ -224,7 +224,7 @@ def _remarks(run_id: str, state: State) -> Iterator[tuple[str, str]]:
 
 
 def journal_damage(run_id: str, state: State) -> str:
-    """Say what of a run's journal, which holds its curves, could not be read; empty when nothing."""
+    """Say which part of a run's journal, which holds its curves, could not be read; empty if all was."""
     if problem := state.unread.get(run_id):
         return f"cannot be read: {words.clean(problem)}"
     damaged = state.damaged_lines.get(run_id, 0)
@@ -232,7 +232,7 @@ def journal_damage(run_id: str, state: State) -> str:
 
 
 def log_note(log: LogRead | None, state: State) -> str:
-    """Say where a log stands, and what of it is seen."""
+    """Return the path of a log, and which part of it is shown."""
     if log is None:
         return "Reading the log…"
     if log.problem:
@@ -248,7 +248,7 @@ def log_note(log: LogRead | None, state: State) -> str:
 
 
 def log_end(log: LogRead | None, state: State, theme: Theme, lines: int) -> Text:
-    """Return the last lines of a log, and where it stands."""
+    """Return the last lines of a log, and its path."""
     dim = dim_of(theme)
     text = Text.assemble(("log  ", "bold"), (log_note(log, state), dim))
     for line in log.text.splitlines()[-lines:] if log is not None else []:

@@ -1,4 +1,4 @@
-"""Page 3: every run that finished or failed: sort, filter, group, select to compare, note, tag, delete, bring back."""
+"""Page 3: the runs that finished or failed: sort, filter, group, select to compare, note, tag, delete, restore."""
 
 from typing import ClassVar
 
@@ -21,31 +21,31 @@ from svhn_tui.widgets.sheet import Sheet
 NARROW, TALL = 100, 30
 SORT = Binding.Group("sort")
 OF_LINES = {"open", "list", "compare", "delete", "again", "log_page", "look", "note", "filter"}
-"""What is done in the list, and not while a filter is typed."""
+"""Actions of the list, which are off while a filter is typed."""
 
 
 class RunsPage(Page):
-    """A table with a filter line above and details below."""
+    """Shows a table with a filter line above and details below."""
 
     TITLE_IN_BAR = "Runs"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "whole", "clear", tooltip="clear filter and selection"),
         Binding("enter", "open", "open", tooltip="the run's page; show or hide a configuration's runs"),
-        Binding("l", "log_page", "log", tooltip="what was printed while it trained"),
-        Binding("i", "look", "images", show=False, tooltip="what the run says of the test images"),
+        Binding("l", "log_page", "log", tooltip="the log of its training"),
+        Binding("i", "look", "images", show=False, tooltip="the run's predictions for the test images"),
         Binding("slash", "filter", "filter", tooltip="filter: activation=relu test_accuracy>0.5 tag:final"),
         Binding("space", "list('select')", "select", tooltip="select the run or the configuration"),
-        Binding("c", "compare", "compare", tooltip="compare what is selected"),
+        Binding("c", "compare", "compare", tooltip="compare the selected runs"),
         Binding("g", "list('group')", "group", tooltip="a line a configuration, or a line a run"),
         Binding("o", "list('sort')", "sort by the next column", group=SORT),
-        Binding("O", "list('reverse')", "sort the other way round", group=SORT),
+        Binding("O", "list('reverse')", "sort in reverse order", group=SORT),
         Binding("R", "again", "train again", tooltip="train a run that failed again"),
         Binding("n", "note(False)", "note", tooltip="note and tags"),
         Binding("d", "delete", "delete", tooltip="move to the trash"),
         Binding("v", "columns", "columns", tooltip="choose the columns"),
-        Binding("p", "list('pin')", "pin", tooltip="keep the line on top, or let it go"),
-        Binding("t", "trash", "trash", tooltip="bring back from the trash"),
-        Binding("E", "note(True)", "edit", tooltip="the note in $EDITOR"),
+        Binding("p", "list('pin')", "pin", tooltip="pin the line at the top, or unpin it"),
+        Binding("t", "trash", "trash", tooltip="restore runs from the trash"),
+        Binding("E", "note(True)", "edit", tooltip="edit the note in $EDITOR"),
     ]
 
     def __init__(self, book: Presets) -> None:
@@ -54,17 +54,17 @@ class RunsPage(Page):
         self._notes = RunNotes(self)
 
     def body(self) -> ComposeResult:
-        """Filter, table, details."""
+        """Compose filter, table and details."""
         yield self.runs
         yield Sheet(id="detail")
 
     def on_mount(self) -> None:
-        """Begin in the table."""
+        """Focus the table."""
         self.runs.grid.focus()
         super().on_mount()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer what can be done with the line under the cursor."""
+        """Offer the actions of the line under the cursor."""
         if not self.is_mounted:
             return True
         line, runs = self.runs.line, self.runs
@@ -90,7 +90,7 @@ class RunsPage(Page):
     # --- what is listed ----------------------------------------------------------------------------------------------
 
     def action_filter(self) -> None:
-        """Type a filter."""
+        """Focus the filter line."""
         self.runs.filter.open()
 
     def action_whole(self) -> None:
@@ -110,7 +110,7 @@ class RunsPage(Page):
 
     @work
     async def action_columns(self) -> None:
-        """Choose the columns, and remember them."""
+        """Choose the columns, and store the choice."""
         listing = self.runs.listing
         names = listing.choices(self.state.results.values())
         ticked = [index for index, name in enumerate(names) if name in listing.shown]
@@ -127,12 +127,12 @@ class RunsPage(Page):
     # --- what is done with runs --------------------------------------------------------------------------------------
 
     def action_log_page(self) -> None:
-        """Show what was printed while the run trained."""
+        """Show the run's log."""
         if (run_id := self.runs.run_id) is not None:
             self.post_message(self.Visit("Log", run_id))
 
     def action_look(self) -> None:
-        """Look at what the run says of the test images."""
+        """Open the Data page with the run's predictions."""
         if (run_id := self.runs.finished_run) is not None:
             self.post_message(self.Visit("Data", run_id))
 
@@ -148,12 +148,12 @@ class RunsPage(Page):
             self.notify("It waits to be trained again; 2 shows it.")
 
     def action_compare(self) -> None:
-        """Open the Compare page with what is selected."""
+        """Open the Compare page with the selected runs."""
         self.post_message(self.Visit("Compare", *self.runs.meant))
 
     @work
     async def action_delete(self) -> None:
-        """Move what is selected to the trash, after a question."""
+        """Move the selected runs to the trash, after a confirmation."""
         runs = self.runs.meant
         if not runs:
             return
@@ -164,7 +164,7 @@ class RunsPage(Page):
             self.want(p.Delete(runs=runs))
 
     def action_trash(self) -> None:
-        """Ask for what is in the trash; the app shows it when the host has answered."""
+        """Request the content of the trash; the app shows it when the host has answered."""
         self.want(p.ReadTrash())
 
     # --- drawing -----------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class RunsPage(Page):
         self.refresh_bindings()
 
     def show(self, state: State) -> None:
-        """Draw the table if what it lists changed."""
+        """Draw the table if its content changed."""
         self._notes.settle()
         self.set_class(self.size.width < NARROW, "narrow")
         if self.runs.show(state):

@@ -1,4 +1,4 @@
-"""What the Runs page says besides its lines: heads of columns, counts, the run under the cursor. Pure."""
+"""The Runs page's heads of columns, counts, and the details of the run under the cursor. Pure."""
 
 from collections.abc import Sequence
 
@@ -16,13 +16,13 @@ from svhn_tui.themes import dim_of
 from svhn_tui.widgets.run_grid import Head
 
 WIDEST = 48
-"""Cells of a column, in a narrow window; a wide one gives more."""
+"""Greatest width of a column in a narrow window, in cells; wide windows allow more."""
 MEASURED = 100
-"""Lines that the widths of columns are taken from: so many at the beginning, and so many from all over."""
+"""Lines from which widths of columns are computed: so many at the beginning, and so many from the whole table."""
 
 
 def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder, room: int) -> list[Head]:
-    """Return the columns, in so many cells, with the widths that their lines need; an arrow shows the order."""
+    """Return the columns that fit into a width, as wide as their lines need; an arrow marks the order."""
     step = max(1, len(lines) // MEASURED)
     texts = [cells_of(line, columns) for line in (*lines[:MEASURED], *lines[MEASURED::step])]
     heads = []
@@ -35,7 +35,7 @@ def heads_of(lines: Sequence[RunLine], columns: Sequence[str], order: SortOrder,
 
 
 def count_of(table: Table, selected: int, state: State, *, grouped: bool) -> str:
-    """Say how many runs are listed, of how many, and what is selected."""
+    """Say how many runs are listed, of how many, and how many are selected."""
     runs, failed = table.runs, table.failed
     lost = f", {words.count(failed)} failed: R trains them again" if failed else ""
     if not state.results:
@@ -52,7 +52,7 @@ def count_of(table: Table, selected: int, state: State, *, grouped: bool) -> str
 
 
 def detail_of(line: RunLine, state: State, theme: Theme, *, is_short: bool) -> Text:
-    """Say what is known of the line under the cursor; of a run in a short window no more than its result and note."""
+    """Return the details of the line under the cursor; of a run in a short window only its result and note."""
     if line.failed is not None:
         spec, reason = line.failed.spec, words.clean(line.failed.reason or "no reason is known", newlines=True)
         name = f"{spec.configuration.label}, seed {spec.seed}"

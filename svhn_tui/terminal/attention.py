@@ -1,8 +1,8 @@
 """Alerts through the terminal: a bell, and a desktop notification where the terminal supports it.
 
-OSC 99 is kitty's, OSC 777 urxvt's (foot, Ghostty and WezTerm take it too), OSC 9 iTerm2's, which most others take or
-pass over. One of them is sent, since some terminals would show two. tmux passes them on where `allow-passthrough` is
-on, and drops them where it is not; the bell it hands on in any case.
+OSC 99 is kitty's, OSC 777 urxvt's (foot, Ghostty and WezTerm support it too), OSC 9 iTerm2's, which most others support
+or ignore. One of them is sent, since some terminals would show two. tmux forwards them only with `allow-passthrough`;
+it always forwards the bell.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def call_of(title: str, text: str, environment: Mapping[str, str]) -> str:
 
     Args:
         title: of the notice, without a semicolon.
-        text: one sentence; what a terminal would obey is taken out of it.
+        text: one sentence; control sequences are removed from it.
         environment: by which the terminal is recognised.
     """
     notice = _notice_of(title, clean(" ".join(text.split()))[:LONGEST], environment)

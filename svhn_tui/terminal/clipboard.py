@@ -1,4 +1,4 @@
-"""Copied text, written to a file too: not every terminal supports copying through it."""
+"""Copied text, which is written to a file too: not every terminal supports copying."""
 
 from pathlib import Path
 
@@ -13,5 +13,5 @@ def save(text: str, folder: Path) -> str:
         make_folder(folder)
         write_atomically(file, f"{text}\n".encode())
     except OSError as error:
-        return f"Copied, where the terminal allows it; {words.clean(str(file))} cannot be written: {error.strerror}."
-    return f"Copied, where the terminal allows it; it also stands in {words.clean(str(file))}."
+        return f"Copied, if the terminal allows it; {words.clean(str(file))} cannot be written: {error.strerror}."
+    return f"Copied, if the terminal allows it; the text is also in {words.clean(str(file))}."

@@ -14,9 +14,9 @@ LARGEST = 1 << 20
 
 
 def sentence_of(error: BaseException) -> str:
-    """Return the sentence for an unforeseen exception: what the machine lacks, or that it is a defect.
+    """Return the sentence for an unforeseen exception: a fault of the machine, or a defect of the program.
 
-    A defect's details are kept in a file.
+    A defect's details are written to a file.
     """
     if sentence := os_errors.sentence_of(error):
         return clean(sentence)

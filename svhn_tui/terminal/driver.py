@@ -1,6 +1,6 @@
 """Textual's driver, which sends only the difference between what the terminal shows and what Textual draws.
 
-What that buys stands in `screen_diff`. Besides, size, `NO_COLOR`, ctrl+z and calls for attention work as users expect.
+`screen_diff` says what that saves. Besides, size, pastes, `NO_COLOR`, ctrl+z and alerts work as users expect.
 """
 
 import asyncio
@@ -9,10 +9,14 @@ import signal
 from types import FrameType
 
 from textual.app import App
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 
 from svhn_tui.terminal.attention import call_of
+from svhn_tui.terminal.pastes import PasteParser
 from svhn_tui.terminal.screen_diff import Cells
+
+linux_driver.XTermParser = PasteParser  # type: ignore[attr-defined]  # Textual's driver has no other way to exchange it
 
 
 class DiffDriver(LinuxDriver):
@@ -27,25 +31,25 @@ class DiffDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """React to a change of size, after which the terminal's content is unknown."""
-        for name in ("COLUMNS", "LINES"):  # Textual would believe them, as they were when our parent began
+        for name in ("COLUMNS", "LINES"):  # Textual would use these values, which are those of the parent's start
             os.environ.pop(name, None)
         super().start_application_mode()  # type: ignore[no-untyped-call]
         resized, loop = signal.getsignal(signal.SIGWINCH), asyncio.get_running_loop()
 
         def forget_first(number: int, frame: FrameType | None) -> None:
             self._is_stale = True
-            if callable(resized):  # later, since a signal that interrupts this one would have the last size overtaken
+            if callable(resized):  # later: a signal that interrupts this one would otherwise post the newer size first
                 loop.call_soon_threadsafe(resized, number, None)
 
         signal.signal(signal.SIGWINCH, forget_first)
 
     @property
     def can_suspend(self) -> bool:
-        """Whether a shell can resume the program; none can where its process group is the terminal's session itself."""
+        """Whether a shell can resume the program; none can if its process group is the terminal's session."""
         return os.getsid(0) != os.getpgrp()
 
     def _sigtstp_application(self, *signaled: object) -> None:
-        """Stop with all that was started together with us, such as `make`: the shell waits for it."""
+        """Stop the whole process group, such as `make`: the shell waits for it."""
         if not self.can_suspend:
             return
         if self._auto_restart:

@@ -11,10 +11,10 @@ class EditorError(OSError):
 
 
 def edited(file: Path) -> str:
-    """Let the user change a file; return what stands in it afterwards.
+    """Let the user change a file; return its content.
 
     Raises:
-        EditorError: it cannot be run, or ended with an error; what was written is in the file.
+        EditorError: it cannot be run, or ended with an error; the text is in the file.
     """
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     try:

@@ -12,14 +12,14 @@ GONE = 129
 def leave_with_terminal() -> None:
     """End this process when the other side of its terminal is closed, even where SIGHUP is ignored.
 
-    Textual reads a dead terminal again and again, with all of a core. The screen owns nothing that has to be kept, and
-    its bridge ends with it, so there is no use in saying goodbye to a terminal that takes no more bytes.
+    Textual would read the closed terminal in a loop, using a whole core. The screen has no data to save, and its bridge
+    ends with it, so the process ends at once.
     """
     threading.Thread(target=_leave_once_gone, daemon=True, name="hang-up").start()
 
 
 def _leave_once_gone() -> None:
     poll = select.poll()
-    poll.register(STDIN, 0)  # a hang-up is told even to those who ask for nothing
+    poll.register(STDIN, 0)  # a hang-up is reported even if no event is requested
     poll.poll()
     os._exit(GONE)

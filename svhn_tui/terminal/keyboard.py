@@ -18,7 +18,7 @@ from svhn_tui.words import clean
 
 KeyOrPaste = events.Key | events.Paste
 PASSES = 3
-"""Through all queues from the focused widget up to the app: behind the key, what it did, and what that did."""
+"""Passes through all queues from the focused widget up to the app: after the key, its effects, and theirs."""
 LONGEST = 1.0
 """Longest time that a key waits for the one before, in seconds, if that one's end is never reported."""
 
@@ -26,7 +26,7 @@ LONGEST = 1.0
 class Keyboard:
     """Delays keys until everything that the previous key caused is done.
 
-    Textual obeys some keys at once and sends others through the focused widget first, and a dialog is opened a moment
+    Textual handles some keys at once and sends others through the focused widget first, and a dialog is opened a moment
     after its key. So `down` `enter` would act on the line above, and the `5` of `R` `5` would open another page.
     """
 
@@ -59,7 +59,7 @@ class Keyboard:
         self._pass([*receiver.ancestors_with_self] * PASSES, screen, self._number)
 
     def _pass(self, way: list[DOMNode], screen: Screen[Any], number: int) -> None:
-        """Follow the key from one message queue to the next, behind it."""
+        """Pass through the message queues one after the other, after the key."""
         while way:
             node, *way = way
             if node.call_later(self._pass, way, screen, number):
@@ -69,6 +69,6 @@ class Keyboard:
             self._app.call_later(self._settled, number)
 
     async def _settled(self, number: int) -> None:
-        """Deliver the next one."""
+        """Deliver the next key."""
         if self.is_busy and number == self._number:
             await self._next()

@@ -22,7 +22,7 @@ class Plain(Console):
         super().__init__(markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is to be written."""
+        """Yield the segments without control sequences."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -30,7 +30,7 @@ class Plain(Console):
                 yield Segment("\n".join(map(fitted, segment.text.split("\n"))), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raise the error that is being handled, so that all commands end in one way."""
+        """Raise the error that is being handled, so that all commands end in the same way."""
         raise
 
 
@@ -40,7 +40,7 @@ def print_text(text: str) -> None:
 
 
 def print_rows(head: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Print a table; where stdout is no terminal, a row a line, however long, with tabs between the columns."""
+    """Print a table; where stdout is not a terminal, a row a line, however long, with tabs between the columns."""
     if not sys.stdout.isatty():
         for row in (head, *rows):
             print_text("\t".join(clean(str(cell)) for cell in row))

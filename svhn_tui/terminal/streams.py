@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as the system may give them: closed, full, in another encoding, or read by nobody."""
+"""stdin, stdout and stderr, which may be closed, full, in another encoding, or without a reader."""
 
 import os
 import select
@@ -20,12 +20,12 @@ def prepare() -> None:
 
 
 def is_utf8(stream: TextIO) -> bool:
-    """Say whether what is drawn can be written to a terminal."""
+    """Say whether a stream is encoded in UTF-8, as drawing needs."""
     return stream.encoding.lower().replace("-", "") == "utf8"
 
 
 def flush() -> None:
-    """Flush what is buffered.
+    """Flush the buffered output.
 
     Raises:
         OSError: it cannot be written.
@@ -34,14 +34,14 @@ def flush() -> None:
 
 
 def is_read() -> bool:
-    """Say whether somebody still reads stdout, if it is a pipe."""
+    """Say whether stdout, if it is a pipe, still has a reader."""
     poll = select.poll()
     poll.register(1, 0)
     return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def discard() -> None:
-    """Drop what could not be written to stdout; Python would try again when it ends, and report an error."""
+    """Drop the output that could not be written to stdout; Python would try again at its end, and report an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
@@ -50,6 +50,6 @@ def discard() -> None:
 
 
 def write_error(line: str) -> None:
-    """Write a line to stderr; where that fails, nothing can be reported."""
+    """Write a line to stderr; a failure cannot be reported."""
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)

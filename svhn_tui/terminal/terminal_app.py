@@ -25,7 +25,7 @@ from svhn_tui.words import clean
 CALL_SECONDS = 5.0
 """Least time between two alerts, in seconds."""
 NOTICE_LONGEST = 400
-"""Characters of a notice that are shown over a page; the key `!` shows all of it."""
+"""Most characters of a notice that are shown over a page; the key `!` shows all of it."""
 
 
 class TerminalApp(App[None]):
@@ -59,7 +59,7 @@ class TerminalApp(App[None]):
             await super().on_event(event)
 
     def on_resize(self) -> None:
-        """Draw everything, even if the size is the same as before: the terminal may have cut its content."""
+        """Draw everything, even if the size is unchanged: the terminal may have cut its content."""
         self.screen.refresh()
 
     def fit_screen(self) -> None:

@@ -1,4 +1,4 @@
-"""The one chart: zoom, pan, log axis, smoothing and a cross-hair by key and mouse, drawn anew only when it changed."""
+"""The chart widget: zoom, pan, log axis, smoothing and a cross-hair, by key and mouse; drawn only if it changed."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from svhn_tui.themes import dim_of
 from svhn_tui.widgets.chart_head import end_of, head_of
 
 WEIGHTS = (0.0, 0.6, 0.9)
-"""Weights of the moving average that `e` goes through."""
+"""Weights of the moving average, through which the key `e` cycles."""
 SMALLEST_SHARE = 0.02
-"""Of the whole x axis: zooming in ends there."""
+"""Smallest share of the x axis to which one can zoom in."""
 
 
 class Chart(Widget):
-    """Draws series under a title line that also reads their values, at the cross-hair or else the last ones."""
+    """Draws series under a title line that also shows their values, at the cross-hair or else at their ends."""
 
     ALLOW_MAXIMIZE = True
     DEFAULT_CSS = "Chart { width: 1fr; height: 1fr; min-height: 4; }"
@@ -44,12 +44,12 @@ class Chart(Widget):
         """Draw these series.
 
         Args:
-            title: what is drawn.
+            title: of the chart.
             series: the lines.
-            length: the x that the axis goes to before it is zoomed, where that is not the longest line's end.
-            note: what else there is to say about all of it, quietly.
-            empty: what to say where there is no point to draw, if that is more than that there is none yet.
-            x_label: what the x axis counts, `epoch` or `seconds`; other units forget the zoom and the cross-hair.
+            length: end of the x axis before it is zoomed, if it is not the longest line's end.
+            note: a remark about the whole chart.
+            empty: the text of a chart without points, if it is not the usual one.
+            x_label: unit of the x axis, `epoch` or `seconds`; a change resets the zoom and the cross-hair.
         """
         new = (title, tuple(series), length, note, x_label, empty)
         if new == (self._title, self._series, self._length, self._note, self._x_label, self._empty):
@@ -65,16 +65,16 @@ class Chart(Widget):
         return not any(line.values for line in self._series)
 
     def toggle_log(self) -> None:
-        """Logarithmic or linear values."""
+        """Switch between logarithmic and linear values."""
         self._change(log=not self._view.log)
 
     def cycle_smoothing(self) -> None:
-        """No smoothing, some, much."""
+        """Go to the next smoothing: none, weak, strong."""
         self._weight = WEIGHTS[(WEIGHTS.index(self._weight) + 1) % len(WEIGHTS)]
         self.refresh()
 
     def move_cross(self, steps: int) -> None:
-        """Read values `steps` points further; from the last one to begin with."""
+        """Move the cross-hair by `steps` points; it begins at the last one."""
         xs = sorted({x for line in self._series for x in line.xs})
         if not xs:
             return
@@ -115,7 +115,7 @@ class Chart(Widget):
             self.zoom(2.0)
 
     def on_click(self, event: events.Click) -> None:
-        """Read the values where it was clicked."""
+        """Put the cross-hair at the clicked column."""
         width, height = self.content_size
         frame = frame_of(self._series, width, max(0, height - 1), self._seen)
         xs = sorted({x for line in self._series for x in line.xs})
@@ -129,7 +129,7 @@ class Chart(Widget):
 
     @property
     def _seen(self) -> View:
-        """The view with what follows from the series filled in."""
+        """The view, completed with values that follow from the series."""
         last = self._view.last if self._view.last is not None else self._length
         is_elsewhere = self._view.last is not None and not self.is_empty
         empty = self._empty or ("nothing in this part; esc shows all" if is_elsewhere else self._view.empty)
@@ -140,13 +140,13 @@ class Chart(Widget):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One of the lines."""
+        """Return one of the lines."""
         strips = self._strips_now
         return strips[y] if y < len(strips) else Strip([])
 
     @property
     def _strips_now(self) -> list[Strip]:
-        """All lines, drawn when they are first asked for, and kept until something else is to be seen."""
+        """Return all lines, which are drawn once for each content and size."""
         words = (self._title, self._note, self._x_label, self._length)
         what = (self.content_size, self.app.current_theme.name, self._series, self._view, self._weight, words)
         if what != self._drawn:

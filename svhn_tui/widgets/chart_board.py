@@ -13,77 +13,77 @@ METRIC, READ, ZOOM, PAN = (Binding.Group(name) for name in ("metric", "read valu
 CHART_KEYS: list[Binding] = [
     Binding("m", "chart('metric')", "the next metric", group=METRIC),
     Binding("M", "chart('other_metric')", "the next metric on the right", group=METRIC),
-    Binding("f", "chart('full')", "full", tooltip="chart over the whole page, and back"),
+    Binding("f", "chart('full')", "full", tooltip="full-screen chart, and back"),
     Binding("y", "chart('log')", "log", tooltip="logarithmic values"),
     Binding("e", "chart('smooth')", "smooth", tooltip="smooth the curves"),
-    Binding("left", "chart('cross', -1)", "read the values before", group=READ, priority=True),
-    Binding("right", "chart('cross', 1)", "read the values after", group=READ, priority=True),
+    Binding("left", "chart('cross', -1)", "previous values", group=READ, priority=True),
+    Binding("right", "chart('cross', 1)", "next values", group=READ, priority=True),
     Binding("plus", "chart('zoom', 0.5)", "zoom in", group=ZOOM),
     Binding("minus", "chart('zoom', 2.0)", "zoom out", group=ZOOM),
     Binding("equals_sign", "chart('zoom', 0.5)", "zoom in", show=False),
     Binding("shift+left", "chart('pan', -0.25)", "pan to the left", group=PAN),
     Binding("shift+right", "chart('pan', 0.25)", "pan to the right", group=PAN),
     Binding("escape", "chart('whole')", "whole chart", show=False,
-            tooltip="out of the full chart; show all of it again"),
+            tooltip="leave the full-screen chart; show the whole chart again"),
 ]  # fmt: skip
-"""A page with charts has these among its bindings, and hands what they ask for to its board."""
+"""Bindings of every page with charts, which forwards their actions to its board."""
 AXIS_KEY = Binding("a", "chart('axis')", "seconds", tooltip="epochs or seconds")
 TRACES_KEY = Binding("t", "chart('traces')", "traces", tooltip="single traces, or mean and spread")
 
 
 class ChartBoard(Horizontal):
-    """One chart, or two that draw different metrics; what is done to one is done to both."""
+    """Shows one chart, or two with different metrics; actions apply to both."""
 
     DEFAULT_CSS = "ChartBoard #second { margin: 0 0 0 3; }"
 
     class Changed(Message):
-        """Something else is to be drawn: another metric or axis."""
+        """Another metric or axis was chosen, and the charts have to be drawn."""
 
     def __init__(self, metrics: Sequence[str], *, charts: int = 1, id: str | None = None) -> None:
         super().__init__(id=id)
         self.charts = (Chart(), Chart(id="second"))[:charts]
         self.by_seconds = False
-        """Whether the x axis counts seconds; epochs otherwise."""
+        """Whether the x axis is in seconds; epochs otherwise."""
         self.shows_traces = False
         """Whether runs are drawn one by one; mean and spread otherwise."""
         self._metrics = tuple(metrics)
         self._drawn = [metrics[0], metrics[-1]]
 
     def compose(self) -> ComposeResult:
-        """Charts side by side."""
+        """Compose the charts side by side."""
         yield from self.charts
 
     def offer(self, metrics: Sequence[str]) -> None:
-        """Let the keys go through these metrics; a chart of another one draws the first or the last of them."""
+        """Set the metrics that keys can choose; a chart of another one changes to the first or the last of them."""
         self._metrics = tuple(metrics)
         ends = (metrics[0], metrics[-1])
         self._drawn = [name if name in metrics else end for name, end in zip(self._drawn, ends, strict=True)]
 
     @property
     def metric(self) -> str:
-        """What the first chart draws."""
+        """The metric of the first chart."""
         return self._drawn[0]
 
     @property
     def shown(self) -> Iterator[tuple[Chart, str]]:
-        """All charts, each with the metric that it draws."""
+        """All charts with their metrics."""
         return zip(self.charts, self._drawn, strict=False)
 
     @property
     def _seen(self) -> int:
-        """How many charts are seen."""
+        """The number of visible charts."""
         is_full = self.is_mounted and self.screen.maximized is not None
         return 1 if is_full else sum(chart.display for chart in self.charts)
 
     def offers(self, verb: str) -> bool:
-        """Say whether a key of the charts does something now: one with something in it is seen, or two of them."""
+        """Say whether a key of the charts has an effect now: a chart with points is visible, or two are."""
         chart = self.charts[0]
         if chart.is_empty or not all(widget.display for widget in (chart, self)):
             return False
         return self._seen > (verb == "other_metric")
 
     def do(self, verb: str, amount: float = 0) -> None:
-        """Do what a key asks for; `amount` is that of the cross-hair's steps, the zoom or the pan."""
+        """Carry out the action of a key; `amount` is the cross-hair's steps, the zoom's factor or the pan's share."""
         match verb:
             case "metric" | "other_metric":
                 self._turn(index=int(verb == "other_metric"))
@@ -103,7 +103,7 @@ class ChartBoard(Horizontal):
                     _do_to(chart, verb, amount)
 
     def _turn(self, *, index: int) -> None:
-        """Draw the next metric in a chart; two charts that are both seen do not draw the same one."""
+        """Draw the next metric in a chart; two visible charts never draw the same one."""
         other = self._drawn[1 - index] if sum(chart.display for chart in self.charts) > 1 else ""
         later = self._metrics.index(self._drawn[index]) + 1
         self._drawn[index] = next(name for name in (*self._metrics[later:], *self._metrics) if name != other)

@@ -1,4 +1,4 @@
-"""The title line of a chart, which also reads the values of its curves. Pure."""
+"""The title line of a chart, which also shows the values of its curves. Pure."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from svhn_tui.charts.plot import Series
 
 
 def end_of(series: Sequence[Series]) -> float:
-    """Return where the longest curve ends on the x axis."""
+    """Return the end of the longest curve on the x axis."""
     return float(max((line.xs[-1] for line in series if line.xs), default=1))
 
 
@@ -25,17 +25,17 @@ def head_of(
     x_label: str,
     dim: str,
 ) -> Text:
-    """Return the title, and at the right the values of the curves; the least needed is left out where room lacks.
+    """Return the title, and at the right the values of the curves; the least important parts are left out first.
 
     Args:
         title: of the chart.
-        note: what else there is to say, which is left out first.
-        marks: how the chart is drawn; empty ones count for nothing.
+        note: a remark, which is left out first.
+        marks: words on how the chart is drawn; empty ones are ignored.
         series: the curves.
-        cross: the x at which they are read; None for their end.
+        cross: the x of the values; None for the curves' ends.
         width: in cells.
-        x_label: what the x axis counts.
-        dim: the colour of what matters less.
+        x_label: unit of the x axis.
+        dim: the colour of secondary text.
     """
     whole, short = (
         Text.assemble((title, "bold"), *((f"  {text}", dim) for text in texts if text))

@@ -1,4 +1,4 @@
-"""How the lines of charts differ: by a colour and, where there are few or no colours, by a mark."""
+"""Colours and marks of the lines in charts; marks distinguish them where colours are few."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ MARKS = "●▲■◆○△□◇"
 
 
 class LineStyle(NamedTuple):
-    """A line's colour and mark; the same stand before its name in a table."""
+    """A line's colour and mark, which also precede its name in a table."""
 
     color: str
     mark: str
 
 
 def line_style(index: int, theme: Theme) -> LineStyle:
-    """Return the look of the line at a place; it repeats after eight."""
+    """Return the style of the line with this index; styles repeat after eight."""
     colors = line_colors(theme)
     return LineStyle(colors[index % len(colors)], MARKS[index % len(MARKS)])

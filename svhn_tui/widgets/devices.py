@@ -12,14 +12,14 @@ SAMPLES = 30
 
 
 class DeviceHistory:
-    """The last samples of each device, as they were seen."""
+    """The last samples of each device, in the order of arrival."""
 
     def __init__(self) -> None:
         self._last: tuple[DeviceSample, ...] = ()
         self._shares: dict[str, deque[float | None]] = {}
 
     def add(self, samples: tuple[DeviceSample, ...]) -> None:
-        """Keep samples, unless they are those that were taken last."""
+        """Add samples, unless they are the latest ones already."""
         if samples is self._last:
             return
         self._last = samples
@@ -27,7 +27,7 @@ class DeviceHistory:
             self._shares.setdefault(sample.name, deque(maxlen=SAMPLES)).append(sample.utilisation)
 
     def lines(self, dim: str, color: str) -> Text:
-        """Return a line a device: what is known of its load, memory, temperature and power, and its history."""
+        """Return a line a device: its known load, memory, temperature and power, and its history."""
         width = max((len(sample.name) for sample in self._last), default=0)
         lines = []
         for sample in self._last:
@@ -53,6 +53,6 @@ class DeviceHistory:
 
 
 def sparkline(shares: deque[float | None]) -> str:
-    """Return a block for each share of 0 to 1; a space where it is not known."""
+    """Return a block for each share of 0 to 1, and a space for an unknown one."""
     top = len(BLOCKS) - 1
     return "".join(" " if share is None else BLOCKS[round(min(1.0, max(0.0, share)) * top)] for share in shares)

@@ -1,4 +1,4 @@
-"""The line in which a filter is typed: it shows itself when it is wanted, and completes words."""
+"""The line in which a filter is typed: it is hidden until it is opened, and completes words."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -10,7 +10,7 @@ from svhn_tui.analysis.run_filter import completed, without_last
 
 
 class FilterLine(Input):
-    """A filter as it is typed; `candidates` says what a text's last word may become."""
+    """The filter's input; `candidates` returns the completions of a text's last word."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "complete", "complete", tooltip="complete the word that is typed"),
@@ -24,20 +24,20 @@ class FilterLine(Input):
 
     @property
     def is_open(self) -> bool:
-        """Whether it stands on the screen."""
+        """Whether it is shown."""
         return self.has_class("shown")
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """What the word that is being typed may become."""
+        """The completions of the word that is being typed."""
         return self._candidates(self.value) if self.has_focus else ()
 
     def settled(self, hints: tuple[str, ...]) -> str:
-        """Return the filter without a word that is still being typed and may become another one, one of the hints."""
+        """Return the filter without an incomplete last word, which is one that has other completions."""
         return without_last(self.value) if hints else self.value
 
     def open(self) -> None:
-        """Show it, and type into it."""
+        """Show and focus it."""
         self.add_class("shown")
         self.display = self.can_focus = True
         self.screen.set_focus(self)
@@ -49,7 +49,7 @@ class FilterLine(Input):
         self.display = self.can_focus = False
 
     def action_complete(self) -> None:
-        """Complete the word as far as it is certain, or leave the line where nothing is."""
+        """Complete the word as far as it is unambiguous, or move the focus if there is nothing to complete."""
         longer = completed(self.value, self._candidates(self.value))
         if longer == self.value:
             self.screen.focus_next()

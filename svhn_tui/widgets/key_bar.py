@@ -1,4 +1,4 @@
-"""The bar below every page: the keys that do something now, as many as there is room for."""
+"""The bar below every page: the keys that have an effect now, as many as fit."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -21,24 +21,24 @@ SIGNS = {
 }  # fmt: skip
 """Displayed names of keys, where they differ from Textual's."""
 ALWAYS = 2
-"""The last so many keys stand there however small the window is: how to see all keys, and how to leave."""
+"""So many of the last keys are always shown, in any window: how to see all keys, and how to leave."""
 GAP = 2
 
 
 class Hint(NamedTuple):
-    """Keys that belong together, and what they do in a word or two."""
+    """Keys that belong together, and their action in a word or two."""
 
     keys: tuple[str, ...]
     text: str
 
     @property
     def width(self) -> int:
-        """Width in cells."""
+        """The width in cells."""
         return sum(len(sign_of(key)) + 1 for key in self.keys) + len(self.text)
 
 
 class KeyBar(Widget):
-    """One line, made from the bindings; a click presses the key."""
+    """Shows the bindings in one line; a click presses the key."""
 
     DEFAULT_CSS = "KeyBar { dock: bottom; height: 1; background: $panel; padding: 0 1; }"
 
@@ -47,7 +47,7 @@ class KeyBar(Widget):
         self._drawn: tuple[Hint, ...] = ()
 
     def on_mount(self) -> None:
-        """Follow what is possible."""
+        """Follow changes of the bindings."""
         self.screen.bindings_updated_signal.subscribe(self, lambda screen: self._follow())
 
     def _follow(self) -> None:
@@ -56,11 +56,11 @@ class KeyBar(Widget):
 
     @property
     def hints(self) -> tuple[Hint, ...]:
-        """What there is room for now."""
+        """The hints that fit now."""
         return fitting(hints_of(ranked_bindings(self.screen)), self.content_size.width)
 
     def render(self) -> Text:
-        """Draw the keys, the most wanted first."""
+        """Draw the keys, the most important first."""
         theme, text = self.app.current_theme, Text(no_wrap=True, overflow="crop")
         self._drawn = self.hints
         for hint in self._drawn:
@@ -76,25 +76,25 @@ class KeyBar(Widget):
 
 
 def sign_of(key: str) -> str:
-    """Return how a key is called on the screen."""
+    """Return a key's name on the screen."""
     return SIGNS.get(key, key)
 
 
 def ranked_bindings(screen: Screen[Any]) -> list[ActiveBinding]:
-    """Return what works now, the screen's own keys first, in the order in which it declares them."""
+    """Return the active bindings, the screen's own first, in the order of their declaration."""
     rank = _ranks_of(type(screen))
     return sorted(screen.active_bindings.values(), key=lambda some: rank.get(some.binding.key, len(rank)))
 
 
 @cache
 def _ranks_of(kind: type[Screen[Any]]) -> Mapping[str, int]:
-    """Return the place of each key among those that a kind of screen declares."""
+    """Return the index of each key among the declared ones of a screen's class."""
     declared = (binding.key for binding in Binding.make_bindings(kind.BINDINGS))
     return {key: index for index, key in enumerate(declared)}
 
 
 def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:
-    """Return what may be shown: one hint a binding, or a group of them that stand side by side."""
+    """Return the hints: one for each binding, or for a group of adjacent ones."""
 
     def hints() -> Iterator[Hint]:
         shown = [active.binding for active in bindings if active.enabled and active.binding.show]
@@ -108,7 +108,7 @@ def hints_of(bindings: Iterable[ActiveBinding]) -> tuple[Hint, ...]:
 
 
 def fitting(hints: tuple[Hint, ...], width: int) -> tuple[Hint, ...]:
-    """Return those for which there is room, the last ones in any case."""
+    """Return the hints that fit, the last ones in any case."""
     last = hints[-ALWAYS:]
     room = width - sum(hint.width + GAP for hint in last)
     shown = []
@@ -121,7 +121,7 @@ def fitting(hints: tuple[Hint, ...], width: int) -> tuple[Hint, ...]:
 
 
 def key_at(hints: Iterable[Hint], column: int) -> str | None:
-    """Return the key that stands in a column, or whose words do."""
+    """Return the key whose hint covers a column."""
     left = 0
     for hint in hints:
         for key in hint.keys:

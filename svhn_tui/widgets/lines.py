@@ -1,4 +1,4 @@
-"""A list of lines to choose from that may change while one is chosen."""
+"""A list of lines to choose from, which may change while one is chosen."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,14 @@ from svhn_tui.widgets.options import Options
 
 
 class Lines(Options):
-    """Lines with keys; the cursor stays on its line when lines come, go or change, and may leave over the ends."""
+    """Lists lines by key; the cursor stays on its line when others change, and can leave the list."""
 
-    DEFAULT_CSS = "Lines { scrollbar-size-vertical: 0; }"  # a bar that comes and goes would wrap the lines
+    DEFAULT_CSS = (
+        "Lines { scrollbar-size-vertical: 0; }"  # a scrollbar that appears and disappears would wrap the lines
+    )
 
     class Left(Message):
-        """The cursor went past the first line (`step` -1) or the last one (1)."""
+        """The cursor moved past the first line (`step` -1) or the last one (1)."""
 
         def __init__(self, lines: "Lines", step: int) -> None:
             super().__init__()
@@ -23,7 +25,7 @@ class Lines(Options):
 
         @property
         def control(self) -> "Lines":
-            """The list that was left."""
+            """The list that the cursor left."""
             return self.lines
 
     def show(self, lines: Sequence[tuple[str, Text]]) -> None:
@@ -48,14 +50,14 @@ class Lines(Options):
         return self.get_option_at_index(self.highlighted).id
 
     def action_cursor_down(self) -> None:
-        """Go down, or out at the end."""
+        """Go down, or leave the list at its end."""
         if self.highlighted == self.option_count - 1:
             self.post_message(self.Left(self, 1))
         else:
             super().action_cursor_down()
 
     def action_cursor_up(self) -> None:
-        """Go up, or out at the start."""
+        """Go up, or leave the list at its start."""
         if not self.highlighted:
             self.post_message(self.Left(self, -1))
         else:

@@ -1,4 +1,4 @@
-"""Lines of text of any length: they are folded to the width, searched, and only those that are seen are drawn."""
+"""A scrolling text of any length: it is folded to the width and can be searched, and only visible lines are drawn."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,13 +15,13 @@ from svhn_tui import words
 
 
 class Pager(ScrollView, can_focus=True):
-    """Text that one scrolls through; at its end, it stays at the end while lines come."""
+    """Shows lines of text; a view at the end stays there when lines are added."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"pager--found", "pager--here"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"pager--match", "pager--current"}
     DEFAULT_CSS = """
     Pager { height: 1fr; overflow-x: hidden; overflow-y: auto; }
-    Pager > .pager--found { text-style: underline; color: $primary; }
-    Pager > .pager--here { background: $block-cursor-background; text-style: bold; }
+    Pager > .pager--match { text-style: underline; color: $primary; }
+    Pager > .pager--current { background: $block-cursor-background; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_up", "up", show=False),
@@ -34,43 +34,43 @@ class Pager(ScrollView, can_focus=True):
         super().__init__()
         self._lines: tuple[str, ...] = ()
         self._rows: list[tuple[int, str]] = []
-        """What stands on each row: the line that it is of, and its text."""
+        """The index of the line and the text of each row."""
         self._width = 0
-        """That the lines were folded for."""
-        self._sought = ""
+        """The width for which the lines were folded."""
+        self._searched = ""
         self._matches: list[int] = []
-        """The lines that hold what is sought."""
+        """Indices of the lines that match the search."""
         self._is_at_end = True
-        self._here = -1
-        """The one of them that was gone to."""
+        self._current = -1
+        """Index of the current match among them."""
 
     @property
     def position(self) -> str:
-        """How many lines hold what is sought, and which of them is shown: `2 of 5 lines`."""
-        if not self._sought:
+        """The number of matching lines, and which of them is shown: `2 of 5 lines`."""
+        if not self._searched:
             return ""
-        which = f"{self._matches.index(self._here) + 1} of " if self._here in self._matches else ""
+        which = f"{self._matches.index(self._current) + 1} of " if self._current in self._matches else ""
         return f"{which}{words.plural(len(self._matches), 'line')}" if self._matches else "no line"
 
     def show(self, lines: Sequence[str], sought: str = "") -> None:
-        """Show these lines, harmless, with those marked that hold what is sought, in whatever case."""
-        lines, is_new = tuple(lines), sought != self._sought
-        if (lines, self.size.width, sought) == (self._lines, self._width, self._sought):
+        """Show these lines without control sequences, and mark the matches of a search, which ignores case."""
+        lines, is_new = tuple(lines), sought != self._searched
+        if (lines, self.size.width, sought) == (self._lines, self._width, self._searched):
             return
         if lines != self._lines or self.size.width != self._width:
             self._fold(lines)
-        self._sought = sought
+        self._searched = sought
         text = sought.lower()
         self._matches = [index for index, line in enumerate(self._lines) if text in line.lower()] if text else []
         if is_new:
-            self._here = -1
+            self._current = -1
             self.go(-1)
         elif self._is_at_end:
             self.call_after_refresh(self.scroll_end, animate=False)
         self.refresh()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Notice who leaves the end, and who comes back to it."""
+        """Record whether the view is at the end."""
         super().watch_scroll_y(old_value, new_value)
         self._is_at_end = new_value + self.size.height >= len(self._rows) - 1
 
@@ -84,33 +84,33 @@ class Pager(ScrollView, can_focus=True):
         self.virtual_size = Size(self._width, len(self._rows))
 
     def go(self, step: int) -> None:
-        """Go to the next line (`step` 1) or the one before (-1) that holds what is sought, past the ends too."""
+        """Go to the next matching line (`step` 1) or the previous one (-1), past the ends too."""
         if not self._matches:
             return
-        after = [index for index in self._matches if index > self._here]
-        before = [index for index in self._matches if self._here < 0 or index < self._here]
-        self._here = (after or self._matches)[0] if step > 0 else (before or self._matches)[-1]
-        row = next(row for row, (index, _) in enumerate(self._rows) if index == self._here)
+        after = [index for index in self._matches if index > self._current]
+        before = [index for index in self._matches if self._current < 0 or index < self._current]
+        self._current = (after or self._matches)[0] if step > 0 else (before or self._matches)[-1]
+        row = next(row for row, (index, _) in enumerate(self._rows) if index == self._current)
         self.scroll_to(y=max(0, row - self.size.height // 2), animate=False, immediate=True)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Make one line of what is seen."""
+        """Return one of the visible lines."""
         row, width = self.scroll_offset.y + y, self.size.width
         if row >= len(self._rows):
             return Strip.blank(width, self.rich_style)
         index, text = self._rows[row]
-        style = self._style("pager--here") if index == self._here and self._sought else self.rich_style
+        style = self._style("pager--current") if index == self._current and self._searched else self.rich_style
         return Strip(list(self._marked(text, style))).adjust_cell_length(width, style)
 
     def _marked(self, text: str, style: Style) -> Sequence[Segment]:
-        """Cut a row where it holds what is sought."""
-        if not self._sought:
+        """Split a row at its matches."""
+        if not self._searched:
             return (Segment(text, style),)
-        match_style, rest, lower = self._style("pager--found"), 0, text.lower()
+        match_style, rest, lower = self._style("pager--match"), 0, text.lower()
         segments: list[Segment] = []
-        while (begin := lower.find(self._sought.lower(), rest)) >= 0 and len(lower) == len(text):
-            end = begin + len(self._sought)
+        while (begin := lower.find(self._searched.lower(), rest)) >= 0 and len(lower) == len(text):
+            end = begin + len(self._searched)
             segments += [Segment(text[rest:begin], style), Segment(text[begin:end], match_style)]
             rest = end
         return (*segments, Segment(text[rest:], style))

@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 SHADES = " .:-=+*#%@"
-"""From dark to bright, where there are no colours."""
+"""Characters from dark to bright, for terminals without colours."""
 
 Pixel = tuple[int, int, int]
 

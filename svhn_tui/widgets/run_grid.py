@@ -1,4 +1,4 @@
-"""A table of any length: only the lines that are seen are made.
+"""A table of any length, of which only the visible lines are made.
 
 10,000 runs are shown in 4 to 13 ms of CPU, by Textual's `DataTable` in 1,100, at each run that finishes
 (`python -m tests.measure` prints both).
@@ -20,16 +20,16 @@ from textual.strip import Strip
 
 GAP = 2
 SIGNS = 4
-"""Cells before the first column: the cursor, two signs of the owner's, and a space."""
+"""Cells before the first column: the cursor, two marks of the owner's, and a space."""
 CURSOR = "▌"
 Head = tuple[str, int, bool]
-"""A column's title, its width in cells, and whether it stands on the right."""
+"""A column's title, its width in cells, and whether it is aligned to the right."""
 
 
 class Grid(ScrollView, can_focus=True):
-    """Lines under a head; a cursor on one of them. The owner says what a line reads.
+    """Shows lines under a head, with a cursor on one of them. The owner supplies a line's content.
 
-    The first column always stands there; where not all others have room, left and right go through them, whole ones.
+    The first column is always shown; if not all others fit, left and right scroll through whole columns.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"grid--head", "grid--line", "grid--cursor", "grid--mark"}
@@ -51,10 +51,10 @@ class Grid(ScrollView, can_focus=True):
     ]
     cursor: reactive[int] = reactive(0)
     passed: reactive[int] = reactive(0)
-    """Columns after the first one that were gone past."""
+    """Number of columns after the first one that are scrolled out on the left."""
 
     class Moved(Message):
-        """The cursor is on another line, or other columns are seen."""
+        """The cursor is on another line, or other columns are visible."""
 
     class HeadClicked(Message):
         """A column's title was clicked; `index` counts the columns."""
@@ -76,7 +76,7 @@ class Grid(ScrollView, can_focus=True):
         line: Callable[[int], tuple[str, Sequence[str]]],
         cursor: int,
     ) -> None:
-        """Show so many lines; `line` returns signs in two cells and a text a column, for a line that is seen."""
+        """Show so many lines; `line` returns two cells of marks and a text for each column of a visible line."""
         self._heads, self._count, self._line = tuple(heads), count, line
         self._resize(count + 1)
         self.passed = min(self.passed, max(0, len(self._heads) - 2))
@@ -85,7 +85,7 @@ class Grid(ScrollView, can_focus=True):
         self.refresh()
 
     def _resize(self, height: int) -> None:
-        """Make it so many lines high; the page is arranged again only where that shows or hides the scrollbar."""
+        """Set the number of lines; the page is laid out again only if that shows or hides the scrollbar."""
         size, fewest = Size(0, height), min(height, self.virtual_size.height)
         if self.show_vertical_scrollbar and fewest > self.container_size.height:
             self.set_reactive(Grid.virtual_size, size)
@@ -94,14 +94,14 @@ class Grid(ScrollView, can_focus=True):
             self.virtual_size = size
 
     def watch_cursor(self, before: int, now: int) -> None:
-        """Follow the cursor; where nothing has to scroll, two lines are drawn anew."""
+        """Follow the cursor; if nothing has to scroll, two lines are drawn."""
         self._scroll_to_cursor()
         for index in (before, now):
             self.refresh_line(index + 1)
         self.post_message(self.Moved())
 
     def watch_passed(self) -> None:
-        """Show the columns that there is room for now."""
+        """Show the columns that fit now."""
         self.refresh()
         self.post_message(self.Moved())
 
@@ -110,7 +110,7 @@ class Grid(ScrollView, can_focus=True):
         self._go(self.cursor + step)
 
     def action_page(self, step: int) -> None:
-        """Go up or down by what is seen."""
+        """Go up or down by a page."""
         self._go(self.cursor + step * max(1, self.size.height - 2))
 
     def action_go(self, index: int) -> None:
@@ -118,18 +118,18 @@ class Grid(ScrollView, can_focus=True):
         self._go(index if index >= 0 else self._count - 1)
 
     def action_turn(self, step: int) -> None:
-        """Go through the columns that have no room."""
+        """Scroll through the columns that do not fit."""
         if step < 0 or self.hidden:
             self.passed = max(0, self.passed + step)
 
     @property
     def hidden(self) -> int:
-        """Columns on the right that have no room."""
+        """The number of columns on the right that do not fit."""
         return len(self._heads) - 1 - self.passed - (len(self._seen) - 1) if self._heads else 0
 
     @property
     def _seen(self) -> list[int]:
-        """The places of the columns that have room, the first one in any case."""
+        """The indices of the visible columns, the first one in any case."""
         right = SIGNS - GAP
         seen: list[int] = []
         for index in (0, *range(1 + self.passed, len(self._heads))):
@@ -143,11 +143,11 @@ class Grid(ScrollView, can_focus=True):
         self.cursor = max(0, min(index, self._count - 1))
 
     def _scroll_to_cursor(self) -> None:
-        """Scroll so that the cursor is seen below the head, which stays where it is."""
+        """Scroll so that the cursor is visible below the fixed head."""
         self.scroll_to_region(Region(0, self.cursor, 1, 2), animate=False, force=True)
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor there, or tell which title was meant."""
+        """Put the cursor on the clicked line, or post which title was clicked."""
         if event.y:
             self._go(self.scroll_offset.y + event.y - 1)
             return
@@ -159,7 +159,7 @@ class Grid(ScrollView, can_focus=True):
             left += width + GAP
 
     def render_line(self, y: int) -> Strip:
-        """Make one line of what is seen."""
+        """Return one of the visible lines."""
         index, width = self.scroll_offset.y + y - 1, self.size.width
         if not y:
             text, style = self._joined("", [title for title, _, _ in self._heads]), self._style("grid--head")

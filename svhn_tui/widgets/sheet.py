@@ -1,4 +1,4 @@
-"""Words and tables that are laid out once, and of which only the lines that changed are drawn again.
+"""Texts and tables that are laid out once, and of which only the changed lines are drawn again.
 
 Against `Static` a key on Runs costs 4.8 instead of 16.7 ms of CPU and a letter of the filter takes 65 instead of 82 ms
 (`python -m tests.measure --compare sheet`); drawing changed lines alone makes Questions cost 3.5 instead of 4.0 % of a
@@ -20,10 +20,10 @@ RENDERABLE = (str, ConsoleRenderable, RichCast)
 
 
 class Sheet(Static):
-    """A `Static` for what is updated several times a second, most of it the same as before.
+    """A `Static` for content that is updated several times a second and changes little.
 
-    Static lays its content out for its height and again for its lines, draws all of it at each update, and has the
-    whole page arranged anew each time. This lays it out once, and has the page arranged when its height changes.
+    Static lays its content out for its height and again for its lines, draws all of it at each update, and causes a
+    layout of the whole page. A sheet lays it out once, and causes a layout of the page only if its height changes.
     """
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -31,14 +31,18 @@ class Sheet(Static):
         self._sheet: RenderableType = ""
         self._laid: list[Strip] = []
         self._width = 0
-        """That it was laid out for."""
+        """The width for which the content was laid out."""
         self._height = 0
-        """That the page was arranged for."""
+        """The height for which the page was laid out."""
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
-        """Show something else: one of Rich's renderables."""
+        """Show other content, one of Rich's renderables.
+
+        Raises:
+            TypeError: it is not one of them.
+        """
         if not isinstance(content, RENDERABLE):
-            raise TypeError(f"{type(content).__name__} is none of Rich's renderables.")
+            raise TypeError(f"{type(content).__name__} is not one of Rich's renderables.")
         before, width = self._laid, self._width
         self._sheet, self._width = content, 0
         if not width:
@@ -51,12 +55,12 @@ class Sheet(Static):
             self.refresh(*changed)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as there are."""
+        """Return the number of lines at a width."""
         self._height = len(self._lines(width))
         return self._height
 
     def render_line(self, y: int) -> Strip:
-        """One of the lines."""
+        """Return one of the lines."""
         width = self.content_size.width
         lines = self._lines(width)
         return lines[y].apply_style(self.rich_style) if y < len(lines) else Strip.blank(width, self.rich_style)
@@ -76,6 +80,6 @@ def _plain(segments: Iterable[Segment]) -> list[Segment]:
 
 
 def changed_regions(before: Sequence[Strip], now: Sequence[Strip], width: int) -> list[Region]:
-    """Return where lines of this width are not what they were."""
+    """Return the regions of the lines of this width that differ."""
     pairs = enumerate(zip_longest(before, now))
     return [Region(0, line, width, 1) for line, (one, other) in pairs if one != other]

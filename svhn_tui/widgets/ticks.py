@@ -1,4 +1,4 @@
-"""A list of things to tick; a tick is a sign, not a colour."""
+"""A list of lines to tick; a tick is a character, not a colour."""
 
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
@@ -11,7 +11,7 @@ from svhn_tui.widgets.options import Options
 
 
 class TickList(Options):
-    """Lines with a box each; space ticks the one under the cursor."""
+    """Lists lines with a box each; space ticks the one under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("space", "tick", "tick")]
 
@@ -21,11 +21,11 @@ class TickList(Options):
 
     @property
     def ticked(self) -> tuple[int, ...]:
-        """The places that are ticked, in order."""
+        """The indices of the ticked lines, in order."""
         return tuple(sorted(self._ticked))
 
     def action_tick(self) -> None:
-        """Tick or untick."""
+        """Tick or untick the line under the cursor."""
         if self.highlighted is not None:
             self._ticked ^= {self.highlighted}
             self.replace_option_prompt_at_index(self.highlighted, self._prompt(self.highlighted))

@@ -12,11 +12,11 @@ from svhn_tui.widgets.sheet import Sheet
 
 GAP = 2
 WIDE = 100
-"""Columns from which all pages are named; below, only the one that is open."""
+"""Width in cells from which all pages are named; below, only the open one."""
 
 
 class TopBar(Sheet):
-    """One line; a click on a page's name opens it."""
+    """Shows one line; a click on a page's name opens it."""
 
     DEFAULT_CSS = "TopBar { dock: top; height: 1; background: $panel; padding: 0 1; }"
 
@@ -41,13 +41,13 @@ class TopBar(Sheet):
         room = max(0, width - left.cell_len - 1)
         parts = self._right(state)
         while parts and sum(part.cell_len + GAP for part in parts) - GAP > room:
-            del parts[-1]  # all of it or nothing
+            del parts[-1]  # either all names or none
         right = Text(" " * GAP).join(parts)
         gap = " " * max(1, width - left.cell_len - right.cell_len)
         self.update(Text.assemble(left, gap, right, no_wrap=True, overflow="crop"), layout=False)
 
     async def on_click(self, event: events.Click) -> None:
-        """Open the page that was clicked."""
+        """Open the clicked page."""
         for span, name in self._page_spans.items():
             if event.x - 1 in span:
                 await self.app.run_action(f"open_page('{name}')")
@@ -67,6 +67,8 @@ class TopBar(Sheet):
             parts.append((f"{words.duration(left)} left", str(theme.success)))
         elif state.connected and state.assigned:
             parts.append((f"starting {words.plural(len(state.assigned), 'run')}", str(theme.success)))
+        elif state.connected and state.trying:
+            parts.append((words.clean(f"trying {state.trying[0].file}"), str(theme.success)))
         elif state.connected:
             parts.append((_rest_of(state), dim_of(theme)))
         for sample in state.devices[:1]:
@@ -78,7 +80,7 @@ class TopBar(Sheet):
 
 
 def _rest_of(state: State) -> str:
-    """Say what there is while no run is training: those that wait or are paused, or else those that are finished."""
+    """Return the text while no run is training: the number of waiting or paused runs, or else of finished ones."""
     waiting = state.waiting.values()
     if not waiting:
         return f"idle · {words.plural(len(state.results), 'run')}"

@@ -16,7 +16,7 @@ def done(state: State, spec: object) -> tuple[list[p.AnyEvent], State]:
 
 def test_a_question_is_told_once_when_its_last_run_is_done_and_all_of_them_together():
     milestones, state = Milestones(NAMED, BOOK), fold(attached())
-    assert not list(milestones.reached(attached(), state)), "what is there from the start is no news"
+    assert not list(milestones.reached(attached(), state)), "what is there from the start is not news"
     (one,) = specs_of(asked_by("Q2"), 1)
     batch, state = done(state, one)
     (notice,) = milestones.reached(batch, state)

@@ -80,7 +80,7 @@ def test_means_are_over_all_runs_and_say_when_some_are_missing():
     assert answer("Q7", state_of(*same)).state == "ready"
     some = answer("Q7", state_of(*results[:17]))
     assert (some.state, some.reason) == ("partial", "17 of 20 runs are done.")
-    assert answer("Q7", state_of(*results[:10])).text is None, "one mean alone is no answer"
+    assert answer("Q7", state_of(*results[:10])).text is None, "one mean alone is not an answer"
 
 
 def test_runs_that_did_not_learn_count_and_are_named_with_the_mean_of_the_others():

@@ -1,4 +1,4 @@
-"""A run whose loss is no number any more is a state: seen at once, found again, and never handed in by mistake."""
+"""A run whose loss is not a number any more is a state: seen at once, found again, and never handed in by mistake."""
 
 import csv
 import io
@@ -77,7 +77,7 @@ def test_it_is_told_once_when_it_happens(is_at_once: bool):
         state = fold(batch, state)
         told += divergences(batch, state)
     (notice,) = told
-    assert notice.text == "tanh 256, seed 0: its loss is no number any more, at epoch 2. S on Live (2) stops it."
+    assert notice.text == "tanh 256, seed 0: its loss is not a number any more, at epoch 2. S on Live (2) stops it."
 
 
 def test_a_question_whose_file_diverged_hands_in_nothing_but_what_is_chosen_by_name():
@@ -163,7 +163,7 @@ async def test_the_questions_page_says_it_where_the_answer_stands():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "✗" in app.text and "diverged" in app.text
-        assert "Diverged, the loss is no number any more" in app.text
+        assert "Diverged, the loss is not a number any more" in app.text
         await pilot.press("m", "m")
         await pilot.pause()
         assert "diverged at epoch 1" in app.text

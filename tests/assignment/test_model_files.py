@@ -115,7 +115,7 @@ def test_the_sweep_form_varies_the_parameters_of_a_model(tmp_path: Path):
     assert sorted({some.network.model.params for some in found}) == [
         (("depth", depth), ("width", width)) for depth in (1, 2) for width in (8, 16)
     ]
-    for wrong, told in (("nobody", "no network with a model file"), ("mine width", "name=value")):
+    for wrong, told in (("nobody", "not a network with a model file"), ("mine width", "name=value")):
         with pytest.raises(sweep_draft.DraftError, match=told):
             sweep_draft.save(Draft(model=wrong), tmp_path)
 

@@ -1,4 +1,4 @@
-"""A recorded run is no answer, no evidence and no part of an export, whatever it looks like."""
+"""A recorded run is neither an answer nor evidence nor part of an export, whatever it looks like."""
 
 import csv
 import io

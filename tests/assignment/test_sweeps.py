@@ -95,7 +95,7 @@ def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
 @pytest.mark.parametrize(
     ("field", "text", "said"),
     [
-        ("hidden", "64 x", "hidden: 'x' is no whole number."),
+        ("hidden", "64 x", "hidden: 'x' is not a whole number."),
         ("hidden", "", "hidden: `linear`"),
         ("hidden", "0", "hidden: each layer has 1 to 65,536 units."),
         ("dropout", "1", "dropout: from 0 to below 1."),
@@ -109,8 +109,8 @@ def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
         ("seeds", "-1", "seeds: whole numbers from 0"),
         ("batch_size", "0", "training.batch_size: 1 to 65,536."),
         ("momentum", "0.9", "training.momentum: it belongs to the optimizer sgd or rmsprop; here that is adam."),
-        ("weight_decay", "x", "weight decay: 'x' is no number."),
-        ("class_weight", "1,x", "class weight: 'x' is no number."),
+        ("weight_decay", "x", "weight decay: 'x' is not a number."),
+        ("class_weight", "1,x", "class weight: 'x' is not a number."),
         ("metrics", "auc", "metrics: 'auc'; there are top_k_categorical_accuracy."),
     ],
 )

@@ -63,7 +63,7 @@ WALK = list(commands(typer.main.get_command(main.app)))
 
 
 def paths(folder: Path, name: str) -> list[str]:
-    """What is no path, or one of another kind than is wanted."""
+    """What is not a path, or one of another kind than is wanted."""
     pipe, file = folder / "pipe", folder / "file"
     os.mkfifo(pipe)
     file.write_text("x")

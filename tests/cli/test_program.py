@@ -52,7 +52,7 @@ def test_when_the_time_is_over_everything_is_kept_and_the_same_command_goes_on(d
     assert epochs
     assert starts == [0, *stops][: len(starts)], "each goes on where the one before stopped"
     chosen = svhn_tui("choose", "Q2", "0123456789ab", workspace=workspace, code=1)
-    assert "no finished run" in chosen.stderr
+    assert "not a finished run" in chosen.stderr
     svhn_tui("stop", workspace=workspace)
 
 

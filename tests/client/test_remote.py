@@ -64,7 +64,7 @@ def test_the_screen_trains_over_there_and_survives_a_cut_line(gpubox: Path, tmp_
         terminal.press("1" + UP)
         terminal.until(lambda text: "Q1  linear network" in text)
         terminal.press("c")
-        terminal.until(lambda text: "Copied, where" in text)  # a long path may be wrapped anywhere
+        terminal.until(lambda text: "Copied, if" in text)  # a long path may be wrapped anywhere
         assert (tmp_path / "config" / "svhn-tui" / "hosts" / "gpubox" / "copied.txt").exists()
         assert not (gpubox / "svhn-workspace" / "copied.txt").exists()
         terminal.press("q")
@@ -95,7 +95,7 @@ async def test_what_keeps_the_screen_from_it_is_said_in_a_sentence(gpubox: Path)
     told = svhn_tui("--host", "gpubox:elsewhere/bin/python", "status")
     assert (told.returncode, "--host gpubox:PATH/bin/python" in told.stderr) == (127, True)
     wrong = svhn_tui("--host", "-oProxyCommand=x", "status")
-    assert (wrong.returncode, "is no machine" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "is not a machine" in wrong.stderr) == (2, True)
     (gpubox / "svhn-tui/.venv/bin/python").write_text('#!/bin/sh\necho \'{"kind": "Attached", "protocol": 99}\'\n')
     assert "another version of svhn-tui" in await complaint("gpubox")
 

@@ -4,7 +4,8 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.curve import EMPTY
-from engine.core.spec import Configuration, Network, RunSpec
+from engine.core.own_model import ModelFacts
+from engine.core.spec import Configuration, Network, OwnModel, RunSpec
 from engine.core.sweep import Sweep
 from svhn_tui.client.edits import Edits
 from svhn_tui.client.reducer import apply, fold
@@ -98,6 +99,8 @@ def test_a_run_that_stopped_says_why_and_keeps_its_curve():
     assert state.live[SPEC.run_id].reason == "out of memory"
     assert losses(state.history(SPEC.run_id)) == (3.0,)
     assert not state.running
+    again = apply(state, p.RunsQueued(waiting=(place(SPEC),)))
+    assert not again.live, "it is asked for again"
 
 
 def test_deleting_leaves_nothing_behind():
@@ -128,6 +131,8 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
         p.RunsQueued(waiting=(place(SPEC), place(OTHER)), index=0),
         p.RunsHeld(runs=(SPEC.run_id,), paused=True),
         p.RunsUnqueued(runs=(OTHER.run_id,)),
+        p.TrialStarted(model=OwnModel("0" * 64, "build"), data="data", file="m.py", started_at=1.0, seconds=300),
+        p.ModelTried(model=OwnModel("0" * 64, "build"), data="data", facts=ModelFacts(10)),
         p.WorkerChanged(worker="w0", state="ready"),
         p.CheckpointSaved(runs=(SPEC.run_id,), epoch=10),
         p.RunPaused(run_id=SPEC.run_id, epoch=3),

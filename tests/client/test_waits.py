@@ -12,7 +12,7 @@ from engine import protocol as p
 from engine.core.machine import Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.host.service import Service
 from engine.machine.gpus import GpuMonitor
 from engine.scheduling.queue import Queue
@@ -71,11 +71,11 @@ async def test_a_file_that_cannot_be_read_is_one_answer_among_others(trained: Pa
         assert set(there.state.histories) == {bad.name, good.name}
         assert there.state.files[good.name] == there.state.results[good.name].model_sha256
         assert there.state.files.get(bad.name, "none") == ("none" if by != "nothing" else None)
-        assert there.state.unreadable == ({} if by == "nothing" else {bad.name: "it is no file"})
+        assert there.state.unreadable == ({} if by == "nothing" else {bad.name: "it is not a file"})
         about_files = (some for some in answers.all_answers(BOOK, there.state) if some.question in ("Q3", "Q6"))
         found = {run: some for some in about_files for run in some.runs}
         assert found[bad.name].state == "stale"
-        assert ("is gone" if by == "nothing" else "cannot be read (it is no file)") in found[bad.name].reason
+        assert ("is gone" if by == "nothing" else "cannot be read (it is not a file)") in found[bad.name].reason
         assert found[good.name].state == "demo"
         answer = await there.answer(p.Watch(runs=("../../etc",)))
         assert isinstance(answer, p.Refused), "and what is no run at all is refused before any is read"
@@ -159,7 +159,7 @@ async def test_a_loop_of_the_host_outlives_a_defect(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("engine.host.service.SAMPLE_SECONDS", 0.01)
     monkeypatch.setattr(service._records, "save", broken)
     monkeypatch.setattr(GpuMonitor, "sample", broken)
-    service._dispatch.machine.watch.wanted()
+    service._dispatcher.machine.watch.wanted()
     lock = os.open(tmp_path / "host.lock", os.O_RDWR | os.O_CREAT)
     task = asyncio.create_task(service.save_changes(lock) if loop == "saving" else service.sample_devices())
     monkeypatch.setattr(service, "end_if_idle", counted := Counted())
@@ -190,7 +190,7 @@ async def test_a_defect_met_with_one_event_of_a_worker_keeps_none_of_the_next_fr
             raise KeyError("a defect")
 
     queue = Queue(publish, data={DATA.fingerprint: DATA})
-    dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), queue, publish)
+    dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), queue, publish)
     configuration = Configuration(Network((8,), "relu"), Training(epochs=2))
     queue.want(Sweep("s", DATA.fingerprint, (configuration,), (0,)))
     place = queue.waiting.head
@@ -231,7 +231,7 @@ async def test_a_worker_that_cannot_be_started_is_told_of_once_and_tried_again(
     monkeypatch.setattr("engine.scheduling.backoff.FIRST_SECONDS", 0.05)
     monkeypatch.setattr("engine.scheduling.backoff.LONGEST_SECONDS", 0.05)
     queue = Queue(told.append, data={DATA.fingerprint: DATA})
-    dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: told.append(event))
+    dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: told.append(event))
     tries = 0
 
     async def start(*arguments: object, **named: object) -> Worker:
@@ -257,7 +257,7 @@ async def test_a_worker_that_cannot_be_started_is_told_of_once_and_tried_again(
 def test_what_waits_is_told_of_and_not_trained_by_looking(tmp_path: Path):
     spec = specs_of(relu(8), 1)[0]
     queue = Queue(lambda event: None, data={DATA.fingerprint: DATA})
-    dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: None)
+    dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: None)
     queue.want(Sweep("s", DATA.fingerprint, (relu(8),), (0,)))
     dispatch.advance()
     assert [place.run_id for place in queue.waiting] == [spec.run_id]

@@ -140,15 +140,20 @@ def test_two_files_in_any_order_are_a_source(tmp_path: Path):
     [
         ({"images": IMAGES.astype(np.float32)}, "holds float32 to train on and uint8 to test with"),
         ({"images": IMAGES.astype(complex)}, "images are complex128; numbers are expected"),
-        ({"images": np.where(IMAGES == 0, np.nan, IMAGES)}, "values are no finite numbers (NaN or infinite)"),
-        ({"images": IMAGES * 1e300}, "values are no finite numbers (NaN or infinite)"),
+        ({"images": np.where(IMAGES == 0, np.nan, IMAGES)}, "values are not finite numbers (NaN or infinite)"),
+        ({"images": IMAGES * 1e300}, "values are not finite numbers (NaN or infinite)"),
         ({"images": IMAGES[0]}, "images have the shape (32, 3, 20)"),
         ({"images": IMAGES.transpose(3, 0, 1, 2)}, "(height, width, channels, N) is expected"),
         ({"images": IMAGES[..., :7]}, "7 images but labels of shape (20, 1)"),
         ({"labels": LABELS.astype(object)}, "pickled Python objects"),
         ({"labels": LABELS.astype(float)}, "labels are float64"),
+        (
+            {"labels": LABELS.astype("M8[D]")},
+            "labels are datetime64[D]; text or whole numbers are expected; if each is",
+        ),
+        ({"labels": LABELS.view([("digit", LABELS.dtype)])}, "holds records of several columns; save a column as"),
         ({"images": np.repeat(IMAGES, 60, 3), "labels": np.arange(1200)}, "has 1,200 different labels; 2 to 1,000 can"),
-        ({"labels": np.arange(20) % 10 + 1}, "the label '10' is no digit"),
+        ({"labels": np.arange(20) % 10 + 1}, "the label '10' is not a digit"),
         ({"labels": np.full(20, -1)}, "the label '-1' is negative"),
         ({"labels": np.array([""] * 20)}, "a label is empty"),
         ({"labels": LABELS.astype("<U300000")}, "the labels take 24,000,000 bytes"),
@@ -181,9 +186,9 @@ def test_what_is_no_data_file_is_said_so(tmp_path: Path):
     folder = write(tmp_path / "half", name=TEST_FILE)
     assert f"has no {TRAIN_FILE}" in complaint(folder)
     (folder / TRAIN_FILE).write_bytes(b"hello")
-    assert "is no .npz file" in complaint(folder)
+    assert "is not a .npz file" in complaint(folder)
     (folder / TRAIN_FILE).write_bytes((folder / TEST_FILE).read_bytes()[:5_000])
-    assert "is no .npz file" in complaint(folder)
+    assert "is not a .npz file" in complaint(folder)
     for replace in (os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")):
         (folder / TRAIN_FILE).rename(folder / f"before-{replace}")
         replace(folder / TRAIN_FILE)
@@ -303,7 +308,7 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path: Path, method
             assert str(file) in str(error)
     for end in RANDOM.integers(len(whole), size=20).tolist():
         file.write_bytes(whole[:end])
-        assert "is no .npz file" in complaint(folder)
+        assert "is not a .npz file" in complaint(folder)
 
 
 HEADERS = st.one_of(

@@ -144,7 +144,7 @@ AMBIGUOUS: dict[str, Callable[[Path], object]] = {
     "expected are images.npy and labels.npy, once each; it holds 'x.npy', 'y.npy'": lambda at: (
         place(at / "test.npz", test=True), np.savez(at / "train.npz", x=np.zeros(3), y=np.zeros(3))
     ),
-    "train.npz is no .npz file (it is a web page": lambda at: (
+    "train.npz is not a .npz file (it is a web page": lambda at: (
         place(at / "test.npz", test=True), (at / "train.npz").write_text("\n<!DOCTYPE html><p>Sign in")
     ),
     "they seem exchanged": lambda at: (place(at / "train.npz", count=10), place(at / "test.npz", test=True)),

@@ -89,7 +89,7 @@ def test_what_can_be_read_in_two_ways_is_asked(tmp_path: Path):
     last, first = (load_from([file], layout) for layout in ("NHWC", "NCHW"))
     assert (last[1].input_shape, first[1].input_shape) == ((3, 3, 7), (3, 7, 3))
     assert (load(first[1]).train_images == first[0].train_images).all(), "the answer is kept"
-    assert "is no layout; there are HWCN" in complaint(file, layout="XYZ")
+    assert "is not a layout; there are HWCN" in complaint(file, layout="XYZ")
     square = one_file(tmp_path / "square.npz", (30,), x_test=np.zeros((12, 30), np.uint8), y_test=np.arange(12) % 3)
     assert "images have the shape" in complaint(file, layout="NF") and describe([square]).input_shape == (30,)
 
@@ -119,8 +119,8 @@ def test_a_class_may_lack_test_images_and_labels_may_be_true_or_false(tmp_path: 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"x_train": np.full((30, 6, 5), np.nan)}, "no finite numbers"),
-        ({"x_train": np.full((30, 6, 5), np.inf)}, "no finite numbers"),
+        ({"x_train": np.full((30, 6, 5), np.nan)}, "not finite numbers"),
+        ({"x_train": np.full((30, 6, 5), np.inf)}, "not finite numbers"),
         ({"x_train": np.array([["a"] * 5] * 30)}, "numbers are expected"),
         ({"x_train": np.array([{}] * 30, dtype=object)}, "pickled Python objects"),
         ({"y_train": np.array(["a"] * 30, dtype=object)}, "pickled Python objects"),
@@ -149,7 +149,7 @@ def test_a_file_that_lacks_a_half_or_is_cut_is_refused(tmp_path: Path):
     assert "it holds 'train_images.npy', 'test_images.npy'" in complaint(tmp_path / "other.npz")
     file = write_mnist(tmp_path / "mnist.npz")
     file.write_bytes(file.read_bytes()[:-100])
-    assert "is no .npz file" in complaint(file)
+    assert "is not a .npz file" in complaint(file)
 
 
 def matrix(
@@ -185,7 +185,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "negative size": lambda: HEAD + matrix(b"X", (2, 2, 3, -30), bytes(8)) + LABELS,
     "100 times its size": lambda: HEAD + packed(matrix(b"X", (32, 32, 3, 6000), bytes(18_432_000))) + LABELS,
     "MATLAB 7.3": lambda: b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + GOOD,
-    "no .mat file": lambda: b"hello" * 100,
+    "not a .mat file": lambda: b"hello" * 100,
     "more than 100 variables": lambda: HEAD + LABELS * 101 + GOOD,
     "is damaged": lambda: HEAD + struct.pack("<II", 15, 16) + b"0123456789abcdef",
     "a name or a shape is too long": lambda: (

@@ -188,7 +188,7 @@ def test_the_code_defines_the_network_that_is_trained(tmp_path: Path):
 
 
 def settings(config: dict) -> dict:
-    """A layer's settings; its name and the seed of an initializer are no part of the network."""
+    """A layer's settings; its name and the seed of an initializer are not part of the network."""
     kept = {key: value for key, value in config.items() if key not in ("name", "dtype")}
     for key, value in kept.items():
         if key.endswith("_initializer"):

@@ -1,4 +1,4 @@
-"""Files are verified in one process; one at which it ends costs the others nothing."""
+"""Files are verified in one process, or in one a model file; one at which it ends costs the others nothing."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.core.spec import Configuration, Network, OwnModel
 from engine.machine import child_process
-from engine.tools.verification import Verification, VerifyOutcome, VerifyTask
+from engine.tools.verification import Requirement, Verification, VerifyOutcome, VerifyTask
 from svhn_tui.export import file_checks
 
 FOUND = VerifyOutcome(Verification("", "", 0, 0, 1, 2, 0.5, False, {}, ()))
@@ -37,15 +38,21 @@ def uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "uses"
 
 
+def asked(model_file: str) -> Requirement:
+    """Ask for what is built by a model file."""
+    return Requirement(Configuration(Network(model=OwnModel(model_file, "build"))))
+
+
 def test_a_file_at_which_the_process_ends_is_named_and_the_others_are_verified(uses: Path):
-    names = ("a", "kills", "b", "own 1", "aborts", "c", "own 2")
-    tasks = [VerifyTask(name, ("data",), model_file="model.py" if "own" in name else None) for name in names]
+    own = {"one": "one.py", "aborts": "two.py", "two": "one.py", "three": "two.py"}
+    names = ("a", "one", "kills", "b", "aborts", "two", "three")
+    tasks = [VerifyTask(name, ("data",), asked=asked(own[name]) if name in own else None) for name in names]
     outcomes = dict(zip(names, file_checks.outcomes_of(tasks), strict=True))
     problems = {name: outcomes.pop(name).problem for name in ("kills", "aborts")}
     assert "was ended by SIGKILL" in problems["kills"]
     assert problems["aborts"].endswith("ended with code 3. it is broken")
     assert all(outcome == FOUND for outcome in outcomes.values())
-    assert uses.read_text().splitlines() == ["a kills b aborts c", "b aborts c", "c", "own 1", "own 2"]
+    assert uses.read_text().splitlines() == ["a kills b", "b", "one two", "aborts three", "three"]
 
 
 def test_no_process_is_started_for_nothing(uses: Path):

@@ -97,15 +97,17 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Path:
     """A workspace with twenty finished runs and a note, made by a worker that trains nothing."""
-    root = tmp_path_factory.mktemp("whole")
-    with Bridge(root, **worker()) as bridge:
-        data = bridge.open(demo_folder)
-        bridge.send(p.Submit(sweep=BOOK.sweep(BOOK.question("Q7"), data.fingerprint)))
-        bridge.until(lambda state, event: len(state.results) == 20)
-        bridge.send(p.Annotate(run_id=next(iter(bridge.state.results)), text="kept", tags=("final",)))
-        bridge.until_kind(p.NoteChanged)
-        bridge.end()
-    return root
+
+    def train(root: Path) -> None:
+        with Bridge(root, **worker()) as bridge:
+            data = bridge.open(demo_folder)
+            bridge.send(p.Submit(sweep=BOOK.sweep(BOOK.question("Q7"), data.fingerprint)))
+            bridge.until(lambda state, event: len(state.results) == 20)
+            bridge.send(p.Annotate(run_id=next(iter(bridge.state.results)), text="kept", tags=("final",)))
+            bridge.until_kind(p.NoteChanged)
+            bridge.end()
+
+    return made_once(tmp_path_factory, "whole", train)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from engine import protocol as p
 from engine.core.spec import Configuration, RunSpec
 from engine.core.sweep import Sweep
 from engine.storage import archive, checkpoint, checkpoint_index, manifest
-from engine.storage.index import Store
+from engine.storage.index import RunIndex
 from engine.storage.run_folder import RunFolder
 from engine.storage.workspace import Remembered, Workspace
 from svhn_tui.client.state import State
@@ -39,14 +39,14 @@ class Piece(NamedTuple):
 
 
 def write_index(root: Path, version: int) -> None:
-    store = Store(root / "runs.json")
+    store = RunIndex(root / "runs.json")
     store.add(RESULTS[version - 1 : version])
     store.flush()
 
 
 def read_index(root: Path) -> int:
-    store = Store(root / "runs.json")
-    assert not store.complaint
+    store = RunIndex(root / "runs.json")
+    assert not store.problem
     return len(store.results())
 
 
@@ -72,7 +72,7 @@ def write_remembered(root: Path, version: int) -> None:
 def read_remembered(root: Path) -> int:
     workspace = Workspace(root)
     found = len(workspace.remembered().data)
-    assert not workspace.complaints
+    assert not workspace.problems
     return found
 
 
@@ -83,7 +83,7 @@ def write_sweep(root: Path, version: int) -> None:
 def read_sweeps(root: Path) -> int:
     workspace = Workspace(root)
     found = len(list(workspace.all_sweeps()))
-    assert not workspace.complaints
+    assert not workspace.problems
     return found
 
 

@@ -12,7 +12,7 @@ from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.data import dataset
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.scheduling.queue import Queue
 from engine.storage.workspace import Workspace
 
@@ -56,10 +56,10 @@ def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     )
 
 
-def begin(tmp_path: Path, folder: Path, machine: Machine = TWO) -> tuple[Dispatch, Told]:
+def begin(tmp_path: Path, folder: Path, machine: Machine = TWO) -> tuple[Dispatcher, Told]:
     told = Told()
     queue = Queue(told.publish)
-    dispatch = Dispatch(Workspace(tmp_path / "w"), machine, queue, told.publish)
+    dispatch = Dispatcher(Workspace(tmp_path / "w"), machine, queue, told.publish)
     found = dataset.describe([folder])
     queue.open(found)
     queue.want(Sweep("cards", found.fingerprint, TINY, (0, 1)))

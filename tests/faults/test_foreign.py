@@ -248,7 +248,7 @@ def test_what_only_looks_makes_no_workspace(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     done = svhn_tui(*wish, "-w", "typo/deep")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
-    assert "typo/deep is no workspace" in done.stderr
+    assert "typo/deep is not a workspace" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -74,7 +74,7 @@ def train_through(root: Path, folder: Path, undisturbed: Path, fill: Callable[[S
     make_room()
     scene.finish()
     assert finished == 0, "nothing counts as finished that is not on the disk"
-    assert any("waits in memory" in text and "Training goes on." in text for text in before)
+    assert any("waits in memory" in text and "Training continues." in text for text in before)
     assert any("A checkpoint could not be written" in text for text in before)
     assert any("is written again; nothing is missing." in text for text in said(scene)[len(before) :])
     litter = [path for path in (root / "w").rglob("*") if path.name.startswith(".")]

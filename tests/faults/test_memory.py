@@ -13,7 +13,7 @@ from engine.core.machine import Card, Machine
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from engine.data import dataset
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.scheduling.queue import Queue
 from engine.scheduling.retries import Retries
 from engine.storage.workspace import Workspace
@@ -53,7 +53,7 @@ async def outcome(workspace: Path, folder: Path) -> list[p.AnyEvent]:
             ended.set()
 
     queue = Queue(publish)
-    dispatch = Dispatch(Workspace(workspace), GPU, queue, publish)
+    dispatch = Dispatcher(Workspace(workspace), GPU, queue, publish)
     queue.open(found)
     for configuration, seeds in WANTED.items():
         queue.want(Sweep("hungry", found.fingerprint, (configuration,), tuple(range(seeds))))
@@ -111,10 +111,10 @@ async def test_what_the_kernel_kills_for_memory_is_tried_with_fewer(
 
 def test_a_run_that_gets_no_further_is_given_up_and_one_that_does_is_not():
     retries = Retries()
-    retries.got_to("a", 10)
+    retries.record_progress("a", 10)
     assert [retries.is_tried_again("a", out_of_memory=False) for _ in range(3)] == [True, True, False]
-    retries.got_to("a", 10)
+    retries.record_progress("a", 10)
     assert not retries.is_tried_again("a", out_of_memory=False), "the same ten epochs again are no progress"
-    retries.got_to("a", 11)
+    retries.record_progress("a", 11)
     assert [retries.is_tried_again("a", out_of_memory=True) for _ in range(2)] == [True, False]
     assert [retries.ran_out(TINY, lanes) for lanes in (10, 5, 1)] == [5, 2, 1]

@@ -111,7 +111,7 @@ def test_a_result_that_gives_an_io_error_closes_nothing(copied: Path, unreadable
     workspace = Workspace(copied)
     results = {name: workspace.result(name) for name in workspace.finished()}
     assert [name for name, result in results.items() if result is None] == [run_id]
-    assert "cannot be read (Input/output error); it is ignored" in workspace.complaints[0]
+    assert "cannot be read (Input/output error); it is ignored" in workspace.problems[0]
     assert workspace.run(run_id).history() == (p.History(), 1)
     assert (copied / "runs" / run_id / "result.json").exists(), "it may be read another day"
 

@@ -65,12 +65,12 @@ async def test_a_driver_that_hangs_delays_nothing_and_is_told_once(
 ):
     told: list[p.AnyEvent] = []
     watch = DeviceWatch(lambda event, line: told.append(event))
-    monkeypatch.setattr(device_watch, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(device_watch, "ANSWER_SECONDS", 0.01)
     driver.hangs.clear()
     assert [await names(watch) for _ in range(3)] == [["cpu"]] * 3
     driver.answers = Inventory(problem=gpus.HANGS)
     driver.hangs.set()
-    monkeypatch.setattr(device_watch, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(device_watch, "ANSWER_SECONDS", 60)
     for _ in range(3):
         assert await names(watch) == ["cpu"]
     (notice,) = told
@@ -81,10 +81,10 @@ async def test_a_driver_that_hangs_delays_nothing_and_is_told_once(
 
 async def test_the_end_of_the_host_waits_for_no_driver(driver: type[Driver], monkeypatch: pytest.MonkeyPatch):
     watch = DeviceWatch(lambda event, line: None)
-    monkeypatch.setattr(device_watch, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(device_watch, "ANSWER_SECONDS", 0.01)
     driver.hangs.clear()
     await names(watch)
     watch.rest()
-    monkeypatch.setattr(device_watch, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(device_watch, "ANSWER_SECONDS", 60)
     assert driver.hangs.is_set(), "what asked was ended, and the look with it"
     assert await names(watch) == ["gpu0", "cpu"]

@@ -17,19 +17,19 @@ from engine.machine import backends, card, system
 from engine.machine.backends import WITHOUT_GPU
 from engine.scheduling.placement import slots
 from engine.scheduling.slot import Slot
-from engine.workers.process import WORKER_VARIABLE, Death, Worker
+from engine.workers.process import WORKER_VARIABLE, Worker, WorkerEnd
 from tests.support.made_up_pool import MadeUpPool
 from tests.support.patience import PATIENCE
 
 TWO = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")))
 BLIND = """
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.training.worker import serve
 class Trainer:
     device = "cpu"
 import sys
 sys.modules["made_up"] = sys.modules["__main__"]
-raise SystemExit(serve("keras-fit", "made_up:Trainer", Sight("gpu", "NVIDIA B200", "GPU-a"), is_hosts=IS_HOSTS))
+raise SystemExit(serve("keras-fit", "made_up:Trainer", ProbeResult("gpu", "NVIDIA B200", "GPU-a"), is_hosts=IS_HOSTS))
 """
 
 
@@ -61,7 +61,7 @@ def test_keras_fit_trains_on_the_cores_where_tensorflow_sees_no_card(tmp_path: P
     worker = Worker(Slot("keras-fit", (0, 1), "GPU-a", "keras-fit"), Process(), tmp_path / "log")
     worker.refusal = WITHOUT_GPU
     for _ in range(2):
-        machine.judge("GPU-a", worker, Death("", status=card.UNSEEN))
+        machine.judge("GPU-a", worker, WorkerEnd("", status=card.UNSEEN))
     here = machine.available((), {})
     assert slots(plain, here, ASSIGNMENT) == (Slot("keras-fit", (0, 1), trainer="keras-fit"),)
     assert len(here.gpus) == 2, "they train for JAX"
@@ -105,7 +105,7 @@ async def test_tensorflow_trains_on_the_cores_while_others_have_all_cards(
     monkeypatch.setattr(backends, "tensorflow_may_see_cards", lambda: False)
     box = MadeUpPool(tmp_path, TWO)
     for gpu in TWO.gpus:
-        box.dispatch.machine._cards.others_have(gpu.uuid, "busy", time.monotonic())
+        box.dispatch.machine._cards.busy(gpu.uuid, "busy", time.monotonic())
     box.want(Configuration(), range(1))
     box.want(PLAIN, range(1))
     box.ready()

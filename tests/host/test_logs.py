@@ -39,7 +39,7 @@ def test_a_worker_that_dies_before_its_first_run_is_read_in_the_hosts_log(demo_f
         assert log.file == "host.log" and "\x1b" not in log.text
         bridge.send(p.ReadLog(run_id="../../etc", request="bad"))
         refused = bridge.until_kind(p.Refused)
-        assert refused.request == "bad" and "is no run" in refused.reason
+        assert refused.request == "bad" and "is not a run" in refused.reason
         bridge.end()
 
 

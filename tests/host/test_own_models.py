@@ -1,15 +1,88 @@
 """Own models through the whole program: asked about, tried, trained compiled or with `fit`, packed and verified."""
 
+import asyncio
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine import protocol as p
+from engine.core.own_model import ModelFacts
+from engine.core.spec import Configuration, Network, OwnModel, Training
+from engine.core.sweep import Sweep, asked
+from engine.host.model_trials import ModelTrials
+from engine.machine import system
+from engine.scheduling.known_models import Key
+from engine.scheduling.queue import Queue
 from engine.storage import journal
+from svhn_tui.analysis.trial_text import trial_text
 from tests.cli.test_program import as_json, svhn_tui
+from tests.support.bridge import Bridge
 from tests.support.own_models import FILE
+from tests.support.patience import PATIENCE
+from tests.support.scenes import DATA
+
+ENDLESS = """
+def endless(input_shape, classes):
+    while True:
+        pass
+
+def unknown(input_shape, classes):
+    return nothing
+"""
+
+
+def sweep_of(build: str, data: p.DataSet) -> p.Submit:
+    """Ask for two runs of a model of the file above, which its user calls `mine.py`."""
+    model = OwnModel(hashlib.sha256(ENDLESS.encode()).hexdigest(), build)
+    configuration = Configuration(Network(model=model), Training(epochs=1))
+    sweep = Sweep(build, data.fingerprint, (configuration,), (0, 1))
+    return p.Submit(sweep=sweep, sources=(ENDLESS,), source_names=("mine.py",))
+
+
+def trials_of(host: int) -> list[psutil.Process]:
+    children = psutil.Process(host).children()
+    return [some for some in children if "engine.tools.model_trial" in " ".join(some.cmdline())]
+
+
+def test_a_trial_is_reported_and_ends_with_the_runs_that_wait_for_it(demo_folder: Path, tmp_path: Path):
+    """Who attaches later sees it too, and what failed; a host that is started again knows both and the file's name."""
+    with Bridge(tmp_path) as bridge:
+        endless = sweep_of("endless", bridge.open(demo_folder))
+        bridge.send(endless)
+        host = bridge.events[0].host_pid
+        for _ in range(2):  # the second time it was taken out, and is asked for again
+            bridge.until_kind(p.TrialStarted)
+            (trial,) = bridge.state.trying
+            assert trial_text(trial).startswith("mine.py: endless is being built, to try it, for")
+            with Bridge(tmp_path) as later:
+                later.until_kind(p.CaughtUp)
+                assert later.state.trying == (trial,)
+            bridge.until(lambda state, event: bool(trials_of(host)))  # an event comes every two seconds
+            (process,) = trials_of(host)
+            bridge.send(p.Cancel(runs=tuple(bridge.state.waiting)))
+            process.wait(PATIENCE)
+            bridge.until(lambda state, event: not state.waiting)
+            assert not bridge.state.trying
+            bridge.send(endless)
+        bridge.send(p.Cancel(runs=tuple(spec.run_id for spec in asked(endless.sweep, {}))))
+        unknown = sweep_of("unknown", bridge.state.data)
+        bridge.send(unknown)
+        bridge.until(lambda state, event: len(state.live) == 2)
+        bridge.end()
+    with Bridge(tmp_path) as later:
+        later.until_kind(p.CaughtUp)
+        reasons = {live.reason for live in later.state.live.values() if live.status == "failed"}
+        assert len(later.state.live) == 2 and not later.state.waiting
+        (reason,) = reasons
+        assert reason.startswith("mine.py, line 7, in unknown: NameError:")
+        later.send(p.Resume(runs=tuple(later.state.live)))
+        later.until(lambda state, event: isinstance(event, p.TrialStarted) and event.file == "mine.py")
+        assert not later.state.live
+        later.end()
 
 
 def book(folder: Path) -> None:
@@ -72,3 +145,32 @@ def test_from_the_question_whether_it_may_run_to_a_verified_export(
     exported = as_json("export", str(tmp_path / "out2"), workspace=home)
     assert "verified" in {thing["name"]: thing["said"] for thing in exported}["A1.keras"]
     svhn_tui("stop", workspace=home)
+
+
+async def test_few_trials_run_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A grid over the parameters of a model has many, and each loads Keras and JAX."""
+    monkeypatch.setattr(system, "usable_cores", lambda: tuple(range(12)))
+    running, most, end = [], [], asyncio.Event()
+
+    async def tried(trials: ModelTrials, key: Key) -> ModelFacts:
+        running.append(key)
+        most.append(len(running))
+        await end.wait()
+        running.remove(key)
+        return ModelFacts(1)
+
+    monkeypatch.setattr(ModelTrials, "_facts", tried)
+    queue = Queue(lambda event: None, data={DATA.fingerprint: DATA})
+    models = [OwnModel("0" * 64, "build", (("width", width),)) for width in range(9)]
+    configurations = tuple(Configuration(Network(model=model)) for model in models)
+    queue.want(Sweep("S1", DATA.fingerprint, configurations, (0,)))
+    ended: list[p.AnyEvent] = []
+    trials = ModelTrials(tmp_path, queue, ended.append, lambda: None)
+    trials.begin()
+    await asyncio.sleep(0)
+    assert len(running) == 3
+    end.set()
+    async with asyncio.timeout(PATIENCE):
+        while len(ended) < len(models):
+            await asyncio.sleep(0)
+    assert max(most) == 3 and not queue.models.wanted

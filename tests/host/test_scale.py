@@ -11,7 +11,7 @@ from engine import protocol as p
 from engine.host import clients
 from engine.host.clients import Client
 from engine.storage import records
-from engine.storage.index import AtomicStorage, Store
+from engine.storage.index import AtomicStorage, RunIndex
 from engine.storage.records import Records
 from engine.storage.workspace import QueueOrder, Workspace
 from tests.simulation.__main__ import stand_ins, table
@@ -88,7 +88,7 @@ def test_the_index_is_written_more_rarely_the_longer_that_takes_but_a_note_at_on
     kept.add(results(1_001)[-1:])
     kept.save(QueueOrder, (), is_last=True)
     again = Records(Workspace(tmp_path), lambda event: None)
-    assert len(again._store.results()) == 1_001
+    assert len(again._index.results()) == 1_001
     assert len(again.notes) == 1
 
 
@@ -108,7 +108,7 @@ def test_hundreds_of_runs_go_through_a_real_host_as_the_simulation_drives_it(tmp
     few = measure(tmp_path / "few", environment, workers=4, runs=50, epochs=3)
     many = measure(tmp_path / "many", environment, workers=4, runs=500, epochs=3)
     for found in (few, many):
-        results = Store(tmp_path / ("few" if found is few else "many") / "runs.json").results()
+        results = RunIndex(tmp_path / ("few" if found is few else "many") / "runs.json").results()
         assert len(results) == found.runs
     assert many.bytes_a_run < 1.2 * few.bytes_a_run
     assert "| workers' events a second |" in table([few, many])

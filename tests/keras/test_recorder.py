@@ -99,8 +99,8 @@ def test_a_run_is_shown_as_it_trains_and_listed_when_it_is_done(program: Program
         bridge.until(lambda state, event: bool(state.notes))
         note = one(bridge.state.notes)
     assert (note.text, note.tags) == ("by hand", ("mine",))
-    assert said == "svhn-tui Recorder: not recorded, since it is not one number or too much: f1.\n"
-    assert dict(result.logged) == {"auc": 0.5}
+    assert said == "svhn-tui Recorder: not recorded, since it is no number or too much: words.\n"
+    assert dict(result.logged) == {"auc": 0.5, "f1": 0.75}, "of each class its mean, as Keras's bar shows it"
     assert result.spec.configuration.label == "my cnn (recorded)"
     recorded = result.spec.configuration.recorded
     assert dict(recorded.settings) == {
@@ -208,7 +208,7 @@ def test_it_counts_as_no_answer_and_is_the_programs_own(program: Program, tmp_pa
         assert "one at a time" in refusal(p.Report(event=none))
         ours = RunSpec(Configuration(), 0, "")
         begin = p.RunStarted(group="g", runs=(ours.run_id,), specs=(ours,), worker="", device="")
-        assert "no recorded run" in refusal(p.Report(event=begin))
+        assert "not a recorded run" in refusal(p.Report(event=begin))
         bridge.send(p.Pause())  # all that can be
         program.end()
         bridge.until_kind(p.RunFinished)
@@ -280,7 +280,7 @@ def test_whatever_is_wrong_the_training_goes_on_with_one_line(tmp_path: Path, ca
     odd.on_train_end()
     fitted = begun(Recorder(workspace=tmp_path / "w"))
     fitted.on_epoch_end(0, {"loss": "no number"})
-    fitted.on_epoch_end(1, {"loss": 1.0, "\x1b[31mf1\u202e": [1.0, 0.5]})
+    fitted.on_epoch_end(1, {"loss": 1.0, "\x1b[31mf1\u202e": ["none"]})
     fitted.on_train_end()
     assert fitted.wait()
     recorder.wait(1.0)

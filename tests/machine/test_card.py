@@ -9,13 +9,13 @@ import pytest
 
 from engine.machine import card, card_lock, probe, system
 from engine.machine.card import CardRefused
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.machine.xla_flags import LOOP_FLAG
 from tests.machine.conftest import Cards
 from tests.support.patience import PATIENCE
 
 UUID = "GPU-00000000-aaaa"
-SEEN = Sight("gpu", "NVIDIA H100 80GB HBM3", UUID)
+SEEN = ProbeResult("gpu", "NVIDIA H100 80GB HBM3", UUID)
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, str]]:
     """What the probe was asked with; it sees the card."""
     environments: list[Mapping[str, str]] = []
 
-    def look(environment: Mapping[str, str]) -> Sight:
+    def look(environment: Mapping[str, str]) -> ProbeResult:
         environments.append(dict(environment))
         return SEEN
 
@@ -75,7 +75,7 @@ def test_what_slurm_gives_is_kept(cards: Cards, tried: list[Mapping[str, str]]):
 
 def test_a_second_card_that_lies_idle_is_told(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     cards({}, {})
-    monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "NVIDIA A100", UUID, count=2))
+    monkeypatch.setattr(probe, "look", lambda environment: ProbeResult("gpu", "NVIDIA A100", UUID, count=2))
     seen = card.claim(card.GIVEN, {"CUDA_VISIBLE_DEVICES": "0,1"})
     assert seen is not None
     assert seen.remarks == (
@@ -123,7 +123,7 @@ def test_a_card_that_jax_does_not_see_is_refused_with_the_reason(
     cards: Cards, monkeypatch: pytest.MonkeyPatch, code: int, status: int
 ):
     cards({})
-    monkeypatch.setattr(probe, "look", lambda environment: Sight(reason=probe.cuda_reason(code)))
+    monkeypatch.setattr(probe, "look", lambda environment: ProbeResult(reason=probe.cuda_reason(code)))
     with pytest.raises(CardRefused) as refused:
         card.claim(UUID, {})
     assert (refused.value.status, str(refused.value)) == (status, probe.CUDA_ERRORS[code])
@@ -131,7 +131,7 @@ def test_a_card_that_jax_does_not_see_is_refused_with_the_reason(
 
 def test_other_libraries_need_another_start_that_keeps_the_lock(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     cards({})
-    seen = Sight("gpu", "Tesla T4", UUID, environment=(("LD_LIBRARY_PATH", "/mpi"),))
+    seen = ProbeResult("gpu", "Tesla T4", UUID, environment=(("LD_LIBRARY_PATH", "/mpi"),))
     monkeypatch.setattr(probe, "look", lambda environment: seen)
     started: list[dict[str, str]] = []
     monkeypatch.setattr(os, "execve", lambda program, words, environment: started.append(dict(environment)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.machine import card_choice, gpus
+from engine.machine import card_choice, gpus, probe
 from engine.machine.card_choice import GpuChoice, among
 from tests.machine.conftest import Cards
 
@@ -71,8 +71,8 @@ def test_slices_are_cards_of_their_own(cards: Cards):
 
 
 def test_slurm_is_not_asked_for_a_gpu_that_jax_could_not_use(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(card_choice, "find_spec", lambda name: None)
+    monkeypatch.setattr(probe, "find_spec", lambda name: None)
     assert "make install SVHN_TUI_CUDA=cuda12" in card_choice.lacks_plugin({})
     assert card_choice.lacks_plugin({"JAX_PLATFORMS": "cpu"}) == "", "it is to train on CPUs"
-    monkeypatch.setattr(card_choice, "find_spec", lambda name: name == "jax_cuda13_plugin" or None)
+    monkeypatch.setattr(probe, "find_spec", lambda name: name == "jax_cuda13_plugin" or None)
     assert card_choice.lacks_plugin({}) == ""

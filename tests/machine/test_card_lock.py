@@ -99,6 +99,6 @@ def test_something_else_in_its_place_is_no_lock(folder: Path):
     with pytest.raises(OSError):
         card_lock.acquire("GPU-a")
     card_lock.path_of("GPU-b").mkdir()
-    with pytest.raises(OSError, match="no lock of svhn-tui"):
+    with pytest.raises(OSError, match="not a lock of svhn-tui"):
         card_lock.acquire("GPU-b")
     assert card_lock.holder("GPU-a") is None

@@ -10,7 +10,7 @@ import pytest
 from engine.core.machine import Machine
 from engine.host.local_machine import LocalMachine
 from engine.machine import core_load
-from engine.machine.core_load import CoreTimes, look, share_of_others
+from engine.machine.core_load import CoreTimes, sample, share_of_others
 
 
 def times(at: float, busy: dict[int, float], own: float = 0.0, pinned: dict[int, float] | None = None) -> CoreTimes:
@@ -44,9 +44,9 @@ def test_without_a_time_between_or_with_counters_that_went_back_nothing_is_claim
 def test_the_kernels_counters_are_read_also_of_a_process_that_has_ended():
     child = subprocess.Popen([sys.executable, "-c", "sum(range(10**6)); input()"], stdin=subprocess.PIPE)
     try:
-        alive = look((0,), {child.pid: (0,)})
+        alive = sample((0,), {child.pid: (0,)})
         child.communicate(b"\n")
-        ended = look((0,), {child.pid: (0,)})
+        ended = sample((0,), {child.pid: (0,)})
     finally:
         child.kill()
     assert alive.busy[0] <= ended.busy[0]
@@ -56,8 +56,8 @@ def test_the_kernels_counters_are_read_also_of_a_process_that_has_ended():
 
 def test_placement_is_told_what_others_use(monkeypatch: pytest.MonkeyPatch):
     now = time.monotonic()
-    looks = [times(now - 10, {0: 0, 1: 0}), times(now, {0: 9, 1: 10}, 9, {0: 9})]
-    monkeypatch.setattr(core_load, "look", lambda cores, own: looks.pop(0))
+    samples = [times(now - 10, {0: 0, 1: 0}), times(now, {0: 9, 1: 10}, 9, {0: 9})]
+    monkeypatch.setattr(core_load, "sample", lambda cores, own: samples.pop(0))
     machine = LocalMachine(Machine((0, 1), 2**34), lambda event, line: None, lambda: None)
     assert machine.available((), {os.getpid(): (0,)}).load == pytest.approx({0: 0, 1: 1})
     assert machine.available((), {}).load == pytest.approx({0: 0, 1: 1}), "it is not looked at again at once"

@@ -26,7 +26,7 @@ from engine.machine import (
 )
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
-from engine.machine.probe import CudaCards, Sight
+from engine.machine.probe import CudaCards, ProbeResult
 from engine.protocol import Fleet
 from engine.training.worker import remarks_on
 from tests.machine.conftest import Cards
@@ -78,7 +78,7 @@ def test_5_who_has_the_memory_is_told_by_pids_or_by_what_is_our_own(
 @pytest.mark.parametrize("fails", ["LibraryNotFound", "DriverNotLoaded", "LibRmVersionMismatch", "NotSupported"])
 def test_6_nvml_failing_ends_no_worker(cards: Cards, monkeypatch: pytest.MonkeyPatch, fails: str):
     cards(fails=fails)
-    monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "NVIDIA A100", UUID))
+    monkeypatch.setattr(probe, "look", lambda environment: ProbeResult("gpu", "NVIDIA A100", UUID))
     assert card.claim(UUID, {}) is not None
     assert card.others_on(0) == ""
     with card.watched(60):
@@ -118,17 +118,16 @@ def test_9_both_kinds_of_jax_together_are_told(
     cards: Cards, monkeypatch: pytest.MonkeyPatch, installed: tuple[str, ...], says: bool
 ):
     plugins = {f"jax_{kind}_plugin" for kind in installed}
-    monkeypatch.setattr(gpu_doctor, "find_spec", lambda name: name in plugins or None)
-    monkeypatch.setattr(card_choice, "find_spec", lambda name: name in plugins or None)
+    monkeypatch.setattr(probe, "find_spec", lambda name: name in plugins or None)
     cards({})
     choice = GpuChoice(gpus.read().gpus)
-    told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: Sight("gpu"))]
+    told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: ProbeResult("gpu"))]
     assert any("break each other" in text for text in told) is says
     assert bool(card_choice.lacks_plugin({})) is not bool(installed)
 
 
 def test_10_tensorflow_without_a_gpu_is_told_where_the_worker_has_one():
-    seen = Sight("gpu", "NVIDIA B200", UUID, remarks=("One.",))
+    seen = ProbeResult("gpu", "NVIDIA B200", UUID, remarks=("One.",))
     assert remarks_on(None, "cpu") == ()
     assert remarks_on(seen, "gpu") == ("One.",)
     assert "TensorFlow sees no GPU here" in remarks_on(seen, "cpu")[1]
@@ -166,7 +165,7 @@ def test_15_in_a_job_the_cards_of_others_do_not_count(cards: Cards):
 def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     for uuid, pci in (("GPU-a", "0000:1B:00.0"), ("GPU-b", "0000:3E:00.0")):
         cards({"uuid": uuid})
-        seen = Sight("gpu", "A100", uuid, pci)
+        seen = ProbeResult("gpu", "A100", uuid, pci)
         monkeypatch.setattr(probe, "look", lambda environment, seen=seen: seen)
         environment = {"CUDA_VISIBLE_DEVICES": "0"}
         found = card.claim(card.GIVEN, environment)

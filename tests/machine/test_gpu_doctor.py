@@ -5,7 +5,7 @@ import os
 import pytest
 
 from engine.machine import card_choice, card_lock, gpu_doctor, gpus, system
-from engine.machine.probe import NO_PLUGIN, Sight
+from engine.machine.probe import NO_PLUGIN, ProbeResult
 from tests.machine.conftest import Cards
 
 
@@ -14,7 +14,7 @@ def told(environment: dict[str, str], wanted: str = "") -> list[tuple[str, str]]
 
     def look(given):
         sees = given["CUDA_VISIBLE_DEVICES"].startswith("GPU-0")
-        return Sight("gpu") if sees else Sight(reason=NO_PLUGIN)
+        return ProbeResult("gpu") if sees else ProbeResult(reason=NO_PLUGIN)
 
     choice = card_choice.among(gpus.read(), environment, wanted)
     return [(found.level, found.text) for found in gpu_doctor.examine(environment, choice, look)]

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.machine import probe, probe_process
-from engine.machine.probe import CudaCards, Sight
+from engine.machine import probe
+from engine.machine.probe import CudaCards, ProbeResult
 from engine.machine.tool_process import Outcome
 
-GPU = Sight("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
+GPU = ProbeResult("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
 DRIVER = """
 int cuInit(unsigned flags) { return CODE; }
 int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
@@ -70,7 +70,7 @@ def test_a_driver_that_gives_no_card_is_told(driver):
 
 
 def test_a_card_without_jaxs_plugin_is_told_with_what_installs_it(driver):
-    if probe_process.has_plugin("cuda12") or probe_process.has_plugin("cuda13"):
+    if probe.plugins():
         pytest.skip("JAX has a plugin for GPUs here")
     seen = probe.look(driver(0))
     assert seen.reason == probe.NO_PLUGIN
@@ -97,7 +97,7 @@ def test_another_cuda_in_the_image_is_left_out_only_where_that_helps(tmp_path: P
     path = f"{tmp_path}/cuda:{tmp_path}/mpi"
 
     def ask(environment: Mapping[str, str]) -> Outcome:
-        seen = Sight(reason="cuSPARSE not found") if "/cuda" in environment["LD_LIBRARY_PATH"] else GPU
+        seen = ProbeResult(reason="cuSPARSE not found") if "/cuda" in environment["LD_LIBRARY_PATH"] else GPU
         return Outcome(0, msgspec.json.encode(seen), "")
 
     seen = probe.look({"LD_LIBRARY_PATH": path}, ask)
@@ -106,9 +106,9 @@ def test_another_cuda_in_the_image_is_left_out_only_where_that_helps(tmp_path: P
     assert "LD_LIBRARY_PATH names another CUDA" in seen.remarks[0]
 
     def never(environment: Mapping[str, str]) -> Outcome:
-        return Outcome(0, msgspec.json.encode(Sight(reason="broken")), "")
+        return Outcome(0, msgspec.json.encode(ProbeResult(reason="broken")), "")
 
-    assert probe.look({"LD_LIBRARY_PATH": path}, never) == Sight(reason="broken")
+    assert probe.look({"LD_LIBRARY_PATH": path}, never) == ProbeResult(reason="broken")
     as_it_is = probe.look({"LD_LIBRARY_PATH": path}, lambda environment: Outcome(0, msgspec.json.encode(GPU), ""))
     assert as_it_is == GPU, "what works is left alone"
 
@@ -131,7 +131,7 @@ def test_the_real_xla_says_which_flags_it_does_not_know():
     assert probe.xla_flags.unknown_flags(done.stderr.decode()) == ("--xla_bogus=1",)
 
 
-def test_a_probe_that_dies_tells_its_last_words():
+def test_a_probe_that_dies_reports_the_last_line_of_its_stderr():
     seen = probe.look({}, lambda environment: Outcome(-6, b"", "one\nCheck failed: stream\n"))
     assert seen.reason == "Asking JAX for this GPU ended with status -6: Check failed: stream."
 

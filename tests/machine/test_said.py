@@ -9,7 +9,7 @@ import typer
 from engine import protocol as p
 from engine.host.service import Service
 from engine.machine import card_choice, gpu_doctor, system
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.storage.workspace import Workspace
 from svhn_tui.cli import arguments, doctor
 from tests.machine.conftest import Cards
@@ -17,7 +17,7 @@ from tests.machine.conftest import Cards
 
 def said(tmp_path: Path) -> list[tuple[str, str]]:
     """Return what every client of a new host is told, and how loudly."""
-    events = Service(Workspace(tmp_path))._fresh()
+    events = Service(Workspace(tmp_path))._state_events()
     return [(event.severity, event.text) for event in events if isinstance(event, p.Noticed)]
 
 
@@ -54,7 +54,7 @@ def test_cards_that_are_not_there_are_refused_on_the_command_line(cards: Cards, 
 
 
 def test_doctor_counts_cards_and_tells_of_each(cards: Cards, monkeypatch: pytest.MonkeyPatch):
-    seen = partial(gpu_doctor.examine, look=lambda environment: Sight("gpu"))
+    seen = partial(gpu_doctor.examine, look=lambda environment: ProbeResult("gpu"))
     monkeypatch.setattr(gpu_doctor, "examine", seen)
     cards({}, {"lost": True})
     texts = [finding.text for finding in doctor._devices()]

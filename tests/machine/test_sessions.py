@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.machine import sessions
-from engine.machine.ownership import user_name
+from engine.machine.system import user_name
 
 US = user_name(os.geteuid())
 

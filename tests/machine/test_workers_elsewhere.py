@@ -9,7 +9,7 @@ import pytest
 
 from engine.machine import card, card_lock, probe, system
 from engine.machine.card import CardRefused
-from engine.machine.probe import CudaCards, Sight
+from engine.machine.probe import CudaCards, ProbeResult
 from engine.training import preflight
 from engine.training.preflight import Preflight
 from engine.training.worker import claim_device
@@ -22,7 +22,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     token, versions = preflight.issue_token(tmp_path), preflight.versions("fast")
     monkeypatch.setattr(os, "environ", {**os.environ, "JAX_PLATFORMS": ""})
     monkeypatch.setattr(system, "claim_cores", lambda cores: None)
-    monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "A100", environment["CUDA_VISIBLE_DEVICES"]))
+    monkeypatch.setattr(
+        probe, "look", lambda environment: ProbeResult("gpu", "A100", environment["CUDA_VISIBLE_DEVICES"])
+    )
     os.environ.pop("SVHN_TUI_PLATFORM", None)
 
     def claim(setting: str | None = None, **wanted: object) -> tuple[str, str]:
@@ -71,9 +73,9 @@ def test_a_card_of_another_machine_that_cannot_be_used_is_said_with_its_name(car
 def test_a_job_that_asked_for_a_gpu_never_falls_back_and_another_is_not_refused(
     cards: Cards, worker, monkeypatch: pytest.MonkeyPatch, setting: str | None, asks: bool, has_gpu: bool
 ):
-    monkeypatch.setattr(probe, "look", lambda environment: Sight("gpu", "A100", "GPU-x"))
+    monkeypatch.setattr(probe, "look", lambda environment: ProbeResult("gpu", "A100", "GPU-x"))
     assert worker(setting, is_slurms=True, asks_for_gpu=asks) == ("GPU-x" if has_gpu else "", "")
-    monkeypatch.setattr(probe, "look", lambda environment: Sight(reason=probe.CUDA_ERRORS[100]))
+    monkeypatch.setattr(probe, "look", lambda environment: ProbeResult(reason=probe.CUDA_ERRORS[100]))
     if asks:
         with pytest.raises(CardRefused, match="gives this process no GPU"):
             worker(setting, is_slurms=True, asks_for_gpu=True)

@@ -7,7 +7,7 @@ import pytest
 from textual.widgets import Input, OptionList
 
 from engine import protocol as p
-from engine.core.spec import RunSpec
+from engine.core.spec import Configuration, Network, OwnModel, RunSpec
 from engine.core.sweep import Sweep
 from svhn_tui.analysis.queue_entries import Target, last_group_of
 from svhn_tui.client.reducer import fold
@@ -31,6 +31,7 @@ from tests.support.scenes import (
     tanh,
     training,
     until,
+    waiting,
 )
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -60,9 +61,27 @@ async def test_nothing_to_show_says_what_to_do():
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         assert "No run is training." in app.text
-        assert "1 opens the questions; enter there trains what is missing." in app.text
+        assert "1 opens the questions; enter there trains the missing runs." in app.text
         await pilot.press("space", "S", "J", "K", "m", "y", "left", "plus", "f", "escape")
         assert app.wanted == []
+
+
+@pytest.mark.parametrize("size", [(60, 15), *SIZES])
+async def test_a_trial_says_what_is_waited_for_and_s_ends_it(size: tuple[int, int]):
+    model = OwnModel("0" * 64, "residual")
+    runs = waiting("Q3", specs_of(Configuration(Network(model=model)), 2))
+    trial = p.TrialStarted(model=model, data=runs[0].spec.data, file="[b]mine.py", started_at=0, seconds=300)
+    app = staged(fold((*attached(), p.RunsQueued(waiting=runs), trial)))
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        text = " ".join(app.text.split())
+        assert "[b]mine.py: residual is being built, to try it, for" in text and "at most" in text
+        assert "trying [b]mine.py" in text
+        await pilot.press("S")
+        assert app.wanted == [p.Cancel(runs=tuple(run.run_id for run in runs))]
+        app.screen.state = fold((p.RunsUnqueued(runs=tuple(run.run_id for run in runs)),), app.screen.state)
+        await until(pilot, lambda: "No run is training." in app.text)
+        assert "mine.py" not in app.text
 
 
 async def test_space_holds_the_group_and_s_asks_before_it_stops():
@@ -219,7 +238,7 @@ async def test_the_cards_of_this_machine_are_chosen_where_to_train():
         field.value = "half of them"
         field.focus()
         await pilot.press("enter")
-        assert not chosen, "what is no GPU is refused in words"
+        assert not chosen, "what is not a GPU is refused in words"
         field.value = "0, 2"
         await pilot.press("enter")
         await pilot.pause()

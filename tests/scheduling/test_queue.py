@@ -10,7 +10,7 @@ from engine import protocol as p
 from engine.core.machine import Machine
 from engine.core.spec import RunSpec
 from engine.core.sweep import FinalistRule, Sweep
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.scheduling.queue import Queue
 from engine.scheduling.slot import Slot
 from engine.scheduling.waiting_list import WaitingList
@@ -144,7 +144,7 @@ def test_who_trained_side_by_side_is_kept_until_they_are_finished():
     queue.fold(p.RunFinished(result=result(specs[2], 0.5)))
     assert queue.order.groups == dict.fromkeys(runs[:2], "gpu0-a")
     finished = result(specs[0], 0.5)
-    again = Queue(lambda event: None, results={finished.run_id: finished}, groups=queue.order.groups)
+    again = Queue(lambda event: None, results={finished.run_id: finished}, stored=queue.order)
     assert again.groups == {runs[1]: "gpu0-a"}
     queue.forget(runs[0])
     assert runs[0] not in queue.groups
@@ -165,7 +165,7 @@ def test_an_epoch_in_the_middle_looks_at_no_other_worker_and_not_at_the_queue(
 ):
     follower, looked = Follower(), []
     follower.queue.want(sweep(2))
-    dispatch = Dispatch(Workspace(tmp_path), Machine((0,), 2**34), follower.queue, lambda event, line: None)
+    dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), follower.queue, lambda event, line: None)
     monkeypatch.setattr(dispatch, "advance", lambda: looked.append(worker.training))
     worker = Worker(Slot("slurm0", slurm=()), SimpleNamespace(pid=1, stdin=None), tmp_path / "log", "a job")
     (place,) = follower.next_group(1)

@@ -132,7 +132,7 @@ class Transitions(RuleBasedStateMachine):
         self.state = State()
         for run in results.values():
             self.hear(p.RunFinished(result=run))
-        self.queue = Queue(self.hear, results=results, data=self.queue.data, held=order.held)
+        self.queue = Queue(self.hear, results=results, data=self.queue.data, stored=order)
         for sweep in sweeps.values():
             self.queue.want(sweep)
         self.queue.arrange(order)

@@ -12,7 +12,7 @@ import psutil
 from engine import protocol as p
 from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
-from engine.storage.index import Store
+from engine.storage.index import RunIndex
 
 SEEDS = 100
 """Of each configuration."""
@@ -184,7 +184,7 @@ def attached(workspace: Path, environment: dict[str, str]) -> tuple[float, Scree
 def index_times(path: Path) -> dict[str, float]:
     """Read the index as a host does, add runs to it and write it."""
     began = time.process_time()
-    store = Store(path)
+    store = RunIndex(path)
     results = list(store.results().values())
     read = time.process_time()
     store.add(results[:100])

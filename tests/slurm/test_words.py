@@ -45,14 +45,14 @@ def test_a_job_without_an_end_and_one_that_is_not_known_have_all_the_time():
 
 
 @pytest.mark.parametrize(
-    ("state", "text", "is_own_fault"),
+    ("state", "text", "run_may_be_cause"),
     [("NODE_FAIL", "Its node was lost.", False), ("PREEMPTED", "Another job took its place.", False),
      ("FAILED", "", True), ("COMPLETED", "", True), ("TIMEOUT", "Its time was over.", False)],
 )  # fmt: skip
-def test_only_what_a_run_may_have_caused_counts_against_it(state: str, text: str, is_own_fault: bool):
-    ending = slurm.ending(Job("1", "x", state))
-    assert (ending.text, ending.is_own_fault) == (text, is_own_fault)
-    assert not slurm.ending(None).is_own_fault, "Slurm did not say"
+def test_only_what_a_run_may_have_caused_counts_against_it(state: str, text: str, run_may_be_cause: bool):
+    job_end = slurm.end_of(Job("1", "x", state))
+    assert (job_end.text, job_end.run_may_be_cause) == (text, run_may_be_cause)
+    assert not slurm.end_of(None).run_may_be_cause, "Slurm did not say"
 
 
 def test_workers_elsewhere_are_put_into_words():

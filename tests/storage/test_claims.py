@@ -42,7 +42,7 @@ def trained(workspace: Path, demo_folder: Path, taken_over_at: int) -> tuple[Pat
 def test_an_attempt_that_lost_its_run_stops_and_leaves_no_checkpoint(
     demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(run, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(run, "CHECK_SECONDS", 0.0)
     folder, _, told = trained(tmp_path, demo_folder, taken_over_at=2)
     (interrupted,) = told.of(p.RunInterrupted)
     assert (interrupted.epoch, "Another attempt has this run" in interrupted.reason) == (2, True)

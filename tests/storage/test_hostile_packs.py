@@ -117,7 +117,7 @@ def test_a_checkpoint_from_elsewhere_that_cannot_be_is_passed_over_and_set_aside
     (tmp_path / "checkpoint" / "epoch-2.npz").write_bytes(content)
     entry = checkpoint_index.SavedCheckpoint("epoch-2.npz", hashlib.sha256(content).hexdigest(), 2)
     (tmp_path / "checkpoint" / "latest.json").write_bytes(
-        msgspec.json.encode(checkpoint_index.Pointer((entry, *checkpoint_index.read(tmp_path).entries)))
+        msgspec.json.encode(checkpoint_index.CheckpointIndex((entry, *checkpoint_index.read(tmp_path).entries)))
     )
     said: list[str] = []
     found = checkpoint.load(tmp_path, said.append)

@@ -8,9 +8,9 @@ import pytest
 from engine import protocol as p
 from engine.core.spec import Configuration, Network, RunSpec
 from engine.machine.files import NotOurs
+from engine.machine.log_tail import error_line
 from engine.storage import logs
 from engine.storage.journal import Journal
-from engine.workers.process import last_words
 
 SPEC, OTHER = (RunSpec(Configuration(Network((256,), "relu")), seed, "data") for seed in (0, 1))
 RUN = SPEC.run_id
@@ -98,10 +98,10 @@ def test_nothing_is_read_through_a_link_or_a_name_that_is_none(tmp_path: Path):
     told = logs.answer(tmp_path / "w", p.ReadLog(run_id=RUN))
     assert "secret" not in told.text and "links are not followed" in told.problem
     for name in ("../../x", "", "/etc", f"{RUN}/.."):
-        with pytest.raises(ValueError, match="is no run"):
+        with pytest.raises(ValueError, match="is not a run"):
             logs.read(tmp_path / "w", name)
 
 
-def test_a_workers_last_words_are_told_without_what_a_terminal_would_obey(tmp_path: Path):
+def test_a_workers_error_is_shown_without_control_sequences(tmp_path: Path):
     log = put(tmp_path, "host.log", b"before\n\x1b[31mImportError: no jax\x1b[0m\nbye\n")
-    assert last_words(log, 0) == "ImportError: no jax"
+    assert error_line(log) == "ImportError: no jax"

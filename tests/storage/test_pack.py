@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,18 +14,22 @@ import pytest
 from engine.storage.archive import unpack
 from engine.storage.manifest import PackError
 from tests.cli.test_program import PROGRAM, as_json, svhn_tui
+from tests.support.shared import made_once
 
 
 @pytest.fixture(scope="module")
-def packed(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+def packed(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A workspace with a finished and an unfinished run, and its packed file."""
-    folder = tmp_path_factory.mktemp("packed")
-    workspace, data = folder / "w", str(demo_folder)
-    svhn_tui("run", "Q2", "--data", data, "--epochs", "3", workspace=workspace)
-    stopped_while_training(workspace)
-    svhn_tui("pack", str(folder / "runs.zip"), workspace=workspace)
-    yield workspace, folder / "runs.zip"
-    svhn_tui("stop", workspace=workspace)
+
+    def make(folder: Path) -> None:
+        workspace, data = folder / "w", str(demo_folder)
+        svhn_tui("run", "Q2", "--data", data, "--epochs", "3", workspace=workspace)
+        stopped_while_training(workspace)
+        svhn_tui("pack", str(folder / "runs.zip"), workspace=workspace)
+        svhn_tui("stop", workspace=workspace)
+
+    folder = made_once(tmp_path_factory, "packed", make)
+    return folder / "w", folder / "runs.zip"
 
 
 def stopped_while_training(workspace: Path) -> None:
@@ -60,7 +64,8 @@ def test_the_answers_are_the_same_at_home_even_after_a_kill(
     checkpoints = [path.parent.parent.name for path in (home / "runs").glob("*/checkpoint/latest.json")]
     assert len(checkpoints) == 1
     assert checkpoints[0] != run["run_id"]
-    svhn_tui("stop", workspace=home)
+    for root in (workspace, home):
+        svhn_tui("stop", workspace=root)
 
 
 def host_of(workspace: Path) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.machine import card, card_lock, gpus, nvml_process, probe
-from engine.machine.probe import Sight
+from engine.machine.probe import ProbeResult
 from engine.training.worker import arguments, refuse, serve
 from tests.support.fake_nvml import pynvml
 
@@ -29,18 +29,18 @@ def is_free() -> bool:
     return Path(os.environ["SVHN_TUI_TEST_FREE"]).exists()
 
 
-def look(environment: Mapping[str, str]) -> Sight:
+def look(environment: Mapping[str, str]) -> ProbeResult:
     """What the probe would see."""
     uuid = environment["CUDA_VISIBLE_DEVICES"]
     match how(uuid):
         case "busy" if not is_free():
-            return Sight(reason=probe.CUDA_ERRORS[2])
+            return ProbeResult(reason=probe.CUDA_ERRORS[2])
         case "single" if card_lock.is_joined(uuid, arguments("gpu worker").host):
-            return Sight(reason=probe.CUDA_ERRORS[46])
+            return ProbeResult(reason=probe.CUDA_ERRORS[46])
         case "broken":
-            return Sight(reason=probe.CUDA_ERRORS[803])
+            return ProbeResult(reason=probe.CUDA_ERRORS[803])
         case _:
-            return Sight("gpu", "NVIDIA Made-up", uuid, "0000:1B:00.0")
+            return ProbeResult("gpu", "NVIDIA Made-up", uuid, "0000:1B:00.0")
 
 
 def main() -> int:

@@ -8,11 +8,11 @@ from engine.core.machine import Machine
 from engine.core.results import EpochRow
 from engine.core.spec import Configuration
 from engine.core.sweep import Sweep
-from engine.host.dispatcher import Dispatch
+from engine.host.dispatcher import Dispatcher
 from engine.scheduling.queue import Queue
 from engine.scheduling.slot import Slot
 from engine.storage.workspace import Workspace
-from engine.workers.process import Death, Worker
+from engine.workers.process import Worker, WorkerEnd
 from tests.support import scenes
 
 DIGITS = p.DataSet("f", "digits", "a", "b", 50_000, 10_000, (3, 32, 32), (), (), tuple("0123456789"))
@@ -32,7 +32,7 @@ class MadeUpPool:
         self._root = root
         self.queue = Queue(self.told.append)
         self.queue.open(DIGITS)
-        self.dispatch = Dispatch(
+        self.dispatch = Dispatcher(
             Workspace(root / "w"), machine, self.queue, lambda event, line: self.told.append(event)
         )
         self.dispatch.pool.start = self._start  # type: ignore[method-assign]
@@ -91,4 +91,4 @@ class MadeUpPool:
         worker = self.worker(name)
         del self.dispatch.pool._workers[worker.slot]
         self.dispatch.pool._unoccupied.pop(worker, None)
-        self.dispatch._worker_ended(worker, Death("", status=status))
+        self.dispatch._worker_ended(worker, WorkerEnd("", status=status))

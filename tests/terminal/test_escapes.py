@@ -61,7 +61,7 @@ def test_no_attack_reaches_the_terminal_on_any_page(attacked: Path, columns: int
             terminal.press(key)
             feet = feet_of(name)
             terminal.until(lambda text, feet=feet: any(foot in text for foot in feet) and "[/x]" in text)
-        for key, said in (("n", "tags, with spaces"), ("t", "In the trash")):
+        for key, said in (("n", "tags, separated by spaces"), ("t", "Trash: tick")):
             terminal.press("3")
             terminal.until(lambda text: "g group" in text and "[/x]" in text)
             terminal.press(key)
@@ -87,7 +87,7 @@ def test_no_attack_reaches_the_terminal_from_the_command_line(attacked: Path, co
     written = done.stdout + done.stderr
     assert b"Traceback" not in written
     assert_harmless(written)
-    assert b"\x1b" not in written, "no escape code at all, since this is no terminal"
+    assert b"\x1b" not in written, "no escape code at all, since this is not a terminal"
 
 
 def test_exported_pages_hold_text_alone(tmp_path: Path):

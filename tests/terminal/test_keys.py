@@ -72,7 +72,7 @@ async def program(
         async with asyncio.timeout(PATIENCE):
             while not app._state.caught_up:
                 await asyncio.sleep(0.01)  # for the pipe, which says nothing of itself
-        app._draw()
+        app._pages.draw(app._state)
         await pilot.pause()
         yield app, pilot
         app.workers.cancel_all()
@@ -247,7 +247,7 @@ async def test_a_monkey_finds_no_way_to_crash_it(seed: int, tmp_path: Path, monk
             keys = chance.choices(KEYS, k=AT_ONCE)
             await press(app, pilot, *keys)
             if chance.random() < 0.3:
-                await pilot.resize_terminal(chance.randint(20, 200), chance.randint(6, 60))
+                await pilot.resize_terminal(chance.randint(20, 120), chance.randint(6, 40))
             assert app.is_running and app.return_code is None, keys
         page = await back_to("Questions", app, pilot)
         page.minimize()

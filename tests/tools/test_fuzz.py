@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import protocol as p
-from engine.core.results import ON_WISH
+from engine.core.results import OPTIONAL
 from engine.core.spec import RunSpec
 from engine.storage import journal, zip_check
 from engine.tools import keras_config, layer_shapes
@@ -161,7 +161,7 @@ def test_a_journal_gives_what_is_whole_in_it(tmp_path: Path, seed: int):
     history, damaged = journal.history(path)
     assert damaged == found.damaged_lines
     columns = msgspec.structs.asdict(history).items()
-    assert len({len(column) for name, column in columns if column or name not in ON_WISH}) == 1
+    assert len({len(column) for name, column in columns if column or name not in OPTIONAL}) == 1
 
 
 @thoroughly

@@ -37,7 +37,7 @@ def test_the_confusion_matrix_agrees_with_the_recorded_accuracy(demo_folder: Pat
         bridge.send(p.Inspect(data="unknown"))
         assert "No data set" in bridge.until_kind(p.Refused).reason
         bridge.send(p.Inspect(run_id="0" * 12))
-        assert "no finished run" in bridge.until_kind(p.Refused).reason
+        assert "not a finished run" in bridge.until_kind(p.Refused).reason
         bridge.end()
     assert sum(map(sum, seen.confusion)) == result.test_images
     assert sum(seen.confusion[digit][digit] for digit in range(10)) == result.test_correct

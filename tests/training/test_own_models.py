@@ -10,9 +10,9 @@ import pytest
 
 from engine.core.data_shape import ASSIGNMENT, DataShape
 from engine.core.own_model import Trial
-from engine.core.spec import Configuration, Network, RunSpec, Training
+from engine.core.spec import Configuration, Network, OwnModel, RunSpec, Training
 from engine.tools import keras_config, own_file
-from engine.tools.model_trial import tried
+from engine.tools.model_trial import time_limit, tried
 from engine.training import model_sources, models, own_models
 from engine.training.auto_trainer import AutoTrainer
 from engine.training.model_sources import ModelError
@@ -22,6 +22,14 @@ from tests.training.test_parity import drawn
 
 model_sources.learn(SOURCE)
 SHAPE = ASSIGNMENT
+FOREVER = """
+def forever(shape, classes):
+    while True:
+        try:
+            len(())
+        except Exception:
+            pass
+"""
 
 
 @pytest.mark.parametrize("network", [own("residual", width=8, depth=2), own("normalized")], ids=lambda some: some.label)
@@ -83,7 +91,7 @@ def test_trying_tells_what_compiles(build: str, parameters: int, refusal: str):
         ("broken", "model.py, line 104, in _deeper: ValueError: width 3 is not even\n  line 100, in broken: return"),
         ("no_model", "no_model in model.py returns list, and has to return a keras.Model."),
         ("wrong_shape", "gives (None, 11) numbers; (None, 10) are asked"),
-        ("no_softmax", "no probabilities; end it with a softmax"),
+        ("no_softmax", "not probabilities; end it with a softmax"),
         ("nobody", "model.py has no function 'nobody'."),
         ("tensorflow_only", "model.py, line 34, in call: "),
         ("two_outputs", "two_outputs in model.py returns a model with several outputs; one of 10 numbers is asked."),
@@ -106,6 +114,16 @@ def test_what_fails_says_where(build: str, told: str):
 def test_a_syntax_error_names_its_line():
     with pytest.raises(ModelError, match=r"model.py, line 2: SyntaxError: .*\n  line 2: def f\(:"):
         tried(trial_of("f", "import keras\ndef f(:\n"), "jax")
+
+
+def test_a_model_that_is_never_built_says_at_which_line_it_is():
+    model_sources.learn(FOREVER, "mine.py")
+    asked = OwnModel(hashlib.sha256(FOREVER.encode()).hexdigest(), "forever")
+    with (
+        pytest.raises(ModelError, match=r"^mine.py, line \d, in forever: its model is not built after 1 s\n"),
+        time_limit(1),
+    ):
+        own_models.build(asked, SHAPE, seed=0)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_program():

@@ -87,6 +87,7 @@ def reference(folder: Path, cases: dict[str, Case], *, backend: str) -> None:
     """Train with plain Keras in a process of its own, from the same weights and in the same order."""
     folders = [str(ask(folder / name, case)) for name, case in cases.items()]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    environment |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")  # the same bits, sooner
     subprocess.run([sys.executable, str(REFERENCE), *folders], check=True, env=environment, timeout=3 * PATIENCE)
 
 

@@ -139,7 +139,7 @@ def test_the_rate_of_every_batch_is_the_compiled_epochs_to_the_last_bit(options:
 def test_a_checkpoint_that_changes_its_trainer_is_remarked_and_what_was_asked_for_is_not_replaced():
     choice = choose(Configuration(RELU), NONE._replace(written_by="native"))
     assert choice.trainer == "jax"
-    assert "JAX goes on: No C compiler is on the path" in choice.remark
+    assert "JAX continues: No C compiler is on the path" in choice.remark
     with pytest.raises(ValueError, match="cannot train this: the optimizer is sgd"):
         choose(Configuration(RELU, Training(optimizer="sgd", trainer="native")), CPU)
     with pytest.raises(ValueError, match="No C compiler"):
@@ -214,7 +214,7 @@ def test_each_trainer_goes_on_from_the_others_checkpoint_and_the_journal_says_so
     noticed = [
         e for e in journal.read(tmp_path / "cut" / "runs" / run_id / "journal.jsonl").events if isinstance(e, p.Noticed)
     ]
-    assert ["JAX goes on" in event.text for event in noticed] == [True]
+    assert ["JAX continues" in event.text for event in noticed] == [True]
     for one, other in zip(weights_of(tmp_path / "whole", run_id), weights_of(tmp_path / "cut", run_id), strict=True):
         assert np.abs(one - other).max() < 1e-6
     train(tmp_path / "old", demo_folder, configuration, [1], Told(stop_at=2))

@@ -212,5 +212,5 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, damage: 
     found = checkpoint.load(tmp_path)
     assert found is not None
     assert found.epoch == 10
-    (tmp_path / checkpoint_index.FOLDER / checkpoint_index.POINTER).write_text("{")
+    (tmp_path / checkpoint_index.FOLDER / checkpoint_index.INDEX).write_text("{")
     assert checkpoint.load(tmp_path) is None

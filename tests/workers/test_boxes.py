@@ -292,8 +292,8 @@ def test_workers_of_one_box_divide_its_gpus_or_its_cores(cores: int, gpus: int, 
     ],
 )
 def test_what_keeps_a_box_from_training_is_said_in_a_sentence(status: int, said: list[str], words: str):
-    told = boxes.complaint("boxA", status, said, was_reached=True)
+    told = boxes.failure("boxA", status, said, was_reached=True)
     assert words in told
     assert told.endswith(".")
     assert told.isprintable()
-    assert boxes.complaint("boxA", 1, [], was_reached=False) == "no connection (exit code 1)."
+    assert boxes.failure("boxA", 1, [], was_reached=False) == "no connection (exit code 1)."

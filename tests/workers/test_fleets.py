@@ -45,8 +45,9 @@ def test_options_of_srun_are_taken_as_they_are_typed(options: str, words: list[s
         ("--output=x", "--output"), ("-o x", "--output"), ("-uo x", "--output"), ("--out x", "--output"),
         ("--pty", "--pty"), ("-l", "--label"), ("--label", "--label"), ("-i none", "--input"), ("-n 2", "--ntasks"),
         ("--ntasks=4", "--ntasks"), ("--job-name=x", "--job-name"), ("--test-only", "--test-only"),
-        ("bash -c evil", "'bash' is no option"), ("--gres=gpu:1 bash", "'bash' is no option"),
-        ("--time 5 bash", "'bash' is no option"), ("-- bash", "'--' is no option"), ("--comment='x", "cannot be read"),
+        ("bash -c evil", "'bash' is not an option"), ("--gres=gpu:1 bash", "'bash' is not an option"),
+        ("--time 5 bash", "'bash' is not an option"), ("-- bash", "'--' is not an option"),
+        ("--comment='x", "cannot be read"),
     ],
 )  # fmt: skip
 def test_options_that_would_break_the_pipe_are_refused_in_a_sentence(options: str, why: str):
@@ -144,13 +145,13 @@ def test_a_free_worker_takes_what_its_kind_trains_and_groups_are_counted_by_kind
     plain = Configuration(training=Training(trainer="keras-fit"))
     wanted = [(plain, 0), (plain, 1), *((Configuration(), seed) for seed in range(5))]
     specs = [RunSpec(configuration, seed, "data") for configuration, seed in wanted]
-    places = WaitingList(p.WaitingRun(spec.run_id, spec, "sweep", "title") for spec in specs)
-    assert places.groups(lanes=4, enough=100) == {"keras-fit": 2, "fast": 2}
-    assert places.groups(lanes=1, enough=100) == {"keras-fit": 2, "fast": 5}
-    first = places.first_for("fast")
+    waiting = WaitingList(p.WaitingRun(spec.run_id, spec, "sweep", "title") for spec in specs)
+    assert waiting.groups(lanes=4, enough=100) == {"keras-fit": 2, "fast": 2}
+    assert waiting.groups(lanes=1, enough=100) == {"keras-fit": 2, "fast": 5}
+    first = waiting.first_for("fast")
     assert first.spec == specs[2]
-    places.leave([spec.run_id for spec in specs[2:]])
-    assert places.first_for("fast") is None
+    waiting.leave([spec.run_id for spec in specs[2:]])
+    assert waiting.first_for("fast") is None
 
 
 RUN_PROGRAMS = (

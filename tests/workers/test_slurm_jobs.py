@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.scheduling.placement import Slot
-from engine.workers.process import Worker, death
+from engine.scheduling.slot import Slot
+from engine.workers.process import Worker, worker_end
 from engine.workers.slurm_jobs import Allocations
 
 SQUEUE = """#!/bin/sh
@@ -21,7 +21,7 @@ class Ended(Worker):
     """A worker whose process is gone."""
 
     def __init__(self, job_name: str) -> None:
-        self.slot, self.job_name, self.last_words, self.epoch_seconds = Slot("slurm0"), job_name, "", 0.0
+        self.slot, self.job_name, self.last_line, self.epoch_seconds = Slot("slurm0"), job_name, "", 0.0
 
 
 async def test_a_job_whose_worker_ended_while_slurm_was_silent_is_cancelled_once_it_answers(
@@ -34,8 +34,8 @@ async def test_a_job_whose_worker_ended_while_slurm_was_silent_is_cancelled_once
     monkeypatch.setattr("engine.workers.slurm_jobs.SOONEST_SECONDS", 0.01)
     allocations = Allocations(tmp_path, tuple, lambda worker, changed: None, lambda worker: None)
     (tmp_path / "name").write_text(worker_name := allocations.new_name())
-    how = await allocations.death_of(Ended(worker_name), death(-9))
-    assert how.reason == death(-9).reason, "Slurm did not say more"
+    how = await allocations.end_of(Ended(worker_name), worker_end(-9))
+    assert how.reason == worker_end(-9).reason, "Slurm did not say more"
     assert not (tmp_path / "cancelled").exists()
     (tmp_path / "answers").touch()
     async with asyncio.timeout(60):

@@ -145,7 +145,7 @@ def _outcome(path: Path, record: TrialRecord) -> Built:
 def _path(compiler: str, flags: tuple[str, ...], folder: Path) -> Path:
     """Return where the library of this source, compiler and processor is."""
     version = tool_process.run(_native_tool(compiler, "--version"), seconds=COMPILE_SECONDS)
-    parts = "\0".join((source_hash(), version.answer.decode(errors="replace"), repr(flags), processor()))
+    parts = "\0".join((source_hash(), version.stdout.decode(errors="replace"), repr(flags), processor()))
     return folder / f"epoch-{hashlib.sha256(parts.encode()).hexdigest()[:20]}.so"
 
 
@@ -180,9 +180,9 @@ def _compile(compiler: str, flags: tuple[str, ...], path: Path) -> str:
         command = _native_tool(compiler, *flags, str(SOURCE), "-o", str(temporary), "-lm")
         done = tool_process.run(command, seconds=COMPILE_SECONDS)
         if done.status or not temporary.exists():
-            lines = (line for line in done.complaint.splitlines() if "error" in line)
-            complaint = next(lines, done.complaint[-200:]).strip()
-            return f"{compiler} could not compile the native trainer: {complaint or f'exit code {done.status}'}"
+            lines = (line for line in done.stderr.splitlines() if "error" in line)
+            reason = next(lines, done.stderr[-200:]).strip()
+            return f"{compiler} could not compile the native trainer: {reason or f'exit code {done.status}'}"
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -197,8 +197,8 @@ def _tried(path: Path) -> tuple[str, bool]:
     if done.status < 0:
         text = f"was ended by signal {-done.status}"
         return f"The native trainer {text} when it was tried", -done.status in (4, 7, 8, 11, 6)  # by its own fault
-    complaint = done.last_words[:300] or "no reason was given"
-    return f"The native trainer did not pass its trial: {complaint}", done.status == 3
+    reason = done.last_line[:300] or "no reason was given"
+    return f"The native trainer did not pass its trial: {reason}", done.status == 3
 
 
 def _native_tool(*argv: str) -> ChildCommand:

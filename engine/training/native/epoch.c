@@ -159,16 +159,22 @@ static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's pa
         }
 }
 
+// Logits (classes, os) of images b0..b1, from outputs `h` of the layer before or, where there is none, from pixels.
+static void logits_of(const Net *n, I b0, I b1, const float *h, const uint8_t *x, float *O) {
+    const Layer *out = &n->layer[n->layers - 1];
+    if (n->layers > 1) logits(0, out, b1 - b0, h + b0 * out[-1].stride, out[-1].stride, O, n->os);
+    else logits(1, out, b1 - b0, x + b0 * n->xs, n->xs, O, n->os);
+}
+
 // The losses of this thread's images, and the gradient of their logits.
 static void compare(Worker *me, I at, I count, const uint8_t *x) {
     Net *n = me->net;
     const int last = n->layers - 1;
     const Layer *out = &n->layer[last];
-    const I ds = out->stride, b0 = me->b0, images = me->b1 - b0, os = n->os;
+    const I ds = out->stride, b0 = me->b0, os = n->os;
     float *d = n->d[last];
     const V zero = {0}, one = zero + 1.f;
-    if (last) logits_of(out, images, n->h[last - 1] + b0 * out[-1].stride, out[-1].stride, me->logits, os);
-    else logits_of_pixels(out, images, x + b0 * n->xs, n->xs, me->logits, os);
+    logits_of(n, b0, me->b1, last ? n->h[last - 1] : NULL, x, me->logits);
     for (I b = b0; b < me->b1; b += L) {
         const I here = smaller(me->b1 - b, L), real = smaller(count - b, here);
         float *o = me->logits + b - b0, loss[L];
@@ -340,18 +346,14 @@ static void evaluate(Worker *me) {  // this thread's blocks of test images
     uint8_t *x = me->pixels;
     for (I block = first_of(me, blocks); block < end_of(me, blocks) && !is_stopping(n); block++) {
         const I at = block * EVAL, count = smaller(n->tests - at, EVAL);
-        for (I r = 0; r < EVAL; r++) {
-            if (r < count) memcpy(x + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
-            else memset(x + r * n->xs, 0, n->inputs);
-        }
+        for (I r = 0; r < count; r++) memcpy(x + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
         if (last) forwards_first(n, EVAL, x, me->then, DEPTH, h, 0, panels(n->layer));
         for (int l = 1; l < last; l++) {
             forwards(n, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
             float *past = h;
             h = to, to = past;
         }
-        if (last) logits_of(out, EVAL, h, n->layer[last - 1].stride, o, n->os);
-        else logits_of_pixels(out, EVAL, x, n->xs, o, n->os);
+        logits_of(n, 0, EVAL, h, x, o);
         double sum = 0;
         int all = 0;
         for (I r = 0; r < count; r += L) {

@@ -65,16 +65,15 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
     float *from = p->at;
     const char *ahead = p->ahead, *image = p->image;
     Adam a = *given;
-    HOLD(a.alpha); HOLD(a.c1); HOLD(a.c2); HOLD(a.eps);
-#define STEP                                                                       \
-    {                                                                              \
-        V d[C];                                                                    \
-        UNROLL for (int c = 0; c < C; c++) d[c] = fetch(bytes, D, k * ds + c * L); \
-        UNROLL for (int r = 0; r < rows; r++) {                                    \
-            float s = A[k * as + r];                                               \
-            UNROLL for (int c = 0; c < C; c++) g[r][c] += s * d[c];                \
-        }                                                                          \
-        k++;                                                                       \
+#define STEP                                                                                       \
+    {                                                                                              \
+        V d[C];                                                                                    \
+        UNROLL for (int c = 0; c < C; c++) { d[c] = fetch(bytes, D, k * ds + c * L); HOLD(d[c]); } \
+        UNROLL for (int r = 0; r < rows; r++) {                                                    \
+            float s = A[k * as + r];                                                               \
+            UNROLL for (int c = 0; c < C; c++) g[r][c] += s * d[c];                                \
+        }                                                                                          \
+        k++;                                                                                       \
     }
     // Before the loop: with a branch in it Clang moves multiplications behind it, out of registers (64 units: 175 us).
     for (int q = 0; !bytes && q < rows * C; q += 8) __builtin_prefetch(image, 0, 2), image += 4 * L;
@@ -118,7 +117,7 @@ static __attribute__((noinline)) void product(const char **ahead, I step, I n, c
             for (I k = 0; k < depth; k++, w += ROW, x++, from += step) {
                 V d[C];
                 __builtin_prefetch(from, 0, 2);
-                UNROLL for (int i = 0; i < C; i++) d[i] = get(w + i * L);
+                UNROLL for (int i = 0; i < C; i++) { d[i] = get(w + i * L); HOLD(d[i]); }
                 UNROLL for (int r = 0; r < R; r++) {
                     float s = x[r * xs];
                     UNROLL for (int i = 0; i < C; i++) o[r][i] += s * d[i];
@@ -145,15 +144,15 @@ static void product_before(const float *next, I n, const float *X, I xs, const f
 // weights stay in the first cache (linear: 4 % of an epoch, a tenth of the evaluation). Pixels converted to float32
 // once and not each time are slower (41 to 32 us): four times as much then comes from the second cache.
 INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O, I os) {
-    V sums[BLOCK / M][M][Q];
+    V sums[BLOCK * Q];
     for (I b0 = 0; b0 < n; b0 += BLOCK)
         for (I j = 0; j < l->rows; j += Q) {
             const I images = smaller(n - b0, BLOCK);
-            memset(sums, 0, sizeof sums);
+            memset(sums + images * Q, 0, (padded(images, L) - images) * Q * sizeof(V));
             for (I p0 = 0; p0 < panels(l); p0 += SPAN)
                 for (I b = 0; b < images; b += M) {
-                    V o[M][Q];
-                    memcpy(o, sums[b / M], sizeof o);
+                    V o[M][Q] = {0};
+                    if (p0) memcpy(o, sums + b * Q, sizeof o);
                     for (I p = p0; p < smaller(panels(l), p0 + SPAN); p++)
                         for (I c = 0; c < PANEL; c += L) {
                             V d[Q];
@@ -166,17 +165,15 @@ INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, fl
                                 UNROLL for (int i = 0; i < Q; i++) o[r][i] += s * d[i];
                             }
                         }
-                    memcpy(sums[b / M], o, sizeof o);
+                    memcpy(sums + b * Q, o, sizeof o);
                 }
-            float all[BLOCK * Q];
-            totals(images * Q, (float *)sums, all);
             for (I i = 0; i < Q; i++)
-                for (I b = 0; b < images; b++) O[(j + i) * os + b0 + b] = all[b * Q + i] + *bias(l, j + i);
+                for (I b = 0; b < images; b += L) {
+                    V t[L];
+                    UNROLL for (int k = 0; k < L; k++) t[k] = sums[(b + k) * Q + i];
+                    put(O + (j + i) * os + b0 + b, totals(t) + *bias(l, j + i));
+                }
         }
-}
-static void logits_of(const Layer *l, I n, const float *X, I xs, float *O, I os) { logits(0, l, n, X, xs, O, os); }
-static void logits_of_pixels(const Layer *l, I n, const uint8_t *X, I xs, float *O, I os) {
-    logits(1, l, n, X, xs, O, os);
 }
 
 // Probabilities in place of the logits O (classes, os) of L images, one in each lane (linear: 2.6 to 0.7 us); their

@@ -247,7 +247,7 @@ async def test_a_monkey_finds_no_way_to_crash_it(seed: int, tmp_path: Path, monk
             keys = chance.choices(KEYS, k=AT_ONCE)
             await press(app, pilot, *keys)
             if chance.random() < 0.3:
-                await pilot.resize_terminal(chance.randint(20, 120), chance.randint(6, 40))
+                await pilot.resize_terminal(chance.randint(20, 200), chance.randint(6, 60))
             assert app.is_running and app.return_code is None, keys
         page = await back_to("Questions", app, pilot)
         page.minimize()

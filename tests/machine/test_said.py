@@ -46,10 +46,10 @@ def test_the_host_says_what_of_the_environment_does_not_count(
 
 def test_cards_that_are_not_there_are_refused_on_the_command_line(cards: Cards, capsys: pytest.CaptureFixture[str]):
     cards({}, {})
-    arguments._see_that_there_are("0,1")
-    arguments._see_that_there_are("none")
+    arguments._check_gpus("0,1")
+    arguments._check_gpus("none")
     with pytest.raises(typer.Exit):
-        arguments._see_that_there_are("5")
+        arguments._check_gpus("5")
     assert "There is no GPU '5' to be used; those that may be are: 0, 1." in capsys.readouterr().err
 
 

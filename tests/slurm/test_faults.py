@@ -15,13 +15,13 @@ from engine.core.spec import Configuration, Network, Training
 from engine.core.sweep import Sweep
 from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
+from tests.slurm.gpu_worker import ON_GPUS
 from tests.support.bridge import Bridge
-from tests.support.paced_worker import PACED
 from tests.support.shared import made_once
 from tests.training.test_training import Told, train, weights_of
 
 pytestmark = pytest.mark.slow
-FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0", **PACED}
+FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0", **ON_GPUS}
 EPOCHS = 100
 CONFIGURATION = Configuration(Network((32,), "relu"), Training(epochs=EPOCHS))
 Fault = Callable[[Cluster, Bridge], None]
@@ -122,7 +122,8 @@ def test_the_end_of_an_allocation_costs_nothing_but_another_one(
 def test_slurmctld_is_killed_three_seconds_after_a_submit_and_comes_back(
     cluster: Cluster, demo_folder: Path, tmp_path: Path, local: dict[str, list]
 ):
-    with Bridge(tmp_path, **cluster.environment, **FREQUENT) as bridge:
+    longer = {"SVHN_TUI_TEST_PACE": "0.08"}  # it trains until slurmctld answers again
+    with Bridge(tmp_path, **cluster.environment, **FREQUENT, **longer) as bridge:
         begin(bridge, demo_folder)
         time.sleep(3)  # the moment is the fault
         cluster.kill_controller()

@@ -13,8 +13,8 @@ from svhn_tui import preset_file
 from svhn_tui.analysis.progress import Overrides, sweep_for
 from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
+from tests.slurm.gpu_worker import ON_GPUS
 from tests.support.bridge import Bridge
-from tests.support.paced_worker import PACED
 from tests.training.test_training import Told, train, weights_of
 
 BOOK = preset_file.load(preset_file.find(Path("no workspace")))
@@ -23,7 +23,7 @@ ONE_GPU = "--gres=gpu:1"
 
 @pytest.mark.slow
 def test_the_whole_of_q9_trains_on_two_gpus_at_once(cluster: Cluster, demo_folder: Path, tmp_path: Path):
-    with Bridge(tmp_path, **cluster.environment, **PACED) as bridge:
+    with Bridge(tmp_path, **cluster.environment, **ON_GPUS) as bridge:
         bridge.send(p.SetFleet(fleet=p.Fleet(slurm=ONE_GPU, workers=2)))
         data = bridge.open(demo_folder)
         sweep = sweep_for(BOOK.question("Q9"), BOOK, State(data=data), Overrides(epochs=1))
@@ -68,7 +68,7 @@ def test_what_slurm_refuses_is_said_once_and_tried_again(cluster: Cluster, demo_
 def test_who_waits_in_slurms_queue_is_shown_with_the_reason_and_leaves_it_when_nothing_is_left(
     cluster: Cluster, demo_folder: Path, tmp_path: Path
 ):
-    with Bridge(tmp_path, **cluster.environment, **PACED) as bridge:
+    with Bridge(tmp_path, **cluster.environment, **ON_GPUS) as bridge:
         bridge.send(p.SetFleet(fleet=p.Fleet(slurm="--gres=gpu:2 --time=5", workers=2)))
         data = bridge.open(demo_folder)
         networks = (Configuration(), Configuration(Network((16,), "relu"), Training(epochs=3000)))

@@ -24,6 +24,10 @@ def append_later(self: Journal, event: p.AnyEvent, *, durable: bool = False) -> 
     return append(self, event, durable=durable)
 
 
-if __name__ == "__main__":
+def main() -> None:
     Journal.append = append_later  # type: ignore[method-assign]
     runpy.run_module("engine.training.worker", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

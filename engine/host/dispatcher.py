@@ -234,7 +234,8 @@ class Dispatcher:
 
     def _judge_card(self, uuid: str, worker: Worker, end: WorkerEnd) -> None:
         """Decide whether the card of a worker that ended by itself is used again."""
-        if end.status in (card.BUSY, card.UNUSABLE) and any(slot.gpu == uuid for slot in self.pool.workers):
+        has_company = worker.had_company or any(slot.gpu == uuid for slot in self.pool.workers)
+        if end.status in (card.BUSY, card.UNUSABLE) and has_company:
             self.pool.launcher.refuse_seat(worker.slot, worker.refusal or end.reason)
             return
         if end.status == card.BUSY:

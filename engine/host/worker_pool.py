@@ -131,6 +131,8 @@ class WorkerPool:
         slot = worker.slot
         if self._workers.get(slot) is worker:
             del self._workers[slot]
+        if slot.gpu is not None and worker.changed.device:
+            self._note_company(slot.gpu)
         has_failed = not worker.has_reported or end.status in card.REASONS
         if slot.is_elsewhere and has_failed and not worker.is_leaving:
             message = worker.last_line.removeprefix("srun: error: ") or "no reason was given"
@@ -140,6 +142,12 @@ class WorkerPool:
         text = worker.stop_reason or worker.refusal or end.reason
         self._change(worker, msgspec.structs.replace(worker.changed, state="ended", text=text, expected_at=None))
         self._ended(worker, end)
+
+    def _note_company(self, gpu: str) -> None:
+        """Record of each worker that is starting on a GPU that one which computed there has ended."""
+        for slot, worker in self._workers.items():
+            if slot.gpu == gpu and not worker.changed.device:
+                worker.had_company = True
 
     def dismiss(self, worker: Worker) -> None:
         """Let a worker end that is not needed."""

@@ -64,6 +64,8 @@ class Worker:
         """The group that was sent last."""
         self.epoch_seconds = 0.0
         """Seconds of its longest epoch; above 0 once it has trained one."""
+        self.had_company = False
+        """Another worker of this host computed on its GPU and ended while this one was starting."""
         self.is_leaving = False
         self.is_retired = False
         """It gets no more groups, and ends once it has released its runs."""

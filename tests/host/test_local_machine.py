@@ -18,7 +18,7 @@ from engine.machine.backends import WITHOUT_GPU
 from engine.scheduling.placement import slots
 from engine.scheduling.slot import Slot
 from engine.workers.process import WORKER_VARIABLE, Worker, WorkerEnd
-from tests.support.made_up_pool import MadeUpPool
+from tests.support.made_up_pool import MadeUpPool, Process
 from tests.support.patience import PATIENCE
 
 TWO = Machine((0, 1), 24 * 2**30, gpus=(Card("GPU-a", "gpu0"), Card("GPU-b", "gpu1")))
@@ -154,3 +154,28 @@ def test_tensorflow_needs_a_library_of_cuda_12(tmp_path: Path, monkeypatch: pyte
     library.unlink()
     monkeypatch.setattr(system, "has_library", lambda name: name == "libcudart.so.12")
     assert backends.tensorflow_may_see_cards()
+
+
+@pytest.mark.parametrize("was_ready", [True, False])
+async def test_a_worker_that_another_of_ours_kept_from_its_card_is_no_news(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_ready: bool
+):
+    """The other one may have ended by the time that the refusal is heard."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    box = MadeUpPool(tmp_path, TWO._replace(gpus=(Card("GPU-a", "gpu0", memory=16 * 2**30, seats=2),)))
+    pool = box.dispatch.pool
+    for units in (8, 16):
+        box.want(Configuration(Network((units,), "relu")), range(1))
+    if was_ready:
+        box.ready()
+    first, second = box.worker("gpu0"), Worker(Slot("gpu0#2", gpu="GPU-a"), Process(), tmp_path / "log")
+    pool._workers[second.slot] = second
+    del pool._workers[first.slot]
+    pool._unoccupied.pop(first, None)
+    if first.changed.device:
+        pool._note_company("GPU-a")
+    second.refusal = "others compute on it."
+    del pool._workers[second.slot]
+    box.dispatch._worker_ended(second, WorkerEnd("", status=card.BUSY))
+    assert bool([event for event in box.told if isinstance(event, p.Noticed)]) != was_ready
+    await box.dispatch.leave()

@@ -180,6 +180,7 @@ class WorkerPool:
         ):
             if isinstance(outcome, Exception):
                 traceback.print_exception(outcome)
+        await self._allocations.cancel_left()
 
     # --- what they report --------------------------------------------------------------------------------------------
 

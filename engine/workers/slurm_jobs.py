@@ -18,6 +18,8 @@ SOONEST_SECONDS, RAREST_SECONDS = 1.0, 30.0
 """Least and most time between two queries: Slurm's controller serves a whole cluster."""
 END_TRIES = 10
 """Queries, half a second apart, for the end of a job whose pipe has ended."""
+LEFT_SECONDS = 30.0
+"""Time limit in seconds for a host that ends to cancel jobs of which Slurm has not said that they ended."""
 NO_EPOCH = "Not one epoch was done in the time that Slurm gave; ask for more --time."
 
 
@@ -73,6 +75,15 @@ class Allocations:
         self._is_closed = True
         if self._watching is not None:
             self._watching.cancel()
+
+    async def cancel_left(self) -> None:
+        """Cancel the jobs of workers that are gone, for as long as Slurm may need to answer again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEFT_SECONDS):
+                while self._abandoned:
+                    if (jobs := await slurm.jobs()) is not None:
+                        await self._clean(jobs)
+                    await asyncio.sleep(0.5 if self._abandoned else 0.0)
 
     async def end_of(self, worker: Worker, end: WorkerEnd) -> WorkerEnd:
         """Return how a worker ended: its job in Slurm says more than `end`, which is the end of the pipe to it."""

@@ -122,8 +122,7 @@ def test_the_end_of_an_allocation_costs_nothing_but_another_one(
 def test_slurmctld_is_killed_three_seconds_after_a_submit_and_comes_back(
     cluster: Cluster, demo_folder: Path, tmp_path: Path, local: dict[str, list]
 ):
-    longer = {"SVHN_TUI_TEST_PACE": "0.08"}  # it trains until slurmctld answers again
-    with Bridge(tmp_path, **cluster.environment, **FREQUENT, **longer) as bridge:
+    with Bridge(tmp_path, **cluster.environment, **FREQUENT) as bridge:
         begin(bridge, demo_folder)
         time.sleep(3)  # the moment is the fault
         cluster.kill_controller()

@@ -24,8 +24,9 @@ class Ended(Worker):
         self.slot, self.job_name, self.last_line, self.epoch_seconds = Slot("slurm0"), job_name, "", 0.0
 
 
+@pytest.mark.parametrize("host_ends", [False, True])
 async def test_a_job_whose_worker_ended_while_slurm_was_silent_is_cancelled_once_it_answers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host_ends: bool
 ):
     for name, script in (("squeue", SQUEUE), ("scancel", SCANCEL)):
         (tmp_path / name).write_text(script.format(folder=tmp_path))
@@ -34,6 +35,8 @@ async def test_a_job_whose_worker_ended_while_slurm_was_silent_is_cancelled_once
     monkeypatch.setattr("engine.workers.slurm_jobs.SOONEST_SECONDS", 0.01)
     allocations = Allocations(tmp_path, tuple, lambda worker, changed: None, lambda worker: None)
     (tmp_path / "name").write_text(worker_name := allocations.new_name())
+    if host_ends:
+        allocations.close()
     how = await allocations.end_of(Ended(worker_name), worker_end(-9))
     assert how.reason == worker_end(-9).reason, "Slurm did not say more"
     assert not (tmp_path / "cancelled").exists()
@@ -41,5 +44,6 @@ async def test_a_job_whose_worker_ended_while_slurm_was_silent_is_cancelled_once
     async with asyncio.timeout(60):
         while allocations.is_watching:
             await asyncio.sleep(0.01)
+        await allocations.cancel_left()
     assert (tmp_path / "cancelled").read_text().split() == ["7"]
     allocations.close()

@@ -68,7 +68,7 @@ def learning_rate_of(model: Any) -> float:
 
 
 def row_of(logs: Mapping[str, object], seconds: float) -> tuple[EpochRow, tuple[str, ...]]:
-    """Return the row of an epoch's logs, and the names of logs that are no number, or are too many.
+    """Return the row of an epoch's logs, and the names of logs that are not numbers, or are too many.
 
     An accuracy is used only beside its loss: without one, a missing loss could not be distinguished from NaN.
     """

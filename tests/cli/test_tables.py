@@ -41,7 +41,7 @@ def printed(workspace: Path, *options: str) -> str:
 
 def test_csv_has_every_setting_of_each_run(workspace: Path):
     rows = list(csv.DictReader(io.StringIO(printed(workspace, "--csv"))))
-    assert set(rows[0]) == {*run_row.COLUMNS, "auc"}
+    assert set(rows[0]) == {*run_row.COLUMNS, "auc", "f1"}
     assert [(row["configuration"], row["seed"]) for row in rows] == [
         ("'=cnn (recorded)", "0"), ("'=cnn (recorded)", "1"), ("mlp (recorded)", "0"),
     ]  # fmt: skip

@@ -171,7 +171,7 @@ class RunRecorder:
             self._warn(f"the logs of epoch {epoch.number + 1} cannot be read ({error}).")
             return
         if others:
-            self._warn(f"not recorded, since it is not a number or is too long: {', '.join(map(str, others))}.")
+            self._warn(f"not recorded, since it is not a number or there are too many: {', '.join(map(str, others))}.")
         del self._rows[epoch.number :]
         self._rows += [MISSED] * (epoch.number - len(self._rows))
         self._rows.append(row)

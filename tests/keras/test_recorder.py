@@ -99,7 +99,7 @@ def test_a_run_is_shown_as_it_trains_and_listed_when_it_is_done(program: Program
         bridge.until(lambda state, event: bool(state.notes))
         note = one(bridge.state.notes)
     assert (note.text, note.tags) == ("by hand", ("mine",))
-    assert said == "svhn-tui Recorder: not recorded, since it is not a number or is too long: words.\n"
+    assert said == "svhn-tui Recorder: not recorded, since it is not a number or there are too many: words.\n"
     assert dict(result.logged) == {"auc": 0.5, "f1": 0.75}, "of each class its mean, as Keras's bar shows it"
     assert result.spec.configuration.label == "my cnn (recorded)"
     recorded = result.spec.configuration.recorded

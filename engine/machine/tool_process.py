@@ -6,11 +6,14 @@ import subprocess
 from typing import NamedTuple
 
 from engine.machine.child_process import FOLDER, ChildCommand
+from engine.machine.process_end import how_ended
 
 TIMED_OUT = 124
 """Exit code of a process that was ended because it took too long, as `timeout` reports it."""
 MAX_STDERR = 2**20
 """Most bytes of a process's stderr that are kept: a model file may print without end."""
+MAX_DETAIL = 300
+"""Most characters of its last line in a sentence about its end."""
 
 
 class Outcome(NamedTuple):
@@ -26,6 +29,11 @@ class Outcome(NamedTuple):
     def last_line(self) -> str:
         """The last line on stderr; empty where there is none."""
         return next(reversed(self.stderr.strip().splitlines()), "")
+
+    @property
+    def how_ended(self) -> str:
+        """The end of a sentence: `ended with exit code 1: no memory`."""
+        return how_ended(self.status, self.last_line[:MAX_DETAIL])
 
 
 def run(

@@ -29,7 +29,7 @@ from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, print_error
 
 CANCELLED = "it was cancelled or deleted meanwhile."
-TIME_IS_OVER = "The time is over; the same command goes on from the checkpoints."
+TIME_IS_OVER = "The time is over; the same command continues from the checkpoints."
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -169,13 +169,13 @@ def _unfinished(state: State, sweeps: Sequence[Sweep]) -> set[str]:
 async def _interrupt(session: Session, training: asyncio.Task[str], choice: str | None) -> int:
     if choice is None and sys.stdin.isatty():
         print(
-            "\nTraining can go on in the background. [d]etach (enter), or [s]top it with a checkpoint? ",
+            "\nTraining can continue in the background. [d]etach (enter), or [s]top it with a checkpoint? ",
             end="",
             flush=True,
         )
         choice = "stop" if (await asyncio.to_thread(sys.stdin.readline)).strip().lower().startswith("s") else "detach"
     if choice == "stop":
-        await _stop(session, training, "Stopped; the same command goes on from the checkpoints.")
+        await _stop(session, training, "Stopped; the same command continues from the checkpoints.")
     else:
         training.cancel()
         print("Detached: training continues. `svhn-tui status` shows it, `svhn-tui stop` ends it.", file=sys.stderr)

@@ -5,8 +5,7 @@ them, another process verifies the rest. Building an own model runs a model file
 verified in a process of its own.
 """
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -31,7 +30,8 @@ def verified(files: Sequence[Exported], folder: Path, book: Presets, state: Stat
         state: the workspace of their runs.
     """
     files = tuple(map(_approved, files))
-    tasks = [_task(thing, folder, book, state) for thing in files]
+    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
+    tasks = [_task(thing, folder, limits, state) for thing in files]
     outcomes = iter(outcomes_of([task for task in tasks if task is not None]))
     pairs = zip(files, tasks, strict=True)
     return tuple(thing if task is None else _compared(thing, next(outcomes)) for thing, task in pairs)
@@ -58,7 +58,7 @@ def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:
         done = tool_process.run(child_process.tool("engine.tools.verify"), msgspec.json.encode(tasks))
         outcomes = _outcomes_in(done.stdout)
         if len(outcomes) < len(tasks):
-            outcomes.append(VerifyOutcome(problem=_problem_of(done)))
+            outcomes.append(VerifyOutcome(problem=f"It could not be verified: the process {done.how_ended}."))
         yield from outcomes
         tasks = tasks[len(outcomes) :]
 
@@ -74,12 +74,6 @@ def _outcomes_in(answer: bytes) -> list[VerifyOutcome]:
     return outcomes
 
 
-def _problem_of(done: tool_process.Outcome) -> str:
-    """Describe the end of a process that did not verify all of its files."""
-    how = f"was ended by {signal.Signals(-done.status).name}" if done.status < 0 else f"ended with code {done.status}"
-    return f"It could not be verified: the process {how}. {done.last_line}".rstrip()
-
-
 def _approved(thing: Exported) -> Exported:
     """Return the item, marked as not verified if its model file may not run."""
     model = thing.run.spec.configuration.network.model if thing.run is not None else None
@@ -88,12 +82,18 @@ def _approved(thing: Exported) -> Exported:
     return msgspec.structs.replace(thing, text=f"{thing.text}; not verified. {problem}", ok=False)
 
 
-def _task(thing: Exported, folder: Path, book: Presets, state: State) -> VerifyTask | None:
-    """Return the task of verifying an item; None for code, a missing file, and a run whose data is unknown."""
+def _task(thing: Exported, folder: Path, limits: Mapping[str, float | None], state: State) -> VerifyTask | None:
+    """Return the task of verifying an item; None for code, a missing file, and a run whose data is unknown.
+
+    Args:
+        thing: the item.
+        folder: where it is.
+        limits: the largest size of a file in MiB, by its name.
+        state: the workspace of its run.
+    """
     if thing.run is None or not thing.ok or (data := state.about(thing.run.spec.data).data) is None:
         return None
     configuration = thing.run.spec.configuration
-    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
     is_own = configuration.network.model is not None
     source = RunFolder(Path(state.workspace), thing.run.run_id).path.absolute() / SOURCE
     return VerifyTask(
@@ -108,14 +108,14 @@ def _task(thing: Exported, folder: Path, book: Presets, state: State) -> VerifyT
 def _compared(thing: Exported, outcome: VerifyOutcome) -> Exported:
     """Compare a file with the record of its run."""
     assert thing.run is not None
-    found = outcome.verification
-    if found is None:
+    verification = outcome.verification
+    if verification is None:
         return msgspec.structs.replace(thing, text=f"{thing.text}; {outcome.problem}", ok=False)
-    count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
+    count = f"{verification.test_correct:,} of {verification.test_images:,} right in TensorFlow"
     if thing.run.diverged:
         return msgspec.structs.replace(thing, text=f"{thing.text}; diverged, handed in by your choice; {count}")
-    wrong = [f"{check.name}: {check.text}" for check in found.checks if check.ok is False]
-    if found.test_correct != thing.run.test_correct:
+    wrong = [f"{check.name}: {check.text}" for check in verification.checks if check.ok is False]
+    if verification.test_correct != thing.run.test_correct:
         wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
-    said = f"NOT as recorded, {count} ({'; '.join(wrong)})" if wrong else f"verified, {count}"
-    return msgspec.structs.replace(thing, text=f"{thing.text}; {said}", ok=thing.ok and not wrong)
+    text = f"NOT as recorded, {count} ({'; '.join(wrong)})" if wrong else f"verified, {count}"
+    return msgspec.structs.replace(thing, text=f"{thing.text}; {text}", ok=thing.ok and not wrong)

@@ -50,7 +50,7 @@ def test_a_file_at_which_the_process_ends_is_named_and_the_others_are_verified(u
     outcomes = dict(zip(names, file_checks.outcomes_of(tasks), strict=True))
     problems = {name: outcomes.pop(name).problem for name in ("kills", "aborts")}
     assert "was ended by SIGKILL" in problems["kills"]
-    assert problems["aborts"].endswith("ended with code 3. it is broken")
+    assert problems["aborts"].endswith("the process ended with exit code 3: it is broken.")
     assert all(outcome == FOUND for outcome in outcomes.values())
     assert uses.read_text().splitlines() == ["a kills b", "b", "one two", "aborts three", "three"]
 

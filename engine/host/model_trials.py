@@ -181,7 +181,7 @@ async def _tried(trial: Trial, backend: str, seconds: float) -> ModelFacts:
     command = child_process.tool("engine.tools.model_trial", backend, f"{seconds:.0f}")
     try:
         async with asyncio.timeout(seconds + GRACE_SECONDS):
-            outcome = await tool_process.run_beside(command, msgspec.json.encode(trial))
+            outcome = await tool_process.run_beside(command, msgspec.json.encode(trial), leads_group=True)
         return msgspec.json.decode(outcome.stdout, type=ModelFacts)
     except TimeoutError:
         return ModelFacts(problem=f"Building its model takes longer than {TRIAL_SECONDS:.0f} s.")

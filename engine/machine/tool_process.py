@@ -5,6 +5,7 @@ import contextlib
 import subprocess
 from typing import NamedTuple
 
+from engine.machine import process_group
 from engine.machine.child_process import FOLDER, ChildCommand
 from engine.machine.process_end import how_ended
 
@@ -37,7 +38,12 @@ class Outcome(NamedTuple):
 
 
 def run(
-    command: ChildCommand, given: bytes = b"", *, seconds: float | None = None, shows_stderr: bool = False
+    command: ChildCommand,
+    given: bytes = b"",
+    *,
+    seconds: float | None = None,
+    shows_stderr: bool = False,
+    leads_group: bool = False,
 ) -> Outcome:
     """Run a process and wait for its end.
 
@@ -46,14 +52,17 @@ def run(
         given: its standard input.
         seconds: time limit, after which it is killed and its status is `TIMED_OUT`.
         shows_stderr: let it write to this process's stderr.
+        leads_group: the processes that it starts, which a user's model file may do, end with it.
 
     Raises:
         OSError: it cannot be started.
     """
     process = subprocess.Popen(
         command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=None if shows_stderr else subprocess.PIPE,
+        stderr=None if shows_stderr else subprocess.PIPE, start_new_session=leads_group,
     )  # fmt: skip
+    if leads_group:
+        process_group.kill_after(process.pid)
     try:
         stdout, stderr = process.communicate(given, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -61,15 +70,18 @@ def run(
     finally:
         if process.returncode is None:
             process.kill()  # without waiting for its end: a process that hangs in a driver does not end
+        if leads_group:
+            process_group.kill(process.pid)
     return Outcome(process.returncode, stdout, (stderr or b"").decode(errors="replace"))
 
 
-async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
+async def run_beside(command: ChildCommand, given: bytes = b"", *, leads_group: bool = False) -> Outcome:
     """Run a process without blocking the event loop; it is killed when the task is cancelled.
 
     Args:
         command: what to run.
         given: its standard input.
+        leads_group: the processes that it starts, which a user's model file may do, end with it.
 
     Raises:
         OSError: it cannot be started.
@@ -77,7 +89,10 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
     process = await asyncio.create_subprocess_exec(
         *command.argv, env=command.environment, cwd=FOLDER,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        start_new_session=leads_group,
     )  # fmt: skip
+    if leads_group:
+        process_group.kill_after(process.pid)
     assert process.stdin and process.stdout and process.stderr
     reading = process.stdout.read(), _end_of(process.stderr)
     try:
@@ -87,6 +102,9 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
         process.kill()
         await process.wait()
         raise
+    finally:
+        if leads_group:
+            process_group.kill(process.pid)
     return Outcome(process.returncode or 0, stdout, stderr.decode(errors="replace"))
 
 

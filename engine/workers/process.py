@@ -13,7 +13,7 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from engine.machine import card, card_choice, child_process, gpu_errors
+from engine.machine import card, card_choice, child_process, gpu_errors, process_group
 from engine.machine.backends import PLATFORM_VARIABLE
 from engine.machine.child_process import ChildCommand
 from engine.machine.control_sequences import without_controls
@@ -222,6 +222,7 @@ async def start(
             cwd=child_process.FOLDER,
             start_new_session=True,  # Ctrl-C in a terminal is not for it
         )
+    process_group.kill_after(process.pid)
     return Worker(slot, process, log, job_name)
 
 

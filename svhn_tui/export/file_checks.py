@@ -55,7 +55,8 @@ def _model_file_of(task: VerifyTask) -> str:
 def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:
     """Verify files in one process, or in another one after a file at which it ended."""
     while tasks:
-        done = tool_process.run(child_process.tool("engine.tools.verify"), msgspec.json.encode(tasks))
+        verify = child_process.tool("engine.tools.verify")
+        done = tool_process.run(verify, msgspec.json.encode(tasks), leads_group=True)
         outcomes = _outcomes_in(done.stdout)
         if len(outcomes) < len(tasks):
             outcomes.append(VerifyOutcome(problem=f"It could not be verified: the process {done.how_ended}."))

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import subprocess
+import tempfile
+from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.machine import process_group
@@ -38,12 +41,7 @@ class Outcome(NamedTuple):
 
 
 def run(
-    command: ChildCommand,
-    given: bytes = b"",
-    *,
-    seconds: float | None = None,
-    shows_stderr: bool = False,
-    leads_group: bool = False,
+    command: ChildCommand, given: bytes = b"", *, seconds: float | None = None, shows_stderr: bool = False
 ) -> Outcome:
     """Run a process and wait for its end.
 
@@ -52,17 +50,14 @@ def run(
         given: its standard input.
         seconds: time limit, after which it is killed and its status is `TIMED_OUT`.
         shows_stderr: let it write to this process's stderr.
-        leads_group: the processes that it starts, which a user's model file may do, end with it.
 
     Raises:
         OSError: it cannot be started.
     """
     process = subprocess.Popen(
         command.argv, env=command.environment, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=None if shows_stderr else subprocess.PIPE, start_new_session=leads_group,
+        stderr=None if shows_stderr else subprocess.PIPE,
     )  # fmt: skip
-    if leads_group:
-        process_group.kill_after(process.pid)
     try:
         stdout, stderr = process.communicate(given, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -70,9 +65,38 @@ def run(
     finally:
         if process.returncode is None:
             process.kill()  # without waiting for its end: a process that hangs in a driver does not end
-        if leads_group:
-            process_group.kill(process.pid)
     return Outcome(process.returncode, stdout, (stderr or b"").decode(errors="replace"))
+
+
+def stream(command: ChildCommand, receive: Callable[[bytes], None], given: bytes = b"") -> Outcome:
+    """Run a process and wait for its end; processes that it starts, as a user's model file may, end with it.
+
+    Args:
+        command: what to run.
+        receive: is called with each line of its stdout as soon as it is written; the outcome holds none.
+        given: its standard input.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        stdin.write(given)
+        stdin.seek(0)
+        process = subprocess.Popen(
+            command.argv, env=command.environment, cwd=FOLDER, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,
+            start_new_session=True,
+        )  # fmt: skip
+        process_group.kill_after(process.pid)
+        assert process.stdout is not None
+        try:
+            with process.stdout:
+                for line in process.stdout:
+                    receive(line)
+            process.wait()
+        finally:
+            process_group.kill(process.pid)
+        stderr.seek(max(0, os.fstat(stderr.fileno()).st_size - MAX_STDERR))
+        return Outcome(process.returncode, b"", stderr.read().decode(errors="replace"))
 
 
 async def run_beside(command: ChildCommand, given: bytes = b"", *, leads_group: bool = False) -> Outcome:

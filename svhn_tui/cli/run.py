@@ -29,6 +29,7 @@ from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, print_error
 
 CANCELLED = "it was cancelled or deleted meanwhile."
+NOTHING_TO_TRAIN = "Nothing to train: these questions ask for code or for what follows from other questions' runs."
 TIME_IS_OVER = "The time is over; the same command continues from the checkpoints."
 
 
@@ -96,6 +97,8 @@ async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter
 
 async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
     """Submit the sweeps, the cheapest first, and wait for their runs; return the error, or an empty text."""
+    if not any(book.sweep(question, "") for question in wish.questions):
+        return NOTHING_TO_TRAIN
     if wish.fleet is not None:
         answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
@@ -106,8 +109,6 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         return data
     sweeps = [sweep_for(question, book, session.state, wish.overrides) for question in wish.questions]
     asked = cheapest_first([sweep for sweep in sweeps if sweep is not None], session.state)
-    if not asked:
-        return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
     reporter.add_sentence(plan_text(asked, session.state))
     for sweep in asked:
         answer = await session.answer(book.submit(sweep))

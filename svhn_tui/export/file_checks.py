@@ -5,7 +5,8 @@ them, another process verifies the rest. Building an own model runs a model file
 verified in a process of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,9 @@ from svhn_tui.export.export import Exported
 from svhn_tui.presets import Presets
 
 
-def verified(files: Sequence[Exported], folder: Path, book: Presets, state: State) -> tuple[Exported, ...]:
+def verified(
+    files: Sequence[Exported], folder: Path, book: Presets, state: State, report: Callable[[Exported], None]
+) -> tuple[Exported, ...]:
     """Verify exported files as the grader would; return them with the outcomes.
 
     Args:
@@ -28,22 +31,39 @@ def verified(files: Sequence[Exported], folder: Path, book: Presets, state: Stat
         folder: where they are.
         book: the questions.
         state: the workspace of their runs.
+        report: is called with each item and its outcome as soon as that is known.
     """
-    files = tuple(map(_approved, files))
+    items = [*map(_approved, files)]
     limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
-    tasks = [_task(thing, folder, limits, state) for thing in files]
-    outcomes = iter(outcomes_of([task for task in tasks if task is not None]))
-    pairs = zip(files, tasks, strict=True)
-    return tuple(thing if task is None else _compared(thing, next(outcomes)) for thing, task in pairs)
+    tasks = [_task(thing, folder, limits, state) for thing in items]
+    for thing, task in zip(items, tasks, strict=True):
+        if task is None:
+            report(thing)
+
+    def receive(task: VerifyTask, outcome: VerifyOutcome) -> None:
+        index = tasks.index(task)
+        items[index] = _compared(items[index], outcome)
+        report(items[index])
+
+    check([task for task in tasks if task is not None], receive)
+    return tuple(items)
 
 
-def outcomes_of(tasks: Sequence[VerifyTask]) -> tuple[VerifyOutcome, ...]:
-    """Verify files and wait for the outcome of each."""
+def outcome_of(task: VerifyTask) -> VerifyOutcome:
+    """Verify a file and return the outcome."""
+    outcomes: dict[VerifyTask, VerifyOutcome] = {}
+    check([task], outcomes.__setitem__)
+    return outcomes[task]
+
+
+def check(tasks: Sequence[VerifyTask], report: Callable[[VerifyTask, VerifyOutcome], None]) -> None:
+    """Verify files, those of one model file together; `report` is called with each task as soon as it is done."""
     groups: dict[str, list[VerifyTask]] = {}
     for task in tasks:
         groups.setdefault(_model_file_of(task), []).append(task)
-    outcomes = dict(pair for group in groups.values() for pair in zip(group, _run(group), strict=True))
-    return tuple(outcomes[task] for task in tasks)
+    for group in groups.values():
+        while group:
+            _check_alike(group, report)
 
 
 def _model_file_of(task: VerifyTask) -> str:
@@ -52,27 +72,17 @@ def _model_file_of(task: VerifyTask) -> str:
     return model.sha256 if model is not None else ""
 
 
-def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:
-    """Verify files in one process, or in another one after a file at which it ended."""
-    while tasks:
-        verify = child_process.tool("engine.tools.verify")
-        done = tool_process.run(verify, msgspec.json.encode(tasks), leads_group=True)
-        outcomes = _outcomes_in(done.stdout)
-        if len(outcomes) < len(tasks):
-            outcomes.append(VerifyOutcome(problem=f"It could not be verified: the process {done.how_ended}."))
-        yield from outcomes
-        tasks = tasks[len(outcomes) :]
+def _check_alike(left: list[VerifyTask], report: Callable[[VerifyTask, VerifyOutcome], None]) -> None:
+    """Verify files in one process; those after a file at which it ended are left."""
 
+    def receive(line: bytes) -> None:
+        with contextlib.suppress(msgspec.DecodeError):  # it ended within the line
+            outcome = msgspec.json.decode(line, type=VerifyOutcome)
+            report(left.pop(0), outcome)
 
-def _outcomes_in(answer: bytes) -> list[VerifyOutcome]:
-    """Parse the outcomes of complete lines, up to the first invalid one."""
-    outcomes = list[VerifyOutcome]()
-    for line in answer.split(b"\n")[:-1]:
-        try:
-            outcomes.append(msgspec.json.decode(line, type=VerifyOutcome))
-        except msgspec.DecodeError:
-            break
-    return outcomes
+    done = tool_process.stream(child_process.tool("engine.tools.verify"), receive, msgspec.json.encode(left))
+    if left:
+        report(left.pop(0), VerifyOutcome(problem=f"It could not be verified: the process {done.how_ended}."))
 
 
 def _approved(thing: Exported) -> Exported:

@@ -44,12 +44,23 @@ def has_ended(pid: int) -> bool:
 @pytest.mark.parametrize("beside", [True, False])
 async def test_what_the_leader_of_a_group_started_ends_with_it_and_nobody_waits_for_it(beside: bool):
     command = ChildCommand((sys.executable, "-c", LEAVES_ONE), dict(os.environ))
+    lines = list[bytes]()
     if beside:
         outcome = await tool_process.run_beside(command, leads_group=True)
+        lines.append(outcome.stdout)
     else:
-        outcome = tool_process.run(command, leads_group=True)
+        outcome = tool_process.stream(command, lines.append)
     assert outcome.status == 0
-    await until(lambda: has_ended(int(outcome.stdout)))
+    (started,) = lines
+    await until(lambda: has_ended(int(started)))
+
+
+def test_each_line_is_handed_on_when_it_is_written(tmp_path: Path):
+    read = tmp_path / "read"
+    text = f"import os, time\nprint('one', flush=True)\nwhile not os.path.exists({str(read)!r}): time.sleep(0.01)\n"
+    command = ChildCommand((sys.executable, "-c", f"{text}exit('why')"), dict(os.environ))
+    outcome = tool_process.stream(command, lambda line: read.write_bytes(line))
+    assert (outcome.status, outcome.last_line, read.read_bytes()) == (1, "why", b"one\n")
 
 
 async def test_what_a_cancelled_leader_of_a_group_started_ends_with_it(tmp_path: Path):

@@ -1,22 +1,19 @@
 """Warnings about a data set whose test accuracy may be misleading; they do not prevent its use."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from engine.data.dataset import Images
+from engine.data.images import Images
 
 MOST_RATIO = 20.0
 """Between the largest values of two halves that are scaled alike: no real set's halves are so far apart."""
 
 
-def doubts_of(images: "Images") -> tuple[str, ...]:
+def doubts_of(images: Images) -> tuple[str, ...]:
     """Return the warnings about a data set, a sentence each."""
     return tuple(filter(None, (_in_both(images), _scale(images), _untested(images))))
 
 
-def _in_both(images: "Images") -> str:
+def _in_both(images: Images) -> str:
     """Count the test images that are train images too, to the last pixel."""
     known = {hash(image.tobytes()) for image in images.train_images}
     shared = sum(hash(image.tobytes()) in known for image in images.test_images)
@@ -27,7 +24,7 @@ def _in_both(images: "Images") -> str:
     return f"{share}: what a network learnt by heart counts as right there."
 
 
-def _scale(images: "Images") -> str:
+def _scale(images: Images) -> str:
     """Warn where one half was scaled and the other was not."""
     if images.shape.dtype == "uint8":
         return ""
@@ -37,7 +34,7 @@ def _scale(images: "Images") -> str:
     return f"The largest value to train on is {train:g} and to test with {test:g}; scale both alike."
 
 
-def _untested(images: "Images") -> str:
+def _untested(images: Images) -> str:
     """Warn of classes without test images."""
     seen = set(np.unique(images.test_labels).tolist())
     names = [repr(name) for index, name in enumerate(images.names) if index not in seen]

@@ -29,8 +29,8 @@ def drawn(train, test):
     """Drawn images; large sets repeat 6,000 of them, darker and noisier, since drawing takes long."""
     import numpy as np
 
-    from engine.data.dataset import Images
     from engine.data.demo import draw
+    from engine.data.images import Images
 
     images, digits = draw(min(train + test, 9_000), np.random.default_rng(7))
     if train + test > len(images):

@@ -8,7 +8,8 @@ from rich.console import Console
 from engine import protocol as p
 from engine.core.data_source import DataSource
 from engine.core.spec import RunSpec
-from engine.data.dataset import Images, describe
+from engine.data.dataset import describe
+from engine.data.images import Images
 from engine.tools import inspect_run
 from svhn_tui.client.reducer import fold
 from svhn_tui.pages.compare_classes import Seen, class_page

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.core.results import EpochRow
 from engine.core.spec import RunSpec
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.training import keras_trainer
 from engine.training.early_stopping import epoch_of_weights, is_over
 

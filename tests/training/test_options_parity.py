@@ -19,7 +19,7 @@ from engine.core.data_shape import DataShape
 from engine.core.options import TRAINING
 from engine.core.results import EpochRow
 from engine.core.spec import Configuration, Network, RunSpec, Training
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.machine.system import version
 from engine.training import jax_trainer, models
 from engine.training.early_stopping import epoch_of_weights, is_over

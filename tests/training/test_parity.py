@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from engine.core.spec import Configuration, Network, RunSpec, Training
-from engine.data.dataset import Images
 from engine.data.demo import draw
+from engine.data.images import Images
 from engine.machine.system import version
 from engine.training import models
 from engine.training.auto_trainer import AutoTrainer

@@ -64,7 +64,7 @@ def test_a_question_about_a_file_needs_that_files_run():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (b"{", "line 1, column 2"),
         (b'{"format": 1, "format": 1}', "the key 'format' stands twice"),
@@ -99,8 +99,8 @@ def test_a_question_about_a_file_needs_that_files_run():
         ({"format": 2}, "format"),
     ],
 )
-def test_a_wrong_file_gets_one_sentence(change: dict[str, object] | bytes, said: str):
-    assert said in complaint(change)
+def test_a_wrong_file_gets_one_sentence(change: dict[str, object] | bytes, message: str):
+    assert message in complaint(change)
 
 
 def test_a_wrong_question_is_named():

@@ -216,6 +216,8 @@ class Dispatcher:
     # --- what workers report -----------------------------------------------------------------------------------------
 
     def _worker_changed(self, worker: Worker) -> None:
+        if worker.slot.gpu is not None and worker.slot.trainer == "fast" and worker.kind_of_gpu:
+            self.machine.name(worker.slot.gpu, worker.kind_of_gpu)
         if worker.is_free:
             self.advance()
 

@@ -40,6 +40,8 @@ class LocalMachine:
         self._load = CoreLoad(machine.cores)
         self._has_tensorflow_gpus = backends.tensorflow_may_see_cards()
         self._was_said = False
+        self._kinds: dict[str, str] = {}
+        """By UUID, the names of cards as JAX reports them, which may differ from NVML's."""
         self.watch = DeviceWatch(publish)
         """Samples the load of its devices."""
 
@@ -78,7 +80,8 @@ class LocalMachine:
         """
         usable = {card.uuid for card in self._cards.free(time.monotonic())} | {slot.gpu for slot in slots}
         machine = self._arrangement.machine
-        gpus = tuple(card for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))
+        gpus = tuple(card._replace(kind=self._kinds.get(card.uuid, card.kind))
+                     for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))  # fmt: skip
         load = self._load.of_others(own)
         has_tensorflow_gpus = self._has_tensorflow_gpus or not self.has_gpus
         return machine._replace(gpus=gpus, load=load, has_tensorflow_gpus=has_tensorflow_gpus)
@@ -96,6 +99,10 @@ class LocalMachine:
         if not self._was_said:
             self._was_said = True
             self._publish(p.Noticed(text=f"{reason} Cards stay free for JAX.", severity="warning"), None)
+
+    def name(self, uuid: str, kind: str) -> None:
+        """Record how JAX names a GPU: figures of one kind of card are kept under that name."""
+        self._kinds[uuid] = kind
 
     def accept(self, uuid: str) -> None:
         """Record that a worker has begun on a GPU."""

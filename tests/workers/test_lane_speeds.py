@@ -148,6 +148,20 @@ async def test_no_card_waits_for_a_measurement_and_later_groups_have_as_many_lan
     await box.dispatch.leave()
 
 
+@pytest.mark.parametrize("by_nvml", ["NVIDIA A100-SXM4-40GB", "A100 MIG 1g.5gb", ""], ids=["other", "slice", "none"])
+async def test_a_card_is_of_the_kind_that_jax_names_whatever_nvml_calls_it(tmp_path: Path, by_nvml: str):
+    speeds = LaneSpeeds(10)
+    for lanes, seconds in ((10, 1.0), (20, 1.2)):
+        speeds.add("NVIDIA A100", LINEAR, DIGITS, lanes, seconds)
+    box = MadeUpPool(tmp_path, ONE._replace(gpus=(H100._replace(kind=by_nvml),)))
+    box.want(LINEAR, range(50))
+    box.ready("gpu NVIDIA A100")
+    assert box.training == {"gpu0": 20}
+    box.finish("gpu0", 1.2)
+    assert box.training == {"gpu0": 20}
+    await box.dispatch.leave()
+
+
 async def test_a_group_that_shares_its_card_measures_nothing(tmp_path: Path):
     shared = ONE._replace(gpus=(H100._replace(seats=2),))
     box = MadeUpPool(tmp_path, shared)

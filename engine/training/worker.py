@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine import protocol as p
-from engine.machine import card, devices, system
+from engine.machine import card, card_choice, devices, system
 from engine.machine.backends import (
     PLATFORM_VARIABLE,
     WITHOUT_GPU,
@@ -35,7 +35,7 @@ TRAINERS = {
     "keras-fit": (prepare_tensorflow, "engine.training.keras_trainer:KerasFitTrainer"),
 }
 """By kind of worker: what prepares the import of its libraries, and its trainer as `module:class`."""
-NO_CARDS = ("", "-1", "NoDevFiles")
+NO_CARDS = ("", "-1", card_choice.SLURMS_NONE)
 """Values of CUDA_VISIBLE_DEVICES with which Slurm gives a job no GPU."""
 
 

@@ -91,6 +91,12 @@ def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypa
     monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-b", "GPU-a")))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-b", "GPU-a"]
     assert [gpu.uuid for gpu in card_choice.choose({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == ["GPU-a"]
+    asked: list[Mapping[str, str]] = []
+    listed = CudaCards(("GPU-b", "GPU-a"), names=("NVIDIA A100", "NVIDIA T4"))
+    monkeypatch.setattr(probe, "cards", lambda environment: asked.append(environment) or listed)
+    environment = {"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert [gpu.name for gpu in card_choice.choose(environment).gpus] == ["NVIDIA A100", "NVIDIA T4"]
+    assert asked == [environment], "the driver may be there alone, and numbers the cards as the user has it"
 
 
 @pytest.mark.parametrize(("mode", "seats"), [(0, 2), (1, 1), (3, 1)], ids=["default", "thread", "process"])

@@ -53,6 +53,18 @@ def test_hidden_cards_are_told(cards: Cards):
     ]
 
 
+@pytest.mark.parametrize(("error", "name"), [(PermissionError, ""), (ProcessLookupError, None), (None, "")])
+def test_a_process_that_proc_hides_from_us_is_there_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError] | None, name: str | None
+):
+    def kill(pid: int, signal: int) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert system.name_of(2**22 + 1) == name, "with hidepid, /proc has our own processes alone"
+
+
 @pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["ours", "nobody"])
 def test_processes_have_names_and_owners_or_are_gone(pid: int):
     assert (system.name_of(pid) is None) is (pid != os.getpid())

@@ -50,7 +50,7 @@ def test_on_another_machine_a_card_is_taken_that_nobody_computes_on(cards: Cards
 
 def test_where_all_are_taken_one_is_waited_for(cards: Cards, worker):
     cards({"free": 1}, {"free": 1})
-    with pytest.raises(CardRefused, match="gpu0 is left to others") as refused:
+    with pytest.raises(CardRefused, match="Others use this GPU") as refused:
         worker()
     assert refused.value.status == card.BUSY
 

@@ -176,6 +176,7 @@ def test_an_unknown_kind_is_refused_in_words(box: Box):
 PYTHON = """
 echo "$@" >> "$LOG"
 echo "  constraints: $PIP_CONSTRAINT" >> "$LOG"
+echo "  elsewhere: ${PIP_USER#0}$PIP_TARGET$PYTHONPATH" >> "$LOG"
 case "$*" in
     *version_info*) echo "${FAKE_VERSION-3.12}" ;;
     "-m venv --without-pip "*) mkdir -p "$4/bin"; touch "$4/pyvenv.cfg"; cp "$0" "$4/bin/python" ;;
@@ -213,6 +214,12 @@ def test_an_install_for_the_cpu_asks_for_nothing_of_nvidias(installer, tmp_path:
     assert "pip" not in log, "what is there is left as it is"
     told, log = installer("dev")
     assert "--editable .[dev]" in log
+
+
+def test_what_is_set_for_other_environments_does_not_count(installer):
+    told, log = installer(PIP_USER="1", PIP_TARGET="/home/me/lib", PYTHONPATH="/modules/scipy")
+    assert told.returncode == 0, told.stderr
+    assert log.splitlines()[-1] == "  elsewhere: ", "packages are installed into the environment, all of them"
 
 
 def test_another_kind_begins_anew(installer, tmp_path: Path):

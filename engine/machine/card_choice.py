@@ -11,7 +11,8 @@ FLAGS_DROPPED = "XLA_FLAGS is set and not used: what is trained follows from wha
 
 
 SLURMS_NONE = "NoDevFiles"
-"""CUDA_VISIBLE_DEVICES in a job to which Slurm gave no GPU."""
+"""CUDA_VISIBLE_DEVICES in a job to which Slurm gave no GPU; newer versions of Slurm leave the variable out."""
+NO_GPU_OF_SLURM = "Slurm gave this job no GPU: ask for one with --gres=gpu:1."
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
@@ -66,7 +67,9 @@ def among(
         order = ask_order(environment) or visible.fastest_first(inventory.gpus)
     allowed = visible.visible(setting, inventory.gpus, order)
     if setting == SLURMS_NONE:
-        return GpuChoice(problems=("Slurm gave this job no GPU: ask for one with --gres=gpu:1.",))
+        return GpuChoice(problems=(NO_GPU_OF_SLURM,))
+    if setting is None and _is_job_without_gpu(environment) and not wanted.strip():
+        return GpuChoice(problems=(f"{NO_GPU_OF_SLURM} If Slurm does not manage GPUs there, --gpus 0 takes one.",))
     if not allowed:
         return GpuChoice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
     try:
@@ -87,6 +90,12 @@ def excludes_gpus(environment: Mapping[str, str]) -> bool:
 def lacks_plugin(environment: Mapping[str, str]) -> str:
     """Return why JAX would not use a GPU of another node; empty where it would, or where the user excludes GPUs."""
     return "" if probe.plugins() or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
+
+
+def _is_job_without_gpu(environment: Mapping[str, str]) -> bool:
+    """Say whether this is a job to which Slurm gave no GPU: those that are seen there may be other jobs'."""
+    has_gpus = any(name.startswith("SLURM_") and "GPUS" in name for name in environment)
+    return "SLURM_JOB_ID" in environment and not has_gpus
 
 
 def _is_none(wanted: str) -> bool:

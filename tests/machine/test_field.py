@@ -168,6 +168,26 @@ def test_15_in_a_job_the_cards_of_others_do_not_count(cards: Cards):
         assert ([gpu.label for gpu in found.gpus], found.problems) == (expected, ())
 
 
+@pytest.mark.parametrize(
+    ("environment", "wanted", "labels"),
+    [
+        ({}, "", []),
+        ({"SLURM_STEP_GPUS": "1"}, "", ["gpu0", "gpu1"]),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, "", ["gpu1"]),
+        ({}, "0", ["gpu0"]),
+    ],
+    ids=["no GPU was given", "Slurm gave some", "what was given", "the user insists"],
+)
+def test_15_without_cgroups_a_job_takes_no_card_that_slurm_did_not_give_it(
+    cards: Cards, environment: dict[str, str], wanted: str, labels: list[str]
+):
+    cards({}, {})
+    found = card_choice.choose({"SLURM_JOB_ID": "7", **environment}, wanted)
+    assert [gpu.label for gpu in found.gpus] == labels
+    assert bool(found.problems) is not bool(labels)
+    assert all("Slurm gave this job no GPU" in problem and "--gpus 0" in problem for problem in found.problems)
+
+
 def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Cards, monkeypatch: pytest.MonkeyPatch):
     for uuid, pci in (("GPU-a", "0000:1B:00.0"), ("GPU-b", "0000:3E:00.0")):
         cards({"uuid": uuid})

@@ -40,6 +40,12 @@ def test_each_card_is_told_as_a_worker_would_find_it(cards: Cards):
     ]
 
 
+def test_a_notebook_from_which_it_is_started_may_compute_on_the_card(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(system, "pids_are_the_kernels", lambda: True)
+    cards({"pids": [os.getppid()]})
+    assert told({}) == [("fine", "gpu0 NVIDIA H100 80GB HBM3, 80 GiB: JAX computes on it")], "as for a worker"
+
+
 def test_flags_of_the_image_are_said_not_to_count(cards: Cards):
     cards({})
     assert told({"XLA_FLAGS": "--xla_bogus=1"})[0][1].startswith("XLA_FLAGS is set and not used")

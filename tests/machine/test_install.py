@@ -301,6 +301,25 @@ def test_a_folder_of_wheels_takes_the_place_of_the_network(installer, tmp_path: 
     assert "make wheels" in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("kind", "constraints", "project"),
+    [("cpu", "constraints.txt", "."), ("cuda12", "constraints.txt constraints-cuda12.txt", ".[cuda12]")],
+)
+def test_such_a_folder_is_filled_with_what_an_install_asks_for(
+    box: Box, tmp_path: Path, kind: str, constraints: str, project: str
+):
+    box.program("fake-python", PYTHON)
+    told = box.run("wheels.sh", PYTHON="fake-python", LOG=str(tmp_path / "log"), SVHN_TUI_CUDA=kind)
+    assert told.returncode != 0 and "Name the folder" in told.stderr
+    folder = tmp_path / "wheels"
+    told = box.run("wheels.sh", PYTHON="fake-python", LOG=str(tmp_path / "log"), SVHN_TUI_CUDA=kind,
+                   SVHN_TUI_WHEELS=str(folder))  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    asked, constrained, _ = (tmp_path / "log").read_text().splitlines()
+    assert asked == f"-m pip download --dest {folder} {project} hatchling editables"
+    assert constrained == f"  constraints: {constraints}"
+
+
 def pins_of(kind: str) -> dict[str, str]:
     lines = (ROOT / f"constraints-{kind}.txt").read_text().splitlines()
     return dict(line.split("==") for line in lines if not line.startswith("#"))

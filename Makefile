@@ -32,7 +32,7 @@ check: $(DEV)  ## format, lint, types, import rules
 gpu: $(DEV)  ## what this machine's GPU computes and how fast: a table and one JSON, nine minutes
 	$(BIN)/python -m tests.gpu
 
-gpu-wheels:  ## what a GPU box without a network lacks for `make gpu`'s kit: 5 MB into .whl
+gpu-wheels:  ## what a GPU box without a network lacks for `make gpu`'s kit: 8 MB into .whl
 	@PYTHON="$(PYTHON)" sh scripts/kit_wheels.sh
 
 gpu-compile: $(DEV)  ## what an H100 would launch, without one: 1 GB is installed once

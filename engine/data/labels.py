@@ -95,7 +95,7 @@ def read(labels: NDArray[Any], where: str) -> Labels:
         if not name.strip():
             raise DataError(f"{where}: a label is empty; each image needs the name of its class.")
         if len(name) > MAX_NAME:
-            raise DataError(f"{where}: the label {name[:20]!r} goes on; names have at most {MAX_NAME} characters.")
+            raise DataError(f"{where}: the label {name[:20]!r} is longer; names have at most {MAX_NAME} characters.")
     if labels.dtype.kind in "iu" and values[0] < 0:
         raise DataError(f"{where}: the label '{values[0]}' is negative; labels are counted from 0, or are names.")
     if all(name.isascii() and name.isdigit() for name in names):

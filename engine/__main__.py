@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from engine.host.socket_path import HELD, READY, is_ours, socket_name, socket_path
 from engine.machine import child_process, log_tail, ownership, system
 from engine.machine.files import PRIVATE_FOLDER
+from engine.machine.process_end import how_ended
 from engine.storage import lock_file
 
 TRIES = 5
@@ -225,7 +225,7 @@ def _answer_of(ready: int, host: int) -> bytes:
 def _end(status: int, log: Path, begins: int) -> str:
     """Return a sentence that says how a host ended before it listened; its log begins there."""
     if status < 0:
-        return f"The host was ended by signal {-status} ({signal.strsignal(-status)}) before it listened."
+        return f"The host {how_ended(status)} before it listened."
     return f"The host ended before it listened: {_error_in(log, begins)}"
 
 

@@ -169,7 +169,7 @@ class Commands:
         try:
             user_config.save_fleet(self._workspace.root, command.fleet)
         except OSError as error:
-            text = f"Where to train is not remembered: {error.filename}: {error.strerror}."
+            text = f"Where to train cannot be stored: {error.filename}: {error.strerror}."
             self._publish(p.Noticed(text=text, severity="warning"))
         self._dispatcher.use(command.fleet, devices.machine(gpus))
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))

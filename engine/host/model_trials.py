@@ -1,4 +1,4 @@
-"""Tries own models, in processes of their own, before a worker gets a run of one."""
+"""Builds each own model in a process of its own, a trial, before a worker gets a run of it."""
 
 import asyncio
 import contextlib
@@ -22,28 +22,35 @@ from engine.storage import approvals, sources
 from engine.training.preflight import versions
 
 TRIAL_SECONDS = 300.0
-"""Time limit of a trial, in seconds, sufficient on a busy machine. Its process says which line it was at then."""
+"""Time limit of a trial in seconds, sufficient on a busy machine. Its process reports the line at which it was then."""
 GRACE_SECONDS = 15.0
-"""How much later a process is killed that did not say so: a library's code may not return to Python."""
+"""Further seconds after which a silent process is killed: a library's code may not return to Python."""
 MOST_AT_ONCE = 8
-"""Trials at a time, each of which loads Keras and JAX: a grid over parameters has hundreds."""
+"""Most trials at a time, each of which loads Keras and JAX: a grid over parameters has hundreds."""
 FORMAT = 1
-"""Version of a trial's outcome: increased when trials report something else."""
+"""Version of the outcomes in the cache: increased when trials report something else."""
 
 
 class ModelTrials:
-    """Trials under way. `advance` is called when one has ended."""
+    """The trials in progress.
+
+    Args:
+        root: of the workspace.
+        queue: holds the runs that wait for trials, and what trials found out about models.
+        publish: sends an event to all clients.
+        advance: is called when a trial has ended.
+    """
 
     def __init__(self, root: Path, queue: Queue, publish: Callable[[p.AnyEvent], None], advance: Callable[[], None]):
         self._root, self._queue = root, queue
         self._publish, self._advance = publish, advance
-        self._trying: dict[Key, asyncio.Task[None]] = {}
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(max(2, min(MOST_AT_ONCE, len(system.usable_cores()) // 4)))
         self._cancelled: set[asyncio.Task[None]] = set()
-        """Trials whose processes are being killed."""
+        """Cancelled trials whose processes have not ended yet."""
 
     def begin(self) -> None:
-        """Start the trials that runs wait for, and cancel those that none waits for any more.
+        """Start the trials for which runs wait, and cancel those for which none waits any more.
 
         The runs of a model that cannot be trained fail.
         """
@@ -54,26 +61,26 @@ class ModelTrials:
                 self._cancel(key)
             elif known is not None:
                 self._queue.learn(key, known)
-            elif key not in self._trying:
-                self._trying[key] = asyncio.create_task(self._try(key))
+            elif key not in self._tasks:
+                self._tasks[key] = asyncio.create_task(self._try(key))
 
     def _cancel(self, key: Key) -> None:
         self._queue.models.trials.pop(key, None)
-        if task := self._trying.pop(key, None):
+        if task := self._tasks.pop(key, None):
             self._cancelled.add(task)
             task.add_done_callback(self._cancelled.discard)
             task.cancel()
 
     async def close(self) -> None:
         """Cancel the trials in progress."""
-        for key in tuple(self._trying):
+        for key in tuple(self._tasks):
             self._cancel(key)
         await asyncio.gather(*self._cancelled, return_exceptions=True)
 
     def handed_over(self, spec: RunSpec) -> tuple[str, str, str]:
-        """Return the text and name of a run's model file and how its model trains; nothing for a run without one.
+        """Return the text and name of a run's model file, and a remark on its training; empty for a run without one.
 
-        Where the file is gone since the trial, the runs of its model fail.
+        Where the file cannot be read any more, the runs of its model fail.
         """
         model = spec.configuration.network.model
         if model is None:
@@ -90,10 +97,10 @@ class ModelTrials:
         try:
             async with self._slots:
                 facts = await self._facts(key)
-        except Exception:  # noqa: BLE001  its runs fail, and the host continues
+        except Exception:  # noqa: BLE001  a defect here fails the model's runs, and the host continues
             traceback.print_exc()
             facts = ModelFacts(problem="Its model cannot be tried; host.log in the workspace says why.")
-        del self._trying[key]
+        del self._tasks[key]
         self._queue.models.trials.pop(key, None)
         self._queue.learn(key, facts)
         self._publish(p.ModelTried(model=key[0], data=key[1], facts=facts))
@@ -121,20 +128,20 @@ async def outcome_of(trial: Trial, data: str, report: Callable[[p.TrialStarted],
     Args:
         trial: the model.
         data: the fingerprint of the data set whose shape it has.
-        report: called where the model has to be built, for which the user waits.
+        report: is called when a trial that is not in the cache starts.
     """
-    if known := _remembered(trial):
+    if known := _cached(trial):
         return known
     file = trial.name or f"{sources.MODELS}/{trial.model.sha256[:12]}….py"
     report(p.TrialStarted(model=trial.model, data=data, file=file, started_at=time.time(), seconds=TRIAL_SECONDS))
     facts = await _try_out(trial)
     if not facts.problem:
-        _remember(trial, facts)
+        _cache(trial, facts)
     return facts
 
 
 async def _try_out(trial: Trial) -> ModelFacts:
-    """Try it on JAX, and on TensorFlow where JAX does not compile it, in the time that is left then."""
+    """Build the model on JAX, and where JAX cannot compile it, on TensorFlow in the time that is left."""
     ends = time.monotonic() + TRIAL_SECONDS
     on_jax = await _tried(trial, "jax", TRIAL_SECONDS)
     left = ends - time.monotonic()
@@ -157,24 +164,24 @@ def _cache_file(trial: Trial) -> Path:
     return cache_folder("models") / f"{short_hash(msgspec.json.encode(about).hex())}.json"
 
 
-def _remembered(trial: Trial) -> ModelFacts | None:
+def _cached(trial: Trial) -> ModelFacts | None:
     with contextlib.suppress(OSError):
         return json_file.read(_cache_file(trial), ModelFacts)
     return None
 
 
-def _remember(trial: Trial, facts: ModelFacts) -> None:
+def _cache(trial: Trial, facts: ModelFacts) -> None:
     """Cache an outcome; where that fails, the next host tries the model again."""
     with contextlib.suppress(OSError):
         json_file.write(_cache_file(trial), facts)
 
 
 async def _tried(trial: Trial, backend: str, seconds: float) -> ModelFacts:
-    """Try it on one backend, for so many seconds."""
+    """Build the model on one backend, with a time limit in seconds."""
     command = child_process.tool("engine.tools.model_trial", backend, f"{seconds:.0f}")
     try:
         async with asyncio.timeout(seconds + GRACE_SECONDS):
-            outcome = await tool_process.run_beside(command, msgspec.json.encode(trial))
+            outcome = await tool_process.run_beside(command, msgspec.json.encode(trial), leads_group=True)
         return msgspec.json.decode(outcome.stdout, type=ModelFacts)
     except TimeoutError:
         return ModelFacts(problem=f"Building its model takes longer than {TRIAL_SECONDS:.0f} s.")
@@ -185,9 +192,6 @@ async def _tried(trial: Trial, backend: str, seconds: float) -> ModelFacts:
 
 
 def _ended(outcome: Outcome) -> str:
-    """Return how a trial ended without an answer: its model file may end the process, or use up the memory."""
-    detail = f": {outcome.last_line[:200]}" if outcome.last_line else ""
-    if outcome.status == -signal.SIGKILL:
-        return "The process that builds its model was killed; memory may have run out."
-    how = f"by signal {-outcome.status}" if outcome.status < 0 else f"with exit status {outcome.status}"
-    return f"The process that builds its model ended {how}, without a model{detail}."
+    """Return a sentence on a process that ended without an outcome: a model file may end it, or fill the memory."""
+    clue = "; memory may have run out" if outcome.status == -signal.SIGKILL else ""
+    return f"The process that builds its model {outcome.how_ended}{clue}."

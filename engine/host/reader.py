@@ -24,7 +24,7 @@ from engine.machine.json_file import decoded
 from engine.machine.system import version
 from engine.storage import file_hashes, journal, logs
 from engine.storage.run_folder import RUN_ID
-from engine.storage.workspace import Remembered
+from engine.storage.workspace import HostState
 
 Decoded = TypeVar("Decoded")
 
@@ -64,12 +64,12 @@ class ReadOnlyWorkspace:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._unreadable = 0
-        self.remembered = self._read(root / "host.json", Remembered) or Remembered()
+        self.host_state = self._read(root / "host.json", HostState) or HostState()
 
     @property
     def data(self) -> p.DataSet | None:
         """The data set that was in use last."""
-        known = self.remembered.known.get(self.remembered.data)
+        known = self.host_state.known.get(self.host_state.data)
         return known.data if known else None
 
     def run_folder(self, run_id: str) -> Path | None:
@@ -114,13 +114,13 @@ class ReadOnlyWorkspace:
             host_pid=os.getpid(),
             versions={"svhn-tui": version()},
             data=self.data,
-            known=tuple(known.data for known in self.remembered.known.values()),
+            known=tuple(known.data for known in self.host_state.known.values()),
             results=len(results),
-            choices=self.remembered.choices,
-            statements=self.remembered.statements,
+            choices=self.host_state.choices,
+            statements=self.host_state.statements,
         )
         yield from stored_state.events(attached, results, self._notes(), self._sweeps())
-        yield p.Timed(times=EpochTimes(self.remembered.times).medians)
+        yield p.Timed(times=EpochTimes(self.host_state.times).medians)
         if self._unreadable:
             yield p.Noticed(text=f"Files that cannot be read or understood: {self._unreadable}.", severity="warning")
 

@@ -44,10 +44,10 @@ class Service:
         self._workspace = workspace
         self._clients: set[Client] = set()
         self._records = Records(workspace, self._publish)
-        remembered = self._records.remembered
+        stored = self._records.stored
         results, data = self._records.results(), self._records.trainable()
-        self._queue = Queue(self._publish, results=results, data=data, stored=remembered.order)
-        self._queue.times = EpochTimes(remembered.times)
+        self._queue = Queue(self._publish, results=results, data=data, stored=stored.order)
+        self._queue.times = EpochTimes(stored.times)
         fleet, fleet_problem = user_config.read_fleet(workspace.root)
         gpus = devices.choose_gpus(fleet.gpus)
         self._dispatcher = Dispatcher(workspace, devices.machine(gpus), self._queue, self._publish)
@@ -56,9 +56,9 @@ class Service:
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
-        self._queue.arrange(remembered.order)
-        if not fleet_problem and remembered.fleet not in (self._dispatcher.fleet, p.Fleet()):
-            fleet_problem = user_config.is_not_used(remembered.fleet)
+        self._queue.arrange(stored.order)
+        if not fleet_problem and stored.fleet not in (self._dispatcher.fleet, p.Fleet()):
+            fleet_problem = user_config.is_not_used(stored.fleet)
         exposed = ownership.exposure(workspace.root)
         problems = (brought_up, exposed, fleet_problem, *gpus.problems, *self._records.problems)
         self._problems = [text for text in problems if text]

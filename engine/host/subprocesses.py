@@ -46,7 +46,7 @@ async def inspect(
 
 async def _output_of(command: list[str], given: bytes = b"") -> bytes:
     """Run a module of the engine and return its stdout; raise ValueError with the last line of its stderr."""
-    done = await tool_process.run_beside(child_process.tool(*command), given)
+    done = await tool_process.run_beside(child_process.tool(*command), given, leads_group=True)
     if done.status:
         raise ValueError(done.last_line or "The data cannot be read.")
     return done.stdout

@@ -135,10 +135,8 @@ class WorkerPool:
             self._note_company(slot.gpu)
         has_failed = not worker.has_reported or end.status in card.REASONS
         if slot.is_elsewhere and has_failed and not worker.is_leaving:
-            message = worker.last_line.removeprefix("srun: error: ") or "no reason was given"
-            reason = worker.refusal or (end.reason if slot.box or worker.has_reported else message)
             outcome = "lost a worker" if worker.has_reported else "took no worker"
-            self.launcher.refuse(slot, f"{slot.where} {outcome}: {reason.rstrip('.')}")
+            self.launcher.refuse(slot, f"{slot.where} {outcome}: {(worker.refusal or end.reason).rstrip('.')}")
         text = worker.stop_reason or worker.refusal or end.reason
         self._change(worker, msgspec.structs.replace(worker.changed, state="ended", text=text, expected_at=None))
         self._ended(worker, end)

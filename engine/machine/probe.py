@@ -171,8 +171,7 @@ def _seen(outcome: Outcome) -> ProbeResult:
 def _end_of(outcome: Outcome) -> str:
     if outcome.status == TIMED_OUT:
         return HANGS
-    text = f": {outcome.last_line[:200]}" if outcome.last_line else ""
-    return f"Asking JAX for this GPU ended with status {outcome.status}{text}."
+    return f"The process that asks JAX for this GPU {outcome.how_ended}."
 
 
 def _probe(environment: Mapping[str, str], *options: str) -> Outcome:

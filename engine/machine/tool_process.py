@@ -2,15 +2,22 @@
 
 import asyncio
 import contextlib
+import os
 import subprocess
+import tempfile
+from collections.abc import Callable
 from typing import NamedTuple
 
+from engine.machine import process_group
 from engine.machine.child_process import FOLDER, ChildCommand
+from engine.machine.process_end import how_ended
 
 TIMED_OUT = 124
 """Exit code of a process that was ended because it took too long, as `timeout` reports it."""
 MAX_STDERR = 2**20
 """Most bytes of a process's stderr that are kept: a model file may print without end."""
+MAX_DETAIL = 300
+"""Most characters of its last line in a sentence about its end."""
 
 
 class Outcome(NamedTuple):
@@ -26,6 +33,11 @@ class Outcome(NamedTuple):
     def last_line(self) -> str:
         """The last line on stderr; empty where there is none."""
         return next(reversed(self.stderr.strip().splitlines()), "")
+
+    @property
+    def how_ended(self) -> str:
+        """The end of a sentence: `ended with exit code 1: no memory`."""
+        return how_ended(self.status, self.last_line[:MAX_DETAIL])
 
 
 def run(
@@ -56,12 +68,44 @@ def run(
     return Outcome(process.returncode, stdout, (stderr or b"").decode(errors="replace"))
 
 
-async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
+def stream(command: ChildCommand, receive: Callable[[bytes], None], given: bytes = b"") -> Outcome:
+    """Run a process and wait for its end; processes that it starts, as a user's model file may, end with it.
+
+    Args:
+        command: what to run.
+        receive: is called with each line of its stdout as soon as it is written; the outcome holds none.
+        given: its standard input.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+        stdin.write(given)
+        stdin.seek(0)
+        process = subprocess.Popen(
+            command.argv, env=command.environment, cwd=FOLDER, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr,
+            start_new_session=True,
+        )  # fmt: skip
+        process_group.kill_after(process.pid)
+        assert process.stdout is not None
+        try:
+            with process.stdout:
+                for line in process.stdout:
+                    receive(line)
+            process.wait()
+        finally:
+            process_group.kill(process.pid)
+        stderr.seek(max(0, os.fstat(stderr.fileno()).st_size - MAX_STDERR))
+        return Outcome(process.returncode, b"", stderr.read().decode(errors="replace"))
+
+
+async def run_beside(command: ChildCommand, given: bytes = b"", *, leads_group: bool = False) -> Outcome:
     """Run a process without blocking the event loop; it is killed when the task is cancelled.
 
     Args:
         command: what to run.
         given: its standard input.
+        leads_group: the processes that it starts, which a user's model file may do, end with it.
 
     Raises:
         OSError: it cannot be started.
@@ -69,7 +113,10 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
     process = await asyncio.create_subprocess_exec(
         *command.argv, env=command.environment, cwd=FOLDER,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        start_new_session=leads_group,
     )  # fmt: skip
+    if leads_group:
+        process_group.kill_after(process.pid)
     assert process.stdin and process.stdout and process.stderr
     reading = process.stdout.read(), _end_of(process.stderr)
     try:
@@ -79,6 +126,9 @@ async def run_beside(command: ChildCommand, given: bytes = b"") -> Outcome:
         process.kill()
         await process.wait()
         raise
+    finally:
+        if leads_group:
+            process_group.kill(process.pid)
     return Outcome(process.returncode or 0, stdout, stderr.decode(errors="replace"))
 
 

@@ -48,13 +48,13 @@ def next_lanes(rates: LaneRates, own: LaneRates, usual: int, waiting: int) -> in
 
 def compared(rates: LaneRates, own: LaneRates, usual: int) -> dict[int, float]:
     """Return the rates of networks of a size, with what one configuration gained by twice as many lanes."""
-    found = {usual: 1.0, **rates}
+    known = {usual: 1.0, **rates}
     lanes = usual
     while (more := 2 * lanes) <= MOST_TIMES * usual:
-        if lanes in found and own.get(lanes) and own.get(more):
-            found[more] = found[lanes] * own[more] / own[lanes]
+        if lanes in known and own.get(lanes) and own.get(more):
+            known[more] = known[lanes] * own[more] / own[lanes]
         lanes = more
-    return found
+    return known
 
 
 def lanes_on(card: Card, machine: Machine, configuration: Configuration, shape: DataShape) -> int:

@@ -29,7 +29,7 @@ from engine.storage.run_check import Problem, read_or_problem
 from engine.storage.run_folder import RUN_ID, STAGING, RunFolder
 from engine.storage.sources import MODELS
 from engine.storage.trash import RUNS, TRASH
-from engine.storage.workspace import SWEEP_FILE, Remembered, stamps_of
+from engine.storage.workspace import SWEEP_FILE, HostState, stamps_of
 
 LOW_BYTES = 2 * 2**30
 """Free space below which a note is given; a sweep's files and checkpoints take some hundred MB."""
@@ -52,7 +52,7 @@ def examine(root: Path) -> Iterator[Finding]:
     yield lock
     with Folder.at(root) as folder:
         again = "It is made again."
-        yield _small(folder, "host.json", Remembered, again)
+        yield _small(folder, "host.json", HostState, again)
         yield _small(folder, "runs.json", Tables, f"{again[:-1]} from the runs; notes and tags were in it.")
         yield from _newer(folder)
         yield from _data(folder)
@@ -142,7 +142,7 @@ def _newer(folder: Folder) -> Iterator[Finding]:
     """Find files of a later version: they are not damaged, and are not moved."""
     advice = "Update svhn-tui, or use another --workspace."
     with contextlib.suppress(OSError, *UNREADABLE):
-        if decoded(folder, "host.json", Remembered).format > FORMAT:
+        if decoded(folder, "host.json", HostState).format > FORMAT:
             yield Finding("damaged", "host.json was written by a newer svhn-tui", advice)
     with contextlib.suppress(OSError, *UNREADABLE):
         about = decoded(folder, "runs.json", Tables, MAX_INDEX_BYTES).get("about", {})
@@ -152,8 +152,8 @@ def _newer(folder: Folder) -> Iterator[Finding]:
 
 def _data(folder: Folder) -> Iterator[Finding]:
     with contextlib.suppress(OSError, *UNREADABLE):
-        remembered = decoded(folder, "host.json", Remembered)
-        known = remembered.known.get(remembered.data)
+        state = decoded(folder, "host.json", HostState)
+        known = state.known.get(state.data)
         if known is None:
             return
         paths = known.data.paths

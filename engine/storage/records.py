@@ -10,7 +10,7 @@ from engine.core.checks import name_problem, note_problem, statement_problem
 from engine.storage import recordings
 from engine.storage.index import RunIndex
 from engine.storage.manifest import Remarks
-from engine.storage.workspace import KnownData, QueueOrder, Remembered, Workspace
+from engine.storage.workspace import HostState, KnownData, QueueOrder, Workspace
 
 PATIENCE = 50
 """Pause between two writes of the index, in multiples of how long writing it takes: with 100,000 runs
@@ -28,19 +28,19 @@ class Records:
         Raises:
             OSError: the workspace cannot be read.
         """
-        self.remembered = workspace.remembered()
+        self.stored = workspace.host_state()
         """The content of `host.json` when the host started."""
-        self.known = dict(self.remembered.known)
+        self.known = dict(self.stored.known)
         """Data sets that were opened, by fingerprint."""
-        self.choices = dict(self.remembered.choices)
-        self.statements = dict(self.remembered.statements)
-        self.data = self.known[self.remembered.data].data if self.remembered.data in self.known else None
+        self.choices = dict(self.stored.choices)
+        self.statements = dict(self.stored.statements)
+        self.data = self.known[self.stored.data].data if self.stored.data in self.known else None
         """The data set in use."""
         self._workspace = workspace
         self._publish = publish
         self._index = RunIndex(workspace.root / "runs.json")
         self.notes = self._index.notes()
-        self.is_changed = bool(self._index.problem) or not self.remembered.fleet.is_local
+        self.is_changed = bool(self._index.problem) or not self.stored.fleet.is_local
         """Something changed that cannot be derived from the run folders; it is saved within a second."""
         self.has_progressed = False
         """Something changed that the run folders hold too; it is saved more rarely."""
@@ -175,7 +175,7 @@ class Records:
             return
         if includes_index:
             self._index.flush()
-        remembered = Remembered(
+        state = HostState(
             data=self.data.fingerprint if self.data else "",
             known=self.known,
             order=order(),
@@ -183,7 +183,7 @@ class Records:
             statements=self.statements,
             times=times,
         )
-        self._workspace.remember(remembered)
+        self._workspace.write_host_state(state)
         self.is_changed = False
         if includes_index:
             self._is_annotated = self.has_progressed = False

@@ -59,7 +59,7 @@ class QueueOrder(msgspec.Struct, frozen=True):
     """What the user calls model files, by their SHA-256."""
 
 
-class Remembered(msgspec.Struct, frozen=True):
+class HostState(msgspec.Struct, frozen=True):
     """`host.json`: what the host stores from one start to the next."""
 
     format: int = FORMAT
@@ -176,13 +176,13 @@ class Workspace:
             elif sweep is not None:
                 yield sweep
 
-    def remembered(self) -> Remembered:
+    def host_state(self) -> HostState:
         """Read `host.json`; a damaged one is set aside, and the defaults are returned."""
-        return self._read(self.root / "host.json", Remembered, MAX_HOST_BYTES) or Remembered()
+        return self._read(self.root / "host.json", HostState, MAX_HOST_BYTES) or HostState()
 
-    def remember(self, remembered: Remembered) -> None:
+    def write_host_state(self, state: HostState) -> None:
         """Write `host.json`."""
-        write_atomically(self.root / "host.json", msgspec.json.encode(remembered))
+        write_atomically(self.root / "host.json", msgspec.json.encode(state))
 
     def discard(self, run_id: str) -> None:
         """Move a run to the trash; older ones of its name are kept."""

@@ -143,7 +143,7 @@ def _text(program: Any) -> str:
 
 @contextlib.contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
-    """Raise `TooSlow` inside this block, wherever it is then, when it takes longer; and again if it goes on."""
+    """Raise `TooSlow` inside this block, wherever it is then, when it takes longer; and again if it continues."""
 
     def interrupt(*_: object) -> None:
         raise TooSlow(f"its model is not built after {seconds} s")

@@ -132,13 +132,13 @@ class FastGroup:
         parameters, others, optimizer = ([np.asarray(array) for array in group] for group in held)
         return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name, self._best[lane])
 
-    def remember(self, lane: int) -> None:
+    def copy_best(self, lane: int) -> None:
         """Copy a lane's weights out of the device's memory."""
         held = self._lane(lane)
         self._best[lane] = [np.asarray(array) for array in jax.device_get([*held.parameters, *held.others])]
 
     def finish(self, lane: int) -> "JaxLane":
-        """Return a lane, with its best weights if some are remembered, to be written while others train."""
+        """Return a lane, with its best weights where they were copied, to be written while others train."""
         held = jax.tree.map(jnp.array, self._lane(lane))
         if best := [jnp.array(array) for array in self._best[lane]]:
             count = len(held.parameters)

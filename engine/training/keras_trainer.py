@@ -137,13 +137,13 @@ class KerasFitGroup:
         parameters, others, optimizer = ([np.asarray(v) for v in variables] for variables in self._variables())
         return Snapshot(self.epoch, history, parameters, others, optimizer, self.trainer.name, self._best)
 
-    def remember(self, lane: int) -> None:
+    def copy_best(self, lane: int) -> None:
         """Copy the model's weights."""
         parameters, others, _ = self._variables()
         self._best = [np.asarray(variable) for variable in (*parameters, *others)]
 
     def finish(self, lane: int) -> "KerasFitLane":
-        """Return the model, with its remembered weights if there are any; it trains no more."""
+        """Return the model, with its best weights where they were copied; it trains no more."""
         parameters, others, _ = self._variables()
         for variable, value in zip((*parameters, *others) if self._best else (), self._best, strict=True):
             variable.assign(value)

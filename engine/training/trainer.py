@@ -53,11 +53,11 @@ class Group(Protocol):
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
         """Copy the state from which a lane is resumed."""
 
-    def remember(self, lane: int) -> None:
+    def copy_best(self, lane: int) -> None:
         """Copy a lane's weights, which are its best so far; `finish` restores them."""
 
     def finish(self, lane: int) -> FinishedLane:
-        """Return a lane that trains no more, with its remembered weights, if there are any."""
+        """Return a lane that trains no more, with its best weights where they were copied."""
 
 
 class Trainer(Protocol):

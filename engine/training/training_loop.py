@@ -196,7 +196,7 @@ class Attempts:
             run = runs[lane]
             run.curve = run.curve.and_then(rows[lane])
             if run.is_at_best:
-                group.remember(lane)
+                group.copy_best(lane)
             self._note(run, p.of_lane(ended, index))
         self._publish(ended)
 

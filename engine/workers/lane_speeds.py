@@ -1,7 +1,7 @@
-"""What the lanes of this machine's cards, and of those elsewhere, proved to gain, as it is measured in training.
+"""Measures in training how many lanes train most seeds a second on a kind of card.
 
-It is kept in the user's cache by kind of card and version of JAX, since all workspaces share it, for each class of
-networks.
+For each class of network sizes the rates are stored in the user's cache, which all workspaces share, by kind of card
+and version of JAX.
 """
 
 import contextlib
@@ -22,67 +22,70 @@ from engine.protocol import DataSet
 from engine.scheduling.lanes import MOST_TIMES, compared, fastest, next_lanes
 from engine.scheduling.rates import size_class
 
-REMEMBERED = 200
-"""Number of configurations whose own figures are stored, those measured last."""
+MOST_CONFIGURATIONS = 200
+"""Number of configurations whose own rates are held in memory, those measured last."""
 
 Rates = dict[Annotated[int, msgspec.Meta(ge=1)], Annotated[float, msgspec.Meta(ge=0)]]
+"""Rates by number of lanes."""
 
 
 class LaneSpeeds:
-    """How many seeds train best side by side, by kind of card."""
+    """How many seeds train best side by side, by kind of card.
+
+    Args:
+        usual: lanes where nothing was measured.
+    """
 
     def __init__(self, usual: int) -> None:
-        """Begin with what is known.
-
-        Args:
-            usual: lanes where nothing was measured.
-        """
         self._usual = usual
         self.most = usual if os.environ.get(LANES_VARIABLE) else MOST_TIMES * usual
         """Lanes of a group; as many as usual where the user chose their number."""
-        self._classes: dict[str, dict[int, Rates]] = {}
-        """By kind of card and size class of the network."""
-        self._own: dict[tuple[str, Configuration, str], Rates] = {}
-        """By kind of card, configuration and data: seeds a second, by lanes."""
+        self._by_size: dict[str, dict[int, Rates]] = {}
+        """Rates relative to the usual lanes, by kind of card and size class of the network."""
+        self._by_configuration: dict[tuple[str, Configuration, str], Rates] = {}
+        """Seeds a second, by kind of card, configuration and data."""
 
     def wanted(self, kind: str, configuration: Configuration, data: DataSet, waiting: int) -> int:
-        """Return how many seeds of a configuration are to train side by side on a kind of card.
+        """Return how many seeds of a configuration the next group on a kind of card has.
 
         Args:
-            kind: of the card, as its driver names it.
+            kind: the card's name in its driver; empty without a GPU.
             configuration: to be trained.
             data: to train on.
             waiting: runs of the configuration for each card, counted as far as `most`.
         """
-        parameters = trainable_parameters(configuration.network, data.shape)
-        if not parameters or not kind or self.most == self._usual:
+        if not kind or self.most == self._usual:
+            return self._usual
+        if not (parameters := trainable_parameters(configuration.network, data.shape)):
             return self._usual
         rates = self._known(kind).get(size_class(parameters), {})
-        own = self._own.get((kind, essence(configuration), data.fingerprint), {})
+        own = self._by_configuration.get((kind, essence(configuration), data.fingerprint), {})
         return next_lanes(rates, own, self._usual, waiting)
 
     def add(self, kind: str, configuration: Configuration, data: DataSet, lanes: int, seconds: float) -> None:
-        """Record how many seconds an epoch of a group took that had its card for itself."""
-        parameters, usual = trainable_parameters(configuration.network, data.shape), self._usual
-        if not parameters or not kind or seconds <= 0 or lanes % usual or configuration.training.worker != "fast":
+        """Record how many seconds an epoch of a group took that had its card to itself."""
+        usual = self._usual
+        if not kind or seconds <= 0 or lanes % usual or configuration.training.worker != "fast":
+            return
+        if not (parameters := trainable_parameters(configuration.network, data.shape)):
             return
         key = kind, essence(configuration), data.fingerprint
-        own = self._own.pop(key, {})
-        self._own[key] = own | {lanes: max(own.get(lanes, 0.0), lanes / seconds)}
-        if len(self._own) > REMEMBERED:
-            del self._own[next(iter(self._own))]
+        own = self._by_configuration.pop(key, {})
+        self._by_configuration[key] = own | {lanes: max(own.get(lanes, 0.0), lanes / seconds)}
+        if len(self._by_configuration) > MOST_CONFIGURATIONS:
+            del self._by_configuration[next(iter(self._by_configuration))]
         size, classes = size_class(parameters), self._known(kind)
         before = classes.get(size, {})
-        now = compared(before, self._own[key], usual)
+        now = compared(before, self._by_configuration[key], usual)
         if len(now) > 1:
             classes[size] = now
             if now.keys() != before.keys() or fastest(now, usual) != fastest(before, usual):
                 _write(kind, classes)
 
     def _known(self, kind: str) -> dict[int, Rates]:
-        if kind not in self._classes:
-            self._classes[kind] = _read(kind)
-        return self._classes[kind]
+        if kind not in self._by_size:
+            self._by_size[kind] = _read(kind)
+        return self._by_size[kind]
 
 
 def _read(kind: str) -> dict[int, Rates]:
@@ -92,7 +95,7 @@ def _read(kind: str) -> dict[int, Rates]:
 
 
 def _write(kind: str, classes: dict[int, Rates]) -> None:
-    """Remember what was measured on a kind of card; without it, the next host begins as usual."""
+    """Store the rates of a kind of card; where that fails, the next host begins with the usual lanes."""
     with contextlib.suppress(OSError, RuntimeError):
         json_file.write(_path(kind), classes)
 

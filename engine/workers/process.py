@@ -13,12 +13,13 @@ import msgspec
 
 from engine import protocol as p
 from engine.core.spec import RunSpec
-from engine.machine import card, card_choice, child_process, gpu_errors
+from engine.machine import card, card_choice, child_process, gpu_errors, process_group
 from engine.machine.backends import PLATFORM_VARIABLE
 from engine.machine.child_process import ChildCommand
 from engine.machine.control_sequences import without_controls
 from engine.machine.files import Folder
 from engine.machine.log_tail import error_line, size_of
+from engine.machine.process_end import how_ended
 from engine.machine.system import oom_kills
 from engine.scheduling.slot import Occupant, Slot
 from engine.training.preflight import Preflight
@@ -221,6 +222,7 @@ async def start(
             cwd=child_process.FOLDER,
             start_new_session=True,  # Ctrl-C in a terminal is not for it
         )
+    process_group.kill_after(process.pid)
     return Worker(slot, process, log, job_name)
 
 
@@ -263,14 +265,12 @@ def worker_end(status: int, oom_kills: int = 0, last: str = "") -> WorkerEnd:
         oom_kills: processes of this machine that the kernel killed for memory meanwhile.
         last: the error in its log, if there is one.
     """
-    detail = f": {last}" if last else ""
     if status == -signal.SIGKILL and oom_kills > 0:
         return WorkerEnd("The machine ran out of memory and its kernel killed the worker.", out_of_memory=True)
     if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return WorkerEnd("The worker was killed (signal 9), not by this machine's kernel for memory.")
+        return WorkerEnd(f"The worker {how_ended(-signal.SIGKILL)}, not by this machine's kernel for memory.")
     if status in card.REASONS:
         return WorkerEnd(card.REASONS[status], run_may_be_cause=False, status=status)
     if sign := gpu_errors.card_fault(last):  # XLA ends the process at some of them
         return WorkerEnd(f"The GPU failed ({sign}).", run_may_be_cause=False, status=card.SICK)
-    how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
-    return WorkerEnd(f"The worker {how}{detail}.", out_of_memory=gpu_errors.is_out_of_memory(last))
+    return WorkerEnd(f"The worker {how_ended(status, last)}.", out_of_memory=gpu_errors.is_out_of_memory(last))

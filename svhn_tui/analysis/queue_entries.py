@@ -110,7 +110,7 @@ def idle_text(state: State) -> str:
     """Say which key starts a queue that is not being trained; empty if it is."""
     waiting = sum(not run.paused for run in state.waiting.values())
     if waiting and not state.has_begun:
-        return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to go on."
+        return f"{words.plural(waiting, 'run')} waiting: open the screen or `svhn-tui run all` to continue."
     paused = len(state.waiting) - waiting
     if paused and not waiting and not state.running and not state.assigned:
         return f"{words.plural(paused, 'run')} paused: `svhn-tui run all`, or enter on their question, resumes them."

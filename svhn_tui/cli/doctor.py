@@ -59,7 +59,7 @@ def look(workspace: Path, *, repair: bool) -> int:
         text = f"{error.filename}: {error.strerror}." if error.strerror else str(error)
         print_error(os_errors.sentence_of(error) or text)
         return 1
-    outcome = f"Put aside in {folder}; the next start goes on without it." if folder else "Nothing to repair."
+    outcome = f"Put aside in {folder}; the next start does without it." if folder else "Nothing to repair."
     console.print(Text(f"\n{outcome}"), soft_wrap=True)
     return 1 if any(not finding.moved for finding in damaged) else 0
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 from engine import protocol as p
+from engine.machine.process_end import how_ended
 from svhn_tui import words
 from svhn_tui.analysis.notices import Milestones, divergences, notice_of
 from svhn_tui.client.state import State
@@ -91,4 +92,4 @@ async def run_with(command: Sequence[str], text: str) -> str:
             process.kill()
         await process.wait()
         return f"{name} took longer than {SECONDS:.0f} seconds and was ended."
-    return f"{name} failed with exit code {process.returncode}." if process.returncode else ""
+    return f"{name} {how_ended(process.returncode)}." if process.returncode else ""

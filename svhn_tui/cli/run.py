@@ -29,7 +29,8 @@ from svhn_tui.presets import Presets, Question
 from svhn_tui.terminal.printing import Plain, print_error
 
 CANCELLED = "it was cancelled or deleted meanwhile."
-TIME_IS_OVER = "The time is over; the same command goes on from the checkpoints."
+NOTHING_TO_TRAIN = "Nothing to train: these questions ask for code or for what follows from other questions' runs."
+TIME_IS_OVER = "The time is over; the same command continues from the checkpoints."
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -96,6 +97,8 @@ async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter
 
 async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
     """Submit the sweeps, the cheapest first, and wait for their runs; return the error, or an empty text."""
+    if not any(book.sweep(question, "") for question in wish.questions):
+        return NOTHING_TO_TRAIN
     if wish.fleet is not None:
         answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
@@ -106,8 +109,6 @@ async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter
         return data
     sweeps = [sweep_for(question, book, session.state, wish.overrides) for question in wish.questions]
     asked = cheapest_first([sweep for sweep in sweeps if sweep is not None], session.state)
-    if not asked:
-        return "Nothing to train: these questions ask for code or for what follows from other questions' runs."
     reporter.add_sentence(plan_text(asked, session.state))
     for sweep in asked:
         answer = await session.answer(book.submit(sweep))
@@ -169,13 +170,13 @@ def _unfinished(state: State, sweeps: Sequence[Sweep]) -> set[str]:
 async def _interrupt(session: Session, training: asyncio.Task[str], choice: str | None) -> int:
     if choice is None and sys.stdin.isatty():
         print(
-            "\nTraining can go on in the background. [d]etach (enter), or [s]top it with a checkpoint? ",
+            "\nTraining can continue in the background. [d]etach (enter), or [s]top it with a checkpoint? ",
             end="",
             flush=True,
         )
         choice = "stop" if (await asyncio.to_thread(sys.stdin.readline)).strip().lower().startswith("s") else "detach"
     if choice == "stop":
-        await _stop(session, training, "Stopped; the same command goes on from the checkpoints.")
+        await _stop(session, training, "Stopped; the same command continues from the checkpoints.")
     else:
         training.cancel()
         print("Detached: training continues. `svhn-tui status` shows it, `svhn-tui stop` ends it.", file=sys.stderr)

@@ -1,13 +1,11 @@
 """The commands of the submission: `export` writes it to a folder, `verify` loads a file as the grader would."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from engine.machine import os_errors
 from engine.tools.verification import Requirement, Verification, VerifyTask
@@ -35,7 +33,7 @@ from svhn_tui.client.session import connected
 from svhn_tui.export import export as exporting
 from svhn_tui.export import file_checks
 from svhn_tui.presets import Presets, Question
-from svhn_tui.terminal.printing import Plain, print_error, print_json, print_text
+from svhn_tui.terminal.printing import print_error, print_json, print_text
 
 app = command_group()
 
@@ -83,32 +81,34 @@ async def export_to(
     as_json: bool = False,
     is_read_only: bool = False,
 ) -> int:
-    """Export, each file verified in TensorFlow; the exit code says whether everything was exported."""
+    """Export and print each item as soon as it is done, each file verified in TensorFlow.
+
+    The exit code says whether everything was exported.
+    """
     async with connected(workspace, is_read_only=is_read_only) as session:
         await check_files(session, book)
         await read_histories(session, book)
         state = session.state
 
+    width = max(
+        map(len, (exporting.ANSWERS, *(question.upload.file for question in book.questions if question.upload)))
+    )
+
+    def report(thing: exporting.Exported) -> None:
+        if not as_json:
+            print_text(f"{'✓' if thing.ok else '✗'} {thing.name:<{width}} {words.on_one_line(thing.text)}")
+
     def verified(files: exporting.Files) -> exporting.Files:
-        return file_checks.verified(files, folder, book, state)
+        return file_checks.verified(files, folder, book, state, report)
 
     try:
-        done = exporting.export(folder, book, state, verified, force=force)
+        done = exporting.export(folder, book, state, verified, report, force=force)
     except OSError as error:
         print_error(os_errors.sentence_of(error, folder) or f"{error.filename or folder}: {error.strerror or error}.")
         return FAILED
     if as_json:
         print_json([{"name": thing.name, "said": thing.text, "ok": thing.ok} for thing in done])
-    else:
-        Plain().print(_table(done))
     return DONE if all(thing.ok for thing in done) else FAILED
-
-
-def _table(done: Iterable[exporting.Exported]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for thing in done:
-        table.add_row("✓" if thing.ok else "✗", thing.name, Text(words.clean(thing.text)))
-    return table
 
 
 @app.command()
@@ -156,7 +156,7 @@ def verify_file(
             ask_for_trust(book, [question])
             path = str(Path(book.sources[model.sha256].path).resolve())
             task = msgspec.structs.replace(task, model_file=path)
-    (outcome,) = file_checks.outcomes_of([task])
+    outcome = file_checks.outcome_of(task)
     if outcome.verification is None:
         print_error(outcome.problem)
         return FAILED

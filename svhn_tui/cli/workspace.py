@@ -96,7 +96,7 @@ async def import_from(file: Path, workspace: Path) -> int:
     print_text(
         f"{words.plural(event.finished, 'finished run')} taken in, {event.unfinished} unfinished, "
         f"{event.known} were here already."
-        + (" `svhn-tui run all` goes on with what is not finished." if event.unfinished else "")
+        + (" `svhn-tui run all` continues what is not finished." if event.unfinished else "")
     )
     for sha256 in sorted(sources.all_of(workspace.expanduser())):
         if not approvals.is_approved(sha256):

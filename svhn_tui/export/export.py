@@ -18,13 +18,14 @@ from svhn_tui.assignment import answers as answering
 from svhn_tui.assignment.answers import Answer, file_run
 from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.client.state import State
-from svhn_tui.export import report
-from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, opened
-from svhn_tui.presets import Presets, Question
+from svhn_tui.export import report as report_page
+from svhn_tui.export.export_folder import ExportError, ExportFolder, opened
+from svhn_tui.presets import EXPORT_PAGES, Presets, Question
 
 MARKUP = re.compile(r"[\\`\[\]<>&|]")
 """What Markdown treats as code, a link, HTML or a table; emphasis is not escaped."""
 MIB = 2**20
+ANSWERS = "answers.md, answers.json"
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -45,6 +46,7 @@ def export(
     book: Presets,
     state: State,
     check: Callable[[Files], Files] = lambda files: files,
+    report: Callable[[Exported], None] = lambda item: None,
     *,
     force: bool = False,
 ) -> tuple[Exported, ...]:
@@ -54,7 +56,8 @@ def export(
         folder: to write to.
         book: the questions.
         state: the workspace, with the hashes of the files and the curves read.
-        check: verifies the copied files and returns the outcomes.
+        check: verifies the copied files, reports each, and returns the outcomes.
+        report: is called with each of the other items when it is written.
         force: replace files that no export wrote, or that were changed since.
 
     Raises:
@@ -64,10 +67,16 @@ def export(
     with opened(folder, Path(state.workspace)) as target:
         if not force:
             target.refuse_foreign(_expected(book, state))
-        return _export(target, book, state, check)
+        return _export(target, book, state, check, report)
 
 
-def _export(target: ExportFolder, book: Presets, state: State, check: Callable[[Files], Files]) -> tuple[Exported, ...]:
+def _export(
+    target: ExportFolder,
+    book: Presets,
+    state: State,
+    check: Callable[[Files], Files],
+    report: Callable[[Exported], None],
+) -> tuple[Exported, ...]:
     done = check(tuple(thing for question in book.questions for thing in _uploads(question, target, book, state)))
     answers = answering.all_answers(book, state)
     manifest = {
@@ -79,17 +88,19 @@ def _export(target: ExportFolder, book: Presets, state: State, check: Callable[[
     pages = {
         "answers.md": answers_page(book, answers, state, done),
         "runs.csv": runs_table(state),
-        "report.html": report.page(book, answers, state, files),
+        "report.html": report_page.page(book, answers, state, files),
     }
     target.write_pages({name: _clean(text) for name, text in pages.items()}, manifest)
     count = words.plural(len(state.results), "run")
     given = sum(answer.text is not None for answer in answers)
-    return (
-        *done,
-        Exported("answers.md, answers.json", f"{given} of {len(answers)} answers"),
+    written = (
+        Exported(ANSWERS, f"{given} of {len(answers)} answers"),
         Exported("runs.csv", count),
         Exported("report.html", "answers, evidence and curves in one page"),
     )
+    for item in written:
+        report(item)
+    return (*done, *written)
 
 
 def _clean(text: str) -> bytes:
@@ -104,7 +115,7 @@ def _code(question: Question, book: Presets, state: State) -> bytes:
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
     """Return the names of the files to write, each with its SHA-256 if that is known before."""
-    expected = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
+    expected = dict.fromkeys(EXPORT_PAGES, "")
     for question in book.questions:
         if question.upload is not None and question.kind == "code":
             expected[question.upload.file] = hashlib.sha256(_code(question, book, state)).hexdigest()

@@ -54,4 +54,4 @@ async def exported(folder: Path, workspace: Path, remote: Remote | None = None) 
     try:
         return Export(items=msgspec.json.decode(done.stdout, type=tuple[Item, ...]))
     except UNREADABLE:
-        return Export(complaint=done.stderr.strip() or f"It ended with exit code {done.status}.")
+        return Export(complaint=done.stderr.strip() or f"`svhn-tui export` {done.how_ended}.")

@@ -5,8 +5,8 @@ them, another process verifies the rest. Building an own model runs a model file
 verified in a process of its own.
 """
 
-import signal
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,9 @@ from svhn_tui.export.export import Exported
 from svhn_tui.presets import Presets
 
 
-def verified(files: Sequence[Exported], folder: Path, book: Presets, state: State) -> tuple[Exported, ...]:
+def verified(
+    files: Sequence[Exported], folder: Path, book: Presets, state: State, report: Callable[[Exported], None]
+) -> tuple[Exported, ...]:
     """Verify exported files as the grader would; return them with the outcomes.
 
     Args:
@@ -29,21 +31,39 @@ def verified(files: Sequence[Exported], folder: Path, book: Presets, state: Stat
         folder: where they are.
         book: the questions.
         state: the workspace of their runs.
+        report: is called with each item and its outcome as soon as that is known.
     """
-    files = tuple(map(_approved, files))
-    tasks = [_task(thing, folder, book, state) for thing in files]
-    outcomes = iter(outcomes_of([task for task in tasks if task is not None]))
-    pairs = zip(files, tasks, strict=True)
-    return tuple(thing if task is None else _compared(thing, next(outcomes)) for thing, task in pairs)
+    items = [*map(_approved, files)]
+    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
+    tasks = [_task(thing, folder, limits, state) for thing in items]
+    for thing, task in zip(items, tasks, strict=True):
+        if task is None:
+            report(thing)
+
+    def receive(task: VerifyTask, outcome: VerifyOutcome) -> None:
+        index = tasks.index(task)
+        items[index] = _compared(items[index], outcome)
+        report(items[index])
+
+    check([task for task in tasks if task is not None], receive)
+    return tuple(items)
 
 
-def outcomes_of(tasks: Sequence[VerifyTask]) -> tuple[VerifyOutcome, ...]:
-    """Verify files and wait for the outcome of each."""
+def outcome_of(task: VerifyTask) -> VerifyOutcome:
+    """Verify a file and return the outcome."""
+    outcomes: dict[VerifyTask, VerifyOutcome] = {}
+    check([task], outcomes.__setitem__)
+    return outcomes[task]
+
+
+def check(tasks: Sequence[VerifyTask], report: Callable[[VerifyTask, VerifyOutcome], None]) -> None:
+    """Verify files, those of one model file together; `report` is called with each task as soon as it is done."""
     groups: dict[str, list[VerifyTask]] = {}
     for task in tasks:
         groups.setdefault(_model_file_of(task), []).append(task)
-    outcomes = dict(pair for group in groups.values() for pair in zip(group, _run(group), strict=True))
-    return tuple(outcomes[task] for task in tasks)
+    for group in groups.values():
+        while group:
+            _check_alike(group, report)
 
 
 def _model_file_of(task: VerifyTask) -> str:
@@ -52,32 +72,17 @@ def _model_file_of(task: VerifyTask) -> str:
     return model.sha256 if model is not None else ""
 
 
-def _run(tasks: Sequence[VerifyTask]) -> Iterator[VerifyOutcome]:
-    """Verify files in one process, or in another one after a file at which it ended."""
-    while tasks:
-        done = tool_process.run(child_process.tool("engine.tools.verify"), msgspec.json.encode(tasks))
-        outcomes = _outcomes_in(done.stdout)
-        if len(outcomes) < len(tasks):
-            outcomes.append(VerifyOutcome(problem=_problem_of(done)))
-        yield from outcomes
-        tasks = tasks[len(outcomes) :]
+def _check_alike(left: list[VerifyTask], report: Callable[[VerifyTask, VerifyOutcome], None]) -> None:
+    """Verify files in one process; those after a file at which it ended are left."""
 
+    def receive(line: bytes) -> None:
+        with contextlib.suppress(msgspec.DecodeError):  # it ended within the line
+            outcome = msgspec.json.decode(line, type=VerifyOutcome)
+            report(left.pop(0), outcome)
 
-def _outcomes_in(answer: bytes) -> list[VerifyOutcome]:
-    """Parse the outcomes of complete lines, up to the first invalid one."""
-    outcomes = list[VerifyOutcome]()
-    for line in answer.split(b"\n")[:-1]:
-        try:
-            outcomes.append(msgspec.json.decode(line, type=VerifyOutcome))
-        except msgspec.DecodeError:
-            break
-    return outcomes
-
-
-def _problem_of(done: tool_process.Outcome) -> str:
-    """Describe the end of a process that did not verify all of its files."""
-    how = f"was ended by {signal.Signals(-done.status).name}" if done.status < 0 else f"ended with code {done.status}"
-    return f"It could not be verified: the process {how}. {done.last_line}".rstrip()
+    done = tool_process.stream(child_process.tool("engine.tools.verify"), receive, msgspec.json.encode(left))
+    if left:
+        report(left.pop(0), VerifyOutcome(problem=f"It could not be verified: the process {done.how_ended}."))
 
 
 def _approved(thing: Exported) -> Exported:
@@ -88,12 +93,18 @@ def _approved(thing: Exported) -> Exported:
     return msgspec.structs.replace(thing, text=f"{thing.text}; not verified. {problem}", ok=False)
 
 
-def _task(thing: Exported, folder: Path, book: Presets, state: State) -> VerifyTask | None:
-    """Return the task of verifying an item; None for code, a missing file, and a run whose data is unknown."""
+def _task(thing: Exported, folder: Path, limits: Mapping[str, float | None], state: State) -> VerifyTask | None:
+    """Return the task of verifying an item; None for code, a missing file, and a run whose data is unknown.
+
+    Args:
+        thing: the item.
+        folder: where it is.
+        limits: the largest size of a file in MiB, by its name.
+        state: the workspace of its run.
+    """
     if thing.run is None or not thing.ok or (data := state.about(thing.run.spec.data).data) is None:
         return None
     configuration = thing.run.spec.configuration
-    limits = {question.upload.file: question.upload.limit_mib for question in book.questions if question.upload}
     is_own = configuration.network.model is not None
     source = RunFolder(Path(state.workspace), thing.run.run_id).path.absolute() / SOURCE
     return VerifyTask(
@@ -108,14 +119,14 @@ def _task(thing: Exported, folder: Path, book: Presets, state: State) -> VerifyT
 def _compared(thing: Exported, outcome: VerifyOutcome) -> Exported:
     """Compare a file with the record of its run."""
     assert thing.run is not None
-    found = outcome.verification
-    if found is None:
+    verification = outcome.verification
+    if verification is None:
         return msgspec.structs.replace(thing, text=f"{thing.text}; {outcome.problem}", ok=False)
-    count = f"{found.test_correct:,} of {found.test_images:,} right in TensorFlow"
+    count = f"{verification.test_correct:,} of {verification.test_images:,} right in TensorFlow"
     if thing.run.diverged:
         return msgspec.structs.replace(thing, text=f"{thing.text}; diverged, handed in by your choice; {count}")
-    wrong = [f"{check.name}: {check.text}" for check in found.checks if check.ok is False]
-    if found.test_correct != thing.run.test_correct:
+    wrong = [f"{check.name}: {check.text}" for check in verification.checks if check.ok is False]
+    if verification.test_correct != thing.run.test_correct:
         wrong.insert(0, f"recorded are {thing.run.test_correct:,}")
-    said = f"NOT as recorded, {count} ({'; '.join(wrong)})" if wrong else f"verified, {count}"
-    return msgspec.structs.replace(thing, text=f"{thing.text}; {said}", ok=thing.ok and not wrong)
+    text = f"NOT as recorded, {count} ({'; '.join(wrong)})" if wrong else f"verified, {count}"
+    return msgspec.structs.replace(thing, text=f"{thing.text}; {text}", ok=thing.ok and not wrong)

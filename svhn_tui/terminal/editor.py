@@ -5,6 +5,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from engine.machine.process_end import how_ended
+
 
 class EditorError(OSError):
     """The editor cannot be run; one sentence says why."""
@@ -22,5 +24,5 @@ def edited(file: Path) -> str:
     except (OSError, ValueError) as error:
         raise EditorError(f"{command} cannot be run ({error}); set EDITOR.") from error
     if done.returncode:
-        raise EditorError(f"{command} ended with exit code {done.returncode}; the note is as it was.")
+        raise EditorError(f"{command} {how_ended(done.returncode)}; the note is as it was.")
     return file.read_text(errors="replace").strip()

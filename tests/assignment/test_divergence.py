@@ -128,7 +128,7 @@ def test_the_count_of_a_diverged_file_may_be_as_recorded_and_is_no_verification(
     answer = msgspec.json.encode(found) + b"\n"
     monkeypatch.setattr(tool_process, "run", lambda command, given: tool_process.Outcome(0, answer, ""))
     run = msgspec.structs.replace(diverged(SPEC), test_correct=977)
-    (thing,) = file_checks.verified([Exported("Q5.keras", "7 B", run=run)], tmp_path, BOOK, state_of(run))
+    (thing,) = file_checks.verified([Exported("Q5.keras", "7 B", run=run)], tmp_path, BOOK, state_of(run), print)
     said = thing.text
     assert "diverged" in said and "verified" not in said
 

@@ -75,7 +75,7 @@ async def test_a_command_that_fails_hangs_or_is_gone_is_told_and_harms_nothing(
 ):
     monkeypatch.setattr(notify, "SECONDS", 0.5)
     assert await run_with(("true",), "done") == ""
-    assert await run_with(("false",), "done") == "false failed with exit code 1."
+    assert await run_with(("false",), "done") == "false ended with exit code 1."
     assert (
         await run_with((str(tmp_path / "none"),), "done")
         == f"{tmp_path}/none cannot be started: No such file or directory."

@@ -116,6 +116,7 @@ def test_wrong_use_gets_one_sentence_and_its_exit_code(tmp_path: Path):
     assert "did you mean 'Q2'?" in svhn_tui("run", "Q22", workspace=tmp_path, code=2).stderr
     assert "is not there; give the folder" in svhn_tui("run", "Q2", "-d", "/no", workspace=tmp_path, code=1).stderr
     assert "Nothing to train" in svhn_tui("run", "Q1", workspace=tmp_path, code=1).stderr
+    assert not list(tmp_path.glob("demo-data*")), "what trains nothing draws no data"
     (tmp_path / "experiments.json").write_text('{"format": 1, "titel": "x"}')
     assert "did you mean `title`?" in svhn_tui("run", "Q2", workspace=tmp_path, code=1).stderr
     dumb = subprocess.run(PROGRAM, capture_output=True, text=True, env={**os.environ, "TERM": "dumb"}, check=False)

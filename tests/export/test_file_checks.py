@@ -47,14 +47,16 @@ def test_a_file_at_which_the_process_ends_is_named_and_the_others_are_verified(u
     own = {"one": "one.py", "aborts": "two.py", "two": "one.py", "three": "two.py"}
     names = ("a", "one", "kills", "b", "aborts", "two", "three")
     tasks = [VerifyTask(name, ("data",), asked=asked(own[name]) if name in own else None) for name in names]
-    outcomes = dict(zip(names, file_checks.outcomes_of(tasks), strict=True))
+    outcomes: dict[str, VerifyOutcome] = {}
+    file_checks.check(tasks, lambda task, outcome: outcomes.update({task.file: outcome}))
+    assert list(outcomes) == ["a", "kills", "b", "one", "two", "aborts", "three"], "as soon as each is done"
     problems = {name: outcomes.pop(name).problem for name in ("kills", "aborts")}
     assert "was ended by SIGKILL" in problems["kills"]
-    assert problems["aborts"].endswith("ended with code 3. it is broken")
+    assert problems["aborts"].endswith("the process ended with exit code 3: it is broken.")
     assert all(outcome == FOUND for outcome in outcomes.values())
     assert uses.read_text().splitlines() == ["a kills b", "b", "one two", "aborts three", "three"]
 
 
 def test_no_process_is_started_for_nothing(uses: Path):
-    assert file_checks.outcomes_of([]) == ()
+    file_checks.check([], lambda task, outcome: pytest.fail("nothing was to be verified"))
     assert not uses.exists()

@@ -15,7 +15,7 @@ from engine.core.sweep import Sweep
 from engine.storage import archive, checkpoint, checkpoint_index, manifest
 from engine.storage.index import RunIndex
 from engine.storage.run_folder import RunFolder
-from engine.storage.workspace import Remembered, Workspace
+from engine.storage.workspace import HostState, Workspace
 from svhn_tui.client.state import State
 from svhn_tui.export.export import export
 from tests.assignment.test_answers import BOOK, finished, state_of
@@ -66,12 +66,12 @@ def read_checkpoint(root: Path) -> int:
 
 
 def write_remembered(root: Path, version: int) -> None:
-    Workspace(root).remember(Remembered(data="x" * version))
+    Workspace(root).write_host_state(HostState(data="x" * version))
 
 
 def read_remembered(root: Path) -> int:
     workspace = Workspace(root)
-    found = len(workspace.remembered().data)
+    found = len(workspace.host_state().data)
     assert not workspace.problems
     return found
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from engine.storage import migrations
-from engine.storage.workspace import Remembered, Workspace
+from engine.storage.workspace import HostState, Workspace
 from tests.faults.conftest import Tally
 
 NEWER = {"host.json": b'{"format": 99, "order": 7}', "runs.json": b'{"about": {"1": {"version": 99}}, "runs": {}}'}
@@ -46,7 +46,7 @@ def test_a_newer_workspace_is_refused_at_once_in_a_sentence_and_left_as_it_is(tm
 def test_an_older_workspace_is_brought_up_after_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally):
     row = tally("a workspace of an older format")
     workspace = Workspace(tmp_path)
-    workspace.remember(Remembered(choices={"Q2": "0123456789ab"}))
+    workspace.write_host_state(HostState(choices={"Q2": "0123456789ab"}))
     (workspace.sweeps / "a.json").write_bytes(b"{}")
     before = contents(tmp_path)
     tried: list[str] = []

@@ -21,7 +21,7 @@ DEFECTS = {
     "a disk's error": ("raise OSError(5, 'Input/output error', '/data/x')", "/data/x: Input/output error", True),
     "an error without a number": ("raise PermissionError('not today')", "not today", True),
     "a lock held elsewhere": ("raise BlockingIOError(11, 'busy', 'y')", "y: busy", True),
-    "a signal": ("import os; os.kill(os.getpid(), 9)", "ended by signal 9 (Killed) before it listened", False),
+    "a signal": ("import os; os.kill(os.getpid(), 9)", "was ended by SIGKILL before it listened", False),
     "an exit": ("import os; os._exit(4)", "says nothing", False),
     "a broken installation": ("import_error", "ModuleNotFoundError: No module named 'gone'", True),
 }

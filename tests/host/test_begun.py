@@ -136,7 +136,7 @@ def test_a_shutdown_leaves_it_to_the_next_host(scene: Scene):
     with Bridge(scene.workspace, begins=False) as looks:
         looks.until_kind(p.CaughtUp)
         assert [place.run_id for place in looks.state.queue] == [scene.run_id]
-        assert idle_text(looks.state) == "1 run waiting: open the screen or `svhn-tui run all` to go on."
+        assert idle_text(looks.state) == "1 run waiting: open the screen or `svhn-tui run all` to continue."
     scene.bridge = Bridge(scene.workspace)
     with scene.bridge:
         scene.ends_well()

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -25,12 +26,17 @@ from tests.support.own_models import FILE
 from tests.support.patience import PATIENCE
 from tests.support.scenes import DATA
 
-ENDLESS = """
+STARTED = ["sleep", f"600.{os.getpid()}"]
+"""What the model file starts, and no other process of this machine is called."""
+ENDLESS = f"""
+import subprocess
+
 def endless(input_shape, classes):
     while True:
         pass
 
 def unknown(input_shape, classes):
+    subprocess.Popen({STARTED})
     return nothing
 """
 
@@ -78,7 +84,8 @@ def test_a_trial_is_reported_and_ends_with_the_runs_that_wait_for_it(demo_folder
         reasons = {live.reason for live in later.state.live.values() if live.status == "failed"}
         assert len(later.state.live) == 2 and not later.state.waiting
         (reason,) = reasons
-        assert reason.startswith("mine.py, line 7, in unknown: NameError:")
+        assert reason.startswith("mine.py, line 10, in unknown: NameError:")
+        assert not [some for some in psutil.process_iter(["cmdline"]) if some.info["cmdline"] == STARTED]
         later.send(p.Resume(runs=tuple(later.state.live)))
         later.until(lambda state, event: isinstance(event, p.TrialStarted) and event.file == "mine.py")
         assert not later.state.live

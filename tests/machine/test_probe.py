@@ -160,7 +160,7 @@ def test_the_real_xla_says_which_flags_it_does_not_know():
 
 def test_a_probe_that_dies_reports_the_last_line_of_its_stderr():
     seen = probe.look({}, lambda environment: Outcome(-6, b"", "one\nCheck failed: stream\n"))
-    assert seen.reason == "Asking JAX for this GPU ended with status -6: Check failed: stream."
+    assert seen.reason == "The process that asks JAX for this GPU was ended by SIGABRT: Check failed: stream."
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,8 @@ def test_a_user_without_a_home_or_a_name_trains():
 
 def test_a_worker_that_dies_at_its_start_tells_its_own_last_words(demo_folder: Path, tmp_path: Path):
     broken = tmp_path / "broken.py"
-    broken.write_text("print('harmless', flush=True)\nimport sys\nsys.stderr.write('a library\\'s noise\\n')\n"
+    broken.write_text("import subprocess\nsubprocess.Popen(['sleep', '600'])  # it holds the pipe to the host\n"
+                      "print('harmless', flush=True)\nimport sys\nsys.stderr.write('a library\\'s noise\\n')\n"
                       "raise ImportError('libfoo.so.1 is gone')\n")  # fmt: skip
     worker = f"{sys.executable} {broken}"
     with Bridge(tmp_path / "w", SVHN_TUI_WORKER=worker) as bridge:

@@ -48,7 +48,7 @@ class IdleGroup:
     def snapshot(self, lane: int, history: p.History) -> Snapshot:
         return Snapshot(self.epoch, history, [], [], [], self.trainer.name)
 
-    def remember(self, lane: int) -> None:
+    def copy_best(self, lane: int) -> None:
         pass
 
     def finish(self, lane: int) -> "IdleLane":

@@ -55,7 +55,7 @@ for name in asked["as_worker"]:
     while not is_over(training, rows):
         rows += group.train_epoch()
         if training.restore_best_weights and epoch_of_weights(training, rows) == len(rows):
-            group.remember(0)
+            group.copy_best(0)
     group.finish(0)
     found |= {f"{name}-worker-{index}": np.asarray(value) for index, value in enumerate(group._model.get_weights())}
     found[f"{name}-worker-rows"] = np.frombuffer(msgspec.json.encode(rows), np.uint8)

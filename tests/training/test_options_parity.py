@@ -132,7 +132,7 @@ def test_the_compiled_epoch_trains_what_fit_trains(name: str, images: Images, fi
     while not is_over(training, rows):
         rows += group.train_epoch()
         if training.restore_best_weights and epoch_of_weights(training, rows) == len(rows):
-            group.remember(0)
+            group.copy_best(0)
     assert len(rows) == len(fitted[f"{name}-loss"])
     for index, weights in enumerate(group.finish(0).weights()):
         assert np.abs(weights - fitted[f"{name}-weight-{index}"]).max() < 2e-6

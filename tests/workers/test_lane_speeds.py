@@ -11,7 +11,7 @@ from engine.core.spec import Configuration, Network, OwnModel, RunSpec, Training
 from engine.machine import devices, system
 from engine.scheduling.lanes import compared, fastest, group_bytes, lanes_on, next_lanes, room_on
 from engine.scheduling.slot import Occupant, Slot
-from engine.workers.lane_speeds import REMEMBERED, LaneSpeeds
+from engine.workers.lane_speeds import MOST_CONFIGURATIONS, LaneSpeeds
 from engine.workers.process import Worker
 from tests.support.made_up_pool import DIGITS, MadeUpPool, Process
 
@@ -106,9 +106,9 @@ def test_what_was_measured_counts_for_all_networks_of_the_size_and_is_kept_for_t
     assert wanted(speeds, other) == 20, "of the same size"
     assert (wanted(speeds, HIDDEN), wanted(speeds, LINEAR, "Tesla T4"), wanted(speeds, OWN)) == (10, 10, 10)
     assert wanted(LaneSpeeds(10)) == 20, "another host, or workspace"
-    for _ in range(REMEMBERED):
+    for _ in range(MOST_CONFIGURATIONS):
         trained(speeds, Configuration(Network((3 + _,), "relu")), (10, 1.0))
-    assert len(speeds._own) == REMEMBERED
+    assert len(speeds._by_configuration) == MOST_CONFIGURATIONS
     monkeypatch.setattr(system, "version", lambda package: "another")
     assert wanted(LaneSpeeds(10)) == 10
 
@@ -119,7 +119,7 @@ def test_what_says_nothing_of_lanes_is_not_measured():
     for kind, configuration, lanes, seconds in (("", LINEAR, 10, 1.0), ("a", plain, 10, 1.0), ("a", LINEAR, 13, 1.0),
                                                 ("a", LINEAR, 10, 0.0), ("a", OWN, 10, 1.0)):  # fmt: skip
         speeds.add(kind, configuration, DIGITS, lanes, seconds)
-    assert not speeds._own
+    assert not speeds._by_configuration
 
 
 def test_who_sets_the_lanes_gets_as_many(monkeypatch: pytest.MonkeyPatch):
@@ -173,10 +173,10 @@ async def test_a_group_that_shares_its_card_measures_nothing(tmp_path: Path):
     box.ready()
     assert box.training == {"gpu0": 10, "gpu0#2": 10}
     box.epoch("gpu0", 1.0)
-    assert not box.dispatch._lanes.speeds._own
+    assert not box.dispatch._lanes.speeds._by_configuration
     box.finish("gpu0#2", 1.0)
     box.epoch("gpu0", 1.0, 2)
-    assert [*box.dispatch._lanes.speeds._own.values()] == [{10: 10.0}]
+    assert [*box.dispatch._lanes.speeds._by_configuration.values()] == [{10: 10.0}]
     await box.dispatch.leave()
 
 
@@ -226,7 +226,7 @@ async def test_a_group_in_which_some_have_ended_measures_nothing_and_what_did_no
     worker = box.worker("slurm0")
     worker.training -= set(sorted(worker.training)[:10])
     box.epoch("slurm0", 1.0)
-    assert not box.dispatch._lanes.speeds._own
+    assert not box.dispatch._lanes.speeds._by_configuration
     await box.dispatch.leave()
 
 

@@ -14,6 +14,7 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ import msgspec
 from engine.machine import child_process, json_file, system, tool_process
 from engine.machine.child_process import ChildCommand
 from engine.machine.ownership import is_ours_alone
+from engine.machine.process_end import how_ended
 from engine.machine.user_folders import cache_folder
 
 SOURCE = Path(__file__).with_name("epoch.c")
@@ -31,6 +33,8 @@ COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-shared", "-fPIC", "-pthread")
 """`errno` of square roots, which nobody reads, would prevent vector instructions: half the speed."""
 COMPILE_SECONDS, TRIAL_SECONDS = 120, 120
+OWN_FAULTS = (signal.SIGILL, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV)
+"""Signals by which a library ends its process through its own fault: it would again."""
 SWITCH = "SVHN_TUI_NATIVE"
 """Set to `off`, nothing is built and JAX trains what this could."""
 
@@ -195,8 +199,7 @@ def _tried(path: Path) -> tuple[str, bool]:
     if done.status == 0:
         return "", True
     if done.status < 0:
-        text = f"was ended by signal {-done.status}"
-        return f"The native trainer {text} when it was tried", -done.status in (4, 7, 8, 11, 6)  # by its own fault
+        return f"The native trainer {how_ended(done.status)} when it was tried", -done.status in OWN_FAULTS
     reason = done.last_line[:300] or "no reason was given"
     return f"The native trainer did not pass its trial: {reason}", done.status == 3
 

@@ -38,7 +38,10 @@ typedef struct {
     const float *rates;                         // one a batch
     double b1, b2, eps;
     Layer layer[MAX_LAYERS];
-    uint8_t *x[2];                              // pixels of this batch and the next (B, xs)
+    int is_copied;                              // whether images are read from copies; else where they are
+    const uint8_t **x[2];                       // images of this batch and the next (B)
+    uint8_t *copies[2];                         // of them (B, xs)
+    const uint8_t *blank;                       // an image of zeros
     float *h[MAX_LAYERS], *d[MAX_LAYERS];       // outputs and gradients (B, stride)
     float *turned[MAX_LAYERS];                  // the gradients transposed (cols, B)
     float *loss, *block_loss;                   // of each image of the batch; of each block of test images
@@ -60,7 +63,9 @@ typedef struct {
     float *now, *then;       // rows of the inputs of this batch and the next as float32 (B, STRIDE)
     float *outputs[2];       // of test images (EVAL, widest layer)
     float *logits;           // of its images of a batch, or of test images (rows, os)
-    uint8_t *pixels;
+    uint8_t *copies;         // of test images (EVAL, xs)
+    const uint8_t **x;       // test images (EVAL)
+    const uint8_t **ahead;   // images that will be needed soon (B, or EVAL)
     I b0, b1;                // its images of a batch
 } Worker;
 
@@ -105,11 +110,11 @@ static void forwards(Net *n, const Layer *l, I images, const float *X, I xs, flo
     activate(n->activation, l, images, O, p0 * PANEL, p1 * PANEL);
 }
 // The same for the first layer, whose inputs are pixels: `depth` of them at a time are converted into `buffer`.
-static void forwards_first(Net *n, I images, const uint8_t *x, float *buffer, I depth, float *O, I p0, I p1) {
+static void forwards_first(Net *n, I images, const uint8_t *const *x, float *buffer, I depth, float *O, I p0, I p1) {
     const Layer *l = n->layer;
     for (I k = 0; k < l->rows && !is_stopping(n); k += depth) {
         const I deep = smaller(l->rows - k, depth);
-        convert(images, deep, x + k, n->xs, buffer);
+        convert(images, deep, x, k, buffer);
         for (I p = p0; p < p1 && !is_stopping(n); p++)
             product_before(p + 1 < p1 ? panel(l, p + 1) + k * ROW : panel(l, p0) + (k + deep) % l->rows * ROW, images,
                            buffer, STRIDE, panel(l, p) + k * ROW, deep, O + p * PANEL, l->stride, k == 0);
@@ -125,21 +130,24 @@ static void update_bias(const Net *n, const Layer *l, const float *d, I from, I 
     }
 }
 
-static void gather(Net *n, I at, uint8_t *x, I from, I to) {  // copy images of the batch at `at` to their rows
-    for (I b = from; b < to && !is_stopping(n); b++) {
-        uint8_t *o = x + b * n->xs;
-        if (b >= n->batch || at + b >= n->images) memset(o, 0, n->inputs);
-        else memcpy(o, n->pixels + n->order[at + b] * n->inputs, n->inputs);
+static const uint8_t *image(const Net *n, I at, I b) {  // number `b` of the batch at `at`
+    return b < n->batch && at + b < n->images ? n->pixels + n->order[at + b] * n->inputs : n->blank;
+}
+static const uint8_t *test_image(const Net *n, I at) {
+    return at < n->tests ? n->test_pixels + at * n->inputs : n->blank;
+}
+static void gather(Net *n, I at, int to, I b0, I b1) {  // images b0..b1 of the batch at `at`
+    for (I b = b0; b < b1 && !is_stopping(n); b++) {
+        n->x[to][b] = image(n, at, b);
+        if (n->is_copied) n->x[to][b] = memcpy(n->copies[to] + b * n->xs, n->x[to][b], n->inputs);
     }
 }
 // Byte `first` of this thread's images of the batch at `at`: from there on they are fetched into the second cache, a
-// line at a time between multiplications, or copying them would wait for memory (linear: 16 % of an epoch; 64 units:
-// 3 %). Many lines at once gain half of that, and images in pages of 4 KB nothing: NumPy asks for huge ones.
+// line at a time between multiplications, or copying them would wait for memory (64 units: 3 % of an epoch). Many lines
+// at once gain half of that, and images in pages of 4 KB nothing: NumPy asks for huge ones.
 static const char *upcoming(const Worker *me, I at, I first) {
-    const Net *n = me->net;
-    const I b = me->b0 + first / n->inputs;
-    const int is_real = b < smaller(me->b1, n->batch) && at + b < n->images;
-    return is_real ? (const char *)n->pixels + n->order[at + b] * n->inputs + first % n->inputs : (char *)me->nowhere;
+    const I b = me->b0 + first / me->net->inputs;
+    return (const char *)(b < me->b1 ? image(me->net, at, b) : me->net->blank) + first % me->net->inputs;
 }
 static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's panels in, or back to where they came from
     const I rows = l->is_last ? l->out : l->in, cols = l->is_last ? l->in : l->out;
@@ -160,21 +168,24 @@ static void pack(const Worker *me, Layer *l, int is_back) {  // this thread's pa
 }
 
 // Logits (classes, os) of images b0..b1, from outputs `h` of the layer before or, where there is none, from pixels.
-static void logits_of(const Net *n, I b0, I b1, const float *h, const uint8_t *x, float *O) {
+static void logits_of(const Worker *me, I b0, I b1, const float *h, const uint8_t *const *x, float *O) {
+    const Net *n = me->net;
     const Layer *out = &n->layer[n->layers - 1];
-    if (n->layers > 1) logits(0, out, b1 - b0, h + b0 * out[-1].stride, out[-1].stride, O, n->os);
-    else logits(1, out, b1 - b0, x + b0 * n->xs, n->xs, O, n->os);
+    if (n->layers > 1) logits(0, out, b1 - b0, h + b0 * out[-1].stride, out[-1].stride, NULL, O, n->os);
+    else logits(1, out, b1 - b0, x + b0, 0, me->ahead, O, n->os);
 }
 
 // The losses of this thread's images, and the gradient of their logits.
-static void compare(Worker *me, I at, I count, const uint8_t *x) {
+static void compare(Worker *me, I at, I count, const uint8_t *const *x) {
     Net *n = me->net;
     const int last = n->layers - 1;
     const Layer *out = &n->layer[last];
     const I ds = out->stride, b0 = me->b0, os = n->os;
     float *d = n->d[last];
     const V zero = {0}, one = zero + 1.f;
-    logits_of(n, b0, me->b1, last ? n->h[last - 1] : NULL, x, me->logits);
+    for (I b = b0; !last && b < me->b1; b++)  // copies are made a batch before they are needed
+        me->ahead[b - b0] = image(n, at + (n->is_copied ? 2 : 1) * n->batch, b);
+    logits_of(me, b0, me->b1, last ? n->h[last - 1] : NULL, x, me->logits);
     for (I b = b0; b < me->b1; b += L) {
         const I here = smaller(me->b1 - b, L), real = smaller(count - b, here);
         float *o = me->logits + b - b0, loss[L];
@@ -192,7 +203,7 @@ static void compare(Worker *me, I at, I count, const uint8_t *x) {
     }
 }
 
-static void backwards_last(Worker *me, I after, const uint8_t *x, const Adam *a) {
+static void backwards_last(Worker *me, const uint8_t *const *x, const Adam *a) {
     Net *n = me->net;
     const int last = n->layers - 1;
     Layer *out = &n->layer[last];
@@ -212,11 +223,10 @@ static void backwards_last(Worker *me, I after, const uint8_t *x, const Adam *a)
             for (I c = c0; last > 1 && c < c0 + PANEL; c++)
                 for (I b = 0; b < n->depth; b++) turned[c * n->depth + b] = e[b * ys + c];
         }
-        me->pending.image = upcoming(me, after, (p - p0) * PANEL * n->depth);
         for (I r = 0; r < out->rows; r += TQ)
             for (I c = 0; c < PANEL; c += C * L)
-                if (last) tile_last(n->depth, d + r, ds, n->h[last - 1] + c0 + c, ys, w + r * ROW + c, &me->pending, a);
-                else tile_only(n->depth, d + r, ds, x + c0 + c, n->xs, w + r * ROW + c, &me->pending, a);
+                if (last) tile_last(n->depth, d + r, ds, n->h[last - 1], ys, c0 + c, w + r * ROW + c, &me->pending, a);
+                else tile_only(n->depth, d + r, ds, x, 0, c0 + c, w + r * ROW + c, &me->pending, a);
     }
     settle(TQ, &me->pending, me->nowhere, a);
 }
@@ -258,7 +268,7 @@ static void backwards(Worker *me, int l, const Adam *a) {
             float *w = panel(y, p) + r * ROW;
             me->pending.ahead = (const char *)(w + R * ROW + 16 * PANEL);  // what the loop above left
             for (I c = 0; c < PANEL; c += C * L)
-                tile_plain(B, g + r, es, n->d[l] + p * PANEL + c, ds, w + c, &me->pending, a);
+                tile_plain(B, g + r, es, n->d[l], ds, p * PANEL + c, w + c, &me->pending, a);
         }
     }
     settle(R, &me->pending, me->nowhere, a);
@@ -266,7 +276,7 @@ static void backwards(Worker *me, int l, const Adam *a) {
 }
 
 // The first layer: rows are updated and, still in the cache, the next batch goes through them: one pass over memory.
-static void renew(Worker *me, I after, const uint8_t *x, const uint8_t *next, const Adam *a) {
+static void renew(Worker *me, I after, const uint8_t *const *x, const uint8_t *const *next, const Adam *a) {
     Net *n = me->net;
     Layer *y = n->layer;
     Pending *pending = &me->pending;
@@ -276,15 +286,15 @@ static void renew(Worker *me, I after, const uint8_t *x, const uint8_t *next, co
         const I deep = smaller(y->rows - r, chunk);
         const int is_end = r + deep == y->rows;
         const I from = r ? r - R : 0, to = r + deep - (is_end ? 0 : R);  // the last tile is pending
-        convert(n->depth, deep, x + r, n->xs, me->now);
-        if (next) convert(n->depth, padded(to - from, L), next + from, n->xs, me->then);
+        convert(n->depth, deep, x, r, me->now);
+        if (next) convert(n->depth, padded(to - from, L), next, from, me->then);
         for (I p = p0; p < p1 && !is_stopping(n); p++) {
             float *w = panel(y, p) + r * ROW;
             pending->image = upcoming(me, after, 16 * (r * (p1 - p0) + (p - p0) * chunk));
             pending->ahead = (const char *)(p + 1 < p1 ? w + y->apart : panel(y, p0) + (r + deep) * ROW);
             for (I k = 0; k < deep; k += R)
                 for (I c = 0; c < PANEL; c += C * L)
-                    tile_plain(n->depth, me->now + k, STRIDE, n->d[0] + p * PANEL + c, ds, w + k * ROW + c, pending, a);
+                    tile_plain(n->depth, me->now + k, STRIDE, n->d[0], ds, p * PANEL + c, w + k * ROW + c, pending, a);
             if (is_end) settle(R, pending, me->nowhere, a);
             if (next)
                 product(&pending->ahead, 32, n->depth, me->then, STRIDE, panel(y, p) + from * ROW, to - from,
@@ -305,7 +315,7 @@ static Adam adam_at(const Net *n, I t) {  // in float32, as Keras works out the 
 static void train(Worker *me) {
     Net *n = me->net;
     const int last = n->layers - 1;
-    gather(n, 0, n->x[0], me->b0, me->b1);
+    gather(n, 0, 0, me->b0, me->b1);
     meet(me);
     if (last)  // those of the other batches are computed while the weights pass by
         forwards_first(n, n->depth, n->x[0], me->then, CHUNK, n->h[0], first_of(me, panels(n->layer)),
@@ -314,9 +324,8 @@ static void train(Worker *me) {
     const I steps = (n->images + n->batch - 1) / n->batch;
     for (I t = 0; t < steps; t++) {
         const I at = t * n->batch, count = smaller(n->images - at, n->batch);
-        const I after = at + 2 * n->batch;
         const Adam a = adam_at(n, t);
-        uint8_t *x = n->x[t & 1], *next = t + 1 < steps ? n->x[(t + 1) & 1] : NULL;
+        const uint8_t *const *x = n->x[t & 1], *const *next = t + 1 < steps ? n->x[(t + 1) & 1] : NULL;
         for (int l = 1; l < last; l++) {
             Layer *y = &n->layer[l];
             const I p0 = first_of(me, panels(y)), p1 = end_of(me, panels(y));
@@ -324,16 +333,16 @@ static void train(Worker *me) {
             meet(me);
         }
         compare(me, at, count, x);
-        if (next) gather(n, at + n->batch, next, me->b0, me->b1);
+        if (next) gather(n, at + n->batch, (t + 1) & 1, me->b0, me->b1);
         if (all_leave(me)) return;
         for (I b = 0; me->number == 0 && b < count; b++) n->loss_sum += n->loss[b], n->right_sum += n->right[b];
-        backwards_last(me, after, x, &a);
+        backwards_last(me, x, &a);
         if (last != 1) meet(me);  // with one hidden layer each thread goes on with its own columns
         for (int l = last - 1; l > 0; l--) {
             backwards(me, l, &a);
             if (l > 1) meet(me);
         }
-        if (last) renew(me, after, x, next, &a), meet(me);
+        if (last) renew(me, at + 2 * n->batch, x, next, &a), meet(me);
     }
 }
 
@@ -343,17 +352,20 @@ static void evaluate(Worker *me) {  // this thread's blocks of test images
     const Layer *out = &n->layer[last];
     const I blocks = (n->tests + EVAL - 1) / EVAL;
     float *h = me->outputs[0], *to = me->outputs[1], *o = me->logits;
-    uint8_t *x = me->pixels;
+    const uint8_t **x = me->x;
     for (I block = first_of(me, blocks); block < end_of(me, blocks) && !is_stopping(n); block++) {
         const I at = block * EVAL, count = smaller(n->tests - at, EVAL);
-        for (I r = 0; r < count; r++) memcpy(x + r * n->xs, n->test_pixels + (at + r) * n->inputs, n->inputs);
+        for (I r = 0; r < EVAL; r++) {
+            x[r] = test_image(n, at + r), me->ahead[r] = test_image(n, at + EVAL + r);
+            if (n->is_copied) x[r] = memcpy(me->copies + r * n->xs, x[r], n->inputs);
+        }
         if (last) forwards_first(n, EVAL, x, me->then, DEPTH, h, 0, panels(n->layer));
         for (int l = 1; l < last; l++) {
             forwards(n, &n->layer[l], EVAL, h, n->layer[l - 1].stride, to, 0, panels(&n->layer[l]));
             float *past = h;
             h = to, to = past;
         }
-        logits_of(n, 0, EVAL, h, x, o);
+        logits_of(me, 0, EVAL, h, x, o);
         double sum = 0;
         int all = 0;
         for (I r = 0; r < count; r += L) {
@@ -415,7 +427,14 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
         below = y->cols;
         if (!y->is_last && y->stride > widest) widest = y->stride;
     }
-    for (int i = 0; i < 2; i++) n->x[i] = (uint8_t *)take(base, &at, n->depth * n->xs / 4);
+    // In the linear network rows of bytes are read as they are, if no vector crosses their end. With hidden layers that
+    // is 3 to 5 % slower.
+    n->is_copied = n->layers > 1 || n->inputs % PANEL;
+    n->blank = (uint8_t *)take(base, &at, n->xs / 4);
+    for (int i = 0; i < 2; i++) {
+        n->x[i] = (const uint8_t **)take(base, &at, n->depth * 2);
+        n->copies[i] = (uint8_t *)take(base, &at, n->depth * n->xs / 4);
+    }
     n->loss = take(base, &at, n->depth);
     n->right = (int *)take(base, &at, n->depth);
     n->block_loss = take(base, &at, n->tests / EVAL + 1);
@@ -430,7 +449,9 @@ static size_t lay_out(Net *n, Worker *workers, const int64_t *sizes, float **par
         w->then = take(base, &at, images * STRIDE);
         for (int o = 0; o < 2; o++) w->outputs[o] = take(base, &at, EVAL * widest);
         w->logits = take(base, &at, n->layer[n->layers - 1].rows * n->os);
-        w->pixels = (uint8_t *)take(base, &at, EVAL * n->xs / 4);
+        w->copies = (uint8_t *)take(base, &at, EVAL * n->xs / 4);
+        w->x = (const uint8_t **)take(base, &at, EVAL * 2);
+        w->ahead = (const uint8_t **)take(base, &at, images * 2);
         w->pending.at = w->nowhere, w->pending.ahead = w->pending.image = (const char *)w->nowhere;
     }
     return at;

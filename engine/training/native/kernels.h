@@ -57,9 +57,9 @@ typedef struct {  // a tile whose gradient is known and whose weights are still 
 
 // A tile's gradient, A^T D over the batch, while the divider works on the update of the tile before: Adam's division
 // and square root cost 10 % of an epoch where they wait for the multiplications (64 units: 142 to 129 us). A (depth,
-// rows), D (depth, C vectors), float or bytes.
+// rows), D (depth, from column `col` on C vectors), float or bytes.
 INLINE void tile(const int rows, const int bytes, const int lines, I depth, const float *A, I as, const void *D, I ds,
-                 float *at, Pending *p, const Adam *given) {
+                 I col, float *at, Pending *p, const Adam *given) {
     V g[10][C] = {0};
     I k = 0;
     float *from = p->at;
@@ -68,7 +68,7 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
 #define STEP                                                                                       \
     {                                                                                              \
         V d[C];                                                                                    \
-        UNROLL for (int c = 0; c < C; c++) { d[c] = fetch(bytes, D, k * ds + c * L); HOLD(d[c]); } \
+        UNROLL for (int c = 0; c < C; c++) { d[c] = fetch(bytes, D, ds, k, col + c * L); HOLD(d[c]); } \
         UNROLL for (int r = 0; r < rows; r++) {                                                    \
             float s = A[k * as + r];                                                               \
             UNROLL for (int c = 0; c < C; c++) g[r][c] += s * d[c];                                \
@@ -76,13 +76,12 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
         k++;                                                                                       \
     }
     // Before the loop: with a branch in it Clang moves multiplications behind it, out of registers (64 units: 175 us).
-    for (int q = 0; !bytes && q < rows * C; q += 8) __builtin_prefetch(image, 0, 2), image += 4 * L;
+    for (int q = 0; lines && q < rows * C; q += 8) __builtin_prefetch(image, 0, 2), image += 4 * L;
     for (int q = 0; q < rows * C; q++) {
         UNROLL for (int u = 0; u < PANEL / (rows * C); u++) STEP
         adam(from, p->g[q], &a);
         UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(ahead + 64 * i, 0, 2);
         ahead += 64 * lines;
-        if (bytes) __builtin_prefetch(image, 0, 2), image += 4 * L;  // a line or a part of one
         from += q % C == C - 1 ? ROW - (C - 1) * L : L;
     }
     while (k < depth) STEP
@@ -90,9 +89,9 @@ INLINE void tile(const int rows, const int bytes, const int lines, I depth, cons
     p->at = at, p->ahead = ahead, p->image = image;
 }
 #define TILE(name, rows, bytes, lines)                                                                        \
-    static __attribute__((noinline)) void name(I depth, const float *A, I as, const void *D, I ds, float *at, \
-                                               Pending *p, const Adam *a) {                                   \
-        tile(rows, bytes, lines, depth, A, as, D, ds, at, p, a);                                              \
+    static __attribute__((noinline)) void name(I depth, const float *A, I as, const void *D, I ds, I col,     \
+                                               float *at, Pending *p, const Adam *a) {                        \
+        tile(rows, bytes, lines, depth, A, as, D, ds, col, at, p, a);                                         \
     }
 TILE(tile_plain, R, 0, 2)
 TILE(tile_last, TQ, 0, 0)
@@ -142,8 +141,11 @@ static void product_before(const float *next, I n, const float *X, I xs, const f
 
 // Logits O (rows, n), transposed, of X (n, cols) through the last layer. SPAN panels at a time for all images: so many
 // weights stay in the first cache (linear: 4 % of an epoch, a tenth of the evaluation). Pixels converted to float32
-// once and not each time are slower (41 to 32 us): four times as much then comes from the second cache.
-INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, float *O, I os) {
+// once and not each time are slower (41 to 32 us): four times as much then comes from the second cache. Of the images
+// `ahead`, which are next, a line is fetched into the second cache for each panel (linear, with the images read where
+// they are: 7 %); between the multiplications of a tile a fetch costs six times as much.
+INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, const uint8_t *const *ahead, float *O,
+                   I os) {
     V sums[BLOCK * Q];
     for (I b0 = 0; b0 < n; b0 += BLOCK)
         for (I j = 0; j < l->rows; j += Q) {
@@ -151,20 +153,21 @@ INLINE void logits(const int bytes, const Layer *l, I n, const void *X, I xs, fl
             memset(sums + images * Q, 0, (padded(images, L) - images) * Q * sizeof(V));
             for (I p0 = 0; p0 < panels(l); p0 += SPAN)
                 for (I b = 0; b < images; b += M) {
+                    const float *w = panel(l, p0) + j * ROW;
                     V o[M][Q] = {0};
                     if (p0) memcpy(o, sums + b * Q, sizeof o);
-                    for (I p = p0; p < smaller(panels(l), p0 + SPAN); p++)
-                        for (I c = 0; c < PANEL; c += L) {
+                    for (I p = p0; p < smaller(panels(l), p0 + SPAN); p++, w += l->apart) {
+                        if (bytes && j < 2 * Q)  // half of the M images with each of the first Q units
+                            __builtin_prefetch(ahead[b0 + b + j / Q * (M / 2) + p % (M / 2)] + p / 2 * 64, 0, 2);
+                        UNROLL for (I c = 0; c < PANEL; c += L) {
                             V d[Q];
-                            UNROLL for (int i = 0; i < Q; i++) {
-                                d[i] = get(panel(l, p) + (j + i) * ROW + c);
-                                HOLD(d[i]);
-                            }
+                            UNROLL for (int i = 0; i < Q; i++) { d[i] = get(w + i * ROW + c); HOLD(d[i]); }
                             UNROLL for (int r = 0; r < M; r++) {
-                                V s = fetch(bytes, X, (b0 + b + r) * xs + p * PANEL + c);
+                                V s = fetch(bytes, X, xs, b0 + b + r, p * PANEL + c);
                                 UNROLL for (int i = 0; i < Q; i++) o[r][i] += s * d[i];
                             }
                         }
+                    }
                     memcpy(sums + b * Q, o, sizeof o);
                 }
             for (I i = 0; i < Q; i++)
@@ -209,9 +212,9 @@ INLINE V slope(int activation, V h) {
     const V zero = {0}, one = zero + 1.f;
     return activation == LINEAR ? one : activation == RELU ? choose(h > zero, one, zero) : one - h * h;
 }
-INLINE void convert(I rows, I cols, const uint8_t *x, I xs, float *o) {
+INLINE void convert(I rows, I cols, const uint8_t *const *x, I from, float *o) {
     for (I b = 0; b < rows; b++)
-        for (I i = 0; i < cols; i += L) put(o + b * STRIDE + i, pixels(x + b * xs + i));
+        for (I i = 0; i < cols; i += L) put(o + b * STRIDE + i, pixels(x[b] + from + i));
 }
 
 // Multiply and add in registers alone for so many rounds; return how many were done: what one core can do at most.

@@ -175,7 +175,7 @@ class NativeGroup:
         parameters, optimizer = _carried(copied.parameters), _carried(copied.variables)
         return Snapshot(self.epoch, history, parameters, [], optimizer, self.trainer.name)
 
-    def remember(self, lane: int) -> None:
+    def copy_best(self, lane: int) -> None:
         """Never asked for: JAX trains what stops early (`trainer_choice`)."""
         raise NotImplementedError
 

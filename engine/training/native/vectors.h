@@ -68,8 +68,8 @@ INLINE V pixels(const uint8_t *p) {  // L of them as float32
     return __builtin_convertvector(*(const P *)p, V);
 #endif
 }
-INLINE V fetch(const int bytes, const void *p, int64_t at) {
-    return bytes ? pixels((const uint8_t *)p + at) : get((const float *)p + at);
+INLINE V fetch(const int bytes, const void *X, I xs, I row, I col) {  // rows of bytes lie anywhere: a table of them
+    return bytes ? pixels(((const uint8_t *const *)X)[row] + col) : get((const float *)X + row * xs + col);
 }
 INLINE V root(V a) {
     float t[L];

@@ -40,8 +40,6 @@ class LocalMachine:
         self._load = CoreLoad(machine.cores)
         self._has_tensorflow_gpus = backends.tensorflow_may_see_cards()
         self._was_said = False
-        self._kinds: dict[str, str] = {}
-        """By UUID, the names of cards as JAX reports them, which may differ from NVML's."""
         self.watch = DeviceWatch(publish)
         """Samples the load of its devices."""
 
@@ -80,8 +78,7 @@ class LocalMachine:
         """
         usable = {card.uuid for card in self._cards.free(time.monotonic())} | {slot.gpu for slot in slots}
         machine = self._arrangement.machine
-        gpus = tuple(card._replace(kind=self._kinds.get(card.uuid, card.kind))
-                     for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))  # fmt: skip
+        gpus = tuple(card for card in machine.gpus if card.uuid in usable and self._cards.has(card.uuid))
         load = self._load.of_others(own)
         has_tensorflow_gpus = self._has_tensorflow_gpus or not self.has_gpus
         return machine._replace(gpus=gpus, load=load, has_tensorflow_gpus=has_tensorflow_gpus)
@@ -89,6 +86,11 @@ class LocalMachine:
     def has(self, uuid: str) -> bool:
         """Say whether a GPU is among those chosen, and not set aside."""
         return self._cards.has(uuid)
+
+    def kind_of(self, worker: Worker) -> str:
+        """Return the kind of a worker's GPU: on this machine as its `Card` has it, which JAX may name differently."""
+        cards = self._arrangement.machine.gpus
+        return next((card.kind for card in cards if card.uuid == worker.slot.gpu), worker.kind_of_gpu)
 
     def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
         """Say whether the cores that suit a run are being measured; start the measurement if it is missing."""
@@ -99,10 +101,6 @@ class LocalMachine:
         if not self._was_said:
             self._was_said = True
             self._publish(p.Noticed(text=f"{reason} Cards stay free for JAX.", severity="warning"), None)
-
-    def name(self, uuid: str, kind: str) -> None:
-        """Record how JAX names a GPU: figures of one kind of card are kept under that name."""
-        self._kinds[uuid] = kind
 
     def accept(self, uuid: str) -> None:
         """Record that a worker has begun on a GPU."""

@@ -14,7 +14,7 @@ from engine.core.sweep import Sweep
 from engine.protocol import Fleet
 from engine.scheduling.slot import Slot
 from engine.scheduling.waiting_list import WaitingList
-from engine.storage.workspace import Remembered
+from engine.storage.workspace import HostState
 from engine.workers import fleet as fleets
 from engine.workers import user_config
 from tests.support.bridge import Bridge
@@ -182,7 +182,7 @@ def test_harmless_options_are_taken_from_anywhere(options: str):
 def host_json(workspace: Path, fleet: Fleet) -> None:
     """Leave a workspace as an earlier version, or somebody else, would."""
     workspace.mkdir(mode=0o700)
-    (workspace / "host.json").write_bytes(msgspec.json.encode(Remembered(fleet=fleet)))
+    (workspace / "host.json").write_bytes(msgspec.json.encode(HostState(fleet=fleet)))
 
 
 @pytest.mark.parametrize("fleet", [Fleet(slurm="--task-prolog=/x/evil"), Fleet(ssh=("localhost:/x/evil",))])

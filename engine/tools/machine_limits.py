@@ -2,7 +2,6 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import numpy as np
 
 from engine import protocol as p
 from engine.machine.system import usable_cores
-from engine.training.native import build
-from engine.training.native.library import Library
 
 ADAM_MULTIPLY_ADDS = 4
 """Of a parameter's update: first moment, square and second moment, step. Its root and its division are not counted."""
@@ -32,21 +29,6 @@ def bandwidth() -> float:
             thread.join()
         best = min(best, time.perf_counter() - began)
     return sum(2 * source.nbytes for source, _ in arrays) / best
-
-
-def multiply_adds() -> float | None:
-    """Return multiply-adds a second of all cores together, in registers alone; None without the native library."""
-    built = build.library()
-    if built.path is None:
-        return None
-    library, cores = Library(built.path), len(usable_cores())
-    rates = []
-    with ThreadPoolExecutor(cores) as pool:
-        for _ in range(30):  # short and often: others only disturb
-            began = time.perf_counter()
-            done = sum(pool.map(library.multiply_adds, [4_000_000] * cores))
-            rates.append(done / (time.perf_counter() - began))
-    return max(rates)
 
 
 def cache_bytes(folder: Path = CACHES) -> float:

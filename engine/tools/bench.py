@@ -9,6 +9,7 @@ tables. Without a C compiler there are three, and the engine is JAX.
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -122,7 +123,8 @@ def measure(
     fit, tuned_fit, jax, *others = ([1e6 * second / batches for second in side.seconds] for side in sides)
     ours = others[0] if others else jax
     bytes_moved = bytes_per_batch(parameters, data, batches, sides[-1].runs, cache_bytes())
-    work = multiply_adds_per_batch(hidden, data, batches)
+    sizes = (math.prod(data.input_shape), *hidden, len(data.labels))
+    work = multiply_adds_per_batch(sizes, data.test_images / batches)
     return NetworkTimes(
         hidden=hidden,
         parameters=parameters,

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -42,13 +43,12 @@ def cache_bytes(folder: Path = CACHES) -> float:
     return sum(sizes.values()) or float("inf")
 
 
-def multiply_adds_per_batch(hidden: tuple[int, ...], data: p.DataSet, batches: int) -> float:
-    """Count those of a batch of 32: forwards, to the weights, back to the inputs but for the pixels; Adam's; and
-    those of the evaluation, shared out among the batches."""
-    sizes = (int(np.prod(data.input_shape)), *hidden, len(data.labels))
+def multiply_adds_per_batch(sizes: Sequence[int], tests_per_batch: float) -> float:
+    """Count those of a batch of 32 for inputs and the units of each layer: forwards, to the weights, back to the inputs
+    but for the pixels; Adam's; and those of the evaluation, shared out among the batches."""
     kernels = [below * above for below, above in pairwise(sizes)]
     adam = ADAM_MULTIPLY_ADDS * (sum(kernels) + sum(sizes[1:]))
-    return 32 * (3 * sum(kernels) - kernels[0]) + adam + data.test_images / batches * sum(kernels)
+    return 32 * (3 * sum(kernels) - kernels[0]) + adam + tests_per_batch * sum(kernels)
 
 
 def bytes_per_batch(parameters: int, data: p.DataSet, batches: int, runs: int, caches: float) -> float:

@@ -112,8 +112,8 @@ IMAGES = p.DataSet(
 
 def test_the_limit_counts_products_adam_and_evaluation():
     """Kernels of 100 x 8 and 8 x 10 with 18 biases; nothing goes back to the pixels."""
-    products = 32 * (2 * 800 + 3 * 80) + 640 / 100 * 880
-    assert machine_limits.multiply_adds_per_batch((8,), IMAGES, 100) == products + 4 * (880 + 18)
+    products = 32 * (2 * 800 + 3 * 80) + 6.4 * 880
+    assert machine_limits.multiply_adds_per_batch((100, 8, 10), 6.4) == products + 4 * (880 + 18)
 
 
 def test_bytes_that_have_to_move_are_pixels_and_what_the_caches_do_not_hold():

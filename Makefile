@@ -6,7 +6,7 @@ DEV := $(VENV)/ready-dev
 INSTALL := PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/install.sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test faults soak simulate fuzz check format install wheels pictures measure gpu gpu-wheels gpu-compile FORCE
+.PHONY: run test faults soak simulate fuzz check format install wheels pictures measure native gpu gpu-wheels gpu-compile FORCE
 
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
@@ -40,6 +40,9 @@ gpu-compile: $(DEV)  ## what an H100 would launch, without one: 1 GB is installe
 
 measure: $(DEV)  ## how fast the screen is, as a table
 	$(BIN)/python -m tests.measure
+
+native: $(DEV)  ## how fast the native trainer is on one core, beside what the core can do
+	@$(BIN)/python -m tests.native_speed
 
 simulate: $(DEV)  ## the host under a thousand workers and a hundred thousand runs: minutes, and 10 GB of memory
 	@$(BIN)/python -m tests.simulation

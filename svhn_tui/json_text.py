@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import unicodedata
 from bisect import bisect_right
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,19 @@ STEP = re.compile(
 MAX_DEPTH = 32
 BETWEEN = re.compile(r"[\s,:]*")
 HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+BLANKS = " \t\r\n"
+NUMBER = re.compile(r"[+.]\d|-\D")
+"""How a value begins that is a number elsewhere: `+1`, `.5`."""
+NUMBER_TAIL = re.compile(r"[\w.]")
+"""What follows on the digits of one: `0x1`, `1_000`, `01`, `1.`."""
+BEGINNINGS = {
+    re.compile(r"//|/\*|#"): "JSON has no comments; remove this one.",
+    re.compile("'"): "JSON has double quotes, not single ones.",
+    re.compile("True|False|None"): "JSON has true, false and null, in small letters.",
+    re.compile("<{7}|={7}|>{7}"): "git left the marks of a conflict; choose one of the two versions.",
+    NUMBER: "numbers are written like 10, 0.5 or 1e-5.",
+}
+"""What is said where the text that is no JSON begins like this."""
 DECODER = json.JSONDecoder(strict=True)
 
 
@@ -81,19 +95,26 @@ def located(problem: str, text: bytes, name: str) -> str:
 
 def _explained(error: json.JSONDecodeError) -> str:
     """Describe the error; the usual mistakes of JSON written by hand have a message each."""
-    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    before, rest = error.doc[: error.pos].rstrip(BLANKS), error.doc[error.pos :].lstrip(BLANKS)
     if not error.doc.strip():
         return "the file is empty."
-    if rest.startswith(("//", "/*", "#")):
-        return "JSON has no comments; remove this one."
-    if rest.startswith("'"):
-        return "JSON has double quotes, not single ones."
-    if before.endswith(",") and rest[:1] in ("]", "}"):
-        return f"a comma stands before the {rest[0]!r}; remove it."
-    if rest.startswith(("True", "False", "None")):
-        return "JSON has true, false and null, in small letters."
     if error.msg == "Extra data":
         return "something stands behind the end of the one object that a file holds; remove it."
+    if error.msg.startswith("Invalid control character"):
+        return "a text goes on over the end of its line or holds a tab; write \\n and \\t."
+    if not rest:
+        return "the file ends before its last bracket or quotation mark is closed."
+    if before.endswith(",") and rest[0] in "]}":
+        return f"a comma stands before the {rest[0]!r}; remove it."
+    if before[-1:].isdigit() and NUMBER_TAIL.match(rest):
+        return BEGINNINGS[NUMBER]
+    if said := next((said for beginning, said in BEGINNINGS.items() if beginning.match(rest)), ""):
+        return said
+    if not rest[0].isascii() or not rest[0].isprintable():
+        kind = unicodedata.name(rest[0], "a control character").lower()
+        return f"the character U+{ord(rest[0]):04X} ({kind}) stands outside of a text; remove it."
+    if not before and rest[0] not in "{[":
+        return "a file holds one JSON object, which begins with a {."
     return f"{error.msg}."
 
 

@@ -20,6 +20,8 @@ from svhn_tui import model_files
 
 PARAMS = "params."
 """Prefix of the name of a model file's parameter in a grid."""
+EXPORT_PAGES = ("answers.json", "answers.md", "report.html", "runs.csv")
+"""What an export writes beside the files that are handed in, and under no other name."""
 
 QuestionKind = Literal["code", "training", "answer", "choice"]
 

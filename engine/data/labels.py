@@ -86,7 +86,11 @@ def read(labels: NDArray[Any], where: str) -> Labels:
     values, indices = np.unique(labels.reshape(-1), return_inverse=True)
     if len(values) > MAX_CLASSES:
         raise DataError(f"{where} has {len(values):,} different labels; 2 to {MAX_CLASSES:,} can be learned.")
-    names = [_text(value) for value in values.tolist()]
+    try:
+        names = [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]
+    except UnicodeDecodeError as error:
+        advice = "decode them as they were encoded, and save them with astype(str)"
+        raise DataError(f"{where}: the label {error.object[:20]!r} is not UTF-8 text; {advice}.") from error
     for name in names:
         if not name.strip():
             raise DataError(f"{where}: a label is empty; each image needs the name of its class.")
@@ -101,10 +105,6 @@ def read(labels: NDArray[Any], where: str) -> Labels:
     positions = np.empty(len(names), np.int32)
     positions[order] = np.arange(len(names))
     return Labels(tuple(names[position] for position in order), positions[indices.reshape(-1)])
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _of_one_hot(rows: NDArray[Any], where: str) -> Labels:

@@ -89,7 +89,7 @@ def _pair_in(folder: Path) -> tuple[Path, Path]:
     for _ in range(DEPTH + 1):
         below = []
         for each in level:
-            for path in _entries(each):
+            for path in _entries(each) if each == folder else _entries_below(each):
                 if not _is_archive(path):
                     below.append(path)
                 elif role := role_of(path.name) or (role_of(each.name) if each != folder else ""):
@@ -98,7 +98,7 @@ def _pair_in(folder: Path) -> tuple[Path, Path]:
                     others.append(path)
         if all(files.values()):
             break
-        level = [path for path in below if path.is_dir()]
+        level = [path for path in below if os.path.isdir(path)]  # noqa: PTH112  False without the right to look
     if not all(files.values()) and (both := [path for path in others if _holds_both(path)]):
         if len(both) > 1:
             names = " and ".join(str(path.relative_to(folder)) for path in both[:2])
@@ -117,25 +117,31 @@ def _only(folder: Path, role: str, candidates: list[Path]) -> Path:
     Raises:
         DataError: there is none, or none that is clearly meant.
     """
-    distinct = list({path.resolve(): path for path in reversed(candidates)}.values())[::-1]
+    distinct = list({os.path.realpath(path): path for path in reversed(candidates)}.values())[::-1]
     packed = {path.with_suffix("") for path in distinct if path.is_file()}
     distinct = [path for path in distinct if path.is_file() or path not in packed]  # unpacked beside its archive
     named = [path for path in distinct if path.name == ROLES[role]] or distinct
     if len(named) == 1:
         return named[0]
     if not named:
-        others = f"no .npz file or folder with `{role}` in its name, nor have the folders in it"
-        there = list(_entries(folder))
-        zips = [path.name for path in there if path.suffix.lower() == ".zip"]
-        near = [path.name for path in there if role_of(path.name) == role and path.is_file() and path.suffix != ".zip"]
-        advice = f"unpack {zips[0]} first" if zips else "give the folder with the assignment's files, or the two files"
-        raise DataError(
-            f"{folder} has no {ROLES[role]}, and {others}"
-            + (f"; {near[0]} is neither .npz nor .mat" if near else "")
-            + f"; {advice}."
-        )
+        raise DataError(_lacking(folder, role))
     names = " and ".join(str(path.relative_to(folder)) for path in named[:2])
     raise DataError(f"{folder} has {len(named)} files that may be the {role} file, {names}; {BOTH}")
+
+
+def _lacking(folder: Path, role: str) -> str:
+    """Say that a folder has no file for a role, and what to do, by what else is there."""
+    stubs = (path.name[1:].removesuffix(".icloud") for path in folder.glob(".*.icloud"))
+    for name in stubs:  # macOS leaves one for each file that it moved to iCloud
+        if role_of(name) == role:
+            return f"{folder / name} is in iCloud and not on this machine; download it in the Finder first."
+    there = list(_entries(folder))
+    zips = [path.name for path in there if path.suffix.lower() == ".zip"]
+    near = [path.name for path in there if role_of(path.name) == role and path.is_file() and path.suffix != ".zip"]
+    others = f"no .npz file or folder with `{role}` in its name, nor have the folders in it"
+    kind = f"; {near[0]} is neither .npz nor .mat" if near else ""
+    advice = f"unpack {zips[0]} first" if zips else "give the folder with the assignment's files, or the two files"
+    return f"{folder} has no {ROLES[role]}, and {others}{kind}; {advice}."
 
 
 def _entries(folder: Path) -> Iterator[Path]:
@@ -154,6 +160,16 @@ def _entries(folder: Path) -> Iterator[Path]:
     return (folder / name for name in names if not name.startswith((".", "__MACOSX")))
 
 
+def _entries_below(folder: Path) -> Iterator[Path]:
+    """Yield the entries of a folder that the user did not name; none without the right to look, as in `lost+found`."""
+    try:
+        return _entries(folder)
+    except DataError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return iter(())
+        raise
+
+
 def _is_archive(path: Path) -> bool:
     return is_npz(path) or path.suffix.lower() == ".mat"
 
@@ -165,7 +181,8 @@ def is_npz(path: Path) -> bool:
 
 
 def _is_unpacked(path: Path) -> bool:
-    return any((path / member).is_file() for member in (*MEMBERS, *IN_ONE))
+    """Say whether a folder has a member in it; False without the right to look."""
+    return any(os.path.isfile(path / member) for member in (*MEMBERS, *IN_ONE))  # noqa: PTH113
 
 
 def _holds_both(path: Path) -> bool:

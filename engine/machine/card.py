@@ -77,7 +77,8 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     if lock is not None:
         _check_again(wanted, inventory, host)
     environment["JAX_PLATFORMS"] = "cuda"
-    cuda = probe.cards(environment).cuda if inventory.cuda is None else inventory.cuda
+    does_hang = inventory.problem == gpus.HANGS  # then the probe decides, and nothing else is asked of the driver
+    cuda = probe.cards(environment).cuda if inventory.cuda is None and not does_hang else inventory.cuda
     environment["XLA_FLAGS"] = xla_flags.flags_for(cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
@@ -204,7 +205,7 @@ def _check_again(uuid: str, inventory: gpus.Inventory, host: str) -> None:
     if others is None and card_lock.is_joined(uuid, host):
         others = ()  # some of the memory is another worker's of this host
     if reason := gpus.busy(gpu, others):
-        raise CardRefused(BUSY, f"{gpu.label} is left to others: {reason}.")
+        raise CardRefused(BUSY, f"Others use this GPU: {reason}.")
 
 
 def _execute_again(seen: ProbeResult, environment: MutableMapping[str, str], lock: int | None) -> None:

@@ -30,6 +30,7 @@ OTHER_KINDS = (
     (b"\x1f\x8b", "it is a gzip file"),
     (b"Rar!", "it is a RAR file"),
     (b"7z\xbc\xaf", "it is a 7-Zip file"),
+    (b"book\0\0\0\0mark\0\0\0\0", "it is an alias of the Finder: give the file that it leads to"),
     (b"version https://git-lfs", "it is a pointer of Git LFS: `git lfs pull` brings the file"),
     (b"<!doctype html", "it is a web page, such as one that asks to sign in"),
     (b"<html", "it is a web page, such as one that asks to sign in"),

@@ -170,7 +170,7 @@ def sources(paths: list[Path] | None) -> tuple[str, ...]:
         if not path.is_file() and not path.is_dir():
             fail(f"{path} is neither a file nor a folder.", WRONG_USE)
     if len(files) == 1 and files[0].is_file() and files[0].suffix.lower() != ".npz":
-        first = "unpack it and " if files[0].suffix.lower() == ".zip" else ""
+        first = {".zip": "unpack it and ", ".mat": ""}.get(files[0].suffix.lower(), "data is read from .npz or .mat; ")
         fail(f"{files[0]} is a single file; {first}give the folder that holds both files, or both.", WRONG_USE)
     if len(files) > 2:
         fail("Give one folder with the data, or the train file and the test file.", WRONG_USE)

@@ -6,9 +6,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, NoReturn
 
+from engine.machine import child_process, system
+
+if os.environ.get("PYTHONPATH"):  # a cluster's modules put packages for another Python there
+    sys.path[:] = child_process.own_folders()
+
 import typer
 
-from engine.machine import system
 from svhn_tui.cli.arguments import (
     WORKSPACE,
     DataOption,

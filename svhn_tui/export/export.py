@@ -19,8 +19,8 @@ from svhn_tui.assignment.answers import Answer, file_run
 from svhn_tui.assignment.keras_code import code_of
 from svhn_tui.client.state import State
 from svhn_tui.export import report as report_page
-from svhn_tui.export.export_folder import MANIFEST, ExportError, ExportFolder, opened
-from svhn_tui.presets import Presets, Question
+from svhn_tui.export.export_folder import ExportError, ExportFolder, opened
+from svhn_tui.presets import EXPORT_PAGES, Presets, Question
 
 MARKUP = re.compile(r"[\\`\[\]<>&|]")
 """What Markdown treats as code, a link, HTML or a table; emphasis is not escaped."""
@@ -115,7 +115,7 @@ def _code(question: Question, book: Presets, state: State) -> bytes:
 
 def _expected(book: Presets, state: State) -> dict[str, str]:
     """Return the names of the files to write, each with its SHA-256 if that is known before."""
-    expected = dict.fromkeys((MANIFEST, "answers.md", "runs.csv", "report.html"), "")
+    expected = dict.fromkeys(EXPORT_PAGES, "")
     for question in book.questions:
         if question.upload is not None and question.kind == "code":
             expected[question.upload.file] = hashlib.sha256(_code(question, book, state)).hexdigest()

@@ -1,6 +1,7 @@
 """experiments.json: what is shipped is the assignment, and a wrong file is told where and why."""
 
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -96,7 +97,17 @@ def test_a_question_about_a_file_needs_that_files_run():
             "(Q1).training.momentum: it belongs to the optimizer sgd or rmsprop; here that is adam.",
         ),
         ({"training": {"optimizer": "sgd", "momentun": 0.9}}, "did you mean `momentum`?"),
-        ({"format": 2}, "format"),
+        ({"format": 2}, "format: invalid enum value 2; this version knows 1."),
+        (b'{"format": 1', "line 1, column 13: the file ends before its last bracket or quotation mark is closed"),
+        (b"<<<<<<< HEAD\n{}", "git left the marks of a conflict"),
+        (b'{\xc2\xa0"format": 1}', "column 2: the character U+00A0 (no-break space) stands outside of a text"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"format": 1}', "the character U+FEFF"),
+        (b'{"format": 01}', "column 13: numbers are written like"),
+        (b'{"format": 1, "training": {"learning_rate": .5}}', "numbers are written like"),
+        (b'{"title": "a\tb"}', "holds a tab"),
+        (b"format: 1\n", "a file holds one JSON object"),
+        ({"networks": {"": {}}}, "networks['']: a name has 1 to 100 printable characters"),
+        ({"networks": {"\u202eraenil": {}}}, r"networks['\u202eraenil']: a name has 1 to 100 printable"),
     ],
 )
 def test_a_wrong_file_gets_one_sentence(change: dict[str, object] | bytes, message: str):
@@ -112,6 +123,46 @@ def test_a_wrong_question_is_named():
         shipped().question("Q12")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"networks": ["linear", "linear"]}, "(Q2): it asks for 'linear' twice; leave one out"),
+        ({"networks": ["linear", "Linear"]}, "(Q2): it asks for 'linear' twice"),
+        ({"grid": {"epochs": [3, 3]}}, "(Q2): it asks for 'linear · epochs 3' twice"),
+        ({"grid": {"learning_rate": [1, 1.0]}}, "(Q2): it asks for 'linear · learning rate 1' twice"),
+        ({"seeds": [0, 0]}, "(Q2).seeds: a seed stands twice"),
+        ({"finalists": {"seeds": [1, 1]}}, "(Q2).finalists.seeds: a seed stands twice"),
+        ({"finalists": {"seeds": [1], "chosen": [0, 0]}}, "(Q2).finalists.chosen: a configuration stands twice"),
+        ({"id": "Q" * 41}, "letters and digits only, at most 40"),
+        ({"upload": {"file": "q5.KERAS"}}, "two questions hand in 'q5.KERAS'"),
+        (
+            {"upload": {"file": "Q2.h5"}},
+            "(Q2).upload.file: a trained network is handed in as a file whose name ends in",
+        ),
+        ({"kind": "code", "upload": {"file": "Answers.md"}}, "an export writes a page of its own under this name"),
+        ({"upload": {"file": "Q2.keras "}}, "a plain file name"),
+    ],
+)
+def test_what_would_be_counted_twice_or_written_over_is_refused(changes: dict[str, object], message: str):
+    """One run that counts as two has no spread; an export that writes one file over another hands in one of them."""
+    text = shipped_text()
+    questions, networks = text["questions"], text["networks"]
+    assert isinstance(questions, list) and isinstance(networks, dict)
+    questions[1] |= changes
+    assert message in complaint({"questions": questions, "networks": {**networks, "Linear": {}}})
+
+
+def test_equal_parameters_of_different_types_are_two_configurations(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("def net(width): ...\n")
+    network = {"file": "mine.py", "build": "net"}
+    question = {"id": "A", "kind": "training", "title": "", "text": "", "networks": ["mine"], "seeds": [0],
+                "grid": {"params.width": [1, True]}}  # fmt: skip
+    raw = {"format": 1, "title": "", "networks": {"mine": network}, "questions": [question]}
+    (tmp_path / "experiments.json").write_text(json.dumps(raw))
+    book = preset_file.load(tmp_path / "experiments.json")
+    assert len(book.configurations(book.questions[0])) == 2
+
+
 def test_a_sweep_of_too_many_runs_is_refused():
     questions = shipped_text()["questions"]
     assert isinstance(questions, list)
@@ -123,6 +174,39 @@ def test_the_workspaces_own_file_wins(tmp_path: Path):
     own = tmp_path / "experiments.json"
     own.write_text("{}")
     assert preset_file.find(tmp_path) == own
+
+
+def damaged(path: Path, kind: str) -> Path:
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "broken link":
+            path.symlink_to("nowhere")
+        case "link to itself":
+            path.symlink_to(path.name)
+        case _:
+            path.with_name(kind).write_bytes(preset_file.find(Path("nowhere")).read_bytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("folder", "experiments.json is not a file; put your experiments.json there, or remove it."),
+        ("pipe", "experiments.json is not a file"),
+        ("broken link", "experiments.json: cannot be read (No such file or directory)"),
+        ("link to itself", "experiments.json: cannot be read (Too many levels of symbolic links)"),
+        ("Experiments.JSON", "Experiments.JSON is not read under this name; rename it to experiments.json."),
+        ("experiments.json.txt", "experiments.json.txt is not read under this name"),
+    ],
+)
+def test_the_assignment_never_replaces_an_own_file_that_cannot_be_read(tmp_path: Path, kind: str, message: str):
+    damaged(tmp_path / "experiments.json", kind)
+    with pytest.raises(presets.PresetError) as caught:
+        preset_file.load(preset_file.find(tmp_path))
+    assert message in str(caught.value)
 
 
 json_values = st.recursive(

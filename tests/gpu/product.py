@@ -51,7 +51,7 @@ def _run(kit: Kit, held: Results, *, groups: int) -> None:
         timer.cancel()
     held["seconds"], held["exit"] = round(time.monotonic() - began, 1), process.returncode
     _look_at_files(workspace, held)
-    for name, seconds in (("stop", 30), ("doctor", 60)):
+    for name, seconds in (("stop", 30.0), ("doctor", min(60.0, kit.left()))):
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run([*PROGRAM, name, "--workspace", str(workspace)], env=environment,
                                   capture_output=True, text=True, timeout=seconds)  # fmt: skip

@@ -1,11 +1,16 @@
 """The kit itself runs, small and on a CPU: what only a GPU's first minutes call must not have rotted by then."""
 
+import importlib.metadata
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from engine.machine import gpus, nvml_process
 from engine.machine.xla_flags import DETERMINISTIC_FLAG, LOOP_FLAG
@@ -31,6 +36,28 @@ def test_the_kit_trains_and_prints_one_json(tmp_path: Path):
     equal = {name: value for name, value in sections["determinism"]["linear"].items() if name.endswith("_equal")}
     assert equal == dict.fromkeys(("twice_equal", "compiled_anew_equal", "resumed_equal", "lane_equal"), True)
     assert sections["timing"]["float32"]["linear x3"]["us_per_batch"] > 0
+
+
+BOX = {"absl-py", "h5py", "ml-dtypes", "numpy", "packaging", "scipy", "jax", "matplotlib", "pillow"}
+"""What a box that has JAX has as well."""
+
+
+def needed(packages: set[str]) -> set[str]:
+    """Return these packages and what they ask for, and so on, without what the box has."""
+    every: set[str] = set()
+    while packages := {canonicalize_name(name) for name in packages} - every - BOX:
+        every |= packages
+        asked = [Requirement(line) for name in packages for line in importlib.metadata.requires(name) or ()]
+        packages = {some.name for some in asked if some.marker is None or some.marker.evaluate({"extra": ""})}
+    return every
+
+
+def test_the_wheels_for_a_box_without_a_network_lack_nothing_that_the_program_imports():
+    script = (Path(__file__).parents[2] / "scripts/kit_wheels.sh").read_text()
+    carried = {canonicalize_name(name) for name in re.search("wanted='(.*)'", script)[1].split("|")}  # type: ignore[index]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    asked = {Requirement(line).name for line in project["dependencies"]} - {"tensorflow"}
+    assert needed(asked) - carried == set(), "on the box the program would end before it trains"
 
 
 def test_nvml_is_asked_each_question_and_then_by_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -41,6 +41,7 @@ def test_all_cards_are_taken_unless_the_environment_or_the_user_say_otherwise(ca
     [
         ({"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES="),
         ({"CUDA_VISIBLE_DEVICES": "9"}, "CUDA_VISIBLE_DEVICES=9"),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, "Slurm gave this job no GPU: ask for one with --gres=gpu:1."),
         ({"JAX_PLATFORMS": "cpu"}, "JAX_PLATFORMS=cpu"),
     ],
 )

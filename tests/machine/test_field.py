@@ -91,6 +91,12 @@ def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypa
     monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-b", "GPU-a")))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-b", "GPU-a"]
     assert [gpu.uuid for gpu in card_choice.choose({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == ["GPU-a"]
+    asked: list[Mapping[str, str]] = []
+    listed = CudaCards(("GPU-b", "GPU-a"), names=("NVIDIA A100", "NVIDIA T4"))
+    monkeypatch.setattr(probe, "cards", lambda environment: asked.append(environment) or listed)
+    environment = {"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert [gpu.name for gpu in card_choice.choose(environment).gpus] == ["NVIDIA A100", "NVIDIA T4"]
+    assert asked == [environment], "the driver may be there alone, and numbers the cards as the user has it"
 
 
 @pytest.mark.parametrize(("mode", "seats"), [(0, 2), (1, 1), (3, 1)], ids=["default", "thread", "process"])
@@ -160,6 +166,26 @@ def test_15_in_a_job_the_cards_of_others_do_not_count(cards: Cards):
         environment = {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
         choice = card_choice.choose(environment)
         assert ([gpu.label for gpu in choice.gpus], choice.problems) == (expected, ())
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted", "labels"),
+    [
+        ({}, "", []),
+        ({"SLURM_STEP_GPUS": "1"}, "", ["gpu0", "gpu1"]),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, "", ["gpu1"]),
+        ({}, "0", ["gpu0"]),
+    ],
+    ids=["no GPU was given", "Slurm gave some", "what was given", "the user insists"],
+)
+def test_15_without_cgroups_a_job_takes_no_card_that_slurm_did_not_give_it(
+    cards: Cards, environment: dict[str, str], wanted: str, labels: list[str]
+):
+    cards({}, {})
+    choice = card_choice.choose({"SLURM_JOB_ID": "7", **environment}, wanted)
+    assert [gpu.label for gpu in choice.gpus] == labels
+    assert bool(choice.problems) is not bool(labels)
+    assert all("Slurm gave this job no GPU" in problem and "--gpus 0" in problem for problem in choice.problems)
 
 
 def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Cards, monkeypatch: pytest.MonkeyPatch):

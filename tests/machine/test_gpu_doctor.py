@@ -40,6 +40,12 @@ def test_each_card_is_told_as_a_worker_would_find_it(cards: Cards):
     ]
 
 
+def test_a_notebook_from_which_it_is_started_may_compute_on_the_card(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(system, "pids_are_the_kernels", lambda: True)
+    cards({"pids": [os.getppid()]})
+    assert examined({}) == [("fine", "gpu0 NVIDIA H100 80GB HBM3, 80 GiB: JAX computes on it")], "as for a worker"
+
+
 def test_flags_of_the_image_are_said_not_to_count(cards: Cards):
     cards({})
     assert examined({"XLA_FLAGS": "--xla_bogus=1"})[0][1].startswith("XLA_FLAGS is set and not used")
@@ -51,6 +57,18 @@ def test_hidden_cards_are_told(cards: Cards):
     assert examined({"JAX_PLATFORMS": "cpu"}) == [
         ("note", "JAX_PLATFORMS=cpu keeps JAX from the GPU; unset it to train on it")
     ]
+
+
+@pytest.mark.parametrize(("error", "name"), [(PermissionError, ""), (ProcessLookupError, None), (None, "")])
+def test_a_process_that_proc_hides_from_us_is_there_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError] | None, name: str | None
+):
+    def kill(pid: int, signal: int) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert system.name_of(2**22 + 1) == name, "with hidepid, /proc has our own processes alone"
 
 
 @pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["ours", "nobody"])

@@ -176,6 +176,7 @@ def test_an_unknown_kind_is_refused_in_words(box: Box):
 PYTHON = """
 echo "$@" >> "$LOG"
 echo "  constraints: $PIP_CONSTRAINT" >> "$LOG"
+echo "  elsewhere: ${PIP_USER#0}$PIP_TARGET$PYTHONPATH" >> "$LOG"
 case "$*" in
     *version_info*) echo "${FAKE_VERSION-3.12}" ;;
     "-m venv --without-pip "*) mkdir -p "$4/bin"; touch "$4/pyvenv.cfg"; cp "$0" "$4/bin/python" ;;
@@ -213,6 +214,12 @@ def test_an_install_for_the_cpu_asks_for_nothing_of_nvidias(installer, tmp_path:
     assert "pip" not in log, "what is there is left as it is"
     output, log = installer("dev")
     assert "--editable .[dev]" in log
+
+
+def test_what_is_set_for_other_environments_does_not_count(installer):
+    output, log = installer(PIP_USER="1", PIP_TARGET="/home/me/lib", PYTHONPATH="/modules/scipy")
+    assert output.returncode == 0, output.stderr
+    assert log.splitlines()[-1] == "  elsewhere: ", "packages are installed into the environment, all of them"
 
 
 def test_another_kind_begins_anew(installer, tmp_path: Path):
@@ -292,6 +299,25 @@ def test_a_folder_of_wheels_takes_the_place_of_the_network(installer, tmp_path: 
     output, _ = installer(SVHN_TUI_WHEELS=str(tmp_path / "none"))
     assert output.returncode != 0
     assert "make wheels" in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "constraints", "project"),
+    [("cpu", "constraints.txt", "."), ("cuda12", "constraints.txt constraints-cuda12.txt", ".[cuda12]")],
+)
+def test_such_a_folder_is_filled_with_what_an_install_asks_for(
+    box: Box, tmp_path: Path, kind: str, constraints: str, project: str
+):
+    box.program("fake-python", PYTHON)
+    done = box.run("wheels.sh", PYTHON="fake-python", LOG=str(tmp_path / "log"), SVHN_TUI_CUDA=kind)
+    assert done.returncode != 0 and "Name the folder" in done.stderr
+    folder = tmp_path / "wheels"
+    done = box.run("wheels.sh", PYTHON="fake-python", LOG=str(tmp_path / "log"), SVHN_TUI_CUDA=kind,
+                   SVHN_TUI_WHEELS=str(folder))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    asked, constrained, _ = (tmp_path / "log").read_text().splitlines()
+    assert asked == f"-m pip download --dest {folder} {project} hatchling editables"
+    assert constrained == f"  constraints: {constraints}"
 
 
 def pins_of(kind: str) -> dict[str, str]:

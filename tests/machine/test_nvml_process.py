@@ -86,6 +86,23 @@ def test_beside_one_that_cannot_be_killed_no_other_is_started(
             process.wait()
 
 
+def test_one_that_is_closed_while_it_hangs_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, started: list["subprocess.Popen[bytes]"]
+):
+    monkeypatch.setattr(gpus, "END_SECONDS", 0.1)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: None)
+    nvml = NvmlProcess(HANGS)
+    try:
+        nvml._process = nvml._started()
+        nvml.close()  # as when nobody looks at the devices any more, in the middle of a query
+        assert nvml.read().problem == gpus.HANGS
+        assert len(started) == 1
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
 def test_a_process_that_ends_is_told_and_started_again(started: list["subprocess.Popen[bytes]"]):
     nvml = NvmlProcess(["false"])
     for _ in range(2):

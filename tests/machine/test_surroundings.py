@@ -130,12 +130,24 @@ def test_every_worker_is_isolated_wherever_it_runs(monkeypatch: pytest.MonkeyPat
 def test_the_program_found_through_pythonpath_starts_children_that_find_it(tmp_path: Path):
     for package in ("engine", "svhn_tui"):
         (tmp_path / package).symlink_to(Path(__file__).parents[2] / package)
-    (tmp_path / "other").mkdir()
+    (tmp_path / "other/numpy").mkdir(parents=True)
+    (tmp_path / "other/numpy/__init__.py").touch()  # as a cluster's modules have it
     look = "from engine.machine import child_process as c; print(c.program('engine').environment.get('PYTHONPATH'))"
     path = os.pathsep.join([str(tmp_path), str(tmp_path / "other")])
     done = subprocess.run([sys.executable, "-P", "-c", look], env={**os.environ, "PYTHONPATH": path},
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.strip() == str(tmp_path)
+
+
+def test_packages_of_a_clusters_modules_are_not_taken_for_the_programs_own(tmp_path: Path):
+    for name in ("typer", "textual", "numpy", "jax"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('built for another Python')")
+    look = "import svhn_tui.cli.main, numpy; from engine.machine import child_process as c; print(c.program('engine'))"
+    done = subprocess.run([sys.executable, "-P", "-c", look], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "PYTHONPATH" not in done.stdout
 
 
 # --- the current folder ----------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ def labels(gpus_seen: tuple[Gpu, ...]) -> list[str]:
         ("GPU-99,1", []),
         ("1,GPU-22", [1, 2]),
         ("0,0", []),
+        ("²", []),
         ("0,GPU-00", []),
         ("MIG-aa", []),
     ],

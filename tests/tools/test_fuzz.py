@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import protocol as p
+from engine.core import limits
 from engine.core.results import OPTIONAL
 from engine.core.spec import RunSpec
 from engine.storage import journal, zip_check
@@ -175,7 +176,7 @@ def test_presets_are_good_or_one_sentence_says_why_not(text: bytes):
         return
     for question in book.questions:
         sweep = book.sweep(question, "data")
-        assert sweep is None or len(sweep.configurations) * len(sweep.seeds) <= preset_file.MAX_RUNS
+        assert sweep is None or len(sweep.configurations) * len(sweep.seeds) <= limits.MAX_RUNS
         assert all(RunSpec(some, 0, "data").run_id for some in (sweep.configurations if sweep else ())[:3])
 
 

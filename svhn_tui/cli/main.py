@@ -15,6 +15,7 @@ from svhn_tui.cli.arguments import (
     LayoutOption,
     WorkspaceThereOption,
     fail,
+    folder_problem,
     remote_of,
     sources,
 )
@@ -83,8 +84,8 @@ def screen(
             "`LC_ALL=C.UTF-8 svhn-tui` opens it. Commands such as `svhn-tui status` work as they are.",
             FAILED,
         )
-    if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
-        fail(f"{workspace} is not a folder.", WRONG_USE)
+    if remote is None and (problem := folder_problem(workspace)):
+        fail(problem, WRONG_USE)
     from engine.machine import ownership
 
     there = workspace.expanduser().resolve()

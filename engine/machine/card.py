@@ -94,10 +94,14 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     return seen
 
 
+def is_in_use(gpu: gpus.Gpu) -> bool:
+    """Say whether a worker of svhn-tui trains on a GPU, or others use it."""
+    return card_lock.holder(gpu.uuid) is not None or bool(gpus.busy(gpu, gpus.users(gpu)))
+
+
 def free(some: Sequence[gpus.Gpu]) -> tuple[gpus.Gpu, ...]:
     """Return the GPUs on which nobody computes now; all of them where there is none, so that a worker waits."""
-    unused = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
-    return tuple(unused) or tuple(some)
+    return tuple(gpu for gpu in some if not is_in_use(gpu)) or tuple(some)
 
 
 def others_on(own_bytes: int) -> str:

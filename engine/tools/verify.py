@@ -32,7 +32,7 @@ from engine.tools.verification import Requirement, Verification, VerifyOutcome, 
 from engine.training import model_sources
 
 if TYPE_CHECKING:
-    from engine.data.dataset import Images
+    from engine.data.images import Images
 
 MAX_CHUNK = 500
 """Images that the network evaluates at once."""

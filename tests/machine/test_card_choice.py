@@ -11,8 +11,8 @@ from tests.machine.conftest import Cards
 
 def chosen(environment: Mapping[str, str], wanted: str = "") -> tuple[list[str], str]:
     """Return the labels of the chosen cards, and why there are no more."""
-    found = among(gpus.read(), environment, wanted, lambda environment: ["GPU-10000000-aaaa", "GPU-00000000-aaaa"])
-    return [gpu.label for gpu in found.gpus], " ".join(found.problems)
+    choice = among(gpus.read(), environment, wanted, lambda environment: ["GPU-10000000-aaaa", "GPU-00000000-aaaa"])
+    return [gpu.label for gpu in choice.gpus], " ".join(choice.problems)
 
 
 def test_no_card_is_no_problem(cards: Cards):

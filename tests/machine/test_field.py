@@ -53,9 +53,9 @@ def test_5_a_server_that_shares_the_card_is_nobody(cards: Cards, monkeypatch: py
     monkeypatch.setattr(system, "pids_are_the_kernels", lambda: True)
     monkeypatch.setattr(system, "name_of", {7: "nvidia-cuda-mps-server\n", 8: "python\n", 9: None}.get)
     cards({"pids": [7, 8, 9]})
-    (found,) = gpus.read().gpus
-    assert gpus.users(found) == (8,), "MPS is there for sharing, and what is gone computes nothing"
-    assert gpus.users(found, own=[8]) == ()
+    (gpu,) = gpus.read().gpus
+    assert gpus.users(gpu) == (8,), "MPS is there for sharing, and what is gone computes nothing"
+    assert gpus.users(gpu, own=[8]) == ()
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_5_a_server_that_shares_the_card_is_nobody(cards: Cards, monkeypatch: py
 def test_5_who_has_the_memory_is_told_by_pids_or_by_what_is_our_own(
     others: tuple[int, ...] | None, total: int | None, free: int | None, own: int, says: str
 ):
-    found = Gpu(UUID, 0, memory_total=total and total * GIB, memory_free=free and free * GIB)
-    held = card.holders(found, others, own * GIB)
+    gpu = Gpu(UUID, 0, memory_total=total and total * GIB, memory_free=free and free * GIB)
+    held = card.holders(gpu, others, own * GIB)
     assert held.startswith(says) and bool(held) is bool(says)
 
 
@@ -103,8 +103,8 @@ def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypa
 @pytest.mark.parametrize(("mode", "seats"), [(0, 2), (1, 1), (3, 1)], ids=["default", "thread", "process"])
 def test_8_an_exclusive_card_takes_one_process(cards: Cards, mode: int, seats: int):
     cards({"mode": mode}, {"mode": 2}, {"slices": [{"uuid": "MIG-a"}], "mode": mode})
-    found = devices.machine(card_choice.choose({})).gpus
-    assert [(card.label, card.seats) for card in found] == [("gpu0", seats), ("gpu2:0", seats)]
+    gpus_seen = devices.machine(card_choice.choose({})).gpus
+    assert [(card.label, card.seats) for card in gpus_seen] == [("gpu0", seats), ("gpu2:0", seats)]
 
 
 def test_the_memory_of_a_card_that_is_in_use_is_what_it_has_once_it_is_free(cards: Cards):
@@ -150,8 +150,8 @@ def test_9_both_kinds_of_jax_together_are_told(
     monkeypatch.setattr(probe, "find_spec", lambda name: name in plugins or None)
     cards({})
     choice = GpuChoice(gpus.read().gpus)
-    told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: ProbeResult("gpu"))]
-    assert any("break each other" in text for text in told) is says
+    texts = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: ProbeResult("gpu"))]
+    assert any("break each other" in text for text in texts) is says
     assert bool(card_choice.lacks_plugin({})) is not bool(installed)
 
 
@@ -187,8 +187,8 @@ def test_15_in_a_job_the_cards_of_others_do_not_count(cards: Cards):
     cards({"hidden": True}, {"hidden": True}, {}, {"hidden": True}, {})
     for setting, expected in (("0", ["gpu2"]), ("0,1", ["gpu2", "gpu4"]), (None, ["gpu2", "gpu4"])):
         environment = {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
-        found = card_choice.choose(environment)
-        assert ([gpu.label for gpu in found.gpus], found.problems) == (expected, ())
+        choice = card_choice.choose(environment)
+        assert ([gpu.label for gpu in choice.gpus], choice.problems) == (expected, ())
 
 
 @pytest.mark.parametrize(
@@ -205,10 +205,10 @@ def test_15_without_cgroups_a_job_takes_no_card_that_slurm_did_not_give_it(
     cards: Cards, environment: dict[str, str], wanted: str, labels: list[str]
 ):
     cards({}, {})
-    found = card_choice.choose({"SLURM_JOB_ID": "7", **environment}, wanted)
-    assert [gpu.label for gpu in found.gpus] == labels
-    assert bool(found.problems) is not bool(labels)
-    assert all("Slurm gave this job no GPU" in problem and "--gpus 0" in problem for problem in found.problems)
+    choice = card_choice.choose({"SLURM_JOB_ID": "7", **environment}, wanted)
+    assert [gpu.label for gpu in choice.gpus] == labels
+    assert bool(choice.problems) is not bool(labels)
+    assert all("Slurm gave this job no GPU" in problem and "--gpus 0" in problem for problem in choice.problems)
 
 
 def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Cards, monkeypatch: pytest.MonkeyPatch):
@@ -217,6 +217,6 @@ def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Car
         seen = ProbeResult("gpu", "A100", uuid, pci)
         monkeypatch.setattr(probe, "look", lambda environment, seen=seen: seen)
         environment = {"CUDA_VISIBLE_DEVICES": "0"}
-        found = card.claim(card.GIVEN, environment)
-        assert found is not None and (found.uuid, found.pci) == (uuid, pci)
+        claimed = card.claim(card.GIVEN, environment)
+        assert claimed is not None and (claimed.uuid, claimed.pci) == (uuid, pci)
         assert environment["CUDA_VISIBLE_DEVICES"] == "0", "what Slurm set stays"

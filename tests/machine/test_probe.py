@@ -109,10 +109,10 @@ def test_without_a_driver_the_probe_says_so(tmp_path: Path):
 
 
 def test_cuda_numbers_the_cards_itself(driver):
-    found = probe.cards({**driver(0, count=2), "CUDA_VISIBLE_DEVICES": ""})
-    assert [uuid[:12] for uuid in found.uuids] == ["GPU-00010203", "MIG-10111213"], "a slice, as CUDA takes it"
-    assert found.names == ("NVIDIA A100", "NVIDIA A100 MIG 1g.5gb")
-    assert probe.order_of_cards(driver(0, count=2)) == found.uuids
+    cards_seen = probe.cards({**driver(0, count=2), "CUDA_VISIBLE_DEVICES": ""})
+    assert [uuid[:12] for uuid in cards_seen.uuids] == ["GPU-00010203", "MIG-10111213"], "a slice, as CUDA takes it"
+    assert cards_seen.names == ("NVIDIA A100", "NVIDIA A100 MIG 1g.5gb")
+    assert probe.order_of_cards(driver(0, count=2)) == cards_seen.uuids
     assert probe.order_of_cards(driver(803)) == ()
     assert probe.cards(driver(803)) == CudaCards(cuda=12040, reason=probe.CUDA_ERRORS[803])
     assert probe.cards(driver(0, count=0)).reason == probe.CUDA_ERRORS[100]

@@ -17,8 +17,8 @@ SLICED = (
 )
 
 
-def labels(found: tuple[Gpu, ...]) -> list[str]:
-    return [gpu.label for gpu in found]
+def labels(gpus_seen: tuple[Gpu, ...]) -> list[str]:
+    return [gpu.label for gpu in gpus_seen]
 
 
 @pytest.mark.parametrize(

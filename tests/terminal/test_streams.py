@@ -86,8 +86,8 @@ def test_output_is_utf8_or_has_replaced_characters(encoding: str, workspace: Pat
 
 def test_a_screen_that_cannot_be_drawn_is_a_sentence(tmp_path: Path):
     with Terminal(tmp_path, 80, 24, PYTHONIOENCODING="latin-1") as terminal:
-        told = terminal.until(lambda text: "LC_ALL=C.UTF-8" in text)
-        assert "The screen is drawn in UTF-8" in told
+        shown = terminal.until(lambda text: "LC_ALL=C.UTF-8" in text)
+        assert "The screen is drawn in UTF-8" in shown
         assert terminal.ended() == 1
 
 

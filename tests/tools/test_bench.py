@@ -69,13 +69,13 @@ def test_on_a_card_runs_an_hour_take_the_place_of_shares_of_the_processor():
     }  # fmt: skip
     for side, time in {"fit": 200, "tuned_fit": 100, "jax": 5, "engine": 5}.items():
         network |= {f"{side}_us_per_batch": time, f"{side}_range": (time, time)}
-    found = {
+    measured = {
         "networks": [network], "gpu": "NVIDIA H100", "cores": 16, "bandwidth_bytes_per_second": None,
         "first_epoch_seconds": {"cold": 9.0, "warm": 2.0},
         "assignment_hours": {"fit": 9.0, "tuned_fit": 5.0, "jax": 0.1, "engine": 0.1},
     }  # fmt: skip
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(tables(found))
+    console.print(tables(measured))
     text = console.export_text()
     assert "One NVIDIA H100, one contender at a time" in text
     assert "fit: runs/h" in text and "JAX" in text

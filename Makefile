@@ -6,7 +6,7 @@ DEV := $(VENV)/ready-dev
 INSTALL := PYTHON="$(PYTHON)" VENV="$(VENV)" sh scripts/install.sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test faults soak simulate fuzz check format install wheels pictures measure gpu gpu-wheels gpu-compile FORCE
+.PHONY: run test faults soak simulate fuzz check format install wheels pictures measure native gpu gpu-wheels gpu-compile FORCE
 
 run: $(READY)  ## open the program
 	@$(BIN)/svhn-tui
@@ -32,7 +32,7 @@ check: $(DEV)  ## format, lint, types, import rules
 gpu: $(DEV)  ## what this machine's GPU computes and how fast: a table and one JSON, nine minutes
 	$(BIN)/python -m tests.gpu
 
-gpu-wheels:  ## what a GPU box without a network lacks for `make gpu`'s kit: 5 MB into .whl
+gpu-wheels:  ## what a GPU box without a network lacks for `make gpu`'s kit: 8 MB into .whl
 	@PYTHON="$(PYTHON)" sh scripts/kit_wheels.sh
 
 gpu-compile: $(DEV)  ## what an H100 would launch, without one: 1 GB is installed once
@@ -40,6 +40,9 @@ gpu-compile: $(DEV)  ## what an H100 would launch, without one: 1 GB is installe
 
 measure: $(DEV)  ## how fast the screen is, as a table
 	$(BIN)/python -m tests.measure
+
+native: $(DEV)  ## how fast the native trainer is on one core, beside what the core can do
+	@$(BIN)/python -m tests.native_speed
 
 simulate: $(DEV)  ## the host under a thousand workers and a hundred thousand runs: minutes, and 10 GB of memory
 	@$(BIN)/python -m tests.simulation

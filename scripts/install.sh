@@ -22,6 +22,10 @@ case $version in
     *) fail "Python $version is too old: 3.11 to 3.13 are needed: make run PYTHON=python3.12" ;;
 esac
 
+# What a cluster's modules or a pip.conf set for other environments would install elsewhere, or count what is there.
+unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
+export PIP_USER=0
+
 chosen=${SVHN_TUI_CUDA:-$(cat "$VENV/chosen" 2> /dev/null || true)}
 [ "$chosen" != auto ] || chosen=
 kind=$(SVHN_TUI_CUDA=$chosen sh "$here/cuda_extra.sh")

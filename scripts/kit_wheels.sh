@@ -3,7 +3,7 @@
 # packages, but no Keras or Textual. KIT_PYTHON=3.12 is that box's Python.
 set -eu
 PYTHON=${PYTHON:-python3}
-wanted='annotated-doc|click|keras|linkify-it-py|markdown-it-py|mdit-py-plugins|mdurl|msgspec|namex|nvidia-ml-py|optree|platformdirs|psutil|pygments|rich|shellingham|textual|tinydb|typer|typing_extensions|uc-micro-py'
+wanted='annotated-doc|annotated-types|click|keras|linkify-it-py|markdown-it-py|mdit-py-plugins|mdurl|msgspec|namex|nvidia-ml-py|optree|platformdirs|psutil|pydantic|pydantic_core|pygments|rich|shellingham|textual|tinydb|typer|typing-inspection|typing_extensions|uc-micro-py'
 mkdir -p .whl
 rm -f .whl/*.whl
 platforms=$(for number in 2_28 2_27 2_17 2_12 2_5; do echo "--platform manylinux_${number}_x86_64"; done)

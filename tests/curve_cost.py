@@ -30,7 +30,7 @@ Epochs = Iterator[Curve]
 """Takes in one epoch each time it is asked for the curve."""
 
 
-def told(epoch: int) -> bytes:
+def epoch_line(epoch: int) -> bytes:
     """Return what a worker tells of an epoch."""
     values = (1.0 / epoch,)
     return p.encode(epoch_ended(runs=STARTED.runs, epoch=epoch, loss=values, accuracy=values, test_loss=values,
@@ -56,14 +56,14 @@ def worker() -> Epochs:
 def host() -> Epochs:
     """Follow a run in training."""
     queue = Queue(lambda event: None, data={DATA.fingerprint: DATA})
-    place = p.WaitingRun(SPEC.run_id, SPEC, "s", "t")
-    queue.waiting.join(place)
-    queue.assign([place])
+    waiting_run = p.WaitingRun(SPEC.run_id, SPEC, "s", "t")
+    queue.waiting.join(waiting_run)
+    queue.assign([waiting_run])
     queue.fold(STARTED)
     epoch = 0
     while True:
         epoch += 1
-        queue.fold(p.decode_event(told(epoch)))
+        queue.fold(p.decode_event(epoch_line(epoch)))
         yield queue.runs.training[SPEC.run_id].curve
 
 
@@ -72,7 +72,7 @@ def screen() -> Epochs:
     state, epoch = fold((STARTED,)), 0
     while True:
         epoch += 1
-        state = apply(state, p.decode_event(told(epoch)))
+        state = apply(state, p.decode_event(epoch_line(epoch)))
         assert state.live[SPEC.run_id].seconds_left is not None
         yield state.history(SPEC.run_id)
 
@@ -82,7 +82,7 @@ PARTS: dict[str, Callable[[], Epochs]] = {"worker": worker, "host": host, "scree
 
 def costs(epochs: Epochs) -> list[float]:
     """Return the microseconds of an epoch, from each of `EPOCHS` on: the median of `REPEATED`."""
-    found, epoch = [], 0
+    times, epoch = [], 0
     for first in EPOCHS:
         while epoch < first - 1:
             next(epochs)
@@ -93,8 +93,8 @@ def costs(epochs: Epochs) -> list[float]:
             next(epochs)
             took.append(1e6 * (time.perf_counter() - began))
             epoch += 1
-        found.append(median(took))
-    return found
+        times.append(median(took))
+    return times
 
 
 def main() -> None:

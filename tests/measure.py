@@ -74,7 +74,7 @@ def start(events: Path, rate: float, size: tuple[int, int], without: str = "") -
     """Open the program on a fake engine."""
     engine = f"{sys.executable} -m tests.support.fake_engine {events} --rate {rate}"
     program = [sys.executable, "-m", "tests.support.without", without] if without else PROGRAM
-    return Terminal(events.parent / "w", *size, keep=False, program=program, SVHN_TUI_ENGINE=engine)
+    return Terminal(events.parent / "w", *size, keeps_all=False, program=program, SVHN_TUI_ENGINE=engine)
 
 
 def first_frame(events: Path, size: tuple[int, int], runs: int) -> tuple[float, float, float]:
@@ -116,9 +116,9 @@ def keys_of(page: str) -> Iterator[tuple[str, Met]]:
         case "Answers" | "Data":  # they are watched alone
             return
         case _:  # from the oldest run upwards
-            for place in count():
-                accuracy = words.accuracy(busy_host.finished_run(place).test_accuracy)
-                yield UP if place else END, _says(accuracy, after="▌.*")
+            for index in count():
+                accuracy = words.accuracy(busy_host.finished_run(index).test_accuracy)
+                yield UP if index else END, _says(accuracy, after="▌.*")
 
 
 def _says(words_: str, after: str = "") -> Met:
@@ -142,33 +142,33 @@ def load_of(terminal: Terminal, page: str, seconds: float, keys: int) -> Load:
     after, took = process.cpu_times(), time.perf_counter() - began
     cpu = (after.user + after.system - before.user - before.system) / took
     output = (terminal.count - bytes_before) / took
-    chance, found, began = random.Random(0), [], time.perf_counter()
+    chance, elapsed, began = random.Random(0), [], time.perf_counter()
     for key, met in islice(keys_of(page), keys):
         wait(terminal, chance.uniform(0.05, 0.25))  # anywhere between two frames
-        found.append(seconds_until(terminal, key, met))
+        elapsed.append(seconds_until(terminal, key, met))
     last, typed = process.cpu_times(), time.perf_counter() - began
     cpu_of_keys = last.user + last.system - after.user - after.system - cpu * typed
-    return Load(page, cpu, output, tuple(found), max(0.0, cpu_of_keys) / max(1, len(found)))
+    return Load(page, cpu, output, tuple(elapsed), max(0.0, cpu_of_keys) / max(1, len(elapsed)))
 
 
 def filter_times(terminal: Terminal) -> list[float]:
     """On the Runs page, return how long it takes from a letter of a filter until its count stands."""
-    found = []
+    seconds = []
     for text in ("activation=sigmoid", "relu rate 0.0003"):
         terminal.press("/" + text[:-1])
         terminal.until(lambda shown, typed=text[:-1]: typed in shown)
         wait(terminal, 0.5)
         for key in islice(cycle((text[-1], BACK)), FILTERS):
             before, sign = _listed(terminal.text), 1 if key == BACK else -1
-            found.append(seconds_until(terminal, key, _listing(before * (1 + sign * NOTABLE), sign)))
+            seconds.append(seconds_until(terminal, key, _listing(before * (1 + sign * NOTABLE), sign)))
             wait(terminal, 0.1)
         terminal.press(ESCAPE)
         wait(terminal, 0.5)
-    return found
+    return seconds
 
 
 def _listed(text: str) -> int:
-    return int(found[1].replace(",", "")) if (found := LISTED.search(text)) else -1
+    return int(match[1].replace(",", "")) if (match := LISTED.search(text)) else -1
 
 
 def _listing(bound: float, sign: int) -> Met:
@@ -178,9 +178,9 @@ def _listing(bound: float, sign: int) -> Met:
 def chart_time() -> float:
     """Return the seconds in which ten lines of a hundred points and their bands are drawn at 120x36."""
     palette = ChartColors("#101418", "#8a95a5", "#3a4250")
-    curves = [tuple((epoch + 5 * place) / 100 for epoch in range(100)) for place in range(12)]
+    curves = [tuple((epoch + 5 * index) / 100 for epoch in range(100)) for index in range(12)]
     series = [
-        Series(str(place), curves[place], "#7cc7ff", curves[place - 1], curves[place + 1]) for place in range(1, 11)
+        Series(str(index), curves[index], "#7cc7ff", curves[index - 1], curves[index + 1]) for index in range(1, 11)
     ]
     took = []
     for _ in range(CHARTS):
@@ -201,8 +201,8 @@ def plotext_time() -> float | None:
         began = time.perf_counter()
         plotext.clear_figure()
         plotext.plotsize(120, 36)
-        for place in range(1, 11):
-            plotext.plot([(epoch + 5 * place) / 100 for epoch in range(100)], marker="braille")
+        for index in range(1, 11):
+            plotext.plot([(epoch + 5 * index) / 100 for epoch in range(100)], marker="braille")
         plotext.build()
         took.append(time.perf_counter() - began)
     return median(took)
@@ -281,8 +281,8 @@ def compare(folder: Path, wish: argparse.Namespace) -> Iterator[tuple[str, str, 
 
 
 def _times(seconds: Iterable[float]) -> str:
-    found = sorted(seconds)
-    return f"{1000 * median(found):.0f} ms, {1000 * quantiles(found, n=20)[-1]:.0f} ms"
+    ordered = sorted(seconds)
+    return f"{1000 * median(ordered):.0f} ms, {1000 * quantiles(ordered, n=20)[-1]:.0f} ms"
 
 
 def main() -> None:

@@ -49,9 +49,9 @@ def command_lines(lines: Iterator[str]) -> Iterator[list[str]]:
     """What follows `svhn-tui`, as a shell would read it."""
     for line in lines:
         for part in line.split("&&"):
-            found = re.fullmatch(r"(?:!|systemd-run [a-z -]+ )?(?:\S*/bin/)?svhn-tui((?: \S.*)?)", part.strip())
-            if found and "──" not in line:
-                yield shlex.split(found[1])
+            match = re.fullmatch(r"(?:!|systemd-run [a-z -]+ )?(?:\S*/bin/)?svhn-tui((?: \S.*)?)", part.strip())
+            if match and "──" not in line:
+                yield shlex.split(match[1])
 
 
 def read(command: Any, words: list[str]) -> None:
@@ -158,12 +158,12 @@ def test_a_source_distribution_holds_what_the_readme_links_to():
 
 def packages() -> dict[str, str]:
     """Return the first sentence of each folder of modules."""
-    found = {}
+    sentences = {}
     for root in ("engine", "svhn_tui"):
         for file in ROOT.glob(f"{root}/**/__init__.py"):
-            told = ast.get_docstring(ast.parse(file.read_text())) or ""
-            found[f"{file.parent.relative_to(ROOT)}/"] = told.split("\n\n")[0].replace("\n", " ")
-    return found
+            docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+            sentences[f"{file.parent.relative_to(ROOT)}/"] = docstring.split("\n\n")[0].replace("\n", " ")
+    return sentences
 
 
 def test_each_folder_stands_there_with_its_own_sentence():

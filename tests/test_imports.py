@@ -14,8 +14,8 @@ HEAVY = {"jax", "tensorflow", "keras", "numpy", "scipy", "matplotlib", "h5py"}
 
 def loaded_by(statement: str) -> set[str]:
     code = f"import sys, json\n{statement}\nprint(json.dumps([*sys.modules]))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    return {name.split(".")[0] for name in json.loads(found.stdout)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    return {name.split(".")[0] for name in json.loads(done.stdout)}
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def too_large(source: str) -> Iterator[str]:
 
 
 def test_what_is_large_says_why_it_is_whole():
-    found = {str(path.relative_to(ROOT)): list(too_large(path.read_text())) for path in MODULES}
-    assert {name: what for name, what in found.items() if what} == {}
+    problems = {str(path.relative_to(ROOT)): list(too_large(path.read_text())) for path in MODULES}
+    assert {name: what for name, what in problems.items() if what} == {}
 
 
 def test_what_has_no_reason_is_told():
@@ -60,7 +60,7 @@ def unknown_arguments(source: str) -> Iterator[str]:
 
 
 def test_docstrings_describe_parameters_that_exist():
-    found = {str(path.relative_to(ROOT)): list(unknown_arguments(path.read_text())) for path in MODULES}
-    assert {name: what for name, what in found.items() if what} == {}
+    unknown = {str(path.relative_to(ROOT)): list(unknown_arguments(path.read_text())) for path in MODULES}
+    assert {name: what for name, what in unknown.items() if what} == {}
     lying = 'def f(path):\n    """Do it.\n\n    Args:\n        place: where.\n    """'
     assert list(unknown_arguments(lying)) == ["f: place"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.data import layouts
-from engine.data.dataset import Images, describe, load_from, report
+from engine.data.dataset import describe, load_from, report
+from engine.data.images import Images
 from engine.data.pairing import TEST_FILE, TRAIN_FILE
 from engine.machine.files import make_folder, write_atomically_with
 from engine.protocol import DataSet

@@ -16,33 +16,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.data_shape import DataShape
 from engine.data import layouts
 from engine.data.doubts import doubts_of
+from engine.data.images import Images
 from engine.data.labels import MAX_CLASSES
 from engine.data.layouts import Stored
 from engine.data.pairing import locate
-from engine.data.part import Part, Pixels, as_trained, check_finite
+from engine.data.part import Part, as_trained, check_finite
 from engine.data.readers import reader_of
 from engine.machine import os_errors
 from engine.protocol import DataSet
 from engine.storage.npz import DataError
-
-
-class Images(msgspec.Struct, frozen=True):
-    """A data set in memory."""
-
-    train_images: Pixels
-    train_labels: NDArray[np.int32]
-    test_images: Pixels
-    test_labels: NDArray[np.int32]
-    names: tuple[str, ...]
-    """Names of the classes, in the order of their indices."""
-
-    @property
-    def shape(self) -> DataShape:
-        """The shape of an image and the number of classes."""
-        return DataShape(self.train_images.shape[1:], len(self.names), str(self.train_images.dtype))
 
 
 def load(data: DataSet) -> Images:

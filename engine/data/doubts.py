@@ -1,12 +1,11 @@
 """Warnings about a data set whose test accuracy may be misleading; they do not prevent its use."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from engine.data.dataset import Images
+from engine.data.images import Images
 
 MOST_RATIO = 20.0
 """Between the largest values of two halves that are scaled alike: no real set's halves are so far apart."""
@@ -20,7 +19,7 @@ class _Half(NamedTuple):
     labels: NDArray[np.int32]
 
 
-def doubts_of(images: "Images") -> tuple[str, ...]:
+def doubts_of(images: Images) -> tuple[str, ...]:
     """Return the warnings about a data set, a sentence each."""
     train = _Half("train on", _hashes(images.train_images), images.train_labels)
     test = _Half("test with", _hashes(images.test_images), images.test_labels)
@@ -70,7 +69,7 @@ def _in_both(train: _Half, test: _Half, kind: str) -> str:
     return f"{share}: what a network learnt by heart counts as right there."
 
 
-def _scale(images: "Images") -> str:
+def _scale(images: Images) -> str:
     """Warn where one half was scaled and the other was not."""
     train, test = (max(float(half.max()), -float(half.min())) for half in (images.train_images, images.test_images))
     if max(train, test) <= MOST_RATIO * min(train, test):
@@ -78,7 +77,7 @@ def _scale(images: "Images") -> str:
     return f"The largest value to train on is {train:g} and to test with {test:g}; scale both alike."
 
 
-def _untested(images: "Images") -> str:
+def _untested(images: Images) -> str:
     """Warn of classes without test images."""
     seen = np.unique(images.test_labels).tolist()
     if len(seen) == 1:

@@ -56,7 +56,7 @@ class Dispatcher:
         self._queue = queue
         self._trials = ModelTrials(workspace.root, queue, lambda event: publish(event, None), self.advance)
         self._lanes = LaneChoice(queue, machine.lanes)
-        self._reports = WorkerReports(workspace, queue, self.pool, publish, self._lanes.speeds)
+        self._reports = WorkerReports(workspace, queue, self.pool, publish, self._lanes.speeds, self.machine.kind_of)
         self._is_suspended = False
 
     def begin(self) -> None:

@@ -87,6 +87,11 @@ class LocalMachine:
         """Say whether a GPU is among those chosen, and not set aside."""
         return self._cards.has(uuid)
 
+    def kind_of(self, worker: Worker) -> str:
+        """Return the kind of a worker's GPU: on this machine as its `Card` has it, which JAX may name differently."""
+        cards = self._arrangement.machine.gpus
+        return next((card.kind for card in cards if card.uuid == worker.slot.gpu), worker.kind_of_gpu)
+
     def is_measuring(self, configuration: Configuration, shape: DataShape) -> bool:
         """Say whether the cores that suit a run are being measured; start the measurement if it is missing."""
         return self._arrangement.is_open(configuration, shape)

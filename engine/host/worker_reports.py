@@ -1,5 +1,7 @@
 """The workers' reports on their runs: progress and outcomes, and the recovery of the runs of a worker that ended."""
 
+from collections.abc import Callable
+
 from engine import protocol as p
 from engine.host.launcher import Publish
 from engine.host.worker_pool import WorkerPool, logged
@@ -20,9 +22,10 @@ class WorkerReports:
         pool: WorkerPool,
         publish: Publish,
         speeds: LaneSpeeds,
+        kind_of: Callable[[Worker], str],
     ) -> None:
         self._workspace, self._queue, self._pool, self._publish = workspace, queue, pool, publish
-        self._speeds = speeds
+        self._speeds, self._kind_of = speeds, kind_of
 
     def enter(self, worker: Worker, event: p.AnyEvent, line: bytes | None) -> bool:
         """Enter an event of a worker's runs; return whether another group may be trained after it."""
@@ -76,7 +79,7 @@ class WorkerReports:
             time = p.EpochTime(configuration, data.train_images, seconds, device, data.input_shape, len(event.runs))
             self._queue.times.add(time)
             if len(event.runs) == worker.lanes and not self._shares_its_card(worker):
-                self._speeds.add(worker.kind_of_gpu, configuration, data, worker.lanes, event.seconds)
+                self._speeds.add(self._kind_of(worker), configuration, data, worker.lanes, event.seconds)
 
     def _shares_its_card(self, worker: Worker) -> bool:
         """Say whether another worker trains on its card: both are slower than alone."""

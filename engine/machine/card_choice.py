@@ -4,10 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from engine.machine import card_signs, gpus, probe, system, visible
+from engine.machine import card_signs, child_process, gpus, probe, system, visible
 from engine.machine.gpus import Gpu, Inventory
 
 FLAGS_DROPPED = "XLA_FLAGS is set and not used: what is trained follows from what is asked alone."
+
+
+SLURMS_NONE = "NoDevFiles"
+"""CUDA_VISIBLE_DEVICES in a job to which Slurm gave no GPU; newer versions of Slurm leave the variable out."""
+NO_GPU_OF_SLURM = "Slurm gave this job no GPU: ask for one with --gres=gpu:1."
 
 
 class GpuChoice(msgspec.Struct, frozen=True):
@@ -30,7 +35,8 @@ def choose(environment: Mapping[str, str], wanted: str = "") -> GpuChoice:
     if _is_none(wanted):
         return GpuChoice()
     inventory = gpus.read()
-    return among(inventory if inventory.gpus else _without_nvml(inventory), environment, wanted, probe.order_of_cards)
+    inventory = inventory if inventory.gpus else _without_nvml(inventory, environment)
+    return among(inventory, environment, wanted, probe.order_of_cards)
 
 
 def among(
@@ -60,6 +66,10 @@ def among(
     if visible.depends_on_order(setting, environment.get("CUDA_DEVICE_ORDER", ""), inventory.gpus):
         order = ask_order(environment) or visible.fastest_first(inventory.gpus)
     allowed = visible.visible(setting, inventory.gpus, order)
+    if setting == SLURMS_NONE:
+        return GpuChoice(problems=(NO_GPU_OF_SLURM,))
+    if setting is None and _is_job_without_gpu(environment) and not wanted.strip():
+        return GpuChoice(problems=(f"{NO_GPU_OF_SLURM} If Slurm does not manage GPUs there, --gpus 0 takes one.",))
     if not allowed:
         return GpuChoice(problems=(f"CUDA_VISIBLE_DEVICES={setting} names no GPU that is here: none is used.",))
     try:
@@ -82,21 +92,32 @@ def lacks_plugin(environment: Mapping[str, str]) -> str:
     return "" if probe.plugins() or excludes_gpus(environment) else f"A GPU is asked of Slurm. {probe.NO_PLUGIN}"
 
 
+def _is_job_without_gpu(environment: Mapping[str, str]) -> bool:
+    """Say whether this is a job to which Slurm gave no GPU: those that are seen there may be other jobs'."""
+    has_gpus = any(name.startswith("SLURM_") and "GPUS" in name for name in environment)
+    return "SLURM_JOB_ID" in environment and not has_gpus
+
+
 def _is_none(wanted: str) -> bool:
     return wanted.strip().lower() == "none"
 
 
-def _without_nvml(inventory: Inventory) -> Inventory:
+def _without_nvml(inventory: Inventory, environment: Mapping[str, str]) -> Inventory:
     """List the cards by CUDA's driver where NVML lists none: it may have some, or report why they cannot be used.
 
     A driver that hangs is not queried a second time.
+
+    Args:
+        inventory: what NVML reported.
+        environment: LD_LIBRARY_PATH in it may be the only way to the driver, and CUDA_DEVICE_ORDER numbers the cards.
     """
     if inventory.problem == gpus.HANGS:
         return inventory
     if not system.has_library("libcuda.so.1"):
         problem = probe.NO_LIBRARY if not inventory.problem and card_signs.is_there() else inventory.problem
         return Inventory(problem=problem)
-    listed = probe.cards({})
+    listed = probe.cards(child_process.program_environment(environment))
     if listed.uuids:
-        return Inventory(tuple(Gpu(uuid, index) for index, uuid in enumerate(listed.uuids)))
+        names = (*listed.names, *("",) * len(listed.uuids))
+        return Inventory(tuple(Gpu(uuid, index, names[index]) for index, uuid in enumerate(listed.uuids)))
     return Inventory(problem=inventory.problem or (listed.reason if card_signs.is_there() else ""))

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Collection, Mapping
+from importlib.machinery import PathFinder
 from typing import NamedTuple
 
 import engine
@@ -23,8 +24,9 @@ PYTHON_NEEDED = (
     "PYTHONNOUSERSITE",
 )  # fmt: skip
 """Python's variables that neither load other code nor change what is computed."""
-PACKAGES = ("engine", "svhn_tui", "numpy", "keras", "jax", "tensorflow", "msgspec", "textual", "typer")
-"""The folders in which these are found belong to the program."""
+OWN_PACKAGES = ("engine", "svhn_tui")
+PACKAGES = ("numpy", "keras", "jax", "tensorflow", "msgspec", "textual", "typer")
+"""Packages of others; the folders in which these are found belong to the program."""
 SEARCHED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Lists of folders in which an empty or relative entry means the current one."""
 
@@ -56,6 +58,14 @@ class ChildCommand(NamedTuple):
 
     argv: tuple[str, ...]
     environment: Environment
+
+
+def own_folders() -> list[str]:
+    """Return `sys.path` without those folders of PYTHONPATH that the program's packages do not need."""
+    given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    needed = program_environment(os.environ).get("PYTHONPATH", "").split(os.pathsep)
+    others = {os.path.abspath(entry) for entry in given}.difference(needed)  # noqa: PTH100
+    return [entry for entry in sys.path if os.path.abspath(entry) not in others]  # noqa: PTH100
 
 
 def program(module: str, *arguments: str) -> ChildCommand:
@@ -121,8 +131,8 @@ def _python_needed(inherited: Mapping[str, str]) -> Environment:
     first = os.path.abspath(sys.path[0]) if sys.path else ""  # noqa: PTH100  the folder in which `python -m` stood
     needed = [home] if first == home and home not in sys.path[1:] else []
     if base or path:
-        homes = _homes()
-        given = (os.path.abspath(entry) for entry in path.split(os.pathsep) if entry)  # noqa: PTH100
+        given = [os.path.abspath(entry) for entry in path.split(os.pathsep) if entry]  # noqa: PTH100
+        homes = _homes(given)
         needed += [entry for entry in given if entry in homes and entry not in needed]
         if not any(home.startswith(f"{os.path.abspath(base)}/") for home in homes):  # noqa: PTH100
             base = ""
@@ -130,11 +140,20 @@ def _python_needed(inherited: Mapping[str, str]) -> Environment:
     return {name: value for name, value in variables.items() if value}
 
 
-def _homes() -> frozenset[str]:
-    """Return the folders in which the program's packages are found by this process."""
+def _homes(given: Collection[str]) -> frozenset[str]:
+    """Return the folders in which children are to find the program's packages.
+
+    Ours are where this process found them. Others are taken from PYTHONPATH only where they are nowhere else: a
+    cluster's modules put a NumPy of their own into it.
+
+    Args:
+        given: the folders of PYTHONPATH.
+    """
+    elsewhere = [entry for entry in sys.path if os.path.abspath(entry) not in given]  # noqa: PTH100
     paths: list[str] = []
-    for name in PACKAGES:
+    for name in (*OWN_PACKAGES, *PACKAGES):
         with contextlib.suppress(ImportError, ValueError):  # this process excludes it
-            spec = importlib.util.find_spec(name)
+            spec = PathFinder.find_spec(name, elsewhere) if name in PACKAGES else None
+            spec = spec or importlib.util.find_spec(name)
             paths += (spec.submodule_search_locations or ()) if spec else ()
     return frozenset(os.path.dirname(os.path.abspath(path)) for path in paths)  # noqa: PTH100, PTH120

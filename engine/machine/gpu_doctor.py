@@ -1,10 +1,11 @@
 """The findings of `svhn-tui doctor` about GPUs: which would train, and why the others would not."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.core.finding import Finding
-from engine.machine import card_choice, card_lock, child_process, gpus, probe
+from engine.machine import card_choice, card_lock, child_process, gpus, probe, system
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
 from engine.machine.probe import ProbeResult
@@ -41,7 +42,7 @@ def _finding(gpu: Gpu, inherited: Mapping[str, str], look: Callable[[Mapping[str
     name = f"{gpu.label} {gpu.name}".strip()
     if (holder := card_lock.holder(gpu.uuid)) is not None:
         return Finding("fine", f"{name}: a worker of svhn-tui trains on it (process {holder})")
-    if reason := gpus.busy(gpu, gpus.users(gpu)):
+    if reason := gpus.busy(gpu, gpus.users(gpu, system.ancestors(os.getpid()))):
         return Finding("note", f"{name} is left alone: {reason}")
     seen = look({**inherited, "CUDA_VISIBLE_DEVICES": gpu.uuid})
     if not seen.is_usable:

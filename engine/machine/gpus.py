@@ -4,7 +4,6 @@ A process of its own queries it (`engine.machine.nvml_process`), since a driver 
 the kernel cannot even be killed. It ends when nobody samples any more: an open handle keeps a laptop's GPU awake.
 """
 
-import contextlib
 import os
 import selectors
 import subprocess
@@ -107,7 +106,6 @@ class NvmlProcess:
             self._process = self._process or self._started()
             return msgspec.json.decode(_answer_of(self._process), type=Inventory) if self._process else Inventory()
         except TimeoutError:
-            self._hung = self._process
             self.close()
             return Inventory(problem=HANGS)
         except (OSError, msgspec.MsgspecError) as error:
@@ -119,8 +117,10 @@ class NvmlProcess:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs: nothing ends it before a reboot
+            try:
                 process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._hung = process  # nothing ends it before a reboot
 
     def _started(self) -> "subprocess.Popen[bytes] | None":
         """Start the process; None where NVML is not installed.

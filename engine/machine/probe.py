@@ -40,6 +40,10 @@ NO_LIBRARY = (
     "There is no libcuda.so.1: NVIDIA's driver is not installed here. In a container, start it with `--gpus all`."
 )
 NO_PLUGIN = "JAX is installed for the CPU alone: `make install SVHN_TUI_CUDA=cuda12` in the project's folder."
+HANGS = (
+    f"JAX did not answer on it within {SECONDS:.0f} s. Either the card hangs: nvidia-smi shows that, and a reboot "
+    "mends it. Or JAX's libraries were read for the first time from a slow disk: choose the card again (--gpus, or W)."
+)
 OTHER_CUDA = "LD_LIBRARY_PATH names another CUDA than JAX's own, and JAX cannot use it: take it out of the variable."
 
 
@@ -80,6 +84,7 @@ class CudaCards(msgspec.Struct, frozen=True):
     cuda: int | None = None
     """Newest CUDA that the driver supports, 12080 for 12.8."""
     reason: str = ""
+    names: tuple[str, ...] = ()
 
 
 def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outcome] | None = None) -> ProbeResult:
@@ -95,7 +100,7 @@ def look(environment: Mapping[str, str], ask: Callable[[Mapping[str, str]], Outc
     seen = _with_known_flags(environment, ask)
     path = environment.get("LD_LIBRARY_PATH", "")
     filtered = xla_flags.without_other_cuda(path, _names_in)
-    if seen.is_usable or filtered == path:
+    if seen.is_usable or filtered == path or seen.reason == HANGS:
         return seen
     again = _with_known_flags({**environment, "LD_LIBRARY_PATH": filtered}, ask)
     if not again.is_usable:
@@ -164,15 +169,14 @@ def _seen(outcome: Outcome) -> ProbeResult:
 
 
 def _end_of(outcome: Outcome) -> str:
+    if outcome.status == TIMED_OUT:
+        return HANGS
     return f"The process that asks JAX for this GPU {outcome.how_ended}."
 
 
 def _probe(environment: Mapping[str, str], *options: str) -> Outcome:
     line = child_process.module_line("engine.machine.probe_process", *options)
-    outcome = tool_process.run(ChildCommand((sys.executable, *line), dict(environment)), seconds=SECONDS)
-    if outcome.status == TIMED_OUT:
-        return outcome._replace(stderr=f"the card did not answer within {SECONDS:.0f} s")
-    return outcome
+    return tool_process.run(ChildCommand((sys.executable, *line), dict(environment)), seconds=SECONDS)
 
 
 def _names_in(folder: str) -> list[str]:

@@ -9,11 +9,15 @@ CUDA_VISIBLE_DEVICES decides which GPU is the first.
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 
 import msgspec
 
 from engine.machine import probe
 from engine.machine.probe import CudaCards, ProbeResult
+
+MIG = " MIG "
+"""In the name of a slice, such as `NVIDIA A100-SXM4-40GB MIG 1g.5gb`."""
 
 
 def see() -> ProbeResult:
@@ -55,8 +59,9 @@ def _listed(driver: ctypes.CDLL) -> CudaCards:
     """Start the driver and list its cards."""
     if code := driver.cuInit(0):
         return CudaCards(cuda=_version(driver), reason=probe.cuda_reason(code))
-    uuids = tuple(_uuids(driver))
-    return CudaCards(uuids, _version(driver), "" if uuids else probe.CUDA_ERRORS[100])
+    named = tuple(_cards_of(driver))
+    uuids, names = tuple(uuid for uuid, _ in named), tuple(name for _, name in named)
+    return CudaCards(uuids, _version(driver), "" if uuids else probe.CUDA_ERRORS[100], names)
 
 
 def _version(driver: ctypes.CDLL) -> int | None:
@@ -64,22 +69,29 @@ def _version(driver: ctypes.CDLL) -> int | None:
     return None if driver.cuDriverGetVersion(ctypes.byref(version)) else version.value
 
 
-def _uuids(driver: ctypes.CDLL) -> list[str]:
-    count, uuids = ctypes.c_int(), []
+def _cards_of(driver: ctypes.CDLL) -> Iterator[tuple[str, str]]:
+    """Yield the UUID and the name of each card."""
+    count = ctypes.c_int()
     if driver.cuDeviceGetCount(ctypes.byref(count)):
-        return []
+        return
     for device in range(count.value):
-        raw = (ctypes.c_ubyte * 16)()
+        raw, text = (ctypes.c_ubyte * 16)(), ctypes.create_string_buffer(256)
         get = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid
         if not get(ctypes.byref(raw), ctypes.c_int(device)):
-            uuids.append(uuid_text(bytes(raw)))
-    return uuids
+            driver.cuDeviceGetName(text, len(text), ctypes.c_int(device))
+            name = text.value.decode(errors="replace")
+            yield uuid_text(bytes(raw), name), name
 
 
-def uuid_text(raw: bytes) -> str:
-    """Write 16 bytes as nvidia-smi does. For a MIG slice the driver returns the slice's own UUID, in the same form."""
-    text = raw.hex()
-    return f"GPU-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def uuid_text(raw: bytes, name: str = "") -> str:
+    """Write 16 bytes as nvidia-smi does, and as CUDA_VISIBLE_DEVICES takes it.
+
+    Args:
+        raw: of a MIG slice the driver returns the slice's own UUID.
+        name: of the card, which says that it is a slice.
+    """
+    text, kind = raw.hex(), "MIG" if MIG in name else "GPU"
+    return f"{kind}-{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _pci(driver: ctypes.CDLL) -> str:

@@ -215,13 +215,27 @@ def pids_are_the_kernels() -> bool:
 
 
 def name_of(pid: int) -> str | None:
-    """Return the name of a process, empty where the system does not report it; None where there is no such process."""
+    """Return the name of a process, empty where the system does not report it; None where there is no such process.
+
+    Where /proc is mounted with `hidepid`, as on shared machines, it has no entries for the processes of other users.
+    """
     try:
         return Path(f"/proc/{pid}/comm").read_text()
     except FileNotFoundError:
-        return None
+        return "" if _exists(pid) else None
     except OSError:
         return ""
+
+
+def _exists(pid: int) -> bool:
+    """Say whether the kernel knows a process, which no signal is sent to."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def owner_of(pid: int) -> str:

@@ -35,7 +35,7 @@ def visible(setting: str | None, gpus: Sequence[Gpu], order: Sequence[str] = ())
 
 def depends_on_order(setting: str | None, device_order: str, gpus: Sequence[Gpu]) -> bool:
     """Say whether a setting depends on how CUDA numbers the cards: it holds an index, and the cards differ."""
-    by_index = setting is not None and any(entry.strip().isdigit() for entry in setting.split(","))
+    by_index = setting is not None and any(entry.strip().isdecimal() for entry in setting.split(","))
     return by_index and device_order.strip() != PCI_ORDER and len({gpu.name for gpu in gpus}) > 1
 
 
@@ -74,7 +74,7 @@ def chosen(text: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
 def _is_named(entry: str, gpu: Gpu) -> bool:
     """Say whether `entry`, in lower case and without a leading `gpu`, names a GPU."""
     card, _, part = entry.partition(":")
-    if card.isdigit():
+    if card.isdecimal():
         return gpu.index == int(card) and (not part or part == str(gpu.slice))
     prefix = entry if entry.startswith("mig-") else f"gpu{entry}"
     return gpu.uuid.lower().startswith(prefix)
@@ -90,7 +90,7 @@ def _numbered(gpus: Sequence[Gpu], order: Sequence[str]) -> list[Gpu]:
 
 
 def _entry(entry: str, gpus: Sequence[Gpu], numbered: Sequence[Gpu]) -> Gpu | None:
-    if entry.isdigit():
+    if entry.isdecimal():
         return numbered[int(entry)] if int(entry) < len(numbered) else None
     if entry.startswith("MIG-GPU-"):  # of drivers before 470: MIG-GPU-UUID/instance/compute instance
         card = entry.removeprefix("MIG-").partition("/")[0]

@@ -1,7 +1,9 @@
 """Backoff after a cluster or another machine started no worker. Pure: the caller passes the time."""
 
+import re
 from collections.abc import Mapping
 
+NUMBER = re.compile(r"\d+")
 FIRST_SECONDS, LONGEST_SECONDS = 5.0, 300.0
 """First and longest pause before the next try; each pause is twice as long as the one before."""
 
@@ -15,11 +17,14 @@ class Backoff:
         self._reasons: dict[str, str] = {}
 
     def refuse(self, where: str, reason: str, now: float) -> tuple[float, bool]:
-        """Count a failure; return the seconds until the next try, and whether its reason is new."""
+        """Count a failure; return the seconds until the next try, and whether its reason is new.
+
+        Free memory and process ids change from one try to the next: other numbers make no new reason.
+        """
         count = self._refusals[where] = self._refusals.get(where, 0) + 1
         pause = min(FIRST_SECONDS * 2 ** (count - 1), LONGEST_SECONDS)
         self._until[where] = now + pause
-        is_new = self._reasons.get(where) != reason
+        is_new = where not in self._reasons or NUMBER.sub("", self._reasons[where]) != NUMBER.sub("", reason)
         self._reasons[where] = reason
         return pause, is_new
 

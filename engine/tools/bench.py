@@ -3,12 +3,13 @@
 All four train the same network on the same images and evaluate the test images every epoch, warmed up, each in
 processes of its own. On a GPU there are three, on the same card, one at a time. Figures are of the whole machine: where
 two runs train side by side, an epoch of one run counts half. They are compared with what the machine could do:
-multiply-adds and bytes a second. Prints JSON; `svhn-tui bench` makes the tables. Without a C compiler there are three,
-and the engine is JAX.
+multiply-adds a second, which the cores show in turn with them, and bytes. Prints JSON; `svhn-tui bench` makes the
+tables. Without a C compiler there are three, and the engine is JAX.
 """
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -29,14 +30,10 @@ from engine.scheduling.lanes import lanes_on
 from engine.scheduling.placement import slots
 from engine.scheduling.slot import Slot
 from engine.storage.workspace import Workspace
-from engine.tools.bench_contenders import Contender, Engine, Fit, Timings, fit_card, time_in_turn
-from engine.tools.machine_limits import (
-    bandwidth,
-    bytes_per_batch,
-    cache_bytes,
-    multiply_adds,
-    multiply_adds_per_batch,
-)
+from engine.tools.bench_contenders import Contender, Cores, Engine, Fit, Timings, fit_card, time_in_turn
+from engine.tools.machine_limits import bandwidth, bytes_per_batch, cache_bytes, multiply_adds_per_batch
+from engine.training.native import build
+from engine.training.native.library import Library
 from engine.workers.arrangement import Arrangement
 
 
@@ -69,6 +66,9 @@ class NetworkTimes(msgspec.Struct, frozen=True):
     """Bytes that have to move, over what memory could move in this time. None on a GPU, whose own memory is not
     measured."""
     multiply_adds_per_batch: float
+    multiply_adds_per_second: float | None
+    """Of all cores in the same rounds; None on a GPU, and without the native library."""
+    multiply_adds_range: tuple[float, float] | None
     share_of_multiply_adds: float | None
     """What has to be multiplied and added, over what the cores could in this time; None: it is not known."""
     fit_backend: str = "tensorflow"
@@ -87,9 +87,18 @@ def _slots(configuration: Configuration, machine: Machine, data: p.DataSet) -> t
     return slots(configuration, machine, data.shape)
 
 
-def timed(data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName]) -> tuple[list[Timings], str]:
-    """Time one network: `fit`, tuned `fit`, then the trainers; return their times, and the backend of both `fit`."""
-    machine = devices.machine()
+def timed(
+    data: p.DataSet,
+    network: Network,
+    epochs: int,
+    trainers: Sequence[TrainerName],
+    library: Library | None,
+    machine: Machine,
+) -> tuple[list[Timings], str]:
+    """Time one network: `fit`, tuned `fit`, the trainers, and with a library the cores alone.
+
+    Return their times, and the backend of both `fit`.
+    """
     gpu = machine.gpus[0].uuid if machine.gpus else None
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
     lanes = lanes_on(machine.gpus[0], machine, configurations[0], data.shape) if gpu else 1
@@ -99,6 +108,7 @@ def timed(data: p.DataSet, network: Network, epochs: int, trainers: Sequence[Tra
         contenders: list[Callable[[], Contender]] = [
             *(partial(Fit, data, text, card, tuned=is_tuned) for is_tuned in (False, True)),
             *(partial(Engine, each, _slots(each, machine, data), lanes, data, workspace) for each in configurations),
+            *([partial(Cores, library)] if library else []),
         ]
         return time_in_turn(contenders, epochs, network.label, at_once=gpu is None), card.backend
 
@@ -108,18 +118,22 @@ def measure(
     hidden: tuple[int, ...],
     epochs: int,
     speed: float | None,
-    limit: float | None,
+    library: Library | None,
+    machine: Machine,
 ) -> NetworkTimes:
-    """Time one network and compare with what the machine could do. On a GPU `speed` and `limit`, of cores, are None."""
+    """Time one network and compare with what the machine could do (`speed` and `library` are None on a GPU)."""
     network = Network(hidden, "relu" if hidden else "linear")
-    trainers: tuple[TrainerName, ...] = ("jax", "native") if limit and not devices.machine().gpus else ("jax",)
-    sides, backend = timed(data, network, epochs, trainers)
+    trainers: tuple[TrainerName, ...] = ("jax", "native") if library else ("jax",)
+    sides, backend = timed(data, network, epochs, trainers, library, machine)
+    rates = sorted(1e9 / second for second in sides.pop().seconds) if library else []
+    limit = median(rates) if rates else None
     parameters = trainable_parameters(network, data.shape)
     batches = -(-data.train_images // 32)
     fit, tuned_fit, jax, *others = ([1e6 * second / batches for second in side.seconds] for side in sides)
     ours = others[0] if others else jax
     bytes_moved = bytes_per_batch(parameters, data, batches, sides[-1].runs, cache_bytes())
-    work = multiply_adds_per_batch(hidden, data, batches)
+    sizes = (math.prod(data.input_shape), *hidden, len(data.labels))
+    work = multiply_adds_per_batch(sizes, data.test_images / batches)
     return NetworkTimes(
         hidden=hidden,
         parameters=parameters,
@@ -144,6 +158,8 @@ def measure(
         bytes_per_batch=bytes_moved,
         share_of_bandwidth=bytes_moved / (speed * median(ours) / 1e6) if speed else None,
         multiply_adds_per_batch=work,
+        multiply_adds_per_second=limit,
+        multiply_adds_range=(rates[0], rates[-1]) if rates else None,
         share_of_multiply_adds=work / (limit * median(ours) / 1e6) if limit else None,
         fit_backend=backend,
     )
@@ -161,12 +177,13 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     data = dataset.describe(given.data, given.layout)
-    machine = devices.machine()
-    speed, limit = (None, None) if machine.gpus else (bandwidth(), multiply_adds())
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
+        machine = devices.unused_machine()
+        path = None if machine.gpus else build.library().path
+        speed, library = None if machine.gpus else bandwidth(), Library(path) if path else None
         networks = chosen or [(), (64,), (256,)]
-        measured = [measure(data, hidden, given.epochs, speed, limit) for hidden in networks]
+        measured = [measure(data, hidden, given.epochs, speed, library, machine) for hidden in networks]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
@@ -176,7 +193,6 @@ def main() -> int:
         "gpus": len(machine.gpus),
         "gpu": machine.gpus[0].kind if machine.gpus else "",
         "bandwidth_bytes_per_second": speed,
-        "multiply_adds_per_second": limit,
         "networks": [msgspec.to_builtins(network) for network in measured],
     }
     print(json.dumps(answer))

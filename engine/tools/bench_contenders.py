@@ -12,11 +12,14 @@ from typing import Any, NamedTuple, Protocol
 from engine import protocol as p
 from engine.core.spec import Configuration, RunSpec
 from engine.machine import child_process, tool_process
-from engine.machine.system import peak_bytes
+from engine.machine.system import peak_bytes, usable_cores
 from engine.scheduling.slot import Slot
+from engine.training.native.library import Library
 from engine.workers import process as launcher
 
 ROUNDS = 3
+BURSTS, BURST_MULTIPLY_ADDS = 10, 1e9
+"""How often in a round the cores multiply and add, and how often each of them does: some milliseconds."""
 
 
 class FitCard(NamedTuple):
@@ -164,6 +167,33 @@ class Engine:
         for process in self._processes:
             process.wait()
         return peak
+
+
+class Cores:
+    """All cores at once, which multiply and add in registers alone: no trainer can do more in the same minutes."""
+
+    options = ""
+    runs = 1
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._cores = len(usable_cores())
+        self._pool = ThreadPoolExecutor(self._cores)
+        self._rounds = int(BURST_MULTIPLY_ADDS / library.multiply_adds(1))
+
+    def epochs(self, count: int) -> list[float]:
+        """Return the seconds of a billion multiply-adds of all cores together, of each burst."""
+        return [second for _ in range(count) for second in map(self._burst, range(BURSTS))]
+
+    def _burst(self, _: int) -> float:
+        began = time.perf_counter()
+        done = sum(self._pool.map(self._library.multiply_adds, [self._rounds] * self._cores))
+        return 1e9 * (time.perf_counter() - began) / done
+
+    def close(self) -> int:
+        """End its threads; they need no memory."""
+        self._pool.shutdown()
+        return 0
 
 
 def _await_ready(process: subprocess.Popen[bytes]) -> None:

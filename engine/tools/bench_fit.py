@@ -16,7 +16,7 @@ from typing import Any
 
 from engine.core.spec import Network, Training
 from engine.data import dataset
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.machine import backends
 
 TRIAL_BATCHES = 200

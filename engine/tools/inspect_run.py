@@ -15,6 +15,7 @@ from engine import protocol as p
 from engine.core.data_shape import Shape
 from engine.core.spec import OwnModel
 from engine.data import dataset as datasets
+from engine.data.images import Images
 from engine.machine import backends
 from engine.storage.npz import DataError
 from engine.storage.zip_check import first_line
@@ -72,7 +73,7 @@ def inspect(task: InspectionTask) -> p.Inspected:
     )
 
 
-def _samples(images: datasets.Images, show: Callable[[np.ndarray], bytes]) -> tuple[p.Picture, ...]:
+def _samples(images: Images, show: Callable[[np.ndarray], bytes]) -> tuple[p.Picture, ...]:
     if len(images.shape.inputs) != 3:
         return ()
     pictures = []

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,8 +10,6 @@ import numpy as np
 
 from engine import protocol as p
 from engine.machine.system import usable_cores
-from engine.training.native import build
-from engine.training.native.library import Library
 
 ADAM_MULTIPLY_ADDS = 4
 """Of a parameter's update: first moment, square and second moment, step. Its root and its division are not counted."""
@@ -34,21 +32,6 @@ def bandwidth() -> float:
     return sum(2 * source.nbytes for source, _ in arrays) / best
 
 
-def multiply_adds() -> float | None:
-    """Return multiply-adds a second of all cores together, in registers alone; None without the native library."""
-    built = build.library()
-    if built.path is None:
-        return None
-    library, cores = Library(built.path), len(usable_cores())
-    rates = []
-    with ThreadPoolExecutor(cores) as pool:
-        for _ in range(30):  # short and often: others only disturb
-            began = time.perf_counter()
-            done = sum(pool.map(library.multiply_adds, [4_000_000] * cores))
-            rates.append(done / (time.perf_counter() - began))
-    return max(rates)
-
-
 def cache_bytes(folder: Path = CACHES) -> float:
     """Return what the second and third caches of the usable cores hold together; infinity where it is not known."""
     sizes = {}
@@ -60,13 +43,12 @@ def cache_bytes(folder: Path = CACHES) -> float:
     return sum(sizes.values()) or float("inf")
 
 
-def multiply_adds_per_batch(hidden: tuple[int, ...], data: p.DataSet, batches: int) -> float:
-    """Count those of a batch of 32: forwards, to the weights, back to the inputs but for the pixels; Adam's; and
-    those of the evaluation, shared out among the batches."""
-    sizes = (int(np.prod(data.input_shape)), *hidden, len(data.labels))
+def multiply_adds_per_batch(sizes: Sequence[int], tests_per_batch: float) -> float:
+    """Count those of a batch of 32 for inputs and the units of each layer: forwards, to the weights, back to the inputs
+    but for the pixels; Adam's; and those of the evaluation, shared out among the batches."""
     kernels = [below * above for below, above in pairwise(sizes)]
     adam = ADAM_MULTIPLY_ADDS * (sum(kernels) + sum(sizes[1:]))
-    return 32 * (3 * sum(kernels) - kernels[0]) + adam + data.test_images / batches * sum(kernels)
+    return 32 * (3 * sum(kernels) - kernels[0]) + adam + tests_per_batch * sum(kernels)
 
 
 def bytes_per_batch(parameters: int, data: p.DataSet, batches: int, runs: int, caches: float) -> float:

@@ -33,7 +33,7 @@ from engine.tools.verification import Requirement, Verification, VerifyOutcome, 
 from engine.training import model_sources
 
 if TYPE_CHECKING:
-    from engine.data.dataset import Images
+    from engine.data.images import Images
 
 REASON = re.compile(r"Exception encountered: |Example error message for object .*:\n")
 """What stands before the reason in Keras's messages."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.core.spec import RunSpec
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.storage.checkpoint import Snapshot
 from engine.training import trainer_choice
 from engine.training.jax_trainer import FastTrainer

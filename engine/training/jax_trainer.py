@@ -16,7 +16,7 @@ from engine.core.compilation import held_in
 from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, History, Provenance
 from engine.core.spec import Configuration, RunSpec
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.machine import backends, card, gpus
 from engine.machine.system import version
 from engine.storage.checkpoint import Snapshot

@@ -1,40 +1,39 @@
 """The event with which a run ends: its result, or why there is none."""
 
-from collections.abc import Sequence
 from hashlib import file_digest
 from pathlib import Path
 
 from engine import protocol as p
-from engine.core.results import FINAL, EpochRow
-from engine.core.spec import RunSpec
+from engine.core.results import FINAL
 from engine.machine import gpu_errors, os_errors
 from engine.storage.claims import SUPERSEDED
 from engine.storage.npz import DataError
 from engine.training.convergence import slope_of
 from engine.training.early_stopping import epoch_of_weights
-from engine.training.metrics import Activity
 from engine.training.model_sources import ModelError
-from engine.training.trainer import Trainer
+from engine.training.run import Run
+from engine.training.trainer import FinishedLane, Trainer
 
 
 def result_of(
-    spec: RunSpec,
-    rows: Sequence[EpochRow],
-    data_set: p.DataSet,
-    activity: Activity,
-    trainer: Trainer,
-    model: Path,
-    parameters: int,
-    started_at: float,
-    finished_at: float,
+    run: Run, lane: FinishedLane, data_set: p.DataSet, trainer: Trainer, model: Path, parameters: int
 ) -> p.RunResult:
-    """Return the result of a run whose epochs are done and whose file is written.
+    """Return the result of a run whose epochs are done.
+
+    Args:
+        run: the run.
+        lane: its network.
+        data_set: what it was trained on.
+        trainer: what trained it.
+        model: its file, which is written.
+        parameters: number of trainable parameters.
 
     Raises:
         ValueError: its last epoch has no count of right test images.
         OSError: the file cannot be read.
     """
-    training, final_epoch = spec.configuration.training, epoch_of_weights(spec.configuration.training, rows)
+    rows, training, activity, finished_at = run.curve.rows, run.spec.configuration.training, lane.activity(), run.now
+    final_epoch = epoch_of_weights(training, rows)
     last, accuracies = rows[final_epoch - 1], [row.test_accuracy or 0.0 for row in rows]
     if last.test_correct is None:
         raise ValueError("an earlier version trained its last epoch, and kept no count of the images that are right")
@@ -43,8 +42,8 @@ def result_of(
     with model.open("rb") as file:
         sha256 = file_digest(file, "sha256").hexdigest()
     return p.RunResult(
-        run_id=spec.run_id,
-        spec=spec,
+        run_id=run.run_id,
+        spec=run.spec,
         trainable_parameters=parameters,
         **{name: getattr(last, name) for name in FINAL},
         test_accuracy=accuracies[final_epoch - 1],
@@ -59,7 +58,7 @@ def result_of(
         test_recall=activity.recall,
         diverged=last.is_diverged,
         seconds=sum(row.seconds or 0.0 for row in rows),
-        started_at=started_at,
+        started_at=run.started_at,
         finished_at=finished_at,
         model_sha256=sha256,
         model_bytes=model.stat().st_size,
@@ -68,6 +67,7 @@ def result_of(
         demo_data=data_set.is_demo,
         data_name=data_set.name,
         trained_by=trainer.name,
+        provenance=lane.provenance,
     )
 
 

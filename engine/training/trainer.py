@@ -8,7 +8,7 @@ from engine import protocol as p
 from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, Provenance
 from engine.core.spec import RunSpec
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.storage.checkpoint import Snapshot
 from engine.training.metrics import Activity
 

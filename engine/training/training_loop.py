@@ -12,12 +12,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Self, TypeVar
 
-import msgspec
-
 from engine import protocol as p
 from engine.core.compilation import data_problem
 from engine.data import dataset
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.machine import os_errors
 from engine.machine.files import NotOurs
 from engine.storage import checkpoint, claims
@@ -274,16 +272,10 @@ class Attempts:
 
     def _write(self, data_set: p.DataSet, run: Run, lane: FinishedLane, trainer: Trainer) -> p.RunResult | None:
         """Write the file, then the result; those of an attempt that was superseded are set aside."""
-
-        def outcome(model: Path, parameters: int) -> p.RunResult:
-            result = result_of(run.spec, run.curve.rows, data_set, lane.activity(), trainer, model, parameters,
-                              run.started_at, run.now)  # fmt: skip
-            return msgspec.structs.replace(result, provenance=lane.provenance)
-
         return run.folder.finish(
             run.attempt,
             lambda path: lane.save(path, data_set.shape),
-            outcome,
+            lambda model, parameters: result_of(run, lane, data_set, trainer, model, parameters),
             lambda result: self._note(run, p.RunFinished(result=result), durable=True),
         )
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from engine import protocol as p
-from engine.machine import card, devices, system
+from engine.machine import card, card_choice, card_signs, devices, system
 from engine.machine.backends import (
     PLATFORM_VARIABLE,
     WITHOUT_GPU,
@@ -35,7 +35,7 @@ TRAINERS = {
     "keras-fit": (prepare_tensorflow, "engine.training.keras_trainer:KerasFitTrainer"),
 }
 """By kind of worker: what prepares the import of its libraries, and its trainer as `module:class`."""
-NO_CARDS = ("", "-1", "NoDevFiles")
+NO_CARDS = ("", "-1", card_choice.SLURMS_NONE)
 """Values of CUDA_VISIBLE_DEVICES with which Slurm gives a job no GPU."""
 
 
@@ -140,7 +140,9 @@ def claim_device(given: argparse.Namespace, trainer: str) -> tuple[ProbeResult |
         return None, ()
     if wanted.is_slurms:
         has_gpu = wanted.asks_for_gpu or os.environ.get("CUDA_VISIBLE_DEVICES", "") not in NO_CARDS
-        return card.claim(card.GIVEN if has_gpu else card.NONE, os.environ), ()
+        is_left_out = not has_gpu and card_signs.is_there()
+        remark = f"{given.name}: {card_choice.NO_GPU_OF_SLURM} It trains on the CPU there."
+        return card.claim(card.GIVEN if has_gpu else card.NONE, os.environ), (remark,) if is_left_out else ()
     choice = devices.choose_gpus()
     free = card.free(choice.gpus)
     cores, gpu = preflight.portion(system.usable_cores(), len(free), wanted.index, wanted.count)

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -173,7 +174,7 @@ def tables(measured: dict[str, Any]) -> Group:
         )
         costs.add_row(
             name,
-            _share(_of_limit(network)),
+            _share(bench_figure.of_limit(network)),
             _share(network["share_of_bandwidth"]),
             words.size(network["fit_peak_bytes"]),
             words.size(network["engine_peak_bytes"]),
@@ -200,8 +201,8 @@ def _machine(measured: dict[str, Any]) -> str:
     """Name the machine to which the shares refer."""
     if measured.get("gpu"):
         return f"One {words.clean(measured['gpu'])}, one contender at a time"
-    limit = measured["multiply_adds_per_second"]
-    rate = f", the limit {limit / 1e9:.0f} billion multiply-adds/s" if limit else ""
+    rates = [network["multiply_adds_per_second"] for network in measured["networks"]]
+    rate = "" if None in rates else f", {median(rates) / 1e9:.0f} billion multiply-adds/s in the same rounds"
     return f"{measured['cores']} cores, {measured['bandwidth_bytes_per_second'] / 1e9:.0f} GB/s{rate}"
 
 
@@ -211,12 +212,6 @@ def _table(*names: str) -> Table:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _of_limit(network: dict[str, Any]) -> float | None:
-    """Return the share of the machine's limit, of its cores or its memory, whichever is used more."""
-    shares = [network["share_of_multiply_adds"], network["share_of_bandwidth"]]
-    return None if None in shares else max(shares)
 
 
 def _share(of: float | None) -> str:

@@ -49,12 +49,9 @@ def draw(measured: dict[str, Any], path: Path) -> None:
             ]
             lefts = [left + 0.2 * (index - 1.5) for left in range(len(networks))]
             axes.bar(lefts, middles, 0.18, yerr=errors, label=name, capsize=2)
-        if limit := measured["multiply_adds_per_second"]:
-            speed = measured["bandwidth_bytes_per_second"]
-            least = [
-                1e6 * max(network["multiply_adds_per_batch"] / limit, network["bytes_per_batch"] / speed)
-                for network in networks
-            ]
+        shares = [of_limit(network) for network in networks]
+        if None not in shares:
+            least = [share * network["engine_us_per_batch"] for share, network in zip(shares, networks, strict=True)]
             lefts, rights = [index - 0.45 for index in range(len(least))], [index + 0.45 for index in range(len(least))]
             axes.hlines(least, lefts, rights, colors="black", linestyles="dotted", label="limit of this machine")
         axes.set_yscale("log")
@@ -62,6 +59,12 @@ def draw(measured: dict[str, Any], path: Path) -> None:
         axes.set_xticks(range(len(networks)), [_name(network) for network in networks])
         figure.legend(loc="outside upper center", ncols=5)
         figure.savefig(path, format="png", dpi=150)
+
+
+def of_limit(network: dict[str, Any]) -> float | None:
+    """Return the share of the machine's limit, of its cores or its memory, whichever is used more."""
+    shares = [network["share_of_multiply_adds"], network["share_of_bandwidth"]]
+    return None if None in shares else max(shares)
 
 
 def _sides(network: dict[str, Any]) -> dict[str, str]:

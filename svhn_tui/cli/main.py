@@ -6,9 +6,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, NoReturn
 
+from engine.machine import child_process, system
+
+if os.environ.get("PYTHONPATH"):  # a cluster's modules put packages for another Python there
+    sys.path[:] = child_process.own_folders()
+
 import typer
 
-from engine.machine import system
 from svhn_tui.cli.arguments import (
     WORKSPACE,
     DataOption,
@@ -71,6 +75,23 @@ def screen(
             index = sys.argv.index(context.invoked_subcommand)
             fail(f"ssh cannot be started; {remote.name} is not reached.", run_there(remote, sys.argv[index:]))
         return
+    check_terminal()
+    if remote is None and (problem := folder_problem(workspace)):
+        fail(problem, WRONG_USE)
+    from engine.machine import ownership
+
+    there = workspace.expanduser().resolve()
+    if remote is None and there.exists() and (problem := ownership.problem(there)):
+        fail(problem, FAILED)
+    os.environ.setdefault("TEXTUAL_FPS", "120")  # the delay of a key; all else is drawn far less often
+    from svhn_tui.cli.screen import open_screen
+
+    source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those of that machine
+    raise typer.Exit(open_screen(workspace, source, remote, layout or ""))
+
+
+def check_terminal() -> None:
+    """End with a sentence where the screen cannot be drawn."""
     kind = os.environ.get("TERM", "")
     all_three = (sys.stdin, sys.stdout, sys.stderr)  # Textual draws on stderr
     if not all(stream.isatty() for stream in all_three) or kind in ("", "dumb", "unknown"):
@@ -84,18 +105,6 @@ def screen(
             "`LC_ALL=C.UTF-8 svhn-tui` opens it. Commands such as `svhn-tui status` work as they are.",
             FAILED,
         )
-    if remote is None and (problem := folder_problem(workspace)):
-        fail(problem, WRONG_USE)
-    from engine.machine import ownership
-
-    there = workspace.expanduser().resolve()
-    if remote is None and there.exists() and (problem := ownership.problem(there)):
-        fail(problem, FAILED)
-    os.environ.setdefault("TEXTUAL_FPS", "120")  # the delay of a key; all else is drawn far less often
-    from svhn_tui.cli.screen import open_screen
-
-    source = tuple(map(str, data or ())) if remote is not None else sources(data)  # its paths are those of that machine
-    raise typer.Exit(open_screen(workspace, source, remote, layout or ""))
 
 
 def is_text(name: str) -> bool:

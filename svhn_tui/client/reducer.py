@@ -22,65 +22,31 @@ MAX_HISTORIES = 2_000
 def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
     """Return the state after the event. With the `edits` of a batch, only the batch's last state is immutable."""
     change, edits = msgspec.structs.replace, edits or Edits()
-    more, less = edits.more, edits.less
     match event:
-        case p.Attached():  # everything is sent again; curves of finished runs stay valid
-            return State(
-                workspace=event.workspace,
-                versions=event.versions,
-                connected=True,
-                has_begun=event.has_begun,
-                data=event.data,
-                known={data.fingerprint: data for data in event.known},
-                choices=event.choices,
-                statements=event.statements,
-                histories=state.histories,
-                last_group=state.last_group,
-                notices=state.notices,
-            )
+        case p.Attached():
+            return _attached(state, event)
         case p.RunsRead():
-            return change(
-                state,
-                results=more(state.results, {result.run_id: result for result in event.results}),
-                notes=more(state.notes, {note.run_id: note for note in event.notes}),
-            )
+            return _runs_read(state, event, edits)
         case p.CaughtUp():
             return change(state, caught_up=True)
         case p.DataOpened():
-            known = {**less(state.known, event.data.fingerprint), event.data.fingerprint: event.data}
-            if event.is_beside and state.data is not None and state.data.fingerprint != event.data.fingerprint:
-                return change(state, known=known)
-            inspected = less(state.inspected, "")
-            return change(state, data=event.data, known=known, data_is_open=True, inspected=inspected)
+            return _data_opened(state, event, edits)
         case p.SweepSubmitted():
-            sweeps = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
-            return change(state, sweeps={**sweeps, event.sweep.sweep_id: event.sweep})
+            return _sweep_submitted(state, event)
         case p.RunsQueued():
-            runs = [run.run_id for run in event.waiting]
-            again = (run_id for run_id in runs if (live := state.live.get(run_id)) and live.status == "failed")
-            return change(
-                state,
-                waiting=_queued(state.waiting, event, edits),
-                assigned=less(state.assigned, *runs),
-                live=less(state.live, *again),
-            )
+            return _queued(state, event, edits)
         case p.RunsUnqueued():
-            taken = {run_id: run for run_id in event.runs if event.worker and (run := state.waiting.get(run_id))}
-            return change(state, waiting=less(state.waiting, *event.runs), assigned=more(state.assigned, taken))
+            return _unqueued(state, event, edits)
         case p.RunsHeld():
-            held = {run_id: change(run, paused=event.paused)
-                    for run_id in event.runs if (run := state.waiting.get(run_id))}  # fmt: skip
-            return change(state, waiting=more(state.waiting, held))
+            return _held(state, event, edits)
         case p.TrialStarted():
             return change(state, trials={**state.trials, (event.model, event.data): event})
         case p.ModelTried():
-            key = event.model, event.data
-            trials = {tried: trial for tried, trial in state.trials.items() if tried != key}
-            return change(state, models={**state.models, key: event.facts}, trials=trials)
+            return _model_tried(state, event)
         case p.FleetChanged():
             return change(state, fleet=event.fleet)
         case p.WorkerChanged():
-            return change(state, workers=more(state.workers, {event.worker: event}))
+            return change(state, workers=edits.more(state.workers, {event.worker: event}))
         case p.RunStarted():
             return _started(state, event, edits)
         case p.EpochEnded():
@@ -96,34 +62,21 @@ def apply(state: State, event: p.AnyEvent, edits: Edits | None = None) -> State:
         case p.RunPaused():
             return _stopped(state, event.run_id, edits, "paused")
         case p.RunDeleted():
-            return change(
-                state,
-                results=less(state.results, event.run_id),
-                live=less(state.live, event.run_id),
-                assigned=less(state.assigned, event.run_id),
-                notes=less(state.notes, event.run_id),
-                waiting=less(state.waiting, event.run_id),
-            )
+            return _deleted(state, event.run_id, edits)
         case p.NoteChanged():
-            return change(state, notes=more(state.notes, {event.note.run_id: event.note}))
+            return change(state, notes=edits.more(state.notes, {event.note.run_id: event.note}))
         case p.ChoiceChanged():
-            others = less(state.choices, event.question)
-            return change(state, choices=more(others, {event.question: event.run_id} if event.run_id else {}))
+            return _choice_changed(state, event, edits)
         case p.Judged():
-            return change(state, statements=more(state.statements, {event.question: event.statements}))
+            return change(state, statements=edits.more(state.statements, {event.question: event.statements}))
         case p.HistoryRead():
             return _history_read(state, event, edits)
         case p.FilesChecked():
-            unreadable = less(state.unreadable, *event.hashes)
-            return change(
-                state,
-                files=more(less(state.files, *event.unreadable), event.hashes),
-                unreadable=more(unreadable, event.unreadable),
-            )
+            return _files_checked(state, event, edits)
         case p.LogRead():
             return change(state, log=_longer(state.log, event))
         case p.Inspected():
-            return change(state, inspected=more(state.inspected, {event.run_id or event.data: event}))
+            return change(state, inspected=edits.more(state.inspected, {event.run_id or event.data: event}))
         case p.DeviceSampled():
             return change(state, devices=event.samples)
         case p.Timed():
@@ -143,13 +96,111 @@ def fold(events: Iterable[p.AnyEvent], state: State | None = None) -> State:
     return state
 
 
-def _queued(waiting: Mapping[str, p.WaitingRun], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.WaitingRun]:
+# --- a function for each event that changes more than one thing -------------------------------------------------------
+
+
+def _attached(state: State, event: p.Attached) -> State:
+    """Begin anew: everything is sent again, while the curves of finished runs stay valid."""
+    return State(
+        workspace=event.workspace,
+        versions=event.versions,
+        connected=True,
+        has_begun=event.has_begun,
+        data=event.data,
+        known={data.fingerprint: data for data in event.known},
+        choices=event.choices,
+        statements=event.statements,
+        histories=state.histories,
+        last_group=state.last_group,
+        notices=state.notices,
+    )
+
+
+def _runs_read(state: State, event: p.RunsRead, edits: Edits) -> State:
+    return msgspec.structs.replace(
+        state,
+        results=edits.more(state.results, {result.run_id: result for result in event.results}),
+        notes=edits.more(state.notes, {note.run_id: note for note in event.notes}),
+    )
+
+
+def _data_opened(state: State, event: p.DataOpened, edits: Edits) -> State:
+    fingerprint = event.data.fingerprint
+    known = {**edits.less(state.known, fingerprint), fingerprint: event.data}
+    if event.is_beside and state.data is not None and state.data.fingerprint != fingerprint:
+        return msgspec.structs.replace(state, known=known)
+    inspected = edits.less(state.inspected, "")
+    return msgspec.structs.replace(state, data=event.data, known=known, data_is_open=True, inspected=inspected)
+
+
+def _sweep_submitted(state: State, event: p.SweepSubmitted) -> State:
+    sweeps = {key: some for key, some in state.sweeps.items() if not is_other_choice(some, event.sweep)}
+    return msgspec.structs.replace(state, sweeps={**sweeps, event.sweep.sweep_id: event.sweep})
+
+
+def _queued(state: State, event: p.RunsQueued, edits: Edits) -> State:
+    runs = [run.run_id for run in event.waiting]
+    again = (run_id for run_id in runs if (live := state.live.get(run_id)) and live.status == "failed")
+    return msgspec.structs.replace(
+        state,
+        waiting=_inserted(state.waiting, event, edits),
+        assigned=edits.less(state.assigned, *runs),
+        live=edits.less(state.live, *again),
+    )
+
+
+def _inserted(waiting: Mapping[str, p.WaitingRun], event: p.RunsQueued, edits: Edits) -> Mapping[str, p.WaitingRun]:
+    """Return the waiting runs with new ones at the event's index, or at the end."""
     new = {run.run_id: run for run in event.waiting}
     others = edits.less(waiting, *new)
     if event.index is None or event.index >= len(others):
         return edits.more(others, new)
     behind = dict(islice(others.items(), event.index, None))
     return edits.more(edits.more(edits.less(others, *behind), new), behind)
+
+
+def _unqueued(state: State, event: p.RunsUnqueued, edits: Edits) -> State:
+    assigned = {run_id: run for run_id in event.runs if event.worker and (run := state.waiting.get(run_id))}
+    return msgspec.structs.replace(
+        state, waiting=edits.less(state.waiting, *event.runs), assigned=edits.more(state.assigned, assigned)
+    )
+
+
+def _held(state: State, event: p.RunsHeld, edits: Edits) -> State:
+    runs = (run for run_id in event.runs if (run := state.waiting.get(run_id)))
+    held = {run.run_id: msgspec.structs.replace(run, paused=event.paused) for run in runs}
+    return msgspec.structs.replace(state, waiting=edits.more(state.waiting, held))
+
+
+def _model_tried(state: State, event: p.ModelTried) -> State:
+    key = event.model, event.data
+    trials = {tried: trial for tried, trial in state.trials.items() if tried != key}
+    return msgspec.structs.replace(state, models={**state.models, key: event.facts}, trials=trials)
+
+
+def _deleted(state: State, run_id: str, edits: Edits) -> State:
+    return msgspec.structs.replace(
+        state,
+        results=edits.less(state.results, run_id),
+        live=edits.less(state.live, run_id),
+        assigned=edits.less(state.assigned, run_id),
+        notes=edits.less(state.notes, run_id),
+        waiting=edits.less(state.waiting, run_id),
+    )
+
+
+def _choice_changed(state: State, event: p.ChoiceChanged, edits: Edits) -> State:
+    others = edits.less(state.choices, event.question)
+    choices = edits.more(others, {event.question: event.run_id} if event.run_id else {})
+    return msgspec.structs.replace(state, choices=choices)
+
+
+def _files_checked(state: State, event: p.FilesChecked, edits: Edits) -> State:
+    return msgspec.structs.replace(
+        state,
+        files=edits.more(edits.less(state.files, *event.unreadable), event.hashes),
+        unreadable=edits.more(edits.less(state.unreadable, *event.hashes), event.unreadable),
+    )
 
 
 def _started(state: State, event: p.RunStarted, edits: Edits) -> State:

@@ -120,7 +120,7 @@ def test_what_is_opened_follows_from_the_file_and_the_command_line():
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({"svhn": {"folder": "a", "file": "b"}}, "data['svhn']: give `folder`, `file`, or both"),
         ({"svhn": {"train": "a"}}, "data['svhn']: give `folder`, `file`, or both"),
@@ -131,10 +131,10 @@ def test_what_is_opened_follows_from_the_file_and_the_command_line():
         ({}, "no data set 'digits'; the file names none"),
     ],
 )
-def test_a_wrong_data_set_is_refused_with_its_place(data: dict[str, object], said: str):
+def test_a_wrong_data_set_is_refused_with_its_place(data: dict[str, object], message: str):
     with pytest.raises(presets.PresetError) as caught:
         preset_file.parse(json.dumps({**BOOK, "data": data}).encode(), "experiments.json")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_epochs_of_other_images_forecast_nothing():

@@ -68,6 +68,6 @@ def test_a_run_that_a_worker_has_not_begun_is_still_to_come_and_may_fail_at_once
 
 def test_many_calls_are_one_sentence():
     assert call_text([]) == ""
-    failed = [notice_of(p.RunFailed(run_id="x", reason=f"no memory {place}"), is_news=True) for place in range(3)]
+    failed = [notice_of(p.RunFailed(run_id="x", reason=f"no memory {index}"), is_news=True) for index in range(3)]
     assert call_text(filter(None, failed)) == "A run failed: no memory 0 And 2 more notices."
     assert call_text(filter(None, [notice_of(p.Noticed(text="a disk is full"), is_news=True)])) == ""

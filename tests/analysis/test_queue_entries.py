@@ -37,7 +37,7 @@ def test_neighbours_in_the_queue_are_one_line_and_move_as_one():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "said"),
+    ("seeds", "message"),
     [
         ((3,), "seed 3"),
         ((2, 0, 1), "seeds 0 to 2"),
@@ -46,8 +46,8 @@ def test_neighbours_in_the_queue_are_one_line_and_move_as_one():
         (range(0, 80, 2), "40 seeds"),
     ],
 )
-def test_seeds_are_said_shortly(seeds: tuple[int, ...], said: str):
-    assert seeds_text(seeds) == said
+def test_seeds_are_said_shortly(seeds: tuple[int, ...], message: str):
+    assert seeds_text(seeds) == message
 
 
 def test_a_group_is_over_when_its_last_lane_is():

@@ -89,9 +89,9 @@ def test_runs_that_did_not_learn_count_and_are_named_with_the_mean_of_the_others
     assert answer("Q7", state_of(*results)).flags == ()
     results[3] = finished(specs[3], 0.1)
     results[4] = finished(specs[4], 0.5, diverged=True)
-    found = answer("Q7", state_of(*results))
-    assert found.text == "0.4600, 0.5000"
-    assert found.flags == (
+    actual = answer("Q7", state_of(*results))
+    assert actual.text == "0.4600, 0.5000"
+    assert actual.flags == (
         "tanh 256: 2 of 10 runs diverged or at chance level (seeds 3, 4); the mean of the others is 0.5000.",
     )
 
@@ -104,10 +104,10 @@ def test_q10_names_the_best_by_its_zero_based_index():
     second = missing(sweep, {run.run_id: run.test_accuracy for run in first})
     assert {spec.configuration.network.hidden for spec in second} == {(256, 64), (256, 256, 256)}
     assert answer("Q10", state_of(*first)).state == "partial"
-    found = answer("Q10", state_of(*first, *(finished(spec, 0.9 + spec.seed / 1e4) for spec in second[:7]), *(
+    actual = answer("Q10", state_of(*first, *(finished(spec, 0.9 + spec.seed / 1e4) for spec in second[:7]), *(
         finished(spec, 0.47) for spec in second[7:])))  # fmt: skip
-    assert (found.state, found.text) == ("fragile", "2, 0.9004, 803786")
-    assert "last digits" in found.reason
+    assert (actual.state, actual.text) == ("fragile", "2, 0.9004, 803786")
+    assert "last digits" in actual.reason
     close = [finished(spec, 0.9 + spec.seed / 100) for spec in specs]
     more = missing(sweep, {run.run_id: run.test_accuracy for run in close})
     both = state_of(*close, *(finished(spec, 0.9 + (spec.seed % 3) / 100) for spec in more))
@@ -127,8 +127,8 @@ def test_finalists_chosen_by_hand_are_asked_for_until_the_rule_is_taken_again():
     chosen = msgspec.structs.replace(sweep, finalists=msgspec.structs.replace(sweep.finalists, chosen=(0, 7)))
     state = fold((p.SweepSubmitted(sweep=sweep, missing=()), p.SweepSubmitted(sweep=chosen, missing=())), state_of())
     assert list(state.sweeps.values()) == [chosen]
-    found = progress_of(question, BOOK, state)
-    assert [row.needed for row in found.rows] == [10, 3, 3, 3, 3, 3, 3, 10]
+    progress = progress_of(question, BOOK, state)
+    assert [row.needed for row in progress.rows] == [10, 3, 3, 3, 3, 3, 3, 10]
     done = [finished(spec, 0.5) for spec in asked(chosen, {}) if spec.configuration == chosen.configurations[7]]
     assert (
         answer("Q10", msgspec.structs.replace(state, results=Results({run.run_id: run for run in done})))
@@ -149,9 +149,9 @@ def test_an_answer_is_stale_when_the_data_or_the_networks_are_others_now():
     }
     for reason, old in before.items():
         done = [finished(spec, 0.5) for spec in asked(old, {})]
-        found = answer("Q9", state_of(*done, sweeps={old.sweep_id: old}))
-        assert (found.state, found.text) == ("stale", "0.5000, 0.5000, 0.5000")
-        assert found.reason.startswith(reason)
+        actual = answer("Q9", state_of(*done, sweeps={old.sweep_id: old}))
+        assert (actual.state, actual.text) == ("stale", "0.5000, 0.5000, 0.5000")
+        assert actual.reason.startswith(reason)
 
 
 def test_ties_promote_the_earlier_configuration_and_at_least_two():
@@ -166,9 +166,9 @@ def test_ties_promote_the_earlier_configuration_and_at_least_two():
 
 def test_runs_with_other_settings_answer_until_there_are_runs_as_asked():
     short = runs("Q2", Overrides(epochs=5))[0]
-    found = answer("Q3", state_of(finished(short, 0.2)))
-    assert (found.text, found.state) == ("30730, 0.2000", "not-as-asked")
-    assert "epochs 5 instead of 100" in found.reason
+    actual = answer("Q3", state_of(finished(short, 0.2)))
+    assert (actual.text, actual.state) == ("30730, 0.2000", "not-as-asked")
+    assert "epochs 5 instead of 100" in actual.reason
     as_asked = answer("Q3", state_of(finished(short, 0.2), finished(runs("Q2")[0], 0.3)))
     assert (as_asked.text, as_asked.state) == ("30730, 0.3000", "ready")
 
@@ -190,9 +190,9 @@ def test_among_other_settings_the_set_that_covers_the_question_wins():
 
 
 def test_another_seeds_run_answers_until_the_first_is_there():
-    found = answer("Q6", state_of(finished(runs("Q7")[3], 0.5)))
-    assert (found.text, found.state) == ("789258, 0.5000", "not-as-asked")
-    assert "seed 3 instead of the first one" in found.reason
+    actual = answer("Q6", state_of(finished(runs("Q7")[3], 0.5)))
+    assert (actual.text, actual.state) == ("789258, 0.5000", "not-as-asked")
+    assert "seed 3 instead of the first one" in actual.reason
 
 
 def test_one_more_run_of_the_runner_up_does_not_make_it_the_winner():
@@ -206,8 +206,8 @@ def test_one_more_run_of_the_runner_up_does_not_make_it_the_winner():
 
 
 def test_answers_from_demo_data_are_marked():
-    found = answer("Q3", state_of(finished(runs("Q2")[0], 0.3, demo_data=True)))
-    assert (found.state, found.demo_data) == ("demo", True)
+    actual = answer("Q3", state_of(finished(runs("Q2")[0], 0.3, demo_data=True)))
+    assert (actual.state, actual.demo_data) == ("demo", True)
 
 
 def test_progress_counts_shared_runs_once_they_are_done():
@@ -230,12 +230,12 @@ def test_welch_agrees_with_scipy_and_holm_with_its_definition():
     from scipy.stats import ttest_ind
 
     one, other = [0.55, 0.56, 0.54, 0.57], [0.50, 0.52, 0.49, 0.51, 0.505]
-    expected, found = ttest_ind(one, other, equal_var=False), statistics.compare(one, other)
-    assert found is not None
-    assert found.p == pytest.approx(expected.pvalue)
-    assert found.interval == pytest.approx(tuple(expected.confidence_interval()))
+    expected, actual = ttest_ind(one, other, equal_var=False), statistics.compare(one, other)
+    assert actual is not None
+    assert actual.p == pytest.approx(expected.pvalue)
+    assert actual.interval == pytest.approx(tuple(expected.confidence_interval()))
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
-    assert statistics.verdict(("relu", "tanh"), (one, other), found).startswith("relu beats tanh by 0.050 ± 0.0")
+    assert statistics.verdict(("relu", "tanh"), (one, other), actual).startswith("relu beats tanh by 0.050 ± 0.0")
     same = statistics.compare(one, one)
     assert statistics.verdict(("a", "b"), (one, one), same) == "4 runs cannot separate a from b."
 
@@ -244,8 +244,8 @@ def test_a_summary_has_students_interval():
     from scipy.stats import t
 
     values = [0.5, 0.52, 0.51, 0.55]
-    found = statistics.summary_of(values)
-    assert found.interval == pytest.approx(t.interval(0.95, 3, fmean(values), found.error))
+    summary = statistics.summary_of(values)
+    assert summary.interval == pytest.approx(t.interval(0.95, 3, fmean(values), summary.error))
     assert statistics.summary_of([0.5]).interval is None
 
 
@@ -302,9 +302,9 @@ def test_the_cheapest_question_is_first_and_shared_runs_count_once():
     state = state_of(*(finished(spec, 0.5) for spec in runs("Q7")[:10]))
     sweeps = [BOOK.sweep(BOOK.question(name), "data") for name in ("Q9", "Q10", "Q7", "Q2")]
     assert [sweep.title for sweep in cheapest_first(sweeps, state)] == ["Q2", "Q7", "Q10", "Q9"]
-    told = plan_text(sweeps, state)
-    assert told.startswith("55 runs to train, 10 finished before, about ")
-    assert told.endswith("then up to 28 more for the finalists")
+    sentence = plan_text(sweeps, state)
+    assert sentence.startswith("55 runs to train, 10 finished before, about ")
+    assert sentence.endswith("then up to 28 more for the finalists")
 
 
 def test_the_code_of_q4_compiles_the_network():

@@ -72,19 +72,19 @@ def test_an_epoch_that_was_missed_is_no_divergence_and_one_that_recovered_is_non
 @pytest.mark.parametrize("is_at_once", [True, False], ids=["all in one batch", "one by one"])
 def test_it_is_told_once_when_it_happens(is_at_once: bool):
     events = [begun(), epoch(1, 2.0), epoch(2, NAN), epoch(3, NAN), p.RunFinished(result=diverged(SPEC))]
-    state, told = fold(attached()), []
+    state, notices = fold(attached()), []
     for batch in [events] if is_at_once else [[event] for event in events]:
         state = fold(batch, state)
-        told += divergences(batch, state)
-    (notice,) = told
+        notices += divergences(batch, state)
+    (notice,) = notices
     assert notice.text == "tanh 256, seed 0: its loss is not a number any more, at epoch 2. S on Live (2) stops it."
 
 
 def test_a_question_whose_file_diverged_hands_in_nothing_but_what_is_chosen_by_name():
     question, state = BOOK.question("Q5"), state_of(diverged(SPEC))
-    found = answer_of(BOOK.question("Q6"), BOOK, state)
-    assert (found.state, as_json([found])["Q6"]["state"]) == ("diverged", "diverged")
-    assert found.reason.startswith("1 of 1 run diverged (tanh 256: seed 0)")
+    actual = answer_of(BOOK.question("Q6"), BOOK, state)
+    assert (actual.state, as_json([actual])["Q6"]["state"]) == ("diverged", "diverged")
+    assert actual.reason.startswith("1 of 1 run diverged (tanh 256: seed 0)")
     file = handed_in(question, BOOK, state)
     assert (file.state, file.copied) == ("diverged", None)
     assert progress_of(question, BOOK, state).status == "diverged"
@@ -99,9 +99,9 @@ def test_a_question_whose_file_diverged_hands_in_nothing_but_what_is_chosen_by_n
 def test_one_diverged_run_of_many_makes_the_answer_diverged_and_is_named():
     specs = specs_of(tanh(256), 10)
     state = state_of(*(result(spec, 0.5) for spec in specs[:9]), diverged(specs[9]))
-    found = answer_of(BOOK.question("Q7"), BOOK, state)
-    assert found.state == "diverged"
-    assert "1 of 10 runs diverged (tanh 256: seed 9)" in found.reason
+    actual = answer_of(BOOK.question("Q7"), BOOK, state)
+    assert actual.state == "diverged"
+    assert "1 of 10 runs diverged (tanh 256: seed 9)" in actual.reason
 
 
 def test_the_export_leaves_it_out_and_never_calls_it_verified(tmp_path: Path):
@@ -124,19 +124,19 @@ def test_the_export_leaves_it_out_and_never_calls_it_verified(tmp_path: Path):
 def test_the_count_of_a_diverged_file_may_be_as_recorded_and_is_no_verification(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    found = VerifyOutcome(Verification("", "", 7, 0, 977, 10_000, 0.0977, False, {}, ()))
-    answer = msgspec.json.encode(found) + b"\n"
+    outcome = VerifyOutcome(Verification("", "", 7, 0, 977, 10_000, 0.0977, False, {}, ()))
+    answer = msgspec.json.encode(outcome) + b"\n"
     monkeypatch.setattr(tool_process, "run", lambda command, given: tool_process.Outcome(0, answer, ""))
     run = msgspec.structs.replace(diverged(SPEC), test_correct=977)
     (thing,) = file_checks.verified([Exported("Q5.keras", "7 B", run=run)], tmp_path, BOOK, state_of(run), print)
-    said = thing.text
-    assert "diverged" in said and "verified" not in said
+    shown = thing.text
+    assert "diverged" in shown and "verified" not in shown
 
 
 def test_it_is_found_by_the_filter_and_stands_first_in_its_row_and_in_the_table():
     bad, good = diverged(SPEC), result(OTHER, 0.5)
-    found = parse("is:diverged activation=tanh")
-    assert [found(run, None) for run in (bad, good)] == [True, False]
+    is_match = parse("is:diverged activation=tanh")
+    assert [is_match(run, None) for run in (bad, good)] == [True, False]
     assert completions("is") == ("is:diverged", "is:failed", "is:recorded", "is:interrupted")
     with pytest.raises(FilterError, match="is:diverged"):
         parse("is:odd")

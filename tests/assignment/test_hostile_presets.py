@@ -57,7 +57,7 @@ PRESETS: dict[str, bytes] = {
 
 
 def test_presets_that_ask_too_much_are_refused_where_they_do(tmp_path: Path):
-    told = probed("presets", *written(tmp_path, PRESETS))
-    for said, sentence in zip(PRESETS, told.values(), strict=True):
-        assert said.strip() in sentence
+    outcomes = probed("presets", *written(tmp_path, PRESETS))
+    for name, sentence in zip(PRESETS, outcomes.values(), strict=True):
+        assert name.strip() in sentence
         assert "\n" not in sentence

@@ -54,9 +54,9 @@ def test_a_run_is_known_by_the_files_content_and_the_parameters(tmp_path: Path):
 def test_a_grid_varies_parameters(tmp_path: Path):
     (tmp_path / "models.py").write_text(SOURCE)
     grid = {"params.width": [8, 16], "params.depth": [1, 2], "learning_rate": [1e-3, 1e-4]}
-    found = configurations(tmp_path, MINE, grid)
-    assert len({some.label for some in found}) == len(found) == 8
-    assert found[0].network.model.params == (("depth", 1), ("width", 8))
+    actual = configurations(tmp_path, MINE, grid)
+    assert len({some.label for some in actual}) == len(actual) == 8
+    assert actual[0].network.model.params == (("depth", 1), ("width", 8))
 
 
 def test_equal_parameters_of_different_types_are_two_configurations_and_the_same_one_twice_is_refused(tmp_path: Path):
@@ -79,7 +79,7 @@ def test_a_number_that_no_file_of_a_run_can_hold_is_refused(tmp_path: Path, grid
 
 
 @pytest.mark.parametrize(
-    ("network", "told"),
+    ("network", "message"),
     [
         ({**MINE, "file": "../models.py"}, "file: a .py file in the folder"),
         ({**MINE, "file": "gone.py"}, "cannot be read"),
@@ -89,11 +89,11 @@ def test_a_number_that_no_file_of_a_run_can_hold_is_refused(tmp_path: Path, grid
         ({"model": {"sha256": "0" * 64, "build": "f"}}, "name a model file in `file`"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, network: dict[str, Any], told: str):
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, network: dict[str, Any], message: str):
     (tmp_path / "models.py").write_text(SOURCE)
     with pytest.raises(presets.PresetError, match=r"networks\['mine'\]") as error:
         configurations(tmp_path, network)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path):
@@ -131,12 +131,12 @@ def test_the_sweep_form_varies_the_parameters_of_a_model(tmp_path: Path):
     (tmp_path / "models.py").write_text(SOURCE)
     written(tmp_path, MINE)
     question = sweep_draft.save(Draft(model="mine width=8,16 depth=1..2", learning_rate="1e-3 1e-4"), tmp_path)
-    found = preset_file.load(tmp_path / "experiments.json").configurations(question)
-    assert sorted({some.network.model.params for some in found}) == [
+    actual = preset_file.load(tmp_path / "experiments.json").configurations(question)
+    assert sorted({some.network.model.params for some in actual}) == [
         (("depth", depth), ("width", width)) for depth in (1, 2) for width in (8, 16)
     ]
-    for wrong, told in (("nobody", "not a network with a model file"), ("mine width", "name=value")):
-        with pytest.raises(sweep_draft.DraftError, match=told):
+    for wrong, message in (("nobody", "not a network with a model file"), ("mine width", "name=value")):
+        with pytest.raises(sweep_draft.DraftError, match=message):
             sweep_draft.save(Draft(model=wrong), tmp_path)
 
 

@@ -77,8 +77,8 @@ async def test_the_questions_page_shows_them_and_the_reason_is_read_to_its_end(s
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         text = " ".join(app.text.split())
-        for said in ("4/4", "0.1752", "0.1464", "not-as-asked"):
-            assert said in text, said
+        for expected in ("4/4", "0.1752", "0.1464", "not-as-asked"):
+            assert expected in text, expected
         assert ("Not as asked: epochs 8 instead of 100" in text) == (size[1] > 30)
         assert "nothing to draw yet" not in text and "Runs wi…" not in text
         assert "asks for others." in text, app.text

@@ -65,7 +65,7 @@ def test_a_question_about_a_file_needs_that_files_run():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (b"{", "line 1, column 2"),
         (b'{"format": 1, "format": 1}', "the key 'format' stands twice"),
@@ -110,8 +110,8 @@ def test_a_question_about_a_file_needs_that_files_run():
         ({"networks": {"\u202eraenil": {}}}, r"networks['\u202eraenil']: a name has 1 to 100 printable"),
     ],
 )
-def test_a_wrong_file_gets_one_sentence(change: dict[str, object] | bytes, said: str):
-    assert said in complaint(change)
+def test_a_wrong_file_gets_one_sentence(change: dict[str, object] | bytes, message: str):
+    assert message in complaint(change)
 
 
 def test_a_wrong_question_is_named():
@@ -124,7 +124,7 @@ def test_a_wrong_question_is_named():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"networks": ["linear", "linear"]}, "(Q2): it asks for 'linear' twice; leave one out"),
         ({"networks": ["linear", "Linear"]}, "(Q2): it asks for 'linear' twice"),
@@ -143,13 +143,13 @@ def test_a_wrong_question_is_named():
         ({"upload": {"file": "Q2.keras "}}, "a plain file name"),
     ],
 )
-def test_what_would_be_counted_twice_or_written_over_is_refused(changes: dict[str, object], said: str):
+def test_what_would_be_counted_twice_or_written_over_is_refused(changes: dict[str, object], message: str):
     """One run that counts as two has no spread; an export that writes one file over another hands in one of them."""
     text = shipped_text()
     questions, networks = text["questions"], text["networks"]
     assert isinstance(questions, list) and isinstance(networks, dict)
     questions[1] |= changes
-    assert said in complaint({"questions": questions, "networks": {**networks, "Linear": {}}})
+    assert message in complaint({"questions": questions, "networks": {**networks, "Linear": {}}})
 
 
 def test_a_sweep_of_too_many_runs_is_refused():
@@ -181,7 +181,7 @@ def damaged(path: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         ("folder", "experiments.json is not a file; put your experiments.json there, or remove it."),
         ("pipe", "experiments.json is not a file"),
@@ -191,11 +191,11 @@ def damaged(path: Path, kind: str) -> Path:
         ("experiments.json.txt", "experiments.json.txt is not read under this name"),
     ],
 )
-def test_the_assignment_never_replaces_an_own_file_that_cannot_be_read(tmp_path: Path, kind: str, said: str):
+def test_the_assignment_never_replaces_an_own_file_that_cannot_be_read(tmp_path: Path, kind: str, message: str):
     damaged(tmp_path / "experiments.json", kind)
     with pytest.raises(presets.PresetError) as caught:
         preset_file.load(preset_file.find(tmp_path))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 json_values = st.recursive(

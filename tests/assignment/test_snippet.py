@@ -77,8 +77,8 @@ def test_code_makes_what_is_trained(what: str, shape: DataShape):
         type(layer).__name__ for layer in coded.layers
     ]
     assert coded.optimizer.get_config() == trained.optimizer.get_config()
-    said, expected = coded.get_compile_config(), trained.get_compile_config()
-    assert {key: said[key] for key in ("loss", "metrics")} == {key: expected[key] for key in ("loss", "metrics")}
+    actual, expected = coded.get_compile_config(), trained.get_compile_config()
+    assert {key: actual[key] for key in ("loss", "metrics")} == {key: expected[key] for key in ("loss", "metrics")}
 
 
 @pytest.mark.parametrize("what", SET)

@@ -93,7 +93,7 @@ def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("field", "text", "said"),
+    ("field", "text", "message"),
     [
         ("hidden", "64 x", "hidden: 'x' is not a whole number."),
         ("hidden", "", "hidden: `linear`"),
@@ -114,13 +114,13 @@ def test_own_sweeps_are_no_part_of_the_assignment(tmp_path: Path):
         ("metrics", "auc", "metrics: 'auc'; there are top_k_categorical_accuracy."),
     ],
 )
-def test_a_wrong_field_is_named_in_one_sentence(field: str, text: str, said: str | None):
-    if said is None:
+def test_a_wrong_field_is_named_in_one_sentence(field: str, text: str, message: str | None):
+    if message is None:
         assert forecast(draft(**{field: text}), TEXT, "experiments.json", finished())
         return
     with pytest.raises(DraftError) as refused:
         forecast(draft(**{field: text}), TEXT, "experiments.json", finished())
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "experiments.json" not in str(refused.value), "whoever fills in a form sees no file"
 
 
@@ -144,8 +144,8 @@ def test_a_sweep_says_which_data_set_it_uses():
 
 
 def test_runs_that_exist_are_not_counted_as_new():
-    told = forecast(draft(hidden="64 256", seeds="0..4"), TEXT, "experiments.json", finished((relu(256), 3, 0.5)))
-    assert told.startswith("2 configurations x 5 seeds = 10 runs: 7 runs to train, 3 finished before, about ")
+    text = forecast(draft(hidden="64 256", seeds="0..4"), TEXT, "experiments.json", finished((relu(256), 3, 0.5)))
+    assert text.startswith("2 configurations x 5 seeds = 10 runs: 7 runs to train, 3 finished before, about ")
 
 
 def test_a_saved_sweep_is_a_preset_beside_all_that_was_there(tmp_path: Path):

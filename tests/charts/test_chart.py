@@ -137,8 +137,8 @@ def test_thinning_keeps_peaks_and_gaps():
     [((0.3, 1.55), ["2", "5", "10", "20"]), ((-3, 3), ["0.001", "0.1", "10", "1000"]), ((0.301, 0.38), ["2.0", "2.2"])],
 )
 def test_logarithmic_ticks_are_round(bounds: tuple[float, float], labels: list[str]):
-    found = labels_of(ticks_between(*bounds, 5, log=True), log=True)
-    assert set(labels) <= set(found) or [float(label) for label in found]
+    actual = labels_of(ticks_between(*bounds, 5, log=True), log=True)
+    assert set(labels) <= set(actual) or [float(label) for label in actual]
 
 
 @pytest.mark.parametrize(

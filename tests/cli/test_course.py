@@ -29,15 +29,15 @@ def test_several_mistakes_are_told_at_once():
         "format": 1, "title": "t", "networks": {"a": {"hidden": "x"}, "b": {"hiden": [1]}},
         "questions": [question, {**question, "id": 3}],
     }  # fmt: skip
-    told = preset_file.mistakes(json.dumps(wrong).encode(), "f.json")
-    assert [name for name in ("['a']", "['b']", "questions[1]") if any(name in some for some in told)] == [
+    mistakes = preset_file.mistakes(json.dumps(wrong).encode(), "f.json")
+    assert [name for name in ("['a']", "['b']", "questions[1]") if any(name in some for some in mistakes)] == [
         "['a']", "['b']", "questions[1]",
     ]  # fmt: skip
     wrong = {**wrong, "networks": {}, "questions": [{**question, "networks": ["no"], "points": -1}, question]}
-    told = preset_file.mistakes(json.dumps(wrong).encode(), "f.json")
-    assert sum("stands twice" in some for some in told) == 2
-    assert any("no network 'no'" in some for some in told)
-    assert any("points" in some for some in told)
+    mistakes = preset_file.mistakes(json.dumps(wrong).encode(), "f.json")
+    assert sum("stands twice" in some for some in mistakes) == 2
+    assert any("no network 'no'" in some for some in mistakes)
+    assert any("points" in some for some in mistakes)
 
 
 BOOK = """{
@@ -89,26 +89,26 @@ def test_each_mistake_names_its_file_line_and_field():
     code = mended().replace(
         '"kind": "training", "title": "t", "text": "t", "networks": ["a"]', '"kind": "code", "title": "t", "text": "t"'
     )
-    (told,) = preset_file.mistakes(code.encode(), "f.json")
-    assert told == "f.json, line 10, questions[0] (A).networks: a code question is about a network; name it."
+    (mistake,) = preset_file.mistakes(code.encode(), "f.json")
+    assert mistake == "f.json, line 10, questions[0] (A).networks: a code question is about a network; name it."
 
 
 def test_what_does_not_go_with_the_data_is_told_with_its_line(tmp_path: Path):
     file = tmp_path / "f.json"
     text = mended().replace('"limit_mib": 1', '"limit_mib": 0.0001').replace('"pool": 9', '"pool": 1')
     file.write_text(text)
-    told = course("check", str(file), "--json", code=1)
-    (missing, answer) = json.loads(told)["mistakes"]
+    printed = course("check", str(file), "--json", code=1)
+    (missing, answer) = json.loads(printed)["mistakes"]
     assert missing == f"{file}, line 4, data['mine']: {tmp_path / 'gone.npz'} is not there, and A, B, C, D train on it."
     assert answer == f"{file}, line 15, questions[2] (C).answer: missing; `format` says how the answer is written."
-    for some, line, said in (
+    for some, line, message in (
         (mended(), 7, 'networks["it\'s b"].convolutions: nothing is left of an image of 32 x 32 pixels'),
         (text, 13, "questions[1] (B).upload.limit_mib: the weights of "),
     ):
         data = {"": scenes.DATA, "mine": scenes.DATA}
-        found = course_plan.problems(preset_file.parse(some.encode(), "f"), course_plan.Given(data), "f")
-        assert f"f, line {line}, {said}" in "\n".join(
-            json_text.located(problem, some.encode(), "f") for problem in found
+        problems = course_plan.problems(preset_file.parse(some.encode(), "f"), course_plan.Given(data), "f")
+        assert f"f, line {line}, {message}" in "\n".join(
+            json_text.located(problem, some.encode(), "f") for problem in problems
         )
 
 
@@ -131,8 +131,8 @@ def test_from_an_empty_folder_to_verified_files(tmp_path: Path):
     answers = as_json("answers", workspace=workspace)
     assert {part["n"] for part in answers["C4"]["parts"]} == {3}
     exported = as_json("export", str(tmp_path / "out"), workspace=workspace)
-    said = {thing["name"]: thing["said"] for thing in exported}
+    texts = {thing["name"]: thing["said"] for thing in exported}
     for name in ("C2.keras", "C3.keras"):
-        assert "verified, " in said[name] and "NOT" not in said[name], said
+        assert "verified, " in texts[name] and "NOT" not in texts[name], texts
     assert "shape=(1, 28, 28)" in (tmp_path / "out" / "C1.py").read_text()
     svhn_tui("stop", workspace=workspace)

@@ -60,9 +60,9 @@ def test_each_question_is_trained_answered_exported_and_verified_on_its_own_data
         assert answers[question]["answer"].startswith(f"{PARAMETERS[name]}, ")
     assert {part["n"] for part in answers["B3"]["parts"]} == {2}
     done = [*PROGRAM, "export", str(tmp_path / "out"), "--json", "--workspace", str(workspace)]
-    told = subprocess.run(done, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
-    said = {thing["name"]: thing["said"] for thing in json.loads(told)}
+    output = subprocess.run(done, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    texts = {thing["name"]: thing["said"] for thing in json.loads(output)}
     for file in ("A1.keras", "B1.keras"):
-        assert "verified, " in said[file] and "of 40 right in TensorFlow" in said[file]
+        assert "verified, " in texts[file] and "of 40 right in TensorFlow" in texts[file]
     assert "shape=(1, 28, 28)" in (tmp_path / "out" / "B4.py").read_text()
     svhn_tui("stop", workspace=workspace)

@@ -60,8 +60,8 @@ async def test_what_comes_while_the_command_runs_is_told_together(tmp_path: Path
     notifier = Notifier(recorder(tmp_path), Milestones([], BOOK))
     notifier.add_sentence("first")
     await asyncio.sleep(0)
-    for place in range(30):
-        notifier.add_sentence(f"later {place} " + "x" * 200_000)
+    for index in range(30):
+        notifier.add_sentence(f"later {index} " + "x" * 200_000)
     await notifier.close()
     first, rest = (str(call[1]) for call in calls(tmp_path))
     assert first == "svhn-tui: first"
@@ -95,8 +95,8 @@ def test_a_run_tells_what_is_complete_and_keeps_its_own_output_and_exit_code(dem
     done = run(tmp_path, "--data", str(demo_folder), "--json", "--notify", command)
     assert done.returncode == 0, done.stderr
     assert "said on stdout" in done.stderr and "said on stdout" not in done.stdout
-    told = "\n".join(str(call[1]) for call in calls(tmp_path))
-    assert "All is trained: Q2, Q5." in told
+    sentences = "\n".join(str(call[1]) for call in calls(tmp_path))
+    assert "All is trained: Q2, Q5." in sentences
     again = run(tmp_path, "--notify", "false")
     assert again.returncode == 0, again.stderr
     for wrong in ("no-such-program x", "'", ""):

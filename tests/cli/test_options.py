@@ -76,7 +76,9 @@ def paths(folder: Path, name: str) -> list[str]:
     return [*none, *wrong, *gone, *([str(file)] if name not in ("file", "plot") else [])]
 
 
-def told(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def outcome_of(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
     """Return the exit code and what stderr says."""
     monkeypatch.setattr(sys, "argv", ["svhn-tui", *arguments])
     code = main.carried_out()
@@ -122,16 +124,16 @@ def test_no_value_of_any_option_is_answered_with_more_than_a_sentence(
         else:
             others = [] if parameter.required else given[:1]
             arguments = [*names, *(given[1:] if parameter.required else ()), "--", *others, value]
-        code, said = told(arguments, monkeypatch, capsys)
-        assert code in (1, 2), (arguments, said)
-        assert said.startswith("svhn-tui: "), arguments
-        assert said.count("\n") == 1, said
-        assert len(said) < 700, said
-        assert "defect" not in said, said
-        assert said.rstrip().endswith((".", "?")), said
-        assert "\x1b" not in said
-        is_gone = "gone" in value or "folder;" in said or "below" in value
-        assert code == 2 or is_gone, (arguments, said)
+        code, printed = outcome_of(arguments, monkeypatch, capsys)
+        assert code in (1, 2), (arguments, printed)
+        assert printed.startswith("svhn-tui: "), arguments
+        assert printed.count("\n") == 1, printed
+        assert len(printed) < 700, printed
+        assert "defect" not in printed, printed
+        assert printed.rstrip().endswith((".", "?")), printed
+        assert "\x1b" not in printed
+        is_gone = "gone" in value or "folder;" in printed or "below" in value
+        assert code == 2 or is_gone, (arguments, printed)
 
 
 @pytest.mark.parametrize(
@@ -149,24 +151,24 @@ def test_no_value_of_any_option_is_answered_with_more_than_a_sentence(
     ],
 )
 def test_wrong_commands_get_a_sentence_too(arguments: list[str], monkeypatch: Any, capsys: Any):
-    code, said = told(arguments, monkeypatch, capsys)
-    assert (code, said.count("\n")) == (2, 1)
-    assert "--help" in said
+    code, printed = outcome_of(arguments, monkeypatch, capsys)
+    assert (code, printed.count("\n")) == (2, 1)
+    assert "--help" in printed
 
 
 def test_what_is_no_text_is_named(monkeypatch: Any, capsys: Any):
     for names, parameter in WALK:
         words = [f"{parameter.opts[0]}=\udcff"] if parameter.param_type_name == "option" else ["\udcff"]
-        code, said = told([*names, *words], monkeypatch, capsys)
-        assert (code, "is not UTF-8 text" in said) == (2, True)
+        code, printed = outcome_of([*names, *words], monkeypatch, capsys)
+        assert (code, "is not UTF-8 text" in printed) == (2, True)
 
 
 def test_a_current_folder_that_is_gone_is_told(tmp_path: Path, monkeypatch: Any, capsys: Any):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     (tmp_path / "here").rmdir()
-    code, said = told(["status"], monkeypatch, capsys)
-    assert (code, "current folder is gone" in said) == (1, True)
+    code, printed = outcome_of(["status"], monkeypatch, capsys)
+    assert (code, "current folder is gone" in printed) == (1, True)
 
 
 def test_each_command_has_a_whole_line_in_the_help_and_each_option_says_what_it_takes():
@@ -179,6 +181,6 @@ def test_each_command_has_a_whole_line_in_the_help_and_each_option_says_what_it_
 
 
 def test_what_is_no_command_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    code, error = told(["dat"], monkeypatch, capsys)
+    code, error = outcome_of(["dat"], monkeypatch, capsys)
     assert code == 2
     assert "Did you mean 'data'? See `svhn-tui --help`." in error

@@ -65,17 +65,17 @@ def test_a_run_that_is_cancelled_on_another_terminal_is_not_waited_for(demo_fold
         try:
             bridge.until(lambda state, event: len({*state.waiting, *state.live}) == 4)
             bridge.send(p.Cancel(runs=tuple({*bridge.state.waiting, *bridge.state.live})))
-            _, told = waiting.communicate(timeout=PATIENCE)
+            _, output = waiting.communicate(timeout=PATIENCE)
         finally:
             waiting.kill()
-        assert (waiting.returncode, told.count(b"it was cancelled or deleted meanwhile")) == (1, 4)
+        assert (waiting.returncode, output.count(b"it was cancelled or deleted meanwhile")) == (1, 4)
         bridge.end()
 
 
 def test_q2_from_an_empty_workspace_to_a_verified_answer(demo_folder: Path, tmp_path: Path):
     workspace, data = tmp_path / "w", str(demo_folder)
-    told = svhn_tui("run", "Q2", "--data", data, "--epochs", "3", "--json", workspace=workspace).stdout
-    events = [json.loads(line) for line in told.splitlines()]
+    output = svhn_tui("run", "Q2", "--data", data, "--epochs", "3", "--json", workspace=workspace).stdout
+    events = [json.loads(line) for line in output.splitlines()]
     assert [event["epoch"] for event in events if event["kind"] == "EpochEnded"] == [1, 2, 3]
     (run,) = as_json("runs", workspace=workspace)
     assert (run["hidden"], run["seed"], run["epochs"], run["trainable_parameters"]) == ([], 0, 3, 30_730)
@@ -89,11 +89,11 @@ def test_q2_from_an_empty_workspace_to_a_verified_answer(demo_folder: Path, tmp_
     checked = subprocess.run(
         [*PROGRAM, "verify", str(file), "--data", data, "--question", "Q2", "--json"], capture_output=True, check=False
     )
-    found = json.loads(checked.stdout)
-    wrong = [(check["name"], check["found"]) for check in found["checks"] if not check["ok"]]
+    verification = json.loads(checked.stdout)
+    wrong = [(check["name"], check["found"]) for check in verification["checks"] if not check["ok"]]
     assert (checked.returncode, wrong) == (1, [("fitted", "batches: 24; asked are 100 x 8 = 800")])
-    assert (found["test_accuracy"], found["test_correct"]) == (run["test_accuracy"], run["test_correct"])
-    assert (found["sha256"], found["has_optimizer_state"]) == (run["model_sha256"], True)
+    assert (verification["test_accuracy"], verification["test_correct"]) == (run["test_accuracy"], run["test_correct"])
+    assert (verification["sha256"], verification["has_optimizer_state"]) == (run["model_sha256"], True)
 
     again = svhn_tui("run", "Q2", "--epochs", "3", workspace=workspace).stdout
     assert "training on" not in again, "a run that is done is not trained again"
@@ -152,8 +152,8 @@ def test_who_is_in_a_hurry_presses_enter_before_the_data_is_open(tmp_path: Path)
         terminal.press("1")
         terminal.until(lambda text: "file 387 kB" in text)
         terminal.press("!")
-        told = terminal.until(lambda text: "Q2 trains as soon as the data is open." in text)
-        assert "1 run to train" in told
+        shown = terminal.until(lambda text: "Q2 trains as soon as the data is open." in text)
+        assert "1 run to train" in shown
 
 
 def test_killing_the_screen_leaves_the_training_and_the_next_one_shows_it(demo_folder: Path, tmp_path: Path):

@@ -47,8 +47,8 @@ def test_csv_has_every_setting_of_each_run(workspace: Path):
     ]  # fmt: skip
     assert (rows[0]["learning_rate"], rows[0]["batch_size"], rows[0]["hidden"]) == ("0.001", "", "")
     assert (rows[0]["test_correct"], rows[0]["test_accuracy"]) == ("", str(0.25 + 2 / 64))
-    found = json.loads(printed(workspace, "--json"))[0]
-    assert (found["recorded"]["layers"], found["optimizer"], found["activation"]) == ("Dense 10", "optimizer", None)
+    listed = json.loads(printed(workspace, "--json"))[0]
+    assert (listed["recorded"]["layers"], listed["optimizer"], listed["activation"]) == ("Dense 10", "optimizer", None)
 
 
 def test_curves_have_a_line_an_epoch(workspace: Path):

@@ -74,8 +74,8 @@ def test_the_screen_trains_over_there_and_survives_a_cut_line(gpubox: Path, tmp_
 
 def test_commands_run_over_there_with_their_exit_codes(gpubox: Path):
     (gpubox / "svhn-workspace").mkdir(mode=0o700)
-    told = svhn_tui("--host", "gpubox", "status", "--json")
-    assert f'"workspace": "{gpubox}/svhn-workspace"' in told.stdout, told.stderr
+    done = svhn_tui("--host", "gpubox", "status", "--json")
+    assert f'"workspace": "{gpubox}/svhn-workspace"' in done.stdout, done.stderr
     wrong = svhn_tui("--host", "gpubox:svhn-tui/.venv/bin/python", "run", "Q22")
     assert (wrong.returncode, "did you mean 'Q2'?" in wrong.stderr) == (2, True)
     svhn_tui("--host", "gpubox", "stop")
@@ -92,8 +92,8 @@ async def complaint(host: str) -> str:
 async def test_what_keeps_the_screen_from_it_is_said_in_a_sentence(gpubox: Path):
     assert "is not installed there" in await complaint("gpubox:elsewhere/bin/python")
     assert "no machine of this name" in await complaint("gpubax")
-    told = svhn_tui("--host", "gpubox:elsewhere/bin/python", "status")
-    assert (told.returncode, "--host gpubox:PATH/bin/python" in told.stderr) == (127, True)
+    done = svhn_tui("--host", "gpubox:elsewhere/bin/python", "status")
+    assert (done.returncode, "--host gpubox:PATH/bin/python" in done.stderr) == (127, True)
     wrong = svhn_tui("--host", "-oProxyCommand=x", "status")
     assert (wrong.returncode, "is not a machine" in wrong.stderr) == (2, True)
     (gpubox / "svhn-tui/.venv/bin/python").write_text('#!/bin/sh\necho \'{"kind": "Attached", "protocol": 99}\'\n')
@@ -101,8 +101,8 @@ async def test_what_keeps_the_screen_from_it_is_said_in_a_sentence(gpubox: Path)
 
 
 async def test_a_banner_hides_no_reason(gpubox: Path):
-    said = "echo 'Authorised use only' >&2; sleep 0.2; echo 'me@gpubox: Permission denied (publickey).' >&2; exit 255"
-    (gpubox.parent / "tools" / "ssh").write_text(f"#!/bin/sh\n{said}\n")
+    banner = "echo 'Authorised use only' >&2; sleep 0.2; echo 'me@gpubox: Permission denied (publickey).' >&2; exit 255"
+    (gpubox.parent / "tools" / "ssh").write_text(f"#!/bin/sh\n{banner}\n")
     assert "set up a key" in await complaint("gpubox")
 
 

@@ -57,7 +57,7 @@ def result_of(spec: RunSpec) -> p.RunResult:
     )
 
 
-def place(spec: RunSpec) -> p.WaitingRun:
+def waiting_run(spec: RunSpec) -> p.WaitingRun:
     return p.WaitingRun(spec.run_id, spec, "sweep", "Q7")
 
 
@@ -82,7 +82,7 @@ def test_epochs_that_were_missed_are_gaps():
 
 
 def test_a_run_moves_from_the_queue_through_training_to_the_results():
-    state = fold((p.RunsQueued(waiting=(place(SPEC), place(OTHER))),))
+    state = fold((p.RunsQueued(waiting=(waiting_run(SPEC), waiting_run(OTHER))),))
     assert [waiting.run_id for waiting in state.queue] == [SPEC.run_id, OTHER.run_id]
     state = fold((started(SPEC), ended(1, 3.0)), state)
     assert [waiting.run_id for waiting in state.queue] == [OTHER.run_id]
@@ -99,7 +99,7 @@ def test_a_run_that_stopped_says_why_and_keeps_its_curve():
     assert state.live[SPEC.run_id].reason == "out of memory"
     assert losses(state.history(SPEC.run_id)) == (3.0,)
     assert not state.running
-    again = apply(state, p.RunsQueued(waiting=(place(SPEC),)))
+    again = apply(state, p.RunsQueued(waiting=(waiting_run(SPEC),)))
     assert not again.live, "it is asked for again"
 
 
@@ -128,7 +128,7 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
     sweep = Sweep("Q7", "data", (SPEC.configuration,), (0, 1))
     events: tuple[p.AnyEvent, ...] = (
         p.SweepSubmitted(sweep=sweep, missing=(SPEC.run_id,)),
-        p.RunsQueued(waiting=(place(SPEC), place(OTHER)), index=0),
+        p.RunsQueued(waiting=(waiting_run(SPEC), waiting_run(OTHER)), index=0),
         p.RunsHeld(runs=(SPEC.run_id,), paused=True),
         p.RunsUnqueued(runs=(OTHER.run_id,)),
         p.TrialStarted(model=OwnModel("0" * 64, "build"), data="data", file="m.py", started_at=1.0, seconds=300),
@@ -151,7 +151,7 @@ def test_every_event_is_folded_and_crosses_the_pipe_unchanged():
     assert state.live[SPEC.run_id].status == "paused"
     assert state.choices == {"Q2": SPEC.run_id}
     assert state.damaged_lines == {OTHER.run_id: 2}
-    assert state.queue == (msgspec.structs.replace(place(SPEC), paused=True),)
+    assert state.queue == (msgspec.structs.replace(waiting_run(SPEC), paused=True),)
     assert state.caught_up
     assert not state.connected
 

@@ -73,10 +73,10 @@ async def test_a_file_that_cannot_be_read_is_one_answer_among_others(trained: Pa
         assert there.state.files.get(bad.name, "none") == ("none" if by != "nothing" else None)
         assert there.state.unreadable == ({} if by == "nothing" else {bad.name: "it is not a file"})
         about_files = (some for some in answers.all_answers(BOOK, there.state) if some.question in ("Q3", "Q6"))
-        found = {run: some for some in about_files for run in some.runs}
-        assert found[bad.name].state == "stale"
-        assert ("is gone" if by == "nothing" else "cannot be read (it is not a file)") in found[bad.name].reason
-        assert found[good.name].state == "demo"
+        commands = {run: some for some in about_files for run in some.runs}
+        assert commands[bad.name].state == "stale"
+        assert ("is gone" if by == "nothing" else "cannot be read (it is not a file)") in commands[bad.name].reason
+        assert commands[good.name].state == "demo"
         answer = await there.answer(p.Watch(runs=("../../etc",)))
         assert isinstance(answer, p.Refused), "and what is no run at all is refused before any is read"
         await there.ask(p.Shutdown())
@@ -168,8 +168,8 @@ async def test_a_loop_of_the_host_outlives_a_defect(tmp_path: Path, monkeypatch:
             await asyncio.sleep(0.01)
     assert not task.done()
     task.cancel()
-    told = [event.text for event in client.events if isinstance(event, p.Noticed)]
-    assert len(told) == (loop == "saving")
+    notices = [event.text for event in client.events if isinstance(event, p.Noticed)]
+    assert len(notices) == (loop == "saving")
     os.close(lock)
 
 
@@ -193,21 +193,21 @@ async def test_a_defect_met_with_one_event_of_a_worker_keeps_none_of_the_next_fr
     dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), queue, publish)
     configuration = Configuration(Network((8,), "relu"), Training(epochs=2))
     queue.want(Sweep("s", DATA.fingerprint, (configuration,), (0,)))
-    place = queue.waiting.head
+    run = queue.waiting.head
     lines = [
-        p.RunStarted(group="g", runs=(place.run_id,), specs=(place.spec,), worker="w", device="d"),
-        *(epoch_ended(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,), test_loss=(1.0,),
+        p.RunStarted(group="g", runs=(run.run_id,), specs=(run.spec,), worker="w", device="d"),
+        *(epoch_ended(group="g", runs=(run.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,), test_loss=(1.0,),
                        test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0) for epoch in (1, 2)),
-        p.RunFinished(result=result(place.spec, 0.5)),
+        p.RunFinished(result=result(run.spec, 0.5)),
     ]  # fmt: skip
     worker = Worker(Slot("core0", (0,)), ended_process(map(p.encode, lines)), tmp_path / "log")
     dispatch.pool.add(worker)
-    dispatch._send(worker, (place,))
+    dispatch._send(worker, (run,))
     await dispatch.leave()
     assert [type(event) for event in heard if isinstance(event, p.EpochEnded | p.RunFinished)] == [
         p.EpochEnded, p.EpochEnded, p.RunFinished,
     ]  # fmt: skip
-    assert queue.is_idle and queue.result(place.run_id) is not None
+    assert queue.is_idle and queue.result(run.run_id) is not None
     assert "KeyError: 'a defect'" in capfd.readouterr().err
 
 
@@ -227,11 +227,11 @@ def ended_process(lines) -> SimpleNamespace:
 async def test_a_worker_that_cannot_be_started_is_told_of_once_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, demo_folder: Path
 ):
-    told: list[p.AnyEvent] = []
+    events: list[p.AnyEvent] = []
     monkeypatch.setattr("engine.scheduling.backoff.FIRST_SECONDS", 0.05)
     monkeypatch.setattr("engine.scheduling.backoff.LONGEST_SECONDS", 0.05)
-    queue = Queue(told.append, data={DATA.fingerprint: DATA})
-    dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: told.append(event))
+    queue = Queue(events.append, data={DATA.fingerprint: DATA})
+    dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: events.append(event))
     tries = 0
 
     async def start(*arguments: object, **named: object) -> Worker:
@@ -247,7 +247,7 @@ async def test_a_worker_that_cannot_be_started_is_told_of_once_and_tried_again(
     async with asyncio.timeout(30):
         while tries < 4:
             await asyncio.sleep(0.01)
-    assert [event.text for event in told if isinstance(event, p.Noticed)] == [
+    assert [event.text for event in events if isinstance(event, p.Noticed)] == [
         f"No worker can be started: {why}. It is tried again in 0 s, then more rarely."
         for why in ("no more processes", "host.log says why")
     ]
@@ -260,5 +260,5 @@ def test_what_waits_is_told_of_and_not_trained_by_looking(tmp_path: Path):
     dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), queue, lambda event, line: None)
     queue.want(Sweep("s", DATA.fingerprint, (relu(8),), (0,)))
     dispatch.advance()
-    assert [place.run_id for place in queue.waiting] == [spec.run_id]
+    assert [run.run_id for run in queue.waiting] == [spec.run_id]
     assert not dispatch.pool.launcher.starting

@@ -41,7 +41,7 @@ one, two = preset_file.parse(whole, "experiments.json").configurations(question)
 assert two.label == "relu 8 · optimizer adagrad · initial accumulator value 0.5", two.label
 
 owned = "it belongs to the optimizer adagrad; here that is adam."
-for changed, said in (({NAME: 0.5}, owned), ({NAME: 2}, "from 0 to 1.")):
+for changed, message in (({NAME: 0.5}, owned), ({NAME: 2}, "from 0 to 1.")):
     raw = json.loads(text)
     raw["questions"][1]["training"] = changed
     try:
@@ -49,7 +49,7 @@ for changed, said in (({NAME: 0.5}, owned), ({NAME: 2}, "from 0 to 1.")):
         raise AssertionError(changed)
     except presets.PresetError as error:
         assert f"experiments.json, line 1, questions[1] (Q2).training.{NAME}: " in str(error), error
-        assert said in str(error), error
+        assert message in str(error), error
 
 runs = [result(spec, 0.5) for some in (one, two) for spec in specs_of(some, 1)]
 assert [run_filter.parse(f"{NAME}>0.2")(run, None) for run in runs] == [False, True]

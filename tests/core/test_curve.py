@@ -38,17 +38,17 @@ def counting(curve: Curve) -> Curve:
 @pytest.mark.parametrize("part", PARTS)
 def test_an_epoch_costs_the_same_late_as_early(part: str):
     """Counted in values that the worker, the host and the screen look at for one epoch more."""
-    found, epochs, curve = {}, PARTS[part](), EMPTY
+    times, epochs, curve = {}, PARTS[part](), EMPTY
     for epoch in range(1, 10_002):
         if epoch in (11, 10_001):
             counting(curve)
             Counting.read = 0
         curve = next(epochs)
         if epoch in (11, 10_001):
-            found[epoch] = Counting.read
+            times[epoch] = Counting.read
     epochs.close()
     assert curve.epochs == 10_001
-    assert found[11] == found[10_001] < 20
+    assert times[11] == times[10_001] < 20
 
 
 @given(st.lists(NUMBERS, max_size=8), st.lists(NUMBERS, min_size=1, max_size=8), st.lists(NUMBERS, max_size=8))

@@ -57,9 +57,9 @@ def test_every_option_of_training_is_described():
     rows = {row.split("`")[1]: row for row in _section("Training").splitlines() if row.startswith("| `")}
     assert list(rows) == [option.name for option in TRAINING]
     for option in TRAINING:
-        said = option.limits.sentence if option.limits else ""
+        limits = option.limits.sentence if option.limits else ""
         values = option.owners.values if option.owners else ()
-        assert all(word in rows[option.name] for word in (said, *option.choices, *values)), option.name
+        assert all(word in rows[option.name] for word in (limits, *option.choices, *values)), option.name
 
 
 def test_every_field_of_a_network_is_described():
@@ -100,7 +100,7 @@ def test_the_other_defaults_are_those_of_keras():
 
 
 @pytest.mark.parametrize(
-    ("training", "said"),
+    ("training", "message"),
     [
         (Training(momentum=0.9), "momentum: it belongs to the optimizer sgd or rmsprop; here that is adam."),
         (Training(optimizer="sgd", beta_1=0.8), "beta_1: it belongs to the optimizer adam, adamw or nadam; here that is sgd."),
@@ -122,5 +122,5 @@ def test_the_other_defaults_are_those_of_keras():
         (Training(optimizer="rmsprop", momentum=0.9, rho=0.8, centered=True, schedule="cosine", warmup_epochs=5), ""),
     ],
 )  # fmt: skip
-def test_what_cannot_be_or_has_no_meaning_is_refused_in_one_sentence(training: Training, said: str):
-    assert limits.training_problem(training) == said
+def test_what_cannot_be_or_has_no_meaning_is_refused_in_one_sentence(training: Training, message: str):
+    assert limits.training_problem(training) == message

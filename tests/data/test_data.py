@@ -53,14 +53,14 @@ def complaint(folder: Path) -> str:
 def test_files_mean_what_the_assignment_says(tmp_path: Path):
     labels = np.array(list("3141592653") * 2).reshape(-1, 1)
     write(tmp_path, name=TEST_FILE, images=OTHERS, labels=labels)
-    images, found = load_from([write(tmp_path, labels=labels)])
+    images, data = load_from([write(tmp_path, labels=labels)])
     assert (images.train_images == IMAGES.transpose(3, 2, 0, 1)).all()
     order = sorted(set(labels.squeeze()))
     assert images.train_labels.tolist() == [order.index(label) for label in labels.squeeze()]
     assert images.train_images.dtype == np.uint8
-    assert (found.input_shape, found.train_images, found.labels) == ((3, 32, 32), 20, tuple(order))
-    assert sum(found.train_counts) == 20
-    assert not found.is_demo
+    assert (data.input_shape, data.train_images, data.labels) == ((3, 32, 32), 20, tuple(order))
+    assert sum(data.train_counts) == 20
+    assert not data.is_demo
 
 
 @pytest.mark.parametrize(
@@ -90,22 +90,22 @@ def test_labels_in_any_form_are_the_same_data(tmp_path: Path, labels: Any):
 )
 def test_classes_follow_from_the_labels(tmp_path: Path, labels: Any, names: tuple[str, ...]):
     write(tmp_path, name=TEST_FILE, images=OTHERS, labels=labels)
-    images, found = load_from([write(tmp_path, labels=labels)])
-    assert found.labels == images.names == names
-    assert found.shape == images.shape == DataShape((3, 32, 32), len(names))
-    said = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
+    images, data = load_from([write(tmp_path, labels=labels)])
+    assert data.labels == images.names == names
+    assert data.shape == images.shape == DataShape((3, 32, 32), len(names))
+    expected = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1)
     assert [names[index] for index in images.train_labels] == [
-        one.decode() if isinstance(one, bytes) else str(one) for one in said.tolist()
+        one.decode() if isinstance(one, bytes) else str(one) for one in expected.tolist()
     ]
-    assert sum(found.train_counts) == 20 and len(found.train_counts) == len(names)
+    assert sum(data.train_counts) == 20 and len(data.train_counts) == len(names)
 
 
 def test_a_described_data_set_is_loaded_only_while_it_is_the_same(tmp_path: Path):
-    found = describe([pair(tmp_path)])
-    assert (load(found).train_images == IMAGES.transpose(3, 2, 0, 1)).all()
+    data = describe([pair(tmp_path)])
+    assert (load(data).train_images == IMAGES.transpose(3, 2, 0, 1)).all()
     pair(tmp_path, labels=np.roll(LABELS, 1))
     with pytest.raises(DataError, match="changed since they were opened"):
-        load(found)
+        load(data)
 
 
 def test_what_makes_a_test_accuracy_doubtful_is_said(tmp_path: Path):
@@ -136,7 +136,7 @@ def test_two_files_in_any_order_are_a_source(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"images": IMAGES.astype(np.float32)}, "holds float32 to train on and uint8 to test with"),
         ({"images": IMAGES.astype(complex)}, "images are complex128; numbers are expected"),
@@ -166,8 +166,8 @@ def test_two_files_in_any_order_are_a_source(tmp_path: Path):
         ({"images": IMAGES[..., :0], "labels": LABELS[:0]}, "holds no image"),
     ],
 )
-def test_a_wrong_file_is_named_with_what_is_expected(tmp_path: Path, change: dict[str, Any], said: str):
-    assert said in complaint(pair(tmp_path / "d", **change))
+def test_a_wrong_file_is_named_with_what_is_expected(tmp_path: Path, change: dict[str, Any], message: str):
+    assert message in complaint(pair(tmp_path / "d", **change))
 
 
 def test_members_are_checked(tmp_path: Path):
@@ -276,23 +276,23 @@ HOSTILE: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("said", HOSTILE)
-def test_hostile_files_are_refused_in_little_memory(tmp_path: Path, said: str):
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused_in_little_memory(tmp_path: Path, name: str):
     folder = pair(tmp_path / "data")
-    pack(folder, **HOSTILE[said]())
+    pack(folder, **HOSTILE[name]())
     code = "import sys; from engine.data.dataset import main; code = main(); status = open('/proc/self/status')"
     code += "; print(code, status.read(), file=sys.stderr)"
     before = [sys.executable, "-c", code, "describe", str(tmp_path / "nowhere")]
-    (idle, _), (peak, told) = peak_and_words(before), peak_and_words([*before[:-1], str(folder)])
-    assert said in told
+    (idle, _), (peak, message) = peak_and_words(before), peak_and_words([*before[:-1], str(folder)])
+    assert name in message
     assert peak - idle < 50e6
 
 
 def peak_and_words(command: list[str]) -> tuple[float, str]:
     """Return a process's peak memory in bytes and what it complained of, before its status."""
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    assert "Traceback" not in told
-    return int(told.split("VmHWM:")[1].split()[0]) * 1024, told.splitlines()[0]
+    errors = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert "Traceback" not in errors
+    return int(errors.split("VmHWM:")[1].split()[0]) * 1024, errors.splitlines()[0]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_STORED])
@@ -300,8 +300,8 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path: Path, method
     folder = pack(pair(tmp_path / "data"), images=member((32, 32, 3, 20), IMAGES.tobytes()), method=method)
     file = folder / TRAIN_FILE
     whole, expected = file.read_bytes(), describe([folder]).fingerprint
-    for place in RANDOM.integers(len(whole), size=60).tolist():
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+    for offset in RANDOM.integers(len(whole), size=60).tolist():
+        file.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0xFF]) + whole[offset + 1 :])
         try:
             assert describe([folder]).fingerprint == expected  # a byte that carries nothing, such as a date
         except DataError as error:

@@ -31,25 +31,25 @@ DOUBTS: dict[str, tuple[Arrays, Arrays]] = {
 }
 
 
-@pytest.mark.parametrize("said", DOUBTS)
-def test_data_that_nothing_can_be_learnt_from_is_used_with_a_warning(tmp_path: Path, said: str):
-    train, test = DOUBTS[said]
+@pytest.mark.parametrize("doubt_begins", DOUBTS)
+def test_data_that_nothing_can_be_learnt_from_is_used_with_a_warning(tmp_path: Path, doubt_begins: str):
+    train, test = DOUBTS[doubt_begins]
     write(tmp_path, **train)
     write(tmp_path, name=TEST_FILE, **{"images": OTHERS, **test})
-    assert any(doubt.startswith(said) for doubt in describe([tmp_path]).doubts)
+    assert any(doubt.startswith(doubt_begins) for doubt in describe([tmp_path]).doubts)
 
 
 def test_rows_of_few_features_may_be_equal_and_of_several_classes(tmp_path: Path):
     rows = np.arange(40).reshape(-1, 1) % 2
     np.savez(tmp_path / "rows.npz", x_train=rows, y_train=np.arange(40) % 3, x_test=rows[:20], y_test=np.arange(20) % 3)
-    (said,) = describe([tmp_path / "rows.npz"]).doubts
-    assert said.startswith("20 of 20 test rows are among those")
+    (doubt,) = describe([tmp_path / "rows.npz"]).doubts
+    assert doubt.startswith("20 of 20 test rows are among those")
 
 
 def test_labels_that_are_no_text_are_not_taken_for_one_another(tmp_path: Path):
     labels = np.array([b"\xff", b"\xfe"] * 10)  # decoded with replacements, both would be one class of two
-    said = complaint(pair(tmp_path / "d", labels=labels))
-    assert r"the label b'\xfe' is not UTF-8 text" in said
+    sentence = complaint(pair(tmp_path / "d", labels=labels))
+    assert r"the label b'\xfe' is not UTF-8 text" in sentence
 
 
 def test_a_file_that_leads_nowhere_is_named_with_its_reason(tmp_path: Path):

@@ -17,7 +17,7 @@ from engine.storage.workspace import stamps_of
 from tests.data.test_data import IMAGES, LABELS, OTHERS
 
 
-def place(path: Path, *, test: bool = False, count: int = 20) -> Path:
+def write_part(path: Path, *, test: bool = False, count: int = 20) -> Path:
     """Write one of the two files there: an archive, or what it unpacks into where the name has no `.npz`."""
     arrays = {"images": (OTHERS if test else IMAGES)[..., :count], "labels": LABELS[:count]}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def place(path: Path, *, test: bool = False, count: int = 20) -> Path:
 
 
 def both(folder: Path, train: str, test: str) -> tuple[Path, Path]:
-    return place(folder / train), place(folder / test, test=True)
+    return write_part(folder / train), write_part(folder / test, test=True)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_the_pair_is_found_however_it_is_named_and_laid_out(tmp_path: Path, trai
     for name in (".DS_Store", f"._{Path(train).name}", f"._{Path(test).name}"):
         (files[0].parent / name).write_bytes(b"\0\5\26\7")
     (tmp_path / "__MACOSX").mkdir()
-    place(tmp_path / "__MACOSX" / "other_train.npz")
+    write_part(tmp_path / "__MACOSX" / "other_train.npz")
     (tmp_path / "notes.txt").write_text("train and test")
     assert locate([tmp_path]) == files == locate(files[::-1])
-    found = describe([tmp_path])
-    assert found.fingerprint == describe(both(tmp_path.with_name("as-handed-out"), TRAIN_FILE, TEST_FILE)).fingerprint
-    assert (load(found).train_images == IMAGES.transpose(3, 2, 0, 1)).all()
+    data = describe([tmp_path])
+    assert data.fingerprint == describe(both(tmp_path.with_name("as-handed-out"), TRAIN_FILE, TEST_FILE)).fingerprint
+    assert (load(data).train_images == IMAGES.transpose(3, 2, 0, 1)).all()
 
 
 def test_links_to_the_data_elsewhere_are_followed_and_two_names_of_one_file_are_one(tmp_path: Path):
@@ -135,36 +135,36 @@ AMBIGUOUS: dict[str, Callable[[Path], object]] = {
         both(at, "a/train.npz", "a/test.npz"), both(at, "b/train.npz", "b/test.npz")
     ),
     "are of different years": lambda at: both(at, "p4_2026_svhn_train.npz", "p4_2025_svhn_test.npz"),
-    f"has no {TEST_FILE}": lambda at: (place(at / "latest_train.npz"), place(at / "latest.npz")),
-    f"has no {TRAIN_FILE}": lambda at: (place(at / "test.npz"), (at / "._train.npz").write_bytes(b"x")),
+    f"has no {TEST_FILE}": lambda at: (write_part(at / "latest_train.npz"), write_part(at / "latest.npz")),
+    f"has no {TRAIN_FILE}": lambda at: (write_part(at / "test.npz"), (at / "._train.npz").write_bytes(b"x")),
     "unpack svhn.zip first": lambda at: shutil.make_archive(str(at / "svhn"), "zip", at),
     "train.npz.crdownload is neither .npz nor .mat": lambda at: (
-        place(at / "test.npz", test=True), (at / "train.npz.crdownload").write_bytes(b"PK")
+        write_part(at / "test.npz", test=True), (at / "train.npz.crdownload").write_bytes(b"PK")
     ),
     "expected are images.npy and labels.npy, once each; it holds 'x.npy', 'y.npy'": lambda at: (
-        place(at / "test.npz", test=True), np.savez(at / "train.npz", x=np.zeros(3), y=np.zeros(3))
+        write_part(at / "test.npz", test=True), np.savez(at / "train.npz", x=np.zeros(3), y=np.zeros(3))
     ),
     "train.npz is not a .npz file (it is a web page": lambda at: (
-        place(at / "test.npz", test=True), (at / "train.npz").write_text("\n<!DOCTYPE html><p>Sign in")
+        write_part(at / "test.npz", test=True), (at / "train.npz").write_text("\n<!DOCTYPE html><p>Sign in")
     ),
-    "they seem exchanged": lambda at: (place(at / "train.npz", count=10), place(at / "test.npz", test=True)),
-    "hold the same images": lambda at: (place(at / "train.npz"), place(at / "test.npz")),
+    "they seem exchanged": lambda at: (write_part(at / "train.npz", count=10), write_part(at / "test.npz", test=True)),
+    "hold the same images": lambda at: (write_part(at / "train.npz"), write_part(at / "test.npz")),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("said", AMBIGUOUS)
-def test_what_is_not_clear_is_told_and_never_guessed(tmp_path: Path, said: str):
-    AMBIGUOUS[said](tmp_path)
-    assert said in complaint(tmp_path)
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_what_is_not_clear_is_told_and_never_guessed(tmp_path: Path, name: str):
+    AMBIGUOUS[name](tmp_path)
+    assert name in complaint(tmp_path)
 
 
 def test_two_files_that_are_no_pair_are_told(tmp_path: Path):
     train, test = both(tmp_path, "a_train.npz", "a_test.npz")
-    other = place(tmp_path / "b_train.npz")
+    other = write_part(tmp_path / "b_train.npz")
     assert "both a train file by their names" in complaint(train, other)
     assert "hold the same images" in complaint(train, shutil.copy(train, tmp_path / "x.npz"))
     assert "is a single file" in complaint(train)
-    unpacked = place(tmp_path / "unpacked_test", test=True)
+    unpacked = write_part(tmp_path / "unpacked_test", test=True)
     assert "holds what one .npz file holds" in complaint(unpacked)
     assert describe([unpacked, train]).fingerprint == describe([train, test]).fingerprint
     packed = Path(shutil.make_archive(str(tmp_path / "both"), "zip", tmp_path, test.name))

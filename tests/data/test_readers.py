@@ -83,9 +83,9 @@ def test_every_order_of_axes_is_the_same_data(tmp_path: Path, layout: str):
 
 def test_what_can_be_read_in_two_ways_is_asked(tmp_path: Path):
     file = one_file(tmp_path / "odd.npz", (3, 7, 3))
-    said = complaint(file)
-    assert "NHWC, (N, height, width, channels)," in said and "NCHW, (N, channels, height, width)," in said
-    assert "--layout NHWC" in said
+    sentence = complaint(file)
+    assert "NHWC, (N, height, width, channels)," in sentence and "NCHW, (N, channels, height, width)," in sentence
+    assert "--layout NHWC" in sentence
     last, first = (load_from([file], layout) for layout in ("NHWC", "NCHW"))
     assert (last[1].input_shape, first[1].input_shape) == ((3, 3, 7), (3, 7, 3))
     assert (load(first[1]).train_images == first[0].train_images).all(), "the answer is kept"
@@ -110,14 +110,14 @@ def test_floats_stay_floats_and_features_are_rows(tmp_path: Path):
 
 
 def test_a_class_may_lack_test_images_and_labels_may_be_true_or_false(tmp_path: Path):
-    found = describe([one_file(tmp_path / "lacks.npz", y_test=np.arange(12) % 2)])
-    assert (found.labels, found.test_counts) == (("0", "1", "2"), (6, 6, 0))
+    data = describe([one_file(tmp_path / "lacks.npz", y_test=np.arange(12) % 2)])
+    assert (data.labels, data.test_counts) == (("0", "1", "2"), (6, 6, 0))
     answers = {"y_train": np.arange(30) % 2 == 1, "y_test": np.arange(12) % 2 == 1}
     assert describe([one_file(tmp_path / "answers.npz", **answers)]).labels == ("False", "True")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"x_train": np.full((30, 6, 5), np.nan)}, "not finite numbers"),
         ({"x_train": np.full((30, 6, 5), np.inf)}, "not finite numbers"),
@@ -138,8 +138,8 @@ def test_a_class_may_lack_test_images_and_labels_may_be_true_or_false(tmp_path: 
     ],
     ids=str,
 )
-def test_a_wrong_file_is_refused_with_a_sentence(tmp_path: Path, change: dict[str, Any], said: str):
-    assert said in complaint(one_file(tmp_path / "data.npz", **change))
+def test_a_wrong_file_is_refused_with_a_sentence(tmp_path: Path, change: dict[str, Any], message: str):
+    assert message in complaint(one_file(tmp_path / "data.npz", **change))
 
 
 def test_a_file_that_lacks_a_half_or_is_cut_is_refused(tmp_path: Path):
@@ -194,11 +194,11 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("said", HOSTILE)
-def test_a_hostile_mat_file_is_refused_before_it_is_unpacked(tmp_path: Path, said: str):
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_mat_file_is_refused_before_it_is_unpacked(tmp_path: Path, name: str):
     write_svhn(tmp_path)
-    (tmp_path / "train_32x32.mat").write_bytes(HOSTILE[said]())
-    assert said in complaint(tmp_path)
+    (tmp_path / "train_32x32.mat").write_bytes(HOSTILE[name]())
+    assert name in complaint(tmp_path)
 
 
 def test_our_own_header_and_scipy_agree_and_labels_of_float64_do(tmp_path: Path):
@@ -206,9 +206,9 @@ def test_our_own_header_and_scipy_agree_and_labels_of_float64_do(tmp_path: Path)
     doubles = struct.pack("<20d", *(list(range(1, 11)) * 2))
     images = matrix(b"X", (2, 2, 3, 20), bytes(range(240)))
     (tmp_path / "test.mat").write_bytes(HEAD + packed(images) + matrix(b"y", (20, 1), doubles, kind=6, stored=9))
-    found = describe([tmp_path])
-    assert (found.train_images, found.test_images, found.input_shape) == (30, 20, (3, 2, 2))
-    assert found.labels == DIGITS
+    data = describe([tmp_path])
+    assert (data.train_images, data.test_images, data.input_shape) == (30, 20, (3, 2, 2))
+    assert data.labels == DIGITS
 
 
 def test_any_byte_of_a_mat_file_may_be_wrong(tmp_path: Path):
@@ -216,8 +216,8 @@ def test_any_byte_of_a_mat_file_may_be_wrong(tmp_path: Path):
     file = tmp_path / "train_32x32.mat"
     whole, random = file.read_bytes(), np.random.default_rng(3)
     places = [*range(124, 260, 3), *random.integers(len(whole), size=30).tolist()]
-    for place in places:
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+    for offset in places:
+        file.write_bytes(whole[:offset] + bytes([whole[offset] ^ 0xFF]) + whole[offset + 1 :])
         try:
             describe([tmp_path])
         except DataError as error:
@@ -226,9 +226,9 @@ def test_any_byte_of_a_mat_file_may_be_wrong(tmp_path: Path):
 
 def test_convert_writes_the_assignments_layout(tmp_path: Path):
     write_mnist(tmp_path / "mnist.npz")
-    found = convert.convert(tmp_path / "mnist.npz", tmp_path / "out")
+    data = convert.convert(tmp_path / "mnist.npz", tmp_path / "out")
     assert (
-        found.fingerprint == describe([tmp_path / "mnist.npz"]).fingerprint == describe([tmp_path / "out"]).fingerprint
+        data.fingerprint == describe([tmp_path / "mnist.npz"]).fingerprint == describe([tmp_path / "out"]).fingerprint
     )
     with np.load(tmp_path / "out" / "p4_2026_svhn_train.npz") as file:
         assert (file["images"].shape, file["labels"].shape) == ((28, 28, 1, 120), (120, 1))

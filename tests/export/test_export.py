@@ -141,9 +141,9 @@ def test_a_file_that_cannot_be_handed_in_is_said_and_not_copied(tmp_path: Path, 
     else:
         file.write_bytes(b"other")
     done = export(tmp_path / "out", BOOK, state_of(result, workspace=str(tmp_path / "w")))
-    said = next(thing for thing in done if thing.name == "Q2.keras")
-    assert not said.ok
-    assert {"changed": "changed since", "gone": "is gone"}[damage] in said.text
+    item = next(thing for thing in done if thing.name == "Q2.keras")
+    assert not item.ok
+    assert {"changed": "changed since", "gone": "is gone"}[damage] in item.text
     assert not (tmp_path / "out" / "Q2.keras").exists()
 
 

@@ -30,14 +30,14 @@ def read(folder: Path):
     from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
 
     (run,) = {path.parent for path in folder.rglob("events.out.tfevents.*")}
-    found = EventAccumulator(str(run), {TENSORS: 0, "images": 0, "scalars": 0})
-    found.Reload()
-    return found
+    events = EventAccumulator(str(run), {TENSORS: 0, "images": 0, "scalars": 0})
+    events.Reload()
+    return events
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
-    found = read(folder)
-    return {tag: {event.step: event.value for event in found.Scalars(tag)} for tag in found.Tags()["scalars"]}
+    events = read(folder)
+    return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
 
 
 def as_stored(values) -> dict[int, float]:
@@ -61,12 +61,12 @@ def test_what_is_read_back_equals_the_journal(tmp_path: Path):
         assert done.wait(PATIENCE) == 0, done.stderr.read()
     (run,) = (tmp_path / "w" / "runs").iterdir()
     rows = journal.history(run / "journal.jsonl")[0].rows
-    found = scalars(tmp_path / "tb")
-    assert found["loss"] == as_stored(row.loss for row in rows)
-    assert found["accuracy"] == as_stored(row.accuracy for row in rows)
-    assert found["test_loss"] == as_stored(row.test_loss for row in rows)
-    assert found["test_accuracy"] == as_stored(row.test_accuracy for row in rows)
-    assert found["seconds"] == as_stored(row.seconds for row in rows)
+    read_back = scalars(tmp_path / "tb")
+    assert read_back["loss"] == as_stored(row.loss for row in rows)
+    assert read_back["accuracy"] == as_stored(row.accuracy for row in rows)
+    assert read_back["test_loss"] == as_stored(row.test_loss for row in rows)
+    assert read_back["test_accuracy"] == as_stored(row.test_accuracy for row in rows)
+    assert read_back["seconds"] == as_stored(row.seconds for row in rows)
     assert [path.name for path in (tmp_path / "tb").iterdir()] == ["a-cnn-x-recorded"]
 
 
@@ -75,16 +75,16 @@ def test_hyper_parameters_and_the_confusion_are_there_too(tmp_path: Path):
 
     spec = RunSpec(Configuration(Network((256, 64), "tanh")), 3, "f00d")
     tensorboard.write_run(tmp_path, result(spec, 0.5), history(4, 0.5, 3).rows, ((8, 2), (1, 9)), ("a", "b"))
-    found = read(tmp_path)
-    contents = found.PluginTagToContent("hparams")
+    events = read(tmp_path)
+    contents = events.PluginTagToContent("hparams")
     begun_at = metadata.parse_session_start_info_plugin_data(contents["_hparams_/session_start_info"])
     assert begun_at.hparams["hidden"].string_value == "256 64"
     assert begun_at.hparams["learning_rate"].number_value == 1e-5
     assert begun_at.hparams["batch_normalization"].bool_value is False
     assert begun_at.hparams["seed"].number_value == 3
     assert "_hparams_/session_end_info" in contents
-    assert "confusion" in found.Tags()["images"]
-    (picture,) = found.Images("confusion")
+    assert "confusion" in events.Tags()["images"]
+    (picture,) = events.Images("confusion")
     assert picture.encoded_image_string.startswith(b"\x89PNG")
 
 

@@ -21,15 +21,15 @@ from tests.support.patience import PATIENCE
 
 def weights(model: Path) -> dict[str, bytes]:
     """Every array of a `.keras` file, the optimizer's too."""
-    found: dict[str, bytes] = {}
+    arrays: dict[str, bytes] = {}
 
-    def take(name: str, item: object) -> None:
+    def collect(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = item[()].tobytes()
+            arrays[name] = item[()].tobytes()
 
     with zipfile.ZipFile(model) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-        file.visititems(take)
-    return found
+        file.visititems(collect)
+    return arrays
 
 
 def repeated(run_folder: Path) -> int:
@@ -51,11 +51,11 @@ def is_whole(run_folder: Path, reference: Path) -> bool:
             for folder in (run_folder, reference)
         )
         model = run_folder / "model.keras"
-        said = (result.test_correct, result.loss, result.test_loss, result.trained_by)
+        measured = (result.test_correct, result.loss, result.test_loss, result.trained_by)
         curve = journal.history(run_folder / "journal.jsonl")[0]
         return (
             hashlib.sha256(model.read_bytes()).hexdigest() == result.model_sha256
-            and said == (other.test_correct, other.loss, other.test_loss, other.trained_by)
+            and measured == (other.test_correct, other.loss, other.test_loss, other.trained_by)
             and weights(model) == weights(reference / "model.keras")
             and curve.loss == journal.history(reference / "journal.jsonl")[0].loss
         )
@@ -87,22 +87,22 @@ def left_behind(runtime: str, seconds: float = PATIENCE) -> list[psutil.Process]
 
 
 def _all_of(runtime: str) -> list[psutil.Process]:
-    found = []
+    problems = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("XDG_RUNTIME_DIR") == runtime and process.pid != psutil.Process().pid:
-                found.append(process)
+                problems.append(process)
         except psutil.Error:
             continue
-    return found
+    return problems
 
 
 def zombies(pids: Iterable[int]) -> list[int]:
     """Those that ended and that nobody waits for: one that is about to be reaped is given time."""
     deadline = time.monotonic() + PATIENCE
-    while (found := list(filter(_is_zombie, pids))) and time.monotonic() < deadline:
+    while (left := list(filter(_is_zombie, pids))) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return found
+    return left
 
 
 def _is_zombie(pid: int) -> bool:

@@ -28,7 +28,7 @@ class Fault:
     doubled: int = 0
     wrong: int = 0
 
-    def found(self, *, lost: int = 0, doubled: int = 0, wrong: int = 0) -> None:
+    def expect_none(self, *, lost: int = 0, doubled: int = 0, wrong: int = 0) -> None:
         """Count what a look at the disk found, and fail the test when it is anything at all."""
         self.lost, self.doubled, self.wrong = self.lost + lost, self.doubled + doubled, self.wrong + wrong
         assert (lost, doubled, wrong) == (0, 0, 0), f"{self.name}: {lost} lost, {doubled} doubled, {wrong} wrong"

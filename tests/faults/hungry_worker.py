@@ -39,7 +39,7 @@ if __name__ == "__main__":
 
 if __name__ == "tests.faults.hungry_worker":
     from engine.core.spec import RunSpec
-    from engine.data.dataset import Images
+    from engine.data.images import Images
     from engine.training.jax_trainer import FastGroup, FastTrainer, Snapshot
 
     class HungryTrainer(FastTrainer):

@@ -60,9 +60,9 @@ def write_checkpoint(root: Path, version: int) -> None:
 
 
 def read_checkpoint(root: Path) -> int:
-    found = checkpoint.load(root / "run")
-    assert found is None or (found.parameters[0] == found.epoch).all()
-    return found.epoch if found else 0
+    snapshot = checkpoint.load(root / "run")
+    assert snapshot is None or (snapshot.parameters[0] == snapshot.epoch).all()
+    return snapshot.epoch if snapshot else 0
 
 
 def write_remembered(root: Path, version: int) -> None:
@@ -71,9 +71,9 @@ def write_remembered(root: Path, version: int) -> None:
 
 def read_remembered(root: Path) -> int:
     workspace = Workspace(root)
-    found = len(workspace.host_state().data)
+    count = len(workspace.host_state().data)
     assert not workspace.problems
-    return found
+    return count
 
 
 def write_sweep(root: Path, version: int) -> None:
@@ -82,18 +82,18 @@ def write_sweep(root: Path, version: int) -> None:
 
 def read_sweeps(root: Path) -> int:
     workspace = Workspace(root)
-    found = len(list(workspace.all_sweeps()))
+    count = len(list(workspace.all_sweeps()))
     assert not workspace.problems
-    return found
+    return count
 
 
 def epoch_in(folder: Path) -> int:
     """Return the epoch that a run's checkpoint is of, whole."""
     named = checkpoint_index.read(folder).epoch
-    found = checkpoint.load(folder)
-    assert found is not None
-    assert found.epoch == named
-    return found.epoch
+    snapshot = checkpoint.load(folder)
+    assert snapshot is not None
+    assert snapshot.epoch == named
+    return snapshot.epoch
 
 
 @functools.cache
@@ -146,9 +146,9 @@ def write_restored(root: Path, version: int) -> None:
 
 
 def read_trash(root: Path) -> int:
-    found = versions_in(root)
-    assert 1 in found, "an older run of the name is never lost"
-    return max(found)
+    versions = versions_in(root)
+    assert 1 in versions, "an older run of the name is never lost"
+    return max(versions)
 
 
 TRAINED = {number: finished(assigned("Q2")[0], 0.3 + number / 100) for number in (1, 2, 3)}

@@ -63,10 +63,10 @@ class Disk:
                 else:
                     doubtful.append((kind, path, more))
             for done in itertools.product((False, True), repeat=len(doubtful)):
-                found = dict(names)
+                state = dict(names)
                 for change, is_done in zip(doubtful, done, strict=True):
-                    found = _changed(found, change, synced) if is_done else found
-                yield {path: content for path, content in found.items() if set(path.parents) - {Path()} <= set(found)}
+                    state = _changed(state, change, synced) if is_done else state
+                yield {path: content for path, content in state.items() if set(path.parents) - {Path()} <= set(state)}
 
 
 def _place(change: Change) -> Path:

@@ -116,11 +116,11 @@ DOCTORED: dict[str, Callable[[Path], None]] = {
 def test_the_doctor_finds_it_and_a_repair_puts_it_aside_whole(copied: Path, what: str):
     DOCTORED[what](copied)
     before = {path.relative_to(copied): path.read_bytes() for path in copied.rglob("*") if path.is_file()}
-    found = list(doctor.examine(copied))
-    damaged = [finding for finding in found if finding.level == "damaged"]
+    findings = list(doctor.examine(copied))
+    damaged = [finding for finding in findings if finding.level == "damaged"]
     assert len(damaged) >= 1
     assert all(finding.advice for finding in damaged)
-    folder = doctor.repair(copied, found)
+    folder = doctor.repair(copied, findings)
     assert folder is not None
     assert not [finding for finding in doctor.examine(copied) if finding.level == "damaged"]
     lying = {path.relative_to(copied): path.read_bytes() for path in copied.rglob("*") if path.is_file()}
@@ -150,7 +150,7 @@ def test_what_a_newer_program_wrote_is_left_alone_and_an_unasked_run_is_named(co
     (copied / "host.json").write_bytes(b'{"format": 99}')
     shutil.rmtree(copied / "sweeps")
     (a_run(copied) / "result.json").unlink()
-    found = {finding.text: finding for finding in doctor.examine(copied)}
-    assert found["host.json was written by a newer svhn-tui"].moved == ()
-    assert any("that nothing asks for" in text for text in found)
-    assert doctor.repair(copied, list(found.values())) is None
+    findings = {finding.text: finding for finding in doctor.examine(copied)}
+    assert findings["host.json was written by a newer svhn-tui"].moved == ()
+    assert any("that nothing asks for" in text for text in findings)
+    assert doctor.repair(copied, list(findings.values())) is None

@@ -46,8 +46,8 @@ def workspace(finished: Path, tmp_path: Path) -> Path:
 
 
 def contents(root: Path) -> dict[Path, tuple[object, ...]]:
-    found = {path: path.lstat() for path in (root, *root.rglob("*"))}
-    return {path: (at.st_mode, at.st_uid, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in found.items()}
+    stats = {path: path.lstat() for path in (root, *root.rglob("*"))}
+    return {path: (at.st_mode, at.st_uid, at.st_ino, at.st_size, at.st_mtime_ns) for path, at in stats.items()}
 
 
 def give(name: str) -> Callable[[Path], None]:
@@ -105,14 +105,14 @@ def test_a_workspace_that_is_not_ours_alone_is_refused_and_read_on_request(
         assert sentence in done.stderr
         assert "--read-only" in done.stderr
     looking = LOOKING if is_whole else LOOKING[:1]
-    told = {wish[0]: svhn_tui(*wish, "-w", workspace, "--read-only") for wish in looking}
-    assert [(done.returncode, done.stderr) for done in told.values()] == [(0, "")] * len(looking)
-    assert "53 finished" in told["status"].stdout
+    results = {wish[0]: svhn_tui(*wish, "-w", workspace, "--read-only") for wish in looking}
+    assert [(done.returncode, done.stderr) for done in results.values()] == [(0, "")] * len(looking)
+    assert "53 finished" in results["status"].stdout
     if is_whole:
         exported = svhn_tui("export", tmp_path / "out", "-w", workspace, "--read-only")
         assert (tmp_path / "out" / "answers.md").exists(), exported.stderr
     row.injected += 1
-    row.found(wrong=contents(workspace.resolve()) != before)
+    row.expect_none(wrong=contents(workspace.resolve()) != before)
 
 
 def test_the_screen_does_not_open_on_it(workspace: Path, tally: Tally):
@@ -127,9 +127,9 @@ def test_the_screen_does_not_open_on_it(workspace: Path, tally: Tally):
 def test_what_is_read_is_what_a_host_tells(workspace: Path):
     """But for the order of runs that ended in the same moment."""
     for wish in (*LOOKING, ["status", "--json"]):
-        told, read = (svhn_tui(*wish, "-w", workspace, *option).stdout for option in ((), ("--read-only",)))
-        said, *rest = read.split("\n! ")
-        assert sorted(told.split("\n")) == sorted([*said.split("\n"), *([""] if rest else [])])
+        expected, read = (svhn_tui(*wish, "-w", workspace, *option).stdout for option in ((), ("--read-only",)))
+        first, *rest = read.split("\n! ")
+        assert sorted(expected.split("\n")) == sorted([*first.split("\n"), *([""] if rest else [])])
         assert wish != ["status"] or "nothing is trained or changed" in " ".join(rest)
     svhn_tui("stop", "-w", workspace)
 
@@ -144,8 +144,8 @@ def test_what_changes_something_is_refused_in_a_sentence(workspace: Path):
         p.Choose(question="Q5", request="d"), p.Import(path="/x", request="e"), p.Inspect(run_id=run_id, request="f"),
         p.SetFleet(fleet=p.Fleet(ssh=("box",)), request="g"), p.Annotate(run_id=run_id, text="x", request="h"),
     )  # fmt: skip
-    told, _ = process.communicate(b"".join(map(p.encode, asked)) + b"nonsense\n" + p.encode(p.Shutdown()))
-    events = [p.decode_event(line) for line in told.splitlines()]
+    output, _ = process.communicate(b"".join(map(p.encode, asked)) + b"nonsense\n" + p.encode(p.Shutdown()))
+    events = [p.decode_event(line) for line in output.splitlines()]
     refused = [event for event in events if isinstance(event, p.Refused)]
     assert [event.request for event in refused] == [*"abcdefgh", ""]
     assert all("is open read-only (as asked): nothing is trained or changed" in event.reason for event in refused[:-1])

@@ -40,7 +40,7 @@ def test_a_newer_workspace_is_refused_at_once_in_a_sentence_and_left_as_it_is(tm
     assert "Traceback" not in done.stderr
     assert time.monotonic() - began < 20, "it is no use to wait for a host that refuses"
     row.injected += 1
-    row.found(wrong=contents(tmp_path) != {Path(name): NEWER[name]})
+    row.expect_none(wrong=contents(tmp_path) != {Path(name): NEWER[name]})
 
 
 def test_an_older_workspace_is_brought_up_after_a_backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally):
@@ -64,13 +64,13 @@ def test_an_older_workspace_is_brought_up_after_a_backup(tmp_path: Path, monkeyp
     monkeypatch.setitem(migrations.STEPS, 1, rename_choices)
     with pytest.raises(OSError, match="No space"):
         migrations.bring_up(tmp_path)
-    told = migrations.bring_up(tmp_path)
+    sentences = migrations.bring_up(tmp_path)
     assert migrations.bring_up(tmp_path) == ""
-    assert "from format 1 to 2" in told
+    assert "from format 1 to 2" in sentences
     after = contents(tmp_path)
     kept = {path.relative_to("backups/format-1"): after.pop(path) for path in list(after) if path.parts[0] == "backups"}
     row.injected += 2
-    row.found(lost=len(before.keys() - kept.keys()), wrong=kept != before)
+    row.expect_none(lost=len(before.keys() - kept.keys()), wrong=kept != before)
     assert after == {Path("host.json"): b'{"format":2,"chosen":{"Q2":"0123456789ab"}}'}
 
 

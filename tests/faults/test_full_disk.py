@@ -59,7 +59,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(root)], check=True)
 
 
-def said(scene: Scene) -> list[str]:
+def notices(scene: Scene) -> list[str]:
     return [event.text for event in scene.bridge.events if isinstance(event, p.Noticed)]
 
 
@@ -70,13 +70,13 @@ def train_through(root: Path, folder: Path, undisturbed: Path, fill: Callable[[S
     scene.bridge.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch == EPOCHS)
     scene.bridge.until(lambda state, event: isinstance(event, p.Noticed) and "is trained but cannot" in event.text)
     finished = len(scene.bridge.state.results)
-    before = said(scene)
+    before = notices(scene)
     make_room()
     scene.finish()
     assert finished == 0, "nothing counts as finished that is not on the disk"
     assert any("waits in memory" in text and "Training continues." in text for text in before)
     assert any("A checkpoint could not be written" in text for text in before)
-    assert any("is written again; nothing is missing." in text for text in said(scene)[len(before) :])
+    assert any("is written again; nothing is missing." in text for text in notices(scene)[len(before) :])
     litter = [path for path in (root / "w").rglob("*") if path.name.startswith(".")]
     return {**judge(root / "w", asked(scene.sweep, {}), undisturbed), "wrong": len(litter)}
 
@@ -85,11 +85,11 @@ def train_through(root: Path, folder: Path, undisturbed: Path, fill: Callable[[S
 def test_a_run_trains_through_a_limit_on_files(demo_folder: Path, tmp_path: Path, undisturbed: Path, tally: Tally):
     row = tally("disk full through a whole run (file size limit)")
     row.injected += 1
-    row.found(**train_through(tmp_path, demo_folder, undisturbed, limited))
+    row.expect_none(**train_through(tmp_path, demo_folder, undisturbed, limited))
 
 
 @pytest.mark.slow
 def test_a_run_trains_through_a_full_disk(demo_folder: Path, small_disk: Path, undisturbed: Path, tally: Tally):
     row = tally("disk full through a whole run (tmpfs)")
     row.injected += 1
-    row.found(**train_through(small_disk, demo_folder, undisturbed, filled))
+    row.expect_none(**train_through(small_disk, demo_folder, undisturbed, filled))

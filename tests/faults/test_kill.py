@@ -22,7 +22,7 @@ def nothing_stays(tally: Tally) -> Iterator[None]:
     yield
     row = tally("processes left behind by any of the kills")
     row.injected += 1
-    row.found(wrong=len(left_behind(os.environ["XDG_RUNTIME_DIR"])))
+    row.expect_none(wrong=len(left_behind(os.environ["XDG_RUNTIME_DIR"])))
 
 
 @pytest.mark.slow
@@ -59,8 +59,8 @@ def test_kill_9_at_random_moments(
             scene.bridge.process.wait(PATIENCE)
             scene.attach()
     scene.finish()
-    row.found(wrong=len(zombies(scene.pids)))
-    row.found(**judge(tmp_path, asked(scene.sweep, {}), undisturbed))
+    row.expect_none(wrong=len(zombies(scene.pids)))
+    row.expect_none(**judge(tmp_path, asked(scene.sweep, {}), undisturbed))
     assert row.injected >= kills // 2, "it was over too soon"  # all of them unless the machine is busy
 
 
@@ -70,8 +70,8 @@ def test_control_without_checkpoints_the_kill_test_fails(demo_folder: Path, tmp_
     state = scene.bridge.state
     kill(state.workers[state.live[ended.runs[0]].worker].pid)
     scene.finish()
-    found = judge(tmp_path, asked(scene.sweep, {}), undisturbed)
-    assert found["lost"] >= 1, "more than a checkpoint's interval was trained again"
+    findings = judge(tmp_path, asked(scene.sweep, {}), undisturbed)
+    assert findings["lost"] >= 1, "more than a checkpoint's interval was trained again"
 
 
 def test_control_with_the_result_before_the_model_the_kill_test_fails(
@@ -80,5 +80,5 @@ def test_control_with_the_result_before_the_model_the_kill_test_fails(
     careless = f"{sys.executable} -m tests.faults.careless_worker"
     scene = Scene(tmp_path, demo_folder, "control", seeds=1, SVHN_TUI_WORKER=careless, **FREQUENT)
     scene.finish()
-    found = judge(tmp_path, asked(scene.sweep, {}), undisturbed)
-    assert found["wrong"] >= 1, "a result tells of a model that is not there"
+    findings = judge(tmp_path, asked(scene.sweep, {}), undisturbed)
+    assert findings["wrong"] >= 1, "a result tells of a model that is not there"

@@ -212,11 +212,11 @@ def test_what_it_leads_to_is_as_it_was_whatever_is_done(root: Path, kind: str, n
         with at_most(20), contextlib.suppress(OSError, ValueError):
             deed(root)
     row.injected += 1
-    row.found(lost=len(before.keys() - tree(victim).keys()), wrong=tree(victim) != before)
+    row.expect_none(lost=len(before.keys() - tree(victim).keys()), wrong=tree(victim) != before)
     kept = [path for path in root.rglob("mine.txt") if path.read_bytes() == SECRET]
     assert len(kept) == (kind == "a folder"), "a folder of the user's is passed over or moved aside, never emptied"
-    found = list(doctor.examine(root))
-    doctor.repair(root, found)
+    findings = list(doctor.examine(root))
+    doctor.repair(root, findings)
     assert not [finding for finding in doctor.examine(root) if finding.level == "damaged" and finding.moved]
 
 

@@ -74,11 +74,11 @@ def test_the_host_is_found_again_after_logging_out_and_in(
         login(session / ("1" if after == "the same folder" else "2"), monkeypatch)
     with Bridge(tmp_path, **PATIENT) as second:
         second.until_kind(p.EpochEnded)
-        row.found(wrong=second.events[0].host_pid != host)
+        row.expect_none(wrong=second.events[0].host_pid != host)
         if is_attached:
             first.until(lambda state, event: isinstance(event, p.EpochEnded) and event.epoch > 10)
-        told = subprocess.run([*PROGRAM, "status", "-w", str(tmp_path)], capture_output=True, text=True, check=False)
-        assert (told.returncode, "1 training" in told.stdout) == (0, True), told.stderr
+        done = subprocess.run([*PROGRAM, "status", "-w", str(tmp_path)], capture_output=True, text=True, check=False)
+        assert (done.returncode, "1 training" in done.stdout) == (0, True), done.stderr
         second.end()
     psutil.wait_procs([psutil.Process(pid) for pid in (host,) if psutil.pid_exists(pid)], timeout=PATIENCE)
     assert (tmp_path / "host.log").read_text() == ""
@@ -101,7 +101,7 @@ def test_a_socket_that_another_program_replaced_is_made_anew(
             row.injected += 1
             with Bridge(tmp_path, **PATIENT) as another:
                 another.until_kind(p.CaughtUp)
-                row.found(wrong=another.events[0].host_pid != host)
+                row.expect_none(wrong=another.events[0].host_pid != host)
         bridge.end()
 
 
@@ -116,7 +116,7 @@ def test_a_folder_that_is_not_ours_alone_is_no_dead_end_and_leaves_nothing_behin
     with Bridge(tmp_path) as bridge, Bridge(tmp_path) as another:
         for each in (bridge, another):
             each.until_kind(p.CaughtUp)
-        row.found(wrong=bridge.events[0].host_pid != another.events[0].host_pid)
+        row.expect_none(wrong=bridge.events[0].host_pid != another.events[0].host_pid)
         address = Path(lock_file.read(tmp_path).address)
         assert address.exists()
         assert address.parent.stat().st_mode & 0o777 == 0o700
@@ -130,13 +130,13 @@ def test_a_folder_that_is_not_ours_alone_is_no_dead_end_and_leaves_nothing_behin
 def test_a_killed_hosts_spare_folder_is_taken_again(tmp_path: Path, session: Path, monkeypatch: pytest.MonkeyPatch):
     login(session / "1", monkeypatch)
     (session / "1" / "svhn-tui").write_text("a file")
-    found = set()
+    folders = set()
     for _ in range(2):
         with Bridge(tmp_path) as bridge:
             bridge.until_kind(p.CaughtUp)
-            found.add(lock_file.read(tmp_path).address)
+            folders.add(lock_file.read(tmp_path).address)
             psutil.Process(bridge.events[0].host_pid).kill()
-    (address,) = found
+    (address,) = folders
     shutil.rmtree(Path(address).parent)
 
 
@@ -164,15 +164,15 @@ def test_tmp_names_that_others_took_are_passed_by(demo_folder: Path, tally: Tall
         if done.returncode == 77 or "unshare failed" in done.stderr:
             pytest.skip("no mounts in this container")
         row.injected += 1
-        row.found(wrong="0 training" not in done.stdout or "Stopped." not in done.stdout)
+        row.expect_none(wrong="0 training" not in done.stdout or "Stopped." not in done.stdout)
         assert ".sock" not in done.stdout
 
 
 def holder(tmp_path: Path, **changes: object) -> lock_file.Holder:
     """Write into the lock's file what another host would, and return that."""
-    found = lock_file.Holder("here", "boot", 1, "/nowhere/x.sock")._replace(**changes)
-    (tmp_path / "host.lock").write_text(json.dumps(found._asdict()) + "\nrest of a longer line}")
-    return found
+    changed = lock_file.Holder("here", "boot", 1, "/nowhere/x.sock")._replace(**changes)
+    (tmp_path / "host.lock").write_text(json.dumps(changed._asdict()) + "\nrest of a longer line}")
+    return changed
 
 
 def test_a_host_on_another_machine_is_named_at_once(tmp_path: Path):
@@ -204,8 +204,8 @@ def test_what_a_dead_host_wrote_is_a_hint_alone(tmp_path: Path, content: bytes):
     (tmp_path / "host.lock").write_bytes(content)
     with Bridge(tmp_path) as bridge:
         bridge.until_kind(p.CaughtUp)
-        found = lock_file.read(tmp_path)
-        assert (found.pid, found.is_elsewhere) == (bridge.events[0].host_pid, False)
+        written = lock_file.read(tmp_path)
+        assert (written.pid, written.is_elsewhere) == (bridge.events[0].host_pid, False)
         bridge.end()
 
 

@@ -43,38 +43,38 @@ def limited() -> Iterator[Path]:
 
 async def outcome(workspace: Path, folder: Path) -> list[p.AnyEvent]:
     """Train four seeds of a small network, two of one that never fits and two of another; return what was told."""
-    told: list[p.AnyEvent] = []
+    events: list[p.AnyEvent] = []
     ended = asyncio.Event()
-    found = dataset.describe([folder])
+    data = dataset.describe([folder])
 
     def publish(event: p.AnyEvent, line: bytes | None = None) -> None:
-        told.append(event)
+        events.append(event)
         if isinstance(event, p.RunFinished | p.RunFailed) and queue.is_idle:
             ended.set()
 
     queue = Queue(publish)
     dispatch = Dispatcher(Workspace(workspace), GPU, queue, publish)
-    queue.open(found)
+    queue.open(data)
     for configuration, seeds in WANTED.items():
-        queue.want(Sweep("hungry", found.fingerprint, (configuration,), tuple(range(seeds))))
+        queue.want(Sweep("hungry", data.fingerprint, (configuration,), tuple(range(seeds))))
     dispatch.begin()
     await asyncio.wait_for(ended.wait(), 240)
     await dispatch.leave()
-    return told
+    return events
 
 
-def of(told: list[p.AnyEvent], kind: type) -> list:
-    return [event for event in told if isinstance(event, kind)]
+def of(events: list[p.AnyEvent], kind: type) -> list:
+    return [event for event in events if isinstance(event, kind)]
 
 
-def holds(told: list[p.AnyEvent], tally: Tally, fault: str, words: str) -> None:
+def holds(events: list[p.AnyEvent], tally: Tally, fault: str, words: str) -> None:
     """What must come of it, whoever noticed that the memory is full."""
-    again, failed = of(told, p.RunInterrupted), of(told, p.RunFailed)
-    finished = [event.result.spec for event in of(told, p.RunFinished)]
+    again, failed = of(events, p.RunInterrupted), of(events, p.RunFailed)
+    finished = [event.result.spec for event in of(events, p.RunFinished)]
     assert f"{words} It is tried once more, 2 at a time instead of 4." in {event.reason for event in again}
     assert {event.reason for event in failed} == {f"{words} Another try failed too; free some memory."}
     assert all(event.out_of_memory for event in failed)
-    groups = [(event.specs[0].configuration, len(event.runs)) for event in of(told, p.RunStarted)]
+    groups = [(event.specs[0].configuration, len(event.runs)) for event in of(events, p.RunStarted)]
     assert {(TINY, 2), (LAST, 2)} <= set(groups), "with half as many it fits"
     assert {some for some, _ in groups} == {TINY, LAST}
     assert max(lanes for _, lanes in groups) == 2  # one of two is alone where the other's files were written already
@@ -82,7 +82,9 @@ def holds(told: list[p.AnyEvent], tally: Tally, fault: str, words: str) -> None:
     row.injected += Path(os.environ["SVHN_TUI_TEST_MEALS"]).stat().st_size
     wanted = {(some, seed) for some in (TINY, LAST) for seed in range(WANTED[some])}
     got = [(spec.configuration, spec.seed) for spec in finished]
-    row.found(lost=len(wanted - set(got)), doubled=len(got) - len(set(got)), wrong=abs(len(failed) - WANTED[HUGE]))
+    row.expect_none(
+        lost=len(wanted - set(got)), doubled=len(got) - len(set(got)), wrong=abs(len(failed) - WANTED[HUGE])
+    )
 
 
 @pytest.fixture
@@ -96,17 +98,17 @@ async def test_what_xla_cannot_allocate_is_tried_with_fewer(
     demo_folder: Path, tmp_path: Path, hungry: pytest.MonkeyPatch, tally: Tally
 ):
     hungry.setenv("SVHN_TUI_TEST_HUNGER", "xla")
-    told = await outcome(tmp_path / "w", demo_folder)
-    holds(told, tally, "device memory exhausted (XLA)", "The device's memory is full.")
+    events = await outcome(tmp_path / "w", demo_folder)
+    holds(events, tally, "device memory exhausted (XLA)", "The device's memory is full.")
 
 
 async def test_what_the_kernel_kills_for_memory_is_tried_with_fewer(
     demo_folder: Path, tmp_path: Path, hungry: pytest.MonkeyPatch, tally: Tally, limited: Path
 ):
     hungry.setenv("SVHN_TUI_TEST_HUNGER", str(limited))
-    told = await outcome(tmp_path / "w", demo_folder)
+    events = await outcome(tmp_path / "w", demo_folder)
     killed = "The machine ran out of memory and its kernel killed the worker."
-    holds(told, tally, "worker killed by the kernel for memory", killed)
+    holds(events, tally, "worker killed by the kernel for memory", killed)
 
 
 def test_a_run_that_gets_no_further_is_given_up_and_one_that_does_is_not():

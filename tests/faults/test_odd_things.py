@@ -49,7 +49,7 @@ def swap(path: Path) -> None:
     os.mkfifo(path)
 
 
-def told(bridge: Bridge) -> list[str]:
+def notices(bridge: Bridge) -> list[str]:
     return [event.text for event in bridge.events if isinstance(event, p.Noticed)]
 
 
@@ -61,8 +61,8 @@ def test_the_host_serves_what_is_whole(copied: Path, what: str):
     with Bridge(copied, **worker()) as bridge:
         bridge.until_kind(p.CaughtUp)
         assert len(bridge.state.results) == 20
-        said = told(bridge)
-        assert len(said) == len(set(said)), "each is told once"
+        problems = notices(bridge)
+        assert len(problems) == len(set(problems)), "each is told once"
         runs = tuple(bridge.state.results)
         bridge.send(p.CheckFiles(runs=runs))
         checked = bridge.until_kind(p.FilesChecked).hashes
@@ -72,8 +72,8 @@ def test_the_host_serves_what_is_whole(copied: Path, what: str):
         host = psutil.Process(bridge.events[0].host_pid)
         bridge.end()
     host.wait(PATIENCE)
-    found = list(doctor.examine(copied))
-    doctor.repair(copied, found)
+    findings = list(doctor.examine(copied))
+    doctor.repair(copied, findings)
     assert not [finding for finding in doctor.examine(copied) if finding.level == "damaged"]
     assert len(Workspace(copied).finished()) == 20
 
@@ -131,12 +131,12 @@ def test_the_trash_keeps_both_runs_of_a_name_and_gives_back_the_newest(copied: P
 
 
 def test_a_log_obeys_nobody():
-    said = b"\x1b]0;title\x07red \x1b[31malert\x1b[0m\x1bc\r\x08\xc2\x9b2J done\n\tM\xc3\xbcde\n"
-    assert without_controls(said).decode() == "red alert2J done\n\tMüde\n"
+    raw = b"\x1b]0;title\x07red \x1b[31malert\x1b[0m\x1bc\r\x08\xc2\x9b2J done\n\tM\xc3\xbcde\n"
+    assert without_controls(raw).decode() == "red alert2J done\n\tMüde\n"
 
 
 def test_a_checkpoint_with_a_curve_that_has_no_end_is_passed_over(tmp_path: Path):
     checkpoint.save(tmp_path, checkpoint.Snapshot(3, p.History((1.0,) * 4, (), (), (), ()), [], [], []))
-    said: list[str] = []
-    assert checkpoint.load(tmp_path, said.append) is None
-    assert "was damaged" in said[0]
+    warnings: list[str] = []
+    assert checkpoint.load(tmp_path, warnings.append) is None
+    assert "was damaged" in warnings[0]

@@ -49,7 +49,7 @@ def test_a_copy_on_another_file_system_is_a_workspace_of_its_own(
         copy.end()
     scene.finish()
     for root in (tmp_path / "w", elsewhere):
-        row.found(**judge(root, asked(scene.sweep, {}), undisturbed))
+        row.expect_none(**judge(root, asked(scene.sweep, {}), undisturbed))
 
 
 @pytest.mark.slow
@@ -65,18 +65,18 @@ def test_a_moved_workspace_goes_on_where_it_is_and_nothing_is_written_where_it_w
     scene.note()
     (tmp_path / "w").rename(tmp_path / "elsewhere")
     row.injected += 1
-    told = scene.bridge.until_kind(p.HostEnded)
-    assert "was moved or replaced; open it where it is now" in told.reason
+    ended = scene.bridge.until_kind(p.HostEnded)
+    assert "was moved or replaced; open it where it is now" in ended.reason
     _, alive = psutil.wait_procs(
         [psutil.Process(pid) for pid in scene.pids if psutil.pid_exists(pid)], timeout=PATIENCE
     )
-    row.found(wrong=len(alive) + (tmp_path / "w").exists())
+    row.expect_none(wrong=len(alive) + (tmp_path / "w").exists())
     with Bridge(tmp_path / "elsewhere", **FREQUENT) as bridge:
         bridge.open(demo_folder)
         bridge.until(lambda state, event: len(state.results) == len(asked(scene.sweep, {})))
         bridge.end()
     until_noticed = EPOCHS  # what is trained in the second until the host looks has no checkpoint any more
-    row.found(**judge(tmp_path / "elsewhere", asked(scene.sweep, {}), undisturbed, interval=until_noticed))
+    row.expect_none(**judge(tmp_path / "elsewhere", asked(scene.sweep, {}), undisturbed, interval=until_noticed))
 
 
 @pytest.mark.slow
@@ -101,9 +101,9 @@ def test_a_clock_that_jumps_back_three_years_changes_nothing(
     row.injected += 1
     kill(scene.wait())  # the attempt that follows begins years before the one that died
     scene.finish()
-    row.found(**judge(tmp_path / "w", asked(scene.sweep, {}), undisturbed))
+    row.expect_none(**judge(tmp_path / "w", asked(scene.sweep, {}), undisturbed))
     results = scene.bridge.state.results.values()
-    row.found(wrong=sum(result.finished_at < result.started_at for result in results))
+    row.expect_none(wrong=sum(result.finished_at < result.started_at for result in results))
 
 
 def test_what_a_dead_host_left_keeps_nobody_out(tmp_path: Path, tally: Tally):

@@ -122,7 +122,7 @@ def test_a_host_that_runs_for_long_loses_nothing_and_does_not_grow(
 ):
     soak = Soak(tmp_path / "w", demo_folder, tally)
     began, seen, sweeps = time.monotonic(), [], []
-    with Terminal(tmp_path / "w", 100, 30, keep=False) as screen:
+    with Terminal(tmp_path / "w", 100, 30, keeps_all=False) as screen:
         for number in range(ROUNDS):
             until = began + 60 * MINUTES * (number + 1) / ROUNDS
             sweeps.append(soak.train(number, until))
@@ -132,10 +132,10 @@ def test_a_host_that_runs_for_long_loses_nothing_and_does_not_grow(
     wanted = [spec for sweep in sweeps for spec in asked(sweep, {})]
     row = tally("soak: runs through one host")
     row.injected += len(wanted)
-    row.found(**judge(tmp_path / "w", wanted, undisturbed(tmp_path / "reference", demo_folder, sweeps)))
-    row.found(wrong=len(left_behind(os.environ["XDG_RUNTIME_DIR"])))
-    for place, name in enumerate(("host", "screen", "bridge")):
-        is_flat([some[place] for some in seen], name, measures)
+    row.expect_none(**judge(tmp_path / "w", wanted, undisturbed(tmp_path / "reference", demo_folder, sweeps)))
+    row.expect_none(wrong=len(left_behind(os.environ["XDG_RUNTIME_DIR"])))
+    for index, name in enumerate(("host", "screen", "bridge")):
+        is_flat([some[index] for some in seen], name, measures)
 
 
 def undisturbed(root: Path, folder: Path, sweeps: Sequence[Sweep]) -> Path:

@@ -49,10 +49,10 @@ def prepare(cache=""):
     sys.modules["tensorflow"] = None
 
 
-def table(found):
+def table(results):
     """Print microseconds a batch, and what is equal to what."""
-    sections = found["sections"]
-    print(f"{found.get('device', 'no device')}: {sections.get('machine', {}).get('versions', {})}")
+    sections = results["sections"]
+    print(f"{results.get('device', 'no device')}: {sections.get('machine', {}).get('versions', {})}")
     for precision, rows in sections.get("timing", {}).items():
         if not isinstance(rows, dict):
             continue
@@ -75,15 +75,15 @@ def table(found):
             print(f"{name:8} " + ", ".join(f"{key} {value}" for key, value in row.items()))
 
 
-def short(found):
+def short(section):
     """What fits into the 12,000 characters that come back: no tracebacks, no stderr."""
-    if isinstance(found, dict):
+    if isinstance(section, dict):
         return {
             key: short(value)
-            for key, value in found.items()
+            for key, value in section.items()
             if key not in ("traceback", "stderr", "environment", "ms", "memory_stats")
         }
-    return found
+    return section
 
 
 PLAN = (
@@ -111,8 +111,8 @@ def main():
         prepare(os.environ.get("GPU_CHECK_CACHE", ""))
         out = os.dup(1)
         os.dup2(2, 1)  # what native libraries print is no answer
-        told = CHILDREN[given.child](json.loads(given.payload))
-        os.write(out, (json.dumps(told) + "\n").encode())
+        outcome = CHILDREN[given.child](json.loads(given.payload))
+        os.write(out, (json.dumps(outcome) + "\n").encode())
         os._exit(0)
     work = Path(tempfile.mkdtemp(prefix="gpu_check.work."))
     prepare(str(work / "programs") if given.small else "")  # small, each program is compiled once
@@ -124,8 +124,8 @@ def main():
             kit.section(name, measure, least)
     kit.write()
     shutil.rmtree(work, ignore_errors=True)
-    table(kit.found)
-    print(json.dumps(short(kit.found), separators=(",", ":")))
+    table(kit.results)
+    print(json.dumps(short(kit.results), separators=(",", ":")))
     return 0
 
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from typing import Any
 
-from tests.gpu.kit import Found, Kit
+from tests.gpu.kit import Kit, Results
 
 PACKAGES = (
     "jax", "jaxlib", "jax-cuda13-plugin", "jax-cuda12-plugin", "keras", "numpy", "tensorflow", "nvidia-ml-py",
@@ -24,12 +24,12 @@ SMI_SECONDS = 20
 def smi(*options: str) -> str:
     """Return what nvidia-smi prints; empty where there is none."""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        said = subprocess.run(["nvidia-smi", *options], capture_output=True, text=True, timeout=SMI_SECONDS)
-        return (said.stdout or said.stderr).strip()
+        done = subprocess.run(["nvidia-smi", *options], capture_output=True, text=True, timeout=SMI_SECONDS)
+        return (done.stdout or done.stderr).strip()
     return ""
 
 
-def machine(kit: Kit, held: Found) -> None:
+def machine(kit: Kit, held: Results) -> None:
     """Look at Python, packages, environment and devices."""
     held["python"] = platform.python_version()
     for name in PACKAGES:
@@ -37,18 +37,18 @@ def machine(kit: Kit, held: Found) -> None:
             held.setdefault("versions", {})[name] = importlib.metadata.version(name)
     held["cores"] = len(os.sched_getaffinity(0))
     held["environment"] = {name: value for name, value in os.environ.items() if VARIABLES.match(name)}
-    said = smi("-L"), smi(f"--query-gpu={CARD_FIELDS}", "--format=csv,noheader")
-    held["nvidia_smi"] = [text[:400] for text in said if text]
+    outputs = smi("-L"), smi(f"--query-gpu={CARD_FIELDS}", "--format=csv,noheader")
+    held["nvidia_smi"] = [text[:400] for text in outputs if text]
     import jax
 
     device = jax.devices()[0]
     held["jax_devices"] = [str(some) for some in jax.devices()]
     held["device_kind"], held["platform"] = device.device_kind, device.platform
     held["memory_stats"] = device.memory_stats()
-    kit.found["device"] = device.device_kind
+    kit.results["device"] = device.device_kind
 
 
-def nvml(kit: Kit, held: Found) -> None:
+def nvml(kit: Kit, held: Results) -> None:
     """Ask NVML each question that `engine.machine.gpus` asks, one by one, and then the program."""
     import pynvml
 

@@ -44,10 +44,10 @@ def result_of(process: "subprocess.Popen[str]", seconds: float) -> dict[str, Any
         return {"error": f"took more than {seconds:.0f} s"}
     noise = [line for line in err.splitlines() if line.strip()]
     try:
-        told: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+        outcome: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     except (IndexError, ValueError):
         return {"error": f"exit {process.returncode}", "stderr": noise[-8:]}
-    told["stderr_lines"] = len(noise)
+    outcome["stderr_lines"] = len(noise)
     if noise:
-        told["stderr"] = [line[:240] for line in noise[:4]]
-    return told
+        outcome["stderr"] = [line[:240] for line in noise[:4]]
+    return outcome

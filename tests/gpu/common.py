@@ -29,8 +29,8 @@ def drawn(train, test):
     """Drawn images; large sets repeat 6,000 of them, darker and noisier, since drawing takes long."""
     import numpy as np
 
-    from engine.data.dataset import Images
     from engine.data.demo import draw
+    from engine.data.images import Images
 
     images, digits = draw(min(train + test, 9_000), np.random.default_rng(7))
     if train + test > len(images):
@@ -62,9 +62,9 @@ def epochs_of(group, count):
     """Train so many epochs; return arrays (lanes, epochs) of what was measured."""
     import numpy as np
 
-    found = [group.train_epoch() for _ in range(count)]
+    trained = [group.train_epoch() for _ in range(count)]
     fields = ("loss", "accuracy", "test_loss", "test_correct")
-    return {field: np.array([[getattr(row, field) for row in rows] for rows in found]).T for field in fields}
+    return {field: np.array([[getattr(row, field) for row in rows] for rows in trained]).T for field in fields}
 
 
 def weights_of(group, lanes):
@@ -74,10 +74,10 @@ def weights_of(group, lanes):
 def hash_of(arrays):
     import numpy as np
 
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for array in arrays:
-        found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()[:16]
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def state_hash(group, lane):

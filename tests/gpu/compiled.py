@@ -134,11 +134,11 @@ def compiled(asked: Asked, dump: Path) -> Compiled:
         like((10_000, *shape.inputs), jnp.uint8), like((10_000,), jnp.int32),
     )  # fmt: skip
     with jax.default_matmul_precision(asked.precision):
-        found = program._epochs.lower(lane, pixels, like((*lead, 50_000), jnp.int32)).compile()
-    memory = found.memory_analysis()
+        executable = program._epochs.lower(lane, pixels, like((*lead, 50_000), jnp.int32)).compile()
+    memory = executable.memory_analysis()
     triton = "".join(path.read_text() for path in dump.glob("*jit__epoch*.ttir.txt"))
     return Compiled(
-        launches_in_loops(found.as_text()),
+        launches_in_loops(executable.as_text()),
         is_one_graph(sorted(dump.glob("*jit__epoch.thunk_sequence_after_thunk_passes.txt"))[-1].read_text()),
         triton.count("tt.dot "),
         triton.count("inputPrecision = tf32"),
@@ -161,8 +161,8 @@ def launches_in_loops(text: str) -> tuple[int, ...]:
     counts = []
     for body in dict.fromkeys(re.findall(r"while\(.*?body=%?([\w.\-]+)", text)):
         kinds = collections.Counter(
-            found[2] for line in bodies[body]
-            if (found := re.match(r"^\s*(ROOT )?%?[\w.\-]+ = .*?(?:\]|\)|\})\S* ([a-z\-]+)\(", line))
+            match[2] for line in bodies[body]
+            if (match := re.match(r"^\s*(ROOT )?%?[\w.\-]+ = .*?(?:\]|\)|\})\S* ([a-z\-]+)\(", line))
         )  # fmt: skip
         counts.append(sum(count for kind, count in kinds.items() if kind not in QUIET))
     return tuple(counts)
@@ -194,13 +194,13 @@ def main() -> None:
     rows = []
     for hidden in NETWORKS:
         for name, kind in (("before", BEFORE), ("after", Asked(()))):
-            found = ask(msgspec.structs.replace(kind, hidden=hidden))
-            rows.append({"network": hidden, "when": name, **msgspec.to_builtins(found)})
-            memory = f"{(found.arguments + found.temporary) / 1e9:.2f} GB"
-            graph = "yes" if found.is_one_graph else "no"
-            tf32 = f"{found.tf32_products} of {found.products}"
+            outcome = ask(msgspec.structs.replace(kind, hidden=hidden))
+            rows.append({"network": hidden, "when": name, **msgspec.to_builtins(outcome)})
+            memory = f"{(outcome.arguments + outcome.temporary) / 1e9:.2f} GB"
+            graph = "yes" if outcome.is_one_graph else "no"
+            tf32 = f"{outcome.tf32_products} of {outcome.products}"
             print(
-                f"{','.join(map(str, hidden)):12} {name:7} {found.launches[0]:>15} {graph:>10} {tf32:>17} {memory:>8}"
+                f"{','.join(map(str, hidden)):12} {name:7} {outcome.launches[0]:>15} {graph:>10} {tf32:>17} {memory:>8}"
             )
     print(json.dumps(rows))
 

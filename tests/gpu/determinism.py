@@ -4,14 +4,14 @@ import time
 from typing import Any
 
 from tests.gpu.common import epochs_of, group_of, largest, specs_of, state_hash, weights_of
-from tests.gpu.kit import Found, Kit
+from tests.gpu.kit import Kit, Results
 
 NETWORKS = (("64", (64,)), ("256", (256,)), ("linear", ()))
 SECONDS = 60
 """After so many no further network is begun."""
 
 
-def determinism(kit: Kit, held: Found) -> None:
+def determinism(kit: Kit, held: Results) -> None:
     """Compare each network with itself."""
     began = time.monotonic()
     for name, hidden in NETWORKS[2:] if kit.small else NETWORKS:
@@ -22,7 +22,7 @@ def determinism(kit: Kit, held: Found) -> None:
         kit.write()
 
 
-def _compared(kit: Kit, hidden: tuple[int, ...]) -> Found:
+def _compared(kit: Kit, hidden: tuple[int, ...]) -> Results:
     from engine import protocol as p
     from engine.training.jax_trainer import FastTrainer
 
@@ -37,7 +37,7 @@ def _compared(kit: Kit, hidden: tuple[int, ...]) -> Found:
         epochs_of(group := begun([1], by=by), 2)
         runs.append((state_hash(group, 0), weights_of(group, 1)[0]))
     (first, weights), (second, _), (anew, others) = runs
-    row: Found = {"twice_equal": first == second, "compiled_anew_equal": first == anew}
+    row: Results = {"twice_equal": first == second, "compiled_anew_equal": first == anew}
     row["compiled_anew_max"] = largest(weights, others)
     epochs_of(cut := begun([1]), 1)
     epochs_of(resumed := begun([1], cut.snapshot(0, p.History())), 1)

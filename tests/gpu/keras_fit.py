@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.gpu.children import BEGAN, result_of, start_child
 from tests.gpu.common import NETWORKS, SHAPE, drawn
-from tests.gpu.kit import Found, Kit
+from tests.gpu.kit import Kit, Results
 
 RESERVED = 0.26
 """Of the time, the share that is kept for the program itself and the variants."""
@@ -13,7 +13,7 @@ STEPS = {"64": (1, 50), "256": (1, 50)}
 """Values of `steps_per_execution`; of any other network 1."""
 
 
-def fit(kit: Kit, held: Found) -> None:
+def fit(kit: Kit, held: Results) -> None:
     """Time two epochs of each network."""
     train, test = kit.timed
     for name in ("linear",) if kit.small else NETWORKS:
@@ -27,7 +27,7 @@ def fit(kit: Kit, held: Found) -> None:
             kit.write()
 
 
-def fitted(given: Found) -> Found:
+def fitted(given: Results) -> Results:
     """In a child: fit as the assignment writes it, on whatever device JAX takes."""
     import keras
     import numpy as np

@@ -14,7 +14,7 @@ from typing import Any
 from tests.gpu.children import BEGAN
 from tests.gpu.common import drawn
 
-Found = dict[str, Any]
+Results = dict[str, Any]
 """What a section found, as JSON."""
 
 
@@ -31,7 +31,7 @@ class Kit:
     def __init__(self, *, small: bool, precision: str, seconds: float, work: Path) -> None:
         self.small, self.precision = small, precision
         self.total = seconds or (200 if small else 380)
-        self.found: Found = {"precision_of_timed": precision, "small": small, "sections": {}, "skipped": []}
+        self.results: Results = {"precision_of_timed": precision, "small": small, "sections": {}, "skipped": []}
         self.out = Path(os.environ.get("OUT") or tempfile.mkdtemp(prefix="gpu_check."))
         self.work = work
         self.parity = (20 * 32 + 16, 100) if small else (250 * 32 + 16, 500)
@@ -39,14 +39,14 @@ class Kit:
         self.timed = self.parity if small else (50_000, 10_000)
         """The same where time is measured."""
         self.lanes = 3 if small else 10
-        self.begun: Found = {}
+        self.begun: Results = {}
         """What a section has begun for a later one."""
         self._images: dict[tuple[int, int], Any] = {}
 
     @property
-    def sections(self) -> Found:
+    def sections(self) -> Results:
         """What was found so far, by section."""
-        return self.found["sections"]
+        return self.results["sections"]
 
     def left(self) -> float:
         """Return the seconds that are left."""
@@ -60,15 +60,15 @@ class Kit:
 
     def write(self) -> None:
         """Write what was found so far."""
-        self.found["seconds"] = round(time.monotonic() - BEGAN, 1)
+        self.results["seconds"] = round(time.monotonic() - BEGAN, 1)
         path = self.out / "gpu.json.part"
-        path.write_text(json.dumps(self.found, indent=1))
+        path.write_text(json.dumps(self.results, indent=1))
         path.replace(self.out / "gpu.json")
 
-    def section(self, name: str, measure: Callable[["Kit", Found], None], least: float) -> None:
+    def section(self, name: str, measure: Callable[["Kit", Results], None], least: float) -> None:
         """Do a section unless less than `least` seconds are left; what goes wrong in it is part of what is found."""
         if self.left() < least:
-            self.found["skipped"].append(name)
+            self.results["skipped"].append(name)
             return
         print(f"[{time.monotonic() - BEGAN:6.1f} s] {name}", file=sys.stderr, flush=True)
         began = time.monotonic()
@@ -83,7 +83,7 @@ class Kit:
 
 
 @contextlib.contextmanager
-def stopwatch(held: Found, name: str, digits: int = 2) -> Iterator[None]:
+def stopwatch(held: Results, name: str, digits: int = 2) -> Iterator[None]:
     """Add the milliseconds that are spent within."""
     began = time.perf_counter()
     yield

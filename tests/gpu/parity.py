@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.gpu.children import result_of, start_child
 from tests.gpu.common import epochs_of, group_of, hash_of, largest, relative, specs_of, weights_of
-from tests.gpu.kit import Found, Kit
+from tests.gpu.kit import Kit, Results
 
 NETWORKS = (("relu 64", (64,), "relu"), ("linear", (), "linear"), ("tanh 256", (256,), "tanh"))
 SMALL = NETWORKS[1:2]
@@ -15,7 +15,7 @@ PARTS = ("parameters", "others", "optimizer")
 EPOCHS = 2
 
 
-def begin_reference(kit: Kit, held: Found) -> None:
+def begin_reference(kit: Kit, held: Results) -> None:
     """Train on the CPU, in a process of its own, while other sections are done here."""
     kit.begun["seeds"] = [0] if kit.small else [0, 1, 2]
     train, test = kit.parity
@@ -25,13 +25,13 @@ def begin_reference(kit: Kit, held: Found) -> None:
     held["started"] = True
 
 
-def parity(kit: Kit, held: Found) -> None:
+def parity(kit: Kit, held: Results) -> None:
     """Train the same here, at float32 and at JAX's default, and compare."""
     import numpy as np
 
-    told = result_of(kit.begun["reference"], min(150, kit.left()))
-    if "error" in told:
-        raise RuntimeError(f"no reference: {told}")
+    outcome = result_of(kit.begun["reference"], min(150, kit.left()))
+    if "error" in outcome:
+        raise RuntimeError(f"no reference: {outcome}")
     networks = SMALL if kit.small else NETWORKS
     with np.load(kit.work / "cpu.npz") as kept:
         for precision, some in (("float32", networks), ("default", networks[:AT_DEFAULT])):
@@ -40,7 +40,7 @@ def parity(kit: Kit, held: Found) -> None:
                 kit.write()
 
 
-def _compared(kit: Kit, kept: Any, precision: str, network: tuple[str, tuple[int, ...], str]) -> Found:
+def _compared(kit: Kit, kept: Any, precision: str, network: tuple[str, tuple[int, ...], str]) -> Results:
     """Return how far each seed of a network ends from the CPU's."""
     import numpy as np
 
@@ -49,7 +49,7 @@ def _compared(kit: Kit, kept: Any, precision: str, network: tuple[str, tuple[int
 
     name, hidden, activation = network
     images, trainer = kit.images(kit.parity), FastTrainer()
-    row: Found = {key: [] for key in ("max_weight", "relative", "loss", "accuracy", "test_correct", "group_s")}
+    row: Results = {key: [] for key in ("max_weight", "relative", "loss", "accuracy", "test_correct", "group_s")}
     for seed in kit.begun["seeds"]:
         start, specs = _start(kept, name, seed), specs_of(hidden, activation, [seed])
         began = time.perf_counter()
@@ -83,7 +83,7 @@ def _start(kept: Any, name: str, seed: int) -> Any:
     return Snapshot(0, p.History(), *groups)
 
 
-def reference(given: Found) -> Found:
+def reference(given: Results) -> Results:
     """In a child on the CPU: train the networks; keep the weights they began with and those they ended with."""
     import numpy as np
 

@@ -15,24 +15,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.gpu.box import smi
-from tests.gpu.kit import Found, Kit
+from tests.gpu.kit import Kit, Results
 
 PROGRAM = [sys.executable, "-c", "from svhn_tui.cli.main import main; main()"]
 LOAD = ("--query-gpu=utilization.gpu,memory.used,power.draw", "--format=csv,noheader,nounits")
 NOTICES = ("Noticed", "RunFailed", "RunInterrupted", "Refused")
 
 
-def product(kit: Kit, held: Found) -> None:
+def product(kit: Kit, held: Results) -> None:
     """Run it as a user would: two groups of different configurations share a card."""
     _run(kit, held, groups=2)
 
 
-def one_group_at_a_time(kit: Kit, held: Found) -> None:
+def one_group_at_a_time(kit: Kit, held: Results) -> None:
     """The same with one group on a card at a time: what sharing gains or costs."""
     _run(kit, held, groups=1)
 
 
-def _run(kit: Kit, held: Found, *, groups: int) -> None:
+def _run(kit: Kit, held: Results, *, groups: int) -> None:
     from engine.machine import devices
 
     held["gpus_seen"] = [gpu.label for gpu in devices.choose_gpus().gpus]
@@ -51,7 +51,7 @@ def _run(kit: Kit, held: Found, *, groups: int) -> None:
         timer.cancel()
     held["seconds"], held["exit"] = round(time.monotonic() - began, 1), process.returncode
     _look_at_files(workspace, held)
-    for name, seconds in (("stop", 30), ("doctor", 60)):
+    for name, seconds in (("stop", 30.0), ("doctor", min(60.0, kit.left()))):
         with contextlib.suppress(subprocess.TimeoutExpired):
             done = subprocess.run([*PROGRAM, name, "--workspace", str(workspace)], env=environment,
                                   capture_output=True, text=True, timeout=seconds)  # fmt: skip
@@ -85,7 +85,7 @@ def _environment(kit: Kit, groups: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _watched(held: Found) -> Iterator[None]:
+def _watched(held: Results) -> Iterator[None]:
     """Sample the card's load within, where there is nvidia-smi."""
     samples: list[list[float]] = []
     over = threading.Event()
@@ -105,7 +105,7 @@ def _watched(held: Found) -> Iterator[None]:
         held["memory_MB_max"], held["power_W_max"] = max(memory), max(power)
 
 
-def _follow(process: "subprocess.Popen[str]", began: float, held: Found) -> None:
+def _follow(process: "subprocess.Popen[str]", began: float, held: Results) -> None:
     """Read the program's events until it ends."""
     kinds, first, on, noticed = Counter[str](), dict[str, float](), set[str](), list[str]()
     seconds: dict[int, list[float]] = {}
@@ -134,7 +134,7 @@ def _follow(process: "subprocess.Popen[str]", began: float, held: Found) -> None
     }
 
 
-def _look_at_files(workspace: Path, held: Found) -> None:
+def _look_at_files(workspace: Path, held: Results) -> None:
     results = [json.loads(path.read_text()) for path in sorted((workspace / "runs").glob("*/result.json"))]
     held["finished"] = len(results)
     held["result_device"] = sorted({result.get("device", "") for result in results})

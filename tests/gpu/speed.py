@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.gpu.box import smi
 from tests.gpu.common import NETWORKS, SHAPE, group_of, specs_of
-from tests.gpu.kit import Found, Kit, stopwatch
+from tests.gpu.kit import Kit, Results, stopwatch
 
 RESERVED = 0.36
 """Of the time, the share that is kept for Keras's fit, the program itself and the variants."""
@@ -39,7 +39,7 @@ def plan(precision: str, *, small: bool) -> tuple[Timed, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def timing(kit: Kit, held: Found) -> None:
+def timing(kit: Kit, held: Results) -> None:
     """Time two warm epochs after a first one; seconds to compile; memory."""
     for timed in plan(kit.precision, small=kit.small):
         precision, name, lanes = timed
@@ -55,7 +55,7 @@ def timing(kit: Kit, held: Found) -> None:
         kit.write()
 
 
-def _timed(kit: Kit, timed: Timed) -> Found:
+def _timed(kit: Kit, timed: Timed) -> Results:
     import jax
 
     precision, name, lanes = timed
@@ -87,7 +87,7 @@ def _timed(kit: Kit, timed: Timed) -> Found:
     return row
 
 
-def parts(kit: Kit, held: Found) -> None:
+def parts(kit: Kit, held: Results) -> None:
     """Time what an epoch and a run cost outside the device: orders, transfers, files."""
     import jax
     import numpy as np
@@ -112,7 +112,7 @@ def parts(kit: Kit, held: Found) -> None:
         group.finish(0).activity()
 
 
-def estimate(kit: Kit, held: Found) -> None:
+def estimate(kit: Kit, held: Results) -> None:
     """Estimate the assignment, 79 runs of 100 epochs, from the epochs that were timed."""
     timed = kit.sections.get("timing", {})
     for precision in ("default", "float32"):
@@ -123,7 +123,7 @@ def estimate(kit: Kit, held: Found) -> None:
     held["note"] = "files, checkpoints and start not included"
 
 
-def estimated(rows: Mapping[str, Found]) -> Found:
+def estimated(rows: Mapping[str, Results]) -> Results:
     """Return the seconds of the assignment, or the network that was not timed. Pure.
 
     Args:
@@ -144,7 +144,7 @@ def estimated(rows: Mapping[str, Found]) -> Found:
             "all_s": round(training + compiling, 1)}  # fmt: skip
 
 
-def gain(rows: Mapping[str, Found], name: str, lanes: int = 20) -> float | None:
+def gain(rows: Mapping[str, Results], name: str, lanes: int = 20) -> float | None:
     """Return how many percent less a run takes with so many lanes than with ten; None where it was not timed. Pure."""
     ten, more = (rows.get(f"{name} x{some}", {}).get("us_per_run_batch") for some in (10, lanes))
     return round(100 * (1 - more / ten), 1) if ten and more else None

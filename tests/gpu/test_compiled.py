@@ -11,11 +11,11 @@ from tests.gpu.compiled import Asked
 def test_an_epoch_is_one_graph_of_float32_products(hidden: tuple[int, ...]):
     if not (compiled.folder() / "complete").exists():
         pytest.skip("JAX's CUDA plugin (1 GB) is not here; `make gpu-compile` installs it")
-    found = compiled.ask(Asked(hidden))
-    assert found.is_one_graph
-    assert (found.products > 0, found.tf32_products) == (True, 0)
-    assert found.launches[0] <= 30
-    assert found.arguments + found.temporary < 0.8e9, "ten lanes, the data included"
+    outcome = compiled.ask(Asked(hidden))
+    assert outcome.is_one_graph
+    assert (outcome.products > 0, outcome.tf32_products) == (True, 0)
+    assert outcome.launches[0] <= 30
+    assert outcome.arguments + outcome.temporary < 0.8e9, "ten lanes, the data included"
 
 
 def test_the_loop_is_found_inside_or_outside_a_graph():

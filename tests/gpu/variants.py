@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from engine.machine.xla_flags import DETERMINISTIC_FLAG, LOOP_FLAG
 from tests.gpu.children import result_of, start_child
 from tests.gpu.common import drawn, group_of, specs_of, state_hash
-from tests.gpu.kit import Found, Kit
+from tests.gpu.kit import Kit, Results
 
 
 class Variant(NamedTuple):
@@ -17,10 +17,10 @@ class Variant(NamedTuple):
     name: str
     flags: str
     is_cached: bool = False
-    changes: Found = {}
+    changes: Results = {}
 
 
-SMALL_NETWORK: Found = {"hidden": (64,)}
+SMALL_NETWORK: Results = {"hidden": (64,)}
 
 
 def plan(flags: str, *, on_gpu: bool) -> tuple[Variant, ...]:
@@ -56,7 +56,7 @@ def plan(flags: str, *, on_gpu: bool) -> tuple[Variant, ...]:
     )
 
 
-def processes(kit: Kit, held: Found) -> None:
+def processes(kit: Kit, held: Results) -> None:
     """Train the group once in each variant, and say what is to be decided."""
     base = {"train": kit.parity[0], "test": kit.parity[1], "hidden": () if kit.small else (256,), "lanes": kit.lanes,
             "epochs": 4, "precision": kit.precision}  # fmt: skip
@@ -68,25 +68,25 @@ def processes(kit: Kit, held: Found) -> None:
         began = time.monotonic()
         cache = str(kit.work / "jaxcache") if variant.is_cached else ""
         child = start_child("once", {**base, **variant.changes}, {"XLA_FLAGS": variant.flags.strip()}, cache)
-        told = result_of(child, min(90, kit.left()))
-        told["process_s"] = round(time.monotonic() - began, 1)
-        held[variant.name] = told
-        said = f"{told.get('us_per_batch')} us, {told.get('hash', told.get('error'))}"
-        print(f"    {variant.name}: {said}", file=sys.stderr, flush=True)
+        outcome = result_of(child, min(90, kit.left()))
+        outcome["process_s"] = round(time.monotonic() - began, 1)
+        held[variant.name] = outcome
+        text = f"{outcome.get('us_per_batch')} us, {outcome.get('hash', outcome.get('error'))}"
+        print(f"    {variant.name}: {text}", file=sys.stderr, flush=True)
         kit.write()
     held["verdict"] = verdict(held)
 
 
-def verdict(found: Found) -> Found:
+def verdict(sections: Results) -> Results:
     """Say what is to be decided: deterministic kernels are on where they cost less than 5 %, loops where they gain."""
 
     def cost(name: str, than: str) -> float | None:
-        one, other = (found.get(key, {}).get("us_per_batch") for key in (name, than))
+        one, other = (sections.get(key, {}).get("us_per_batch") for key in (name, than))
         return round(100 * (one / other - 1), 1) if one and other else None
 
     def equal(field: str, *names: str) -> bool | None:
-        told = [found.get(name, {}).get(field) for name in names]
-        return len(set(told)) == 1 if all(told) else None
+        values = [sections.get(name, {}).get(field) for name in names]
+        return len(set(values)) == 1 if all(values) else None
 
     costs = [cost("deterministic", "no cache, 1"), cost("64 units, deterministic", "64 units")]
     return {
@@ -102,7 +102,7 @@ def verdict(found: Found) -> Found:
     }
 
 
-def once(given: Found) -> Found:
+def once(given: Results) -> Results:
     """In a child: train one group from its start; hash and digest, seconds to compile, microseconds a batch."""
     import jax
 
@@ -126,7 +126,7 @@ def once(given: Found) -> Found:
     }
 
 
-def _change_program(change: Found) -> None:
+def _change_program(change: Results) -> None:
     """Try what might suit a GPU otherwise: stacked logits as on a CPU, Keras's own dense layer, a loop unrolled."""
     import jax
 

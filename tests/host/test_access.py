@@ -82,7 +82,7 @@ def as_another_user(address: str) -> bytes:
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
-        said = b"?"
+        answer = b"?"
         try:
             os.setgroups([])
             os.setgid(NOBODY)
@@ -91,12 +91,12 @@ def as_another_user(address: str) -> bytes:
                 connection.settimeout(10)
                 connection.connect(address)
                 connection.sendall(p.encode(p.Shutdown()))
-                said = connection.recv(1 << 16)
+                answer = connection.recv(1 << 16)
         except PermissionError:
-            said = b"no way in"
+            answer = b"no way in"
         except (ConnectionError, TimeoutError) as error:
-            said = b"" if isinstance(error, ConnectionError) else b"open"
-        os.write(theirs, said or b"closed")
+            answer = b"" if isinstance(error, ConnectionError) else b"open"
+        os.write(theirs, answer or b"closed")
         os._exit(0)
     os.close(theirs)
     os.waitpid(child, 0)
@@ -132,7 +132,7 @@ def test_a_socket_of_another_user_is_not_spoken_to(monkeypatch: pytest.MonkeyPat
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o777)
         address = str(Path(folder) / "theirs.sock")
-        ready, told = os.pipe()
+        ready, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.setgid(NOBODY)
@@ -141,7 +141,7 @@ def test_a_socket_of_another_user_is_not_spoken_to(monkeypatch: pytest.MonkeyPat
             listening.bind(address)
             Path(address).chmod(0o777)
             listening.listen()
-            os.write(told, b"x")
+            os.write(writing, b"x")
             listening.accept()
             os._exit(0)
         os.read(ready, 1)

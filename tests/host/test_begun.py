@@ -116,7 +116,7 @@ def test_a_paused_run_goes_on_when_it_is_asked_for(scene: Scene, again: str):
     scene.bridge.until(lambda state, event: event == p.Noticed(text=TOLD_TO_STOP))
     scene.open()
     scene.bridge.until_kind(p.RunPaused)
-    assert [place.paused for place in scene.bridge.state.queue] == [True]
+    assert [run.paused for run in scene.bridge.state.queue] == [True]
     if again == "submit":
         scene.submit()
     else:
@@ -135,7 +135,7 @@ def test_a_shutdown_leaves_it_to_the_next_host(scene: Scene):
     scene.bridge.process.wait(PATIENCE)
     with Bridge(scene.workspace, begins=False) as looks:
         looks.until_kind(p.CaughtUp)
-        assert [place.run_id for place in looks.state.queue] == [scene.run_id]
+        assert [run.run_id for run in looks.state.queue] == [scene.run_id]
         assert idle_text(looks.state) == "1 run waiting: open the screen or `svhn-tui run all` to continue."
     scene.bridge = Bridge(scene.workspace)
     with scene.bridge:
@@ -149,7 +149,7 @@ def test_an_imported_sweep_waits_until_it_is_asked_for(scene: Scene, tmp_path: P
     (sweeps / f"{sweep.sweep_id}.json").write_bytes(msgspec.json.encode(sweep))
     scene.bridge.send(p.Import(path=str(packed(scene, tmp_path)), request="import"))
     scene.answer("import")
-    assert [place.paused for place in scene.bridge.state.queue] == [True, True]
+    assert [run.paused for run in scene.bridge.state.queue] == [True, True]
     scene.open()
     scene.bridge.until(lambda state, event: scene.run_id in state.results)
     assert len(scene.bridge.state.queue) == 2, "the worker is free, and still they wait"
@@ -158,7 +158,7 @@ def test_an_imported_sweep_waits_until_it_is_asked_for(scene: Scene, tmp_path: P
     scene.bridge = Bridge(scene.workspace)
     with scene.bridge:
         scene.bridge.until_kind(p.CaughtUp)
-        assert [place.paused for place in scene.bridge.state.queue] == [True, True], "at the next start too"
+        assert [run.paused for run in scene.bridge.state.queue] == [True, True], "at the next start too"
         scene.bridge.send(p.Submit(sweep=sweep))
         scene.bridge.until(lambda state, event: len(state.results) == 3)
         scene.bridge.end()

@@ -63,8 +63,8 @@ async def test_gpus_are_looked_at_while_something_trains_or_somebody_looks(
 async def test_a_driver_that_hangs_delays_nothing_and_is_told_once(
     driver: type[Driver], monkeypatch: pytest.MonkeyPatch
 ):
-    told: list[p.AnyEvent] = []
-    watch = DeviceWatch(lambda event, line: told.append(event))
+    events: list[p.AnyEvent] = []
+    watch = DeviceWatch(lambda event, line: events.append(event))
     monkeypatch.setattr(device_watch, "ANSWER_SECONDS", 0.01)
     driver.hangs.clear()
     assert [await names(watch) for _ in range(3)] == [["cpu"]] * 3
@@ -73,7 +73,7 @@ async def test_a_driver_that_hangs_delays_nothing_and_is_told_once(
     monkeypatch.setattr(device_watch, "ANSWER_SECONDS", 60)
     for _ in range(3):
         assert await names(watch) == ["cpu"]
-    (notice,) = told
+    (notice,) = events
     assert isinstance(notice, p.Noticed) and gpus.HANGS in notice.text
     driver.answers = Inventory((CARD,))
     assert await names(watch) == ["gpu0", "cpu"]

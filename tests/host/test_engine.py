@@ -15,7 +15,7 @@ from tests.host.test_stages import worker
 from tests.support.bridge import Bridge, worker_pids
 from tests.support.epochs import losses
 from tests.support.patience import PATIENCE
-from tests.training.test_training import Told, train, weights_of
+from tests.training.test_training import EventLog, train, weights_of
 
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0"}
 SMALL = Network((32,), "relu")
@@ -117,7 +117,7 @@ def test_a_run_survives_kill_9_and_ends_as_if_nothing_had_happened(demo_folder: 
     (run_id,) = bridge.state.results
     assert checkpoint.load(workspace / "runs" / run_id) is None
     configuration = sweep.configurations[0]
-    train(tmp_path / "whole", demo_folder, configuration, [0], Told())
+    train(tmp_path / "whole", demo_folder, configuration, [0], EventLog())
     pairs = zip(weights_of(workspace, run_id), weights_of(tmp_path / "whole", run_id), strict=True)
     assert all(one.tobytes() == other.tobytes() for one, other in pairs)
 

@@ -50,8 +50,8 @@ def test_a_worker_whose_tensorflow_does_not_see_its_card_gives_it_back():
 
 def test_keras_fit_trains_on_the_cores_where_tensorflow_sees_no_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(backends, "tensorflow_may_see_cards", lambda: True)
-    told: list[p.AnyEvent] = []
-    machine = LocalMachine(TWO, lambda event, line: told.append(event), lambda: None)
+    events: list[p.AnyEvent] = []
+    machine = LocalMachine(TWO, lambda event, line: events.append(event), lambda: None)
     plain = Configuration(Network(), Training(trainer="keras-fit"))
     assert {slot.gpu for slot in slots(plain, machine.available((), {}), ASSIGNMENT)} == {"GPU-a", "GPU-b"}
 
@@ -65,7 +65,7 @@ def test_keras_fit_trains_on_the_cores_where_tensorflow_sees_no_card(tmp_path: P
     here = machine.available((), {})
     assert slots(plain, here, ASSIGNMENT) == (Slot("keras-fit", (0, 1), trainer="keras-fit"),)
     assert len(here.gpus) == 2, "they train for JAX"
-    assert [event.text for event in told] == [f"{WITHOUT_GPU} Cards stay free for JAX."]
+    assert [event.text for event in events] == [f"{WITHOUT_GPU} Cards stay free for JAX."]
 
 
 PLAIN = Configuration(Network(), Training(trainer="keras-fit"))
@@ -89,13 +89,13 @@ async def test_where_tensorflow_sees_no_card_its_runs_and_jaxs_wait_for_each_oth
     assert box.training == {"gpu0": 1, "gpu1": 1, "keras-fit": 1}
     assert box.worker("keras-fit").slot.gpu is None
     text = f"{WITHOUT_GPU} Cards stay free for JAX."
-    assert [event.text for event in box.told if isinstance(event, p.Noticed)] == [text]
+    assert [event.text for event in box.events if isinstance(event, p.Noticed)] == [text]
     box.queue.move([run.run_id for run in box.queue.waiting if run.spec.configuration == PLAIN], 0)
     box.finish("gpu0", 1.0)
     assert box.training == {"gpu0": 1, "gpu1": 1, "keras-fit": 1}, "one behind TensorFlow's runs has the card"
     box.finish("keras-fit", 1.0)
     assert box.training == {"gpu0": 1, "gpu1": 1, "keras-fit": 1}
-    assert [event.text for event in box.told if isinstance(event, p.Noticed)] == [text], "said once"
+    assert [event.text for event in box.events if isinstance(event, p.Noticed)] == [text], "said once"
     await box.dispatch.leave()
 
 
@@ -139,7 +139,7 @@ async def test_a_machine_without_cards_keeps_the_order(tmp_path: Path, monkeypat
     box.want(Configuration(), range(2))
     box.ready()
     assert box.training == {"keras-fit": 1}
-    assert not [event for event in box.told if isinstance(event, p.Noticed)]
+    assert not [event for event in box.events if isinstance(event, p.Noticed)]
     await box.dispatch.leave()
 
 
@@ -177,5 +177,5 @@ async def test_a_worker_that_another_of_ours_kept_from_its_card_is_no_news(
     second.refusal = "others compute on it."
     del pool._workers[second.slot]
     box.dispatch._worker_ended(second, WorkerEnd("", status=card.BUSY))
-    assert bool([event for event in box.told if isinstance(event, p.Noticed)]) != was_ready
+    assert bool([event for event in box.events if isinstance(event, p.Noticed)]) != was_ready
     await box.dispatch.leave()

@@ -126,24 +126,24 @@ def test_from_the_question_whether_it_may_run_to_a_verified_export(
         "residual": "jax",
         "tensorflow_only": "keras-fit",
     }
-    for run, told in (("residual", "compiled on JAX"), ("tensorflow_only", "model.fit trains it")):
+    for run, remark in (("residual", "compiled on JAX"), ("tensorflow_only", "model.fit trains it")):
         folder = Path(runs[run]["folder"])
         assert (folder / "model.py").read_bytes() == FILE.read_bytes()
         events = journal.read(folder / "journal.jsonl").events
-        assert any(told in event.text for event in events if isinstance(event, p.Noticed))
+        assert any(remark in event.text for event in events if isinstance(event, p.Noticed))
     exported = as_json("export", str(tmp_path / "out"), workspace=workspace)
-    said = {thing["name"]: thing["said"] for thing in exported}
-    assert all("verified" in said[name] and "NOT" not in said[name] for name in ("A1.keras", "A2.keras")), said
+    texts = {thing["name"]: thing["said"] for thing in exported}
+    assert all("verified" in texts[name] and "NOT" not in texts[name] for name in ("A1.keras", "A2.keras")), texts
     svhn_tui("pack", str(tmp_path / "runs.zip"), workspace=workspace)
     svhn_tui("stop", workspace=workspace)
 
     elsewhere, home = tmp_path / "config", tmp_path / "home"
     elsewhere.mkdir(mode=0o700)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(elsewhere))  # another user's machine
-    told = svhn_tui("import", str(tmp_path / "runs.zip"), workspace=home).stdout
-    assert "2 finished runs taken in" in told
-    assert "is not run until you looked at it: svhn-tui trust" in told
-    (digits,) = {line.split()[2] for line in told.splitlines() if line.startswith("Model file")}
+    remark = svhn_tui("import", str(tmp_path / "runs.zip"), workspace=home).stdout
+    assert "2 finished runs taken in" in remark
+    assert "is not run until you looked at it: svhn-tui trust" in remark
+    (digits,) = {line.split()[2] for line in remark.splitlines() if line.startswith("Model file")}
     shutil.copy(workspace / "experiments.json", home)
     shutil.copy(workspace / "models.py", home)
     assert "svhn-tui trust" in svhn_tui("run", "A1", *data, workspace=home, code=1).stderr

@@ -26,11 +26,11 @@ def results(count: int) -> list[p.RunResult]:
 async def heard_by_a_slow_client(state: list[p.AnyEvent], later: list[p.AnyEvent]) -> tuple[int, list[p.AnyEvent]]:
     """Attach, let `later` happen before anything was read, then read to the end; count how often all was told."""
     ours, theirs = socket.socketpair()
-    told = 0
+    sent = 0
 
     def fresh() -> Iterator[p.AnyEvent]:
-        nonlocal told
-        told += 1
+        nonlocal sent
+        sent += 1
         yield from state
 
     reader, kept_open = await asyncio.open_unix_connection(sock=theirs, limit=p.MAX_LINE_BYTES)
@@ -43,7 +43,7 @@ async def heard_by_a_slow_client(state: list[p.AnyEvent], later: list[p.AnyEvent
     heard = [p.decode_event(line) async for line in reader]
     await closing
     kept_open.close()
-    return told, heard
+    return sent, heard
 
 
 def test_a_state_longer_than_what_is_kept_for_a_client_is_told_once(monkeypatch: pytest.MonkeyPatch):
@@ -58,8 +58,8 @@ def test_a_client_that_missed_too_much_gets_a_fresh_state(monkeypatch: pytest.Mo
     state: list[p.AnyEvent] = [p.RunsRead(results=tuple(results(500)))] * 2
     later: list[p.AnyEvent] = [p.Noticed(text="x" * 1_000)] * 500
     monkeypatch.setattr(clients, "LIMIT_BYTES", 2**18)
-    told, heard = asyncio.run(heard_by_a_slow_client(state, later))
-    assert (told, heard) == (2, [*state, *state])
+    sent, heard = asyncio.run(heard_by_a_slow_client(state, later))
+    assert (sent, heard) == (2, [*state, *state])
 
 
 def test_the_index_is_written_more_rarely_the_longer_that_takes_but_a_note_at_once(
@@ -107,8 +107,8 @@ def test_hundreds_of_runs_go_through_a_real_host_as_the_simulation_drives_it(tmp
     environment = stand_ins(tmp_path)
     few = measure(tmp_path / "few", environment, workers=4, runs=50, epochs=3)
     many = measure(tmp_path / "many", environment, workers=4, runs=500, epochs=3)
-    for found in (few, many):
-        results = RunIndex(tmp_path / ("few" if found is few else "many") / "runs.json").results()
-        assert len(results) == found.runs
+    for measured in (few, many):
+        results = RunIndex(tmp_path / ("few" if measured is few else "many") / "runs.json").results()
+        assert len(results) == measured.runs
     assert many.bytes_a_run < 1.2 * few.bytes_a_run
     assert "| workers' events a second |" in table([few, many])

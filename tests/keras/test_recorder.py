@@ -46,9 +46,9 @@ class Program:
         self.process.stdin.write("end\n")
         self.process.stdin.close()
         assert self.process.stdout.readline() == "written\n"
-        said = self.process.stderr.read()
+        errors = self.process.stderr.read()
         assert self.process.wait(PATIENCE) == 0
-        return said
+        return errors
 
 
 @pytest.fixture
@@ -93,13 +93,13 @@ def test_a_run_is_shown_as_it_trains_and_listed_when_it_is_done(program: Program
         bridge.until(lambda state, event: epochs_live(state) == 3)
         assert one(bridge.state.live).status == "running"
         program.epochs(2)
-        said = program.end()
+        errors = program.end()
         bridge.until_kind(p.RunFinished)
         result = one(bridge.state.results)
         bridge.until(lambda state, event: bool(state.notes))
         note = one(bridge.state.notes)
     assert (note.text, note.tags) == ("by hand", ("mine",))
-    assert said == "svhn-tui Recorder: not recorded, since it is not a number or there are too many: words.\n"
+    assert errors == "svhn-tui Recorder: not recorded, since it is not a number or there are too many: words.\n"
     assert dict(result.logged) == {"auc": 0.5, "f1": 0.75}, "of each class its mean, as Keras's bar shows it"
     assert result.spec.configuration.label == "my cnn (recorded)"
     recorded = result.spec.configuration.recorded

@@ -53,7 +53,7 @@ def test_a_script_is_recorded_as_keras_saw_it(backend: str, kind: str, tmp_path:
         [sys.executable, "-c", SCRIPT, str(tmp_path / "w"), kind], capture_output=True, check=True,
         env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
-    said = json.loads(done.stdout.splitlines()[-1])
+    printed = json.loads(done.stdout.splitlines()[-1])
     with Bridge(tmp_path / "w", begins=False) as bridge:
         bridge.until(lambda state, event: bool(state.results))
         (result,) = bridge.state.results.values()
@@ -65,8 +65,8 @@ def test_a_script_is_recorded_as_keras_saw_it(backend: str, kind: str, tmp_path:
         "val_accuracy": [row.test_accuracy for row in rows],
         **{name: [dict(row.logged)[name] for row in rows] for name, _ in rows[0].logged},
     }
-    assert read == said["history"]
-    assert result.trainable_parameters == said["parameters"]
+    assert read == printed["history"]
+    assert result.trainable_parameters == printed["parameters"]
     settings = dict(result.spec.configuration.recorded.settings)
     assert (settings["optimizer"], settings["batch_size"]) == ("adam", "16")
     assert [name for name, _ in result.logged] == ["top_2", "val_top_2"]

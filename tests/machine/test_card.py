@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine.machine import card, card_lock, probe, system
+from engine.machine import card, card_lock, gpus, probe, system
 from engine.machine.card import CardRefused
 from engine.machine.probe import ProbeResult
 from engine.machine.xla_flags import LOOP_FLAG
@@ -85,7 +85,7 @@ def test_a_second_card_that_lies_idle_is_told(cards: Cards, monkeypatch: pytest.
 
 def test_a_card_that_others_took_before_the_lock_is_left_to_them(cards: Cards, tried: list[Mapping[str, str]]):
     cards({"free": 1})
-    with pytest.raises(CardRefused, match=r"gpu0 is left to others: only 1.0 of 80 GiB") as refused:
+    with pytest.raises(CardRefused, match=r"Others use this GPU: only 1.0 of 80 GiB") as refused:
         card.claim(UUID, {})
     assert refused.value.status == card.BUSY
     assert not tried, "and it is not even probed"
@@ -111,11 +111,29 @@ def test_a_card_without_nvml_is_tried_all_the_same(cards: Cards, tried: list[Map
     assert card.claim(UUID, {}) == SEEN
 
 
+def test_where_nvml_hangs_the_driver_is_asked_by_the_probe_alone(
+    cards: Cards, tried: list[Mapping[str, str]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gpus, "read", lambda: gpus.Inventory(problem=gpus.HANGS))
+    monkeypatch.setattr(probe, "cards", lambda environment: pytest.fail("asked twice"))
+    environment: dict[str, str] = {}
+    assert card.claim(UUID, environment) == SEEN
+    assert environment["XLA_FLAGS"] == "", "whether a loop may be a graph is not known"
+
+
 def test_a_prohibited_card_is_refused(cards: Cards, tried: list[Mapping[str, str]]):
     cards({"mode": 2})
     with pytest.raises(CardRefused, match="no computing") as refused:
         card.claim(UUID, {})
     assert refused.value.status == card.UNUSABLE
+
+
+def test_a_card_on_which_the_probe_hangs_is_tried_once_more(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    cards({})
+    monkeypatch.setattr(probe, "look", lambda environment: ProbeResult(reason=probe.HANGS))
+    with pytest.raises(CardRefused, match="did not answer on it within 120 s") as refused:
+        card.claim(UUID, {})
+    assert refused.value.status == card.SICK, "after two it is set aside"
 
 
 @pytest.mark.parametrize(("code", "status"), [(803, card.UNUSABLE), (2, card.BUSY), (46, card.BUSY)])

@@ -11,8 +11,8 @@ from tests.machine.conftest import Cards
 
 def chosen(environment: Mapping[str, str], wanted: str = "") -> tuple[list[str], str]:
     """Return the labels of the chosen cards, and why there are no more."""
-    found = among(gpus.read(), environment, wanted, lambda environment: ["GPU-10000000-aaaa", "GPU-00000000-aaaa"])
-    return [gpu.label for gpu in found.gpus], " ".join(found.problems)
+    choice = among(gpus.read(), environment, wanted, lambda environment: ["GPU-10000000-aaaa", "GPU-00000000-aaaa"])
+    return [gpu.label for gpu in choice.gpus], " ".join(choice.problems)
 
 
 def test_no_card_is_no_problem(cards: Cards):
@@ -41,6 +41,7 @@ def test_all_cards_are_taken_unless_the_environment_or_the_user_say_otherwise(ca
     [
         ({"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES="),
         ({"CUDA_VISIBLE_DEVICES": "9"}, "CUDA_VISIBLE_DEVICES=9"),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, "Slurm gave this job no GPU: ask for one with --gres=gpu:1."),
         ({"JAX_PLATFORMS": "cpu"}, "JAX_PLATFORMS=cpu"),
     ],
 )

@@ -30,9 +30,9 @@ def starter() -> subprocess.Popen[str]:
 
 def test_of_many_starters_at_once_one_takes_the_card():
     starters = [starter() for _ in range(6)]
-    said = [process.stdout.readline().strip() for process in starters]  # they live until all have answered
-    assert sorted(said) == ["False"] * 5 + ["True"]
-    taker = starters[said.index("True")]
+    answers = [process.stdout.readline().strip() for process in starters]  # they live until all have answered
+    assert sorted(answers) == ["False"] * 5 + ["True"]
+    taker = starters[answers.index("True")]
     assert card_lock.holder("GPU-a") == taker.pid
     assert card_lock.holder("GPU-b") is None
     for process in starters:
@@ -58,17 +58,17 @@ def test_workers_of_one_host_share_a_card_and_no_other_host_comes_between():
                                    text=True)  # fmt: skip
         return process, process.stdout.readline().strip()
 
-    first, said = begun("7-1.5")
-    assert said == "True False"
-    second, said = begun("7-1.5")
-    assert said == "True True"
-    other, said = begun("8-1.5")
-    assert said == "False False"
+    first, answer = begun("7-1.5")
+    assert answer == "True False"
+    second, answer = begun("7-1.5")
+    assert answer == "True True"
+    other, answer = begun("8-1.5")
+    assert answer == "False False"
     other.communicate("")
     first.communicate("")
     assert card_lock.holder("GPU-a") == first.pid, "the one that stays holds it as well"
-    other, said = begun("8-1.5")
-    assert said == "False False"
+    other, answer = begun("8-1.5")
+    assert answer == "False False"
     for process in (second, other):
         process.communicate("")
     assert card_lock.holder("GPU-a") is None

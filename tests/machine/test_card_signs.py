@@ -64,9 +64,9 @@ def test_a_card_that_nvml_does_not_list_is_told_with_what_mends_it(
     monkeypatch.setattr(card_signs, "is_there", lambda: is_there)
     monkeypatch.setattr(system, "has_library", lambda name: listed is not None)
     monkeypatch.setattr(probe, "cards", lambda environment: listed)
-    found = card_choice.choose({})
-    assert found.problems == ((says,) if says else ())
-    assert [gpu.uuid for gpu in found.gpus] == list(listed.uuids if listed else ())
+    choice = card_choice.choose({})
+    assert choice.problems == ((says,) if says else ())
+    assert [gpu.uuid for gpu in choice.gpus] == list(listed.uuids if listed else ())
     assert card_choice.choose({}, "none") == GpuChoice(), "nothing is said where none is wanted"
     assert says not in card_choice.choose({"JAX_PLATFORMS": "cpu"}).problems
 

@@ -18,9 +18,9 @@ print("a line", file=sys.stderr)
 
 def test_a_traceback_keeps_its_words_and_loses_its_escape_codes():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, check=True)
-    said = done.stderr.decode()
-    assert "ValueError:" in said and " of a file" in said and "Zoë" in said and said.endswith("a line\n")
-    assert all(character.isprintable() or character in "\n\t" for character in said)
+    errors = done.stderr.decode()
+    assert "ValueError:" in errors and " of a file" in errors and "Zoë" in errors and errors.endswith("a line\n")
+    assert all(character.isprintable() or character in "\n\t" for character in errors)
 
 
 def test_a_log_that_takes_nothing_stops_nothing():

@@ -18,7 +18,7 @@ def times(at: float, busy: dict[int, float], own: float = 0.0, pinned: dict[int,
 
 
 @pytest.mark.parametrize(
-    ("own", "pinned", "found"),
+    ("own", "pinned", "expected"),
     [
         (0.0, {}, {0: 1.0, 1: 0.25, 2: 0.0}),
         (9.0, {0: 9.0}, {0: 0.1, 1: 0.25, 2: 0.0}),
@@ -28,11 +28,11 @@ def times(at: float, busy: dict[int, float], own: float = 0.0, pinned: dict[int,
     ],
     ids=["all is theirs", "a worker of ours on core 0", "ours, who knows where", "all is ours", "ours, counted late"],
 )
-def test_what_is_ours_is_not_counted(own: float, pinned: dict[int, float], found: dict[int, float]):
+def test_what_is_ours_is_not_counted(own: float, pinned: dict[int, float], expected: dict[int, float]):
     before = times(100, {0: 50, 1: 50, 2: 50}, own=7, pinned=dict.fromkeys(pinned, 3.0))
     now = times(110, {0: 60, 1: 52.5, 2: 50}, 7 + own, {core: 3 + seconds for core, seconds in pinned.items()})
     load = share_of_others(before, now)
-    assert load == pytest.approx(found)
+    assert load == pytest.approx(expected)
 
 
 def test_without_a_time_between_or_with_counters_that_went_back_nothing_is_claimed():

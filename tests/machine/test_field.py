@@ -16,6 +16,7 @@ from engine.machine import (
     backends,
     card,
     card_choice,
+    card_lock,
     compile_cache,
     devices,
     gpu_doctor,
@@ -52,9 +53,9 @@ def test_5_a_server_that_shares_the_card_is_nobody(cards: Cards, monkeypatch: py
     monkeypatch.setattr(system, "pids_are_the_kernels", lambda: True)
     monkeypatch.setattr(system, "name_of", {7: "nvidia-cuda-mps-server\n", 8: "python\n", 9: None}.get)
     cards({"pids": [7, 8, 9]})
-    (found,) = gpus.read().gpus
-    assert gpus.users(found) == (8,), "MPS is there for sharing, and what is gone computes nothing"
-    assert gpus.users(found, own=[8]) == ()
+    (gpu,) = gpus.read().gpus
+    assert gpus.users(gpu) == (8,), "MPS is there for sharing, and what is gone computes nothing"
+    assert gpus.users(gpu, own=[8]) == ()
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,8 @@ def test_5_a_server_that_shares_the_card_is_nobody(cards: Cards, monkeypatch: py
 def test_5_who_has_the_memory_is_told_by_pids_or_by_what_is_our_own(
     others: tuple[int, ...] | None, total: int | None, free: int | None, own: int, says: str
 ):
-    found = Gpu(UUID, 0, memory_total=total and total * GIB, memory_free=free and free * GIB)
-    held = card.holders(found, others, own * GIB)
+    gpu = Gpu(UUID, 0, memory_total=total and total * GIB, memory_free=free and free * GIB)
+    held = card.holders(gpu, others, own * GIB)
     assert held.startswith(says) and bool(held) is bool(says)
 
 
@@ -91,13 +92,41 @@ def test_6_a_card_that_cuda_has_and_nvml_does_not_is_used(cards: Cards, monkeypa
     monkeypatch.setattr(probe, "cards", lambda environment: CudaCards(("GPU-b", "GPU-a")))
     assert [gpu.uuid for gpu in card_choice.choose({}).gpus] == ["GPU-b", "GPU-a"]
     assert [gpu.uuid for gpu in card_choice.choose({"CUDA_VISIBLE_DEVICES": "1"}).gpus] == ["GPU-a"]
+    asked: list[Mapping[str, str]] = []
+    listed = CudaCards(("GPU-b", "GPU-a"), names=("NVIDIA A100", "NVIDIA T4"))
+    monkeypatch.setattr(probe, "cards", lambda environment: asked.append(environment) or listed)
+    environment = {"LD_LIBRARY_PATH": "/usr/local/nvidia/lib64", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert [gpu.name for gpu in card_choice.choose(environment).gpus] == ["NVIDIA A100", "NVIDIA T4"]
+    assert asked == [environment], "the driver may be there alone, and numbers the cards as the user has it"
 
 
 @pytest.mark.parametrize(("mode", "seats"), [(0, 2), (1, 1), (3, 1)], ids=["default", "thread", "process"])
 def test_8_an_exclusive_card_takes_one_process(cards: Cards, mode: int, seats: int):
     cards({"mode": mode}, {"mode": 2}, {"slices": [{"uuid": "MIG-a"}], "mode": mode})
-    found = devices.machine(card_choice.choose({})).gpus
-    assert [(card.label, card.seats) for card in found] == [("gpu0", seats), ("gpu2:0", seats)]
+    gpus_seen = devices.machine(card_choice.choose({})).gpus
+    assert [(card.label, card.seats) for card in gpus_seen] == [("gpu0", seats), ("gpu2:0", seats)]
+
+
+def test_the_memory_of_a_card_that_is_in_use_is_what_it_has_once_it_is_free(cards: Cards):
+    cards({"free": 1}, {"free": 70}, {"free": 60}, {})
+    held = card_lock.acquire("GPU-20000000-aaaa", "a host that ends")
+    assert held is not None
+    assert [card.memory for card in devices.machine(card_choice.choose({})).gpus] == [
+        80 * GIB, 70 * GIB, 80 * GIB, 80 * GIB,
+    ]  # fmt: skip
+    os.close(held)
+
+
+def test_what_measures_takes_a_card_that_nobody_uses(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    cards({"free": 1}, {}, {})
+    assert [card.label for card in devices.unused_machine().gpus] == ["gpu1", "gpu2"]
+    cards({"free": 1})
+    with pytest.raises(RuntimeError, match="All GPUs that may be used are in use"):
+        devices.unused_machine()
+    cards()
+    assert devices.unused_machine().gpus == (), "the cores are measured"
 
 
 @pytest.mark.parametrize(("asked", "lanes"), [("", 10), ("20", 20), ("0", 1), ("many", 10)])
@@ -121,8 +150,8 @@ def test_9_both_kinds_of_jax_together_are_told(
     monkeypatch.setattr(probe, "find_spec", lambda name: name in plugins or None)
     cards({})
     choice = GpuChoice(gpus.read().gpus)
-    told = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: ProbeResult("gpu"))]
-    assert any("break each other" in text for text in told) is says
+    texts = [finding.text for finding in gpu_doctor.examine({}, choice, lambda environment: ProbeResult("gpu"))]
+    assert any("break each other" in text for text in texts) is says
     assert bool(card_choice.lacks_plugin({})) is not bool(installed)
 
 
@@ -158,8 +187,28 @@ def test_15_in_a_job_the_cards_of_others_do_not_count(cards: Cards):
     cards({"hidden": True}, {"hidden": True}, {}, {"hidden": True}, {})
     for setting, expected in (("0", ["gpu2"]), ("0,1", ["gpu2", "gpu4"]), (None, ["gpu2", "gpu4"])):
         environment = {} if setting is None else {"CUDA_VISIBLE_DEVICES": setting}
-        found = card_choice.choose(environment)
-        assert ([gpu.label for gpu in found.gpus], found.problems) == (expected, ())
+        choice = card_choice.choose(environment)
+        assert ([gpu.label for gpu in choice.gpus], choice.problems) == (expected, ())
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted", "labels"),
+    [
+        ({}, "", []),
+        ({"SLURM_STEP_GPUS": "1"}, "", ["gpu0", "gpu1"]),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, "", ["gpu1"]),
+        ({}, "0", ["gpu0"]),
+    ],
+    ids=["no GPU was given", "Slurm gave some", "what was given", "the user insists"],
+)
+def test_15_without_cgroups_a_job_takes_no_card_that_slurm_did_not_give_it(
+    cards: Cards, environment: dict[str, str], wanted: str, labels: list[str]
+):
+    cards({}, {})
+    choice = card_choice.choose({"SLURM_JOB_ID": "7", **environment}, wanted)
+    assert [gpu.label for gpu in choice.gpus] == labels
+    assert bool(choice.problems) is not bool(labels)
+    assert all("Slurm gave this job no GPU" in problem and "--gpus 0" in problem for problem in choice.problems)
 
 
 def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Cards, monkeypatch: pytest.MonkeyPatch):
@@ -168,6 +217,6 @@ def test_15_in_a_job_every_card_is_0_and_the_worker_tells_which_it_is(cards: Car
         seen = ProbeResult("gpu", "A100", uuid, pci)
         monkeypatch.setattr(probe, "look", lambda environment, seen=seen: seen)
         environment = {"CUDA_VISIBLE_DEVICES": "0"}
-        found = card.claim(card.GIVEN, environment)
-        assert found is not None and (found.uuid, found.pci) == (uuid, pci)
+        claimed = card.claim(card.GIVEN, environment)
+        assert claimed is not None and (claimed.uuid, claimed.pci) == (uuid, pci)
         assert environment["CUDA_VISIBLE_DEVICES"] == "0", "what Slurm set stays"

@@ -19,9 +19,9 @@ def test_without_a_driver_there_is_nothing_and_no_complaint(cards: Cards):
 
 def test_a_driver_that_was_updated_under_us_is_told(cards: Cards):
     cards(fails="LibRmVersionMismatch")
-    found = gpus.read()
-    assert not found.gpus
-    assert "reboot" in found.problem
+    inventory = gpus.read()
+    assert not inventory.gpus
+    assert "reboot" in inventory.problem
 
 
 def test_nvml_is_open_only_while_somebody_looks(cards: Cards):
@@ -51,9 +51,9 @@ def test_a_driver_that_goes_away_is_looked_for_again(cards: Cards):
 
 def test_a_card_is_its_uuid_and_knows_what_it_can(cards: Cards):
     cards({"name": "Tesla T4", "capability": [7, 5], "total": 16, "free": 15}, driver="550.54", cuda=12040)
-    found = gpus.read()
-    assert (found.driver, found.cuda) == ("550.54", 12040)
-    (card,) = found.gpus
+    inventory = gpus.read()
+    assert (inventory.driver, inventory.cuda) == ("550.54", 12040)
+    (card,) = inventory.gpus
     assert (card.uuid, card.label, card.name, card.capability) == ("GPU-00000000-aaaa", "gpu0", "Tesla T4", (7, 5))
     assert (card.memory_total, card.memory_free) == (16 * GIB, 15 * GIB)
 
@@ -68,26 +68,26 @@ def test_a_query_that_fails_leaves_its_own_field_empty(cards: Cards, query: str)
 
 def test_a_lost_card_hides_no_other(cards: Cards):
     cards({}, {"lost": True}, {})
-    found = gpus.read().gpus
-    assert [bool(card.problem) for card in found] == [False, True, False]
-    assert "GPU is lost" in found[1].problem
+    seen = gpus.read().gpus
+    assert [bool(card.problem) for card in seen] == [False, True, False]
+    assert "GPU is lost" in seen[1].problem
     assert [sample.name for sample in gpus.GpuMonitor().sample()] == ["gpu0", "gpu2"]
 
 
 def test_slices_take_the_place_of_their_card(cards: Cards):
     cards({}, {"slices": [{"uuid": "MIG-a", "total": 10}, {"uuid": "MIG-b", "total": 20}]}, {"slices": []})
-    found = gpus.read().gpus
-    assert [card.label for card in found] == ["gpu0", "gpu1:0", "gpu1:1", "gpu2"]
-    assert [card.memory_total for card in found[1:3]] == [10 * GIB, 20 * GIB]
-    assert {card.card for card in found[1:3]} == {"GPU-10000000-aaaa"}
-    assert "MIG" in found[3].problem
+    seen = gpus.read().gpus
+    assert [card.label for card in seen] == ["gpu0", "gpu1:0", "gpu1:1", "gpu2"]
+    assert [card.memory_total for card in seen[1:3]] == [10 * GIB, 20 * GIB]
+    assert {card.card for card in seen[1:3]} == {"GPU-10000000-aaaa"}
+    assert "MIG" in seen[3].problem
 
 
 def test_a_prohibited_card_is_left_out_and_an_exclusive_one_known(cards: Cards):
     cards({"mode": 0}, {"mode": 2}, {"mode": 3})
-    found = gpus.read().gpus
-    assert [card.is_exclusive for card in found] == [False, False, True]
-    assert [bool(card.problem) for card in found] == [False, True, False]
+    seen = gpus.read().gpus
+    assert [card.is_exclusive for card in seen] == [False, False, True]
+    assert [bool(card.problem) for card in seen] == [False, True, False]
 
 
 def test_what_a_card_cannot_tell_of_its_use_is_left_empty(cards: Cards):

@@ -121,7 +121,7 @@ LOST = "Unable to determine the device handle for GPU0000:1B:00.0: Unknown Error
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("printed", "kind"),
     [
         (f"580.82.07{B200}\r", "cuda13"),
         ("560.94\r", "cuda12"),
@@ -134,8 +134,8 @@ LOST = "Unable to determine the device handle for GPU0000:1B:00.0: Unknown Error
         ("", "cpu"),
     ],
 )
-def test_what_a_nvidia_smi_says_beside_versions_decides_nothing(box: Box, said: str, kind: str):
-    box.smi(said, status=6)
+def test_what_a_nvidia_smi_says_beside_versions_decides_nothing(box: Box, printed: str, kind: str):
+    box.smi(printed, status=6)
     assert box.kind(LC_ALL="de_DE.UTF-8") == kind
 
 
@@ -168,14 +168,15 @@ def test_the_user_decides(box: Box, asked: str, kind: str):
 
 
 def test_an_unknown_kind_is_refused_in_words(box: Box):
-    told = box.run("cuda_extra.sh", SVHN_TUI_CUDA="cuda14")
-    assert told.returncode != 0
-    assert "cuda12, cuda13 or cpu" in told.stderr
+    done = box.run("cuda_extra.sh", SVHN_TUI_CUDA="cuda14")
+    assert done.returncode != 0
+    assert "cuda12, cuda13 or cpu" in done.stderr
 
 
 PYTHON = """
 echo "$@" >> "$LOG"
 echo "  constraints: $PIP_CONSTRAINT" >> "$LOG"
+echo "  elsewhere: ${PIP_USER#0}$PIP_TARGET$PYTHONPATH" >> "$LOG"
 case "$*" in
     *version_info*) echo "${FAKE_VERSION-3.12}" ;;
     "-m venv --without-pip "*) mkdir -p "$4/bin"; touch "$4/pyvenv.cfg"; cp "$0" "$4/bin/python" ;;
@@ -197,33 +198,39 @@ def installer(box: Box, tmp_path: Path):
     def install(*options: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], str]:
         log.write_text("")
         fixed = {"PYTHON": "fake-python", "VENV": str(tmp_path / "venv"), "LOG": str(log)}
-        told = box.run("install.sh", *options, **fixed, **environment)
-        return told, log.read_text()
+        done = box.run("install.sh", *options, **fixed, **environment)
+        return done, log.read_text()
 
     return install
 
 
 def test_an_install_for_the_cpu_asks_for_nothing_of_nvidias(installer, tmp_path: Path):
-    told, log = installer()
-    assert told.returncode == 0, told.stderr
+    output, log = installer()
+    assert output.returncode == 0, output.stderr
     assert "--editable .\n" in log
     assert "cuda" not in log
     assert (tmp_path / "venv" / "kind").read_text() == "cpu\n"
-    told, log = installer()
+    output, log = installer()
     assert "pip" not in log, "what is there is left as it is"
-    told, log = installer("dev")
+    output, log = installer("dev")
     assert "--editable .[dev]" in log
+
+
+def test_what_is_set_for_other_environments_does_not_count(installer):
+    output, log = installer(PIP_USER="1", PIP_TARGET="/home/me/lib", PYTHONPATH="/modules/scipy")
+    assert output.returncode == 0, output.stderr
+    assert log.splitlines()[-1] == "  elsewhere: ", "packages are installed into the environment, all of them"
 
 
 def test_another_kind_begins_anew(installer, tmp_path: Path):
     installer()
     (tmp_path / "venv" / "old").touch()
-    told, log = installer(SVHN_TUI_CUDA="cuda12")
-    assert "built anew" in told.stdout
+    output, log = installer(SVHN_TUI_CUDA="cuda12")
+    assert "built anew" in output.stdout
     assert not (tmp_path / "venv" / "old").exists()
     assert "--editable .[cuda12]" in log
     assert "constraints: constraints.txt constraints-cuda12.txt" in log
-    told, log = installer("dev", SVHN_TUI_CUDA="cuda12")
+    output, log = installer("dev", SVHN_TUI_CUDA="cuda12")
     assert "--editable .[cuda12,dev]" in log
 
 
@@ -243,10 +250,10 @@ def test_where_no_card_is_seen_an_environment_for_cards_stays(installer, box: Bo
     installer()
     (tmp_path / "venv" / "old").touch()
     box.smi(status=9)  # it fails, or this is the login node of a cluster
-    told, log = installer("dev")
-    assert "JAX for cuda12 stays" in told.stdout
+    output, log = installer("dev")
+    assert "JAX for cuda12 stays" in output.stdout
     assert "--editable .[cuda12,dev]" in log and (tmp_path / "venv" / "old").exists()
-    told, log = installer(SVHN_TUI_CUDA="cpu")
+    output, log = installer(SVHN_TUI_CUDA="cpu")
     assert "--editable .\n" in log and not (tmp_path / "venv" / "old").exists()
 
 
@@ -255,43 +262,62 @@ def test_an_installation_that_was_cut_off_leaves_nothing_of_its_kind(installer, 
     for name in ("ready", "old"):
         (tmp_path / "venv" / name).touch()
     (tmp_path / "venv" / "ready").unlink()
-    told, _ = installer(SVHN_TUI_CUDA="cuda13")
-    assert "built anew" in told.stdout and not (tmp_path / "venv" / "old").exists()
+    output, _ = installer(SVHN_TUI_CUDA="cuda13")
+    assert "built anew" in output.stdout and not (tmp_path / "venv" / "old").exists()
 
 
 def test_a_folder_that_is_no_environment_is_never_removed(installer, tmp_path: Path):
     installer()
     (tmp_path / "venv" / "pyvenv.cfg").unlink()
-    told, _ = installer(SVHN_TUI_CUDA="cuda13")
-    assert told.returncode != 0
-    assert "no environment of Python" in told.stderr
+    output, _ = installer(SVHN_TUI_CUDA="cuda13")
+    assert output.returncode != 0
+    assert "no environment of Python" in output.stderr
     assert (tmp_path / "venv" / "ready").exists()
 
 
 @pytest.mark.parametrize(("version", "says"), [("3.14", "too new"), ("3.15", "too new"), ("3.10", "too old")])
 def test_a_python_that_tensorflow_has_no_package_for_is_refused(installer, version: str, says: str):
-    told, log = installer(FAKE_VERSION=version)
-    assert told.returncode != 0
-    assert says in told.stderr
+    output, log = installer(FAKE_VERSION=version)
+    assert output.returncode != 0
+    assert says in output.stderr
     assert "venv" not in log
 
 
 def test_without_ensurepip_the_outer_pip_installs_or_uv(installer, tmp_path: Path):
-    told, log = installer(NO_ENSUREPIP="1")
-    assert told.returncode == 0, told.stderr
+    output, log = installer(NO_ENSUREPIP="1")
+    assert output.returncode == 0, output.stderr
     assert f"-m pip --python {tmp_path}/venv/bin/python install" in log
     (tmp_path / "venv" / "ready").unlink()
-    told, log = installer(NO_ENSUREPIP="1", NO_PIP="1")
+    output, log = installer(NO_ENSUREPIP="1", NO_PIP="1")
     assert f"uv pip install --python {tmp_path}/venv/bin/python --editable ." in log
 
 
 def test_a_folder_of_wheels_takes_the_place_of_the_network(installer, tmp_path: Path):
-    told, log = installer(SVHN_TUI_WHEELS=str(tmp_path))
+    output, log = installer(SVHN_TUI_WHEELS=str(tmp_path))
     assert f"--no-index --find-links {tmp_path} --editable ." in log
     (tmp_path / "venv" / "ready").unlink()
-    told, _ = installer(SVHN_TUI_WHEELS=str(tmp_path / "none"))
-    assert told.returncode != 0
-    assert "make wheels" in told.stderr
+    output, _ = installer(SVHN_TUI_WHEELS=str(tmp_path / "none"))
+    assert output.returncode != 0
+    assert "make wheels" in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "constraints", "project"),
+    [("cpu", "constraints.txt", "."), ("cuda12", "constraints.txt constraints-cuda12.txt", ".[cuda12]")],
+)
+def test_such_a_folder_is_filled_with_what_an_install_asks_for(
+    box: Box, tmp_path: Path, kind: str, constraints: str, project: str
+):
+    box.program("fake-python", PYTHON)
+    done = box.run("wheels.sh", PYTHON="fake-python", LOG=str(tmp_path / "log"), SVHN_TUI_CUDA=kind)
+    assert done.returncode != 0 and "Name the folder" in done.stderr
+    folder = tmp_path / "wheels"
+    done = box.run("wheels.sh", PYTHON="fake-python", LOG=str(tmp_path / "log"), SVHN_TUI_CUDA=kind,
+                   SVHN_TUI_WHEELS=str(folder))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    asked, constrained, _ = (tmp_path / "log").read_text().splitlines()
+    assert asked == f"-m pip download --dest {folder} {project} hatchling editables"
+    assert constrained == f"  constraints: {constraints}"
 
 
 def pins_of(kind: str) -> dict[str, str]:
@@ -326,9 +352,9 @@ def test_every_package_of_nvidias_is_pinned(kind: str):
 
 def test_make_run_and_make_test_install_different_things():
     def plan(target: str) -> str:
-        told = subprocess.run(["make", "-n", target, "VENV=/nowhere"], cwd=ROOT, capture_output=True, text=True,
+        done = subprocess.run(["make", "-n", target, "VENV=/nowhere"], cwd=ROOT, capture_output=True, text=True,
                               env={**os.environ, "SVHN_TUI_CUDA": ""})  # fmt: skip
-        return told.stdout
+        return done.stdout
 
     assert "install.sh dev" not in plan("run")
     assert "install.sh dev" in plan("check")

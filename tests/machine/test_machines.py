@@ -72,11 +72,11 @@ def test_a_box_trains_on_the_cards_that_it_may_and_says_why_not_on_others(
     monkeypatch.delenv("SVHN_TUI_WORKER", raising=False)
     by_label = {gpu.label: gpu.uuid for gpu in gpus.read().gpus}
     choice = card_choice.among(gpus.read(), environment, box.wanted)
-    found = slots(Configuration(), devices.machine(choice), ASSIGNMENT)
-    names = dict.fromkeys(slot.name.partition("#")[0] for slot in found if slot.gpu)
+    chosen = slots(Configuration(), devices.machine(choice), ASSIGNMENT)
+    names = dict.fromkeys(slot.name.partition("#")[0] for slot in chosen if slot.gpu)
     assert list(names) == box.expected.split()
     assert box.says in " ".join(choice.problems) and bool(choice.problems) is bool(box.says)
-    for slot in found:
+    for slot in chosen:
         given = process.command_of(slot).environment
         assert given["CUDA_VISIBLE_DEVICES"] == by_label.get(slot.name.partition("#")[0], "")
         assert given.get("JAX_PLATFORMS", "") == ("" if slot.gpu else "cpu"), "which it asks for once it has its card"

@@ -22,15 +22,15 @@ HANGS = ("sh", "-c", "read line; exec sleep 600")
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list["subprocess.Popen[bytes]"]:
     """The processes that were started to ask."""
-    found: list[subprocess.Popen[bytes]] = []
+    processes: list[subprocess.Popen[bytes]] = []
 
     class Noted(subprocess.Popen):  # type: ignore[type-arg]
         def __init__(self, *given, **named) -> None:
             super().__init__(*given, **named)
-            found.append(self)
+            processes.append(self)
 
     monkeypatch.setattr(subprocess, "Popen", Noted)
-    return found
+    return processes
 
 
 def test_cards_are_read_again_and_again_by_one_process_that_ends(
@@ -40,9 +40,13 @@ def test_cards_are_read_again_and_again_by_one_process_that_ends(
     monkeypatch.setenv("FAKE_NVML", str(described))
     nvml = NvmlProcess([sys.executable, "-c", WITH_MADE_UP_CARDS])
     described.write_text('{"cards": [{"uuid": "GPU-a", "pids": [7]}, {"lost": true}], "driver": "570.1"}')
-    found = nvml.read()
-    assert (found.driver, [gpu.uuid for gpu in found.gpus], found.gpus[0].pids) == ("570.1", ["GPU-a", ""], (7,))
-    assert (found.gpus[0].utilisation, found.gpus[0].temperature, found.gpus[0].power) == (0.5, 40, 100)
+    inventory = nvml.read()
+    assert (inventory.driver, [gpu.uuid for gpu in inventory.gpus], inventory.gpus[0].pids) == (
+        "570.1",
+        ["GPU-a", ""],
+        (7,),
+    )
+    assert (inventory.gpus[0].utilisation, inventory.gpus[0].temperature, inventory.gpus[0].power) == (0.5, 40, 100)
     described.write_text('{"cards": [{"uuid": "GPU-b"}]}')
     assert [gpu.uuid for gpu in nvml.read().gpus] == ["GPU-b"]
     nvml.close()
@@ -76,6 +80,23 @@ def test_beside_one_that_cannot_be_killed_no_other_is_started(
     try:
         assert [nvml.read().problem for _ in range(3)] == [gpus.HANGS] * 3
         assert len(started) == 1, "a thousand would hang with it"
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
+def test_one_that_is_closed_while_it_hangs_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, started: list["subprocess.Popen[bytes]"]
+):
+    monkeypatch.setattr(gpus, "END_SECONDS", 0.1)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: None)
+    nvml = NvmlProcess(HANGS)
+    try:
+        nvml._process = nvml._started()
+        nvml.close()  # as when nobody looks at the devices any more, in the middle of a query
+        assert nvml.read().problem == gpus.HANGS
+        assert len(started) == 1
     finally:
         for process in started:
             process.terminate()

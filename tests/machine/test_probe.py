@@ -16,11 +16,17 @@ from engine.machine.tool_process import Outcome
 
 GPU = ProbeResult("gpu", "NVIDIA H100 80GB HBM3", "GPU-a", memory=80, cuda=13000)
 DRIVER = """
-int cuInit(unsigned flags) { return CODE; }
+#include <string.h>
+#include <unistd.h>
+int cuInit(unsigned flags) { if (CODE < 0) sleep(600); return CODE; }
 int cuDriverGetVersion(int *version) { *version = 12040; return 0; }
 int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
 int cuDeviceGetUuid_v2(unsigned char *uuid, int device) {
     for (int i = 0; i < 16; i++) uuid[i] = 16 * device + i;
+    return 0;
+}
+int cuDeviceGetName(char *text, int length, int device) {
+    strncpy(text, device ? "NVIDIA A100 MIG 1g.5gb" : "NVIDIA A100", length);
     return 0;
 }
 int cuDeviceGetPCIBusId(char *text, int length, int device) { text[0] = '1'; text[1] = 0; return 0; }
@@ -69,6 +75,24 @@ def test_a_driver_that_gives_no_card_is_told(driver):
     assert "--gpus all" in probe.look(driver(0, count=0)).reason
 
 
+def test_a_driver_that_hangs_is_given_up_after_one_try(driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe, "SECONDS", 0.5)
+    environment = driver(-1)
+    (tmp_path / "cuda").mkdir()
+    (tmp_path / "cuda/libcudart.so.11.0").touch()
+    asked: list[Mapping[str, str]] = []
+
+    def ask(environment: Mapping[str, str]) -> Outcome:
+        asked.append(environment)
+        return probe._probe(environment)
+
+    seen = probe.look({**environment, "LD_LIBRARY_PATH": f"{tmp_path}:{tmp_path}/cuda"}, ask)
+    assert seen == ProbeResult(reason=probe.HANGS)
+    assert "nvidia-smi" in seen.reason and "slow disk" in seen.reason
+    assert len(asked) == 1, "without the other CUDA it would hang too"
+    assert probe.cards(environment).reason == probe.HANGS
+
+
 def test_a_card_without_jaxs_plugin_is_told_with_what_installs_it(driver):
     if probe.plugins():
         pytest.skip("JAX has a plugin for GPUs here")
@@ -85,7 +109,10 @@ def test_without_a_driver_the_probe_says_so(tmp_path: Path):
 
 
 def test_cuda_numbers_the_cards_itself(driver):
-    assert len(probe.order_of_cards({**driver(0, count=2), "CUDA_VISIBLE_DEVICES": ""})) == 2
+    cards_seen = probe.cards({**driver(0, count=2), "CUDA_VISIBLE_DEVICES": ""})
+    assert [uuid[:12] for uuid in cards_seen.uuids] == ["GPU-00010203", "MIG-10111213"], "a slice, as CUDA takes it"
+    assert cards_seen.names == ("NVIDIA A100", "NVIDIA A100 MIG 1g.5gb")
+    assert probe.order_of_cards(driver(0, count=2)) == cards_seen.uuids
     assert probe.order_of_cards(driver(803)) == ()
     assert probe.cards(driver(803)) == CudaCards(cuda=12040, reason=probe.CUDA_ERRORS[803])
     assert probe.cards(driver(0, count=0)).reason == probe.CUDA_ERRORS[100]

@@ -72,16 +72,16 @@ def test_hostile_surroundings_change_no_bit_of_what_is_trained_nor_what_verify_s
     clean = trained(tmp_path / "clean", demo_folder)
     (run_id, *_) = clean
     file = tmp_path / "clean" / "runs" / run_id / "model.keras"
-    told = verified(file, demo_folder, **os.environ)
-    assert told["test_correct"] == clean[run_id].test_correct
+    expected = verified(file, demo_folder, **os.environ)
+    assert expected["test_correct"] == clean[run_id].test_correct
     hostile = {**HOSTILE, "HOME": str(home)}
-    found = trained(tmp_path / "hostile", demo_folder, **hostile)
-    assert found.keys() == clean.keys()
+    run = trained(tmp_path / "hostile", demo_folder, **hostile)
+    assert run.keys() == clean.keys()
     for some in clean:
         pairs = zip(weights_of(tmp_path / "hostile", some), weights_of(tmp_path / "clean", some), strict=True)
         assert all((one == other).all() for one, other in pairs), clean[some].trained_by
-        assert (found[some].loss, found[some].test_loss) == (clean[some].loss, clean[some].test_loss)
-    assert verified(file, demo_folder, **{**os.environ, **hostile}) == told
+        assert (run[some].loss, run[some].test_loss) == (clean[some].loss, clean[some].test_loss)
+    assert verified(file, demo_folder, **{**os.environ, **hostile}) == expected
     assert (home / ".keras" / "keras.json").is_fifo()
 
 
@@ -90,8 +90,8 @@ def verified(file: Path, data: Path, **environment: str) -> dict[str, object]:
     done = subprocess.run([*PROGRAM, "verify", str(file), "--data", str(data), "--json"], env=environment,
                           capture_output=True, check=False, timeout=PATIENCE)  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
-    found: dict[str, object] = msgspec.json.decode(done.stdout)
-    return found
+    outcome: dict[str, object] = msgspec.json.decode(done.stdout)
+    return outcome
 
 
 def test_training_gets_what_it_needs_and_nothing_else():
@@ -130,12 +130,24 @@ def test_every_worker_is_isolated_wherever_it_runs(monkeypatch: pytest.MonkeyPat
 def test_the_program_found_through_pythonpath_starts_children_that_find_it(tmp_path: Path):
     for package in ("engine", "svhn_tui"):
         (tmp_path / package).symlink_to(Path(__file__).parents[2] / package)
-    (tmp_path / "other").mkdir()
+    (tmp_path / "other/numpy").mkdir(parents=True)
+    (tmp_path / "other/numpy/__init__.py").touch()  # as a cluster's modules have it
     look = "from engine.machine import child_process as c; print(c.program('engine').environment.get('PYTHONPATH'))"
     path = os.pathsep.join([str(tmp_path), str(tmp_path / "other")])
     done = subprocess.run([sys.executable, "-P", "-c", look], env={**os.environ, "PYTHONPATH": path},
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert done.stdout.strip() == str(tmp_path)
+
+
+def test_packages_of_a_clusters_modules_are_not_taken_for_the_programs_own(tmp_path: Path):
+    for name in ("typer", "textual", "numpy", "jax"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('built for another Python')")
+    look = "import svhn_tui.cli.main, numpy; from engine.machine import child_process as c; print(c.program('engine'))"
+    done = subprocess.run([sys.executable, "-P", "-c", look], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "PYTHONPATH" not in done.stdout
 
 
 # --- the current folder ----------------------------------------------------------------------------------------------

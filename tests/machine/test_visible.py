@@ -17,8 +17,8 @@ SLICED = (
 )
 
 
-def labels(found: tuple[Gpu, ...]) -> list[str]:
-    return [gpu.label for gpu in found]
+def labels(gpus_seen: tuple[Gpu, ...]) -> list[str]:
+    return [gpu.label for gpu in gpus_seen]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,7 @@ def labels(found: tuple[Gpu, ...]) -> list[str]:
         ("GPU-99,1", []),
         ("1,GPU-22", [1, 2]),
         ("0,0", []),
+        ("²", []),
         ("0,GPU-00", []),
         ("MIG-aa", []),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.machine import card, card_lock, probe, system
+from engine.machine import card, card_lock, card_signs, probe, system
 from engine.machine.card import CardRefused
 from engine.machine.probe import CudaCards, ProbeResult
 from engine.training import preflight
@@ -50,7 +50,7 @@ def test_on_another_machine_a_card_is_taken_that_nobody_computes_on(cards: Cards
 
 def test_where_all_are_taken_one_is_waited_for(cards: Cards, worker):
     cards({"free": 1}, {"free": 1})
-    with pytest.raises(CardRefused, match="gpu0 is left to others") as refused:
+    with pytest.raises(CardRefused, match="Others use this GPU") as refused:
         worker()
     assert refused.value.status == card.BUSY
 
@@ -79,6 +79,16 @@ def test_a_job_that_asked_for_a_gpu_never_falls_back_and_another_is_not_refused(
     if asks:
         with pytest.raises(CardRefused, match="gives this process no GPU"):
             worker(setting, is_slurms=True, asks_for_gpu=True)
+
+
+def test_a_job_without_a_gpu_on_a_node_that_has_some_says_that_it_trains_on_the_cpu(
+    cards: Cards, worker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(card_signs, "is_there", lambda: True)
+    uuid, remarks = worker(None, is_slurms=True)
+    assert not uuid and os.environ["JAX_PLATFORMS"] == "cpu"
+    assert remarks == ("boxA: Slurm gave this job no GPU: ask for one with --gres=gpu:1. It trains on the CPU there.")
+    assert worker("0", is_slurms=True)[1] == ""
 
 
 def test_without_nvml_the_driver_says_whether_a_loop_may_be_a_graph(

@@ -23,8 +23,8 @@ def test_loops_become_graphs_with_drivers_that_can(cuda: int | None, has_loop: b
 
 
 def test_flags_that_this_xla_does_not_know_are_left_out():
-    said = "F1126 parse_flags_from_env.cc:234] Unknown flags in XLA_FLAGS: --xla_bogus=1 --xla_old\n"
-    refused = xla_flags.unknown_flags(said)
+    message = "F1126 parse_flags_from_env.cc:234] Unknown flags in XLA_FLAGS: --xla_bogus=1 --xla_old\n"
+    refused = xla_flags.unknown_flags(message)
     assert refused == ("--xla_bogus=1", "--xla_old")
     assert xla_flags.without(f"--xla_bogus=1 {LOOP_FLAG} --xla_old", refused) == LOOP_FLAG
     assert xla_flags.unknown_flags("Traceback (most recent call last)") == ()

@@ -8,7 +8,8 @@ from rich.console import Console
 from engine import protocol as p
 from engine.core.data_source import DataSource
 from engine.core.spec import RunSpec
-from engine.data.dataset import Images, describe
+from engine.data.dataset import describe
+from engine.data.images import Images
 from engine.tools import inspect_run
 from svhn_tui.client.reducer import fold
 from svhn_tui.pages.compare_classes import Seen, class_page
@@ -26,22 +27,22 @@ CONFUSION = RANDOM.integers(0, 9, (100, 100)) + 50 * np.eye(100, dtype=int)
 
 def drawn(what: object, width: int) -> str:
     console = Console(width=width, file=None, record=True, force_terminal=False)
-    with console.capture() as said:
+    with console.capture() as capture:
         console.print(what)
-    return said.get()
+    return capture.get()
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"input_shape": (1, 28, 28)}, "28 x 28 pixels, grey, 10 classes"),
         ({"input_shape": (13,), "dtype": "float32"}, "13 features, float32, 10 classes"),
         ({"train_path": "/one.npz", "test_path": "/one.npz"}, "/one.npz"),
     ],
 )
-def test_facts_follow_from_the_data(change: dict[str, object], said: str):
+def test_facts_follow_from_the_data(change: dict[str, object], message: str):
     text = facts_of(msgspec.structs.replace(DATA, **change), DARK).plain
-    assert text.count(said) == 1
+    assert text.count(message) == 1
 
 
 @pytest.mark.parametrize("width", [76, 116])
@@ -64,8 +65,8 @@ def test_ten_classes_keep_their_matrix():
 
 def test_grey_and_float_images_are_shown_and_features_are_not(tmp_path):
     data = describe([write_mnist(tmp_path / "mnist.npz")])
-    found = inspect_run.inspect(inspect_run.InspectionTask(data))
-    assert {len(picture.pixels) for picture in found.pictures} == {3 * 28 * 28}
+    inspected = inspect_run.inspect(inspect_run.InspectionTask(data))
+    assert {len(picture.pixels) for picture in inspected.pictures} == {3 * 28 * 28}
     pixels = RANDOM.random((20, 1, 6, 5)).astype(np.float32)
     labels = np.arange(20, dtype=np.int32) % 2
     scale = inspect_run._scale_of(pixels)

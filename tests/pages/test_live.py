@@ -47,8 +47,8 @@ async def test_progress_curves_and_queue_stand_on_one_screen(size: tuple[int, in
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         text = app.text
-        for said in ("relu 256", "seeds 0 to 9 together", "1.42 M images/s", "epoch 71 of 100 · 9.0 s left"):
-            assert said in text
+        for expected in ("relu 256", "seeds 0 to 9 together", "1.42 M images/s", "epoch 71 of 100 · 9.0 s left"):
+            assert expected in text
         assert "■ train" in text and "● test" in text
         assert "next   Q9  relu 64    seeds 0 to 9" in text
         assert "1 m 05 s" in text
@@ -274,7 +274,7 @@ async def test_the_curve_stays_with_its_outcome_when_the_run_ends(size: tuple[in
         page.state = trained(page.state)
         await until(pilot, lambda: "This one trained last" in app.text)
         text = app.text
-        for said in (
+        for expected in (
             "Q7 relu 256",
             "✓ seeds 0 to 7 finished in 41 s, test accuracy 0.5500 ± 0.0000",
             "✗ seed 9 diverged",
@@ -285,7 +285,7 @@ async def test_the_curve_stays_with_its_outcome_when_the_run_ends(size: tuple[in
             "/model.keras",
             "This one trained last",
         ):
-            assert said in text, said
+            assert expected in text, expected
         assert "No run is training.\n" not in text
         page.state = fold(group_of("g1", specs_of(tanh(256), 2), 5, 0.4), page.state)
         await until(pilot, lambda: "tanh 256" in app.text)

@@ -51,11 +51,11 @@ def test_the_contrast_formula_agrees_with_known_pairs():
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_every_page_lives_through_every_size(name: str):
-    for told, state in STATES.items():
+    for title, state in STATES.items():
         stage = Stage(page_of(name, BOOK), state)
         async with stage.run_test(size=(20, 6)) as pilot:
             await pilot.pause()
             for size in [(80, 24), (20, 6), (200, 60), (40, 10), (21, 50)]:
                 await pilot.resize_terminal(*size)
                 await pilot.pause()
-                assert stage.text.strip(), (told, size)
+                assert stage.text.strip(), (title, size)

@@ -90,8 +90,15 @@ async def test_keys_below_are_those_that_work_now(size: tuple[int, int]):
 async def test_answers_hold_all_that_is_handed_in(size: tuple[int, int]):
     lines = await lines_of("Answers", whole(), size, *["down"] * 6)
     text = "\n".join(lines)
-    for said in ("Q1  linear network", "file 387 kB", "30730, 0.2200", "4, 0.4546, 3411722", "! demo data", "✓ ready"):
-        assert said in text
+    for expected in (
+        "Q1  linear network",
+        "file 387 kB",
+        "30730, 0.2200",
+        "4, 0.4546, 3411722",
+        "! demo data",
+        "✓ ready",
+    ):
+        assert expected in text
     assert sum("▌Q7" in line for line in lines) == 1
     assert "relu 256 · epochs 20  5/5  0.3500" in text
 
@@ -109,7 +116,7 @@ async def test_runs_show_whole_columns_only(size: tuple[int, int]):
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_configurations_are_compared_class_by_class(size: tuple[int, int]):
-    better = tuple(tuple(60 if said == true else (true + said) % 5 for said in range(10)) for true in range(10))
+    better = tuple(tuple(60 if seed == true else (true + seed) % 5 for seed in range(10)) for true in range(10))
     worse, best = (
         next(run_id for run_id, run in whole().results.items()
              if run.spec.seed == 0 and run.spec.configuration.label == f"{name} 256 · epochs 20")
@@ -129,8 +136,8 @@ async def test_configurations_are_compared_class_by_class(size: tuple[int, int])
 async def test_live_shows_two_groups_and_what_is_next(size: tuple[int, int]):
     lines = await lines_of("Live", midway(recorded()), size)
     text = "\n".join(lines)
-    for said in ("relu (256, 1024) · epochs 20", "epoch 15 of 20", "11.9 k images/s", "■ train", "● test", "next"):
-        assert said in text
+    for expected in ("relu (256, 1024) · epochs 20", "epoch 15 of 20", "11.9 k images/s", "■ train", "● test", "next"):
+        assert expected in text
     assert ("loss" in text) == (size != SMALL), "a second chart where there is room"
 
 
@@ -165,16 +172,16 @@ async def test_the_help_lists_every_key_of_the_page_also_those_that_do_nothing_n
 
 
 @pytest.mark.parametrize(
-    ("paused", "said"),
+    ("paused", "message"),
     [((), "idle · 0 runs"), ((True, True), "2 runs paused"), ((False, True), "2 runs waiting")],
     ids=str,
 )
-async def test_the_bar_says_why_nothing_is_trained(paused: tuple[bool, ...], said: str):
+async def test_the_bar_says_why_nothing_is_trained(paused: tuple[bool, ...], message: str):
     runs = tuple(
         waiting("Q9", specs_of(relu(64), 2)[at : at + 1], paused=held)[0] for at, held in enumerate(paused)
     )  # fmt: skip
     text = (await lines_of("Live", fold((*attached(), p.RunsQueued(waiting=runs))), SMALL))[0]
-    assert said in text
+    assert message in text
 
 
 WIDE_TITLE = "実験 幅と学習率 with a title that never ends"

@@ -166,11 +166,11 @@ async def test_what_is_wanted_before_the_data_is_open_is_trained_on_the_data_tha
 
     app = SvhnApp(tmp_path, ("new.npz",), None, BOOK)
     app._connection.hold, app._connection.send = asyncio.Event().wait, send  # no engine
-    told, caught_up, opened = attached()
+    attached_event, caught_up, opened = attached()
     before = msgspec.structs.replace(DATA, fingerprint="before")
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("down", "enter")
-        app._receive((msgspec.structs.replace(told, data=before), caught_up))
+        app._receive((msgspec.structs.replace(attached_event, data=before), caught_up))
         await pilot.press("down", "down", "down", "enter", "3")
         await pilot.pause()
         assert not any(isinstance(command, p.Submit) for command in sent), "that data was in use before"

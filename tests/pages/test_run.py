@@ -38,7 +38,7 @@ def failed() -> tuple[State, str]:
     (spec,) = specs_of(tanh(256), 1)
     reason = "The worker ended with exit code 1: no memory."
     events = (*attached(), *group_of("g", (spec,), 3, 0.5), p.RunFailed(run_id=spec.run_id, reason=reason))
-    printed = log_of(spec.run_id, "".join(f"line {place}\n" for place in range(40)) + "[red]no memory\u202e\n")
+    printed = log_of(spec.run_id, "".join(f"line {index}\n" for index in range(40)) + "[red]no memory\u202e\n")
     return fold((*events, printed)), spec.run_id
 
 
@@ -52,11 +52,11 @@ async def test_a_runs_page_says_all_that_is_known_of_it(size: tuple[int, int]):
         page.turn_to((RUN,), "Runs")
         await until(pilot, lambda: "✓ finished" in stage.text)
         assert p.ReadLog(run_id=RUN) in stage.wanted and p.CheckFiles(runs=(RUN,)) in stage.wanted
-        told = stage.text
+        shown = stage.text
         await pilot.press("end")
         await until(pilot, lambda: "compiled" in stage.text)
-        told = " ".join((told + stage.text).split())
-        for said in (
+        shown = " ".join((shown + stage.text).split())
+        for text in (
             "tanh 256, seed 0",
             RUN,
             "learning rate 1e-05",
@@ -68,7 +68,7 @@ async def test_a_runs_page_says_all_that_is_known_of_it(size: tuple[int, int]):
             "final",
             "engine.log",
         ):
-            assert said in told, said
+            assert text in shown, text
         await pilot.press("enter", "l", "i", "escape")
         await pilot.pause()
         assert stage.visits == [("Questions", "Q5"), ("Log", RUN), ("Data", RUN), ("Runs",)]
@@ -82,8 +82,8 @@ async def test_a_failed_run_shows_the_end_of_its_log_and_what_to_do(size: tuple[
     async with stage.run_test(size=size) as pilot:
         page.turn_to((run_id,), "Runs")
         await until(pilot, lambda: "✗ failed" in stage.text)
-        for said in ("exit code 1: no memory", "R trains it again", "[red]no memory�", "line 39"):
-            assert said in stage.text, said
+        for text in ("exit code 1: no memory", "R trains it again", "[red]no memory�", "line 39"):
+            assert text in stage.text, text
         await pilot.press("R")
         assert p.Resume(runs=(run_id,)) in stage.wanted
 
@@ -91,7 +91,7 @@ async def test_a_failed_run_shows_the_end_of_its_log_and_what_to_do(size: tuple[
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_log_is_searched_and_followed(size: tuple[int, int]):
     (spec,) = specs_of(tanh(256), 1)
-    lines = "".join(f"step {place} {'warning' if place in (10, 500) else 'fine'}\n" for place in range(1000))
+    lines = "".join(f"step {index} {'warning' if index in (10, 500) else 'fine'}\n" for index in range(1000))
     state = fold((*attached(), *group_of("g", (spec,), 3, 0.5), log_of(spec.run_id, lines)))
     page = LogPage(BOOK)
     stage = Visiting(page, state)
@@ -148,8 +148,8 @@ def test_a_growing_log_keeps_its_end_and_another_runs_replaces_it():
     assert fold((log_of("a", "new\n", begins=100),), state).log.text == "new\n"
     assert fold((log_of("b", "other\n"),), state).log.text == "other\n"
     part = "x" * 99 + "\n"
-    for place in range(30):
-        state = fold((log_of("c", part * 500, begins=place * 50_000),), state)
+    for index in range(30):
+        state = fold((log_of("c", part * 500, begins=index * 50_000),), state)
     assert (
         state.log is not None
         and MAX_LOG_CHARACTERS - 100 <= len(state.log.text) <= MAX_LOG_CHARACTERS

@@ -159,7 +159,7 @@ async def test_ten_thousand_runs_are_listed_and_only_what_is_seen_is_made():
         assert isinstance(page, RunsPage)
         made: list[int] = []
         cells = page.runs.cells
-        page.query_one("Grid")._line = lambda place: made.append(place) or cells(place)
+        page.query_one("Grid")._line = lambda index: made.append(index) or cells(index)
         page.query_one("Grid").refresh()
         await pilot.pause()
         assert len(made) <= 2 * 40

@@ -29,12 +29,12 @@ def test_a_journal_from_elsewhere_cannot_fill_the_memory(tmp_path: Path):
     path = tmp_path / "far"
     writer = Journal(path)
     writer._unwritten = b""
-    for told in (epoch, {**epoch, "epoch": 3, "loss": []}, {**epoch, "epoch": 3, "runs": []}):
-        text = json.dumps(told).encode()
+    for epoch_event in (epoch, {**epoch, "epoch": 3, "loss": []}, {**epoch, "epoch": 3, "runs": []}):
+        text = json.dumps(epoch_event).encode()
 
         os.write(writer._file, msgspec.json.encode(JournalLine(1, _crc(1, text), msgspec.Raw(text))) + b"\n")
-    told = probed("journal", path, *written(tmp_path, lines))
-    assert list(told.values()) == [f"0 epochs, {count} damaged lines" for count in (3, 58, 1)]
+    epoch_event = probed("journal", path, *written(tmp_path, lines))
+    assert list(epoch_event.values()) == [f"0 epochs, {count} damaged lines" for count in (3, 58, 1)]
 
 
 GARBAGE: dict[str, bytes] = {
@@ -116,8 +116,8 @@ def test_who_floods_waits_and_the_others_are_served(tmp_path: Path):
         other.send(p.Watch(runs=("nobody",)))
         assert other.until_kind(p.Refused).command == "Watch"
         other.end()
-    told = sum(isinstance(event, p.Refused) for event in flood.events)
-    assert told < 1_000, "a client is heard so often in a second"
+    refusals = sum(isinstance(event, p.Refused) for event in flood.events)
+    assert refusals < 1_000, "a client is heard so often in a second"
 
 
 def test_a_worker_reads_on_after_garbage(capfd: pytest.CaptureFixture[str]):
@@ -135,5 +135,5 @@ def test_a_screen_reads_on_after_garbage_and_in_little_memory(tmp_path: Path):
     path = tmp_path / "told"
     path.write_bytes(b"".join([honest, *GARBAGE.values(), honest, endless, b"\n", honest, b'{"kind":"Noti']))
     engine = f"{sys.executable} -c \"import shutil,sys; shutil.copyfileobj(open(sys.argv[2],'rb'), sys.stdout.buffer)\""
-    told = probed("link", path, SVHN_TUI_ENGINE=engine)
-    assert told["told"] == f"3 events, {len(GARBAGE) + 1} unreadable lines"
+    outcomes = probed("link", path, SVHN_TUI_ENGINE=engine)
+    assert outcomes["told"] == f"3 events, {len(GARBAGE) + 1} unreadable lines"

@@ -36,13 +36,13 @@ def places(configuration: Configuration, seeds: range) -> list[p.WaitingRun]:
 def spread(queue: list[p.WaitingRun], machine: Machine) -> list[tuple[str, int]]:
     """Start groups until the head of the queue has to wait; return each slot's name and number of lanes."""
     busy: list[Slot] = []
-    found = []
+    groups = []
     while group := next_group(WaitingList(queue), machine, SHAPE, busy):
         slot, chosen = group
         busy.append(slot)
-        found.append((slot.name, len(chosen)))
-        queue = [place for place in queue if place not in chosen]
-    return found
+        groups.append((slot.name, len(chosen)))
+        queue = [run for run in queue if run not in chosen]
+    return groups
 
 
 def test_small_networks_train_side_by_side_and_large_ones_take_all_cores():
@@ -65,18 +65,18 @@ def test_gpus_take_seeds_of_one_configuration_as_lanes():
 def shared(queue: list[p.WaitingRun], machine: Machine) -> list[tuple[str, int]]:
     """Return the same as `spread` where it is known what each slot trains."""
     occupants: dict[Slot, Occupant] = {}
-    found = []
+    groups = []
     while group := next_group(WaitingList(queue), machine, SHAPE, occupants, {}, occupants):
         slot, chosen = group
         occupants[slot] = Occupant(chosen[0].spec.configuration, len(chosen))
-        found.append((slot.name, len(chosen)))
-        queue = [place for place in queue if place not in chosen]
-    return found
+        groups.append((slot.name, len(chosen)))
+        queue = [run for run in queue if run not in chosen]
+    return groups
 
 
 def test_different_configurations_share_a_card_while_its_memory_lasts():
     gib = 2**30
-    queue = [place for units in (8, 16, 24, 32) for place in places(Configuration(Network((units,), "relu")), range(4))]
+    queue = [run for units in (8, 16, 24, 32) for run in places(Configuration(Network((units,), "relu")), range(4))]
     roomy = tuple(Card(uuid, uuid, memory=16 * gib, seats=2) for uuid in ("gpu0", "gpu1"))
     both = TWO_GPUS._replace(gpus=roomy)
     assert shared(queue, both) == [("gpu0", 4), ("gpu1", 4), ("gpu0#2", 4), ("gpu1#2", 4)], "empty cards come first"
@@ -95,24 +95,24 @@ def test_different_configurations_share_a_card_while_its_memory_lasts():
 
 def test_a_group_goes_on_with_the_lanes_it_had():
     queue = places(LINEAR, range(9))
-    before = {place.run_id: "gpu0-a" if place.spec.seed < 3 else "gpu1-b" for place in queue[:5]}
+    before = {run.run_id: "gpu0-a" if run.spec.seed < 3 else "gpu1-b" for run in queue[:5]}
 
     def seeds(*waiting: int, machine: Machine = TWO_GPUS) -> list[int]:
         row = WaitingList([queue[seed] for seed in waiting])
-        found = next_group(row, machine, SHAPE, (), {}, {}, before)
-        return [place.spec.seed for place in found[1]] if found else []
+        group = next_group(row, machine, SHAPE, (), {}, {}, before)
+        return [run.spec.seed for run in group[1]] if group else []
 
     assert seeds(*range(9)) == [0, 1, 2], "as many as before, not more"
     assert seeds(3, 4, 5, 6) == [3, 4]
     assert seeds(5, 0, 6, 7, 8, 1) == [5, 6, 7, 8], "new ones begin by themselves"
     assert seeds(0, 1, 2, machine=TWO_GPUS._replace(lanes=2)) == [0, 1], "fewer where more do not fit"
-    six = {place.run_id: "gpu0-a" for place in queue[:6]}
-    found = next_group(WaitingList(queue[:6]), TWO_GPUS._replace(lanes=10), SHAPE, (), {}, {}, six)
-    assert found is not None and len(found[1]) == 6, "though two cards would share as many new ones"
+    six = {run.run_id: "gpu0-a" for run in queue[:6]}
+    group = next_group(WaitingList(queue[:6]), TWO_GPUS._replace(lanes=10), SHAPE, (), {}, {}, six)
+    assert group is not None and len(group[1]) == 6, "though two cards would share as many new ones"
 
 
 def test_paused_runs_are_passed_over_and_little_memory_means_fewer_workers():
-    paused = [p.WaitingRun(place.run_id, place.spec, "s", "t", paused=True) for place in places(WIDE, range(1))]
+    paused = [p.WaitingRun(run.run_id, run.spec, "s", "t", paused=True) for run in places(WIDE, range(1))]
     assert spread([*paused, *places(LINEAR, range(2))], Machine((0, 1), 2 * 2**30)) == [("core0", 1)]
 
 

@@ -28,17 +28,17 @@ class Follower:
     """A queue, and a client that knows it by the events alone."""
 
     def __init__(self) -> None:
-        self.told: list[p.AnyEvent] = []
+        self.events: list[p.AnyEvent] = []
         self.state = State()
         self.queue = Queue(self._hear, data={DATA.fingerprint: DATA})
 
     def _hear(self, event: p.AnyEvent) -> None:
-        self.told.append(event)
+        self.events.append(event)
         self.state = apply(self.state, event)
 
     def train(self, places: tuple[p.WaitingRun, ...]) -> None:
         """As a worker does with a group: take, start, end an epoch, finish."""
-        specs, runs = tuple(place.spec for place in places), tuple(place.run_id for place in places)
+        specs, runs = tuple(run.spec for run in places), tuple(run.run_id for run in places)
         values = (0.5,) * len(runs)
         self.queue.assign(places)
         self._happen(p.RunStarted(group="g", runs=runs, specs=specs, worker="w", device="d"))
@@ -65,7 +65,7 @@ def test_whatever_is_done_to_the_queue_who_follows_its_events_has_the_same_queue
     queue, taken = follower.queue, []
     queue.want(sweep(40))
     for step in range(600):
-        some = tuple(place.run_id for place in queue.waiting if dice.random() < 0.1)
+        some = tuple(run.run_id for run in queue.waiting if dice.random() < 0.1)
         match dice.randrange(8):
             case 0:
                 queue.move(some, dice.randrange(60))
@@ -81,16 +81,16 @@ def test_whatever_is_done_to_the_queue_who_follows_its_events_has_the_same_queue
                 queue.assign(group)
                 taken += group
             case 6 if taken:
-                place = taken.pop(dice.randrange(len(taken)))
-                follower.queue.fold(p.RunInterrupted(run_id=place.run_id, reason="its worker died"))
+                run = taken.pop(dice.randrange(len(taken)))
+                follower.queue.fold(p.RunInterrupted(run_id=run.run_id, reason="its worker died"))
             case _:
                 follower.train(follower.next_group(2))
         assert follower.state.queue == tuple(queue.waiting), step
-        ready = [place for place in queue.waiting if not place.paused]
+        ready = [run for run in queue.waiting if not run.paused]
         assert queue.waiting.head == (ready[0] if ready else None)
         if ready:
             kind = ready[0].spec.configuration
-            assert follower.next_group(3) == tuple(place for place in ready if place.spec.configuration == kind)[:3]
+            assert follower.next_group(3) == tuple(run for run in ready if run.spec.configuration == kind)[:3]
     assert len(follower.state.results) > 100
 
 
@@ -100,22 +100,22 @@ def test_a_finished_run_costs_as_many_bytes_behind_ten_thousand_as_behind_ten(ru
     for seeds in (10, 4_000):
         follower = Follower()
         follower.queue.want(sweep(seeds, rule=rule))
-        before = len(follower.told)
+        before = len(follower.events)
         follower.train(follower.next_group(1))
-        costs.append(sum(len(p.encode(event)) for event in follower.told[before:]))
+        costs.append(sum(len(p.encode(event)) for event in follower.events[before:]))
     assert costs[0] == costs[1] < 2_000
 
 
 def test_what_happens_for_every_run_looks_at_that_run_alone():
     looked: list[str] = []
     specs = [RunSpec(some, seed, "data") for some in CONFIGURATIONS for seed in range(1_000)]
-    row = WaitingList(can_train=lambda place: bool(looked.append(place.run_id)) or True)
+    row = WaitingList(can_train=lambda run: bool(looked.append(run.run_id)) or True)
     for spec in specs:
         row.join(p.WaitingRun(spec.run_id, spec, "s", "t"))
     assert len(looked) == 3_000
     for _ in range(500):
         group = row.alike(row.head, 2)
-        row.leave(place.run_id for place in group)
+        row.leave(run.run_id for run in group)
         row.put_back(group[1])
     assert len(looked) == 3_500
     assert len(row) == 2_500
@@ -127,8 +127,8 @@ def test_a_run_that_came_back_stands_behind_earlier_seeds_of_its_kind():
     )
     first, second, third, *_ = row
     row.leave((first.run_id, second.run_id, third.run_id))
-    assert [row.put_back(place) for place in (second, first, third)] == [0, 0, 2]
-    assert [place.spec.seed for place in row] == [0, 1, 2, 3, 4, 5]
+    assert [row.put_back(run) for run in (second, first, third)] == [0, 0, 2]
+    assert [run.spec.seed for run in row] == [0, 1, 2, 3, 4, 5]
 
 
 def test_who_trained_side_by_side_is_kept_until_they_are_finished():
@@ -136,7 +136,7 @@ def test_who_trained_side_by_side_is_kept_until_they_are_finished():
     queue = follower.queue
     queue.want(sweep(3))
     places = follower.next_group(3)
-    specs, runs = tuple(place.spec for place in places), tuple(place.run_id for place in places)
+    specs, runs = tuple(run.spec for run in places), tuple(run.run_id for run in places)
     queue.assign(places)
     queue.fold(p.RunStarted(group="gpu0-a", runs=runs, specs=specs, worker="gpu0", device="d"))
     for run_id in runs[:2]:
@@ -168,10 +168,10 @@ def test_an_epoch_in_the_middle_looks_at_no_other_worker_and_not_at_the_queue(
     dispatch = Dispatcher(Workspace(tmp_path), Machine((0,), 2**34), follower.queue, lambda event, line: None)
     monkeypatch.setattr(dispatch, "advance", lambda: looked.append(worker.training))
     worker = Worker(Slot("slurm0", slurm=()), SimpleNamespace(pid=1, stdin=None), tmp_path / "log", "a job")
-    (place,) = follower.next_group(1)
-    dispatch._send(worker, (place,))
+    (run,) = follower.next_group(1)
+    dispatch._send(worker, (run,))
     for epoch in range(1, 101):
-        ended = epoch_ended(group="g", runs=(place.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,),
+        ended = epoch_ended(group="g", runs=(run.run_id,), epoch=epoch, loss=(1.0,), accuracy=(0.5,),
                              test_loss=(1.0,), test_accuracy=(0.5,), seconds=1.0, images_per_second=1.0)  # fmt: skip
         dispatch._worker_reported(worker, ended, p.encode(ended))
     assert looked == [set()], "only when its last epoch is done is there something to give out"

@@ -72,10 +72,10 @@ class Transitions(RuleBasedStateMachine):
         self.queue.move(runs, index)
 
     @rule(most=st.integers(1, 3))
-    def take(self, most: int) -> None:
+    def assign(self, most: int) -> None:
         if head := self.queue.waiting.head:
             group = self.queue.waiting.alike(head, most)
-            runs = {place.run_id for place in group}
+            runs = {run.run_id for run in group}
             assert not runs & set(self.given), "a run that a worker has is given to no other"
             assert not runs & self.disk, "what is finished is not trained again"
             self.queue.assign(group, "w")
@@ -116,11 +116,11 @@ class Transitions(RuleBasedStateMachine):
     @rule(run_id=RUNS)
     def import_(self, run_id: str) -> None:
         is_news = run_id not in self.given and run_id not in self.disk
-        found = result(SPECS[run_id], 0.6)
-        assert self.queue.add_finished(found) == is_news
+        outcome = result(SPECS[run_id], 0.6)
+        assert self.queue.add_finished(outcome) == is_news
         if is_news:
             self.disk.add(run_id)
-            self.hear(p.RunFinished(result=found))
+            self.hear(p.RunFinished(result=outcome))
 
     @precondition(lambda self: not self.given)
     @rule()
@@ -136,9 +136,7 @@ class Transitions(RuleBasedStateMachine):
         for sweep in sweeps.values():
             self.queue.want(sweep)
         self.queue.arrange(order)
-        assert [(place.run_id, place.paused) for place in self.queue.waiting] == [
-            (place.run_id, place.paused) for place in waiting
-        ]
+        assert [(run.run_id, run.paused) for run in self.queue.waiting] == [(run.run_id, run.paused) for run in waiting]
         self.state = apply(State(), p.RunsQueued(waiting=tuple(self.queue.waiting)))
         for run in results.values():
             self.hear(p.RunFinished(result=run))
@@ -148,7 +146,7 @@ class Transitions(RuleBasedStateMachine):
         runs = self.queue.runs
         of = {kind: {run_id for run_id, record in runs.items() if isinstance(record, kind)}
               for kind in (Waiting, Assigned, Finished, Held)}  # fmt: skip
-        assert of[Waiting] == {place.run_id for place in self.queue.waiting}
+        assert of[Waiting] == {run.run_id for run in self.queue.waiting}
         assert of[Assigned] == set(runs.training) == set(self.given)
         assert of[Finished] == set(runs.accuracies) == self.disk
         assert len(self.queue.waiting) == len(of[Waiting]), "none waits twice"

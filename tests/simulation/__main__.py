@@ -38,12 +38,12 @@ def stand_ins(folder: Path) -> dict[str, str]:
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "SVHN_TUI_WORKER": worker, **pace}
 
 
-def table(found: list[Measured]) -> str:
+def table(rows: list[Measured]) -> str:
     """Lay the figures out: a column for each size."""
-    lines = [f"| {WORKERS:,} workers | {' | '.join(f'{some.runs:,} runs' for some in found)} |"]
-    lines.append("|---|" + "---|" * len(found))
+    lines = [f"| {WORKERS:,} workers | {' | '.join(f'{some.runs:,} runs' for some in rows)} |"]
+    lines.append("|---|" + "---|" * len(rows))
     for field, name in ROWS.items():
-        values = (getattr(some, field) for some in found)
+        values = (getattr(some, field) for some in rows)
         lines.append(f"| {name} | {' | '.join(f'{value:,.{2 if value < 10 else 0}f}' for value in values)} |")
     return "\n".join(lines)
 
@@ -51,15 +51,15 @@ def table(found: list[Measured]) -> str:
 def main() -> None:
     """Measure every size in a workspace of its own, and print the table."""
     sizes = sorted({max(WORKERS, RUNS // part) for part in (100, 10, 1)})
-    found = []
+    rows = []
     with tempfile.TemporaryDirectory(prefix="simulate-") as folder:
         environment = stand_ins(Path(folder))
         for runs in sizes:
             print(f"{runs:,} runs of {EPOCHS} epochs, {EPOCH_SECONDS:g} s each …", file=sys.stderr, flush=True)
             workspace = Path(folder) / f"workspace-{runs}"
-            found.append(measure(workspace, environment, workers=WORKERS, runs=runs, epochs=EPOCHS))
-            print(table(found), file=sys.stderr, flush=True)
-    print(table(found))
+            rows.append(measure(workspace, environment, workers=WORKERS, runs=runs, epochs=EPOCHS))
+            print(table(rows), file=sys.stderr, flush=True)
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -86,19 +86,19 @@ class Screen:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.bytes += len(line)
-            told = line[9 : line.index(b'"', 9)]
-            if told == b"FilesChecked":
+            event_kind = line[9 : line.index(b'"', 9)]
+            if event_kind == b"FilesChecked":
                 self.answers.append(1e3 * (time.perf_counter() - self._asked_at))
                 self._asked_at = 0.0
-            if told == b"RunFinished":
+            if event_kind == b"RunFinished":
                 self.finished += 1
-            elif told == b"Attached":
+            elif event_kind == b"Attached":
                 self.finished = 0
-            elif told == b"RunsRead":
+            elif event_kind == b"RunsRead":
                 self.finished += line.count(b'{"run_id":')
-            if told in wanted and self.finished >= finished:
+            if event_kind in wanted and self.finished >= finished:
                 return line
-            if told in (b"Refused", b"RunFailed"):
+            if event_kind in (b"Refused", b"RunFailed"):
                 raise RuntimeError(line.decode())
         raise RuntimeError(f"the host ended before {kinds}")
 

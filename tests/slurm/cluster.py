@@ -163,8 +163,8 @@ class Cluster:
         while not met():
             dead = [name for name, daemon in self._daemons.items() if daemon.poll() is not None]
             if dead or time.monotonic() > deadline:
-                said = "".join((self.folder / f"{name}.out").read_text()[-2000:] for name in self._daemons)
-                raise RuntimeError(f"Slurm does not start; ended: {dead}\n{said}")
+                output = "".join((self.folder / f"{name}.out").read_text()[-2000:] for name in self._daemons)
+                raise RuntimeError(f"Slurm does not start; ended: {dead}\n{output}")
             time.sleep(0.05)  # daemons that tell nobody when they listen
 
 

@@ -18,7 +18,7 @@ from tests.slurm.cluster import Cluster
 from tests.slurm.gpu_worker import ON_GPUS
 from tests.support.bridge import Bridge
 from tests.support.shared import made_once
-from tests.training.test_training import Told, train, weights_of
+from tests.training.test_training import EventLog, train, weights_of
 
 pytestmark = pytest.mark.slow
 FREQUENT = {"SVHN_TUI_CHECKPOINT_SECONDS": "0", **ON_GPUS}
@@ -32,7 +32,7 @@ def local(demo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """The weights of the same sweep, trained without a cluster, by run."""
 
     def make(workspace: Path) -> None:
-        train(workspace, demo_folder, CONFIGURATION, [0, 1], Told())
+        train(workspace, demo_folder, CONFIGURATION, [0, 1], EventLog())
 
     workspace = made_once(tmp_path_factory, "local", make)
     return {path.parent.name: weights_of(workspace, path.parent.name) for path in workspace.glob("runs/*/result.json")}

@@ -15,7 +15,7 @@ from svhn_tui.client.state import State
 from tests.slurm.cluster import Cluster
 from tests.slurm.gpu_worker import ON_GPUS
 from tests.support.bridge import Bridge
-from tests.training.test_training import Told, train, weights_of
+from tests.training.test_training import EventLog, train, weights_of
 
 BOOK = preset_file.load(preset_file.find(Path("no workspace")))
 ONE_GPU = "--gres=gpu:1"
@@ -43,9 +43,9 @@ def test_the_whole_of_q9_trains_on_two_gpus_at_once(cluster: Cluster, demo_folde
     assert {event.worker for event in started} == {"slurm0", "slurm1"}
     assert [len(event.runs) for event in started] == [10, 10, 10], "on a GPU ten seeds train as one group"
     for configuration in sweep.configurations:
-        told = Told()
-        train(tmp_path / "local", demo_folder, configuration, [0], told, FastTrainer())  # JAX, as for ten lanes
-        (local,) = (event.result for event in told.of(p.RunFinished))
+        log = EventLog()
+        train(tmp_path / "local", demo_folder, configuration, [0], log, FastTrainer())  # JAX, as for ten lanes
+        (local,) = (event.result for event in log.of(p.RunFinished))
         assert bridge.state.results[local.run_id].test_accuracy == local.test_accuracy
         pairs = zip(weights_of(tmp_path, local.run_id), weights_of(tmp_path / "local", local.run_id), strict=True)
         assert all(np.allclose(one, other, rtol=0, atol=1e-6) for one, other in pairs)
@@ -75,7 +75,7 @@ def test_who_waits_in_slurms_queue_is_shown_with_the_reason_and_leaves_it_when_n
         bridge.send(p.Submit(sweep=Sweep("waits", data.fingerprint, networks, (0,))))
         waits = bridge.until(lambda state, event: getattr(event, "text", "") == "the resources are in use")
         assert (waits.state, waits.job.isdigit()) == ("waiting", True)
-        bridge.send(p.Cancel(runs=tuple(place.run_id for place in bridge.state.queue)))
+        bridge.send(p.Cancel(runs=tuple(run.run_id for run in bridge.state.queue)))
         bridge.until(lambda state, event: state.workers[waits.worker].state == "ended")
         assert waits.job not in cluster.ask("squeue", "-h", "-o", "%i").split()
         bridge.end()
@@ -86,8 +86,10 @@ def test_who_waits_in_slurms_queue_is_shown_with_the_reason_and_leaves_it_when_n
 def test_a_host_started_inside_an_allocation_that_ended_gives_each_worker_a_job_of_its_own(
     cluster: Cluster, demo_folder: Path, tmp_path: Path
 ):
-    told = cluster.ask("salloc", "-Q", "-n1", "env")  # ends with `env`; what it set is what a shell in it passed on
-    allocation = dict(line.split("=", 1) for line in told.splitlines() if line.startswith(("SLURM", "SBATCH", "PMI")))
+    printed = cluster.ask("salloc", "-Q", "-n1", "env")  # ends with `env`; what it set is what a shell in it passed on
+    allocation = dict(
+        line.split("=", 1) for line in printed.splitlines() if line.startswith(("SLURM", "SBATCH", "PMI"))
+    )
     ended = allocation["SLURM_JOB_ID"]
     with Bridge(tmp_path, **{**allocation, **cluster.environment}) as bridge:
         bridge.send(p.SetFleet(fleet=p.Fleet(slurm=ONE_GPU, workers=2)))

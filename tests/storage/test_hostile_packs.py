@@ -95,10 +95,10 @@ def hostile_packs(folder: Path) -> dict[str, Path]:
 
 def test_packed_files_are_checked_before_anything_comes_in(tmp_path: Path):
     files = hostile_packs(tmp_path)
-    told = probed("pack", *files.values())
-    for said, path in files.items():
-        assert said.strip() in told[path.name]
-        assert "\n" not in told[path.name]
+    outcomes = probed("pack", *files.values())
+    for name, path in files.items():
+        assert name.strip() in outcomes[path.name]
+        assert "\n" not in outcomes[path.name]
     assert not list((tmp_path / "workspace" / "runs").iterdir())
     assert not (tmp_path / "evil").exists()
     honest = packed(tmp_path / "honest.zip", run_of(tmp_path))
@@ -119,18 +119,18 @@ def test_a_checkpoint_from_elsewhere_that_cannot_be_is_passed_over_and_set_aside
     (tmp_path / "checkpoint" / "latest.json").write_bytes(
         msgspec.json.encode(checkpoint_index.CheckpointIndex((entry, *checkpoint_index.read(tmp_path).entries)))
     )
-    said: list[str] = []
-    found = checkpoint.load(tmp_path, said.append)
-    assert found is not None
-    assert found.epoch == 1
-    assert "set aside as epoch-2.npz.damaged-1" in said[0]
+    warnings: list[str] = []
+    snapshot = checkpoint.load(tmp_path, warnings.append)
+    assert snapshot is not None
+    assert snapshot.epoch == 1
+    assert "set aside as epoch-2.npz.damaged-1" in warnings[0]
     checkpoint.save(tmp_path, msgspec.structs.replace(whole, epoch=3))
     assert (tmp_path / "checkpoint" / "epoch-2.npz.damaged-1").read_bytes() == content
     newest = tmp_path / "checkpoint" / "epoch-3.npz"
     flipped = bytearray(newest.read_bytes())
     flipped[100] ^= 1
     newest.write_bytes(flipped)
-    found = checkpoint.load(tmp_path, said.append)
-    assert "set aside as epoch-3.npz.damaged-1" in said[-1]
+    snapshot = checkpoint.load(tmp_path, warnings.append)
+    assert "set aside as epoch-3.npz.damaged-1" in warnings[-1]
     assert (newest.parent / "epoch-3.npz.damaged-1").read_bytes() == flipped
-    assert found is None, "the one before it was set aside too"
+    assert snapshot is None, "the one before it was set aside too"

@@ -32,9 +32,9 @@ def test_a_journal_cut_at_any_byte_keeps_its_whole_lines_and_goes_on(tmp_path: P
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         lines = sum(end <= cut for end in ends)
-        found = journal.read(path)
-        assert found.events == tuple(events[:lines])
-        assert found.damaged_lines == (cut not in (0, *ends))
+        contents = journal.read(path)
+        assert contents.events == tuple(events[:lines])
+        assert contents.damaged_lines == (cut not in (0, *ends))
         log = Journal(path)
         log.append(events[1])
         log.close()
@@ -49,9 +49,9 @@ def test_garbage_in_the_middle_is_counted_and_passed_over(tmp_path: Path, damage
     events = written(path, 3)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:2], damage, *lines[2:]]))
-    found = journal.read(path)
-    assert found.events == tuple(events)
-    assert found.damaged_lines == 1
+    contents = journal.read(path)
+    assert contents.events == tuple(events)
+    assert contents.damaged_lines == 1
     path.write_bytes(b"".join(lines).replace(b'"epoch":2', b'"epoch":7'))
     assert journal.read(path).damaged_lines == 1, "a changed byte does not pass its checksum"
 

@@ -63,9 +63,9 @@ def test_of_a_huge_log_the_end_is_read_in_whole_lines(tmp_path: Path):
 )
 def test_what_a_terminal_would_obey_is_taken_out(tmp_path: Path, content: bytes, text: str):
     put(tmp_path, f"runs/{RUN}/engine.log", content)
-    found = logs.read(tmp_path, RUN).text
-    assert "\x1b" not in found and "\x07" not in found and "\x9b" not in found
-    assert found == text
+    log_text = logs.read(tmp_path, RUN).text
+    assert "\x1b" not in log_text and "\x07" not in log_text and "\x9b" not in log_text
+    assert log_text == text
 
 
 def test_a_run_that_trained_beside_others_has_its_words_in_the_first_ones_log(tmp_path: Path):
@@ -95,8 +95,8 @@ def test_nothing_is_read_through_a_link_or_a_name_that_is_none(tmp_path: Path):
     (tmp_path / "w/runs" / RUN / "engine.log").symlink_to(secret)
     with pytest.raises(NotOurs):
         logs.read(tmp_path / "w", RUN)
-    told = logs.answer(tmp_path / "w", p.ReadLog(run_id=RUN))
-    assert "secret" not in told.text and "links are not followed" in told.problem
+    answer = logs.answer(tmp_path / "w", p.ReadLog(run_id=RUN))
+    assert "secret" not in answer.text and "links are not followed" in answer.problem
     for name in ("../../x", "", "/etc", f"{RUN}/.."):
         with pytest.raises(ValueError, match="is not a run"):
             logs.read(tmp_path / "w", name)

@@ -53,9 +53,9 @@ def test_the_answers_are_the_same_at_home_even_after_a_kill(
     importing = subprocess.Popen([*PROGRAM, "import", str(file), "--workspace", str(home)], stderr=subprocess.DEVNULL)
     os.kill(host_of(home), signal.SIGKILL)
     importing.wait()
-    told = svhn_tui("import", str(file), workspace=home).stdout
+    output = svhn_tui("import", str(file), workspace=home).stdout
     again = svhn_tui("import", str(file), workspace=home).stdout
-    assert "0 finished runs taken in, 0 unfinished, 2 were here already" in again, told
+    assert "0 finished runs taken in, 0 unfinished, 2 were here already" in again, output
     svhn_tui("run", "Q2", "--data", str(demo_folder), "--epochs", "3", workspace=home)
     svhn_tui("stop", workspace=home)
     one, other = (as_json("answers", workspace=where)["Q3"] for where in (workspace, home))
@@ -104,7 +104,7 @@ def drop(name: str, content: bytes) -> list[tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (flip, "does not match its SHA-256"),
         (climb, "does not write"),
@@ -113,11 +113,11 @@ def drop(name: str, content: bytes) -> list[tuple[str, bytes]]:
     ],
 )
 def test_what_is_not_as_it_was_packed_is_refused(
-    packed: tuple[Path, Path], tmp_path: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]], said: str
+    packed: tuple[Path, Path], tmp_path: Path, change: Callable[[str, bytes], list[tuple[str, bytes]]], message: str
 ):
     file, root = rewritten(packed[1], tmp_path / "bad.zip", change), tmp_path / "w"
     (root / "runs").mkdir(parents=True)
-    with pytest.raises(PackError, match=said):
+    with pytest.raises(PackError, match=message):
         unpack(root, file, busy=frozenset())
     assert not list(root.glob("runs/*/result.json")) or change is flip
     assert not (root / "importing").exists()
@@ -132,15 +132,15 @@ def test_a_packed_file_that_was_unpacked_comes_in_as_well(packed: tuple[Path, Pa
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / "notes.txt").write_text("mine")
     for name in (folder, folder.parent):
-        told = svhn_tui("import", str(name), workspace=tmp_path / name.name).stdout
-        assert "1 finished run taken in, 1 unfinished" in told
+        output = svhn_tui("import", str(name), workspace=tmp_path / name.name).stdout
+        assert "1 finished run taken in, 1 unfinished" in output
     (checkpoint,) = folder.glob("runs/*/checkpoint/*.npz")
     with zipfile.ZipFile(checkpoint) as archive:
         archive.extractall(checkpoint.with_suffix(""))
     checkpoint.unlink()
     (tmp_path / "c" / "runs").mkdir(parents=True)
-    found = unpack(tmp_path / "c", folder, busy=frozenset())
-    assert (len(found.finished), found.unfinished) == (1, ())
+    unpacked = unpack(tmp_path / "c", folder, busy=frozenset())
+    assert (len(unpacked.finished), unpacked.unfinished) == (1, ())
     (model,) = folder.glob("runs/*/model.keras")
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     (tmp_path / "d" / "runs").mkdir(parents=True)

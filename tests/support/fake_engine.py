@@ -59,9 +59,9 @@ def main() -> None:
     first = p.decode_event(known.split(b"\n", 1)[0])
     data = first.data if isinstance(first, p.Attached) else None
     tell(known + CAUGHT_UP)
-    began, told, rest = time.monotonic(), 0, b""
+    began, sent, rest = time.monotonic(), 0, b""
     while True:
-        wait = began + told / wish.rate - time.monotonic() if told < len(lines) else None
+        wait = began + sent / wish.rate - time.monotonic() if sent < len(lines) else None
         if select.select([0], [], [], None if wait is None else max(0.0, wait))[0]:
             read = os.read(0, 1 << 16)
             if not read:
@@ -69,9 +69,9 @@ def main() -> None:
             *commands, rest = (rest + read).split(b"\n")
             for line in commands:
                 tell(b"".join(map(p.encode, answers_to(p.decode_command(line), data))))
-        while told < len(lines) and began + told / wish.rate <= time.monotonic():
-            tell(lines[told])
-            told += 1
+        while sent < len(lines) and began + sent / wish.rate <= time.monotonic():
+            tell(lines[sent])
+            sent += 1
 
 
 if __name__ == "__main__":

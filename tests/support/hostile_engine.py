@@ -64,7 +64,7 @@ def events(*, honest: bool = False) -> list[bytes]:
     failed = specs_of(tanh(256), 9)[-1]
     statement = p.Statement("Wider is better.", "true", ("Width",))
     names = {"Q8": (statement,)}
-    told = [
+    all_events = [
         p.Attached(workspace="w", host_pid=1, versions={"a": "b"}, data=DATA, statements=names),
         p.RunsRead(results=tuple(finished), notes=tuple(p.Note(run.run_id, "a note", ("tag",)) for run in finished)),
         p.SweepSubmitted(sweep=SWEEP, missing=()),
@@ -84,8 +84,8 @@ def events(*, honest: bool = False) -> list[bytes]:
         p.Refused(command="Fly", reason="no wings"),
     ]
     if honest:
-        return [p.encode(event) for event in (*told, *nameless)]
-    return [*(evil(event) for event in told), *(evil(event, all_names=True) for event in nameless)]
+        return [p.encode(event) for event in (*all_events, *nameless)]
+    return [*(evil(event) for event in all_events), *(evil(event, all_names=True) for event in nameless)]
 
 
 def answer_to(command: p.AnyCommand) -> list[bytes]:

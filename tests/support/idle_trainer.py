@@ -9,7 +9,7 @@ from engine.core.data_shape import DataShape
 from engine.core.layers import trainable_parameters
 from engine.core.results import Provenance
 from engine.core.spec import Configuration, RunSpec
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.storage.checkpoint import Snapshot
 from engine.training.metrics import Activity
 from engine.training.trainer import never

@@ -18,7 +18,7 @@ from engine.core.spec import RunSpec
 from tests.support.scenes import DATA, finished, group_of, history, relu, result, specs_of, tanh, waiting
 
 SIDES = ((tanh(256), 3, 0.5), (relu(256), 3, 0.55), (relu(64, 64), 2, 0.6))
-CONFUSION = tuple(tuple(40 if said == true else (true + said) % 7 for said in range(10)) for true in range(10))
+CONFUSION = tuple(tuple(40 if seed == true else (true + seed) % 7 for seed in range(10)) for true in range(10))
 PIXELS = bytes(range(256)) * 12
 """Of 32 x 32 pixels in red, green and blue."""
 
@@ -53,14 +53,14 @@ class Engine:
             case p.Submit():
                 yield from self._train(command)
             case p.Pause() | p.Resume():
-                named = command.runs or tuple(place.run_id for place in self.queue)
+                named = command.runs or tuple(run.run_id for run in self.queue)
                 yield p.RunsHeld(runs=named, paused=isinstance(command, p.Pause))
             case p.Cancel():
                 yield from (p.RunInterrupted(run_id=run_id, reason="stopped") for run_id in command.runs)
                 yield p.RunsUnqueued(runs=command.runs)
-                self.queue = tuple(place for place in self.queue if place.run_id not in command.runs)
+                self.queue = tuple(run for run in self.queue if run.run_id not in command.runs)
             case p.Reprioritise():
-                moved = tuple(place for place in self.queue if place.run_id in command.runs)
+                moved = tuple(run for run in self.queue if run.run_id in command.runs)
                 yield p.RunsUnqueued(runs=command.runs)
                 yield p.RunsQueued(waiting=moved, index=command.index)
             case p.Delete():
@@ -114,12 +114,12 @@ def main() -> None:
     parser.add_argument("--fresh", action="store_true")
     parser.add_argument("--dies-after", type=int, default=0)
     wish = parser.parse_args()
-    engine, told = Engine(), sys.stdout.buffer
-    told.writelines(map(p.encode, engine.begin(str(wish.workspace), is_fresh=wish.fresh)))
-    told.flush()
+    engine, out = Engine(), sys.stdout.buffer
+    out.writelines(map(p.encode, engine.begin(str(wish.workspace), is_fresh=wish.fresh)))
+    out.flush()
     for count, line in enumerate(sys.stdin.buffer, start=1):
-        told.writelines(map(p.encode, engine.answer(p.decode_command(line))))
-        told.flush()
+        out.writelines(map(p.encode, engine.answer(p.decode_command(line))))
+        out.flush()
         if count == wish.dies_after:
             return
 

@@ -26,14 +26,14 @@ class MadeUpPool:
     """A dispatcher; what it tells clients is in `told`, the slots where it started workers in `started`."""
 
     def __init__(self, root: Path, machine: Machine) -> None:
-        self.told: list[p.AnyEvent] = []
+        self.events: list[p.AnyEvent] = []
         self.started: list[Slot] = []
         self.kinds = {card.uuid: card.kind for card in machine.gpus}
         self._root = root
-        self.queue = Queue(self.told.append)
+        self.queue = Queue(self.events.append)
         self.queue.open(DIGITS)
         self.dispatch = Dispatcher(
-            Workspace(root / "w"), machine, self.queue, lambda event, line: self.told.append(event)
+            Workspace(root / "w"), machine, self.queue, lambda event, line: self.events.append(event)
         )
         self.dispatch.pool.start = self._start  # type: ignore[method-assign]
         self.dispatch.pool.dismiss = self._dismiss  # type: ignore[method-assign]

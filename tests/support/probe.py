@@ -22,9 +22,9 @@ def probed(reader: str, *paths: Path, **environment: str) -> dict[str, str]:
     command = [sys.executable, "-m", "tests.support.probe", reader, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(name, extra) for name, _, extra in told if extra > MOST_BYTES] == []
-    return {name: said for name, said, _ in told}
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(name, extra) for name, _, extra in outcomes if extra > MOST_BYTES] == []
+    return {name: text for name, text, _ in outcomes}
 
 
 def written(folder: Path, contents: dict[str, bytes]) -> list[Path]:
@@ -67,17 +67,17 @@ def read_link(path: Path) -> object:
     """Take what an engine tells that only copies the file."""
     from svhn_tui.client.bridge import Link, LinkLost
 
-    async def take() -> str:
+    async def count_events() -> str:
         async with Link(path) as link:
-            told = 0
+            count = 0
             try:
                 async for batch in link.events():
-                    told += len(batch)
+                    count += len(batch)
             except LinkLost:
                 pass
-        return f"{told} events, {link.unreadable_lines} unreadable lines"
+        return f"{count} events, {link.unreadable_lines} unreadable lines"
 
-    raise ValueError(asyncio.run(take()))
+    raise ValueError(asyncio.run(count_events()))
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -104,10 +104,10 @@ def main() -> None:
         before = memory("VmRSS")
         try:
             read(path)
-            said = ""
+            text = ""
         except (ValueError, OSError) as error:
-            said = str(error)
-        print(json.dumps([path.name, said, memory("VmHWM") - before]), flush=True)
+            text = str(error)
+        print(json.dumps([path.name, text, memory("VmHWM") - before]), flush=True)
 
 
 if __name__ == "__main__":

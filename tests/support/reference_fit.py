@@ -12,10 +12,10 @@ import numpy as np
 
 
 def fit(folder: Path) -> None:
-    """Train what `asked.json` asks for on the arrays of `given.npz`; write `found.npz`."""
+    """Train what `asked.json` asks for on the arrays of `given.npz`; write `arrays.npz`."""
     asked, given = json.loads((folder / "asked.json").read_text()), np.load(folder / "given.npz")
     pixels, labels = given["train"], keras.utils.to_categorical(given["labels"], 10)
-    found: dict[str, object] = {}
+    arrays: dict[str, object] = {}
     dense = [keras.layers.Dense(units, activation=asked["activation"]) for units in asked["hidden"]]
     inputs, outputs = keras.Input(pixels.shape[1:]), keras.layers.Dense(10, activation="softmax")
     model = keras.Sequential([inputs, keras.layers.Flatten(), *dense, outputs])
@@ -34,12 +34,12 @@ def fit(folder: Path) -> None:
         for epoch in range(asked["epochs"]):
             order = given[f"order-{seed}-{epoch}"]
             histories.append(model.fit(pixels[order], labels[order], batch_size=32, shuffle=False, verbose=0).history)
-        found |= {f"weight-{seed}-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
-        found[f"loss-{seed}"] = [history["loss"][0] for history in histories]
-        found[f"accuracy-{seed}"] = [history["categorical_accuracy"][0] for history in histories]
-        said = np.asarray(model(given["test"], training=False)).argmax(axis=-1)
-        found[f"test-{seed}"] = float((said == given["test_labels"]).mean())
-    np.savez(folder / "found.npz", **found)
+        arrays |= {f"weight-{seed}-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
+        arrays[f"loss-{seed}"] = [history["loss"][0] for history in histories]
+        arrays[f"accuracy-{seed}"] = [history["categorical_accuracy"][0] for history in histories]
+        predicted = np.asarray(model(given["test"], training=False)).argmax(axis=-1)
+        arrays[f"test-{seed}"] = float((predicted == given["test_labels"]).mean())
+    np.savez(folder / "arrays.npz", **arrays)
 
 
 for argument in sys.argv[1:]:

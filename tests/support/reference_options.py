@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.core.results import EpochRow
 from engine.core.spec import RunSpec
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.training import keras_trainer
 from engine.training.early_stopping import epoch_of_weights, is_over
 
@@ -22,7 +22,7 @@ asked, given = json.loads((folder / "asked.json").read_text()), np.load(folder /
 hot = np.eye(asked["classes"], dtype=np.float32)
 pixels, labels = given["train"].astype(np.float32), hot[given["labels"]]
 test, test_labels = given["test"].astype(np.float32), hot[given["test_labels"]]
-found: dict[str, object] = {}
+arrays: dict[str, object] = {}
 for name, one in asked["runs"].items():
     names: dict[str, keras.Model] = {}
     exec(one["code"], names)
@@ -39,10 +39,10 @@ for name, one in asked["runs"].items():
         shuffle=False,
         verbose=0,
     ).history
-    found |= {f"{name}-weight-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
-    found |= {f"{name}-{metric}": np.array(values) for metric, values in history.items()}
+    arrays |= {f"{name}-weight-{index}": np.asarray(value) for index, value in enumerate(model.get_weights())}
+    arrays |= {f"{name}-{metric}": np.array(values) for metric, values in history.items()}
     tested = model.evaluate(test, test_labels, batch_size=500, verbose=0, return_dict=True)
-    found |= {f"{name}-test-{metric}": value for metric, value in tested.items()}
+    arrays |= {f"{name}-test-{metric}": value for metric, value in tested.items()}
 
 keras_trainer.order_of = lambda seed, epoch, images: np.arange(images, dtype=np.int32)
 images = Images(given["train"], given["labels"], given["test"], given["test_labels"], tuple(asked["names"]))
@@ -57,6 +57,6 @@ for name in asked["as_worker"]:
         if training.restore_best_weights and epoch_of_weights(training, rows) == len(rows):
             group.copy_best(0)
     group.finish(0)
-    found |= {f"{name}-worker-{index}": np.asarray(value) for index, value in enumerate(group._model.get_weights())}
-    found[f"{name}-worker-rows"] = np.frombuffer(msgspec.json.encode(rows), np.uint8)
-np.savez(folder / "found.npz", **found)
+    arrays |= {f"{name}-worker-{index}": np.asarray(value) for index, value in enumerate(group._model.get_weights())}
+    arrays[f"{name}-worker-rows"] = np.frombuffer(msgspec.json.encode(rows), np.uint8)
+np.savez(folder / "arrays.npz", **arrays)

@@ -35,7 +35,7 @@ class Terminal:
         columns: int,
         lines: int,
         *arguments: str,
-        keep: bool = True,
+        keeps_all: bool = True,
         program: Sequence[str] = (),
         before: Callable[[], None] | None = None,
         **environment: str | None,
@@ -47,7 +47,7 @@ class Terminal:
             columns: width of the terminal.
             lines: height of the terminal.
             arguments: of the command line.
-            keep: remember every byte; else only how many there were.
+            keeps_all: store every byte that is sent; else only their number.
             program: the command line that starts it, in place of `PROGRAM`.
             before: done in the new process before the program starts.
             environment: variables to set, or to take away where the value is None.
@@ -55,7 +55,7 @@ class Terminal:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self._ours, theirs = pty.openpty()
-        self._keep = keep
+        self._keeps_all = keeps_all
         self.sent, self.count = bytearray(), 0
         self.seen_at = time.perf_counter()
         """When the last bytes came."""
@@ -132,7 +132,7 @@ class Terminal:
         except Empty:
             return True
         self.count += len(content)
-        if self._keep:
+        if self._keeps_all:
             self.sent += content
         self._stream.feed(MODE_WITH_SIGN.sub(b"", content))
         return bool(content)

@@ -11,8 +11,8 @@ from engine.training.native.build import COMPILERS
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        for place in os.environ["PATH"].split(os.pathsep):
-            for program in Path(place).glob("*"):
+        for directory in os.environ["PATH"].split(os.pathsep):
+            for program in Path(directory).glob("*"):
                 link = Path(folder) / program.name
                 if program.name not in COMPILERS and not link.is_symlink():
                     link.symlink_to(program.absolute())

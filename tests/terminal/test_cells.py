@@ -14,8 +14,8 @@ LOOKS = ["", "1", "1;4", "7", "31", "38;5;9;48;5;4", "38;2;1;2;3;48;2;9;9;9", "1
 TEXTS = ["a", "b", " ", "ab cd", "ab  cd", "│⣿·", "你", "x你好y", "e\u0301", "░" * 5]
 
 
-def piece(line: int, place: int, look: str, text: str, rest: str) -> str:
-    return f"\x1b[{line};{place * WIDTH + 1}H\x1b[{look}m{set_cell_size(text, WIDTH)}\x1b[0m{rest}"
+def piece(line: int, column: int, look: str, text: str, rest: str) -> str:
+    return f"\x1b[{line};{column * WIDTH + 1}H\x1b[{look}m{set_cell_size(text, WIDTH)}\x1b[0m{rest}"
 
 
 pieces = st.builds(

@@ -46,11 +46,11 @@ def assert_harmless(written: bytes) -> None:
 
 def feet_of(name: str) -> set[str]:
     """What stands at the foot of this page alone."""
-    said = {
+    described = {
         page: {binding.description for binding in page_of(page, BOOK).BINDINGS if getattr(binding, "show", False)}
         for _, page, _ in PAGES
     }
-    return said.pop(name).difference(*said.values(), {"all", "train"})  # words that stand everywhere
+    return described.pop(name).difference(*described.values(), {"all", "train"})  # words that stand everywhere
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 24), (140, 45)])
@@ -61,13 +61,13 @@ def test_no_attack_reaches_the_terminal_on_any_page(attacked: Path, columns: int
             terminal.press(key)
             feet = feet_of(name)
             terminal.until(lambda text, feet=feet: any(foot in text for foot in feet) and "[/x]" in text)
-        for key, said in (("n", "tags, separated by spaces"), ("t", "Trash: tick")):
+        for key, title in (("n", "tags, separated by spaces"), ("t", "Trash: tick")):
             terminal.press("3")
             terminal.until(lambda text: "g group" in text and "[/x]" in text)
             terminal.press(key)
-            terminal.until(lambda text, said=said: said in text)
+            terminal.until(lambda text, title=title: title in text)
             terminal.press("\x1b")
-            terminal.until(lambda text, said=said: said not in text and "[/x]" in text)
+            terminal.until(lambda text, title=title: title not in text and "[/x]" in text)
         terminal.press("q")
         assert terminal.ended() == 0
     assert_harmless(bytes(terminal.sent))
@@ -93,8 +93,8 @@ def test_no_attack_reaches_the_terminal_from_the_command_line(attacked: Path, co
 def test_exported_pages_hold_text_alone(tmp_path: Path):
     book = preset_file.parse(presets_text().encode(), "experiments.json")
     state = msgspec.structs.replace(fold(tuple(map(p.decode_event, events()))), workspace=str(tmp_path))
-    told = export.export(tmp_path / "out", book, state)
-    assert any(not thing.ok for thing in told), "the files are nowhere"
+    items = export.export(tmp_path / "out", book, state)
+    assert any(not thing.ok for thing in items), "the files are nowhere"
     pages = [tmp_path / "out" / name for name in ("answers.md", "answers.json", "runs.csv", "report.html")]
     for page in pages:
         assert_harmless(page.read_bytes())

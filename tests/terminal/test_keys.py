@@ -198,7 +198,7 @@ async def test_a_dialog_lives_in_the_smallest_window(key: str, tmp_path, monkeyp
 async def test_a_click_on_a_key_presses_it_and_a_click_on_a_name_opens_the_page(tmp_path, monkeypatch):
     async with program(tmp_path, monkeypatch, size=(120, 40)) as (app, pilot):
         bar = app.screen.query_one(KeyBar)
-        column = next(place for place in range(120) if key_at(bar.hints, place) == "s")
+        column = next(index for index in range(120) if key_at(bar.hints, index) == "s")
         await pilot.click(KeyBar, offset=(column + 1, 0))
         await until(lambda: "A sweep of your own" in screen_text(app), pilot)
         await pilot.press("escape")

@@ -95,8 +95,8 @@ def test_where_no_column_is_said_to_be_there_the_output_wraps(columns: str, monk
 
 def test_a_screen_that_cannot_be_drawn_is_a_sentence(tmp_path: Path):
     with Terminal(tmp_path, 80, 24, PYTHONIOENCODING="latin-1") as terminal:
-        told = terminal.until(lambda text: "LC_ALL=C.UTF-8" in text)
-        assert "The screen is drawn in UTF-8" in told
+        shown = terminal.until(lambda text: "LC_ALL=C.UTF-8" in text)
+        assert "The screen is drawn in UTF-8" in shown
         assert terminal.ended() == 1
 
 

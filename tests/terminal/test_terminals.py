@@ -138,32 +138,32 @@ def test_what_comes_in_one_burst_is_obeyed_in_its_order(events: Path):
         shown.press("\x1b[B" * 6 + "R5\t3\r" + "\x1b[A" * 5 + "\r" + "3/activation=relu\rc")
         shown.until(lambda text: "d by class" in text)
         shown.press("!")
-        told = shown.until(lambda text: "esc goes back" in text)
-        assert "6 runs to train" in told, "Q7 with 5 epochs and 3 seeds"
-        assert "1 run to train" in told, "Q2"
+        screen = shown.until(lambda text: "esc goes back" in text)
+        assert "6 runs to train" in screen, "Q7 with 5 epochs and 3 seeds"
+        assert "1 run to train" in screen, "Q2"
 
 
 BROKEN = "from {0} import {1}; {1}.{2} = lambda *given, **named: 1 / 0; from svhn_tui.cli.main import main; main()"
 
 
 @pytest.mark.parametrize(
-    ("place", "keys"),
+    ("defect", "keys"),
     [(("svhn_tui.pages.runs", "RunsPage", "show"), "3"), (("svhn_tui.analysis.notices", "Notices", "of"), "")],
 )
 def test_a_defect_is_a_sentence_and_gives_the_terminal_back(
-    place: tuple[str, str, str], keys: str, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    defect: tuple[str, str, str], keys: str, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(terminal, "PROGRAM", [sys.executable, "-c", BROKEN.format(*place)])
+    monkeypatch.setattr(terminal, "PROGRAM", [sys.executable, "-c", BROKEN.format(*defect)])
     with opened(events, XDG_CONFIG_HOME=str(tmp_path)) as shown:
         if keys:
             shown.until(lambda text: "training" in text)
             shown.press(keys)
         assert shown.ended() == 1
-        said = shown.text
+        screen = shown.text
         assert "\x1b[?1049l" in shown.sent.decode(errors="replace")
     log = tmp_path / "svhn-tui" / "defects.log"
-    assert "ZeroDivisionError" in said and "defects.log" in said.replace("\n", "")
-    assert "Traceback" not in said and "1 / 0" not in said
+    assert "ZeroDivisionError" in screen and "defects.log" in screen.replace("\n", "")
+    assert "Traceback" not in screen and "1 / 0" not in screen
     assert "in <lambda>" in log.read_text(), "where it happened"
 
 

@@ -76,8 +76,8 @@ def trained(tmp: Path) -> Model:
     model = chain()
     model.compile(loss="categorical_crossentropy", metrics=["categorical_accuracy"], optimizer=adam())
     images, labels = np.zeros((64, *IMAGE), np.float32), np.eye(10, dtype=np.float32)[np.arange(64) % 10]
-    keep = keras.callbacks.ModelCheckpoint(str(tmp / "kept.keras"))
-    model.fit(images, labels, epochs=2, callbacks=[keep], verbose=0)
+    checkpoint = keras.callbacks.ModelCheckpoint(str(tmp / "kept.keras"))
+    model.fit(images, labels, epochs=2, callbacks=[checkpoint], verbose=0)
     model.evaluate(images, labels, verbose=0)
     return keras.saving.load_model(tmp / "kept.keras")
 
@@ -153,8 +153,8 @@ def listed(layers: str) -> str:
     return f"layers: {layers} instead of {LISTED}"
 
 
-def of_every_layer(said: str) -> list[str]:
-    return [f"setting: {layer}: {said}" for layer in ("Flatten", "Dense(8, relu)", "Dense(10, softmax)")]
+def of_every_layer(name: str) -> list[str]:
+    return [f"setting: {layer}: {name}" for layer in ("Flatten", "Dense(8, relu)", "Dense(10, softmax)")]
 
 
 def decaying() -> Any:

@@ -14,6 +14,7 @@ from engine.machine.system import usable_cores
 from engine.tools import bench_contenders as bench
 from engine.tools import machine_limits
 from engine.tools.bench_contenders import FitCard
+from engine.training.native.library import Library
 from svhn_tui.cli.bench import tables
 from tests.support.scenes import DATA
 
@@ -63,22 +64,44 @@ def test_on_a_card_runs_an_hour_take_the_place_of_shares_of_the_processor():
     network = {
         "hidden": (64,), "batches": 1563, "trainer": "jax", "ratio": 40.0, "tuned_ratio": 20.0, "fit_backend": "jax",
         "images_per_second": 1e6, "engine_workers": 10, "share_of_multiply_adds": None, "share_of_bandwidth": None,
+        "multiply_adds_per_second": None,
         "fit_peak_bytes": 10**9, "engine_peak_bytes": 10**9, "tuned_range": (90, 110),
     }  # fmt: skip
     for side, time in {"fit": 200, "tuned_fit": 100, "jax": 5, "engine": 5}.items():
         network |= {f"{side}_us_per_batch": time, f"{side}_range": (time, time)}
-    found = {
+    measured = {
         "networks": [network], "gpu": "NVIDIA H100", "cores": 16, "bandwidth_bytes_per_second": None,
-        "multiply_adds_per_second": None, "first_epoch_seconds": {"cold": 9.0, "warm": 2.0},
+        "first_epoch_seconds": {"cold": 9.0, "warm": 2.0},
         "assignment_hours": {"fit": 9.0, "tuned_fit": 5.0, "jax": 0.1, "engine": 0.1},
     }  # fmt: skip
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(tables(found))
+    console.print(tables(measured))
     text = console.export_text()
     assert "One NVIDIA H100, one contender at a time" in text
     assert "fit: runs/h" in text and "JAX" in text
     row = next(line for line in text.splitlines() if line.endswith("JAX") and line.startswith("64"))
     assert row.split() == ["64", "112", "216", "2,021", "JAX"]
+
+
+class Counted(Library):
+    """A library in which a round is 256 multiply-adds."""
+
+    def __init__(self) -> None:
+        self.rounds: list[int] = []
+
+    def multiply_adds(self, rounds: int) -> int:
+        self.rounds.append(rounds)
+        return 256 * rounds
+
+
+def test_the_cores_multiply_at_once_in_every_round():
+    library = Counted()
+    cores = bench.Cores(library)
+    seconds = cores.epochs(2)
+    cores.close()
+    assert len(seconds) == 2 * bench.BURSTS and min(seconds) > 0
+    _, *rounds = library.rounds
+    assert rounds == [int(bench.BURST_MULTIPLY_ADDS / 256)] * 2 * bench.BURSTS * len(usable_cores())
 
 
 IMAGES = p.DataSet(
@@ -89,8 +112,8 @@ IMAGES = p.DataSet(
 
 def test_the_limit_counts_products_adam_and_evaluation():
     """Kernels of 100 x 8 and 8 x 10 with 18 biases; nothing goes back to the pixels."""
-    products = 32 * (2 * 800 + 3 * 80) + 640 / 100 * 880
-    assert machine_limits.multiply_adds_per_batch((8,), IMAGES, 100) == products + 4 * (880 + 18)
+    products = 32 * (2 * 800 + 3 * 80) + 6.4 * 880
+    assert machine_limits.multiply_adds_per_batch((100, 8, 10), 6.4) == products + 4 * (880 + 18)
 
 
 def test_bytes_that_have_to_move_are_pixels_and_what_the_caches_do_not_hold():

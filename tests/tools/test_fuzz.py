@@ -55,7 +55,7 @@ COMMANDS: list[dict[str, Any]] = [
 def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in a value."""
     inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list | tuple) else ()
-    return [path, *(place for key, value in inner for place in places(value, (*path, key)))]
+    return [path, *(run for key, value in inner for run in places(value, (*path, key)))]
 
 
 def changed(node: Any, seed: int) -> Any:
@@ -81,16 +81,16 @@ def bent(text: bytes, seed: int) -> bytes:
     """Return the text cut, with bytes flipped, or with a piece of it elsewhere."""
     chance, content = random.Random(seed), bytearray(text)
     for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(content) or 1)
+        index = chance.randrange(len(content) or 1)
         kind = chance.randrange(4)
         if kind == 0:
-            del content[place:]
+            del content[index:]
         elif kind == 1 and content:
-            content[place] ^= 1 << chance.randrange(8)
+            content[index] ^= 1 << chance.randrange(8)
         elif kind == 2:
-            content[place:place] = chance.choice([b"[" * 2_000, b"\n", b"\x00", b"\xff", b'"', b"{", b"1e999", b"-"])
+            content[index:index] = chance.choice([b"[" * 2_000, b"\n", b"\x00", b"\xff", b'"', b"{", b"1e999", b"-"])
         else:
-            content[place:place] = content[: chance.randrange(200)]
+            content[index:index] = content[: chance.randrange(200)]
     return bytes(content)
 
 
@@ -155,12 +155,12 @@ def test_a_journal_gives_what_is_whole_in_it(tmp_path: Path, seed: int):
     at = chance.randint(0, len(lines))
     spoilt = bent(chance.choice(LINES), seed)
     path.write_bytes(b"".join([*lines[:at], spoilt, b"\n", *lines[at:]]))
-    found = journal.read(path)
+    contents = journal.read(path)
     whole = [p.decode_event(bytes(msgspec.json.decode(line, type=journal.JournalLine).event)) for line in lines]
-    kept = [event for event in found.events if event in whole]
+    kept = [event for event in contents.events if event in whole]
     assert len(kept) >= len(whole), "what was written whole is read, whatever stands beside it"
     history, damaged = journal.history(path)
-    assert damaged == found.damaged_lines
+    assert damaged == contents.damaged_lines
     columns = msgspec.structs.asdict(history).items()
     assert len({len(column) for name, column in columns if column or name not in OPTIONAL}) == 1
 
@@ -220,13 +220,13 @@ def test_a_zip_is_read_as_it_was_checked_or_refused(tmp_path: Path, seed: int):
             archive.writestr(name, name * 9)
     file.write_bytes(bent(file.read_bytes(), seed))
     try:
-        found = zip_check.open_zip(file, "zip", most=2**14)
+        opened = zip_check.open_zip(file, "zip", most=2**14)
     except zip_check.ArchiveError as error:
         assert "\n" not in str(error)
         return
-    with found:
-        assert len(found.namelist()) <= 2
-        assert all(member.header_offset < member.file_size + 2**14 for member in found.infolist())
+    with opened:
+        assert len(opened.namelist()) <= 2
+        assert all(member.header_offset < member.file_size + 2**14 for member in opened.infolist())
 
 
 WORDS = st.sampled_from(
@@ -239,8 +239,8 @@ NOTES: list[Callable[[str], p.Note | None]] = [lambda run: None, lambda run: p.N
 @thoroughly
 @given(filters)
 def test_a_filter_says_yes_or_no_of_every_run_or_what_is_wrong(text: str):
-    found = run_filter.completions(text, RUNS, filter(None, (NOTES[1](run.run_id) for run in RUNS)))
-    assert run_filter.completed(text, found).startswith(text)
+    completions = run_filter.completions(text, RUNS, filter(None, (NOTES[1](run.run_id) for run in RUNS)))
+    assert run_filter.completed(text, completions).startswith(text)
     try:
         test = run_filter.parse(text)
     except run_filter.FilterError as error:

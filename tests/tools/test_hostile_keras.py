@@ -113,9 +113,9 @@ def input_layer(**settings: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def built_for(place: int | None, shape: list[Any], key: str = "build_config") -> Callable[[dict[str, Any]], None]:
+def built_for(index: int | None, shape: list[Any], key: str = "build_config") -> Callable[[dict[str, Any]], None]:
     def change(config: dict[str, Any]) -> None:
-        layer = config if place is None else config["config"]["layers"][place]
+        layer = config if index is None else config["config"]["layers"][index]
         if key == "build_input_shape":
             config["config"][key] = shape
         else:
@@ -157,9 +157,9 @@ def as_loss(config: dict[str, Any]) -> None:
     config["compile_config"]["loss"] = layer
 
 
-def metric(**said: Any) -> Callable[[dict[str, Any]], None]:
+def metric(**name: Any) -> Callable[[dict[str, Any]], None]:
     def change(config: dict[str, Any]) -> None:
-        config["compile_config"]["metrics"] = [{"module": "keras.metrics", "registered_name": None, **said}]
+        config["compile_config"]["metrics"] = [{"module": "keras.metrics", "registered_name": None, **name}]
 
     return change
 
@@ -251,15 +251,15 @@ WEIGHTS: dict[str, Callable[[Any], None]] = {
 
 
 def test_keras_files_cost_little_before_they_are_refused(good: Path, tmp_path: Path):  # noqa: F811
-    files = {said: make(good, tmp_path / f"zip{number}.keras") for number, (said, make) in enumerate(ZIPS.items())}
-    for number, (said, change) in enumerate(CONFIGS.values()):
-        files[said + " " * number] = forged(good, tmp_path / f"config{number}.keras", change)
-    for number, (said, make) in enumerate(WEIGHTS.items()):
-        files[said + "\t" * number] = forged(good, tmp_path / f"h5{number}.keras", model__weights__h5=weights(make))
-    told = probed("keras", *files.values())
-    for said, path in files.items():
-        assert said.strip() in told[path.name], path
-        assert "\n" not in told[path.name]
+    files = {name: make(good, tmp_path / f"zip{number}.keras") for number, (name, make) in enumerate(ZIPS.items())}
+    for number, (name, change) in enumerate(CONFIGS.values()):
+        files[name + " " * number] = forged(good, tmp_path / f"config{number}.keras", change)
+    for number, (name, make) in enumerate(WEIGHTS.items()):
+        files[name + "\t" * number] = forged(good, tmp_path / f"h5{number}.keras", model__weights__h5=weights(make))
+    outcomes = probed("keras", *files.values())
+    for name, path in files.items():
+        assert name.strip() in outcomes[path.name], path
+        assert "\n" not in outcomes[path.name]
 
 
 def test_a_layer_with_code_never_runs_whatever_asks_for_the_file(

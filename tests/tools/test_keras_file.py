@@ -47,12 +47,12 @@ def forged(good: Path, target: Path, change: Callable[[Config], None] | None = N
     return target
 
 
-def layer(**said: object) -> Callable[[Config], None]:
+def layer(**sentence: object) -> Callable[[Config], None]:
     """Replace a layer by this."""
 
     def change(config: Config) -> None:
         layers = config["config"]["layers"]
-        layers[-1] = {"module": "keras.layers", "config": {"name": "x"}, "registered_name": None, **said}
+        layers[-1] = {"module": "keras.layers", "config": {"name": "x"}, "registered_name": None, **sentence}
 
     return change
 

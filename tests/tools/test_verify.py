@@ -39,10 +39,10 @@ def complaints(path: Path, asked: Requirement = ASKED) -> list[str]:
 @pytest.mark.parametrize("way", RIGHT)
 def test_the_network_that_is_asked_for_is_right_however_it_was_written(tmp_path: Path, way: str):
     RIGHT[way](tmp_path).save(tmp_path / "model.keras")
-    found = looked_at(tmp_path / "model.keras")
-    assert [check for check in found if check.ok is not True] == []
+    verification = looked_at(tmp_path / "model.keras")
+    assert [check for check in verification if check.ok is not True] == []
     other = any(word in way for word in ("Functional", "Sequential in", "as a layer", "as layers"))
-    assert [FORM in check.text for check in found if check.name == "form"] == [True] * other
+    assert [FORM in check.text for check in verification if check.name == "form"] == [True] * other
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -94,11 +94,11 @@ def as_3_0(config: Any) -> Any:
     if config.get("class_name") == "DTypePolicy":
         return config["config"]["name"]
     later = {"shared_object_id", "loss_scale_factor", "gradient_accumulation_steps", "build_input_shape"}
-    found = {key: as_3_0(value) for key, value in config.items() if key not in later}
+    kept = {key: as_3_0(value) for key, value in config.items() if key not in later}
     for ends in ("input_layers", "output_layers"):
-        if ends in found:
-            found[ends] = [found[ends]]
-    return found
+        if ends in kept:
+            kept[ends] = [kept[ends]]
+    return kept
 
 
 @pytest.mark.parametrize("build", [chain, functional], ids=["Sequential", "Functional"])
@@ -119,9 +119,11 @@ def test_files_of_earlier_versions_are_read(tmp_path: Path, build: Callable[[], 
 def test_without_the_optimizers_state_nothing_is_said_of_fitting(tmp_path: Path):
     path = saved(tmp_path, compiled(chain(), batches=BATCHES))
     path.write_bytes(strip_optimizer.stripped(path))
-    found = looked_at(path)
-    assert [check.text for check in found if check.ok is None] == ["not known, the file holds no optimizer state"]
-    assert [check for check in found if check.ok is False] == []
+    verification = looked_at(path)
+    assert [check.text for check in verification if check.ok is None] == [
+        "not known, the file holds no optimizer state"
+    ]
+    assert [check for check in verification if check.ok is False] == []
 
 
 def test_a_question_that_asks_for_no_fitting_refuses_a_fitted_network(tmp_path: Path):

@@ -28,19 +28,19 @@ def trained(library: Library, case: Case, *, threads: int = 1, shift: int = 0) -
     test = reference.drawn_images(case.tests, case.sizes[0], case.sizes[-1], generator)
     order = generator.permutation(case.images).astype(np.int32)
     layers = [tuple(shifted(array, shift) for array in layer) for layer in layers]
-    found = library.epoch(
+    metrics = library.epoch(
         layers, case.activation, train, order, test, step=0, learning_rate=1e-3, batch_size=case.batch_size,
         threads=threads,
     )  # fmt: skip
-    return layers, found
+    return layers, metrics
 
 
 def shifted(array: np.ndarray, shift: int) -> np.ndarray:
     room = np.empty(array.nbytes + 128, np.uint8)
     start = -room.ctypes.data % 64 + shift
-    place = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    place[...] = array
-    return place
+    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def is_same(one: tuple[list, EpochMetrics | None], other: tuple[list, EpochMetrics | None]) -> bool:

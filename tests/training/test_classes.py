@@ -15,7 +15,7 @@ from engine.core.spec import Configuration, Network, RunSpec, TrainerName, Train
 from engine.data import dataset
 from engine.training.training_loop import Attempts
 from tests.support.data_files import write_cifar, write_mnist, write_svhn
-from tests.training.test_training import Told, train
+from tests.training.test_training import EventLog, train
 
 RANDOM = np.random.default_rng(7)
 NETWORK = Network((8,), "relu")
@@ -59,12 +59,12 @@ def fit(workspace: Path, folder: str, configuration: Configuration) -> Path:
     """Train on TensorFlow, in a process that has it; return the file."""
     from engine.training.keras_trainer import KerasFitTrainer
 
-    found, told = dataset.describe([folder]), Told()
+    data, log = dataset.describe([folder]), EventLog()
     (workspace / "runs").mkdir(parents=True)
-    spec = RunSpec(configuration, 0, found.fingerprint)
-    with Attempts("w0", KerasFitTrainer(), told, told.stop_of) as attempts:
-        attempts.train(p.Train(group="g", workspace=str(workspace), specs=(spec,), data=found))
-    (finished,) = told.of(p.RunFinished)
+    spec = RunSpec(configuration, 0, data.fingerprint)
+    with Attempts("w0", KerasFitTrainer(), log, log.stop_of) as attempts:
+        attempts.train(p.Train(group="g", workspace=str(workspace), specs=(spec,), data=data))
+    (finished,) = log.of(p.RunFinished)
     return workspace / "runs" / finished.result.run_id / "model.keras"
 
 
@@ -102,18 +102,18 @@ def test_data_of_every_kind_trains_on_each_trainer_and_verifies_under_tensorflow
             workspace, configuration = tmp_path / f"{name} {trainer}", configured(trainer)
             cases.append((workspace, folder, configuration))
             if trainer != "keras-fit":
-                train(workspace, folder, configuration, [0], told := Told())
-                (finished,) = told.of(p.RunFinished)
+                train(workspace, folder, configuration, [0], log := EventLog())
+                (finished,) = log.of(p.RunFinished)
                 assert finished.result.trainable_parameters == trainable_parameters(NETWORK, shape)
                 results[workspace] = finished.result
-    for (workspace, folder, _), found in zip(cases, verified(*cases), strict=True):
-        assert [check for check in found["checks"] if check["ok"] is False] == [], workspace
-        assert found["trainable_parameters"] == trainable_parameters(NETWORK, dataset.describe([folder]).shape)
-        assert workspace not in results or found["test_correct"] == results[workspace].test_correct
+    for (workspace, folder, _), verification in zip(cases, verified(*cases), strict=True):
+        assert [check for check in verification["checks"] if check["ok"] is False] == [], workspace
+        assert verification["trainable_parameters"] == trainable_parameters(NETWORK, dataset.describe([folder]).shape)
+        assert workspace not in results or verification["test_correct"] == results[workspace].test_correct
         if workspace in results:
             recall, counts = results[workspace].test_recall, dataset.describe([folder]).test_counts
             right = sum(share * count for share, count in zip(recall, counts, strict=True) if share is not None)
-            assert right == pytest.approx(found["test_correct"])
+            assert right == pytest.approx(verification["test_correct"])
     for classes in (2, 26, 100):
         jax, native = (results[tmp_path / f"{classes} classes {trainer}"] for trainer in ("jax", "native"))
         assert abs(jax.loss - native.loss) < 1e-3 * jax.loss

@@ -17,7 +17,7 @@ from engine.tools.comparison import fit_check
 from engine.training.early_stopping import epoch_of_weights, is_over
 from engine.training.trainer_choice import Circumstances, unsuited
 from tests.support.early_stopping import arguments_of
-from tests.training.test_training import Told, run_id_of, same_weights, train, weights_of
+from tests.training.test_training import EventLog, run_id_of, same_weights, train, weights_of
 
 STOPPED = Configuration(
     Network((16,), "relu"),
@@ -75,9 +75,9 @@ def test_it_ends_where_keras_ends_and_keeps_what_keras_keeps(
 
 def test_lanes_stop_each_for_itself_and_a_run_that_goes_on_stops_where_it_would_have(demo_folder: Path, tmp_path: Path):
     together, alone, resumed = tmp_path / "together", tmp_path / "alone", tmp_path / "resumed"
-    told = Told()
-    train(together, demo_folder, STOPPED, [0, 1, 2], told)
-    results = {event.result.spec.seed: event.result for event in told.of(p.RunFinished)}
+    log = EventLog()
+    train(together, demo_folder, STOPPED, [0, 1, 2], log)
+    results = {event.result.spec.seed: event.result for event in log.of(p.RunFinished)}
     assert len(results) == 3
     ends = {seed: result.epochs_trained for seed, result in results.items()}
     assert all(end and end < 25 for end in ends.values()), ends
@@ -88,30 +88,30 @@ def test_lanes_stop_each_for_itself_and_a_run_that_goes_on_stops_where_it_would_
         assert len(rows) == ends[seed] == best + 1 + 2
         assert (result.restored_epoch, result.test_correct) == (best + 1, rows[best].test_correct)
         assert result.val_loss == rows[best].val_loss
-        assert [event for event in told.of(p.EpochEnded) if run_id in event.runs][-1].epoch == ends[seed]
-    train(alone, demo_folder, STOPPED, [1], Told())
-    stops = Told(stop_at=ends[1] - 1)
+        assert [event for event in log.of(p.EpochEnded) if run_id in event.runs][-1].epoch == ends[seed]
+    train(alone, demo_folder, STOPPED, [1], EventLog())
+    stops = EventLog(stop_at=ends[1] - 1)
     train(resumed, demo_folder, STOPPED, [1], stops)
     assert stops.of(p.RunPaused)
-    train(resumed, demo_folder, STOPPED, [1], Told())
+    train(resumed, demo_folder, STOPPED, [1], EventLog())
     assert same_weights(alone, resumed, run_id_of(demo_folder, STOPPED, 1))
 
 
 def test_the_file_holds_the_best_epochs_weights(demo_folder: Path, tmp_path: Path):
     """Those of a run that ends there."""
-    told = Told()
-    train(tmp_path, demo_folder, STOPPED, [0], told)
-    (finished,) = told.of(p.RunFinished)
+    log = EventLog()
+    train(tmp_path, demo_folder, STOPPED, [0], log)
+    (finished,) = log.of(p.RunFinished)
     shorter = msgspec.structs.replace(STOPPED.training, epochs=finished.result.restored_epoch)
     configuration = msgspec.structs.replace(STOPPED, training=shorter)
-    train(tmp_path, demo_folder, configuration, [0], Told())
+    train(tmp_path, demo_folder, configuration, [0], EventLog())
     best = weights_of(tmp_path, run_id_of(demo_folder, configuration, 0))
     kept = weights_of(tmp_path, finished.result.run_id)
     assert all(np.array_equal(one, other) for one, other in zip(best, kept, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("training", "said"),
+    ("training", "message"),
     [
         (
             Training(class_weight=(1.0, 2.0)),
@@ -121,12 +121,12 @@ def test_the_file_holds_the_best_epochs_weights(demo_folder: Path, tmp_path: Pat
     ],
 )
 def test_what_does_not_suit_the_data_is_refused_before_training(
-    demo_folder: Path, tmp_path: Path, training: Training, said: str
+    demo_folder: Path, tmp_path: Path, training: Training, message: str
 ):
-    told = Told()
-    train(tmp_path, demo_folder, Configuration(training=training), [0], told)
-    (failed,) = told.of(p.RunFailed)
-    assert failed.reason.startswith(said)
+    log = EventLog()
+    train(tmp_path, demo_folder, Configuration(training=training), [0], log)
+    (failed,) = log.of(p.RunFailed)
+    assert failed.reason.startswith(message)
 
 
 @pytest.mark.parametrize("training", [STOPPED.training, Training(label_smoothing=0.1)])

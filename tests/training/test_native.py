@@ -78,9 +78,9 @@ def test_images_are_evaluated_alone_as_they_are_after_an_epoch(library: Library,
     for threads in (1, 3):
         evaluated = library.evaluate(layers, case.activation, images, threads=threads)
         assert is_same((layers, None), (before, None))
-    found = library.epoch(layers, case.activation, images, order, images, step=0, learning_rate=0.0)
-    assert found is not None
-    assert evaluated == (found.test_loss, found.test_correct)
+    metrics = library.epoch(layers, case.activation, images, order, images, step=0, learning_rate=0.0)
+    assert metrics is not None
+    assert evaluated == (metrics.test_loss, metrics.test_correct)
 
 
 def test_what_c_cannot_be_given_is_refused(library: Library):
@@ -129,7 +129,7 @@ def test_what_is_not_a_number_stays_so(library: Library):
     layers[0][0][3, 4] = np.nan
     images = reference.drawn_images(64, 40, 10, np.random.default_rng(2))
     order = np.arange(64, dtype=np.int32)
-    found = library.epoch(layers, "relu", images, order, images, step=0, learning_rate=1e-3)
-    assert found is not None
-    assert np.isnan(found.loss) and np.isnan(found.test_loss)
+    metrics = library.epoch(layers, "relu", images, order, images, step=0, learning_rate=1e-3)
+    assert metrics is not None
+    assert np.isnan(metrics.loss) and np.isnan(metrics.test_loss)
     assert np.isnan(layers[1][0]).all(), "as it spreads on JAX"

@@ -78,13 +78,13 @@ def test_nothing_is_read_or_written_beside_its_buffer(tmp_path: Path):
     compiler = shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("the sanitizers' library is preloaded as GCC has it on Linux")
-    found = [
+    completed = [
         subprocess.run(
             [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
         ).stdout.strip()
         for name in ("libasan.so", "libubsan.so")
     ]
-    if not all(Path(path).is_absolute() for path in found):
+    if not all(Path(path).is_absolute() for path in completed):
         pytest.skip("this compiler has no sanitizers")
     flags = ("-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     path = tmp_path / "epoch.so"
@@ -94,7 +94,7 @@ def test_nothing_is_read_or_written_beside_its_buffer(tmp_path: Path):
         "from tests.training.test_native import SIZES, difference, TOLERANCE; library = Library(Path(sys.argv[1])); "
         "assert all(difference(library, case, threads) < TOLERANCE for case in SIZES for threads in (1, 3))"
     )
-    environment = {**os.environ, "LD_PRELOAD": " ".join(found), "PYTHONPATH": str(ROOT), "PYTHONMALLOC": "malloc"}
+    environment = {**os.environ, "LD_PRELOAD": " ".join(completed), "PYTHONPATH": str(ROOT), "PYTHONMALLOC": "malloc"}
     environment |= {"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
     done = subprocess.run(
         [sys.executable, "-c", script, str(path)],

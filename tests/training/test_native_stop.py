@@ -23,11 +23,11 @@ def test_a_stop_leaves_everything_as_it_was_and_comes_before_the_second_batch(li
     images = reference.drawn_images(50, 40, 10, generator)
     order = np.zeros(10_000_000, np.int32)
     for threads in (1, 3):
-        found = library.epoch(
+        metrics = library.epoch(
             layers, "relu", images, order, images, step=0, learning_rate=1e-3, batch_size=1, threads=threads,
             stop=np.ones(1, np.int32),
         )  # fmt: skip
-        assert is_same((layers, found), (before, None))
+        assert is_same((layers, metrics), (before, None))
 
 
 LONG = [
@@ -59,9 +59,9 @@ def test_a_stop_in_the_middle_takes_effect_at_once(
             while time.process_time() < start + 0.3:
                 time.sleep(0.01)
             stop[0], at = 1, time.process_time()
-            found = began.result(60)
+            metrics = began.result(60)
             assert time.process_time() - at < 0.1 * threads
-        assert is_same((layers, found), (before, None))
+        assert is_same((layers, metrics), (before, None))
 
 
 COUNTING = """

@@ -19,7 +19,7 @@ from engine.core.data_shape import DataShape
 from engine.core.options import TRAINING
 from engine.core.results import EpochRow
 from engine.core.spec import Configuration, Network, RunSpec, Training
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.machine.system import version
 from engine.training import jax_trainer, models
 from engine.training.early_stopping import epoch_of_weights, is_over
@@ -94,7 +94,7 @@ def images() -> Images:
 @pytest.fixture(scope="module")
 def fitted(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What Keras's `fit` makes of each, in one process."""
-    return np.load(made_once(tmp_path_factory, "fitted", lambda folder: fit(folder, images)) / "found.npz")
+    return np.load(made_once(tmp_path_factory, "fitted", lambda folder: fit(folder, images)) / "arrays.npz")
 
 
 def fit(folder: Path, images: Images) -> None:
@@ -144,8 +144,8 @@ def test_the_compiled_epoch_trains_what_fit_trains(name: str, images: Images, fi
         ("test_top_k_accuracy", [kept], "test-top_k_categorical_accuracy"),
     ):  # fmt: skip
         if f"{name}-{expected}" in fitted:
-            found = np.array([getattr(row, field) for row in of], np.float64)
-            np.testing.assert_allclose(found, np.atleast_1d(fitted[f"{name}-{expected}"]), rtol=1e-5, err_msg=field)
+            actual = np.array([getattr(row, field) for row in of], np.float64)
+            np.testing.assert_allclose(actual, np.atleast_1d(fitted[f"{name}-{expected}"]), rtol=1e-5, err_msg=field)
         else:
             assert kept.val_loss is None if field.startswith("val") else getattr(kept, field) is None
 

@@ -42,11 +42,11 @@ def test_it_ends_with_the_weights_and_the_state_of_fit(network: Network, tmp_pat
     for epoch in range(training.epochs):
         order = order_of(3, epoch, len(labels))
         pixels = images.train_images[order].astype(np.float32)
-        told = model.fit(pixels, labels[order], batch_size=32, shuffle=False, verbose=0).history
+        history = model.fit(pixels, labels[order], batch_size=32, shuffle=False, verbose=0).history
     group = AutoTrainer().group([RunSpec(Configuration(network, training), 3, "data")], images, [None])
     rows = [group.train_epoch()[0] for _ in range(training.epochs)]
     assert group.trainer.name == "jax"
-    assert rows[-1].loss == pytest.approx(told["loss"][0], rel=1e-5)
+    assert rows[-1].loss == pytest.approx(history["loss"][0], rel=1e-5)
     path = tmp_path / "model.keras"
     group.finish(0).save(path, SHAPE)
     trained = models.build(network, SHAPE, softmax=True, seed=0)
@@ -81,12 +81,12 @@ def trial_of(build: str, source: str = SOURCE) -> Trial:
     ],
 )
 def test_trying_tells_what_compiles(build: str, parameters: int, refusal: str):
-    found = tried(trial_of(build), "jax")
-    assert (found.parameters, found.refusal) == (parameters, refusal)
+    facts = tried(trial_of(build), "jax")
+    assert (facts.parameters, facts.refusal) == (parameters, refusal)
 
 
 @pytest.mark.parametrize(
-    ("build", "told"),
+    ("build", "message"),
     [
         ("broken", "model.py, line 104, in _deeper: ValueError: width 3 is not even\n  line 100, in broken: return"),
         ("no_model", "no_model in model.py returns list, and has to return a keras.Model."),
@@ -101,10 +101,10 @@ def test_trying_tells_what_compiles(build: str, parameters: int, refusal: str):
         ("neighbour", "(a model file stands alone: what it uses of yours has to be in it)"),
     ],
 )
-def test_what_fails_says_where(build: str, told: str):
+def test_what_fails_says_where(build: str, message: str):
     with pytest.raises(ModelError) as error:
         tried(trial_of(build), "jax")
-    assert told in str(error.value)
+    assert message in str(error.value)
     with pytest.raises(ModelError) as named:
         tried(msgspec.structs.replace(trial_of(build), name="mine.py"), "jax")
     assert "model.py" not in str(named.value)

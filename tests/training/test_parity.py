@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from engine.core.spec import Configuration, Network, RunSpec, Training
-from engine.data.dataset import Images
 from engine.data.demo import draw
+from engine.data.images import Images
 from engine.machine.system import version
 from engine.training import models
 from engine.training.auto_trainer import AutoTrainer
@@ -93,13 +93,13 @@ def reference(folder: Path, cases: dict[str, Case], *, backend: str) -> None:
 
 def found_in(folder: Path, seeds: Sequence[int]) -> list[dict]:
     """Read what that process made of each seed."""
-    found = np.load(folder / "found.npz")
+    arrays = np.load(folder / "arrays.npz")
     return [
         {
-            "weights": [found[name] for name in found if name.startswith(f"weight-{seed}-")],
-            "loss": found[f"loss-{seed}"],
-            "accuracy": found[f"accuracy-{seed}"],
-            "test_accuracy": float(found[f"test-{seed}"]),
+            "weights": [arrays[name] for name in arrays if name.startswith(f"weight-{seed}-")],
+            "loss": arrays[f"loss-{seed}"],
+            "accuracy": arrays[f"accuracy-{seed}"],
+            "test_accuracy": float(arrays[f"test-{seed}"]),
         }
         for seed in seeds
     ]
@@ -149,9 +149,9 @@ def test_relu_ends_with_tensorflows_weights(fits: Fits, trainer: str):
     Adam makes a step of it: so five seeds, of which four have to end within rounding and the other close by.
     """
     pairs = zip(BATCHES.seeds, fits["batches"], strict=True)
-    found = [differences(fast(BATCHES.images, BATCHES.configuration, seed, trainer), of) for seed, of in pairs]
-    assert sum(weights < 1e-6 and metrics < 1e-5 for weights, metrics in found) >= 4
-    assert max(weights for weights, _ in found) < 1e-4
+    measured = [differences(fast(BATCHES.images, BATCHES.configuration, seed, trainer), of) for seed, of in pairs]
+    assert sum(weights < 1e-6 and metrics < 1e-5 for weights, metrics in measured) >= 4
+    assert max(weights for weights, _ in measured) < 1e-4
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -19,7 +19,7 @@ from engine.training import models, trainer_choice
 from engine.training.inbox import Stop
 from engine.training.native import build, native_trainer
 from engine.training.trainer_choice import Circumstances, TrainerChoice, choose
-from tests.training.test_training import Told, run_id_of, train, weights_of
+from tests.training.test_training import EventLog, run_id_of, train, weights_of
 
 needs_compiler = pytest.mark.skipif(build.find_compiler() is None, reason="no C compiler is on the path")
 RELU = Network((32,), "relu")
@@ -99,10 +99,10 @@ def test_adams_own_options_and_a_schedule_train_as_on_jax_and_stand_in_the_file(
     options |= {**SCHEDULES[kind], "validation_split": 0.1}
     weights, files, validated = [], [], []
     for name in ("jax", "native"):
-        told, configuration = Told(), Configuration(RELU, Training(**options, trainer=name))
-        train(tmp_path / name, demo_folder, configuration, [1], Told(stop_at=2))
-        train(tmp_path / name, demo_folder, configuration, [1], told)
-        result = told.of(p.RunFinished)[0].result
+        log, configuration = EventLog(), Configuration(RELU, Training(**options, trainer=name))
+        train(tmp_path / name, demo_folder, configuration, [1], EventLog(stop_at=2))
+        train(tmp_path / name, demo_folder, configuration, [1], log)
+        result = log.of(p.RunFinished)[0].result
         assert result.trained_by == name
         validated.append((result.val_loss, result.val_accuracy))
         run_id = run_id_of(demo_folder, configuration, 1)
@@ -158,7 +158,7 @@ def test_new_names_of_trainers_rename_no_run():
     ]
 
 
-class StopsInside(Told):
+class StopsInside(EventLog):
     """Stops a run in the middle of the epoch after so many: when it is asked about it not only between the two."""
 
     def __init__(self, after: int) -> None:
@@ -180,7 +180,7 @@ def test_a_pause_in_the_middle_of_an_epoch_trains_it_again_and_ends_with_the_sam
     """Hundreds of batches of few images: an epoch is asked several times whether it is to stop."""
     monkeypatch.setattr(native_trainer, "POLL_SECONDS", 0.001)
     configuration = Configuration(Network((128, 64), "relu"), Training(epochs=3, batch_size=4))
-    train(tmp_path / "whole", demo_folder, configuration, [1], Told())
+    train(tmp_path / "whole", demo_folder, configuration, [1], EventLog())
     paused = StopsInside(after)
     train(tmp_path / "cut", demo_folder, configuration, [1], paused)
     assert [event.epoch for event in paused.of(p.RunPaused)] == [after]
@@ -188,7 +188,7 @@ def test_a_pause_in_the_middle_of_an_epoch_trains_it_again_and_ends_with_the_sam
     run_id = run_id_of(demo_folder, configuration, 1)
     snapshot = checkpoint.load(tmp_path / "cut" / "runs" / run_id)
     assert (snapshot.epoch, snapshot.trainer) == (after, "native") if snapshot else after == 0
-    resumed = Told()
+    resumed = EventLog()
     train(tmp_path / "cut", demo_folder, configuration, [1], resumed)
     (finished,) = resumed.of(p.RunFinished)
     assert finished.result.trained_by == "native"
@@ -204,12 +204,12 @@ def test_each_trainer_goes_on_from_the_others_checkpoint_and_the_journal_says_so
 ):
     configuration = Configuration(network, Training(epochs=4))
     run_id = run_id_of(demo_folder, configuration, 1)
-    train(tmp_path / "whole", demo_folder, configuration, [1], Told())
-    train(tmp_path / "cut", demo_folder, configuration, [1], Told(stop_at=2))
+    train(tmp_path / "whole", demo_folder, configuration, [1], EventLog())
+    train(tmp_path / "cut", demo_folder, configuration, [1], EventLog(stop_at=2))
     monkeypatch.setattr(build, "library", lambda: build.NO_COMPILER)
-    told = Told()
-    train(tmp_path / "cut", demo_folder, configuration, [1], told)
-    (finished,) = told.of(p.RunFinished)
+    log = EventLog()
+    train(tmp_path / "cut", demo_folder, configuration, [1], log)
+    (finished,) = log.of(p.RunFinished)
     assert finished.result.trained_by == "jax"
     noticed = [
         e for e in journal.read(tmp_path / "cut" / "runs" / run_id / "journal.jsonl").events if isinstance(e, p.Noticed)
@@ -217,9 +217,9 @@ def test_each_trainer_goes_on_from_the_others_checkpoint_and_the_journal_says_so
     assert ["JAX continues" in event.text for event in noticed] == [True]
     for one, other in zip(weights_of(tmp_path / "whole", run_id), weights_of(tmp_path / "cut", run_id), strict=True):
         assert np.abs(one - other).max() < 1e-6
-    train(tmp_path / "old", demo_folder, configuration, [1], Told(stop_at=2))
+    train(tmp_path / "old", demo_folder, configuration, [1], EventLog(stop_at=2))
     monkeypatch.undo()
-    told = Told()
-    train(tmp_path / "old", demo_folder, configuration, [1], told)
-    (finished,) = told.of(p.RunFinished)
+    log = EventLog()
+    train(tmp_path / "old", demo_folder, configuration, [1], log)
+    (finished,) = log.of(p.RunFinished)
     assert finished.result.trained_by == "jax", "what wrote the checkpoint can go on"

@@ -24,7 +24,7 @@ from engine.training.training_loop import Attempts
 RELU = Configuration(Network((32,), "relu"), Training(epochs=4))
 
 
-class Told:
+class EventLog:
     """Collects events; `stop_at` lets a run go after an epoch."""
 
     def __init__(self, stop_at: int | None = None, why: str = "paused") -> None:
@@ -51,15 +51,15 @@ def train(
     folder: Path,
     configuration: Configuration,
     seeds: list[int],
-    told: Told,
+    log: EventLog,
     trainer: Trainer | None = None,
 ) -> None:
     """Train as a worker does: those seeds as one group."""
-    found = dataset.describe([folder])
+    data = dataset.describe([folder])
     (workspace / "runs").mkdir(parents=True, exist_ok=True)
-    specs = tuple(RunSpec(configuration, seed, found.fingerprint) for seed in seeds)
-    with Attempts("w0", trainer or AutoTrainer(), told, told.stop_of) as attempts:
-        attempts.train(p.Train(group="g", workspace=str(workspace), specs=specs, data=found))
+    specs = tuple(RunSpec(configuration, seed, data.fingerprint) for seed in seeds)
+    with Attempts("w0", trainer or AutoTrainer(), log, log.stop_of) as attempts:
+        attempts.train(p.Train(group="g", workspace=str(workspace), specs=specs, data=data))
 
 
 def weights_of(workspace: Path, run_id: str) -> list[NDArray[np.generic]]:
@@ -99,15 +99,15 @@ def test_a_lane_that_diverges_does_not_disturb_the_others(demo_folder: Path):
     broken = [np.full_like(array, np.nan) for array in snapshots[0].parameters]
     ill = trainer.group(specs, images, [msgspec.structs.replace(snapshots[0], parameters=broken), snapshots[1]])
     well = trainer.group(specs, images, snapshots)
-    told, expected = ill.train_epoch(), well.train_epoch()
-    assert (told[0].loss, told[1].loss) == (None, expected[1].loss)
-    assert told[1].test_correct == expected[1].test_correct
+    rows, expected = ill.train_epoch(), well.train_epoch()
+    assert (rows[0].loss, rows[1].loss) == (None, expected[1].loss)
+    assert rows[1].test_correct == expected[1].test_correct
 
 
 def test_a_finished_run_leaves_its_files_and_no_checkpoint(demo_folder: Path, tmp_path: Path):
-    told = Told()
-    train(tmp_path, demo_folder, RELU, [5], told)
-    (finished,) = told.of(p.RunFinished)
+    log = EventLog()
+    train(tmp_path, demo_folder, RELU, [5], log)
+    (finished,) = log.of(p.RunFinished)
     folder = tmp_path / "runs" / finished.result.run_id
     assert msgspec.json.decode((folder / "result.json").read_bytes(), type=p.RunResult) == finished.result
     assert finished.result.trainable_parameters == 3072 * 32 + 32 + 32 * 10 + 10
@@ -128,12 +128,12 @@ def test_pause_and_resume_end_byte_for_byte_where_an_undisturbed_run_does(
     demo_folder: Path, tmp_path: Path, network: Network, trainer: str
 ):
     configuration = Configuration(network, Training(epochs=4, trainer=trainer))
-    train(tmp_path / "whole", demo_folder, configuration, [1], Told())
-    paused = Told(stop_at=2)
+    train(tmp_path / "whole", demo_folder, configuration, [1], EventLog())
+    paused = EventLog(stop_at=2)
     train(tmp_path / "cut", demo_folder, configuration, [1], paused)
     assert [event.epoch for event in paused.of(p.RunPaused)] == [2]
     assert not paused.of(p.RunFinished)
-    resumed = Told()
+    resumed = EventLog()
     train(tmp_path / "cut", demo_folder, configuration, [1], resumed)
     assert [event.epoch for event in resumed.of(p.EpochEnded)] == [3, 4]
     run_id = run_id_of(demo_folder, configuration, 1)
@@ -145,37 +145,37 @@ def test_pause_and_resume_end_byte_for_byte_where_an_undisturbed_run_does(
 def test_a_run_that_an_earlier_version_began_goes_on_and_ends_with_a_count(demo_folder: Path, tmp_path: Path):
     """Its checkpoint holds the shares of test images that were right, and not how many those were."""
     run_id = run_id_of(demo_folder, RELU, 1)
-    train(tmp_path, demo_folder, RELU, [1], Told(stop_at=2))
-    found = checkpoint.load(tmp_path / "runs" / run_id)
-    assert found is not None
-    shares = tuple(row.test_accuracy for row in found.history.rows)
-    kept = found.history
+    train(tmp_path, demo_folder, RELU, [1], EventLog(stop_at=2))
+    snapshot = checkpoint.load(tmp_path / "runs" / run_id)
+    assert snapshot is not None
+    shares = tuple(row.test_accuracy for row in snapshot.history.rows)
+    kept = snapshot.history
     old = p.History(kept.loss, kept.accuracy, kept.test_loss, test_accuracy=shares, seconds=kept.seconds)
-    checkpoint.save(tmp_path / "runs" / run_id, msgspec.structs.replace(found, history=old))
-    told = Told()
-    train(tmp_path, demo_folder, RELU, [1], told)
-    result, (*_, last) = told.of(p.RunFinished)[0].result, told.of(p.EpochEnded)
+    checkpoint.save(tmp_path / "runs" / run_id, msgspec.structs.replace(snapshot, history=old))
+    log = EventLog()
+    train(tmp_path, demo_folder, RELU, [1], log)
+    result, (*_, last) = log.of(p.RunFinished)[0].result, log.of(p.EpochEnded)
     assert (result.test_correct, result.test_images) == (last.rows[0].test_correct, 100)
     assert result.test_accuracy == result.test_correct / 100
-    assert result.best_test_accuracy == max(*shares, *(event.rows[0].test_accuracy for event in told.of(p.EpochEnded)))
+    assert result.best_test_accuracy == max(*shares, *(event.rows[0].test_accuracy for event in log.of(p.EpochEnded)))
 
 
 def test_stopping_one_lane_leaves_the_other_whole(demo_folder: Path, tmp_path: Path):
     gone = run_id_of(demo_folder, RELU, 0)
-    told = Told(stop_at=2, why="cancelled")
-    stop_of = told.stop_of
-    told.stop_of = lambda run_id: stop_of(run_id) if run_id == gone else None  # type: ignore[method-assign]
-    train(tmp_path, demo_folder, RELU, [0, 1], told)
-    assert [event.run_id for event in told.of(p.RunInterrupted)] == [gone]
-    assert [event.result.spec.seed for event in told.of(p.RunFinished)] == [1]
+    log = EventLog(stop_at=2, why="cancelled")
+    stop_of = log.stop_of
+    log.stop_of = lambda run_id: stop_of(run_id) if run_id == gone else None  # type: ignore[method-assign]
+    train(tmp_path, demo_folder, RELU, [0, 1], log)
+    assert [event.run_id for event in log.of(p.RunInterrupted)] == [gone]
+    assert [event.result.spec.seed for event in log.of(p.RunFinished)] == [1]
     assert checkpoint.load(tmp_path / "runs" / gone).epoch == 2
 
 
 def test_a_convolutional_network_trains_and_loads(demo_folder: Path, tmp_path: Path):
     network = Network((16,), "relu", convolutions=(Convolution(4, pool=2),), batch_normalization=True)
-    told = Told()
-    train(tmp_path, demo_folder, Configuration(network, Training(epochs=1)), [0], told)
-    (finished,) = told.of(p.RunFinished)
+    log = EventLog()
+    train(tmp_path, demo_folder, Configuration(network, Training(epochs=1)), [0], log)
+    (finished,) = log.of(p.RunFinished)
     from engine.core.layers import trainable_parameters
 
     assert finished.result.trainable_parameters == trainable_parameters(network, ASSIGNMENT)
@@ -192,10 +192,10 @@ def test_the_newest_two_checkpoints_are_kept(tmp_path: Path):
         checkpoint.save(tmp_path, snapshot(epoch))
     names = sorted(path.name for path in (tmp_path / checkpoint_index.FOLDER).iterdir())
     assert names == ["epoch-20.npz", "epoch-30.npz", "latest.json"]
-    found = checkpoint.load(tmp_path)
-    assert found is not None
-    assert found.history == p.History((1.0,) * 30)
-    assert [array.tobytes() for array in found.optimizer] == [array.tobytes() for array in snapshot(30).optimizer]
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
+    assert loaded.history == p.History((1.0,) * 30)
+    assert [array.tobytes() for array in loaded.optimizer] == [array.tobytes() for array in snapshot(30).optimizer]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
@@ -209,8 +209,8 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path: Path, damage: 
     else:
         content[100] ^= 1
         newest.write_bytes(content if damage == "flip" else content[: len(content) // 2])
-    found = checkpoint.load(tmp_path)
-    assert found is not None
-    assert found.epoch == 10
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
+    assert loaded.epoch == 10
     (tmp_path / checkpoint_index.FOLDER / checkpoint_index.INDEX).write_text("{")
     assert checkpoint.load(tmp_path) is None

@@ -24,7 +24,7 @@ from engine.training.preflight import Preflight
 from engine.workers import ssh as boxes
 from tests.support.bridge import Bridge
 from tests.support.shared import made_once
-from tests.training.test_training import Told, same_weights, train
+from tests.training.test_training import EventLog, same_weights, train
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Configuration(Network((32,), "relu"), Training(epochs=100))
@@ -84,7 +84,7 @@ def here(tmp_path_factory: pytest.TempPathFactory, demo_folder: Path) -> Here:
 
     def make(workspace: Path) -> None:
         for seed in range(3):
-            train(workspace, demo_folder, CONFIGURATION, [seed], Told())
+            train(workspace, demo_folder, CONFIGURATION, [seed], EventLog())
 
     workspace = made_once(tmp_path_factory, "here", make)
     results = (
@@ -188,10 +188,10 @@ def test_a_sweep_over_ssh_equals_the_local_one_though_a_connection_is_cut(
     are_as_here(workspace, bridge.state.results, here)
 
 
-def are_as_here(workspace: Path, found: Mapping[str, p.RunResult], here: Here) -> None:
+def are_as_here(workspace: Path, results: Mapping[str, p.RunResult], here: Here) -> None:
     """See that runs are those that were trained on this machine, bit for bit, and each trained to its end once."""
-    assert found.keys() <= here.results.keys()
-    for run_id, run in found.items():
+    assert results.keys() <= here.results.keys()
+    for run_id, run in results.items():
         twin = here.results[run_id]
         assert same_weights(workspace, here.workspace, run_id)
         assert (run.test_accuracy, run.loss) == (twin.test_accuracy, twin.loss)
@@ -240,10 +240,10 @@ def test_a_box_that_sees_another_workspace_is_told_so_before_anything_is_trained
         bridge.send(p.SetFleet(fleet=there.fleet))
         data = bridge.open(demo_folder)
         bridge.send(p.Submit(sweep=Sweep("ssh", data.fingerprint, (CONFIGURATION,), (0,))))
-        told = bridge.until(lambda state, event: "took no worker" in getattr(event, "text", ""))
+        shown = bridge.until(lambda state, event: "took no worker" in getattr(event, "text", ""))
         bridge.end()
-    assert told.text.startswith(f"boxA took no worker: It does not see {tmp_path / 'workspace'} as the host does.")
-    assert "--host" in told.text and "svhn-tui pack" in told.text
+    assert shown.text.startswith(f"boxA took no worker: It does not see {tmp_path / 'workspace'} as the host does.")
+    assert "--host" in shown.text and "svhn-tui pack" in shown.text
     assert not list((tmp_path / "workspace" / "runs").iterdir())
 
 
@@ -280,7 +280,7 @@ def test_workers_of_one_box_divide_its_gpus_or_its_cores(cores: int, gpus: int, 
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "words"),
+    ("status", "printed", "words"),
     [
         (255, ["boxA: Permission denied (publickey)."], "`ssh -o BatchMode=yes boxA` has to work."),
         (255, ["Host key verification failed."], "Run `ssh boxA` once"),
@@ -291,9 +291,9 @@ def test_workers_of_one_box_divide_its_gpus_or_its_cores(cores: int, gpus: int, 
         (1, ["\x1b]0;evil\x07\n", "\n"], "lost (]0;evil)."),
     ],
 )
-def test_what_keeps_a_box_from_training_is_said_in_a_sentence(status: int, said: list[str], words: str):
-    told = boxes.failure("boxA", status, said, was_reached=True)
-    assert words in told
-    assert told.endswith(".")
-    assert told.isprintable()
+def test_what_keeps_a_box_from_training_is_said_in_a_sentence(status: int, printed: list[str], words: str):
+    sentence = boxes.failure("boxA", status, printed, was_reached=True)
+    assert words in sentence
+    assert sentence.endswith(".")
+    assert sentence.isprintable()
     assert boxes.failure("boxA", 1, [], was_reached=False) == "no connection (exit code 1)."

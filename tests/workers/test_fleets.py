@@ -14,7 +14,7 @@ from engine.core.sweep import Sweep
 from engine.protocol import Fleet
 from engine.scheduling.slot import Slot
 from engine.scheduling.waiting_list import WaitingList
-from engine.storage.workspace import Remembered
+from engine.storage.workspace import HostState
 from engine.workers import fleet as fleets
 from engine.workers import user_config
 from tests.support.bridge import Bridge
@@ -182,7 +182,7 @@ def test_harmless_options_are_taken_from_anywhere(options: str):
 def host_json(workspace: Path, fleet: Fleet) -> None:
     """Leave a workspace as an earlier version, or somebody else, would."""
     workspace.mkdir(mode=0o700)
-    (workspace / "host.json").write_bytes(msgspec.json.encode(Remembered(fleet=fleet)))
+    (workspace / "host.json").write_bytes(msgspec.json.encode(HostState(fleet=fleet)))
 
 
 @pytest.mark.parametrize("fleet", [Fleet(slurm="--task-prolog=/x/evil"), Fleet(ssh=("localhost:/x/evil",))])
@@ -200,9 +200,9 @@ def test_what_a_workspace_says_of_where_to_train_is_started_by_nobody_and_told_o
         bridge.send(p.Submit(sweep=Sweep("s", data.fingerprint, (Configuration(),), (0,))))
         bridge.until(lambda state, event: len(state.results) == 1)
         assert bridge.state.fleet == Fleet()
-        (told,) = [notice.text for notice in bridge.state.notices if "host.json" in notice.text]
+        (warning,) = [notice.text for notice in bridge.state.notices if "host.json" in notice.text]
         bridge.end()
-    assert "Only your own settings decide that" in told and "--slurm" in told
+    assert "Only your own settings decide that" in warning and "--slurm" in warning
     assert not started.exists()
     with Bridge(workspace) as later:
         later.until_kind(p.CaughtUp)
@@ -218,12 +218,12 @@ def test_where_to_train_is_kept_for_each_workspace_and_read_only_if_it_is_ours_a
     (file,) = (Path(os.environ["XDG_CONFIG_HOME"]) / "svhn-tui" / "fleets").iterdir()
     assert file.stat().st_mode & 0o777 == 0o600
     file.chmod(0o666)
-    found, complaint = user_config.read_fleet(tmp_path / "a")
-    assert (found, "not yours alone" in complaint) == (Fleet(), True)
+    stored, complaint = user_config.read_fleet(tmp_path / "a")
+    assert (stored, "not yours alone" in complaint) == (Fleet(), True)
     file.chmod(0o600)
     file.write_bytes(b"{")
-    found, complaint = user_config.read_fleet(tmp_path / "a")
-    assert (found, "is not used" in complaint) == (Fleet(), True)
+    stored, complaint = user_config.read_fleet(tmp_path / "a")
+    assert (stored, "is not used" in complaint) == (Fleet(), True)
     user_config.save_fleet(tmp_path / "a", Fleet())
     assert user_config.read_fleet(tmp_path / "a") == (Fleet(), "")
 

@@ -148,6 +148,19 @@ async def test_no_card_waits_for_a_measurement_and_later_groups_have_as_many_lan
     await box.dispatch.leave()
 
 
+async def test_jax_may_name_a_card_differently_than_nvml(tmp_path: Path):
+    speeds = LaneSpeeds(10)
+    for lanes, seconds in ((10, 1.0), (20, 1.2)):
+        speeds.add("NVIDIA H100", LINEAR, DIGITS, lanes, seconds)
+    box = MadeUpPool(tmp_path, ONE)
+    box.want(LINEAR, range(100))
+    box.ready("gpu NVIDIA H100 80GB HBM3 MIG 1g.10gb")
+    assert box.training == {"gpu0": 20}, "what was known before"
+    box.finish("gpu0", 1.2)
+    assert box.training == {"gpu0": 40}, "what was measured now"
+    await box.dispatch.leave()
+
+
 async def test_a_group_that_shares_its_card_measures_nothing(tmp_path: Path):
     shared = ONE._replace(gpus=(H100._replace(seats=2),))
     box = MadeUpPool(tmp_path, shared)

@@ -20,7 +20,7 @@ from engine.core import compilation
 from engine.core.data_shape import DataShape
 from engine.core.results import EpochRow, Provenance
 from engine.core.spec import Configuration, RunSpec, Training
-from engine.data.dataset import Images
+from engine.data.images import Images
 from engine.machine import system
 from engine.protocol import History
 from engine.storage.checkpoint import Snapshot

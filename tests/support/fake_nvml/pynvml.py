@@ -77,7 +77,7 @@ def nvmlDeviceGetHandleByIndex(index: int) -> dict[str, Any]:
     return card
 
 
-def told(card: dict[str, Any], key: str, default: Any) -> Any:
+def value_of(card: dict[str, Any], key: str, default: Any) -> Any:
     CALLS.append(key)
     if key in card.get("lacks", ()):
         raise NVMLError_NotSupported("Not Supported")
@@ -85,37 +85,37 @@ def told(card: dict[str, Any], key: str, default: Any) -> Any:
 
 
 def nvmlDeviceGetUUID(card: dict[str, Any]) -> str:
-    return told(card, "uuid", "")
+    return value_of(card, "uuid", "")
 
 
 def nvmlDeviceGetName(card: dict[str, Any]) -> str:
-    return told(card, "name", "NVIDIA H100 80GB HBM3")
+    return value_of(card, "name", "NVIDIA H100 80GB HBM3")
 
 
 def nvmlDeviceGetMemoryInfo(card: dict[str, Any]) -> SimpleNamespace:
-    total = told(card, "total", 80)
+    total = value_of(card, "total", 80)
     free = card.get("free", total)
     return SimpleNamespace(total=int(total * 2**30), free=int(free * 2**30), used=int((total - free) * 2**30))
 
 
 def nvmlDeviceGetCudaComputeCapability(card: dict[str, Any]) -> tuple[int, int]:
-    return tuple(told(card, "capability", [9, 0]))
+    return tuple(value_of(card, "capability", [9, 0]))
 
 
 def nvmlDeviceGetComputeMode(card: dict[str, Any]) -> int:
-    return told(card, "mode", 0)
+    return value_of(card, "mode", 0)
 
 
 def nvmlDeviceGetPciInfo(card: dict[str, Any]) -> SimpleNamespace:
-    return SimpleNamespace(busId=told(card, "pci", "00000000:1B:00.0"))
+    return SimpleNamespace(busId=value_of(card, "pci", "00000000:1B:00.0"))
 
 
 def nvmlDeviceGetComputeRunningProcesses(card: dict[str, Any]) -> list[SimpleNamespace]:
-    return [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in told(card, "pids", ())]
+    return [SimpleNamespace(pid=pid, usedGpuMemory=None) for pid in value_of(card, "pids", ())]
 
 
 def nvmlDeviceGetGraphicsRunningProcesses(card: dict[str, Any]) -> list[SimpleNamespace]:
-    return [SimpleNamespace(pid=pid) for pid in told(card, "drawing", ())]
+    return [SimpleNamespace(pid=pid) for pid in value_of(card, "drawing", ())]
 
 
 def nvmlDeviceGetMigMode(card: dict[str, Any]) -> tuple[int, int]:
@@ -135,12 +135,12 @@ def nvmlDeviceGetMigDeviceHandleByIndex(card: dict[str, Any], index: int) -> dic
 
 
 def nvmlDeviceGetUtilizationRates(card: dict[str, Any]) -> SimpleNamespace:
-    return SimpleNamespace(gpu=told(card, "use", 50))
+    return SimpleNamespace(gpu=value_of(card, "use", 50))
 
 
 def nvmlDeviceGetTemperature(card: dict[str, Any], kind: int) -> int:
-    return told(card, "temperature", 40)
+    return value_of(card, "temperature", 40)
 
 
 def nvmlDeviceGetPowerUsage(card: dict[str, Any]) -> int:
-    return told(card, "power", 100_000)
+    return value_of(card, "power", 100_000)

@@ -15,7 +15,7 @@ from svhn_tui.cli import arguments, doctor
 from tests.machine.conftest import Cards
 
 
-def said(tmp_path: Path) -> list[tuple[str, str]]:
+def notices(tmp_path: Path) -> list[tuple[str, str]]:
     """Return what every client of a new host is told, and how loudly."""
     events = Service(Workspace(tmp_path))._state_events()
     return [(event.severity, event.text) for event in events if isinstance(event, p.Noticed)]
@@ -30,18 +30,18 @@ def without_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_host_says_why_a_card_is_not_used(cards: Cards, tmp_path: Path):
     cards(fails="LibRmVersionMismatch")
-    assert any(severity == "warning" and "reboot" in text for severity, text in said(tmp_path))
+    assert any(severity == "warning" and "reboot" in text for severity, text in notices(tmp_path))
 
 
 def test_the_host_says_what_of_the_environment_does_not_count(
     cards: Cards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     cards({})
-    assert said(tmp_path) == []
+    assert notices(tmp_path) == []
     monkeypatch.setenv("XLA_FLAGS", "--xla_bogus=1")
-    assert said(tmp_path) == [("information", card_choice.FLAGS_DROPPED)]
+    assert notices(tmp_path) == [("information", card_choice.FLAGS_DROPPED)]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "9")
-    assert any("CUDA_VISIBLE_DEVICES=9 names no GPU" in text for _, text in said(tmp_path))
+    assert any("CUDA_VISIBLE_DEVICES=9 names no GPU" in text for _, text in notices(tmp_path))
 
 
 def test_cards_that_are_not_there_are_refused_on_the_command_line(cards: Cards, capsys: pytest.CaptureFixture[str]):

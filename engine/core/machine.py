@@ -13,7 +13,7 @@ class Card(NamedTuple):
     """`gpu1`, as nvidia-smi numbers it."""
     kind: str = ""
     memory: int | None = None
-    """Free bytes, where that is known."""
+    """Bytes that are free once no others use it, where that is known."""
     seats: int = 1
     """Groups of different configurations that may train on it at a time, each in a process of its own."""
 

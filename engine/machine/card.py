@@ -35,8 +35,8 @@ FIRST_EPOCH_SECONDS = 300.0
 """Time limit of a first epoch that is one CUDA graph: some drivers hang in such a graph."""
 UNKNOWN = "unknown"
 """Stands for the driver's version where NVML does not report it."""
-USED_BY_OTHERS = (probe.CUDA_ERRORS[2], probe.CUDA_ERRORS[46])
-"""Reasons of a probe that mean that other processes use the card."""
+REFUSALS = {probe.CUDA_ERRORS[2]: BUSY, probe.CUDA_ERRORS[46]: BUSY, probe.HANGS: SICK}
+"""By reason of a probe: others use the card; or it is tried once more, as one whose libraries were read too slowly."""
 
 
 class CardRefused(Exception):
@@ -82,7 +82,7 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     environment["XLA_FLAGS"] = xla_flags.flags_for(cuda, environment, has_hung=has_hung(inventory.driver))
     seen = probe.look(environment)
     if not seen.is_usable:
-        raise CardRefused(BUSY if seen.reason in USED_BY_OTHERS else UNUSABLE, seen.reason)
+        raise CardRefused(REFUSALS.get(seen.reason, UNUSABLE), seen.reason)
     if seen.count > 1:
         idle = (
             f"{seen.count} GPUs were given to this worker and one is used: ask for one a worker, as --gres=gpu:1 does."
@@ -94,10 +94,14 @@ def claim(wanted: str, environment: MutableMapping[str, str], host: str = "") ->
     return seen
 
 
+def is_in_use(gpu: gpus.Gpu) -> bool:
+    """Say whether a worker of svhn-tui trains on a GPU, or others use it."""
+    return card_lock.holder(gpu.uuid) is not None or bool(gpus.busy(gpu, gpus.users(gpu)))
+
+
 def free(some: Sequence[gpus.Gpu]) -> tuple[gpus.Gpu, ...]:
     """Return the GPUs on which nobody computes now; all of them where there is none, so that a worker waits."""
-    unused = (gpu for gpu in some if card_lock.holder(gpu.uuid) is None and not gpus.busy(gpu, gpus.users(gpu)))
-    return tuple(unused) or tuple(some)
+    return tuple(gpu for gpu in some if not is_in_use(gpu)) or tuple(some)
 
 
 def others_on(own_bytes: int) -> str:

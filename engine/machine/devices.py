@@ -2,11 +2,12 @@
 
 import os
 
+import msgspec
 import psutil
 
 from engine.core.device_sample import DeviceSample
 from engine.core.machine import Card, Machine
-from engine.machine import card_choice
+from engine.machine import card, card_choice
 from engine.machine.card_choice import GpuChoice
 from engine.machine.gpus import Gpu
 from engine.machine.system import usable_cores, usable_memory
@@ -29,6 +30,22 @@ def machine(choice: GpuChoice | None = None) -> Machine:
     return here._replace(lanes=max(1, int(lanes))) if lanes.isdecimal() else here
 
 
+def unused_machine() -> Machine:
+    """Return the same with those GPUs alone that nobody uses.
+
+    Raises:
+        RuntimeError: all GPUs are in use.
+    """
+    choice = choose_gpus()
+    unused = tuple(gpu for gpu in choice.gpus if not card.is_in_use(gpu))
+    if choice.gpus and not unused:
+        raise RuntimeError(
+            "All GPUs that may be used are in use: try again later, or measure the cores, with CUDA_VISIBLE_DEVICES= "
+            "before the command."
+        )
+    return machine(msgspec.structs.replace(choice, gpus=unused))
+
+
 def choose_gpus(wanted: str = "") -> GpuChoice:
     """Return the GPUs that this process may give to workers: all, or those that the user wants."""
     return card_choice.choose(os.environ, wanted)
@@ -41,4 +58,5 @@ def cpu_sample() -> DeviceSample:
 
 
 def _card(gpu: Gpu) -> Card:
-    return Card(gpu.uuid, gpu.label, gpu.name, gpu.memory_free, 1 if gpu.is_exclusive else GROUPS_ON_A_CARD)
+    memory = gpu.memory_total if card.is_in_use(gpu) else gpu.memory_free  # one in use is left alone until it is free
+    return Card(gpu.uuid, gpu.label, gpu.name, memory, 1 if gpu.is_exclusive else GROUPS_ON_A_CARD)

@@ -88,13 +88,17 @@ def _slots(configuration: Configuration, machine: Machine, data: p.DataSet) -> t
 
 
 def timed(
-    data: p.DataSet, network: Network, epochs: int, trainers: Sequence[TrainerName], library: Library | None
+    data: p.DataSet,
+    network: Network,
+    epochs: int,
+    trainers: Sequence[TrainerName],
+    library: Library | None,
+    machine: Machine,
 ) -> tuple[list[Timings], str]:
     """Time one network: `fit`, tuned `fit`, the trainers, and with a library the cores alone.
 
     Return their times, and the backend of both `fit`.
     """
-    machine = devices.machine()
     gpu = machine.gpus[0].uuid if machine.gpus else None
     configurations = [Configuration(network, Training(epochs=epochs + 1, trainer=trainer)) for trainer in trainers]
     lanes = lanes_on(machine.gpus[0], machine, configurations[0], data.shape) if gpu else 1
@@ -110,12 +114,17 @@ def timed(
 
 
 def measure(
-    data: p.DataSet, hidden: tuple[int, ...], epochs: int, speed: float | None, library: Library | None
+    data: p.DataSet,
+    hidden: tuple[int, ...],
+    epochs: int,
+    speed: float | None,
+    library: Library | None,
+    machine: Machine,
 ) -> NetworkTimes:
     """Time one network and compare with what the machine could do (`speed` and `library` are None on a GPU)."""
     network = Network(hidden, "relu" if hidden else "linear")
     trainers: tuple[TrainerName, ...] = ("jax", "native") if library else ("jax",)
-    sides, backend = timed(data, network, epochs, trainers, library)
+    sides, backend = timed(data, network, epochs, trainers, library, machine)
     rates = sorted(1e9 / second for second in sides.pop().seconds) if library else []
     limit = median(rates) if rates else None
     parameters = trainable_parameters(network, data.shape)
@@ -168,13 +177,13 @@ def main() -> int:
     given = parser.parse_args()
     os.umask(0o077)
     data = dataset.describe(given.data, given.layout)
-    machine = devices.machine()
-    path = None if machine.gpus else build.library().path
-    speed, library = None if machine.gpus else bandwidth(), Library(path) if path else None
     chosen = [tuple(int(units) for units in text.split(",") if int(units)) for text in given.hidden]
     try:
+        machine = devices.unused_machine()
+        path = None if machine.gpus else build.library().path
+        speed, library = None if machine.gpus else bandwidth(), Library(path) if path else None
         networks = chosen or [(), (64,), (256,)]
-        measured = [measure(data, hidden, given.epochs, speed, library) for hidden in networks]
+        measured = [measure(data, hidden, given.epochs, speed, library, machine) for hidden in networks]
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1

@@ -128,6 +128,14 @@ def test_a_prohibited_card_is_refused(cards: Cards, tried: list[Mapping[str, str
     assert refused.value.status == card.UNUSABLE
 
 
+def test_a_card_on_which_the_probe_hangs_is_tried_once_more(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    cards({})
+    monkeypatch.setattr(probe, "look", lambda environment: ProbeResult(reason=probe.HANGS))
+    with pytest.raises(CardRefused, match="did not answer on it within 120 s") as refused:
+        card.claim(UUID, {})
+    assert refused.value.status == card.SICK, "after two it is set aside"
+
+
 @pytest.mark.parametrize(("code", "status"), [(803, card.UNUSABLE), (2, card.BUSY), (46, card.BUSY)])
 def test_a_card_that_jax_does_not_see_is_refused_with_the_reason(
     cards: Cards, monkeypatch: pytest.MonkeyPatch, code: int, status: int

@@ -16,6 +16,7 @@ from engine.machine import (
     backends,
     card,
     card_choice,
+    card_lock,
     compile_cache,
     devices,
     gpu_doctor,
@@ -104,6 +105,28 @@ def test_8_an_exclusive_card_takes_one_process(cards: Cards, mode: int, seats: i
     cards({"mode": mode}, {"mode": 2}, {"slices": [{"uuid": "MIG-a"}], "mode": mode})
     gpus_seen = devices.machine(card_choice.choose({})).gpus
     assert [(card.label, card.seats) for card in gpus_seen] == [("gpu0", seats), ("gpu2:0", seats)]
+
+
+def test_the_memory_of_a_card_that_is_in_use_is_what_it_has_once_it_is_free(cards: Cards):
+    cards({"free": 1}, {"free": 70}, {"free": 60}, {})
+    held = card_lock.acquire("GPU-20000000-aaaa", "a host that ends")
+    assert held is not None
+    assert [card.memory for card in devices.machine(card_choice.choose({})).gpus] == [
+        80 * GIB, 70 * GIB, 80 * GIB, 80 * GIB,
+    ]  # fmt: skip
+    os.close(held)
+
+
+def test_what_measures_takes_a_card_that_nobody_uses(cards: Cards, monkeypatch: pytest.MonkeyPatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    cards({"free": 1}, {}, {})
+    assert [card.label for card in devices.unused_machine().gpus] == ["gpu1", "gpu2"]
+    cards({"free": 1})
+    with pytest.raises(RuntimeError, match="All GPUs that may be used are in use"):
+        devices.unused_machine()
+    cards()
+    assert devices.unused_machine().gpus == (), "the cores are measured"
 
 
 @pytest.mark.parametrize(("asked", "lanes"), [("", 10), ("20", 20), ("0", 1), ("many", 10)])

@@ -18,6 +18,7 @@ from engine.storage import journal
 from engine.training.native import build
 from tests.support.bridge import Bridge
 from tests.support.hostile_folder import hostile_folder
+from tests.support.paced_worker import PACED
 from tests.support.patience import PATIENCE
 from tests.support.terminal import PROGRAM, Terminal
 
@@ -38,8 +39,11 @@ def as_json(*arguments: str, workspace: Path) -> Any:
     return json.loads(svhn_tui(*arguments, "--json", workspace=workspace).stdout)
 
 
-def test_when_the_time_is_over_everything_is_kept_and_the_same_command_goes_on(demo_folder: Path, tmp_path: Path):
+def test_when_the_time_is_over_everything_is_kept_and_the_same_command_goes_on(
+    demo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     workspace = tmp_path / "w"
+    monkeypatch.setenv("SVHN_TUI_WORKER", PACED["SVHN_TUI_WORKER"])
     for _ in range(2):
         wish = ("run", "Q2", "--epochs", "90000", "--data", str(demo_folder), "--stop-after", "6s")
         assert "The time is over" in svhn_tui(*wish, workspace=workspace, code=3).stderr

@@ -1,7 +1,7 @@
 """Ends the processes that a child process leaves behind, such as those that a user's model file starts in it.
 
-The child leads a process group (`start_new_session`). What it leaves behind would hold memory, and the pipes to the
-child open, so that whoever reads them would wait for ever.
+The child leads a process group (`start_new_session`). A process that outlived it would occupy memory and keep the
+child's pipes open, so that their readers would wait for ever.
 """
 
 import contextlib

@@ -75,6 +75,8 @@ def _opened(given: Path, *, is_read_only: bool) -> Path:
     if not is_read_only and not given.is_dir():
         if not given.parent.is_dir():
             raise HostRefused(f"{given}: there is no {given.parent}; check the spelling, or make that folder first.")
+        if given.is_symlink():
+            raise HostRefused(f"{given} is a link that leads nowhere; remove it, or make what it leads to.")
         given.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     workspace = given.resolve(strict=True)
     if not is_read_only and (problem := ownership.problem(workspace)):

@@ -64,6 +64,9 @@ def value_problems(presets: Presets, name: str) -> Iterator[str]:
             configurations = presets.configurations(question)
             problems = (limits.training_problem(some.training) for some in configurations)
             yield from (f"{where}.training.{problem}" for problem in dict.fromkeys(problems) if problem)
+            if any(field.startswith(PARAMS) for field in question.grid):
+                problems = (limits.network_problem(some.network) for some in configurations)
+                yield from (f"{where}.grid.{problem}" for problem in dict.fromkeys(problems) if problem)
             yield from (f"{where}: it asks for {label!r} twice; leave one out." for label in _doubled(configurations))
         except msgspec.ValidationError as error:
             yield f"{where}.training.{explained(error)}"

@@ -61,6 +61,9 @@ def _own_model_problem(model: OwnModel) -> str:
         return "build: the name of a function in the file."
     if not all(name.isidentifier() and len(name) <= MAX_NAME for name in names) or names != sorted(set(names)):
         return "params: each a name of Python, once, in the order of the alphabet."
+    numbers = (one for _, value in model.params for one in (value if isinstance(value, tuple) else (value,)))
+    if not all(math.isfinite(one) for one in numbers if isinstance(one, float)):
+        return "params: numbers are finite; the files of a run have no others."
     if len(msgspec.json.encode(model.params)) > MAX_PARAMS_BYTES:
         return f"params: at most {MAX_PARAMS_BYTES:,} characters together."
     return ""

@@ -1,5 +1,7 @@
 """JSON files that the program writes for itself, read as values of a type."""
 
+import os
+import stat
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,11 +24,18 @@ def decoded(folder: Folder, name: str, kind: type[Value], most: int = MAX_SMALL_
 
 
 def read(path: Path, kind: type[Value]) -> Value | None:
-    """Return the value in a file; None where it is missing, cannot be read, or is not JSON of this type."""
+    """Return the value in a regular file, which links may lead to; None where there is none, or none of this type."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        with open(path, "rb", opener=_without_waiting) as file:
+            text = file.read(MAX_SMALL_BYTES + 1) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        return msgspec.json.decode(text, type=kind)
     except (OSError, *UNREADABLE):
         return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file as `open` does, and a pipe without waiting for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def write(path: Path, value: object) -> None:

@@ -7,6 +7,7 @@ output as soon as it is known: a `VerifyOutcome` as JSON.
 import hashlib
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ from engine.training import model_sources
 if TYPE_CHECKING:
     from engine.data.images import Images
 
+REASON = re.compile(r"Exception encountered: |Example error message for object .*:\n")
+"""What stands before the reason in Keras's messages."""
 MAX_CHUNK = 500
 """Images that the network evaluates at once."""
 CHUNK_NUMBERS = 2**26
@@ -138,8 +141,13 @@ def _loaded(file: Checked, path: Path, known: dict[str, Any]) -> Any:
     except (ValueError, TypeError, OSError, KeyError) as error:
         if is_machine_error(error):
             raise KerasFileError(f"{path} cannot be loaded ({reason(error)}).") from error
-        problem = (first_line(error) or "no reason given").replace(str(file.path), path.name)
+        problem = (_reason_of(error) or "no reason given").replace(str(file.path), path.name)
         raise KerasFileError(f"{path} does not load in Keras {keras.__version__}: {problem}") from error
+
+
+def _reason_of(error: Exception) -> str:
+    """Return why Keras did not load a file: its message begins with other things, and may quote a whole model."""
+    return REASON.split(str(error))[-1].strip().split("\n", 1)[0][:200]
 
 
 def _count_right(model: Any, images: "Images", largest: int) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
+NOWHERE = "is a link that leads nowhere; remove it, or make what it leads to."
 PathCheck = Callable[[typer.Context, typer.CallbackParam, Path], Path]
 
 
@@ -48,9 +49,17 @@ def path_of(given: str | Path) -> Path:
 def folder_of(given: str | Path) -> Path:
     """Read the path of a folder on this machine that exists or will be made."""
     path = path_of(given)
-    if path.expanduser().exists() and not path.expanduser().is_dir():
-        raise typer.BadParameter(f"{path} is not a folder.")
+    if problem := folder_problem(path):
+        raise typer.BadParameter(problem)
     return path
+
+
+def folder_problem(path: Path) -> str:
+    """Return why a path is no folder and cannot become one; empty where it is one, or is free."""
+    there = path.expanduser()
+    if there.exists():
+        return "" if there.is_dir() else f"{path} is not a folder."
+    return f"{path} {NOWHERE}" if there.is_symlink() else ""
 
 
 def new_file_of(text: str) -> Path:
@@ -58,6 +67,8 @@ def new_file_of(text: str) -> Path:
     path = path_of(text).expanduser()
     if path.exists() and not path.is_file():
         raise typer.BadParameter(f"{path} is a folder or a device, and a file is to be written.")
+    if path.is_symlink() and not path.exists():
+        raise typer.BadParameter(f"{path} {NOWHERE}")
     if not path.absolute().parent.is_dir():
         fail(f"{path.absolute().parent} is not a folder; name a file in one that is there.", FAILED)
     return path
@@ -279,17 +290,3 @@ def fail(sentence: str, code: int) -> NoReturn:
 
     print_error(sentence)
     raise typer.Exit(code)
-
-
-def command_of(text: str) -> tuple[str, ...]:
-    """Split a command as a shell would; no shell runs it."""
-    import shlex
-    import shutil
-
-    try:
-        command = tuple(shlex.split(text))
-    except ValueError as error:
-        fail(f"--notify {text[:60]!r} is not a command: {error}.", WRONG_USE)
-    if not command or shutil.which(command[0]) is None:
-        fail(f"--notify {text[:60]!r}: there is no such program; name one, such as `mail -s done me@there`.", WRONG_USE)
-    return command

@@ -19,6 +19,7 @@ from svhn_tui.cli.arguments import (
     LayoutOption,
     WorkspaceThereOption,
     fail,
+    folder_problem,
     remote_of,
     sources,
 )
@@ -75,8 +76,8 @@ def screen(
             fail(f"ssh cannot be started; {remote.name} is not reached.", run_there(remote, sys.argv[index:]))
         return
     check_terminal()
-    if remote is None and workspace.expanduser().exists() and not workspace.expanduser().is_dir():
-        fail(f"{workspace} is not a folder.", WRONG_USE)
+    if remote is None and (problem := folder_problem(workspace)):
+        fail(problem, WRONG_USE)
     from engine.machine import ownership
 
     there = workspace.expanduser().resolve()

@@ -7,12 +7,16 @@ shell would, and the sentence goes to its stdin, to a variable, and into argumen
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
 from collections.abc import Sequence
 
 from engine import protocol as p
 from engine.machine.process_end import how_ended
 from svhn_tui import words
 from svhn_tui.analysis.notices import Milestones, divergences, notice_of
+from svhn_tui.cli.arguments import fail
+from svhn_tui.cli.exit_codes import WRONG_USE
 from svhn_tui.client.state import State
 from svhn_tui.terminal.printing import print_error
 
@@ -93,3 +97,14 @@ async def run_with(command: Sequence[str], text: str) -> str:
         await process.wait()
         return f"{name} took longer than {SECONDS:.0f} seconds and was ended."
     return f"{name} {how_ended(process.returncode)}." if process.returncode else ""
+
+
+def command_of(text: str) -> tuple[str, ...]:
+    """Split a command as a shell would; no shell runs it."""
+    try:
+        command = tuple(shlex.split(text))
+    except ValueError as error:
+        fail(f"--notify {text[:60]!r} is not a command: {error}.", WRONG_USE)
+    if not command or shutil.which(command[0]) is None:
+        fail(f"--notify {text[:60]!r}: there is no such program; name one, such as `mail -s done me@there`.", WRONG_USE)
+    return command

@@ -18,7 +18,6 @@ from svhn_tui.cli.arguments import (
     KnownWorkspaceOption,
     LayoutOption,
     WorkspaceOption,
-    command_of,
     fail,
     fleet_of,
     load_presets,
@@ -30,6 +29,7 @@ from svhn_tui.cli.arguments import (
 )
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
+from svhn_tui.cli.notify import command_of
 from svhn_tui.cli.run import Wish, missing, train
 from svhn_tui.cli.trust import ask_for_trust
 from svhn_tui.client.session import connected

@@ -14,12 +14,16 @@ from rich.text import Text
 from svhn_tui.terminal import streams
 from svhn_tui.words import clean, fitted
 
+NARROWEST = 20
+"""Columns that are used where there are said to be fewer: lines wrap, and nothing is lost."""
+
 
 class Plain(Console):
     """Rich's console, without control sequences and without markup in text."""
 
     def __init__(self) -> None:
         super().__init__(markup=False, emoji=False)
+        self.width = max(self.width, NARROWEST)  # COLUMNS and terminals may say 0, in which nothing is printed
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Yield the segments without control sequences."""

@@ -1,6 +1,7 @@
 """Model files in `experiments.json`: read and hashed, never run; trusted by the user's word alone."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,25 @@ def test_a_grid_varies_parameters(tmp_path: Path):
     actual = configurations(tmp_path, MINE, grid)
     assert len({some.label for some in actual}) == len(actual) == 8
     assert actual[0].network.model.params == (("depth", 1), ("width", 8))
+
+
+def test_equal_parameters_of_different_types_are_two_configurations_and_the_same_one_twice_is_refused(tmp_path: Path):
+    (tmp_path / "models.py").write_text(SOURCE)
+    assert len(configurations(tmp_path, MINE, {"params.width": [1, True]})) == 2
+    with pytest.raises(presets.PresetError, match=r"it asks for 'residual width 8 #.*' twice"):
+        configurations(tmp_path, MINE, {"params.width": [8, 8]})
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_a_number_that_no_file_of_a_run_can_hold_is_refused(tmp_path: Path, grid: bool):
+    """JSON has no infinity: the model would be built with another value than the one in the run's name."""
+    (tmp_path / "models.py").write_text(SOURCE)
+    network = {**MINE, "params": {"width": 8 if grid else [1.5, math.inf]}}
+    path = written(tmp_path, network, {"params.width": [8, math.inf]} if grid else {})
+    path.write_text(path.read_text().replace("Infinity", "1e999"))
+    where = r"questions\[0\] \(A1\)\.grid" if grid else r"networks\['mine'\]"
+    with pytest.raises(presets.PresetError, match=rf"{where}\.params: numbers are finite"):
+        preset_file.load(path)
 
 
 @pytest.mark.parametrize(

@@ -152,17 +152,6 @@ def test_what_would_be_counted_twice_or_written_over_is_refused(changes: dict[st
     assert message in complaint({"questions": questions, "networks": {**networks, "Linear": {}}})
 
 
-def test_equal_parameters_of_different_types_are_two_configurations(tmp_path: Path):
-    (tmp_path / "mine.py").write_text("def net(width): ...\n")
-    network = {"file": "mine.py", "build": "net"}
-    question = {"id": "A", "kind": "training", "title": "", "text": "", "networks": ["mine"], "seeds": [0],
-                "grid": {"params.width": [1, True]}}  # fmt: skip
-    raw = {"format": 1, "title": "", "networks": {"mine": network}, "questions": [question]}
-    (tmp_path / "experiments.json").write_text(json.dumps(raw))
-    book = preset_file.load(tmp_path / "experiments.json")
-    assert len(book.configurations(book.questions[0])) == 2
-
-
 def test_a_sweep_of_too_many_runs_is_refused():
     questions = shipped_text()["questions"]
     assert isinstance(questions, list)

@@ -68,7 +68,10 @@ def paths(folder: Path, name: str) -> list[str]:
     os.mkfifo(pipe)
     file.write_text("x")
     none = ["", " ", "~nobody-of-this-name/x", "x" * 300, "y/" * 3_000, f"{file}/below"]
-    wrong = [str(pipe), "/dev/null", "/dev/zero"]
+    links = [folder / "link to what is gone", folder / "link to itself, so gone"]
+    for link, target in zip(links, ("nowhere", links[1].name), strict=True):
+        link.symlink_to(target)
+    wrong = [str(pipe), "/dev/null", "/dev/zero", *map(str, links)]
     gone = [str(folder / "gone")] if name in ("data", "file", "source") else []
     return [*none, *wrong, *gone, *([str(file)] if name not in ("file", "plot") else [])]
 

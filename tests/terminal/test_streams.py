@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from engine import protocol as p
 from engine.machine import os_errors
 from svhn_tui import settings
 from svhn_tui.terminal import crash_report
+from svhn_tui.terminal.printing import Plain
 from tests.cli.test_program import svhn_tui
 from tests.support.bridge import Bridge
 from tests.support.patience import PATIENCE
@@ -82,6 +84,13 @@ def test_output_is_utf8_or_has_replaced_characters(encoding: str, workspace: Pat
         line = f"P {command} >/dev/null; echo $? >&2"
         done = shell(line, workspace, demo_folder, PYTHONIOENCODING=encoding)
         assert done.stderr == "0\n", command
+
+
+@pytest.mark.parametrize("columns", ["0", "1"])
+def test_where_no_column_is_said_to_be_there_the_output_wraps(columns: str, monkeypatch: Any, capsys: Any):
+    monkeypatch.setenv("COLUMNS", columns)
+    Plain().print("trained: Q2")
+    assert capsys.readouterr().out == "trained: Q2\n"
 
 
 def test_a_screen_that_cannot_be_drawn_is_a_sentence(tmp_path: Path):

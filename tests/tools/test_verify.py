@@ -53,6 +53,33 @@ def test_what_is_not_as_asked_is_named_and_nothing_else(tmp_path: Path, what: st
     assert sorted(complaints(tmp_path / "model.keras")) == sorted(expected)
 
 
+def of_another_shape(content: bytes) -> bytes:
+    buffer = io.BytesIO(content)
+    with h5py.File(buffer, "r+") as file:
+        del file["layers/dense/vars/0"]
+        file["layers/dense/vars/0"] = np.zeros((3072, 9), np.float32)
+    return buffer.getvalue()
+
+
+def test_why_keras_does_not_load_a_file_is_said(tmp_path: Path):
+    """Its messages begin with advice to who writes layers, or with how many objects fail; the reason comes last."""
+    good = saved(tmp_path, compiled(chain()))
+    with zipfile.ZipFile(good) as archive:
+        weights = of_another_shape(archive.read("model.weights.h5"))
+    files = {
+        "Could not interpret activation function identifier: sharp": forged(
+            good,
+            tmp_path / "a.keras",
+            lambda config: config["config"]["layers"][-1]["config"].update(activation="sharp"),
+        ),
+        "The shape of the target variable": forged(good, tmp_path / "b.keras", model__weights__h5=weights),
+    }
+    for said, path in files.items():
+        with checked(path) as file, pytest.raises((ValueError, TypeError)) as failed:
+            keras.saving.load_model(file.path)
+        assert verify._reason_of(failed.value).startswith(said)
+
+
 def saved(tmp_path: Path, model: Model) -> Path:
     model.save(tmp_path / "model.keras")
     return tmp_path / "model.keras"

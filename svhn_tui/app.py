@@ -75,8 +75,8 @@ class SvhnApp(TerminalApp):
 
     # --- from the pages ----------------------------------------------------------------------------------------------
 
-    async def on_page_wanted(self, message: Page.Wanted) -> None:
-        """Send what a page wants to the engine."""
+    async def on_page_command_requested(self, message: Page.CommandRequested) -> None:
+        """Send a page's command to the engine."""
         await self._requests.send(message.command)
 
     def on_page_launch_deferred(self, message: Page.LaunchDeferred) -> None:

@@ -33,7 +33,7 @@ FILES = 16_384
 async def serve(workspace: Workspace, report: Callable[[bytes], None], lock: int) -> None:
     """Listen until there is nothing left to do."""
     service = Service(workspace)
-    listener = Listener(workspace.root, lock, service.attend)
+    listener = Listener(workspace.root, lock, service.serve)
     await listener.open()
     loop = asyncio.get_running_loop()
     leaving: set[asyncio.Task[None]] = set()

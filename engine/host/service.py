@@ -70,11 +70,9 @@ class Service:
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
-    async def attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
-        if (
-            not is_from(writer, os.getuid()) or self.ended.is_set()
-        ):  # one that comes too late is served by the next host
+        if not is_from(writer, os.getuid()) or self.ended.is_set():  # the next host serves one that comes too late
             writer.close()
             return
         client = Client(writer, self._state_events)
@@ -95,7 +93,7 @@ class Service:
                 budget -= 1
                 if budget < 0:
                     await asyncio.sleep(1)  # a client that floods waits; the others don't
-                await self._obey(line, client)
+                await self._carry_out(line, client)
         except ConnectionError:
             pass  # the client is gone
         finally:
@@ -179,7 +177,7 @@ class Service:
 
     # --- commands ----------------------------------------------------------------------------------------------------
 
-    async def _obey(self, line: bytes, client: Client) -> None:
+    async def _carry_out(self, line: bytes, client: Client) -> None:
         """Carry out the command in a line; whatever the line holds, the connection stays open."""
         try:
             command = p.decode_command(line)

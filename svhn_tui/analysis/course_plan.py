@@ -19,7 +19,7 @@ BYTES = 4
 """Size of a weight in bytes: float32."""
 
 
-class Given(msgspec.Struct, frozen=True):
+class CourseFacts(msgspec.Struct, frozen=True):
     """Facts beside the questions."""
 
     data: Mapping[str, DataSet] = {}
@@ -76,14 +76,18 @@ class CoursePlan(msgspec.Struct, frozen=True):
     """Hours on a GPU; None where nothing was measured on one."""
 
 
-class Wanted(NamedTuple):
+class DataConfiguration(NamedTuple):
     """A configuration on a data set."""
 
     configuration: Configuration
     data: str
 
 
-def plan_of(book: Presets, given: Given) -> CoursePlan:
+Counts = Counter[DataConfiguration]
+"""Numbers of runs."""
+
+
+def plan_of(book: Presets, given: CourseFacts) -> CoursePlan:
     """Work out what a course asks for."""
     asked = tuple(_asked(book, question) for question in book.questions)
     first, second = _distinct(book)
@@ -102,7 +106,7 @@ def plan_of(book: Presets, given: Given) -> CoursePlan:
     )  # fmt: skip
 
 
-def problems(book: Presets, given: Given, name: str) -> Iterable[str]:
+def problems(book: Presets, given: CourseFacts, name: str) -> Iterable[str]:
     """Yield conflicts with the data, or with the limits of uploads."""
     for index, question in enumerate(book.questions):
         where, data = f"{name}, questions[{index}] ({question.id})", given.data.get(book.data_of(question))
@@ -151,23 +155,23 @@ def _asked(book: Presets, question: Question) -> QuestionPlan:
     return QuestionPlan(question.id, kind, question.title, question.points, data, len(configurations), fewest, most)
 
 
-def _distinct(book: Presets) -> tuple[Counter[Wanted], dict[str, Counter[Wanted]]]:
+def _distinct(book: Presets) -> tuple[Counts, dict[str, Counts]]:
     """Count the runs that are needed in any case, and by question those of finalists besides."""
-    seen: set[tuple[Wanted, int]] = set()
+    seen: set[tuple[DataConfiguration, int]] = set()
     sweeps = {some.id: sweep for some in book.questions if (sweep := book.sweep(some, book.data_of(some))) is not None}
     for sweep in sweeps.values():
-        seen |= {(Wanted(some, sweep.data), seed) for some in sweep.configurations for seed in sweep.seeds}
+        seen |= {(DataConfiguration(some, sweep.data), seed) for some in sweep.configurations for seed in sweep.seeds}
     first = Counter(wanted for wanted, _ in seen)
-    second: dict[str, Counter[Wanted]] = {}
+    second: dict[str, Counts] = {}
     for name, sweep in sweeps.items():
         rule = sweep.finalists
         if rule is not None and book.question(name).networks:
-            each = [Wanted(some, sweep.data) for some in sweep.configurations]
+            each = [DataConfiguration(some, sweep.data) for some in sweep.configurations]
             second[name] = Counter({some: sum((some, seed) not in seen for seed in rule.seeds) for some in each})
     return first, second
 
 
-def _fewest_and_most(book: Presets, name: str, counts: Counter[Wanted]) -> tuple[Counter[Wanted], Counter[Wanted]]:
+def _fewest_and_most(book: Presets, name: str, counts: Counts) -> tuple[Counts, Counts]:
     """Return the numbers of finalists' runs, for the fewest and for the most finalists."""
     rule = book.question(name).finalists
     assert rule is not None
@@ -181,23 +185,23 @@ def _fewest_and_most(book: Presets, name: str, counts: Counter[Wanted]) -> tuple
 
 
 def _hours(
-    first: Counter[Wanted],
-    extra: list[tuple[Counter[Wanted], Counter[Wanted]]],
-    given: Given,
+    first: Counts,
+    extra: list[tuple[Counts, Counts]],
+    given: CourseFacts,
     times: tuple[EpochTime, ...],
 ) -> Hours:
     forecasts = {name: Forecast(times, data.train_images, data.shape) for name, data in given.data.items()}
 
-    def seconds(wanted: Wanted, runs: int) -> float | None:
-        forecast, network = forecasts.get(wanted.data), wanted.configuration.network
+    def seconds(key: DataConfiguration, runs: int) -> float | None:
+        forecast, network = forecasts.get(key.data), key.configuration.network
         if forecast is None or not runs:
             return None if runs else 0.0
         is_dense = network.model is None and not network.convolutions
-        if not is_dense and not forecast.is_measured(wanted.configuration):
+        if not is_dense and not forecast.is_measured(key.configuration):
             return None
-        return runs * forecast.run_seconds(wanted.configuration, runs)
+        return runs * forecast.run_seconds(key.configuration, runs)
 
-    def total(counts: Counter[Wanted]) -> float:
+    def total(counts: Counts) -> float:
         return sum(seconds(some, runs) or 0.0 for some, runs in counts.items())
 
     fewest = first + sum((some for some, _ in extra), Counter())
@@ -206,7 +210,7 @@ def _hours(
     return Hours(total(fewest), total(most), unknown, bool(times))
 
 
-def _file(book: Presets, question: Question, given: Given) -> FileSize:
+def _file(book: Presets, question: Question, given: CourseFacts) -> FileSize:
     assert question.upload is not None
     configuration, name = book.configurations(question)[0], book.data_of(question)
     model, data = configuration.network.model, given.data.get(name)

@@ -2,7 +2,7 @@
 
 from engine import protocol as p
 from svhn_tui.assignment import answers as answering
-from svhn_tui.client.session import Session, insist, read_curves
+from svhn_tui.client.session import Session, ensure_known, read_curves
 from svhn_tui.presets import Presets
 
 
@@ -12,7 +12,9 @@ async def check_files(session: Session, book: Presets) -> None:
     bound = [answer for answer in answers if (form := book.question(answer.question).answer) and form.format == "file"]
     runs = tuple(run_id for answer in bound for run_id in answer.runs)
     if runs:
-        await insist(session, p.CheckFiles(runs=runs), lambda state: set(runs) <= {*state.files, *state.unreadable})
+        await ensure_known(
+            session, p.CheckFiles(runs=runs), lambda state: set(runs) <= {*state.files, *state.unreadable}
+        )
 
 
 async def read_histories(session: Session, book: Presets) -> None:

@@ -31,7 +31,7 @@ BEGUN = {"hidden": "64 256", "activation": "relu"}
 """Initial values of a draft that are not the options' defaults."""
 
 
-class Typed(msgspec.Struct, frozen=True):
+class SweepTexts(msgspec.Struct, frozen=True):
     """The typed text of each field, values with spaces between. A `Draft` has a field for each option besides."""
 
     title: str = "my sweep"
@@ -55,17 +55,17 @@ def text_of(option: Option) -> str:
 
 
 Draft = cast(
-    "type[Typed]",
+    "type[SweepTexts]",
     msgspec.defstruct(
         "Draft",
         [(option.name, str, BEGUN.get(option.name, text_of(option))) for option in SWEPT],
-        bases=(Typed,),
+        bases=(SweepTexts,),
         frozen=True,
     ),
 )
 
 
-def networks_of(draft: Typed) -> dict[str, Network]:
+def networks_of(draft: SweepTexts) -> dict[str, Network]:
     """Return the networks, by label.
 
     Raises:
@@ -86,7 +86,7 @@ def networks_of(draft: Typed) -> dict[str, Network]:
     return networks
 
 
-def question_of(draft: Typed, book: Presets) -> Question:
+def question_of(draft: SweepTexts, book: Presets) -> Question:
     """Return the draft as a question of a presets file, under the next free id S1, S2, ...
 
     Raises:
@@ -115,7 +115,7 @@ def question_of(draft: Typed, book: Presets) -> Question:
     )
 
 
-def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
+def with_draft(draft: SweepTexts, text: bytes, name: str) -> tuple[bytes, Question]:
     """Return a presets file's text with the draft's question at its end, and the question.
 
     Raises:
@@ -144,7 +144,7 @@ def with_draft(draft: Typed, text: bytes, name: str) -> tuple[bytes, Question]:
     return whole, question
 
 
-def forecast(draft: Typed, text: bytes, name: str, state: State) -> str:
+def forecast(draft: SweepTexts, text: bytes, name: str, state: State) -> str:
     """Describe the draft's sweep: the grid, how many runs exist, how many are new, and how long they take.
 
     Raises:
@@ -165,7 +165,7 @@ def forecast(draft: Typed, text: bytes, name: str, state: State) -> str:
     return f"{grid}: {plan_text([sweep], state)}"
 
 
-def save(draft: Typed, workspace: Path) -> Question:
+def save(draft: SweepTexts, workspace: Path) -> Question:
     """Write the draft into the workspace's own presets, which begin as a copy of those in force.
 
     Raises:
@@ -184,12 +184,12 @@ def save(draft: Typed, workspace: Path) -> Question:
     return question
 
 
-def _typed(draft: Typed, option: Option) -> str:
+def _typed(draft: SweepTexts, option: Option) -> str:
     text: str = getattr(draft, option.name)
     return text
 
 
-def in_use(draft: Typed, option: Option) -> bool:
+def in_use(draft: SweepTexts, option: Option) -> bool:
     """Say whether an option has a meaning with one of the values typed for the field that it belongs to."""
     if option.owners is None:
         return True
@@ -197,7 +197,7 @@ def in_use(draft: Typed, option: Option) -> bool:
     return any(applies(option, word) for word in typed)
 
 
-def _values(draft: Typed, option: Option) -> tuple[Any, ...]:
+def _values(draft: SweepTexts, option: Option) -> tuple[Any, ...]:
     return values_of(option, _typed(draft, option))
 
 

@@ -19,7 +19,7 @@ from engine.machine import child_process, os_errors, tool_process
 from engine.protocol import DataSet, TrialStarted
 from svhn_tui import preset_file, words
 from svhn_tui.analysis import course_plan
-from svhn_tui.analysis.course_plan import CoursePlan, FileSize, Given, Hours, QuestionPlan
+from svhn_tui.analysis.course_plan import CourseFacts, CoursePlan, FileSize, Hours, QuestionPlan
 from svhn_tui.analysis.trial_text import trial_start_text
 from svhn_tui.cli.arguments import DataOption, JsonOption, LayoutOption, fail, file_of, folder_of, path_of, sources
 from svhn_tui.cli.commands import command_group
@@ -120,7 +120,7 @@ async def _checked(file: Path, data: Sequence[str], layout: str, workspace: Path
     data_sets = _data_of(book, file, data, layout, mistakes, notes)
     facts = await _tried(book, file, data_sets, mistakes, notes)
     times = await _times(workspace) if workspace is not None else ()
-    given = Given(data_sets, {key: some.parameters for key, some in facts.items() if not some.problem}, times)
+    given = CourseFacts(data_sets, {key: some.parameters for key, some in facts.items() if not some.problem}, times)
     mistakes += course_plan.problems(book, given, str(file))
     mistakes = [located(mistake, text, str(file)) for mistake in mistakes]
     return Course(str(file), tuple(mistakes), tuple(notes), data_sets, course_plan.plan_of(book, given))

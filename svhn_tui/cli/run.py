@@ -33,7 +33,7 @@ NOTHING_TO_TRAIN = "Nothing to train: these questions ask for code or for what f
 TIME_IS_OVER = "The time is over; the same command continues from the checkpoints."
 
 
-class Wish(msgspec.Struct, frozen=True):
+class RunOptions(msgspec.Struct, frozen=True):
     """The options of `svhn-tui run`."""
 
     questions: Sequence[Question]
@@ -50,16 +50,16 @@ class Wish(msgspec.Struct, frozen=True):
     """The order of the images' axes, if their shape is ambiguous."""
 
 
-async def train(workspace: Path, book: Presets, wish: Wish, reporter: Reporter) -> int:
+async def train(workspace: Path, book: Presets, options: RunOptions, reporter: Reporter) -> int:
     """Train the missing runs of the questions, report progress, print the answers; return the exit code."""
-    notifier = Notifier(wish.notify, Milestones(wish.questions, book))
+    notifier = Notifier(options.notify, Milestones(options.questions, book))
     try:
-        return await _follow(workspace, book, wish, reporter, notifier)
+        return await _follow(workspace, book, options, reporter, notifier)
     finally:
         await notifier.close()
 
 
-async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter, notifier: Notifier) -> int:
+async def _follow(workspace: Path, book: Presets, options: RunOptions, reporter: Reporter, notifier: Notifier) -> int:
     def receive(event: p.AnyEvent, state: State) -> None:
         reporter.receive(event, state)
         notifier.receive(event, state)
@@ -68,13 +68,13 @@ async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     try:
         async with connected(workspace, receive) as session:
-            training = asyncio.create_task(_train(session, book, wish, reporter))
+            training = asyncio.create_task(_train(session, book, options, reporter))
             waiting = asyncio.create_task(interrupted.wait())
-            await asyncio.wait((training, waiting), timeout=wish.stop_after, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((training, waiting), timeout=options.stop_after, return_when=asyncio.FIRST_COMPLETED)
             if not training.done():
                 reporter.close()
                 if interrupted.is_set():
-                    return await _interrupt(session, training, wish.on_interrupt)
+                    return await _interrupt(session, training, options.on_interrupt)
                 await _stop(session, training, TIME_IS_OVER)
                 notifier.add_sentence(TIME_IS_OVER)
                 return TIME_OVER
@@ -86,7 +86,7 @@ async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter
                 notifier.add_sentence(f"Not all is trained: {problem}")
                 return FAILED
             if not isinstance(reporter, JsonLines):
-                _print_outcome(session.state, book, wish)
+                _print_outcome(session.state, book, options)
             return DONE
     except LinkLost as error:
         reporter.close()
@@ -95,19 +95,19 @@ async def _follow(workspace: Path, book: Presets, wish: Wish, reporter: Reporter
         return FAILED
 
 
-async def _train(session: Session, book: Presets, wish: Wish, reporter: Reporter) -> str:
+async def _train(session: Session, book: Presets, options: RunOptions, reporter: Reporter) -> str:
     """Submit the sweeps, the cheapest first, and wait for their runs; return the error, or an empty text."""
-    if not any(book.sweep(question, "") for question in wish.questions):
+    if not any(book.sweep(question, "") for question in options.questions):
         return NOTHING_TO_TRAIN
-    if wish.fleet is not None:
-        answer = await session.answer(p.SetFleet(fleet=wish.fleet, on_command_line=True))
+    if options.fleet is not None:
+        answer = await session.answer(p.SetFleet(fleet=options.fleet, on_command_line=True))
         if isinstance(answer, p.Refused):
             return answer.reason
-    names = {book.data_of(question) for question in wish.questions}
-    data = await open_data(session, *openings_of(book, wish.source, wish.layout, names))
+    names = {book.data_of(question) for question in options.questions}
+    data = await open_data(session, *openings_of(book, options.source, options.layout, names))
     if isinstance(data, str):
         return data
-    sweeps = [sweep_for(question, book, session.state, wish.overrides) for question in wish.questions]
+    sweeps = [sweep_for(question, book, session.state, options.overrides) for question in options.questions]
     asked = cheapest_first([sweep for sweep in sweeps if sweep is not None], session.state)
     reporter.add_sentence(plan_text(asked, session.state))
     for sweep in asked:
@@ -192,22 +192,22 @@ async def _stop(session: Session, training: asyncio.Task[str], sentence: str) ->
     print(sentence, file=sys.stderr)
 
 
-def _print_outcome(state: State, book: Presets, wish: Wish) -> None:
+def _print_outcome(state: State, book: Presets, options: RunOptions) -> None:
     """Print the number of trained runs, their folder, and the answers."""
     console = Plain()
-    for question in wish.questions:
-        progress = progress_of(question, book, state, wish.overrides)
+    for question in options.questions:
+        progress = progress_of(question, book, state, options.overrides)
         console.print(Text(f"{question.id}  {question.title}", style="bold"))
         for row in progress.rows:
             console.print(Text(f"  {_row_text(row)}"), soft_wrap=True)
         if question.upload and progress.rows:
             folder = Path(state.workspace) / "runs" / progress.rows[0].runs[0]
             console.print(Text(f"  {folder / 'model.keras'}"), soft_wrap=True)
-    sweeps = [sweep_for(question, book, state, wish.overrides) for question in wish.questions]
+    sweeps = [sweep_for(question, book, state, options.overrides) for question in options.questions]
     distinct = {spec.run_id for sweep in sweeps if sweep for spec in plan.asked(sweep, state.accuracies)}
     done = len(distinct & set(state.results))
     console.print(Text(f"{done} of {words.plural(len(distinct), 'distinct run')} done"))
-    named = {question.id for question in wish.questions}
+    named = {question.id for question in options.questions}
     for answer in answering.all_answers(book, state):
         about = book.question(answer.question).answer
         if answer.text and about and (answer.question in named or about.of in named):

@@ -30,7 +30,7 @@ from svhn_tui.cli.arguments import (
 from svhn_tui.cli.commands import carry_out, command_group
 from svhn_tui.cli.exit_codes import DONE, FAILED, WRONG_USE
 from svhn_tui.cli.notify import command_of
-from svhn_tui.cli.run import Wish, missing, train
+from svhn_tui.cli.run import RunOptions, missing, train
 from svhn_tui.cli.trust import ask_for_trust
 from svhn_tui.client.session import connected
 from svhn_tui.presets import Presets, Question
@@ -104,8 +104,8 @@ def run(
     fleet = fleet_of(slurm, workers, worker_ssh, gpus, local=local)
     command = command_of(notify) if notify is not None else ()
     overrides = Overrides(epochs=epochs, seeds=seeds)
-    wish = Wish(chosen, overrides, sources(data), on_interrupt, seconds, fleet, command, layout or "")
-    raise typer.Exit(asyncio.run(train(workspace, book, wish, reporter)))
+    options = RunOptions(chosen, overrides, sources(data), on_interrupt, seconds, fleet, command, layout or "")
+    raise typer.Exit(asyncio.run(train(workspace, book, options, reporter)))
 
 
 @app.command()

@@ -160,7 +160,7 @@ def answers_to(request: str) -> Callable[[State, p.AnyEvent], bool]:
     return lambda state, event: getattr(event, "request", "") == request
 
 
-async def insist(session: Session, command: p.AnyCommand, is_known: Callable[[State], bool]) -> None:
+async def ensure_known(session: Session, command: p.AnyCommand, is_known: Callable[[State], bool]) -> None:
     """Wait until something is known, or until the host has sent its whole state.
 
     Raises:
@@ -183,4 +183,4 @@ async def read_curves(session: Session, runs: Iterable[str]) -> None:
 
 
 async def _watch(session: Session, runs: tuple[str, ...]) -> None:
-    await insist(session, p.Watch(runs=runs), lambda state: set(runs) <= set(state.histories))
+    await ensure_known(session, p.Watch(runs=runs), lambda state: set(runs) <= set(state.histories))

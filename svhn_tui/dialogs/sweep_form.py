@@ -12,7 +12,7 @@ from textual.widgets import Input, Label, Static
 
 from engine.core.options import Option
 from svhn_tui import preset_file
-from svhn_tui.assignment.sweep_draft import FIRST, SWEPT, Draft, Typed, forecast, in_use, save
+from svhn_tui.assignment.sweep_draft import FIRST, SWEPT, Draft, SweepTexts, forecast, in_use, save
 from svhn_tui.assignment.typed_values import DraftError
 from svhn_tui.client.state import State
 from svhn_tui.dialogs.dialog import Dialog
@@ -81,11 +81,11 @@ class SweepForm(Dialog[Question | None]):
         self.query_one("#preview", Static).update(Text(self._plan_text()))
 
     @property
-    def _typed(self) -> Typed:
+    def _typed(self) -> SweepTexts:
         return Draft(**{name: self.query_one(f"#{name}", Input).value for name in HINTS})
 
     @property
-    def _draft(self) -> Typed:
+    def _draft(self) -> SweepTexts:
         """The values of the fields that are shown; the others are at their defaults."""
         shown = [name for name in HINTS if self.query_one(f"#{name}").display]
         return Draft(**{name: self.query_one(f"#{name}", Input).value for name in shown})

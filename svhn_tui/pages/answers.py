@@ -81,7 +81,7 @@ class AnswersPage(Page):
 
     def action_check(self) -> None:
         """Ask for new hashes of the files that answers refer to."""
-        self.want(p.CheckFiles(runs=self._checked))
+        self.request(p.CheckFiles(runs=self._checked))
         self.notify("The files are hashed again.")
 
     def show(self, state: State) -> None:
@@ -100,7 +100,7 @@ class AnswersPage(Page):
         bound = tuple(dict.fromkeys(run_id for handed in every if handed.is_bound for run_id in handed.answer.runs))
         if bound and self._checked != bound:
             self._checked = bound
-            self.want(p.CheckFiles(runs=self._checked))
+            self.request(p.CheckFiles(runs=self._checked))
 
     def _line(self, index: int, handed: HandedIn) -> Text:
         theme = self.app.current_theme

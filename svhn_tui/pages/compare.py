@@ -31,7 +31,7 @@ from svhn_tui.analysis.progress import progress_of, shown_of
 from svhn_tui.charts.curves import divergence_of, mean_band
 from svhn_tui.charts.plot import Series
 from svhn_tui.client.state import State
-from svhn_tui.pages.compare_classes import Seen, class_page
+from svhn_tui.pages.compare_classes import Predictions, class_page
 from svhn_tui.pages.compare_text import NARROW, TALL, figures_of, only_difference, sides_table
 from svhn_tui.pages.findings import FindingsCache
 from svhn_tui.pages.page import Page
@@ -158,7 +158,7 @@ class ComparePage(Page):
         done = [run for run in firsts if run is not None and not run.is_recorded]
         self._look_at([run.run_id for run in done], state)
         seen = [
-            Seen(name, line_style(index, theme), inspected.confusion)
+            Predictions(name, line_style(index, theme), inspected.confusion)
             for index, (name, run) in enumerate(zip(names, firsts, strict=True))
             if run is not None and (inspected := state.inspected.get(run.run_id)) is not None
             if len(inspected.confusion) == len(labels)
@@ -179,7 +179,7 @@ class ComparePage(Page):
         unknown = [run_id for run_id in runs if run_id not in state.inspected]
         if unknown and not self._looked_at & set(unknown):
             self._looked_at.add(unknown[0])
-            self.want(p.Inspect(run_id=unknown[0]))
+            self.request(p.Inspect(run_id=unknown[0]))
 
     def _head(self, sides: Sequence[Side], every: int, state: State) -> Text:
         question = None if self.selected else self._question(state)

@@ -21,7 +21,7 @@ LARGEST = 20
 LEGEND = "Predicted more (+) or less (−) often, in % of each true class: + on the diagonal is better."
 
 
-class Seen(NamedTuple):
+class Predictions(NamedTuple):
     """A run's predictions for the test images, with the name and style of its side."""
 
     name: str
@@ -34,7 +34,9 @@ def right_of(confusion: Confusion) -> list[float | None]:
     return [counts[label] / sum(counts) if sum(counts) else None for label, counts in enumerate(confusion)]
 
 
-def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pair: int, note: str, width: int) -> Table:
+def class_page(
+    seen: Sequence[Predictions], labels: Sequence[str], theme: Theme, *, pair: int, note: str, width: int
+) -> Table:
     """Return both tables with their titles, side by side if they fit.
 
     Args:
@@ -74,7 +76,7 @@ def class_page(seen: Sequence[Seen], labels: Sequence[str], theme: Theme, *, pai
     return whole
 
 
-def accuracies_table(seen: Sequence[Seen], labels: Sequence[str], theme: Theme) -> Table:
+def accuracies_table(seen: Sequence[Predictions], labels: Sequence[str], theme: Theme) -> Table:
     """Return a table with a row a class: number of images, and each run's recall in percent, the best in bold."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
@@ -97,7 +99,7 @@ def accuracies_table(seen: Sequence[Seen], labels: Sequence[str], theme: Theme) 
     return table
 
 
-def difference_table(first: Seen, other: Seen, labels: Sequence[str], theme: Theme) -> Table:
+def difference_table(first: Predictions, other: Predictions, labels: Sequence[str], theme: Theme) -> Table:
     """Return the other run's confusion matrix minus the first one's, in percentage points of each true class."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
@@ -114,7 +116,7 @@ def difference_table(first: Seen, other: Seen, labels: Sequence[str], theme: The
     return table
 
 
-def largest_differences(first: Seen, other: Seen, labels: Sequence[str], theme: Theme) -> Table:
+def largest_differences(first: Predictions, other: Predictions, labels: Sequence[str], theme: Theme) -> Table:
     """Return the largest entries of that difference, for classes whose columns do not fit."""
     dim = dim_of(theme)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style=dim)
@@ -132,7 +134,7 @@ def largest_differences(first: Seen, other: Seen, labels: Sequence[str], theme: 
     return table
 
 
-def difference_title(first: Seen, other: Seen, theme: Theme) -> Text:
+def difference_title(first: Predictions, other: Predictions, theme: Theme) -> Text:
     """Name the run that is subtracted from, and the one that is subtracted."""
     return Text.assemble(
         (f"{other.look.mark} ", other.look.color), (other.name, "bold"), (" minus ", dim_of(theme)),

@@ -106,7 +106,7 @@ class DataPage(Page):
         lacks = inspected is None or bool(inspected.problem)  # a failed one is requested again when the user comes back
         if lacks and (data, subject) not in self._wanted:
             self._wanted.add((data, subject))
-            self.want(Inspect(run_id=self.run, data="" if self.run else self.other))
+            self.request(Inspect(run_id=self.run, data="" if self.run else self.other))
         return inspected
 
     def body(self) -> ComposeResult:

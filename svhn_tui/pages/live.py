@@ -159,28 +159,28 @@ class LivePage(Page):
         entry, lanes = self._target(self._lanes(self.state))
         if entry is not None:
             waits = entry.status == "waiting"
-            self.want(p.Pause(runs=entry.runs) if waits else p.Resume(runs=entry.runs))
+            self.request(p.Pause(runs=entry.runs) if waits else p.Resume(runs=entry.runs))
         elif lanes:
-            self.want(p.Pause(runs=tuple(lanes)))
+            self.request(p.Pause(runs=tuple(lanes)))
             self.notify("It is checkpointed and paused; space on it in the queue resumes it.")
 
     def action_pause_all(self) -> None:
         """Pause everything, or resume everything that is paused."""
         holds = bool(self.state.running) or any(entry.status == "waiting" for entry in self._entries)
-        self.want(p.Pause() if holds else p.Resume())
+        self.request(p.Pause() if holds else p.Resume())
 
     def action_stop(self) -> None:
         """Remove the entry under the cursor, or stop the group after a confirmation."""
         entry, lanes = target = self._target(self._lanes(self.state))
         way = way_back(target, self.book, self.state)
         if entry is not None:
-            self.want(p.Cancel(runs=entry.runs))
+            self.request(p.Cancel(runs=entry.runs))
             text = f"{words.plural(len(entry.runs), 'run')} taken out; {way} brings them back."
             self.notify(text, markup=False)
         elif lanes:
             runs = tuple(lanes)
             sentence = f"Stop {words.plural(len(runs), 'run')}? The checkpoint stays: {way} resumes it."
-            self.app.push_screen(Confirm(sentence), lambda yes: self.want(p.Cancel(runs=runs)) if yes else None)
+            self.app.push_screen(Confirm(sentence), lambda yes: self.request(p.Cancel(runs=runs)) if yes else None)
 
     def action_move(self, step: int) -> None:
         """Move the chosen entry of the queue down or up."""
@@ -188,7 +188,7 @@ class LivePage(Page):
         waiting.focus()  # so that the moved line is highlighted
         command = moved(self._entries, waiting.highlighted or 0, step)
         if command is not None:
-            self.want(command)
+            self.request(command)
 
     def show(self, state: State) -> None:
         """Draw groups, curves, devices and queue."""
@@ -225,7 +225,7 @@ class LivePage(Page):
         devices.update(self._devices.lines(dim_of(theme), str(theme.primary)))
         if devices.display and time.monotonic() > self._devices_wanted + WATCH_AGAIN_SECONDS:
             self._devices_wanted = time.monotonic()
-            self.want(p.WatchDevices())
+            self.request(p.WatchDevices())
         trials = self.query_one("#trials", Sheet)
         trials.display = bool(state.trying)
         trials.update(trial_lines(state, theme))

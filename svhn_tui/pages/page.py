@@ -25,7 +25,7 @@ class Page(Screen[None]):
     """The page's charts, if it has any."""
     state: reactive[State] = reactive(State, init=False, repaint=False)
 
-    class Wanted(Message):
+    class CommandRequested(Message):
         """A command for the engine, at the user's request."""
 
         def __init__(self, command: p.AnyCommand) -> None:
@@ -118,10 +118,10 @@ class Page(Screen[None]):
         """Draw the charts' new content."""
         self.redraw()
 
-    def want(self, command: p.AnyCommand | None) -> None:
+    def request(self, command: p.AnyCommand | None) -> None:
         """Request a command; None, from a dialog that was cancelled, requests nothing."""
         if command is not None:
-            self.post_message(self.Wanted(command))
+            self.post_message(self.CommandRequested(command))
 
     def copy(self, text: str) -> None:
         """Copy a text."""
@@ -134,4 +134,4 @@ class Page(Screen[None]):
         new = tuple(run_id for run_id in unknown if run_id not in self._asked)
         if new:
             self._asked.update(new)
-            self.want(p.Watch(runs=new))
+            self.request(p.Watch(runs=new))

@@ -138,17 +138,17 @@ class QuestionsPage(Page):
     @work
     async def action_hand_in(self) -> None:
         """Choose the run whose file the question hands in."""
-        self.want(await chosen_run(self.app, self.chosen, self.book, self.state))
+        self.request(await chosen_run(self.app, self.chosen, self.book, self.state))
 
     @work
     async def action_finalists(self) -> None:
         """Choose the finalists by hand."""
-        self.want(await chosen_finalists(self.app, self.chosen, self.book, self.state))
+        self.request(await chosen_finalists(self.app, self.chosen, self.book, self.state))
 
     @work
     async def action_statements(self) -> None:
         """Paste a statement of the grader's, or edit one."""
-        self.want(await judged_statement(self.app, self.chosen, self.book, self.state))
+        self.request(await judged_statement(self.app, self.chosen, self.book, self.state))
 
     def action_turn(self, pages: int) -> None:
         """Scroll the question on the right."""
@@ -185,7 +185,7 @@ class QuestionsPage(Page):
         text = f"The whole assignment: {plan_text(sweeps, self.state)}."
         if await is_confirmed(self.app, text):
             for sweep in sweeps:
-                self.want(self.book.submit(sweep))
+                self.request(self.book.submit(sweep))
 
     def _launch(self, launch: Launch) -> None:
         """Train the missing runs of a question, now or as soon as the data is open, and notify the user."""
@@ -193,7 +193,7 @@ class QuestionsPage(Page):
             self.post_message(self.LaunchDeferred(launch))
             return
         command, text = launch.command(self.book, self.state)
-        self.want(command)
+        self.request(command)
         self.notify(text)
 
     def show(self, state: State) -> None:

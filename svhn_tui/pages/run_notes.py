@@ -27,7 +27,7 @@ class RunNotes:
     def _send(self, note: p.Annotate | None) -> None:
         if note is not None:
             self._sent.add(note)
-            self._page.want(note)
+            self._page.request(note)
 
     def settle(self) -> None:
         """Delete the drafts of notes that the host has stored."""

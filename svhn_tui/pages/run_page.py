@@ -42,14 +42,14 @@ class RunSubjectPage(Page):
     def turn_to(self, subjects: tuple[str, ...], origin: str) -> None:
         """Show a run."""
         (self.run,), self._origin = subjects, origin
-        self.want(p.ReadLog(run_id=self.run))
+        self.request(p.ReadLog(run_id=self.run))
         self.redraw()
 
     def _follow(self) -> None:
         log, was_training = self.printed, self._is_training
         self._is_training = self.run in self.state.running
         if self.is_current and log is not None and (self._is_training or was_training):  # its last lines arrive late
-            self.want(p.ReadLog(run_id=self.run, file=log.file, begins=log.ends))
+            self.request(p.ReadLog(run_id=self.run, file=log.file, begins=log.ends))
 
     @property
     def printed(self) -> p.LogRead | None:
@@ -65,7 +65,7 @@ class RunSubjectPage(Page):
 
     def action_again(self) -> None:
         """Train a run that failed again."""
-        self.want(p.Resume(runs=(self.run,)))
+        self.request(p.Resume(runs=(self.run,)))
         self.notify("It waits to be trained again; 2 shows it.")
 
     def action_back(self) -> None:
@@ -135,7 +135,7 @@ class RunPage(RunSubjectPage):
         super().turn_to(subjects, origin)
         if self.is_mounted:
             self.query_one("#run", VerticalScroll).scroll_home(animate=False)
-        self.want(p.CheckFiles(runs=subjects))
+        self.request(p.CheckFiles(runs=subjects))
 
     def action_whole(self) -> None:
         """Leave the full-screen chart, or else the page."""

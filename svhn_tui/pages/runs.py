@@ -144,7 +144,7 @@ class RunsPage(Page):
     def action_again(self) -> None:
         """Train a run that failed again."""
         if self.runs.run_id is not None:
-            self.want(p.Resume(runs=(self.runs.run_id,)))
+            self.request(p.Resume(runs=(self.runs.run_id,)))
             self.notify("It waits to be trained again; 2 shows it.")
 
     def action_compare(self) -> None:
@@ -161,11 +161,11 @@ class RunsPage(Page):
         what = f"{label} ({runs[0]})" if len(runs) == 1 else words.plural(len(runs), "run")
         if await self.app.push_screen_wait(Confirm(f"Move {what} to the trash? t shows the trash and brings it back.")):
             self.runs.selected = {}
-            self.want(p.Delete(runs=runs))
+            self.request(p.Delete(runs=runs))
 
     def action_trash(self) -> None:
         """Request the content of the trash; the app shows it when the host has answered."""
-        self.want(p.ReadTrash())
+        self.request(p.ReadTrash())
 
     # --- drawing -----------------------------------------------------------------------------------------------------
 

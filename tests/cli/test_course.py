@@ -106,7 +106,7 @@ def test_what_does_not_go_with_the_data_is_told_with_its_line(tmp_path: Path):
         (text, 13, "questions[1] (B).upload.limit_mib: the weights of "),
     ):
         data = {"": scenes.DATA, "mine": scenes.DATA}
-        problems = course_plan.problems(preset_file.parse(some.encode(), "f"), course_plan.Given(data), "f")
+        problems = course_plan.problems(preset_file.parse(some.encode(), "f"), course_plan.CourseFacts(data), "f")
         assert f"f, line {line}, {message}" in "\n".join(
             json_text.located(problem, some.encode(), "f") for problem in problems
         )

@@ -141,9 +141,9 @@ def broken(*arguments: object, **named: object) -> None:
 
 async def test_a_defect_in_a_command_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
     service, client = Service(Workspace(tmp_path)), Heard()
-    await service._obey(p.encode(p.ReadTrash(request="first")), client)
+    await service._carry_out(p.encode(p.ReadTrash(request="first")), client)
     monkeypatch.setattr(service._commands, "do", broken)
-    await service._obey(p.encode(p.ReadTrash(request="second")), client)
+    await service._carry_out(p.encode(p.ReadTrash(request="second")), client)
     read, done, refused = client.events
     assert (read, done) == (p.TrashRead(results=()), p.Done(request="first"))
     assert (refused.command, refused.request) == ("ReadTrash", "second")

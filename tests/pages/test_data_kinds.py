@@ -12,7 +12,7 @@ from engine.data.dataset import describe
 from engine.data.images import Images
 from engine.tools import inspect_run
 from svhn_tui.client.reducer import fold
-from svhn_tui.pages.compare_classes import Seen, class_page
+from svhn_tui.pages.compare_classes import Predictions, class_page
 from svhn_tui.pages.data import DataPage
 from svhn_tui.pages.data_text import confusion_of, counts_of, facts_of
 from svhn_tui.themes import DARK
@@ -53,7 +53,7 @@ def test_a_hundred_classes_fit(width: int):
     assert "most often taken for" in page and "class 99" in page
     assert max(map(len, page.splitlines())) <= width
     assert "class 99" in drawn(counts_of(data, DARK, width), width)
-    seen = [Seen(name, line_style(index, DARK), CONFUSION.tolist()) for index, name in enumerate(("one", "two"))]
+    seen = [Predictions(name, line_style(index, DARK), CONFUSION.tolist()) for index, name in enumerate(("one", "two"))]
     compared = drawn(class_page(seen, MANY, DARK, pair=1, note="", width=width), width)
     assert "class 99" in compared and max(map(len, compared.splitlines())) <= width
 

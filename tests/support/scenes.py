@@ -175,7 +175,7 @@ class Stage(App[None]):
         self._page.state = self._first
         self.push_screen(self._page)
 
-    def on_page_wanted(self, message: Page.Wanted) -> None:
+    def on_page_command_requested(self, message: Page.CommandRequested) -> None:
         self.wanted.append(message.command)
 
     @property

@@ -54,9 +54,9 @@ class Watched(SvhnApp):
         super().__init__(*arguments)
         self.asked = 0
 
-    async def on_page_wanted(self, message: Page.Wanted) -> None:
+    async def on_page_command_requested(self, message: Page.CommandRequested) -> None:
         self.asked += 1
-        await super().on_page_wanted(message)
+        await super().on_page_command_requested(message)
 
 
 @asynccontextmanager

@@ -74,10 +74,10 @@ def test_why_keras_does_not_load_a_file_is_said(tmp_path: Path):
         ),
         "The shape of the target variable": forged(good, tmp_path / "b.keras", model__weights__h5=weights),
     }
-    for said, path in files.items():
+    for name, path in files.items():
         with checked(path) as file, pytest.raises((ValueError, TypeError)) as failed:
             keras.saving.load_model(file.path)
-        assert verify._reason_of(failed.value).startswith(said)
+        assert verify._reason_of(failed.value).startswith(name)
 
 
 def saved(tmp_path: Path, model: Model) -> Path:

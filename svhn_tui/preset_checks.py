@@ -18,7 +18,7 @@ from engine.core.sweep import FinalistRule
 from svhn_tui.presets import EXPORT_PAGES, PARAMS, AnswerFormat, Presets, Question, Upload, choices
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9 ._-]{0,98}[A-Za-z0-9_-])?")
-MAX_LABEL = 100
+MAX_LABEL = 1_000
 """Longest name of a network, in characters."""
 MAX_ID = 40
 MAX_POINTS = 1_000
@@ -35,7 +35,7 @@ def value_problems(presets: Presets, name: str) -> Iterator[str]:
         return
     for label, network in presets.networks.items():
         if not (label.isprintable() and 0 < len(label.strip()) <= len(label) <= MAX_LABEL):
-            yield f"{name}, networks[{label[:MAX_LABEL]!r}]: a name has 1 to {MAX_LABEL} printable characters."
+            yield f"{name}, networks[{label[:100]!r}]: a name has 1 to {MAX_LABEL:,} printable characters."
         if problem := limits.network_problem(network):
             yield f"{name}, networks[{label!r}].{problem}"
     for label, source in presets.data.items():

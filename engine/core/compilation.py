@@ -96,7 +96,10 @@ def metrics_of(training: Training) -> tuple[str, ...]:
 
 def data_problem(training: Training, train_images: int, classes: int) -> str:
     """Return why a training does not suit data of so many images and classes, in a sentence; empty when it does."""
-    if training.patience and held_in(train_images, training.validation_split) == train_images:
+    left = held_in(train_images, training.validation_split)
+    if not left:
+        return f"validation_split holds out all {train_images:,} images; none is left to train on."
+    if training.patience and left == train_images:
         return f"validation_split holds out none of {train_images:,} images; early stopping needs some."
     weights = len(training.class_weight)
     if weights in (0, classes):

@@ -164,7 +164,8 @@ class Commands:
         gpus = await asyncio.to_thread(devices.choose_gpus, command.fleet.gpus)
         if command.fleet.gpus.strip().lower() not in ("", "none") and not gpus.gpus:
             raise ValueError(" ".join(gpus.problems) or "There is no GPU on the host's machine.")
-        for problem in gpus.problems:
+        problems = gpus.problems if command.fleet.is_local else ()
+        for problem in problems:
             self._publish(p.Noticed(text=problem, severity="warning"))
         try:
             user_config.save_fleet(self._workspace.root, command.fleet)
@@ -172,6 +173,7 @@ class Commands:
             text = f"Where to train cannot be stored: {error.filename}: {error.strerror}."
             self._publish(p.Noticed(text=text, severity="warning"))
         self._dispatcher.use(command.fleet, devices.machine(gpus))
+        self._dispatcher.machine.problems = problems
         self._publish(p.FleetChanged(fleet=command.fleet, request=command.request))
 
     def _choose(self, command: p.Choose) -> None:

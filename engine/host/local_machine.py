@@ -40,6 +40,8 @@ class LocalMachine:
         self._load = CoreLoad(machine.cores)
         self._has_tensorflow_gpus = backends.tensorflow_may_see_cards()
         self._was_said = False
+        self.problems: tuple[str, ...] = ()
+        """Why GPUs of this machine were not chosen, where runs train on it."""
         self.watch = DeviceWatch(publish)
         """Samples the load of its devices."""
 
@@ -61,7 +63,7 @@ class LocalMachine:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Why GPUs are not used now, in sentences."""
-        return self._cards.remarks()
+        return (*self.problems, *self._cards.remarks())
 
     def use(self, machine: Machine | None) -> None:
         """Reset the state of all GPUs; use those of `machine` if it is given."""

@@ -53,6 +53,7 @@ class Service:
         self._dispatcher = Dispatcher(workspace, devices.machine(gpus), self._queue, self._publish)
         self._commands = Commands(workspace, self._records, self._queue, self._dispatcher, self._publish, self.leave)
         self._dispatcher.fleet = fleet
+        self._dispatcher.machine.problems = gpus.problems if fleet.is_local else ()
         for sweep in workspace.all_sweeps():
             self._queue.supersede(sweep)
             self._queue.want(sweep)
@@ -60,7 +61,7 @@ class Service:
         if not fleet_problem and stored.fleet not in (self._dispatcher.fleet, p.Fleet()):
             fleet_problem = user_config.is_not_used(stored.fleet)
         exposed = ownership.exposure(workspace.root)
-        problems = (brought_up, exposed, fleet_problem, *gpus.problems, *self._records.problems)
+        problems = (brought_up, exposed, fleet_problem, *self._records.problems)
         self._problems = [text for text in problems if text]
         self._remarks = gpus.remarks
         self._reading: set[asyncio.Task[None]] = set()

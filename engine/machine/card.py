@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.core.spec import Network
 from engine.machine import card_lock, gpus, probe, system, xla_flags
 from engine.machine.probe import ProbeResult
 from engine.machine.user_folders import cache_folder
@@ -33,6 +34,8 @@ SEEN_VARIABLE = "SVHN_TUI_CARD"
 """The probe's result (`ProbeResult` as JSON), for the worker that starts again with another LD_LIBRARY_PATH."""
 FIRST_EPOCH_SECONDS = 300.0
 """Time limit of a first epoch that is one CUDA graph: some drivers hang in such a graph."""
+OWN_MODEL_SECONDS = 3600.0
+"""The same for an own model, of which nobody knows how long its epochs are."""
 UNKNOWN = "unknown"
 """Stands for the driver's version where NVML does not report it."""
 REFUSALS = {probe.CUDA_ERRORS[2]: BUSY, probe.CUDA_ERRORS[46]: BUSY, probe.HANGS: SICK}
@@ -146,8 +149,13 @@ def note_hang(driver: str) -> None:
         file.write(f"{driver or UNKNOWN}\n")
 
 
+def first_epoch_seconds(network: Network) -> float:
+    """Return the time limit of a network's first epoch as one CUDA graph."""
+    return FIRST_EPOCH_SECONDS if network.model is None else OWN_MODEL_SECONDS
+
+
 @contextlib.contextmanager
-def watched(seconds: float = FIRST_EPOCH_SECONDS) -> Iterator[None]:
+def watched(seconds: float) -> Iterator[None]:
     """End this process with `HUNG` if the block takes longer than `seconds` and epochs are one CUDA graph.
 
     Nothing else ends a call that hangs in the driver. The next worker launches step by step, and is not watched.

@@ -1,4 +1,4 @@
-"""Whether this machine has an NVIDIA card, as the kernel reports it without NVIDIA's driver.
+"""Whether this machine has an NVIDIA card, as the kernel reports it without NVIDIA's libraries.
 
 A container sees all of the machine's cards here, even those that it may not use.
 """
@@ -11,11 +11,13 @@ COMPUTING = ("0x0300", "0x0302")
 """PCI classes, by their first digits: a display adapter, and one without outputs."""
 WSL = ("dev/dxg", "usr/lib/wsl/lib/libcuda.so.1")
 """Files of WSL; both exist where Windows has a card and its driver."""
+MODULE = "proc/driver/nvidia/version"
+"""Exists while the kernel has loaded NVIDIA's driver, also in containers and sandboxes that hide the PCI bus."""
 
 
 def is_there(root: Path = Path("/")) -> bool:
     """Say whether there is an NVIDIA card, usable or not."""
-    if all((root / path).exists() for path in WSL):
+    if (root / MODULE).exists() or all((root / path).exists() for path in WSL):
         return True
     try:
         devices = list((root / "sys/bus/pci/devices").iterdir())

@@ -31,7 +31,7 @@ def machine(choice: GpuChoice | None = None) -> Machine:
 
 
 def unused_machine() -> Machine:
-    """Return the same with those GPUs alone that nobody uses.
+    """Return what this process may train on, of the GPUs those alone that nobody uses.
 
     Raises:
         RuntimeError: all GPUs are in use.

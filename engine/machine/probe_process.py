@@ -83,7 +83,7 @@ def _cards_of(driver: ctypes.CDLL) -> Iterator[tuple[str, str]]:
             yield uuid_text(bytes(raw), name), name
 
 
-def uuid_text(raw: bytes, name: str = "") -> str:
+def uuid_text(raw: bytes, name: str) -> str:
     """Write 16 bytes as nvidia-smi does, and as CUDA_VISIBLE_DEVICES takes it.
 
     Args:

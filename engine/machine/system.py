@@ -231,10 +231,10 @@ def _exists(pid: int) -> bool:
     """Say whether the kernel knows a process, which no signal is sent to."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
     except PermissionError:
-        return True
+        return True  # it is another user's
+    except (ProcessLookupError, OverflowError):
+        return False
     return True
 
 

@@ -116,7 +116,8 @@ class FastGroup:
     def train_epoch(self, is_stopped: Callable[[], bool] = never) -> tuple[EpochRow, ...]:
         """Train every lane for one epoch and evaluate it, with one transfer from the device; it is never stopped."""
         began = time.perf_counter()
-        with contextlib.nullcontext() if self._has_trained else card.watched():
+        limit = card.first_epoch_seconds(self._program.configuration.network)
+        with contextlib.nullcontext() if self._has_trained else card.watched(limit):
             self._lanes, on_device = self._epoch(self._lanes, self._pixels, self._order())
             metrics = jax.device_get(on_device)
         self._has_trained = True

@@ -140,7 +140,7 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
         if not state.fleet.is_local or state.fleet.gpus:
             console.print(Text(f"trains {worker_status.fleet_text(state.fleet)}"))
         for member in worker_status.members_of(state):
-            console.print(Text(member.sentence))
+            console.print(Text(member.sentence), soft_wrap=True)
         if state.fleet.is_local and (known := build.known()).problem:
             console.print(Text(f"{known.problem}: JAX trains dense networks. {known.advice}".rstrip()))
         for run_id, live in state.running.items():
@@ -155,7 +155,7 @@ async def print_status(workspace: Path, book: Presets, *, as_json: bool, is_read
             console.print(Text(hint))
         for notice in state.notices:
             if notice.severity != "information":
-                console.print(Text(f"! {words.clean(notice.text)}"))
+                console.print(Text(f"! {words.clean(notice.text)}"), soft_wrap=True)
     return DONE
 
 

@@ -117,10 +117,11 @@ async def _train(session: Session, book: Presets, options: RunOptions, reporter:
     cancelled = await _until_trained(session, asked)
     failed = {run_id: live.reason for run_id, live in session.state.live.items() if live.status == "failed"}
     reasons = {**failed, **dict.fromkeys(cancelled, CANCELLED)}
-    return "; ".join(
-        f"{spec.configuration.label}, seed {spec.seed}: {words.on_one_line(reasons[spec.run_id])}"
+    lacking = [
+        f"{spec.configuration.label}, seed {spec.seed}: {words.on_one_line(reasons[spec.run_id]).removesuffix('.')}"
         for spec in missing(session.state, asked)
-    )
+    ]
+    return "; ".join(lacking) + "." * bool(lacking)
 
 
 def missing(state: State, sweeps: Sequence[Sweep]) -> list[RunSpec]:

@@ -61,7 +61,7 @@ class PlainLines:
     def __init__(self) -> None:
         self._printed_at: dict[str, float] = {}
         self._left_at = 0.0
-        self._worker_news = WorkerNews()
+        self._news = News()
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
         """Print the lines that a log should contain."""
@@ -80,7 +80,7 @@ class PlainLines:
                 diverged = ", diverged" if result.diverged else ""
                 self.add_sentence(f"{name}: done in {duration}, test accuracy {accuracy}{diverged}{self._left(state)}")
             case _:
-                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
+                if sentence := self._news.sentence_on(event, state):
                     self.add_sentence(sentence)
 
     def _left(self, state: State) -> str:
@@ -115,7 +115,7 @@ class Bars:
             console=Plain(),
         )
         self._tasks: dict[str, TaskID] = {}
-        self._worker_news = WorkerNews()
+        self._news = News()
         self._progress.start()
 
     def receive(self, event: p.AnyEvent, state: State) -> None:
@@ -134,7 +134,7 @@ class Bars:
                         text=f"test {accuracy}, {duration}",
                     )  # fmt: skip
             case _:
-                if sentence := self._worker_news.news(event, state) or remark_on(event, state):
+                if sentence := self._news.sentence_on(event, state):
                     self.add_sentence(sentence)
 
     def _show(self, run_id: str, live: Live) -> None:
@@ -154,15 +154,24 @@ class Bars:
         self._progress.stop()
 
 
-class WorkerNews:
-    """Reports changes of workers on other machines, each once."""
+class News:
+    """Chooses what is said of workers on other machines, failures and retries, each once."""
 
     def __init__(self) -> None:
         self._printed: dict[str, str] = {}
+        self._interrupted = p.RunInterrupted(run_id="", reason="")
+        """The last run without an epoch of which it was said why it was stopped."""
 
-    def news(self, event: p.AnyEvent, state: State) -> str:
-        """Return the sentence about a worker if it is a new one."""
-        if not isinstance(event, p.WorkerChanged) or not event.where or not state.caught_up:
+    def sentence_on(self, event: p.AnyEvent, state: State) -> str:
+        """Return the sentence about an event if it is a new one."""
+        if isinstance(event, p.RunInterrupted) and not event.epoch:
+            said = self._interrupted
+            if event.reason == said.reason and event.run_id != said.run_id:
+                return ""  # another run of its group
+            self._interrupted = event
+        if not isinstance(event, p.WorkerChanged):
+            return remark_on(event, state)
+        if not event.where or not state.caught_up:
             return ""
         sentence = worker_status.member_of(event).sentence
         is_new = self._printed.get(event.worker) != sentence

@@ -106,8 +106,8 @@ def test_a_question_about_a_file_needs_that_files_run():
         (b'{"format": 1, "training": {"learning_rate": .5}}', "numbers are written like"),
         (b'{"title": "a\tb"}', "holds a tab"),
         (b"format: 1\n", "a file holds one JSON object"),
-        ({"networks": {"": {}}}, "networks['']: a name has 1 to 100 printable characters"),
-        ({"networks": {"\u202eraenil": {}}}, r"networks['\u202eraenil']: a name has 1 to 100 printable"),
+        ({"networks": {"": {}}}, "networks['']: a name has 1 to 1,000 printable characters"),
+        ({"networks": {"\u202eraenil": {}}}, r"networks['\u202eraenil']: a name has 1 to 1,000 printable"),
     ],
 )
 def test_a_wrong_file_gets_one_sentence(change: dict[str, object] | bytes, message: str):

@@ -77,6 +77,7 @@ def nvml(kit: Kit, held: Results) -> None:
         except Exception as error:  # noqa: BLE001
             held[name] = f"raises {type(error).__name__}: {error}"
         held.setdefault("ms", {})[name] = round(1e3 * (time.perf_counter() - began), 2)
+    held["is_jaxs_name"] = held["name"] == kit.sections.get("machine", {}).get("device_kind")
     from engine.machine import devices, gpus
 
     began = time.perf_counter()

@@ -70,6 +70,7 @@ def test_nvml_is_asked_each_question_and_then_by_the_program(monkeypatch: pytest
     box.nvml(Kit(small=True, precision="float32", seconds=60, work=tmp_path), held)
     assert (held["uuid"], held["product_gpus"], len(held["product_samples"])) == ("GPU-a", 1, 1)
     assert str(held["power"]).startswith("raises")
+    assert held["is_jaxs_name"] is False, "JAX was not asked"
 
 
 def test_what_is_timed_is_asked_for_once_and_first_what_the_assignment_needs():

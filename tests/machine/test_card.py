@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from engine.core.spec import Network, OwnModel
 from engine.machine import card, card_lock, gpus, probe, system
 from engine.machine.card import CardRefused
 from engine.machine.probe import ProbeResult
@@ -161,6 +162,12 @@ def test_other_libraries_need_another_start_that_keeps_the_lock(cards: Cards, mo
     assert again is not None
     assert again.uuid == UUID, "the second start takes what the first one saw"
     assert card_lock.holder(UUID) == os.getpid()
+
+
+def test_an_own_model_whose_epochs_are_long_does_not_count_as_one_that_hangs():
+    own = Network(model=OwnModel("a" * 64, "build"))
+    assert card.first_epoch_seconds(Network((1024,), "relu")) == 300
+    assert card.first_epoch_seconds(own) == 3600
 
 
 HANGS = """

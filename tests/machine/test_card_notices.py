@@ -1,5 +1,6 @@
 """What the host, the command line and doctor say of the cards before anything trains."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +32,19 @@ def without_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_host_says_why_a_card_is_not_used(cards: Cards, tmp_path: Path):
     cards(fails="LibRmVersionMismatch")
     assert any(severity == "warning" and "reboot" in text for severity, text in notices(tmp_path))
+
+
+async def test_the_host_says_it_no_more_once_no_card_of_this_machine_is_wanted(
+    cards: Cards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/srun")
+    cards(fails="LibRmVersionMismatch")
+    service = Service(Workspace(tmp_path / "w"))
+    for fleet, is_said in ((p.Fleet(), True), (p.Fleet(gpus="none"), False), (p.Fleet(slurm="-p cpu"), False)):
+        await service._commands._set_fleet(p.SetFleet(fleet=fleet, on_command_line=True))
+        texts = [event.text for event in service._state_events() if isinstance(event, p.Noticed)]
+        assert any("reboot" in text for text in texts) is is_said, fleet
 
 
 def test_the_host_says_what_of_the_environment_does_not_count(

@@ -37,6 +37,13 @@ def test_the_kernel_knows_a_card_without_nvidias_driver(
     assert card_signs.is_there(machine(tmp_path, *devices)) is is_there
 
 
+def test_a_sandbox_that_hides_the_bus_shows_the_drivers_module(tmp_path: Path):
+    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    assert not card_signs.is_there(tmp_path)
+    (tmp_path / "proc/driver/nvidia/version").touch()
+    assert card_signs.is_there(tmp_path)
+
+
 def test_in_windows_a_card_needs_its_driver_to_be_there(tmp_path: Path):
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/dxg").touch()

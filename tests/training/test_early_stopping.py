@@ -118,6 +118,7 @@ def test_the_file_holds_the_best_epochs_weights(demo_folder: Path, tmp_path: Pat
             "class_weight has 2 weights and the data 10 classes: give one for each, in label order.",
         ),
         (Training(patience=1, validation_split=1e-17), "validation_split holds out none of"),
+        (Training(validation_split=0.9999), "validation_split holds out all"),
     ],
 )
 def test_what_does_not_suit_the_data_is_refused_before_training(

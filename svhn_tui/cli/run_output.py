@@ -165,8 +165,8 @@ class News:
     def sentence_on(self, event: p.AnyEvent, state: State) -> str:
         """Return the sentence about an event if it is a new one."""
         if isinstance(event, p.RunInterrupted) and not event.epoch:
-            said = self._interrupted
-            if event.reason == said.reason and event.run_id != said.run_id:
+            last = self._interrupted
+            if event.reason == last.reason and event.run_id != last.run_id:
                 return ""  # another run of its group
             self._interrupted = event
         if not isinstance(event, p.WorkerChanged):

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BufferedReader
@@ -24,6 +25,8 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 DAMAGED = ".damaged-"
 """Suffix of a file that was set aside, before its number."""
+ABANDONED_SECONDS = 3600.0
+"""A file that nothing was added to for so long is not being written any more."""
 MAX_SMALL_BYTES = 2**23
 """Largest JSON file that describes one thing: a run, a result, a sweep."""
 FileKind = Literal["nothing", "file", "folder", "link", "other"]
@@ -286,7 +289,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 def write_atomically_with(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Replace a file of a folder that the user named; as `Folder.write_atomically_with`."""
     with Folder.at(path.parent) as folder:
+        remove_abandoned(folder, path.name)
         folder.write_atomically_with(path.name, write)
+
+
+def remove_abandoned(folder: Folder, name: str) -> None:
+    """Remove what killed processes left of writing this file: the user would not find it, and it may be large."""
+    for other, kind in folder.kinds().items():
+        is_ours = kind == "file" and is_temporary(other) and other.startswith(f".{name}.")
+        with contextlib.suppress(FileNotFoundError):  # its process finished it meanwhile
+            if is_ours and time.time() - folder.status(other).st_mtime > ABANDONED_SECONDS:
+                folder.remove(other)
 
 
 def temporary_name(name: str) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from engine.core import limits
 from engine.core.sweep import Sweep
-from engine.machine.files import Folder
+from engine.machine.files import Folder, remove_abandoned
 from engine.storage import sources, zip_check
 from engine.storage.manifest import (
     MANIFEST,
@@ -70,6 +70,7 @@ def pack(root: Path, target: Path, remarks: Remarks) -> Packed:
     with Folder.at(target.parent) as folder:
         if folder.kind(target.name) != "nothing" and not _is_pack(folder, target.name):
             raise FileExistsError(errno.EEXIST, "it is there and no packed file; give another name", str(target))
+        remove_abandoned(folder, target.name)
         writing: list[Packed] = []
         folder.write_atomically_with(target.name, lambda file: writing.append(_write(root, file, remarks)))
     return writing[0]

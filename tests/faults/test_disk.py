@@ -14,7 +14,7 @@ from tinydb import TinyDB
 from tinydb.storages import JSONStorage
 
 from engine import protocol as p
-from engine.machine.files import Folder, write_atomically
+from engine.machine.files import Folder, temporary_name, write_atomically, write_atomically_with
 from engine.storage import journal
 from engine.training import training_loop
 from engine.training.outcome import failed
@@ -134,6 +134,17 @@ def test_an_error_at_the_nth_call_leaves_what_was_there(
             return  # all of its calls were tried
         row.injected += 1
     pytest.fail(f"it syncs {piece.syncs} times and more")
+
+
+def test_what_a_killed_process_left_of_a_file_is_gone_once_it_is_written_again(tmp_path: Path):
+    names = [temporary_name("p.zip"), temporary_name("p.zip"), temporary_name("q.zip")]
+    for name in (*names, ".p.zip.tmp", "p.zip"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in (names[0], names[2], ".p.zip.tmp"):
+        os.utime(tmp_path / name, (0, 0))
+    write_atomically_with(tmp_path / "p.zip", lambda file: file.write(b"whole"))
+    assert {path.name for path in tmp_path.iterdir()} == {*names[1:], ".p.zip.tmp", "p.zip"}
+    assert (tmp_path / "p.zip").read_bytes() == b"whole"
 
 
 def test_a_run_whose_file_may_never_grow_fails_with_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

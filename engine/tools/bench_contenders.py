@@ -18,8 +18,9 @@ from engine.training.native.library import Library
 from engine.workers import process as launcher
 
 ROUNDS = 3
-BURSTS, BURST_MULTIPLY_ADDS = 10, 1e9
-"""How often in a round the cores multiply and add, and how often each of them does: some milliseconds."""
+BURSTS, BURST_MULTIPLY_ADDS = 60, 1e9
+"""How often in a round the cores multiply and add, and how often each of them does in a burst of some milliseconds. The
+most of the bursts come after what a worker still does when its run has finished."""
 
 
 class FitCard(NamedTuple):

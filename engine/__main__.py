@@ -81,6 +81,7 @@ def _opened(given: Path, *, is_read_only: bool) -> Path:
     workspace = given.resolve(strict=True)
     if not is_read_only and (problem := ownership.problem(workspace)):
         raise HostRefused(problem)
+    os.scandir(workspace).close()  # one that cannot be read would look empty
     return workspace
 
 

@@ -41,8 +41,10 @@ def find(workspace: Path) -> Path:
     try:
         if misnamed := sorted(name for name in os.listdir(workspace) if name.lower() in MISNAMED):  # noqa: PTH208
             return workspace / misnamed[0]
+    except PermissionError:
+        return own
     except OSError:
-        pass  # a workspace that is not there yet, or that others alone may read
+        pass  # a workspace that is not there yet
     here = Path(__file__).parent
     shipped = here / NAME  # inside the wheel
     return shipped if shipped.is_file() else here.parent / NAME

@@ -16,11 +16,18 @@ from engine.storage.records import Records
 from engine.storage.workspace import QueueOrder, Workspace
 from tests.simulation.__main__ import stand_ins, table
 from tests.simulation.measure import measure
+from tests.support.patience import PATIENCE
 from tests.support.scenes import relu, result, specs_of
 
 
 def results(count: int) -> list[p.RunResult]:
     return [result(spec, 0.5) for spec in specs_of(relu(64), count)]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is closed gets what it waits for, also on a machine that stands still for seconds."""
+    monkeypatch.setattr(clients, "CLOSE_SECONDS", PATIENCE)
 
 
 async def heard_by_a_slow_client(state: list[p.AnyEvent], later: list[p.AnyEvent]) -> tuple[int, list[p.AnyEvent]]:

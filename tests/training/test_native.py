@@ -1,13 +1,15 @@
 """The native epoch is the one that NumPy computes, whatever the sizes and the threads."""
 
+import sys
 import threading
 
 import numpy as np
 import pytest
 
-from engine.training.native import reference
+from engine.training.native import build, reference
 from engine.training.native.library import EpochMetrics, Library
 from engine.training.native.trial import TOLERANCE, Case, difference
+from tests import native_speed
 from tests.training.native_epochs import NEEDS_COMPILER, is_same, trained
 
 pytestmark = NEEDS_COMPILER
@@ -133,3 +135,13 @@ def test_what_is_not_a_number_stays_so(library: Library):
     assert metrics is not None
     assert np.isnan(metrics.loss) and np.isnan(metrics.test_loss)
     assert np.isnan(layers[1][0]).all(), "as it spreads on JAX"
+
+
+def test_make_native_times_it_beside_another_version_and_compares_bits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    options = ["linear", "--images", "640", "--rounds", "1", "--beside", str(build.SOURCE.parent)]
+    monkeypatch.setattr(sys, "argv", ["native_speed", *options])
+    assert native_speed.main() == 0
+    _, _, now, beside = capsys.readouterr().out.splitlines()
+    assert now.startswith("linear") and beside.endswith("the same bits")
